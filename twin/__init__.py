@@ -1,0 +1,1 @@
+"""The ground floor: words, equipment, physics, state and forecast of a site."""

@@ -1,0 +1,149 @@
+"""Time: intervals and their edges, horizons, regridding, market days.
+
+One law: powers are means over an interval labelled by its start; stocks and temperatures of state
+belong to an edge. All times are UTC without a zone inside; aware times live at the faces.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+HOUR: Final = np.timedelta64(1, "h")
+QUARTER: Final = np.timedelta64(15, "m")
+MINUTE: Final = np.timedelta64(1, "m")
+
+
+def utc(moment: str | pd.Timestamp) -> np.datetime64:
+    """Return a moment as UTC without zone; a bare date is 00:00 UTC.
+
+    Parameters
+    ----------
+    moment
+        ISO text or timestamp; without an offset it is taken as UTC.
+
+    Returns
+    -------
+    numpy.datetime64
+        The moment, microsecond resolution.
+    """
+    stamp = pd.Timestamp(moment)
+    if stamp.tzinfo is not None:
+        stamp = stamp.tz_convert("UTC").tz_localize(None)
+    return np.datetime64(stamp.as_unit("us").to_datetime64(), "us")
+
+
+def intervals(edges: np.ndarray) -> xr.Dataset:
+    """Return the axes ``time`` (with ``duration``) and ``instant`` of a grid of edges.
+
+    Parameters
+    ----------
+    edges
+        The N+1 edges of N intervals, rising. [datetime64]
+
+    Returns
+    -------
+    xarray.Dataset
+        Coordinates ``time`` (N), ``duration(time)`` [h] and ``instant`` (N+1).
+    """
+    edges = np.asarray(edges, dtype="datetime64[us]")
+    duration = np.diff(edges) / HOUR
+    coords = {
+        "time": ("time", edges[:-1]),
+        "duration": ("time", duration, {"units": "h", "long_name": "length of the interval"}),
+        "instant": ("instant", edges),
+    }
+    return xr.Dataset(coords=coords)
+
+
+def regular(start: np.datetime64, count: int, step: np.timedelta64 = QUARTER) -> xr.Dataset:
+    """Return ``count`` equal intervals from ``start`` on; see :func:`intervals`."""
+    return intervals(start + np.arange(count + 1) * step)
+
+
+def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Dataset:
+    """Return a horizon that is fine near and coarse far.
+
+    Parameters
+    ----------
+    start
+        First edge.
+    steps
+        Pairs of (hours covered, length of an interval in minutes), near to far.
+
+    Returns
+    -------
+    xarray.Dataset
+        Axes as in :func:`intervals`.
+
+    Notes
+    -----
+    After the first piece the edges are laid on whole multiples of the coarser interval, so that
+    hourly prices meet hourly intervals whatever the quarter of the start.
+    """
+    edges = [np.datetime64(start, "us")]
+    until = edges[0]
+    for hours, minutes in steps:
+        until = until + np.timedelta64(round(hours * 60), "m")
+        width = np.timedelta64(round(minutes), "m")
+        while edges[-1] < until:
+            since = (edges[-1] - edges[-1].astype("datetime64[D]")) // width + 1
+            aligned = edges[-1].astype("datetime64[D]") + since * width
+            edges.append(min(aligned, until))
+    return intervals(np.array(edges))
+
+
+def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return interval means on another grid, conserving the integral.
+
+    Parameters
+    ----------
+    values
+        Means over the given intervals, ``time`` last.
+    edges, wanted
+        Edges of the given and of the wanted intervals; the wanted ones must lie inside.
+
+    Returns
+    -------
+    numpy.ndarray
+        Means over the wanted intervals.
+
+    Raises
+    ------
+    ValueError
+        If the wanted grid reaches outside the given one.
+    """
+    given = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
+    asked = np.asarray(wanted, dtype="datetime64[us]").astype(np.int64)
+    if asked[0] < given[0] or asked[-1] > given[-1]:
+        message = f"{wanted[0]} to {wanted[-1]} reaches outside {edges[0]} to {edges[-1]}"
+        raise ValueError(message)
+    cumulative = np.concatenate(
+        [np.zeros((*values.shape[:-1], 1)), np.cumsum(values * np.diff(given), axis=-1)], axis=-1
+    )
+    position = np.clip(np.searchsorted(given, asked, side="right") - 1, 0, len(given) - 2)
+    at = cumulative[..., position] + values[..., position] * (asked - given[position])
+    return np.diff(at, axis=-1) / np.diff(asked)
+
+
+def market_day(day: str, zone: str) -> xr.Dataset:
+    """Return the 92, 96 or 100 quarter-hours of a local market day, in UTC.
+
+    Parameters
+    ----------
+    day
+        Local calendar day, ``YYYY-MM-DD``.
+    zone
+        IANA zone of the market, such as ``Europe/Berlin``.
+
+    Returns
+    -------
+    xarray.Dataset
+        Axes as in :func:`intervals`.
+    """
+    begin = pd.Timestamp(day, tz=zone)
+    end = begin + pd.DateOffset(days=1)
+    first, last = utc(begin), utc(end)
+    return regular(first, int((last - first) / QUARTER))

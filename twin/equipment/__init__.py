@@ -1,0 +1,33 @@
+"""Kinds of equipment, one file each; importing this room registers them all."""
+
+from twin.equipment.accelerators import Accelerators
+from twin.equipment.battery import Battery
+from twin.equipment.cdu import Cdu
+from twin.equipment.cooling_plant import CoolingPlant
+from twin.equipment.declaration import KINDS, Declared, Equipment
+from twin.equipment.distribution import Distribution
+from twin.equipment.grid import Grid
+from twin.equipment.hall_air import HallAir
+from twin.equipment.renewables import Photovoltaic, Renewable, Wind
+from twin.equipment.tank import Tank
+from twin.equipment.transformer import Transformer
+from twin.equipment.ups import Ups
+
+__all__ = [
+    "KINDS",
+    "Accelerators",
+    "Battery",
+    "Cdu",
+    "CoolingPlant",
+    "Declared",
+    "Distribution",
+    "Equipment",
+    "Grid",
+    "HallAir",
+    "Photovoltaic",
+    "Renewable",
+    "Tank",
+    "Transformer",
+    "Ups",
+    "Wind",
+]

@@ -1,0 +1,126 @@
+"""Halls of accelerator racks: from the rack's inlet to the board and the chip."""
+
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.declaration import Equipment, register
+from twin.physics import FloatArray, heat_exchange
+from twin.relations import Relation, Work
+from twin.units import Quantity
+
+
+@register
+class Accelerators(Equipment):
+    """The racks of one hall, all alike; every watt they draw leaves as heat."""
+
+    kind: ClassVar[str] = "accelerators"
+
+    racks: Annotated[int, Quantity("1", "number of racks", at_least=1)]
+    chips_per_rack: Annotated[int, Quantity("1", "accelerators in a rack", at_least=1)] = 72
+    rack_power: Annotated[float, Quantity("MW", "draw of one rack at full work", above=0)]
+    rack_idle_power: Annotated[float, Quantity("MW", "draw of one rack that waits", at_least=0)]
+    liquid_share: Annotated[
+        float, Quantity("1", "share of the heat that leaves by liquid", at_least=0, at_most=1)
+    ]
+    chip_share: Annotated[
+        float, Quantity("1", "share of board power that the accelerators use", above=0, at_most=1)
+    ]
+    shelf_load_points: tuple[float, ...]
+    shelf_efficiency_points: tuple[float, ...]
+    shelf_rating: Annotated[
+        float, Quantity("MW", "rated output of a rack's power shelves together", above=0)
+    ]
+    board_efficiency: Annotated[
+        float, Quantity("1", "efficiency of the board's regulators", above=0.5, at_most=1)
+    ]
+    chip_flow: Annotated[
+        float, Quantity("m3 h-1", "coolant through the cold plate of one accelerator", above=0)
+    ]
+    chip_temperature_limit: Annotated[
+        float, Quantity("degC", "greatest case temperature", above=30, below=120)
+    ]
+    inlet_temperature_limit: Annotated[
+        float, Quantity("degC", "greatest temperature of the air at the racks", above=15, below=45)
+    ]
+    power_factor_error: Annotated[
+        float, Quantity("1", "true draw beside the declared one", above=0.5, below=2)
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _waits_below_full(self) -> Self:
+        if self.rack_idle_power >= self.rack_power:
+            message = "rack_idle_power must be below rack_power"
+            raise ValueError(message)
+        if len(self.shelf_load_points) != len(self.shelf_efficiency_points):
+            message = "shelf_load_points and shelf_efficiency_points must have the same length"
+            raise ValueError(message)
+        return self
+
+    @property
+    def full_power(self) -> float:
+        """Draw of the hall with every rack at full work. [MW]"""
+        return self.racks * self.rack_power
+
+    @property
+    def idle_power(self) -> float:
+        """Draw of the hall with every rack waiting. [MW]"""
+        return self.racks * self.rack_idle_power
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the work and the cooling it calls for."""
+        return (
+            Work(
+                owner=self.name,
+                carrier="rack",
+                racks=self.racks,
+                idle_power=self.rack_idle_power,
+                full_power=self.rack_power,
+                heat={"liquid": self.liquid_share, "air": 1.0 - self.liquid_share},
+            ),
+        )
+
+    def board_power(self, hall_power: FloatArray) -> FloatArray:
+        """Return the power that reaches the chips' own supply pins.
+
+        Parameters
+        ----------
+        hall_power
+            Power at the inlets of the hall's racks. [MW]
+
+        Returns
+        -------
+        numpy.ndarray
+            Power behind shelves and board regulators. [MW]
+
+        Notes
+        -----
+        The shelves' efficiency is interpolated over their load share, here taken at the input:
+        within 0.1 points of the share at the output, since the curve is flat.
+        """
+        share = np.asarray(hall_power) / (self.racks * self.shelf_rating)
+        efficiency = np.interp(share, self.shelf_load_points, self.shelf_efficiency_points)
+        return np.asarray(hall_power * efficiency * self.board_efficiency)
+
+    def chip_temperature(
+        self, busy_power: FloatArray, technology_supply_temperature: FloatArray
+    ) -> FloatArray:
+        """Return the case temperature of a chip in a rack at some draw.
+
+        Parameters
+        ----------
+        busy_power
+            Draw of one working rack. [MW]
+        technology_supply_temperature
+            Coolant at the cold plates' inlets. [degC]
+
+        Returns
+        -------
+        numpy.ndarray
+            Case temperature. [degC]
+        """
+        board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
+        chip = board * self.chip_share / self.chips_per_rack * 1000.0  # [kW]
+        resistance = heat_exchange.cold_plate_resistance(self.chip_flow / 0.06)  # [K/kW]
+        return np.asarray(technology_supply_temperature + resistance * chip)

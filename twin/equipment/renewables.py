@@ -1,0 +1,155 @@
+"""Sun and wind behind the connection: what they would give in the weather of an outlook."""
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from twin.equipment.declaration import Equipment, register
+from twin.physics import FloatArray
+from twin.relations import Exchange, Relation
+from twin.units import Quantity
+
+IRRADIANCE_AT_RATING = 1000.0
+"""Irradiance at which modules are rated. [W m-2]"""
+
+
+class Renewable(Equipment):
+    """A source with an output that the weather bounds and that may be curtailed."""
+
+    power: Annotated[float, Quantity("MW", "rated power at the bus", above=0)]
+    price: Annotated[
+        float, Quantity("EUR MWh-1", "paid for each MWh taken, as in a contract", at_least=0)
+    ] = 0.0
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the exchange that the weather bounds."""
+        return (
+            Exchange(
+                owner=self.name,
+                carrier="medium_voltage",
+                import_limit=self.power,
+                available="renewable_available_power",
+                import_fee=self.price,
+            ),
+        )
+
+    def available_power(self, weather: xr.Dataset) -> FloatArray:
+        """Return the power that the weather allows, on ``time``. [MW]"""
+        raise NotImplementedError
+
+
+@register
+class Photovoltaic(Renewable):
+    """A field of modules on fixed racks or trackers."""
+
+    kind: ClassVar[str] = "photovoltaic"
+
+    module_power: Annotated[float, Quantity("MW", "rated power of the modules", above=0)]
+    tilt: Annotated[float, Quantity("1", "tilt of the modules in degrees", at_least=0, at_most=90)]
+    azimuth: Annotated[
+        float, Quantity("1", "azimuth in degrees, south is 180", at_least=0, below=360)
+    ] = 180.0
+    temperature_coefficient: Annotated[
+        float, Quantity("1", "change of power per kelvin", above=-0.01, at_most=0)
+    ] = -0.0035
+    system_loss: Annotated[
+        float, Quantity("1", "soiling, cables, mismatch, converter", at_least=0, below=0.5)
+    ] = 0.14
+
+    def available_power(self, weather: xr.Dataset) -> FloatArray:
+        """Return the alternating power that sun and air allow.
+
+        Parameters
+        ----------
+        weather
+            ``global_irradiance`` [W m-2], ``air_temperature`` [degC], ``wind_speed`` [m s-1] on
+            ``time``; attributes ``latitude``, ``longitude`` [degrees].
+
+        Returns
+        -------
+        numpy.ndarray
+            Power on ``time``. [MW]
+
+        Notes
+        -----
+        Erbs splits the irradiance, Hay and Davies turn it onto the plane, Faiman gives the module
+        temperature, PVWatts the power [1]_. The sun stands where it stands at mid-interval.
+
+        References
+        ----------
+        .. [1] K. S. Anderson et al., "pvlib python: 2023 project update," Journal of Open Source
+           Software, vol. 8, no. 92, 5994, 2023. doi:10.21105/joss.05994
+        """
+        import pandas as pd  # noqa: PLC0415  (kept beside pvlib: a slow import, asked for lazily)
+        import pvlib  # noqa: PLC0415  (slow import, asked for lazily)
+
+        half = (weather["duration"].to_numpy() * 1800.0).astype("timedelta64[s]")
+        middle = pd.DatetimeIndex(weather["time"].to_numpy() + half, tz="UTC")
+        ghi = weather["global_irradiance"].to_numpy()
+        sun = pvlib.solarposition.get_solarposition(
+            middle, weather.attrs["latitude"], weather.attrs["longitude"]
+        )
+        zenith = sun["apparent_zenith"].to_numpy()
+        split = pvlib.irradiance.erbs(ghi, zenith, middle)
+        plane = pvlib.irradiance.get_total_irradiance(
+            self.tilt,
+            self.azimuth,
+            zenith,
+            sun["azimuth"].to_numpy(),
+            np.asarray(split["dni"]),
+            ghi,
+            np.asarray(split["dhi"]),
+            dni_extra=np.asarray(pvlib.irradiance.get_extra_radiation(middle)),
+            model="haydavies",
+        )["poa_global"]
+        plane = np.nan_to_num(np.asarray(plane), nan=0.0)
+        module = pvlib.temperature.faiman(
+            plane, weather["air_temperature"].to_numpy(), weather["wind_speed"].to_numpy()
+        )
+        direct = pvlib.pvsystem.pvwatts_dc(
+            plane, module, self.module_power, self.temperature_coefficient
+        )
+        return np.clip(np.asarray(direct) * (1.0 - self.system_loss), 0.0, self.power)
+
+
+@register
+class Wind(Renewable):
+    """Wind turbines, on site or under a contract, by a generic power curve.
+
+    Notes
+    -----
+    Between cut-in and rated speed the power grows with the cube of the speed at hub height, which
+    follows from the speed at 10 m by the power law.
+    """
+
+    kind: ClassVar[str] = "wind"
+
+    hub_height: Annotated[float, Quantity("m", "height of the hubs", above=10)]
+    shear: Annotated[
+        float, Quantity("1", "exponent of the wind profile", at_least=0, below=0.6)
+    ] = 0.2
+    cut_in: Annotated[float, Quantity("m s-1", "speed at which blades start", above=0)] = 3.0
+    rated: Annotated[float, Quantity("m s-1", "speed of rated power", above=0)] = 12.0
+    cut_out: Annotated[float, Quantity("m s-1", "speed at which turbines stop", above=0)] = 25.0
+    availability: Annotated[
+        float, Quantity("1", "share of turbines in service, wakes included", above=0, at_most=1)
+    ] = 0.9
+
+    def available_power(self, weather: xr.Dataset) -> FloatArray:
+        """Return the power that the wind allows.
+
+        Parameters
+        ----------
+        weather
+            ``wind_speed`` at 10 m [m s-1] on ``time``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Power on ``time``. [MW]
+        """
+        speed = weather["wind_speed"].to_numpy() * (self.hub_height / 10.0) ** self.shear
+        rise = (speed**3 - self.cut_in**3) / (self.rated**3 - self.cut_in**3)
+        turning = (speed >= self.cut_in) & (speed < self.cut_out)
+        return np.asarray(self.power * self.availability * np.clip(rise, 0.0, 1.0) * turning)

@@ -1,0 +1,69 @@
+"""Every error of the house says what, where, the value, and the mend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault of an input: where it stands, what stands there, and what to do about it."""
+
+    place: str
+    value: str
+    mend: str
+
+    def __str__(self) -> str:
+        """Return the fault as one line of text."""
+        shown = f" = {self.value}" if self.value else ""
+        return f"{self.place}{shown}: {self.mend}"
+
+
+class GigatwinError(Exception):
+    """The one ancestor of all errors that a user of gigatwin can cause."""
+
+
+class FaultsError(GigatwinError):
+    """An input with one or more faults, gathered and told together.
+
+    Attributes
+    ----------
+    source
+        The file or thing that has the faults.
+    faults
+        All of them, in the order found.
+    """
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        head = f"{source} has {count} fault{'s' if count != 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]))
+
+
+class SiteError(FaultsError):
+    """A site file, or a change of a site, that cannot be a real site."""
+
+
+class SeriesError(FaultsError):
+    """A series of prices, carbon, weather or jobs that cannot be read as what it claims to be."""
+
+
+class ProblemError(FaultsError):
+    """A question to the optimiser that has no sense, refused before anything is solved."""
+
+
+class UnitError(FaultsError):
+    """A quantity without a unit, or with one of another dimension."""
+
+
+class StateError(FaultsError):
+    """A state or an operation that does not fit the site it is said to belong to."""
+
+
+class NoScheduleError(GigatwinError):
+    """No schedule keeps every limit; the text names the shortfall and the mend."""
+
+
+class SolverError(GigatwinError):
+    """The solver returned something else than an answer."""

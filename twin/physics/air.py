@@ -1,0 +1,303 @@
+"""Humid air: wet bulb, dew point, enthalpy, density.
+
+The equations are those of the ASHRAE Handbook [1]_ at the house's units (degC, kPa, kJ/kg).
+
+References
+----------
+.. [1] ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed., ch. 1, 2017.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from twin.physics.numeric import BoolArray, FloatArray, Numeric
+from twin.physics.saturation import log_saturation, saturation_pressure, saturation_temperature
+from twin.units import KELVIN
+
+STANDARD_PRESSURE: Final = 101.325
+"""Air pressure at sea level in the standard atmosphere. [kPa]"""
+
+_VAPOUR_SHARE: Final = 0.621945  # molar mass of water over that of dry air
+_GAS_CONSTANT: Final = 0.287042  # kJ kg-1 K-1, dry air
+_DRY_AIR: Final = 1.006  # kJ kg-1 K-1
+_VAPOUR: Final = 1.86  # kJ kg-1 K-1
+_EVAPORATION: Final = 2501.0  # kJ kg-1 at 0 degC
+
+# Wet bulb, (latent heat at 0 degC, its slope, slope of the wick): equations (33) and (35) of [1].
+_WET_WICK: Final = (2501.0, 2.326, 4.186)
+_ICED_WICK: Final = (2830.0, 0.24, 2.1)
+
+_TOLERANCE: Final = 1e-7  # K, Newton's last step
+_MOST_STEPS: Final = 60
+
+
+def humidity_ratio(
+    air_temperature: Numeric, relative_humidity: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    r"""Return the mass of vapour per mass of dry air.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    relative_humidity
+        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Humidity ratio. [1]
+
+    Notes
+    -----
+    :math:`W = 0.621945\, p_w / (p - p_w)` with :math:`p_w = \varphi\, p_s(T)`.
+    """
+    vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
+    return _ratio_of_vapour(vapour, pressure)
+
+
+def saturation_humidity_ratio(
+    temperature: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    """Return the humidity ratio of saturated air; see :func:`humidity_ratio`."""
+    return _ratio_of_vapour(saturation_pressure(temperature), pressure)
+
+
+def humidity_ratio_from_wet_bulb(
+    air_temperature: Numeric,
+    wet_bulb_temperature: Numeric,
+    *,
+    pressure: Numeric = STANDARD_PRESSURE,
+) -> Numeric:
+    """Return the humidity ratio of air whose wet bulb is known.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    wet_bulb_temperature
+        Wet-bulb temperature, at most the dry-bulb temperature. [degC]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Humidity ratio, never negative. [1]
+
+    Notes
+    -----
+    :math:`W = [(L - a T_w) W_s(T_w) - 1.006 (T - T_w)] / (L + 1.86 T - b T_w)` with L, a, b =
+    2501, 2.326, 4.186 over a wet and 2830, 0.24, 2.1 over an iced wick.
+    """
+    dry = np.asarray(air_temperature, dtype=np.float64)
+    wet = np.asarray(wet_bulb_temperature, dtype=np.float64)
+    latent, slope, wick = _wick(wet < 0.0)
+    saturated = saturation_humidity_ratio(wet, pressure=pressure)
+    numerator = (latent - slope * wet) * saturated - _DRY_AIR * (dry - wet)
+    return np.maximum(numerator / (latent + _VAPOUR * dry - wick * wet), 0.0)
+
+
+def wet_bulb_temperature(
+    air_temperature: Numeric, relative_humidity: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    """Return the thermodynamic wet-bulb temperature of air.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    relative_humidity
+        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Wet-bulb temperature. [degC]
+
+    Notes
+    -----
+    Solves equation (33), over ice (35), of [1]_ for the wet bulb by Newton's method; both are
+    rising and convex in it, so that the method always converges. Just below 0 degC a wick may be
+    wet or iced; this function takes it as wet wherever that is possible. Valid from -40 to 60 degC
+    and from 50 kPa on; NaN stays NaN.
+
+    References
+    ----------
+    .. [1] ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed., ch. 1, 2017.
+
+    Examples
+    --------
+    >>> round(float(wet_bulb_temperature(20.0, 0.5)), 2)
+    13.78
+    """
+    dry, share, total = np.broadcast_arrays(
+        np.asarray(air_temperature, dtype=np.float64),
+        np.asarray(_share(relative_humidity), dtype=np.float64),
+        np.asarray(pressure, dtype=np.float64),
+    )
+    moisture = np.asarray(humidity_ratio(dry, share, pressure=total))
+    at_zero = humidity_ratio_from_wet_bulb(dry, np.zeros_like(dry), pressure=total)
+    is_iced = np.asarray((moisture < at_zero) | (dry < 0.0))
+    latent, slope, wick = _wick(is_iced)
+    wet = dry.copy()
+    for _ in range(_MOST_STEPS):
+        logarithm, steepness = log_saturation(wet, is_iced)
+        vapour = np.exp(logarithm)
+        saturated = _VAPOUR_SHARE * vapour / (total - vapour)
+        steepness *= saturated * total / (total - vapour)
+        excess = (latent - slope * wet) * saturated - _DRY_AIR * (dry - wet)
+        excess -= moisture * (latent + _VAPOUR * dry - wick * wet)
+        gradient = (latent - slope * wet) * steepness - slope * saturated
+        step = excess / (gradient + _DRY_AIR + moisture * wick)
+        wet = wet - step
+        if not np.any(np.abs(step) > _TOLERANCE):
+            break
+    return np.minimum(wet, dry)[()]
+
+
+def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) -> Numeric:
+    """Return the temperature at which the vapour of the air condenses (or freezes out).
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    relative_humidity
+        Relative humidity; values outside 0 to 1 are taken as the nearer end. [1]
+
+    Returns
+    -------
+    Numeric
+        Dew point, -100 degC for dry air. [degC]
+
+    Notes
+    -----
+    The temperature at which the vapour's pressure is the saturation pressure; from -100 degC on.
+    """
+    vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
+    return np.minimum(saturation_temperature(vapour), air_temperature)
+
+
+def relative_humidity_from_dew_point(
+    air_temperature: Numeric, dew_point_temperature: Numeric
+) -> Numeric:
+    """Return the relative humidity, at most 1, of air whose dew point is known."""
+    ratio = saturation_pressure(dew_point_temperature) / saturation_pressure(air_temperature)
+    return np.minimum(ratio, 1.0)
+
+
+def moist_air_enthalpy(air_temperature: Numeric, humidity_ratio: Numeric) -> Numeric:
+    r"""Return the enthalpy of moist air per mass of dry air.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    humidity_ratio
+        Mass of vapour per mass of dry air. [1]
+
+    Returns
+    -------
+    Numeric
+        Enthalpy, zero for dry air at 0 degC. [kJ kg-1]
+
+    Notes
+    -----
+    :math:`h = 1.006\, T + W (2501 + 1.86\, T)`, equation (30) of the ASHRAE chapter.
+    """
+    return _DRY_AIR * air_temperature + humidity_ratio * (_EVAPORATION + _VAPOUR * air_temperature)
+
+
+def saturated_air_temperature(
+    enthalpy: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    """Return the temperature of saturated air that has the given enthalpy.
+
+    Parameters
+    ----------
+    enthalpy
+        Enthalpy per mass of dry air. [kJ kg-1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Temperature of the saturated air, -60 to 75 degC. [degC]
+
+    Notes
+    -----
+    Inverts :math:`h = h(T, W_s(T))`, which rises with T, by halving; error below 1e-6 K.
+    """
+    low, high = np.broadcast_arrays(np.full(np.shape(enthalpy), -60.0), np.full((), 75.0))
+    for _ in range(27):
+        middle = 0.5 * (low + high)
+        moisture = saturation_humidity_ratio(middle, pressure=pressure)
+        is_above = moist_air_enthalpy(middle, moisture) > enthalpy
+        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
+    return np.asarray(0.5 * (low + high))[()]
+
+
+def air_density(
+    air_temperature: Numeric, humidity_ratio: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    r"""Return the density of moist air (mass of air and vapour).
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    humidity_ratio
+        Mass of vapour per mass of dry air. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Density. [kg m-3]
+
+    Notes
+    -----
+    :math:`\rho = (1 + W)\, p / [R T (1 + W / 0.621945)]` with R = 0.287042 kJ/(kg K).
+    """
+    volume = _GAS_CONSTANT * (air_temperature + KELVIN) * (1.0 + humidity_ratio / _VAPOUR_SHARE)
+    return (1.0 + humidity_ratio) * pressure / volume
+
+
+def standard_pressure(elevation: Numeric) -> Numeric:
+    r"""Return the air pressure of the standard atmosphere.
+
+    Parameters
+    ----------
+    elevation
+        Height above sea level. [m]
+
+    Returns
+    -------
+    Numeric
+        Air pressure. [kPa]
+
+    Notes
+    -----
+    :math:`p = 101.325 (1 - 2.25577 \cdot 10^{-5} z)^{5.2559}`, from -5 to 11 km.
+    """
+    return STANDARD_PRESSURE * (1.0 - 2.25577e-5 * elevation) ** 5.2559
+
+
+def _share(relative_humidity: Numeric) -> Numeric:
+    return np.clip(relative_humidity, 0.0, 1.0)
+
+
+def _ratio_of_vapour(vapour: Numeric, pressure: Numeric) -> Numeric:
+    return _VAPOUR_SHARE * vapour / (pressure - vapour)
+
+
+def _wick(is_iced: BoolArray) -> list[FloatArray]:
+    return [np.where(is_iced, i, w) for i, w in zip(_ICED_WICK, _WET_WICK, strict=True)]

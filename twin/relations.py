@@ -1,0 +1,186 @@
+"""What equipment and contracts may do to a carrier: five relations, the house's only grammar.
+
+The twin runs relations, the optimiser compiles them; neither knows the machines behind them. Each
+carrier has an energy sign: electricity is +1, cooling is -1 (to deliver cooling is to take heat),
+water is 0. Every conversion closes: the signed draws equal the signed output plus the heat that
+leaves the site.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from twin.physics import FloatArray
+from twin.weather import Weather
+
+ENERGY_SIGN: Final = {
+    "grid": 1.0,
+    "medium_voltage": 1.0,
+    "critical": 1.0,
+    "rack": 1.0,
+    "liquid": -1.0,
+    "air": -1.0,
+    "warm": -1.0,
+    "chilled": -1.0,
+    "water": 0.0,
+}
+"""Carriers of a site and the sign with which they enter an energy balance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flows:
+    """What a conversion draws and gives at some output.
+
+    Attributes
+    ----------
+    draws
+        Carrier -> what is drawn of it, on the axes of the output. [MW; m3 h-1 for water]
+    heat
+        Heat given to the surroundings of the site. [MW]
+    details
+        ``<kind>_<role>`` of the vocabulary -> its values, for people to read.
+    """
+
+    draws: Mapping[str, FloatArray]
+    heat: FloatArray
+    details: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Deliver one carrier by drawing others.
+
+    Attributes
+    ----------
+    owner
+        Id of the machine in the site file.
+    output
+        Carrier delivered.
+    lead
+        The drawn carrier that costs most: its curve is the one laid out in convex segments.
+    draws
+        All carriers drawn.
+    limit
+        Weather -> most that can be delivered. [MW]
+    physics
+        (output [MW], weather) -> :class:`Flows`. The output has ``time`` as its last axis.
+    """
+
+    owner: str
+    output: str
+    lead: str
+    draws: tuple[str, ...]
+    limit: Callable[[Weather], FloatArray]
+    physics: Callable[[FloatArray, Weather], Flows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Keep a carrier.
+
+    Attributes
+    ----------
+    owner, carrier
+        Id of the machine, carrier kept.
+    low, high
+        Window of the level. [MWh]
+    charge_limit, discharge_limit
+        Most that goes in or out, measured at the carrier. [MW]
+    charge_efficiency, discharge_efficiency
+        Shares of what passes that are not lost. [1]
+    standing_loss
+        Share of the level lost in an hour. [1]
+    wear_price
+        Cost of wear for each MWh taken out. [EUR MWh-1]
+    """
+
+    owner: str
+    carrier: str
+    low: float
+    high: float
+    charge_limit: float
+    discharge_limit: float
+    charge_efficiency: float = 1.0
+    discharge_efficiency: float = 1.0
+    standing_loss: float = 0.0
+    wear_price: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Trade a carrier across the fence.
+
+    Attributes
+    ----------
+    owner, carrier
+        Id of the machine or contract, carrier traded.
+    import_limit, export_limit
+        Most that comes in or goes out. [MW]
+    available
+        Name of the outlook's variable that bounds the import further (sun, wind), or "".
+    price
+        Name of the outlook's price, or "" for none.
+    import_fee, export_fee
+        Added to the price of import, taken from the revenue of export. [EUR MWh-1]
+    carbon
+        Name of the outlook's carbon intensity, or "" for none.
+    ramp
+        Most that net import may change. [MW/min]; 0 means no limit.
+    """
+
+    owner: str
+    carrier: str
+    import_limit: float
+    export_limit: float = 0.0
+    available: str = ""
+    price: str = ""
+    import_fee: float = 0.0
+    export_fee: float = 0.0
+    carbon: str = ""
+    ramp: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Use a carrier for work that may move in time; every unit drawn leaves as heat.
+
+    Attributes
+    ----------
+    owner, carrier
+        Id of the hall, carrier used.
+    racks
+        Number of racks. [1]
+    idle_power, full_power
+        Power of one rack that waits, and that works uncapped. [MW]
+    heat
+        Cooling carrier -> share of the power that it has to carry away; shares sum to 1.
+    """
+
+    owner: str
+    carrier: str
+    racks: int
+    idle_power: float
+    full_power: float
+    heat: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commitment:
+    """Pay for a property of a flow: here the peak of a billing period.
+
+    Attributes
+    ----------
+    owner
+        Id of the contract.
+    quantity
+        Word of the vocabulary whose greatest value is priced.
+    price
+        Cost of each MW by which the running peak is raised. [EUR MW-1]
+    """
+
+    owner: str
+    quantity: str
+    price: float
+
+
+Relation = Convert | Store | Exchange | Work | Commitment

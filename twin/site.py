@@ -1,0 +1,165 @@
+"""A site: its place, its machines, the work it does, and what it counts."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, SerializeAsAny, ValidationError
+
+from twin.equipment import Accelerators, Equipment, Grid
+from twin.equipment.declaration import Declared
+from twin.errors import Fault, SiteError
+from twin.relations import Commitment, Convert, Exchange, Relation, Store, Work
+from twin.units import Quantity
+from twin.workloads.kinds import Service, WorkKind
+
+
+class Weights(Declared):
+    """What a decision minimises beside money."""
+
+    carbon: Annotated[float, Quantity("EUR kg-1", "price put on carbon", at_least=0)] = 0.0
+    water: Annotated[float, Quantity("EUR m-3", "price of water", at_least=0)] = 0.0
+    lateness: Annotated[
+        float, Quantity("EUR MWh-1", "price of a MWh of work not done when due", above=0)
+    ] = 2000.0
+
+
+class Margins(Declared):
+    """How far a plan stays from the limits, since the plant differs from the model."""
+
+    power: Annotated[float, Quantity("1", "share of power limits kept free", at_least=0)] = 0.02
+    temperature: Annotated[float, Quantity("K", "kept below temperature limits", at_least=0)] = 1.0
+    level: Annotated[float, Quantity("1", "share of stores kept free at both ends", at_least=0)] = (
+        0.02
+    )
+
+
+class Site(Declared):
+    """A frozen description of one site; changes give a changed copy.
+
+    Attributes
+    ----------
+    equipment
+        Id -> machine, in the order of the file.
+    work
+        Name -> kind of movable work, longest jobs first.
+    service
+        The inference that must be served.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    name: str
+    title: str
+    zone: str
+    time_zone: str
+    latitude: Annotated[float, Quantity("1", "degrees north", at_least=-90, at_most=90)]
+    longitude: Annotated[float, Quantity("1", "degrees east", at_least=-180, at_most=180)]
+    elevation: Annotated[float, Quantity("m", "above the sea", at_least=-500, below=5000)]
+    equipment: Mapping[str, SerializeAsAny[Equipment]]
+    work: Mapping[str, WorkKind]
+    service: Service
+    weights: Weights = Weights()
+    margins: Margins = Margins()
+
+    @cached_property
+    def relations(self) -> tuple[Relation, ...]:
+        """All relations of all machines, in the order of the file."""
+        return tuple(r for machine in self.equipment.values() for r in machine.relations())
+
+    @cached_property
+    def converts(self) -> tuple[Convert, ...]:
+        """Conversions, ordered so that all that draw a carrier stand before what delivers it."""
+        waiting = [r for r in self.relations if isinstance(r, Convert)]
+        ordered: list[Convert] = []
+        while waiting:
+            drawn = {carrier for convert in waiting for carrier in convert.draws}
+            free = [convert for convert in waiting if convert.output not in drawn]
+            if not free:
+                circle = ", ".join(sorted(convert.owner for convert in waiting))
+                mend = "machines draw on one another in a circle; cut one draw"
+                raise SiteError(self.name, [Fault(place=circle, value="", mend=mend)])
+            ordered += free
+            waiting = [convert for convert in waiting if convert not in free]
+        return tuple(ordered)
+
+    @cached_property
+    def stores(self) -> tuple[Store, ...]:
+        """All stores."""
+        return tuple(r for r in self.relations if isinstance(r, Store))
+
+    @cached_property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """All exchanges, the connection first."""
+        found = [r for r in self.relations if isinstance(r, Exchange)]
+        return tuple(sorted(found, key=lambda exchange: exchange.carrier != "grid"))
+
+    @cached_property
+    def works(self) -> tuple[Work, ...]:
+        """The work of all halls."""
+        return tuple(r for r in self.relations if isinstance(r, Work))
+
+    @cached_property
+    def commitments(self) -> tuple[Commitment, ...]:
+        """All promises."""
+        return tuple(r for r in self.relations if isinstance(r, Commitment))
+
+    def of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
+        """Return the machines of one kind, in the order of the file."""
+        return tuple(m for m in self.equipment.values() if isinstance(m, kind))
+
+    @property
+    def grid(self) -> Grid:
+        """The connection."""
+        return self.of(Grid)[0]
+
+    @property
+    def racks(self) -> int:
+        """Number of accelerator racks of all halls. [1]"""
+        return sum(hall.racks for hall in self.of(Accelerators))
+
+    def replace(self, machine: str, **values: Any) -> Self:
+        """Return a copy of the site with some parameters of one machine set.
+
+        Parameters
+        ----------
+        machine
+            Id of the machine.
+        **values
+            Parameters, as texts with units or in canonical units.
+
+        Returns
+        -------
+        Site
+            The changed copy.
+
+        Raises
+        ------
+        SiteError
+            If there is no such machine or parameter, or a value is out of its bounds.
+        """
+        if machine not in self.equipment:
+            known = ", ".join(self.equipment)
+            fault = Fault(place=machine, value="", mend=f"no such machine; there are {known}")
+            raise SiteError(self.name, [fault])
+        try:
+            changed = self.equipment[machine].changed(**values)
+        except ValidationError as error:
+            raise SiteError(self.name, faults_of(error, f"equipment.{machine}")) from error
+        return self.with_equipment({**self.equipment, machine: changed})
+
+    def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
+        """Return a copy of the site with other machines; nothing derived is carried over."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**fields, "equipment": dict(equipment)})
+
+
+def faults_of(error: ValidationError, place: str) -> list[Fault]:
+    """Return the faults that pydantic found, each with its place and value."""
+    faults = []
+    for item in error.errors():
+        where = ".".join([place, *(str(step) for step in item["loc"])])
+        value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
+        words = item["msg"].removeprefix("Value error, ")
+        faults.append(Fault(place=where, value=value, mend=words))
+    return faults

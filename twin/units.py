@@ -1,0 +1,147 @@
+"""Canonical units, and the one place where texts such as "5.2 MW" become numbers.
+
+Inside the house a quantity is a bare float in its canonical unit; texts with units live at the
+edges only (site files, command line, sources). pint is reached here and nowhere else.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import pint
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from twin.errors import Fault, UnitError
+
+KELVIN: Final = 273.15
+"""Zero degC. [K]"""
+
+_TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
+_ALIASES: Final = {"%": "percent", "": "dimensionless", "1": "dimensionless"}
+_POWER: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
+
+
+@lru_cache(maxsize=1)
+def _registry() -> pint.UnitRegistry[float]:
+    registry: pint.UnitRegistry[float] = pint.UnitRegistry()
+    registry.define("EUR = [currency]")
+    registry.define("MVA = megavolt_ampere")
+    registry.define("kVA = kilovolt_ampere")
+    return registry
+
+
+@lru_cache(maxsize=4096)
+def canonical(text: str, unit: str) -> float:
+    """Return the number that a text with a unit means in the canonical unit.
+
+    Parameters
+    ----------
+    text
+        A number and its unit, such as ``"5.2 MW"`` or ``"35 degC"``. A bare number is understood
+        only where the canonical unit is ``"1"``.
+    unit
+        The canonical unit of the quantity.
+
+    Returns
+    -------
+    float
+        The value. [``unit``]
+
+    Raises
+    ------
+    UnitError
+        If the text has no number, no unit, or a unit of another dimension.
+    """
+    match = _TEXT.match(text)
+    if match is None:
+        raise UnitError("quantity", [_fault(text, f'write a number and a unit, as in "5.2 {unit}"')])
+    number, written = match.groups()
+    if not written and unit != "1":
+        raise UnitError("quantity", [_fault(text, f'name the unit, as in "{number} {unit}"')])
+    registry = _registry()
+    try:
+        quantity = registry.Quantity(float(number), _expression(written))
+        return float(quantity.to(_expression(unit)).magnitude)
+    except Exception as error:  # pint raises many kinds, also of Python's own parser
+        mend = f"use a unit that converts to {unit}"
+        raise UnitError("quantity", [_fault(text, mend)]) from error
+
+
+def _expression(unit: str) -> str:
+    """Return the unit in pint's grammar: "kg s-1" becomes "kg*s**-1"."""
+    if unit in _ALIASES:
+        return _ALIASES[unit]
+    return "*".join(_POWER.sub(r"**\1", unit).split())
+
+
+def _fault(text: str, mend: str) -> Fault:
+    return Fault(place="text", value=repr(text), mend=mend)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Declare a parameter with unit, meaning and bounds; used as ``Annotated[float, Quantity(...)]``.
+
+    Pydantic reads a text with a unit through it. A bare number is a fault where the quantity has a
+    unit, unless the validation context says ``{"canonical": True}`` (for values already converted).
+
+    Attributes
+    ----------
+    unit
+        Canonical unit; ``"1"`` for a share or a factor.
+    meaning
+        What the parameter is, in one sentence fragment.
+    above, at_least, below, at_most
+        Bounds in the canonical unit.
+    """
+
+    unit: str
+    meaning: str
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return pydantic's schema: parse the text, convert, check the bounds."""
+        check = self._validate_whole if source is int else self._validate
+        return core_schema.with_info_plain_validator_function(check)
+
+    def _validate_whole(self, value: Any, info: core_schema.ValidationInfo) -> int:
+        number = self._validate(value, info)
+        if number != int(number):
+            raise PydanticCustomError("quantity", "must be a whole number")
+        return int(number)
+
+    def _validate(self, value: Any, info: core_schema.ValidationInfo) -> float:
+        number = self._number(value, bool((info.context or {}).get("canonical")))
+        if number != number or number in (float("inf"), float("-inf")):
+            raise PydanticCustomError("quantity", "must be a finite number")
+        for bound, holds, word in (
+            (self.above, lambda limit: number > limit, "above"),
+            (self.at_least, lambda limit: number >= limit, "at least"),
+            (self.below, lambda limit: number < limit, "below"),
+            (self.at_most, lambda limit: number <= limit, "at most"),
+        ):
+            if bound is not None and not holds(bound):
+                shown = f"{bound:g} {self.unit}".removesuffix(" 1")
+                raise PydanticCustomError("quantity", f"must be {word} {shown}")
+        return number
+
+    def _number(self, value: Any, is_canonical: bool) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise PydanticCustomError("quantity", f'write it as a text, as in "5 {self.unit}"')
+        if isinstance(value, str):
+            try:
+                return canonical(value, self.unit)
+            except UnitError as error:
+                raise PydanticCustomError("quantity", error.faults[0].mend) from error
+        if self.unit != "1" and not is_canonical:
+            raise PydanticCustomError(
+                "quantity", f'a bare number has no unit; write "{value:g} {self.unit}"'
+            )
+        return float(value)

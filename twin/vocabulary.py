@@ -1,0 +1,173 @@
+"""The table of names: unit, dimensions and meaning of every variable that crosses a door.
+
+Names of equipment are ``<kind>_<role>``; names of the site are plain. No other spelling exists.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import xarray as xr
+
+from twin.errors import Fault, UnitError
+
+
+@dataclass(frozen=True)
+class Term:
+    """One word: its canonical unit, what it means, and its CF standard name if there is one."""
+
+    unit: str
+    meaning: str
+    cf_name: str = ""
+
+
+WORDS: Final[dict[str, Term]] = {
+    # outside world
+    "electricity_price": Term("EUR MWh-1", "day-ahead price of electricity"),
+    "carbon_intensity": Term("kg MWh-1", "average carbon intensity of grid electricity"),
+    "air_temperature": Term("degC", "dry-bulb temperature outdoors", "air_temperature"),
+    "wet_bulb_temperature": Term("degC", "wet-bulb temperature outdoors", "wet_bulb_temperature"),
+    "relative_humidity": Term("1", "relative humidity outdoors", "relative_humidity"),
+    "air_pressure": Term("kPa", "station pressure", "air_pressure"),
+    "wind_speed": Term("m s-1", "wind speed at 10 m", "wind_speed"),
+    "cloud_cover": Term("1", "share of sky covered", "cloud_area_fraction"),
+    "global_irradiance": Term(
+        "W m-2", "global horizontal irradiance", "surface_downwelling_shortwave_flux_in_air"
+    ),
+    # grid and site
+    "grid_import_power": Term("MW", "power taken from the grid at the connection"),
+    "grid_export_power": Term("MW", "power given to the grid at the connection"),
+    "grid_import_limit": Term("MW", "most power that may be taken from the grid"),
+    "renewable_available_power": Term("MW", "power that sun or wind would give"),
+    "renewable_used_power": Term("MW", "power taken from sun, wind or a contract"),
+    "it_power": Term("MW", "power at the outputs of the UPS"),
+    "facility_power": Term("MW", "power of the whole site before its own generation and battery"),
+    "cooling_load": Term("MW", "heat that a circuit has to carry away"),
+    "cooling_power": Term("MW", "electric power of all cooling"),
+    "water_use": Term("m3 h-1", "water drawn for evaporation and blow-down"),
+    # heat chain
+    "facility_supply_temperature": Term("degC", "temperature of the water a circuit delivers"),
+    "facility_return_temperature": Term("degC", "temperature of the water that comes back"),
+    "facility_flow": Term("kg s-1", "mass flow of a circuit"),
+    "technology_supply_temperature": Term("degC", "temperature of the coolant at the racks"),
+    "rack_inlet_temperature": Term("degC", "temperature of the air at the racks"),
+    "chip_temperature": Term("degC", "case temperature of the hottest accelerator"),
+    # halls and work
+    "hall_power": Term("MW", "power of the racks of a hall, at their inlets"),
+    "hall_power_cap": Term("MW", "greatest power that a hall may draw"),
+    "hall_work_done": Term("MWh", "work done, as energy of uncapped racks"),
+    "service_power": Term("MW", "power of the inference service that must be served"),
+    "work_racks": Term("1", "racks that run a kind of work"),
+    "work_power": Term("MW", "power above idle of a kind of work"),
+    "work_backlog": Term("MWh", "work arrived and not yet done, as energy of uncapped racks"),
+    # sums and indicators
+    "account": Term("EUR", "money of one account over the interval"),
+    "peak_power": Term("MW", "greatest import of the billing period so far"),
+    "pue": Term("1", "power usage effectiveness, EN 50600-4-2"),
+    "wue": Term("m3 MWh-1", "water usage effectiveness, EN 50600-4-9"),
+    "cue": Term("kg MWh-1", "carbon usage effectiveness, EN 50600-4-8"),
+    "erf": Term("1", "energy reuse factor, EN 50600-4-6"),
+    "ref": Term("1", "renewable energy factor, EN 50600-4-3"),
+    "closure": Term("1", "greatest relative error of the energy balance of any node"),
+}
+"""Words of the site as a whole."""
+
+ROLES: Final[dict[str, Term]] = {
+    "draw": Term("MW", "electric power drawn"),
+    "output": Term("MW", "power or cooling delivered"),
+    "loss": Term("MW", "power turned into heat inside"),
+    "loading": Term("1", "load as a share of the rating"),
+    "limit": Term("MW", "most that can be delivered"),
+    "fan_power": Term("MW", "electric power of the fans"),
+    "pump_power": Term("MW", "electric power of the pumps"),
+    "compressor_power": Term("MW", "electric power of the compressors"),
+    "free_share": Term("1", "share of the load cooled without compressors"),
+    "units_on": Term("1", "number of machines that run"),
+    "flow": Term("kg s-1", "mass flow"),
+    "rejected_heat": Term("MW", "heat given to the outdoor air"),
+    "condenser_temperature": Term("degC", "temperature of the water leaving the condensers"),
+    "charge": Term("MW", "power or cooling put into the store"),
+    "discharge": Term("MW", "power or cooling taken from the store"),
+    "level": Term("MWh", "energy or cooling kept in the store"),
+}
+"""Roles of equipment; the full name is ``<kind>_<role>``."""
+
+KINDS: Final = (
+    "grid transformer ups distribution battery accelerators cdu hall_air cooling_plant tank "
+    "photovoltaic wind"
+).split()
+"""Kinds of equipment that may stand before a role."""
+
+
+def term(name: str) -> Term:
+    """Return the declared term of a name.
+
+    Parameters
+    ----------
+    name
+        A word of the site, or ``<kind>_<role>``.
+
+    Returns
+    -------
+    Term
+        Its unit and meaning.
+
+    Raises
+    ------
+    UnitError
+        If the name is not declared.
+    """
+    if name in WORDS:
+        return WORDS[name]
+    for kind in KINDS:
+        role = name.removeprefix(f"{kind}_")
+        if role != name and role in ROLES:
+            return ROLES[role]
+    mend = "use a name of twin/vocabulary.py, or declare it there"
+    raise UnitError("vocabulary", [Fault(place=name, value="", mend=mend)])
+
+
+def tag(array: xr.DataArray, name: str) -> xr.DataArray:
+    """Return the array under its declared name, with unit and meaning in its attributes."""
+    word = term(name)
+    attrs = {"units": word.unit, "long_name": word.meaning}
+    if word.cf_name:
+        attrs["standard_name"] = word.cf_name
+    return array.rename(name).assign_attrs(attrs)
+
+
+def tag_all(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with every variable tagged by its own name; see :func:`tag`."""
+    return dataset.assign({str(name): tag(dataset[name], str(name)) for name in dataset.data_vars})
+
+
+def check(dataset: xr.Dataset, *names: str) -> xr.Dataset:
+    """Return the dataset if it holds the names, each in its canonical unit.
+
+    Parameters
+    ----------
+    dataset
+        What somebody handed in.
+    names
+        Variables that must be there.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same dataset.
+
+    Raises
+    ------
+    UnitError
+        If a variable is missing, or has no unit, or another one; all faults at once.
+    """
+    faults = []
+    for name in names:
+        unit = term(name).unit
+        if name not in dataset:
+            faults.append(Fault(place=name, value="", mend="the variable is missing"))
+        elif dataset[name].attrs.get("units") != unit:
+            shown = repr(dataset[name].attrs.get("units"))
+            faults.append(Fault(place=name, value=shown, mend=f'attrs["units"] must be "{unit}"'))
+    if faults:
+        raise UnitError("dataset", faults)
+    return dataset

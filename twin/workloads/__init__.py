@@ -1,0 +1,1 @@
+"""Throughput against power, the kinds of work, and the queue of jobs."""

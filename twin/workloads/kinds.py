@@ -1,0 +1,84 @@
+"""Kinds of work: how much they yield at a power cap, how long they may wait, what a pause costs."""
+
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.declaration import Declared
+from twin.physics import FloatArray
+from twin.units import Quantity
+
+
+class Throughput(Declared):
+    """Throughput of a rack against its power, both as shares of the uncapped rack."""
+
+    power_points: tuple[float, ...]
+    work_points: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _is_concave(self) -> Self:
+        power, work = np.array(self.power_points), np.array(self.work_points)
+        if len(power) != len(work) or len(power) < 2:
+            message = "power_points and work_points must have the same length, at least two"
+            raise ValueError(message)
+        slopes = np.diff(work) / np.diff(power)
+        if (np.diff(power) <= 0).any() or (slopes < 0).any() or (np.diff(slopes) > 1e-9).any():
+            message = "work must rise with power, ever more slowly"
+            raise ValueError(message)
+        if power[-1] != 1.0 or work[-1] != 1.0:
+            message = "the last point must be the uncapped rack: power 1, work 1"
+            raise ValueError(message)
+        return self
+
+    def work(self, power_share: FloatArray | float) -> FloatArray:
+        """Return the throughput at a power cap, both as shares of the uncapped rack. [1]"""
+        return np.asarray(np.interp(power_share, self.power_points, self.work_points))
+
+    def power(self, work_share: FloatArray | float) -> FloatArray:
+        """Return the least power that gives a throughput, both as shares. [1]"""
+        return np.asarray(np.interp(work_share, self.work_points, self.power_points))
+
+
+class WorkKind(Declared):
+    """A kind of movable work and what it tolerates."""
+
+    name: str
+    slack: Annotated[
+        float, Quantity("1", "wait allowed, as a multiple of the length", at_least=0)
+    ]
+    tolerance: Annotated[
+        float, Quantity("1", "loss of throughput tolerated under a cap", at_least=0, below=1)
+    ]
+    longer_than: Annotated[
+        float, Quantity("h", "jobs at least this long belong to this kind", at_least=0)
+    ] = 0.0
+    pause_loss: Annotated[
+        float, Quantity("h", "work lost by a pause, since the last checkpoint", at_least=0)
+    ] = 0.0
+    minimum_run: Annotated[
+        float, Quantity("h", "a started job runs at least this long", at_least=0)
+    ] = 0.0
+    throughput: Throughput
+
+    @property
+    def least_power(self) -> float:
+        """Power share of the deepest cap that the tolerance allows. [1]"""
+        return float(self.throughput.power(1.0 - self.tolerance))
+
+
+class Service(Declared):
+    """Inference that follows people's days and must be served whenever it is asked for."""
+
+    racks: Annotated[float, Quantity("1", "racks busy at the daily peak", at_least=0)]
+    daily_shape: tuple[float, ...]
+    weekend_share: Annotated[
+        float, Quantity("1", "demand on a weekend beside a working day", above=0, at_most=2)
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _has_a_day(self) -> Self:
+        if len(self.daily_shape) != 24 or not all(0 <= share <= 1 for share in self.daily_shape):
+            message = "daily_shape must be 24 shares between 0 and 1, one per local hour"
+            raise ValueError(message)
+        return self
