@@ -145,7 +145,7 @@ def wet_bulb_temperature(
     at_zero = humidity_ratio_from_wet_bulb(dry, np.zeros_like(dry), pressure=total)
     is_iced = np.asarray((moisture < at_zero) | (dry < 0.0))
     latent, slope, wick = _wick(is_iced)
-    wet = dry.copy()
+    wet: FloatArray = dry.copy()
     for _ in range(_MOST_STEPS):
         logarithm, steepness = log_saturation(wet, is_iced)
         vapour = np.exp(logarithm)
@@ -155,10 +155,10 @@ def wet_bulb_temperature(
         excess -= moisture * (latent + _VAPOUR * dry - wick * wet)
         gradient = (latent - slope * wet) * steepness - slope * saturated
         step = excess / (gradient + _DRY_AIR + moisture * wick)
-        wet = wet - step
+        wet -= step
         if not np.any(np.abs(step) > _TOLERANCE):
             break
-    return np.minimum(wet, dry)[()]
+    return np.minimum(wet, dry)
 
 
 def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) -> Numeric:
@@ -229,11 +229,7 @@ def saturated_air_temperature(
     Returns
     -------
     Numeric
-        Temperature of the saturated air, -60 to 75 degC. [degC]
-
-    Notes
-    -----
-    Inverts :math:`h = h(T, W_s(T))`, which rises with T, by halving; error below 1e-6 K.
+        Temperature of the air, -60 to 75 degC; found by halving, error below 1e-6 K. [degC]
     """
     low, high = np.broadcast_arrays(np.full(np.shape(enthalpy), -60.0), np.full((), 75.0))
     for _ in range(27):

@@ -73,7 +73,7 @@ def saturation_temperature(vapour_pressure: Numeric) -> Numeric:
     is_iced = np.asarray(vapour <= saturation_pressure(TRIPLE_POINT))
     target = np.log(vapour)
     magnus = target - np.log(_MAGNUS[0])
-    celsius = _MAGNUS[2] * magnus / (_MAGNUS[1] - magnus)
+    celsius: FloatArray = _MAGNUS[2] * magnus / (_MAGNUS[1] - magnus)
     for _ in range(_MOST_STEPS):
         logarithm, steepness = log_saturation(celsius, is_iced)
         step = (logarithm - target) / steepness
