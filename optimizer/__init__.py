@@ -1,0 +1,1 @@
+"""The question, the model, the verdict and the service."""

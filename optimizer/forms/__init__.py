@@ -1,0 +1,1 @@
+"""From a relation to its Pyomo block, one form a file."""

@@ -1,0 +1,1 @@
+"""Everything on the wire and in the archive."""

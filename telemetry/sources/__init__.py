@@ -1,0 +1,22 @@
+"""Series from files: prices, carbon, weather and jobs, each told by its content."""
+
+from telemetry.sources.bundle import SeriesBundle, read
+from telemetry.sources.carbon import read_carbon
+from telemetry.sources.jobs import read_jobs
+from telemetry.sources.prices import read_prices
+from telemetry.sources.recognise import recognise
+from telemetry.sources.series import between
+from telemetry.sources.weather import read_weather
+from telemetry.sources.zones import time_zone
+
+__all__ = [
+    "SeriesBundle",
+    "between",
+    "read",
+    "read_carbon",
+    "read_jobs",
+    "read_prices",
+    "read_weather",
+    "recognise",
+    "time_zone",
+]
