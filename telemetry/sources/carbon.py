@@ -1,0 +1,131 @@
+"""Read the carbon intensity of grid electricity from a file."""
+
+import re
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import xarray as xr
+
+from telemetry.sources.series import Rows, assemble
+from telemetry.sources.stamps import moments
+from telemetry.sources.table import Table, numbers, read_table
+from twin.errors import Fault, SeriesError
+
+WANTED: Final = "ci_direct, ci_lca, or Carbon Intensity gCO₂eq/kWh (direct) or (LCA)"
+
+_JOINED: Final = {"ci_direct": "direct", "ci_lca": "lca", "ci_unspecified": "unspecified"}
+_IN_WORDS: Final = {"direct": "direct", "lca": "lca", "life cycle": "lca", "life-cycle": "lca"}
+_FACTOR: Final = {"g": 1.0, "kg": 1000.0}
+
+
+def read_carbon(path: str | Path, *, kind: Literal["direct", "lca"] = "direct") -> xr.Dataset:
+    """Return the carbon intensity of an Electricity Maps file, or of a joined price file.
+
+    Parameters
+    ----------
+    path
+        Separated text in UTC.
+    kind
+        Emissions of generation only, or over the life cycle of the plants.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``carbon_intensity`` [kg MWh-1], laid out as
+        :func:`telemetry.sources.series.assemble` does; ``attrs["notes"]`` warns if the file does
+        not say which kind it holds.
+
+    Raises
+    ------
+    SeriesError
+        If the file holds no intensity, or not the kind asked for.
+    """
+    table = read_table(path)
+    values, remarks = intensity(table, kind)
+    stamps, notes = moments(table, None)
+    return assemble(
+        Rows(
+            source=table.source,
+            lines=table.lines,
+            stamps=stamps,
+            values={"carbon_intensity": values},
+            notes=(*notes, *remarks),
+        )
+    )
+
+
+def kinds(table: Table) -> dict[str, str]:
+    """Return the column of each kind of intensity in the file, direct first.
+
+    Parameters
+    ----------
+    table
+        The file.
+
+    Returns
+    -------
+    dict
+        Header by kind: ``direct``, ``lca`` or ``unspecified``.
+    """
+    found = {}
+    for header in table.columns:
+        text = header.lower()
+        words = re.search(r"carbon intensity.*\((.*)\)", text)
+        if text in _JOINED:
+            found[_JOINED[text]] = header
+        elif words and words[1].strip() in _IN_WORDS:
+            found[_IN_WORDS[words[1].strip()]] = header
+    return dict(sorted(found.items()))
+
+
+def intensity(table: Table, kind: str) -> tuple[np.ndarray, list[str]]:
+    """Return the intensity of one kind, and what to know about it.
+
+    Parameters
+    ----------
+    table
+        The file.
+    kind
+        ``direct``, ``lca`` or ``unspecified``.
+
+    Returns
+    -------
+    values
+        One a row. [kg MWh-1]
+    notes
+        A warning if the file does not say which kind it holds.
+
+    Raises
+    ------
+    SeriesError
+        If the file has no intensity, not this kind, or another unit.
+    """
+    found = kinds(table)
+    if not found:
+        value, mend = ", ".join(table.columns), f"no carbon intensity; wanted is {WANTED}"
+        raise SeriesError(
+            table.source, [Fault(place=f"{table.source}, columns", value=value, mend=mend)]
+        )
+    if kind not in found and list(found) != ["unspecified"]:
+        mend = f"this file has {' and '.join(found)}; ask for that, or give another file"
+        raise SeriesError(
+            table.source, [Fault(place=f"{table.source}, carbon kind", value=kind, mend=mend)]
+        )
+    taken = kind if kind in found else "unspecified"
+    header = found[taken]
+    values = _factor(table.source, header) * numbers(table, header, "carbon_intensity")
+    if taken == "unspecified":
+        return values, [f"{header}: the file does not say whether it is direct or life-cycle"]
+    return values, [f"carbon_intensity is {taken}"]
+
+
+def _factor(source: str, header: str) -> float:
+    """Return kg/MWh per unit of the header; the short joined headers are in g/kWh."""
+    if header.lower() in _JOINED:
+        return 1.0
+    unit = re.search(r"\b(g|kg)co\W?2?e?q?/kwh", header.lower().replace("₂", "2"))
+    if unit is None:
+        mend = "the header must name gCO₂eq/kWh or kgCO₂eq/kWh"
+        raise SeriesError(source, [Fault(place=f"{source}, columns", value=header, mend=mend)])
+    return _FACTOR[unit[1]]

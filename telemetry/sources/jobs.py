@@ -1,0 +1,68 @@
+"""Read the jobs of a cluster from a file."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from telemetry.sources.table import numbers, place, read_table, refuse
+from twin.errors import Fault, SeriesError
+
+WANTED: Final = ("arrival_time", "length")
+
+_MICROSECONDS: Final = 3.6e9
+"""Microseconds of an hour."""
+
+
+def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
+    """Return the jobs of a file, placed in a year.
+
+    Parameters
+    ----------
+    path
+        Separated text with ``arrival_time`` and ``length`` [h], perhaps ``cpus``.
+    year
+        Year whose 1 January 00:00 UTC is hour 0 of the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h] and
+        ``size`` [1], 1 where the file names none.
+
+    Raises
+    ------
+    SeriesError
+        If a column is missing, or a job arrives before hour 0 or has no length or size.
+    """
+    table = read_table(path)
+    missing = [name for name in WANTED if name not in table.columns]
+    if missing:
+        mend = f"no column {' and none '.join(missing)}; wanted is arrival_time, length and cpus"
+        found = ", ".join(table.columns)
+        raise SeriesError(
+            table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
+        )
+    arrival = numbers(table, "arrival_time", "arrival_time")
+    length = numbers(table, "length", "length")
+    size = numbers(table, "cpus", "cpus") if "cpus" in table.columns else np.ones_like(length)
+    faults = []
+    for name, values, is_good, rule in (
+        ("arrival_time", arrival, arrival >= 0.0, "must be 0 h or later"),
+        ("length", length, length > 0.0, "must be above 0 h"),
+        ("cpus", size, size > 0.0, "must be above 0"),
+    ):
+        faults += [
+            Fault(
+                place=place(table.source, table.lines[row], name),
+                value=f"{values[row]:g}",
+                mend=f"{rule}; correct or drop the row",
+            )
+            for row in np.flatnonzero(~is_good)
+        ]
+    refuse(table.source, faults)
+    begin = np.datetime64(f"{year:04d}-01-01", "us")
+    since = np.round(arrival * _MICROSECONDS).astype("timedelta64[us]")
+    jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
+    return jobs.sort_values("arrival", kind="stable", ignore_index=True)

@@ -1,0 +1,46 @@
+"""Tell by columns and content what a file holds."""
+
+from pathlib import Path
+from typing import Literal
+
+from telemetry.sources.carbon import kinds
+from telemetry.sources.jobs import WANTED
+from telemetry.sources.prices import is_priced
+from telemetry.sources.table import read_table, read_text
+from twin.errors import Fault, SeriesError
+
+Kind = Literal["prices", "carbon", "weather", "jobs"]
+
+
+def recognise(path: str | Path) -> Kind:
+    """Return what a file holds, whatever its name is.
+
+    Parameters
+    ----------
+    path
+        Any file that one of the readers reads.
+
+    Returns
+    -------
+    str
+        ``prices`` (also for a file of prices and carbon), ``carbon``, ``weather`` or ``jobs``.
+
+    Raises
+    ------
+    SeriesError
+        If no reader would take it; names the columns found.
+    """
+    if read_text(path).lstrip().startswith(("LOCATION,", "#1", "{")):
+        return "weather"
+    table = read_table(path)
+    if set(WANTED) <= set(table.columns):
+        return "jobs"
+    if any(is_priced(name) for name in table.columns):
+        return "prices"
+    if kinds(table):
+        return "carbon"
+    mend = "these columns are those of no series; wanted is prices, carbon, weather or jobs"
+    found = ", ".join(table.columns)
+    raise SeriesError(
+        table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
+    )

@@ -1,0 +1,144 @@
+"""Turn time texts into UTC; naive local time is an error unless its zone is known."""
+
+import re
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from telemetry.sources.table import Table, place, refuse
+from telemetry.sources.zones import time_zone
+from twin.errors import Fault, SeriesError
+
+_OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
+_NO_ZONE: Final = 'the times are local and name no offset; give the zone, as in zone="DE-LU"'
+
+
+def time_column(table: Table) -> str:
+    """Return the header of the column that opens the intervals.
+
+    Parameters
+    ----------
+    table
+        The file.
+
+    Returns
+    -------
+    str
+        A UTC column if there is one, else a start, else anything that is called a time.
+
+    Raises
+    ------
+    SeriesError
+        If no column is called a time.
+    """
+    words = {name: re.split(r"[^a-z]+", name.lower()) for name in table.columns}
+    opening = {
+        name: parts
+        for name, parts in words.items()
+        if {"time", "datetime", "timestamp", "date", "start", "utc"} & set(parts)
+        and "end" not in parts
+    }
+    for wanted in ("utc", "start", "datetime", "timestamp", "time", "date"):
+        for name, parts in opening.items():
+            if wanted in parts:
+                return name
+    found = ", ".join(table.columns)
+    mend = "no column of times; name one time_utc, Datetime or time_start"
+    raise SeriesError(
+        table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
+    )
+
+
+def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the UTC moments at which the rows of a file begin.
+
+    Parameters
+    ----------
+    table
+        The file.
+    zone
+        Zone of naive local times; not looked at where the file names offsets or UTC.
+
+    Returns
+    -------
+    moments
+        One a row, NaT where the local hour does not exist. [datetime64, UTC]
+    notes
+        What was decided on the way.
+
+    Raises
+    ------
+    SeriesError
+        If a text is no ISO time, if some rows have an offset and some have none, or if the times
+        are naive and no zone is given.
+    """
+    column = time_column(table)
+    texts = pd.Series(table.columns[column], dtype="str")
+    has_offset = np.array([bool(_OFFSET.search(text)) for text in texts], dtype=bool)
+    if has_offset.any() and not has_offset.all():
+        odd = int(np.flatnonzero(has_offset != has_offset[0])[0])
+        mend = "write all times with an offset, or none"
+        _refuse_rows(table, column, np.array([odd]), mend)
+    parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=bool(has_offset.any()))
+    is_bad = parsed.isna().to_numpy()
+    mend = "write an ISO time, as in 2026-07-01T00:00Z"
+    _refuse_rows(table, column, np.flatnonzero(is_bad), mend)
+    if has_offset.any():
+        return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), []
+    naive = parsed.to_numpy().astype("datetime64[us]")
+    if "utc" in re.split(r"[^a-z]+", column.lower()):
+        return naive, []
+    if zone is None:
+        fault = Fault(
+            place=place(table.source, table.lines[0], column), value=texts[0], mend=_NO_ZONE
+        )
+        raise SeriesError(table.source, [fault])
+    return localise(naive, time_zone(zone))
+
+
+def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
+    """Return naive local times as UTC.
+
+    Parameters
+    ----------
+    naive
+        Local times in the order of the file, rising or falling. [datetime64]
+    zone
+        IANA name.
+
+    Returns
+    -------
+    moments
+        UTC; NaT for an hour that the spring change skips. [datetime64]
+    notes
+        What was decided on the way.
+
+    Notes
+    -----
+    A local time that comes twice in autumn is summer time first, then winter time. One that comes
+    once, in a file forced to 24 rows a day, is the summer one; the winter one is then a gap. The
+    row of the hour that spring skips, in such a file a copy of its neighbour, is dropped.
+    """
+    stamps = pd.Series(naive)
+    is_falling = len(naive) > 1 and np.median(np.diff(naive).astype(np.int64)) < 0
+    ordered = stamps[::-1] if is_falling else stamps
+    is_first = (ordered.groupby(ordered).cumcount() == 0).sort_index().to_numpy()
+    index = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous=is_first, nonexistent="NaT")
+    moments = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+    notes = [
+        f"{np.datetime_as_string(stamp, 'm')} does not exist in {zone}: row dropped"
+        for stamp in naive[np.isnat(moments)]
+    ]
+    return moments, notes
+
+
+def _refuse_rows(table: Table, column: str, rows: np.ndarray, mend: str) -> None:
+    texts = table.columns[column]
+    faults = [
+        Fault(
+            place=place(table.source, table.lines[row], column), value=repr(texts[row]), mend=mend
+        )
+        for row in rows
+    ]
+    refuse(table.source, faults)

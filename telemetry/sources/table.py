@@ -1,0 +1,192 @@
+"""Read a file of comma-separated values as texts that still know where they stood."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from twin.errors import Fault, SeriesError
+
+BLANKS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
+"""Cells that say "no value here", in lower case."""
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The columns of one file.
+
+    Attributes
+    ----------
+    source
+        Name of the file, as faults tell it.
+    columns
+        Texts of each column, under its header as written.
+    lines
+        Line of each row in the file; the header stands in line 1.
+    decimal
+        The decimal sign, "." or ",".
+    """
+
+    source: str
+    columns: dict[str, list[str]]
+    lines: np.ndarray
+    decimal: str
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file, without a byte-order mark.
+
+    Parameters
+    ----------
+    path
+        The file; UTF-8, or Latin-1 where it is not.
+
+    Returns
+    -------
+    str
+        Its text.
+
+    Raises
+    ------
+    SeriesError
+        If the file cannot be read or holds nothing.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        fault = Fault(place=str(path), value=str(error.strerror), mend="give a file that is there")
+        raise SeriesError(path.name, [fault]) from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    if not text.strip():
+        raise SeriesError(path.name, [Fault(place=path.name, value="", mend="the file is empty")])
+    return text
+
+
+def read_table(path: str | Path) -> Table:
+    """Return the columns of a separated file; comma, semicolon or tab, as its header has it.
+
+    Parameters
+    ----------
+    path
+        The file. Behind semicolons or tabs a comma is the decimal sign.
+
+    Returns
+    -------
+    Table
+        All columns as texts.
+
+    Raises
+    ------
+    SeriesError
+        If a row is shorter or longer than the header, or the header names a column twice.
+    """
+    source = Path(path).name
+    text = read_text(path)
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    rows, lines = [], []
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append(row)
+            lines.append(reader.line_num)
+    header = [name.strip() for name in rows[0]]
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        mend = "name each column once"
+        raise SeriesError(source, [Fault(place=f"{source}, header", value=doubled[0], mend=mend)])
+    faults = [
+        Fault(
+            place=f"{source}, row {line}",
+            value=f"{len(row)} cells",
+            mend=f"the header has {len(header)}; mend or drop the row",
+        )
+        for line, row in zip(lines, rows, strict=True)
+        if len(row) != len(header)
+    ]
+    refuse(source, faults)
+    columns = {name: [row[at].strip() for row in rows[1:]] for at, name in enumerate(header)}
+    decimal = "." if delimiter == "," else ","
+    return Table(source=source, columns=columns, lines=np.array(lines[1:]), decimal=decimal)
+
+
+def numbers(table: Table, column: str, name: str) -> np.ndarray:
+    """Return a column as numbers, NaN where a cell is blank.
+
+    Parameters
+    ----------
+    table
+        The file.
+    column
+        Header of the column.
+    name
+        What it is, as faults tell it.
+
+    Returns
+    -------
+    numpy.ndarray
+        One number a row.
+
+    Raises
+    ------
+    SeriesError
+        If a cell holds something else than a finite number.
+    """
+    texts = pd.Series(table.columns[column], dtype="str")
+    is_blank = texts.str.lower().isin(BLANKS).to_numpy(dtype=bool)
+    if table.decimal == ",":
+        has_comma = texts.str.contains(",")
+        plain = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        texts = texts.where(~has_comma, plain)
+    values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
+    is_bad = ~is_blank & ~np.isfinite(values)
+    faults = [
+        Fault(
+            place=place(table.source, table.lines[row], name),
+            value=repr(table.columns[column][row]),
+            mend="write a finite number, or leave the cell blank",
+        )
+        for row in np.flatnonzero(is_bad)
+    ]
+    refuse(table.source, faults)
+    return values
+
+
+def place(source: str, line: int | np.integer[Any], name: str) -> str:
+    """Return where a value stands, as in ``prices.csv, row 412, electricity_price``."""
+    return f"{source}, row {line}, {name}"
+
+
+def refuse(source: str, faults: Sequence[Fault]) -> None:
+    """Raise the faults of a file if there are any; many are told by the first few.
+
+    Parameters
+    ----------
+    source
+        Name of the file.
+    faults
+        What was found.
+
+    Raises
+    ------
+    SeriesError
+        If there is at least one.
+    """
+    if not faults:
+        return
+    shown = list(faults[:_SHOWN])
+    if len(faults) > _SHOWN:
+        more = f"{len(faults) - _SHOWN} more like these"
+        shown.append(Fault(place=source, value="", mend=more))
+    raise SeriesError(source, shown)
