@@ -65,6 +65,7 @@ def read_epw(source: str, text: str) -> Record:
     cells = [rows[line - 1].split(",") for line in lines]
     dates = _parse(source, lines, [row[1:4] for row in cells], 3).astype(int)
     values = _parse(source, lines, [row[_FLAGS : _FLAGS + 17] for row in cells], 17)
+    _refuse_dates(source, lines, dates)
     hours = hour_of_year(dates[:, 0], dates[:, 1], dates[:, 2] - 1)
     return Record(
         source=source,
@@ -118,7 +119,7 @@ def read_mos(source: str, text: str) -> Record:
     cells = _parse(source, lines, [rows[line - 1].split()[:18] for line in lines], 18)
     ends = np.round(cells[:, 0] / 3600.0).astype(int)
     hours = ends - 1
-    if ends[0] == 0:
+    if 0 in ends[:1]:
         has_first, has_last = 1 in ends, YEAR in ends
         hours[0] = (-1 if has_first else 0) if has_last else YEAR - 1
     return Record(
@@ -144,6 +145,20 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
             source, [Fault(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
         )
     return dict(zip(("latitude", "longitude", "offset", "elevation"), numbers, strict=True))
+
+
+def _refuse_dates(source: str, lines: np.ndarray, dates: np.ndarray) -> None:
+    """Refuse months, days and hours that no calendar has."""
+    is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
+    faults = [
+        Fault(
+            place=place(source, lines[row], "month, day, hour"),
+            value=", ".join(map(str, dates[row])),
+            mend="must lie in 1 to 12, 1 to 31 and 1 to 24",
+        )
+        for row in np.flatnonzero(is_bad)
+    ]
+    refuse(source, faults)
 
 
 def _parse(source: str, lines: np.ndarray, cells: list[list[str]], width: int) -> np.ndarray:

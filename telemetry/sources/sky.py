@@ -36,9 +36,9 @@ def global_irradiance(
        type of cloud," Solar Energy, vol. 24, no. 2, pp. 177-189, 1980.
        doi:10.1016/0038-092X(80)90391-6
     """
-    from pvlib.solarposition import ephemeris  # noqa: PLC0415 (takes a second, seldom needed)
+    from pvlib.solarposition import spa_python  # noqa: PLC0415 (takes a second, seldom needed)
 
-    sun = ephemeris(pd.DatetimeIndex(middle, tz="UTC"), latitude, longitude)
+    sun = spa_python(pd.DatetimeIndex(middle, tz="UTC"), latitude, longitude)
     sine = np.sin(np.radians(sun["elevation"].to_numpy()))
     clear = np.maximum(910.0 * sine - 30.0, 0.0)
     return np.asarray(clear * (1.0 - 0.75 * cloud_cover**3.4))

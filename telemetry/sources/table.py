@@ -89,7 +89,8 @@ def read_table(path: str | Path) -> Table:
     Raises
     ------
     SeriesError
-        If a row is shorter or longer than the header, or the header names a column twice.
+        If a row is shorter or longer than the header, a quote stays open, or the header names a
+        column twice.
     """
     source = Path(path).name
     text = read_text(path)
@@ -97,10 +98,15 @@ def read_table(path: str | Path) -> Table:
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     rows, lines = [], []
-    for row in reader:
-        if any(cell.strip() for cell in row):
-            rows.append(row)
-            lines.append(reader.line_num)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        where = f"{source}, row {reader.line_num}"
+        fault = Fault(place=where, value=str(error), mend="close the quotes, or drop them")
+        raise SeriesError(source, [fault]) from error
     header = [name.strip() for name in rows[0]]
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:

@@ -86,36 +86,21 @@ def _record(path: str | Path) -> Record:
         return read_epw(source, text)
     if text.startswith("#1"):
         return read_mos(source, text)
-    answer = parse_json(source, text)
-    if "hourly" in answer and "latitude" in answer:
-        return read_open_meteo(source, answer)
-    if {"hourly", "tmy_hourly"} & set(answer.get("outputs", {})):
-        return read_pvgis(source, answer)
+    answer = _parse_json(source, text)
+    try:
+        if "hourly" in answer and "latitude" in answer:
+            return read_open_meteo(source, answer)
+        if {"hourly", "tmy_hourly"} & set(answer.get("outputs", {})):
+            return read_pvgis(source, answer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        mend = "the answer is not laid out as the service's are; fetch it again"
+        raise SeriesError(source, [Fault(place=source, value=repr(error), mend=mend)]) from error
     reason = str(answer.get("reason", ", ".join(answer)))
     mend = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
     raise SeriesError(source, [Fault(place=source, value=reason, mend=mend)])
 
 
-def parse_json(source: str, text: str) -> dict[str, Any]:
-    """Return the object that a JSON text holds.
-
-    Parameters
-    ----------
-    source
-        Name of the file.
-    text
-        Its text.
-
-    Returns
-    -------
-    dict
-        The object.
-
-    Raises
-    ------
-    SeriesError
-        If the text is no JSON object.
-    """
+def _parse_json(source: str, text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,0 +1,160 @@
+"""Prices and carbon intensity: columns, units, kinds, forms of text."""
+
+import pytest
+
+from telemetry.sources import read, read_carbon, read_prices, recognise
+from twin.errors import SeriesError
+
+MAPS = (
+    "Datetime (UTC),Country,Zone Name,Zone Id,Carbon Intensity gCO₂eq/kWh (direct),"
+    "Carbon Intensity gCO₂eq/kWh (LCA),Data Estimated\n"
+    "2023-01-01 00:00:00,Spain,Spain,ES,100.5,150,false\n"
+    "2023-01-01 01:00:00,Spain,Spain,ES,101.5,151,false\n"
+)
+JOINED = "time_utc,price_eur_mwh,ci_direct,ci_lca\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a text to a file whose name says nothing."""
+
+    def put(text, name="series.dat", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_text(text, encoding=encoding)
+        return path
+
+    return put
+
+
+def _two_hours(header, first="1", second="2"):
+    return f"{header}\n2023-01-01T00:00Z,{first}\n2023-01-01T01:00Z,{second}\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "factor"),
+    [
+        ("price_eur_mwh", 1.0),
+        ("Price (EUR/MWh)", 1.0),
+        ("Price (EUR/MWhe)", 1.0),
+        ("Day-ahead Price [€/MWh]", 1.0),
+        ("EUR_per_kWh", 1000.0),
+        ("Price (EUR/kWh)", 1000.0),
+        ("price ct/kWh", 10.0),
+    ],
+)
+def test_unit_of_the_header_is_converted(write, header, factor):
+    prices = read_prices(write(_two_hours(f"time,{header}")))
+    assert prices["electricity_price"].values == pytest.approx([factor, 2 * factor])
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("SEK_per_kWh", "SEK_per_kWh: convert it to EUR/MWh"),
+        ("Price (GBP/MWh)", "convert it to EUR/MWh"),
+        ("EUR_per_GWh", "convert it to EUR/MWh"),
+        ("price", "price: name the unit in the header"),
+        ("volume", "time, volume: no column of prices; wanted is price_eur_mwh"),
+    ],
+)
+def test_foreign_units_and_missing_columns_are_faults(write, header, words):
+    with pytest.raises(SeriesError, match=words):
+        read_prices(write(_two_hours(f"time,{header}")))
+
+
+def test_two_price_columns_are_a_fault_and_a_second_currency_is_not(write):
+    text = "time,EUR_per_kWh,{}\n2023-01-01T00:00Z,1,9\n2023-01-01T01:00Z,2,9\n"
+    with pytest.raises(SeriesError, match="keep one column"):
+        read_prices(write(text.format("price_eur_mwh")))
+    prices = read_prices(write(text.format("NOK_per_kWh")))
+    assert prices["electricity_price"].values.tolist() == [1000, 2000]
+
+
+def test_byte_order_mark_semicolons_and_decimal_commas(write):
+    text = "time_utc;price_eur_mwh\n2023-01-01T00:00;-1,5\n2023-01-01T01:00;1.234,5\n\n"
+    prices = read_prices(write(text, encoding="utf-8-sig"))
+    assert prices["electricity_price"].values.tolist() == [-1.5, 1234.5]
+
+
+@pytest.mark.parametrize("cell", ["", "NaN", "null", "-"])
+def test_blank_cells_are_gaps(write, cell):
+    rows = [f"2023-01-01T0{hour}:00Z,{cell if hour == 1 else hour}" for hour in range(4)]
+    prices = read_prices(write("\n".join(["time,price_eur_mwh", *rows])))
+    assert prices["electricity_price"].values.tolist() == [0, 1, 2, 3]
+    assert prices.attrs["gaps"] == ["2023-01-01T01:00Z/2023-01-01T02:00Z"]
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "n.v.", "1e9"])
+def test_bad_cells_name_their_row(write, cell):
+    path = write(_two_hours("time,price_eur_mwh", second=cell), name="prices.csv")
+    with pytest.raises(SeriesError, match=r"prices.csv, row 3, electricity_price"):
+        read_prices(path)
+
+
+def test_broken_files_are_faults(write, tmp_path):
+    with pytest.raises(SeriesError, match="row 3 = 3 cells: the header has 2"):
+        read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,1,2\n"))
+    with pytest.raises(SeriesError, match="close the quotes"):
+        read_prices(write('time,price_eur_mwh\n2023-01-01T00:00Z,"1\n' + 200_000 * "x"))
+    with pytest.raises(SeriesError, match="the file is empty"):
+        read_prices(write("\n"))
+    with pytest.raises(SeriesError, match="give a file that is there"):
+        read_prices(tmp_path / "none.csv")
+    with pytest.raises(SeriesError, match="name each column once"):
+        read_prices(write(_two_hours("time,time")))
+
+
+def test_electricity_maps_has_two_kinds(write):
+    path = write(MAPS)
+    assert read_carbon(path)["carbon_intensity"].values.tolist() == [100.5, 101.5]
+    assert read_carbon(path, kind="lca")["carbon_intensity"].values.tolist() == [150, 151]
+    newer = write(MAPS.replace("(LCA)", "(Life cycle)").replace("Intensity", "intensity"))
+    assert read_carbon(newer, kind="lca")["carbon_intensity"].values.tolist() == [150, 151]
+
+
+def test_kind_that_is_absent_is_a_fault_that_tells_which_there_are(write):
+    path = write("time_utc,ci_lca\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
+    with pytest.raises(SeriesError, match="carbon kind = direct: this file has lca"):
+        read_carbon(path)
+
+
+def test_unspecified_kind_is_taken_with_a_warning(write):
+    path = write("time_utc,ci_unspecified\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
+    carbon = read_carbon(path, kind="lca")
+    assert carbon["carbon_intensity"].attrs["units"] == "kg MWh-1"
+    assert "does not say whether" in carbon.attrs["notes"][0]
+
+
+def test_unit_of_carbon_is_looked_at(write):
+    text = MAPS.replace("gCO₂eq/kWh", "kgCO₂eq/kWh").replace(",10", ",")
+    kilograms = read_carbon(write(text))
+    assert kilograms["carbon_intensity"].values == pytest.approx([500.0, 1500.0])
+    with pytest.raises(SeriesError, match="must name gCO₂eq/kWh"):
+        read_carbon(write(MAPS.replace("gCO₂eq/kWh", "lb/MWh")))
+    with pytest.raises(SeriesError, match="no carbon intensity"):
+        read_carbon(write(_two_hours("time,price_eur_mwh")))
+
+
+def test_joined_file_gives_both(write):
+    path = write(JOINED + "2023-01-01T00:00,1,100,150\n2023-01-01T01:00,2,101,151\n")
+    assert recognise(path) == "prices"
+    assert read_prices(path)["carbon_intensity"].values.tolist() == [100, 101]
+    bundle = read(path, kind="lca")
+    assert list(bundle.prices.data_vars) == ["electricity_price"]
+    assert bundle.carbon["carbon_intensity"].values.tolist() == [150, 151]
+    assert bundle.weather is None
+
+
+def test_files_are_recognised_by_content(write):
+    assert recognise(write(MAPS)) == "carbon"
+    assert recognise(write(_two_hours("time,EUR_per_kWh"))) == "prices"
+    assert recognise(write("arrival_time,length,cpus\n0,1,1\n")) == "jobs"
+    assert recognise(write('{"hourly": {}}')) == "weather"
+    with pytest.raises(SeriesError, match="TIMESTAMP, tokens: these columns are those of no"):
+        recognise(write("TIMESTAMP,tokens\n1,2\n"))
+
+
+def test_two_files_of_one_sort_are_a_fault(write):
+    first, second = write(MAPS, name="a"), write(MAPS, name="b")
+    with pytest.raises(SeriesError, match="a holds carbon as well"):
+        read(first, second)

@@ -1,0 +1,137 @@
+"""Times: offsets, naive local time, and both days on which the clocks change."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from telemetry.sources import read_prices, time_zone
+from telemetry.sources.stamps import localise
+from twin.errors import SeriesError
+
+ZONES = ["Europe/Berlin", "Europe/Madrid", "Europe/Helsinki", "Europe/Lisbon"]
+
+
+def _local_rows(day: str, hours: list[str], prices: list[float]) -> str:
+    rows = [f"{day} {hour},{price}" for hour, price in zip(hours, prices, strict=True)]
+    return "\n".join(["Datetime,Price (EUR/MWh)", *rows])
+
+
+def _day_of_24(day: str) -> str:
+    return _local_rows(day, [f"{hour:02d}:00:00" for hour in range(24)], list(range(24)))
+
+
+def _hours(text: str) -> np.ndarray:
+    return np.datetime64(text, "us") + np.arange(24) * np.timedelta64(1, "h")
+
+
+def test_naive_local_time_needs_a_zone(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-06-01"))
+    with pytest.raises(SeriesError, match=r'row 2, Datetime = 2023-06-01 00:00:00.*zone="DE-LU"'):
+        read_prices(path)
+
+
+def test_naive_local_time_is_moved_to_utc(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-06-01"))
+    prices = read_prices(path, zone="DE-LU")
+    assert (prices["time"].values == _hours("2023-05-31T22:00")).all()
+    assert prices["electricity_price"].values.tolist() == list(range(24))
+
+
+def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-03-26"))
+    prices = read_prices(path, zone="DE-LU")
+    # 00:00 CET is 23:00 UTC; 01:00 CET is followed by 03:00 CEST; 23 hours in all
+    assert (prices["time"].values == _hours("2023-03-25T23:00")[:23]).all()
+    assert prices["electricity_price"].values[:4].tolist() == [0, 1, 3, 4]
+    assert prices.attrs["gaps"] == []
+    assert prices.attrs["notes"] == [
+        "2023-03-26T02:00 does not exist in Europe/Berlin: row dropped"
+    ]
+
+
+def test_autumn_day_forced_to_24_rows_has_a_gap_of_one_hour(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-10-29"))
+    prices = read_prices(path, zone="DE-LU")
+    # 25 hours; 02:00 stands once and is the summer one; the winter one lies between 2 and 3
+    assert prices.sizes["time"] == 25
+    assert prices["electricity_price"].values[:5].tolist() == [0, 1, 2, 2.5, 3]
+    assert prices.attrs["gaps"] == ["2023-10-29T01:00Z/2023-10-29T02:00Z"]
+
+
+@pytest.mark.parametrize("is_falling", [False, True])
+def test_autumn_hour_that_stands_twice_is_summer_then_winter(tmp_path, is_falling):
+    path = tmp_path / "prices.csv"
+    hours = ["00:00", "01:00", "02:00", "02:00", "03:00", "04:00"]
+    text = _local_rows("2023-10-29", hours, [0, 1, 2, 3, 4, 5])
+    head, *rows = text.split("\n")
+    path.write_text("\n".join([head, *(rows[::-1] if is_falling else rows)]))
+    prices = read_prices(path, zone="Europe/Berlin")
+    assert prices["electricity_price"].values.tolist() == [0, 1, 2, 3, 4, 5]
+    assert (prices["time"].values == _hours("2023-10-28T22:00")[:6]).all()
+
+
+def test_another_hour_that_stands_twice_is_a_fault(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_local_rows("2023-06-01", ["00:00", "01:00", "01:00", "02:00"], [0, 1, 2, 3]))
+    with pytest.raises(SeriesError, match=r"prices.csv, row 4 = 2023-05-31T23:00Z.*in row 3"):
+        read_prices(path, zone="DE-LU")
+
+
+def test_offsets_need_no_zone_and_outlive_both_changes(tmp_path):
+    path = tmp_path / "prices.csv"
+    local = pd.date_range("2025-10-26", periods=100, freq="15min", tz="Europe/Berlin")
+    ends = local + pd.Timedelta("15min")
+    rows = [f"{a.isoformat()},{b.isoformat()},0.1" for a, b in zip(local, ends, strict=True)]
+    path.write_text("\n".join(["time_start,time_end,EUR_per_kWh", *rows]))
+    prices = read_prices(path)
+    assert prices.sizes["time"] == 100
+    assert (prices["duration"].values == 0.25).all()
+    assert prices["electricity_price"].values == pytest.approx(100.0)
+    assert prices["time"].values[0] == np.datetime64("2025-10-25T22:00")
+
+
+def test_mixed_offsets_and_broken_times_are_faults(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00,2\n")
+    with pytest.raises(SeriesError, match=r"row 3, time.*all times with an offset, or none"):
+        read_prices(path)
+    path.write_text("time_utc,price_eur_mwh\n2023-01-01T00:00,1\n1/2/2023,2\n")
+    with pytest.raises(SeriesError, match=r"row 3, time_utc = '1/2/2023': write an ISO time"):
+        read_prices(path)
+    path.write_text("moment,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,2\n")
+    with pytest.raises(SeriesError, match="moment, price_eur_mwh: no column of times"):
+        read_prices(path)
+
+
+def test_zones_are_market_ids_or_iana_names():
+    assert time_zone("DE-LU") == time_zone("de_lu") == "Europe/Berlin"
+    assert time_zone("SE3") == "Europe/Stockholm"
+    assert time_zone("Europe/Madrid") == time_zone("ES")
+    with pytest.raises(SeriesError, match="did you mean DE-LU"):
+        time_zone("DE-LUX")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    zone=st.sampled_from(ZONES),
+    day=st.dates(date(2020, 1, 1), date(2026, 1, 1)),
+    minutes=st.sampled_from([15, 30, 60]),
+    is_falling=st.booleans(),
+)
+def test_local_time_there_and_back_is_the_same(zone, day, minutes, is_falling):
+    # from noon to noon, so that a doubled hour is there as a whole or not at all
+    begin = pd.Timestamp(day) + pd.Timedelta("12h")
+    utc = pd.date_range(begin, periods=24 * 60 * 90 // minutes, freq=f"{minutes}min", tz="UTC")
+    order = slice(None, None, -1 if is_falling else 1)
+    naive = utc.tz_convert(zone).tz_localize(None)[order].to_numpy().astype("datetime64[us]")
+    moments, notes = localise(naive, zone)
+    assert (moments == utc.tz_localize(None)[order].to_numpy()).all()
+    assert notes == []
