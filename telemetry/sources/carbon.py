@@ -114,7 +114,7 @@ def intensity(table: Table, kind: str) -> tuple[np.ndarray, list[str]]:
         )
     taken = kind if kind in found else "unspecified"
     header = found[taken]
-    values = _factor(table.source, header) * numbers(table, header, "carbon_intensity")
+    values = _factor(table.source, header) * numbers(table, header, name="carbon_intensity")
     if taken == "unspecified":
         return values, [f"{header}: the file does not say whether it is direct or life-cycle"]
     return values, [f"carbon_intensity is {taken}"]

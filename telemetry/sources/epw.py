@@ -63,10 +63,10 @@ def read_epw(source: str, text: str) -> Record:
         )
     lines = np.array([at + 1 for at in range(begin, len(rows)) if rows[at].strip()], dtype=int)
     cells = [rows[line - 1].split(",") for line in lines]
-    dates = _parse(source, lines, [row[1:4] for row in cells], 3).astype(int)
-    values = _parse(source, lines, [row[_FLAGS : _FLAGS + 17] for row in cells], 17)
-    _refuse_dates(source, lines, dates)
-    hours = hour_of_year(dates[:, 0], dates[:, 1], dates[:, 2] - 1)
+    dates = _parse(source, [row[1:4] for row in cells], lines=lines, width=3).astype(int)
+    values = _parse(source, [row[_FLAGS : _FLAGS + 17] for row in cells], lines=lines, width=17)
+    _refuse_dates(source, dates, lines=lines)
+    hours = hour_of_year(month=dates[:, 0], day=dates[:, 1], hour=dates[:, 2] - 1)
     return Record(
         source=source,
         lines=lines,
@@ -116,7 +116,7 @@ def read_mos(source: str, text: str) -> Record:
     lines = np.array(
         [at + 1 for at, row in enumerate(rows) if row.strip()[:1].isdigit()], dtype=int
     )
-    cells = _parse(source, lines, [rows[line - 1].split()[:18] for line in lines], 18)
+    cells = _parse(source, [rows[line - 1].split()[:18] for line in lines], lines=lines, width=18)
     ends = np.round(cells[:, 0] / 3600.0).astype(int)
     hours = ends - 1
     if 0 in ends[:1]:
@@ -147,12 +147,12 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
     return dict(zip(("latitude", "longitude", "offset", "elevation"), numbers, strict=True))
 
 
-def _refuse_dates(source: str, lines: np.ndarray, dates: np.ndarray) -> None:
+def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:
     """Refuse months, days and hours that no calendar has."""
     is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
     faults = [
         Fault(
-            place=place(source, lines[row], "month, day, hour"),
+            place=place(source, row=lines[row], name="month, day, hour"),
             value=", ".join(map(str, dates[row])),
             mend="must lie in 1 to 12, 1 to 31 and 1 to 24",
         )
@@ -161,7 +161,7 @@ def _refuse_dates(source: str, lines: np.ndarray, dates: np.ndarray) -> None:
     refuse(source, faults)
 
 
-def _parse(source: str, lines: np.ndarray, cells: list[list[str]], width: int) -> np.ndarray:
+def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int) -> np.ndarray:
     faults = []
     for line, row in zip(lines, cells, strict=True):
         try:
@@ -171,7 +171,7 @@ def _parse(source: str, lines: np.ndarray, cells: list[list[str]], width: int) -
         if not is_good:
             mend = f"{width} numbers are wanted; mend or drop the row"
             faults.append(
-                Fault(place=place(source, line, "values"), value=",".join(row), mend=mend)
+                Fault(place=place(source, row=line, name="values"), value=",".join(row), mend=mend)
             )
     refuse(source, faults)
     return np.array(cells, dtype=float).reshape(len(lines), width)

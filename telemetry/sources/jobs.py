@@ -44,9 +44,9 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         raise SeriesError(
             table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
         )
-    arrival = numbers(table, "arrival_time", "arrival_time")
-    length = numbers(table, "length", "length")
-    size = numbers(table, "cpus", "cpus") if "cpus" in table.columns else np.ones_like(length)
+    arrival = numbers(table, "arrival_time", name="arrival_time")
+    length = numbers(table, "length", name="length")
+    size = numbers(table, "cpus", name="cpus") if "cpus" in table.columns else np.ones_like(length)
     faults = []
     for name, values, is_good, rule in (
         ("arrival_time", arrival, arrival >= 0.0, "must be 0 h or later"),
@@ -55,7 +55,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     ):
         faults += [
             Fault(
-                place=place(table.source, table.lines[row], name),
+                place=place(table.source, row=table.lines[row], name=name),
                 value=f"{values[row]:g}",
                 mend=f"{rule}; correct or drop the row",
             )

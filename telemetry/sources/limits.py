@@ -21,17 +21,17 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
 """Least and greatest value believed, in canonical units."""
 
 
-def check_limits(source: str, lines: np.ndarray, values: dict[str, np.ndarray]) -> None:
+def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarray) -> None:
     """Refuse a file that holds an infinite or an absurd value.
 
     Parameters
     ----------
     source
         Name of the file.
-    lines
-        Row of each value in the file.
     values
         Values by name, in canonical units; NaN is a blank and passes.
+    lines
+        Row of each value in the file.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_limits(source: str, lines: np.ndarray, values: dict[str, np.ndarray]) 
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
         faults += [
             Fault(
-                place=place(source, lines[row], name),
+                place=place(source, row=lines[row], name=name),
                 value=f"{series[row]:g}{unit}",
                 mend=f"must lie between {low:g} and {high:g}{unit}; correct or blank it",
             )

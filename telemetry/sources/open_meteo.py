@@ -1,10 +1,11 @@
 """Read an Open-Meteo answer: parallel arrays with their units beside them."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from telemetry.sources.answers import Entry, Hourly, numbers
 from telemetry.sources.record import Record
 from telemetry.sources.table import place, refuse
 from twin.errors import Fault, SeriesError
@@ -40,15 +41,15 @@ _TO_CANONICAL: Final[dict[str, dict[str, tuple[float, float]]]] = {
 _HOUR: Final = np.timedelta64(1, "h")
 
 
-def read_open_meteo(source: str, answer: dict[str, Any]) -> Record:
-    """Return the weather of an answer.
+def read_open_meteo(source: str, answer: Hourly) -> Record:
+    """Return the weather of an Open-Meteo answer.
 
     Parameters
     ----------
     source
         Name of the file.
     answer
-        Parsed JSON with ``hourly`` and ``hourly_units``.
+        What it holds.
 
     Returns
     -------
@@ -66,50 +67,55 @@ def read_open_meteo(source: str, answer: dict[str, Any]) -> Record:
     only a name. Radiation is the mean of the hour *before* its time, all else belongs to the
     moment: so radiation moves one hour back, to the interval that it describes.
     """
-    hourly, units = answer["hourly"], answer.get("hourly_units", {})
-    moments = _moments(source, answer)
-    lines = np.arange(1, len(moments) + 1)
+    stamps = _stamps(source, answer)
     values = {}
     for key, name in _NAMES.items():
-        if key in hourly:
-            factor, offset = _unit(source, key, name, units.get(key))
-            values[name] = factor * _numbers(source, key, hourly[key], len(moments)) + offset
+        if key in answer.hourly:
+            factor, offset = _unit(source, answer, key=key)
+            entries = answer.hourly[key]
+            _refuse_length(source, entries, key=key, wanted=len(stamps))
+            values[name] = factor * numbers(source, entries, name=key) + offset
     if "global_irradiance" in values:
-        values["global_irradiance"] = _an_hour_back(moments, values["global_irradiance"])
+        values["global_irradiance"] = _an_hour_back(stamps, values["global_irradiance"])
     return Record(
         source=source,
-        lines=lines,
-        stamps=moments,
+        lines=np.arange(1, len(stamps) + 1),
+        stamps=stamps,
         values=values,
-        latitude=float(answer["latitude"]),
-        longitude=float(answer["longitude"]),
-        elevation=float(answer.get("elevation") or 0.0),
+        latitude=answer.latitude,
+        longitude=answer.longitude,
+        elevation=answer.elevation,
     )
 
 
-def _moments(source: str, answer: dict[str, Any]) -> np.ndarray:
-    texts = answer["hourly"].get("time", [])
-    if answer.get("hourly_units", {}).get("time") == "unixtime":
-        return np.array(texts, dtype="datetime64[s]").astype("datetime64[us]")
-    parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format="ISO8601", errors="coerce")
+def _stamps(source: str, answer: Hourly) -> np.ndarray:
+    entries = answer.hourly.get("time", [])
+    if answer.hourly_units.get("time") == "unixtime":
+        seconds = numbers(source, entries, name="time")
+        return np.asarray(seconds.astype("datetime64[s]"), dtype="datetime64[us]")
+    texts = pd.Series([str(entry) for entry in entries], dtype="str")
+    parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce")
     faults = [
         Fault(
-            place=place(source, row + 1, "time"), value=repr(texts[row]), mend="write an ISO time"
+            place=place(source, row=row + 1, name="time"),
+            value=repr(entries[row]),
+            mend="write an ISO time",
         )
         for row in np.flatnonzero(parsed.isna().to_numpy())
     ]
     refuse(source, faults)
-    offset = answer.get("utc_offset_seconds")
-    if offset is None:
+    if answer.utc_offset_seconds is None:
         mend = "the times are local and name no offset; ask for timezone=GMT"
         raise SeriesError(
             source, [Fault(place=f"{source}, utc_offset_seconds", value="", mend=mend)]
         )
-    return parsed.to_numpy().astype("datetime64[us]") - np.timedelta64(int(offset), "s")
+    local = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
+    return np.asarray(local - np.timedelta64(answer.utc_offset_seconds, "s"))
 
 
-def _unit(source: str, key: str, name: str, unit: str | None) -> tuple[float, float]:
-    known = _TO_CANONICAL[name]
+def _unit(source: str, answer: Hourly, *, key: str) -> tuple[float, float]:
+    known = _TO_CANONICAL[_NAMES[key]]
+    unit = answer.hourly_units.get(key)
     if unit not in known:
         mend = f"name one of {', '.join(known)} in hourly_units"
         raise SeriesError(
@@ -118,22 +124,15 @@ def _unit(source: str, key: str, name: str, unit: str | None) -> tuple[float, fl
     return known[unit]
 
 
-def _numbers(source: str, key: str, entries: list[Any], count: int) -> np.ndarray:
-    if len(entries) != count:
-        mend = f"the file has {count} times; give as many values"
+def _refuse_length(source: str, entries: list[Entry], *, key: str, wanted: int) -> None:
+    if len(entries) != wanted:
+        mend = f"the file has {wanted} times; give as many values"
         raise SeriesError(
             source, [Fault(place=f"{source}, {key}", value=f"{len(entries)} values", mend=mend)]
         )
-    faults = [
-        Fault(place=place(source, row + 1, key), value=repr(entry), mend="write a number or null")
-        for row, entry in enumerate(entries)
-        if isinstance(entry, bool) or not isinstance(entry, int | float | None)
-    ]
-    refuse(source, faults)
-    return np.array([np.nan if entry is None else entry for entry in entries], dtype=float)
 
 
-def _an_hour_back(moments: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _an_hour_back(stamps: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return at each moment the value that stands one hour later, NaN if there is none."""
-    at = dict(zip(moments.tolist(), values.tolist(), strict=True))
-    return np.array([at.get(moment, np.nan) for moment in (moments + _HOUR).tolist()])
+    at = dict(zip(stamps.tolist(), values.tolist(), strict=True))
+    return np.array([at.get(moment, np.nan) for moment in (stamps + _HOUR).tolist()])

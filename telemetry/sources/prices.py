@@ -52,7 +52,7 @@ def read_prices(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     table = read_table(path)
     column, factor = price_column(table)
     stamps, notes = moments(table, zone)
-    values = {"electricity_price": factor * numbers(table, column, "electricity_price")}
+    values = {"electricity_price": factor * numbers(table, column, name="electricity_price")}
     found = kinds(table)
     if found:
         values["carbon_intensity"], remarks = intensity(table, next(iter(found)))

@@ -1,10 +1,11 @@
 """Read PVGIS answers: hours of actual years, or a typical year."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from telemetry.sources.answers import Entry, Pvgis, numbers
 from telemetry.sources.record import Record
 from telemetry.sources.table import place, refuse
 from telemetry.sources.typical import hour_of_year
@@ -19,18 +20,19 @@ _NAMES: Final[dict[str, tuple[str, float]]] = {
 }
 """Our name and the factor to our unit; PVGIS fixes its units (degC, %, Pa, m/s, W/m2)."""
 
-_TYPICAL: Final = "tmy_hourly"
+_ON_PLANE: Final = ("Gb(i)", "Gd(i)", "Gr(i)")
+"""Beam, diffuse and reflected irradiance on the plane, which the service gives instead of G(i)."""
 
 
-def read_pvgis(source: str, answer: dict[str, Any]) -> Record:
-    """Return the weather of a PVGIS answer in JSON.
+def read_pvgis(source: str, answer: Pvgis) -> Record:
+    """Return the weather of a PVGIS answer.
 
     Parameters
     ----------
     source
         Name of the file.
     answer
-        Parsed JSON with ``outputs.hourly`` (actual) or ``outputs.tmy_hourly`` (typical).
+        With ``outputs.hourly`` (actual) or ``outputs.tmy_hourly`` (typical).
 
     Returns
     -------
@@ -52,76 +54,66 @@ def read_pvgis(source: str, answer: dict[str, Any]) -> Record:
     ----------
     .. [1] European Commission, Joint Research Centre, "PVGIS user manual," 2024.
     """
-    outputs, location = answer["outputs"], answer["inputs"]["location"]
-    is_typical = _TYPICAL in outputs
-    frame = pd.DataFrame(outputs[_TYPICAL if is_typical else "hourly"])
-    lines = np.arange(1, len(frame) + 1)
-    stamps = _hours(source, frame, lines)
-    if "G(h)" not in frame:
-        frame = frame.assign(**_horizontal(source, answer, frame))
+    rows = answer.outputs.tmy_hourly or answer.outputs.hourly or []
+    is_typical = answer.outputs.tmy_hourly is not None
+    keys = dict.fromkeys(key for row in rows for key in row)
+    columns = {key: [row.get(key) for row in rows] for key in keys}
+    stamps = _stamps(source, columns)
     values = {
-        name: factor * _numbers(source, frame[key], lines)
+        name: factor * numbers(source, columns[key], name=key)
         for key, (name, factor) in _NAMES.items()
-        if key in frame
+        if key in columns
     }
+    if "global_irradiance" not in values:
+        values |= _on_the_ground(source, answer, columns=columns)
     moments = pd.DatetimeIndex(stamps)
-    hours = hour_of_year(moments.month.to_numpy(), moments.day.to_numpy(), moments.hour.to_numpy())
+    hours = hour_of_year(
+        month=moments.month.to_numpy(), day=moments.day.to_numpy(), hour=moments.hour.to_numpy()
+    )
     return Record(
         source=source,
-        lines=lines,
+        lines=np.arange(1, len(rows) + 1),
         stamps=None if is_typical else stamps,
         hours=hours if is_typical else None,
         values=values,
-        latitude=float(location["latitude"]),
-        longitude=float(location["longitude"]),
-        elevation=float(location.get("elevation") or 0.0),
+        latitude=answer.inputs.location.latitude,
+        longitude=answer.inputs.location.longitude,
+        elevation=answer.inputs.location.elevation,
     )
 
 
-def _hours(source: str, frame: pd.DataFrame, lines: np.ndarray) -> np.ndarray:
-    column = next((name for name in ("time(UTC)", "time") if name in frame), None)
-    if column is None:
-        mend = "no column of times; wanted is time or time(UTC)"
-        found = ", ".join(frame.columns)
-        raise SeriesError(source, [Fault(place=f"{source}, columns", value=found, mend=mend)])
-    parsed = pd.to_datetime(frame[column], format="%Y%m%d:%H%M", errors="coerce")
+def _stamps(source: str, columns: dict[str, list[Entry]]) -> np.ndarray:
+    name = "time(UTC)" if "time(UTC)" in columns else "time"
+    texts = [str(entry) for entry in columns.get(name, [])]
+    parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format="%Y%m%d:%H%M", errors="coerce")
     faults = [
         Fault(
-            place=place(source, lines[row], column),
-            value=repr(frame[column][row]),
+            place=place(source, row=row + 1, name=name),
+            value=repr(texts[row]),
             mend="write a time as in 20230101:0010",
         )
         for row in np.flatnonzero(parsed.isna().to_numpy())
     ]
+    if not texts:
+        found = ", ".join(columns)
+        faults = [Fault(place=f"{source}, columns", value=found, mend="no column of times")]
     refuse(source, faults)
-    return parsed.dt.floor("h").to_numpy().astype("datetime64[us]")
+    return np.asarray(parsed.dt.floor("h").to_numpy(), dtype="datetime64[us]")
 
 
-def _horizontal(source: str, answer: dict[str, Any], frame: pd.DataFrame) -> dict[str, pd.Series]:
+def _on_the_ground(
+    source: str, answer: Pvgis, *, columns: dict[str, list[Entry]]
+) -> dict[str, np.ndarray]:
     """Return the horizontal irradiance from that on a plane, which must lie flat."""
-    parts = [key for key in ("Gb(i)", "Gd(i)", "Gr(i)") if key in frame]
-    if "G(i)" not in frame and not parts:
+    parts = ["G(i)"] if "G(i)" in columns else [key for key in _ON_PLANE if key in columns]
+    if not parts:
         return {}
-    mounting = answer["inputs"].get("mounting_system", {})
-    slope = mounting.get("fixed", {}).get("slope", {}).get("value")
-    if slope is None or float(slope) != 0.0:
+    plane = answer.inputs.mounting_system.fixed
+    if plane is None or plane.slope.value != 0.0:
+        value = "a plane that turns" if plane is None else f"slope {plane.slope.value:g}"
         mend = "the irradiance is on an inclined plane; ask PVGIS for a fixed one with angle=0"
         raise SeriesError(
-            source, [Fault(place=f"{source}, mounting_system", value=f"slope {slope}", mend=mend)]
+            source, [Fault(place=f"{source}, mounting_system", value=value, mend=mend)]
         )
-    return {"G(h)": frame["G(i)"] if "G(i)" in frame else frame[parts].sum(axis=1)}
-
-
-def _numbers(source: str, column: pd.Series, lines: np.ndarray) -> np.ndarray:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
-    is_bad = np.isnan(values) & column.notna().to_numpy()
-    faults = [
-        Fault(
-            place=place(source, lines[row], str(column.name)),
-            value=repr(column[row]),
-            mend="write a number or null",
-        )
-        for row in np.flatnonzero(is_bad)
-    ]
-    refuse(source, faults)
-    return values
+    sums = np.sum([numbers(source, columns[key], name=key) for key in parts], axis=0)
+    return {"global_irradiance": np.asarray(sums)}

@@ -14,6 +14,8 @@ from twin.axes import HOUR, intervals, utc
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
 
+type _Stretch = tuple[np.datetime64, np.datetime64]
+
 SHORT_GAP: Final = 3.0
 """The longest gap that is filled by a straight line. [h]"""
 
@@ -67,8 +69,8 @@ def assemble(rows: Rows) -> xr.Dataset:
     order = np.flatnonzero(stands)[np.argsort(rows.stamps[stands], kind="stable")]
     lines, stamps = rows.lines[order], rows.stamps[order].astype("datetime64[us]")
     values = {name: series[order] for name, series in rows.values.items()}
-    _refuse_doubled(rows.source, lines, stamps)
-    check_limits(rows.source, lines, values)
+    _refuse_doubled(rows.source, stamps, lines=lines)
+    check_limits(rows.source, values, lines=lines)
     _refuse_empty(rows.source, values)
     axes = intervals(edges(rows.source, stamps))
     position = np.searchsorted(axes["time"].values, stamps)
@@ -110,7 +112,7 @@ def between(
     source = str(dataset.attrs.get("source", "series"))
     first, last = utc(pd.Timestamp(start)), utc(pd.Timestamp(end))
     bounds = _bounds(dataset)
-    _refuse_uncovered(source, (bounds[0], bounds[-1]), (first, last))
+    _refuse_uncovered(source, (first, last), has=(bounds[0], bounds[-1]))
     low = int(np.searchsorted(bounds, first, side="right")) - 1
     high = int(np.searchsorted(bounds, last, side="left"))
     cut = bounds[low : high + 1].copy()
@@ -124,9 +126,9 @@ def between(
             hours = f"{(until - begin) / HOUR:g} h without values"
             mend = "give a file that has them, or another stretch"
             faults.append(Fault(place=place, value=hours, mend=mend))
-        part[name].attrs = _cut_gaps(part[name].attrs, first, last)
+        part[name].attrs = _cut_gaps(part[name].attrs, (first, last))
     refuse(source, faults)
-    return part.assign_attrs(_cut_gaps(part.attrs, first, last))
+    return part.assign_attrs(_cut_gaps(part.attrs, (first, last)))
 
 
 def only(dataset: xr.Dataset, *names: str) -> xr.Dataset:
@@ -142,7 +144,7 @@ def _bounds(dataset: xr.Dataset) -> np.ndarray:
     return np.append(starts, starts[-1] + np.timedelta64(seconds, "s"))
 
 
-def _refuse_doubled(source: str, lines: np.ndarray, stamps: np.ndarray) -> None:
+def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
     faults = [
         Fault(
             place=f"{source}, row {lines[row + 1]}",
@@ -160,11 +162,7 @@ def _refuse_empty(source: str, values: dict[str, np.ndarray]) -> None:
     refuse(source, [Fault(place=f"{source}, {name}", value="", mend=mend) for name in empty])
 
 
-def _refuse_uncovered(
-    source: str,
-    has: tuple[np.datetime64, np.datetime64],
-    asked: tuple[np.datetime64, np.datetime64],
-) -> None:
+def _refuse_uncovered(source: str, asked: _Stretch, *, has: _Stretch) -> None:
     if asked[0] >= asked[1]:
         fault = Fault(place="stretch", value=_span(*asked), mend="the end must be after the start")
     elif asked[0] < has[0] or asked[1] > has[1]:
@@ -192,7 +190,7 @@ def _fill(values: np.ndarray, axes: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(filled, dims="time", attrs={"gaps": gaps, "long_gaps": long_gaps})
 
 
-def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[tuple[np.datetime64, np.datetime64]]:
+def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[_Stretch]:
     """Return first and last edge of every run of true intervals."""
     change = np.diff(np.concatenate([[0], is_inside.astype(np.int8), [0]]))
     starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
@@ -207,18 +205,16 @@ def _union(dataset: xr.Dataset, key: str) -> list[str]:
     return sorted({span for name in dataset.data_vars for span in dataset[name].attrs[key]})
 
 
-def _cut_gaps(
-    attrs: dict[str, object], first: np.datetime64, last: np.datetime64
-) -> dict[str, object]:
+def _cut_gaps(attrs: dict[str, object], stretch: _Stretch) -> dict[str, object]:
     """Return the attributes with those gaps only that touch the stretch."""
     cut = dict(attrs)
     for key in ("gaps", "long_gaps"):
         spans = attrs.get(key, [])
         if isinstance(spans, list):
-            cut[key] = [span for span in spans if _touches(str(span), first, last)]
+            cut[key] = [span for span in spans if _touches(str(span), stretch)]
     return cut
 
 
-def _touches(span: str, first: np.datetime64, last: np.datetime64) -> bool:
+def _touches(span: str, stretch: _Stretch) -> bool:
     begin, until = (utc(text) for text in span.split("/"))
-    return bool(begin < last and until > first)
+    return bool(begin < stretch[1] and until > stretch[0])

@@ -79,11 +79,11 @@ def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
     if has_offset.any() and not has_offset.all():
         odd = int(np.flatnonzero(has_offset != has_offset[0])[0])
         mend = "write all times with an offset, or none"
-        _refuse_rows(table, column, np.array([odd]), mend)
+        _refuse_rows(table, column, rows=np.array([odd]), mend=mend)
     parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=bool(has_offset.any()))
     is_bad = parsed.isna().to_numpy()
     mend = "write an ISO time, as in 2026-07-01T00:00Z"
-    _refuse_rows(table, column, np.flatnonzero(is_bad), mend)
+    _refuse_rows(table, column, rows=np.flatnonzero(is_bad), mend=mend)
     if has_offset.any():
         return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), []
     naive = parsed.to_numpy().astype("datetime64[us]")
@@ -91,7 +91,9 @@ def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
         return naive, []
     if zone is None:
         fault = Fault(
-            place=place(table.source, table.lines[0], column), value=texts[0], mend=_NO_ZONE
+            place=place(table.source, row=table.lines[0], name=column),
+            value=texts[0],
+            mend=_NO_ZONE,
         )
         raise SeriesError(table.source, [fault])
     return localise(naive, time_zone(zone))
@@ -133,11 +135,13 @@ def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
     return moments, notes
 
 
-def _refuse_rows(table: Table, column: str, rows: np.ndarray, mend: str) -> None:
+def _refuse_rows(table: Table, column: str, *, rows: np.ndarray, mend: str) -> None:
     texts = table.columns[column]
     faults = [
         Fault(
-            place=place(table.source, table.lines[row], column), value=repr(texts[row]), mend=mend
+            place=place(table.source, row=table.lines[row], name=column),
+            value=repr(texts[row]),
+            mend=mend,
         )
         for row in rows
     ]

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -127,7 +127,7 @@ def read_table(path: str | Path) -> Table:
     return Table(source=source, columns=columns, lines=np.array(lines[1:]), decimal=decimal)
 
 
-def numbers(table: Table, column: str, name: str) -> np.ndarray:
+def numbers(table: Table, column: str, *, name: str) -> np.ndarray:
     """Return a column as numbers, NaN where a cell is blank.
 
     Parameters
@@ -159,7 +159,7 @@ def numbers(table: Table, column: str, name: str) -> np.ndarray:
     is_bad = ~is_blank & ~np.isfinite(values)
     faults = [
         Fault(
-            place=place(table.source, table.lines[row], name),
+            place=place(table.source, row=table.lines[row], name=name),
             value=repr(table.columns[column][row]),
             mend="write a finite number, or leave the cell blank",
         )
@@ -169,9 +169,9 @@ def numbers(table: Table, column: str, name: str) -> np.ndarray:
     return values
 
 
-def place(source: str, line: int | np.integer[Any], name: str) -> str:
+def place(source: str, *, row: object, name: str) -> str:
     """Return where a value stands, as in ``prices.csv, row 412, electricity_price``."""
-    return f"{source}, row {line}, {name}"
+    return f"{source}, row {row}, {name}"
 
 
 def refuse(source: str, faults: Sequence[Fault]) -> None:

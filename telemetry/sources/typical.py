@@ -17,7 +17,7 @@ _LEAP_DAY: Final = 59 * 24
 _DAYS_BEFORE: Final = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])
 
 
-def hour_of_year(month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.ndarray:
+def hour_of_year(*, month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.ndarray:
     """Return the hour of a year of 365 days, -1 on 29 February.
 
     Parameters

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
+from pydantic import ValidationError
 
+from telemetry.sources.answers import Hourly, Pvgis
 from telemetry.sources.epw import read_epw, read_mos
 from telemetry.sources.open_meteo import read_open_meteo
 from telemetry.sources.pvgis import read_pvgis
@@ -86,21 +87,6 @@ def _record(path: str | Path) -> Record:
         return read_epw(source, text)
     if text.startswith("#1"):
         return read_mos(source, text)
-    answer = _parse_json(source, text)
-    try:
-        if "hourly" in answer and "latitude" in answer:
-            return read_open_meteo(source, answer)
-        if {"hourly", "tmy_hourly"} & set(answer.get("outputs", {})):
-            return read_pvgis(source, answer)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        mend = "the answer is not laid out as the service's are; fetch it again"
-        raise SeriesError(source, [Fault(place=source, value=repr(error), mend=mend)]) from error
-    reason = str(answer.get("reason", ", ".join(answer)))
-    mend = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
-    raise SeriesError(source, [Fault(place=source, value=reason, mend=mend)])
-
-
-def _parse_json(source: str, text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except json.JSONDecodeError as error:
@@ -108,9 +94,20 @@ def _parse_json(source: str, text: str) -> dict[str, Any]:
             place=f"{source}, row {error.lineno}", value=error.msg, mend="give whole JSON"
         )
         raise SeriesError(source, [fault]) from error
-    if not isinstance(answer, dict):
-        raise SeriesError(source, [Fault(place=source, value="", mend="give a JSON object")])
-    return answer
+    keys = set(answer) if isinstance(answer, dict) else set()
+    try:
+        if {"hourly", "latitude"} <= keys:
+            return read_open_meteo(source, Hourly.model_validate(answer))
+        if {"inputs", "outputs"} <= keys:
+            return read_pvgis(source, Pvgis.model_validate(answer))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
+        fault = Fault(place=where, value=repr(first["input"])[:40], mend=first["msg"])
+        raise SeriesError(source, [fault]) from error
+    reason = answer["reason"] if "reason" in keys else ", ".join(sorted(keys))
+    mend = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
+    raise SeriesError(source, [Fault(place=source, value=str(reason), mend=mend)])
 
 
 def _rows(record: Record, year: int | None) -> Rows:

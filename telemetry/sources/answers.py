@@ -1,0 +1,102 @@
+"""How the weather services lay out their answers in JSON."""
+
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from telemetry.sources.table import place, refuse
+from twin.errors import Fault
+
+type Entry = float | str | None
+
+_MEND: Final = "write a number or null"
+
+
+class Hourly(BaseModel):
+    """An answer of Open-Meteo: parallel arrays, and their units beside them."""
+
+    latitude: float
+    longitude: float
+    elevation: float = 0.0
+    utc_offset_seconds: int | None = None
+    hourly_units: dict[str, str] = Field(default_factory=dict)
+    hourly: dict[str, list[Entry]]
+
+
+class Place(BaseModel):
+    """Where PVGIS looked."""
+
+    latitude: float
+    longitude: float
+    elevation: float = 0.0
+
+
+class Slope(BaseModel):
+    """Inclination of a plane. [deg]"""
+
+    value: float
+
+
+class Plane(BaseModel):
+    """A plane that stands still."""
+
+    slope: Slope
+
+
+class Mounting(BaseModel):
+    """What the irradiance of PVGIS falls on; ``fixed`` is None if it follows the sun."""
+
+    fixed: Plane | None = None
+
+
+class Inputs(BaseModel):
+    """What PVGIS was asked."""
+
+    location: Place
+    mounting_system: Mounting = Mounting()
+
+
+class Outputs(BaseModel):
+    """What PVGIS answered: hours of actual years, or of a typical one."""
+
+    hourly: list[dict[str, Entry]] | None = None
+    tmy_hourly: list[dict[str, Entry]] | None = None
+
+
+class Pvgis(BaseModel):
+    """An answer of PVGIS: one object an hour, in fixed units."""
+
+    inputs: Inputs
+    outputs: Outputs
+
+
+def numbers(source: str, entries: list[Entry], *, name: str) -> np.ndarray:
+    """Return entries as numbers, NaN where there is null.
+
+    Parameters
+    ----------
+    source
+        Name of the file.
+    entries
+        One a row; rows count from 1.
+    name
+        What they are, as faults tell it.
+
+    Returns
+    -------
+    numpy.ndarray
+        One number a row.
+
+    Raises
+    ------
+    SeriesError
+        If an entry is a text.
+    """
+    faults = [
+        Fault(place=place(source, row=row, name=name), value=repr(entry), mend=_MEND)
+        for row, entry in enumerate(entries, 1)
+        if isinstance(entry, str)
+    ]
+    refuse(source, faults)
+    return np.array([np.nan if entry is None else entry for entry in entries], dtype=float)
