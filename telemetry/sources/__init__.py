@@ -5,13 +5,14 @@ from telemetry.sources.carbon import read_carbon
 from telemetry.sources.jobs import read_jobs
 from telemetry.sources.prices import read_prices
 from telemetry.sources.recognise import recognise
-from telemetry.sources.series import between
+from telemetry.sources.series import between, only
 from telemetry.sources.weather import read_weather
 from telemetry.sources.zones import time_zone
 
 __all__ = [
     "SeriesBundle",
     "between",
+    "only",
     "read",
     "read_carbon",
     "read_jobs",
