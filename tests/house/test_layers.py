@@ -1,0 +1,104 @@
+"""Who may import whom, and which library lives where."""
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+MAY_IMPORT = {
+    "twin": {"twin"},
+    "sites": {"sites", "twin"},
+    "telemetry": {"telemetry", "twin"},
+    "optimizer": {"optimizer", "twin"},
+    "optimizer.service": {"optimizer", "twin", "sites", "telemetry"},
+    "optimizer.cli": {"optimizer", "twin", "sites", "telemetry"},
+    "optimizer.verify": {"twin"},
+}
+EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
+LIVES_IN = {
+    "highspy": {"optimizer.solve"},
+    "matplotlib": {"twin.plots"},
+    "paho": {"telemetry.client"},
+    "pint": {"twin.units"},
+    "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
+    "pyomo": {
+        "optimizer.build",
+        "optimizer.compile",
+        "optimizer.explain",
+        "optimizer.forms",
+        "optimizer.ledger",
+        "optimizer.limits",
+        "optimizer.objectives",
+    },
+    "rich": {"optimizer.cli"},
+    "tomllib": {"sites.catalogue", "sites.load"},
+    "typer": {"optimizer.cli"},
+}
+FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
+LAZY = {"matplotlib", "pvlib"}
+"""Heavy libraries, which a function may import, so that `import twin` starts fast."""
+
+
+def within(name, places):
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def rule(name):
+    """Return the rule of the innermost place that has one."""
+    return MAY_IMPORT[max((place for place in MAY_IMPORT if within(name, [place])), key=len)]
+
+
+def test_nothing_points_upward(modules):
+    rooms = {name.partition(".")[0] for name in modules}
+    wrong = [
+        f"{module.place} imports {target}"
+        for module in modules.values()
+        for target in sorted(module.imports())
+        if target.partition(".")[0] in rooms and not within(target, rule(module.name))
+    ]
+    assert wrong == []
+
+
+def test_libraries_stay_home(modules):
+    rooms = {name.partition(".")[0] for name in modules}
+    wrong = [
+        f"{module.place} imports {library}"
+        for module in modules.values()
+        for library in sorted({target.partition(".")[0] for target in module.imports()})
+        if library not in FREE | rooms and not within(module.name, LIVES_IN.get(library, set()))
+    ]
+    assert wrong == []
+
+
+def test_no_relative_imports(modules):
+    wrong = [
+        f"{module.place} imports {target}"
+        for module in modules.values()
+        for target in sorted(module.imports())
+        if target.startswith(".")
+    ]
+    assert wrong == []
+
+
+def test_functions_import_heavy_libraries_only(modules, imported):
+    wrong = [
+        f"{module.place}:{node.lineno} imports {target}"
+        for module in modules.values()
+        for function in module.functions()
+        for node in ast.walk(function)
+        for target in imported(node)
+        if target.partition(".")[0] not in LAZY
+    ]
+    assert wrong == []
+
+
+def test_no_import_circles(modules):
+    graph = {
+        name: {target for target in module.imports() if target in modules} - {name}
+        for name, module in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("import circle: " + " <- ".join(error.args[1]))

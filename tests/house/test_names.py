@@ -1,0 +1,79 @@
+"""Names: the vocabulary's words, the trade's words, and none of the words that say nothing."""
+
+import ast
+import re
+
+import pytest
+
+from twin.errors import UnitError
+from twin.vocabulary import term
+
+SAYS_NOTHING = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
+FOREIGN = {"pyomo", "highspy"}
+HOOKS = {"twin.units"}
+"""Files that answer pydantic's own hooks, whose values can be anything."""
+
+
+def words(name):
+    """Return the words of a class's name, in small letters."""
+    return re.findall(r"[a-z]+", re.sub(r"(?=[A-Z])", " ", name).lower())
+
+
+def calls(module, *names):
+    """Return the calls of functions of these names."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            called = function.attr if isinstance(function, ast.Attribute) else None
+            if (called or getattr(function, "id", None)) in names:
+                yield node
+
+
+def test_words_used_are_words_declared(modules):
+    wrong = []
+    for module in modules.values():
+        for call in calls(module, "tag", "term"):
+            for argument in call.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    try:
+                        term(argument.value)
+                    except UnitError:
+                        wrong.append(f"{module.place}:{call.lineno} {argument.value}")
+    assert wrong == []
+
+
+def test_a_word_that_nobody_declared_is_refused():
+    with pytest.raises(UnitError):
+        term("no_such_word")
+
+
+def test_names_say_something(modules):
+    wrong = [name for name in modules if set(name.split(".")[-1].split("_")) & SAYS_NOTHING]
+    for module in modules.values():
+        wrong += [
+            f"{module.place}:{node.lineno} {node.name}"
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.ClassDef) and SAYS_NOTHING & set(words(node.name))
+        ]
+    assert wrong == []
+
+
+def test_nobody_prints(modules):
+    wrong = [
+        f"{module.place}:{call.lineno}"
+        for module in modules.values()
+        for call in calls(module, "print")
+        if isinstance(call.func, ast.Name)
+    ]
+    assert wrong == []
+
+
+def test_any_stands_beside_foreign_libraries_only(modules):
+    wrong = [
+        module.place
+        for module in modules.values()
+        if "typing.Any" in module.imports()
+        and module.name not in HOOKS
+        and not {target.partition(".")[0] for target in module.imports()} & FOREIGN
+    ]
+    assert wrong == []
