@@ -1,0 +1,57 @@
+"""Time: grids, horizons, regridding, market days."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twin import axes
+
+
+def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
+    assert axes.utc("2023-06-28") == np.datetime64("2023-06-28T00:00")
+    assert axes.utc("2023-06-28T02:00+02:00") == np.datetime64("2023-06-28T00:00")
+
+
+def test_regular_intervals_have_edges_and_durations() -> None:
+    grid = axes.regular(axes.utc("2023-06-28"), 4)
+    assert grid.sizes == {"time": 4, "instant": 5}
+    assert grid["duration"].to_numpy() == pytest.approx(np.full(4, 0.25))
+
+
+def test_a_horizon_is_fine_near_and_whole_hours_far() -> None:
+    grid = axes.horizon(axes.utc("2023-06-28T10:15"), [(2, 15), (3, 60)])
+    edges = grid["instant"].to_numpy()
+    assert grid["duration"].to_numpy()[:8] == pytest.approx(np.full(8, 0.25))
+    assert edges[9] == np.datetime64("2023-06-28T13:00")
+    assert edges[-1] == np.datetime64("2023-06-28T15:15")
+
+
+@pytest.mark.parametrize(
+    ("day", "quarters"), [("2023-03-26", 92), ("2023-06-28", 96), ("2023-10-29", 100)]
+)
+def test_market_days_have_92_96_or_100_quarters(day: str, quarters: int) -> None:
+    assert axes.market_day(day, "Europe/Berlin").sizes["time"] == quarters
+
+
+def test_regridding_by_hand() -> None:
+    """Two hours of 10 and 20 on the grid 0:30 to 1:30 make 0.5 x 10 + 0.5 x 20 = 15."""
+    edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()
+    wanted = edges[:2] + np.timedelta64(30, "m")
+    assert axes.regrid(np.array([10.0, 20.0]), edges, wanted) == pytest.approx([15.0])
+
+
+@given(st.lists(st.floats(-500, 500), min_size=3, max_size=12), st.integers(1, 40))
+def test_regridding_conserves_the_integral(values: list[float], pieces: int) -> None:
+    edges = axes.regular(axes.utc("2023-06-28"), len(values), axes.HOUR)["instant"].to_numpy()
+    span = (edges[-1] - edges[0]) // np.timedelta64(1, "s")
+    cuts = np.unique(np.linspace(0, span, pieces + 1).astype(int))
+    wanted = edges[0] + cuts.astype("timedelta64[s]")
+    means = axes.regrid(np.array(values), edges, wanted)
+    assert means @ (np.diff(wanted) / axes.HOUR) == pytest.approx(sum(values), abs=1e-6)
+
+
+def test_regridding_refuses_to_reach_outside() -> None:
+    edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()
+    with pytest.raises(ValueError, match="reaches outside"):
+        axes.regrid(np.zeros(2), edges, edges + np.timedelta64(1, "m"))
