@@ -88,7 +88,7 @@ def assemble(rows: Rows) -> xr.Dataset:
 
 
 def between(
-    dataset: xr.Dataset, start: str | np.datetime64, end: str | np.datetime64
+    dataset: xr.Dataset, *, start: str | np.datetime64, end: str | np.datetime64
 ) -> xr.Dataset:
     """Return exactly the stretch asked for, or say why it cannot be had.
 

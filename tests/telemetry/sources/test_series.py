@@ -132,21 +132,21 @@ def test_doubled_lonely_sparse_and_mistyped_stamps_are_faults():
 
 def test_between_cuts_exactly():
     prices = assemble(_rows(_hourly(4), [1, 2, 3, 4]))
-    part = between(prices, "2025-09-30T00:30", "2025-09-30T02:15")
+    part = between(prices, start="2025-09-30T00:30", end="2025-09-30T02:15")
     assert part["electricity_price"].values.tolist() == [1, 2, 3]
     assert part["duration"].values.tolist() == [0.5, 1.0, 0.25]
     assert part["instant"].values[[0, -1]].tolist() == [
         np.datetime64("2025-09-30T00:30", "us").item(),
         np.datetime64("2025-09-30T02:15", "us").item(),
     ]
-    assert between(prices, START, START + 4 * HOUR).identical(prices)
+    assert between(prices, start=START, end=START + 4 * HOUR).identical(prices)
 
 
 def test_between_takes_a_selection_and_keeps_the_gaps_inside():
     values = np.arange(48.0)
     values[[5, 30]] = np.nan
     prices = assemble(_rows(_hourly(48), values))
-    part = between(prices[["electricity_price"]], "2025-10-01", "2025-10-02")
+    part = between(prices[["electricity_price"]], start="2025-10-01", end="2025-10-02")
     assert part.attrs["gaps"] == ["2025-10-01T06:00Z/2025-10-01T07:00Z"]
     assert part["electricity_price"].attrs["gaps"] == part.attrs["gaps"]
     assert len(prices["electricity_price"].attrs["gaps"]) == 2  # the whole is as it was
@@ -156,13 +156,13 @@ def test_between_refuses_what_it_cannot_give():
     values = np.arange(48.0)
     values[10:20] = np.nan
     prices = assemble(_rows(_hourly(48), values))
-    assert between(prices, "2025-10-01", "2025-10-02").sizes["time"] == 24
+    assert between(prices, start="2025-10-01", end="2025-10-02").sizes["time"] == 24
     with pytest.raises(SeriesError, match="T10:00Z/2025-09-30T20:00Z = 10 h without values"):
-        between(prices, "2025-09-30", "2025-10-02")
+        between(prices, start="2025-09-30", end="2025-10-02")
     with pytest.raises(SeriesError, match="the file covers 2025-09-30T00:00Z/2025-10-02T00:00Z"):
-        between(prices, "2025-10-01", "2025-10-03")
+        between(prices, start="2025-10-01", end="2025-10-03")
     with pytest.raises(SeriesError, match="after the start"):
-        between(prices, "2025-10-02", "2025-10-01")
+        between(prices, start="2025-10-02", end="2025-10-01")
 
 
 def test_a_file_that_changes_resolution_is_read_right(tmp_path):

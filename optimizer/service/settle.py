@@ -1,0 +1,183 @@
+"""Settle what a plant really did: money by account, carbon, water, work and lateness.
+
+The same bill is written for every policy, from the plant's own record and the true prices.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import axes
+from twin.equipment import CoolingPlant, Grid, Renewable
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.site import Site
+
+METERING: Final = 15
+"""Minutes over which the connection's meter averages. [min]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What became of the work of a run.
+
+    Attributes
+    ----------
+    done
+        Work done. [MWh of uncapped rack energy]
+    lateness
+        Hours by which jobs ended after their deadlines, summed. [h]
+    late_energy
+        The same, each job weighted by the uncapped power of its racks. [MWh]
+    """
+
+    done: float
+    lateness: float
+    late_energy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bill:
+    """One policy's run, settled.
+
+    Attributes
+    ----------
+    accounts
+        Account -> money. [EUR]
+    carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
+        Sums of the run, in the units of their names.
+    weighted
+        What the carbon and the lateness weigh in the objective. [EUR]
+    """
+
+    accounts: dict[str, float]
+    carbon_kg: float
+    energy_mwh: float
+    it_energy_mwh: float
+    water_m3: float
+    peak_mw: float
+    pue: float
+    weighted: dict[str, float]
+
+    @property
+    def cost(self) -> float:
+        """Money spent. [EUR]"""
+        return sum(self.accounts.values())
+
+    @property
+    def objective(self) -> float:
+        """Money spent and what the rest weighs. [EUR]"""
+        return self.cost + sum(self.weighted.values())
+
+
+def settle(
+    site: Site, record: xr.Dataset, series: xr.Dataset, work: Work, *, peak_power: float
+) -> Bill:
+    """Write the bill of a run.
+
+    Parameters
+    ----------
+    site
+        The site with its contracts and weights.
+    record
+        What the plant did, in minutes.
+    series
+        True ``electricity_price`` and ``carbon_intensity`` on intervals that cover the record.
+    work
+        What became of the jobs.
+    peak_power
+        Greatest import of the billing period before the run. [MW]
+
+    Returns
+    -------
+    Bill
+        The settled run.
+
+    Notes
+    -----
+    Stores that end fuller or emptier than they began are valued at the mean price of the run, so
+    that no policy gains by emptying them.
+    """
+    grid = site.grid
+    edges = record["instant"].to_numpy()
+    wanted = edges[::METERING]
+    given = series["instant"].to_numpy()
+    price = axes.regrid(series["electricity_price"].to_numpy(), given, wanted)
+    intensity = axes.regrid(series["carbon_intensity"].to_numpy(), given, wanted)
+    hours = np.diff(wanted) / axes.HOUR
+    net = _metered(record["grid_import_power"] - record["grid_export_power"])
+    taken, fed = np.maximum(net, 0.0) * hours, np.maximum(-net, 0.0) * hours
+    peak = max(float(net.max()), 0.0)
+    water = float(record["water_use"].sum()) / 60.0
+    accounts = {
+        "electricity": float(taken @ price - fed @ price),
+        "network": float(taken.sum() * grid.import_fee + fed.sum() * grid.export_fee),
+        "peak": grid.peak_price * max(peak - peak_power, 0.0),
+        "water": water * site.weights.water,
+        "wear": _wear(site, record),
+        "renewables": _contracts(site, record),
+        "stocks": -_stock_change(site, record, _mean_price(price, grid)),
+    }
+    carbon = float(taken @ intensity)
+    energy = float(record["facility_power"].sum()) / 60.0
+    it_energy = float(record["it_power"].sum()) / 60.0
+    return Bill(
+        accounts=accounts,
+        carbon_kg=carbon,
+        energy_mwh=energy,
+        it_energy_mwh=it_energy,
+        water_m3=water,
+        peak_mw=peak,
+        pue=energy / it_energy,
+        weighted={
+            "carbon": carbon * site.weights.carbon,
+            "lateness": work.late_energy * site.weights.lateness,
+        },
+    )
+
+
+def _metered(power: xr.DataArray) -> FloatArray:
+    return np.asarray(power.to_numpy().reshape(-1, METERING).mean(axis=1))
+
+
+def _mean_price(price: FloatArray, grid: Grid) -> float:
+    return float(price.mean()) + grid.import_fee
+
+
+def _wear(site: Site, record: xr.Dataset) -> float:
+    total = 0.0
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        given = record[f"{kind}_discharge"].sel({kind: store.owner})
+        total += store.wear_price * float(given.sum()) / 60.0
+    return total
+
+
+def _contracts(site: Site, record: xr.Dataset) -> float:
+    total = 0.0
+    for source in site.of(Renewable):
+        used = record["renewable_used_power"].sel(renewable=source.name)
+        total += source.price * float(used.sum()) / 60.0
+    return total
+
+
+def _stock_change(site: Site, record: xr.Dataset, price: float) -> float:
+    """Return what the change of all stores over the run is worth at a price. [EUR]"""
+    total = 0.0
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        level = record[f"{kind}_level"].sel({kind: store.owner}).to_numpy()
+        total += (level[-1] - level[0]) * price * _electricity_in(site, store, record)
+    return total
+
+
+def _electricity_in(site: Site, store: Store, record: xr.Dataset) -> float:
+    """Return the electricity that a unit of a store stands for: of cooling, the run's mean draw."""
+    if store.carrier == "medium_voltage":
+        return store.discharge_efficiency
+    plant = next(p for p in site.of(CoolingPlant) if p.serves == store.carrier)
+    drawn = float(record["cooling_plant_draw"].sel(circuit=plant.name).sum())
+    cooled = float(record["cooling_plant_output"].sel(circuit=plant.name).sum())
+    return drawn / max(cooled, 1e-9)

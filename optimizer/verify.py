@@ -1,0 +1,184 @@
+"""Judge a schedule before it leaves: replay it on the twin and hold it against every limit.
+
+Physics is shared with the optimiser, judgement is not: this file knows no model, no ledger and no
+solver. It believes nothing that the schedule says about itself.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import limits, simulate, vocabulary
+from twin.errors import GigatwinError
+from twin.physics import FloatArray
+from twin.site import Site
+
+KEEP: Final = 0.5
+"""Share of the planning margins that the verdict still asks for. [1]"""
+
+TRANSITION: Final = 10.0
+"""Minutes in which the plant goes over to the set points of the next interval. [min]"""
+
+ENERGY_TOLERANCE: Final = 0.02
+"""Greatest difference of promised and replayed import, share of the connection. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One limit that a schedule would break.
+
+    Attributes
+    ----------
+    limit
+        What is broken, in words.
+    time
+        First interval that breaks it.
+    count
+        Number of intervals that do.
+    excess
+        Greatest distance beyond the limit, in its tolerances. [1]
+    """
+
+    limit: str
+    time: np.datetime64
+    count: int
+    excess: float
+
+    def __str__(self) -> str:
+        """Return the breach as a line of text."""
+        stamp = np.datetime_as_string(self.time, unit="m")
+        return f"{self.limit}: {self.count} intervals from {stamp}Z, worst {self.excess:.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the twin says of a schedule.
+
+    Attributes
+    ----------
+    breaches
+        Every limit that would be broken; empty when the schedule may leave.
+    replay
+        What the twin did with it; None if it could not even be replayed.
+    power_error
+        Greatest difference of promised and replayed net import. [MW]
+    """
+
+    breaches: tuple[Breach, ...]
+    replay: xr.Dataset | None
+    power_error: float
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the schedule may leave."""
+        return not self.breaches
+
+
+def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
+    """Replay a schedule on the twin and judge it.
+
+    Parameters
+    ----------
+    site
+        The site, as the service believes it to be.
+    state
+        Its state at the first edge.
+    schedule
+        The operation with its weather, what is promised at the connection, and what binds it:
+        ``service_racks``, ``renewable_available_power``.
+
+    Returns
+    -------
+    Verdict
+        The judgement; it never raises for a bad schedule.
+    """
+    start = np.datetime64(schedule["time"].to_numpy()[0], "us")
+    try:
+        vocabulary.check(schedule, "grid_import_power", "grid_export_power", "service_racks")
+        promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
+        if not np.isfinite(promised).all():
+            return _refused("the promise at the connection is not finite", start)
+        replay = simulate.simulate(site, state, schedule)
+    except GigatwinError as error:
+        return _refused(str(error), start)
+    time = schedule["time"].to_numpy()
+    breaches = [
+        *_limits(site, replay, time),
+        *_ramp(site, state, schedule, promised),
+        *_service(site, schedule, time),
+        *_obeyed(schedule, replay, time),
+    ]
+    net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
+    error = np.abs(net - promised)
+    allowed = ENERGY_TOLERANCE * site.grid.import_limit
+    breaches += _found("promise at the connection differs from the twin", error / allowed, time)
+    return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(error.max()))
+
+
+def _refused(reason: str, start: np.datetime64) -> Verdict:
+    breach = Breach(limit=reason, time=start, count=1, excess=np.inf)
+    return Verdict(breaches=(breach,), replay=None, power_error=np.inf)
+
+
+def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
+    """Return the breach of one limit, if any interval lies beyond 1."""
+    bad = ~(beyond <= 1.0)
+    if not bad.any():
+        return []
+    first = np.datetime64(time[bad][0], "us")
+    return [Breach(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
+
+
+def _limits(site: Site, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    margins = site.margins
+    keeps = {"power": margins.power, "temperature": margins.temperature, "level": 0.0}
+    found = []
+    for limit in limits.limits(site):
+        keep = 0.0 if limit.variable == "hall_power" else KEEP * keeps[limit.margin]
+        found += _found(limit.name, limit.beyond(replay, keep=keep), time)
+    return found
+
+
+def _ramp(
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, promised: FloatArray
+) -> list[Breach]:
+    before = float(state["grid_import_power"] - state["grid_export_power"])
+    net = np.concatenate([[before], promised])
+    width = schedule["duration"].to_numpy() * 60.0
+    over = np.minimum(width, TRANSITION * width / 15.0)
+    beyond = np.abs(np.diff(net)) / over / site.grid.ramp
+    return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
+
+
+def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that inference is served: racks and power for it are there before any other work."""
+    work = site.works[0]
+    racks = schedule["service_racks"].to_numpy()
+    floor = site.racks * work.idle_power + racks * (work.full_power - work.idle_power)
+    given = schedule["hall_power"].sum("hall").to_numpy()
+    tolerance = limits.SHARE_BEYOND * site.racks * work.full_power
+    found = _found("service floor of hall_power", (floor - given) / tolerance, time)
+    if "work_racks" in schedule:
+        others = [dim for dim in schedule["work_racks"].dims if dim != "time"]
+        used = schedule["work_racks"].sum(others).to_numpy() + racks
+        tolerance = limits.SHARE_BEYOND * site.racks
+        found += _found("racks of the site", (used - site.racks) / tolerance, time)
+    return found
+
+
+def _obeyed(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that stores can do what they are told and that no more sun is used than shines."""
+    found = []
+    for name in ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge"):
+        if name in schedule and name in replay:
+            refused = np.abs(schedule[name] - replay[name])
+            dim = name.split("_")[0]
+            scale = np.maximum(schedule[name].max("time"), 1.0) * 0.02
+            found += _found(f"{name} beyond its store", (refused / scale).max(dim).to_numpy(), time)
+    if "renewable_used_power" in schedule and "renewable_available_power" in schedule:
+        over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
+        worst = over.max("renewable").to_numpy() / 0.01
+        found += _found("renewable_used_power above what is available", worst, time)
+    return found

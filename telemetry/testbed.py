@@ -1,0 +1,319 @@
+"""The simulated plant: a twin of other parameters and structure than the service believes.
+
+It draws hidden efficiencies, fouling and biases from a seed, runs minute by minute with a slower
+valve and restless loads, moves every set point at a limited rate, and is seen through noisy
+sensors. What it really did is kept for the judge; the service gets :meth:`Plant.observe` only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import axes, limits, simulate
+from twin import state as states
+from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, Ups
+from twin.physics import FloatArray
+from twin.simulate import Key
+from twin.site import Site
+from twin.weather import Weather
+
+STEP: Final = 15
+"""Minutes for which one set of orders holds."""
+
+TRANSITION: Final = 10.0
+"""Minutes in which the plant goes over to new set points, if the ramp limit allows. [min]"""
+
+RAMP_SHARE: Final = 0.85
+"""Share of the connection's ramp limit that the plant's own controllers use. [1]"""
+
+OVERHEAD: Final = 1.15
+"""Change of import for a change of hall power: losses and cooling follow. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How restless the plant is and how badly it is measured.
+
+    Attributes
+    ----------
+    load
+        Standard deviation of the power of working racks, share. [1]
+    load_memory
+        Time constant of that restlessness. [min]
+    power, level
+        Standard errors of power meters and of levels, shares. [1]
+    temperature
+        Standard error of temperatures. [K]
+    """
+
+    load: float = 0.004
+    load_memory: float = 10.0
+    power: float = 0.002
+    level: float = 0.003
+    temperature: float = 0.1
+
+
+def disturbed(site: Site, rng: np.random.Generator) -> Site:
+    """Return the site as it really is: the same machines, none as good as its data sheet.
+
+    Parameters
+    ----------
+    site
+        What the service believes.
+    rng
+        Source of the hidden deviations.
+
+    Returns
+    -------
+    Site
+        UPS losses 0 to 10 % up, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % worse,
+        batteries 0 to 2 % less efficient, racks 1 % off their declared draw, valves that lag.
+    """
+    machines = dict(site.equipment)
+    for name, machine in machines.items():
+        changes: dict[str, object] = {}
+        match machine:
+            case Ups():
+                changes["loss_factor"] = rng.uniform(1.0, 1.1)
+            case Cdu():
+                changes["fouling"] = rng.uniform(0.9, 1.0)
+            case Battery():
+                loss = rng.uniform(0.0, 0.02)
+                changes["charge_efficiency"] = machine.charge_efficiency * (1.0 - loss)
+            case Accelerators():
+                changes["power_factor_error"] = rng.normal(1.0, 0.01)
+            case CoolingPlant():
+                changes = _worn(machine, rng)
+        machines[name] = machine.model_copy(update=changes)
+    return site.with_equipment(machines)
+
+
+def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
+    changes: dict[str, object] = {
+        "loop": plant.loop.model_copy(update={"valve_lag": rng.uniform(60.0, 120.0)}),
+        "rejection": plant.rejection.worn(rng.uniform(0.0, 0.12)),
+    }
+    if plant.chillers is not None:
+        worse = {"eir_factor": rng.uniform(1.0, 1.12)}
+        changes["chillers"] = plant.chillers.model_copy(update=worse)
+    return changes
+
+
+def minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
+    """Return interval means as a smooth course in minutes.
+
+    Parameters
+    ----------
+    series
+        Weather and available power on ``time`` with ``duration``; the first axis of every
+        variable is ``time``.
+    start
+        First minute.
+    count
+        Number of minutes.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same variables on one-minute axes, linear between the middles of the intervals.
+    """
+    grid = axes.regular(start, count, axes.MINUTE)
+    duration = (series["duration"].to_numpy() * 1.8e9).astype("timedelta64[us]")
+    middle = (series["time"].to_numpy() + duration).astype(np.int64)
+    wanted = (grid["time"].to_numpy() + np.timedelta64(30, "s")).astype(np.int64)
+    for name, array in series.data_vars.items():
+        values = array.transpose("time", ...).to_numpy()
+        columns = values.reshape(len(middle), -1)
+        smooth = np.stack([np.interp(wanted, middle, column) for column in columns.T], axis=-1)
+        dims = ("time", *(d for d in array.dims if d != "time"))
+        grid[name] = xr.DataArray(
+            smooth.reshape(len(wanted), *values.shape[1:]), dims=dims, attrs=array.attrs
+        )
+        for dim in dims[1:]:
+            grid[dim] = series[dim]
+    return grid
+
+
+class Plant:
+    """A running plant with a hidden nature.
+
+    Parameters
+    ----------
+    site
+        What the service believes the plant to be.
+    surroundings
+        Weather and ``renewable_available_power`` in minutes, as :func:`minutes` gives.
+    state
+        True state at the first minute.
+    seed
+        Seed of the hidden nature and of all noise.
+    noise
+        How restless and how badly measured.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        surroundings: xr.Dataset,
+        state: xr.Dataset,
+        *,
+        seed: int,
+        noise: Noise | None = None,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._believed = site
+        self._noise = noise or Noise()
+        self.site = disturbed(site, self._rng)
+        self._axes = surroundings[["time", "duration", "instant"]]
+        self._weather = Weather.of(surroundings)
+        self._available = {
+            str(name): surroundings["renewable_available_power"].sel(renewable=name).to_numpy()
+            for name in surroundings["renewable"].to_numpy()
+        }
+        self._stocks = simulate.stocks_of(state)
+        self._peak = float(state["peak_power"])
+        self._net = float(state["grid_import_power"] - state["grid_export_power"])
+        self._clock = 0
+        self._restless = 0.0
+        self._points: dict[Key, float] = {}
+        self._runs: list[simulate.Run] = []
+        self._course = _load_course(self._noise, len(self._weather), self._rng)
+
+    @property
+    def now(self) -> np.datetime64:
+        """The instant up to which the plant has run."""
+        return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
+
+    def follow(self, set_points: Mapping[Key, float]) -> None:
+        """Run one quarter-hour towards new set points.
+
+        Parameters
+        ----------
+        set_points
+            ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW], and
+            ``renewable_used_power`` as the most that may be taken [MW].
+        """
+        span = slice(self._clock, self._clock + STEP)
+        orders = self._courses(set_points, span)
+        hours = np.full(STEP, 1.0 / 60.0)
+        run = simulate.run(self.site, self._stocks, orders, self._weather.take(span), hours)
+        self._stocks = {key: float(edges[-1]) for key, edges in run.stocks.items()}
+        net = run.flows["grid_import_power", ""] - run.flows["grid_export_power", ""]
+        self._net = float(net.mean())
+        self._peak = max(self._peak, self._net)
+        self._runs.append(run)
+        self._clock += STEP
+
+    def _courses(self, set_points: Mapping[Key, float], span: slice) -> dict[Key, FloatArray]:
+        """Return the set points as the plant's controllers really drive them, minute by minute."""
+        old = {key: self._points.get(key, value) for key, value in set_points.items()}
+        swing = sum(
+            abs(value - old[key]) * (OVERHEAD if key[0] == "hall_power" else 1.0)
+            for key, value in set_points.items()
+            if key[0] in {"hall_power", "battery_charge", "battery_discharge"}
+        )
+        allowed = RAMP_SHARE * self.site.grid.ramp
+        over = max(TRANSITION, swing / allowed)
+        way = np.clip(np.arange(1, STEP + 1) / over, 0.0, 1.0)
+        orders = {}
+        for key, value in set_points.items():
+            name, owner = key
+            if name == "renewable_used_power":
+                orders[key] = np.minimum(value, self._available[owner][span])
+                continue
+            course = old[key] + way * (value - old[key])
+            self._points[key] = float(course[-1])
+            if name == "hall_power":
+                course = self._drawn(owner, course, span)
+            orders[key] = course
+        return orders
+
+    def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
+        """Return what a hall draws when told to draw something."""
+        machine = self.site.equipment[hall]
+        assert isinstance(machine, Accelerators)
+        idle = machine.idle_power
+        busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
+        return np.asarray(np.clip(idle + busy, 0.0, machine.full_power))
+
+    def observe(self) -> xr.Dataset:
+        """Return the state as the sensors show it.
+
+        Returns
+        -------
+        xarray.Dataset
+            A state as :func:`twin.state.rest` describes, with measuring errors.
+        """
+        noise, rng = self._noise, self._rng
+        net = self._net * (1.0 + rng.normal(0.0, noise.power))
+        state = states.rest(self._believed, self.now, peak_power=self._peak)
+        for (name, owner), value in self._stocks.items():
+            if name == "facility_supply_temperature":
+                seen = value + rng.normal(0.0, noise.temperature)
+            elif name == "cooling_plant_output":
+                seen = value * (1.0 + rng.normal(0.0, noise.power))
+            else:
+                seen = self._seen_level(owner, value)
+            state[name].loc[{state[name].dims[0]: owner}] = seen
+        state["grid_import_power"].values = np.array(max(net, 0.0))
+        state["grid_export_power"].values = np.array(max(-net, 0.0))
+        return state
+
+    def _seen_level(self, owner: str, value: float) -> float:
+        store = next(store for store in self._believed.stores if store.owner == owner)
+        seen = value + self._rng.normal(0.0, self._noise.level) * store.high
+        return float(np.clip(seen, 0.0, store.high))
+
+    def record(self) -> xr.Dataset:
+        """Return all that the plant really did so far, in minutes, with labels and units."""
+        flows = {
+            key: np.concatenate([run.flows[key] for run in self._runs])
+            for key in self._runs[0].flows
+        }
+        stocks = {
+            key: np.concatenate([*(run.stocks[key][:-1] for run in self._runs), last[-1:]])
+            for key, last in self._runs[-1].stocks.items()
+        }
+        whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
+        return simulate.dataset(self.site, simulate.Run(flows=flows, stocks=stocks), whole)
+
+
+def _load_course(noise: Noise, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return the restlessness of the load: a first-order process of the given size and memory."""
+    keep = np.exp(-1.0 / noise.load_memory)
+    shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
+    course = np.empty(count)
+    value = 0.0
+    for i, shock in enumerate(shocks.tolist()):
+        value = keep * value + shock
+        course[i] = value
+    return course
+
+
+def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
+    """Count the violations of a record: one for each limit and minute beyond its tolerance.
+
+    Parameters
+    ----------
+    site
+        The site with its limits.
+    record
+        What a plant did, in minutes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Number of violated minutes, ``(limit,)``. [1]
+    """
+    names, counts = [], []
+    for limit in limits.limits(site):
+        names.append(limit.name)
+        counts.append(int((limit.beyond(record) > 1.0).sum()))
+    net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+    names.append("ramp of grid_import_power")
+    ramp = limits.ramp_beyond(site, net, 1.0)
+    counts.append(int((ramp > 1.0 + limits.SHARE_BEYOND).sum()))
+    return xr.DataArray(counts, coords={"limit": names}, dims="limit", attrs={"units": "1"})

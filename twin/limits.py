@@ -1,0 +1,146 @@
+"""The limits of a site, and what of a run lies beyond them: one judge for plans and for plants."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from twin.equipment import Accelerators, CoolingPlant, HallAir, Transformer, Ups
+from twin.physics import FloatArray
+from twin.site import Site
+
+SHARE_BEYOND = 1e-3
+"""A power, level or loading beyond its limit by less than this share of it is no violation. [1]"""
+
+KELVIN_BEYOND = 0.05
+"""A temperature beyond its limit by less than this is no violation. [K]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """One hard limit.
+
+    Attributes
+    ----------
+    variable
+        Word of the vocabulary that is limited.
+    owner
+        Label of the machine, or "" for the site as a whole.
+    dim
+        Axis of the owner, or "".
+    low, high
+        The limit, in the variable's unit.
+    margin
+        What a plan keeps free: ``power``, ``temperature`` or ``level`` of the site's margins.
+    """
+
+    variable: str
+    owner: str = ""
+    dim: str = ""
+    low: float = -np.inf
+    high: float = np.inf
+    margin: Literal["power", "temperature", "level"]
+
+    @property
+    def name(self) -> str:
+        """Name for people: the variable and its machine."""
+        return f"{self.variable} of {self.owner}" if self.owner else self.variable
+
+    def values(self, result: xr.Dataset) -> FloatArray:
+        """Return the limited values of a run, stocks at the ends of the intervals."""
+        array = result[self.variable]
+        if self.dim:
+            array = array.sel({self.dim: self.owner})
+        values = array.to_numpy()
+        return np.asarray(values[1:] if "instant" in array.dims else values)
+
+    def beyond(self, result: xr.Dataset, *, keep: float = 0.0) -> FloatArray:
+        """Return by how much each interval lies beyond the limit, in tolerances; 1 is a violation.
+
+        Parameters
+        ----------
+        result
+            A run of the twin or of a plant.
+        keep
+            Distance to keep from the limit: K for temperatures, else a share of the limit.
+
+        Returns
+        -------
+        numpy.ndarray
+            Excess over the tolerance, ``(time,)``; at most 1 where the limit is kept. [1]
+        """
+        values = self.values(result)
+        span = max(abs(bound) for bound in (self.low, self.high) if np.isfinite(bound))
+        is_kelvin = self.margin == "temperature"
+        tolerance = KELVIN_BEYOND if is_kelvin else SHARE_BEYOND * max(span, 1e-9)
+        held = keep if is_kelvin else keep * span
+        over = values - (self.high - held)
+        under = (self.low + held) - values
+        return np.asarray(np.maximum(over, under) / tolerance)
+
+
+def limits(site: Site) -> tuple[Limit, ...]:
+    """Return every hard limit of a site but the ramp, which :func:`ramp_beyond` judges."""
+    grid = site.grid
+    found = [
+        Limit(variable="grid_import_power", high=grid.import_limit, margin="power"),
+        Limit(variable="grid_export_power", high=grid.export_limit, margin="power"),
+    ]
+    for transformer in site.of(Transformer):
+        found.append(_of("transformer_loading", transformer.name, "transformer", 1.0, "power"))
+    for ups in site.of(Ups):
+        found.append(_of("ups_loading", ups.name, "ups", 1.0, "power"))
+    for plant in site.of(CoolingPlant):
+        variable, high = "facility_supply_temperature", plant.supply_limit
+        found.append(_of(variable, plant.name, "circuit", high, "temperature"))
+    for hall in site.of(Accelerators):
+        high = hall.chip_temperature_limit
+        found.append(_of("chip_temperature", hall.name, "hall", high, "temperature"))
+        found.append(_of("hall_power", hall.name, "hall", hall.full_power, "power"))
+        for air in site.of(HallAir):
+            high = hall.inlet_temperature_limit
+            found.append(_of("rack_inlet_temperature", air.name, "hall_air", high, "temperature"))
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        found.append(
+            Limit(
+                variable=f"{kind}_level",
+                owner=store.owner,
+                dim=kind,
+                low=store.low,
+                high=store.high,
+                margin="level",
+            )
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _of(
+    variable: str,
+    owner: str,
+    dim: str,
+    high: float,
+    margin: Literal["power", "temperature", "level"],
+) -> Limit:
+    return Limit(variable=variable, owner=owner, dim=dim, high=high, margin=margin)
+
+
+def ramp_beyond(site: Site, net: FloatArray, minutes: float) -> FloatArray:
+    """Return how fast net import changes beside the ramp limit.
+
+    Parameters
+    ----------
+    site
+        The site.
+    net
+        Net import at equal intervals, the one before the first included, ``(time + 1,)``. [MW]
+    minutes
+        Time over which one interval's value goes over into the next. [min]
+
+    Returns
+    -------
+    numpy.ndarray
+        Change as a share of the limit, ``(time,)``. [1]
+    """
+    return np.asarray(np.abs(np.diff(net)) / minutes / site.grid.ramp)

@@ -1,0 +1,109 @@
+"""The state of a site at one instant: levels, temperatures, the last exchange, the running peak."""
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.equipment import Battery, CoolingPlant, Tank
+from twin.errors import Fault, StateError
+from twin.site import Site
+
+NAMES = (
+    "battery_level",
+    "tank_level",
+    "facility_supply_temperature",
+    "cooling_plant_output",
+    "peak_power",
+    "grid_import_power",
+    "grid_export_power",
+)
+"""Variables of every state."""
+
+
+def rest(
+    site: Site,
+    instant: np.datetime64 | str = "2000-01-01",
+    *,
+    level: float = 0.5,
+    peak_power: float = 0.0,
+    grid_import_power: float | None = None,
+) -> xr.Dataset:
+    """Return a calm state: stores part full, water at its set points.
+
+    Parameters
+    ----------
+    site
+        The site.
+    instant
+        When.
+    level
+        Level of every store as a share of its window. [1]
+    peak_power
+        Greatest import of the billing period so far. [MW]
+    grid_import_power
+        Import of the last interval; by default that of the idle halls. [MW]
+
+    Returns
+    -------
+    xarray.Dataset
+        The state, with the scalar coordinate ``instant``.
+    """
+    windows = {store.owner: (store.low, store.high) for store in site.stores}
+    batteries = [b.name for b in site.of(Battery)]
+    tanks = [t.name for t in site.of(Tank)]
+    plants = site.of(CoolingPlant)
+    names = [plant.name for plant in plants]
+    idle = sum(work.racks * work.idle_power for work in site.works)
+    drawn = idle if grid_import_power is None else grid_import_power
+
+    def levels(owners: list[str]) -> list[float]:
+        return [low + level * (high - low) for low, high in (windows[o] for o in owners)]
+
+    state = xr.Dataset(
+        {
+            "battery_level": ("battery", np.array(levels(batteries), dtype=float)),
+            "tank_level": ("tank", np.array(levels(tanks), dtype=float)),
+            "facility_supply_temperature": (
+                "circuit",
+                np.array([plant.supply_temperature for plant in plants], dtype=float),
+            ),
+            "cooling_plant_output": ("circuit", np.zeros(len(plants))),
+            "peak_power": ((), peak_power),
+            "grid_import_power": ((), drawn),
+            "grid_export_power": ((), 0.0),
+        },
+        coords={
+            "instant": np.datetime64(instant, "us"),
+            "battery": batteries,
+            "tank": tanks,
+            "circuit": names,
+        },
+    )
+    return vocabulary.tag_all(state)
+
+
+def check(site: Site, state: xr.Dataset) -> xr.Dataset:
+    """Return the state if it is whole, finite and belongs to the site.
+
+    Raises
+    ------
+    UnitError
+        If a variable or its unit is missing.
+    StateError
+        If the labels are not the site's, or a value is not finite.
+    """
+    vocabulary.check(state, *NAMES)
+    faults = []
+    expected = rest(site)
+    for dim in ("battery", "tank", "circuit"):
+        has, wants = list(state[dim].to_numpy()), list(expected[dim].to_numpy())
+        if has != wants:
+            mend = f"the site has {wants}"
+            faults.append(Fault(place=f"state, {dim}", value=str(has), mend=mend))
+    for name in NAMES:
+        if not np.isfinite(state[name].to_numpy()).all():
+            shown = str(state[name].to_numpy())
+            faults.append(Fault(place=f"state, {name}", value=shown, mend="must be finite"))
+    if faults:
+        raise StateError(site.name, faults)
+    return state
