@@ -1,10 +1,7 @@
 """Humid air: wet bulb, dew point, enthalpy, density.
 
-The equations are those of the ASHRAE Handbook [1]_ at the house's units (degC, kPa, kJ/kg).
-
-References
-----------
-.. [1] ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed., ch. 1, 2017.
+The equations are those of ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed.,
+ch. 1, 2017, in the units of the house (degC, kPa, kJ/kg).
 """
 
 from typing import Final
@@ -12,22 +9,28 @@ from typing import Final
 import numpy as np
 
 from twin.physics.numeric import BoolArray, FloatArray, Numeric
-from twin.physics.saturation import log_saturation, saturation_pressure, saturation_temperature
+from twin.physics.saturation import (
+    TRIPLE_POINT,
+    VAPOUR_SHARE,
+    saturated_humidity,
+    saturation_pressure,
+    saturation_temperature,
+)
 from twin.units import KELVIN
 
 STANDARD_PRESSURE: Final = 101.325
 """Air pressure at sea level in the standard atmosphere. [kPa]"""
 
-_VAPOUR_SHARE: Final = 0.621945  # molar mass of water over that of dry air
 _GAS_CONSTANT: Final = 0.287042  # kJ kg-1 K-1, dry air
 _DRY_AIR: Final = 1.006  # kJ kg-1 K-1
 _VAPOUR: Final = 1.86  # kJ kg-1 K-1
 _EVAPORATION: Final = 2501.0  # kJ kg-1 at 0 degC
 
-# Wet bulb, (latent heat at 0 degC, its slope, slope of the wick): equations (33) and (35) of [1].
+# Wet bulb, (latent heat at 0 degC, its slope, slope of the wick): equations (33) and (35).
 _WET_WICK: Final = (2501.0, 2.326, 4.186)
 _ICED_WICK: Final = (2830.0, 0.24, 2.1)
 
+_SATURATED_RANGE: Final = (-60.0, 75.0)  # degC
 _TOLERANCE: Final = 1e-7  # K, Newton's last step
 _MOST_STEPS: Final = 60
 
@@ -122,14 +125,10 @@ def wet_bulb_temperature(
 
     Notes
     -----
-    Solves equation (33), over ice (35), of [1]_ for the wet bulb by Newton's method; both are
-    rising and convex in it, so that the method always converges. Just below 0 degC a wick may be
-    wet or iced; this function takes it as wet wherever that is possible. Valid from -40 to 60 degC
+    Solves equation (33), over ice (35), of the ASHRAE chapter by Newton's method; both rise with
+    the wet bulb and are convex, so that the method always converges. Just below 0 degC a wick may
+    be wet or iced; it is taken as wet wherever that is possible. Valid from -40 to 60 degC
     and from 50 kPa on; NaN stays NaN.
-
-    References
-    ----------
-    .. [1] ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed., ch. 1, 2017.
 
     Examples
     --------
@@ -145,20 +144,17 @@ def wet_bulb_temperature(
     at_zero = humidity_ratio_from_wet_bulb(dry, np.zeros_like(dry), pressure=total)
     is_iced = np.asarray((moisture < at_zero) | (dry < 0.0))
     latent, slope, wick = _wick(is_iced)
-    wet: FloatArray = dry.copy()
+    wet: FloatArray = dry
     for _ in range(_MOST_STEPS):
-        logarithm, steepness = log_saturation(wet, is_iced)
-        vapour = np.exp(logarithm)
-        saturated = _VAPOUR_SHARE * vapour / (total - vapour)
-        steepness *= saturated * total / (total - vapour)
+        saturated, steepness = saturated_humidity(wet, is_iced, total)
         excess = (latent - slope * wet) * saturated - _DRY_AIR * (dry - wet)
         excess -= moisture * (latent + _VAPOUR * dry - wick * wet)
         gradient = (latent - slope * wet) * steepness - slope * saturated
         step = excess / (gradient + _DRY_AIR + moisture * wick)
-        wet -= step
+        wet = np.minimum(wet - step, dry)
         if not np.any(np.abs(step) > _TOLERANCE):
             break
-    return np.minimum(wet, dry)
+    return wet
 
 
 def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) -> Numeric:
@@ -229,15 +225,19 @@ def saturated_air_temperature(
     Returns
     -------
     Numeric
-        Temperature of the air, -60 to 75 degC; found by halving, error below 1e-6 K. [degC]
+        Temperature of the air, held to -60 to 75 degC. [degC]
     """
-    low, high = np.broadcast_arrays(np.full(np.shape(enthalpy), -60.0), np.full((), 75.0))
-    for _ in range(27):
-        middle = 0.5 * (low + high)
-        moisture = saturation_humidity_ratio(middle, pressure=pressure)
-        is_above = moist_air_enthalpy(middle, moisture) > enthalpy
-        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
-    return np.asarray(0.5 * (low + high))[()]
+    celsius: FloatArray = np.clip(np.asarray(enthalpy) / _DRY_AIR, *_SATURATED_RANGE)
+    for _ in range(_MOST_STEPS):
+        moisture, steepness = saturated_humidity(
+            celsius, np.asarray(celsius <= TRIPLE_POINT), pressure
+        )
+        gradient = _DRY_AIR + moisture * _VAPOUR + steepness * (_EVAPORATION + _VAPOUR * celsius)
+        step = (moist_air_enthalpy(celsius, moisture) - enthalpy) / gradient
+        before, celsius = celsius, np.clip(celsius - step, *_SATURATED_RANGE)
+        if not np.any(np.abs(celsius - before) > _TOLERANCE):
+            break
+    return celsius
 
 
 def air_density(
@@ -263,7 +263,7 @@ def air_density(
     -----
     :math:`\rho = (1 + W)\, p / [R T (1 + W / 0.621945)]` with R = 0.287042 kJ/(kg K).
     """
-    volume = _GAS_CONSTANT * (air_temperature + KELVIN) * (1.0 + humidity_ratio / _VAPOUR_SHARE)
+    volume = _GAS_CONSTANT * (air_temperature + KELVIN) * (1.0 + humidity_ratio / VAPOUR_SHARE)
     return (1.0 + humidity_ratio) * pressure / volume
 
 
@@ -292,8 +292,9 @@ def _share(relative_humidity: Numeric) -> Numeric:
 
 
 def _ratio_of_vapour(vapour: Numeric, pressure: Numeric) -> Numeric:
-    return _VAPOUR_SHARE * vapour / (pressure - vapour)
+    return VAPOUR_SHARE * vapour / (pressure - vapour)
 
 
 def _wick(is_iced: BoolArray) -> list[FloatArray]:
+    """Return latent heat, its slope and the wick's slope."""
     return [np.where(is_iced, i, w) for i, w in zip(_ICED_WICK, _WET_WICK, strict=True)]

@@ -157,7 +157,8 @@ def chiller_power(
     :math:`y = Q / [Q_r f_Q]`. Below the least part-load ratio the chiller cycles, so the power is
     proportional to the load; above the greatest one it has no sense and the caller must keep off
     (:func:`available_cooling_share`). Temperatures are held at the ends of the ranges of the fit:
-    chilled water warmer than that brings no further gain, which is on the safe side.
+    chilled water warmer than that brings no further gain, which is on the safe side. The part-load
+    curve is used to the same ends, past its own condenser range by a few kelvin.
 
     References
     ----------

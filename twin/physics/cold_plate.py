@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import Numeric
+from twin.physics.numeric import Numeric, polyline
 from twin.physics.water import PG25, Liquid, density, heat_capacity
 
 # Resistance of a cold plate for a 1 kW accelerator module with PG25 (Open Compute Project, OAM;
@@ -39,10 +39,7 @@ def cold_plate_resistance(flow: Numeric) -> Numeric:
     either side, below 0.05 l/min constant. Valid from 0.4 to 2.4 l/min.
     """
     position = np.log(np.maximum(flow, _LEAST_FLOW))
-    flows, resistances = np.log(_FLOW), np.log(_RESISTANCE)
-    slope = np.diff(resistances) / np.diff(flows)
-    piece = np.clip(np.searchsorted(flows, position, side="right") - 1, 0, len(slope) - 1)
-    return np.exp(resistances[piece] + slope[piece] * (position - flows[piece]))
+    return np.exp(polyline(position, np.log(_FLOW), np.log(_RESISTANCE)))
 
 
 def cold_plate_case_temperature(

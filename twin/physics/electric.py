@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import Numeric
+from twin.physics.numeric import Numeric, polyline
 
 type EfficiencyPoints = Sequence[tuple[float, float]]
 """Published points of an efficiency curve: (load share, efficiency), load share rising."""
@@ -125,9 +125,7 @@ def loss_from_efficiency(load_share: Numeric, points: EfficiencyPoints) -> Numer
     """
     share, efficiency = np.array(points, dtype=np.float64).T
     loss = share * (1.0 / efficiency - 1.0)
-    slope = np.diff(loss) / np.diff(share)
-    piece = np.clip(np.searchsorted(share, load_share, side="right") - 1, 0, len(slope) - 1)
-    return np.maximum(loss[piece] + slope[piece] * (load_share - share[piece]), 0.0)
+    return np.maximum(polyline(load_share, share, loss), 0.0)
 
 
 def efficiency_from_loss(load_share: Numeric, loss: Numeric) -> Numeric:

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import Numeric
+from twin.physics.numeric import FloatArray, Numeric
 
 FLOW_EXPONENT: Final = 0.8
 """Film coefficient over flow in turbulent ducts and plate channels (Dittus and Boelter). [1]"""
@@ -119,7 +119,8 @@ def crossflow_transfer_units(effectiveness: Numeric, capacity_ratio: Numeric) ->
         middle = 0.5 * (low + high)
         is_above = crossflow_effectiveness(np.exp(middle), capacity_ratio) > effectiveness
         low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
-    return np.exp(0.5 * (low + high))
+    units: FloatArray = np.exp(0.5 * (low + high))
+    return units
 
 
 def conductance(
@@ -150,8 +151,8 @@ def conductance(
 
     Notes
     -----
-    :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected. Valid while
-    both sides stay turbulent, from about a quarter of the rated flow on.
+    :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected.
+    Valid while both sides stay turbulent, from about a quarter of the rated flow on.
     """
     hot = np.maximum(hot_flow_share, _LEAST_SHARE) ** -exponent
     cold = np.maximum(cold_flow_share, _LEAST_SHARE) ** -exponent

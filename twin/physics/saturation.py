@@ -10,6 +10,9 @@ from twin.units import KELVIN
 TRIPLE_POINT: Final = 0.01
 """Ice below, water above. [degC]"""
 
+VAPOUR_SHARE: Final = 0.621945
+"""Molar mass of water over that of dry air. [1]"""
+
 COLDEST: Final = -100.0
 """Lower end of the equations. [degC]"""
 
@@ -103,3 +106,28 @@ def log_saturation(celsius: FloatArray, is_iced: BoolArray) -> tuple[FloatArray,
     value = c[0] / t + c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5]))) + c[6] * np.log(t)
     slope = c[2] + t * (2.0 * c[3] + t * (3.0 * c[4] + t * 4.0 * c[5])) + (c[6] - c[0] / t) / t
     return value - np.log(1000.0), slope
+
+
+def saturated_humidity(
+    celsius: FloatArray, is_iced: BoolArray, pressure: Numeric
+) -> tuple[FloatArray, FloatArray]:
+    """Return the humidity ratio of saturated air and its derivative.
+
+    Parameters
+    ----------
+    celsius
+        Temperature. [degC]
+    is_iced
+        Whether the vapour stands over ice rather than over water.
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    tuple of FloatArray
+        Humidity ratio [1] and its derivative over the temperature [K-1].
+    """
+    logarithm, steepness = log_saturation(celsius, is_iced)
+    dry = pressure - np.exp(logarithm)
+    moisture = VAPOUR_SHARE * (pressure / dry - 1.0)
+    return moisture, moisture * steepness * pressure / dry

@@ -1,0 +1,197 @@
+"""Dry coolers, plain and with adiabatic pre-cooling pads."""
+
+from typing import Final
+
+import numpy as np
+
+from twin.physics.air import (
+    STANDARD_PRESSURE,
+    humidity_ratio,
+    humidity_ratio_from_wet_bulb,
+    wet_bulb_temperature,
+)
+from twin.physics.heat_exchange import crossflow_effectiveness
+from twin.physics.numeric import FloatArray, Numeric
+
+AIR_EXPONENT: Final = 0.6
+"""Conductance of a finned coil over its air flow; 0.5 to 0.7 in coils, assumed. [1]"""
+
+_LEAST_SPEED: Final = 0.02  # draught through a coil whose fans stand still; assumed
+
+
+def dry_cooler_heat(
+    inlet_difference: Numeric,
+    fan_speed_share: Numeric,
+    *,
+    capacity_rate: Numeric,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float = AIR_EXPONENT,
+) -> Numeric:
+    r"""Return the heat that a dry cooler rejects.
+
+    Parameters
+    ----------
+    inlet_difference
+        Temperature of the entering water less that of the entering air. [K]
+    fan_speed_share
+        Fan speed over rated speed; fans at rest leave a draught of 0.02 (assumed). [1]
+    capacity_rate
+        Capacity rate of the water. [MW K-1]
+    rated_air_capacity_rate
+        Capacity rate of the air at rated fan speed. [MW K-1]
+    rated_conductance
+        Conductance UA at rated fan speed. [MW K-1]
+    exponent
+        Exponent of the conductance over the fan speed. [1]
+
+    Returns
+    -------
+    Numeric
+        Heat rejected, 0 where the air is warmer than the water. [MW]
+
+    Notes
+    -----
+    :math:`Q = \varepsilon\, C_{min} (T_w - T_a)`, crossflow with both streams unmixed,
+    :math:`UA = UA_r n^k`, air flow proportional to the speed.
+    """
+    gain = _gain(
+        fan_speed_share,
+        capacity_rate,
+        rated_air_capacity_rate=rated_air_capacity_rate,
+        rated_conductance=rated_conductance,
+        exponent=exponent,
+    )
+    return gain * np.maximum(inlet_difference, 0.0)
+
+
+def dry_cooler_outlet(
+    heat: Numeric,
+    air_temperature: Numeric,
+    *,
+    fan_speed_share: Numeric,
+    capacity_rate: Numeric,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float = AIR_EXPONENT,
+) -> Numeric:
+    r"""Return the temperature of the water that leaves a dry cooler in a closed loop.
+
+    Parameters
+    ----------
+    heat
+        Heat rejected. [MW]
+    air_temperature
+        Temperature of the entering air, behind the pads if there are any. [degC]
+    fan_speed_share, capacity_rate, rated_air_capacity_rate, rated_conductance, exponent
+        As in :func:`dry_cooler_heat`.
+
+    Returns
+    -------
+    Numeric
+        Leaving water temperature. [degC]
+
+    Notes
+    -----
+    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`.
+    """
+    gain = _gain(
+        fan_speed_share,
+        capacity_rate,
+        rated_air_capacity_rate=rated_air_capacity_rate,
+        rated_conductance=rated_conductance,
+        exponent=exponent,
+    )
+    return air_temperature + heat * (1.0 / gain - 1.0 / capacity_rate)
+
+
+def precooled_air_temperature(
+    air_temperature: Numeric,
+    relative_humidity: Numeric,
+    *,
+    pad_effectiveness: Numeric,
+    pressure: Numeric = STANDARD_PRESSURE,
+) -> Numeric:
+    r"""Return the temperature of air behind a wetted pad.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature of the air that enters. [degC]
+    relative_humidity
+        Relative humidity of the air that enters. [1]
+    pad_effectiveness
+        Cooling over the most that could be, 0 for a dry pad. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Temperature behind the pad. [degC]
+
+    Notes
+    -----
+    :math:`T_2 = T_1 - \varepsilon (T_1 - T_{wb})`. Only for air above freezing: below, pads are
+    drained, which is the caller's matter.
+    """
+    bulb = wet_bulb_temperature(air_temperature, relative_humidity, pressure=pressure)
+    return air_temperature - pad_effectiveness * (air_temperature - bulb)
+
+
+def pad_evaporation(
+    air_temperature: Numeric,
+    relative_humidity: Numeric,
+    *,
+    pad_effectiveness: Numeric,
+    air_flow: Numeric,
+    pressure: Numeric = STANDARD_PRESSURE,
+) -> Numeric:
+    r"""Return the water that a wetted pad evaporates.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature of the air that enters. [degC]
+    relative_humidity
+        Relative humidity of the air that enters. [1]
+    pad_effectiveness
+        Cooling over the most that could be, 0 for a dry pad. [1]
+    air_flow
+        Mass flow of dry air. [kg s-1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Water evaporated. [kg s-1]
+
+    Notes
+    -----
+    :math:`\dot m_a (W_2 - W_1)`, both on the line of constant wet bulb.
+    """
+    bulb = wet_bulb_temperature(air_temperature, relative_humidity, pressure=pressure)
+    behind = air_temperature - pad_effectiveness * (air_temperature - bulb)
+    leaving = humidity_ratio_from_wet_bulb(behind, bulb, pressure=pressure)
+    entering = humidity_ratio(air_temperature, relative_humidity, pressure=pressure)
+    return air_flow * np.maximum(leaving - entering, 0.0)
+
+
+def _gain(
+    fan_speed_share: Numeric,
+    capacity_rate: Numeric,
+    *,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float,
+) -> Numeric:
+    """Return the heat rejected per kelvin between the entering water and the entering air."""
+    speed = np.maximum(fan_speed_share, _LEAST_SPEED)
+    air = rated_air_capacity_rate * speed
+    least = np.minimum(air, capacity_rate)
+    units = rated_conductance * speed**exponent / least
+    gain: FloatArray = least * crossflow_effectiveness(
+        units, least / np.maximum(air, capacity_rate)
+    )
+    return gain
