@@ -26,7 +26,8 @@ def parameters(docstring):
 
 def is_number(argument):
     """Return whether an argument is a number or an array of numbers, by its annotation."""
-    return re.search(r"float|array", ast.unparse(argument.annotation), re.IGNORECASE) is not None
+    kind = ast.unparse(argument.annotation).lower()
+    return ("float" in kind or "array" in kind) and "bool" not in kind
 
 
 def public_functions(modules):
