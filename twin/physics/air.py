@@ -142,7 +142,7 @@ def wet_bulb_temperature(
     )
     moisture = np.asarray(humidity_ratio(dry, share, pressure=total))
     at_zero = humidity_ratio_from_wet_bulb(dry, np.zeros_like(dry), pressure=total)
-    is_iced = np.asarray((moisture < at_zero) | (dry < 0.0))
+    is_iced = np.asarray((moisture < at_zero) | (dry <= TRIPLE_POINT))
     latent, slope, wick = _wick(is_iced)
     wet: FloatArray = dry
     for _ in range(_MOST_STEPS):

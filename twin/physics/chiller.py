@@ -41,7 +41,9 @@ class ChillerCurves:
 
 
 # Both sets: EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD"
-# and "... 2391kW/6.44COP/VSD" (centrifugal, R-134a, variable speed; from manufacturer's data).
+# and "... 1403kW/7.09COP/VSD" (centrifugal, variable speed). The power of the second rises with load
+# and with condenser temperature all over its range; each larger VSD set of that file, but for one
+# that ends at 30.6 degC, breaks this somewhere. Larger machines are scaled from it (an assumption).
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
@@ -55,18 +57,18 @@ CARRIER_19XR_869: Final = ChillerCurves(
     condenser_range=(22.63, 36.94),
     part_load_range=(0.18, 1.03),
 )
-CARRIER_19XR_2391: Final = ChillerCurves(
-    rated_cooling=2.3913,
-    rated_cop=6.44,
-    capacity=(-0.1105784, -0.07215657, -1.924398e-3, 0.1073110, -2.578512e-3, 4.153768e-3),
-    energy_input=(0.6030335, -0.01099862, 6.898379e-4, 0.01213607, 2.415707e-4, -7.792847e-4),
+CARRIER_19XR_1403: Final = ChillerCurves(
+    rated_cooling=1.4031,
+    rated_cop=7.09,
+    capacity=(0.8573696, -0.03077045, -2.171254e-3, 0.02296255, -1.067689e-3, 3.125156e-3),
+    energy_input=(1.172049, -0.01768334, 3.356460e-4, -0.01485826, 6.930197e-4, -5.461447e-4),
     part_load=(
-        *(0.1309393, 0.01443518, -9.784460e-7, -0.8596110, 2.724452, -0.01436270),
-        *(0.0, -0.9969677, 0.0, 0.0),
+        *(0.1386665, 4.836823e-3, -5.406708e-5, -0.4609915, 2.214035, -1.925694e-3),
+        *(0.0, -0.9302446, 0.0, 0.0),
     ),
     chilled_range=(6.67, 12.22),
-    condenser_range=(19.76, 32.68),
-    part_load_range=(0.20, 1.03),
+    condenser_range=(21.77, 33.09),
+    part_load_range=(0.17, 1.03),
 )
 
 
@@ -157,8 +159,9 @@ def chiller_power(
     :math:`y = Q / [Q_r f_Q]`. Below the least part-load ratio the chiller cycles, so the power is
     proportional to the load; above the greatest one it has no sense and the caller must keep off
     (:func:`available_cooling_share`). Temperatures are held at the ends of the ranges of the fit:
-    chilled water warmer than that brings no further gain, which is on the safe side. The part-load
-    curve is used to the same ends, past its own condenser range by a few kelvin.
+    warmer chilled and colder condenser water than that bring no further gain, which is safe, but
+    warmer condenser water no further cost, so keep below the end of ``condenser_range``. The
+    part-load curve is used to the same ends, a few kelvin past its own condenser range.
 
     References
     ----------

@@ -39,7 +39,7 @@ def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) 
     .. [1] W. M. Kays and A. L. London, *Compact Heat Exchangers*, 3rd ed. McGraw-Hill, 1984.
     """
     gain = transfer_units * _mean_decay(transfer_units * (1.0 - capacity_ratio))
-    return gain / (1.0 + capacity_ratio * gain)
+    return np.minimum(gain / (1.0 + capacity_ratio * gain), 1.0)
 
 
 def crossflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) -> Numeric:
@@ -92,10 +92,8 @@ def counterflow_transfer_units(effectiveness: Numeric, capacity_ratio: Numeric) 
         Transfer units. [1]
     """
     gain = effectiveness / (1.0 - capacity_ratio * effectiveness)
-    rest = 1.0 - capacity_ratio
-    small = np.abs(rest) < _LEAST_SHARE
-    safe = np.where(small, 1.0, rest)
-    return np.where(small, gain, -np.log1p(-gain * safe) / safe)[()]
+    rest = np.maximum(1.0 - capacity_ratio, _LEAST_SHARE)
+    return -np.log1p(-gain * rest) / rest
 
 
 def crossflow_transfer_units(effectiveness: Numeric, capacity_ratio: Numeric) -> Numeric:

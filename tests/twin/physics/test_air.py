@@ -1,0 +1,122 @@
+"""Humid air, against hand-worked numbers, psychrolib and the laws it must keep."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twin.physics import air
+from twin.physics.saturation import saturation_pressure, saturation_temperature
+
+temperatures = st.floats(-40, 60)
+shares = st.floats(0, 1)
+pressures = st.floats(70, 105)
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    psychrolib = pytest.importorskip("psychrolib")
+    psychrolib.SetUnitSystem(psychrolib.SI)
+    return psychrolib
+
+
+@pytest.fixture(scope="module")
+def weather():
+    random = np.random.default_rng(1)
+    return random.uniform(-40, 60, 300), random.uniform(0.02, 1, 300)
+
+
+def test_saturation_pressure_of_the_steam_tables():
+    # ASHRAE Handbook - Fundamentals 2017, ch. 1, table 3: -20, 0, 20, 50 degC.
+    found = saturation_pressure(np.array([-20.0, 0.0, 20.0, 50.0]))
+    assert found == pytest.approx([0.10326, 0.6112, 2.3389, 12.3513], rel=3e-4)
+
+
+def test_humidity_ratio_by_hand():
+    # p_w = 0.5 x 2.3389 = 1.1694; W = 0.621945 x 1.1694 / (101.325 - 1.1694) = 0.007262
+    assert air.humidity_ratio(20.0, 0.5) == pytest.approx(0.007262, abs=2e-6)
+
+
+def test_enthalpy_and_density_by_hand():
+    # h = 1.006 x 20 + 0.00726 x (2501 + 37.2) = 38.55; rho = 1.00726 x 101.325 / (84.146 x 1.01167)
+    assert air.moist_air_enthalpy(20.0, 0.00726) == pytest.approx(38.547, abs=0.001)
+    assert air.air_density(20.0, 0.00726) == pytest.approx(1.1989, abs=2e-4)
+
+
+def test_standard_pressure_falls_with_height():
+    assert air.standard_pressure(0.0) == 101.325
+    assert air.standard_pressure(1500.0) == pytest.approx(84.556, abs=0.002)  # U.S. standard
+
+
+def test_scalars_stay_scalars_and_arrays_broadcast():
+    assert isinstance(air.wet_bulb_temperature(20, 0.5), float)
+    assert np.shape(air.wet_bulb_temperature(np.zeros((3, 1)), np.full(4, 0.5))) == (3, 4)
+    assert np.isnan(air.wet_bulb_temperature(np.array([20.0, np.nan]), 0.5)).tolist() == [0, 1]
+
+
+def test_fog_and_dry_air_are_the_ends():
+    assert air.wet_bulb_temperature(10.0, 1.02) == pytest.approx(10.0, abs=1e-9)
+    assert air.dew_point_temperature(20.0, 0.0) == pytest.approx(-100.0, abs=1e-3)
+
+
+def test_wet_bulb_agrees_with_psychrolib(oracle, weather):
+    known = [oracle.GetTWetBulbFromRelHum(t, r, 101325) for t, r in zip(*weather, strict=True)]
+    error = np.abs(air.wet_bulb_temperature(*weather) - known)
+    is_ambiguous = np.abs(known) < 1.0  # a wick near 0 degC may be wet or iced
+    assert error[~is_ambiguous].max() < 0.0012  # psychrolib halves to 0.001 K
+
+
+def test_dew_point_agrees_with_psychrolib(oracle, weather):
+    known = [oracle.GetTDewPointFromRelHum(t, r) for t, r in zip(*weather, strict=True)]
+    assert air.dew_point_temperature(*weather) == pytest.approx(known, abs=1e-3)
+
+
+def test_wet_bulb_agrees_with_the_equation_of_state():
+    coolprop = pytest.importorskip("CoolProp.HumidAirProp")
+    known = coolprop.HAPropsSI("B", "T", 308.15, "R", 0.3, "P", 101325) - 273.15
+    assert air.wet_bulb_temperature(35.0, 0.3) == pytest.approx(known, abs=0.05)
+
+
+@given(temperatures, shares, pressures)
+@settings(max_examples=100, deadline=None)
+def test_wet_bulb_lies_between_dew_point_and_dry_bulb(temperature, share, pressure):
+    bulb = air.wet_bulb_temperature(temperature, share, pressure=pressure)
+    assert bulb <= temperature
+    assert bulb >= air.dew_point_temperature(temperature, share) - 1e-6
+
+
+@given(temperatures, shares, shares)
+@settings(max_examples=100, deadline=None)
+def test_wet_bulb_rises_with_humidity(temperature, one, other):
+    drier, damper = sorted((one, other))
+    rise = air.wet_bulb_temperature(temperature, damper) - air.wet_bulb_temperature(
+        temperature, drier
+    )
+    assert rise >= -1e-6
+
+
+@given(temperatures, st.floats(0.01, 1), pressures)
+@settings(max_examples=100, deadline=None)
+def test_humidity_goes_to_wet_bulb_and_back(temperature, share, pressure):
+    bulb = air.wet_bulb_temperature(temperature, share, pressure=pressure)
+    found = air.humidity_ratio_from_wet_bulb(temperature, bulb, pressure=pressure)
+    known = air.humidity_ratio(temperature, share, pressure=pressure)
+    assert found == pytest.approx(known, rel=1e-3, abs=2e-6)
+
+
+@given(temperatures, st.floats(0.001, 1))
+@settings(max_examples=100, deadline=None)
+def test_dew_point_goes_to_humidity_and_back(temperature, share):
+    dew = air.dew_point_temperature(temperature, share)
+    found = air.relative_humidity_from_dew_point(temperature, dew)
+    assert found == pytest.approx(share, rel=1e-6)
+    assert saturation_temperature(saturation_pressure(temperature)) == pytest.approx(temperature)
+
+
+@given(st.floats(-55, 70), pressures)
+@settings(max_examples=100, deadline=None)
+def test_saturated_air_is_found_by_its_enthalpy(temperature, pressure):
+    moisture = air.saturation_humidity_ratio(temperature, pressure=pressure)
+    enthalpy = air.moist_air_enthalpy(temperature, moisture)
+    found = air.saturated_air_temperature(enthalpy, pressure=pressure)
+    assert found == pytest.approx(temperature, abs=1e-5)

@@ -1,0 +1,102 @@
+"""Heat exchangers and cold plates: textbook values, limits and laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twin.physics import heat_exchange
+from twin.physics.cold_plate import (
+    cold_plate_outlet_temperature,
+    cold_plate_pressure_drop,
+    cold_plate_resistance,
+)
+
+units = st.floats(0, 50)
+ratios = st.floats(0, 1)
+both = pytest.mark.parametrize(
+    "effectiveness",
+    [heat_exchange.counterflow_effectiveness, heat_exchange.crossflow_effectiveness],
+)
+
+
+def test_crossflow_of_the_textbook():
+    found = heat_exchange.crossflow_effectiveness(np.array([2.0, 3.0]), np.array([0.5, 0.75]))
+    assert found == pytest.approx([0.739, 0.755], abs=5e-4)
+
+
+def test_counterflow_by_hand():
+    # balanced: 2 / 3; one side boiling: 1 - exp(-2); Cr = 0.5: (1 - e^-1) / (1 - 0.5 e^-1)
+    found = heat_exchange.counterflow_effectiveness(2.0, np.array([1.0, 0.0, 0.5]))
+    assert found == pytest.approx([2 / 3, 0.864665, 0.774601], abs=1e-6)
+
+
+@both
+def test_condensing_side_leaves_one_form(effectiveness):
+    assert effectiveness(1.5, 0.0) == pytest.approx(1 - np.exp(-1.5))
+
+
+@both
+@given(units, ratios)
+def test_effectiveness_is_a_share_that_rises_with_size(effectiveness, size, ratio):
+    small, large = effectiveness(np.array([size, size + 0.1]), ratio)
+    assert 0 <= small <= large <= 1
+
+
+@both
+@given(st.floats(0.01, 10), st.floats(0, 0.99))
+def test_effectiveness_falls_with_the_capacity_ratio(effectiveness, size, ratio):
+    assert effectiveness(size, ratio) >= effectiveness(size, ratio + 0.01) - 1e-12
+
+
+@given(st.floats(0.01, 8))
+def test_counterflow_is_smooth_where_both_streams_are_equal(size):
+    near, at = heat_exchange.counterflow_effectiveness(size, np.array([1 - 1e-8, 1.0]))
+    assert near == pytest.approx(at, rel=1e-6)
+
+
+@given(st.floats(0.01, 8), ratios)
+def test_transfer_units_invert_the_effectiveness(size, ratio):
+    counter = heat_exchange.counterflow_effectiveness(size, ratio)
+    cross = heat_exchange.crossflow_effectiveness(size, ratio)
+    found = heat_exchange.counterflow_transfer_units(counter, ratio)
+    assert found == pytest.approx(size, rel=1e-4)
+    found = heat_exchange.crossflow_transfer_units(cross, ratio)
+    assert found == pytest.approx(size, rel=1e-4)
+
+
+def test_conductance_by_hand():
+    # half flow on both sides: 0.5^0.8 = 0.5743
+    half = heat_exchange.conductance(0.5, 0.5, rated_conductance=2.0)
+    assert half == pytest.approx(2 * 0.574349, rel=1e-5)
+    assert heat_exchange.conductance(1.0, 1.0, rated_conductance=2.0) == pytest.approx(2.0)
+    assert heat_exchange.conductance(0.0, 1.0, rated_conductance=2.0) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("cold_outlet", [41.0, 38.0])
+def test_conductance_of_a_measured_point_gives_back_the_heat(cold_outlet):
+    # balanced: 10 MW over 4 K is 2.5 MW/K
+    found = heat_exchange.conductance_from_temperatures(
+        10.0, 45.0, hot_outlet=35.0, cold_inlet=31.0, cold_outlet=cold_outlet
+    )
+    heat = heat_exchange.heat_exchanged(
+        45.0 - 31.0, found, hot_capacity_rate=1.0, cold_capacity_rate=10.0 / (cold_outlet - 31.0)
+    )
+    assert heat == pytest.approx(10.0)
+    if cold_outlet == 41.0:
+        assert found == pytest.approx(2.5)
+
+
+@given(st.floats(0.05, 5), st.floats(1.01, 2))
+def test_more_flow_never_warms_the_plate(flow, factor):
+    assert cold_plate_resistance(flow * factor) <= cold_plate_resistance(flow)
+
+
+def test_plate_without_flow_stays_finite():
+    assert np.isfinite(cold_plate_resistance(0.0))
+    assert np.isfinite(cold_plate_outlet_temperature(1000.0, 40.0, flow=0.0))
+
+
+def test_plate_pressure_drop_by_hand():
+    # 2^1.85 = 3.605
+    assert cold_plate_pressure_drop(2.0, 1.0, rated_drop=10.0) == pytest.approx(36.05, abs=0.01)

@@ -1,0 +1,177 @@
+"""Towers, dry coolers and chillers: hand-worked numbers and the laws controllers rely on."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twin.physics import chiller, dry_cooler, tower
+from twin.physics.air import wet_bulb_temperature
+
+COIL = {"capacity_rate": 1.0, "rated_air_capacity_rate": 1.2, "rated_conductance": 2.5}
+heats = st.floats(0, 400)
+bulbs = st.floats(-25, 32)
+speeds = st.floats(0, 1)
+both_sets = pytest.mark.parametrize("curves", [chiller.CARRIER_19XR_869, chiller.CARRIER_19XR_1403])
+
+
+def outlet(heat, bulb, air_share):
+    return tower.tower_outlet(heat, bulb, flow=3900.0, rated_flow=3900.0, air_share=air_share)
+
+
+def test_tower_at_its_rating_by_hand():
+    # 163 MW / (3900 x 4.18 kJ/(kg K)) = 10.0 K; approach at 20 degC, 10 K, L/G 1: 7.96 K
+    assert outlet(163.0, 20.0, 1.0) == pytest.approx(27.96, abs=0.02)
+
+
+def test_idle_tower_reaches_the_wet_bulb():
+    assert outlet(0.0, 15.0, 0.5) == pytest.approx(15.0, abs=1e-5)
+
+
+@given(heats, bulbs, speeds, st.floats(0, 5))
+@settings(max_examples=150, deadline=None)
+def test_warmer_wet_bulb_never_gives_colder_water(heat, bulb, speed, warmer):
+    assert outlet(heat, bulb + warmer, speed) >= outlet(heat, bulb, speed) - 1e-6
+
+
+@given(heats, bulbs, speeds, st.floats(0, 0.5))
+@settings(max_examples=150, deadline=None)
+def test_more_air_never_gives_warmer_water(heat, bulb, speed, more):
+    assert outlet(heat, bulb, speed + more) <= outlet(heat, bulb, speed) + 1e-6
+
+
+@given(heats, bulbs, speeds, st.floats(0, 50))
+@settings(max_examples=150, deadline=None)
+def test_more_heat_never_gives_colder_water(heat, bulb, speed, more):
+    assert outlet(heat + more, bulb, speed) >= outlet(heat, bulb, speed) - 1e-6
+
+
+def evaporation(air_temperature, humidity, heat=100.0, air_flow=3000.0):
+    return tower.tower_evaporation(
+        heat, air_temperature, relative_humidity=humidity, air_flow=air_flow
+    )
+
+
+def test_evaporation_by_hand():
+    # Air at 25 degC, 50 %: W 0.00988, h 50.3; + 100e3/3000 = 33.3: 83.7 kJ/kg; saturated at
+    # 26.69 degC with W 0.02227; 3000 x (0.02227 - 0.00988) = 37.2 kg/s
+    assert evaporation(25.0, 0.5) == pytest.approx(37.2, abs=0.1)
+
+
+def test_evaporation_is_not_the_heat_over_the_latent_heat():
+    latent_only = 100.0e3 / 2440.0
+    assert evaporation(40.0, 0.1, air_flow=8000.0) > 1.5 * latent_only
+    assert evaporation(-5.0, 0.8) < 0.6 * latent_only
+    assert evaporation(20.0, 0.5, heat=0.0) == 0
+
+
+def test_make_up_by_hand():
+    assert tower.make_up(30.0, 4.0) == pytest.approx(40.0)
+
+
+def test_dry_cooler_by_hand():
+    # Cr = 1 / 1.2, N = 2.5: eps = 1 - exp{[exp(-0.8333 x 2.0436) - 1] / (0.8333 x 0.8174)} = 0.699
+    heat = dry_cooler.dry_cooler_heat(20.0, 1.0, **COIL)
+    assert heat == pytest.approx(0.6990 * 20.0, rel=1e-3)
+    assert dry_cooler.dry_cooler_heat(-5.0, 1.0, **COIL) == 0
+
+
+@given(st.floats(0.1, 30), st.floats(-20, 40), speeds)
+@settings(deadline=None)
+def test_dry_cooler_outlet_and_heat_are_one_law(heat, air, speed):
+    leaving = dry_cooler.dry_cooler_outlet(heat, air, fan_speed_share=speed, **COIL)
+    entering = leaving + heat / COIL["capacity_rate"]
+    assert dry_cooler.dry_cooler_heat(entering - air, speed, **COIL) == pytest.approx(heat)
+    assert leaving >= air
+
+
+@given(speeds, st.floats(0, 0.5))
+def test_faster_fans_never_reject_less(speed, more):
+    slow = dry_cooler.dry_cooler_heat(15.0, speed, **COIL)
+    assert dry_cooler.dry_cooler_heat(15.0, speed + more, **COIL) >= slow - 1e-9
+
+
+def test_wetted_pad_by_hand():
+    # wet bulb of 35 degC, 30 %: 21.524; 35 - 0.8 x 13.476 = 24.22 degC
+    behind = dry_cooler.precooled_air_temperature(35.0, 0.3, pad_effectiveness=0.8)
+    assert behind == pytest.approx(24.219, abs=1e-3)
+    # c_p x 10.78 K / latent heat = 1.025 x 10.78 / 2445 = 0.00452 kg/kg
+    water = dry_cooler.pad_evaporation(35.0, 0.3, pad_effectiveness=0.8, air_flow=1000.0)
+    assert water == pytest.approx(4.52, rel=0.02)
+    dry = dry_cooler.pad_evaporation(35.0, 0.3, pad_effectiveness=0.0, air_flow=1000.0)
+    assert dry == pytest.approx(0.0, abs=1e-6)
+
+
+@given(st.floats(5, 45), st.floats(0.05, 1), speeds)
+@settings(deadline=None)
+def test_pad_never_cools_below_the_wet_bulb(air, humidity, effectiveness):
+    behind = dry_cooler.precooled_air_temperature(air, humidity, pad_effectiveness=effectiveness)
+    assert wet_bulb_temperature(air, humidity) - 1e-9 <= behind <= air + 1e-9
+
+
+def power(curves, load, chilled=9.0, condenser=30.0):
+    return chiller.chiller_power(
+        load,
+        curves.rated_cooling,
+        chilled_temperature=chilled,
+        condenser_temperature=condenser,
+        curves=curves,
+    )
+
+
+def test_reference_point_of_the_larger_machine():
+    # at 6.67 and 21.78 degC all three curves are near 1: 1.4031 / 7.09 = 0.1979 MW
+    curves = chiller.CARRIER_19XR_1403
+    assert power(curves, 1.4031, 6.67, 21.78) == pytest.approx(0.1979, rel=0.02)
+
+
+@both_sets
+def test_power_starts_at_zero_and_rises_with_load(curves):
+    loads = np.linspace(0, curves.rated_cooling, 60)
+    drawn = power(curves, loads)
+    assert drawn[0] == 0
+    assert np.all(np.diff(drawn) > 0)
+
+
+@both_sets
+@given(st.floats(5, 20), st.floats(12, 40), st.floats(0.01, 1))
+def test_power_is_positive_and_warm_chilled_water_never_costs_more(curves, chilled, warm, load):
+    cold, warmer = power(curves, load * curves.rated_cooling, np.array([7.0, 12.0]), warm)
+    assert 0 < warmer <= cold
+    assert power(curves, load * curves.rated_cooling, chilled, warm) > 0
+
+
+@given(st.floats(5, 20), st.floats(12, 40), st.floats(0, 5), st.floats(0.05, 0.8))
+def test_warmer_condenser_water_never_helps(chilled, condenser, warmer, load):
+    curves = chiller.CARRIER_19XR_1403
+    drawn = power(curves, load * curves.rated_cooling, chilled, np.array([0, warmer]) + condenser)
+    assert drawn[0] <= drawn[1] * (1 + 1e-9)
+
+
+@both_sets
+def test_entering_water_leads_to_the_same_point(curves):
+    load, entering, rate = 0.8 * curves.rated_cooling, 25.0, 0.2
+    drawn = chiller.chiller_power_from_entering(
+        load,
+        curves.rated_cooling,
+        chilled_temperature=9.0,
+        entering_temperature=entering,
+        capacity_rate=rate,
+        curves=curves,
+    )
+    again = power(curves, load, 9.0, entering + (load + drawn) / rate)
+    assert again == pytest.approx(drawn, rel=1e-4)
+
+
+@both_sets
+def test_scaled_machine_draws_in_proportion(curves):
+    double = chiller.chiller_power(
+        2.0,
+        2.0 * curves.rated_cooling,
+        chilled_temperature=9.0,
+        condenser_temperature=30.0,
+        curves=curves,
+    )
+    assert double == pytest.approx(2.0 * power(curves, 1.0), rel=1e-9)
+    ratio = chiller.energy_input_ratio(9.0, 30.0, curves=curves)
+    assert 0.1 < ratio < 0.2
