@@ -23,6 +23,7 @@ class Term:
 WORDS: Final[dict[str, Term]] = {
     # outside world
     "electricity_price": Term("EUR MWh-1", "day-ahead price of electricity"),
+    "terminal_price": Term("EUR MWh-1", "what a MWh is expected to cost after the horizon"),
     "carbon_intensity": Term("kg MWh-1", "average carbon intensity of grid electricity"),
     "air_temperature": Term("degC", "dry-bulb temperature outdoors", "air_temperature"),
     "wet_bulb_temperature": Term("degC", "wet-bulb temperature outdoors", "wet_bulb_temperature"),
@@ -59,6 +60,10 @@ WORDS: Final[dict[str, Term]] = {
     "work_racks": Term("1", "racks that run a kind of work"),
     "work_power": Term("MW", "power above idle of a kind of work"),
     "work_backlog": Term("MWh", "work arrived and not yet done, as energy of uncapped racks"),
+    "work_least": Term("MWh", "work that must be done by an instant"),
+    "work_most": Term("MWh", "work that can be done by an instant"),
+    "work_racks_limit": Term("1", "most racks that the jobs of a kind of work can use"),
+    "service_racks": Term("1", "racks busy with the inference service"),
     # sums and indicators
     "account": Term("EUR", "money of one account over the interval"),
     "peak_power": Term("MW", "greatest import of the billing period so far"),

@@ -1,0 +1,186 @@
+"""The record: all series of a site on quarter-hours, and how much of it may be known when."""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from twin import vocabulary
+from twin.axes import QUARTER, regrid, regular, utc
+from twin.equipment import Renewable
+from twin.errors import Fault, SeriesError
+from twin.physics import FloatArray
+from twin.site import Site
+
+WEATHER: Final = (
+    "air_temperature",
+    "relative_humidity",
+    "air_pressure",
+    "wind_speed",
+    "global_irradiance",
+)
+"""Words of the weather."""
+
+MEASURED: Final = (*WEATHER, "carbon_intensity")
+"""What is known only once it has been measured."""
+
+PUBLICATION: Final = pd.Timedelta(hours=12, minutes=45)
+"""Local time at which tomorrow's day-ahead prices stand published."""
+
+REACH: Final = np.timedelta64(15, "D")
+"""The record's axis goes on this far beyond its data, for horizons that do."""
+
+
+def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
+    """Return all series of a site on one axis of quarter-hours.
+
+    Parameters
+    ----------
+    site
+        The site.
+    series
+        Prices, carbon and weather, each on its own ``time`` and ``instant``, of any resolution.
+        Where two hold the same word, the first counts.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``electricity_price``, ``carbon_intensity``, the weather and what sun and wind would have
+        given, ``renewable_available_power(time, renewable)``; NaN where a series holds nothing.
+        The coordinate ``local_time(time)`` is the wall time of the site.
+
+    Raises
+    ------
+    SeriesError
+        If a series is missing.
+    UnitError
+        If one has another unit than the vocabulary's.
+    """
+    sources = {name: _holder(name, series) for name in ("electricity_price", *MEASURED)}
+    sun_and_wind = _renewable_power(site, sources)
+    axes = _quarters(sources)
+    whole = axes.assign(
+        {name: _place(source[name], source, axes) for name, source in sources.items()}
+    )
+    held = sources["air_temperature"]
+    powers = [_place(power, held, axes) for power in sun_and_wind.transpose("renewable", "time")]
+    stacked = np.stack(powers, axis=-1) if powers else np.empty((axes.sizes["time"], 0))
+    whole["renewable_available_power"] = (
+        ("time", "renewable"),
+        stacked,
+        {"gaps": _gaps(*(sources[name][name] for name in WEATHER))},
+    )
+    whole = whole.assign_coords(renewable=sun_and_wind["renewable"])
+    stamps = pd.DatetimeIndex(axes["time"].to_numpy(), tz="UTC")
+    local = stamps.tz_convert(site.time_zone).tz_localize(None).to_numpy()
+    return vocabulary.tag_all(
+        whole.assign_coords(local_time=("time", local.astype("datetime64[us]")))
+    )
+
+
+def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
+    """Return the end of the day-ahead prices published at a moment.
+
+    Parameters
+    ----------
+    now
+        The moment, UTC.
+    time_zone
+        IANA zone of the market.
+
+    Returns
+    -------
+    numpy.datetime64
+        Local midnight after today, or from 12:45 local time on that after tomorrow. [UTC]
+    """
+    clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone)
+    today = clock.normalize()
+    is_out = clock.tz_localize(None) - today.tz_localize(None) >= PUBLICATION
+    return utc(today + pd.DateOffset(days=2 if is_out else 1))
+
+
+def measured_until(now: np.datetime64) -> np.datetime64:
+    """Return the end of what has been measured at a moment: the last full hour.
+
+    Series may be means of whole hours, and the mean of an hour is known when the hour is over.
+    """
+    return np.datetime64(np.datetime64(now, "h"), "us")
+
+
+def known(array: xr.DataArray, until: np.datetime64) -> int:
+    """Return how many quarter-hours of a record's variable are known, given a moment.
+
+    Parameters
+    ----------
+    array
+        Variable of a :func:`record`.
+    until
+        End of what has been measured or published.
+
+    Returns
+    -------
+    int
+        Number of known quarter-hours; a gap across the moment, filled by a line to a value after
+        it, does not count.
+    """
+    for gap in array.attrs["gaps"]:
+        begin, end = (np.datetime64(edge.rstrip("Z"), "us") for edge in gap.split("/"))
+        if begin < until < end:
+            until = begin
+    first = array["time"].to_numpy()[0]
+    return int(np.clip((until - first) // QUARTER, 0, array.sizes["time"]))
+
+
+def _holder(name: str, series: tuple[xr.Dataset, ...]) -> xr.Dataset:
+    """Return the first of the series that holds a word, in its unit."""
+    for dataset in series:
+        if name in dataset:
+            return vocabulary.check(dataset, name)
+    mend = "no series holds it; give a file that does"
+    raise SeriesError("series", [Fault(place=name, value="", mend=mend)])
+
+
+def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray:
+    """Return what every renewable would have given, on the axis of the weather. [MW]"""
+    weather = sources["air_temperature"][["time", "duration", "instant"]]
+    for name in WEATHER:
+        if not sources[name]["instant"].equals(weather["instant"]):
+            mend = "all weather must come from one file, on one axis"
+            raise SeriesError("series", [Fault(place=name, value="", mend=mend)])
+        weather = weather.assign({name: sources[name][name].astype(float)})
+    weather = weather.assign_attrs(latitude=site.latitude, longitude=site.longitude)
+    machines = site.of(Renewable)
+    powers = np.empty((len(machines), weather.sizes["time"]))
+    is_blank = np.any([np.isnan(weather[name].to_numpy()) for name in WEATHER], axis=0)
+    for row, machine in enumerate(machines):
+        powers[row] = np.where(is_blank, np.nan, machine.available_power(weather))
+    coords = {"renewable": np.array([machine.name for machine in machines], dtype=np.str_)}
+    return xr.DataArray(powers, dims=("renewable", "time"), coords=coords)
+
+
+def _quarters(sources: dict[str, xr.Dataset]) -> xr.Dataset:
+    """Return the axes that hold all series, and the reach beyond them."""
+    edges = [source["instant"].to_numpy() for source in sources.values()]
+    first = min(edge[0] for edge in edges).astype("datetime64[h]").astype("datetime64[us]")
+    last = max(edge[-1] for edge in edges)
+    return regular(first, int((last + REACH - first) // QUARTER))
+
+
+def _place(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.DataArray:
+    """Return a series as means of the quarter-hours that it covers, NaN in the others."""
+    edges = source["instant"].to_numpy()
+    quarters = axes["instant"].to_numpy()
+    low, high = np.searchsorted(quarters, edges[0]), np.searchsorted(quarters, edges[-1], "right")
+    wanted = quarters[low:high]
+    given = values.to_numpy().astype(float)
+    is_blank = np.isnan(given)
+    means, blank = regrid(np.stack([np.where(is_blank, 0.0, given), is_blank]), edges, wanted)
+    whole: FloatArray = np.full(axes.sizes["time"], np.nan)
+    whole[low : high - 1] = np.where(blank > 0.0, np.nan, means)
+    return xr.DataArray(whole, dims="time", attrs={"gaps": _gaps(values)})
+
+
+def _gaps(*arrays: xr.DataArray) -> list[str]:
+    """Return the gaps of series that their readers have filled, as ``from/to``."""
+    return sorted({gap for array in arrays for gap in array.attrs.get("gaps", [])})

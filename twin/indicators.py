@@ -1,0 +1,95 @@
+"""Effectiveness of a site over a run: the key performance indicators of EN 50600-4."""
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+
+NAMES = (
+    "grid_import_power",
+    "grid_export_power",
+    "it_power",
+    "facility_power",
+    "water_use",
+)
+"""What a run must hold."""
+
+
+def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None) -> xr.Dataset:
+    r"""Return PUE, WUE, ERF, REF and, where carbon is known, CUE of a run.
+
+    Parameters
+    ----------
+    result
+        A run on ``time`` with ``duration``, as :func:`twin.simulate.simulate` gives it:
+        ``facility_power``, ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW],
+        ``water_use`` [m3 h-1] and, where there are renewables, ``renewable_used_power`` [MW].
+    carbon_intensity
+        Carbon intensity of the grid on the same ``time``; without it there is no CUE. [kg MWh-1]
+
+    Returns
+    -------
+    xarray.Dataset
+        Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN
+        where the IT drew nothing.
+
+    Raises
+    ------
+    UnitError
+        If a variable or its unit is missing.
+
+    Notes
+    -----
+    With the energy :math:`E` of the run, of IT taken at the outputs of the UPS (category 1),
+
+    .. math::
+        PUE = \frac{E_{DC}}{E_{IT}}, \quad WUE = \frac{V}{E_{IT}}, \quad
+        CUE = \frac{\int p_{import} c \, dt}{E_{IT}}, \quad
+        ERF = \frac{E_{reuse}}{E_{DC}}, \quad REF = \frac{E_{ren}}{E_{DC}}
+
+    :math:`V` is the water drawn on site. CUE counts all import at the grid's average intensity and
+    gives no credit for export. :math:`E_{ren}` is what sun, wind and contracts gave, less what was
+    exported meanwhile, at most :math:`E_{DC}`; the renewable share of the grid does not count. No
+    kind of equipment reuses heat yet, so ERF is 0. What batteries lose counts neither in PUE nor
+    in :math:`E_{DC}`. The standards ask for whole years; over shorter runs these are interim
+    values.
+
+    References
+    ----------
+    .. [1] EN 50600-4-2:2016, "Power usage effectiveness."
+    .. [2] EN 50600-4-3:2016, "Renewable energy factor."
+    .. [3] EN 50600-4-6:2020, "Energy reuse factor."
+    .. [4] EN 50600-4-8:2022, "Carbon usage effectiveness."
+    .. [5] EN 50600-4-9:2022, "Water usage effectiveness."
+    """
+    vocabulary.check(result, *NAMES)
+    hours = result["duration"]
+
+    def total(power: xr.DataArray) -> float:
+        return float((power * hours).sum())
+
+    it, facility = total(result["it_power"]), total(result["facility_power"])
+    values = {
+        "pue": _share(facility, it),
+        "wue": _share(total(result["water_use"]), it),
+        "erf": _share(0.0, facility),
+        "ref": _share(total(_own_renewables(result)), facility),
+    }
+    if carbon_intensity is not None:
+        vocabulary.check(carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity")
+        values["cue"] = _share(total(result["grid_import_power"] * carbon_intensity), it)
+    return vocabulary.tag_all(xr.Dataset({name: ((), value) for name, value in values.items()}))
+
+
+def _own_renewables(result: xr.Dataset) -> xr.DataArray:
+    """Return the renewable power used on site, at most the power of the site. [MW]"""
+    if "renewable_used_power" not in result:
+        return xr.zeros_like(result["facility_power"])
+    vocabulary.check(result, "renewable_used_power")
+    gained = result["renewable_used_power"].sum("renewable")
+    kept = (gained - result["grid_export_power"]).clip(min=0.0)
+    return xr.DataArray(np.minimum(kept, result["facility_power"]))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0.0 else float("nan")
