@@ -1,0 +1,108 @@
+"""Coolant distribution units: from the cold plates' coolant to the warm facility water."""
+
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.declaration import Equipment, register
+from twin.equipment.part_load import part_load_approach
+from twin.physics import FloatArray, machines
+from twin.relations import Convert, Flows, Relation
+from twin.units import Quantity
+from twin.weather import Weather
+
+
+@register
+class Cdu(Equipment):
+    """A bank of equal units that share the heat; their pumps are supplied by the UPS."""
+
+    kind: ClassVar[str] = "cdu"
+
+    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    rated_heat: Annotated[float, Quantity("MW", "heat carried by one unit at rating", above=0)]
+    approach: Annotated[
+        float, Quantity("K", "technology supply less facility supply at rating", above=0, below=20)
+    ]
+    technology_range: Annotated[
+        float, Quantity("K", "warming of the coolant in the racks at rating", above=0, below=40)
+    ]
+    facility_range: Annotated[
+        float, Quantity("K", "warming of the facility water at rating", above=0, below=40)
+    ]
+    pump_power: Annotated[float, Quantity("MW", "pump power of one unit at rating", at_least=0)]
+    minimum_flow: Annotated[
+        float, Quantity("1", "least flow, share of the rated flow", above=0, at_most=1)
+    ]
+    fouling: Annotated[
+        float, Quantity("1", "conductance beside that of the clean exchanger", above=0.2, below=2)
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _coolant_comes_back_warmer(self) -> Self:
+        if self.approach + self.technology_range <= self.facility_range:
+            message = "facility_range must be below approach + technology_range"
+            raise ValueError(message)
+        return self
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from warm facility water to coolant at the racks."""
+        return (
+            Convert(
+                owner=self.name,
+                output="liquid",
+                lead="critical",
+                draws=("warm", "critical"),
+                limit=self._limit,
+                physics=self._flows,
+            ),
+        )
+
+    def technology_supply_temperature(
+        self, heat: FloatArray, facility_supply_temperature: FloatArray
+    ) -> FloatArray:
+        """Return the temperature of the coolant that goes to the racks.
+
+        Parameters
+        ----------
+        heat
+            Heat that the racks give to the coolant. [MW]
+        facility_supply_temperature
+            Temperature of the facility water that comes in. [degC]
+
+        Returns
+        -------
+        numpy.ndarray
+            Temperature of the coolant. [degC]
+        """
+        above = part_load_approach(
+            np.asarray(heat) + self._pump_power(heat),
+            rated_heat=self.count * self.rated_heat,
+            rated_approach=self.approach,
+            ranges=(self.technology_range, self.facility_range),
+            minimum_flow=self.minimum_flow,
+            fouling=self.fouling,
+        )
+        return np.asarray(facility_supply_temperature + above)
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        return np.full(len(weather), self.count * self.rated_heat)
+
+    def _flows(self, output: FloatArray, weather: Weather) -> Flows:
+        pump = self._pump_power(output)
+        details = {
+            "cdu_output": np.asarray(output),
+            "cdu_pump_power": pump,
+            "cdu_loading": np.asarray(output) / (self.count * self.rated_heat),
+        }
+        draws = {"warm": output + pump, "critical": pump}
+        return Flows(draws=draws, heat=np.zeros_like(pump), details=details)
+
+    def _pump_power(self, heat: FloatArray) -> FloatArray:
+        power = machines.pump_power(
+            np.asarray(heat, dtype=np.float64),
+            self.count * self.rated_heat,
+            rated_power=self.count * self.pump_power,
+            minimum_flow_share=self.minimum_flow,
+        )
+        return np.asarray(power)

@@ -1,0 +1,152 @@
+"""Chillers: a bank of equal centrifugal units with variable speed, and how many of them run."""
+
+from functools import cached_property
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.declaration import Declared
+from twin.physics import FloatArray, chiller
+from twin.units import Quantity
+
+_MOST_PART_LOAD = 1.03  # share of the cooling available; the fits end there
+
+_FEWER_FIRST = 1e-9  # share of power that another unit must save, so that ties do not flicker
+
+
+class ChillerBank(Declared):
+    """Equal water-cooled chillers after the reformulated EIR model, with their condenser pumps.
+
+    The curves are those of EnergyPlus: biquadratics in (leaving chilled, leaving condenser water)
+    with terms 1, x, x2, y, y2, xy; a bicubic in (leaving condenser water, part-load ratio) with
+    terms 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
+    """
+
+    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    rated_cooling: Annotated[float, Quantity("MW", "rated cooling of one unit", above=0)]
+    rated_cop: Annotated[float, Quantity("1", "rated cooling over power", above=1, below=20)]
+    capacity_curve: tuple[float, float, float, float, float, float]
+    eir_temperature_curve: tuple[float, float, float, float, float, float]
+    eir_part_load_curve: tuple[float, ...]
+    chilled_low: Annotated[float, Quantity("degC", "least leaving chilled water of the fit")]
+    chilled_high: Annotated[float, Quantity("degC", "greatest leaving chilled water of the fit")]
+    condenser_low: Annotated[float, Quantity("degC", "least leaving condenser water of the fit")]
+    condenser_high: Annotated[
+        float, Quantity("degC", "greatest leaving condenser water, of the fit and in operation")
+    ]
+    condenser_minimum: Annotated[
+        float, Quantity("degC", "leaving condenser water held by a by-pass", above=10, below=40)
+    ]
+    minimum_part_load: Annotated[
+        float, Quantity("1", "part-load ratio below which a unit cycles", above=0, below=1)
+    ]
+    eir_factor: Annotated[
+        float, Quantity("1", "power beside that of the clean machine", above=0.5, below=2)
+    ] = 1.0
+    condenser_range: Annotated[
+        float, Quantity("K", "warming of the condenser water at rating", above=1, below=20)
+    ]
+    condenser_pump_power: Annotated[
+        float, Quantity("MW", "power of one unit's condenser pump at rating", at_least=0)
+    ]
+    condenser_static_head: Annotated[
+        float, Quantity("1", "share of the pump's head asked for at no flow", at_least=0, below=1)
+    ] = 0.0
+    condenser_minimum_flow: Annotated[
+        float, Quantity("1", "least condenser flow, share of the rated one", above=0, at_most=1)
+    ]
+
+    @model_validator(mode="after")
+    def _curves_are_whole(self) -> Self:
+        if len(self.eir_part_load_curve) != 10:  # noqa: PLR2004  (terms of a bicubic)
+            message = "eir_part_load_curve must have 10 coefficients"
+            raise ValueError(message)
+        if self.chilled_low >= self.chilled_high or self.condenser_low >= self.condenser_high:
+            message = "chilled_low and condenser_low must be below chilled_high and condenser_high"
+            raise ValueError(message)
+        if self.condenser_minimum >= self.condenser_high:
+            message = "condenser_minimum must be below condenser_high"
+            raise ValueError(message)
+        return self
+
+    @cached_property
+    def curves(self) -> chiller.ChillerCurves:
+        """The curves as the physics takes them."""
+        return chiller.ChillerCurves(
+            rated_cooling=self.rated_cooling,
+            rated_cop=self.rated_cop,
+            capacity=self.capacity_curve,
+            energy_input=self.eir_temperature_curve,
+            part_load=self.eir_part_load_curve,
+            chilled_range=(self.chilled_low, self.chilled_high),
+            condenser_range=(self.condenser_low, self.condenser_high),
+            part_load_range=(self.minimum_part_load, _MOST_PART_LOAD),
+        )
+
+    @property
+    def rated_rejection(self) -> float:
+        """Heat that leaves the condensers of the whole bank at rating. [MW]"""
+        return self.count * self.rated_cooling * (1.0 + self.eir_factor / self.rated_cop)
+
+    def capacity(
+        self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
+    ) -> FloatArray:
+        """Return the most cooling of all units together.
+
+        Parameters
+        ----------
+        supply_temperature
+            Chilled water that leaves the units. [degC]
+        condenser_temperature
+            Condenser water that leaves the units. [degC]
+
+        Returns
+        -------
+        numpy.ndarray
+            Cooling. [MW]
+        """
+        share = chiller.available_cooling_share(
+            supply_temperature, condenser_temperature, curves=self.curves
+        )
+        return np.asarray(self.count * self.rated_cooling * share)
+
+    def power(
+        self, load: FloatArray, *, supply_temperature: float, condenser_temperature: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the least power that carries a load, and the number of units that run then.
+
+        Parameters
+        ----------
+        load
+            Cooling delivered by the bank. [MW]
+        supply_temperature
+            Chilled water that leaves the units. [degC]
+        condenser_temperature
+            Condenser water that leaves the units, on the axes of the load. [degC]
+
+        Returns
+        -------
+        power : numpy.ndarray
+            Power of the compressors. [MW]
+        units : numpy.ndarray
+            Equal units that share the load; 0 without load. [1]
+        """
+        temperature = np.maximum(condenser_temperature, self.condenser_minimum)
+        load, temperature = np.broadcast_arrays(load, temperature)
+        unit_limit = self.capacity(supply_temperature, temperature) / self.count * _MOST_PART_LOAD
+        units = np.arange(1.0, self.count + 1.0).reshape(-1, *(1,) * load.ndim)
+        share = load / units
+        power = units * chiller.chiller_power(
+            share,
+            self.rated_cooling,
+            chilled_temperature=supply_temperature,
+            condenser_temperature=temperature,
+            curves=self.curves,
+        )
+        power *= self.eir_factor * (1.0 + _FEWER_FIRST * units)
+        overloaded = share > unit_limit
+        overloaded[-1] = False
+        best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
+        chosen = np.take_along_axis(power, best[None], axis=0)[0]
+        return chosen, np.where(load > 0.0, best + 1.0, 0.0)

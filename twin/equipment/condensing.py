@@ -1,0 +1,197 @@
+"""The cheapest way to cool a load with chillers, an economiser, and fans that share the work."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from twin.equipment.chiller import ChillerBank
+from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.physics import FloatArray, machines
+from twin.weather import Weather
+
+_SPEEDS: Final = 7  # fan speeds tried between the least and full speed
+_PASSES: Final = 3  # compressor power to 1e-4 of itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condensing:
+    """How a load is cooled: on the axes of the load, with one axis more while trials are compared.
+
+    Attributes
+    ----------
+    speed
+        Fan speed, share of full speed. [1]
+    compressor_power, fan_power, pump_power
+        Electric powers; the pumps are those of the condenser water. [MW]
+    free
+        Heat taken by the economiser. [MW]
+    units_on
+        Chillers that run. [1]
+    temperature
+        Water leaving the condensers. [degC]
+    """
+
+    speed: FloatArray
+    compressor_power: FloatArray
+    fan_power: FloatArray
+    pump_power: FloatArray
+    free: FloatArray
+    units_on: FloatArray
+    temperature: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condenser:
+    """Chillers, heat rejection and economiser of one plant, at its chilled-water temperatures.
+
+    Attributes
+    ----------
+    chillers, rejection
+        The machines.
+    supply_temperature
+        Chilled water that leaves. [degC]
+    economiser_approach
+        Chilled water behind the economiser less the water from the heat rejection; None without
+        an economiser. [K]
+    """
+
+    chillers: ChillerBank
+    rejection: DryCooler | CoolingTower
+    supply_temperature: float
+    economiser_approach: float | None
+
+    def cheapest(
+        self, load: FloatArray, weather: Weather, *, capacity_rate: FloatArray
+    ) -> Condensing:
+        """Return the fan speed with the least power of fans and compressors, and what follows.
+
+        Parameters
+        ----------
+        load
+            Heat that the chilled water brings, pump heat included. [MW]
+        weather
+            Outdoor air on the last axis of the load.
+        capacity_rate
+            Capacity rate of the chilled water. [MW K-1]
+
+        Returns
+        -------
+        Condensing
+            The best of some fan speeds.
+
+        Notes
+        -----
+        Tried are equally spaced speeds, the speed at which the economiser just carries the whole
+        load, and the one at which the condensers just reach their least temperature: the kinks of
+        the sum lie there, between them it is flat around its least value.
+        """
+        water_rate, pump = self._condenser_water(load)
+        fixed = load + pump
+        trials = [
+            np.full(load.shape, speed)
+            for speed in np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
+        ]
+        for heat, target in self._kinks(load, fixed, capacity_rate, water_rate):
+            trials.append(
+                self.rejection.slowest_speed(
+                    heat, target, capacity_rate=water_rate, weather=weather
+                )
+            )
+        speed = np.stack(trials)
+        power = np.zeros_like(speed)
+        for _ in range(_PASSES):
+            heat = fixed + power
+            leaving = self.rejection.leaving_temperature(
+                heat, capacity_rate=water_rate, weather=weather, speed=speed
+            )
+            temperature = leaving + heat / water_rate
+            free = self._free(leaving, load, capacity_rate)
+            power, units = self._compress(load - free, temperature)
+        fan = self.rejection.power(speed)
+        is_too_warm = (temperature > self.chillers.condenser_high) & (speed < 1.0)
+        best = np.argmin(np.where(is_too_warm, np.inf, fan + power), axis=0)[None]
+
+        def chosen(values: FloatArray) -> FloatArray:
+            taken: FloatArray = np.take_along_axis(values, best, axis=0)[0]
+            return taken
+
+        return Condensing(
+            speed=chosen(speed),
+            compressor_power=chosen(power),
+            fan_power=chosen(fan),
+            pump_power=pump,
+            free=chosen(free),
+            units_on=chosen(units),
+            temperature=np.maximum(chosen(temperature), self.chillers.condenser_minimum),
+        )
+
+    def greatest_load(self, weather: Weather) -> FloatArray:
+        """Return the most that the chillers carry with fans at full speed. [MW]"""
+        rejected = self.chillers.rated_rejection
+        water_rate = np.asarray(rejected / self.chillers.condenser_range)
+        pump = self.chillers.count * self.chillers.condenser_pump_power
+        speed = np.ones(len(weather))
+        load = np.zeros(len(weather))
+        step = 1.25 * self.chillers.count * self.chillers.rated_cooling
+        for _ in range(32):
+            step *= 0.5
+            trial = load + step
+            power, _ = self._compress(trial, np.full_like(trial, self.chillers.condenser_high))
+            heat = trial + power + pump
+            leaving = self.rejection.leaving_temperature(
+                heat, capacity_rate=water_rate, weather=weather, speed=speed
+            )
+            temperature = leaving + heat / water_rate
+            limit = self.chillers.capacity(self.supply_temperature, temperature)
+            fits = (temperature <= self.chillers.condenser_high) & (trial <= limit)
+            load = np.where(fits, trial, load)
+        return load
+
+    def _condenser_water(self, load: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return capacity rate [MW K-1] and pump power [MW]; the flow follows the load."""
+        bank = self.chillers
+        flow = load / (bank.count * bank.rated_cooling)
+        power = machines.pump_power(
+            flow,
+            1.0,
+            rated_power=bank.count * bank.condenser_pump_power,
+            static_head_share=bank.condenser_static_head,
+            minimum_flow_share=bank.condenser_minimum_flow,
+        )
+        share = np.maximum(flow, bank.condenser_minimum_flow)
+        return share * bank.rated_rejection / bank.condenser_range, np.asarray(power)
+
+    def _kinks(
+        self,
+        load: FloatArray,
+        fixed: FloatArray,
+        capacity_rate: FloatArray,
+        water_rate: FloatArray,
+    ) -> list[tuple[FloatArray, FloatArray]]:
+        """Return heat rejected [MW] and leaving water [degC] at the kinks of the power."""
+        least = self.chillers.condenser_minimum
+        leaving = least - (fixed + load / self.chillers.rated_cop) / water_rate
+        free = self._free(leaving, load, capacity_rate)
+        power, _ = self._compress(load - free, np.full_like(load, least))
+        heat = fixed + power
+        kinks = [(heat, least - heat / water_rate)]
+        if self.economiser_approach is not None:
+            target = np.full_like(load, self.supply_temperature - self.economiser_approach)
+            kinks.append((fixed, target))
+        return kinks
+
+    def _free(self, leaving: FloatArray, load: FloatArray, capacity_rate: FloatArray) -> FloatArray:
+        """Return the heat that the economiser takes from the chilled water on its way back."""
+        if self.economiser_approach is None:
+            return np.zeros(np.broadcast_shapes(leaving.shape, load.shape))
+        warm_end = self.supply_temperature + load / capacity_rate
+        gained = capacity_rate * (warm_end - self.economiser_approach - leaving)
+        return np.clip(gained, 0.0, load)
+
+    def _compress(self, load: FloatArray, temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self.chillers.power(
+            load,
+            supply_temperature=self.supply_temperature,
+            condenser_temperature=temperature,
+        )

@@ -1,0 +1,218 @@
+"""The plant of one circuit: its pumps, its water, its chillers if any, and its heat rejection."""
+
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.chiller import ChillerBank
+from twin.equipment.condensing import Condenser, Condensing
+from twin.equipment.declaration import Equipment, register
+from twin.equipment.heat_rejection import HeatRejection
+from twin.equipment.loop import Loop
+from twin.physics import FloatArray, machines, water
+from twin.physics.numeric import BoolArray
+from twin.relations import Convert, Flows, Relation
+from twin.units import Quantity
+from twin.weather import Weather
+
+_BISECTIONS: Final = 40
+_MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
+_LEAST_LOAD: Final = 1e-12  # MW, so that shares of no load are finite
+
+
+@register
+class CoolingPlant(Equipment):
+    """All machines that hold the supply water of one circuit at its set point, at least power.
+
+    Without chillers the fans run as slowly as the set point allows; with chillers fans, economiser
+    and compressors share the work at the least sum of their powers. The flow follows the load at a
+    constant temperature range, down to the pumps' minimum.
+    """
+
+    kind: ClassVar[str] = "cooling_plant"
+
+    serves: Literal["warm", "chilled"]
+    rated_cooling: Annotated[float, Quantity("MW", "load at which the pumps are rated", above=0)]
+    supply_temperature: Annotated[
+        float, Quantity("degC", "set point of the supply water", above=4, below=60)
+    ]
+    supply_limit: Annotated[
+        float, Quantity("degC", "greatest temperature of the supply water", above=4, below=65)
+    ]
+    supply_margin: Annotated[
+        float, Quantity("K", "distance to the limit that plans keep", at_least=0, below=10)
+    ] = 0.5
+    temperature_range: Annotated[
+        float, Quantity("K", "return less supply temperature", above=1, below=30)
+    ]
+    pump_power: Annotated[float, Quantity("MW", "power of all pumps at rating", at_least=0)]
+    minimum_flow: Annotated[
+        float, Quantity("1", "least flow, share of the rated flow", above=0, at_most=1)
+    ]
+    static_head_share: Annotated[
+        float, Quantity("1", "share of the pumps' head asked for at no flow", at_least=0, below=1)
+    ] = 0.0
+    loop: Loop
+    rejection: HeatRejection
+    chillers: ChillerBank | None = None
+    economiser_approach: (
+        Annotated[float, Quantity("K", "water behind the economiser less rejection water", above=0)]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _limit_lies_above_set_point(self) -> Self:
+        if self.supply_limit - self.supply_margin < self.supply_temperature:
+            message = "supply_limit less supply_margin must not be below supply_temperature"
+            raise ValueError(message)
+        if self.chillers is None and self.economiser_approach is not None:
+            message = "economiser_approach has no sense without chillers"
+            raise ValueError(message)
+        return self
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from electricity and water to cooling of the circuit."""
+        return (
+            Convert(
+                owner=self.name,
+                output=self.serves,
+                lead="medium_voltage",
+                draws=("medium_voltage", "water"),
+                limit=self.limit,
+                physics=self.operate,
+            ),
+        )
+
+    def limit(self, weather: Weather) -> FloatArray:
+        """Return the most that plans may ask for, by the pumps and by the air. [MW]"""
+        warmest = self.supply_limit - self.supply_margin
+        return np.minimum(self.capacity(weather, warmest), self.rated_cooling)
+
+    def capacity(self, weather: Weather, supply_temperature: FloatArray | float) -> FloatArray:
+        """Return the most heat that leaves the circuit with everything at full.
+
+        Parameters
+        ----------
+        weather
+            Outdoor air.
+        supply_temperature
+            Temperature of the supply water, on the axes of the weather or one number. [degC]
+
+        Returns
+        -------
+        numpy.ndarray
+            Heat besides that of the pumps; never falls as the water gets warmer. [MW]
+
+        Notes
+        -----
+        The pumps give their rated flow. Chillers are taken at the set point: their curves give no
+        more for warmer water (see :mod:`twin.equipment.chiller`).
+        """
+        condenser = self._condenser
+        if condenser is not None:
+            return np.maximum(condenser.greatest_load(weather) - self.pump_power, 0.0)
+        heat = np.zeros(len(weather))
+        step = _MOST_OVERLOAD * self.rated_cooling
+        for _ in range(_BISECTIONS):
+            step *= 0.5
+            leaving = self.rejection.leaving_temperature(
+                heat + step,
+                capacity_rate=np.asarray(self._rated_capacity_rate),
+                weather=weather,
+                speed=np.ones(len(weather)),
+            )
+            heat = np.where(leaving <= supply_temperature, heat + step, heat)
+        return np.maximum(heat - self.pump_power, 0.0)
+
+    def extrapolates(self, weather: Weather) -> BoolArray:
+        """Return where the weather lies outside a correlation, which is then held at its end."""
+        return self.rejection.extrapolates(weather)
+
+    def operate(self, load: FloatArray, weather: Weather) -> Flows:
+        """Return what the plant draws to carry a load at its best operating point.
+
+        Parameters
+        ----------
+        load
+            Heat that the circuit brings, ``time`` last. [MW]
+        weather
+            Outdoor air on ``time``.
+
+        Returns
+        -------
+        Flows
+            Electricity, water, heat to the sky, and the operating point.
+
+        Notes
+        -----
+        All work of pumps and compressors ends in the water and is rejected with the load; that of
+        the fans ends in the outdoor air. Beyond the capacity the machines stand at full and the
+        water gets warmer, which the walk through time accounts for.
+        """
+        load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
+        flow = np.maximum(load / self.rated_cooling, self.minimum_flow)
+        capacity_rate = flow * self._rated_capacity_rate
+        pump = np.asarray(
+            machines.pump_power(
+                flow,
+                1.0,
+                rated_power=self.pump_power,
+                static_head_share=self.static_head_share,
+                minimum_flow_share=self.minimum_flow,
+            )
+        )
+        point = self._point(load + pump, capacity_rate, weather)
+        pumps = pump + point.pump_power
+        rejected = load + pumps + point.compressor_power
+        draw = pumps + point.compressor_power + point.fan_power
+        details = {
+            "cooling_plant_output": load,
+            "cooling_plant_draw": draw,
+            "cooling_plant_fan_power": point.fan_power,
+            "cooling_plant_pump_power": pumps,
+            "cooling_plant_compressor_power": point.compressor_power,
+            "cooling_plant_free_share": point.free / np.maximum(load + pump, _LEAST_LOAD),
+            "cooling_plant_units_on": point.units_on,
+            "cooling_plant_condenser_temperature": point.temperature,
+            "cooling_plant_rejected_heat": rejected,
+            "cooling_plant_flow": capacity_rate
+            / water.capacity_rate(1.0, self.loop.liquid, temperature=self.supply_temperature),
+        }
+        used = self.rejection.water_use(rejected, weather, point.speed)
+        draws = {"medium_voltage": draw, "water": np.broadcast_to(used, draw.shape)}
+        return Flows(draws=draws, heat=load + draw, details=details)
+
+    @property
+    def _rated_capacity_rate(self) -> float:
+        return self.rated_cooling / self.temperature_range
+
+    @property
+    def _condenser(self) -> Condenser | None:
+        if self.chillers is None:
+            return None
+        return Condenser(
+            chillers=self.chillers,
+            rejection=self.rejection,
+            supply_temperature=self.supply_temperature,
+            economiser_approach=self.economiser_approach,
+        )
+
+    def _point(self, heat: FloatArray, capacity_rate: FloatArray, weather: Weather) -> Condensing:
+        """Return the best operating point for the heat that the water brings."""
+        condenser = self._condenser
+        if condenser is not None:
+            return condenser.cheapest(heat, weather, capacity_rate=capacity_rate)
+        speed = self.rejection.slowest_speed(
+            heat, self.supply_temperature, capacity_rate=capacity_rate, weather=weather
+        )
+        none = np.zeros_like(heat)
+        return Condensing(
+            speed=speed,
+            compressor_power=none,
+            fan_power=self.rejection.power(speed),
+            pump_power=none,
+            free=heat,
+            units_on=none,
+            temperature=self.supply_temperature + heat / capacity_rate,
+        )

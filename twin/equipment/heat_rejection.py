@@ -1,0 +1,235 @@
+"""Dry coolers and cooling towers: the machines that give a circuit's heat to the outdoor air."""
+
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from twin.equipment.declaration import Declared
+from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
+from twin.physics.numeric import BoolArray
+from twin.units import Quantity
+from twin.weather import Weather
+
+_AIR_HEAT: Final = 1.02e-3  # MJ kg-1 K-1 of dry air with its usual vapour
+_VAPOUR_SHARE: Final = 0.621945  # molar mass of water over that of dry air
+_HOURLY: Final = 3.6  # kg s-1 of water to m3 h-1
+
+# Where YorkCalc is monotone; wider published bounds stand in twin/physics/tower.py.
+_WET_BULBS: Final = (-10.0, 26.7)  # degC
+_RANGES: Final = (1.1, 18.0)  # K
+_RATIOS: Final = (0.25, 3.0)  # water over air, each over its rated flow
+_LEAST_APPROACH: Final = 1.1  # K
+_BISECTIONS: Final = 24  # speed to 1e-7
+
+
+class FanBank(Declared):
+    """What dry coolers and towers have in common: a bank of equal units with variable fans."""
+
+    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    air_flow: Annotated[float, Quantity("kg s-1", "air through one unit at full speed", above=0)]
+    fan_power: Annotated[float, Quantity("MW", "fan power of one unit at full speed", at_least=0)]
+    fan_exponent: Annotated[
+        float, Quantity("1", "exponent of fan power over speed", at_least=1, at_most=3)
+    ] = machines.FAN_EXPONENT
+    minimum_speed: Annotated[
+        float, Quantity("1", "least fan speed, share of full speed", at_least=0.05, below=1)
+    ]
+    cycles_of_concentration: Annotated[
+        float, Quantity("1", "solids in the wetting water over the make-up", above=1, below=20)
+    ] = 4.0
+
+    def leaving_temperature(
+        self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
+    ) -> FloatArray:
+        """Return the temperature of the water that goes back to the plant.
+
+        Parameters
+        ----------
+        heat
+            Heat rejected. [MW]
+        capacity_rate
+            Capacity rate of the water through all units. [MW K-1]
+        weather
+            Outdoor air.
+        speed
+            Fan speed, share of full speed. [1]
+
+        Returns
+        -------
+        numpy.ndarray
+            Temperature; rises with the heat and falls with the speed. [degC]
+        """
+        raise NotImplementedError
+
+    def power(self, speed: FloatArray) -> FloatArray:
+        """Return the power of all fans at a share of full speed. [MW]"""
+        rated = self.count * self.fan_power
+        return np.asarray(machines.fan_power(speed, rated, exponent=self.fan_exponent))
+
+    def slowest_speed(
+        self,
+        heat: FloatArray,
+        target: FloatArray | float,
+        *,
+        capacity_rate: FloatArray,
+        weather: Weather,
+    ) -> FloatArray:
+        """Return the least fan speed at which the water leaves no warmer than a target.
+
+        Parameters
+        ----------
+        heat
+            Heat rejected. [MW]
+        target
+            Temperature wanted of the leaving water. [degC]
+        capacity_rate
+            Capacity rate of the water through all units. [MW K-1]
+        weather
+            Outdoor air.
+
+        Returns
+        -------
+        numpy.ndarray
+            Share of full speed; 1 where the target is out of reach. [1]
+        """
+        shape = np.broadcast_shapes(np.shape(heat), np.shape(target), (len(weather),))
+        low, high = np.full(shape, self.minimum_speed), np.ones(shape)
+        trial = low
+        for _ in range(_BISECTIONS):
+            leaving = self.leaving_temperature(
+                heat, capacity_rate=capacity_rate, weather=weather, speed=trial
+            )
+            is_enough = leaving <= target
+            high = np.where(is_enough, trial, high)
+            low = np.where(is_enough, low, trial)
+            trial = 0.5 * (low + high)
+        return high
+
+
+class DryCooler(FanBank):
+    """Finned coils with fans, and with pads that wet the air on hot days if there are any.
+
+    Above ``pad_threshold`` the pads are wetted just enough to hold the air there; with the fans at
+    full speed they are wetted fully.
+    """
+
+    kind: Literal["dry_cooler"] = "dry_cooler"
+    conductance: Annotated[
+        float, Quantity("MW K-1", "conductance of one clean unit at full speed", above=0)
+    ]
+    fouling: Annotated[
+        float, Quantity("1", "conductance beside that of the clean coil", above=0.2, below=2)
+    ] = 1.0
+    pad_effectiveness: Annotated[
+        float, Quantity("1", "cooling of the air over wet-bulb depression", at_least=0, below=1)
+    ] = 0.0
+    pad_threshold: Annotated[
+        float, Quantity("degC", "air temperature above which pads are wetted", above=5)
+    ] = 30.0
+
+    def worn(self, share: float) -> "DryCooler":
+        """Return the same coolers with a share of their conductance lost."""
+        return self.model_copy(update={"fouling": self.fouling * (1.0 - share)})
+
+    def leaving_temperature(
+        self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
+    ) -> FloatArray:
+        """Return the temperature of the water that goes back; see the bank's own docstring."""
+        leaving = dry_cooler.dry_cooler_outlet(
+            heat,
+            self._entering_air(weather, speed),
+            fan_speed_share=speed,
+            capacity_rate=capacity_rate,
+            rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT,
+            rated_conductance=self.count * self.conductance * self.fouling,
+        )
+        return np.asarray(leaving)
+
+    def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
+        """Return the water drawn for the pads. [m3 h-1]"""
+        moist = air.humidity_ratio_from_wet_bulb(
+            self._entering_air(weather, speed),
+            weather.wet_bulb_temperature,
+            pressure=weather.air_pressure,
+        )
+        taken = np.maximum(moist - weather.humidity_ratio, 0.0)
+        wet = self._entering_air(weather, speed) < weather.air_temperature
+        evaporation = np.where(wet, self.count * self.air_flow * speed * taken, 0.0)
+        return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
+
+    def extrapolates(self, weather: Weather) -> BoolArray:
+        """Return where the weather lies outside the model; a dry cooler's has no such place."""
+        return np.zeros(len(weather), dtype=bool)
+
+    def _entering_air(self, weather: Weather, speed: FloatArray) -> FloatArray:
+        outdoors = weather.air_temperature
+        depression = outdoors - weather.wet_bulb_temperature
+        wet = outdoors - self.pad_effectiveness * depression
+        held = np.maximum(wet, np.minimum(outdoors, self.pad_threshold))
+        return np.where(speed < 1.0, held, wet)
+
+
+class CoolingTower(FanBank):
+    """Open cells with variable fans, by the YorkCalc correlation.
+
+    The rated water flow is the one that a cell cools from 35.0 to 29.4 degC in air of 25.6 degC wet
+    bulb at full fan speed: the point to which the correlation is normalised.
+    """
+
+    kind: Literal["cooling_tower"] = "cooling_tower"
+    water_flow: Annotated[float, Quantity("kg s-1", "rated water flow of one cell", above=0)]
+    approach_factor: Annotated[
+        float, Quantity("1", "approach beside that of the clean cell", above=0.5, below=2)
+    ] = 1.0
+
+    def worn(self, share: float) -> "CoolingTower":
+        """Return the same cells with an approach that is larger by a share."""
+        return self.model_copy(update={"approach_factor": self.approach_factor * (1.0 + share)})
+
+    def leaving_temperature(
+        self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
+    ) -> FloatArray:
+        """Return the temperature of the water that goes back; see the bank's own docstring."""
+        cooling_range = heat / capacity_rate
+        rated_rate = self.count * water.capacity_rate(self.water_flow)
+        ratio = capacity_rate / rated_rate / speed
+        approach = tower.yorkcalc_approach(
+            np.clip(weather.wet_bulb_temperature, *_WET_BULBS),
+            np.clip(cooling_range, *_RANGES),
+            liquid_gas_ratio=np.clip(ratio, *_RATIOS),
+        )
+        damping = np.clip(cooling_range / _RANGES[0], 0.0, 1.0)
+        approach = self.approach_factor * damping * np.maximum(approach, _LEAST_APPROACH)
+        return np.asarray(weather.wet_bulb_temperature + approach)
+
+    def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
+        """Return the water drawn for evaporation and blow-down. [m3 h-1]"""
+        evaporation = tower.tower_evaporation(
+            heat,
+            weather.air_temperature,
+            relative_humidity=_relative_humidity(weather),
+            air_flow=self.count * self.air_flow * speed,
+            pressure=weather.air_pressure,
+        )
+        return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
+
+    def extrapolates(self, weather: Weather) -> BoolArray:
+        """Return where the wet bulb lies outside the correlation and is held at its end."""
+        low, high = _WET_BULBS
+        bulb = weather.wet_bulb_temperature
+        return np.asarray((bulb < low) | (bulb > high))
+
+
+def _relative_humidity(weather: Weather) -> FloatArray:
+    """Return the relative humidity that belongs to the humidity ratio. [1]"""
+    moisture = weather.humidity_ratio
+    saturated = air.saturation_humidity_ratio(
+        weather.air_temperature, pressure=weather.air_pressure
+    )
+    share = moisture / saturated * (_VAPOUR_SHARE + saturated) / (_VAPOUR_SHARE + moisture)
+    return np.clip(share, 0.0, 1.0)
+
+
+HeatRejection = Annotated[DryCooler | CoolingTower, Field(discriminator="kind")]
+"""Either kind; ``kind`` tells them apart in site files."""

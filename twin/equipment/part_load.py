@@ -1,0 +1,65 @@
+"""How far a heat exchanger with two variable flows stays above its cold inlet."""
+
+import numpy as np
+
+from twin.physics import FloatArray, heat_exchange
+
+
+def part_load_approach(
+    heat: FloatArray,
+    *,
+    rated_heat: float,
+    rated_approach: float,
+    ranges: tuple[float, float],
+    minimum_flow: float,
+    fouling: float = 1.0,
+) -> FloatArray:
+    r"""Return the hot outlet's temperature above the cold inlet's, away from the rating.
+
+    Parameters
+    ----------
+    heat
+        Heat exchanged. [MW]
+    rated_heat
+        Heat at rating. [MW]
+    rated_approach
+        Hot outlet less cold inlet at rating. [K]
+    ranges
+        Temperature change of the hot and of the cold stream at rating. [K]
+    minimum_flow
+        Share of the rated flows below which neither falls. [1]
+    fouling
+        Conductance left, beside that of the clean exchanger. [1]
+
+    Returns
+    -------
+    numpy.ndarray
+        Approach, zero without heat. [K]
+
+    Notes
+    -----
+    Counterflow. Both flows follow the heat, so their capacity rates are :math:`v C_h` and
+    :math:`v C_c` with :math:`v = \max(Q / Q_r, v_{min})`, and the conductance is
+    :math:`UA_r f v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`.
+    """
+    heat = np.asarray(heat, dtype=np.float64)
+    hot_range, cold_range = ranges
+    share = np.maximum(heat / rated_heat, minimum_flow)
+    rated_conductance = heat_exchange.conductance_from_temperatures(
+        rated_heat,
+        rated_approach + hot_range,
+        hot_outlet=rated_approach,
+        cold_inlet=0.0,
+        cold_outlet=cold_range,
+    )
+    conductance = heat_exchange.conductance(
+        share, share, rated_conductance=fouling * rated_conductance
+    )
+    hot_rate = share * rated_heat / hot_range
+    heat_per_kelvin = heat_exchange.heat_exchanged(
+        1.0,
+        conductance,
+        hot_capacity_rate=hot_rate,
+        cold_capacity_rate=share * rated_heat / cold_range,
+    )
+    return np.asarray(heat / heat_per_kelvin - heat / hot_rate)
