@@ -41,9 +41,9 @@ class ChillerCurves:
 
 
 # Both sets: EnergyPlus, DataSets/Chillers.idf, "ReformEIRChiller Carrier 19XR 869kW/5.57COP/VSD"
-# and "... 1403kW/7.09COP/VSD" (centrifugal, variable speed). The power of the second rises with load
-# and with condenser temperature all over its range; each larger VSD set of that file, but for one
-# that ends at 30.6 degC, breaks this somewhere. Larger machines are scaled from it (an assumption).
+# and "... 1403kW/7.09COP/VSD" (centrifugal, variable speed). The power of the second rises with
+# load and with condenser temperature all over its range; each larger VSD set of that file, but for
+# one that ends at 30.6 degC, breaks this somewhere. Larger machines are scaled from it (assumed).
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
