@@ -6,17 +6,17 @@ sensors. What it really did is kept for the judge; the service gets :meth:`Plant
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits, simulate
+from telemetry.nature import Noise, disturbed, restlessness
+from twin import axes, simulate
 from twin import state as states
-from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, Ups
+from twin.equipment import Accelerators
 from twin.physics import FloatArray
-from twin.simulate import Key
+from twin.run import Key, Run, run
 from twin.site import Site
 from twin.weather import Weather
 
@@ -31,75 +31,6 @@ RAMP_SHARE: Final = 0.85
 
 OVERHEAD: Final = 1.15
 """Change of import for a change of hall power: losses and cooling follow. [1]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """How restless the plant is and how badly it is measured.
-
-    Attributes
-    ----------
-    load
-        Standard deviation of the power of working racks, share. [1]
-    load_memory
-        Time constant of that restlessness. [min]
-    power, level
-        Standard errors of power meters and of levels, shares. [1]
-    temperature
-        Standard error of temperatures. [K]
-    """
-
-    load: float = 0.004
-    load_memory: float = 10.0
-    power: float = 0.002
-    level: float = 0.003
-    temperature: float = 0.1
-
-
-def disturbed(site: Site, rng: np.random.Generator) -> Site:
-    """Return the site as it really is: the same machines, none as good as its data sheet.
-
-    Parameters
-    ----------
-    site
-        What the service believes.
-    rng
-        Source of the hidden deviations.
-
-    Returns
-    -------
-    Site
-        UPS losses 0 to 10 % up, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % worse,
-        batteries 0 to 2 % less efficient, racks 1 % off their declared draw, valves that lag.
-    """
-    machines = dict(site.equipment)
-    for name, machine in machines.items():
-        changes: dict[str, object] = {}
-        match machine:
-            case Ups():
-                changes["loss_factor"] = rng.uniform(1.0, 1.1)
-            case Cdu():
-                changes["fouling"] = rng.uniform(0.9, 1.0)
-            case Battery():
-                loss = rng.uniform(0.0, 0.02)
-                changes["charge_efficiency"] = machine.charge_efficiency * (1.0 - loss)
-            case Accelerators():
-                changes["power_factor_error"] = rng.normal(1.0, 0.01)
-            case CoolingPlant():
-                changes = _worn(machine, rng)
-        machines[name] = machine.model_copy(update=changes)
-    return site.with_equipment(machines)
-
-
-def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
-    changes: dict[str, object] = {
-        "loop": plant.loop.model_copy(update={"valve_lag": rng.uniform(60.0, 120.0)}),
-        "rejection": plant.rejection.worn(rng.uniform(0.0, 0.12)),
-    }
-    if plant.chillers is not None:
-        worse = {"eir_factor": rng.uniform(1.0, 1.12)}
-        changes["chillers"] = plant.chillers.model_copy(update=worse)
-    return changes
 
 
 def minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
@@ -179,8 +110,8 @@ class Plant:
         self._clock = 0
         self._restless = 0.0
         self._points: dict[Key, float] = {}
-        self._runs: list[simulate.Run] = []
-        self._course = _load_course(self._noise, len(self._weather), self._rng)
+        self._runs: list[Run] = []
+        self._course = restlessness(self._noise, len(self._weather), self._rng)
 
     @property
     def now(self) -> np.datetime64:
@@ -199,12 +130,12 @@ class Plant:
         span = slice(self._clock, self._clock + STEP)
         orders = self._courses(set_points, span)
         hours = np.full(STEP, 1.0 / 60.0)
-        run = simulate.run(self.site, self._stocks, orders, self._weather.take(span), hours)
-        self._stocks = {key: float(edges[-1]) for key, edges in run.stocks.items()}
-        net = run.flows["grid_import_power", ""] - run.flows["grid_export_power", ""]
+        done = run(self.site, self._stocks, orders, self._weather.take(span), hours)
+        self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
+        net = done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""]
         self._net = float(net.mean())
         self._peak = max(self._peak, self._net)
-        self._runs.append(run)
+        self._runs.append(done)
         self._clock += STEP
 
     def _courses(self, set_points: Mapping[Key, float], span: slice) -> dict[Key, FloatArray]:
@@ -278,42 +209,4 @@ class Plant:
             for key, last in self._runs[-1].stocks.items()
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
-        return simulate.dataset(self.site, simulate.Run(flows=flows, stocks=stocks), whole)
-
-
-def _load_course(noise: Noise, count: int, rng: np.random.Generator) -> FloatArray:
-    """Return the restlessness of the load: a first-order process of the given size and memory."""
-    keep = np.exp(-1.0 / noise.load_memory)
-    shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
-    course = np.empty(count)
-    value = 0.0
-    for i, shock in enumerate(shocks.tolist()):
-        value = keep * value + shock
-        course[i] = value
-    return course
-
-
-def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
-    """Count the violations of a record: one for each limit and minute beyond its tolerance.
-
-    Parameters
-    ----------
-    site
-        The site with its limits.
-    record
-        What a plant did, in minutes.
-
-    Returns
-    -------
-    xarray.DataArray
-        Number of violated minutes, ``(limit,)``. [1]
-    """
-    names, counts = [], []
-    for limit in limits.limits(site):
-        names.append(limit.name)
-        counts.append(int((limit.beyond(record) > 1.0).sum()))
-    net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
-    names.append("ramp of grid_import_power")
-    ramp = limits.ramp_beyond(site, net, 1.0)
-    counts.append(int((ramp > 1.0 + limits.SHARE_BEYOND).sum()))
-    return xr.DataArray(counts, coords={"limit": names}, dims="limit", attrs={"units": "1"})
+        return simulate.dataset(self.site, Run(flows=flows, stocks=stocks), whole)

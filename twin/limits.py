@@ -144,3 +144,29 @@ def ramp_beyond(site: Site, net: FloatArray, minutes: float) -> FloatArray:
         Change as a share of the limit, ``(time,)``. [1]
     """
     return np.asarray(np.abs(np.diff(net)) / minutes / site.grid.ramp)
+
+
+def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
+    """Count the violations of a record: one for each limit and minute beyond its tolerance.
+
+    Parameters
+    ----------
+    site
+        The site with its limits.
+    record
+        What a plant did, in minutes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Number of violated minutes, ``(limit,)``. [1]
+    """
+    names, counts = [], []
+    for limit in limits(site):
+        names.append(limit.name)
+        counts.append(int((limit.beyond(record) > 1.0).sum()))
+    net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+    names.append("ramp of grid_import_power")
+    ramp = ramp_beyond(site, net, 1.0)
+    counts.append(int((ramp > 1.0 + SHARE_BEYOND).sum()))
+    return xr.DataArray(counts, coords={"limit": names}, dims="limit", attrs={"units": "1"})

@@ -1,30 +1,19 @@
-"""Run a site: from the power of its halls and the orders to its stores to every flow behind them.
+"""Simulate a site: :func:`twin.run.run` with labels, units and checks at its doors."""
 
-Machines are quasi-steady; the water of the loops, tanks and batteries are states. All machines of
-all intervals are computed at once; only the states walk through time, by an implicit step that is
-stable at any length.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from twin import state as states
 from twin import vocabulary
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
+from twin.run import Key, Run, run
 from twin.site import Site
-from twin.walk import walk_loop, walk_store
 from twin.weather import Weather
 
-Key = tuple[str, str]
-"""A name of the vocabulary and the id of its machine; the id is empty for the site as a whole."""
-
-DIMENSIONS = {
+DIMENSIONS: Final = {
     "accelerators": "hall",
     "cooling_plant": "circuit",
     "photovoltaic": "renewable",
@@ -32,187 +21,6 @@ DIMENSIONS = {
 }
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a site did over some intervals.
-
-    Attributes
-    ----------
-    flows
-        (name, machine) -> means over the intervals.
-    stocks
-        (name, machine) -> values at the edges, one more than intervals.
-    """
-
-    flows: Mapping[Key, FloatArray]
-    stocks: Mapping[Key, FloatArray]
-
-
-def run(
-    site: Site,
-    stocks: Mapping[Key, float],
-    orders: Mapping[Key, FloatArray],
-    weather: Weather,
-    hours: FloatArray,
-) -> Run:
-    """Run a site on bare arrays; :func:`simulate` is the same with labels and checks.
-
-    Parameters
-    ----------
-    site
-        The site.
-    stocks
-        Levels, supply temperatures and plant outputs at the first edge.
-    orders
-        ``hall_power``, ``<store>_charge``, ``<store>_discharge`` and ``renewable_used_power`` by
-        machine, on ``time``. [MW]
-    weather
-        Outdoor air on ``time``.
-    hours
-        Lengths of the intervals. [h]
-
-    Returns
-    -------
-    Run
-        All flows and stocks.
-    """
-    walk = _Walk(site, stocks, orders, weather, hours)
-    walk.halls()
-    for convert in site.converts:
-        walk.convert(convert)
-    walk.fence()
-    walk.temperatures()
-    return Run(flows=walk.flows, stocks=walk.edges)
-
-
-class _Walk:
-    """The working papers of one run: demand by carrier, and what has been found so far."""
-
-    def __init__(
-        self,
-        site: Site,
-        stocks: Mapping[Key, float],
-        orders: Mapping[Key, FloatArray],
-        weather: Weather,
-        hours: FloatArray,
-    ) -> None:
-        self.site, self.stocks, self.orders = site, stocks, orders
-        self.weather, self.hours = weather, hours
-        self.flows: dict[Key, FloatArray] = {}
-        self.edges: dict[Key, FloatArray] = {}
-        self.demand = {carrier: np.zeros(len(hours)) for carrier in ENERGY_SIGN}
-        self.heat = np.zeros(len(hours))
-        self.kinds = {name: machine.kind for name, machine in site.equipment.items()}
-        self.error = 0.0
-
-    def halls(self) -> None:
-        """Enter the power of the halls and the heat it becomes."""
-        for work in self.site.works:
-            power = self.orders["hall_power", work.owner]
-            self.flows["hall_power", work.owner] = power
-            self.demand[work.carrier] += power
-            for carrier, share in work.heat.items():
-                self.demand[carrier] += share * power
-
-    def convert(self, convert: Convert) -> None:
-        """Deliver what has been asked of one carrier, drawing others."""
-        for store in self.site.stores:
-            if store.carrier == convert.output:
-                self._store(store)
-        for exchange in self.site.exchanges:
-            if exchange.carrier == convert.output:
-                self._renewable(exchange)
-        asked = self.demand[convert.output]
-        output = asked
-        machine = self.site.equipment[convert.owner]
-        if isinstance(machine, CoolingPlant):
-            output = self._circulate(machine, asked)
-        flows = convert.physics(output, self.weather)
-        for carrier, draw in flows.draws.items():
-            self.demand[carrier] += draw
-        self.heat += flows.heat
-        for name, values in flows.details.items():
-            self.flows[name, convert.owner] = values
-        balance = sum(ENERGY_SIGN[c] * draw for c, draw in flows.draws.items())
-        balance = balance - ENERGY_SIGN[convert.output] * output - flows.heat
-        scale = np.maximum(np.abs(output), 1e-3)
-        self.error = max(self.error, float(np.max(np.abs(balance) / scale)))
-
-    def _store(self, store: Store) -> None:
-        kind = self.kinds[store.owner]
-        charge = self.orders[f"{kind}_charge", store.owner]
-        discharge = self.orders[f"{kind}_discharge", store.owner]
-        level = self.stocks[f"{kind}_level", store.owner]
-        charge, discharge, levels = walk_store(store, level, charge, discharge, self.hours)
-        self.flows[f"{kind}_charge", store.owner] = charge
-        self.flows[f"{kind}_discharge", store.owner] = discharge
-        self.edges[f"{kind}_level", store.owner] = levels
-        self.demand[store.carrier] += charge - discharge
-
-    def _renewable(self, exchange: Exchange) -> None:
-        used = self.orders["renewable_used_power", exchange.owner]
-        self.flows["renewable_used_power", exchange.owner] = used
-        self.demand[exchange.carrier] -= used
-
-    def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
-        """Let a plant follow its load, the water of its loop keeping the difference."""
-        output, temperatures = walk_loop(
-            plant,
-            asked,
-            self.weather,
-            self.hours,
-            temperature=self.stocks["facility_supply_temperature", plant.name],
-            output=self.stocks["cooling_plant_output", plant.name],
-        )
-        self.edges["facility_supply_temperature", plant.name] = temperatures
-        self.edges["cooling_plant_output", plant.name] = np.concatenate(
-            [[self.stocks["cooling_plant_output", plant.name]], output]
-        )
-        self.flows["cooling_load", plant.name] = asked
-        return output
-
-    def fence(self) -> None:
-        """Close the books at the fence: import, export, and the sums of the site."""
-        net = self.demand["grid"]
-        self.flows["grid_import_power", ""] = np.maximum(net, 0.0)
-        self.flows["grid_export_power", ""] = np.maximum(-net, 0.0)
-        self.flows["water_use", ""] = self.demand["water"]
-        self.flows["it_power", ""] = self.demand["critical"]
-        own = sum(v for (name, _), v in self.flows.items() if name == "renewable_used_power")
-        out = sum(v for (name, _), v in self.flows.items() if name == "battery_discharge")
-        into = sum(v for (name, _), v in self.flows.items() if name == "battery_charge")
-        self.flows["facility_power", ""] = net + own + out - into
-        self.flows["closure", ""] = np.maximum(self.error, self._open_energy(net + own))
-
-    def _open_energy(self, gained: FloatArray) -> FloatArray:
-        """Return the relative error of the energy balance of the whole site."""
-        kept = np.zeros_like(gained)
-        for store in self.site.stores:
-            kind = self.kinds[store.owner]
-            charge = self.flows[f"{kind}_charge", store.owner]
-            discharge = self.flows[f"{kind}_discharge", store.owner]
-            kept += ENERGY_SIGN[store.carrier] * (charge - discharge)
-        for plant in self.site.of(CoolingPlant):
-            edges = self.edges["facility_supply_temperature", plant.name]
-            kept += plant.loop.heat_capacity * np.diff(edges) / self.hours
-        return np.abs(gained - kept - self.heat) / np.maximum(np.abs(gained), 1e-3)
-
-    def temperatures(self) -> None:
-        """Follow the coolant from the circuits to the racks and the chips."""
-        supply = {
-            plant.serves: self.edges["facility_supply_temperature", plant.name][1:]
-            for plant in self.site.of(CoolingPlant)
-        }
-        for cdu in self.site.of(Cdu):
-            liquid = cdu.technology_supply_temperature(self.demand["liquid"], supply["warm"])
-            self.flows["technology_supply_temperature", cdu.name] = liquid
-            for hall in self.site.of(Accelerators):
-                busy = np.full(len(self.hours), hall.rack_power)
-                self.flows["chip_temperature", hall.name] = hall.chip_temperature(busy, liquid)
-        for air in self.site.of(HallAir):
-            inlet = air.rack_inlet_temperature(self.demand["air"], supply["chilled"])
-            self.flows["rack_inlet_temperature", air.name] = inlet
 
 
 def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
@@ -299,7 +107,7 @@ def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
     kinds = {name: machine.kind for name, machine in site.equipment.items()}
     variables: dict[str, xr.DataArray] = {}
     for axis, table in (("time", result.flows), ("instant", result.stocks)):
-        names = dict.fromkeys(name for name, _ in table)
+        names = dict.fromkeys(name for name, _ in table if name not in variables)
         for name in names:
             owners = [owner for key, owner in table if key == name]
             if owners == [""]:

@@ -1,4 +1,4 @@
-"""The outside world of a back-test: what really happened, on one grid of quarter-hours."""
+"""The outside world of a back-test: what really happened."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,14 @@ import xarray as xr
 from telemetry.sources import between, only, read_carbon, read_jobs, read_prices, read_weather
 from twin import axes, vocabulary
 from twin.axes import QUARTER
-from twin.errors import Fault, SeriesError
+from twin.forecast.record import WEATHER
+from twin.forecast.record import record as make_record
 from twin.site import Site
 
 HISTORY: Final = np.timedelta64(14, "D")
 """How far back forecasts may look."""
 
 DAY: Final = np.timedelta64(1, "D")
-
-WEATHER: Final = (
-    "air_temperature",
-    "relative_humidity",
-    "air_pressure",
-    "global_irradiance",
-    "wind_speed",
-)
-"""Weather that a site needs."""
 
 CALM_WIND: Final = 3.0
 """Wind where a file has none: enough for the cooling of modules, too little for turbines. [m s-1]"""
@@ -39,7 +31,7 @@ class Files:
     Attributes
     ----------
     prices, carbon, weather, jobs
-        Paths; ``carbon`` may be left out when the prices bring it, ``jobs`` for no jobs.
+        Paths; ``carbon`` may be left out when the prices bring it.
     zone
         Zone of naive local prices; the site's by default.
     carbon_kind
@@ -48,8 +40,8 @@ class Files:
 
     prices: Path
     weather: Path
+    jobs: Path
     carbon: Path | None = None
-    jobs: Path | None = None
     zone: str | None = None
     carbon_kind: Literal["direct", "lca"] = "direct"
 
@@ -60,10 +52,10 @@ class World:
 
     Attributes
     ----------
-    series
-        Prices, carbon and weather on quarter-hours, some days of history included.
+    record
+        All series on quarter-hours, as :func:`twin.forecast.record.record` makes them.
     jobs
-        Arrivals of the whole year; None where no file was given.
+        Arrivals of the whole year.
     start, end
         The stretch to be run.
     gaps
@@ -72,8 +64,8 @@ class World:
         What was modelled or mapped.
     """
 
-    series: xr.Dataset
-    jobs: pd.DataFrame | None
+    record: xr.Dataset
+    jobs: pd.DataFrame
     start: np.datetime64
     end: np.datetime64
     gaps: tuple[str, ...]
@@ -81,12 +73,12 @@ class World:
 
 
 def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
-    """Read all series of a back-test and lay them on one grid.
+    """Read all series of a back-test.
 
     Parameters
     ----------
     site
-        The site, for its place and its zone.
+        The site, for its place.
     files
         The files.
     start
@@ -97,7 +89,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     Returns
     -------
     World
-        Series that cover the run, and as much history as the files hold.
+        Series that cover the run, with as much history as the files hold.
 
     Raises
     ------
@@ -106,7 +98,6 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     """
     first = axes.utc(start)
     last = first + days * DAY
-    year = int(pd.Timestamp(first).year)
     prices = read_prices(files.prices, zone=files.zone)
     carbon = read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
     weather = _weather(site, files.weather, first, last)
@@ -115,29 +106,28 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         (files.carbon or files.prices).name: carbon,
         files.weather.name: weather,
     }
-    parts = {name: part.assign_coords(instant=_edges(part)) for name, part in parts.items()}
-    begin = max(first - HISTORY, *(_edges(part)[0] for part in parts.values()))
-    grid = axes.regular(begin, int((last - begin) / QUARTER))
     gaps: list[str] = []
     for name, part in parts.items():
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
-        grid = grid.assign(_regridded(part, grid))
-    jobs = read_jobs(files.jobs, year=year) if files.jobs else None
-    modelled = weather.attrs.get("modelled", "")
-    notes = [f"{files.weather.name}: modelled {modelled}"] if modelled else []
-    if weather.attrs["typical_year"]:
-        notes.append(f"{files.weather.name}: a typical year, placed in {year}")
+    year = int(pd.Timestamp(first).year)
     return World(
-        series=vocabulary.tag_all(grid).assign_attrs(
-            latitude=site.latitude, longitude=site.longitude
-        ),
-        jobs=jobs,
+        record=make_record(site, *parts.values()),
+        jobs=read_jobs(files.jobs, year=year),
         start=first,
         end=last,
         gaps=tuple(dict.fromkeys(gaps)),
-        notes=tuple(notes),
+        notes=tuple(_notes(files, weather, year)),
     )
+
+
+def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:
+    notes = []
+    if weather.attrs.get("modelled"):
+        notes.append(f"{files.weather.name}: modelled {weather.attrs['modelled']}")
+    if weather.attrs["typical_year"]:
+        notes.append(f"{files.weather.name}: a typical year, placed in {year}")
+    return notes
 
 
 def _weather(site: Site, path: Path, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
@@ -166,34 +156,3 @@ def _edges(part: xr.Dataset) -> np.ndarray:
     starts = part["time"].to_numpy().astype("datetime64[us]")
     width = np.timedelta64(round(float(part["duration"][-1]) * 3600), "s")
     return np.append(starts, starts[-1] + width)
-
-
-def _regridded(part: xr.Dataset, grid: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return the variables of a file on the common grid, holes in the history closed."""
-    wanted = grid["instant"].to_numpy()
-    found = {}
-    for name in part.data_vars:
-        values = _closed(str(name), part[name].to_numpy(), part["duration"].to_numpy())
-        regridded = axes.regrid(values, _edges(part), wanted)
-        found[str(name)] = xr.DataArray(regridded, dims="time")
-    return found
-
-
-def _closed(name: str, values: np.ndarray, duration: np.ndarray) -> np.ndarray:
-    """Return the values with long holes closed by the same hour a day before, or after.
-
-    Only the history can still have holes: those inside the run have been refused before.
-    """
-    day = round(24.0 / float(np.median(duration)))
-    values = values.copy()
-    for shift in (day, -day):
-        for _ in range(HISTORY // DAY):
-            empty = np.isnan(values)
-            if not empty.any():
-                return values
-            moved = np.roll(values, shift)
-            edge = slice(None, shift) if shift > 0 else slice(shift, None)
-            moved[edge] = np.nan
-            values[empty] = moved[empty]
-    mend = "give a file with shorter holes"
-    raise SeriesError(name, [Fault(place=name, value="", mend=mend)])

@@ -39,7 +39,9 @@ class Distribution(Equipment):
         return np.full(len(weather), self.rating)
 
     def _flows(self, output: FloatArray, weather: Weather) -> Flows:
-        loss = np.asarray(electric.resistive_loss(output, self.rating, share=self.rated_loss))
+        loss = np.asarray(
+            electric.resistive_loss(output, self.rating, rated_loss=self.rated_loss * self.rating)
+        )
         draws = {"critical": output + loss, "air": loss}
         details = {"distribution_loss": loss}
         return Flows(draws=draws, heat=np.zeros_like(loss), details=details)

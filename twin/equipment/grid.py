@@ -42,7 +42,5 @@ class Grid(Equipment):
                 carbon="carbon_intensity",
                 ramp=self.ramp,
             ),
-            Commitment(
-                owner=self.name, quantity="grid_import_power", price=self.peak_price
-            ),
+            Commitment(owner=self.name, quantity="grid_import_power", price=self.peak_price),
         )

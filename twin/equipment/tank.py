@@ -1,11 +1,17 @@
 """Chilled-water tank: a store between the return and the supply temperature of its circuit."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from twin.equipment.declaration import Equipment, register
 from twin.physics import water
 from twin.relations import Relation, Store
 from twin.units import Quantity
+
+COLD: Final = 15.0
+"""Temperature at which the water of the tank is weighed. [degC]"""
+
+KILOJOULES: Final = 3.6e6
+"""kJ in a MWh."""
 
 
 @register
@@ -29,8 +35,8 @@ class Tank(Equipment):
     @property
     def capacity(self) -> float:
         """Cooling kept when full. [MWh]"""
-        heat = water.volumetric_heat_capacity() * self.volume * self.temperature_span
-        return self.useful_share * heat
+        kilojoules = water.density(COLD) * water.heat_capacity(COLD) * self.temperature_span
+        return float(self.useful_share * self.volume * kilojoules / KILOJOULES)
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the store of chilled water."""
