@@ -1,0 +1,183 @@
+"""The TOML files of this room: declared sites, and standard machines with their sources."""
+
+import difflib
+import tomllib
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from twin.errors import Fault, SiteError
+
+ROOM: Final = Path(__file__).parent
+STANDARD: Final = ROOM / "standard"
+GREATEST_SIZE: Final = 1_000_000
+"""A site file longer than this is not one. [bytes]"""
+DEEPEST: Final = 6
+"""A table may stand in so many others; `equipment.cooling.chillers` stands in two."""
+
+ABOUT: Final = ("source", "note")
+"""Keys of a standard machine that tell about it and are no parameters."""
+
+Table = dict[str, object]
+"""What a TOML table holds, unchecked."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the declared sites, sorted."""
+    return tuple(sorted(path.stem for path in ROOM.glob("*.toml")))
+
+
+def locate(site: str | Path) -> Path:
+    """Return the file of a site.
+
+    Parameters
+    ----------
+    site
+        Name of a declared site, or a path that ends in ``.toml``.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, which may not exist if a path was given.
+
+    Raises
+    ------
+    SiteError
+        If no declared site has the name.
+    """
+    if str(site).endswith(".toml"):
+        return Path(site)
+    if str(site) in names():
+        return ROOM / f"{site}.toml"
+    mend = f"give a path ending in .toml, or one of {', '.join(names())}"
+    fault = Fault(place="site", value=f'"{site}"', mend=mend + nearest(str(site), names()))
+    raise SiteError(str(site), [fault])
+
+
+def read(path: Path) -> Table:
+    """Return the table that a TOML file holds.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content, unchecked.
+
+    Raises
+    ------
+    SiteError
+        If the file cannot be read, is too large or too deep, or is no TOML; with the line.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(GREATEST_SIZE + 1)
+    except OSError as error:
+        raise _refused(path, "file", f"cannot be read: {error.strerror}") from error
+    if len(content) > GREATEST_SIZE:
+        raise _refused(path, "file", f"a site file has at most {GREATEST_SIZE:,} bytes")
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig"))
+        depth = _depth(table)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _refused(path, f"line {line}", "save the file as UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(path, "TOML", str(error)) from error
+    except (RecursionError, ValueError) as error:  # thousands of brackets or digits
+        raise _refused(path, "TOML", "nested too deep, or a number too long") from error
+    if depth > DEEPEST:
+        raise _refused(path, "TOML", f"tables are nested deeper than {DEEPEST}")
+    return table
+
+
+@lru_cache
+def standards(family: str) -> dict[str, Table]:
+    """Return the standard machines of a family by name; empty if there are none."""
+    path = STANDARD / f"{family}.toml"
+    table = read(path) if path.exists() else {}
+    return {name: entry for name, entry in table.items() if isinstance(entry, dict)}
+
+
+def families() -> tuple[str, ...]:
+    """Return the families of which there are standard machines, sorted."""
+    return tuple(sorted(path.stem for path in STANDARD.glob("*.toml")))
+
+
+def complete(table: Table, family: str, *, place: str) -> tuple[Table, list[Fault]]:
+    """Fill in the parameters of the standard machines that a table and its inner tables name.
+
+    Parameters
+    ----------
+    table
+        A table of a site file. ``standard = "name"`` asks for a standard machine; what else the
+        table says itself wins over it.
+    family
+        Family whose standards are meant, unless the table has a ``kind``.
+    place
+        Where the table stands, for the faults.
+
+    Returns
+    -------
+    tuple
+        The table without ``standard``, and the faults found.
+    """
+    family = str(table.get("kind", family))
+    own = {key: value for key, value in table.items() if key != "standard"}
+    faults: list[Fault] = []
+    if "standard" in table:
+        entry, faults = _entry(table["standard"], family, place)
+        own = _over(entry, own)
+    for key, value in own.items():
+        if isinstance(value, dict):
+            own[key], more = complete(value, key, place=f"{place}.{key}")
+            faults += more
+    return own, faults
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return a hint at the known word that is spelt most alike, or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _entry(name: object, family: str, place: str) -> tuple[Table, list[Fault]]:
+    known = standards(family)
+    if isinstance(name, str) and name in known:
+        return {k: v for k, v in known[name].items() if k not in ABOUT}, []
+    listed = f"there are {', '.join(sorted(known))}" if known else "there is none"
+    mend = f"no such standard {family}; {listed}{nearest(str(name), known)}"
+    return {}, [Fault(place=f"[{place}] standard", value=f'"{name}"', mend=mend)]
+
+
+def _over(entry: Table, own: Table) -> Table:
+    """Return the entry with the site's own values over it, table by table."""
+    merged = dict(entry)
+    for key, value in own.items():
+        under = merged.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged[key] = _over(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _refused(path: Path, place: str, mend: str) -> SiteError:
+    return SiteError(shown(path), [Fault(place=place, value="", mend=mend)])
+
+
+def shown(path: Path) -> str:
+    """Return how messages name a file of a site: those of the house from the room on."""
+    return f"sites/{path.relative_to(ROOM)}" if path.is_relative_to(ROOM) else str(path)

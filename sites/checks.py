@@ -1,0 +1,194 @@
+"""What machines that are sound one by one must keep together to be a site."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+from zoneinfo import available_timezones
+
+import numpy as np
+
+from sites.catalogue import nearest
+from sites.faults import spot
+from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir
+from twin.errors import Fault, SiteError
+from twin.physics import FloatArray, air
+from twin.relations import ENERGY_SIGN, Convert
+from twin.site import Site
+from twin.weather import Weather
+
+MILD_TEMPERATURE: Final = 10.0
+"""Air in which any plant of the site can do its most. [degC]"""
+
+MILD_HUMIDITY: Final = 0.7
+"""Relative humidity of that air. [1]"""
+
+BOUGHT: Final = frozenset({"grid", "water"})
+"""Carriers that come from outside the fence."""
+
+
+def check(site: Site) -> list[Fault]:
+    """Return the faults of a site as a whole.
+
+    Parameters
+    ----------
+    site
+        A site of sound machines.
+
+    Returns
+    -------
+    list of Fault
+        Empty if the site can be; the sizes are judged only where every carrier has its supplier.
+    """
+    faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
+    return faults or [*_sizes(site), *_temperatures(site)]
+
+
+def _place(site: Site) -> Iterator[Fault]:
+    zones = available_timezones()
+    if site.time_zone not in zones:
+        hint = nearest(site.time_zone, zones)
+        mend = f"write an IANA name such as Europe/Berlin{hint}"
+        yield Fault(place="time_zone", value=f'"{site.time_zone}"', mend=mend)
+
+
+def _connection(site: Site) -> Iterator[Fault]:
+    grids = [grid.name for grid in site.of(Grid)]
+    if len(grids) != 1:
+        named = ", ".join(grids)
+        yield Fault(place="[equipment]", value=named, mend="a site has exactly one grid")
+
+
+def _suppliers(site: Site) -> Iterator[Fault]:
+    """Yield carriers without a supplier or with several, and circles."""
+    converts = [relation for relation in site.relations if isinstance(relation, Convert)]
+    wanted = {carrier: convert.owner for convert in converts for carrier in convert.draws}
+    wanted |= {store.carrier: store.owner for store in site.stores}
+    wanted |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
+    for work in site.works:
+        wanted |= dict.fromkeys([work.carrier, *work.heat], work.owner)
+    supplied = Counter(convert.output for convert in converts)
+    for carrier, owner in wanted.items():
+        if carrier not in supplied and carrier not in BOUGHT:
+            mend = f"needs {carrier}, which no machine delivers; add one"
+            yield Fault(place=f"[equipment.{owner}]", value="", mend=mend)
+    for carrier, count in supplied.items():
+        if count > 1:
+            owners = ", ".join(convert.owner for convert in converts if convert.output == carrier)
+            mend = f"all deliver {carrier}; make them one machine with a count"
+            yield Fault(place="[equipment]", value=owners, mend=mend)
+    try:
+        _ = site.converts
+    except SiteError as error:
+        yield from error.faults
+
+
+def _halls(site: Site) -> Iterator[Fault]:
+    halls = site.of(Accelerators)
+    if not halls:
+        yield Fault(
+            place="[equipment]", value="", mend="a site has at least one hall: accelerators"
+        )
+    for hall in halls[1:]:
+        for key in ("rack_power", "rack_idle_power"):
+            first, other = getattr(halls[0], key), getattr(hall, key)
+            if first != other:
+                place = spot(f"equipment.{hall.name}", key)
+                mend = f"halls of a site have equal racks; {halls[0].name} has {first:g} MW"
+                yield Fault(place=place, value=f"{other:g} MW", mend=mend)
+
+
+def _work(site: Site) -> Iterator[Fault]:
+    if site.service.racks > site.racks:
+        mend = f"the halls have {site.racks} racks"
+        yield Fault(place="[service] racks", value=f"{site.service.racks:g}", mend=mend)
+    bounds = [kind.longer_than for kind in site.work.values()]
+    if not bounds or min(bounds) > 0:
+        mend = "one kind of work must take the shortest jobs: give it no longer_than"
+        yield Fault(place="[work]", value="", mend=mend)
+    for bound, count in Counter(bounds).items():
+        if count > 1:
+            mend = f"{count} kinds have longer_than of {bound:g} h; a job would belong to each"
+            yield Fault(place="[work]", value="", mend=mend)
+
+
+def _sizes(site: Site) -> Iterator[Fault]:
+    """Yield ratings below full halls, and a connection below idle ones.
+
+    A connection may well be smaller than the full halls: the schedule keeps them below it.
+    """
+    full = _loads(site, busy=1.0)
+    for convert in site.converts:
+        limit = float(convert.limit(_mild(site))[0])
+        load = float(full[convert.output][0])
+        if load > limit:
+            mend = f"must deliver {load:.4g} MW of {convert.output} with every rack at full work"
+            yield Fault(place=f"[equipment.{convert.owner}]", value=f"{limit:.4g} MW", mend=mend)
+    least = float(_loads(site, busy=site.service.racks / site.racks)["grid"][0])
+    if least > site.grid.import_limit:
+        place = spot(f"equipment.{site.grid.name}", "import_limit")
+        mend = f"the inference service and the racks that wait need {least:.4g} MW"
+        yield Fault(place=place, value=f"{site.grid.import_limit:g} MW", mend=mend)
+
+
+def _loads(site: Site, *, busy: float) -> dict[str, FloatArray]:
+    """Return what is asked of each carrier when a share of the racks works, on a mild day. [MW]"""
+    loads = {carrier: np.zeros(1) for carrier in ENERGY_SIGN}
+    for work in site.works:
+        power = work.racks * (work.idle_power + busy * (work.full_power - work.idle_power))
+        loads[work.carrier] += power
+        for carrier, share in work.heat.items():
+            loads[carrier] += share * power
+    for convert in site.converts:
+        flows = convert.physics(loads[convert.output], _mild(site))
+        for carrier, draw in flows.draws.items():
+            loads[carrier] += draw
+    return loads
+
+
+def _mild(site: Site) -> Weather:
+    """Return air in which any plant can do its most: what it cannot carry here it never can."""
+    pressure = air.standard_pressure(site.elevation)
+    state = {"pressure": pressure}
+    return Weather(
+        air_temperature=np.array([MILD_TEMPERATURE]),
+        wet_bulb_temperature=np.array(
+            [air.wet_bulb_temperature(MILD_TEMPERATURE, MILD_HUMIDITY, **state)]
+        ),
+        humidity_ratio=np.array([air.humidity_ratio(MILD_TEMPERATURE, MILD_HUMIDITY, **state)]),
+        air_pressure=np.array([pressure]),
+    )
+
+
+def _temperatures(site: Site) -> Iterator[Fault]:
+    """Yield set points and limits that cannot be kept even when all goes well."""
+    margin = site.margins.temperature
+    supply: dict[str, float] = {}
+    for plant in site.of(CoolingPlant):
+        supply[plant.serves] = plant.supply_temperature
+        if plant.supply_temperature + margin > plant.supply_limit:
+            place = spot(f"equipment.{plant.name}", "supply_limit")
+            mend = (
+                f"must be above supply_temperature, {plant.supply_temperature:g} degC, "
+                f"by the margin of {margin:g} K"
+            )
+            yield Fault(place=place, value=f"{plant.supply_limit:g} degC", mend=mend)
+    loads = _loads(site, busy=1.0)
+    for hall in site.of(Accelerators):
+        for cdu in site.of(Cdu):
+            coolant = cdu.technology_supply_temperature(loads["liquid"], np.array([supply["warm"]]))
+            chip = hall.chip_temperature(np.array([hall.rack_power]), coolant)
+            yield from _too_hot(site, hall, "chip_temperature_limit", float(chip[0]))
+        for machine in site.of(HallAir):
+            inlet = machine.rack_inlet_temperature(loads["air"], np.array([supply["chilled"]]))
+            yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
+
+
+def _too_hot(site: Site, hall: Accelerators, key: str, reached: float) -> Iterator[Fault]:
+    limit = float(getattr(hall, key))
+    margin = site.margins.temperature
+    if reached + margin > limit:
+        mend = (
+            f"full work at the plant's set point brings {reached:.1f} degC, "
+            f"and the margin is {margin:g} K; lower the plant's supply_temperature"
+        )
+        yield Fault(place=spot(f"equipment.{hall.name}", key), value=f"{limit:g} degC", mend=mend)

@@ -1,0 +1,146 @@
+"""From a site file to a frozen, validated site; all faults of a file are told together."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sites import catalogue
+from sites.catalogue import Table, nearest
+from sites.checks import check
+from sites.faults import faults_of, spot, written
+from twin.equipment import KINDS, Equipment
+from twin.errors import Fault, SiteError
+from twin.site import Site
+
+
+def load(site: str | Path) -> Site:
+    """Return a site from its file.
+
+    Parameters
+    ----------
+    site
+        Name of a declared site, or a path that ends in ``.toml``.
+
+    Returns
+    -------
+    Site
+        Validated and frozen.
+
+    Raises
+    ------
+    SiteError
+        If the file has faults; all of them, each with place, value and mend.
+    """
+    path = catalogue.locate(site)
+    return build(catalogue.read(path), path.stem, source=catalogue.shown(path))
+
+
+def build(table: Table, name: str, *, source: str) -> Site:
+    """Return a site from the table that its file holds.
+
+    Parameters
+    ----------
+    table
+        Content of the file.
+    name
+        Name of the site.
+    source
+        What messages call the file.
+
+    Returns
+    -------
+    Site
+        Validated and frozen.
+
+    Raises
+    ------
+    SiteError
+        If the table has faults; all of them.
+    """
+    faults = list(_not_finite(table))
+    machines = _machines(_entries(table, "equipment", faults), faults)
+    plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
+    values, more = catalogue.complete(plain, "", place="")
+    work, others = catalogue.complete(dict(_entries(table, "work", faults)), "", place="work")
+    faults += more + others
+    kinds = {
+        kind: _named(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
+    }
+    values = _named(values, name, faults) | {"equipment": machines, "work": kinds}
+    try:
+        site = Site.model_validate(values)
+    except ValidationError as error:
+        faults += faults_of(error, Site, table=values)
+    else:
+        faults = faults or check(site)
+    if faults:
+        raise SiteError(source, faults)
+    longest_first = sorted(site.work.values(), key=lambda kind: -kind.longer_than)
+    return site.model_copy(update={"work": {kind.name: kind for kind in longest_first}})
+
+
+def _entries(table: Table, group: str, faults: list[Fault]) -> dict[str, Table]:
+    """Return the inner tables of a group, and note what is none."""
+    inner = table.get(group, {})
+    if not isinstance(inner, dict):
+        mend = f"write one table [{group}.<name>] for each"
+        faults.append(Fault(place=group, value=written(inner), mend=mend))
+        return {}
+    entries = {}
+    for name, entry in inner.items():
+        if not isinstance(entry, dict):
+            mend = f"write a table [{group}.{name}]"
+            faults.append(Fault(place=spot(group, name), value=written(entry), mend=mend))
+        elif not name.isidentifier():
+            mend = "a name has letters, digits and _ only, and begins with a letter"
+            faults.append(Fault(place=spot(group, name), value="", mend=mend))
+        else:
+            entries[name] = entry
+    return entries
+
+
+def _machines(entries: Mapping[str, Table], faults: list[Fault]) -> dict[str, Equipment]:
+    """Return the machines that can be built, and note the faults of the others."""
+    machines = {}
+    for name, entry in entries.items():
+        place = f"equipment.{name}"
+        kind = str(entry.get("kind", ""))
+        if kind not in KINDS:
+            mend = f"there is {', '.join(sorted(KINDS))}{nearest(kind, KINDS)}"
+            value = written(kind) if kind else ""
+            faults.append(Fault(place=spot(place, "kind"), value=value, mend=mend))
+            continue
+        values, more = catalogue.complete(entry, kind, place=place)
+        faults += more
+        del values["kind"]
+        values = _named(values, name, faults, place=place)
+        try:
+            machines[name] = KINDS[kind].model_validate(values)
+        except ValidationError as error:
+            faults += faults_of(error, KINDS[kind], table=values, place=place)
+    return machines
+
+
+def _named(values: object, name: str, faults: list[Fault], *, place: str = "") -> Table:
+    """Return a table with its name, and note a fault if it names itself."""
+    table: Table = values if isinstance(values, dict) else {}
+    if "name" in table:
+        mend = (
+            f"remove the key; the name is {name}, as the {'table' if place else 'file'} is called"
+        )
+        faults.append(Fault(place=spot(place, "name"), value=written(table["name"]), mend=mend))
+    return table | {"name": name}
+
+
+def _not_finite(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
+    """Yield a fault for every list with a number that is not finite; TOML knows inf and nan."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, f"{place}.{key}".strip("."), name)
+    elif isinstance(value, list) and any(
+        isinstance(item, float) and not math.isfinite(item) for item in value
+    ):
+        mend = "every number must be finite"
+        yield Fault(place=spot(place, key), value=written(value), mend=mend)
