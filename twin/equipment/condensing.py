@@ -128,9 +128,6 @@ class Condenser:
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""
-        rejected = self.chillers.rated_rejection
-        water_rate = np.asarray(rejected / self.chillers.condenser_range)
-        pump = self.chillers.count * self.chillers.condenser_pump_power
         speed = np.ones(len(weather))
         load = np.zeros(len(weather))
         step = 1.25 * self.chillers.count * self.chillers.rated_cooling
@@ -138,6 +135,7 @@ class Condenser:
             step *= 0.5
             trial = load + step
             power, _ = self._compress(trial, np.full_like(trial, self.chillers.condenser_high))
+            water_rate, pump = self._condenser_water(trial)
             heat = trial + power + pump
             leaving = self.rejection.leaving_temperature(
                 heat, capacity_rate=water_rate, weather=weather, speed=speed

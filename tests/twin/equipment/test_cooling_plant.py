@@ -1,0 +1,165 @@
+"""Plants of one circuit: laws that hold in every weather, and points worked out otherwise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from twin import vocabulary
+from twin.equipment.cooling_plant import CoolingPlant
+
+LOADS = np.linspace(0.0, 1.0, 12)[:, None]
+
+
+@pytest.fixture(scope="session")
+def dry_plant(chilled_plant: CoolingPlant, dry_cooler: Any) -> CoolingPlant:
+    """Return chillers whose condensers go to dry coolers with pads, without an economiser."""
+    pads = {"count": 64, "pad_effectiveness": 0.8, "pad_threshold": 22.0}
+    return chilled_plant.changed(rejection=dry_cooler.model_dump() | pads, economiser_approach=None)
+
+
+@pytest.fixture(scope="session", params=["warm_plant", "chilled_plant", "dry_plant"])
+def plant(request: pytest.FixtureRequest) -> CoolingPlant:
+    return request.getfixturevalue(request.param)
+
+
+def draw(plant: CoolingPlant, weather: Any) -> np.ndarray:
+    return plant.operate(plant.rated_cooling * LOADS, weather).draws["medium_voltage"]
+
+
+bulbs = st.tuples(st.floats(-20.0, 42.0), st.floats(0.0, 18.0))
+warmings = st.tuples(st.floats(0.0, 5.0), st.floats(0.0, 1.0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(air=bulbs)
+def test_energy_closes_and_nothing_is_negative(plant, outdoors, air) -> None:
+    load = plant.rated_cooling * LOADS
+    flows = plant.operate(load, outdoors(air[0], air[0] - air[1]))
+    np.testing.assert_allclose(flows.heat, load + flows.draws["medium_voltage"], rtol=1e-12)
+    parts = [flows.details[f"cooling_plant_{role}_power"] for role in ("fan", "pump", "compressor")]
+    np.testing.assert_allclose(sum(parts), flows.draws["medium_voltage"], rtol=1e-12)
+    for name, values in flows.details.items():
+        vocabulary.term(name)
+        assert np.all(values >= 0.0), name
+    assert np.all(flows.draws["water"] >= 0.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(air=bulbs, change=warmings)
+def test_warmer_weather_is_never_cheaper_nor_allows_more(plant, outdoors, air, change) -> None:
+    dry, wet = air[0], air[0] - air[1]
+    cool, warm = outdoors(dry, wet), outdoors(dry + change[0], wet + change[0] * change[1])
+    assert np.all(draw(plant, warm) >= draw(plant, cool) - 1e-6)
+    assert plant.limit(warm) <= plant.limit(cool) + 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(air=bulbs, drop=st.floats(0.0, 5.0))
+def test_a_colder_wet_bulb_is_never_dearer(plant, outdoors, air, drop) -> None:
+    dry, wet = air[0], air[0] - air[1]
+    assert np.all(draw(plant, outdoors(dry, wet - drop)) <= draw(plant, outdoors(dry, wet)) + 1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(air=bulbs)
+def test_more_load_is_never_cheaper(plant, outdoors, air) -> None:
+    assert np.all(np.diff(draw(plant, outdoors(air[0], air[0] - air[1])), axis=0) >= -1e-6)
+
+
+def test_fans_reject_the_load_at_the_set_point(warm_plant: CoolingPlant, outdoors) -> None:
+    weather = outdoors(25.0, 18.0)
+    flows = warm_plant.operate(np.array([160.0]), weather)
+    fans = flows.details["cooling_plant_fan_power"]
+    rated = warm_plant.rejection.count * warm_plant.rejection.fan_power
+    leaving = warm_plant.rejection.leaving_temperature(
+        flows.details["cooling_plant_rejected_heat"],
+        capacity_rate=np.array(16.0),  # 160 MW over 10 K
+        weather=weather,
+        speed=(fans / rated) ** (1.0 / warm_plant.rejection.fan_exponent),
+    )
+    assert leaving == pytest.approx(38.0, abs=1e-3)
+
+
+def test_capacity_is_what_leaves_at_full_speed_and_rises_with_the_supply(
+    warm_plant: CoolingPlant, outdoors
+) -> None:
+    weather = outdoors(30.0, 20.0)
+    at_38, at_39, at_40 = (warm_plant.capacity(weather, t)[0] for t in (38.0, 39.0, 40.0))
+    # Linear in the distance to the air, 8 K, besides the pumps' 2.1 MW.
+    assert at_40 - at_39 == pytest.approx(at_39 - at_38)
+    assert (at_40 + 2.1) / (at_38 + 2.1) == pytest.approx(10.0 / 8.0)
+    assert warm_plant.capacity(outdoors(40.0, 20.0), 39.0) == 0.0
+
+
+def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoors) -> None:
+    weather = outdoors(np.linspace(-5.0, 35.0, 15), np.linspace(-6.0, 22.0, 15))
+    load = np.full(15, 30.0)
+    least = chilled_plant.operate(load, weather).draws["medium_voltage"]
+    for speed in np.linspace(0.35, 0.99, 17):  # the machine's choice is closer from above
+        slower = chilled_plant.changed(
+            rejection=chilled_plant.rejection.model_dump() | {"minimum_speed": speed}
+        )
+        other = slower.operate(load, weather).draws["medium_voltage"]
+        assert np.all(least <= 1.01 * other)
+
+
+def test_frost_cools_without_compressors(chilled_plant: CoolingPlant, outdoors) -> None:
+    details = chilled_plant.operate(np.array([30.0]), outdoors(-5.0, -6.0)).details
+    assert details["cooling_plant_free_share"] == pytest.approx(1.0)
+    assert details["cooling_plant_compressor_power"] == 0.0
+    assert details["cooling_plant_units_on"] == 0.0
+
+
+def test_a_hot_afternoon_needs_chillers_at_a_sound_cop(
+    chilled_plant: CoolingPlant, outdoors
+) -> None:
+    details = chilled_plant.operate(np.array([33.0]), outdoors(35.0, 24.0)).details
+    assert details["cooling_plant_free_share"] < 0.05
+    assert 6.0 < 33.0 / details["cooling_plant_compressor_power"][0] < 10.0
+
+
+def test_condensers_stay_below_their_greatest_temperature(
+    dry_plant: CoolingPlant, outdoors
+) -> None:
+    weather = outdoors([35.0, 40.0, 45.0], 22.0)
+    limit = dry_plant.limit(weather)
+    details = dry_plant.operate(limit, weather).details
+    assert np.all(limit > 0.0)
+    assert np.all(details["cooling_plant_condenser_temperature"] <= 36.94 + 1e-3)
+
+
+def test_leading_axes_pass_through(plant: CoolingPlant, outdoors) -> None:
+    weather = outdoors(np.linspace(0.0, 35.0, 6), np.linspace(-1.0, 20.0, 6))
+    load = plant.rated_cooling * np.linspace(0.1, 0.9, 4)[:, None] * np.ones(6)
+    whole = plant.operate(load, weather)
+    for i in range(4):
+        row = plant.operate(load[i], weather)
+        for carrier, values in row.draws.items():
+            np.testing.assert_allclose(whole.draws[carrier][i], values, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"supply_limit": 38.2}, "supply_limit less supply_margin"),
+        ({"economiser_approach": 2.0}, "has no sense without chillers"),
+        ({"rejection": {"kind": "pond"}}, "does not match any of the expected tags"),
+        ({"minimum_flow": 0.0}, "must be above 0"),
+    ],
+)
+def test_faults_are_told(warm_plant: CoolingPlant, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        warm_plant.changed(**changes)
+
+
+def test_texts_with_units_are_read(chilled_plant: CoolingPlant) -> None:
+    read = CoolingPlant.model_validate(
+        chilled_plant.model_dump() | {"economiser_approach": "2 K"}, context={"canonical": True}
+    )
+    assert read == chilled_plant
+    with pytest.raises(ValidationError, match="economiser_approach"):
+        CoolingPlant.model_validate(chilled_plant.model_dump())

@@ -1,0 +1,109 @@
+"""Dry coolers and cooling towers."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from twin.equipment.heat_rejection import CoolingTower, DryCooler
+
+FULL = np.ones(1)
+
+
+@pytest.fixture(scope="module")
+def padded(dry_cooler: DryCooler) -> DryCooler:
+    return dry_cooler.model_copy(update={"pad_effectiveness": 0.8, "pad_threshold": 30.0})
+
+
+def test_a_dry_cooler_keeps_the_textbook_effectiveness(outdoors) -> None:
+    # Air 98.04 kg/s x 1.02 kJ/(kg K) = 0.1 MW/K, water 0.05, UA 0.1: N = 2, Cr = 0.5, eps = 0.739.
+    # 0.739 MW then need 20 K over the air of 20 degC; the water leaves at 40 - 0.739 / 0.05.
+    unit = DryCooler.model_validate(
+        {
+            "count": 1,
+            "air_flow": 0.1 / 1.02e-3,
+            "conductance": 0.1,
+            "fan_power": 0.02,
+            "minimum_speed": 0.1,
+        },
+        context={"canonical": True},
+    )
+    leaving = unit.leaving_temperature(
+        np.array([0.739]), capacity_rate=np.array(0.05), weather=outdoors(20.0, 15.0), speed=FULL
+    )
+    assert leaving == pytest.approx(25.22, abs=0.02)
+
+
+def test_the_slowest_speed_meets_the_target(dry_cooler: DryCooler, outdoors) -> None:
+    weather = outdoors([-10.0, 25.0, 37.0], [-11.0, 15.0, 15.0])
+    heat, rate = np.full(3, 160.0), np.full(3, 19.0)
+    speed = dry_cooler.slowest_speed(heat, 38.0, capacity_rate=rate, weather=weather)
+    leaving = dry_cooler.leaving_temperature(heat, capacity_rate=rate, weather=weather, speed=speed)
+    assert speed[0] == dry_cooler.minimum_speed  # colder than wanted
+    assert leaving[1] == pytest.approx(38.0, abs=1e-4)
+    assert speed[2] == 1.0  # out of reach
+    assert leaving[2] > 38.0
+
+
+def test_pads_hold_the_air_at_their_threshold_and_cool_it_fully_at_full_speed(
+    padded: DryCooler, dry_cooler: DryCooler, outdoors
+) -> None:
+    hot = outdoors(38.0, 20.0)
+    given = {"heat": np.array([100.0]), "capacity_rate": np.array(19.0), "speed": 0.9 * FULL}
+    held = padded.leaving_temperature(weather=hot, **given)
+    dry = dry_cooler.leaving_temperature(weather=outdoors(30.0, 20.0), **given)
+    np.testing.assert_allclose(held, dry)
+    full = padded.leaving_temperature(weather=hot, **given | {"speed": FULL})
+    wet = dry_cooler.leaving_temperature(  # 38 - 0.8 x 18 = 23.6 degC
+        weather=outdoors(23.6, 20.0), **given | {"speed": FULL}
+    )
+    np.testing.assert_allclose(full, wet)
+
+
+def test_pads_drink_what_cools_the_air(padded: DryCooler, outdoors) -> None:
+    # 22,500 kg/s x half speed x 1.02 kJ/(kg K) x 8 K / 2430 kJ/kg = 37.8 kg/s = 136 m3/h;
+    # with blow-down at 4 cycles x 4/3 = 181 m3/h.
+    used = padded.water_use(np.array([100.0]), outdoors(38.0, 20.0), 0.5 * FULL)
+    assert used == pytest.approx(181.0, rel=0.02)
+    assert padded.water_use(np.array([100.0]), outdoors(29.0, 20.0), 0.5 * FULL) == 0.0
+
+
+def test_a_tower_keeps_the_published_approach(tower: CoolingTower, outdoors) -> None:
+    # YorkCalc at 20 degC wet bulb, 6 K range, L/G 1: 5.38 K. Rated flow: 16 x 130 kg/s, 8.69 MW/K.
+    rate = 16 * 130.0 * 4.18e-3
+    leaving = tower.leaving_temperature(
+        np.array([6.0 * rate]),
+        capacity_rate=np.array(rate),
+        weather=outdoors(25.0, 20.0),
+        speed=FULL,
+    )
+    assert leaving == pytest.approx(25.38, abs=0.02)
+
+
+def test_a_tower_evaporates_more_than_the_latent_heat_in_hot_dry_air(
+    tower: CoolingTower, outdoors
+) -> None:
+    latent = 40.0 / 2430.0 * 3600.0 * 4.0 / 3.0  # MW / (kJ/kg) to m3/h, with blow-down
+    assert tower.water_use(np.array([40.0]), outdoors(38.0, 20.0), FULL) > 1.1 * latent
+    assert tower.water_use(np.array([40.0]), outdoors(0.0, -1.0), FULL) < 0.9 * latent
+
+
+def test_wear_makes_warmer_water(tower: CoolingTower, dry_cooler: DryCooler, outdoors) -> None:
+    for machine in (tower, dry_cooler):
+        given = {
+            "heat": np.array([40.0]),
+            "capacity_rate": np.array(8.0),
+            "weather": outdoors(25.0, 20.0),
+            "speed": FULL,
+        }
+        worn = machine.worn(0.1)
+        assert worn.leaving_temperature(**given) > machine.leaving_temperature(**given)
+
+
+def test_a_wet_bulb_outside_the_correlation_is_told(tower: CoolingTower, outdoors) -> None:
+    weather = outdoors([-15.0, 20.0, 35.0], [-16.0, 15.0, 30.0])
+    assert tower.extrapolates(weather).tolist() == [True, False, True]
+
+
+def test_parameters_carry_units(dry_cooler: DryCooler) -> None:
+    with pytest.raises(ValidationError, match="bare number has no unit"):
+        DryCooler.model_validate(dry_cooler.model_dump())
