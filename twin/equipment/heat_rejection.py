@@ -110,8 +110,8 @@ class FanBank(Declared):
 class DryCooler(FanBank):
     """Finned coils with fans, and with pads that wet the air on hot days if there are any.
 
-    Above ``pad_threshold`` the pads are wetted just enough to hold the air there; with the fans at
-    full speed they are wetted fully.
+    Above ``pad_threshold`` the pads are wetted just enough to hold the air there, so that they save
+    water and warmer air never helps.
     """
 
     kind: Literal["dry_cooler"] = "dry_cooler"
@@ -138,7 +138,7 @@ class DryCooler(FanBank):
         """Return the temperature of the water that goes back; see the bank's own docstring."""
         leaving = dry_cooler.dry_cooler_outlet(
             heat,
-            self._entering_air(weather, speed),
+            self._entering_air(weather),
             fan_speed_share=speed,
             capacity_rate=capacity_rate,
             rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT,
@@ -148,26 +148,25 @@ class DryCooler(FanBank):
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for the pads. [m3 h-1]"""
+        behind = self._entering_air(weather)
         moist = air.humidity_ratio_from_wet_bulb(
-            self._entering_air(weather, speed),
-            weather.wet_bulb_temperature,
-            pressure=weather.air_pressure,
+            behind, weather.wet_bulb_temperature, pressure=weather.air_pressure
         )
         taken = np.maximum(moist - weather.humidity_ratio, 0.0)
-        wet = self._entering_air(weather, speed) < weather.air_temperature
-        evaporation = np.where(wet, self.count * self.air_flow * speed * taken, 0.0)
+        evaporation = np.where(
+            behind < weather.air_temperature, self.count * self.air_flow * speed * taken, 0
+        )
         return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
 
     def extrapolates(self, weather: Weather) -> BoolArray:
         """Return where the weather lies outside the model; a dry cooler's has no such place."""
         return np.zeros(len(weather), dtype=bool)
 
-    def _entering_air(self, weather: Weather, speed: FloatArray) -> FloatArray:
+    def _entering_air(self, weather: Weather) -> FloatArray:
         outdoors = weather.air_temperature
         depression = outdoors - weather.wet_bulb_temperature
         wet = outdoors - self.pad_effectiveness * depression
-        held = np.maximum(wet, np.minimum(outdoors, self.pad_threshold))
-        return np.where(speed < 1.0, held, wet)
+        return np.maximum(wet, np.minimum(outdoors, self.pad_threshold))
 
 
 class CoolingTower(FanBank):
