@@ -1,19 +1,30 @@
 """The declared sites and the catalogue of standard machines."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sites.catalogue import names
 
 if TYPE_CHECKING:
+    from sites.declarations import parameters
     from sites.loading import load
+    from sites.reference import pages
+    from sites.sizing import demand, ratings
 
-__all__ = ["load", "names"]
+__all__ = ["demand", "load", "names", "pages", "parameters", "ratings"]
+
+_HOME: Final = {
+    "demand": "sites.sizing",
+    "load": "sites.loading",
+    "pages": "sites.reference",
+    "parameters": "sites.declarations",
+    "ratings": "sites.sizing",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Fetch the loader when it is first asked for: it brings all equipment with it."""
-    if name == "load":
-        return import_module("sites.loading").load
+    """Fetch what brings all equipment with it when it is first asked for."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     message = f"module 'sites' has no attribute {name!r}"
     raise AttributeError(message)

@@ -9,18 +9,11 @@ import numpy as np
 
 from sites.catalogue import nearest
 from sites.faults import spot
+from sites.sizing import demand, ratings
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir
 from twin.errors import Fault, SiteError
-from twin.physics import FloatArray, air
-from twin.relations import ENERGY_SIGN, Convert
+from twin.relations import Convert
 from twin.site import Site
-from twin.weather import Weather
-
-MILD_TEMPERATURE: Final = 10.0
-"""Air in which any plant of the site can do its most. [degC]"""
-
-MILD_HUMIDITY: Final = 0.7
-"""Relative humidity of that air. [1]"""
 
 BOUGHT: Final = frozenset({"grid", "water"})
 """Carriers that come from outside the fence."""
@@ -116,47 +109,17 @@ def _sizes(site: Site) -> Iterator[Fault]:
 
     A connection may well be smaller than the full halls: the schedule keeps them below it.
     """
-    full = _loads(site, busy=1.0)
+    full, most = demand(site, busy=1.0), ratings(site)
     for convert in site.converts:
-        limit = float(convert.limit(_mild(site))[0])
-        load = float(full[convert.output][0])
+        load, limit = full[convert.output], most[convert.owner]
         if load > limit:
             mend = f"must deliver {load:.4g} MW of {convert.output} with every rack at full work"
             yield Fault(place=f"[equipment.{convert.owner}]", value=f"{limit:.4g} MW", mend=mend)
-    least = float(_loads(site, busy=site.service.racks / site.racks)["grid"][0])
+    least = demand(site, busy=site.service.racks / site.racks)["grid"]
     if least > site.grid.import_limit:
         place = spot(f"equipment.{site.grid.name}", "import_limit")
         mend = f"the inference service and the racks that wait need {least:.4g} MW"
         yield Fault(place=place, value=f"{site.grid.import_limit:g} MW", mend=mend)
-
-
-def _loads(site: Site, *, busy: float) -> dict[str, FloatArray]:
-    """Return what is asked of each carrier when a share of the racks works, on a mild day. [MW]"""
-    loads = {carrier: np.zeros(1) for carrier in ENERGY_SIGN}
-    for work in site.works:
-        power = work.racks * (work.idle_power + busy * (work.full_power - work.idle_power))
-        loads[work.carrier] += power
-        for carrier, share in work.heat.items():
-            loads[carrier] += share * power
-    for convert in site.converts:
-        flows = convert.physics(loads[convert.output], _mild(site))
-        for carrier, draw in flows.draws.items():
-            loads[carrier] += draw
-    return loads
-
-
-def _mild(site: Site) -> Weather:
-    """Return air in which any plant can do its most: what it cannot carry here it never can."""
-    pressure = air.standard_pressure(site.elevation)
-    state = {"pressure": pressure}
-    return Weather(
-        air_temperature=np.array([MILD_TEMPERATURE]),
-        wet_bulb_temperature=np.array(
-            [air.wet_bulb_temperature(MILD_TEMPERATURE, MILD_HUMIDITY, **state)]
-        ),
-        humidity_ratio=np.array([air.humidity_ratio(MILD_TEMPERATURE, MILD_HUMIDITY, **state)]),
-        air_pressure=np.array([pressure]),
-    )
 
 
 def _temperatures(site: Site) -> Iterator[Fault]:
@@ -172,14 +135,18 @@ def _temperatures(site: Site) -> Iterator[Fault]:
                 f"by the margin of {margin:g} K"
             )
             yield Fault(place=place, value=f"{plant.supply_limit:g} degC", mend=mend)
-    loads = _loads(site, busy=1.0)
+    heat = demand(site, busy=1.0)
     for hall in site.of(Accelerators):
         for cdu in site.of(Cdu):
-            coolant = cdu.technology_supply_temperature(loads["liquid"], np.array([supply["warm"]]))
+            coolant = cdu.technology_supply_temperature(
+                np.array([heat["liquid"]]), np.array([supply["warm"]])
+            )
             chip = hall.chip_temperature(np.array([hall.rack_power]), coolant)
             yield from _too_hot(site, hall, "chip_temperature_limit", float(chip[0]))
         for machine in site.of(HallAir):
-            inlet = machine.rack_inlet_temperature(loads["air"], np.array([supply["chilled"]]))
+            inlet = machine.rack_inlet_temperature(
+                np.array([heat["air"]]), np.array([supply["chilled"]])
+            )
             yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
 
 

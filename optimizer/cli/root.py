@@ -1,0 +1,52 @@
+"""The root of the `gigatwin` command: its sub-commands, loaded when asked for, and its errors."""
+
+from importlib import import_module
+from typing import Final, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from twin.errors import GigatwinError
+
+COMMANDS: Final = {
+    "sites": "optimizer.cli.sites",
+}
+"""Each sub-command and the module whose ``app`` it is; only the one asked for is imported."""
+
+
+class Commands(TyperGroup):
+    """Sub-commands that start fast, and tell what a user did wrong in one block without a trace."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """Return a sub-command from its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        made = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
+        command = cast("TyperCommand | TyperGroup", made)
+        command.name = cmd_name
+        return command
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # theirs is private
+        """Run the sub-command asked for."""
+        try:
+            return super().invoke(ctx)
+        except GigatwinError as error:
+            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Digital twin and predictive dispatch of gigawatt-class AI computing sites.",
+)
+
+
+@app.callback()
+def root() -> None:
+    """Digital twin and predictive dispatch of gigawatt-class AI computing sites."""

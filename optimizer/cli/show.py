@@ -1,0 +1,68 @@
+"""How commands show what they found: tables for people, JSON for scripts."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+JsonFile = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output."),
+]
+"""The option that every command has."""
+
+
+def console(json_file: str | None = None) -> Console:
+    """Return where tables go: standard output, or standard error if that is taken by JSON."""
+    return Console(stderr=json_file == "-", highlight=False)
+
+
+def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    """Return an empty table.
+
+    Parameters
+    ----------
+    title
+        Stands above it.
+    *columns
+        Headings.
+    numbers
+        Those of the columns that hold numbers; they are aligned at the right.
+
+    Returns
+    -------
+    rich.table.Table
+        Ready for rows.
+    """
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+def write_json(content: object, file: str | None) -> None:
+    """Write a result for scripts; a file that is there stays whole until the new one is.
+
+    Parameters
+    ----------
+    content
+        What ``json`` can write.
+    file
+        Path, ``-`` for standard output, or None for nothing at all.
+    """
+    if file is None:
+        return
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(file)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,137 @@
+"""`gigatwin sites`: look at the declared sites, check site files, write the reference."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.table import Table
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from sites import catalogue
+from twin.errors import Fault, SiteError
+
+if TYPE_CHECKING:
+    from twin.site import Site
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Look at declared sites and check site files."
+)
+
+PAGES: Final = Path("docs/reference")
+SITE: Final = typer.Argument(help="Name of a declared site, or a path that ends in .toml.")
+
+
+@app.command("list")
+def list_sites(json_file: JsonFile = None) -> None:
+    """List the declared sites."""
+    found = [_head(name) for name in sites.names()]
+    shown = table("Declared sites", "name", "zone", "title")
+    for head in found:
+        shown.add_row(head["name"], head["zone"], head["title"])
+    console(json_file).print(shown)
+    write_json({"sites": found}, json_file)
+
+
+@app.command()
+def check(
+    site: Annotated[str | None, SITE] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Check a site file, or all declared sites, and tell every fault with its mend."""
+    names = [site] if site else list(sites.names())
+    screen = console(json_file)
+    faults: list[tuple[str, Fault]] = []
+    for name in names:
+        try:
+            sites.load(name)
+        except SiteError as error:
+            screen.print(str(error), markup=False, soft_wrap=True, style="red")
+            faults += [(name, fault) for fault in error.faults]
+        else:
+            screen.print(f"{name} is sound", markup=False)
+    told = [{"site": name, **vars(fault)} for name, fault in faults]
+    write_json({"sites": names, "faults": told}, json_file)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
+    """Show a site: its machines, what they carry with every rack at full work, and its work."""
+    loaded = sites.load(site)
+    screen = console(json_file)
+    screen.print(f"[bold]{loaded.name}[/]: {loaded.title}")
+    screen.print(
+        f"zone {loaded.zone}, {loaded.latitude:g} N {loaded.longitude:g} E, "
+        f"{loaded.elevation:g} m; {loaded.racks} racks, import up to "
+        f"{loaded.grid.import_limit:g} MW"
+    )
+    for shown in (_machines(loaded), _chain(loaded), _work(loaded)):
+        screen.print(shown)
+    write_json({"sites": [{"name": loaded.name, **sites.parameters(loaded)}]}, json_file)
+
+
+@app.command()
+def reference(
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = PAGES,
+    json_file: JsonFile = None,
+) -> None:
+    """Write the reference pages of site files and standard machines, from the code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, text in sites.pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+        files.append(str(folder / name))
+        console(json_file).print(f"wrote {folder / name}", markup=False)
+    write_json({"files": files}, json_file)
+
+
+def _head(name: str) -> dict[str, str]:
+    head = catalogue.read(catalogue.locate(name))
+    return {"name": name} | {key: str(head.get(key, "")) for key in ("zone", "title")}
+
+
+def _machines(site: "Site") -> Table:
+    shown = table("Machines", "name", "kind", "parameters")
+    for name, machine in site.equipment.items():
+        values = sites.parameters(machine, only_set=True)
+        told = ", ".join(_flat({key: value for key, value in values.items() if key != "kind"}))
+        shown.add_row(name, machine.kind.replace("_", " "), told)
+    return shown
+
+
+def _flat(values: Mapping[str, object]) -> Iterator[str]:
+    """Yield parameters as short texts; of the curves only that they are there."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{name} ({', '.join(_flat(value))})"
+        elif not isinstance(value, tuple | NoneType):
+            yield f"{name.replace('_', ' ')} {value}"
+
+
+def _chain(site: "Site") -> Table:
+    numbers = ("all racks wait [MW]", "all work [MW]", "most [MW]")
+    shown = table("From the racks to the grid", "machine", "delivers", *numbers, numbers=numbers)
+    full, idle, most = (
+        sites.demand(site, busy=1.0),
+        sites.demand(site, busy=0.0),
+        sites.ratings(site),
+    )
+    for convert in site.converts:
+        row = idle[convert.output], full[convert.output], most[convert.owner]
+        shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))
+    row = idle["grid"], full["grid"], site.grid.import_limit
+    shown.add_row(site.grid.name, "grid", *(f"{value:.1f}" for value in row))
+    return shown
+
+
+def _work(site: "Site") -> Table:
+    numbers = ("from [h]", "slack", "loss tolerated", "least power")
+    shown = table("Movable work", "kind", *numbers, numbers=numbers)
+    for kind in site.work.values():
+        row = f"{kind.longer_than:g}", f"{kind.slack:g}", f"{kind.tolerance:.0%}"
+        shown.add_row(kind.name, *row, f"{kind.least_power:.0%}")
+    return shown

@@ -1,0 +1,125 @@
+"""The reference pages, written from what the code declares."""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sites.catalogue import Table, families, standards
+from sites.declarations import inner_models, kind_of, quantity
+from twin.equipment import KINDS
+from twin.site import Site
+
+NOTICE = "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
+
+
+def pages() -> Mapping[str, str]:
+    """Return the text of each reference page by its file name."""
+    return {"equipment.md": _equipment(), "standard-machines.md": _standard_machines()}
+
+
+def _equipment() -> str:
+    head = [
+        "# Site files: tables and parameters",
+        NOTICE,
+        'A quantity is written as a text with its unit, such as `"5.2 MW"`; units that convert '
+        "are understood, and a bare number is a fault unless the unit is 1. Parameters without a "
+        "default must be given, by the site or by its `standard` machine.",
+        "## The site",
+        *_model(Site, title=None),
+        "## Machines: tables `[equipment.<name>]`",
+    ]
+    body = [text for kind in sorted(KINDS) for text in _model(KINDS[kind], title=f"### `{kind}`")]
+    parts = [text for model in _parts() for text in _model(model, title=f"### `{kind_of(model)}`")]
+    return "\n\n".join([*head, *body, "## Tables within tables", *parts]) + "\n"
+
+
+def _parts() -> list[type[BaseModel]]:
+    """Return the models of inner tables, each once, in the order of their kinds."""
+    waiting: list[type[BaseModel]] = [Site, *KINDS.values()]
+    found: dict[str, type[BaseModel]] = {}
+    while waiting:
+        for field in waiting.pop().model_fields.values():
+            inner = [m for m in inner_models(field.annotation) if m.model_fields.keys() - {"name"}]
+            fresh = [model for model in inner if kind_of(model) not in found]
+            found |= {kind_of(model): model for model in fresh}
+            waiting += fresh
+    return [found[kind] for kind in sorted(found)]
+
+
+def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
+    summary = (model.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()
+    rows = [_row(name, field) for name, field in model.model_fields.items() if name != "name"]
+    head = ["| parameter | unit | default | bounds | meaning |", "|---|---|---|---|---|"]
+    return [*([title] if title else []), summary, "\n".join(head + rows)]
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    declared = quantity(field)
+    unit = declared.unit if declared else "-"
+    meaning = declared.meaning if declared else _shape(field.annotation)
+    bounds = ", ".join(_bounds(field))
+    return f"| `{name}` | {unit} | {_default(field)} | {bounds} | {meaning} |"
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    declared = quantity(field)
+    if declared:
+        for sign, bound in (
+            (">", declared.above),
+            ("≥", declared.at_least),
+            ("<", declared.below),
+            ("≤", declared.at_most),
+        ):
+            if bound is not None:
+                yield f"{sign} {bound:g}"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "none"
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    return f"{value:g}" if isinstance(value, int | float) else f"`{value}`"
+
+
+def _shape(annotation: object) -> str:
+    """Return in words what an annotation without a quantity holds."""
+    inner = inner_models(annotation)
+    if inner:
+        return "table: " + " or ".join(f"`{kind_of(model)}`" for model in inner)
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{word}`" for word in get_args(annotation))
+    return "list of numbers" if get_origin(annotation) is tuple else "text"
+
+
+def _standard_machines() -> str:
+    head = [
+        "# Standard machines",
+        NOTICE,
+        'A table of a site file takes their parameters with `standard = "name"`; what it says '
+        "itself wins. Every number has a source; what is assumed is said.",
+    ]
+    return "\n\n".join([*head, *(text for family in families() for text in _family(family))]) + "\n"
+
+
+def _family(family: str) -> Iterator[str]:
+    yield f"## `{family}`"
+    for name, entry in standards(family).items():
+        yield f"### `{name}`"
+        yield "\n".join(f"- `{key}` = {_value(entry[key])}" for key in _parameters(entry))
+        yield f"Source: {entry['source']}."
+        if "note" in entry:
+            yield f"Note: {entry['note']}"
+
+
+def _parameters(entry: Table) -> list[str]:
+    return [key for key in entry if key not in {"source", "note"}]
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
