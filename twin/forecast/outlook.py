@@ -176,9 +176,11 @@ class _Span:
         start = int((wanted[0] - first) // QUARTER)
         stop = int(-((first - wanted[-1]) // QUARTER)) + DAY
         if start < 0 or stop > record.sizes["time"]:
-            place = f"horizon from {wanted[0]}Z to {wanted[-1]}Z"
-            last = record["time"].to_numpy()[-1] - REACH
-            mend = f"the series cover {first}Z to {last}Z; ask within, or give longer ones"
+            last = record["instant"].to_numpy()[-1] - REACH
+            place = f"horizon from {_text(wanted[0])} to {_text(wanted[-1])}"
+            mend = (
+                f"the series cover {_text(first)} to {_text(last)}; ask within, or give longer ones"
+            )
             raise SeriesError("outlook", [Fault(place=place, value="", mend=mend)])
         edges = first + np.arange(start, stop + 1) * QUARTER
         local = record["local_time"].to_numpy()[:stop]
@@ -208,8 +210,7 @@ class _Span:
 
     def stamp(self, row: int) -> str:
         """Return the time of a row of the record, for people."""
-        moment = self.edges[0] + (row - self.start) * QUARTER
-        return f"{np.datetime_as_string(moment, 'm')}Z"
+        return _text(self.edges[0] + (row - self.start) * QUARTER)
 
 
 def _powers(site: Site, array: xr.DataArray, span: _Span, seen: int) -> dict[str, FloatArray]:
@@ -234,3 +235,7 @@ def _dataset(site: Site, axes: xr.Dataset, means: dict[str, FloatArray]) -> xr.D
         coords=axes[["time", "duration", "instant"]].coords
         | {"renewable": np.array(names, dtype=np.str_)},
     )
+
+
+def _text(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, 'm')}Z"

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from twin import vocabulary
+from twin.axes import HOUR, horizon, regular, utc
+from twin.errors import SeriesError
+from twin.forecast.outlook import outlook, service_racks
+from twin.forecast.record import measured_until, published_until, record
+
+MIXED = [(24, 15), (24, 60)]
+RANDOM = np.random.default_rng(1).normal(0.0, 1e3, 96 * 30)
+CORRUPTIONS = {"blank": np.nan, "absurd": 1e9, "noise": RANDOM}
+
+
+@pytest.fixture(scope="module")
+def series(make_series):
+    return make_series()
+
+
+@pytest.fixture(scope="module")
+def whole(site, series):
+    return record(site, *series)
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+@pytest.mark.parametrize(
+    "now", ["2023-06-20T00:00", "2023-06-20T10:30", "2023-06-20T10:45", "2023-06-23T17:07"]
+)
+def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
+    now = utc(now)
+    corrupted = []
+    for dataset in series:
+        changed = dataset.copy(deep=True)
+        ends = changed["instant"].to_numpy()[1:]
+        for name in changed.data_vars:
+            until = now
+            if name == "electricity_price":
+                until = published_until(now, site.time_zone)
+            hidden = ends > until
+            false = np.broadcast_to(CORRUPTIONS[corruption], RANDOM.shape)[: len(ends)]
+            changed[name].values[hidden] = false[hidden]
+        corrupted.append(changed)
+    axes = horizon(now, MIXED)
+    honest = outlook(site, whole, now, axes)
+    other = outlook(site, record(site, *corrupted), now, axes)
+    xr.testing.assert_identical(honest, other)  # bit for bit
+
+
+def test_published_prices_are_taken_as_they_are(site, series, whole):
+    now = utc("2023-06-20T10:45")
+    until = published_until(now, site.time_zone)
+    expected = outlook(site, whole, now, regular(now, 192))
+    is_known = expected["time"].to_numpy() < until
+    truth = series[0]["electricity_price"].sel(time=expected["time"])
+    np.testing.assert_allclose(expected["electricity_price"][is_known], truth[is_known])
+    assert (abs(expected["electricity_price"] - truth)[~is_known] > 0.01).all()
+    assert expected.attrs["prices_known_until"] == "2023-06-21T22:00Z"
+    assert expected.attrs["degraded"] == ""
+
+
+def test_foresight_is_the_truth(site, series, whole):
+    now = utc("2023-06-20T10:45")
+    seen = outlook(site, whole, now, regular(now, 192), foresight=True)
+    np.testing.assert_allclose(
+        seen["electricity_price"], series[0]["electricity_price"].sel(time=seen["time"])
+    )
+    hour = seen["time"].to_numpy().astype("datetime64[h]").astype("datetime64[us]")
+    for name in ("carbon_intensity", "air_temperature", "wind_speed"):
+        np.testing.assert_allclose(seen[name], series[1][name].sel(time=hour), atol=1e-8)
+
+
+def test_every_word_is_there_finite_and_in_its_unit(site, whole):
+    now = utc("2023-06-20T10:30")
+    axes = horizon(now, MIXED)
+    expected = outlook(site, whole, now, axes)
+    names = [*expected.data_vars]
+    assert {"service_racks", "terminal_price", "renewable_available_power"} < set(names)
+    vocabulary.check(expected, *names)
+    assert all(np.isfinite(expected[name]).all() for name in names)
+    assert expected["renewable"].to_numpy().tolist() == ["pv_1", "wind_1"]
+    assert expected["renewable_available_power"].dims == ("time", "renewable")
+    assert (expected["renewable_available_power"] >= 0.0).all()
+    xr.testing.assert_equal(expected["instant"], axes["instant"])
+    night = abs(expected["time"].dt.hour - 0) < 2
+    assert (expected["renewable_available_power"].sel(renewable="pv_1")[night] < 1e-6).all()
+
+
+def test_hours_are_means_of_their_quarters(site, whole):
+    now = utc("2023-06-20T10:00")
+    quarters = outlook(site, whole, now, regular(now, 96))
+    hours = outlook(site, whole, now, regular(now, 24, HOUR))
+    for name in ("electricity_price", "air_temperature", "service_racks"):
+        np.testing.assert_allclose(
+            hours[name], quarters[name].to_numpy().reshape(24, 4).mean(axis=1)
+        )
+
+
+def test_terminal_price_is_the_cheaper_half_of_the_day_after(site, whole, series):
+    now = utc("2023-06-20T10:00")
+    seen = outlook(site, whole, now, regular(now, 1), foresight=True)
+    after = series[0]["electricity_price"].sel(time=regular(utc("2023-06-20T10:15"), 96)["time"])
+    assert float(seen["terminal_price"]) == pytest.approx(np.sort(after)[:48].mean())
+
+
+def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
+    prices, rest = series
+    now = utc("2023-06-20T10:45")
+    row = int((utc("2023-06-21T00:00") - utc("2023-06-01")) / HOUR) * 4
+    short = prices.isel(time=slice(0, row), instant=slice(0, row + 1))
+    expected = outlook(site, record(site, short, rest), now, horizon(now, MIXED))
+    assert np.isfinite(expected["electricity_price"]).all()
+    assert expected.attrs["degraded"] == (
+        "electricity_price: nothing from 2023-06-21T00:00Z on, so forecast"
+    )
+    assert expected.attrs["prices_known_until"] == "2023-06-21T00:00Z"
+
+
+def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
+    prices, rest = series
+    now = utc("2023-06-20T10:45")
+    old = rest.isel(time=slice(0, 24 * 18), instant=slice(0, 24 * 18 + 1))
+    expected = outlook(site, record(site, prices, old), now, horizon(now, MIXED))
+    assert "air_temperature: nothing from 2023-06-19T00:00Z on" in expected.attrs["degraded"]
+    assert np.isfinite(expected["air_temperature"]).all()
+
+
+def test_too_short_a_past_is_refused(site, whole):
+    now = utc("2023-06-01T02:00")
+    with pytest.raises(SeriesError, match="the days before hold nothing to forecast from"):
+        outlook(site, whole, now, regular(now, 96))
+    outlook(site, whole, now, regular(now, 96), foresight=True)
+
+
+@pytest.mark.parametrize("start", ["2023-05-31", "2023-08-01"])
+def test_a_horizon_outside_the_series_is_refused(site, whole, start):
+    with pytest.raises(
+        SeriesError, match="the series cover 2023-06-01T00:00Z to 2023-07-01T00:00Z"
+    ):
+        outlook(site, whole, utc(start), regular(utc(start), 96))
+
+
+def test_the_service_follows_local_days(site):
+    shape = site.service.daily_shape
+    friday = np.datetime64("2023-06-23T12:00")
+    hours = np.arange(5) * np.timedelta64(30, "m")
+    racks = service_racks(site.service, friday + hours)
+    assert racks[0] == pytest.approx(200.0 * shape[12])
+    assert racks[1] == pytest.approx(100.0 * (shape[12] + shape[13]))
+    saturday = service_racks(site.service, friday + np.timedelta64(1, "D") + hours)
+    np.testing.assert_allclose(saturday, 0.5 * racks)
+
+
+def test_measured_is_never_ahead_of_now():
+    for minute in range(60):
+        now = utc("2023-06-20T10:00") + np.timedelta64(minute, "m")
+        assert measured_until(now) <= now

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from twin.axes import HOUR, utc
+from twin.errors import SeriesError, UnitError
+from twin.forecast.record import REACH, known, measured_until, published_until, record
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2023-06-28T10:44", "2023-06-28T22:00"),  # 12:44 in Berlin: today only
+        ("2023-06-28T10:45", "2023-06-29T22:00"),
+        ("2023-06-28T21:59", "2023-06-29T22:00"),
+        ("2023-06-28T22:00", "2023-06-29T22:00"),
+        ("2023-03-25T11:45", "2023-03-26T22:00"),  # tomorrow has 23 hours
+        ("2023-10-28T10:45", "2023-10-29T23:00"),  # and here 25
+        ("2023-10-29T11:44", "2023-10-29T23:00"),  # 12:44 on a day of 25 hours
+        ("2023-10-29T11:45", "2023-10-30T23:00"),
+    ],
+)
+def test_prices_are_published_at_a_quarter_to_one(now, until):
+    assert published_until(utc(now), "Europe/Berlin") == utc(until)
+
+
+def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():
+    assert measured_until(utc("2023-06-28T10:59")) == utc("2023-06-28T10:00")
+    assert measured_until(utc("2023-06-28T11:00")) == utc("2023-06-28T11:00")
+
+
+def test_all_series_stand_on_quarter_hours(site, make_series):
+    prices, rest = make_series(days=3)
+    whole = record(site, prices.isel(time=slice(96, None), instant=slice(96, None)), rest)
+    assert whole["time"][0] == rest["time"][0]
+    assert whole.sizes["time"] == 3 * 96 + REACH // HOUR * 4
+    price = whole["electricity_price"].to_numpy()
+    assert np.isnan(price[:96]).all()
+    assert np.isnan(price[288:]).all()
+    np.testing.assert_allclose(price[96:288], prices["electricity_price"][96:])
+    np.testing.assert_allclose(
+        whole["air_temperature"][:288], np.repeat(rest["air_temperature"].to_numpy(), 4)
+    )
+    assert str(whole["local_time"].to_numpy()[0]).startswith("2023-06-01T02:00")
+
+
+def test_finer_series_give_means(site, make_series):
+    prices, rest = make_series(days=1)
+    coarse = rest.assign_coords(
+        time=rest["time"].to_numpy()[0] + np.arange(24) * np.timedelta64(5, "m"),
+        instant=rest["instant"].to_numpy()[0] + np.arange(25) * np.timedelta64(5, "m"),
+    )
+    whole = record(site, prices, coarse)
+    means = rest["air_temperature"].to_numpy().reshape(8, 3).mean(axis=1)
+    np.testing.assert_allclose(whole["air_temperature"][:8], means)
+
+
+def test_no_power_is_claimed_where_the_weather_is_blank(site, make_series):
+    prices, rest = make_series(days=2)
+    rest["wind_speed"][5] = np.nan
+    power = record(site, prices, rest)["renewable_available_power"]
+    is_blank = np.isnan(power.to_numpy()).all(axis=1)[:192]
+    assert np.flatnonzero(is_blank).tolist() == [20, 21, 22, 23]
+
+
+def test_a_gap_filled_across_now_is_not_known(site, make_series):
+    prices, rest = make_series(days=2)
+    rest["air_temperature"].attrs["gaps"] = ["2023-06-01T09:00Z/2023-06-01T11:00Z"]
+    temperature = record(site, prices, rest)["air_temperature"]
+    assert known(temperature, utc("2023-06-01T10:00")) == 9 * 4
+    assert known(temperature, utc("2023-06-01T11:00")) == 11 * 4
+
+
+def test_a_missing_series_is_named(site, make_series):
+    prices, rest = make_series(days=2)
+    with pytest.raises(SeriesError, match="carbon_intensity: no series holds it"):
+        record(site, prices, rest.drop_vars("carbon_intensity"))
+
+
+def test_a_foreign_unit_is_refused(site, make_series):
+    prices, rest = make_series(days=2)
+    prices["electricity_price"].attrs["units"] = "EUR/kWh"
+    with pytest.raises(UnitError, match="EUR MWh-1"):
+        record(site, prices, rest)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from twin import vocabulary
+from twin.axes import intervals, utc
+from twin.errors import UnitError
+from twin.indicators import indicators
+
+EDGES = utc("2023-06-01") + np.array([0, 60, 90]) * np.timedelta64(1, "m")  # 1 h, then 1/2 h
+
+
+def run(**changed: list[float]) -> xr.Dataset:
+    courses = {
+        "it_power": [100.0, 60.0],  # 130 MWh
+        "facility_power": [110.0, 72.0],  # 146 MWh
+        "grid_import_power": [90.0, 0.0],
+        "grid_export_power": [0.0, 8.0],
+        "water_use": [20.0, 12.0],  # 26 m3
+    } | changed
+    axes = intervals(EDGES)
+    return vocabulary.tag_all(axes.assign({name: ("time", v) for name, v in courses.items()}))
+
+
+def with_renewables() -> xr.Dataset:
+    # the second half-hour: 80 MW given, 8 MW of it exported, 72 MW used
+    used = ("renewable", "time"), [[20.0, 30.0], [0.0, 50.0]], {"units": "MW"}
+    return run().assign(renewable_used_power=used)
+
+
+def test_indicators_by_hand():
+    intensity = xr.DataArray([400.0, 100.0], dims="time", attrs={"units": "kg MWh-1"})
+    result = indicators(with_renewables(), carbon_intensity=intensity)
+    assert float(result["pue"]) == pytest.approx(146.0 / 130.0)
+    assert float(result["wue"]) == pytest.approx(26.0 / 130.0)
+    assert float(result["cue"]) == pytest.approx(90.0 * 400.0 / 130.0)
+    assert float(result["ref"]) == pytest.approx((20.0 + 0.5 * 72.0) / 146.0)
+    assert float(result["erf"]) == 0.0
+    vocabulary.check(result, "pue", "wue", "cue", "ref", "erf")
+
+
+def test_without_carbon_and_renewables():
+    result = indicators(run())
+    assert "cue" not in result
+    assert float(result["ref"]) == 0.0
+
+
+def test_no_work_has_no_effectiveness():
+    result = indicators(run(it_power=[0.0, 0.0]))
+    assert np.isnan(result["pue"])
+    assert np.isnan(result["wue"])
+
+
+def test_a_foreign_unit_is_refused():
+    wrong = xr.DataArray([400.0, 100.0], dims="time", attrs={"units": "g/kWh"})
+    with pytest.raises(UnitError, match="kg MWh-1"):
+        indicators(run(), carbon_intensity=wrong)
+    with pytest.raises(UnitError, match="water_use"):
+        indicators(run().drop_vars("water_use"))

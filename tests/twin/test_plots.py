@@ -1,0 +1,109 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+import sites
+from twin.axes import regular, utc
+from twin.limits import limits
+from twin.plots import plot_comparison, plot_run
+
+COUNT = 96
+
+
+@pytest.fixture(scope="module")
+def site():
+    return sites.load("small")
+
+
+@pytest.fixture(scope="module")
+def run(site) -> xr.Dataset:
+    """Return a day with all that a backtest records."""
+    run = regular(utc("2023-06-28"), COUNT)
+    wave = np.sin(np.arange(COUNT) / 12.0)
+    instants = np.sin(np.arange(COUNT + 1) / 12.0)
+    flows = {
+        "electricity_price": 60.0 + 90.0 * wave,
+        "carbon_intensity": 400.0 + 100.0 * wave,
+        "air_temperature": 20.0 + 5.0 * wave,
+        "service_power": 0.4 + 0.1 * wave,
+        "facility_power": 3.5 + 0.5 * wave,
+        "grid_import_power": 3.0 + 0.5 * wave,
+        "grid_export_power": 0.0 * wave,
+        "plan_grid_import_power": 3.1 + 0.5 * wave,
+    }
+    run = run.assign({name: ("time", values) for name, values in flows.items()})
+    run["hall_power"] = ("time", "hall"), np.stack([1.4 + 0.2 * wave] * 2, axis=-1)
+    run["work_power"] = ("time", "cohort"), np.stack([1.0 + wave, 1.0 - wave], axis=-1)
+    run["work_backlog"] = ("instant", "cohort"), np.stack([9.0 + instants] * 2, axis=-1)
+    run["work_late"] = ("instant", "cohort"), np.zeros((COUNT + 1, 2))
+    run["renewable_used_power"] = ("time", "renewable"), np.full((COUNT, 1), 0.4)
+    run["cooling_plant_draw"] = ("time", "circuit"), np.full((COUNT, 2), 0.05)
+    for limit in limits(site):
+        if limit.margin == "temperature":
+            owners = [other.owner for other in limits(site) if other.variable == limit.variable]
+            levels = np.full((COUNT + 1, len(owners)), limit.high - 3.0)
+            run[limit.variable] = ("instant", limit.dim), levels
+            run = run.assign_coords({limit.dim: owners})
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        run = run.assign_coords({kind: [store.owner]})
+        for name in (f"{kind}_level", f"plan_{kind}_level"):
+            run[name] = ("instant", kind), np.full((COUNT + 1, 1), store.high / 2.0)
+    return run.assign_coords(cohort=["training/0", "batch/0"], renewable=["wind_1"])
+
+
+def drawn(figure: Figure) -> tuple[int, int]:
+    """Return width and height of the figure's picture, in pixels."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    header = picture.getvalue()[16:24]
+    return int.from_bytes(header[:4]), int.from_bytes(header[4:])
+
+
+def labels(figure: Figure) -> list[str]:
+    return [
+        text.get_text()
+        for axes in figure.axes
+        if (legend := axes.get_legend())
+        for text in legend.get_texts()
+    ]
+
+
+def test_a_whole_run_has_all_panels(run, site):
+    figure = plot_run(run, site, title="small, optimal")
+    width, height = drawn(figure)
+    assert width == 1200
+    assert height > 600
+    shown = labels(figure)
+    assert {"price below 0", "carbon (right)", "import, planned", "training", "late"} <= set(shown)
+    assert {"chip, hottest (limit 80 °C)", "battery_1 (full: 2 MWh)"} <= set(shown)
+    named = [axes.get_ylabel() for axes in figure.axes]
+    assert all("[" in label for label in named)
+    assert figure.axes[4].get_xlabel() == "local time, Europe/Berlin"
+
+
+def test_no_negative_price_no_patch(run, site):
+    calm = run.assign(electricity_price=abs(run["electricity_price"]))
+    assert "price below 0" not in labels(plot_run(calm, site, title="calm"))
+
+
+def test_only_what_is_there_is_drawn(run, site):
+    bare = run[["time", "duration", "instant", "electricity_price"]]
+    figure = plot_run(bare, site, title="prices")
+    assert len(figure.axes) == 1
+    assert drawn(figure)[0] == 1200
+
+
+def test_comparison_names_the_differences():
+    table = {
+        "optimal": {"cost_eur": 900e3, "carbon_kg": 80e3, "peak_mw": 200.0},
+        "threshold": {"cost_eur": 1000e3, "carbon_kg": 100e3, "peak_mw": 200.0},
+        "sunny": {"cost_eur": -500e3, "carbon_kg": 0.0, "peak_mw": 0.0},
+    }
+    figure = plot_comparison(table, beside="threshold")
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert {"900 (-10.0 %)", "1,000", "-500 (-150.0 %)", "80 (-20.0 %)", "200"} <= set(texts)
+    assert drawn(figure)[0] == 1200
