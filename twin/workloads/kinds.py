@@ -44,9 +44,7 @@ class WorkKind(Declared):
     """A kind of movable work and what it tolerates."""
 
     name: str
-    slack: Annotated[
-        float, Quantity("1", "wait allowed, as a multiple of the length", at_least=0)
-    ]
+    slack: Annotated[float, Quantity("1", "wait allowed, as a multiple of the length", at_least=0)]
     tolerance: Annotated[
         float, Quantity("1", "loss of throughput tolerated under a cap", at_least=0, below=1)
     ]

@@ -1,0 +1,228 @@
+"""From a plan by kind of work to orders by job: started, paused, capped; gangs run whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from optimizer.headroom import Headroom
+from twin.physics import FloatArray
+from twin.workloads.envelope import EXPECTED
+from twin.workloads.queue import Queue
+
+STAY: Final = 1.0
+"""Laxity that a running job is ahead of a waiting one, so that they do not take turns. [h]"""
+
+START: Final = 0.5
+"""Share of a waiting gang that the plan must still call for to start it. [1]"""
+
+KEEP: Final = 0.25
+"""Share of a running gang that the plan must still call for to keep it. [1]"""
+
+UNUSED: Final = 0.01
+"""Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What a policy tells a plant to do for one interval.
+
+    Attributes
+    ----------
+    jobs
+        Number of each job that runs -> power of its racks, as a share of the uncapped rack. [1]
+    battery_charge, battery_discharge, tank_charge, tank_discharge
+        By store, left out where zero. [MW]
+    renewable_cap
+        Most that a renewable may give, where it is curtailed. [MW]
+    """
+
+    jobs: Mapping[int, float]
+    battery_charge: Mapping[str, float] = field(default_factory=dict)
+    battery_discharge: Mapping[str, float] = field(default_factory=dict)
+    tank_charge: Mapping[str, float] = field(default_factory=dict)
+    tank_discharge: Mapping[str, float] = field(default_factory=dict)
+    renewable_cap: Mapping[str, float] = field(default_factory=dict)
+
+
+def dispatch(
+    step: xr.Dataset, queue: Queue, *, headroom: Headroom, carry: Mapping[str, float]
+) -> tuple[Orders, dict[str, float]]:
+    """Return the orders that come closest to a plan for the coming interval.
+
+    Parameters
+    ----------
+    step
+        One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
+        stores' charge and discharge, ``renewable_used_power``, ``renewable_available_power``.
+    queue
+        The jobs at its start.
+    headroom
+        What the site leaves for work; never exceeded.
+    carry
+        Kind -> work that rounding to whole gangs has left over so far. [MWh]
+
+    Returns
+    -------
+    tuple of Orders and dict
+        The orders, and the new carry.
+
+    Notes
+    -----
+    First come the jobs that must run: those that would be late if they waited, or that a pause
+    would make late, and those below their minimum run. Then the rest of the planned racks goes
+    to the jobs with the least laxity, running ones ahead. A gang is started if the plan calls
+    for half of it, kept if for a quarter. One cap a kind brings the power to the plan; jobs that
+    cannot wait run uncapped.
+    """
+    hours = float(step["duration"])
+    names = [kind.name for kind in queue.pool.kinds]
+    planned, power = _planned(step, names)
+    per_rack = queue.pool.rack_power * hours
+    wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
+    must = pressing(queue, hours)
+    on = _choose(queue, wanted, must=must, racks=headroom.racks)
+    caps = _caps(queue, on, power, uncapped=queue.laxity < hours)
+    caps = within(queue, caps, headroom)
+    used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
+    widest = np.zeros(len(names))
+    waiting = caps == 0
+    np.maximum.at(widest, queue.jobs.kind[waiting], queue.jobs.racks[waiting])
+    left = np.clip(wanted - used, -widest, widest) * per_rack
+    orders = Orders(jobs=by_number(queue, caps), renewable_cap=_curtailed(step), **_stores(step))
+    return orders, dict(zip(names, left.tolist(), strict=True))
+
+
+def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
+    """Return which jobs must run in the coming interval.
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    hours
+        Length of the interval. [h]
+    """
+    young = queue.running & (queue.ran < queue.each("minimum_run"))
+    spent = queue.running & (queue.laxity < hours + queue.each("pause_loss"))
+    return (queue.laxity < hours) | young | spent
+
+
+def within(queue: Queue, caps: FloatArray, headroom: Headroom) -> FloatArray:
+    """Return caps that keep the headroom's power: lowered first, then the laxest jobs dropped.
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    headroom
+        What the site leaves for work.
+    """
+    least = np.minimum(queue.each("least_power"), caps)
+    for job in [None, *np.argsort(-queue.laxity, kind="stable").tolist()]:
+        if job is not None:
+            caps[job] = least[job] = 0.0
+        full, low = work_power(queue, caps), work_power(queue, least)
+        if full <= headroom.work_power:
+            return caps
+        if low <= headroom.work_power:
+            share = (headroom.work_power - low) / (full - low)
+            return np.asarray(least + share * (caps - least))
+    return caps
+
+
+def work_power(queue: Queue, caps: FloatArray) -> float:
+    """Return the power above idle of all jobs that run. [MW]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    """
+    on = caps > 0
+    return float(queue.jobs.racks[on] @ queue.pool.power(caps[on]))
+
+
+def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:
+    """Return the caps of the jobs that run by the numbers of the jobs."""
+    on = caps > 0
+    return dict(zip(queue.jobs.number[on].tolist(), caps[on].tolist(), strict=True))
+
+
+def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
+    """Return the racks and the power above idle planned for each kind, jobs to come left out."""
+    racks = step["work_racks"].sum("level").to_numpy()
+    power = step["work_power"].to_numpy()
+    cohorts = [str(label).rsplit("/", 1) for label in step["cohort"].to_numpy()]
+    mine = np.array([[k == name and end != EXPECTED for k, end in cohorts] for name in names])
+    return mine @ racks, mine @ power
+
+
+def _choose(
+    queue: Queue, wanted: FloatArray, *, must: NDArray[np.bool_], racks: float
+) -> NDArray[np.bool_]:
+    """Return which jobs run, least laxity first, on no more racks than are free."""
+    left = wanted.copy()
+    on = np.zeros(len(queue.jobs), dtype=bool)
+    order = np.lexsort((queue.laxity - STAY * queue.running, ~must))
+    for job in order.tolist():
+        width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
+        called = must[job] or left[kind] >= (KEEP if queue.running[job] else START) * width
+        if called and width <= racks:
+            on[job] = True
+            racks -= width
+            left[kind] -= width
+    return on
+
+
+def _caps(
+    queue: Queue, on: NDArray[np.bool_], power: FloatArray, *, uncapped: NDArray[np.bool_]
+) -> FloatArray:
+    """Return the cap of each job: one a kind that meets the planned power, 1 for the pressed."""
+    pool, racks = queue.pool, queue.jobs.racks
+    caps = np.where(on, 1.0, 0.0)
+    for k, kind in enumerate(pool.kinds):
+        mine = on & (queue.jobs.kind == k)
+        free = mine & ~uncapped
+        if not free.any():
+            continue
+        fixed = float(racks[mine & uncapped].sum() * pool.power(1.0))
+        each = (power[k] - fixed) / racks[free].sum() + pool.rack_idle_power
+        caps[free] = np.clip(each / pool.rack_power, kind.least_power, 1.0)
+    return caps
+
+
+def _by_kind(queue: Queue, values: FloatArray) -> FloatArray:
+    return np.bincount(queue.jobs.kind, weights=values, minlength=len(queue.pool.kinds))
+
+
+def _stores(step: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Return the planned flows of the stores, as the plan has them."""
+    found = {}
+    for store in ("battery", "tank"):
+        for way in ("charge", "discharge"):
+            name = f"{store}_{way}"
+            if name in step:
+                found[name] = _values(step[name])
+    return found
+
+
+def _curtailed(step: xr.Dataset) -> dict[str, float]:
+    """Return the plan for the renewables that it does not use in full."""
+    if "renewable_used_power" not in step:
+        return {}
+    used = _values(step["renewable_used_power"])
+    available = _values(step["renewable_available_power"])
+    return {name: power for name, power in used.items() if power < available[name] - UNUSED}
+
+
+def _values(array: xr.DataArray) -> dict[str, float]:
+    labels = array[array.dims[0]].to_numpy().tolist()
+    return dict(zip(map(str, labels), array.to_numpy().tolist(), strict=True))

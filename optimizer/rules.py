@@ -1,0 +1,155 @@
+"""Two rules to compare with: everything at once, and the cheapest hours that are known."""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from optimizer.dispatch import Orders, by_number, pressing, within, work_power
+from optimizer.headroom import Headroom, headroom
+from optimizer.quartiles import curtail, trade
+from twin.axes import HOUR
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.workloads.queue import Queue
+
+DAY: Final = 24.0
+"""Prices of this span are repeated where none are known yet. [h]"""
+
+BUSY: Final = 0.85
+"""Share of the racks that jobs are laid on in hours to come; the rest awaits new jobs. [1]"""
+
+EDGE: Final = 1e-6
+"""Part of an interval that counts as nothing. [1]"""
+
+AHEAD: Final = 96.0
+"""How far ahead jobs are laid on hours. [h]"""
+
+
+def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
+    """Return the orders of who never waits: all jobs uncapped, first come, first served.
+
+    Parameters
+    ----------
+    known
+        What is known ahead: ``service_racks``, the weather and the renewables.
+    state
+        State of the site.
+    queue
+        The jobs.
+    site
+        The site.
+
+    Returns
+    -------
+    Orders
+        Jobs only; stores rest. A job that does not fit lets later ones pass, one that runs goes
+        on; renewables are curtailed only where their power has nowhere to go.
+    """
+    room = headroom(site, state, known)
+    racks, caps = room.racks, np.zeros(len(queue.jobs))
+    for job in np.lexsort((queue.jobs.arrival, ~queue.running)).tolist():
+        if queue.jobs.racks[job] <= racks:
+            racks -= queue.jobs.racks[job]
+            caps[job] = 1.0
+    caps = within(queue, caps, room)
+    cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
+    return Orders(jobs=by_number(queue, caps), renewable_cap=cap)
+
+
+def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
+    """Return the orders of a good simple rule: work and stores follow the known prices.
+
+    Parameters
+    ----------
+    known
+        What is known ahead: ``electricity_price`` and ``service_racks`` on equal intervals, the
+        weather and the renewables of the first one.
+    state
+        State of the site.
+    queue
+        The jobs.
+    site
+        The site.
+
+    Returns
+    -------
+    Orders
+        Jobs with their caps, stores, and renewables curtailed where power is worth nothing.
+
+    Notes
+    -----
+    Jobs with the least laxity choose first: each takes the cheapest intervals before its deadline
+    on which racks are free. It runs as far capped as its kind tolerates, unless the intervals do
+    not suffice, it cannot wait, or power costs nothing. A running job is paused only if an hour's
+    wait saves more than the work that the pause loses. Stores follow
+    :func:`optimizer.quartiles.trade`.
+    """
+    room = headroom(site, state, known)
+    caps = within(queue, _cheapest(known, queue, room), room)
+    used = work_power(queue, caps)
+    flows, charge = trade(known, state, site=site, room=room, spare=room.work_power - used)
+    cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
+    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, **flows)
+
+
+def _cheapest(known: xr.Dataset, queue: Queue, room: Headroom) -> FloatArray:
+    """Return the caps of the jobs for which the coming interval is among the cheapest."""
+    hours = float(known["duration"][0])
+    price, free = _ahead(known, queue, room, hours)
+    order = np.argsort(price, kind="stable")
+    ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
+    must = pressing(queue, hours)
+    fast, slow = _counts(queue, hours)
+    is_thrifty = (queue.laxity >= hours) & (price[0] > 0)
+    least, loss = queue.each("least_power"), queue.each("pause_loss")
+    caps = np.zeros(len(queue.jobs))
+    costly = queue.running & (loss > 0)
+    late = (queue.laxity < 0) & ~costly
+    rank=np.where(must&~late,0,np.where(late,1,np.where(costly,2,3)))
+    for job in np.lexsort((np.where(late, queue.rest*queue.jobs.racks, queue.laxity), rank)).tolist():
+        racks = queue.jobs.racks[job]
+        slots = order[(order + 1 <= ends[job] + EDGE) & (free[order] >= racks)]
+        is_capped = is_thrifty[job] and slow[job] < len(slots)
+        need = slow[job] if is_capped else fast[job]
+        is_short = len(slots) < need
+        slots = slots[:need]
+        runs = must[job] or is_short or 0 in slots
+        if not runs and queue.running[job]:
+            wait = price[: slots.min()] - price[slots[-1]]
+            runs = wait.sum() * hours < loss[job] * price[slots].mean()
+        if runs and free[0] >= racks:
+            caps[job] = least[job] if is_capped else 1.0
+            slots = np.append(slots[slots > 0][: need - 1], 0)
+        free[slots] -= racks
+    return caps
+
+
+def _ahead(
+    known: xr.Dataset, queue: Queue, room: Headroom, hours: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return prices and racks free for work, as far ahead as jobs may wait."""
+    price = known["electricity_price"].to_numpy()
+    service = known["service_racks"].to_numpy()
+    count, day = len(price), round(DAY / hours)
+    furthest = float(np.max((queue.jobs.deadline - queue.instant) / HOUR, initial=hours))
+    missing = int(min(furthest, AHEAD) / hours) - count
+    if missing > 0:
+        beyond = price[-day:] if count >= day else price.mean()
+        price = np.append(price, np.resize(beyond, missing))
+        service = np.append(service, np.resize(service[-day:], missing))
+    free = BUSY * np.minimum(
+        queue.pool.racks - service, room.work_power / float(queue.pool.power(1.0))
+    )
+    free[0] = room.racks
+    return price, free
+
+
+def _counts(queue: Queue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many intervals each job needs, uncapped and at its deepest cap."""
+    rates = [float(k.throughput.work(k.least_power)) for k in queue.pool.kinds]
+    rate = np.array(rates)[queue.jobs.kind]
+    fast = np.ceil(queue.rest / hours - EDGE).astype(np.int64)
+    slow = np.ceil(queue.rest / rate / hours - EDGE).astype(np.int64)
+    return np.maximum(fast, 1), np.maximum(slow, 1)

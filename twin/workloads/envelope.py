@@ -1,0 +1,132 @@
+"""How far the work of a queue may be moved: what must and what can be done by every instant."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.axes import HOUR
+from twin.physics import FloatArray
+from twin.workloads.arrivals import Arrivals, stay
+from twin.workloads.jobs import IntArray, Jobs
+from twin.workloads.kinds import WorkKind
+from twin.workloads.queue import Queue
+
+LAXITY_EDGES: Final = (2.0, 8.0)
+"""Bounds of the groups of a kind, by the hours that a job may still wait. [h]"""
+
+GROUPS: Final = len(LAXITY_EDGES) + 1
+EXPECTED: Final = "expected"
+
+
+def cohorts(kinds: Sequence[WorkKind]) -> tuple[str, ...]:
+    """Return the labels of all cohorts: each kind's groups of laxity, then what is expected."""
+    ends = [*map(str, range(GROUPS)), EXPECTED]
+    return tuple(f"{kind.name}/{end}" for kind in kinds for end in ends)
+
+
+def envelope(
+    queue: Queue,
+    axes: xr.Dataset,
+    *,
+    expected: Arrivals | None = None,
+    future: Jobs | None = None,
+) -> xr.Dataset:
+    r"""Return the room in which the work of each cohort can be moved.
+
+    Parameters
+    ----------
+    queue
+        The queue at the first instant of the axes.
+    axes
+        ``time`` and ``instant`` of the horizon.
+    expected
+        The stream of jobs to expect; left out, nothing is expected.
+    future
+        Jobs that will arrive, where they are known (perfect foresight).
+
+    Returns
+    -------
+    xarray.Dataset
+        ``work_least``, ``work_most`` on ``(instant, cohort)`` [MWh], ``work_racks_limit`` on
+        ``(time, cohort)`` [1], and the coordinate ``kind(cohort)``.
+
+    Notes
+    -----
+    A cohort is a kind of work and a group of laxity (under 2 h, 2 to 8 h, above), or the jobs
+    of a kind that are expected; jobs known to come count by their laxity on arrival. A job with
+    rest :math:`r` on :math:`s` racks, which may start from :math:`a` and wait until :math:`b`, can
+    have done :math:`s \min(\max(t - a, 0), r)` by :math:`t` and must have done
+    :math:`s \min(\max(t - b, 0), r)`, both uncapped. The sums over a cohort bound what any
+    schedule can do; that gangs run whole is left to the dispatch.
+    """
+    instants = axes["instant"].to_numpy()
+    edges = (instants - queue.instant) / HOUR
+    count = len(queue.pool.kinds) * (GROUPS + 1)
+    least, most = np.zeros((len(edges), count)), np.zeros((len(edges), count))
+    limit = np.zeros((len(edges) - 1, count))
+    for jobs, rest in _known(queue, future, instants[-1]):
+        start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
+        last = np.maximum((jobs.deadline - queue.instant) / HOUR - rest, start)
+        place = jobs.kind * (GROUPS + 1) + group_of(last - start)
+        sums = _sums(place, count, jobs.racks)
+        most += np.clip(edges[:, None] - start, 0.0, rest) @ sums
+        least += np.clip(edges[:, None] - last, 0.0, rest) @ sums
+        leave = start + stay(rest, last - start)
+        spent = np.clip(edges[:, None], start, leave)
+        limit += np.diff(spent, axis=0) / np.diff(edges)[:, None] @ sums
+    if expected is not None:
+        place = expected.kind * (GROUPS + 1) + GROUPS
+        sums = _sums(place, count, np.ones(len(place)))
+        most += expected.most(edges).T @ sums
+        least += expected.least(edges).T @ sums
+        limit += expected.present(edges).T @ sums
+    energy = queue.pool.rack_power
+    return _labelled(queue, axes, least * energy, most * energy, limit)
+
+
+def group_of(laxity: FloatArray) -> IntArray:
+    """Return the group of laxity of jobs, 0 for those that can wait least.
+
+    Parameters
+    ----------
+    laxity
+        Hours that they may wait. [h]
+    """
+    return np.asarray(np.searchsorted(LAXITY_EDGES, laxity, side="right"), dtype=np.int64)
+
+
+def _known(
+    queue: Queue, future: Jobs | None, until: np.datetime64
+) -> list[tuple[Jobs, FloatArray]]:
+    """Return the jobs of the queue and those known to come, with what they have to run."""
+    known = [(queue.jobs, queue.rest)]
+    if future is not None:
+        coming = future.between(queue.instant, until)
+        known.append((coming, coming.length))
+    return known
+
+
+def _sums(place: IntArray, count: int, racks: FloatArray) -> FloatArray:
+    """Return the matrix that sums jobs into cohorts, weighted by their racks."""
+    sums = np.zeros((len(place), count))
+    sums[np.arange(len(place)), place] = racks
+    return sums
+
+
+def _labelled(
+    queue: Queue, axes: xr.Dataset, least: FloatArray, most: FloatArray, limit: FloatArray
+) -> xr.Dataset:
+    kinds = queue.pool.kinds
+    labels = list(cohorts(kinds))
+    names = [kind.name for kind in kinds for _ in range(GROUPS + 1)]
+    data = {
+        "work_least": (("instant", "cohort"), least),
+        "work_most": (("instant", "cohort"), most),
+        "work_racks_limit": (("time", "cohort"), limit),
+    }
+    coords = {"cohort": labels, "kind": ("cohort", names)}
+    bare = axes[["time", "duration", "instant"]].drop_vars(set(axes.data_vars))
+    return vocabulary.tag_all(bare.assign(data).assign_coords(coords))
