@@ -13,6 +13,9 @@ ROOM: Final = Path(__file__).parent
 STANDARD: Final = ROOM / "standard"
 GREATEST_SIZE: Final = 1_000_000
 """A site file longer than this is not one. [bytes]"""
+LONGEST_LINE: Final = 1_000
+"""The parser takes time with the square of a dotted key's length. [bytes]"""
+
 DEEPEST: Final = 6
 """A table may stand in so many others; `equipment.cooling.chillers` stands in two."""
 
@@ -80,6 +83,9 @@ def read(path: Path) -> Table:
         raise _refused(path, "file", f"cannot be read: {error.strerror}") from error
     if len(content) > GREATEST_SIZE:
         raise _refused(path, "file", f"a site file has at most {GREATEST_SIZE:,} bytes")
+    for number, line in enumerate(content.splitlines(), start=1):
+        if len(line) > LONGEST_LINE:
+            raise _refused(path, f"line {number}", f"a line has at most {LONGEST_LINE:,} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
         depth = _depth(table)
@@ -88,8 +94,8 @@ def read(path: Path) -> Table:
         raise _refused(path, f"line {line}", "save the file as UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         raise _refused(path, "TOML", str(error)) from error
-    except (RecursionError, ValueError) as error:  # thousands of brackets or digits
-        raise _refused(path, "TOML", "nested too deep, or a number too long") from error
+    except (RecursionError, ValueError) as error:  # thousands of brackets
+        raise _refused(path, "TOML", "nested too deep") from error
     if depth > DEEPEST:
         raise _refused(path, "TOML", f"tables are nested deeper than {DEEPEST}")
     return table

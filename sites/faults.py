@@ -68,7 +68,9 @@ def _fault(item: ErrorDetails, model: type[BaseModel], table: Fields, place: str
             kinds = item["ctx"]["expected_tags"]
             return Fault(place=where, value="", mend=f"kind must be one of {kinds}")
     mend = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return Fault(place=where, value=written(item["input"]) if key else "", mend=mend)
+    if isinstance(item["input"], Mapping):  # a rule of the whole table
+        return Fault(place=spot(".".join([place, *steps]).strip("."), ""), value="", mend=mend)
+    return Fault(place=where, value=written(item["input"]), mend=mend)
 
 
 def _walk(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sites import catalogue
-from sites.catalogue import Table, nearest
+from sites.catalogue import Table, complete, locate, nearest, read, shown
 from sites.checks import check
 from sites.faults import faults_of, spot, written
 from twin.equipment import KINDS, Equipment
@@ -33,8 +32,8 @@ def load(site: str | Path) -> Site:
     SiteError
         If the file has faults; all of them, each with place, value and mend.
     """
-    path = catalogue.locate(site)
-    return build(catalogue.read(path), path.stem, source=catalogue.shown(path))
+    path = locate(site)
+    return build(read(path), path.stem, source=shown(path))
 
 
 def build(table: Table, name: str, *, source: str) -> Site:
@@ -62,8 +61,8 @@ def build(table: Table, name: str, *, source: str) -> Site:
     faults = list(_not_finite(table))
     machines = _machines(_entries(table, "equipment", faults), faults)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
-    values, more = catalogue.complete(plain, "", place="")
-    work, others = catalogue.complete(dict(_entries(table, "work", faults)), "", place="work")
+    values, more = complete(plain, "", place="")
+    work, others = complete(dict(_entries(table, "work", faults)), "", place="work")
     faults += more + others
     kinds = {
         kind: _named(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
@@ -112,7 +111,7 @@ def _machines(entries: Mapping[str, Table], faults: list[Fault]) -> dict[str, Eq
             value = written(kind) if kind else ""
             faults.append(Fault(place=spot(place, "kind"), value=value, mend=mend))
             continue
-        values, more = catalogue.complete(entry, kind, place=place)
+        values, more = complete(entry, kind, place=place)
         faults += more
         del values["kind"]
         values = _named(values, name, faults, place=place)

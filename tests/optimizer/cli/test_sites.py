@@ -1,0 +1,80 @@
+"""`gigatwin sites`: exit codes, JSON, and one clear block for a fault."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from sites import catalogue
+
+
+@pytest.fixture
+def run():
+    """Return the function that runs the command in this process."""
+    return lambda *words: CliRunner().invoke(app, ["sites", *map(str, words)])
+
+
+def test_list(run):
+    result = run("list", "--json", "-")
+    assert result.exit_code == 0
+    assert [site["name"] for site in json.loads(result.stdout)["sites"]] == list(sites.names())
+    assert "Declared sites" in result.stderr
+
+
+def test_check_of_all_declared_sites(run, tmp_path):
+    result = run("check", "--json", tmp_path / "checked.json")
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "checked.json").read_text())["faults"] == []
+    assert "rhine is sound" in result.stdout
+
+
+def test_check_of_a_broken_file(run, tmp_path):
+    text = (catalogue.ROOM / "small.toml").read_text().replace("elevation", "elevatoin")
+    (tmp_path / "broken.toml").write_text(text)
+    result = run("check", tmp_path / "broken.toml", "--json", "-")
+    assert result.exit_code == 1
+    faults = json.loads(result.stdout)["faults"]
+    assert [fault["place"] for fault in faults] == ["elevation", "elevatoin"]
+    assert faults[1]["mend"] == "no such parameter of site; did you mean elevation?"
+    assert "broken.toml has 2 faults" in result.stderr
+
+
+def test_describe(run):
+    result = run("describe", "small", "--json", "-")
+    assert result.exit_code == 0
+    (site,) = json.loads(result.stdout)["sites"]
+    assert site["equipment"]["ups_1"]["rating"] == "4.2 MW"
+    assert site["equipment"]["ups_1"]["kind"] == "ups"
+    assert "transformer_1" in result.stderr
+
+
+def test_an_error_is_one_block_without_a_trace(run):
+    result = run("describe", "rine")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("SiteError: rine has 1 fault\n")
+    assert "Traceback" not in result.stderr
+
+
+def test_reference(run, tmp_path):
+    result = run("reference", "--out", tmp_path / "pages", "--json", "-")
+    assert result.exit_code == 0
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.pages())
+    assert len(json.loads(result.stdout)["files"]) == 2
+
+
+def test_an_unknown_command(run):
+    assert run("lst").exit_code == 2
+
+
+def test_listing_brings_no_heavy_library():
+    code = (
+        "import sys; from optimizer.cli import app; app(['sites', 'list'], standalone_mode=False); "
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pint', 'pyomo')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=catalogue.ROOM.parent, check=False)
+    assert done.returncode == 0

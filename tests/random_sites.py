@@ -1,0 +1,64 @@
+"""Random sites around the declared ones, for laws that every site has to keep."""
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+import sites
+from sites.checks import check
+from sites.declarations import quantity
+from twin.equipment import Battery, Photovoltaic, Tank, Wind
+
+SPREAD = 0.15
+"""Parameters lie within this share of a declared site's. [1]"""
+
+MAY_BE_ABSENT = (Battery, Photovoltaic, Tank, Wind)
+FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "condenser_minimum"}
+"""Ends of a chiller's curves, which belong to the curves."""
+
+
+def random_site(seed):
+    """Return a sound site: a declared one with other parameters, and without some machines."""
+    for attempt in range(100):
+        rng = np.random.default_rng([seed, attempt])
+        base = sites.load(str(rng.choice(sites.names())))
+        seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
+        equipment = {
+            name: varied(machine, np.random.default_rng(seeds[machine.kind]))
+            for name, machine in base.equipment.items()
+            if not isinstance(machine, MAY_BE_ABSENT) or rng.random() > 0.3
+        }  # a seed for each kind, so that the racks of all halls stay equal
+        site = base.with_equipment(equipment)
+        if not check(site):
+            return site
+    message = f"no sound site from seed {seed}"
+    raise AssertionError(message)
+
+
+def varied(machine, rng):
+    """Return a machine with other parameters, all within their bounds."""
+    for _ in range(20):
+        try:
+            return type(machine).model_validate(draw(machine, rng), context={"canonical": True})
+        except ValidationError:
+            continue
+    return machine
+
+
+def draw(table, rng):
+    """Return the parameters of a table, spread; curves stay as they are."""
+    values = table.model_dump()
+    for name, field in type(table).model_fields.items():
+        value, declared = getattr(table, name), quantity(field)
+        if isinstance(value, BaseModel):
+            values[name] = draw(value, rng)
+        elif declared and value is not None and name not in FITTED:
+            values[name] = spread(value, declared, rng)
+    return values
+
+
+def spread(value, declared, rng):
+    factor = rng.uniform(1.0 - SPREAD, 1.0 + SPREAD)
+    low = max((b for b in (declared.above, declared.at_least) if b is not None), default=-np.inf)
+    high = min((b for b in (declared.below, declared.at_most) if b is not None), default=np.inf)
+    other = float(np.clip(value * factor, low, high))
+    return max(1, round(other)) if isinstance(value, int) else other

@@ -1,0 +1,108 @@
+"""Files of the room: what is refused unread, and standard machines with their sources."""
+
+import pytest
+from pydantic import ValidationError
+
+import sites
+from sites import catalogue
+from twin.equipment import KINDS
+from twin.equipment.chiller import ChillerBank
+from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.errors import SiteError
+from twin.workloads.kinds import Throughput
+
+MODELS = KINDS | {
+    "chillers": ChillerBank,
+    "cooling_tower": CoolingTower,
+    "dry_cooler": DryCooler,
+    "throughput": Throughput,
+}
+
+ENTRIES = [
+    (family, name) for family in catalogue.families() for name in catalogue.standards(family)
+]
+
+
+def refusal(path, content):
+    path.write_bytes(content)
+    with pytest.raises(SiteError) as caught:
+        catalogue.read(path)
+    (fault,) = caught.value.faults
+    return str(fault)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b'title = "a"\ntitel "b"\n', "TOML: Expected '=' after a key in a key/value pair"),
+        (b"a = 1\na = 2\n", "TOML: Cannot overwrite a value (at line 2"),
+        (b"a = 1\nb = '\xff'\n", "line 2: save the file as UTF-8 text"),
+        (b"a = " + b"[\n" * 100_000, "TOML: nested too deep"),
+        (b"a = " + b"[" * 20 + b"]" * 20, "TOML: tables are nested deeper than 6"),
+        (b".".join([b"a"] * 400) + b" = 1", "TOML: tables are nested deeper than 6"),
+        (b"\n" + b".".join([b"a"] * 20_000) + b" = 1", "line 2: a line has at most 1,000 bytes"),
+        (b"#" * 1_000_001, "file: a site file has at most 1,000,000 bytes"),
+    ],
+)
+def test_what_is_refused(tmp_path, content, fault):
+    assert refusal(tmp_path / "site.toml", content).startswith(fault)
+
+
+def test_a_fault_of_the_grammar_names_the_line(tmp_path):
+    assert "at line 2" in refusal(tmp_path / "site.toml", b'title = "a"\ntitel "b"\n')
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_bytes(b"\xef\xbb\xbfa = 1")
+    assert catalogue.read(path) == {"a": 1}
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(SiteError, match="file: cannot be read: No such file"):
+        catalogue.read(tmp_path / "none.toml")
+
+
+def test_a_site_that_is_not_declared():
+    with pytest.raises(SiteError, match="did you mean rhine"):
+        catalogue.locate("rine")
+
+
+def test_a_site_wins_over_its_standard():
+    own = {"kind": "cdu", "standard": "row_1300_kw", "approach": "5 K"}
+    filled, faults = catalogue.complete(own, "", place="")
+    assert faults == []
+    assert filled["approach"] == "5 K"
+    assert filled["rated_heat"] == "1300 kW"
+    assert "standard" not in filled
+
+
+def test_inner_tables_take_standards_too():
+    own = {"throughput": {"standard": "blackwell_training"}}
+    filled, _ = catalogue.complete(own, "", place="")
+    assert filled["throughput"]["power_points"][-1] == 1.0
+
+
+@pytest.mark.parametrize(("family", "name"), ENTRIES)
+def test_every_standard_machine_has_a_source(family, name):
+    assert len(catalogue.standards(family)[name]["source"]) > 20
+
+
+@pytest.mark.parametrize(("family", "name"), ENTRIES)
+def test_every_standard_machine_has_parameters_of_its_kind(family, name):
+    entry = catalogue.standards(family)[name]
+    parameters = {key: value for key, value in entry.items() if key not in catalogue.ABOUT}
+    assert parameters
+    assert faults(family, parameters) == []
+
+
+def faults(family, parameters):
+    try:
+        MODELS[family].model_validate(parameters)
+    except ValidationError as error:
+        return [item for item in error.errors() if item["type"] != "missing"]
+    return []
+
+
+def test_names():
+    assert set(sites.names()) >= {"iberia", "rhine", "small"}

@@ -1,0 +1,113 @@
+"""What sound machines must keep together; each rule broken once."""
+
+import pytest
+
+
+def test_no_connection(table, told):
+    del table["equipment"]["grid_1"]
+    assert "[equipment]: a site has exactly one grid" in told(table)
+
+
+def test_two_connections(table, told):
+    table["equipment"]["grid_2"] = dict(table["equipment"]["grid_1"])
+    assert "[equipment] = grid_1, grid_2: a site has exactly one grid" in told(table)
+
+
+def test_a_carrier_without_supplier(table, told):
+    del table["equipment"]["cdu_1"]
+    assert told(table) == ["[equipment.hall_2]: needs liquid, which no machine delivers; add one"]
+
+
+def test_a_store_without_supplier(table, told):
+    for name in ("chilled_plant", "hall_air_1", "ups_1"):
+        del table["equipment"][name]
+    assert any(fault.startswith("[equipment.tank_1]: needs chilled") for fault in told(table))
+
+
+def test_two_suppliers(table, told):
+    table["equipment"]["ups_2"] = dict(table["equipment"]["ups_1"])
+    assert told(table) == [
+        "[equipment] = ups_1, ups_2: all deliver critical; make them one machine with a count"
+    ]
+
+
+def test_no_halls(table, told):
+    del table["equipment"]["hall_1"], table["equipment"]["hall_2"]
+    assert "[equipment]: a site has at least one hall: accelerators" in told(table)
+
+
+def test_unequal_racks(table, told):
+    table["equipment"]["hall_2"]["rack_power"] = "120 kW"
+    assert told(table) == [
+        "[equipment.hall_2] rack_power = 0.12 MW: "
+        "halls of a site have equal racks; hall_1 has 0.132 MW"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("machine", "key", "value", "fault"),
+    [
+        ("ups_1", "rating", "3 MW", "[equipment.ups_1] = 3 MW: must deliver 3.7"),
+        (
+            "transformer_1",
+            "rating",
+            "2 MVA",
+            "[equipment.transformer_1] = 1.9 MW: must deliver 3.9",
+        ),
+        ("cdu_1", "count", 2, "[equipment.cdu_1] = 2.6 MW: must deliver 3.2"),
+        ("warm_plant", "rated_cooling", "3 MW", "[equipment.warm_plant] = 3 MW: must deliver 3.2"),
+        ("grid_1", "import_limit", "1 MW", "[equipment.grid_1] import_limit = 1 MW: the inference"),
+        ("warm_plant", "supply_limit", "38.6 degC", "[equipment.warm_plant] supply_limit = 38.6"),
+        (
+            "warm_plant",
+            "supply_temperature",
+            "44.2 degC",
+            "[equipment.warm_plant] supply_limit = 45",
+        ),
+        (
+            "hall_1",
+            "chip_temperature_limit",
+            "60 degC",
+            "[equipment.hall_1] chip_temperature_limit",
+        ),
+        ("hall_1", "inlet_temperature_limit", "20 degC", "[equipment.hall_1] inlet_temperature"),
+    ],
+)
+def test_a_limit_that_cannot_be_kept(table, told, machine, key, value, fault):
+    table["equipment"][machine][key] = value
+    assert any(text.startswith(fault) for text in told(table))
+
+
+def test_a_connection_may_be_smaller_than_the_halls(table, told):
+    table["equipment"]["grid_1"]["import_limit"] = "3 MW"
+    assert told(table) == []
+
+
+def test_a_rule_of_a_whole_machine(table, told):
+    table["equipment"]["hall_1"]["rack_idle_power"] = "132 kW"
+    assert told(table) == ["[equipment.hall_1]: rack_idle_power must be below rack_power"]
+
+
+def test_more_service_than_racks(table, told):
+    table["service"]["racks"] = 29
+    assert told(table) == ["[service] racks = 29: the halls have 28 racks"]
+
+
+def test_no_kind_for_short_jobs(table, told):
+    table["work"]["batch"]["longer_than"] = "1 h"
+    assert told(table) == [
+        "[work]: one kind of work must take the shortest jobs: give it no longer_than"
+    ]
+
+
+def test_two_kinds_for_the_same_jobs(table, told):
+    table["work"]["training"]["longer_than"] = "0 h"
+    assert told(table) == ["[work]: 2 kinds have longer_than of 0 h; a job would belong to each"]
+
+
+def test_a_time_zone_that_is_none(table, told):
+    table["time_zone"] = "Europe/Berln"
+    assert told(table) == [
+        'time_zone = "Europe/Berln": write an IANA name such as Europe/Berlin; '
+        "did you mean Europe/Berlin?"
+    ]

@@ -1,0 +1,58 @@
+"""The declared sites: that they are sound, and that they are what they say."""
+
+import numpy as np
+import pytest
+
+import sites
+from twin.equipment import CoolingPlant
+from twin.physics import air
+from twin.weather import Weather
+
+
+@pytest.fixture(scope="module", params=sites.names())
+def site(request):
+    return sites.load(request.param)
+
+
+def test_every_site_is_sound(site):
+    assert site.relations
+
+
+@pytest.mark.parametrize("name", ["rhine", "iberia"])
+def test_a_gigafactory_has_100_080_accelerators(name):
+    site = sites.load(name)
+    assert site.racks * site.equipment["hall_1"].chips_per_rack == 100_080
+    assert 190 <= site.grid.import_limit <= 250
+
+
+def test_small_is_a_fiftieth_of_rhine():
+    small, rhine = (sites.demand(sites.load(name), busy=1.0) for name in ("small", "rhine"))
+    for carrier in ("grid", "critical", "warm", "chilled"):
+        assert small[carrier] * 50 == pytest.approx(rhine[carrier], rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "temperature", "humidity"), [("rhine", 37.0, 0.25), ("iberia", 40.0, 0.18)]
+)
+def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
+    site = sites.load(name)
+    pressure = air.standard_pressure(site.elevation)
+    hottest = Weather(
+        air_temperature=np.array([temperature]),
+        wet_bulb_temperature=np.array(
+            [air.wet_bulb_temperature(temperature, humidity, pressure=pressure)]
+        ),
+        humidity_ratio=np.array([air.humidity_ratio(temperature, humidity, pressure=pressure)]),
+        air_pressure=np.array([pressure]),
+    )
+    full = sites.demand(site, busy=1.0)
+    for plant in site.of(CoolingPlant):
+        assert plant.limit(hottest)[0] > full[plant.serves]
+
+
+def test_demand_by_hand():
+    """28 racks of 132 kW are 3.696 MW; the busway of 4 MW loses 1.5 % x 4 x 0.924^2 = 51.2 kW."""
+    asked = sites.demand(sites.load("small"), busy=1.0)
+    assert asked["rack"] == pytest.approx(3.696)
+    assert asked["liquid"] == pytest.approx(0.868 * 3.696)
+    assert asked["air"] == pytest.approx(0.132 * 3.696 + 0.0512, abs=1e-4)

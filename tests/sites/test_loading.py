@@ -1,0 +1,172 @@
+"""Faults of site files: each with place, value and mend, and all of them together."""
+
+import pytest
+
+import sites
+from sites.loading import build
+from twin.errors import SiteError
+
+
+def test_a_sound_table_has_no_faults(table, told):
+    assert told(table) == []
+
+
+def test_units_are_converted(table):
+    table["equipment"]["battery_1"]["capacity"] = "1600 kWh"
+    assert build(table, "small", source="").equipment["battery_1"].capacity == pytest.approx(1.6)
+
+
+def test_work_stands_longest_first(table):
+    table["work"] = dict(reversed(table["work"].items()))
+    assert list(build(table, "small", source="").work) == ["training", "batch"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "key", "value", "fault"),
+    [
+        (
+            "ups_1",
+            "ratng",
+            "4 MW",
+            "[equipment.ups_1] ratng: no such parameter of ups; did you mean rating?",
+        ),
+        (
+            "ups_1",
+            "rating",
+            "-3 MW",
+            '[equipment.ups_1] rating = "-3 MW": must be above 0 MW',
+        ),
+        (
+            "ups_1",
+            "rating",
+            4,
+            '[equipment.ups_1] rating = 4: a bare number has no unit; write "4 MW"',
+        ),
+        (
+            "ups_1",
+            "rating",
+            "4 degC",
+            '[equipment.ups_1] rating = "4 degC": use a unit that converts to MW',
+        ),
+        (
+            "ups_1",
+            "rating",
+            True,
+            '[equipment.ups_1] rating = true: write it as a text, as in "5 MW"',
+        ),
+        (
+            "hall_1",
+            "racks",
+            13.5,
+            "[equipment.hall_1] racks = 13.5: must be a whole number",
+        ),
+        (
+            "hall_1",
+            "shelf_load_points",
+            [0.1, float("nan")],
+            "[equipment.hall_1] shelf_load_points = [0.1, NaN]: every number must be finite",
+        ),
+        (
+            "ups_1",
+            "standard",
+            "dubble_conversion",
+            '[equipment.ups_1] standard = "dubble_conversion": no such standard ups; there are '
+            "double_conversion, eco_mode; did you mean double_conversion?",
+        ),
+        (
+            "ups_1",
+            "name",
+            "ups_one",
+            '[equipment.ups_1] name = "ups_one": remove the key; the name is ups_1, as the table '
+            "is called",
+        ),
+    ],
+)
+def test_a_fault_of_a_parameter(table, told, machine, key, value, fault):
+    table["equipment"][machine][key] = value
+    assert fault in told(table)
+
+
+def test_a_parameter_that_is_missing(table, told):
+    del table["equipment"]["ups_1"]["rating"]
+    assert told(table) == [
+        "[equipment.ups_1] rating: is missing; "
+        'write rating = "... MW" (rated output of the whole bank)'
+    ]
+
+
+def test_a_fault_of_an_inner_table(table, told):
+    chilled = table["equipment"]["chilled_plant"]
+    chilled["chillers"]["rated_coling"] = chilled["chillers"].pop("rated_cooling")
+    chilled["rejection"]["fan_powr"] = "11 kW"
+    assert told(table) == [
+        "[equipment.chilled_plant.rejection] fan_powr: no such parameter of cooling tower; "
+        "did you mean fan_power?",
+        "[equipment.chilled_plant.chillers] rated_cooling: is missing; "
+        'write rated_cooling = "... MW" (rated cooling of one unit)',
+        "[equipment.chilled_plant.chillers] rated_coling: no such parameter of chiller bank; "
+        "did you mean rated_cooling?",
+    ]
+
+
+def test_an_unknown_kind(table, told):
+    table["equipment"]["ups_1"]["kind"] = "upss"
+    (fault,) = told(table)
+    assert fault.startswith('[equipment.ups_1] kind = "upss": there is accelerators, battery')
+    assert fault.endswith("did you mean ups?")
+
+
+def test_an_unknown_kind_of_inner_table(table, told):
+    table["equipment"]["warm_plant"]["rejection"] = {"kind": "pond"}
+    assert told(table) == [
+        "[equipment.warm_plant] rejection: kind must be one of 'dry_cooler', 'cooling_tower'"
+    ]
+
+
+def test_an_unknown_table(table, told):
+    table["wieghts"] = table.pop("weights")
+    assert told(table) == ["wieghts: no such parameter of site; did you mean weights?"]
+
+
+def test_what_is_no_table(table, told):
+    table["equipment"] = 3
+    table["work"]["batch"] = "later"
+    table["service"] = "none"
+    assert told(table) == [
+        "equipment = 3: write one table [equipment.<name>] for each",
+        '[work] batch = "later": write a table [work.batch]',
+        'service = "none": should be a valid dictionary or instance of Service',
+    ]
+
+
+def test_faults_of_all_tables_are_told_together(table, told):
+    table["latitude"] = 95
+    table["equipment"]["ups_1"]["rating"] = "0 MW"
+    table["equipment"]["battery_1"]["power"] = 1
+    table["work"]["batch"]["slack"] = -1
+    table["service"]["daily_shape"] = [1.0]
+    assert told(table) == [
+        '[equipment.battery_1] power = 1: a bare number has no unit; write "1 MW"',
+        '[equipment.ups_1] rating = "0 MW": must be above 0 MW',
+        "latitude = 95: must be at most 90",
+        "[work.batch] slack = -1: must be at least 0",
+        "[service]: daily_shape must be 24 shares between 0 and 1, one per local hour",
+    ]
+
+
+def test_the_error_names_file_and_count(table):
+    table["latitude"] = 95
+    with pytest.raises(SiteError, match=r"my\.toml has 1 fault\n  latitude = 95: must be"):
+        build(table, "my", source="my.toml")
+
+
+def test_a_path_is_loaded(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text((sites.catalogue.ROOM / "small.toml").read_text())
+    assert sites.load(path).name == "mine"
+    assert sites.load(str(path)).racks == 28
+
+
+def test_the_face_has_no_other_names():
+    with pytest.raises(AttributeError, match="lode"):
+        _ = sites.lode

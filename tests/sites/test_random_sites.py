@@ -1,0 +1,24 @@
+"""Random sites: that they are many, sound, and close at every node."""
+
+import numpy as np
+import pytest
+
+from sites.sizing import mild
+from tests.random_sites import random_site
+from twin.relations import ENERGY_SIGN
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_energy_closes_at_every_machine(seed):
+    site = random_site(seed)
+    for convert in site.converts:
+        output = np.linspace(0.0, 1.0, 9)[:, None] * convert.limit(mild(site))
+        flows = convert.physics(output, mild(site))
+        drawn = sum(ENERGY_SIGN[carrier] * draw for carrier, draw in flows.draws.items())
+        given = ENERGY_SIGN[convert.output] * output + flows.heat
+        np.testing.assert_allclose(drawn, given, rtol=1e-9, atol=1e-9)
+
+
+def test_sites_differ_and_repeat():
+    assert random_site(1) == random_site(1)
+    assert random_site(1) != random_site(2)
