@@ -5,13 +5,7 @@ import xarray as xr
 
 from twin import vocabulary
 
-NAMES = (
-    "grid_import_power",
-    "grid_export_power",
-    "it_power",
-    "facility_power",
-    "water_use",
-)
+NAMES = ("grid_import_power", "grid_export_power", "it_power", "facility_power", "water_use")
 """What a run must hold."""
 
 
@@ -63,21 +57,16 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     .. [5] EN 50600-4-9:2022, "Water usage effectiveness."
     """
     vocabulary.check(result, *NAMES)
-    hours = result["duration"]
-
-    def total(power: xr.DataArray) -> float:
-        return float((power * hours).sum())
-
-    it, facility = total(result["it_power"]), total(result["facility_power"])
+    it, facility = _total(result["it_power"]), _total(result["facility_power"])
     values = {
         "pue": _share(facility, it),
-        "wue": _share(total(result["water_use"]), it),
+        "wue": _share(_total(result["water_use"]), it),
         "erf": _share(0.0, facility),
-        "ref": _share(total(_own_renewables(result)), facility),
+        "ref": _share(_total(_own_renewables(result)), facility),
     }
     if carbon_intensity is not None:
         vocabulary.check(carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity")
-        values["cue"] = _share(total(result["grid_import_power"] * carbon_intensity), it)
+        values["cue"] = _share(_total(result["grid_import_power"] * carbon_intensity), it)
     return vocabulary.tag_all(xr.Dataset({name: ((), value) for name, value in values.items()}))
 
 
@@ -89,6 +78,11 @@ def _own_renewables(result: xr.Dataset) -> xr.DataArray:
     gained = result["renewable_used_power"].sum("renewable")
     kept = (gained - result["grid_export_power"]).clip(min=0.0)
     return xr.DataArray(np.minimum(kept, result["facility_power"]))
+
+
+def _total(rate: xr.DataArray) -> float:
+    """Return what a rate per hour sums to."""
+    return float((rate * rate["duration"]).sum())
 
 
 def _share(part: float, whole: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
 import numpy as np
 import xarray as xr
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from twin.equipment import Accelerators
 from twin.limits import limits
 from twin.physics import FloatArray
 from twin.site import Site
@@ -21,15 +22,24 @@ GREY, PALE = "#7A7A7A", "#D9D9D9"
 CYCLE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
 """Okabe and Ito's colours, told apart by all eyes."""
 
-SERVICE: Final = SKY
 KINDS: Final = (GREEN, YELLOW, PURPLE)
 """Colours of the kinds of movable work."""
 
-WIDTH: Final = 12.0
-"""Width of a figure: 1200 pixels at 100 per inch. [in]"""
+WIDTH: Final = 12.0  # 1200 pixels at 100 per inch [in]
+BESIDE: Final = (1.07, 1.04)  # where a panel's legend stands, in its widths and heights
 
-PLAN: Final[dict[str, Any]] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
-LIMIT: Final[dict[str, Any]] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}
+
+class Style(TypedDict, total=False):
+    """How a line looks and what it is called."""
+
+    color: str
+    linestyle: str | tuple[int, tuple[int, int]]
+    linewidth: float
+    label: str
+
+
+PLAN: Final[Style] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
+LIMIT: Final[Style] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}
 
 
 def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
@@ -40,7 +50,7 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     run
         Means on ``time`` (with ``duration``) and stocks on ``instant``. Drawn is what is there:
         ``electricity_price``, ``carbon_intensity``; ``facility_power``, ``grid_import_power``,
-        ``grid_export_power``, ``hall_power``, ``service_power``, ``work_power``,
+        ``grid_export_power``, ``hall_power``, ``service_racks``, ``work_power``,
         ``cooling_plant_draw``, ``renewable_used_power``; the limited temperatures and
         ``air_temperature``; ``battery_level``, ``tank_level``; ``work_backlog``, ``work_late``.
         Import, temperatures and levels named after ``plan_`` are drawn dashed.
@@ -61,11 +71,10 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     for axes, panel in zip(column[:, 0], panels, strict=True):
         panel.draw(axes, run, site)
         _dress(axes, is_stacked=panel.is_stacked)
-    edges = _edges(run)
-    _dates(column[-1, 0], edges, site.time_zone)
+    _dates(column[-1, 0], _edges(run), site.time_zone)
     figure.align_ylabels()
-    day = np.datetime_as_string(edges[0], "D")
-    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    whole = f"{title}, from {np.datetime_as_string(run['time'].to_numpy()[0], 'D')}"
+    figure.suptitle(whole, x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 
@@ -84,11 +93,8 @@ def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) ->
     matplotlib.figure.Figure
         One group of bars a quantity, each labelled with its value and its difference.
     """
-    shown = (
-        ("cost_eur", "cost, thousand EUR", 1e3),
-        ("carbon_kg", "carbon, t", 1e3),
-        ("peak_mw", "peak of import, MW", 1.0),
-    )
+    cost, carbon = ("cost_eur", "cost, thousand EUR", 1e3), ("carbon_kg", "carbon, t", 1e3)
+    shown = (cost, carbon, ("peak_mw", "peak of import, MW", 1.0))
     policies = list(table)[::-1]
     figure = Figure(figsize=(WIDTH, 1.0 + 0.35 * len(table)), dpi=100, layout="constrained")
     row = figure.subplots(1, len(shown), sharey=True)
@@ -101,26 +107,23 @@ def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) ->
         axes.bar_label(bars, labels=words, padding=4, fontsize=9)
         axes.set_xlabel(label)
         axes.axvline(0.0, color=BLACK, linewidth=0.8)
-        axes.margins(x=0.35)
+        axes.margins(x=0.35)  # room for the labels
         axes.set_xlim(left=min(0.0, 1.5 * min(values)))
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
     return figure
 
 
 def _difference(value: float, reference: float) -> str:
-    if value == reference or not reference:
-        return ""
-    return f" ({100.0 * (value - reference) / abs(reference):+.1f} %)"
+    is_told = reference and value != reference
+    return f" ({100.0 * (value - reference) / abs(reference):+.1f} %)" if is_told else ""
 
 
 def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     """Draw the price, its negative hours filled, and the carbon intensity on its own scale."""
     if "electricity_price" in run:
-        price = run["electricity_price"]
-        _draw(axes, price, color=BLUE, linewidth=1.4, label="price")
-        if (price < 0.0).any():
-            below = np.minimum(price.to_numpy(), 0.0)
+        _draw(axes, run["electricity_price"], color=BLUE, label="price")
+        below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
+        if below.any():
             axes.stairs(below, _edges(run), fill=True, color=ORANGE, label="price below 0")
         axes.axhline(0.0, color=BLACK, linewidth=0.8)
         axes.set_ylabel("price\n[EUR/MWh]")
@@ -131,49 +134,51 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
 def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw who uses the power, stacked, and what comes over the fence beside plan and limit."""
     base = np.zeros(run.sizes["time"])
-    for label, values, color in _users(run):
-        top = base + values
-        axes.stairs(top, _edges(run), baseline=base, fill=True, color=color, label=label)
-        base = top
+    for label, values, color in _users(run, site):
+        bottom, base = base, base + values
+        axes.stairs(base, _edges(run), baseline=bottom, fill=True, color=color, label=label)
     if "renewable_used_power" in run:
         own = run["renewable_used_power"].sum("renewable")
-        _draw(axes, own, color=ORANGE, linewidth=1.3, label="sun and wind")
-    for prefix, style in (("", {"color": BLACK}), ("plan_", PLAN | {"color": RED})):
+        _draw(axes, own, color=ORANGE, label="sun and wind")
+    drawn, planned = Style(color=BLACK, label="import"), Style(color=RED, label="import, planned")
+    for prefix, style in (("", drawn), ("plan_", PLAN | planned)):
         if f"{prefix}grid_import_power" in run:
             net = run[f"{prefix}grid_import_power"]
             if f"{prefix}grid_export_power" in run:
                 net = net - run[f"{prefix}grid_export_power"]
-            _draw(axes, net, label="import, planned" if prefix else "import", **style)
+            _draw(axes, net, **style)
     axes.axhline(site.grid.import_limit, label="connection", **LIMIT)
     axes.set_ylabel("power\n[MW]")
 
 
-def _users(run: xr.Dataset) -> list[tuple[str, FloatArray, str]]:
+def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
     """Return label, power and colour of all users, from the service up to losses. [MW]"""
     users: list[tuple[str, FloatArray, str]] = []
 
     def rest_of(power: FloatArray) -> FloatArray:
         return np.maximum(power - sum(values for _, values, _ in users), 0.0)
 
-    if "service_power" in run:
-        users.append(("service", run["service_power"].to_numpy(), SERVICE))
+    if "service_racks" in run:
+        hall = site.of(Accelerators)[0]
+        busy = run["service_racks"].to_numpy() * (hall.rack_power - hall.rack_idle_power)
+        users.append(("service", busy, SKY))
     if "work_power" in run:
         kinds = _by_kind(run["work_power"])
         users += [(*kind, color) for kind, color in zip(kinds.items(), KINDS * 3, strict=False)]
     if "hall_power" in run:
         rest = rest_of(run["hall_power"].sum("hall").to_numpy())
-        users.append(("racks idling" if users else "racks", rest, PALE))
+        users.append(("racks, idle draw" if users else "racks", rest, PALE))
     if "cooling_plant_draw" in run:
-        cooling = run["cooling_plant_draw"].sum("circuit").to_numpy()
-        users.append(("cooling plants", cooling, BLUE))
+        users.append(("cooling plants", run["cooling_plant_draw"].sum("circuit").to_numpy(), BLUE))
     if users and "facility_power" in run:
-        rest = rest_of(run["facility_power"].to_numpy())
-        users.append(("fans, pumps, losses", rest, GREY))
+        users.append(("fans, pumps, losses", rest_of(run["facility_power"].to_numpy()), GREY))
     return users
 
 
 def _by_kind(array: xr.DataArray) -> dict[str, FloatArray]:
     """Return values summed over the cohorts of each kind of work; "batch/0" is of kind batch."""
+    if array.ndim == 1:
+        return {"waiting": array.to_numpy()}
     (dim,) = (str(dim) for dim in array.dims if dim not in {"time", "instant"})
     kinds = np.array([str(label).split("/")[0] for label in array[dim].to_numpy()])
     values = array.transpose(dim, ...).to_numpy()
@@ -192,8 +197,8 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
         hottest = run[variable].sel({dim: owners}).max(dim) - high
         _draw(axes, hottest, color=color, label=label)
         if f"plan_{variable}" in run:
-            hottest = run[f"plan_{variable}"].sel({dim: owners}).max(dim) - high
-            _draw(axes, hottest, color=color, **PLAN)
+            planned = run[f"plan_{variable}"].sel({dim: owners}).max(dim) - high
+            _draw(axes, planned, **(PLAN | Style(color=color)))
     axes.axhline(0.0, label="limit", **LIMIT)
     axes.set_ylabel("distance\nfrom limit [K]")
     if "air_temperature" in run:
@@ -204,14 +209,13 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
     for store, color in zip(site.stores, CYCLE * 9, strict=False):
         kind = site.equipment[store.owner].kind
-        label = f"{store.owner} (full: {store.high:.0f} MWh)"
-        for name, style in ((f"{kind}_level", {"label": label}), (f"plan_{kind}_level", PLAN)):
+        drawn = Style(label=f"{store.owner} (full: {store.high:.0f} MWh)")
+        for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN)):
             if name in run:
                 level = run[name].sel({kind: store.owner})
-                _draw(axes, 100.0 * level / store.high, color=color, **style)
+                _draw(axes, 100.0 * level / store.high, **(style | Style(color=color)))
         if store.low > 0.0:
-            floor = 100.0 * store.low / store.high
-            axes.axhline(floor, **(LIMIT | {"color": color}))
+            axes.axhline(100.0 * store.low / store.high, **(LIMIT | Style(color=color)))
     axes.set_ylim(-3.0, 103.0)
     axes.set_ylabel("level\n[%]")
 
@@ -219,18 +223,17 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
 def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     """Draw the work that waits, stacked by kind, and what of it is late."""
     if "work_backlog" in run:
-        instants = run["instant"].to_numpy()
         waiting = _by_kind(run["work_backlog"])
-        axes.stackplot(instants, list(waiting.values()), labels=list(waiting), colors=KINDS)
+        axes.stackplot(run["instant"].to_numpy(), *waiting.values(), labels=waiting, colors=KINDS)
     if "work_late" in run:
         _draw(axes, run["work_late"].sum("cohort"), color=BLACK, label="late")
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("work waiting\n[MWh]")
 
 
-def _draw(axes: Axes, array: xr.DataArray, **style: Any) -> None:
+def _draw(axes: Axes, array: xr.DataArray, **style: Unpack[Style]) -> None:
     """Draw means as stairs and stocks as lines."""
-    style = {"linewidth": 1.3} | style
+    style = Style(linewidth=1.3) | style
     if "instant" in array.dims:
         axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
     else:
@@ -245,7 +248,6 @@ def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
     right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
     right.tick_params(colors=GREY, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)
-    right.spines["right"].set_color(PALE)
 
 
 def _edges(run: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -272,10 +274,9 @@ def _dress(axes: Axes, *, is_stacked: bool) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
     axes.yaxis.label.set_fontsize(9)
-    legend = axes.legend(
-        loc="upper left", bbox_to_anchor=(1.07, 1.04), fontsize=8.5, reverse=is_stacked
+    axes.legend(
+        loc="upper left", bbox_to_anchor=BESIDE, fontsize=8.5, frameon=False, reverse=is_stacked
     )
-    legend.set_frame_on(False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,12 +289,10 @@ class _Panel:
     is_stacked: bool = False
 
 
-_WARM: Final = ("facility_supply_temperature", "chip_temperature", "rack_inlet_temperature")
-
 _PANELS: Final = (
     _Panel(height=1.5, needs=("electricity_price", "carbon_intensity"), draw=_prices),
     _Panel(height=2.8, needs=("grid_import_power", "hall_power"), draw=_power, is_stacked=True),
-    _Panel(height=1.7, needs=_WARM, draw=_temperatures),
+    _Panel(height=1.7, needs=("facility_supply_temperature",), draw=_temperatures),
     _Panel(height=1.4, needs=("battery_level", "tank_level"), draw=_stores),
     _Panel(height=1.4, needs=("work_backlog", "work_late"), draw=_work, is_stacked=True),
 )

@@ -28,7 +28,7 @@ def run(site) -> xr.Dataset:
         "electricity_price": 60.0 + 90.0 * wave,
         "carbon_intensity": 400.0 + 100.0 * wave,
         "air_temperature": 20.0 + 5.0 * wave,
-        "service_power": 0.4 + 0.1 * wave,
+        "service_racks": 4.0 + wave,
         "facility_power": 3.5 + 0.5 * wave,
         "grid_import_power": 3.0 + 0.5 * wave,
         "grid_export_power": 0.0 * wave,
@@ -95,6 +95,11 @@ def test_only_what_is_there_is_drawn(run, site):
     figure = plot_run(bare, site, title="prices")
     assert len(figure.axes) == 1
     assert drawn(figure)[0] == 1200
+
+
+def test_a_backlog_as_a_whole_is_drawn(run, site):
+    total = run.assign(work_backlog=run["work_backlog"].sum("cohort")).drop_vars("work_late")
+    assert "waiting" in labels(plot_run(total, site, title="total"))
 
 
 def test_comparison_names_the_differences():

@@ -59,7 +59,7 @@ class Recipe:
 
 
 def extrapolate(
-    past: FloatArray, local: np.ndarray, recipe: Recipe, *, ahead: np.ndarray
+    past: FloatArray, local: np.ndarray, *, recipe: Recipe, ahead: np.ndarray
 ) -> FloatArray:
     r"""Return what a series may be in the quarter-hours ahead.
 

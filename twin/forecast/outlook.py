@@ -93,32 +93,19 @@ def outlook(
     cooling left over then can choose its hours, so it need not pay the mean.
     """
     span = _Span.of(record, axes)
-    until = dict.fromkeys((*MEASURED, _POWER), measured_until(now))
-    until["electricity_price"] = published_until(now, site.time_zone)
-    seen = {
-        name: record.sizes["time"] if foresight else known(record[name], moment)
-        for name, moment in until.items()
-    }
-    rows: dict[str, FloatArray] = {}
-    ends: dict[str, int] = {}
+    seen = _seen(site, record, now, foresight=foresight)
+    rows, ends = {}, {}
     for name, recipe in RECIPES.items():
         series = record[name].to_numpy()
-        values, ends[name] = span.values(series, name, recipe, seen=seen[name])
+        values, ends[name] = span.values(series, recipe, name=name, seen=seen[name])
         rows[name] = np.clip(values, *BOUNDS.get(name, (-np.inf, np.inf)))
     rows |= _powers(site, record[_POWER], span, seen[_POWER])
     rows["service_racks"] = service_racks(site.service, span.local[span.start :])
-    means = dict(zip(rows, span.means(np.stack(list(rows.values()))), strict=True))
-    result = _dataset(site, axes, means)
+    means = regrid(np.stack(list(rows.values())), span.edges, span.wanted)
+    result = _dataset(site, axes, dict(zip(rows, means, strict=True)))
     after = np.sort(rows["electricity_price"][-DAY:])
     result["terminal_price"] = ((), after[: DAY // 2].mean())
-    lacking = [n for n, end in ends.items() if end < min(seen[n], span.stop - DAY)]
-    attrs = {
-        "prices_known_until": span.stamp(ends["electricity_price"]),
-        "degraded": "; ".join(
-            f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in lacking
-        ),
-    }
-    return vocabulary.tag_all(result.assign_attrs(attrs))
+    return vocabulary.tag_all(result.assign_attrs(_notes(span, seen, ends)))
 
 
 def service_racks(service: Service, local: np.ndarray) -> FloatArray:
@@ -187,7 +174,7 @@ class _Span:
         return cls(start=start, stop=stop, local=local, edges=edges, wanted=wanted)
 
     def values(
-        self, series: FloatArray, name: str, recipe: Recipe, *, seen: int
+        self, series: FloatArray, recipe: Recipe, *, name: str, seen: int
     ) -> tuple[FloatArray, int]:
         """Return the known values of the span, continued by forecast, and where the known end."""
         end = min(seen, self.stop)
@@ -196,7 +183,7 @@ class _Span:
             end = self.start + int(blank[0])
         finite = np.flatnonzero(np.isfinite(series[:end]))
         end = int(finite[-1]) + 1 if len(finite) else 0
-        ahead = extrapolate(series[:end], self.local[:end], recipe, ahead=self.local[end:])
+        ahead = extrapolate(series[:end], self.local[:end], recipe=recipe, ahead=self.local[end:])
         whole = np.concatenate([series[self.start : end], ahead[max(self.start - end, 0) :]])
         if not np.isfinite(whole).all():
             place = f"{name} from {self.stamp(max(end, self.start))}"
@@ -204,13 +191,28 @@ class _Span:
             raise SeriesError("outlook", [Fault(place=place, value="", mend=mend)])
         return whole, end
 
-    def means(self, rows: FloatArray) -> FloatArray:
-        """Return means over the intervals of the horizon."""
-        return regrid(rows, self.edges, self.wanted)
-
     def stamp(self, row: int) -> str:
         """Return the time of a row of the record, for people."""
         return _text(self.edges[0] + (row - self.start) * QUARTER)
+
+
+def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool) -> dict[str, int]:
+    """Return how many quarter-hours of each variable are known."""
+    until = dict.fromkeys((*MEASURED, _POWER), measured_until(now))
+    until["electricity_price"] = published_until(now, site.time_zone)
+    if foresight:
+        return dict.fromkeys(until, record.sizes["time"])
+    return {name: known(record[name], moment) for name, moment in until.items()}
+
+
+def _notes(span: _Span, seen: dict[str, int], ends: dict[str, int]) -> dict[str, str]:
+    """Return where the known prices end, and which words end before they should."""
+    lacking = [name for name, end in ends.items() if end < min(seen[name], span.stop - DAY)]
+    words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in lacking)
+    return {
+        "prices_known_until": span.stamp(ends["electricity_price"]),
+        "degraded": "; ".join(words),
+    }
 
 
 def _powers(site: Site, array: xr.DataArray, span: _Span, seen: int) -> dict[str, FloatArray]:
@@ -219,7 +221,7 @@ def _powers(site: Site, array: xr.DataArray, span: _Span, seen: int) -> dict[str
     for machine in site.of(Renewable):
         recipe = next(r for kind, r in RECIPES_OF_KIND.items() if isinstance(machine, kind))
         series = array.sel(renewable=machine.name).to_numpy()
-        values, _ = span.values(series, machine.name, recipe, seen=seen)
+        values, _ = span.values(series, recipe, name=machine.name, seen=seen)
         powers[machine.name] = np.clip(values, 0.0, machine.power)
     return powers
 

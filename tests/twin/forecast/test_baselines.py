@@ -15,7 +15,9 @@ def times(start: np.datetime64, count: int) -> np.ndarray:
 def test_a_day_that_repeats_itself_is_foreseen_exactly():
     day = np.sin(np.arange(DAY))
     local = times(MONDAY, 4 * DAY)
-    ahead = extrapolate(np.tile(day, 2), local[: 2 * DAY], DAY_BEFORE, ahead=local[2 * DAY :])
+    ahead = extrapolate(
+        np.tile(day, 2), local[: 2 * DAY], recipe=DAY_BEFORE, ahead=local[2 * DAY :]
+    )
     np.testing.assert_allclose(ahead, np.tile(day, 2), atol=1e-12)
 
 
@@ -23,7 +25,7 @@ def test_a_new_deviation_is_carried_on_and_fades():
     past = np.zeros(2 * DAY)
     past[-4:] = 1.0  # the last hour is 1 above the day before
     local = times(MONDAY, 3 * DAY)
-    ahead = extrapolate(past, local[: 2 * DAY], DAY_BEFORE, ahead=local[2 * DAY :])
+    ahead = extrapolate(past, local[: 2 * DAY], recipe=DAY_BEFORE, ahead=local[2 * DAY :])
     # the middle of the first quarter-hour is 1/8 h ahead, that of the 25th 6 1/8 h
     assert ahead[0] == pytest.approx(np.exp(-0.125 / 6.0))
     assert ahead[24] == pytest.approx(np.exp(-6.125 / 6.0))
@@ -34,7 +36,7 @@ def test_a_scaled_deviation_leaves_the_night_dark():
     past = np.concatenate([day, day[:48], [2.0] * 8])  # since noon half as bright
     local = times(MONDAY, 3 * DAY)
     recipe = Recipe(days=1, window=2, memory=1e9, is_scaled=True)
-    ahead = extrapolate(past, local[: len(past)], recipe, ahead=local[len(past) :])
+    ahead = extrapolate(past, local[: len(past)], recipe=recipe, ahead=local[len(past) :])
     np.testing.assert_allclose(ahead[: DAY - 56], 2.0)
     np.testing.assert_allclose(ahead[DAY - 56 : DAY - 56 + 48], 0.0)
 
@@ -46,7 +48,7 @@ def test_weekends_follow_weekends():
     recipe = Recipe(days=7, window=24, memory=24.0, is_alike=True)
     for known in (7, 11, 12, 13):
         ahead = extrapolate(
-            values[: known * DAY], local[: known * DAY], recipe, ahead=local[known * DAY :]
+            values[: known * DAY], local[: known * DAY], recipe=recipe, ahead=local[known * DAY :]
         )
         np.testing.assert_allclose(ahead[:DAY], values[known * DAY :][:DAY], rtol=1e-4)
 
@@ -54,7 +56,9 @@ def test_weekends_follow_weekends():
 def test_a_first_weekend_follows_what_there_is():
     local = times(MONDAY, 6 * DAY)
     recipe = Recipe(days=7, window=24, memory=24.0, is_alike=True)
-    ahead = extrapolate(np.full(5 * DAY, 50.0), local[: 5 * DAY], recipe, ahead=local[5 * DAY :])
+    ahead = extrapolate(
+        np.full(5 * DAY, 50.0), local[: 5 * DAY], recipe=recipe, ahead=local[5 * DAY :]
+    )
     np.testing.assert_allclose(ahead, 50.0)
 
 
@@ -65,7 +69,7 @@ def test_eight_o_clock_follows_eight_o_clock_over_a_change_of_time(change):
     local = local.to_numpy().astype("datetime64[us]")
     values = (local - local.astype("datetime64[D]")) / np.timedelta64(1, "h")  # the wall clock
     known = 3 * DAY + 40
-    ahead = extrapolate(values[:known], local[:known], DAY_BEFORE, ahead=local[known:])
+    ahead = extrapolate(values[:known], local[:known], recipe=DAY_BEFORE, ahead=local[known:])
     clock = values[known:]
     is_far_from_change = (clock > 4.0) & (np.arange(len(clock)) < DAY)
     np.testing.assert_allclose(ahead[is_far_from_change], clock[is_far_from_change])
@@ -76,7 +80,7 @@ def test_blanks_are_passed_over_and_an_empty_past_gives_nan():
     past = np.full(3 * DAY, 5.0)
     past[2 * DAY :] = np.nan
     recipe = Recipe(days=3, window=1, memory=6.0)
-    held = extrapolate(past, local[: 3 * DAY], recipe, ahead=local[3 * DAY :])
+    held = extrapolate(past, local[: 3 * DAY], recipe=recipe, ahead=local[3 * DAY :])
     np.testing.assert_allclose(held, 5.0)
     for recipe in (DAY_BEFORE, Recipe(days=1, is_hourly=False, window=1, memory=1.0)):
-        assert np.isnan(extrapolate(past[:0], local[:0], recipe, ahead=local[:8])).all()
+        assert np.isnan(extrapolate(past[:0], local[:0], recipe=recipe, ahead=local[:8])).all()
