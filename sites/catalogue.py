@@ -83,8 +83,8 @@ def read(path: Path) -> Table:
         raise _refused(path, "file", f"cannot be read: {error.strerror}") from error
     if len(content) > GREATEST_SIZE:
         raise _refused(path, "file", f"a site file has at most {GREATEST_SIZE:,} bytes")
-    for number, line in enumerate(content.splitlines(), start=1):
-        if len(line) > LONGEST_LINE:
+    for number, text in enumerate(content.splitlines(), start=1):
+        if len(text) > LONGEST_LINE:
             raise _refused(path, f"line {number}", f"a line has at most {LONGEST_LINE:,} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))

@@ -65,8 +65,10 @@ def _fault(item: ErrorDetails, model: type[BaseModel], table: Fields, place: str
         case "missing":
             return Fault(place=where, value="", mend=f"is missing{_example(key, models)}")
         case "union_tag_invalid" | "union_tag_not_found":
-            kinds = item["ctx"]["expected_tags"]
-            return Fault(place=where, value="", mend=f"kind must be one of {kinds}")
+            held = [inner.model_fields[key].annotation for inner in models]
+            kinds = ", ".join(kind_of(found) for note in held for found in inner_models(note))
+            where = spot(".".join([place, *steps]).strip("."), "kind")
+            return Fault(place=where, value="", mend=f"must be one of {kinds}")
     mend = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if isinstance(item["input"], Mapping):  # a rule of the whole table
         return Fault(place=spot(".".join([place, *steps]).strip("."), ""), value="", mend=mend)

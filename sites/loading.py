@@ -1,8 +1,8 @@
 """From a site file to a frozen, validated site; all faults of a file are told together."""
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,6 +12,9 @@ from sites.faults import faults_of, spot, written
 from twin.equipment import KINDS, Equipment
 from twin.errors import Fault, SiteError
 from twin.site import Site
+
+GREATEST: Final = 1e12
+"""No number of a site is greater, in whatever unit."""
 
 
 def load(site: str | Path) -> Site:
@@ -58,7 +61,9 @@ def build(table: Table, name: str, *, source: str) -> Site:
     SiteError
         If the table has faults; all of them.
     """
-    faults = list(_not_finite(table))
+    faults = list(_absurd(table))
+    if faults:
+        raise SiteError(source, faults)
     machines = _machines(_entries(table, "equipment", faults), faults)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
     values, more = complete(plain, "", place="")
@@ -133,13 +138,14 @@ def _named(values: object, name: str, faults: list[Fault], *, place: str = "") -
     return table | {"name": name}
 
 
-def _not_finite(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
-    """Yield a fault for every list with a number that is not finite; TOML knows inf and nan."""
+def _absurd(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
+    """Yield a fault for every number that no site can have; TOML knows inf, nan and 10^900."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _not_finite(inner, f"{place}.{key}".strip("."), name)
-    elif isinstance(value, list) and any(
-        isinstance(item, float) and not math.isfinite(item) for item in value
-    ):
-        mend = "every number must be finite"
+            yield from _absurd(inner, f"{place}.{key}".strip("."), name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _absurd(inner, place, key)
+    elif isinstance(value, int | float) and not -GREATEST < value < GREATEST:
+        mend = f"every number must be between -{GREATEST:g} and {GREATEST:g}"
         yield Fault(place=spot(place, key), value=written(value), mend=mend)

@@ -1,0 +1,71 @@
+"""Whatever stands in a site file, the loader answers with a site or with faults."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from sites import catalogue
+from sites.loading import build
+from twin.errors import SiteError
+
+JUNK = [
+    "",
+    "nonsense",
+    "1e999 MW",
+    "5 MW MW",
+    "-1",
+    0,
+    -1,
+    10**900,
+    1e308,
+    float("inf"),
+    float("nan"),
+    True,
+    [],
+    [[1.0]],
+    ["a"],
+    [1e300],
+    {},
+    {"standard": 3},
+    {"kind": {"kind": 1}},
+    {"a": {"b": {"c": 1}}},
+    dt.date(2026, 1, 1),
+    dt.time(1, 2),
+]
+
+
+def spots(table, path=()):
+    """Yield the path of every key, tables before what stands in them."""
+    for key, value in table.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from spots(value, (*path, key))
+
+
+@pytest.fixture
+def answer():
+    """Return the function that gives what the loader says about a table."""
+
+    def faults(table):
+        try:
+            build(table, "junk", source="junk.toml")
+        except SiteError as error:
+            return error.faults
+        return ()
+
+    return faults
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: repr(junk)[:20])
+def test_junk_in_any_place(answer, junk):
+    rng = np.random.default_rng(0)
+    everywhere = list(spots(catalogue.read(catalogue.locate("small"))))
+    for index in rng.choice(len(everywhere), 20, replace=False):
+        *path, key = everywhere[index]
+        table = catalogue.read(catalogue.locate("small"))
+        inside = table
+        for step in path:
+            inside = inside[step]
+        inside[key] = junk
+        assert all(fault.place and fault.mend for fault in answer(table))
