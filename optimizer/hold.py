@@ -1,0 +1,106 @@
+"""Hold a plan to one piece of each curve that it would otherwise waste on, and improve from there.
+
+A machine that wastes in an interval is held to the segment in which its output lies; a store or an
+exchange that runs in a circle is held to one way. What remains is linear and is solved from the
+basis at hand. Where the answer comes to rest at the end of its piece, the next piece is tried: the
+answer at hand belongs to both, so the objective never grows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.inputs import Inputs
+from twin.physics import FloatArray
+
+AT_END: Final = 1e-6
+"""Distance to the end of a piece that counts as being there. [MW]"""
+
+type Pieces = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The columns of one owner that are held, and to which piece in which interval.
+
+    Attributes
+    ----------
+    names
+        Variables, one per piece, or one whose last axis are the pieces.
+    steps, piece
+        Intervals, and the piece of each.
+    width
+        Lengths of the pieces, ``(step, piece)``. [MW]
+    is_chain
+        Whether a piece asks for all before it to be full; otherwise pieces exclude one another.
+    """
+
+    names: tuple[str, ...]
+    steps: Pieces
+    piece: Pieces
+    width: FloatArray
+    is_chain: bool
+
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Return least and greatest values of the columns, ``(step, piece)``. [MW]"""
+        number = np.arange(self.width.shape[1])
+        is_before = number < self.piece[:, None] if self.is_chain else np.False_
+        is_open = number == self.piece[:, None]
+        return self.width * is_before, self.width * (is_before | is_open)
+
+    def moved(self, values: Mapping[str, FloatArray]) -> Pieces:
+        """Return the pieces to try next: the neighbours of those that are empty or full."""
+        here = stacked(self.names, values)[self.steps, self.piece]
+        wide = self.width[np.arange(len(self.steps)), self.piece]
+        empty, full = here <= AT_END, here >= wide - AT_END
+        if not self.is_chain:
+            return np.where(empty, 1 - self.piece, self.piece)
+        return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
+
+
+def stacked[T: np.generic](names: tuple[str, ...], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:
+    """Return the arrays of a chain or of two ways as one, ``(time, piece)``."""
+    if len(names) == 1:
+        return arrays[names[0]]
+    return np.stack([arrays[name] for name in names], axis=1)
+
+
+def hold(
+    inputs: Inputs, values: Mapping[str, FloatArray], *, where: Mapping[str, tuple[int, ...]]
+) -> Iterator[Held]:
+    """Yield what to hold so that a plan wastes nothing, each at the piece where it stands.
+
+    Parameters
+    ----------
+    inputs
+        The problem and its curves.
+    values
+        Values of the model's variables.
+    where
+        Owner -> intervals in which it wastes.
+    """
+    site = inputs.problem.site
+    for convert in site.converts:
+        if convert.owner in where:
+            steps = np.array(where[convert.owner])
+            width = inputs.curves[convert.owner].width[steps]
+            names: tuple[str, ...] = (f"{convert.owner}.segment",)
+            given = values[names[0]][steps].sum(axis=1)[:, None]
+            piece = (np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1)
+            yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=True)
+    ways = [
+        (s.owner, "charge", "discharge", s.charge_limit, s.discharge_limit) for s in site.stores
+    ]
+    ways += [
+        (e.owner, "import_power", "export_power", e.import_limit, e.export_limit)
+        for e in site.exchanges
+    ]
+    for owner, one, other, *limits in ways:
+        if owner in where:
+            names, steps = (f"{owner}.{one}", f"{owner}.{other}"), np.array(where[owner])
+            width = np.broadcast_to(limits, (len(steps), 2))
+            piece = stacked(names, values)[steps].argmax(axis=1)
+            yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=False)

@@ -1,0 +1,60 @@
+"""What the forms build from: the problem, its curves, and what is worth what after the horizon."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.curves import Segments, lay
+from optimizer.problem import Problem
+from optimizer.reach import reaches
+from twin.physics import FloatArray
+from twin.weather import Weather
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The numbers of one model.
+
+    Attributes
+    ----------
+    problem
+        The question.
+    curves
+        Owner of a conversion -> its segments.
+    worth
+        Carrier -> expected cost of one more MWh of it after the horizon. [EUR MWh-1]
+    """
+
+    problem: Problem
+    curves: Mapping[str, Segments]
+    worth: Mapping[str, float]
+
+    @property
+    def hours(self) -> FloatArray:
+        """Lengths of the intervals. [h]"""
+        return self.problem.hours
+
+
+def inputs_of(problem: Problem) -> Inputs:
+    """Return a problem with its curves laid and its carriers valued."""
+    weather = Weather.of(problem.outlook)
+    ranges = reaches(problem, weather)
+    curves = {
+        convert.owner: lay(convert, weather, reach=ranges[convert.owner])
+        for convert in problem.site.converts
+    }
+    return Inputs(problem=problem, curves=curves, worth=_worth(problem, curves))
+
+
+def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]:
+    """Return the cost of carriers after the horizon, by the mean slopes of its last interval.
+
+    Each carrier costs what the first machine that delivers it draws; prices below zero do not
+    last, so they are not expected.
+    """
+    price = max(float(problem.outlook["terminal_price"]), 0.0)
+    worth = {"grid": price, "water": problem.weights["water"]}
+    for convert in reversed(problem.site.converts):
+        if convert.output not in worth:
+            slopes = {c: float(curves[convert.owner].mean_slope(c)[-1]) for c in convert.draws}
+            worth[convert.output] = sum(worth.get(c, 0.0) * s for c, s in slopes.items())
+    return worth

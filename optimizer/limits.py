@@ -1,0 +1,77 @@
+"""Limits as a plan keeps them: less the margins, wider where the plant already stands beyond."""
+
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer.forms.table import table
+from optimizer.inputs import Inputs
+from optimizer.ledger import Ledger
+from optimizer.problem import Problem
+from twin.physics import FloatArray
+from twin.relations import Exchange, Store
+
+TRANSITION = 10.0
+"""Time in which the plant goes over to new set points. [min]"""
+
+MEAN_SHARE = 0.6
+"""Share of the change of set points that the means of two intervals may show. [1]
+
+A change of P MW in 10 minutes at r MW/min is P = 10 r; quarter-hour means may then differ by 9 r,
+which keeps a tenth in hand. Longer intervals are taken alike.
+"""
+
+RAMP_PRICE = 1e4
+"""Price of a MW beyond the ramp, so that a plan never fails for it. [EUR MW-1]"""
+
+
+def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
+    """Return least and greatest planned level at every instant but the first. [MWh]
+
+    A store that starts outside the planned window may stay where it is and need not hurry back.
+    """
+    start, margin = problem.level(store), problem.margins.level * (store.high - store.low)
+    kept = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
+    low = np.minimum(store.low + margin, np.minimum(kept, start))
+    high = np.maximum(store.high - margin, start)
+    return np.maximum(low, 0.0), np.full_like(kept, high)
+
+
+def ramp(block: pyo.Block, exchange: Exchange, *, ledger: Ledger, inputs: Inputs) -> None:
+    """Hold the change of net import from one interval to the next within the ramp.
+
+    Parameters
+    ----------
+    block
+        Block of an exchange, with ``import_power`` and ``export_power``.
+    exchange
+        The exchange; without a ramp, or with one that its limits keep anyway, nothing is written.
+    ledger
+        Where a breach is paid, at :data:`RAMP_PRICE`.
+    inputs
+        Hold the last exchange and the lengths of intervals.
+    """
+    allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
+    widest = exchange.import_limit + exchange.export_limit
+    steps = [t for t, most in enumerate(allowed) if 0.0 < most < widest]
+    model, state = block.model(), inputs.problem.state
+    last = float(state["grid_import_power"] - state["grid_export_power"])
+    block.ramped = pyo.Set(initialize=steps)
+    block.ramped_later = pyo.Set(initialize=[t for t in steps if t > 0])
+    block.ramped_first = pyo.Set(initialize=[t for t in steps if t == 0])
+    block.ramp_limit = table(allowed, model.time)
+    block.ramp_excess = pyo.Var(block.ramped, domain=pyo.NonNegativeReals, doc="MW")
+
+    def net(t: int) -> Any:
+        return block.import_power[t] - block.export_power[t]
+
+    def most(t: int) -> Any:
+        return block.ramp_limit[t] + block.ramp_excess[t]
+
+    later, first = block.ramped_later, block.ramped_first
+    block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= most(t))
+    block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= most(t))
+    block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= most(t))
+    block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= most(t))
+    ledger.pay_once("ramp", lambda: RAMP_PRICE * sum(block.ramp_excess[t] for t in block.ramped))

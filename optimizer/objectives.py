@@ -1,0 +1,43 @@
+"""What a decision minimises: accounts in their own units, and the weight that makes each money."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyomo.environ as pyo
+
+from optimizer.forms.table import table
+from optimizer.inputs import Inputs
+from optimizer.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One account: its unit, the weight of the problem that prices it, and what it holds."""
+
+    unit: str
+    weight: str
+    meaning: str
+
+
+ACCOUNTS: Final = {
+    "electricity": Account(unit="EUR", weight="money", meaning="energy bought less energy sold"),
+    "network": Account(unit="EUR", weight="money", meaning="fees on what crosses the fence"),
+    "renewables": Account(unit="EUR", weight="money", meaning="paid for contracted sun and wind"),
+    "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
+    "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
+    "terminal": Account(unit="EUR", weight="money", meaning="work left undone less stores kept"),
+    "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
+    "carbon": Account(unit="kg", weight="carbon", meaning="carbon of the energy imported"),
+    "water": Account(unit="m3", weight="water", meaning="water drawn"),
+    "lateness": Account(unit="MWh h", weight="lateness", meaning="work overdue, for each hour"),
+}
+"""Every account of a decision."""
+
+
+def buy_water(model: pyo.ConcreteModel, ledger: Ledger, inputs: Inputs) -> None:
+    """Let water come from outside, and count it."""
+    block = model.water = pyo.Block()
+    block.water_use = pyo.Var(model.time, domain=pyo.NonNegativeReals, doc="m3 h-1")
+    block.hours = table(inputs.hours, model.time)
+    ledger.gain("water", lambda t: block.water_use[t])
+    ledger.pay("water", lambda t: block.hours[t] * block.water_use[t])

@@ -1,0 +1,126 @@
+"""Solve a problem: build, compile, solve, and solve again where the answer wastes."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from optimizer.build import build
+from optimizer.compile import UNUSED, Arrays, IntArray, compiled
+from optimizer.hold import Held, hold, stacked
+from optimizer.inputs import Inputs, inputs_of
+from optimizer.objectives import ACCOUNTS
+from optimizer.problem import Problem
+from optimizer.solution import Solution
+from optimizer.solve import Answer, Solver
+from optimizer.waste import wasteful
+from twin.physics import FloatArray
+
+ROUNDS: Final = 8
+"""Most times that a plan is solved again for its waste. [1]"""
+
+GAIN: Final = 1e-6
+"""Share of the objective that another round must have brought to be followed by one more. [1]"""
+
+
+def solve_problem(problem: Problem) -> Solution:
+    """Return the cheapest plan of a problem.
+
+    Parameters
+    ----------
+    problem
+        The question.
+
+    Returns
+    -------
+    Solution
+        Values, duals and accounts.
+
+    Raises
+    ------
+    NoScheduleError
+        If no plan keeps every limit.
+    SolverError
+        If the solver fails.
+    """
+    clock = Clock()
+    prices = {name: problem.weights[a.weight] for name, a in ACCOUNTS.items()}
+    with clock("curves"):
+        inputs = inputs_of(problem)
+    with clock("build"):
+        model = build(inputs)
+    with clock("compile"):
+        arrays = compiled(model)
+    with clock("solve"):
+        solver = Solver(arrays, prices)
+        relaxed = solver.run()
+    with clock("hold"):
+        answer, held = _without_waste(solver, arrays, inputs, relaxed)
+    return Solution(
+        inputs=inputs,
+        values=_named(arrays.columns, answer.values),
+        duals=_named(arrays.rows, answer.duals) | _named(arrays.columns, answer.reduced_costs),
+        accounts=_accounts(arrays, answer.values, prices),
+        objective=answer.objective,
+        relaxed=relaxed.objective,
+        held=held,
+        seconds=dict(clock.spent),
+    )
+
+
+def _without_waste(
+    solver: Solver, arrays: Arrays, inputs: Inputs, answer: Answer
+) -> tuple[Answer, tuple[Held, ...]]:
+    """Return a plan in which physics is kept where waste would pay, and what had to be held."""
+    held: list[Held] = []
+    before = np.inf
+    for _ in range(ROUNDS):
+        values = _named(arrays.columns, answer.values)
+        fresh = list(hold(inputs, values, where=wasteful(inputs, values)))
+        if not fresh and not (held and before - answer.objective > GAIN * abs(answer.objective)):
+            break
+        before = np.inf if fresh else answer.objective
+        held = [replace(one, piece=one.moved(values)) for one in held] + fresh
+        for one in held:
+            low, high = one.bounds()
+            places = stacked(one.names, arrays.columns)[one.steps]
+            high = np.minimum(high, arrays.column_high[places])
+            solver.bound(places.ravel(), low.ravel(), high=high.ravel())
+        answer = solver.run()
+    return answer, tuple(held)
+
+
+class Clock:
+    """CPU time by part of the work. [s]"""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Count the time of a part."""
+        begun = time.process_time()
+        yield
+        self.spent[part] += time.process_time() - begun
+
+
+def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
+    """Return bare results under their names; what was dropped from the model is zero."""
+    return {name: np.where(at == UNUSED, 0.0, flat[at]) for name, at in places.items()}
+
+
+def _accounts(
+    arrays: Arrays, values: FloatArray, prices: Mapping[str, float]
+) -> dict[str, FloatArray]:
+    """Return what each account pays in each interval; constants stand in the last one."""
+    steps = int(arrays.step.max()) + 1
+    paid = {}
+    for account, cost in arrays.accounts.items():
+        money = prices[account] * np.bincount(arrays.step, weights=cost * values, minlength=steps)
+        money[-1] += prices[account] * arrays.offsets[account]
+        paid[account] = money
+    return paid

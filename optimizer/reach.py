@@ -1,0 +1,99 @@
+"""What each machine may be asked for: the range of outputs that can occur in an interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.problem import Problem
+from twin.physics import FloatArray
+from twin.relations import ENERGY_SIGN, Convert
+from twin.weather import Weather
+from twin.workloads.queue import Pool
+
+PAD = 0.02
+"""Share of a range by which it is widened at both ends. [1]"""
+
+PROBES = 5
+"""Outputs at which draws are asked for, to find their range. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Least and greatest output in every interval, ``(time,)``. [MW]"""
+
+    low: FloatArray
+    high: FloatArray
+
+    def grid(self, count: int) -> FloatArray:
+        """Return evenly spaced outputs from low to high, ``(sample, time)``. [MW]"""
+        return self.low + np.linspace(0.0, 1.0, count)[:, None] * (self.high - self.low)
+
+
+def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
+    """Return the range of outputs of every conversion of a problem.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    weather
+        Its outdoor air.
+
+    Returns
+    -------
+    Mapping
+        Owner -> range, inside the machine's limit less the margin.
+
+    Notes
+    -----
+    Demand is followed from the racks to the fence. From all racks waiting to all racks at work,
+    widened by what stores and sources may add or take; a machine that is not alone on its carrier
+    may stand still.
+    """
+    site = problem.site
+    demand = _demand_of_work(problem)
+    for store in site.stores:
+        demand[store.carrier] += np.array([[-store.discharge_limit], [store.charge_limit]])
+    for exchange in site.exchanges:
+        if exchange.carrier != "grid":
+            demand[exchange.carrier] -= np.stack([problem.available(exchange), 0.0 * problem.hours])
+    found: dict[str, Reach] = {}
+    for convert in site.converts:
+        found[convert.owner] = reach = _reach(problem, convert, demand, weather)
+        draws = convert.physics(reach.grid(PROBES), weather).draws
+        for carrier, draw in draws.items():
+            demand[carrier] += np.stack([draw.min(axis=0), draw.max(axis=0)])
+    return found
+
+
+def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
+    """Return least and greatest demand by carrier, ``(2, time)``, as the halls make it. [MW]"""
+    pool = Pool.of(problem.site)
+    busy = np.stack([problem.service, np.full_like(problem.service, pool.racks)])
+    racks = pool.racks * pool.rack_idle_power + busy * pool.power(1.0)
+    demand = {carrier: np.zeros_like(racks) for carrier in ENERGY_SIGN}
+    for work in problem.site.works:
+        part = racks * (work.racks / pool.racks)
+        demand[work.carrier] += part
+        for carrier, share in work.heat.items():
+            demand[carrier] += share * part
+    return demand
+
+
+def _reach(
+    problem: Problem, convert: Convert, demand: Mapping[str, FloatArray], weather: Weather
+) -> Reach:
+    limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
+    most = (1.0 - problem.margins.power) * limit
+    low, high = demand[convert.output]
+    is_alone = sum(other.output == convert.output for other in problem.site.converts) == 1
+    pad = PAD * (high - low)
+    floor = np.maximum(-_way_back(problem, convert), -most)
+    low = np.clip(low - pad if is_alone else floor, floor, most)
+    return Reach(low=low, high=np.clip(high + pad, low, most))
+
+
+def _way_back(problem: Problem, convert: Convert) -> float:
+    """Return the power that may flow backwards through a machine, to be sold. [MW]"""
+    return sum(e.export_limit for e in problem.site.exchanges if e.carrier == convert.lead)

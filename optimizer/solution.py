@@ -1,0 +1,44 @@
+"""What the optimiser answers, before anything is rounded or judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.hold import Held
+from optimizer.inputs import Inputs
+from twin.physics import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """Values of one solved problem, by the names that the forms gave them.
+
+    Attributes
+    ----------
+    inputs
+        The problem with its curves.
+    values
+        ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge (time,)``,
+        ``work.racks (time, cohort, cap)``, ``work.done (instant, cohort)``.
+    duals
+        ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
+        objective with the bound of the row or variable. [EUR per its unit]
+    accounts
+        Account -> money paid in each interval, weights included, ``(time,)``. [EUR]
+    objective
+        Their sum. [EUR]
+    relaxed
+        Objective if waste were allowed: no plan without waste can cost less. [EUR]
+    held
+        What had to be held to keep the plan from waste.
+    seconds
+        CPU time by part of the work. [s]
+    """
+
+    inputs: Inputs
+    values: Mapping[str, FloatArray]
+    duals: Mapping[str, FloatArray]
+    accounts: Mapping[str, FloatArray]
+    objective: float
+    relaxed: float
+    held: tuple[Held, ...]
+    seconds: Mapping[str, float]

@@ -1,0 +1,160 @@
+"""The only place that knows the solver: arrays in, values, duals and a status out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import highspy
+import numpy as np
+
+from optimizer.compile import Arrays, IntArray
+from twin.errors import NoScheduleError, SolverError
+from twin.physics import FloatArray
+
+TIME_LIMIT: Final = 60.0
+"""Longest that one run may take. [s]"""
+
+OPTIONS: Final[Mapping[str, Any]] = {
+    "output_flag": False,
+    "threads": 1,
+    "parallel": "off",
+    "solver": "simplex",  # dual and serial: interior point took 3 to 12 times as long
+    "presolve": "off",  # it saves nothing and would drop the basis
+    "time_limit": TIME_LIMIT,
+}
+"""What the solver is told once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the solver found.
+
+    Attributes
+    ----------
+    values
+        Value of every column.
+    duals, reduced_costs
+        Change of the objective with the bound of every row and of every column.
+    objective
+        Weighted sum of all accounts. [EUR]
+    """
+
+    values: FloatArray
+    duals: FloatArray
+    reduced_costs: FloatArray
+    objective: float
+
+
+class _Quiet(highspy.Highs):
+    """The solver without callbacks: setting them up prints a banner that nothing can switch off."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802  (the name of the solver)
+        """Set up nothing."""
+
+
+class Solver:
+    """A linear model in the hands of the solver, which keeps its basis from run to run.
+
+    Parameters
+    ----------
+    arrays
+        The model.
+    prices
+        Account -> price of its unit.
+    """
+
+    def __init__(self, arrays: Arrays, prices: Mapping[str, float]) -> None:
+        self._arrays = arrays
+        self._highs: Any = _Quiet()  # type: ignore[no-untyped-call]  # highspy's own
+        for option, value in OPTIONS.items():
+            _ask(self._highs.setOptionValue(option, value), f"option {option}")
+        _pass(self._highs, arrays, prices)
+
+    def bound(self, columns: IntArray, low: FloatArray, *, high: FloatArray) -> None:
+        """Set the bounds of some columns."""
+        status = self._highs.changeColsBounds(len(columns), columns, low, high)
+        _ask(status, "changeColsBounds")
+
+    def run(self) -> Answer:
+        """Solve the model from the basis at hand.
+
+        Returns
+        -------
+        Answer
+            Values, duals, objective.
+
+        Raises
+        ------
+        NoScheduleError
+            If no values keep all rows; names the rows in conflict.
+        SolverError
+            If the solver ends in any other way, or answers with what is not a number.
+        """
+        _ask(self._highs.run(), "run", may_warn=True)
+        status = self._highs.getModelStatus()
+        if status == highspy.HighsModelStatus.kInfeasible:
+            raise NoScheduleError(conflict(self._highs, self._arrays))
+        if status != highspy.HighsModelStatus.kOptimal:
+            message = f"the solver ended with: {self._highs.modelStatusToString(status)}"
+            raise SolverError(message)
+        solution = self._highs.getSolution()
+        answer = Answer(
+            values=np.array(solution.col_value),
+            duals=np.array(solution.row_dual),
+            reduced_costs=np.array(solution.col_dual),
+            objective=float(self._highs.getObjectiveValue()),
+        )
+        if not all(np.isfinite(part).all() for part in vars(answer).values()):
+            message = "the solver answered with values that are not numbers"
+            raise SolverError(message)
+        return answer
+
+
+def costs(arrays: Arrays, prices: Mapping[str, float]) -> FloatArray:
+    """Return the cost of every column, accounts weighted. [EUR]"""
+    total = np.zeros(len(arrays.column_low))
+    for account, cost in arrays.accounts.items():
+        total += prices[account] * cost
+    return total
+
+
+def _pass(solver: Any, arrays: Arrays, prices: Mapping[str, float]) -> None:
+    """Hand the model over."""
+    offset = sum(prices[account] * o for account, o in arrays.offsets.items())
+    _ask(
+        solver.passModel(
+            len(arrays.column_low),
+            len(arrays.row_low),
+            len(arrays.value),
+            int(highspy.MatrixFormat.kRowwise),
+            int(highspy.ObjSense.kMinimize),
+            offset,
+            costs(arrays, prices),
+            arrays.column_low,
+            arrays.column_high,
+            arrays.row_low,
+            arrays.row_high,
+            arrays.start,
+            arrays.index,
+            arrays.value,
+            np.zeros(len(arrays.column_low), dtype=np.int32),
+        ),
+        "passModel",
+        may_warn=True,
+    )
+
+
+def _ask(status: Any, what: str, *, may_warn: bool = False) -> None:
+    """Refuse a call that the solver did not carry out; it never raises by itself."""
+    good = {highspy.HighsStatus.kOk, *([highspy.HighsStatus.kWarning] if may_warn else [])}
+    if status not in good:
+        message = f"the solver refused {what}: {status}"
+        raise SolverError(message)
+
+
+def conflict(solver: Any, arrays: Arrays) -> str:
+    """Return the rows that cannot be kept together, in words."""
+    _, iis = solver.getIis()
+    rows = {position: name for name, places in arrays.rows.items() for position in places.flat}
+    names = sorted({rows[i] for i in iis.row_index if i in rows})
+    return "no schedule keeps every limit; in conflict: " + ", ".join(names or ["unknown rows"])

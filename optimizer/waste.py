@@ -1,0 +1,53 @@
+"""Find what a linear plan wastes: power that physics would not draw, or would not turn in circles.
+
+Convex segments are tight only while waste costs something. Where it pays, a plan fills the worst
+segment first, or charges and discharges at once.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from optimizer.inputs import Inputs
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+
+TOLERANCE: Final = 0.05
+"""Power by which a plan may differ from physics or run in a circle. [MW]"""
+
+
+def wasteful(inputs: Inputs, values: Mapping[str, FloatArray]) -> dict[str, tuple[int, ...]]:
+    """Return where a plan wastes.
+
+    Parameters
+    ----------
+    inputs
+        The problem and its curves.
+    values
+        Values of the model's variables.
+
+    Returns
+    -------
+    dict
+        Owner -> intervals, only owners that have any.
+    """
+    site = inputs.problem.site
+    found: dict[str, BoolArray] = {}
+    for convert in site.converts:
+        curve, filled = inputs.curves[convert.owner], values[f"{convert.owner}.segment"]
+        right = curve.fill(curve.low + filled.sum(axis=1))
+        excess = [np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.draws]
+        found[convert.owner] = np.max(excess, axis=0) > TOLERANCE
+    for store in site.stores:
+        ways = values[f"{store.owner}.charge"], values[f"{store.owner}.discharge"]
+        found[store.owner] = np.minimum(*ways) > TOLERANCE
+    for exchange in site.exchanges:
+        ways = values[f"{exchange.owner}.import_power"], values[f"{exchange.owner}.export_power"]
+        found[exchange.owner] = np.minimum(*ways) > TOLERANCE
+    return {owner: steps_of(where) for owner, where in found.items() if where.any()}
+
+
+def steps_of(where: BoolArray) -> tuple[int, ...]:
+    """Return the intervals at which a mask is true."""
+    return tuple(int(t) for t in np.flatnonzero(where))
