@@ -4,7 +4,7 @@ Physics is shared with the optimiser, judgement is not: this file knows no model
 solver. It believes nothing that the schedule says about itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,16 @@ TRANSITION: Final = 10.0
 
 ENERGY_TOLERANCE: Final = 0.02
 """Greatest difference of promised and replayed import, share of the connection. [1]"""
+
+
+ROUNDING: Final = 0.01
+"""Power that is no difference. [MW]"""
+
+STOCKS: Final = ("battery_level", "tank_level", "facility_supply_temperature")
+"""Limited variables of the state."""
+
+DISOBEYED: Final = 0.05
+"""Share of a store's power by which it may differ from its orders: levels are measured. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +115,10 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         return _refused(str(error), start)
     time = schedule["time"].to_numpy()
     breaches = [
-        *_limits(site, replay, time),
+        *_limits(site, state, replay, time),
         *_ramp(site, state, schedule, promised),
         *_service(site, schedule, time),
-        *_obeyed(schedule, replay, time),
+        *_obeyed(site, schedule, replay, time),
     ]
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
     error = np.abs(net - promised)
@@ -131,12 +141,19 @@ def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
     return [Breach(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
 
 
-def _limits(site: Site, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _limits(
+    site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Breach]:
+    """Judge every limit; one that the state itself breaks must not be broken further."""
     margins = site.margins
     keeps = {"power": margins.power, "temperature": margins.temperature, "level": 0.0}
     found = []
-    for limit in limits.limits(site):
+    for declared in limits.limits(site):
+        limit = declared
         keep = 0.0 if limit.variable == "hall_power" else KEEP * keeps[limit.margin]
+        if limit.variable in STOCKS:
+            now = float(state[limit.variable].sel({limit.dim: limit.owner}))
+            limit = replace(limit, low=min(limit.low, now), high=max(limit.high, now))
         found += _found(limit.name, limit.beyond(replay, keep=keep), time)
     return found
 
@@ -168,17 +185,21 @@ def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
     return found
 
 
-def _obeyed(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _obeyed(
+    site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Breach]:
     """Judge that stores can do what they are told and that no more sun is used than shines."""
     found = []
-    for name in ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge"):
-        if name in schedule and name in replay:
-            refused = np.abs(schedule[name] - replay[name])
-            dim = name.split("_")[0]
-            scale = np.maximum(schedule[name].max("time"), 1.0) * 0.02
-            found += _found(f"{name} beyond its store", (refused / scale).max(dim).to_numpy(), time)
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        for way, limit in (("charge", store.charge_limit), ("discharge", store.discharge_limit)):
+            name = f"{kind}_{way}"
+            if name in schedule:
+                told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
+                refused = np.abs(told - done).to_numpy() / (DISOBEYED * limit)
+                found += _found(f"{name} of {store.owner} beyond its store", refused, time)
     if "renewable_used_power" in schedule and "renewable_available_power" in schedule:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
-        worst = over.max("renewable").to_numpy() / 0.01
+        worst = over.max("renewable").to_numpy() / ROUNDING
         found += _found("renewable_used_power above what is available", worst, time)
     return found

@@ -14,10 +14,11 @@ import xarray as xr
 from telemetry.nature import Noise, disturbed, restlessness
 from twin import axes, simulate
 from twin import state as states
-from twin.equipment import Accelerators
+from twin.equipment import Accelerators, CoolingPlant
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
 from twin.site import Site
+from twin.walk import Ceiling
 from twin.weather import Weather
 
 STEP: Final = 15
@@ -26,7 +27,7 @@ STEP: Final = 15
 TRANSITION: Final = 10.0
 """Minutes in which the plant goes over to new set points, if the ramp limit allows. [min]"""
 
-RAMP_SHARE: Final = 0.85
+RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the plant's own controllers use. [1]"""
 
 OVERHEAD: Final = 1.15
@@ -100,6 +101,9 @@ class Plant:
         self.site = disturbed(site, self._rng)
         self._axes = surroundings[["time", "duration", "instant"]]
         self._weather = Weather.of(surroundings)
+        self._ceilings = {
+            plant.name: Ceiling.of(plant, self._weather) for plant in self.site.of(CoolingPlant)
+        }
         self._available = {
             str(name): surroundings["renewable_available_power"].sel(renewable=name).to_numpy()
             for name in surroundings["renewable"].to_numpy()
@@ -130,7 +134,9 @@ class Plant:
         span = slice(self._clock, self._clock + STEP)
         orders = self._courses(set_points, span)
         hours = np.full(STEP, 1.0 / 60.0)
-        done = run(self.site, self._stocks, orders, self._weather.take(span), hours)
+        ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
+        weather = self._weather.take(span)
+        done = run(self.site, self._stocks, orders, weather, hours, ceilings=ceilings)
         self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
         net = done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""]
         self._net = float(net.mean())

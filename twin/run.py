@@ -14,7 +14,7 @@ from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
 from twin.physics import FloatArray
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
-from twin.walk import walk_loop, walk_store
+from twin.walk import Ceiling, walk_loop, walk_store
 from twin.weather import Weather
 
 Key = tuple[str, str]
@@ -42,6 +42,8 @@ def run(
     orders: Mapping[Key, FloatArray],
     weather: Weather,
     hours: FloatArray,
+    *,
+    ceilings: Mapping[str, Ceiling] | None = None,
 ) -> Run:
     """Run a site on bare arrays; ``twin.simulate.simulate`` is the same with labels and checks.
 
@@ -58,13 +60,17 @@ def run(
         Outdoor air on ``time``.
     hours
         Lengths of the intervals. [h]
+    ceilings
+        Cooling plant -> what it can give at most in this weather; worked out if not given.
 
     Returns
     -------
     Run
         All flows and stocks.
     """
-    walk = _Walk(site, stocks, orders, weather, hours)
+    if ceilings is None:
+        ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
+    walk = _Walk(site, stocks, orders, weather, hours, ceilings)
     walk.halls()
     for convert in site.converts:
         walk.convert(convert)
@@ -83,8 +89,9 @@ class _Walk:
         orders: Mapping[Key, FloatArray],
         weather: Weather,
         hours: FloatArray,
+        ceilings: Mapping[str, Ceiling],
     ) -> None:
-        self.site, self.stocks, self.orders = site, stocks, orders
+        self.site, self.stocks, self.orders, self.ceilings = site, stocks, orders, ceilings
         self.weather, self.hours = weather, hours
         self.flows: dict[Key, FloatArray] = {}
         self.edges: dict[Key, FloatArray] = {}
@@ -147,7 +154,7 @@ class _Walk:
         output, temperatures = walk_loop(
             plant,
             asked,
-            self.weather,
+            self.ceilings[plant.name],
             self.hours,
             temperature=self.stocks["facility_supply_temperature", plant.name],
             output=self.stocks["cooling_plant_output", plant.name],

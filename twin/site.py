@@ -21,7 +21,7 @@ class Weights(Declared):
     water: Annotated[float, Quantity("EUR m-3", "price of water", at_least=0)] = 0.0
     lateness: Annotated[
         float, Quantity("EUR MWh-1", "price of a MWh of work not done when due", above=0)
-    ] = 2000.0
+    ] = 200.0
 
 
 class Margins(Declared):
@@ -149,9 +149,17 @@ class Site(Declared):
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
-        """Return a copy of the site with other machines; nothing derived is carried over."""
+        """Return a copy of the site with other machines."""
+        return self._with(equipment=dict(equipment))
+
+    def with_margins(self, margins: Margins) -> Self:
+        """Return a copy of the site with other margins."""
+        return self._with(margins=margins)
+
+    def _with(self, **changes: object) -> Self:
+        """Return a changed copy; nothing derived is carried over."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_construct(**{**fields, "equipment": dict(equipment)})
+        return type(self).model_construct(**{**fields, **changes})
 
 
 def faults_of(error: ValidationError, place: str) -> list[Fault]:

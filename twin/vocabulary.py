@@ -62,10 +62,11 @@ WORDS: Final[dict[str, Term]] = {
     "work_backlog": Term("MWh", "work arrived and not yet done, as energy of uncapped racks"),
     "work_least": Term("MWh", "work that must be done by an instant"),
     "work_most": Term("MWh", "work that can be done by an instant"),
+    "work_late": Term("MWh", "work that should have been done by an instant and is not"),
     "work_racks_limit": Term("1", "most racks that the jobs of a kind of work can use"),
     "service_racks": Term("1", "racks busy with the inference service"),
     # sums and indicators
-    "account": Term("EUR", "money of one account over the interval"),
+    "money": Term("EUR", "what an account weighs in the objective over the interval"),
     "peak_power": Term("MW", "greatest import of the billing period so far"),
     "pue": Term("1", "power usage effectiveness, EN 50600-4-2"),
     "wue": Term("m3 MWh-1", "water usage effectiveness, EN 50600-4-9"),

@@ -1,6 +1,8 @@
 """Walk the states of a site through time: stores, and the water of a loop."""
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -12,8 +14,39 @@ from twin.weather import Weather
 PROBE = 2.0
 """Distance over which the rise of a plant's capacity with its temperature is measured. [K]"""
 
+TAPER = 0.2
+"""Time constant with which a store's controller lets power fade near an end of its window. [h]"""
+
 CALM = 4.0
 """Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """What a plant can give at most, as a line over the temperature of its supply water.
+
+    Attributes
+    ----------
+    base
+        Capacity at the set point, ``(time,)``. [MW]
+    rise
+        What each kelvin above it adds, ``(time,)``. [MW K-1]
+    """
+
+    base: FloatArray
+    rise: FloatArray
+
+    @classmethod
+    def of(cls, plant: CoolingPlant, weather: Weather) -> Self:
+        """Return the ceiling of a plant in some weather."""
+        target = plant.supply_temperature
+        base = plant.capacity(weather, target)
+        higher = plant.capacity(weather, target + PROBE)
+        return cls(base=base, rise=np.maximum(higher - base, 0.0) / PROBE)
+
+    def take(self, span: slice) -> "Ceiling":
+        """Return the ceiling of some of the intervals."""
+        return Ceiling(base=self.base[span], rise=self.rise[span])
 
 
 def walk_store(
@@ -39,16 +72,17 @@ def walk_store(
 
     Notes
     -----
-    The store's own controller stops at rated power, at empty and at its ceiling; the floor of its
-    window is not its concern but a limit of the site.
+    The store's own controller stops at rated power and at both ends of its window; a plan that
+    counts on more is refused by the verdict, since it would not be obeyed.
     """
     put, got = np.empty(len(hours)), np.empty(len(hours))
     levels = np.empty(len(hours) + 1)
     levels[0] = level
     for i, h in enumerate(hours.tolist()):
         kept = level * (1.0 - store.standing_loss) ** h
-        room = max(store.high - kept, 0.0) / (store.charge_efficiency * h)
-        stock = kept * store.discharge_efficiency / h
+        fading = max(h, TAPER)
+        room = max(store.high - kept, 0.0) / (store.charge_efficiency * fading)
+        stock = (kept - store.low) * store.discharge_efficiency / fading
         put[i] = min(float(charge[i]), store.charge_limit, room)
         got[i] = min(float(discharge[i]), store.discharge_limit, max(stock, 0.0))
         gain = store.charge_efficiency * put[i] - got[i] / store.discharge_efficiency
@@ -60,7 +94,7 @@ def walk_store(
 def walk_loop(
     plant: CoolingPlant,
     load: FloatArray,
-    weather: Weather,
+    ceiling: Ceiling,
     hours: FloatArray,
     *,
     temperature: float,
@@ -74,8 +108,8 @@ def walk_loop(
         The plant with its loop.
     load
         Heat that enters the loop, ``(time,)``. [MW]
-    weather
-        Outdoor air on ``time``.
+    ceiling
+        What the plant can give at most, on ``time``.
     hours
         Lengths of the intervals. [h]
     temperature, output
@@ -95,18 +129,18 @@ def walk_loop(
     """
     capacity = plant.loop.heat_capacity
     target = plant.supply_temperature
-    base = plant.capacity(weather, target)
-    rise = np.maximum(plant.capacity(weather, target + PROBE) - base, 0.0) / PROBE
     lag = plant.loop.valve_lag / 3600.0
     outputs = np.empty(len(hours))
     temperatures = np.empty(len(hours) + 1)
     temperatures[0] = temperature
-    rows = zip(hours.tolist(), load.tolist(), base.tolist(), rise.tolist(), strict=True)
-    for i, (h, q, c, s) in enumerate(rows):
+    columns = (hours, load, ceiling.base, ceiling.rise)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for i, (h, q, base, rise) in enumerate(rows):
         wanted = q + capacity * (temperature - target) / max(h, CALM * lag)
         if lag:
             wanted = output + (wanted - output) * -math.expm1(-h / lag)
-        most = (c + s * (temperature + h / capacity * q - target)) / (1.0 + s * h / capacity)
+        reached = temperature + h / capacity * q - target
+        most = (base + rise * reached) / (1.0 + rise * h / capacity)
         output = max(min(wanted, most), 0.0)
         temperature += h / capacity * (q - output)
         outputs[i] = output

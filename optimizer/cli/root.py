@@ -10,6 +10,9 @@ from twin.errors import GigatwinError
 
 COMMANDS: Final = {
     "sites": "optimizer.cli.sites",
+    "simulate": "optimizer.cli.simulate",
+    "backtest": "optimizer.cli.backtest",
+    "explain": "optimizer.cli.explain",
 }
 """Each sub-command and the module whose ``app`` it is; only the one asked for is imported."""
 

@@ -105,7 +105,12 @@ class Setting:
         peak nor a full connection is given away at the start.
         """
         workload = from_jobs(
-            world.jobs, site, start=world.start, end=world.end, load_scale=load_scale
+            world.jobs,
+            site,
+            start=world.start,
+            end=world.end,
+            load_scale=load_scale,
+            close=False,
         )
         grid = axes.regular(world.start, int((world.end - world.start) / QUARTER))
         truth = outlook(site, world.record, world.start, grid, foresight=True)
@@ -297,14 +302,22 @@ def set_points(
 
 
 def _work(steps: Sequence[tuple[Queue, Progress]]) -> Work:
-    """Sum up the work of a run; what is still undone at its end is late by nothing more."""
+    """Sum up the work of a run."""
     late_energy = 0.0
     for queue, _ in steps:
         is_late = queue.jobs.deadline < queue.instant
         late_energy += float(queue.jobs.racks[is_late].sum()) * queue.pool.rack_power * HOURS
-    done = sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps)
+    last = steps[-1][0]
+    left = {
+        kind.name: float(last.jobs.racks[last.jobs.kind == k] @ last.rest[last.jobs.kind == k])
+        * last.pool.rack_power
+        for k, kind in enumerate(last.pool.kinds)
+    }
     return Work(
-        done=done, lateness=sum(p.lateness for _, p in steps), late_energy=late_energy
+        done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
+        left=left,
+        lateness=sum(p.lateness for _, p in steps),
+        late_energy=late_energy,
     )
 
 

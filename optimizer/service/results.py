@@ -16,7 +16,11 @@ from optimizer.service.settle import Bill, Work
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One policy in numbers; the names are those of the JSON object, with their units in them."""
+    """One policy in numbers; the names are those of the JSON object, with their units in them.
+
+    ``work_done`` [MWh] counts the work left over at the end, ``work_left``, which is paid for at
+    the mean price; so it is the same for all policies.
+    """
 
     objective: float
     cost_eur: float
@@ -29,6 +33,7 @@ class Summary:
     violations: int
     pue: float
     work_done: float
+    work_left: float
 
     @classmethod
     def of(cls, bill: Bill, work: Work, violations: int) -> "Summary":
@@ -44,7 +49,8 @@ class Summary:
             lateness_h=work.lateness,
             violations=violations,
             pue=bill.pue,
-            work_done=work.done,
+            work_done=work.done + sum(work.left.values()),
+            work_left=sum(work.left.values()),
         )
 
     @classmethod

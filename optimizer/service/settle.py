@@ -3,17 +3,18 @@
 The same bill is written for every policy, from the plant's own record and the true prices.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin import axes
-from twin.equipment import CoolingPlant, Grid, Renewable
+from twin.equipment import CoolingPlant, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
+from twin.workloads.queue import Pool
 
 METERING: Final = 15
 """Minutes over which the connection's meter averages. [min]"""
@@ -27,6 +28,8 @@ class Work:
     ----------
     done
         Work done. [MWh of uncapped rack energy]
+    left
+        Kind -> work arrived and left over at the end. [MWh of uncapped rack energy]
     lateness
         Hours by which jobs ended after their deadlines, summed. [h]
     late_energy
@@ -34,6 +37,7 @@ class Work:
     """
 
     done: float
+    left: Mapping[str, float]
     lateness: float
     late_energy: float
 
@@ -84,7 +88,7 @@ def settle(
     record
         What the plant did, in minutes.
     series
-        True ``electricity_price`` and ``carbon_intensity`` on intervals that cover the record.
+        True ``electricity_price`` and ``carbon_intensity`` on quarter-hours that cover the record.
     work
         What became of the jobs.
     peak_power
@@ -97,16 +101,15 @@ def settle(
 
     Notes
     -----
-    Stores that end fuller or emptier than they began are valued at the mean price of the run, so
-    that no policy gains by emptying them.
+    Stores that end fuller or emptier than they began, and work left over, are valued at the mean
+    price and carbon intensity of the run, so that no policy gains by emptying the ones or putting
+    off the other. Work left over is taken to run at the cap that its kind tolerates.
     """
     grid = site.grid
-    edges = record["instant"].to_numpy()
-    wanted = edges[::METERING]
-    given = series["instant"].to_numpy()
-    price = axes.regrid(series["electricity_price"].to_numpy(), given, wanted)
-    intensity = axes.regrid(series["carbon_intensity"].to_numpy(), given, wanted)
-    hours = np.diff(wanted) / axes.HOUR
+    truth = series.sel(time=record["time"].to_numpy()[::METERING])
+    price = truth["electricity_price"].to_numpy()
+    intensity = truth["carbon_intensity"].to_numpy()
+    hours = truth["duration"].to_numpy()
     net = _metered(record["grid_import_power"] - record["grid_export_power"])
     taken, fed = np.maximum(net, 0.0) * hours, np.maximum(-net, 0.0) * hours
     peak = max(float(net.max()), 0.0)
@@ -118,11 +121,15 @@ def settle(
         "water": water * site.weights.water,
         "wear": _wear(site, record),
         "renewables": _contracts(site, record),
-        "stocks": -_stock_change(site, record, _mean_price(price, grid)),
     }
-    carbon = float(taken @ intensity)
     energy = float(record["facility_power"].sum()) / 60.0
     it_energy = float(record["it_power"].sum()) / 60.0
+    owed = energy_owed(site, work, overhead=energy / it_energy)
+    kept = _energy_kept(site, record)
+    mean_price = float(price.mean()) + grid.import_fee
+    accounts |= {"stocks": -kept * mean_price, "backlog": owed * mean_price}
+    carbon = float(taken @ intensity)
+    valued = (owed - kept) * float(intensity.mean())
     return Bill(
         accounts=accounts,
         carbon_kg=carbon,
@@ -132,7 +139,7 @@ def settle(
         peak_mw=peak,
         pue=energy / it_energy,
         weighted={
-            "carbon": carbon * site.weights.carbon,
+            "carbon": (carbon + valued) * site.weights.carbon,
             "lateness": work.late_energy * site.weights.lateness,
         },
     )
@@ -142,8 +149,25 @@ def _metered(power: xr.DataArray) -> FloatArray:
     return np.asarray(power.to_numpy().reshape(-1, METERING).mean(axis=1))
 
 
-def _mean_price(price: FloatArray, grid: Grid) -> float:
-    return float(price.mean()) + grid.import_fee
+def energy_owed(site: Site, work: Work, *, overhead: float) -> float:
+    """Return the electricity that the work left over will take. [MWh]
+
+    Parameters
+    ----------
+    site
+        The site.
+    work
+        What became of the jobs.
+    overhead
+        Energy of the site for each of its racks. [1]
+    """
+    pool = Pool.of(site)
+    total = 0.0
+    for name, left in work.left.items():
+        kind = site.work[name]
+        power = float(pool.power(kind.least_power))
+        total += left * power / (pool.rack_power * (1.0 - kind.tolerance))
+    return total * overhead
 
 
 def _wear(site: Site, record: xr.Dataset) -> float:
@@ -163,13 +187,13 @@ def _contracts(site: Site, record: xr.Dataset) -> float:
     return total
 
 
-def _stock_change(site: Site, record: xr.Dataset, price: float) -> float:
-    """Return what the change of all stores over the run is worth at a price. [EUR]"""
+def _energy_kept(site: Site, record: xr.Dataset) -> float:
+    """Return the electricity that the change of all stores over the run stands for. [MWh]"""
     total = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         level = record[f"{kind}_level"].sel({kind: store.owner}).to_numpy()
-        total += (level[-1] - level[0]) * price * _electricity_in(site, store, record)
+        total += (level[-1] - level[0]) * _electricity_in(site, store, record)
     return total
 
 

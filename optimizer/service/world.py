@@ -101,18 +101,18 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     prices = read_prices(files.prices, zone=files.zone)
     carbon = read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
     weather = _weather(site, files.weather, first, last)
-    parts = {
-        files.prices.name: only(prices, "electricity_price"),
-        (files.carbon or files.prices).name: carbon,
-        files.weather.name: weather,
-    }
+    parts = (
+        (files.prices.name, only(prices, "electricity_price")),
+        ((files.carbon or files.prices).name, carbon),
+        (files.weather.name, weather),
+    )
     gaps: list[str] = []
-    for name, part in parts.items():
+    for name, part in parts:
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
     year = int(pd.Timestamp(first).year)
     return World(
-        record=make_record(site, *parts.values()),
+        record=make_record(site, *(part for _, part in parts)),
         jobs=read_jobs(files.jobs, year=year),
         start=first,
         end=last,
@@ -149,7 +149,8 @@ def _weather(site: Site, path: Path, first: np.datetime64, last: np.datetime64) 
         weather["wind_speed"] = vocabulary.tag(calm, "wind_speed")
         said = [weather.attrs.get("modelled", ""), "wind_speed"]
         weather.attrs["modelled"] = ", ".join(word for word in said if word)
-    return weather[[*WEATHER]].assign_attrs(weather.attrs)
+    kept = weather[[*WEATHER]].assign_coords(instant=("instant", _edges(weather)))
+    return kept.assign_attrs(weather.attrs)
 
 
 def _edges(part: xr.Dataset) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""`gigatwin backtest`: policies in closed loop on a plant, over real series."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.archive import write_results, write_trial
+from optimizer.service.backtest import POLICIES, Setting, Trial, backtest
+from optimizer.service.results import Results, Summary
+from optimizer.service.world import Files, World, read_world
+from twin.errors import Fault, ProblemError
+from twin.site import Site
+
+app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
+
+COLUMNS: Final = (
+    ("objective", "objective [EUR]", "{:,.0f}"),
+    ("cost_eur", "cost [EUR]", "{:,.0f}"),
+    ("carbon_kg", "carbon [t]", "{:,.0f}"),
+    ("energy_mwh", "energy [MWh]", "{:,.0f}"),
+    ("water_m3", "water [m3]", "{:,.0f}"),
+    ("peak_mw", "peak [MW]", "{:.1f}"),
+    ("lateness_h", "late [h]", "{:.1f}"),
+    ("pue", "PUE", "{:.3f}"),
+    ("violations", "violations", "{:d}"),
+)
+"""Columns of the table: key of the summary, heading, form."""
+
+PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices, any known format.")]
+WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, or .mos.")]
+JobFile = Annotated[Path, typer.Option(help="Jobs: arrival_time and length in hours, cpus.")]
+CarbonFile = Annotated[Path | None, typer.Option(help="Carbon intensity, unless in the prices.")]
+
+
+@app.command()
+def run(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    prices: PriceFile,
+    weather: WeatherFile,
+    jobs: JobFile,
+    start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
+    days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
+    carbon: CarbonFile = None,
+    carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
+    load_scale: Annotated[
+        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
+    ] = 0.6,
+    zone: Annotated[str | None, typer.Option(help="Zone of naive local prices.")] = None,
+    policies: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(POLICIES),
+    seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run policies in closed loop on a plant that differs from what they believe, and compare."""
+    names = _names(policies)
+    screen = console(json_file)
+    loaded = sites.load(site)
+    files = Files(
+        prices=prices,
+        weather=weather,
+        jobs=jobs,
+        carbon=carbon,
+        zone=zone or loaded.zone,
+        carbon_kind=carbon_kind,
+    )
+    screen.print(f"reading the series of {loaded.name} from {start} for {days} days")
+    world = read_world(loaded, files, start=start, days=days)
+    _tell_world(screen, world)
+    setting = Setting.of(loaded, world, load_scale=load_scale)
+    results = _run(screen, setting, names, seeds=seeds, out=out)
+    screen.print(_table(results))
+    if results.capture is not None:
+        screen.print(
+            f"capture {results.capture:.1%}: what optimal saves over threshold, "
+            "as a share of what perfect foresight saves"
+        )
+    screen.print(f"{results.cpu_s:.0f} s of processor time")
+    if out is not None:
+        write_results(out, results)
+        screen.print(f"courses, pictures and reasons are in {out}", markup=False)
+    write_json(results.as_json(), json_file)
+
+
+def _names(policies: str) -> list[str]:
+    names = [name.strip() for name in policies.split(",") if name.strip()]
+    unknown = [name for name in names if name not in POLICIES]
+    if unknown or not names:
+        mend = f"choose among {', '.join(POLICIES)}"
+        fault = Fault(place="--policies", value=", ".join(unknown), mend=mend)
+        raise ProblemError("command", [fault])
+    return names
+
+
+def _tell_world(screen: Console, world: World) -> None:
+    for gap in world.gaps:
+        screen.print(f"filled: {gap}", markup=False)
+    for note in world.notes:
+        screen.print(f"note: {note}", markup=False)
+
+
+def _run(
+    screen: Console, setting: Setting, names: Sequence[str], *, seeds: int, out: Path | None
+) -> Results:
+    """Run the back-test under a progress bar for each policy and plant."""
+    bars: dict[tuple[str, int], TaskID] = {}
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} quarter-hours"),
+        TimeRemainingColumn(),
+        console=screen,
+    )
+
+    def listen(policy: str, seed: int, done: int, total: int) -> None:
+        bar = bars.get((policy, seed))
+        if bar is None:
+            bar = bars[policy, seed] = progress.add_task(f"{policy}, plant {seed}", total=total)
+        progress.update(bar, completed=done)
+
+    def keep(trial: Trial) -> None:
+        if out is not None:
+            write_trial(out, setting.site, trial)
+
+    with progress:
+        return backtest(setting, policies=names, seeds=seeds, listen=listen, keep=keep)
+
+
+def _table(results: Results) -> object:
+    headings = [heading for _, heading, _ in COLUMNS]
+    shown = table(
+        f"{results.site}, {results.days} days from {results.start}, {results.seeds} plants",
+        "policy",
+        *headings,
+        numbers=headings,
+    )
+    for name, summary in results.policies.items():
+        shown.add_row(name, *_row(summary))
+    return shown
+
+
+def _row(summary: Summary) -> list[str]:
+    cells = []
+    for key, _, form in COLUMNS:
+        value = getattr(summary, key)
+        cells.append(form.format(value / 1000.0 if key == "carbon_kg" else value))
+    return cells

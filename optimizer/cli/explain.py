@@ -1,0 +1,50 @@
+"""`gigatwin explain`: why a decision is as it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.archive import SHOWN, read_course, read_decision
+from twin import axes, vocabulary
+
+app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
+
+
+@app.command()
+def explain(
+    site: Annotated[str, typer.Argument(help="Name of a declared site.")],
+    run: Annotated[Path, typer.Option(help="Folder that gigatwin backtest --out wrote.")],
+    at: Annotated[str | None, typer.Option(help="A moment of the run, UTC.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Which plant.")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Tell the money by account, what binds and at what price, what changed, what is degraded."""
+    loaded = sites.load(site)
+    moment = None if last else at
+    told = read_decision(run, moment, seed=seed)
+    screen = console(json_file)
+    screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
+    if moment is not None:
+        step = read_course(run, seed=seed).sel(time=axes.utc(moment), method="pad")
+        for name in SHOWN:
+            word = vocabulary.term(name)
+            screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
+    accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
+    for account, money in told["accounts"].items():
+        accounts.add_row(account, f"{money:,.0f}")
+    screen.print(accounts)
+    columns = ("limit", "from", "to", "intervals", "price [EUR per unit]")
+    binding = table("What binds", *columns, numbers=columns[3:])
+    for limit in told["binding"]:
+        row = [limit[key] for key in ("limit", "from", "to", "intervals", "price_eur")]
+        binding.add_row(*map(str, row))
+    screen.print(binding)
+    for change in told["changes"] or ["nothing of size moved since the decision before"]:
+        screen.print(f"- {change}", markup=False)
+    if told["degraded"]:
+        screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
+    write_json(told, json_file)

@@ -1,0 +1,134 @@
+"""`gigatwin simulate`: what a site would draw at a load, in a weather."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import pandas as pd
+import typer
+import xarray as xr
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.results import write_netcdf
+from telemetry.sources import between, read_load, read_weather
+from twin import axes, state
+from twin.equipment import Accelerators
+from twin.errors import Fault, ProblemError
+from twin.forecast.record import WEATHER
+from twin.indicators import indicators
+from twin.simulate import simulate as simulate_site
+from twin.site import Site
+from twin.units import canonical
+from twin.vocabulary import tag_all
+
+app = typer.Typer(add_completion=False, help="Run a site at a load, in a weather.")
+
+LONGEST: Final = 1.0
+"""Longest step that the temperatures are followed at. [h]"""
+
+
+@app.command()
+def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
+    days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")],
+    weather: Annotated[
+        Path | None, typer.Option(help="Weather file; a made typical year if left out.")
+    ] = None,
+    step: Annotated[str, typer.Option(help="Length of an interval.")] = "15min",
+    load: Annotated[
+        Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
+    ] = None,
+    utilisation: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of racks at full work.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="NetCDF file for everything it did.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run the twin of a site through a weather at a load, and sum up what it draws."""
+    loaded = sites.load(site)
+    screen = console(json_file)
+    grid = _grid(start, days, step)
+    outdoors = _weather(loaded, weather, grid)
+    operation = outdoors.assign(hall_power=_halls(loaded, grid, load, utilisation))
+    screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
+    result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
+    summary = _summary(result)
+    shown = table(f"{loaded.name}, {days} days from {start}", "sum", "value", numbers=["value"])
+    for name, value in summary.items():
+        shown.add_row(name, "unknown" if value is None else f"{value:,.4g}")
+    screen.print(shown)
+    if out is not None:
+        write_netcdf(out, result.merge(operation, compat="override"))
+        screen.print(f"wrote {out}", markup=False)
+    write_json(summary, json_file)
+
+
+def _grid(start: str, days: int, step: str) -> xr.Dataset:
+    hours = canonical(step.replace("min", " min") if step[0].isdigit() else step, "h")
+    count = days * 24.0 / hours
+    if not 0.0 < hours <= LONGEST or abs(count - round(count)) > 1e-9:
+        mend = f"choose a step of at most {LONGEST:g} h that divides a day"
+        raise ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
+    width = np.timedelta64(round(hours * 3600), "s")
+    return axes.regular(axes.utc(start), round(count), width)
+
+
+def _weather(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
+    edges = grid["instant"].to_numpy()
+    place = (site.latitude, site.longitude, site.elevation)
+    file = path or sites.data("weather.csv")
+    read = read_weather(file, year=int(pd.Timestamp(edges[0]).year), location=place)
+    part = between(read, start=edges[0], end=edges[-1])
+    names = [name for name in WEATHER if name in part]
+    values = np.stack([part[name].to_numpy() for name in names])
+    regridded = axes.regrid(values, part["instant"].to_numpy(), edges)
+    return tag_all(
+        grid.assign({name: ("time", row) for name, row in zip(names, regridded, strict=True)})
+    )
+
+
+def _halls(
+    site: Site, grid: xr.Dataset, load: Path | None, utilisation: float | None
+) -> xr.DataArray:
+    """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
+    if (load is None) == (utilisation is None):
+        mend = "give either --load FILE or --utilisation SHARE"
+        raise ProblemError("command", [Fault(place="load", value="", mend=mend)])
+    halls = site.of(Accelerators)
+    if utilisation is not None:
+        idle = np.array([hall.idle_power for hall in halls])
+        full = np.array([hall.full_power for hall in halls])
+        rows = np.tile(idle + utilisation * (full - idle), (grid.sizes["time"], 1))
+    else:
+        assert load is not None
+        edges = grid["instant"].to_numpy()
+        part = between(read_load(load), start=edges[0], end=edges[-1])
+        total = axes.regrid(part["hall_power"].to_numpy(), part["instant"].to_numpy(), edges)
+        most = sum(hall.full_power for hall in halls)
+        if (total > most).any():
+            mend = f"the halls draw {most:g} MW at most"
+            fault = Fault(place=load.name, value=f"{total.max():g} MW", mend=mend)
+            raise ProblemError("load", [fault])
+        shares = np.array([hall.racks / site.racks for hall in halls])
+        rows = total[:, None] * shares
+    names = [hall.name for hall in halls]
+    return xr.DataArray(
+        rows, dims=("time", "hall"), coords={"hall": names}, attrs={"units": "MW"}
+    )
+
+
+def _summary(result: xr.Dataset) -> dict[str, float | None]:
+    hours = result["duration"]
+    found = indicators(result)
+    return {
+        "energy_mwh": float((result["facility_power"] * hours).sum()),
+        "it_energy_mwh": float((result["it_power"] * hours).sum()),
+        "facility_power_max_mw": float(result["facility_power"].max()),
+        "pue": float(found["pue"]),
+        "wue": float(found["wue"]),
+        "cue": float(found["cue"]) if "cue" in found else None,
+        "erf": float(found["erf"]),
+        "closure": float(result["closure"].max()),
+    }

@@ -1,0 +1,201 @@
+"""Say why: money by account, what binds and what it costs, what changed since the last plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.solution import Solution
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+
+LEAST_PRICE: Final = 0.01
+"""Price of a limit below which it does not bind. [EUR per its unit]"""
+
+LEAST_MOVE: Final = 2.0
+"""Energy below which a move of work is not worth a word. [MWh]"""
+
+MOST_BINDING: Final = 8
+"""Most binding limits told, dearest first. [1]"""
+
+WORDS: Final[Mapping[str, str]] = {
+    "import_power": "power taken from the connection or source",
+    "export_power": "power given to the grid",
+    "charge": "charging",
+    "discharge": "discharging",
+    "level": "level of the store",
+    "within_site": "racks of the site",
+    "within_jobs": "racks that the waiting jobs can use",
+    "due": "deadlines of the work",
+    "below_peak": "running peak of the billing period",
+    "ramp_up": "ramp of the connection, upwards",
+    "ramp_down": "ramp of the connection, downwards",
+    "first_up": "ramp of the connection, upwards",
+    "first_down": "ramp of the connection, downwards",
+    "done": "work that has arrived",
+}
+"""What rows and columns of the model are called among people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """One limit that holds the plan back.
+
+    Attributes
+    ----------
+    limit
+        What binds, in words, with its machine.
+    first, last
+        First and last interval in which it does.
+    count
+        Number of these intervals.
+    price
+        Greatest change of the objective for one more unit of the limit. [EUR per its unit]
+    """
+
+    limit: str
+    first: np.datetime64
+    last: np.datetime64
+    count: int
+    price: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the binding limit as plain values."""
+        return {
+            "limit": self.limit,
+            "from": _stamp(self.first),
+            "to": _stamp(self.last),
+            "intervals": self.count,
+            "price_eur": round(self.price, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a schedule is as it is.
+
+    Attributes
+    ----------
+    accounts
+        Account -> what it weighs in the objective over the horizon. [EUR]
+    binding
+        Limits that bind, dearest first.
+    changes
+        What moved since the last plan, in words.
+    degraded
+        What is not as it should be, in words; empty if all is well.
+    """
+
+    accounts: Mapping[str, float]
+    binding: Sequence[Binding]
+    changes: Sequence[str]
+    degraded: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that ``gigatwin explain --json`` writes."""
+        return {
+            "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
+            "binding": [limit.as_json() for limit in self.binding],
+            "changes": list(self.changes),
+            "degraded": self.degraded,
+        }
+
+
+def explain(
+    solution: Solution, schedule: xr.Dataset, previous: xr.Dataset | None = None
+) -> Explanation:
+    """Explain a schedule.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    schedule
+        The schedule made of it.
+    previous
+        The schedule in force until now.
+
+    Returns
+    -------
+    Explanation
+        Accounts, binding limits, changes.
+    """
+    time = schedule["time"].to_numpy()
+    return Explanation(
+        accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
+        binding=_binding(solution.duals, time),
+        changes=() if previous is None else _changes(previous, schedule),
+        degraded=str(schedule.attrs.get("degraded", "")),
+    )
+
+
+def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding, ...]:
+    """Return the limits with a price, rows and bounds of columns alike."""
+    found = []
+    for name, prices in duals.items():
+        owner, _, word = name.partition(".")
+        if word not in WORDS or not prices.size:
+            continue
+        over = np.abs(prices).reshape(len(prices), -1).max(axis=1)
+        bound = np.flatnonzero(_aligned(over, len(time), is_first=word.startswith("first")))
+        if len(bound):
+            found.append(
+                Binding(
+                    limit=f"{WORDS[word]} ({owner})",
+                    first=time[bound[0]],
+                    last=time[bound[-1]],
+                    count=len(bound),
+                    price=float(over.max()),
+                )
+            )
+    return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
+
+
+def _aligned(prices: FloatArray, count: int, *, is_first: bool) -> BoolArray:
+    """Return in which intervals prices bind: rows on edges and later intervals end with the last.
+
+    A row of the first interval alone stands at the beginning.
+    """
+    places = np.zeros(count, dtype=bool)
+    binds = prices[-count:] > LEAST_PRICE
+    places[: len(binds)] |= binds if is_first else False
+    places[count - len(binds) :] |= False if is_first else binds
+    return places
+
+
+def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
+    """Return the moves of work between two plans, in words with what they save."""
+    common = np.intersect1d(before["time"].to_numpy(), after["time"].to_numpy())
+    old, new = before.sel(time=common), after.sel(time=common)
+    if not len(common) or not np.allclose(old["duration"], new["duration"]):
+        common = common[: int(np.isclose(old["duration"], new["duration"]).cumprod().sum())]
+        old, new = before.sel(time=common), after.sel(time=common)
+    if not len(common):
+        return ()
+    told = []
+    price = new["electricity_price"].to_numpy()
+    for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
+        moved = (_energy(new, kind) - _energy(old, kind)).to_numpy()
+        out, into = -moved[moved < 0].sum(), moved[moved > 0].sum()
+        energy = min(out, into)
+        if energy < LEAST_MOVE:
+            continue
+        source, target = common[moved.argmin()], common[moved.argmax()]
+        saved = -float(moved @ price)
+        word = "saves" if saved >= 0 else "costs"
+        told.append(
+            f"moved {energy:.0f} MWh of {kind}, most from {_stamp(source)} to {_stamp(target)}: "
+            f"{word} {abs(saved):,.0f} EUR of energy"
+        )
+    return tuple(told)
+
+
+def _energy(schedule: xr.Dataset, kind: str) -> xr.DataArray:
+    power = schedule["work_power"].where(schedule["kind"] == kind, 0.0).sum("cohort")
+    return power * schedule["duration"]
+
+
+def _stamp(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -1,0 +1,168 @@
+"""Policies: what decides a site's next quarter-hour. All see the same and steer the same plant."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import xarray as xr
+
+from optimizer import rules
+from optimizer.decide import Decision, decide
+from optimizer.dispatch import Orders, dispatch
+from optimizer.headroom import headroom
+from optimizer.problem import Problem
+from twin import axes
+from twin.errors import NoScheduleError, SolverError
+from twin.forecast.outlook import outlook
+from twin.forecast.record import published_until
+from twin.site import Site
+from twin.workloads.arrivals import Arrivals, expect
+from twin.workloads.envelope import envelope
+from twin.workloads.jobs import Workload
+from twin.workloads.queue import Queue
+
+NEAR: Final = (24.0, 15.0)
+FAR: Final = (24.0, 60.0)
+"""The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
+
+REPLAN: Final = np.timedelta64(60, "m")
+"""Time between two decisions: forecasts, prices and weather are hourly. [min]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a policy may see at a moment.
+
+    Attributes
+    ----------
+    state
+        The state as measured; its ``instant`` is now.
+    queue
+        The jobs that have arrived.
+    """
+
+    state: xr.Dataset
+    queue: Queue
+
+    @property
+    def now(self) -> np.datetime64:
+        """The moment."""
+        return self.queue.instant
+
+
+class Policy(Protocol):
+    """What decides."""
+
+    def orders(self, view: View) -> Orders:
+        """Return what the plant shall do in the quarter-hour that begins now."""
+        ...
+
+
+class Rule:
+    """A rule that looks at the known prices only.
+
+    Parameters
+    ----------
+    site
+        The site.
+    record
+        Its series; what is unpublished is never looked at.
+    rule
+        One of :mod:`optimizer.rules`.
+    """
+
+    def __init__(self, site: Site, record: xr.Dataset, rule: Callable[..., Orders]) -> None:
+        self._site, self._record, self._rule = site, record, rule
+
+    def orders(self, view: View) -> Orders:
+        """Return the orders of the rule."""
+        until = published_until(view.now, self._site.time_zone)
+        wide = axes.horizon(view.now, [((until - view.now) / axes.HOUR, 15.0)])
+        known = outlook(self._site, self._record, view.now, wide)
+        return self._rule(known, view.state, queue=view.queue, site=self._site)
+
+
+class Optimal:
+    """Plan anew every hour over two days with what is known, and dispatch every quarter-hour.
+
+    Parameters
+    ----------
+    site
+        The site.
+    record
+        Its series; what is unpublished is never looked at, unless there is foresight.
+    workload
+        Jobs; those to come are never looked at, unless there is foresight.
+    until
+        For perfect foresight: the end of the run, to which everything is known. None otherwise.
+    listen
+        Called with every decision.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        record: xr.Dataset,
+        *,
+        workload: Workload,
+        until: np.datetime64 | None = None,
+        listen: Callable[[Decision], None] = lambda _: None,
+    ) -> None:
+        self._site, self._record, self._workload = site, record, workload
+        self._until, self._listen = until, listen
+        self._plan: xr.Dataset | None = None
+        self._planned: np.datetime64 | None = None
+        self._carry: dict[str, float] = {}
+        self._last: Decision | None = None
+
+    def orders(self, view: View) -> Orders:
+        """Return the orders that come closest to the current plan."""
+        if self._planned is None or view.now - self._planned >= REPLAN:
+            self._decide(view)
+        assert self._plan is not None
+        step = self._plan.sel(time=view.now)
+        room = headroom(self._site, view.state, self._plan.sel(time=[view.now]))
+        orders, self._carry = dispatch(step, view.queue, headroom=room, carry=self._carry)
+        return orders
+
+    def _decide(self, view: View) -> None:
+        try:
+            decision = decide(self._problem(view), previous=self._last)
+        except (NoScheduleError, SolverError) as error:
+            if self._last is None:
+                raise
+            decision = self._last.degraded(f"last plan kept: {error}")
+        self._last, self._plan, self._planned = decision, decision.schedule, view.now
+        self._listen(decision)
+
+    def _problem(self, view: View) -> Problem:
+        steps = [NEAR, FAR]
+        if self._until is not None:
+            left = (self._until - view.now) / axes.HOUR
+            steps = [(min(left, NEAR[0]), NEAR[1])]
+            if left > NEAR[0]:
+                steps.append((left - NEAR[0], FAR[1]))
+        grid = axes.horizon(view.now, steps)
+        known = self._until is not None
+        ahead = outlook(self._site, self._record, view.now, grid, foresight=known)
+        room = envelope(
+            view.queue,
+            grid,
+            expected=None if known else self._expected(view),
+            future=self._workload.jobs if known else None,
+        )
+        return Problem(site=self._site, state=view.state, outlook=ahead.merge(room))
+
+    def _expected(self, view: View) -> Arrivals:
+        return expect(self._workload.past(view.now), view.queue.pool.kinds, view.now)
+
+
+def immediate(site: Site, record: xr.Dataset) -> Policy:
+    """Return the policy that never waits."""
+    return Rule(site, record, rules.immediate)
+
+
+def threshold(site: Site, record: xr.Dataset) -> Policy:
+    """Return the policy of the cheapest known hours."""
+    return Rule(site, record, rules.threshold)

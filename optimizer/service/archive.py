@@ -1,0 +1,114 @@
+"""What a back-test leaves on disk, and how it is read again: every file whole or not there.
+
+A folder holds ``results.json`` and, for each policy and seed, the course in quarter-hours
+(``optimal_0.nc``), its picture (``optimal_0.png``), and every decision with its reasons
+(``optimal_0.decisions.json``).
+"""
+
+import json
+from pathlib import Path
+from typing import Final, TypedDict
+
+import numpy as np
+import xarray as xr
+
+from optimizer.decide import Decision
+from optimizer.service.backtest import Trial
+from optimizer.service.results import Results, write_json, write_netcdf
+from twin import axes, plots
+from twin.errors import Fault, StateError
+from twin.site import Site
+
+RESULTS: Final = "results.json"
+
+SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
+"""Words of the interval asked for that an explanation shows beside its reasons."""
+
+
+class Told(TypedDict):
+    """One decision as it is written down."""
+
+    start: str
+    attempts: int
+    accounts: dict[str, float]
+    binding: list[dict[str, object]]
+    changes: list[str]
+    degraded: str
+
+
+def write_trial(folder: Path, site: Site, trial: Trial) -> None:
+    """Write a trial: its course, its picture, its decisions.
+
+    Parameters
+    ----------
+    folder
+        The folder of the back-test; made if it is not there.
+    site
+        The site.
+    trial
+        What was run.
+    """
+    stem = f"{trial.policy}_{trial.seed}"
+    write_netcdf(folder / f"{stem}.nc", trial.course)
+    figure = plots.plot_run(trial.course, site, title=f"{site.name}, {trial.policy}")
+    draft = folder / f".{stem}.png"
+    figure.savefig(draft, format="png")
+    draft.replace(folder / f"{stem}.png")
+    if trial.decisions:
+        told = [_told(decision) for decision in trial.decisions]
+        write_json(folder / f"{stem}.decisions.json", told)
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write the summary of a back-test."""
+    write_json(folder / RESULTS, results.as_json())
+
+
+def _told(decision: Decision) -> dict[str, object]:
+    start = np.datetime_as_string(decision.start, unit="m")
+    told: dict[str, object] = {"start": f"{start}Z", "attempts": decision.attempts}
+    return told | decision.explanation.as_json()
+
+
+def read_decision(folder: Path, at: str | None = None, *, seed: int = 0) -> Told:
+    """Return the decision that was in force at a moment.
+
+    Parameters
+    ----------
+    folder
+        What ``gigatwin backtest --out`` wrote.
+    at
+        The moment; the last decision if None.
+    seed
+        Seed of the plant.
+
+    Returns
+    -------
+    Told
+        Its accounts, binding limits, changes and what was degraded.
+
+    Raises
+    ------
+    StateError
+        If the folder holds no decisions, or none that was in force then.
+    """
+    path = folder / f"optimal_{seed}.decisions.json"
+    if not path.exists():
+        mend = "run gigatwin backtest with --out and the policy optimal first"
+        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+    decisions: list[Told] = json.loads(path.read_text(encoding="utf-8"))
+    if at is None:
+        return decisions[-1]
+    moment = axes.utc(at)
+    starts = [axes.utc(decision["start"]) for decision in decisions]
+    last = axes.utc(str(read_course(folder, seed=seed)["instant"].to_numpy()[-1]))
+    if not starts[0] <= moment < last:
+        mend = f"the run goes from {starts[0]}Z to {last}Z"
+        raise StateError("run", [Fault(place="--at", value=at, mend=mend)])
+    return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
+
+
+def read_course(folder: Path, *, seed: int = 0) -> xr.Dataset:
+    """Return the course of the optimal policy that a back-test wrote."""
+    with xr.open_dataset(folder / f"optimal_{seed}.nc", engine="h5netcdf") as course:
+        return course.load()
