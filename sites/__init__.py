@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from sites.catalogue import names
+from sites.catalogue import data, names
 
 if TYPE_CHECKING:
     from sites.declarations import parameters
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sites.reference import pages
     from sites.sizing import demand, ratings
 
-__all__ = ["demand", "load", "names", "pages", "parameters", "ratings"]
+__all__ = ["data", "demand", "load", "names", "pages", "parameters", "ratings"]
 
 _HOME: Final = {
     "demand": "sites.sizing",

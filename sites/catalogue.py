@@ -11,6 +11,7 @@ from twin.errors import Fault, SiteError
 
 ROOM: Final = Path(__file__).parent
 STANDARD: Final = ROOM / "standard"
+DATA: Final = ROOM / "data"
 GREATEST_SIZE: Final = 1_000_000
 """A site file longer than this is not one. [bytes]"""
 LONGEST_LINE: Final = 1_000
@@ -29,6 +30,31 @@ Table = dict[str, object]
 def names() -> tuple[str, ...]:
     """Return the names of the declared sites, sorted."""
     return tuple(sorted(path.stem for path in ROOM.glob("*.toml")))
+
+
+def data(name: str) -> Path:
+    """Return the file of a synthetic series that the house ships; see ``sites/data/README.md``.
+
+    Parameters
+    ----------
+    name
+        ``prices`` (with carbon), ``weather`` or ``jobs``.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    SiteError
+        If there is no such series.
+    """
+    files = {path.stem.removeprefix("synthetic_"): path for path in DATA.glob("synthetic_*")}
+    if name in files:
+        return files[name]
+    mend = f"there are {', '.join(sorted(files))}{nearest(name, files)}"
+    raise SiteError("sites/data", [Fault(place="series", value=f'"{name}"', mend=mend)])
 
 
 def locate(site: str | Path) -> Path:

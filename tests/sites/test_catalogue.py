@@ -106,3 +106,9 @@ def faults(family, parameters):
 
 def test_names():
     assert set(sites.names()) >= {"iberia", "rhine", "small"}
+
+
+def test_shipped_series():
+    assert sites.data("weather").name == "synthetic_weather.json"
+    with pytest.raises(SiteError, match="there are jobs, prices, weather; did you mean prices"):
+        sites.data("price")
