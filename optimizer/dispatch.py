@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 from optimizer.headroom import Headroom
 from twin.physics import FloatArray
-from twin.workloads.envelope import EXPECTED
 from twin.workloads.queue import Queue
-
-STAY: Final = 1.0
-"""Laxity that a running job is ahead of a waiting one, so that they do not take turns. [h]"""
 
 START: Final = 0.5
 """Share of a waiting gang that the plan must still call for to start it. [1]"""
@@ -37,7 +33,7 @@ class Orders:
     battery_charge, battery_discharge, tank_charge, tank_discharge
         By store, left out where zero. [MW]
     renewable_cap
-        Most that a renewable may give, where it is curtailed. [MW]
+        Most that a renewable may give. [MW]
     """
 
     jobs: Mapping[int, float]
@@ -57,7 +53,8 @@ def dispatch(
     ----------
     step
         One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
-        stores' charge and discharge, ``renewable_used_power``, ``renewable_available_power``.
+        stores' charge and discharge, ``renewable_used_power``, ``renewable_available_power``,
+        ``grid_import_power``, ``grid_export_power``.
     queue
         The jobs at its start.
     headroom
@@ -72,11 +69,9 @@ def dispatch(
 
     Notes
     -----
-    First come the jobs that must run: those that would be late if they waited, or that a pause
-    would make late, and those below their minimum run. Then the rest of the planned racks goes
-    to the jobs with the least laxity, running ones ahead. A gang is started if the plan calls
-    for half of it, kept if for a quarter. One cap a kind brings the power to the plan; jobs that
-    cannot wait run uncapped.
+    Jobs that must run come first, planned or not; then the rest of the planned racks is given
+    out by :func:`urgency`. A gang is started if the plan calls for half of it, kept if for a
+    quarter. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
     """
     hours = float(step["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -86,18 +81,22 @@ def dispatch(
     must = pressing(queue, hours)
     on = _choose(queue, wanted, must=must, racks=headroom.racks)
     caps = _caps(queue, on, power, uncapped=queue.laxity < hours)
-    caps = within(queue, caps, headroom)
+    caps = within(queue, caps, headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     widest = np.zeros(len(names))
     waiting = caps == 0
     np.maximum.at(widest, queue.jobs.kind[waiting], queue.jobs.racks[waiting])
     left = np.clip(wanted - used, -widest, widest) * per_rack
-    orders = Orders(jobs=by_number(queue, caps), renewable_cap=_curtailed(step), **_stores(step))
+    orders = Orders(
+        jobs=by_number(queue, caps),
+        renewable_cap=_curtailed(step, headroom.export_limit),
+        **_stores(step),
+    )
     return orders, dict(zip(names, left.tolist(), strict=True))
 
 
 def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
-    """Return which jobs must run in the coming interval.
+    """Return which jobs must run in the coming interval, planned or not.
 
     Parameters
     ----------
@@ -105,14 +104,44 @@ def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
         The jobs.
     hours
         Length of the interval. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        True for jobs that would be late if they waited, that a pause would make late, or that
+        have not yet run for their minimum.
     """
     young = queue.running & (queue.ran < queue.each("minimum_run"))
     spent = queue.running & (queue.laxity < hours + queue.each("pause_loss"))
     return (queue.laxity < hours) | young | spent
 
 
-def within(queue: Queue, caps: FloatArray, headroom: Headroom) -> FloatArray:
-    """Return caps that keep the headroom's power: lowered first, then the laxest jobs dropped.
+def urgency(queue: Queue, must: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the jobs, most urgent first.
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    must
+        Which must run, by :func:`pressing`.
+
+    Notes
+    -----
+    First those that must run and can be in time, and running ones that must not be paused. Then
+    those that are late whatever is done, shortest first, so that few stay late. Then running
+    jobs that a pause throws back, then the others, each with the least laxity first.
+    """
+    costly = queue.running & (queue.each("pause_loss") > 0)
+    late = (queue.laxity < 0) & ~costly
+    rank = np.select([must & ~late, late, costly], [0, 1, 2], default=3)
+    return np.lexsort((np.where(late, queue.rest, queue.laxity), rank))
+
+
+def within(
+    queue: Queue, caps: FloatArray, headroom: Headroom, *, must: NDArray[np.bool_]
+) -> FloatArray:
+    """Return caps that keep the headroom's power.
 
     Parameters
     ----------
@@ -122,17 +151,31 @@ def within(queue: Queue, caps: FloatArray, headroom: Headroom) -> FloatArray:
         Cap of each job, 0 for those that wait. [1]
     headroom
         What the site leaves for work.
+    must
+        Which must run; they may raise the peak, the others may not.
+
+    Returns
+    -------
+    numpy.ndarray
+        Caps, lowered as far as each kind tolerates; then the laxest jobs are dropped. [1]
     """
-    least = np.minimum(queue.each("least_power"), caps)
-    for job in [None, *np.argsort(-queue.laxity, kind="stable").tolist()]:
+    caps = _under(queue, caps, headroom.calm_power, kept=must)
+    return _under(queue, caps, headroom.work_power, kept=np.zeros_like(must))
+
+
+def _under(queue: Queue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool_]) -> FloatArray:
+    """Return caps that keep a limit of power, some jobs being kept as they are."""
+    caps = caps.copy()
+    least = np.where(kept, caps, np.minimum(queue.each("least_power"), caps))
+    laxest = np.argsort(-queue.laxity, kind="stable")
+    for job in [None, *laxest[(caps > 0)[laxest] & ~kept[laxest]].tolist()]:
         if job is not None:
             caps[job] = least[job] = 0.0
         full, low = work_power(queue, caps), work_power(queue, least)
-        if full <= headroom.work_power:
-            return caps
-        if low <= headroom.work_power:
-            share = (headroom.work_power - low) / (full - low)
-            return np.asarray(least + share * (caps - least))
+        if full <= limit:
+            break
+        if low <= limit:
+            return np.asarray(least + (limit - low) / (full - low) * (caps - least))
     return caps
 
 
@@ -157,22 +200,23 @@ def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:
 
 
 def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
-    """Return the racks and the power above idle planned for each kind, jobs to come left out."""
+    """Return the racks and the power above idle planned for each kind.
+
+    Jobs that were expected count: those that came since the plan was made take their place.
+    """
     racks = step["work_racks"].sum("level").to_numpy()
     power = step["work_power"].to_numpy()
-    cohorts = [str(label).rsplit("/", 1) for label in step["cohort"].to_numpy()]
-    mine = np.array([[k == name and end != EXPECTED for k, end in cohorts] for name in names])
+    mine = np.array([step["kind"].to_numpy() == name for name in names])
     return mine @ racks, mine @ power
 
 
 def _choose(
     queue: Queue, wanted: FloatArray, *, must: NDArray[np.bool_], racks: float
 ) -> NDArray[np.bool_]:
-    """Return which jobs run, least laxity first, on no more racks than are free."""
+    """Return which jobs run, the most urgent first, on no more racks than are free."""
     left = wanted.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
-    order = np.lexsort((queue.laxity - STAY * queue.running, ~must))
-    for job in order.tolist():
+    for job in urgency(queue, must).tolist():
         width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
         called = must[job] or left[kind] >= (KEEP if queue.running[job] else START) * width
         if called and width <= racks:
@@ -214,13 +258,18 @@ def _stores(step: xr.Dataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def _curtailed(step: xr.Dataset) -> dict[str, float]:
-    """Return the plan for the renewables that it does not use in full."""
+def _curtailed(step: xr.Dataset, export_limit: float) -> dict[str, float]:
+    """Return the caps of the renewables: as planned, or as much more as may be given away."""
     if "renewable_used_power" not in step:
         return {}
     used = _values(step["renewable_used_power"])
     available = _values(step["renewable_available_power"])
-    return {name: power for name, power in used.items() if power < available[name] - UNUSED}
+    planned = float(step["grid_import_power"] - step["grid_export_power"])
+    rest = max(planned + export_limit, 0.0) / len(used)
+    return {
+        name: power if power < available[name] - UNUSED else power + rest
+        for name, power in used.items()
+    }
 
 
 def _values(array: xr.DataArray) -> dict[str, float]:

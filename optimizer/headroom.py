@@ -1,6 +1,7 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -8,9 +9,10 @@ import xarray as xr
 
 from twin.equipment import CoolingPlant
 from twin.physics import FloatArray
-from twin.run import Key, Run, run
+from twin.run import Key, run
 from twin.simulate import stocks_of
 from twin.site import Site
+from twin.walk import Ceiling
 from twin.weather import Weather
 from twin.workloads.queue import Pool
 
@@ -31,19 +33,25 @@ class Headroom:
         Racks not busy with the inference service. [1]
     work_power
         Most that work may draw above idle. [MW]
+    calm_power
+        The same, if the peak of the billing period is not to be raised. [MW]
     base_power, slope
         Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
+    export_limit
+        Most that may be given to the grid. [MW]
     """
 
     racks: float
     work_power: float
+    calm_power: float
     base_power: float = 0.0
     slope: float = 1.0
     chilled_load: float = 0.0
     chilled_spare: float = 0.0
+    export_limit: float = 0.0
 
     def site_power(self, work_power: float) -> float:
         """Return the power of the whole site while work draws some power above idle. [MW]"""
@@ -51,16 +59,17 @@ class Headroom:
 
 
 def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
-    """Return what the site leaves for work in the first interval of an outlook.
+    """Return what the site leaves for work in the first interval of an outlook or a schedule.
 
     Parameters
     ----------
     site
         The site.
     state
-        Its state now.
+        Its state now, with the ``peak_power`` of the billing period so far.
     outlook
-        ``service_racks``, the weather and ``renewable_available_power`` of the interval.
+        ``service_racks``, the weather and ``renewable_available_power`` of the interval; in a
+        schedule also what battery and renewables do, and the import that it plans.
 
     Returns
     -------
@@ -70,39 +79,50 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     Notes
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
-    and the capacity of each cooling plant is found between them.
+    and the capacity of each cooling plant is found between them. An import that is planned counts
+    as part of the peak: the plan has weighed its price. Before there is a peak nothing is calm.
     """
     pool = Pool.of(site)
     now = outlook.isel(time=slice(0, 1))
     racks = float(pool.racks - now["service_racks"][0])
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    weather = _repeated(Weather.of(now), LEVELS)
-    tried = _try(site, stocks_of(state), halls, weather)
-    power = tried.flows["facility_power", ""]
+    weather = Weather.of(outlook.isel(time=[0] * LEVELS))
+    ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
+    flows = _try(site, stocks_of(state), halls, weather, ceilings)
+    power, own = flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
-    needs = [(power, keep * (site.grid.import_limit + _own(now)))]
+    allowed = float(np.interp(keep * site.grid.import_limit + own, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
-        drawn = tried.flows["cooling_load", plant.name]
-        most = keep * float(plant.capacity(weather, plant.supply_temperature)[0])
-        needs.append((drawn, most))
+        drawn = flows["cooling_load", plant.name]
+        most = keep * float(ceilings[plant.name].base[0])
+        allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
-    allowed = min(float(np.interp(most, drawn, halls)) for drawn, most in needs)
-    base, full = np.interp([floor, halls[-1]], halls, power)
+    peak = max(float(state["peak_power"]), _planned(now))
+    calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak else allowed
+    base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
-        base_power=float(base),
-        slope=float((full - base) / max(halls[-1] - floor, 1e-9)),
+        calm_power=max(calm - floor, 0.0),
+        base_power=base,
+        slope=(full - base) / max(halls[-1] - floor, 1e-9),
         chilled_load=load,
         chilled_spare=spare,
+        export_limit=keep * site.grid.export_limit,
     )
 
 
-def _try(site: Site, stocks: dict[Key, float], halls: FloatArray, weather: Weather) -> Run:
-    """Run the site, settled, at some powers of all its halls together."""
+def _try(
+    site: Site,
+    stocks: dict[Key, float],
+    halls: FloatArray,
+    weather: Weather,
+    ceilings: Mapping[str, Ceiling],
+) -> Mapping[Key, FloatArray]:
+    """Return the flows of the site, settled in one weather, at some powers of all its halls."""
     nothing = np.zeros(LEVELS)
     orders: dict[Key, FloatArray] = {
         ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
@@ -113,16 +133,19 @@ def _try(site: Site, stocks: dict[Key, float], halls: FloatArray, weather: Weath
     for exchange in site.exchanges:
         if exchange.available:
             orders["renewable_used_power", exchange.owner] = nothing
-    return run(site, stocks, orders, weather, np.full(LEVELS, STEADY))
+    return run(site, stocks, orders, weather, np.full(LEVELS, STEADY), ceilings=ceilings).flows
 
 
-def _repeated(weather: Weather, count: int) -> Weather:
-    """Return one interval's weather, a number of times."""
-    return Weather(**{f.name: np.repeat(getattr(weather, f.name), count) for f in fields(weather)})
+def _own(now: xr.Dataset) -> float:
+    """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
+    used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
+    return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
 
 
-def _own(outlook: xr.Dataset) -> float:
-    """Return the power that sun and wind offer. [MW]"""
-    if "renewable_available_power" not in outlook:
-        return 0.0
-    return float(outlook["renewable_available_power"].sum())
+def _planned(now: xr.Dataset) -> float:
+    """Return the import that a schedule plans; none if it is no schedule. [MW]"""
+    return _sum(now, "grid_import_power")
+
+
+def _sum(now: xr.Dataset, name: str) -> float:
+    return float(now[name].sum()) if name in now else 0.0

@@ -1,5 +1,6 @@
 """What a simple rule does with stores and renewables: buy cheap, sell dear, waste nothing."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -65,7 +66,7 @@ def trade(
 def curtail(
     known: xr.Dataset, site: Site, *, site_power: float, follow_price: bool = False
 ) -> dict[str, float]:
-    """Return the caps of the renewables where not all of their power can or should be used.
+    """Return the caps of the renewables: what the site can use and should give away.
 
     Parameters
     ----------
@@ -81,23 +82,41 @@ def curtail(
     Returns
     -------
     dict
-        Renewable -> most that it may give; empty if all may give all. [MW]
+        Renewable -> most that it may give. [MW]
+
+    Notes
+    -----
+    What is expected of sun and wind is shared out first; the rest, equally, is for more of them
+    than was expected.
     """
     if "renewable_available_power" not in known:
         return {}
     available = known["renewable_available_power"].isel(time=0).to_series()
-    grid = site.grid
-    most = max(site_power + grid.export_limit, 0.0)
+    grid, keep = site.grid, 1.0 - site.margins.power
+    most = keep * (site_power + grid.export_limit)
     if follow_price:
         price = float(known["electricity_price"][0])
         if price + grid.import_fee < 0:
-            most = max(site_power - (1.0 - site.margins.power) * grid.import_limit, 0.0)
+            most = site_power - keep * grid.import_limit
         elif price - grid.export_fee < 0:
-            most = max(site_power, 0.0)
-    if available.sum() <= most:
-        return {}
-    share = most / float(available.sum())
-    return {str(name): float(power) * share for name, power in available.items()}
+            most = site_power
+    return shared_out({str(k): float(v) for k, v in available.items()}, max(most, 0.0))
+
+
+def shared_out(expected: Mapping[str, float], most: float) -> dict[str, float]:
+    """Return caps that sum to a total: what is expected first, the rest in equal parts.
+
+    Parameters
+    ----------
+    expected
+        Renewable -> power expected of it. [MW]
+    most
+        Most that all may give together. [MW]
+    """
+    total = sum(expected.values())
+    share = min(most / total, 1.0) if total > 0 else 1.0
+    rest = max(most - total, 0.0) / max(len(expected), 1)
+    return {name: share * power + rest for name, power in expected.items()}
 
 
 def _wish(store: Store, known: xr.Dataset, level: float, *, keep: float) -> tuple[float, float]:

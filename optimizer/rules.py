@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, pressing, within, work_power
+from optimizer.dispatch import Orders, by_number, pressing, urgency, within, work_power
 from optimizer.headroom import Headroom, headroom
 from optimizer.quartiles import curtail, trade
 from twin.axes import HOUR
@@ -17,8 +17,12 @@ from twin.workloads.queue import Queue
 DAY: Final = 24.0
 """Prices of this span are repeated where none are known yet. [h]"""
 
-BUSY: Final = 0.85
+BUSY: Final = 0.8
 """Share of the racks that jobs are laid on in hours to come; the rest awaits new jobs. [1]"""
+
+STRAINED: Final = 0.65
+"""Work due by some deadline, as a share of the rack-hours till then, at which caps cost too much:
+racks are scarcer than power. [1]"""
 
 EDGE: Final = 1e-6
 """Part of an interval that counts as nothing. [1]"""
@@ -45,7 +49,7 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     -------
     Orders
         Jobs only; stores rest. A job that does not fit lets later ones pass, one that runs goes
-        on; renewables are curtailed only where their power has nowhere to go.
+        on; renewables are capped at what the site can use and give away.
     """
     room = headroom(site, state, known)
     racks, caps = room.racks, np.zeros(len(queue.jobs))
@@ -53,7 +57,7 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
         if queue.jobs.racks[job] <= racks:
             racks -= queue.jobs.racks[job]
             caps[job] = 1.0
-    caps = within(queue, caps, room)
+    caps = within(queue, caps, room, must=np.ones(len(caps), dtype=bool))
     cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap)
 
@@ -80,42 +84,43 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
 
     Notes
     -----
-    Jobs with the least laxity choose first: each takes the cheapest intervals before its deadline
-    on which racks are free. It runs as far capped as its kind tolerates, unless the intervals do
-    not suffice, it cannot wait, or power costs nothing. A running job is paused only if an hour's
-    wait saves more than the work that the pause loses. Stores follow
-    :func:`optimizer.quartiles.trade`.
+    The most urgent jobs choose first: each takes the cheapest intervals before its deadline on
+    which racks are free, with power that does not raise the peak of the billing period. It runs
+    as far capped as its kind tolerates, unless the intervals do not suffice, it cannot wait,
+    racks are scarce, or power costs nothing. A running job is paused only if the wait saves more
+    than the work that the pause loses. Stores follow :func:`optimizer.quartiles.trade`.
     """
     room = headroom(site, state, known)
-    caps = within(queue, _cheapest(known, queue, room), room)
+    caps, must = _cheapest(known, queue, room)
+    caps = within(queue, caps, room, must=must)
     used = work_power(queue, caps)
-    flows, charge = trade(known, state, site=site, room=room, spare=room.work_power - used)
+    flows, charge = trade(known, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, **flows)
 
 
-def _cheapest(known: xr.Dataset, queue: Queue, room: Headroom) -> FloatArray:
-    """Return the caps of the jobs for which the coming interval is among the cheapest."""
+def _cheapest(
+    known: xr.Dataset, queue: Queue, room: Headroom
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the caps of the jobs that run now, and which of them cannot be left for later."""
     hours = float(known["duration"][0])
     price, free = _ahead(known, queue, room, hours)
     order = np.argsort(price, kind="stable")
     ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
     must = pressing(queue, hours)
     fast, slow = _counts(queue, hours)
-    is_thrifty = (queue.laxity >= hours) & (price[0] > 0)
+    is_calm = price[0] > 0 and _load(queue, free, hours) < STRAINED
+    may_cap = (queue.laxity >= hours) & is_calm
     least, loss = queue.each("least_power"), queue.each("pause_loss")
     caps = np.zeros(len(queue.jobs))
-    costly = queue.running & (loss > 0)
-    late = (queue.laxity < 0) & ~costly
-    rank=np.where(must&~late,0,np.where(late,1,np.where(costly,2,3)))
-    for job in np.lexsort((np.where(late, queue.rest*queue.jobs.racks, queue.laxity), rank)).tolist():
+    for job in urgency(queue, must).tolist():
         racks = queue.jobs.racks[job]
         slots = order[(order + 1 <= ends[job] + EDGE) & (free[order] >= racks)]
-        is_capped = is_thrifty[job] and slow[job] < len(slots)
+        is_capped = may_cap[job] and slow[job] < len(slots)
         need = slow[job] if is_capped else fast[job]
-        is_short = len(slots) < need
+        must[job] |= len(slots) < need
         slots = slots[:need]
-        runs = must[job] or is_short or 0 in slots
+        runs = must[job] or 0 in slots
         if not runs and queue.running[job]:
             wait = price[: slots.min()] - price[slots[-1]]
             runs = wait.sum() * hours < loss[job] * price[slots].mean()
@@ -123,7 +128,7 @@ def _cheapest(known: xr.Dataset, queue: Queue, room: Headroom) -> FloatArray:
             caps[job] = least[job] if is_capped else 1.0
             slots = np.append(slots[slots > 0][: need - 1], 0)
         free[slots] -= racks
-    return caps
+    return caps, must
 
 
 def _ahead(
@@ -140,10 +145,19 @@ def _ahead(
         price = np.append(price, np.resize(beyond, missing))
         service = np.append(service, np.resize(service[-day:], missing))
     free = BUSY * np.minimum(
-        queue.pool.racks - service, room.work_power / float(queue.pool.power(1.0))
+        queue.pool.racks - service, room.calm_power / float(queue.pool.power(1.0))
     )
     free[0] = room.racks
     return price, free
+
+
+def _load(queue: Queue, free: FloatArray, hours: float) -> float:
+    """Return the work due by a deadline as a share of the rack-hours till then, at its greatest."""
+    first = np.argsort(queue.jobs.deadline, kind="stable")
+    due = np.cumsum((queue.jobs.racks * queue.rest)[first])
+    until = (queue.jobs.deadline[first] - queue.instant) / HOUR / hours
+    room = np.interp(until, np.arange(len(free) + 1), np.append(0.0, np.cumsum(free) * hours))
+    return float(np.max(due / np.maximum(room, EDGE), initial=0.0, where=until > 1.0))
 
 
 def _counts(queue: Queue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

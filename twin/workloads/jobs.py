@@ -17,10 +17,8 @@ from twin.workloads.kinds import WorkKind
 type IntArray = NDArray[np.int64]
 type TimeArray = NDArray[np.datetime64]
 
-WIDEST: Final = 0.25
+WIDEST: Final = 0.1
 """Widest job, as a share of all racks; wider ones of a file are made narrower and longer. [1]"""
-
-CLOSING: Final = .4
 
 HISTORY: Final = np.timedelta64(14, "D")
 """How far back arrivals are remembered, to expect those to come."""
@@ -129,7 +127,7 @@ def from_jobs(
 
     Notes
     -----
-    A job that wants more than a quarter of the racks is made narrower and longer, its work kept.
+    A job that wants more than a tenth of the racks is made narrower and longer, its work kept.
     The longest kind whose ``longer_than`` it reaches is its kind. Jobs are seen at the
     quarter-hour after they arrive, where the plan is made, and their windows count from there.
 
@@ -142,7 +140,7 @@ def from_jobs(
     jobs = _scaled(frame, tuple(site.work.values()), racks=racks, load_scale=load_scale)
     arrivals = jobs.between(start - HISTORY, end)
     run = _cut_begin(jobs, start, end)
-    run = _cut_end(run, start, end, racks) if close else run
+    run = _cut_end(run, start, end) if close else run
     if not len(run):
         mend = "no job of the file falls into the run; choose another start or another file"
         raise ProblemError("jobs", [Fault(place="run", value=f"{start} to {end}", mend=mend)])
@@ -232,19 +230,11 @@ def _cut_begin(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
     return _with_length(jobs, jobs.length - begun)
 
 
-def _cut_end(jobs: Jobs, start: np.datetime64, end: np.datetime64, racks: float) -> Jobs:
+def _cut_end(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
     """Return the jobs with deadlines no later than the end, cut with their windows."""
     begin = np.maximum(jobs.arrival, start)
     share = np.minimum((end - begin) / (jobs.deadline - begin), 1.0)
-    length = jobs.length * share
-    before = (end - begin) / HOUR
-    left = np.where(before <= 24.0, CLOSING * racks * before, np.inf)
-    used = 0.0
-    for job in reversed(range(len(jobs))):
-        work = min(length[job] * jobs.racks[job], max(left[job] - used, 0.0))
-        length[job] = work / jobs.racks[job]
-        used += work
-    jobs = _with_length(jobs, length)
+    jobs = _with_length(jobs, jobs.length * share)
     return Jobs(**{**vars(jobs), "deadline": np.minimum(jobs.deadline, end)})
 
 

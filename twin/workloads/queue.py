@@ -123,6 +123,8 @@ class Progress:
         Work lost by pauses, which has to be done again. [MWh]
     lateness
         Hours by which jobs were past their deadlines, done or not, summed. [h]
+    late_energy
+        The same, each job weighted by the uncapped power of its racks. [MWh]
     pauses
         Number of running jobs that were paused. [1]
     finished
@@ -134,6 +136,7 @@ class Progress:
     work_done: FloatArray
     work_lost: FloatArray
     lateness: float
+    late_energy: float
     pauses: int
     finished: IntArray
 
@@ -192,18 +195,19 @@ def advance(
     gained = rate * ran
     done = queue.done + gained - lost
     finished = jobs.length - done <= _DONE
-    end = np.where(finished, ran, hours)
 
     def total(values: FloatArray) -> FloatArray:
         weights = jobs.racks * values
         return np.bincount(jobs.kind, weights=weights, minlength=len(pool.kinds))
 
+    late = _late(queue, np.where(finished, ran, hours))
     progress = Progress(
         work_racks=total(ran) / hours,
         work_power=total(pool.power(cap) * ran) / hours,
         work_done=total(gained) * pool.rack_power,
         work_lost=total(lost) * pool.rack_power,
-        lateness=float(np.sum(_late(queue, end))),
+        lateness=float(late.sum()),
+        late_energy=float(jobs.racks @ late) * pool.rack_power,
         pauses=int(paused.sum()),
         finished=jobs.number[finished],
     )
