@@ -71,7 +71,8 @@ def dispatch(
     -----
     Jobs that must run come first, planned or not; then the rest of the planned racks is given
     out by :func:`urgency`. A gang is started if the plan calls for half of it, kept if for a
-    quarter. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
+    quarter; what is left over is carried on, up to the widest gang. One cap a kind brings the
+    power to the plan; jobs that cannot wait run uncapped.
     """
     hours = float(step["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -83,10 +84,8 @@ def dispatch(
     caps = _caps(queue, on, power, uncapped=queue.laxity < hours)
     caps = within(queue, caps, headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
-    widest = np.zeros(len(names))
-    waiting = caps == 0
-    np.maximum.at(widest, queue.jobs.kind[waiting], queue.jobs.racks[waiting])
-    left = np.clip(wanted - used, -widest, widest) * per_rack
+    most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
+    left = np.clip(wanted - used, least, most) * per_rack
     orders = Orders(
         jobs=by_number(queue, caps),
         renewable_cap=_curtailed(step, headroom.export_limit),
@@ -245,6 +244,13 @@ def _caps(
 
 def _by_kind(queue: Queue, values: FloatArray) -> FloatArray:
     return np.bincount(queue.jobs.kind, weights=values, minlength=len(queue.pool.kinds))
+
+
+def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
+    """Return the racks of the widest of some jobs, for each kind."""
+    widest = np.zeros(len(queue.pool.kinds))
+    np.maximum.at(widest, queue.jobs.kind[which], queue.jobs.racks[which])
+    return widest
 
 
 def _stores(step: xr.Dataset) -> dict[str, dict[str, float]]:

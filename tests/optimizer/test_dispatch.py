@@ -1,0 +1,182 @@
+"""From a plan by kind to orders by job."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.dispatch import dispatch, pressing, urgency, within, work_power
+from optimizer.headroom import Headroom
+from twin.axes import utc
+from twin.workloads.jobs import Jobs
+from twin.workloads.kinds import Throughput, WorkKind
+from twin.workloads.queue import Pool, Queue, advance, open_queue
+
+NOW = utc("2023-06-12")
+CURVE = Throughput(power_points=(0.5, 0.75, 1.0), work_points=(0.6, 0.9, 1.0))
+GANG = WorkKind(
+    name="gang",
+    slack=1.0,
+    tolerance=0.1,
+    pause_loss="0.5 h",
+    minimum_run="1 h",
+    throughput=CURVE,
+)
+BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
+POOL = Pool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
+ROOM = Headroom(racks=100.0, work_power=8.0, calm_power=8.0)
+
+
+def queue_of(*rows, running=()):
+    """Return a queue from rows of (kind, length [h], racks, laxity [h])."""
+    kind, length, racks, laxity = np.array(rows, dtype=float).T
+    jobs = Jobs(
+        number=np.arange(len(rows)) + 10,
+        kind=kind.astype(np.int64),
+        arrival=np.full(len(rows), NOW),
+        deadline=NOW + ((length + laxity) * 3.6e9).astype("timedelta64[us]"),
+        length=length,
+        racks=racks,
+    )
+    queue = open_queue(POOL, jobs, NOW)
+    on = np.isin(jobs.number, running)
+    return Queue(**{**vars(queue), "running": on, "ran": np.where(on, 9.0, 0.0)})
+
+
+def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
+    """Return a step of a schedule from (racks, cap) by kind."""
+    racks = np.array([[gang[0]], [batch[0]]])
+    power = [n * float(POOL.power(cap)) for n, cap in (gang, batch)]
+    return xr.Dataset(
+        {
+            "work_racks": (("cohort", "level"), racks),
+            "work_power": ("cohort", power),
+            "battery_charge": ("battery", [3.0]),
+            "renewable_used_power": ("renewable", [5.0, 9.0]),
+            "renewable_available_power": ("renewable", [5.0, 10.0]),
+            "grid_import_power": ((), 1.0),
+            "grid_export_power": ((), 0.0),
+        },
+        coords={
+            "duration": 0.25,
+            "cohort": ["gang/2", "batch/2"],
+            "kind": ("cohort", ["gang", "batch"]),
+            "battery": ["b"],
+            "renewable": ["sun", "wind"],
+        },
+    )
+
+
+def ordered(queue, step, room=ROOM, carry=None):
+    return dispatch(step, queue, headroom=room, carry=carry or {})
+
+
+def test_least_laxity_first_up_to_the_racks_planned():
+    queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3), (1, 2, 10, 6))
+    orders, carry = ordered(queue, plan(batch=(20, 1.0)))
+    assert orders.jobs == {11: 1.0, 12: 1.0}
+    assert carry["batch"] == pytest.approx(0)
+
+
+def test_one_cap_meets_the_power_of_the_plan():
+    """20 racks planned at 0.8: the same power on the 20 racks that run."""
+    queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
+    orders, _ = ordered(queue, plan(batch=(20, 0.8)))
+    assert orders.jobs == pytest.approx({10: 0.8, 11: 0.8})
+
+
+def test_a_cap_is_never_deeper_than_tolerated():
+    """Gangs tolerate a loss of 10 %: a cap of 0.75."""
+    orders, _ = ordered(queue_of((0, 9, 10, 9)), plan(gang=(10, 0.5)))
+    assert orders.jobs == pytest.approx({10: 0.75})
+
+
+def test_what_cannot_wait_runs_uncapped_though_unplanned():
+    orders, _ = ordered(queue_of((1, 2, 10, 0.1), (1, 2, 10, 5)), plan())
+    assert orders.jobs == {10: 1.0}
+
+
+def test_a_gang_waits_until_half_of_it_is_called_for():
+    """40 racks against a plan of 15 an interval: the carry starts it in the second, 15 + 15."""
+    queue = queue_of((0, 9, 40, 9))
+    step = plan(gang=(15, 1.0))
+    orders, carry = ordered(queue, step)
+    assert orders.jobs == {}
+    assert carry["gang"] == pytest.approx(15 * 0.1 * 0.25)
+    orders, carry = ordered(queue, step, carry=carry)
+    assert orders.jobs.keys() == {10}
+    assert carry["gang"] == pytest.approx(-10 * 0.1 * 0.25)
+
+
+def test_a_running_gang_is_kept_by_a_quarter_of_it():
+    orders, _ = ordered(queue_of((0, 9, 40, 9), running=[10]), plan(gang=(12, 1.0)))
+    assert orders.jobs.keys() == {10}
+    orders, _ = ordered(queue_of((0, 9, 40, 9), running=[10]), plan(gang=(9, 1.0)))
+    assert orders.jobs == {}
+
+
+def test_a_started_gang_runs_for_its_minimum():
+    queue, _ = advance(queue_of((0, 9, 40, 9)), {10: 1.0}, hours=0.25)
+    assert pressing(queue, 0.25).tolist() == [True]
+    for _ in range(3):
+        queue, _ = advance(queue, {10: 1.0}, hours=0.25)
+    assert pressing(queue, 0.25).tolist() == [False]
+
+
+def test_never_more_racks_than_free():
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        rows = [(k % 2, 5, rng.uniform(1, 40), rng.uniform(-1, 9)) for k in range(12)]
+        queue = queue_of(*rows)
+        room = Headroom(racks=60.0, work_power=3.0, calm_power=2.0)
+        orders, _ = ordered(queue, plan(gang=(80, 1.0), batch=(50, 0.7)), room)
+        racks = dict(zip(queue.jobs.number.tolist(), queue.jobs.racks.tolist(), strict=True))
+        assert sum(racks[job] for job in orders.jobs) <= 60
+        drawn = sum(racks[job] * float(POOL.power(cap)) for job, cap in orders.jobs.items())
+        assert drawn <= 3.0 + 1e-9
+
+
+def test_late_jobs_come_after_those_that_can_be_saved_shortest_first():
+    queue = queue_of((1, 6, 1, -2), (1, 1, 1, -5), (1, 2, 1, 0.1), (1, 2, 1, 7))
+    assert urgency(queue, pressing(queue, 0.25)).tolist() == [2, 1, 0, 3]
+
+
+def test_caps_are_lowered_before_jobs_are_dropped():
+    """20 racks draw 1.6 MW uncapped, 0.8 MW at the 0.6 that batch tolerates."""
+    queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
+    must = np.array([False, False])
+    room = Headroom(racks=100, work_power=1.2, calm_power=1.2)
+    caps = within(queue, np.ones(2), room, must=must)
+    assert work_power(queue, caps) == pytest.approx(1.2)
+    assert (caps > 0).all()
+    room = Headroom(racks=100, work_power=0.5, calm_power=0.5)
+    caps = within(queue, np.ones(2), room, must=must)
+    assert caps[0] == 0
+    assert work_power(queue, caps) == pytest.approx(0.5)
+
+
+def test_only_what_must_run_raises_the_peak():
+    queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
+    room = Headroom(racks=100, work_power=8.0, calm_power=0.5)
+    caps = within(queue, np.ones(2), room, must=np.array([False, True]))
+    assert caps.tolist() == [0.0, 1.0]
+
+
+def test_stores_and_renewables_follow_the_plan():
+    """Wind is curtailed by plan; of sun the site may take 1 MW of import and 3 of export more."""
+    room = Headroom(racks=100, work_power=8.0, calm_power=8.0, export_limit=3.0)
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
+    assert orders.battery_charge == {"b": 3.0}
+    assert orders.tank_charge == {}
+    assert orders.renewable_cap == {"sun": 5.0 + 4.0 / 2, "wind": 9.0}
+
+
+def test_rounding_does_not_drift():
+    """A plan of 17 racks an interval, gangs of 10: over two days the error stays below a gang."""
+    queue = queue_of(*[(1, 90, 10, 60)] * 6)
+    carry, planned, given = {}, 0.0, 0.0
+    for _ in range(192):
+        orders, carry = ordered(queue, plan(batch=(17, 1.0)), carry=carry)
+        queue, progress = advance(queue, orders.jobs, hours=0.25)
+        planned += 17 * 0.25
+        given += float(progress.work_racks.sum()) * 0.25
+        assert abs(planned - given) <= 10 * 0.25 + 1e-9

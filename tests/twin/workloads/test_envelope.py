@@ -1,0 +1,117 @@
+"""The room in which work may be moved, and what to expect of jobs to come."""
+
+import numpy as np
+import pytest
+
+from twin import axes, vocabulary
+from twin.workloads.arrivals import expect
+from twin.workloads.envelope import cohorts, envelope, group_of
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import advance, open_queue
+
+DAYS_14 = np.timedelta64(14, "D")
+
+
+@pytest.fixture
+def hours(start):
+    return axes.regular(start, 12, np.timedelta64(1, "h"))
+
+
+def test_one_job_by_hand(pool, make_jobs, start, hours):
+    """2 h of 10 racks due at 5 h: 1 MWh an hour from now on, or from 3 h on at the latest."""
+    room = envelope(open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start), hours)
+    mine = room.sel(cohort="batch/1")
+    assert mine["work_most"].to_numpy()[:5] == pytest.approx([0, 1, 2, 2, 2])
+    assert mine["work_least"].to_numpy()[:7] == pytest.approx([0, 0, 0, 0, 1, 2, 2])
+    assert mine["work_racks_limit"].to_numpy()[:8] == pytest.approx([10] * 7 + [0])
+    assert float(room["work_most"].drop_sel(cohort="batch/1").sum()) == 0
+    vocabulary.check(room, "work_least", "work_most", "work_racks_limit")
+    assert room["kind"].sel(cohort="gang/0") == "gang"
+
+
+def test_a_late_job_is_due_as_fast_as_it_can_run(pool, make_jobs, start, hours):
+    queue = open_queue(pool, make_jobs((1, -3, 2, 10, -1)), start)
+    room = envelope(queue, hours).sel(cohort="batch/0")
+    assert room["work_least"].to_numpy() == pytest.approx(room["work_most"].to_numpy())
+
+
+def test_groups_by_laxity():
+    assert group_of(np.array([-1.0, 1.9, 2.0, 7.9, 8.0])).tolist() == [0, 0, 1, 1, 2]
+
+
+def test_foresight_starts_jobs_at_their_arrival(pool, make_jobs, start, hours):
+    jobs = make_jobs((1, 0, 2, 10, 5), (0, 4.5, 1, 10, 20))
+    room = envelope(open_queue(pool, jobs, start), hours, future=jobs)
+    most = room["work_most"].sel(cohort="gang/2").to_numpy()
+    assert most[4:8] == pytest.approx([0, 0.5, 1, 1])
+    racks = room["work_racks_limit"].sel(cohort="gang/2").to_numpy()
+    assert racks[3:6] == pytest.approx([0, 5, 10])
+
+
+def test_nothing_expected_without_a_past(pool, make_jobs, start, hours):
+    nothing = expect(make_jobs((1, 1, 1, 1, 9)), pool.kinds, start)
+    queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
+    room = envelope(queue, hours, expected=nothing)
+    assert float(room["work_most"].sel(cohort="batch/expected").sum()) == 0
+
+
+def random_jobs(start, seed, count=400):
+    rng = np.random.default_rng(seed)
+    arrival = start - DAYS_14 + np.sort(rng.integers(0, 1344, count)) * np.timedelta64(15, "m")
+    length = rng.exponential(3, count)
+    return Jobs(
+        number=np.arange(count),
+        kind=rng.integers(0, 2, count),
+        arrival=arrival,
+        deadline=arrival + (length * 3 * 3.6e9).astype("timedelta64[us]"),
+        length=length,
+        racks=rng.uniform(1, 20, count),
+    )
+
+
+def test_expected_work_flows_at_the_mean_rate_of_the_past(pool, start):
+    """Far ahead, all curves rise by the mean work that arrived in an hour."""
+    past = random_jobs(start, 1)
+    flow = expect(past, pool.kinds, start)
+    span = (start - past.arrival[0]) / axes.HOUR
+    mean = past.racks @ past.length / span
+    far = np.array([500.0, 501.0])
+    assert np.diff(flow.most(far).sum(axis=0)) == pytest.approx(mean)
+    assert np.diff(flow.least(far).sum(axis=0)) == pytest.approx(mean)
+    assert (flow.least(far) <= flow.most(far)).all()
+    assert (flow.most(np.array([0.0])) == 0).all()
+
+
+def test_expectations_do_not_look_ahead(pool, start):
+    """Jobs after now change nothing."""
+    jobs = random_jobs(start, 2)
+    now = start - np.timedelta64(5, "D")
+    seen = jobs.take(jobs.arrival <= now)
+    whole, part = expect(jobs, pool.kinds, now), expect(seen, pool.kinds, now)
+    assert whole.rate.tolist() == part.rate.tolist()
+    assert whole.length.tolist() == part.length.tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_run_stays_inside_the_envelope(pool, start, seed):
+    """Work done by running at random, pressing jobs always, lies between least and most."""
+    rng = np.random.default_rng(seed)
+    jobs = random_jobs(start, seed, 60)
+    late = jobs.arrival + (jobs.length * 3.6e9 * 1.01).astype("timedelta64[us]") < start
+    queue = open_queue(pool, jobs.take(~late), start)
+    grid = axes.regular(start, 24)
+    room = envelope(queue, grid)
+    least, most = (room[n].sum("cohort").to_numpy() for n in ("work_least", "work_most"))
+    done = 0.0
+    for step in range(24):
+        runs = (rng.random(len(queue.jobs)) < 0.5) | (queue.laxity < 0.25) | queue.running
+        caps = dict.fromkeys(queue.jobs.number[runs].tolist(), 1.0)
+        queue, progress = advance(queue, caps, hours=0.25)
+        done += float(progress.work_done.sum())
+        assert least[step + 1] - 1e-9 <= done <= most[step + 1] + 1e-9
+
+
+def test_labels_are_the_same_whatever_is_there(pool, start, hours, make_jobs):
+    room = envelope(open_queue(pool, make_jobs((1, 9, 1, 1, 20)), start), hours)
+    assert tuple(room["cohort"].to_numpy()) == cohorts(pool.kinds)
+    assert float(room["work_most"].sum()) == 0
