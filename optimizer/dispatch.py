@@ -82,7 +82,7 @@ def dispatch(
     must = pressing(queue, hours)
     on = _choose(queue, wanted, must=must, racks=headroom.racks)
     caps = _caps(queue, on, power, uncapped=queue.laxity < hours)
-    caps = within(queue, caps, headroom, must=must)
+    caps = within(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
@@ -138,7 +138,7 @@ def urgency(queue: Queue, must: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def within(
-    queue: Queue, caps: FloatArray, headroom: Headroom, *, must: NDArray[np.bool_]
+    queue: Queue, caps: FloatArray, *, headroom: Headroom, must: NDArray[np.bool_]
 ) -> FloatArray:
     """Return caps that keep the headroom's power.
 

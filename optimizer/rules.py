@@ -57,7 +57,7 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
         if queue.jobs.racks[job] <= racks:
             racks -= queue.jobs.racks[job]
             caps[job] = 1.0
-    caps = within(queue, caps, room, must=np.ones(len(caps), dtype=bool))
+    caps = within(queue, caps, headroom=room, must=np.ones(len(caps), dtype=bool))
     cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap)
 
@@ -92,7 +92,7 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     """
     room = headroom(site, state, known)
     caps, must = _cheapest(known, queue, room)
-    caps = within(queue, caps, room, must=must)
+    caps = within(queue, caps, headroom=room, must=must)
     used = work_power(queue, caps)
     flows, charge = trade(known, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)

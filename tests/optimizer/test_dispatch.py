@@ -145,11 +145,11 @@ def test_caps_are_lowered_before_jobs_are_dropped():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     must = np.array([False, False])
     room = Headroom(racks=100, work_power=1.2, calm_power=1.2)
-    caps = within(queue, np.ones(2), room, must=must)
+    caps = within(queue, np.ones(2), headroom=room, must=must)
     assert work_power(queue, caps) == pytest.approx(1.2)
     assert (caps > 0).all()
     room = Headroom(racks=100, work_power=0.5, calm_power=0.5)
-    caps = within(queue, np.ones(2), room, must=must)
+    caps = within(queue, np.ones(2), headroom=room, must=must)
     assert caps[0] == 0
     assert work_power(queue, caps) == pytest.approx(0.5)
 
@@ -157,7 +157,7 @@ def test_caps_are_lowered_before_jobs_are_dropped():
 def test_only_what_must_run_raises_the_peak():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     room = Headroom(racks=100, work_power=8.0, calm_power=0.5)
-    caps = within(queue, np.ones(2), room, must=np.array([False, True]))
+    caps = within(queue, np.ones(2), headroom=room, must=np.array([False, True]))
     assert caps.tolist() == [0.0, 1.0]
 
 

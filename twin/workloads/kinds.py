@@ -1,6 +1,6 @@
 """Kinds of work: how much they yield at a power cap, how long they may wait, what a pause costs."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -8,6 +8,12 @@ from pydantic import model_validator
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray
 from twin.units import Quantity
+
+ROUNDING: Final = 1e-9
+"""Rise of a slope that is taken for rounding of its two points. [1]"""
+
+HOURS: Final = 24
+"""Hours of a day. [1]"""
 
 
 class Throughput(Declared):
@@ -19,11 +25,11 @@ class Throughput(Declared):
     @model_validator(mode="after")
     def _is_concave(self) -> Self:
         power, work = np.array(self.power_points), np.array(self.work_points)
-        if len(power) != len(work) or len(power) < 2:
+        if len(power) != len(work) or len(power) <= 1:
             message = "power_points and work_points must have the same length, at least two"
             raise ValueError(message)
         slopes = np.diff(work) / np.diff(power)
-        if (np.diff(power) <= 0).any() or (slopes < 0).any() or (np.diff(slopes) > 1e-9).any():
+        if (np.diff(power) <= 0).any() or (slopes < 0).any() or (np.diff(slopes) > ROUNDING).any():
             message = "work must rise with power, ever more slowly"
             raise ValueError(message)
         if power[-1] != 1.0 or work[-1] != 1.0:
@@ -76,7 +82,7 @@ class Service(Declared):
 
     @model_validator(mode="after")
     def _has_a_day(self) -> Self:
-        if len(self.daily_shape) != 24 or not all(0 <= share <= 1 for share in self.daily_shape):
+        if len(self.daily_shape) != HOURS or not all(0 <= share <= 1 for share in self.daily_shape):
             message = "daily_shape must be 24 shares between 0 and 1, one per local hour"
             raise ValueError(message)
         return self
