@@ -96,6 +96,8 @@ class Optimal:
         Jobs; those to come are never looked at, unless there is foresight.
     until
         For perfect foresight: the end of the run, to which everything is known. None otherwise.
+    final_price
+        For perfect foresight: the price at which the bill values what is left at the end.
     listen
         Called with every decision.
     """
@@ -107,10 +109,11 @@ class Optimal:
         *,
         workload: Workload,
         until: np.datetime64 | None = None,
+        final_price: float | None = None,
         listen: Callable[[Decision], None] = lambda _: None,
     ) -> None:
         self._site, self._record, self._workload = site, record, workload
-        self._until, self._listen = until, listen
+        self._until, self._final_price, self._listen = until, final_price, listen
         self._plan: xr.Dataset | None = None
         self._planned: np.datetime64 | None = None
         self._carry: dict[str, float] = {}
@@ -146,6 +149,8 @@ class Optimal:
         grid = axes.horizon(view.now, steps)
         known = self._until is not None
         ahead = outlook(self._site, self._record, view.now, grid, foresight=known)
+        if self._final_price is not None:
+            ahead["terminal_price"].values = np.array(self._final_price)
         room = envelope(
             view.queue,
             grid,

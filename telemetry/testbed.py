@@ -30,8 +30,15 @@ TRANSITION: Final = 10.0
 RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the plant's own controllers use. [1]"""
 
-OVERHEAD: Final = 1.15
-"""Change of import for a change of hall power: losses and cooling follow. [1]"""
+SWINGS: Final = {
+    "hall_power": 1.15,
+    "battery_charge": 1.0,
+    "battery_discharge": 1.0,
+    "tank_charge": 0.2,
+    "tank_discharge": 0.2,
+    "renewable_used_power": 1.0,
+}
+"""Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
 
 def minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
@@ -146,27 +153,28 @@ class Plant:
 
     def _courses(self, set_points: Mapping[Key, float], span: slice) -> dict[Key, FloatArray]:
         """Return the set points as the plant's controllers really drive them, minute by minute."""
-        old = {key: self._points.get(key, value) for key, value in set_points.items()}
+        targets = {key: self._target(key, value, span) for key, value in set_points.items()}
+        old = {key: self._points.get(key, float(goal[0])) for key, goal in targets.items()}
         swing = sum(
-            abs(value - old[key]) * (OVERHEAD if key[0] == "hall_power" else 1.0)
-            for key, value in set_points.items()
-            if key[0] in {"hall_power", "battery_charge", "battery_discharge"}
+            abs(float(goal[-1]) - old[key]) * SWINGS[key[0]] for key, goal in targets.items()
         )
-        allowed = RAMP_SHARE * self.site.grid.ramp
-        over = max(TRANSITION, swing / allowed)
+        over = max(TRANSITION, swing / (RAMP_SHARE * self.site.grid.ramp))
         way = np.clip(np.arange(1, STEP + 1) / over, 0.0, 1.0)
         orders = {}
-        for key, value in set_points.items():
+        for key, goal in targets.items():
             name, owner = key
+            course = old[key] + way * (goal - old[key])
             if name == "renewable_used_power":
-                orders[key] = np.minimum(value, self._available[owner][span])
-                continue
-            course = old[key] + way * (value - old[key])
+                course = np.minimum(course, self._available[owner][span])
             self._points[key] = float(course[-1])
-            if name == "hall_power":
-                course = self._drawn(owner, course, span)
-            orders[key] = course
+            orders[key] = self._drawn(owner, course, span) if name == "hall_power" else course
         return orders
+
+    def _target(self, key: Key, value: float, span: slice) -> FloatArray:
+        """Return where a set point leads in each minute: of sun and wind no more than there is."""
+        if key[0] == "renewable_used_power":
+            return np.minimum(value, self._available[key[1]][span])
+        return np.full(STEP, value)
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
         """Return what a hall draws when told to draw something."""

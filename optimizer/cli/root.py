@@ -46,10 +46,10 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
-    help="Digital twin and predictive dispatch of gigawatt-class AI computing sites.",
+    help="Energy- and carbon-aware power and cooling twin of AI gigafactories.",
 )
 
 
 @app.callback()
 def root() -> None:
-    """Digital twin and predictive dispatch of gigawatt-class AI computing sites."""
+    """Energy- and carbon-aware power and cooling twin of AI gigafactories."""

@@ -245,10 +245,17 @@ def make_policy(
             return immediate(site, record)
         case "threshold":
             return threshold(site, record)
+        case "optimal":
+            return Optimal(site, record, workload=setting.workload, listen=listen)
         case _:
-            until = setting.world.end if name == "perfect" else None
+            truth = record.sel(time=slice(setting.world.start, setting.world.end - QUARTER))
             return Optimal(
-                site, record, workload=setting.workload, until=until, listen=listen
+                site,
+                record,
+                workload=setting.workload,
+                until=setting.world.end,
+                final_price=float(truth["electricity_price"].mean()),
+                listen=listen,
             )
 
 
@@ -303,10 +310,6 @@ def set_points(
 
 def _work(steps: Sequence[tuple[Queue, Progress]]) -> Work:
     """Sum up the work of a run."""
-    late_energy = 0.0
-    for queue, _ in steps:
-        is_late = queue.jobs.deadline < queue.instant
-        late_energy += float(queue.jobs.racks[is_late].sum()) * queue.pool.rack_power * HOURS
     last = steps[-1][0]
     left = {
         kind.name: float(last.jobs.racks[last.jobs.kind == k] @ last.rest[last.jobs.kind == k])
@@ -317,7 +320,7 @@ def _work(steps: Sequence[tuple[Queue, Progress]]) -> Work:
         done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
         left=left,
         lateness=sum(p.lateness for _, p in steps),
-        late_energy=late_energy,
+        late_energy=sum(p.late_energy for _, p in steps),
     )
 
 
