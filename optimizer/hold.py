@@ -51,13 +51,16 @@ class Held:
         is_open = number == self.piece[:, None]
         return self.width * is_before, self.width * (is_before | is_open)
 
-    def moved(self, values: Mapping[str, FloatArray]) -> Pieces:
-        """Return the pieces to try next: the neighbours of those that are empty or full."""
+    def moved(self, values: Mapping[str, FloatArray], turn: int) -> Pieces:
+        """Return the pieces to try next: the neighbours of those that are empty or full.
+
+        Ways that rest are turned alternately, since what goes in must come out in another interval.
+        """
         here = stacked(self.names, values)[self.steps, self.piece]
         wide = self.width[np.arange(len(self.steps)), self.piece]
         empty, full = here <= AT_END, here >= wide - AT_END
         if not self.is_chain:
-            return np.where(empty, 1 - self.piece, self.piece)
+            return np.where(empty, (self.steps + turn) % 2, self.piece)
         return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
 
 
@@ -91,16 +94,26 @@ def hold(
             given = values[names[0]][steps].sum(axis=1)[:, None]
             piece = (np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1)
             yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=True)
-    ways = [
-        (s.owner, "charge", "discharge", s.charge_limit, s.discharge_limit) for s in site.stores
-    ]
-    ways += [
-        (e.owner, "import_power", "export_power", e.import_limit, e.export_limit)
-        for e in site.exchanges
-    ]
-    for owner, one, other, *limits in ways:
+    for owner, ways, gains, limits in _two_ways(inputs):
         if owner in where:
-            names, steps = (f"{owner}.{one}", f"{owner}.{other}"), np.array(where[owner])
+            names, steps = tuple(f"{owner}.{way}" for way in ways), np.array(where[owner])
             width = np.broadcast_to(limits, (len(steps), 2))
-            piece = stacked(names, values)[steps].argmax(axis=1)
+            rise = stacked(names, values)[steps] @ gains
+            piece = np.where(rise >= 0.0, 0, 1)
             yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=False)
+
+
+def _two_ways(
+    inputs: Inputs,
+) -> Iterator[tuple[str, tuple[str, str], FloatArray, tuple[float, float]]]:
+    """Yield owner, variables, share of each that counts, and limits of what has two ways.
+
+    Held to the way in which its level moves anyway, a store keeps its levels.
+    """
+    for store in inputs.problem.site.stores:
+        gains = np.array([store.charge_efficiency, -1.0 / store.discharge_efficiency])
+        limits = (store.charge_limit, store.discharge_limit)
+        yield store.owner, ("charge", "discharge"), gains, limits
+    for exchange in inputs.problem.site.exchanges:
+        limits = (exchange.import_limit, exchange.export_limit)
+        yield exchange.owner, ("import_power", "export_power"), np.array([1.0, -1.0]), limits

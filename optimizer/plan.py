@@ -15,16 +15,21 @@ from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.problem import Problem
+from optimizer.refusal import refusal
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver
 from optimizer.waste import wasteful
+from twin.errors import SolverError
 from twin.physics import FloatArray
 
-ROUNDS: Final = 8
+ROUNDS: Final = 10
 """Most times that a plan is solved again for its waste. [1]"""
 
 GAIN: Final = 1e-6
-"""Share of the objective that another round must have brought to be followed by one more. [1]"""
+"""Share of the objective that a round must bring to count. [1]"""
+
+PATIENCE: Final = 2
+"""Rounds in a row that may bring nothing: the ways of stores are turned in two phases. [1]"""
 
 
 def solve_problem(problem: Problem) -> Solution:
@@ -58,6 +63,9 @@ def solve_problem(problem: Problem) -> Solution:
     with clock("solve"):
         solver = Solver(arrays, prices)
         relaxed = solver.run()
+        if relaxed is None:
+            rows, columns = solver.conflict()
+            raise refusal(problem, arrays, rows=rows, columns=columns)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, relaxed)
     return Solution(
@@ -77,20 +85,26 @@ def _without_waste(
 ) -> tuple[Answer, tuple[Held, ...]]:
     """Return a plan in which physics is kept where waste would pay, and what had to be held."""
     held: list[Held] = []
-    before = np.inf
-    for _ in range(ROUNDS):
+    idle, turn = 0, 0
+    while idle < PATIENCE and turn < ROUNDS:
+        turn += 1
         values = _named(arrays.columns, answer.values)
         fresh = list(hold(inputs, values, where=wasteful(inputs, values)))
-        if not fresh and not (held and before - answer.objective > GAIN * abs(answer.objective)):
+        if not (held or fresh):
             break
-        before = np.inf if fresh else answer.objective
-        held = [replace(one, piece=one.moved(values)) for one in held] + fresh
+        held = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
         for one in held:
             low, high = one.bounds()
             places = stacked(one.names, arrays.columns)[one.steps]
             high = np.minimum(high, arrays.column_high[places])
             solver.bound(places.ravel(), low.ravel(), high=high.ravel())
-        answer = solver.run()
+        found = solver.run()
+        if found is None:
+            message = "the plan cannot be kept from waste"
+            raise SolverError(message)
+        is_better = answer.objective - found.objective > GAIN * abs(found.objective)
+        idle = 0 if fresh or is_better else idle + 1
+        answer = found
     return answer, tuple(held)
 
 

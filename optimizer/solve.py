@@ -8,7 +8,7 @@ import highspy
 import numpy as np
 
 from optimizer.compile import Arrays, IntArray
-from twin.errors import NoScheduleError, SolverError
+from twin.errors import SolverError
 from twin.physics import FloatArray
 
 TIME_LIMIT: Final = 60.0
@@ -75,25 +75,23 @@ class Solver:
         status = self._highs.changeColsBounds(len(columns), columns, low, high)
         _ask(status, "changeColsBounds")
 
-    def run(self) -> Answer:
+    def run(self) -> Answer | None:
         """Solve the model from the basis at hand.
 
         Returns
         -------
-        Answer
-            Values, duals, objective.
+        Answer or None
+            Values, duals, objective; nothing if no values keep all rows.
 
         Raises
         ------
-        NoScheduleError
-            If no values keep all rows; names the rows in conflict.
         SolverError
             If the solver ends in any other way, or answers with what is not a number.
         """
         _ask(self._highs.run(), "run", may_warn=True)
         status = self._highs.getModelStatus()
         if status == highspy.HighsModelStatus.kInfeasible:
-            raise NoScheduleError(conflict(self._highs, self._arrays))
+            return None
         if status != highspy.HighsModelStatus.kOptimal:
             message = f"the solver ended with: {self._highs.modelStatusToString(status)}"
             raise SolverError(message)
@@ -108,6 +106,12 @@ class Solver:
             message = "the solver answered with values that are not numbers"
             raise SolverError(message)
         return answer
+
+    def conflict(self) -> tuple[set[int], set[int]]:
+        """Return rows and columns that cannot all be kept, no fewer of which are in conflict."""
+        status, found = self._highs.getIis()
+        _ask(status, "getIis")
+        return set(found.row_index_), set(found.col_index_)
 
 
 def costs(arrays: Arrays, prices: Mapping[str, float]) -> FloatArray:
@@ -150,11 +154,3 @@ def _ask(status: Any, what: str, *, may_warn: bool = False) -> None:
     if status not in good:
         message = f"the solver refused {what}: {status}"
         raise SolverError(message)
-
-
-def conflict(solver: Any, arrays: Arrays) -> str:
-    """Return the rows that cannot be kept together, in words."""
-    _, iis = solver.getIis()
-    rows = {position: name for name, places in arrays.rows.items() for position in places.flat}
-    names = sorted({rows[i] for i in iis.row_index if i in rows})
-    return "no schedule keeps every limit; in conflict: " + ", ".join(names or ["unknown rows"])

@@ -1,0 +1,96 @@
+"""The connection: prices, fees, carbon, ramps, peaks, sun, and what cannot be done."""
+
+import pytest
+
+from optimizer.plan import solve_problem
+from tests.math.hand import grid, outlook, problem, site, solved, source
+from twin.errors import NoScheduleError
+
+MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
+"""4 MWh that may be done in either of two hours."""
+
+
+def test_work_goes_to_the_cheap_hour():
+    """Proves: 4 MWh at 10 instead of 20. Sensitivity: 80 at once, 60 in halves."""
+    plan = solved(site(), outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(40.0)
+
+
+def test_carbon_has_a_price():
+    """Proves: at 0.1 EUR/kg the clean hour wins: 20 + 10 against 10 + 30, for 4 MWh.
+
+    Sensitivity: 160 in the hour that is cheap without carbon.
+    """
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=[100.0, 300.0])
+    plan = solved(site(), ahead, carbon=0.1)
+    assert plan.objective == pytest.approx(120.0)
+    assert plan.accounts["carbon"] == pytest.approx([40.0, 0.0])
+
+
+def test_a_peak_charge_flattens():
+    """Proves: at 100 EUR/MW, halves of 2 MW (200 + 60) beat 4 MW in the cheap hour (400 + 40).
+
+    Sensitivity: 440 if the charge were paid but not seen.
+    """
+    where = site(connection=grid(peak_price=100.0))
+    plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(260.0)
+
+
+def test_a_peak_that_has_been_is_free():
+    """Proves: under a running peak of 4 MW nothing is charged. Sensitivity: 260 or 440."""
+    where = site(connection=grid(peak_price=100.0))
+    plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE), peak=4.0)
+    assert plan.objective == pytest.approx(40.0)
+
+
+def test_a_tight_ramp():
+    """Proves: at 1/36 MW/min the net import of an hour differs by no more than 1 MW from the last.
+
+    4 MWh at 30, 20, 10, from 1 MW on: 1/3 + 4/3 + 7/3 MWh cost 60. Sensitivity: 40 without ramp.
+    """
+    where = site(connection=grid(ramp=1.0 / 36.0))
+    jobs = [("batch", [0.0, 0.0, 4.0], [4.0, 4.0, 4.0], 10.0)]
+    plan = solved(where, outlook([30.0, 20.0, 10.0], jobs=jobs), before=1.0)
+    assert plan.objective == pytest.approx(60.0)
+    assert plan.values["grid.import_power"] == pytest.approx([1 / 3, 4 / 3, 7 / 3])
+
+
+def test_a_ramp_that_cannot_be_kept_is_paid_not_infeasible():
+    """Proves: a load of 9 MW after 0 MW at 1 MW an hour is served; 8 MW of breach are told."""
+    where = site(connection=grid(ramp=1.0 / 36.0))
+    plan = solved(where, outlook([10.0], service=9.0))
+    assert plan.values["grid.ramp_excess"] == pytest.approx([8.0])
+
+
+def test_one_step():
+    """Proves: a horizon of one interval is a horizon. Sensitivity: an empty ramp or balance."""
+    plan = solved(site(), outlook([10.0], service=3.0, hours=0.25))
+    assert plan.objective == pytest.approx(7.5)
+
+
+def test_sun_is_taken_first_and_curtailed_at_negative_prices():
+    """Proves: at 50 the sun serves 4 of 5 MW; at -50 the grid serves all. Sensitivity: -150."""
+    where = site(source())
+    plan = solved(where, outlook([50.0, -50.0], service=5.0, sun=[4.0, 4.0]))
+    assert plan.values["sun.import_power"] == pytest.approx([4.0, 0.0])
+    assert plan.objective == pytest.approx(50.0 - 250.0)
+
+
+def test_power_is_not_bought_and_sold_at_once():
+    """Proves: with a fee of -5 on import, trading in a circle would earn; it is not done."""
+    connection = grid(export_limit=10.0).model_copy(update={"import_fee": -5.0})
+    plan = solved(site(connection=connection), outlook([40.0], service=2.0))
+    assert plan.objective == pytest.approx(70.0)
+    assert plan.values["grid.export_power"] == pytest.approx([0.0])
+
+
+def test_a_service_beyond_the_connection_has_no_schedule():
+    """Proves: what is in conflict is named, with its hour. Sensitivity: "infeasible" alone."""
+    ahead = outlook([10.0, 10.0], service=[1.0, 9.0])
+    with pytest.raises(NoScheduleError) as caught:
+        solve_problem(problem(site(connection=grid(import_limit=5.0)), ahead))
+    told = str(caught.value)
+    assert told.startswith("hand, 2026-07-01T00:00Z, 2 h: no schedule keeps every limit")
+    assert "grid from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
+    assert "grid, import_power" in told
