@@ -22,7 +22,6 @@ DIMENSIONS: Final = {
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
 
-
 def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
     """Run a site through an operation and return everything it did.
 
@@ -87,13 +86,14 @@ def _orders(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
     for name, owner, dim in wanted:
         values = np.zeros(count)
         if name in operation:
-            if owner not in operation[dim].to_numpy():
+            if dim not in operation.coords or owner not in operation[dim].to_numpy():
                 mend = f"the operation has no {dim} of this name"
                 faults.append(Fault(place=f"operation, {name}", value=owner, mend=mend))
                 continue
             values = operation[name].sel({dim: owner}).to_numpy()
-        if not np.isfinite(values).all() or (values < 0).any():
-            first = str(operation["time"].to_numpy()[~(values >= 0)][0])
+        is_power = np.isfinite(values) & (values >= 0)
+        if not is_power.all():
+            first = str(operation["time"].to_numpy()[~is_power][0])
             mend = f"must be finite and not negative, but is not at {first}"
             faults.append(Fault(place=f"operation, {name}, {owner}", value="", mend=mend))
         orders[name, owner] = values
