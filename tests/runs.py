@@ -1,0 +1,80 @@
+"""Operations of a site: steady ones, and restless ones at random."""
+
+import numpy as np
+
+from twin import axes, state, vocabulary
+from twin.equipment import Accelerators, Battery, CoolingPlant, Renewable, Tank
+
+START = axes.utc("2026-07-01")
+
+
+def random_run(site, seed, *, count=16):
+    """Return a restless state and an operation of unequal intervals."""
+    rng = np.random.default_rng(seed)
+    minutes = rng.choice([1, 5, 15, 60], size=count).cumsum()
+    edges = START + np.concatenate([[0], minutes]).astype("timedelta64[m]")
+    operation = axes.intervals(edges)
+    values = {
+        "air_temperature": rng.uniform(-15.0, 40.0, count),
+        "relative_humidity": rng.uniform(0.1, 1.0, count),
+        "air_pressure": rng.uniform(85.0, 104.0, count),
+    }
+    for name, course in values.items():
+        operation[name] = "time", course
+    for name, dim, most in orders(site):
+        rows = np.array(list(most.values())) * rng.uniform(0.0, 1.0, (count, len(most)))
+        operation = operation.assign_coords({dim: list(most)})
+        operation[name] = ("time", dim), rows
+    return restless(site, rng), vocabulary.tag_all(operation)
+
+
+def orders(site):
+    """Return what may be asked of a site: name, axis, and machine -> greatest value."""
+    halls = {hall.name: hall.full_power for hall in site.of(Accelerators)}
+    found = [("hall_power", "hall", halls)]
+    for kind, machine in (("battery", Battery), ("tank", Tank)):
+        powers = {store.name: store.power for store in site.of(machine)}
+        if powers:
+            found += [(f"{kind}_charge", kind, powers), (f"{kind}_discharge", kind, powers)]
+    sources = {source.name: source.power for source in site.of(Renewable)}
+    if sources:
+        found.append(("renewable_used_power", "renewable", sources))
+    return found
+
+
+def restless(site, rng):
+    """Return a state with stores somewhere, water off its set points and plants at work."""
+    start = state.rest(site, START, level=rng.uniform())
+    rated = np.array([plant.rated_cooling for plant in site.of(CoolingPlant)])
+    start["facility_supply_temperature"] += rng.uniform(-3.0, 3.0, len(rated))
+    start["cooling_plant_output"] += rng.uniform(0.0, 1.0, len(rated)) * rated
+    return vocabulary.tag_all(start)
+
+
+def steady(site, *, share=0.6, air=12.0, count=8, minutes=15):
+    """Return an even operation: halls at a share of their power, in one weather."""
+    operation = axes.regular(axes.utc("2026-07-01"), count, np.timedelta64(minutes, "m"))
+    weather = {"air_temperature": air, "relative_humidity": 0.5, "air_pressure": 101.3}
+    for name, value in weather.items():
+        operation[name] = "time", np.full(count, value)
+    halls = site.of(Accelerators)
+    operation = operation.assign_coords(hall=[hall.name for hall in halls])
+    rows = np.tile([share * hall.full_power for hall in halls], (count, 1))
+    operation["hall_power"] = ("time", "hall"), rows
+    return vocabulary.tag_all(operation)
+
+
+def ordered(operation, name, dim, **values):
+    """Return an operation with constant orders to some machines."""
+    rows = np.tile(list(values.values()), (operation.sizes["time"], 1))
+    operation = operation.assign_coords({dim: list(values)})
+    operation[name] = (("time", dim), rows, {"units": "MW"})
+    return operation
+
+
+def total(result, name):
+    """Return a flow summed over its machines; nothing if the site has none."""
+    if name not in result:
+        return np.zeros(result.sizes["time"])
+    flow = result[name]
+    return flow.sum([dim for dim in flow.dims if dim != "time"]).to_numpy()

@@ -1,0 +1,143 @@
+"""The first law: energy closes at every node of random sites, transients included."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import sites
+from tests.random_sites import random_site
+from tests.runs import random_run, steady, total
+from twin import state
+from twin.equipment import Accelerators, CoolingPlant, Ups
+from twin.simulate import simulate
+
+QUICK = 20
+SEEDS = [
+    *range(QUICK),
+    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(QUICK, 200)),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_energy_closes_at_every_node_of_a_restless_site(seed):
+    site = random_site(seed)
+    start, operation = random_run(site, seed)
+    result = simulate(site, start, operation)
+    scale = 1e-6 * site.grid.import_limit
+    for node, (gained, spent) in balances(site, result).items():
+        np.testing.assert_allclose(gained, spent, rtol=0.0, atol=scale, err_msg=node)
+    assert result["closure"].max() < 1e-6
+
+
+def balances(site, result):
+    """Return what enters and what leaves every node of a run, from its own flows."""
+
+    def sum_of(*names):
+        return sum(total(result, name) for name in names)
+
+    share = site.of(Accelerators)[0].liquid_share
+    asked = cooling(site, result, "cooling_load")
+    net = sum_of("grid_import_power") - sum_of("grid_export_power")
+    return {
+        "rack": (sum_of("cdu_output") / share, sum_of("hall_power")),
+        "air": (
+            sum_of("hall_air_output"),
+            (1.0 - share) * sum_of("hall_power") + sum_of("distribution_loss"),
+        ),
+        "critical": (
+            sum_of("ups_output"),
+            sum_of("hall_power", "distribution_loss", "cdu_pump_power", "hall_air_fan_power"),
+        ),
+        "warm": (asked["warm"], sum_of("cdu_output", "cdu_pump_power")),
+        "chilled": (
+            asked["chilled"] + sum_of("tank_discharge"),
+            sum_of("hall_air_output", "hall_air_fan_power", "ups_loss", "tank_charge"),
+        ),
+        "medium voltage": (
+            sum_of("transformer_output", "renewable_used_power", "battery_discharge"),
+            sum_of("ups_output", "ups_loss", "cooling_plant_draw", "battery_charge"),
+        ),
+        "grid": (net, sum_of("transformer_output", "transformer_loss")),
+        "site": (net + sum_of("renewable_used_power"), left_behind(site, result)),
+    } | loops(site, result)
+
+
+def cooling(site, result, name):
+    """Return a flow of the cooling plants by the circuit that they serve."""
+    return {
+        plant.serves: result[name].sel(circuit=plant.name).to_numpy()
+        for plant in site.of(CoolingPlant)
+    }
+
+
+def loops(site, result):
+    """Return heat in, and heat out or kept, of the water of each circuit."""
+    found = {}
+    for plant in site.of(CoolingPlant):
+        water = result["facility_supply_temperature"].sel(circuit=plant.name).to_numpy()
+        kept = plant.loop.heat_capacity * np.diff(water) / result["duration"].to_numpy()
+        asked, output, draw, fans = (
+            result[name].sel(circuit=plant.name).to_numpy()
+            for name in (
+                "cooling_load",
+                "cooling_plant_output",
+                "cooling_plant_draw",
+                "cooling_plant_fan_power",
+            )
+        )
+        rejected = result["cooling_plant_rejected_heat"].sel(circuit=plant.name).to_numpy()
+        found[f"loop of {plant.name}"] = asked, output + kept
+        found[f"sky over {plant.name}"] = output + draw - fans, rejected
+    return found
+
+
+def left_behind(site, result):
+    """Return the heat that leaves the site, and what its stores and its water keep or lose."""
+    fans = total(result, "cooling_plant_fan_power")
+    heat = total(result, "cooling_plant_rejected_heat") + fans + total(result, "transformer_loss")
+    stores = total(result, "battery_charge") - total(result, "battery_discharge")
+    stores -= total(result, "tank_charge") - total(result, "tank_discharge")
+    kept = sum(
+        plant.loop.heat_capacity
+        * np.diff(result["facility_supply_temperature"].sel(circuit=plant.name))
+        for plant in site.of(CoolingPlant)
+    )
+    return heat + stores + kept / result["duration"].to_numpy()
+
+
+class Fountain(Ups):
+    """A machine that gives a tenth more than it draws."""
+
+    def relations(self):
+        (convert,) = super().relations()
+
+        def physics(output, weather):
+            flows = convert.physics(output, weather)
+            draws = {**flows.draws, "medium_voltage": 0.9 * flows.draws["medium_voltage"]}
+            return replace(flows, draws=draws)
+
+        return (replace(convert, physics=physics),)
+
+
+def test_energy_out_of_nothing_shows_in_the_closure():
+    site = sites.load("small")
+    fountain = Fountain.model_construct(**dict(site.equipment["ups_1"]))
+    broken = site.with_equipment({**site.equipment, "ups_1": fountain})
+    assert simulate(broken, state.rest(broken), steady(broken))["closure"].min() > 0.05
+
+
+def test_levels_follow_from_what_went_in_and_out():
+    site = random_site(5)
+    start, operation = random_run(site, 5)
+    result = simulate(site, start, operation)
+    hours = result["duration"].to_numpy()
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        level, put, got = (
+            result[f"{kind}_{role}"].sel({kind: store.owner}).to_numpy()
+            for role in ("level", "charge", "discharge")
+        )
+        kept = level[:-1] * (1.0 - store.standing_loss) ** hours
+        gained = store.charge_efficiency * put - got / store.discharge_efficiency
+        np.testing.assert_allclose(level[1:], kept + hours * gained, atol=1e-9)

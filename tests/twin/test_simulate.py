@@ -1,0 +1,193 @@
+"""The twin's run: halves add up, steps converge, order is nothing, nonsense is refused."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.runs import ordered, random_run, steady, total
+from twin import state, vocabulary
+from twin.equipment import Battery, CoolingPlant, Tank
+from twin.errors import StateError, UnitError
+from twin.simulate import simulate
+
+
+def sums(result):
+    names = ("grid_import_power", "grid_export_power", "facility_power", "it_power", "water_use")
+    return np.concatenate([total(result, name) for name in names])
+
+
+def test_half_the_step_brings_half_the_error():
+    # the implicit step is of first order: each halving leaves half of what the last one moved
+    site = sites.load("small").with_equipment(lagging(sites.load("small")))
+    reached = [swung(site, minutes) for minutes in (8, 4, 2, 1)]
+    moved = np.abs(np.diff(reached))
+    assert moved[0] > 0.01
+    assert (moved[1:] < 0.65 * moved[:-1]).all()
+
+
+def lagging(site):
+    """Return the machines of a site with slow valves on their loops."""
+    machines = dict(site.equipment)
+    for plant in site.of(CoolingPlant):
+        loop = plant.loop.model_copy(update={"valve_lag": 600.0})
+        machines[plant.name] = plant.model_copy(update={"loop": loop})
+    return machines
+
+
+def swung(site, minutes):
+    """Return the warm supply after two hours of rising load, stepped by some minutes."""
+    count = 120 // minutes
+    operation = steady(site, count=count, minutes=minutes)
+    rising = np.linspace(0.5, 1.5, 120).reshape(count, minutes).mean(axis=1)
+    operation["hall_power"].values *= rising[:, None]
+    result = simulate(site, state.rest(site), operation)
+    return float(result["facility_supply_temperature"].sel(circuit="warm_plant")[-1])
+
+
+def halved(machine, names):
+    """Return two machines, each with half of some parameters."""
+    halves = {name: getattr(machine, name) / 2 for name in names}
+    return {
+        f"{machine.name}{end}": machine.model_copy(update=halves | {"name": f"{machine.name}{end}"})
+        for end in "ab"
+    }
+
+
+def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
+    site = sites.load("small")
+    tank, battery = site.of(Tank)[0], site.of(Battery)[0]
+    machines = {n: m for n, m in site.equipment.items() if not isinstance(m, Tank | Battery)}
+    machines |= halved(tank, ("volume", "power")) | halved(battery, ("capacity", "power"))
+    split = site.with_equipment(machines)
+    whole_orders = ordered(steady(site), "tank_charge", "tank", tank_1=0.2)
+    whole_orders = ordered(whole_orders, "battery_discharge", "battery", battery_1=0.5)
+    half_orders = ordered(steady(split), "tank_charge", "tank", tank_1a=0.1, tank_1b=0.1)
+    half_orders = ordered(
+        half_orders, "battery_discharge", "battery", battery_1a=0.25, battery_1b=0.25
+    )
+    whole = simulate(site, state.rest(site), whole_orders)
+    halves = simulate(split, state.rest(split), half_orders)
+    assert total(whole, "tank_charge")[0] == pytest.approx(0.2)
+    np.testing.assert_allclose(sums(halves), sums(whole), atol=1e-12)
+    np.testing.assert_allclose(halves["tank_level"].sum("tank"), whole["tank_level"].sum("tank"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "doubled", "each"),
+    [
+        ("transformer_1", {"count": 2}, ("rating", "no_load_loss", "load_loss")),
+        ("cdu_1", {"count": 6}, ("rated_heat", "pump_power")),
+    ],
+)
+def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, doubled, each):
+    site = sites.load("small")
+    bank = site.equipment[machine]
+    finer = {name: getattr(bank, name) / 2 for name in each}
+    split = site.with_equipment(
+        {**site.equipment, machine: bank.model_copy(update=finer | doubled)}
+    )
+    whole = simulate(site, state.rest(site), steady(site))
+    halves = simulate(split, state.rest(split), steady(split))
+    np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
+
+
+def test_halls_split_in_two_draw_the_same():
+    site = sites.load("small")
+    machines = {n: m for n, m in site.equipment.items() if n != "hall_2"}
+    hall = site.equipment["hall_2"]
+    for end in "ab":
+        machines[f"hall_2{end}"] = hall.model_copy(update={"name": f"hall_2{end}", "racks": 7})
+    split = site.with_equipment(machines)
+    whole = simulate(site, state.rest(site), steady(site))
+    halves = simulate(split, state.rest(split), steady(split))
+    np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
+
+
+def test_the_order_of_the_machines_changes_no_total():
+    site = sites.load("small")
+    start, operation = random_run(site, 3)
+    turned = site.with_equipment(dict(reversed(site.equipment.items())))
+    forth = simulate(site, start, operation)
+    back = simulate(turned, start.isel(circuit=[1, 0]), operation)
+    np.testing.assert_allclose(sums(back), sums(forth), rtol=1e-12)
+
+
+def test_own_power_takes_from_the_import_and_not_from_the_site():
+    site = sites.load("small")
+    without = simulate(site, state.rest(site), steady(site))
+    operation = ordered(steady(site), "renewable_used_power", "renewable", solar_1=0.1, wind_1=0.2)
+    own = simulate(site, state.rest(site), operation)
+    saved = total(without, "grid_import_power") - total(own, "grid_import_power")
+    spared = total(without, "transformer_loss") - total(own, "transformer_loss")
+    # 0.3 MW at the bus spare the transformer some loss besides
+    np.testing.assert_allclose(saved, 0.3 + spared, atol=1e-12)
+    np.testing.assert_allclose(
+        total(own, "facility_power"), total(without, "facility_power") - spared, atol=1e-12
+    )
+
+
+def test_what_the_site_does_not_need_is_exported():
+    site = sites.load("small")
+    operation = ordered(
+        steady(site, share=0.1), "renewable_used_power", "renewable", solar_1=0.4, wind_1=1.0
+    )
+    result = simulate(site, state.rest(site), operation)
+    assert (total(result, "grid_export_power") > 0.1).all()
+    assert (total(result, "grid_import_power") == 0.0).all()
+
+
+def test_a_hotter_day_costs_more_power():
+    site = sites.load("small")
+    powers = [
+        float(simulate(site, state.rest(site), steady(site, air=air))["facility_power"].mean())
+        for air in (5.0, 20.0, 35.0)
+    ]
+    assert powers[0] < powers[1] < powers[2]
+
+
+def test_every_result_has_its_unit_and_its_labels():
+    site = sites.load("small")
+    start, operation = random_run(site, 1)
+    result = simulate(site, start, operation)
+    vocabulary.check(result, *map(str, result.data_vars))
+    assert result["chip_temperature"].dims == ("time", "hall")
+    assert result["tank_level"].dims == ("instant", "tank")
+    assert list(result["renewable"].to_numpy()) == ["solar_1", "wind_1"]
+
+
+@pytest.mark.parametrize("nonsense", [np.nan, np.inf, -0.1])
+def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
+    site = sites.load("small")
+    operation = steady(site)
+    operation["hall_power"][3, 1] = nonsense
+    with pytest.raises(StateError, match=r"hall_power, hall_2.*2026-07-01T00:45") as refused:
+        simulate(site, state.rest(site), operation)
+    assert len(refused.value.faults) == 1
+
+
+def test_a_missing_hall_is_refused_by_name():
+    site = sites.load("small")
+    with pytest.raises(StateError, match="hall_2"):
+        simulate(site, state.rest(site), steady(site).sel(hall=["hall_1"]))
+
+
+def test_halls_without_names_are_refused():
+    site = sites.load("small")
+    with pytest.raises(StateError, match="hall_1"):
+        simulate(site, state.rest(site), steady(site).drop_vars("hall"))
+
+
+@pytest.mark.parametrize("unit", ["kW", None])
+def test_another_unit_is_refused(unit):
+    site = sites.load("small")
+    operation = steady(site)
+    operation["hall_power"].attrs["units"] = unit
+    with pytest.raises(UnitError, match="hall_power"):
+        simulate(site, state.rest(site), operation)
+
+
+def test_what_is_left_out_is_nothing():
+    site = sites.load("small")
+    bare = simulate(site, state.rest(site), steady(site))
+    told = ordered(steady(site), "battery_charge", "battery", battery_1=0.0)
+    np.testing.assert_array_equal(sums(simulate(site, state.rest(site), told)), sums(bare))
