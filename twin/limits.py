@@ -13,6 +13,9 @@ from twin.site import Site
 SHARE_BEYOND = 1e-3
 """A power, level or loading beyond its limit by less than this share of it is no violation. [1]"""
 
+LEAST_SPAN = 1e-3
+"""A limit of zero is judged as if it were this far from it: what is less is rounding. [MW]"""
+
 KELVIN_BEYOND = 0.05
 """A temperature beyond its limit by less than this is no violation. [K]"""
 
@@ -73,7 +76,7 @@ class Limit:
         values = self.values(result)
         span = max(abs(bound) for bound in (self.low, self.high) if np.isfinite(bound))
         is_kelvin = self.margin == "temperature"
-        tolerance = KELVIN_BEYOND if is_kelvin else SHARE_BEYOND * max(span, 1e-9)
+        tolerance = KELVIN_BEYOND if is_kelvin else SHARE_BEYOND * max(span, LEAST_SPAN)
         held = keep if is_kelvin else keep * span
         over = values - (self.high - held)
         under = (self.low + held) - values
@@ -87,10 +90,9 @@ def limits(site: Site) -> tuple[Limit, ...]:
         Limit(variable="grid_import_power", high=grid.import_limit, margin="power"),
         Limit(variable="grid_export_power", high=grid.export_limit, margin="power"),
     ]
-    for transformer in site.of(Transformer):
-        found.append(_of("transformer_loading", transformer.name, "transformer", 1.0, "power"))
-    for ups in site.of(Ups):
-        found.append(_of("ups_loading", ups.name, "ups", 1.0, "power"))
+    for machine in (*site.of(Transformer), *site.of(Ups)):
+        kind = machine.kind
+        found += [_of(f"{kind}_loading", machine.name, kind, 1.0, "power")]
     for plant in site.of(CoolingPlant):
         variable, high = "facility_supply_temperature", plant.supply_limit
         found.append(_of(variable, plant.name, "circuit", high, "temperature"))
@@ -159,14 +161,14 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Number of violated minutes, ``(limit,)``. [1]
+        Number of violated minutes, ``(limit,)``; what is no number violates. [1]
     """
     names, counts = [], []
     for limit in limits(site):
         names.append(limit.name)
-        counts.append(int((limit.beyond(record) > 1.0).sum()))
+        counts.append(int((~(limit.beyond(record) <= 1.0)).sum()))
     net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
     names.append("ramp of grid_import_power")
     ramp = ramp_beyond(site, net, 1.0)
-    counts.append(int((ramp > 1.0 + SHARE_BEYOND).sum()))
+    counts.append(int((~(ramp <= 1.0 + SHARE_BEYOND)).sum()))
     return xr.DataArray(counts, coords={"limit": names}, dims="limit", attrs={"units": "1"})
