@@ -1,0 +1,118 @@
+"""Limits with their tolerances, and violations counted by the minute."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from tests.runs import steady
+from twin import state
+from twin.limits import Limit, limits, ramp_beyond, violations
+from twin.simulate import simulate
+
+
+@pytest.fixture
+def small():
+    return sites.load("small")
+
+
+@pytest.fixture
+def record(small):
+    """Return a quiet record of twenty minutes."""
+    return simulate(small, state.rest(small), steady(small, count=20, minutes=1))
+
+
+def run_of(name, *values, dim="time"):
+    return xr.Dataset({name: (dim, np.array(values))})
+
+
+def test_a_power_may_lie_a_thousandth_beyond():
+    limit = Limit(variable="grid_import_power", high=100.0, margin="power")
+    beyond = limit.beyond(run_of("grid_import_power", 99.0, 100.1, 100.2))
+    assert beyond == pytest.approx([-10.0, 1.0, 2.0])
+
+
+def test_a_kept_share_lowers_the_limit():
+    limit = Limit(variable="grid_import_power", high=100.0, margin="power")
+    assert limit.beyond(run_of("grid_import_power", 98.2), keep=0.02) == pytest.approx([2.0])
+
+
+def test_a_temperature_may_lie_a_twentieth_kelvin_beyond_and_keeps_kelvins():
+    limit = Limit(variable="facility_supply_temperature", high=42.0, margin="temperature")
+    run = run_of("facility_supply_temperature", 50.0, 42.1, 41.1, dim="instant")
+    assert limit.beyond(run) == pytest.approx([2.0, -18.0])  # the first edge is given, not done
+    assert limit.beyond(run, keep=1.0) == pytest.approx([22.0, 2.0])
+
+
+def test_a_level_has_two_ends():
+    limit = Limit(variable="battery_level", low=2.0, high=10.0, margin="level")
+    run = run_of("battery_level", 5.0, 1.98, 10.02, 6.0, dim="instant")
+    assert limit.beyond(run) == pytest.approx([2.0, 2.0, -400.0])
+
+
+def test_where_nothing_may_be_exported_rounding_is_no_violation():
+    limit = Limit(variable="grid_export_power", high=0.0, margin="power")
+    beyond = limit.beyond(run_of("grid_export_power", 1e-9, 1e-3))
+    assert beyond[0] < 1.0 < beyond[1]
+
+
+def test_a_site_has_all_its_limits_once(small):
+    names = [limit.name for limit in limits(small)]
+    assert len(set(names)) == len(names)
+    assert set(names) == {
+        "grid_import_power",
+        "grid_export_power",
+        "transformer_loading of transformer_1",
+        "ups_loading of ups_1",
+        "facility_supply_temperature of warm_plant",
+        "facility_supply_temperature of chilled_plant",
+        "chip_temperature of hall_1",
+        "chip_temperature of hall_2",
+        "hall_power of hall_1",
+        "hall_power of hall_2",
+        "rack_inlet_temperature of hall_air_1",
+        "battery_level of battery_1",
+        "tank_level of tank_1",
+    }
+
+
+def test_the_ramp_is_the_change_over_its_minutes(small):
+    # 3 MW in 10 minutes on a connection of 0.2 MW/min
+    assert ramp_beyond(small, np.array([0.0, 3.0, 3.0]), 10.0) == pytest.approx([1.5, 0.0])
+
+
+def test_a_quiet_record_has_no_violation(small, record):
+    assert int(violations(small, record).sum()) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "limit"),
+    [
+        ("grid_export_power", {}, 0.41, "grid_export_power"),
+        ("ups_loading", {"ups": 0}, 1.01, "ups_loading of ups_1"),
+        ("chip_temperature", {"hall": 1}, 80.2, "chip_temperature of hall_2"),
+        ("hall_power", {"hall": 0}, 1.9, "hall_power of hall_1"),
+        ("rack_inlet_temperature", {"hall_air": 0}, 25.2, "rack_inlet_temperature of hall_air_1"),
+        ("ups_loading", {"ups": 0}, np.nan, "ups_loading of ups_1"),
+    ],
+)
+def test_each_limit_is_counted_by_the_minute(small, record, name, place, value, limit):
+    record[name][{"time": slice(4, 7), **place}] = value
+    counts = violations(small, record).to_series()
+    assert counts[limit] == 3
+    if name != "grid_export_power":
+        assert counts.sum() == 3
+
+
+def test_stocks_are_counted_at_the_ends_of_the_minutes(small, record):
+    record["battery_level"][{"instant": slice(0, 3), "battery": 0}] = 0.3
+    record["facility_supply_temperature"][{"instant": 20, "circuit": 1}] = 21.1
+    counts = violations(small, record).to_series()
+    assert counts["battery_level of battery_1"] == 2
+    assert counts["facility_supply_temperature of chilled_plant"] == 1
+
+
+def test_a_leap_of_the_import_breaks_the_ramp_once(small, record):
+    record["grid_import_power"][10:] += 0.25
+    counts = violations(small, record).to_series()
+    assert counts[counts > 0].to_dict() == {"ramp of grid_import_power": 1}

@@ -1,0 +1,85 @@
+"""A site: its machines in order, changed copies, and what it refuses."""
+
+import pytest
+
+import sites
+from tests.random_sites import random_site
+from twin.equipment import Battery, Grid, Ups
+from twin.errors import SiteError
+from twin.site import Margins
+
+
+@pytest.fixture
+def small():
+    return sites.load("small")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_draws_a_carrier_runs_before_what_delivers_it(seed):
+    delivered = set()
+    for convert in random_site(seed).converts:
+        assert not delivered & set(convert.draws)
+        delivered.add(convert.output)
+
+
+def test_the_order_of_the_file_does_not_matter(small):
+    turned = small.with_equipment(dict(reversed(small.equipment.items())))
+    for site in (small, turned):
+        outputs = [convert.output for convert in site.converts]
+        assert outputs.index("rack") < outputs.index("critical") < outputs.index("medium_voltage")
+
+
+def test_machines_that_draw_on_one_another_are_refused(small):
+    ups = small.equipment["ups_1"]
+
+    class Circle(Ups):
+        def relations(self):
+            (convert,) = super().relations()
+            return (type(convert)(**{**vars(convert), "draws": ("rack",)}),)
+
+    circle = small.with_equipment({**small.equipment, "ups_1": Circle.model_construct(**dict(ups))})
+    with pytest.raises(SiteError, match=r"busway_1.*ups_1.*circle"):
+        _ = circle.converts
+
+
+def test_relations_stand_by_kind(small):
+    assert [exchange.owner for exchange in small.exchanges] == ["grid_1", "solar_1", "wind_1"]
+    assert [store.owner for store in small.stores] == ["battery_1", "tank_1"]
+    assert [work.owner for work in small.works] == ["hall_1", "hall_2"]
+    assert small.commitments[0].price == 1300.0
+    assert small.racks == 28
+    assert small.of(Grid) == (small.grid,)
+
+
+def test_the_connection_is_the_first_exchange_wherever_it_stands(small):
+    turned = small.with_equipment(dict(reversed(small.equipment.items())))
+    assert turned.exchanges[0].owner == "grid_1"
+
+
+def test_a_changed_copy_leaves_the_site_as_it_is(small):
+    assert small.stores[0].high == 1.6  # also works the cached relations out
+    larger = small.replace("battery_1", capacity="2 MWh", power=1.0)
+    assert (larger.stores[0].high, larger.stores[0].charge_limit) == (2.0, 1.0)
+    assert small.of(Battery)[0].capacity == 1.6
+
+
+def test_margins_are_changed_without_the_rest(small):
+    careful = small.with_margins(Margins(temperature="2 K"))
+    assert careful.margins.temperature == 2.0
+    assert careful.equipment == small.equipment
+    assert small.margins.temperature == 1.0
+
+
+@pytest.mark.parametrize(
+    ("machine", "values", "told"),
+    [
+        ("battery_7", {"power": 1.0}, r"battery_7.*battery_1"),
+        ("battery_1", {"powr": 1.0}, r"battery_1\.powr"),
+        ("battery_1", {"power": -1.0}, r"battery_1\.power = -1\.0"),
+        ("battery_1", {"power": "3 MWh"}, r"battery_1\.power = '3 MWh'"),
+        ("hall_1", {"rack_idle_power": "200 kW"}, "below rack_power"),
+    ],
+)
+def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, told):
+    with pytest.raises(SiteError, match=told):
+        small.replace(machine, **values)

@@ -1,0 +1,154 @@
+"""Stores and loops through time, against numbers worked out by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import sites
+from twin.equipment import CoolingPlant
+from twin.relations import Store
+from twin.walk import Ceiling, walk_loop, walk_store
+from twin.weather import Weather
+
+MINUTE = 1.0 / 60.0
+
+
+def store(**changed):
+    """Return a store of 1 to 9 MWh and 4 MW that keeps 0.9 going in and 0.8 coming out."""
+    plain = {
+        "low": 1.0,
+        "high": 9.0,
+        "charge_limit": 4.0,
+        "discharge_limit": 4.0,
+        "charge_efficiency": 0.9,
+        "discharge_efficiency": 0.8,
+    }
+    return Store(owner="store", carrier="medium_voltage", **(plain | changed))
+
+
+def walked(kept, level, *, charge=0.0, discharge=0.0, hours=(1.0,)):
+    hours = np.array(hours)
+    into, out = (np.broadcast_to(power, hours.shape) for power in (charge, discharge))
+    return walk_store(kept, level, into, out, hours)
+
+
+@pytest.mark.parametrize(
+    ("level", "orders", "put", "got", "ends"),
+    [
+        (5.0, {"charge": 2.0}, 2.0, 0.0, 6.8),  # 5 + 0.9 x 2
+        (5.0, {"discharge": 2.0}, 0.0, 2.0, 2.5),  # 5 - 2 / 0.8
+        (5.0, {"charge": 9.0}, 4.0, 0.0, 8.6),  # no more than rated: 5 + 0.9 x 4
+        (8.1, {"charge": 4.0}, 1.0, 0.0, 9.0),  # room for 0.9 MWh, of which 1 MWh goes in
+        (9.0, {"charge": 4.0}, 0.0, 0.0, 9.0),
+        (2.6, {"discharge": 4.0}, 0.0, 1.28, 1.0),  # 1.6 MWh above the low give 0.8 x 1.6
+        (0.5, {"discharge": 4.0}, 0.0, 0.0, 0.5),  # below its window it gives nothing
+        (0.5, {"charge": 1.0}, 1.0, 0.0, 1.4),  # but may be filled
+    ],
+)
+def test_a_store_takes_and_gives_what_its_window_and_its_rating_allow(
+    level, orders, put, got, ends
+):
+    into, out, levels = walked(store(), level, **orders)
+    assert (into[0], out[0], levels[-1]) == pytest.approx((put, got, ends))
+    assert levels[0] == level
+
+
+def test_what_stands_is_lost_by_the_hour():
+    _, _, levels = walked(store(standing_loss=0.1), 8.0, hours=(1.0, 2.0))
+    assert levels == pytest.approx([8.0, 7.2, 7.2 * 0.81])
+
+
+def test_power_fades_before_the_end_of_the_window():
+    # 0.09 MWh of room let (0.09 / 0.9) MWh in over 0.2 h: 0.5 MW, and after each minute the
+    # room is smaller by 0.9 x 0.5 / 60 of 0.09: by a twelfth
+    into, _, levels = walked(store(), 8.91, charge=4.0, hours=[MINUTE] * 3)
+    assert into == pytest.approx(0.5 * (11 / 12) ** np.arange(3))
+    assert levels[-1] == pytest.approx(9.0 - 0.09 * (11 / 12) ** 3)
+
+
+def test_a_lossless_store_knows_no_length_of_step():
+    _, _, whole = walked(store(), 5.0, charge=2.0, hours=(1.0,))
+    _, _, parts = walked(store(), 5.0, charge=2.0, hours=[0.25] * 4)
+    assert parts[-1] == pytest.approx(whole[-1])
+
+
+def plant(*, lag=0.0):
+    """Return what a walk wants of a plant: 2 MWh a kelvin, held at 20 degC."""
+    return SimpleNamespace(
+        supply_temperature=20.0,
+        loop=SimpleNamespace(heat_capacity=2.0, valve_lag=3600.0 * lag),
+    )
+
+
+def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, lag=0.0):
+    load = np.atleast_1d(np.asarray(load, float))
+    ceiling = Ceiling(base=np.full(load.shape, base), rise=np.full(load.shape, rise))
+    return walk_loop(
+        plant(lag=lag),
+        load,
+        ceiling,
+        np.full(load.shape, hours),
+        temperature=start,
+        output=output,
+    )
+
+
+@pytest.mark.parametrize(
+    ("situation", "output", "ends"),
+    [
+        ({}, 3.0, 20.0),  # what comes in goes out
+        ({"start": 21.0}, 5.0, 20.0),  # and the 2 MWh that the water is too warm
+        ({"start": 18.0}, 0.0, 19.5),  # too cold by 4 MWh: 3 MWh of load warm it by 1.5 K
+        ({"base": 1.0}, 1.0, 21.0),  # 2 MW too many for an hour: 1 K
+        # warmer water gives 1 MW a kelvin more: T = 20 + (3 - 1 - (T - 20)) / 2
+        ({"base": 1.0, "rise": 1.0}, 5 / 3, 20 + 2 / 3),
+        # in a long step the water settles where the plant can: 1 + (T - 20) = 3
+        ({"base": 1.0, "rise": 1.0, "hours": 1e9}, 3.0, 22.0),
+        # a valve of one hour has gone 1 - 1/e of its way from 1 to 3 MW
+        ({"output": 1.0, "lag": 1.0}, 3 - 2 / np.e, 20 + 1 / np.e),
+        # and asks for the excess of 2 MWh over four lags: 3.5 MW
+        ({"start": 21.0, "output": 3.5, "lag": 1.0}, 3.5, 20.75),
+    ],
+)
+def test_a_loop_is_held_at_its_set_point_as_far_as_the_plant_can(situation, output, ends):
+    outputs, temperatures = circled(3.0, **situation)
+    assert (outputs[0], temperatures[-1]) == pytest.approx((output, ends))
+
+
+def test_an_overloaded_loop_warms_hour_after_hour():
+    _, temperatures = circled([6.0, 6.0, 6.0], base=4.0)
+    assert temperatures == pytest.approx([20.0, 21.0, 22.0, 23.0])
+
+
+def test_the_water_keeps_what_the_plant_leaves():
+    load = np.random.default_rng(4).uniform(0.0, 10.0, 50)
+    outputs, temperatures = circled(load, hours=0.1, base=6.0, rise=0.3, start=23.0, lag=0.2)
+    kept = 2.0 * np.diff(temperatures)
+    np.testing.assert_allclose(0.1 * (load - outputs), kept, atol=1e-12)
+
+
+def test_a_slow_valve_swings_but_once():
+    # critically damped: after a step of the load the water warms and comes back, not below
+    _, temperatures = circled(np.full(240, 5.0), hours=MINUTE, output=3.0, start=20.0, lag=0.1)
+    above = temperatures - 20.0
+    assert above.max() > 0.05
+    assert above.min() > -0.05 * above.max()
+    assert above[-1] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_ceiling_is_the_capacity_at_the_set_point_and_its_rise():
+    air = np.array([5.0, 30.0])
+    weather = Weather(
+        air_temperature=air,
+        wet_bulb_temperature=air - 3.0,
+        humidity_ratio=np.full(2, 0.005),
+        air_pressure=np.full(2, 101.3),
+    )
+    warm, chilled = sorted(sites.load("small").of(CoolingPlant), key=lambda p: -p.rated_cooling)
+    ceiling = Ceiling.of(warm, weather)
+    np.testing.assert_allclose(ceiling.base, warm.capacity(weather, 38.0))
+    np.testing.assert_allclose(ceiling.base + 2.0 * ceiling.rise, warm.capacity(weather, 40.0))
+    assert ceiling.base[0] > ceiling.base[1]
+    assert (Ceiling.of(chilled, weather).rise == 0.0).all()  # chillers give no more when warmer
+    assert ceiling.take(slice(1, 2)).base == ceiling.base[1:]

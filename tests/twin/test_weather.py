@@ -1,0 +1,55 @@
+"""Weather: what follows from temperature, humidity and pressure, and stretches of it."""
+
+import numpy as np
+import pytest
+
+from twin import axes, vocabulary
+from twin.errors import UnitError
+from twin.weather import Weather
+
+
+@pytest.fixture
+def outlook():
+    """Return three hours: a summer noon of the psychrometric chart, a damp and a frosty hour."""
+    ahead = axes.regular(axes.utc("2026-07-01"), 3, np.timedelta64(1, "h"))
+    ahead["air_temperature"] = "time", [30.0, 10.0, -10.0]
+    ahead["relative_humidity"] = "time", [0.5, 1.02, 0.8]
+    ahead["air_pressure"] = "time", [101.325, 100.0, 100.0]
+    return vocabulary.tag_all(ahead)
+
+
+def test_wet_bulb_and_humidity_of_the_chart(outlook):
+    weather = Weather.of(outlook)
+    # ASHRAE chart No. 1 at 30 degC, 50 %: wet bulb 22.0 degC, 13.3 g/kg
+    assert weather.wet_bulb_temperature[0] == pytest.approx(22.0, abs=0.1)
+    assert weather.humidity_ratio[0] == pytest.approx(0.0133, abs=1e-4)
+
+
+def test_more_than_saturated_is_saturated(outlook):
+    weather = Weather.of(outlook)
+    assert weather.wet_bulb_temperature[1] == pytest.approx(10.0, abs=0.01)
+
+
+def test_the_wet_bulb_is_never_above_the_dry_one(outlook):
+    weather = Weather.of(outlook)
+    assert (weather.wet_bulb_temperature <= weather.air_temperature + 1e-9).all()
+
+
+def test_a_stretch_is_cut_from_every_array(outlook):
+    weather = Weather.of(outlook).take(slice(1, 3))
+    assert len(weather) == 2
+    whole = Weather.of(outlook)
+    for name in ("air_temperature", "wet_bulb_temperature", "humidity_ratio", "air_pressure"):
+        np.testing.assert_array_equal(getattr(weather, name), getattr(whole, name)[1:])
+
+
+@pytest.mark.parametrize("unit", ["Pa", "hPa", None])
+def test_pressure_in_another_unit_is_refused(outlook, unit):
+    outlook["air_pressure"].attrs["units"] = unit
+    with pytest.raises(UnitError, match="air_pressure"):
+        Weather.of(outlook)
+
+
+def test_missing_humidity_is_named(outlook):
+    with pytest.raises(UnitError, match=r"relative_humidity.*missing"):
+        Weather.of(outlook.drop_vars("relative_humidity"))
