@@ -1,0 +1,71 @@
+"""Halls of racks, from the inlet to the chip."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from twin.equipment import Accelerators
+
+DECLARED = {
+    "name": "hall",
+    "racks": 10,
+    "rack_power": "100 kW",
+    "rack_idle_power": "20 kW",
+    "liquid_share": 0.85,
+    "chip_share": 0.75,
+    "shelf_load_points": (0.1, 0.5, 1.0),
+    "shelf_efficiency_points": (0.9, 0.95, 0.92),
+    "shelf_rating": "200 kW",
+    "board_efficiency": 0.9,
+    "chip_flow": "1 l/min",
+    "chip_temperature_limit": "80 degC",
+    "inlet_temperature_limit": "25 degC",
+}
+
+
+def hall(**changed):
+    return Accelerators.model_validate(DECLARED | changed)
+
+
+def test_the_hall_draws_what_its_racks_draw():
+    assert (hall().full_power, hall().idle_power) == pytest.approx((1.0, 0.2))
+
+
+def test_all_that_racks_draw_leaves_by_liquid_or_by_air():
+    (work,) = hall().relations()
+    assert work.heat == pytest.approx({"liquid": 0.85, "air": 0.15})
+    assert (work.racks, work.idle_power, work.full_power) == pytest.approx((10, 0.02, 0.1))
+
+
+def test_power_at_the_board_by_hand():
+    # 1 MW on shelves of 2 MW: half load, loss 0.5 (1 / 0.95 - 1) = 0.02632 of 2 MW;
+    # behind the regulators 0.9 (1 - 0.05263) = 0.85263 MW
+    assert hall().board_power(np.array([1.0])) == pytest.approx([0.852632])
+
+
+def test_the_case_of_a_chip_by_hand():
+    # 85.263 kW at the board of a rack, three quarters of it in 72 chips: 888.2 W each;
+    # 0.0245 K/W at 1 l/min above coolant of 40 degC: 61.76 degC
+    case = hall().chip_temperature(np.array([0.1]), np.array([40.0]))
+    assert case == pytest.approx([61.76], abs=0.01)
+
+
+def test_less_power_and_cooler_coolant_leave_the_chip_cooler():
+    full = hall().chip_temperature(np.array([0.1]), np.array([40.0]))
+    assert hall().chip_temperature(np.array([0.06]), np.array([40.0])) < full
+    assert hall().chip_temperature(np.array([0.1]), np.array([35.0])) == full - 5.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"rack_idle_power": "100 kW"}, "rack_idle_power must be below rack_power"),
+        ({"shelf_load_points": (0.1, 1.0)}, "must have the same length"),
+        ({"liquid_share": 1.2}, "liquid_share"),
+        ({"racks": 0}, "racks"),
+        ({"rack_power": 0.1}, "rack_power"),  # a bare number has no unit
+    ],
+)
+def test_a_hall_without_sense_is_refused(changed, told):
+    with pytest.raises(ValidationError, match=told):
+        hall(**changed)

@@ -1,0 +1,128 @@
+"""Sun and wind, by hand."""
+
+import numpy as np
+import pytest
+
+from twin import axes
+from twin.equipment import Photovoltaic, Wind
+from twin.relations import Exchange
+
+FIELD = {
+    "name": "sun",
+    "power": "90 MW",
+    "module_power": "100 MW",
+    "tilt": 0,
+    "temperature_coefficient": -0.0035,
+    "system_loss": 0.14,
+}
+PARK = {
+    "name": "wind",
+    "power": "50 MW",
+    "hub_height": "10.001 m",  # heights are above 10 m
+    "shear": 0.0,
+    "cut_in": "3 m/s",
+    "rated": "12 m/s",
+    "cut_out": "25 m/s",
+    "availability": 0.9,
+}
+
+
+def sky(start, ghi, *, air=20.0, wind=1.0, latitude=50.0):
+    """Return hours of even weather on the meridian of Greenwich."""
+    count = len(ghi)
+    weather = axes.regular(axes.utc(start), count, np.timedelta64(1, "h"))
+    values = {"global_irradiance": ghi, "air_temperature": air, "wind_speed": wind}
+    for name, value in values.items():
+        weather[name] = "time", np.broadcast_to(np.asarray(value, float), count)
+    return weather.assign_attrs(latitude=latitude, longitude=0.0)
+
+
+def test_level_modules_at_noon():
+    # 800 W/m2 on the level. Module: 20 + 800 / (25 + 6.84) = 45.13 degC, so
+    # 100 MW x 0.8 x (1 - 0.0035 x 20.13) x 0.86 = 63.95 MW
+    given = Photovoltaic.model_validate(FIELD).available_power(sky("2026-06-13T12:00", [800.0]))
+    assert given == pytest.approx([63.95], abs=0.05)
+
+
+def test_modules_that_face_the_sun_of_an_equinox():
+    # latitude 50, tilt 50: the sun stands straight before the modules, 40 degrees high.
+    # Outside the air 1361 x 1.007 = 1371 W/m2, on the level 881; so clearness 600 / 881 = 0.681.
+    # Erbs: of 600 W/m2 0.251 = 150 are diffuse; direct 450 / sin 40 = 700 W/m2.
+    # Hay and Davies: of the diffuse 700 / 1371 = 0.511 from the sun, seen at 1 / sin 40 = 1.556,
+    # the rest from the whole sky, of which (1 + cos 50) / 2 = 0.821 is seen: 150 x 1.197 = 180;
+    # from the ground 0.25 x 600 x (1 - cos 50) / 2 = 27. In all 907 W/m2.
+    # Module 20 + 907 / 31.84 = 48.5 degC: 100 x 0.907 x (1 - 0.0035 x 23.5) x 0.86 = 71.6 MW
+    field = Photovoltaic.model_validate(FIELD | {"tilt": 50})
+    given = field.available_power(sky("2026-03-20T11:37", [600.0]))
+    assert given == pytest.approx([71.6], rel=0.01)
+
+
+def test_the_sun_stands_where_it_is_in_the_middle_of_the_hour():
+    # in mid-June the sun crosses the meridian at 12:00 UTC: the hours before and after are alike
+    field = Photovoltaic.model_validate(FIELD | {"tilt": 40})
+    before, after = field.available_power(sky("2026-06-13T11:00", [700.0, 700.0]))
+    assert before == pytest.approx(after, rel=2e-3)
+    eastern = Photovoltaic.model_validate(FIELD | {"tilt": 40, "azimuth": 90})
+    morning, evening = eastern.available_power(
+        sky("2026-06-13T07:00", [400.0] + 9 * [0.0] + [400.0])
+    )[[0, -1]]
+    assert morning > 1.5 * evening
+
+
+def test_the_converter_gives_no_more_than_its_rating_and_the_night_nothing():
+    field = Photovoltaic.model_validate(FIELD | {"power": "50 MW"})
+    given = field.available_power(sky("2026-06-13T00:00", [0.0] * 12 + [1000.0]))
+    assert (given[:12] == 0.0).all()
+    assert given[12] == 50.0
+
+
+def test_heat_costs_and_wind_brings_power():
+    field = Photovoltaic.model_validate(FIELD)
+    noon = "2026-06-13T12:00"
+    plain, hot, windy = (
+        float(field.available_power(sky(noon, [800.0], **weather))[0])
+        for weather in ({}, {"air": 35.0}, {"wind": 8.0})
+    )
+    # 15 K more cost 0.0035 x 15 = 0.0525 of what the modules give at 25 degC: 3.61 MW
+    assert plain - hot == pytest.approx(100 * 0.8 * 0.0525 * 0.86, abs=0.01)
+    assert windy > plain
+
+
+@pytest.mark.parametrize(
+    ("speed", "power"),
+    [
+        (2.9, 0.0),
+        (3.0, 0.0),
+        (8.0, 50 * 0.9 * (512 - 27) / (1728 - 27)),  # with the cube of the speed: 12.83 MW
+        (12.0, 45.0),
+        (24.9, 45.0),
+        (25.0, 0.0),
+    ],
+)
+def test_wind_by_its_curve(speed, power):
+    park = Wind.model_validate(PARK)
+    given = park.available_power(sky("2026-06-13", [0.0], wind=speed))
+    assert given == pytest.approx([power], abs=0.02)
+
+
+def test_the_wind_is_stronger_at_the_hub():
+    # 6 m/s at 10 m are 6 x 10^0.2 = 9.51 m/s at 100 m
+    low, high = (
+        Wind.model_validate(PARK),
+        Wind.model_validate(PARK | {"hub_height": "100 m", "shear": 0.2}),
+    )
+    at_hub = low.available_power(sky("2026-06-13", [0.0], wind=9.509))
+    assert high.available_power(sky("2026-06-13", [0.0], wind=6.0)) == pytest.approx(
+        at_hub, rel=1e-3
+    )
+
+
+def test_a_source_is_bounded_by_the_outlook_and_paid_by_its_contract():
+    (exchange,) = Wind.model_validate(PARK | {"price": "60 EUR/MWh"}).relations()
+    assert exchange == Exchange(
+        owner="wind",
+        carrier="medium_voltage",
+        import_limit=50.0,
+        available="renewable_available_power",
+        import_fee=60.0,
+    )

@@ -1,0 +1,77 @@
+"""Batteries, tanks and the connection: what they promise to the rest of the house."""
+
+import pytest
+from pydantic import ValidationError
+
+from twin.equipment import Battery, Grid, Tank
+from twin.relations import Commitment, Exchange
+
+BATTERY = {
+    "name": "battery",
+    "capacity": "10 MWh",
+    "power": "5 MW",
+    "charge_efficiency": 0.96,
+    "discharge_efficiency": 0.95,
+}
+TANK = {
+    "name": "tank",
+    "volume": "1000 m3",
+    "temperature_span": "8 K",
+    "useful_share": 0.9,
+    "power": "2 MW",
+}
+GRID = {"name": "grid", "import_limit": "200 MW", "ramp": "4 MW/min", "peak_price": "900 EUR/MW"}
+
+
+def test_a_battery_trades_between_its_reserve_and_its_ceiling():
+    battery = Battery.model_validate(BATTERY | {"reserve": 0.2, "ceiling": 0.9})
+    (store,) = battery.relations()
+    assert (store.low, store.high) == pytest.approx((2.0, 9.0))
+    assert (store.charge_limit, store.discharge_limit) == (5.0, 5.0)
+    assert (store.charge_efficiency, store.discharge_efficiency) == (0.96, 0.95)
+    assert store.carrier == "medium_voltage"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("capacity", "0 MWh"), ("charge_efficiency", 1.1), ("reserve", 1.0), ("capacity", "10 MW")],
+)
+def test_a_battery_without_sense_is_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        Battery.model_validate(BATTERY | {name: value})
+
+
+def test_a_tank_keeps_what_its_water_carries():
+    # 900 m3 x 999.1 kg/m3 x 4.186 kJ/(kg K) x 8 K / 3.6e6 kJ/MWh = 8.364 MWh
+    tank = Tank.model_validate(TANK)
+    assert tank.capacity == pytest.approx(8.364, abs=0.02)
+    (store,) = tank.relations()
+    assert (store.low, store.high) == (0.0, tank.capacity)
+    assert store.carrier == "chilled"
+    assert store.charge_efficiency == store.discharge_efficiency == 1.0
+
+
+def test_twice_the_span_keeps_twice_as_much():
+    tank = Tank.model_validate(TANK)
+    wider = Tank.model_validate(TANK | {"temperature_span": "16 K"})
+    assert wider.capacity == pytest.approx(2.0 * tank.capacity)
+
+
+def test_a_connection_trades_and_promises_its_peak():
+    exchange, promise = Grid.model_validate(GRID | {"import_fee": "12 EUR/MWh"}).relations()
+    assert isinstance(exchange, Exchange)
+    assert (exchange.import_limit, exchange.export_limit, exchange.ramp) == (200.0, 0.0, 4.0)
+    assert (exchange.import_fee, exchange.price) == (12.0, "electricity_price")
+    assert promise == Commitment(owner="grid", quantity="grid_import_power", price=900.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("import_limit", "0 MW"), ("export_limit", "-1 MW"), ("ramp", "4 MW")]
+)
+def test_a_connection_without_sense_is_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        Grid.model_validate(GRID | {name: value})
+
+
+def test_a_ramp_by_the_hour_is_a_ramp_by_the_minute():
+    assert Grid.model_validate(GRID | {"ramp": "240 MW/h"}).ramp == pytest.approx(4.0)
