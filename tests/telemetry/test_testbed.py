@@ -1,0 +1,217 @@
+"""The simulated plant: hidden but repeatable, noisy but honest, and never faster than its ramp."""
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.nature import Noise, disturbed, restlessness
+from telemetry.testbed import STEP, Plant, minutes
+from twin import axes, state, vocabulary
+from twin.equipment import Cdu, CoolingPlant, Ups
+from twin.limits import violations
+
+START = axes.utc("2026-07-01T06:00")
+SILENT = Noise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return sites.load("small")
+
+
+@pytest.fixture(scope="module")
+def outdoors():
+    """Return two hours of a mild morning in minutes, with a little sun and a steady wind."""
+    around = axes.regular(START, 120, axes.MINUTE)
+    weather = {"air_temperature": 16.0, "relative_humidity": 0.6, "air_pressure": 100.0}
+    for name, value in weather.items():
+        around[name] = "time", np.full(120, value)
+    around = around.assign_coords(renewable=["solar_1", "wind_1"])
+    given = np.stack([np.linspace(0.1, 0.3, 120), np.full(120, 0.5)], axis=-1)
+    around["renewable_available_power"] = ("time", "renewable"), given
+    return vocabulary.tag_all(around)
+
+
+@pytest.fixture
+def plant(small, outdoors):
+    def make(seed=0, noise=None):
+        begin = state.rest(small, START, peak_power=1.0, grid_import_power=1.0)
+        return Plant(small, outdoors, begin, seed=seed, noise=noise)
+
+    return make
+
+
+def points(hall=1.0, **others):
+    """Return set points of the small site: each hall at some power, the rest at nothing."""
+    told = {("hall_power", f"hall_{i}"): hall for i in (1, 2)}
+    for store in ("battery", "tank"):
+        for way in ("charge", "discharge"):
+            told[f"{store}_{way}", f"{store}_1"] = others.get(f"{store}_{way}", 0.0)
+    for source in ("solar_1", "wind_1"):
+        told["renewable_used_power", source] = others.get(source, 0.0)
+    return told
+
+
+def followed(plant, *told):
+    for set_points in told:
+        plant.follow(set_points)
+    return plant.record()
+
+
+def test_the_same_seed_is_the_same_plant(plant):
+    one, other = (followed(plant(3), points(1.0), points(1.5)) for _ in range(2))
+    assert one.identical(other)
+
+
+def test_looking_at_a_plant_does_not_change_it(plant):
+    watched, left_alone = plant(3), plant(3)
+    for _ in range(5):
+        watched.observe()
+    assert followed(watched, points()).identical(followed(left_alone, points()))
+
+
+def test_other_seeds_are_other_plants(plant):
+    powers = [float(followed(plant(seed), points())["facility_power"][-1]) for seed in range(4)]
+    assert len(set(powers)) == 4
+
+
+def test_no_machine_is_better_than_its_data_sheet(small):
+    for seed in range(20):
+        real = disturbed(small, np.random.default_rng(seed))
+        assert 1.0 <= real.of(Ups)[0].loss_factor <= 1.1
+        assert 0.9 <= real.of(Cdu)[0].fouling <= 1.0
+        for plant in real.of(CoolingPlant):
+            assert 60.0 <= plant.loop.valve_lag <= 120.0
+        assert 1.0 <= real.equipment["chilled_plant"].chillers.eir_factor <= 1.12
+    assert small == sites.load("small")
+
+
+def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
+    runs = [followed(plant(seed, SILENT), points(1.0)) for seed in range(6)]
+    for run in runs:
+        losses = run["ups_loss"][-1].sum() / run["ups_output"][-1].sum()
+        share = float(run["ups_output"][-1].sum()) / 4.2
+        believed = small.of(Ups)[0]
+        declared = believed.loss_constant + believed.loss_linear * share
+        declared += believed.loss_quadratic * share**2
+        assert float(losses) >= declared / share - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_connection_never_ramps_faster_than_it_may(small, plant, seed):
+    leaps = [
+        points(1.8, battery_charge=0.8),
+        points(0.4, battery_discharge=0.8, wind_1=np.inf),
+        points(1.6, tank_discharge=0.3),
+        points(0.3),
+    ]
+    record = followed(plant(seed), points(1.0), *leaps)
+    counts = violations(small, record).to_series()
+    assert counts["ramp of grid_import_power"] == 0
+    net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+    assert np.abs(np.diff(net)).max() > 0.1  # but it does move
+
+
+def test_small_changes_are_made_in_ten_minutes(plant):
+    record = followed(plant(0, SILENT), points(1.0), points(1.1))
+    course = record["hall_power"].sel(hall="hall_1").to_numpy()
+    step = np.diff(course[STEP - 1 : 2 * STEP])
+    assert step[:10] == pytest.approx([step[0]] * 10)
+    assert step[10:] == pytest.approx([0.0] * 5)
+
+
+def test_large_changes_take_over_more_than_one_quarter_hour(plant):
+    # two halls by 1.4 MW each swing 1.15 x 2.8 = 3.22 MW; at 0.75 x 0.2 MW/min that takes 21.5 min
+    record = followed(plant(0, SILENT), points(0.4), points(1.8), points(1.8))
+    course = record["hall_power"].sum("hall").to_numpy()
+    whole = course[-1] - course[STEP - 1]
+    done = course[2 * STEP - 1] - course[STEP - 1]
+    assert done / whole == pytest.approx(15 / (3.22 / 0.15), rel=1e-6)
+
+
+def test_racks_stay_between_nothing_and_full(small, plant):
+    record = followed(plant(1, Noise(load=0.3)), *[points(1.84)] * 4)
+    full = small.equipment["hall_1"].full_power
+    assert record["hall_power"].max() <= full
+    assert record["hall_power"].min() >= 0.0
+
+
+def test_no_more_sun_and_wind_is_used_than_there_is(plant, outdoors):
+    record = followed(plant(0), points(), points(solar_1=np.inf, wind_1=0.2), points(wind_1=9.0))
+    used, given = record["renewable_used_power"], outdoors["renewable_available_power"]
+    assert (used <= given.isel(time=slice(0, 3 * STEP)) + 1e-12).all()
+    assert used.sel(renewable="wind_1")[2 * STEP - 1] == pytest.approx(0.2)
+    assert used.sel(renewable="wind_1")[-1] == pytest.approx(0.5)
+
+
+def test_the_sensors_scatter_about_the_truth(plant):
+    machine = plant(5)
+    record = followed(machine, points(1.2), points(1.2, battery_charge=0.3))
+    seen = [machine.observe() for _ in range(400)]
+    truths = {
+        "facility_supply_temperature": (record["facility_supply_temperature"][-1].to_numpy(), 0.1),
+        "battery_level": (record["battery_level"][-1].to_numpy(), 0.003 * 1.6),
+        "grid_import_power": (
+            float(record["grid_import_power"][-STEP:].mean()),
+            0.002 * float(record["grid_import_power"][-STEP:].mean()),
+        ),
+    }
+    for name, (truth, error) in truths.items():
+        values = np.array([observed[name].to_numpy() for observed in seen])
+        assert np.abs(values.mean(axis=0) - truth).max() < 4.0 * error / np.sqrt(400)
+        assert values.std(axis=0) == pytest.approx(error, rel=0.2)
+
+
+def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
+    machine = plant(2)
+    machine.follow(points())
+    observed = machine.observe()
+    state.check(small, observed)
+    assert observed["instant"].to_numpy() == machine.now == START + np.timedelta64(15, "m")
+
+
+def test_the_peak_is_the_greatest_mean_of_a_quarter_hour(plant):
+    machine = plant(0)
+    record = followed(machine, points(0.4), points(1.5), points(0.4), points(0.4))
+    means = record["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    assert float(machine.observe()["peak_power"]) == pytest.approx(means.max())
+    assert means.max() < record["grid_import_power"].max()
+
+
+def test_the_record_is_whole_and_in_minutes(plant):
+    machine = plant(4)
+    record = followed(machine, points(1.0), points(1.2, battery_charge=0.4), points(1.1))
+    assert record.sizes["time"] == 3 * STEP
+    np.testing.assert_array_equal(record["time"], START + np.arange(45) * axes.MINUTE)
+    np.testing.assert_array_equal(record["instant"], START + np.arange(46) * axes.MINUTE)
+    assert record["closure"].max() < 1e-6
+    battery = machine.site.equipment["battery_1"]
+    kept = record["battery_level"].to_numpy()[:, 0]
+    put = record["battery_charge"].to_numpy()[:, 0]
+    after = kept[:-1] * (1.0 - battery.standing_loss) ** (1 / 60)
+    after += battery.charge_efficiency * put / 60.0
+    np.testing.assert_allclose(kept[1:], after, atol=1e-12)  # across the quarter-hours too
+    vocabulary.check(record, *map(str, record.data_vars))
+
+
+def test_hours_become_a_smooth_course_of_minutes():
+    hours = axes.regular(START, 3, np.timedelta64(1, "h"))
+    hours["air_temperature"] = "time", [10.0, 16.0, 16.0]
+    hours = hours.assign_coords(renewable=["wind_1"])
+    hours["renewable_available_power"] = ("time", "renewable"), [[1.0], [2.0], [3.0]]
+    fine = minutes(vocabulary.tag_all(hours), START, 180)
+    course = fine["air_temperature"].to_numpy()
+    # 6 K between 06:30 and 07:30; the first minute's middle is before it, and held
+    assert course[:30] == pytest.approx([10.0] * 30)
+    assert course[60] == pytest.approx(10.0 + 6.0 * 30.5 / 60.0)
+    assert course[90:] == pytest.approx([16.0] * 90)
+    assert fine["renewable_available_power"].dims == ("time", "renewable")
+    assert fine["air_temperature"].attrs["units"] == "degC"
+
+
+def test_restlessness_has_its_size_and_its_memory():
+    noise = Noise(load=0.02, load_memory=10.0)
+    course = restlessness(noise, 200_000, np.random.default_rng(1))
+    assert course.std() == pytest.approx(0.02, rel=0.03)
+    later = np.corrcoef(course[:-10], course[10:])[0, 1]
+    assert later == pytest.approx(np.exp(-1.0), abs=0.03)
