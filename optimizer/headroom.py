@@ -10,7 +10,7 @@ import xarray as xr
 from twin.equipment import CoolingPlant
 from twin.physics import FloatArray
 from twin.run import Key, run
-from twin.simulate import stocks_of
+from twin.simulation import stocks_of
 from twin.site import Site
 from twin.walk import Ceiling
 from twin.weather import Weather

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer import rules
-from optimizer.decide import Decision, decide
+from optimizer.decision import Decision, decide
 from optimizer.dispatch import Orders, dispatch
 from optimizer.headroom import headroom
 from optimizer.problem import Problem

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import limits, simulate, vocabulary
+from twin import limits, simulation, vocabulary
 from twin.errors import GigatwinError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -110,7 +110,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
         if not np.isfinite(promised).all():
             return _refused("the promise at the connection is not finite", start)
-        replay = simulate.simulate(site, state, schedule)
+        replay = simulation.simulate(site, state, schedule)
     except GigatwinError as error:
         return _refused(str(error), start)
     time = schedule["time"].to_numpy()

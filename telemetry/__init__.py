@@ -1,1 +1,23 @@
-"""Everything on the wire and in the archive."""
+"""Everything on the wire and in the archive.
+
+Names are fetched when first asked for; their types stand in ``__init__.pyi`` beside this file.
+"""
+
+from importlib import import_module
+
+__all__ = ["Plant", "sources"]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from its module."""
+    if name == "sources":
+        return import_module("telemetry.sources")
+    if name == "Plant":
+        return import_module("telemetry.testbed").Plant
+    message = f"module 'telemetry' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for those who look around."""
+    return __all__

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.nature import Noise, disturbed, restlessness
-from twin import axes, simulate
+from twin import axes, simulation
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
 from twin.physics import FloatArray
@@ -115,7 +115,7 @@ class Plant:
             str(name): surroundings["renewable_available_power"].sel(renewable=name).to_numpy()
             for name in surroundings["renewable"].to_numpy()
         }
-        self._stocks = simulate.stocks_of(state)
+        self._stocks = simulation.stocks_of(state)
         self._peak = float(state["peak_power"])
         self._net = float(state["grid_import_power"] - state["grid_export_power"])
         self._clock = 0
@@ -223,4 +223,4 @@ class Plant:
             for key, last in self._runs[-1].stocks.items()
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
-        return simulate.dataset(self.site, Run(flows=flows, stocks=stocks), whole)
+        return simulation.dataset(self.site, Run(flows=flows, stocks=stocks), whole)

@@ -45,7 +45,7 @@ def run(
     *,
     ceilings: Mapping[str, Ceiling] | None = None,
 ) -> Run:
-    """Run a site on bare arrays; ``twin.simulate.simulate`` is the same with labels and checks.
+    """Run a site on bare arrays; ``twin.simulation.simulate`` is the same with labels and checks.
 
     Parameters
     ----------

@@ -13,11 +13,11 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.results import write_netcdf
 from telemetry.sources import between, read_load, read_weather
 from twin import axes, state
+from twin.effectiveness import indicators
 from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError
 from twin.forecast.record import WEATHER
-from twin.indicators import indicators
-from twin.simulate import simulate as simulate_site
+from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
 from twin.vocabulary import tag_all

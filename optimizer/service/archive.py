@@ -12,7 +12,7 @@ from typing import Final, TypedDict
 import numpy as np
 import xarray as xr
 
-from optimizer.decide import Decision
+from optimizer.decision import Decision
 from optimizer.service.backtest import Trial
 from optimizer.service.results import Results, write_json, write_netcdf
 from twin import axes, plots

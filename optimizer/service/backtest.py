@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.decide import Decision
+from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.policies import Optimal, Policy, View, immediate, threshold
 from optimizer.service.results import Results, Summary
@@ -22,7 +22,7 @@ from twin.forecast.outlook import outlook
 from twin.forecast.record import WEATHER
 from twin.limits import violations
 from twin.run import Key
-from twin.simulate import simulate
+from twin.simulation import simulate
 from twin.site import Site
 from twin.workloads.jobs import Workload, from_jobs
 from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue

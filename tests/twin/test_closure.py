@@ -10,7 +10,7 @@ from tests.random_sites import random_site
 from tests.runs import random_run, steady, total
 from twin import state
 from twin.equipment import Accelerators, CoolingPlant, Ups
-from twin.simulate import simulate
+from twin.simulation import simulate
 
 QUICK = 20
 SEEDS = [

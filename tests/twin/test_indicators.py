@@ -4,8 +4,8 @@ import xarray as xr
 
 from twin import vocabulary
 from twin.axes import intervals, utc
+from twin.effectiveness import indicators
 from twin.errors import UnitError
-from twin.indicators import indicators
 
 EDGES = utc("2023-06-01") + np.array([0, 60, 90]) * np.timedelta64(1, "m")  # 1 h, then 1/2 h
 

@@ -8,7 +8,7 @@ import sites
 from tests.runs import steady
 from twin import state
 from twin.limits import Limit, limits, ramp_beyond, violations
-from twin.simulate import simulate
+from twin.simulation import simulate
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.runs import ordered, random_run, steady, total
 from twin import state, vocabulary
 from twin.equipment import Battery, CoolingPlant, Tank
 from twin.errors import StateError, UnitError
-from twin.simulate import simulate
+from twin.simulation import simulate
 
 
 def sums(result):

@@ -15,7 +15,7 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     Parameters
     ----------
     result
-        A run on ``time`` with ``duration``, as :func:`twin.simulate.simulate` gives it:
+        A run on ``time`` with ``duration``, as :func:`twin.simulation.simulate` gives it:
         ``facility_power``, ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW],
         ``water_use`` [m3 h-1] and, where there are renewables, ``renewable_used_power`` [MW].
     carbon_intensity
