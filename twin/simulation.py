@@ -82,6 +82,7 @@ def _orders(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
     for exchange in site.exchanges:
         if exchange.available:
             wanted.append(("renewable_used_power", exchange.owner, "renewable"))
+    vocabulary.check(operation, *{name for name, *_ in wanted if name in operation})
     orders, faults = {}, []
     for name, owner, dim in wanted:
         values = np.zeros(count)
