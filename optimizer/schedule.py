@@ -35,7 +35,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     data = outlook[[name for name in KNOWN if name in outlook]].copy()
     if "renewable_available_power" in outlook:
         data["renewable_available_power"] = outlook["renewable_available_power"]
-    data = data.assign_coords(cohort=outlook["cohort"], kind=outlook["kind"])
+    data = data.assign_coords({name: outlook[name] for name in ("instant", "cohort", "kind")})
     _add_work(data, solution)
     for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(Tank))):
         names = [machine.name for machine in machines]
@@ -47,7 +47,10 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         data[f"{kind}_level"] = ("instant", kind), stacked
     sources = [source.name for source in site.of(Renewable)]
     data = data.assign_coords(renewable=sources)
-    data["renewable_used_power"] = ("time", "renewable"), _columns(solution, sources, "import_power")
+    data["renewable_used_power"] = (
+        ("time", "renewable"),
+        _columns(solution, sources, "import_power"),
+    )
     _add_connection(data, solution)
     accounts = list(solution.accounts)
     money = np.stack([solution.accounts[name] for name in accounts], axis=-1)

@@ -4,6 +4,7 @@ Physics is shared with the optimiser, judgement is not: this file knows no model
 solver. It believes nothing that the schedule says about itself.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from twin import limits, simulation, vocabulary
-from twin.errors import GigatwinError
+from twin.axes import HOUR
+from twin.errors import Fault, GigatwinError, StateError
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -24,9 +26,20 @@ TRANSITION: Final = 10.0
 ENERGY_TOLERANCE: Final = 0.02
 """Greatest difference of promised and replayed import, share of the connection. [1]"""
 
-
 ROUNDING: Final = 0.01
 """Power that is no difference. [MW]"""
+
+CIRCLE: Final = 0.1
+"""Power that may go both ways at once through a store or the connection. [MW]"""
+
+PROMISES: Final = ("grid_import_power", "grid_export_power")
+"""What a schedule says of the connection."""
+
+TOGETHER: Final = {
+    "renewable_used_power": "renewable_available_power",
+    "work_racks": "work_power",
+}
+"""What can be judged only by another word of the same schedule."""
 
 STOCKS: Final = ("battery_level", "tank_level", "facility_supply_temperature")
 """Limited variables of the state."""
@@ -104,27 +117,57 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     Verdict
         The judgement; it never raises for a bad schedule.
     """
-    start = np.datetime64(schedule["time"].to_numpy()[0], "us")
     try:
-        vocabulary.check(schedule, "grid_import_power", "grid_export_power", "service_racks")
-        promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-        if not np.isfinite(promised).all():
-            return _refused("the promise at the connection is not finite", start)
+        _check_sense(state, schedule)
         replay = simulation.simulate(site, state, schedule)
     except GigatwinError as error:
-        return _refused(str(error), start)
+        return _refused(str(error), np.datetime64(state["instant"].to_numpy(), "us"))
     time = schedule["time"].to_numpy()
-    breaches = [
-        *_limits(site, state, replay, time),
-        *_ramp(site, state, schedule, promised),
-        *_service(site, schedule, time),
-        *_obeyed(site, schedule, replay, time),
-    ]
+    promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
     error = np.abs(net - promised)
     allowed = ENERGY_TOLERANCE * site.grid.import_limit
-    breaches += _found("promise at the connection differs from the twin", error / allowed, time)
+    breaches = [
+        *_limits(site, state, replay, time),
+        *_ramp(site, state, schedule, promised),
+        *_work(site, schedule, time),
+        *_obeyed(site, schedule, replay, time),
+        *_circles(site, schedule, time),
+        *_found("promise at the connection differs from the twin", error / allowed, time),
+    ]
     return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(error.max()))
+
+
+def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
+    """Refuse a schedule that lacks a word or a unit, has other axes, or promises no power."""
+    pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
+    names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
+    vocabulary.check(schedule, *names)
+    faults = list(_axes(state, schedule))
+    for name in names:
+        values = schedule[name].to_numpy()
+        if not (np.isfinite(values) & (values >= 0.0)).all():
+            faults.append(Fault(place=name, value="", mend="must be finite and not negative"))
+    if faults:
+        raise StateError("schedule", faults)
+
+
+def _axes(state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Fault]:
+    """Yield what is wrong with the axes: they begin with the state and have no holes."""
+    if not {"time", "instant", "duration"} <= set(schedule.coords):
+        mend = "needs the coordinates time, instant and duration"
+        yield Fault(place="axes", value="", mend=mend)
+        return
+    time, instant = schedule["time"].to_numpy(), schedule["instant"].to_numpy()
+    now, hours = state["instant"].to_numpy(), np.diff(instant) / HOUR
+    if instant[0] != now:
+        yield Fault(place="instant", value=str(instant[0]), mend=f"must begin at the state's {now}")
+    if not np.array_equal(instant[:-1], time):
+        mend = "must be the starts of all intervals and the end of the last"
+        yield Fault(place="instant", value=f"{len(instant)} instants", mend=mend)
+    elif not np.allclose(hours, schedule["duration"]) or (hours <= 0.0).any():
+        mend = "must be the distance of the instants, above 0 h"
+        yield Fault(place="duration", value="", mend=mend)
 
 
 def _refused(reason: str, start: np.datetime64) -> Verdict:
@@ -141,9 +184,7 @@ def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
     return [Breach(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
 
 
-def _limits(
-    site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray
-) -> list[Breach]:
+def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
     """Judge every limit; one that the state itself breaks must not be broken further."""
     margins = site.margins
     keeps = {"power": margins.power, "temperature": margins.temperature, "level": 0.0}
@@ -169,8 +210,8 @@ def _ramp(
     return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
-def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
-    """Judge that inference is served: racks and power for it are there before any other work."""
+def _work(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that inference is served first, and that halls and racks are there for all work."""
     work = site.works[0]
     racks = schedule["service_racks"].to_numpy()
     floor = site.racks * work.idle_power + racks * (work.full_power - work.idle_power)
@@ -180,14 +221,30 @@ def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
     if "work_racks" in schedule:
         others = [dim for dim in schedule["work_racks"].dims if dim != "time"]
         used = schedule["work_racks"].sum(others).to_numpy() + racks
-        tolerance = limits.SHARE_BEYOND * site.racks
-        found += _found("racks of the site", (used - site.racks) / tolerance, time)
+        beyond = (used - site.racks) / (limits.SHARE_BEYOND * site.racks)
+        found += _found("racks of the site", beyond, time)
+        wanted = floor + schedule["work_power"].sum("cohort").to_numpy()
+        beyond = np.abs(given - wanted) / tolerance
+        found += _found("hall_power differs from its service and work", beyond, time)
     return found
 
 
-def _obeyed(
-    site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
-) -> list[Breach]:
+def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that nothing is charged and discharged, or bought and sold, at the same time."""
+    pairs = {"connection": [schedule[name] for name in PROMISES]}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        names = f"{kind}_charge", f"{kind}_discharge"
+        if set(names) <= set(schedule):
+            pairs[store.owner] = [schedule[name].sel({kind: store.owner}) for name in names]
+    found = []
+    for owner, (one, other) in pairs.items():
+        least = np.minimum(one, other).to_numpy()
+        found += _found(f"both ways at once through {owner}", least / CIRCLE, time)
+    return found
+
+
+def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
     """Judge that stores can do what they are told and that no more sun is used than shines."""
     found = []
     for store in site.stores:
@@ -198,7 +255,7 @@ def _obeyed(
                 told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
                 refused = np.abs(told - done).to_numpy() / (DISOBEYED * limit)
                 found += _found(f"{name} of {store.owner} beyond its store", refused, time)
-    if "renewable_used_power" in schedule and "renewable_available_power" in schedule:
+    if "renewable_used_power" in schedule:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         worst = over.max("renewable").to_numpy() / ROUNDING
         found += _found("renewable_used_power above what is available", worst, time)
