@@ -1,0 +1,55 @@
+"""Days of the small site on the synthetic series, for tests of the closed loop."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+import sites
+from optimizer.decision import decide
+from optimizer.problem import Problem
+from optimizer.service.backtest import Setting
+from optimizer.service.world import Files, read_world
+from twin import axes
+from twin.forecast.outlook import outlook
+from twin.workloads.arrivals import expect
+from twin.workloads.envelope import envelope
+from twin.workloads.queue import Pool, open_queue
+
+START = "2026-06-16"
+
+
+def files(**others):
+    """Return the synthetic files, some replaced."""
+    own = {name: sites.data(name) for name in ("prices", "weather", "jobs")}
+    return Files(**(own | others))
+
+
+@cache
+def world(days=1):
+    return read_world(sites.load("small"), files(), start=START, days=days)
+
+
+@cache
+def setting(hours=24):
+    """Return the setting of a run that is cut after some hours."""
+    whole = world()
+    end = whole.start + np.timedelta64(round(hours * 60), "m")
+    return Setting.of(sites.load("small"), replace(whole, end=end), load_scale=0.6)
+
+
+@cache
+def problem(hours=8):
+    """Return the question of the first moment, over a short horizon."""
+    here = setting()
+    now, pool = here.world.start, Pool.of(here.site)
+    grid = axes.horizon(now, [(hours, 15.0)])
+    queue = open_queue(pool, here.workload.jobs, now)
+    expected = expect(here.workload.past(now), pool.kinds, now)
+    ahead = outlook(here.site, here.world.record, now, grid)
+    return Problem(here.site, here.begin, ahead.merge(envelope(queue, grid, expected=expected)))
+
+
+@cache
+def decision(hours=8):
+    return decide(problem(hours))
