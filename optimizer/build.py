@@ -47,7 +47,7 @@ def build(inputs: Inputs) -> pyo.ConcreteModel:
             FORMS[type(relation)](block, relation, ledger=ledger, inputs=inputs)
         model.work = pyo.Block()
         work.build(model.work, site.works, ledger=ledger, inputs=inputs)
-        objectives.buy_water(model, ledger, inputs)
+        objectives.buy_water(model, ledger=ledger, inputs=inputs)
         ledger.close(model)
     return model
 

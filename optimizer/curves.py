@@ -2,7 +2,8 @@
 
 The physics is sampled on a grid over the outputs that can occur. The lead draw is replaced by its
 lower convex hull, break points are set where the greatest error is least, and every draw is lifted
-until no line lies below its curve. What that costs in truth is recorded as the error.
+until no line lies below its curve; what that costs in truth is recorded as the error. Of a curve
+with steps, such as machines that switch on, two steps between two samples look like one.
 """
 
 from collections.abc import Mapping
@@ -18,14 +19,17 @@ from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.weather import Weather
 
-SAMPLES: Final = 13
-"""Points at which the physics is asked for each interval. [1]"""
+SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
+"""Where on the range of outputs the physics is asked, closer at the ends. [1]"""
 
 MOST_SEGMENTS: Final = 4
 """Most segments of a curve. [1]"""
 
 GOOD_ENOUGH: Final = 5e-4
 """Error, as a share of the greatest draw, at which no further segment is added. [1]"""
+
+UNKNOWN: Final = 1e9
+"""Stands for an endless change of slope at the end of a range. [1]"""
 
 LEAST_WIDTH: Final = 1e-6
 """Range of outputs below which a curve is a point. [MW]"""
@@ -100,11 +104,11 @@ def lay(convert: Convert, weather: Weather, *, reach: Reach) -> Segments:
     Segments
         As few as keep the error small, at most :data:`MOST_SEGMENTS`.
     """
-    grid = reach.grid(SAMPLES)
+    grid = reach.at(SAMPLES)
     draws = convert.physics(grid, weather).draws
     values = {c: np.broadcast_to(draws[c], grid.shape).astype(float) for c in convert.draws}
-    hull = _lower_hull(grid, values[convert.lead])
-    places = _break_points(grid, hull)
+    hull = _lower_hull(values[convert.lead])
+    places = _break_points(hull)
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
     offset, slope, error = {}, {}, {}
@@ -116,26 +120,27 @@ def lay(convert: Convert, weather: Weather, *, reach: Reach) -> Segments:
     return Segments(low=at[0], width=width.T, offset=offset, slope=slope, error=error)
 
 
-def _lower_hull(grid: FloatArray, curve: FloatArray) -> FloatArray:
+def _lower_hull(curve: FloatArray) -> FloatArray:
     """Return the greatest convex function below sampled curves, on the same ``(sample, time)``."""
-    if (np.diff(curve, 2, axis=0) >= 0.0).all():
-        return curve
     hull = curve.copy()
-    for i, j in combinations(range(len(grid)), 2):
-        inside = slice(i + 1, j)
-        share = np.linspace(0.0, 1.0, j - i + 1)[1:-1, None]
-        hull[inside] = np.minimum(hull[inside], curve[i] + share * (curve[j] - curve[i]))
+    for i, j in combinations(range(len(SAMPLES)), 2):
+        hull[i : j + 1] = np.minimum(hull[i : j + 1], _chord(curve, i, j))
     return hull
 
 
-def _break_points(grid: FloatArray, curve: FloatArray) -> NDArray[np.int64]:
+def _chord(curve: FloatArray, i: int, j: int) -> FloatArray:
+    """Return the line between two samples at all samples from the one to the other."""
+    share = (SAMPLES[i : j + 1, None] - SAMPLES[i]) / (SAMPLES[j] - SAMPLES[i])
+    return np.asarray(curve[i] + share * (curve[j] - curve[i]))
+
+
+def _break_points(curve: FloatArray) -> NDArray[np.int64]:
     """Return the samples ``(point, time)`` between which chords of a convex curve err least."""
-    last, count = len(grid) - 1, grid.shape[1]
-    miss = {}
-    for i, j in combinations(range(last + 1), 2):
-        share = np.linspace(0.0, 1.0, j - i + 1)[:, None]
-        chord = curve[i] + share * (curve[j] - curve[i])
-        miss[i, j] = (chord - curve[i : j + 1]).max(axis=0)
+    last, count = len(SAMPLES) - 1, curve.shape[1]
+    miss = {
+        (i, j): (_chord(curve, i, j) - curve[i : j + 1]).max(axis=0)
+        for i, j in combinations(range(last + 1), 2)
+    }
     small = GOOD_ENOUGH * np.abs(curve).max()
     for segments in range(1, MOST_SEGMENTS + 1):
         choices = [(0, *inner, last) for inner in combinations(range(1, last), segments - 1)]
@@ -151,15 +156,30 @@ def _lift(
 ) -> tuple[FloatArray, FloatArray]:
     """Return how far lines must rise to lie nowhere below a curve, and how far they then miss it.
 
-    Between two samples a curve may bulge beyond what the samples show: by no more than a quarter
-    of the change of slope seen at both, if it bends one way there.
+    The lines bend at samples only, so between two samples they err most at one of them, but for
+    the bulge of the curve itself.
     """
     lines = np.stack(
         [np.interp(grid[:, t], at[:, t], drawn[:, t]) for t in range(grid.shape[1])], axis=1
     )
-    bend = np.zeros_like(curve)
-    bend[1:-1] = np.diff(curve, 2, axis=0)
-    up = (np.maximum(-bend[1:], 0.0) + np.maximum(-bend[:-1], 0.0)).max(axis=0) / 4.0
-    down = (np.maximum(bend[1:], 0.0) + np.maximum(bend[:-1], 0.0)).max(axis=0) / 4.0
-    lift = np.maximum((curve - lines).max(axis=0), 0.0) + up
-    return lift, (lines - curve).max(axis=0) + lift + down
+    gap = lines - curve
+    lift = (_bulge(grid, -curve) - np.minimum(gap[1:], gap[:-1])).max(axis=0)
+    lift = np.maximum(lift, 0.0)
+    return lift, (_bulge(grid, curve) + np.maximum(gap[1:], gap[:-1])).max(axis=0) + lift
+
+
+def _bulge(grid: FloatArray, curve: FloatArray) -> FloatArray:
+    """Return how far a curve may lie below its chords between samples, ``(cell, time)``.
+
+    If its slope changes by a at the sample before a cell of width h and by b at the one after, one
+    bend inside explains both and lies h a b / (a + b) deep. Of a cell at the end only one is known.
+    Changes of unlike sign are a step inside, as deep as the greater.
+    """
+    width = np.maximum(np.diff(grid, axis=0), LEAST_WIDTH)
+    turn = np.diff(np.diff(curve, axis=0) / width, axis=0)
+    before = np.concatenate([UNKNOWN * turn[:1], turn])
+    after = np.concatenate([turn, UNKNOWN * turn[-1:]])
+    is_bend = (before > 0.0) & (after > 0.0)
+    bend = before * after / np.where(is_bend, before + after, 1.0)
+    step = np.maximum(np.maximum(before, after), 0.0)
+    return np.asarray(width * np.where(is_bend, bend, step))

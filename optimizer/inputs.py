@@ -21,7 +21,7 @@ class Inputs:
     curves
         Owner of a conversion -> its segments.
     worth
-        Carrier -> expected cost of one more MWh of it after the horizon. [EUR MWh-1]
+        Carrier -> expected cost of one more MWh of it after the horizon, weighted. [EUR MWh-1]
     """
 
     problem: Problem

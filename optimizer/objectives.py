@@ -12,7 +12,7 @@ from optimizer.ledger import Ledger
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """One account: its unit, the weight of the problem that prices it, and what it holds."""
+    """One account: its unit, the weight that prices it (empty if it is weighted), and its sense."""
 
     unit: str
     weight: str
@@ -25,7 +25,7 @@ ACCOUNTS: Final = {
     "renewables": Account(unit="EUR", weight="money", meaning="paid for contracted sun and wind"),
     "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
     "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
-    "terminal": Account(unit="EUR", weight="money", meaning="work left undone less stores kept"),
+    "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),
     "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
     "carbon": Account(unit="kg", weight="carbon", meaning="carbon of the energy imported"),
     "water": Account(unit="m3", weight="water", meaning="water drawn"),
@@ -34,7 +34,7 @@ ACCOUNTS: Final = {
 """Every account of a decision."""
 
 
-def buy_water(model: pyo.ConcreteModel, ledger: Ledger, inputs: Inputs) -> None:
+def buy_water(model: pyo.ConcreteModel, *, ledger: Ledger, inputs: Inputs) -> None:
     """Let water come from outside, and count it."""
     block = model.water = pyo.Block()
     block.water_use = pyo.Var(model.time, domain=pyo.NonNegativeReals, doc="m3 h-1")

@@ -53,7 +53,7 @@ def solve_problem(problem: Problem) -> Solution:
         If the solver fails.
     """
     clock = Clock()
-    prices = {name: problem.weights[a.weight] for name, a in ACCOUNTS.items()}
+    prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
     with clock("curves"):
         inputs = inputs_of(problem)
     with clock("build"):

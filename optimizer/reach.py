@@ -14,8 +14,8 @@ from twin.workloads.queue import Pool
 PAD = 0.02
 """Share of a range by which it is widened at both ends. [1]"""
 
-PROBES = 5
-"""Outputs at which draws are asked for, to find their range. [1]"""
+PROBES = np.linspace(0.0, 1.0, 5)
+"""Where on the range of outputs draws are asked for, to find theirs. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,9 @@ class Reach:
     low: FloatArray
     high: FloatArray
 
-    def grid(self, count: int) -> FloatArray:
-        """Return evenly spaced outputs from low to high, ``(sample, time)``. [MW]"""
-        return self.low + np.linspace(0.0, 1.0, count)[:, None] * (self.high - self.low)
+    def at(self, shares: FloatArray) -> FloatArray:
+        """Return outputs at shares of the way from low to high, ``(share, time)``. [MW]"""
+        return self.low + shares[:, None] * (self.high - self.low)
 
 
 def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
@@ -61,7 +61,7 @@ def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
     found: dict[str, Reach] = {}
     for convert in site.converts:
         found[convert.owner] = reach = _reach(problem, convert, demand, weather)
-        draws = convert.physics(reach.grid(PROBES), weather).draws
+        draws = convert.physics(reach.at(PROBES), weather).draws
         for carrier, draw in draws.items():
             demand[carrier] += np.stack([draw.min(axis=0), draw.max(axis=0)])
     return found

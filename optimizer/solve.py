@@ -123,29 +123,32 @@ def costs(arrays: Arrays, prices: Mapping[str, float]) -> FloatArray:
 
 
 def _pass(solver: Any, arrays: Arrays, prices: Mapping[str, float]) -> None:
-    """Hand the model over."""
+    """Hand the model over; with a number that is none the solver would run for ever."""
     offset = sum(prices[account] * o for account, o in arrays.offsets.items())
-    _ask(
-        solver.passModel(
-            len(arrays.column_low),
-            len(arrays.row_low),
-            len(arrays.value),
-            int(highspy.MatrixFormat.kRowwise),
-            int(highspy.ObjSense.kMinimize),
-            offset,
-            costs(arrays, prices),
-            arrays.column_low,
-            arrays.column_high,
-            arrays.row_low,
-            arrays.row_high,
-            arrays.start,
-            arrays.index,
-            arrays.value,
-            np.zeros(len(arrays.column_low), dtype=np.int32),
-        ),
-        "passModel",
-        may_warn=True,
+    numbers = (
+        costs(arrays, prices),
+        arrays.column_low,
+        arrays.column_high,
+        arrays.row_low,
+        arrays.row_high,
     )
+    if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
+        message = "the model holds what is not a number"
+        raise SolverError(message)
+    status = solver.passModel(
+        len(arrays.column_low),
+        len(arrays.row_low),
+        len(arrays.value),
+        int(highspy.MatrixFormat.kRowwise),
+        int(highspy.ObjSense.kMinimize),
+        offset,
+        *numbers,
+        arrays.start,
+        arrays.index,
+        arrays.value,
+        np.zeros(len(arrays.column_low), dtype=np.int32),
+    )
+    _ask(status, "passModel", may_warn=True)
 
 
 def _ask(status: Any, what: str, *, may_warn: bool = False) -> None:

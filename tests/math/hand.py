@@ -53,7 +53,7 @@ class Vessel(Tank):
 def machine(name, output, *, draws, limit=1000.0):
     """Return a conversion; ``draws`` maps carriers to functions of the output."""
 
-    def physics(q, weather):
+    def physics(q, _):
         drawn = {carrier: np.asarray(draw(q), dtype=float) for carrier, draw in draws.items()}
         return Flows(draws=drawn, heat=0.0 * q)
 

@@ -1,0 +1,79 @@
+"""Lines against physics: every machine of random sites, in random weather, at random outputs."""
+
+import numpy as np
+import pytest
+
+import sites
+from optimizer.curves import lay
+from optimizer.reach import Reach
+from tests.random_sites import random_site
+from twin.equipment import KINDS
+from twin.physics import air
+from twin.weather import Weather
+
+SEEDS = range(4)
+COUNT = 24
+"""Intervals of a case. [1]"""
+
+ROUNDING = 1e-9
+
+MISSED = {"water": 0.02}
+"""Share of the greatest draw by which a step between two samples may be missed. [1]"""
+
+
+def weather(rng):
+    temperature = rng.uniform(-15.0, 42.0, COUNT)
+    humidity, pressure = rng.uniform(0.1, 1.0, COUNT), rng.uniform(93.0, 104.0, COUNT)
+    return Weather(
+        air_temperature=temperature,
+        wet_bulb_temperature=air.wet_bulb_temperature(temperature, humidity, pressure=pressure),
+        humidity_ratio=air.humidity_ratio(temperature, humidity, pressure=pressure),
+        air_pressure=pressure,
+    )
+
+
+def reach(convert, outside, rng):
+    """Return a random range within the limit."""
+    limit = np.broadcast_to(convert.limit(outside), COUNT)
+    low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
+    return Reach(low=low, high=high)
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def case(request):
+    rng = np.random.default_rng(request.param)
+    return random_site(request.param), weather(rng), rng
+
+
+def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
+    site, outside, rng = case
+    for convert in site.converts:
+        curve = lay(convert, outside, reach=reach(convert, outside, rng))
+        span = curve.width.sum(axis=1)
+        for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
+            output = curve.low + share * span
+            drawn = convert.physics(output, outside).draws
+            for carrier in convert.draws:
+                above = curve.draw(carrier, output) - drawn[carrier]
+                missed = MISSED.get(carrier, 5e-4) * np.abs(drawn[carrier]).max() + ROUNDING
+                place = f"{convert.owner}, {carrier}, {share:.3f}"
+                assert above.min() >= -missed, place
+                assert (above - curve.error[carrier]).max() <= missed, place
+
+
+def test_lead_draws_are_convex(case):
+    site, outside, rng = case
+    for convert in site.converts:
+        curve = lay(convert, outside, reach=reach(convert, outside, rng))
+        assert np.diff(curve.slope[convert.lead], axis=1).min(initial=0.0) >= -ROUNDING
+
+
+def test_every_kind_that_converts_is_tried():
+    tried = {
+        site.equipment[convert.owner].kind
+        for site in map(sites.load, sites.names())
+        for convert in site.converts
+    }
+    assert set(KINDS) - tried == {
+        "accelerators", "battery", "grid", "photovoltaic", "tank", "wind",
+    }  # fmt: skip

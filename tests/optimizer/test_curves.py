@@ -1,0 +1,79 @@
+"""Segments worked out by hand."""
+
+import numpy as np
+import pytest
+
+from optimizer.curves import lay
+from optimizer.reach import Reach, reaches
+from tests.math.hand import battery, grid, machine, outlook, problem, site, source
+from twin.weather import Weather
+
+OUTSIDE = Weather.of(outlook([0.0]))
+
+
+def laid(draw, low=0.0, high=12.0):
+    (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
+    return lay(convert, OUTSIDE, reach=Reach(low=np.array([low]), high=np.array([high])))
+
+
+def test_a_line_is_one_segment():
+    curve = laid(lambda q: 1.0 + 2.0 * q, low=3.0)
+    assert curve.width == pytest.approx(np.array([[9.0]]))
+    assert curve.offset["medium_voltage"] == pytest.approx([7.0])
+    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[2.0]]))
+    assert curve.error["medium_voltage"] == pytest.approx([0.0], abs=1e-9)
+
+
+def test_a_parabola_is_cut_into_equal_parts():
+    """Four chords of q2 over 12 miss it by (12 / 4)2 / 4 = 2.25 at most.
+
+    At the samples that is 2.0; between them 1.0 more might be hidden, as far as they tell.
+    """
+    curve = laid(lambda q: q**2)
+    assert curve.width == pytest.approx(np.full((1, 4), 3.0))
+    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[3.0, 9.0, 15.0, 21.0]]))
+    assert curve.error["medium_voltage"] == pytest.approx([2.0 + 1.0])
+
+
+def test_a_kink_is_found():
+    curve = laid(lambda q: np.maximum(q, 2.0 * q - 5.0))
+    assert curve.width == pytest.approx(np.array([[5.0, 7.0]]))
+    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[1.0, 2.0]]))
+
+
+def test_a_step_is_bridged_from_above():
+    """A machine that switches on at 6 with 1 MW: the line lies at 1 MW or above from there."""
+    curve = laid(lambda q: np.where(q > 5.9, 1.0 + q, q))
+    for output, least in ((0.0, 0.0), (5.95, 6.95), (6.0, 7.0), (12.0, 13.0)):
+        assert curve.draw("medium_voltage", np.array([output]))[0] >= least - 1e-9
+
+
+def test_segments_fill_in_order():
+    curve = laid(lambda q: q**2)
+    assert curve.fill(np.array([7.0])) == pytest.approx(np.array([[3.0, 3.0, 1.0, 0.0]]))
+    assert curve.draw("medium_voltage", np.array([6.0])) == pytest.approx([36.0])
+
+
+def test_a_range_without_length_is_a_point():
+    curve = laid(lambda q: q**2, low=4.0, high=4.0)
+    assert curve.draw("medium_voltage", np.array([4.0])) == pytest.approx([16.0])
+    assert curve.mean_slope("medium_voltage") == pytest.approx([0.0])
+
+
+def test_reach_follows_demand_to_the_fence():
+    """2 to 10 racks; a battery of 1 MW and sun of 3 MW beside them; 5 MW may be sold."""
+    where = site(battery(), source(), connection=grid(export_limit=5.0))
+    asked = problem(where, outlook([10.0], service=2.0, sun=[3.0]))
+    found = reaches(asked, OUTSIDE)
+    feeder, line = found["feeder"], found["line"]
+    pad = 0.02 * 8.0
+    assert (feeder.low[0], feeder.high[0]) == pytest.approx((2.0 - pad, 10.0 + pad))
+    low, high = 2.0 - pad - 1.0 - 3.0, 10.0 + pad + 1.0
+    pad = 0.02 * (high - low)
+    assert (line.low[0], line.high[0]) == pytest.approx((low - pad, high + pad))
+
+
+def test_a_machine_that_is_not_alone_may_stand_still():
+    poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
+    found = reaches(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
+    assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
