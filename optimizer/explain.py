@@ -9,7 +9,6 @@ import xarray as xr
 
 from optimizer.solution import Solution
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
@@ -37,6 +36,9 @@ WORDS: Final[Mapping[str, str]] = {
     "done": "work that has arrived",
 }
 """What rows and columns of the model are called among people."""
+
+UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "done"})
+"""Words that limit from above only: to stand at zero is no limit, but not worth the while."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +134,24 @@ def explain(
 
 
 def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding, ...]:
-    """Return the limits with a price, rows and bounds of columns alike."""
+    """Return the limits with a price, rows and bounds of columns alike.
+
+    Rows of later intervals and of edges end with the last interval: what stands before them, as
+    the level at the start, is given and no limit.
+    """
     found = []
     for name, prices in duals.items():
         owner, _, word = name.partition(".")
         if word not in WORDS or not prices.size:
             continue
-        over = np.abs(prices).reshape(len(prices), -1).max(axis=1)
-        bound = np.flatnonzero(_aligned(over, len(time), is_first=word.startswith("first")))
+        over = np.maximum(-prices, 0.0) if word in UPPER else np.abs(prices)
+        over = over.reshape(len(prices), -1).max(axis=1)[-len(time) :]
+        begin = 0 if word.startswith("first") else len(time) - len(over)
+        bound = begin + np.flatnonzero(over > LEAST_PRICE)
         if len(bound):
             found.append(
                 Binding(
-                    limit=f"{WORDS[word]} ({owner})",
+                    limit=WORDS[word] if owner == "work" else f"{WORDS[word]} ({owner})",
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
@@ -151,18 +159,6 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
                 )
             )
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
-
-
-def _aligned(prices: FloatArray, count: int, *, is_first: bool) -> BoolArray:
-    """Return in which intervals prices bind: rows on edges and later intervals end with the last.
-
-    A row of the first interval alone stands at the beginning.
-    """
-    places = np.zeros(count, dtype=bool)
-    binds = prices[-count:] > LEAST_PRICE
-    places[: len(binds)] |= binds if is_first else False
-    places[count - len(binds) :] |= False if is_first else binds
-    return places
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from twin.workloads.queue import Pool
 LEVELS: Final = 7
 """Hall powers at which the site is tried, from idle to full. [1]"""
 
+SAME: Final = np.zeros(LEVELS, dtype=np.int64)
+"""Index that repeats one interval for each of these powers."""
+
 STEADY: Final = 1e4
 """Length of an interval in which all temperatures have settled. [h]"""
 
@@ -87,8 +90,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     racks = float(pool.racks - now["service_racks"][0])
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    weather = Weather.of(outlook.isel(time=[0] * LEVELS))
-    ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
+    air = Weather.of(now)
+    ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
+    weather = air.take(SAME)
     flows = _try(site, stocks_of(state), halls, weather, ceilings)
     power, own = flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power

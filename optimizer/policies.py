@@ -29,6 +29,9 @@ FAR: Final = (24.0, 60.0)
 REPLAN: Final = np.timedelta64(60, "m")
 """Time between two decisions: forecasts, prices and weather are hourly. [min]"""
 
+REPLAN_FORESIGHT: Final = np.timedelta64(240, "m")
+"""The same with perfect foresight, where only the plant can surprise. [min]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -114,6 +117,7 @@ class Optimal:
     ) -> None:
         self._site, self._record, self._workload = site, record, workload
         self._until, self._final_price, self._listen = until, final_price, listen
+        self._wait = REPLAN if until is None else REPLAN_FORESIGHT
         self._plan: xr.Dataset | None = None
         self._planned: np.datetime64 | None = None
         self._carry: dict[str, float] = {}
@@ -121,7 +125,7 @@ class Optimal:
 
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
-        if self._planned is None or view.now - self._planned >= REPLAN:
+        if self._planned is None or view.now - self._planned >= self._wait:
             self._decide(view)
         assert self._plan is not None
         step = self._plan.sel(time=view.now)

@@ -20,6 +20,7 @@ from twin.weather import Weather
 Key = tuple[str, str]
 """A name of the vocabulary and the id of its machine; the id is empty for the site as a whole."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What a site did over some intervals.

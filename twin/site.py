@@ -28,6 +28,7 @@ class Margins(Declared):
     """How far a plan stays from the limits, since the plant differs from the model."""
 
     power: Annotated[float, Quantity("1", "share of power limits kept free", at_least=0)] = 0.02
+    peak: Annotated[float, Quantity("1", "share of the running peak kept free", at_least=0)] = 0.03
     temperature: Annotated[float, Quantity("K", "kept below temperature limits", at_least=0)] = 1.0
     level: Annotated[float, Quantity("1", "share of stores kept free at both ends", at_least=0)] = (
         0.02

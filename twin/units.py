@@ -56,7 +56,9 @@ def canonical(text: str, unit: str) -> float:
     """
     match = _TEXT.match(text)
     if match is None:
-        raise UnitError("quantity", [_fault(text, f'write a number and a unit, as in "5.2 {unit}"')])
+        raise UnitError(
+            "quantity", [_fault(text, f'write a number and a unit, as in "5.2 {unit}"')]
+        )
     number, written = match.groups()
     if not written and unit != "1":
         raise UnitError("quantity", [_fault(text, f'name the unit, as in "{number} {unit}"')])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.physics import FloatArray
@@ -44,7 +45,7 @@ class Ceiling:
         higher = plant.capacity(weather, target + PROBE)
         return cls(base=base, rise=np.maximum(higher - base, 0.0) / PROBE)
 
-    def take(self, span: slice) -> "Ceiling":
+    def take(self, span: slice | NDArray[np.int64]) -> "Ceiling":
         """Return the ceiling of some of the intervals."""
         return Ceiling(base=self.base[span], rise=self.rise[span])
 

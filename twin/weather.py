@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from twin import vocabulary
 from twin.physics import FloatArray, air
@@ -57,13 +58,11 @@ class Weather:
             wet_bulb_temperature=np.asarray(
                 air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
             ),
-            humidity_ratio=np.asarray(
-                air.humidity_ratio(temperature, humidity, pressure=pressure)
-            ),
+            humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
             air_pressure=pressure,
         )
 
-    def take(self, index: slice | FloatArray | int) -> "Weather":
+    def take(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of some of the intervals."""
         return Weather(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 

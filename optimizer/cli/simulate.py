@@ -114,9 +114,7 @@ def _halls(
         shares = np.array([hall.racks / site.racks for hall in halls])
         rows = total[:, None] * shares
     names = [hall.name for hall in halls]
-    return xr.DataArray(
-        rows, dims=("time", "hall"), coords={"hall": names}, attrs={"units": "MW"}
-    )
+    return xr.DataArray(rows, dims=("time", "hall"), coords={"hall": names}, attrs={"units": "MW"})
 
 
 def _summary(result: xr.Dataset) -> dict[str, float | None]:

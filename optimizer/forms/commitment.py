@@ -19,12 +19,12 @@ def build(block: pyo.Block, commitment: Commitment, *, ledger: Ledger, inputs: I
     ledger
         Where the price is paid.
     inputs
-        Hold the running peak; a plan stays below it by the margin of power, since the plant
+        Hold the running peak; a plan stays below it by the margin of peaks, since the plant
         will not follow it to the megawatt.
     """
     model = block.model()
     flow = model.component(commitment.owner).import_power
-    keep = 1.0 - inputs.problem.margins.power
+    keep = 1.0 - inputs.problem.margins.peak
     peak = keep * float(inputs.problem.state["peak_power"])
     block.peak_excess = pyo.Var(domain=pyo.NonNegativeReals, doc="MW")
     block.below_peak = pyo.Constraint(model.time, rule=lambda b, t: flow[t] <= peak + b.peak_excess)

@@ -214,9 +214,7 @@ def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
     steps: list[tuple[Queue, Progress]] = []
     for i, racks in enumerate(service):
         orders = policy.orders(View(state=plant.observe(), queue=queue))
-        queue, progress = advance(
-            queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs
-        )
+        queue, progress = advance(queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
         plant.follow(set_points(site, orders, racks, float(progress.work_power.sum())))
         steps.append((queue, progress))
         listen(name, seed, i + 1, len(service))
@@ -235,9 +233,7 @@ def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
     )
 
 
-def make_policy(
-    setting: Setting, name: str, listen: Callable[[Decision], None]
-) -> Policy:
+def make_policy(setting: Setting, name: str, listen: Callable[[Decision], None]) -> Policy:
     """Return a policy by its name."""
     site, record = setting.site, setting.world.record
     match name:
@@ -263,9 +259,7 @@ def _service(setting: Setting) -> list[float]:
     grid = axes.regular(
         setting.world.start, int((setting.world.end - setting.world.start) / QUARTER)
     )
-    truth = outlook(
-        setting.site, setting.world.record, setting.world.start, grid, foresight=True
-    )
+    truth = outlook(setting.site, setting.world.record, setting.world.start, grid, foresight=True)
     return [float(racks) for racks in truth["service_racks"].to_numpy()]
 
 

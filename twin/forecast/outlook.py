@@ -89,8 +89,9 @@ def outlook(
     tomorrow) and what was measured up to the last full hour. Everything else is continued from
     that by :data:`RECIPES`.
 
-    The terminal price is the mean of the cheaper half of the 24 hours after the horizon: work or
-    cooling left over then can choose its hours, so it need not pay the mean.
+    The terminal price is the mean of the 24 hours after the horizon. Work or cooling left over
+    could choose cheaper hours, but each put off narrows the choice of the others; a cheaper value
+    was tried and led to work put off until it had to run in the dearest hours.
     """
     span = _Span.of(record, axes)
     seen = _seen(site, record, now, foresight=foresight)
@@ -103,8 +104,8 @@ def outlook(
     rows["service_racks"] = service_racks(site.service, span.local[span.start :])
     means = regrid(np.stack(list(rows.values())), span.edges, span.wanted)
     result = _dataset(site, axes, dict(zip(rows, means, strict=True)))
-    after = np.sort(rows["electricity_price"][-DAY:])
-    result["terminal_price"] = ((), after[: DAY // 2].mean())
+    after = rows["electricity_price"][-DAY:]
+    result["terminal_price"] = ((), after.mean())
     return vocabulary.tag_all(result.assign_attrs(_notes(span, seen, ends)))
 
 

@@ -17,6 +17,9 @@ from twin.workloads.queue import Queue
 LAXITY_EDGES: Final = (2.0, 8.0)
 """Bounds of the groups of a kind, by the hours that a job may still wait. [h]"""
 
+RESERVE: Final = 2.0
+"""Time that a plan keeps in hand before a deadline: gangs start and stop whole. [h]"""
+
 GROUPS: Final = len(LAXITY_EDGES) + 1
 EXPECTED: Final = "expected"
 
@@ -67,9 +70,11 @@ def envelope(
     count = len(queue.pool.kinds) * (GROUPS + 1)
     least, most = np.zeros((len(edges), count)), np.zeros((len(edges), count))
     limit = np.zeros((len(edges) - 1, count))
+    tolerance = np.array([kind.tolerance for kind in queue.pool.kinds])
     for jobs, rest in _known(queue, future, instants[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
-        last = np.maximum((jobs.deadline - queue.instant) / HOUR - rest, start)
+        need = rest / (1.0 - tolerance[jobs.kind]) + RESERVE
+        last = np.maximum((jobs.deadline - queue.instant) / HOUR - need, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)
         most += np.clip(edges[:, None] - start, 0.0, rest) @ sums
