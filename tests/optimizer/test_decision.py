@@ -1,0 +1,118 @@
+"""Decisions: judged by the twin, sought anew with wider margins, refused in words."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import optimizer.decision as room
+from optimizer.decision import decide
+from optimizer.verify import Breach, Verdict
+from tests import small_days
+from twin.errors import NoScheduleError
+
+
+@pytest.fixture
+def problem():
+    return small_days.problem(4)
+
+
+def judged(monkeypatch, refusals):
+    """Let the first answers be refused; return the margins asked and the sites that judged."""
+    asked, judges = [], []
+    solve, verify = room.solve_problem, room.verify
+
+    def solving(question):
+        asked.append(question.margins)
+        return solve(question)
+
+    def judging(site, state, schedule):
+        judges.append(site)
+        if len(judges) <= refusals:
+            breach = Breach(
+                limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
+            )
+            return Verdict(breaches=(breach,), replay=None, power_error=0.0)
+        return verify(site, state, schedule)
+
+    monkeypatch.setattr(room, "solve_problem", solving)
+    monkeypatch.setattr(room, "verify", judging)
+    return asked, judges
+
+
+def test_a_decision_is_safe_and_says_when_it_begins(problem):
+    decision = decide(problem)
+    assert decision.verdict.is_safe
+    assert decision.attempts == 1
+    assert decision.start == problem.state["instant"].to_numpy()
+
+
+def test_the_same_question_has_the_same_answer(problem):
+    one, other = decide(problem), decide(problem)
+    assert one.schedule.identical(other.schedule)
+    assert one.explanation == other.explanation
+
+
+def test_margins_grow_when_the_twin_refuses(problem, monkeypatch):
+    asked, judges = judged(monkeypatch, refusals=2)
+    decision = decide(problem)
+    assert decision.attempts == 3
+    assert [margins.temperature for margins in asked] == pytest.approx([1.0, 1.5, 2.25])
+    assert [margins.power for margins in asked] == pytest.approx([0.02, 0.03, 0.045])
+    assert judges == [problem.site] * 3  # the judge's own margins do not move
+
+
+def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatch):
+    judged(monkeypatch, refusals=99)
+    with pytest.raises(
+        NoScheduleError, match=r"a bad day: 2 intervals from 2026-06-16T00:45Z"
+    ) as told:
+        decide(problem)
+    assert "mend" in str(told.value)
+
+
+def test_an_impossible_connection_is_refused_in_words(problem):
+    weak = problem.site.replace("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
+    with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)mend"):
+        decide(replace(problem, site=weak))
+
+
+def test_what_moved_since_the_last_decision_is_told(problem):
+    def priced(first, second):
+        ahead = problem.outlook.copy(deep=True)
+        ahead["electricity_price"].values[:8] = first
+        ahead["electricity_price"].values[8:] = second
+        return replace(problem, outlook=ahead)
+
+    before = decide(priced(-50.0, 300.0))
+    after = decide(priced(300.0, -50.0), previous=before)
+    assert before.explanation.changes == ()
+    assert any(change.startswith("moved") for change in after.explanation.changes)
+    assert all("saves" in change for change in after.explanation.changes)
+
+
+def test_the_same_plan_again_has_no_news(problem):
+    assert decide(problem, previous=decide(problem)).explanation.changes == ()
+
+
+def test_a_decision_kept_on_says_why_and_stays_the_same(problem):
+    decision = decide(problem)
+    kept = decision.degraded("last plan kept: the solver failed")
+    assert kept.explanation.degraded == "last plan kept: the solver failed"
+    assert kept.schedule is decision.schedule
+    assert decision.explanation.degraded == ""
+
+
+def test_the_schedule_carries_what_is_known_of_the_prices(problem):
+    assert decide(problem).schedule.attrs["prices_known_until"] == "2026-06-16T22:00Z"
+
+
+def test_dearer_energy_never_costs_less(problem):
+    def cost(prices):
+        ahead = problem.outlook.copy(deep=True)
+        ahead["electricity_price"].values[:] = prices
+        return sum(decide(replace(problem, outlook=ahead)).explanation.accounts.values())
+
+    plain = problem.outlook["electricity_price"].to_numpy()
+    assert cost(plain) < cost(plain + 20.0)
+    assert np.isfinite(cost(np.full_like(plain, -500.0)))

@@ -1,0 +1,150 @@
+"""Reasons: what binds and at what price, what moved, and what it saves."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.decision import decide
+from optimizer.explain import MOST_BINDING, explain
+from optimizer.problem import Problem
+from tests import small_days
+from twin import axes
+
+START = axes.utc("2026-07-01")
+
+
+def hours_of(prices, *work, kinds=("batch",), minutes=60):
+    """Return a schedule of cohorts that run at some powers, hour by hour."""
+    plan = axes.regular(START, len(prices), np.timedelta64(minutes, "m"))
+    plan["electricity_price"] = "time", np.array(prices, float)
+    plan["work_power"] = ("time", "cohort"), np.array(work, float).T
+    return plan.assign_coords(cohort=[f"{kind}/0" for kind in kinds], kind=("cohort", list(kinds)))
+
+
+def answer(duals=None, accounts=None):
+    return SimpleNamespace(duals=duals or {}, accounts=accounts or {})
+
+
+def binding(**duals):
+    dotted = {name.replace("__", "."): np.array(prices) for name, prices in duals.items()}
+    plan = hours_of([50.0] * 4, [0.0] * 4)
+    return explain(answer(dotted), plan).binding
+
+
+def test_an_upper_bound_binds_where_more_of_it_would_save():
+    (limit,) = binding(grid_1__import_power=[0.0, -3.0, 0.0, -7.0])
+    assert limit.limit == "power taken from the connection or source (grid_1)"
+    assert (limit.first, limit.last) == (START + axes.HOUR, START + 3 * axes.HOUR)
+    assert (limit.count, limit.price) == (2, 7.0)
+
+
+def test_what_is_not_worth_the_while_is_no_limit():
+    assert binding(grid_1__export_power=[5.0, 5.0, 5.0, 5.0]) == ()
+    assert binding(battery_1__charge=[0.0, 0.005, -0.005, 0.0]) == ()
+
+
+def test_a_level_is_named_by_the_interval_that_brings_it_there():
+    # edges: the first is given; full at the end of the second interval, empty at that of the last
+    (limit,) = binding(battery_1__level=[99.0, 0.0, -20.0, 0.0, 30.0])
+    assert limit.first == START + axes.HOUR
+    assert limit.last == START + 3 * axes.HOUR
+    assert (limit.count, limit.price) == (2, 30.0)
+
+
+def test_a_ramp_is_named_by_the_later_of_its_intervals():
+    (first,) = binding(grid_1__first_up=[4.0])
+    assert first.first == first.last == START
+    (later,) = binding(grid_1__ramp_up=[2.0, 0.0, 0.0])  # between the first two intervals
+    assert later.first == later.last == START + axes.HOUR
+
+
+def test_cohorts_bind_together():
+    (limit,) = binding(work__due=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
+    assert limit.limit == "deadlines of the work"
+    assert (limit.count, limit.price) == (2, 9.0)
+
+
+def test_the_dearest_limits_are_told_first_and_the_inner_ones_of_the_model_not():
+    many = {f"store_{i}__charge": [-float(i)] * 4 for i in range(1, 12)}
+    told = binding(ups_1__segment=[[500.0] * 3] * 4, **many)
+    assert [limit.price for limit in told] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
+    assert len(told) == MOST_BINDING
+
+
+def changes(before, after):
+    return explain(answer(), after, before).changes
+
+
+def test_a_move_is_told_with_what_it_saves():
+    # 3 MWh from 80 to 20 and 1 MWh from 60 to 20: 3 x 60 + 1 x 40 = 220 EUR
+    before = hours_of([80.0, 60.0, 20.0], [3.0, 2.0, 0.0])
+    after = hours_of([80.0, 60.0, 20.0], [0.0, 1.0, 4.0])
+    assert changes(before, after) == (
+        "moved 4 MWh of batch, most from 2026-07-01T00:00Z to 2026-07-01T02:00Z: "
+        "saves 220 EUR of energy",
+    )
+
+
+def test_a_move_that_costs_is_told_as_such():
+    before = hours_of([80.0, 20.0], [0.0, 4.0])
+    after = hours_of([80.0, 20.0], [4.0, 0.0])
+    assert changes(before, after)[0].endswith("costs 240 EUR of energy")
+
+
+def test_only_what_both_plans_cover_is_compared():
+    before = hours_of([80.0, 60.0, 20.0], [3.0, 3.0, 0.0])
+    later = hours_of([60.0, 20.0, 10.0], [0.0, 3.0, 5.0]).assign_coords(
+        time=before["time"].to_numpy() + axes.HOUR, instant=before["instant"].to_numpy() + axes.HOUR
+    )
+    assert changes(before, later)[0].startswith("moved 3 MWh of batch, most from 2026-07-01T01:00Z")
+
+
+def test_intervals_of_another_length_are_not_compared():
+    before = hours_of([80.0, 20.0], [8.0, 0.0])
+    after = hours_of([80.0] * 8, [0.0] * 4 + [8.0] * 4, minutes=15)
+    assert changes(before, after) == ()
+
+
+@pytest.mark.parametrize("work", [[3.0, 0.0], [2.0, 1.0], [6.0, 0.0]])
+def test_small_moves_and_mere_growth_are_no_news(work):
+    assert changes(hours_of([80.0, 20.0], [3.0, 0.0]), hours_of([80.0, 20.0], work)) == ()
+
+
+def test_kinds_are_told_apart():
+    def two(*work):
+        return hours_of([80.0, 20.0], *work, kinds=("batch", "training"))
+
+    told = changes(two([5.0, 0.0], [0.0, 7.0]), two([0.0, 5.0], [7.0, 0.0]))
+    assert [line.split(",")[0] for line in told] == [
+        "moved 5 MWh of batch",
+        "moved 7 MWh of training",
+    ]
+
+
+def test_the_json_has_its_keys_and_plain_values():
+    told = small_days.decision().explanation.as_json()
+    assert {"accounts", "binding", "changes", "degraded"} <= set(json.loads(json.dumps(told)))
+    assert set(told["binding"][0]) == {"limit", "from", "to", "intervals", "price_eur"}
+
+
+def test_accounts_are_summed_over_the_horizon():
+    accounts = {"electricity": np.array([10.0, -4.0, 1.0]), "peak": np.array([0.0, 0.0, 9.0])}
+    told = explain(answer(accounts=accounts), hours_of([50.0] * 3, [0.0] * 3))
+    assert told.accounts == {"electricity": 7.0, "peak": 9.0}
+
+
+def test_a_narrow_connection_binds_and_is_named():
+    asked = small_days.problem()
+    narrow = asked.site.replace("grid_1", import_limit=1.6)
+    told = decide(Problem(narrow, asked.state, asked.outlook)).explanation
+    limits = [limit.limit for limit in told.binding]
+    assert "power taken from the connection or source (grid_1)" in limits
+
+
+def test_what_is_lacking_is_told():
+    asked = small_days.problem()
+    lame = asked.outlook.assign_attrs(degraded="electricity_price: nothing from noon on")
+    told = decide(Problem(asked.site, asked.state, lame)).explanation
+    assert told.degraded == "electricity_price: nothing from noon on"

@@ -1,0 +1,107 @@
+"""Schedules: labelled, in units, and the same power wherever one adds it up."""
+
+import numpy as np
+import pytest
+
+from optimizer.plan import solve_problem
+from optimizer.schedule import schedule_of
+from tests import small_days
+from tests.math.hand import battery, grid, outlook, problem, site
+from twin import vocabulary
+from twin.workloads.queue import Pool
+
+
+@pytest.fixture(scope="module")
+def decision():
+    return small_days.decision()
+
+
+@pytest.fixture(scope="module")
+def schedule(decision):
+    return decision.schedule
+
+
+def by_hand(**settings):
+    """Return a plan of three hours at 30, 10 and 20 EUR: 4 racks have an hour's work to do."""
+    jobs = [("batch", [0.0, 0.0, 4.0], [4.0, 4.0, 4.0], 4.0)]
+    where = site(battery(), connection=grid(export_limit=5.0))
+    ahead = outlook([30.0, 10.0, 20.0], service=2.0, jobs=jobs)
+    return schedule_of(solve_problem(problem(where, ahead, **settings)))
+
+
+def test_work_is_done_in_the_cheapest_hour():
+    plan = by_hand()
+    assert plan["work_racks"].sum(["cohort", "level"]).to_numpy() == pytest.approx([0.0, 4.0, 0.0])
+    assert plan["work_power"][:, 0].to_numpy() == pytest.approx([0.0, 4.0, 0.0])
+    # two racks of 1 MW serve all the time
+    assert plan["hall_power"].sum("hall").to_numpy() == pytest.approx([2.0, 6.0, 2.0])
+
+
+def test_a_battery_is_filled_cheaply_and_emptied_dearly():
+    # an empty one of 1 MW: in at 10, out at 20 EUR
+    plan = by_hand()
+    assert plan["battery_charge"][:, 0].to_numpy() == pytest.approx([0.0, 1.0, 0.0])
+    assert plan["battery_discharge"][:, 0].to_numpy() == pytest.approx([0.0, 0.0, 1.0])
+    assert plan["battery_level"][:, 0].to_numpy() == pytest.approx([0.0, 0.0, 1.0, 0.0])
+    assert plan["grid_import_power"].to_numpy() == pytest.approx([2.0, 7.0, 1.0])
+    assert plan["facility_power"].to_numpy() == pytest.approx([2.0, 6.0, 2.0])
+
+
+def test_money_stands_where_it_is_paid():
+    plan = by_hand()
+    bought = plan["money"].sel(account="electricity").to_numpy()
+    assert bought == pytest.approx([2 * 30.0, 7 * 10.0, 1 * 20.0])
+
+
+def test_the_twin_makes_of_it_what_it_promises(decision, schedule):
+    replay = decision.verdict.replay
+    assert decision.verdict.power_error < 0.01 * 4.7
+    for name in ("battery_level", "tank_level"):
+        np.testing.assert_allclose(replay[name], schedule[name], atol=0.02)
+    error = replay["facility_power"] - schedule["facility_power"]
+    assert float(abs(error).max()) < 0.02
+
+
+def test_halls_draw_what_idles_serves_and_works(schedule):
+    pool = Pool.of(small_days.problem().site)
+    idle = pool.racks * pool.rack_idle_power
+    serving = schedule["service_racks"] * float(pool.power(1.0))
+    total = idle + serving + schedule["work_power"].sum("cohort")
+    np.testing.assert_allclose(schedule["hall_power"].sum("hall"), total)
+
+
+def test_racks_at_their_caps_draw_the_power_of_the_work(schedule):
+    pool = Pool.of(small_days.problem().site)
+    each = pool.rack_power * schedule["level_power"] - pool.rack_idle_power
+    drawn = (schedule["work_racks"] * each).sum("level")
+    np.testing.assert_allclose(drawn, schedule["work_power"], atol=1e-9)
+
+
+def test_power_adds_up_at_the_bus(schedule):
+    net = schedule["grid_import_power"] - schedule["grid_export_power"]
+    own = schedule["renewable_used_power"].sum("renewable")
+    stored = (schedule["battery_discharge"] - schedule["battery_charge"]).sum("battery")
+    np.testing.assert_allclose(schedule["facility_power"], net + own + stored)
+    assert (
+        float(np.minimum(schedule["grid_import_power"], schedule["grid_export_power"]).max()) == 0.0
+    )
+
+
+def test_accounts_sum_to_the_objective():
+    solution = solve_problem(small_days.problem())
+    plan = schedule_of(solution)
+    assert float(plan["money"].sum()) == pytest.approx(solution.objective)
+    assert set(plan["account"].to_numpy()) == set(solution.accounts)
+
+
+def test_every_variable_has_its_unit_and_every_axis_its_labels(schedule):
+    vocabulary.check(schedule, *map(str, schedule.data_vars))
+    assert {"time", "instant", "duration", "hall", "cohort", "kind"} <= set(schedule.coords)
+    np.testing.assert_array_equal(schedule["instant"][:-1], schedule["time"])
+    assert list(schedule["hall"].to_numpy()) == ["hall_1", "hall_2"]
+
+
+def test_no_power_is_negative(schedule):
+    for name, array in schedule.data_vars.items():
+        if array.attrs["units"] == "MW":
+            assert (array >= 0.0).all(), name
