@@ -1,0 +1,151 @@
+"""The world of a back-test: files joined or apart, gaps, what is not covered, typical years."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sites
+from optimizer.service.world import read_world
+from tests import small_days
+from twin import axes
+from twin.errors import SeriesError
+
+SMALL = sites.load("small")
+
+
+@pytest.fixture
+def prices(tmp_path):
+    """Return a maker of an hourly file of prices with carbon; rows may be left out."""
+
+    def make(start="2026-06-01", days=30, *, without=(), carbon=True):
+        stamps = pd.date_range(start, periods=24 * days, freq="h").delete(list(without))
+        table = pd.DataFrame({"time_utc": stamps.strftime("%Y-%m-%dT%H:%MZ")})
+        table["price_eur_mwh"] = np.arange(len(table)) % 24
+        if carbon:
+            table["ci_direct"], table["ci_lca"] = 300.0, 350.0
+        path = tmp_path / "prices.csv"
+        table.to_csv(path, index=False)
+        return path
+
+    return make
+
+
+def electricity_maps(tmp_path, start="2026-06-01", days=30):
+    """Write carbon in the columns of Electricity Maps; hours count up from 100 g/kWh."""
+    stamps = pd.date_range(start, periods=24 * days, freq="h")
+    unit = "Carbon Intensity gCO₂eq/kWh"
+    table = pd.DataFrame(
+        {
+            "Datetime (UTC)": stamps.strftime("%Y-%m-%d %H:%M:%S"),
+            "Zone Id": "DE",
+            f"{unit} (direct)": 100.0 + np.arange(len(stamps)),
+            f"{unit} (LCA)": 500.0,
+        }
+    )
+    path = tmp_path / "carbon.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def typical_year(tmp_path):
+    """Write a typical year in UTC whose pressure counts the days: 1 January has 1000.00 hPa."""
+    lines = ["LOCATION,TOWN,-,DEU,IWEC Data,000000,50.0,8.0,0.0,100.0", "DATA PERIODS,1,1,Data"]
+    for count, day in enumerate(pd.date_range("1990-01-01", "1990-12-31")):
+        stamp = f"1990,{day.month},{day.day}"
+        rest = f"{100_000 + count},0,0,0,0,0,0,0,0,0,0,0,3.0,5,5,9,9"
+        lines += [f"{stamp},{hour},60,flags,10,0,50,{rest}" for hour in range(1, 25)]
+    path = tmp_path / "town.epw"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def at(world, name, moment):
+    return float(world.record[name].sel(time=axes.utc(moment)))
+
+
+def test_a_joined_file_gives_prices_and_carbon(prices):
+    files = small_days.files(prices=prices())
+    world = read_world(SMALL, files, start="2026-06-16", days=2)
+    assert at(world, "electricity_price", "2026-06-16T07:45") == 7.0
+    assert at(world, "carbon_intensity", "2026-06-16T07:45") == 300.0
+    assert (world.start, world.end) == (axes.utc("2026-06-16"), axes.utc("2026-06-18"))
+    assert world.gaps == ()
+
+
+def test_the_kind_of_carbon_can_be_chosen(prices):
+    files = small_days.files(prices=prices(), carbon_kind="lca")
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert at(world, "carbon_intensity", "2026-06-16") == 350.0
+
+
+def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
+    files = small_days.files(prices=prices(carbon=False), carbon=electricity_maps(tmp_path))
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert at(world, "carbon_intensity", "2026-06-16T02:30") == 100.0 + 15 * 24 + 2
+
+
+def test_prices_without_carbon_are_refused_with_a_mend(prices):
+    files = small_days.files(prices=prices(carbon=False))
+    with pytest.raises(SeriesError, match=r"prices\.csv"):
+        read_world(SMALL, files, start="2026-06-16", days=1)
+
+
+def test_a_short_gap_is_filled_by_a_line_and_listed(prices):
+    row = 15 * 24 + 10
+    world = read_world(
+        SMALL,
+        small_days.files(prices=prices(without=[row, row + 1])),
+        start="2026-06-16",
+        days=1,
+    )
+    assert world.gaps == ("prices.csv: 2026-06-16T10:00Z/2026-06-16T12:00Z",)
+    # the hours are counted without the two that lack: 9, then 10 after them
+    assert 9.0 < at(world, "electricity_price", "2026-06-16T11:00") < 10.0
+
+
+def test_a_gap_outside_the_run_is_not_listed(prices):
+    files = small_days.files(prices=prices(without=[30]))
+    assert read_world(SMALL, files, start="2026-06-16", days=1).gaps == ()
+
+
+def test_a_long_gap_is_refused_by_file_and_time(prices):
+    row = 15 * 24 + 10
+    files = small_days.files(prices=prices(without=range(row, row + 5)))
+    with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-16T10:00.*5 h"):
+        read_world(SMALL, files, start="2026-06-16", days=1)
+
+
+@pytest.mark.parametrize(
+    ("start", "days"), [("2026-06-28", 7), ("2026-05-28", 7), ("2024-06-16", 1)]
+)
+def test_a_run_beyond_the_files_is_refused_with_what_they_cover(prices, start, days):
+    with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-01"):
+        read_world(SMALL, small_days.files(prices=prices()), start=start, days=days)
+
+
+def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
+    files = small_days.files(prices=prices("2026-12-01", days=50), weather=typical_year(tmp_path))
+    world = read_world(SMALL, files, start="2026-12-30", days=4)
+    # 31 December is day 364 from 0, 1 January day 0: 100.364 and 100.000 kPa
+    assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
+    assert at(world, "air_pressure", "2027-01-01T12:00") == pytest.approx(100.0)
+    assert at(world, "air_pressure", "2027-01-02T12:00") == pytest.approx(100.001)
+    inside = world.record["air_temperature"].sel(time=slice(world.start, world.end - axes.QUARTER))
+    assert inside.notnull().all()
+    assert any("typical year" in note for note in world.notes)
+
+
+def test_history_before_new_year_comes_from_the_year_before(prices, tmp_path):
+    files = small_days.files(prices=prices("2026-12-10", days=40), weather=typical_year(tmp_path))
+    world = read_world(SMALL, files, start="2027-01-03", days=2)
+    assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
+    assert at(world, "air_pressure", "2027-01-04T12:00") == pytest.approx(100.003)
+
+
+def test_what_is_modelled_is_said(prices, tmp_path):
+    weather = tmp_path / "bare.json"
+    text = sites.data("weather").read_text(encoding="utf-8")
+    weather.write_text(text.replace("shortwave_radiation", "shortwave_unknown"), encoding="utf-8")
+    files = small_days.files(prices=prices(), weather=weather)
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert any("global_irradiance" in note for note in world.notes)
