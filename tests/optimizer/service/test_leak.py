@@ -1,0 +1,133 @@
+"""No policy but perfect foresight looks at what is not known yet.
+
+Everything unpublished at a moment is spoilt: prices beyond the published days, what will be
+measured from the current hour on, jobs that arrive later. Orders and schedules must stay the same
+to the bit.
+"""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from optimizer.policies import Optimal, View, immediate, threshold
+from tests import small_days
+from twin import axes, state
+from twin.forecast.record import MEASURED, measured_until, published_until
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import Pool, open_queue
+
+BEFORE = axes.utc("2026-06-16T09:30")  # tomorrow's prices are not out
+AFTER = axes.utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
+SPOILERS = ("nothing", "huge", "noise")
+
+
+def spoilt(values, how):
+    """Return values that are blank, absurd, or somewhere about the truth."""
+    rng = np.random.default_rng(11)
+    wrong = {
+        "nothing": np.full(values.shape, np.nan),
+        "huge": np.full(values.shape, 1e9),
+        "noise": values + 50.0 * rng.normal(size=values.shape),
+    }
+    return wrong[how]
+
+
+def without_future(record, now, *, how):
+    """Return a record in which all that is not known at a moment is spoilt."""
+    spoiled = record.copy(deep=True)
+    until = dict.fromkeys((*MEASURED, "renewable_available_power"), measured_until(now))
+    until["electricity_price"] = published_until(now, small_days.setting().site.time_zone)
+    for name, end in until.items():
+        later = record["time"].to_numpy() >= end
+        spoiled[name].values[later] = spoilt(record[name].to_numpy()[later], how)
+    return spoiled
+
+
+def other_jobs(jobs, now, *, how):
+    """Return jobs of which those that come later are other ones, or none at all."""
+    if how == "nothing":
+        return jobs.take(jobs.arrival <= now)
+    later = jobs.arrival > now
+    changed = {f.name: getattr(jobs, f.name).copy() for f in fields(Jobs)}
+    changed["length"][later] = spoilt(jobs.length[later], how)
+    changed["racks"][later] = spoilt(jobs.racks[later], how)
+    changed["kind"][later] = 1 - jobs.kind[later]
+    changed["deadline"][later] += np.timedelta64(99, "h")
+    return Jobs(**changed)
+
+
+def other_future(now, how):
+    """Return the record and the workload of a day whose future is another."""
+    here = small_days.setting()
+    work = here.workload
+    other = replace(
+        work,
+        jobs=other_jobs(work.jobs, now, how=how),
+        arrivals=other_jobs(work.arrivals, now, how=how),
+    )
+    return without_future(here.world.record, now, how=how), other
+
+
+def known_future():
+    here = small_days.setting()
+    return here.world.record, here.workload
+
+
+def decided(policy, now, future):
+    """Return the orders of a policy at a moment, and its schedule if it makes one."""
+    here, (record, workload) = small_days.setting(), future
+    schedules = []
+
+    def listen(decision):
+        schedules.append(decision.schedule)
+
+    made = {
+        "immediate": lambda: immediate(here.site, record),
+        "threshold": lambda: threshold(here.site, record),
+        "optimal": lambda: Optimal(here.site, record, workload=workload, listen=listen),
+        "perfect": lambda: Optimal(
+            here.site, record, workload=workload, until=here.world.end, listen=listen
+        ),
+    }[policy]()
+    calm = state.rest(here.site, now, peak_power=2.5, grid_import_power=1.5)
+    queue = open_queue(Pool.of(here.site), here.workload.jobs, now)
+    return made.orders(View(state=calm, queue=queue)), schedules
+
+
+@pytest.mark.parametrize("how", SPOILERS)
+@pytest.mark.parametrize("now", [BEFORE, AFTER], ids=["before noon", "after publication"])
+def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how):
+    orders, (schedule,) = decided("optimal", now, known_future())
+    other_orders, (other_schedule,) = decided("optimal", now, other_future(now, how))
+    assert other_orders == orders
+    assert other_schedule.identical(schedule)
+    assert len(orders.jobs) > 0
+
+
+@pytest.mark.parametrize("how", SPOILERS)
+@pytest.mark.parametrize("policy", ["immediate", "threshold"])
+def test_rules_do_not_look_ahead_either(policy, how):
+    orders, _ = decided(policy, BEFORE, known_future())
+    other_orders, _ = decided(policy, BEFORE, other_future(BEFORE, how))
+    assert other_orders == orders
+
+
+def test_what_is_published_does_matter():
+    """The same spoiling one hour earlier in the prices is seen: the test above can fail."""
+    _, (schedule,) = decided("optimal", BEFORE, known_future())
+    record, workload = known_future()
+    changed = record.copy(deep=True)
+    end = published_until(BEFORE, small_days.setting().site.time_zone)
+    last_hour = slice(end - axes.HOUR, end - axes.QUARTER)
+    changed["electricity_price"].loc[{"time": last_hour}] = -300.0
+    _, (other,) = decided("optimal", BEFORE, (changed, workload))
+    assert not other.identical(schedule)
+
+
+def test_perfect_foresight_does_look_ahead():
+    _, (schedule,) = decided("perfect", BEFORE, known_future())
+    _, (other,) = decided(
+        "perfect", BEFORE, (known_future()[0], other_future(BEFORE, "nothing")[1])
+    )
+    assert not other.identical(schedule)
