@@ -13,7 +13,7 @@ _HOME: Final = {
     "Files": "optimizer.service.world",
     "Problem": "optimizer.problem",
     "read_world": "optimizer.service.world",
-    "Setting": "optimizer.service.backtest",
+    "Setting": "optimizer.service.setting",
 }
 
 __all__ = list(_HOME)

@@ -1,6 +1,7 @@
 from optimizer.decision import Decision, decide
 from optimizer.problem import Problem
-from optimizer.service.backtest import Setting, backtest
+from optimizer.service.backtest import backtest
+from optimizer.service.setting import Setting
 from optimizer.service.world import Files, read_world
 
 __all__ = ["Decision", "Files", "Problem", "Setting", "backtest", "decide", "read_world"]

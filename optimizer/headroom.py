@@ -40,6 +40,10 @@ class Headroom:
         The same, if the peak of the billing period is not to be raised. [MW]
     base_power, slope
         Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
+    own_power
+        Power that sun, wind and batteries give, as far as it is planned. [MW]
+    peak_power
+        Import that raises no peak: the greatest so far, or what the plan means to take. [MW]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -52,9 +56,15 @@ class Headroom:
     calm_power: float
     base_power: float = 0.0
     slope: float = 1.0
+    own_power: float = 0.0
+    peak_power: float = np.inf
     chilled_load: float = 0.0
     chilled_spare: float = 0.0
     export_limit: float = 0.0
+
+    def import_power(self, work_power: float) -> float:
+        """Return the net import while work draws some power above idle. [MW]"""
+        return self.site_power(work_power) - self.own_power
 
     def site_power(self, work_power: float) -> float:
         """Return the power of the whole site while work draws some power above idle. [MW]"""
@@ -113,6 +123,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         calm_power=max(calm - floor, 0.0),
         base_power=base,
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
+        own_power=own,
+        peak_power=peak or np.inf,
         chilled_load=load,
         chilled_spare=spare,
         export_limit=keep * site.grid.export_limit,
@@ -137,7 +149,9 @@ def _try(
     for exchange in site.exchanges:
         if exchange.available:
             orders["renewable_used_power", exchange.owner] = nothing
-    return run(site, stocks, orders, weather, np.full(LEVELS, STEADY), ceilings=ceilings).flows
+    return run(
+        site, stocks, orders, weather=weather, hours=np.full(LEVELS, STEADY), ceilings=ceilings
+    ).flows
 
 
 def _own(now: xr.Dataset) -> float:

@@ -9,9 +9,10 @@ import xarray as xr
 
 from optimizer import rules
 from optimizer.decision import Decision, decide
-from optimizer.dispatch import Orders, dispatch
-from optimizer.headroom import headroom
+from optimizer.dispatch import Orders, dispatch, work_power
+from optimizer.headroom import Headroom, headroom
 from optimizer.problem import Problem
+from optimizer.shave import shave
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
@@ -82,7 +83,7 @@ class Rule:
         """Return the orders of the rule."""
         until = published_until(view.now, self._site.time_zone)
         wide = axes.horizon(view.now, [((until - view.now) / axes.HOUR, 15.0)])
-        known = outlook(self._site, self._record, view.now, wide)
+        known = outlook(self._site, self._record, view.now, axes=wide)
         return self._rule(known, view.state, queue=view.queue, site=self._site)
 
 
@@ -118,30 +119,40 @@ class Optimal:
         self._site, self._record, self._workload = site, record, workload
         self._until, self._final_price, self._listen = until, final_price, listen
         self._wait = REPLAN if until is None else REPLAN_FORESIGHT
-        self._plan: xr.Dataset | None = None
-        self._planned: np.datetime64 | None = None
+        self._planned = np.datetime64("NaT", "us")
         self._carry: dict[str, float] = {}
+        self._foreseen: float | None = None
         self._last: Decision | None = None
 
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
-        if self._planned is None or view.now - self._planned >= self._wait:
-            self._decide(view)
-        assert self._plan is not None
-        step = self._plan.sel(time=view.now)
-        room = headroom(self._site, view.state, self._plan.sel(time=[view.now]))
+        if self._last is None or view.now - self._planned >= self._wait:
+            self._last, self._planned = self._decide(view), view.now
+            self._listen(self._last)
+        plan = self._last.schedule
+        step = plan.sel(time=view.now)
+        room = headroom(self._site, view.state, plan.sel(time=[view.now]))
         orders, self._carry = dispatch(step, view.queue, headroom=room, carry=self._carry)
+        return self._within_peak(orders, view, room)
+
+    def _within_peak(self, orders: Orders, view: View, room: Headroom) -> Orders:
+        """Return orders that do not raise the peak by what the plan did not foresee."""
+        caps = np.array([orders.jobs.get(job, 0.0) for job in view.queue.jobs.number.tolist()])
+        expected = room.import_power(work_power(view.queue, caps))
+        measured = float(view.state["grid_import_power"] - view.state["grid_export_power"])
+        drift = 0.0 if self._foreseen is None else max(measured - self._foreseen, 0.0)
+        orders, shaved = shave(orders, self._site, expected + drift - room.peak_power)
+        self._foreseen = expected - shaved
         return orders
 
-    def _decide(self, view: View) -> None:
+    def _decide(self, view: View) -> Decision:
+        """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            decision = decide(self._problem(view), previous=self._last)
+            return decide(self._problem(view), previous=self._last)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
-            decision = self._last.degraded(f"last plan kept: {error}")
-        self._last, self._plan, self._planned = decision, decision.schedule, view.now
-        self._listen(decision)
+            return self._last.degraded(f"last plan kept: {error}")
 
     def _problem(self, view: View) -> Problem:
         steps = [NEAR, FAR]
@@ -152,7 +163,7 @@ class Optimal:
                 steps.append((left - NEAR[0], FAR[1]))
         grid = axes.horizon(view.now, steps)
         known = self._until is not None
-        ahead = outlook(self._site, self._record, view.now, grid, foresight=known)
+        ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=known)
         if self._final_price is not None:
             ahead["terminal_price"].values = np.array(self._final_price)
         room = envelope(

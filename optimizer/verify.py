@@ -121,11 +121,11 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         _check_sense(state, schedule)
         replay = simulation.simulate(site, state, schedule)
     except GigatwinError as error:
-        return _refused(str(error), np.datetime64(state["instant"].to_numpy(), "us"))
+        return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
     time = schedule["time"].to_numpy()
     promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
-    error = np.abs(net - promised)
+    miss = np.abs(net - promised)
     allowed = ENERGY_TOLERANCE * site.grid.import_limit
     breaches = [
         *_limits(site, state, replay, time),
@@ -133,9 +133,9 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_work(site, schedule, time),
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
-        *_found("promise at the connection differs from the twin", error / allowed, time),
+        *_found("promise at the connection differs from the twin", miss / allowed, time),
     ]
-    return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(error.max()))
+    return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(miss.max()))
 
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
@@ -239,7 +239,7 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
             pairs[store.owner] = [schedule[name].sel({kind: store.owner}) for name in names]
     found = []
     for owner, (one, other) in pairs.items():
-        least = np.minimum(one, other).to_numpy()
+        least = np.minimum(one.to_numpy(), other.to_numpy())
         found += _found(f"both ways at once through {owner}", least / CIRCLE, time)
     return found
 
@@ -253,7 +253,7 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
             name = f"{kind}_{way}"
             if name in schedule:
                 told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
-                refused = np.abs(told - done).to_numpy() / (DISOBEYED * limit)
+                refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
                 found += _found(f"{name} of {store.owner} beyond its store", refused, time)
     if "renewable_used_power" in schedule:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics import air
+from twin.physics import air, atmosphere
 from twin.relations import ENERGY_SIGN
 from twin.site import Site
 from twin.weather import Weather
@@ -55,7 +55,7 @@ def ratings(site: Site) -> Mapping[str, float]:
 def mild(site: Site) -> Weather:
     """Return an interval of a mild day: what a plant cannot carry then, it hardly ever can."""
     temperature, humidity = np.array([MILD_TEMPERATURE]), np.array([MILD_HUMIDITY])
-    pressure = np.array([float(air.standard_pressure(site.elevation))])
+    pressure = np.array([float(atmosphere.standard_pressure(site.elevation))])
     wet_bulb = air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
     ratio = air.humidity_ratio(temperature, humidity, pressure=pressure)
     return Weather(

@@ -143,7 +143,7 @@ class Plant:
         hours = np.full(STEP, 1.0 / 60.0)
         ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
         weather = self._weather.take(span)
-        done = run(self.site, self._stocks, orders, weather, hours, ceilings=ceilings)
+        done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
         self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
         net = done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""]
         self._net = float(net.mean())
@@ -173,13 +173,12 @@ class Plant:
     def _target(self, key: Key, value: float, span: slice) -> FloatArray:
         """Return where a set point leads in each minute: of sun and wind no more than there is."""
         if key[0] == "renewable_used_power":
-            return np.minimum(value, self._available[key[1]][span])
+            return np.asarray(np.minimum(value, self._available[key[1]][span]))
         return np.full(STEP, value)
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
         """Return what a hall draws when told to draw something."""
-        machine = self.site.equipment[hall]
-        assert isinstance(machine, Accelerators)
+        machine = next(m for m in self.site.of(Accelerators) if m.name == hall)
         idle = machine.idle_power
         busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
         return np.asarray(np.clip(idle + busy, 0.0, machine.full_power))

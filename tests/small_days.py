@@ -8,7 +8,7 @@ import numpy as np
 import sites
 from optimizer.decision import decide
 from optimizer.problem import Problem
-from optimizer.service.backtest import Setting
+from optimizer.service.setting import Setting
 from optimizer.service.world import Files, read_world
 from twin import axes
 from twin.forecast.outlook import outlook
@@ -46,7 +46,7 @@ def problem(hours=8):
     grid = axes.horizon(now, [(hours, 15.0)])
     queue = open_queue(pool, here.workload.jobs, now)
     expected = expect(here.workload.past(now), pool.kinds, now)
-    ahead = outlook(here.site, here.world.record, now, grid)
+    ahead = outlook(here.site, here.world.record, now, axes=grid)
     return Problem(here.site, here.begin, ahead.merge(envelope(queue, grid, expected=expected)))
 
 

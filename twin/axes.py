@@ -125,7 +125,7 @@ def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndar
     )
     position = np.clip(np.searchsorted(given, asked, side="right") - 1, 0, len(given) - 2)
     at = cumulative[..., position] + values[..., position] * (asked - given[position])
-    return np.diff(at, axis=-1) / np.diff(asked)
+    return np.asarray(np.diff(at, axis=-1) / np.diff(asked))
 
 
 def market_day(day: str, zone: str) -> xr.Dataset:

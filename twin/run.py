@@ -41,9 +41,9 @@ def run(
     site: Site,
     stocks: Mapping[Key, float],
     orders: Mapping[Key, FloatArray],
+    *,
     weather: Weather,
     hours: FloatArray,
-    *,
     ceilings: Mapping[str, Ceiling] | None = None,
 ) -> Run:
     """Run a site on bare arrays; ``twin.simulation.simulate`` is the same with labels and checks.
@@ -71,7 +71,7 @@ def run(
     """
     if ceilings is None:
         ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
-    walk = _Walk(site, stocks, orders, weather, hours, ceilings)
+    walk = _Walk(site, stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
     walk.halls()
     for convert in site.converts:
         walk.convert(convert)
@@ -88,6 +88,7 @@ class _Walk:
         site: Site,
         stocks: Mapping[Key, float],
         orders: Mapping[Key, FloatArray],
+        *,
         weather: Weather,
         hours: FloatArray,
         ceilings: Mapping[str, Ceiling],
@@ -139,7 +140,9 @@ class _Walk:
         charge = self.orders[f"{kind}_charge", store.owner]
         discharge = self.orders[f"{kind}_discharge", store.owner]
         level = self.stocks[f"{kind}_level", store.owner]
-        charge, discharge, levels = walk_store(store, level, charge, discharge, self.hours)
+        charge, discharge, levels = walk_store(
+            store, level, charge, discharge=discharge, hours=self.hours
+        )
         self.flows[f"{kind}_charge", store.owner] = charge
         self.flows[f"{kind}_discharge", store.owner] = discharge
         self.edges[f"{kind}_level", store.owner] = levels
@@ -156,7 +159,7 @@ class _Walk:
             plant,
             asked,
             self.ceilings[plant.name],
-            self.hours,
+            hours=self.hours,
             temperature=self.stocks["facility_supply_temperature", plant.name],
             output=self.stocks["cooling_plant_output", plant.name],
         )

@@ -55,7 +55,7 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     orders = _orders(site, operation)
     stocks = stocks_of(state)
     hours = operation["duration"].to_numpy()
-    result = run(site, stocks, orders, Weather.of(operation), hours)
+    result = run(site, stocks, orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
 
 

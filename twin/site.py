@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
@@ -119,7 +119,7 @@ class Site(Declared):
         """Number of accelerator racks of all halls. [1]"""
         return sum(hall.racks for hall in self.of(Accelerators))
 
-    def replace(self, machine: str, **values: Any) -> Self:
+    def replace(self, machine: str, **values: object) -> Self:
         """Return a copy of the site with some parameters of one machine set.
 
         Parameters

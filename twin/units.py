@@ -4,6 +4,8 @@ Inside the house a quantity is a bare float in its canonical unit; texts with un
 edges only (site files, command line, sources). pint is reached here and nowhere else.
 """
 
+import math
+import operator
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -84,7 +86,7 @@ def _fault(text: str, mend: str) -> Fault:
 
 @dataclass(frozen=True)
 class Quantity:
-    """Declare a parameter with unit, meaning and bounds; used as ``Annotated[float, Quantity(...)]``.
+    """Declare a parameter with unit, meaning and bounds, inside ``Annotated[float, ...]``.
 
     Pydantic reads a text with a unit through it. A bare number is a fault where the quantity has a
     unit, unless the validation context says ``{"canonical": True}`` (for values already converted).
@@ -121,15 +123,15 @@ class Quantity:
 
     def _validate(self, value: Any, info: core_schema.ValidationInfo) -> float:
         number = self._number(value, bool((info.context or {}).get("canonical")))
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number):
             raise PydanticCustomError("quantity", "must be a finite number")
         for bound, holds, word in (
-            (self.above, lambda limit: number > limit, "above"),
-            (self.at_least, lambda limit: number >= limit, "at least"),
-            (self.below, lambda limit: number < limit, "below"),
-            (self.at_most, lambda limit: number <= limit, "at most"),
+            (self.above, operator.gt, "above"),
+            (self.at_least, operator.ge, "at least"),
+            (self.below, operator.lt, "below"),
+            (self.at_most, operator.le, "at most"),
         ):
-            if bound is not None and not holds(bound):
+            if bound is not None and not holds(number, bound):
                 shown = f"{bound:g} {self.unit}".removesuffix(" 1")
                 raise PydanticCustomError("quantity", f"must be {word} {shown}")
         return number
@@ -146,4 +148,7 @@ class Quantity:
             raise PydanticCustomError(
                 "quantity", f'a bare number has no unit; write "{value:g} {self.unit}"'
             )
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise PydanticCustomError("quantity", "must be a finite number") from error

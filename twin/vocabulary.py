@@ -98,9 +98,19 @@ ROLES: Final[dict[str, Term]] = {
 """Roles of equipment; the full name is ``<kind>_<role>``."""
 
 KINDS: Final = (
-    "grid transformer ups distribution battery accelerators cdu hall_air cooling_plant tank "
-    "photovoltaic wind"
-).split()
+    "grid",
+    "transformer",
+    "ups",
+    "distribution",
+    "battery",
+    "accelerators",
+    "cdu",
+    "hall_air",
+    "cooling_plant",
+    "tank",
+    "photovoltaic",
+    "wind",
+)
 """Kinds of equipment that may stand before a role."""
 
 

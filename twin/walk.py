@@ -51,7 +51,7 @@ class Ceiling:
 
 
 def walk_store(
-    store: Store, level: float, charge: FloatArray, discharge: FloatArray, hours: FloatArray
+    store: Store, level: float, charge: FloatArray, *, discharge: FloatArray, hours: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return what a store really takes and gives, and its levels.
 
@@ -96,8 +96,8 @@ def walk_loop(
     plant: CoolingPlant,
     load: FloatArray,
     ceiling: Ceiling,
-    hours: FloatArray,
     *,
+    hours: FloatArray,
     temperature: float,
     output: float,
 ) -> tuple[FloatArray, FloatArray]:

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.archive import write_results, write_trial
-from optimizer.service.backtest import POLICIES, Setting, Trial, backtest
+from optimizer.service.backtest import POLICIES, Trial, backtest
 from optimizer.service.results import Results, Summary
+from optimizer.service.setting import Setting
 from optimizer.service.world import Files, World, read_world
 from twin.errors import Fault, ProblemError
-from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
 

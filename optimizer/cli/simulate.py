@@ -17,6 +17,7 @@ from twin.effectiveness import indicators
 from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError
 from twin.forecast.record import WEATHER
+from twin.physics import FloatArray
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
@@ -26,6 +27,9 @@ app = typer.Typer(add_completion=False, help="Run a site at a load, in a weather
 
 LONGEST: Final = 1.0
 """Longest step that the temperatures are followed at. [h]"""
+
+ROUNDING: Final = 1e-9
+"""Difference of a count from a whole number that is no difference. [1]"""
 
 
 @app.command()
@@ -68,7 +72,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
 def _grid(start: str, days: int, step: str) -> xr.Dataset:
     hours = canonical(step.replace("min", " min") if step[0].isdigit() else step, "h")
     count = days * 24.0 / hours
-    if not 0.0 < hours <= LONGEST or abs(count - round(count)) > 1e-9:
+    if not 0.0 < hours <= LONGEST or abs(count - round(count)) > ROUNDING:
         mend = f"choose a step of at most {LONGEST:g} h that divides a day"
         raise ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
     width = np.timedelta64(round(hours * 3600), "s")
@@ -78,7 +82,7 @@ def _grid(start: str, days: int, step: str) -> xr.Dataset:
 def _weather(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     edges = grid["instant"].to_numpy()
     place = (site.latitude, site.longitude, site.elevation)
-    file = path or sites.data("weather.csv")
+    file = path or sites.data("weather")
     read = read_weather(file, year=int(pd.Timestamp(edges[0]).year), location=place)
     part = between(read, start=edges[0], end=edges[-1])
     names = [name for name in WEATHER if name in part]
@@ -93,28 +97,32 @@ def _halls(
     site: Site, grid: xr.Dataset, load: Path | None, utilisation: float | None
 ) -> xr.DataArray:
     """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
-    if (load is None) == (utilisation is None):
-        mend = "give either --load FILE or --utilisation SHARE"
-        raise ProblemError("command", [Fault(place="load", value="", mend=mend)])
     halls = site.of(Accelerators)
-    if utilisation is not None:
+    if utilisation is not None and load is None:
         idle = np.array([hall.idle_power for hall in halls])
         full = np.array([hall.full_power for hall in halls])
         rows = np.tile(idle + utilisation * (full - idle), (grid.sizes["time"], 1))
-    else:
-        assert load is not None
-        edges = grid["instant"].to_numpy()
-        part = between(read_load(load), start=edges[0], end=edges[-1])
-        total = axes.regrid(part["hall_power"].to_numpy(), part["instant"].to_numpy(), edges)
-        most = sum(hall.full_power for hall in halls)
-        if (total > most).any():
-            mend = f"the halls draw {most:g} MW at most"
-            fault = Fault(place=load.name, value=f"{total.max():g} MW", mend=mend)
-            raise ProblemError("load", [fault])
+    elif load is not None and utilisation is None:
         shares = np.array([hall.racks / site.racks for hall in halls])
-        rows = total[:, None] * shares
+        rows = _loaded(site, grid, load)[:, None] * shares
+    else:
+        mend = "give either --load FILE or --utilisation SHARE"
+        raise ProblemError("command", [Fault(place="load", value="", mend=mend)])
     names = [hall.name for hall in halls]
     return xr.DataArray(rows, dims=("time", "hall"), coords={"hall": names}, attrs={"units": "MW"})
+
+
+def _loaded(site: Site, grid: xr.Dataset, load: Path) -> FloatArray:
+    """Return the power of all halls from a file. [MW]"""
+    edges = grid["instant"].to_numpy()
+    part = between(read_load(load), start=edges[0], end=edges[-1])
+    total = axes.regrid(part["hall_power"].to_numpy(), part["instant"].to_numpy(), edges)
+    most = sum(hall.full_power for hall in site.of(Accelerators))
+    if (total > most).any():
+        mend = f"the halls draw {most:g} MW at most"
+        fault = Fault(place=load.name, value=f"{total.max():g} MW", mend=mend)
+        raise ProblemError("load", [fault])
+    return total
 
 
 def _summary(result: xr.Dataset) -> dict[str, float | None]:

@@ -1,12 +1,10 @@
 """The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -56,12 +54,12 @@ class Summary:
     @classmethod
     def over(cls, summaries: Sequence["Summary"]) -> "Summary":
         """Return the summary over seeds: violations summed, the rest averaged."""
-        values: dict[str, Any] = {
+        means = {
             field.name: float(np.mean([getattr(s, field.name) for s in summaries]))
             for field in fields(cls)
+            if field.name != "violations"
         }
-        values["violations"] = sum(s.violations for s in summaries)
-        return cls(**values)
+        return cls(**means, violations=sum(s.violations for s in summaries))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +100,7 @@ class Results:
         )
         return (rule - ours) / (rule - bound) if rule != bound else None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the object that ``--json`` writes."""
         return {
             "site": self.site,
@@ -126,10 +124,10 @@ def write_text(path: Path, text: str) -> None:
     ) as file:
         file.write(text)
     Path(file.name).chmod(0o644)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write an object as JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
@@ -144,10 +142,10 @@ def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
         plain[name].attrs = {key: _plain(value) for key, value in attrs.items()}
     draft = path.with_name(f".{path.name}.draft")
     plain.to_netcdf(draft, engine="h5netcdf")
-    os.replace(draft, path)
+    draft.replace(path)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return "; ".join(str(item) for item in value)
     return int(value) if isinstance(value, bool) else value

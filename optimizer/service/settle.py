@@ -5,12 +5,12 @@ The same bill is written for every policy, from the plant's own record and the t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import xarray as xr
 
-from twin.equipment import CoolingPlant, Renewable
+from twin.equipment import CoolingPlant, Grid, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
@@ -18,6 +18,9 @@ from twin.workloads.queue import Pool
 
 METERING: Final = 15
 """Minutes over which the connection's meter averages. [min]"""
+
+MINUTES: Final = 60.0
+"""Minutes in an hour. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ class Bill:
 
 
 def settle(
-    site: Site, record: xr.Dataset, series: xr.Dataset, work: Work, *, peak_power: float
+    site: Site, record: xr.Dataset, series: xr.Dataset, *, work: Work, peak_power: float
 ) -> Bill:
     """Write the bill of a run.
 
@@ -105,38 +108,28 @@ def settle(
     price and carbon intensity of the run, so that no policy gains by emptying the ones or putting
     off the other. Work left over is taken to run at the cap that its kind tolerates.
     """
-    grid = site.grid
-    truth = series.sel(time=record["time"].to_numpy()[::METERING])
-    price = truth["electricity_price"].to_numpy()
-    intensity = truth["carbon_intensity"].to_numpy()
-    hours = truth["duration"].to_numpy()
-    net = _metered(record["grid_import_power"] - record["grid_export_power"])
-    taken, fed = np.maximum(net, 0.0) * hours, np.maximum(-net, 0.0) * hours
-    peak = max(float(net.max()), 0.0)
-    water = float(record["water_use"].sum()) / 60.0
-    accounts = {
-        "electricity": float(taken @ price - fed @ price),
-        "network": float(taken.sum() * grid.import_fee + fed.sum() * grid.export_fee),
-        "peak": grid.peak_price * max(peak - peak_power, 0.0),
-        "water": water * site.weights.water,
-        "wear": _wear(site, record),
-        "renewables": _contracts(site, record),
-    }
-    energy = float(record["facility_power"].sum()) / 60.0
-    it_energy = float(record["it_power"].sum()) / 60.0
+    meter = _Meter.of(record, series)
+    energy = float(record["facility_power"].sum()) / MINUTES
+    it_energy = float(record["it_power"].sum()) / MINUTES
+    water = float(record["water_use"].sum()) / MINUTES
     owed = energy_owed(site, work, overhead=energy / it_energy)
     kept = _energy_kept(site, record)
-    mean_price = float(price.mean()) + grid.import_fee
-    accounts |= {"stocks": -kept * mean_price, "backlog": owed * mean_price}
-    carbon = float(taken @ intensity)
-    valued = (owed - kept) * float(intensity.mean())
+    carbon = float(meter.taken @ meter.intensity)
+    valued = (owed - kept) * float(meter.intensity.mean())
     return Bill(
-        accounts=accounts,
+        accounts={
+            **_contract(site.grid, meter, peak_power=peak_power),
+            "water": water * site.weights.water,
+            "wear": _wear(site, record),
+            "renewables": _renewables(site, record),
+            "stocks": -kept * meter.mean_cost(site.grid),
+            "backlog": owed * meter.mean_cost(site.grid),
+        },
         carbon_kg=carbon,
         energy_mwh=energy,
         it_energy_mwh=it_energy,
         water_m3=water,
-        peak_mw=peak,
+        peak_mw=meter.peak,
         pue=energy / it_energy,
         weighted={
             "carbon": (carbon + valued) * site.weights.carbon,
@@ -145,8 +138,54 @@ def settle(
     )
 
 
-def _metered(power: xr.DataArray) -> FloatArray:
-    return np.asarray(power.to_numpy().reshape(-1, METERING).mean(axis=1))
+@dataclass(frozen=True, kw_only=True)
+class _Meter:
+    """What the meter of the connection showed, quarter-hour by quarter-hour.
+
+    Attributes
+    ----------
+    taken, fed
+        Energy imported and exported, ``(time,)``. [MWh]
+    peak
+        Greatest mean import. [MW]
+    price, intensity
+        True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
+    """
+
+    taken: FloatArray
+    fed: FloatArray
+    peak: float
+    price: FloatArray
+    intensity: FloatArray
+
+    @classmethod
+    def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
+        """Read the meter over a record in minutes."""
+        truth = series.sel(time=record["time"].to_numpy()[::METERING])
+        hours = truth["duration"].to_numpy()
+        power = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+        net = power.reshape(-1, METERING).mean(axis=1)
+        return cls(
+            taken=np.maximum(net, 0.0) * hours,
+            fed=np.maximum(-net, 0.0) * hours,
+            peak=max(float(net.max()), 0.0),
+            price=truth["electricity_price"].to_numpy(),
+            intensity=truth["carbon_intensity"].to_numpy(),
+        )
+
+    def mean_cost(self, grid: Grid) -> float:
+        """Return the mean price of the run with its fee. [EUR MWh-1]"""
+        return float(self.price.mean()) + grid.import_fee
+
+
+def _contract(grid: Grid, meter: _Meter, *, peak_power: float) -> dict[str, float]:
+    """Return what the connection costs. [EUR]"""
+    fees = meter.taken.sum() * grid.import_fee + meter.fed.sum() * grid.export_fee
+    return {
+        "electricity": float((meter.taken - meter.fed) @ meter.price),
+        "network": float(fees),
+        "peak": grid.peak_price * max(meter.peak - peak_power, 0.0),
+    }
 
 
 def energy_owed(site: Site, work: Work, *, overhead: float) -> float:
@@ -175,15 +214,15 @@ def _wear(site: Site, record: xr.Dataset) -> float:
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         given = record[f"{kind}_discharge"].sel({kind: store.owner})
-        total += store.wear_price * float(given.sum()) / 60.0
+        total += store.wear_price * float(given.sum()) / MINUTES
     return total
 
 
-def _contracts(site: Site, record: xr.Dataset) -> float:
+def _renewables(site: Site, record: xr.Dataset) -> float:
     total = 0.0
     for source in site.of(Renewable):
         used = record["renewable_used_power"].sel(renewable=source.name)
-        total += source.price * float(used.sum()) / 60.0
+        total += source.price * float(used.sum()) / MINUTES
     return total
 
 

@@ -21,7 +21,7 @@ HISTORY: Final = np.timedelta64(14, "D")
 DAY: Final = np.timedelta64(1, "D")
 
 CALM_WIND: Final = 3.0
-"""Wind where a file has none: enough for the cooling of modules, too little for turbines. [m s-1]"""
+"""Wind where a file has none: it cools modules and turns no turbine. [m s-1]"""
 
 
 @dataclass(frozen=True, kw_only=True)

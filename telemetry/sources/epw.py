@@ -135,16 +135,17 @@ def read_mos(source: str, text: str) -> Record:
 
 def _location(source: str, cells: list[str]) -> dict[str, float]:
     """Return latitude, longitude, offset from UTC [h] and elevation of a LOCATION line."""
+    names = ("latitude", "longitude", "offset", "elevation")
     try:
         numbers = [float(cell) for cell in cells[6:10]]
     except ValueError:
         numbers = []
-    if len(numbers) != 4 or not np.isfinite(numbers).all():
+    if len(numbers) != len(names) or not np.isfinite(numbers).all():
         mend = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
         raise SeriesError(
             source, [Fault(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
         )
-    return dict(zip(("latitude", "longitude", "offset", "elevation"), numbers, strict=True))
+    return dict(zip(names, numbers, strict=True))
 
 
 def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:

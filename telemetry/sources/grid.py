@@ -42,7 +42,7 @@ def edges(source: str, stamps: np.ndarray) -> np.ndarray:
     piece. Any other step is a hole, cut at the finer resolution of the pieces around it. So a file
     may change from hours to quarter-hours in the middle.
     """
-    if len(stamps) < 2:
+    if len(stamps) <= 1:
         mend = "a series needs two rows or more"
         raise SeriesError(source, [Fault(place=source, value=f"{len(stamps)} rows", mend=mend)])
     steps = np.diff(stamps).astype(np.int64)

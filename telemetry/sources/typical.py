@@ -14,7 +14,8 @@ YEAR: Final = 8760
 _LEAP_DAY: Final = 59 * 24
 """Hour at which 29 February would begin. [h]"""
 
-_DAYS_BEFORE: Final = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])
+_DAYS_IN: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_DAYS_BEFORE: Final = np.cumsum(_DAYS_IN) - _DAYS_IN
 
 
 def hour_of_year(*, month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.ndarray:
@@ -33,7 +34,8 @@ def hour_of_year(*, month: np.ndarray, day: np.ndarray, hour: np.ndarray) -> np.
         From 0 to 8759. [h]
     """
     found = (_DAYS_BEFORE[month - 1] + day - 1) * 24 + hour
-    return np.where((month == 2) & (day == 29), -1, found)
+    is_leap_day = day > _DAYS_IN[month - 1]
+    return np.where(is_leap_day, -1, found)
 
 
 def to_utc(hours: np.ndarray, offset: float) -> np.ndarray:
@@ -82,7 +84,7 @@ def onto(record: Record, year: int | None) -> Rows:
     begin = np.datetime64(f"{year:04d}-01-01", "us")
     days = int((np.datetime64(f"{year + 1:04d}-01-01") - begin) / np.timedelta64(1, "D"))
     shift = hours[rows]
-    if days == 366:
+    if days * 24 > YEAR:
         twice = rows[(hours[rows] >= _LEAP_DAY - 24) & (hours[rows] < _LEAP_DAY)]
         shift = np.concatenate([shift + 24 * (shift >= _LEAP_DAY), hours[twice] + 24])
         rows = np.concatenate([rows, twice])

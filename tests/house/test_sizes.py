@@ -2,7 +2,7 @@
 
 LINES_OF_A_FILE = 300
 LINES_OF_A_FUNCTION = 60
-POSITIONAL_ARGUMENTS = 2
+POSITIONAL_ARGUMENTS = 3  # ADR 010
 
 
 def test_files_are_short(modules):
@@ -19,12 +19,14 @@ def test_functions_are_short(modules):
     assert {place: n for place, n in lengths.items() if n > LINES_OF_A_FUNCTION} == {}
 
 
-def test_arguments_have_names_after_the_second(modules):
+def test_arguments_have_names_after_the_third(modules):
     wrong = []
     for module in modules.values():
         for function in module.functions():
             arguments = [*function.args.posonlyargs, *function.args.args]
             plain = [argument for argument in arguments if argument.arg not in {"self", "cls"}]
+            if module.place.startswith("optimizer/cli/"):  # typer reads these as options
+                continue
             is_public = not function.name.startswith("_") or function.name == "__init__"
             if is_public and len(plain) > POSITIONAL_ARGUMENTS:
                 wrong.append(f"{module.place}:{function.lineno} {function.name}")

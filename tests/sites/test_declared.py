@@ -5,7 +5,7 @@ import pytest
 
 import sites
 from twin.equipment import CoolingPlant
-from twin.physics import air
+from twin.physics import air, atmosphere
 from twin.weather import Weather
 
 
@@ -36,7 +36,7 @@ def test_small_is_a_fiftieth_of_rhine():
 )
 def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
     site = sites.load(name)
-    pressure = air.standard_pressure(site.elevation)
+    pressure = atmosphere.standard_pressure(site.elevation)
     hottest = Weather(
         air_temperature=np.array([temperature]),
         wet_bulb_temperature=np.array(

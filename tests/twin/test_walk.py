@@ -30,7 +30,7 @@ def store(**changed):
 def walked(kept, level, *, charge=0.0, discharge=0.0, hours=(1.0,)):
     hours = np.array(hours)
     into, out = (np.broadcast_to(power, hours.shape) for power in (charge, discharge))
-    return walk_store(kept, level, into, out, hours)
+    return walk_store(kept, level, into, discharge=out, hours=hours)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, la
         plant(lag=lag),
         load,
         ceiling,
-        np.full(load.shape, hours),
+        hours=np.full(load.shape, hours),
         temperature=start,
         output=output,
     )

@@ -9,7 +9,7 @@ from twin.units import Quantity
 
 @register
 class Battery(Equipment):
-    """A battery with its converters; levels below ``reserve`` belong to ride-through, not to trade."""
+    """A battery with its converters; what lies below ``reserve`` is for ride-through, not trade."""
 
     kind: ClassVar[str] = "battery"
 

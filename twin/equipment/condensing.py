@@ -1,5 +1,6 @@
 """The cheapest way to cool a load with chillers, an economiser, and fans that share the work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,17 +89,8 @@ class Condenser:
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
-        trials = [
-            np.full(load.shape, speed)
-            for speed in np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
-        ]
-        for heat, target in self._kinks(load, fixed, capacity_rate, water_rate):
-            trials.append(
-                self.rejection.slowest_speed(
-                    heat, target, capacity_rate=water_rate, weather=weather
-                )
-            )
-        speed = np.stack(trials)
+        kinks = self._kinks(load, fixed, capacity_rate, water_rate)
+        speed = self._trials(kinks, weather, water_rate=water_rate)
         power = np.zeros_like(speed)
         for _ in range(_PASSES):
             heat = fixed + power
@@ -125,6 +117,24 @@ class Condenser:
             units_on=chosen(units),
             temperature=np.maximum(chosen(temperature), self.chillers.condenser_minimum),
         )
+
+    def _trials(
+        self,
+        kinks: Sequence[tuple[FloatArray, FloatArray]],
+        weather: Weather,
+        *,
+        water_rate: FloatArray,
+    ) -> FloatArray:
+        """Return the fan speeds to be tried: equally spaced ones, and those of the kinks."""
+        spaced = np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
+        trials = [np.full(water_rate.shape, speed) for speed in spaced]
+        for heat, target in kinks:
+            trials.append(
+                self.rejection.slowest_speed(
+                    heat, target, capacity_rate=water_rate, weather=weather
+                )
+            )
+        return np.stack(np.broadcast_arrays(*trials))
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""

@@ -1,6 +1,6 @@
-"""What every declared thing of a site has in common: frozen parameters with units, and relations."""
+"""What every declared thing of a site has in common: frozen parameters, and relations."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,7 +31,7 @@ class Equipment(Declared):
         """Return what this machine may do to which carriers."""
         raise NotImplementedError
 
-    def changed(self, **values: Any) -> "Equipment":
+    def changed(self, **values: object) -> "Equipment":
         """Return a copy with some parameters set, in canonical units, checked as in a file."""
         data = self.model_dump() | values
         return type(self).model_validate(data, context={"canonical": True})

@@ -3,6 +3,7 @@
 from typing import Annotated, ClassVar
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from twin.equipment.declaration import Equipment, register
@@ -81,7 +82,6 @@ class Photovoltaic(Renewable):
         .. [1] K. S. Anderson et al., "pvlib python: 2023 project update," Journal of Open Source
            Software, vol. 8, no. 92, 5994, 2023. doi:10.21105/joss.05994
         """
-        import pandas as pd  # noqa: PLC0415  (kept beside pvlib: a slow import, asked for lazily)
         import pvlib  # noqa: PLC0415  (slow import, asked for lazily)
 
         half = (weather["duration"].to_numpy() * 1800.0).astype("timedelta64[s]")

@@ -50,8 +50,8 @@ def outlook(
     site: Site,
     record: xr.Dataset,
     now: np.datetime64,
-    axes: xr.Dataset,
     *,
+    axes: xr.Dataset,
     foresight: bool = False,
 ) -> xr.Dataset:
     """Return prices, carbon, weather, renewables and service over a horizon.
@@ -104,8 +104,7 @@ def outlook(
     rows["service_racks"] = service_racks(site.service, span.local[span.start :])
     means = regrid(np.stack(list(rows.values())), span.edges, span.wanted)
     result = _dataset(site, axes, dict(zip(rows, means, strict=True)))
-    after = rows["electricity_price"][-DAY:]
-    result["terminal_price"] = ((), after.mean())
+    result["terminal_price"] = ((), rows["electricity_price"][-DAY:].mean())
     return vocabulary.tag_all(result.assign_attrs(_notes(span, seen, ends)))
 
 

@@ -8,22 +8,20 @@ from typing import Final
 
 import numpy as np
 
+from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.physics.numeric import BoolArray, FloatArray, Numeric
 from twin.physics.saturation import (
     TRIPLE_POINT,
     VAPOUR_SHARE,
+    ratio_of_vapour,
     saturated_humidity,
     saturation_pressure,
     saturation_temperature,
 )
 from twin.units import KELVIN
 
-STANDARD_PRESSURE: Final = 101.325
-"""Air pressure at sea level in the standard atmosphere. [kPa]"""
-
 _GAS_CONSTANT: Final = 0.287042  # kJ kg-1 K-1, dry air
-_DRY_AIR: Final = 1.006  # kJ kg-1 K-1
-_VAPOUR: Final = 1.86  # kJ kg-1 K-1
+_DRY_AIR, _VAPOUR = 1.006, 1.86  # kJ kg-1 K-1
 _EVAPORATION: Final = 2501.0  # kJ kg-1 at 0 degC
 
 # Wet bulb, (latent heat at 0 degC, its slope, slope of the wick): equations (33) and (35).
@@ -59,14 +57,27 @@ def humidity_ratio(
     :math:`W = 0.621945\, p_w / (p - p_w)` with :math:`p_w = \varphi\, p_s(T)`.
     """
     vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
-    return _ratio_of_vapour(vapour, pressure)
+    return ratio_of_vapour(vapour, pressure)
 
 
 def saturation_humidity_ratio(
     temperature: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
 ) -> Numeric:
-    """Return the humidity ratio of saturated air; see :func:`humidity_ratio`."""
-    return _ratio_of_vapour(saturation_pressure(temperature), pressure)
+    """Return the humidity ratio of saturated air.
+
+    Parameters
+    ----------
+    temperature
+        Temperature of the air. [degC]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Humidity ratio, as :func:`humidity_ratio` at a relative humidity of 1. [1]
+    """
+    return ratio_of_vapour(saturation_pressure(temperature), pressure)
 
 
 def humidity_ratio_from_wet_bulb(
@@ -183,7 +194,20 @@ def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) 
 def relative_humidity_from_dew_point(
     air_temperature: Numeric, dew_point_temperature: Numeric
 ) -> Numeric:
-    """Return the relative humidity, at most 1, of air whose dew point is known."""
+    """Return the relative humidity of air whose dew point is known.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    dew_point_temperature
+        Dew point. [degC]
+
+    Returns
+    -------
+    Numeric
+        Relative humidity, at most 1. [1]
+    """
     ratio = saturation_pressure(dew_point_temperature) / saturation_pressure(air_temperature)
     return np.minimum(ratio, 1.0)
 
@@ -267,32 +291,8 @@ def air_density(
     return (1.0 + humidity_ratio) * pressure / volume
 
 
-def standard_pressure(elevation: Numeric) -> Numeric:
-    r"""Return the air pressure of the standard atmosphere.
-
-    Parameters
-    ----------
-    elevation
-        Height above sea level. [m]
-
-    Returns
-    -------
-    Numeric
-        Air pressure. [kPa]
-
-    Notes
-    -----
-    :math:`p = 101.325 (1 - 2.25577 \cdot 10^{-5} z)^{5.2559}`, from -5 to 11 km.
-    """
-    return STANDARD_PRESSURE * (1.0 - 2.25577e-5 * elevation) ** 5.2559
-
-
 def _share(relative_humidity: Numeric) -> Numeric:
     return np.clip(relative_humidity, 0.0, 1.0)
-
-
-def _ratio_of_vapour(vapour: Numeric, pressure: Numeric) -> Numeric:
-    return VAPOUR_SHARE * vapour / (pressure - vapour)
 
 
 def _wick(is_iced: BoolArray) -> list[FloatArray]:

@@ -5,11 +5,11 @@ from typing import Final
 import numpy as np
 
 from twin.physics.air import (
-    STANDARD_PRESSURE,
     humidity_ratio,
     humidity_ratio_from_wet_bulb,
     wet_bulb_temperature,
 )
+from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.physics.heat_exchange import crossflow_effectiveness
 from twin.physics.numeric import FloatArray, Numeric
 
@@ -83,8 +83,14 @@ def dry_cooler_outlet(
         Heat rejected. [MW]
     air_temperature
         Temperature of the entering air, behind the pads if there are any. [degC]
-    fan_speed_share, capacity_rate, rated_air_capacity_rate, rated_conductance, exponent
-        As in :func:`dry_cooler_heat`.
+    fan_speed_share
+        Speed of the fans, share of full speed. [1]
+    capacity_rate, rated_air_capacity_rate
+        Of the water, and of the air at full speed. [MW K-1]
+    rated_conductance
+        Conductance at full speed. [MW K-1]
+    exponent
+        Of the conductance over the air flow. [1]
 
     Returns
     -------

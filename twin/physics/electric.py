@@ -153,16 +153,16 @@ def conversion_power(output: Numeric, efficiency: Numeric, *, offset: Numeric = 
     Parameters
     ----------
     output
-        Power delivered, in any unit of power.
+        Power delivered. [any unit of power]
     efficiency
         Output and offset over input. [1]
     offset
-        Power that the converter itself uses at every load, in the unit of ``output``.
+        Power that the converter itself uses at every load. [unit of ``output``]
 
     Returns
     -------
     Numeric
-        Power drawn, in the unit of ``output``.
+        Power drawn. [unit of ``output``]
 
     Notes
     -----

@@ -14,16 +14,16 @@ def polyline(position: Numeric, knots: FloatArray, values: FloatArray) -> Numeri
     Parameters
     ----------
     position
-        Where the value is asked.
+        Where the value is asked. [any unit]
     knots
-        Positions of the points, rising.
+        Positions of the points, rising. [unit of ``position``]
     values
-        Values at the points.
+        Values at the points. [any unit]
 
     Returns
     -------
     Numeric
-        The value.
+        The value. [unit of ``values``]
     """
     slope = np.diff(values) / np.diff(knots)
     piece = np.clip(np.searchsorted(knots, position, side="right") - 1, 0, len(slope) - 1)

@@ -131,3 +131,19 @@ def saturated_humidity(
     dry = pressure - np.exp(logarithm)
     moisture = VAPOUR_SHARE * (pressure / dry - 1.0)
     return moisture, moisture * steepness * pressure / dry
+
+
+def ratio_of_vapour(vapour_pressure: Numeric, pressure: Numeric) -> Numeric:
+    """Return the humidity ratio of air whose vapour has some pressure.
+
+    Parameters
+    ----------
+    vapour_pressure, pressure
+        Pressure of the vapour, and of the air as a whole. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Mass of vapour per mass of dry air. [1]
+    """
+    return VAPOUR_SHARE * vapour_pressure / (pressure - vapour_pressure)

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval3d
 
 from twin.physics.air import (
-    STANDARD_PRESSURE,
     humidity_ratio,
     moist_air_enthalpy,
     saturated_air_temperature,
     saturation_humidity_ratio,
 )
+from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.physics.machines import KILOWATTS
 from twin.physics.numeric import FloatArray, Numeric
 from twin.physics.water import capacity_rate, heat_capacity
@@ -183,14 +183,14 @@ def make_up(evaporation: Numeric, cycles_of_concentration: Numeric) -> Numeric:
     Parameters
     ----------
     evaporation
-        Water evaporated, as a flow or a volume.
+        Water evaporated. [any unit of flow or volume]
     cycles_of_concentration
         Dissolved solids in the loop over those in the make-up water, above 1. [1]
 
     Returns
     -------
     Numeric
-        Make-up water, in the unit of ``evaporation``.
+        Make-up water. [unit of ``evaporation``]
 
     Notes
     -----

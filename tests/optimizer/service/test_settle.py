@@ -56,7 +56,7 @@ def series():
 @pytest.fixture
 def bill(site, record, series):
     work = Work(done=5.0, left={"training": 2.0}, lateness=1.5, late_energy=0.7)
-    return settle(site, record, series, work, peak_power=3.5)
+    return settle(site, record, series, work=work, peak_power=3.5)
 
 
 def test_energy_is_paid_by_the_quarter_hour(bill):
@@ -75,7 +75,7 @@ def test_the_peak_is_metered_over_quarter_hours_and_paid_beyond_the_last(bill):
 
 
 def test_a_peak_that_was_reached_before_costs_nothing(site, record, series):
-    bill = settle(site, record, series, NOTHING, peak_power=4.2)
+    bill = settle(site, record, series, work=NOTHING, peak_power=4.2)
     assert bill.accounts["peak"] == 0.0
     assert bill.peak_mw == pytest.approx(4.0)
 
@@ -124,9 +124,9 @@ def test_work_done_now_or_paid_later_at_the_mean_price_is_all_one(site, record, 
     """No policy gains by leaving work undone: a MWh left costs what a MWh drawn evenly costs."""
     record["grid_export_power"].values[:] = 0.0
     record["grid_import_power"].values[:] = 2.0
-    plain = settle(site, record, series, NOTHING, peak_power=9.0)
+    plain = settle(site, record, series, work=NOTHING, peak_power=9.0)
     record["grid_import_power"] += 0.1
-    more = settle(site, record, series, NOTHING, peak_power=9.0)
+    more = settle(site, record, series, work=NOTHING, peak_power=9.0)
     drawn = more.objective - plain.objective
     # 0.1 MWh drawn evenly: at the mean of the prices, of the fee, of the carbon
     assert drawn == pytest.approx(0.1 * (35.0 + 12.0 + 0.08 * 250.0))

@@ -88,6 +88,7 @@ def test_all_at_once(data):
     assert len(bundle.jobs) == 99_998
     assert bundle.jobs["arrival"].iloc[0] == np.datetime64("2023-01-01")
     week = [
-        between(series, start="2023-06-12", end="2023-06-19") for series in (bundle.prices, bundle.carbon)
+        between(series, start="2023-06-12", end="2023-06-19")
+        for series in (bundle.prices, bundle.carbon)
     ]
     assert all(part.sizes["time"] == 168 for part in week)

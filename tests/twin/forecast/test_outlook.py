@@ -42,15 +42,15 @@ def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
             changed[name].values[hidden] = false[hidden]
         corrupted.append(changed)
     axes = horizon(now, MIXED)
-    honest = outlook(site, whole, now, axes)
-    other = outlook(site, record(site, *corrupted), now, axes)
+    honest = outlook(site, whole, now, axes=axes)
+    other = outlook(site, record(site, *corrupted), now, axes=axes)
     xr.testing.assert_identical(honest, other)  # bit for bit
 
 
 def test_published_prices_are_taken_as_they_are(site, series, whole):
     now = utc("2023-06-20T10:45")
     until = published_until(now, site.time_zone)
-    expected = outlook(site, whole, now, regular(now, 192))
+    expected = outlook(site, whole, now, axes=regular(now, 192))
     is_known = expected["time"].to_numpy() < until
     truth = series[0]["electricity_price"].sel(time=expected["time"])
     np.testing.assert_allclose(expected["electricity_price"][is_known], truth[is_known])
@@ -61,7 +61,7 @@ def test_published_prices_are_taken_as_they_are(site, series, whole):
 
 def test_foresight_is_the_truth(site, series, whole):
     now = utc("2023-06-20T10:45")
-    seen = outlook(site, whole, now, regular(now, 192), foresight=True)
+    seen = outlook(site, whole, now, axes=regular(now, 192), foresight=True)
     np.testing.assert_allclose(
         seen["electricity_price"], series[0]["electricity_price"].sel(time=seen["time"])
     )
@@ -73,7 +73,7 @@ def test_foresight_is_the_truth(site, series, whole):
 def test_every_word_is_there_finite_and_in_its_unit(site, whole):
     now = utc("2023-06-20T10:30")
     axes = horizon(now, MIXED)
-    expected = outlook(site, whole, now, axes)
+    expected = outlook(site, whole, now, axes=axes)
     names = [*expected.data_vars]
     assert {"service_racks", "terminal_price", "renewable_available_power"} < set(names)
     vocabulary.check(expected, *names)
@@ -88,8 +88,8 @@ def test_every_word_is_there_finite_and_in_its_unit(site, whole):
 
 def test_hours_are_means_of_their_quarters(site, whole):
     now = utc("2023-06-20T10:00")
-    quarters = outlook(site, whole, now, regular(now, 96))
-    hours = outlook(site, whole, now, regular(now, 24, HOUR))
+    quarters = outlook(site, whole, now, axes=regular(now, 96))
+    hours = outlook(site, whole, now, axes=regular(now, 24, HOUR))
     for name in ("electricity_price", "air_temperature", "service_racks"):
         np.testing.assert_allclose(
             hours[name], quarters[name].to_numpy().reshape(24, 4).mean(axis=1)
@@ -98,7 +98,7 @@ def test_hours_are_means_of_their_quarters(site, whole):
 
 def test_terminal_price_is_the_mean_of_the_day_after(site, whole, series):
     now = utc("2023-06-20T10:00")
-    seen = outlook(site, whole, now, regular(now, 1), foresight=True)
+    seen = outlook(site, whole, now, axes=regular(now, 1), foresight=True)
     after = series[0]["electricity_price"].sel(time=regular(utc("2023-06-20T10:15"), 96)["time"])
     assert float(seen["terminal_price"]) == pytest.approx(after.to_numpy().mean())
 
@@ -108,7 +108,7 @@ def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
     now = utc("2023-06-20T10:45")
     row = int((utc("2023-06-21T00:00") - utc("2023-06-01")) / HOUR) * 4
     short = prices.isel(time=slice(0, row), instant=slice(0, row + 1))
-    expected = outlook(site, record(site, short, rest), now, horizon(now, MIXED))
+    expected = outlook(site, record(site, short, rest), now, axes=horizon(now, MIXED))
     assert np.isfinite(expected["electricity_price"]).all()
     assert expected.attrs["degraded"] == (
         "electricity_price: nothing from 2023-06-21T00:00Z on, so forecast"
@@ -120,7 +120,7 @@ def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
     prices, rest = series
     now = utc("2023-06-20T10:45")
     old = rest.isel(time=slice(0, 24 * 18), instant=slice(0, 24 * 18 + 1))
-    expected = outlook(site, record(site, prices, old), now, horizon(now, MIXED))
+    expected = outlook(site, record(site, prices, old), now, axes=horizon(now, MIXED))
     assert "air_temperature: nothing from 2023-06-19T00:00Z on" in expected.attrs["degraded"]
     assert np.isfinite(expected["air_temperature"]).all()
 
@@ -128,8 +128,8 @@ def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
 def test_too_short_a_past_is_refused(site, whole):
     now = utc("2023-06-01T02:00")
     with pytest.raises(SeriesError, match="the days before hold nothing to forecast from"):
-        outlook(site, whole, now, regular(now, 96))
-    outlook(site, whole, now, regular(now, 96), foresight=True)
+        outlook(site, whole, now, axes=regular(now, 96))
+    outlook(site, whole, now, axes=regular(now, 96), foresight=True)
 
 
 @pytest.mark.parametrize("start", ["2023-05-31", "2023-08-01"])
@@ -137,7 +137,7 @@ def test_a_horizon_outside_the_series_is_refused(site, whole, start):
     with pytest.raises(
         SeriesError, match="the series cover 2023-06-01T00:00Z to 2023-07-01T00:00Z"
     ):
-        outlook(site, whole, utc(start), regular(utc(start), 96))
+        outlook(site, whole, utc(start), axes=regular(utc(start), 96))
 
 
 def test_the_service_follows_local_days(site):

@@ -23,7 +23,7 @@ def errors(site, shared):
     for day in range(0, 330, 11):
         now = utc("2022-01-20T05:30") + np.timedelta64(24 * day + day % 24, "h")
         axes = regular(now, 192)
-        expected = outlook(site, whole, now, axes)
+        expected = outlook(site, whole, now, axes=axes)
         for name in WORDS:
             start = int((now - whole["time"].to_numpy()[0]) / np.timedelta64(15, "m"))
             truth = whole[name].to_numpy()[start : start + 192]

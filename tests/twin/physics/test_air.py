@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.physics import air
+from twin.physics import air, atmosphere
 from twin.physics.saturation import saturation_pressure, saturation_temperature
 
 temperatures = st.floats(-40, 60)
@@ -44,8 +44,8 @@ def test_enthalpy_and_density_by_hand():
 
 
 def test_standard_pressure_falls_with_height():
-    assert air.standard_pressure(0.0) == 101.325
-    assert air.standard_pressure(1500.0) == pytest.approx(84.556, abs=0.002)  # U.S. standard
+    assert atmosphere.standard_pressure(0.0) == 101.325
+    assert atmosphere.standard_pressure(1500.0) == pytest.approx(84.556, abs=0.002)  # U.S. standard
 
 
 def test_scalars_stay_scalars_and_arrays_broadcast():

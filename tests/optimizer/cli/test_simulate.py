@@ -1,0 +1,161 @@
+"""`gigatwin simulate`: what it writes, and what it refuses in one block."""
+
+import json
+
+import pandas as pd
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+
+KEYS = {
+    "energy_mwh",
+    "it_energy_mwh",
+    "facility_power_max_mw",
+    "pue",
+    "wue",
+    "cue",
+    "erf",
+    "closure",
+}
+
+
+@pytest.fixture
+def run():
+    """Return the function that simulates a day of the small site in this process."""
+
+    def invoke(*words, site="small", start="2026-06-16", load=("--utilisation", "0.5")):
+        told = ["simulate", site, "--start", start, "--days", "1", *load, *words]
+        return CliRunner().invoke(app, list(map(str, told)))
+
+    return invoke
+
+
+def loads(tmp_path, header="time_utc,hall_power_mw", *, power=2.0, zone="Z", hours=24):
+    """Write a day of even load."""
+    stamps = pd.date_range("2026-06-16", periods=hours, freq="h")
+    lines = [f"{stamp:%Y-%m-%dT%H:%M}{zone},{power}" for stamp in stamps]
+    path = tmp_path / "load.csv"
+    path.write_text("\n".join([header, *lines]))
+    return path
+
+
+def test_the_sums_of_a_day(run):
+    result = run("--json", "-")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert KEYS <= set(told)
+    # 28 racks between 24 and 132 kW: 2.184 MW for 24 h at the racks, 1 to 3 % more at the UPS
+    assert 1.01 * 52.4 < told["it_energy_mwh"] < 1.04 * 52.4
+    assert 1.03 < told["pue"] < 1.2
+    assert told["energy_mwh"] == pytest.approx(told["pue"] * told["it_energy_mwh"])
+    assert told["closure"] < 1e-6
+    assert told["cue"] is None  # no carbon is asked for
+    assert "small" in result.stderr  # the table makes way for the JSON
+
+
+def test_more_work_draws_more(run):
+    low, high = (
+        json.loads(run("--json", "-", load=("--utilisation", share)).stdout)["energy_mwh"]
+        for share in ("0", "1")
+    )
+    assert high > 4.0 * low
+
+
+def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
+    mega = json.loads(run("--json", "-", load=("--load", loads(tmp_path))).stdout)
+    kilo = loads(tmp_path, "time_utc,hall_power_kw", power=2000.0)
+    assert json.loads(run("--json", "-", load=("--load", kilo)).stdout) == pytest.approx(mega)
+    assert 48.0 < mega["it_energy_mwh"] < 50.0
+
+
+@pytest.mark.parametrize(("step", "count"), [("15min", 96), ("1h", 24), ("5 min", 288)])
+def test_every_step_writes_its_intervals(run, tmp_path, step, count):
+    result = run("--step", step, "--out", tmp_path / "run.nc")
+    assert result.exit_code == 0, result.stderr
+    with xr.open_dataset(tmp_path / "run.nc") as written:
+        assert written.sizes["time"] == count
+        assert written["facility_power"].attrs["units"] == "MW"
+        assert "air_temperature" in written
+
+
+def test_steps_agree_on_the_energy(run):
+    fine, coarse = (
+        json.loads(run("--json", "-", "--step", step).stdout)["energy_mwh"]
+        for step in ("5min", "1h")
+    )
+    assert fine == pytest.approx(coarse, rel=2e-3)
+
+
+def refused(result, *words):
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert not isinstance(result.exception, ValueError | TypeError | KeyError | AttributeError)
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+def test_an_unknown_site_is_refused_with_a_near_one(run):
+    refused(run(site="smal"), "smal", "small")
+
+
+def test_a_start_that_no_weather_covers_is_refused(run):
+    refused(run(start="2024-01-01"), "SeriesError", "2024-01-01", "2026-06-01")
+
+
+@pytest.mark.parametrize("start", ["tomorrow noon", "2026-13-01", ""])
+def test_a_start_that_is_no_moment_is_refused(run, start):
+    refused(run(start=start), "--start")
+
+
+@pytest.mark.parametrize("step", ["7min", "3h", "0min", "fast", "15 MW", "", "-15min"])
+def test_a_step_that_divides_no_day_is_refused(run, step):
+    refused(run("--step", step), "--step")
+
+
+@pytest.mark.parametrize("load", [(), ("--utilisation", "0.5", "--load", "load.csv")])
+def test_a_load_must_be_given_once(run, load):
+    refused(run(load=load), "--load", "--utilisation")
+
+
+def test_a_share_above_one_is_no_share(run):
+    assert run(load=("--utilisation", "1.2")).exit_code == 2
+
+
+def test_a_missing_column_is_refused_by_file(run, tmp_path):
+    load = loads(tmp_path, "time_utc,power")
+    refused(run(load=("--load", load)), "load.csv", "hall_power_mw")
+
+
+def test_naive_times_are_refused(run, tmp_path):
+    load = loads(tmp_path, "time,hall_power_mw", zone="")
+    refused(run(load=("--load", load)), "load.csv", "zone")
+
+
+def test_kilowatts_under_the_name_of_megawatts_are_refused(run, tmp_path):
+    load = loads(tmp_path, power=2000.0)
+    refused(run(load=("--load", load)), "load.csv", "3.696 MW at most")
+
+
+def test_negative_power_is_refused_by_its_row(run, tmp_path):
+    load = loads(tmp_path, power=-1.0)
+    refused(run(load=("--load", load)), "load.csv", "row", "must not be negative")
+
+
+def test_a_load_that_ends_early_is_refused(run, tmp_path):
+    load = loads(tmp_path, hours=12)
+    refused(run(load=("--load", load)), "load.csv", "2026-06-16T12:00")
+
+
+def test_a_file_that_is_not_there_is_refused(run):
+    refused(run("--weather", "nowhere.epw"), "nowhere.epw")
+
+
+def test_what_was_written_before_stays_when_the_next_run_is_refused(run, tmp_path):
+    path = tmp_path / "sums.json"
+    assert run("--json", path).exit_code == 0
+    before = path.read_text()
+    refused(run("--json", path, start="2024-01-01"))
+    assert path.read_text() == before
