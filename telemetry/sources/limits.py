@@ -17,6 +17,7 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "wind_speed": (0.0, 120.0),
     "cloud_cover": (0.0, 1.0),
     "global_irradiance": (-20.0, 1_600.0),
+    "hall_power": (0.0, 10_000.0),
 }
 """Least and greatest value believed, in canonical units."""
 

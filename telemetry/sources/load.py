@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from telemetry.sources.series import Rows, assemble
@@ -34,7 +33,7 @@ def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     Raises
     ------
     SeriesError
-        If the file has no such column, or negative power.
+        If the file has no such column, or a power that no halls draw.
     """
     table = read_table(path)
     found = [name for name in table.columns if name in COLUMNS]
@@ -44,11 +43,6 @@ def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
         fault = Fault(place=f"{table.source}, columns", value=shown, mend=mend)
         raise SeriesError(table.source, [fault])
     power = COLUMNS[found[0]] * numbers(table, found[0], name="hall_power")
-    if (power < 0).any():
-        row = int(np.flatnonzero(power < 0)[0])
-        place = f"{table.source}, row {table.lines[row]}, {found[0]}"
-        fault = Fault(place=place, value=f"{power[row]:g} MW", mend="must not be negative")
-        raise SeriesError(table.source, [fault])
     stamps, notes = moments(table, zone)
     return assemble(
         Rows(
