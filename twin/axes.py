@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from twin.errors import Fault, ProblemError
+
 HOUR: Final = np.timedelta64(1, "h")
 QUARTER: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
@@ -28,8 +30,20 @@ def utc(moment: str | pd.Timestamp) -> np.datetime64:
     -------
     numpy.datetime64
         The moment, microsecond resolution.
+
+    Raises
+    ------
+    ProblemError
+        If the text is no moment.
     """
-    stamp = pd.Timestamp(moment)
+    mend = "write a date or a moment, as 2026-06-16 or 2026-06-16T12:00Z"
+    fault = ProblemError("time", [Fault(place="moment", value=repr(moment), mend=mend)])
+    try:
+        stamp = pd.Timestamp(moment)
+    except ValueError as error:
+        raise fault from error
+    if pd.isna(stamp):
+        raise fault
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
     return np.datetime64(stamp.as_unit("us").to_datetime64(), "us")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin import axes
+from twin.errors import ProblemError
 
 
 def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
@@ -55,3 +56,9 @@ def test_regridding_refuses_to_reach_outside() -> None:
     edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()
     with pytest.raises(ValueError, match="reaches outside"):
         axes.regrid(np.zeros(2), edges, edges + np.timedelta64(1, "m"))
+
+
+@pytest.mark.parametrize("text", ["tomorrow noon", "2026-13-01", "", "NaT"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ProblemError, match="moment = "):
+        axes.utc(text)
