@@ -15,7 +15,7 @@ from telemetry.sources import between, read_load, read_weather
 from twin import axes, state
 from twin.effectiveness import indicators
 from twin.equipment import Accelerators
-from twin.errors import Fault, ProblemError
+from twin.errors import Fault, ProblemError, UnitError
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
 from twin.simulation import simulate as simulate_site
@@ -70,11 +70,17 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
 
 
 def _grid(start: str, days: int, step: str) -> xr.Dataset:
-    hours = canonical(step.replace("min", " min") if step[0].isdigit() else step, "h")
+    mend = f"choose a step of at most {LONGEST:g} h that divides a day, as 15min"
+    fault = ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
+    try:
+        hours = canonical(step, "h")
+    except UnitError as error:
+        raise fault from error
+    if not 0.0 < hours <= LONGEST:
+        raise fault
     count = days * 24.0 / hours
-    if not 0.0 < hours <= LONGEST or abs(count - round(count)) > ROUNDING:
-        mend = f"choose a step of at most {LONGEST:g} h that divides a day"
-        raise ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
+    if abs(count - round(count)) > ROUNDING:
+        raise fault
     width = np.timedelta64(round(hours * 3600), "s")
     return axes.regular(axes.utc(start), round(count), width)
 

@@ -45,7 +45,7 @@ def test_the_sums_of_a_day(run):
     result = run("--json", "-")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    assert KEYS <= set(told)
+    assert set(told) >= KEYS
     # 28 racks between 24 and 132 kW: 2.184 MW for 24 h at the racks, 1 to 3 % more at the UPS
     assert 1.01 * 52.4 < told["it_energy_mwh"] < 1.04 * 52.4
     assert 1.03 < told["pue"] < 1.2
@@ -107,7 +107,7 @@ def test_a_start_that_no_weather_covers_is_refused(run):
 
 @pytest.mark.parametrize("start", ["tomorrow noon", "2026-13-01", ""])
 def test_a_start_that_is_no_moment_is_refused(run, start):
-    refused(run(start=start), "--start")
+    refused(run(start=start), "moment", "2026-06-16T12:00Z")
 
 
 @pytest.mark.parametrize("step", ["7min", "3h", "0min", "fast", "15 MW", "", "-15min"])
@@ -141,7 +141,7 @@ def test_kilowatts_under_the_name_of_megawatts_are_refused(run, tmp_path):
 
 def test_negative_power_is_refused_by_its_row(run, tmp_path):
     load = loads(tmp_path, power=-1.0)
-    refused(run(load=("--load", load)), "load.csv", "row", "must not be negative")
+    refused(run(load=("--load", load)), "load.csv", "row 2", "must lie between 0")
 
 
 def test_a_load_that_ends_early_is_refused(run, tmp_path):
