@@ -11,6 +11,7 @@ import xarray as xr
 from telemetry.sources import between, only, read_carbon, read_jobs, read_prices, read_weather
 from twin import axes, vocabulary
 from twin.axes import QUARTER
+from twin.errors import Fault, ProblemError
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
 from twin.site import Site
@@ -93,10 +94,15 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
 
     Raises
     ------
+    ProblemError
+        If the start is no moment, or none at which orders change.
     SeriesError
         If a file cannot be read or does not cover the run.
     """
     first = axes.utc(start)
+    if (first - first.astype("datetime64[h]")) % QUARTER:
+        mend = "a run begins on a full quarter-hour"
+        raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
     last = first + days * DAY
     prices = read_prices(files.prices, zone=files.zone)
     carbon = read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
