@@ -1,0 +1,209 @@
+"""`gigatwin backtest` and `gigatwin explain`: what they write, and what they refuse."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from optimizer.service.archive import write_trial
+from optimizer.service.backtest import run as run_policy
+from tests import small_days
+
+
+@pytest.fixture
+def run():
+    """Return the function that runs a day of the small site in this process."""
+
+    def invoke(*words, site="small", start="2026-06-16", policies="immediate", **files):
+        told = ["backtest", site, "--start", start, "--days", "1", "--policies", policies]
+        for name in ("prices", "weather", "jobs"):
+            told += [f"--{name}", files.get(name, sites.data(name))]
+        return CliRunner().invoke(app, [str(word) for word in [*told, *words]])
+
+    return invoke
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Return the function that copies a synthetic series with some text replaced."""
+
+    def copy(name, old, new):
+        source = sites.data(name)
+        text = source.read_text(encoding="utf-8")
+        assert old in text
+        path = tmp_path / source.name
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return path
+
+    return copy
+
+
+def refused(result, *words):
+    assert result.exit_code == 1, result.stdout
+    assert isinstance(result.exception, SystemExit), result.exception
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+@pytest.fixture(scope="module")
+def rule_day(tmp_path_factory):
+    """Return what a day of one rule writes."""
+    folder = tmp_path_factory.mktemp("day")
+    told = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--seeds", "1"]
+    for name in ("prices", "weather", "jobs"):
+        told += [f"--{name}", str(sites.data(name))]
+    told += ["--policies", "immediate", "--out", str(folder), "--json", "-"]
+    return CliRunner().invoke(app, told, env={"COLUMNS": "200"}), folder
+
+
+def test_the_json_has_its_keys(rule_day):
+    result, _ = rule_day
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
+    assert (told["site"], told["days"], told["capture"]) == ("small", 1, None)
+    keys = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
+    assert set(f"{keys} violations pue work_done".split()) <= set(told["policies"]["immediate"])
+
+
+def test_the_table_is_shown_beside_it_with_what_is_done_meanwhile(rule_day):
+    result, folder = rule_day
+    assert "reading the series of small" in result.stderr
+    assert "violations" in result.stderr
+    assert "quarter-hours" in result.stderr
+    assert str(folder) in result.stderr.replace("\n", "")
+
+
+def test_the_folder_holds_the_same_results(rule_day):
+    result, folder = rule_day
+    assert json.loads((folder / "results.json").read_text()) == json.loads(result.stdout)
+    assert (folder / "immediate_0.nc").exists()
+    assert (folder / "immediate_0.png").exists()
+
+
+def test_an_unknown_policy_is_refused_with_those_there_are(run):
+    refused(run(policies="optimal,greedy"), "--policies = greedy", "threshold")
+
+
+def test_an_unknown_site_is_refused(run):
+    refused(run(site="smal"), "SiteError", "small")
+
+
+def test_a_start_that_is_not_covered_is_refused_with_what_is(run):
+    refused(run(start="2024-06-16"), "SeriesError", "synthetic_prices.csv", "2026-06-01")
+
+
+def test_a_start_that_is_no_moment_is_refused(run):
+    refused(run(start="soon"), "moment = 'soon'")
+
+
+def test_a_start_between_quarter_hours_is_refused(run):
+    refused(run(start="2026-06-16T00:07"), "2026-06-16T00:07", "quarter")
+
+
+def test_a_missing_column_is_refused_by_file(run, spoilt):
+    prices = spoilt("prices", "price_eur_mwh", "volume")
+    refused(run(prices=prices), "synthetic_prices.csv", "price_eur_mwh")
+
+
+def test_prices_in_another_unit_are_refused(run, spoilt):
+    prices = spoilt("prices", "price_eur_mwh", "Price (GBP/MWh)")
+    refused(run(prices=prices), "synthetic_prices.csv", "convert it to EUR/MWh")
+
+
+def test_naive_times_of_unknown_zone_are_refused(run, spoilt):
+    prices = spoilt("prices", "+00:00", "")
+    text = prices.read_text().replace("time_utc", "time")
+    prices.write_text(text)
+    result = run("--zone", "Atlantis", prices=prices)
+    refused(result, "Atlantis")
+
+
+def test_a_doubled_time_is_refused_by_its_row(run, spoilt):
+    prices = spoilt("prices", "2026-06-16 01:00:00", "2026-06-16 00:00:00")
+    refused(run(prices=prices), "synthetic_prices.csv, row", "2026-06-16T00:00")
+
+
+def test_jobs_without_a_length_are_refused(run, spoilt):
+    refused(run(jobs=spoilt("jobs", "length", "width")), "synthetic_jobs.csv", "length")
+
+
+def test_a_file_that_is_not_there_is_refused(run, tmp_path):
+    refused(run(prices=tmp_path / "none.csv"), "none.csv")
+
+
+def test_a_broken_site_file_is_refused(run, tmp_path):
+    site = tmp_path / "broken.toml"
+    text = (sites.catalogue.ROOM / "small.toml").read_text()
+    site.write_text(text.replace('import_limit = "4.7 MW"', 'import_limit = "4.7 MWh"'))
+    refused(run(site=site), "import_limit", "MWh")
+
+
+def test_results_stay_whole_when_the_next_run_is_refused(run, rule_day, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(rule_day[1], folder)
+    before = (folder / "results.json").read_bytes()
+    refused(run("--out", folder, start="2024-06-16"))
+    assert (folder / "results.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return what a back-test of two hours left."""
+    here = small_days.setting(2)
+    trial = run_policy(here, "optimal", seed=0, listen=lambda *_: None)
+    folder = tmp_path_factory.mktemp("run")
+    write_trial(folder, here.site, trial)
+    return folder
+
+
+def explained(folder, *words, site="small"):
+    told = ["explain", site, "--run", str(folder), *words]
+    return CliRunner().invoke(app, told)
+
+
+def test_the_last_decision_is_explained(folder):
+    result = explained(folder, "--last", "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert {"accounts", "binding", "changes", "degraded"} <= set(told)
+    assert told["start"] == "2026-06-16T01:00Z"
+    assert "What binds" in result.stderr
+
+
+def test_a_moment_is_explained_by_the_decision_in_force_with_what_happened(folder):
+    result = explained(folder, "--at", "2026-06-16T00:50")
+    assert result.exit_code == 0, result.stderr
+    assert "decision of 2026-06-16T00:00Z" in result.stdout
+    assert "power taken from the grid" in result.stdout
+    assert "EUR MWh-1" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [("2026-06-16T02:00", "the run goes from 2026-06-16T00:00"), ("noon", "moment = 'noon'")],
+)
+def test_a_moment_outside_the_run_is_refused(folder, at, words):
+    refused(explained(folder, "--at", at), words)
+
+
+def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):
+    refused(explained(tmp_path), "optimal_0.decisions.json", "gigatwin backtest")
+
+
+def test_another_plant_than_was_run_is_refused(folder):
+    refused(explained(folder, "--seed", "3"), "optimal_3.decisions.json")
+
+
+@pytest.mark.slow
+def test_a_day_of_all_policies_by_the_command(run, tmp_path):
+    words = ("--out", tmp_path, "--json", tmp_path / "told.json")
+    result = run(*words, policies="immediate,threshold,optimal,perfect")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert list(told["policies"]) == ["immediate", "threshold", "optimal", "perfect"]
+    assert "capture" in result.stdout
+    assert explained(tmp_path).exit_code == 0
