@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 
 import sites
 from optimizer.decision import decide
@@ -53,3 +54,15 @@ def problem(hours=8):
 @cache
 def decision(hours=8):
     return decide(problem(hours))
+
+
+def typical_year(tmp_path):
+    """Write a typical year in UTC whose pressure counts the days: 1 January has 1000.00 hPa."""
+    lines = ["LOCATION,TOWN,-,DEU,IWEC Data,000000,50.0,8.0,0.0,100.0", "DATA PERIODS,1,1,Data"]
+    for count, day in enumerate(pd.date_range("1990-01-01", "1990-12-31")):
+        stamp = f"1990,{day.month},{day.day}"
+        rest = f"{100_000 + count},0,0,0,0,0,0,0,0,0,0,0,3.0,5,5,9,9"
+        lines += [f"{stamp},{hour},60,flags,10,0,50,{rest}" for hour in range(1, 25)]
+    path = tmp_path / "town.epw"
+    path.write_text("\n".join(lines))
+    return path

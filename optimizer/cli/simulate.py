@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import pandas as pd
 import typer
 import xarray as xr
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.results import write_netcdf
-from telemetry.sources import between, read_load, read_weather
+from optimizer.service.world import read_outdoors
+from telemetry.sources import between, read_load
 from twin import axes, state
 from twin.effectiveness import indicators
 from twin.equipment import Accelerators
@@ -87,15 +87,12 @@ def _grid(start: str, days: int, step: str) -> xr.Dataset:
 
 def _weather(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     edges = grid["instant"].to_numpy()
-    place = (site.latitude, site.longitude, site.elevation)
-    file = path or sites.data("weather")
-    read = read_weather(file, year=int(pd.Timestamp(edges[0]).year), location=place)
+    read = read_outdoors(site, path or sites.data("weather"), start=edges[0], end=edges[-1])
     part = between(read, start=edges[0], end=edges[-1])
-    names = [name for name in WEATHER if name in part]
-    values = np.stack([part[name].to_numpy() for name in names])
+    values = np.stack([part[name].to_numpy() for name in WEATHER])
     regridded = axes.regrid(values, part["instant"].to_numpy(), edges)
     return tag_all(
-        grid.assign({name: ("time", row) for name, row in zip(names, regridded, strict=True)})
+        grid.assign({name: ("time", row) for name, row in zip(WEATHER, regridded, strict=True)})
     )
 
 

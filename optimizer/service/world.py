@@ -32,7 +32,7 @@ class Files:
     Attributes
     ----------
     prices, carbon, weather, jobs
-        Paths; ``carbon`` may be left out when the prices bring it.
+        Paths; ``carbon`` may be left out: then that of the prices counts, or none.
     zone
         Zone of naive local prices; the site's by default.
     carbon_kind
@@ -105,8 +105,8 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
     last = first + days * DAY
     prices = read_prices(files.prices, zone=files.zone)
-    carbon = read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
-    weather = _weather(site, files.weather, first, last)
+    carbon = _carbon(files, prices)
+    weather = read_outdoors(site, files.weather, start=first - HISTORY, end=last)
     parts = (
         (files.prices.name, only(prices, "electricity_price")),
         ((files.carbon or files.prices).name, carbon),
@@ -117,14 +117,26 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
     year = int(pd.Timestamp(first).year)
+    notes = _notes(files, weather, year)
+    if files.carbon is None and "carbon_intensity" not in prices:
+        notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
         record=make_record(site, *(part for _, part in parts)),
         jobs=read_jobs(files.jobs, year=year),
         start=first,
         end=last,
         gaps=tuple(dict.fromkeys(gaps)),
-        notes=tuple(_notes(files, weather, year)),
+        notes=tuple(notes),
     )
+
+
+def _carbon(files: Files, prices: xr.Dataset) -> xr.Dataset:
+    """Return the carbon intensity, from its own file or from that of the prices; else zeros."""
+    if files.carbon is None and "carbon_intensity" not in prices:
+        nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
+        named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
+        return named.to_dataset().assign_coords(instant=("instant", _edges(prices)))
+    return read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
 
 
 def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:
@@ -136,12 +148,32 @@ def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:
     return notes
 
 
-def _weather(site: Site, path: Path, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
-    """Return the weather; a typical year is laid on every year that the stretch touches."""
+def read_outdoors(
+    site: Site, path: Path, *, start: np.datetime64, end: np.datetime64
+) -> xr.Dataset:
+    """Return the weather of a site from a file, with calm wind if the file has none.
+
+    Parameters
+    ----------
+    site
+        The site, for its place.
+    path
+        A file of weather.
+    start, end
+        The stretch that is wanted; a typical year is laid on every year that it touches.
+
+    Returns
+    -------
+    xarray.Dataset
+        All words of the weather, as far as the file reaches.
+
+    Raises
+    ------
+    SeriesError
+        If the file cannot be read.
+    """
     place = (site.latitude, site.longitude, site.elevation)
-    years = range(
-        int(pd.Timestamp(first - HISTORY).year), int(pd.Timestamp(last - QUARTER).year) + 1
-    )
+    years = range(int(pd.Timestamp(start).year), int(pd.Timestamp(end - QUARTER).year) + 1)
     readings = {year: read_weather(path, year=year, location=place) for year in years}
     weather = readings[years[0]]
     if len(years) > 1 and weather.attrs["typical_year"]:

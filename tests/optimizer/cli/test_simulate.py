@@ -8,6 +8,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from tests import small_days
 
 KEYS = {
     "energy_mwh",
@@ -86,6 +87,12 @@ def test_steps_agree_on_the_energy(run):
         for step in ("5min", "1h")
     )
     assert fine == pytest.approx(coarse, rel=2e-3)
+
+
+def test_a_typical_year_goes_on_across_new_year(run, tmp_path):
+    weather = small_days.typical_year(tmp_path)
+    result = run("--weather", weather, "--days", "3", start="2026-12-30")
+    assert result.exit_code == 0, result.stderr
 
 
 def refused(result, *words):

@@ -47,18 +47,6 @@ def electricity_maps(tmp_path, start="2026-06-01", days=30):
     return path
 
 
-def typical_year(tmp_path):
-    """Write a typical year in UTC whose pressure counts the days: 1 January has 1000.00 hPa."""
-    lines = ["LOCATION,TOWN,-,DEU,IWEC Data,000000,50.0,8.0,0.0,100.0", "DATA PERIODS,1,1,Data"]
-    for count, day in enumerate(pd.date_range("1990-01-01", "1990-12-31")):
-        stamp = f"1990,{day.month},{day.day}"
-        rest = f"{100_000 + count},0,0,0,0,0,0,0,0,0,0,0,3.0,5,5,9,9"
-        lines += [f"{stamp},{hour},60,flags,10,0,50,{rest}" for hour in range(1, 25)]
-    path = tmp_path / "town.epw"
-    path.write_text("\n".join(lines))
-    return path
-
-
 def at(world, name, moment):
     return float(world.record[name].sel(time=axes.utc(moment)))
 
@@ -124,7 +112,9 @@ def test_a_run_beyond_the_files_is_refused_with_what_they_cover(prices, start, d
 
 
 def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
-    files = small_days.files(prices=prices("2026-12-01", days=50), weather=typical_year(tmp_path))
+    files = small_days.files(
+        prices=prices("2026-12-01", days=50), weather=small_days.typical_year(tmp_path)
+    )
     world = read_world(SMALL, files, start="2026-12-30", days=4)
     # 31 December is day 364 from 0, 1 January day 0: 100.364 and 100.000 kPa
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
@@ -136,7 +126,9 @@ def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
 
 
 def test_history_before_new_year_comes_from_the_year_before(prices, tmp_path):
-    files = small_days.files(prices=prices("2026-12-10", days=40), weather=typical_year(tmp_path))
+    files = small_days.files(
+        prices=prices("2026-12-10", days=40), weather=small_days.typical_year(tmp_path)
+    )
     world = read_world(SMALL, files, start="2027-01-03", days=2)
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
     assert at(world, "air_pressure", "2027-01-04T12:00") == pytest.approx(100.003)
