@@ -7,12 +7,13 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.archive import write_results, write_trial
 from optimizer.service.backtest import POLICIES, Trial, backtest
-from optimizer.service.results import Results, Summary
+from optimizer.service.results import Results, Summary, write_text
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, World, read_world
 from twin.errors import Fault, ProblemError
@@ -55,6 +56,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     policies: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(POLICIES),
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="File for the table as Markdown, as in the README.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run policies in closed loop on a plant that differs from what they believe, and compare."""
@@ -84,6 +88,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     if out is not None:
         write_results(out, results)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
+    if markdown is not None:
+        write_text(markdown, _markdown(results))
     write_json(results.as_json(), json_file)
 
 
@@ -131,17 +137,23 @@ def _run(
         return backtest(setting, policies=names, seeds=seeds, listen=listen, keep=keep)
 
 
-def _table(results: Results) -> object:
-    headings = [heading for _, heading, _ in COLUMNS]
-    shown = table(
-        f"{results.site}, {results.days} days from {results.start}, {results.seeds} plants",
-        "policy",
-        *headings,
-        numbers=headings,
-    )
-    for name, summary in results.policies.items():
-        shown.add_row(name, *_row(summary))
+def _table(results: Results) -> Table:
+    """Return the comparison, a policy a column: it fits a terminal of eighty characters."""
+    names = list(results.policies)
+    plants = "1 plant" if results.seeds == 1 else f"{results.seeds} plants"
+    title = f"{results.site}, {results.days} days from {results.start}, {plants}"
+    shown = table(title, "", *names, numbers=names)
+    rows = [_row(summary) for summary in results.policies.values()]
+    for (_, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        shown.add_row(heading, *cells)
     return shown
+
+
+def _markdown(results: Results) -> str:
+    headings = ["policy", *(heading for _, heading, _ in COLUMNS)]
+    rows = [headings, ["---", *("---:" for _ in COLUMNS)]]
+    rows += [[name, *_row(summary)] for name, summary in results.policies.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _row(summary: Summary) -> list[str]:
