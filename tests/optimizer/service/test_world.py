@@ -72,9 +72,18 @@ def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
     assert at(world, "carbon_intensity", "2026-06-16T02:30") == 100.0 + 15 * 24 + 2
 
 
-def test_prices_without_carbon_are_refused_with_a_mend(prices):
+def test_without_carbon_none_is_counted_and_that_is_said(prices):
     files = small_days.files(prices=prices(carbon=False))
-    with pytest.raises(SeriesError, match=r"prices\.csv"):
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
+    assert any("no carbon intensity was given" in note for note in world.notes)
+
+
+def test_a_kind_of_carbon_that_the_file_lacks_is_refused(prices):
+    path = prices()
+    path.write_text(path.read_text().replace("ci_lca", "remark"))
+    files = small_days.files(prices=path, carbon_kind="lca")
+    with pytest.raises(SeriesError, match=r"prices\.csv.*lca: this file has direct"):
         read_world(SMALL, files, start="2026-06-16", days=1)
 
 
