@@ -133,7 +133,7 @@ def site(*others, connection=None, work=None, margins=None, **replaced):
         work={one.name: one for one in work or [kind()]},
         service=Service.model_construct(racks=0.0),
         weights=Weights(lateness="100 EUR/MWh"),
-        margins=margins or Margins.model_construct(power=0.0, temperature=0.0, level=0.0),
+        margins=margins or Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.0),
     )
 
 

@@ -44,6 +44,17 @@ def test_a_peak_that_has_been_is_free():
     assert plan.objective == pytest.approx(40.0)
 
 
+def test_a_running_peak_keeps_its_margin():
+    """Proves: with a quarter of 4 MW kept, only 3 are free at the cheap hour: 30 + 1 at 20 = 50.
+
+    Sensitivity: 40 without the margin, 140 if the fourth MW were bought as a peak.
+    """
+    margins = site().margins.model_copy(update={"peak": 0.25})
+    where = site(connection=grid(peak_price=100.0), margins=margins)
+    plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE), peak=4.0)
+    assert plan.objective == pytest.approx(50.0)
+
+
 def test_a_tight_ramp():
     """Proves: at 1/36 MW/min the net import of an hour differs by no more than 1 MW from the last.
 

@@ -36,6 +36,7 @@ def envelope(
     *,
     expected: Arrivals | None = None,
     future: Jobs | None = None,
+    is_cautious: bool = True,
 ) -> xr.Dataset:
     r"""Return the room in which the work of each cohort can be moved.
 
@@ -49,6 +50,9 @@ def envelope(
         The stream of jobs to expect; left out, nothing is expected.
     future
         Jobs that will arrive, where they are known (perfect foresight).
+    is_cautious
+        Whether the latest course keeps something in hand, as plans want it, or bounds bare what
+        is possible.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def envelope(
     tolerance = np.array([kind.tolerance for kind in queue.pool.kinds])
     for jobs, rest in _known(queue, future, instants[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
-        need = rest / (1.0 - tolerance[jobs.kind]) + RESERVE
+        need = rest / (1.0 - tolerance[jobs.kind]) + RESERVE if is_cautious else rest
         last = np.maximum((jobs.deadline - queue.instant) / HOUR - need, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)

@@ -19,7 +19,8 @@ def hours(start):
 
 def test_one_job_by_hand(pool, make_jobs, start, hours):
     """2 h of 10 racks due at 5 h: 1 MWh an hour from now on, or from 3 h on at the latest."""
-    room = envelope(open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start), hours)
+    queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
+    room = envelope(queue, hours, is_cautious=False)
     mine = room.sel(cohort="batch/1")
     assert mine["work_most"].to_numpy()[:5] == pytest.approx([0, 1, 2, 2, 2])
     assert mine["work_least"].to_numpy()[:7] == pytest.approx([0, 0, 0, 0, 1, 2, 2])
@@ -27,6 +28,13 @@ def test_one_job_by_hand(pool, make_jobs, start, hours):
     assert float(room["work_most"].drop_sel(cohort="batch/1").sum()) == 0
     vocabulary.check(room, "work_least", "work_most", "work_racks_limit")
     assert room["kind"].sel(cohort="gang/0") == "gang"
+
+
+def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
+    """3 h of 10 racks due at 10 h, at 60 % throughput: 5 h and 2 in hand, so from 3 h on."""
+    room = envelope(open_queue(pool, make_jobs((1, 0, 3, 10, 10)), start), hours)
+    least = room["work_least"].sum("cohort").to_numpy()
+    assert least[:8] == pytest.approx([0, 0, 0, 0, 1, 2, 3, 3])
 
 
 def test_a_late_job_is_due_as_fast_as_it_can_run(pool, make_jobs, start, hours):
@@ -100,7 +108,7 @@ def test_any_run_stays_inside_the_envelope(pool, start, seed):
     late = jobs.arrival + (jobs.length * 3.6e9 * 1.01).astype("timedelta64[us]") < start
     queue = open_queue(pool, jobs.take(~late), start)
     grid = axes.regular(start, 24)
-    room = envelope(queue, grid)
+    room = envelope(queue, grid, is_cautious=False)
     least, most = (room[n].sum("cohort").to_numpy() for n in ("work_least", "work_most"))
     done = 0.0
     for step in range(24):
