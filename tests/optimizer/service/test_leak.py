@@ -13,12 +13,16 @@ import pytest
 from optimizer.policies import Optimal, View, immediate, threshold
 from tests import small_days
 from twin import axes, state
-from twin.forecast.record import MEASURED, measured_until, published_until
+from twin.forecast.record import MEASURED
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Pool, open_queue
 
 BEFORE = axes.utc("2026-06-16T09:30")  # tomorrow's prices are not out
 AFTER = axes.utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
+KNOWN_UNTIL = {  # end of what is measured, end of the prices that are out
+    BEFORE: (axes.utc("2026-06-16T09:00"), axes.utc("2026-06-16T22:00")),
+    AFTER: (axes.utc("2026-06-16T10:00"), axes.utc("2026-06-17T22:00")),
+}
 SPOILERS = ("nothing", "huge", "noise")
 
 
@@ -36,8 +40,9 @@ def spoilt(values, how):
 def without_future(record, now, *, how):
     """Return a record in which all that is not known at a moment is spoilt."""
     spoiled = record.copy(deep=True)
-    until = dict.fromkeys((*MEASURED, "renewable_available_power"), measured_until(now))
-    until["electricity_price"] = published_until(now, small_days.setting().site.time_zone)
+    measured, published = KNOWN_UNTIL[now]
+    until = dict.fromkeys((*MEASURED, "renewable_available_power"), measured)
+    until["electricity_price"] = published
     for name, end in until.items():
         later = record["time"].to_numpy() >= end
         spoiled[name].values[later] = spoilt(record[name].to_numpy()[later], how)
@@ -114,11 +119,11 @@ def test_rules_do_not_look_ahead_either(policy, how):
 
 
 def test_what_is_published_does_matter():
-    """The same spoiling one hour earlier in the prices is seen: the test above can fail."""
+    """The last hour of the published prices is seen: the test above can fail."""
     _, (schedule,) = decided("optimal", BEFORE, known_future())
     record, workload = known_future()
     changed = record.copy(deep=True)
-    end = published_until(BEFORE, small_days.setting().site.time_zone)
+    _, end = KNOWN_UNTIL[BEFORE]
     last_hour = slice(end - axes.HOUR, end - axes.QUARTER)
     changed["electricity_price"].loc[{"time": last_hour}] = -300.0
     _, (other,) = decided("optimal", BEFORE, (changed, workload))
