@@ -127,10 +127,16 @@ def explain(
     time = schedule["time"].to_numpy()
     return Explanation(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
-        binding=_binding(solution.duals, time),
+        binding=_binding(_held_back(solution.duals, schedule), time),
         changes=() if previous is None else _changes(previous, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
+
+
+def _held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
+    """Return the prices of limits that people set: not of how much sun and wind there is."""
+    sources = schedule["renewable"].to_numpy().tolist() if "renewable" in schedule.coords else []
+    return {name: prices for name, prices in duals.items() if name.split(".")[0] not in sources}
 
 
 def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding, ...]:
@@ -151,7 +157,7 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
         if len(bound):
             found.append(
                 Binding(
-                    limit=WORDS[word] if owner == "work" else f"{WORDS[word]} ({owner})",
+                    limit=_words(owner, word),
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
@@ -159,6 +165,11 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
                 )
             )
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
+
+
+def _words(owner: str, word: str) -> str:
+    """Return a limit in words, with its machine."""
+    return WORDS[word] if owner == "work" else f"{WORDS[word]} ({owner.removesuffix('_promise')})"
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:

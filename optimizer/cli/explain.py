@@ -37,10 +37,11 @@ def explain(
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{money:,.0f}")
     screen.print(accounts)
-    columns = ("limit", "from", "to", "intervals", "price [EUR per unit]")
-    binding = table("What binds", *columns, numbers=columns[3:])
+    columns = ("limit", "between", "intervals", "EUR a unit")
+    binding = table("What binds", *columns, numbers=columns[2:])
     for limit in told["binding"]:
-        row = [limit[key] for key in ("limit", "from", "to", "intervals", "price_eur")]
+        between = f"{_short(limit['from'])} and {_short(limit['to'])}"
+        row = limit["limit"], between, limit["intervals"], limit["price_eur"]
         binding.add_row(*map(str, row))
     screen.print(binding)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
@@ -48,3 +49,8 @@ def explain(
     if told["degraded"]:
         screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
     write_json(told, json_file)
+
+
+def _short(stamp: object) -> str:
+    """Return a moment without its year: the run stands above."""
+    return str(stamp)[5:].replace("T", " ")
