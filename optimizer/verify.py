@@ -1,7 +1,8 @@
 """Judge a schedule before it leaves: replay it on the twin and hold it against every limit.
 
 Physics is shared with the optimiser, judgement is not: this file knows no model, no ledger and no
-solver. It believes nothing that the schedule says about itself.
+solver. It believes nothing that the schedule promises; the outlook for which it was made, weather,
+sun and wind and service, is what it is judged in.
 """
 
 from collections.abc import Iterator

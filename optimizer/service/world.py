@@ -122,12 +122,20 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
         record=make_record(site, *(part for _, part in parts)),
-        jobs=read_jobs(files.jobs, year=year),
+        jobs=_jobs(files.jobs, first, last),
         start=first,
         end=last,
         gaps=tuple(dict.fromkeys(gaps)),
         notes=tuple(notes),
     )
+
+
+def _jobs(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """Return the jobs of every year that the run and its history touch: a trace is a usual year."""
+    years = range(
+        int(pd.Timestamp(first - HISTORY).year), int(pd.Timestamp(last - QUARTER).year) + 1
+    )
+    return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
 
 
 def _carbon(files: Files, prices: xr.Dataset) -> xr.Dataset:
