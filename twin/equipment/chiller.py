@@ -36,7 +36,7 @@ class ChillerBank(Declared):
         float, Quantity("degC", "greatest leaving condenser water, of the fit and in operation")
     ]
     condenser_minimum: Annotated[
-        float, Quantity("degC", "leaving condenser water held by a by-pass", above=10, below=40)
+        float, Quantity("degC", "leaving condenser water held by a bypass", above=10, below=40)
     ]
     minimum_part_load: Annotated[
         float, Quantity("1", "part-load ratio below which a unit cycles", above=0, below=1)

@@ -100,7 +100,7 @@ def pump_power(
     minimum_speed_share
         Lowest speed of the drive over rated speed; below it a valve takes the surplus head. [1]
     minimum_flow_share
-        Lowest flow through the pump over rated flow; a by-pass returns the rest. [1]
+        Lowest flow through the pump over rated flow; a bypass returns the rest. [1]
     shut_off_head
         Head of the pump at rated speed and no flow, over its rated head. [1]
 

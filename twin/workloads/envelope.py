@@ -51,8 +51,7 @@ def envelope(
     future
         Jobs that will arrive, where they are known (perfect foresight).
     is_cautious
-        Whether the latest course keeps something in hand, as plans want it, or bounds bare what
-        is possible.
+        Whether the latest course keeps something in hand, or bounds bare what is possible.
 
     Returns
     -------
@@ -69,15 +68,13 @@ def envelope(
     :math:`s \min(\max(t - b, 0), r)`, both uncapped. The sums over a cohort bound what any
     schedule can do; that gangs run whole is left to the dispatch.
     """
-    instants = axes["instant"].to_numpy()
-    edges = (instants - queue.instant) / HOUR
+    edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
     least, most = np.zeros((len(edges), count)), np.zeros((len(edges), count))
     limit = np.zeros((len(edges) - 1, count))
-    tolerance = np.array([kind.tolerance for kind in queue.pool.kinds])
-    for jobs, rest in _known(queue, future, instants[-1]):
+    for jobs, rest in _known(queue, future, axes["instant"].to_numpy()[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
-        need = rest / (1.0 - tolerance[jobs.kind]) + RESERVE if is_cautious else rest
+        need = _in_hand(queue.pool.kinds, jobs, rest) if is_cautious else rest
         last = np.maximum((jobs.deadline - queue.instant) / HOUR - need, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)
@@ -94,6 +91,12 @@ def envelope(
         limit += expected.present(edges).T @ sums
     energy = queue.pool.rack_power
     return _labelled(queue, axes, least * energy, most * energy, limit)
+
+
+def _in_hand(kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray) -> FloatArray:
+    """Return the hours that plans leave jobs for their rest: capped all along, and a reserve."""
+    tolerance = np.array([kind.tolerance for kind in kinds])
+    return np.asarray(rest / (1.0 - tolerance[jobs.kind]) + RESERVE)
 
 
 def group_of(laxity: FloatArray) -> IntArray:
