@@ -80,8 +80,7 @@ def envelope(
         sums = _sums(place, count, jobs.racks)
         most += np.clip(edges[:, None] - start, 0.0, rest) @ sums
         least += np.clip(edges[:, None] - last, 0.0, rest) @ sums
-        leave = start + stay(rest, last - start)
-        spent = np.clip(edges[:, None], start, leave)
+        spent = np.clip(edges[:, None], start, start + stay(rest, last - start))
         limit += np.diff(spent, axis=0) / np.diff(edges)[:, None] @ sums
     if expected is not None:
         place = expected.kind * (GROUPS + 1) + GROUPS
