@@ -86,9 +86,10 @@ def dispatch(
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
+    net = headroom.import_power(work_power(queue, caps))
     orders = Orders(
         jobs=by_number(queue, caps),
-        renewable_cap=_curtailed(step, headroom.export_limit),
+        renewable_cap=_curtailed(step, net + headroom.export_limit),
         **_stores(step),
     )
     return orders, dict(zip(names, left.tolist(), strict=True))
@@ -264,16 +265,19 @@ def _stores(step: xr.Dataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def _curtailed(step: xr.Dataset, export_limit: float) -> dict[str, float]:
-    """Return the caps of the renewables: as planned, or as much more as may be given away."""
+def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
+    """Return the caps of the renewables: as planned, and no more than can be used or given away.
+
+    The room is what the export may still grow by; less than none where the jobs that run draw less
+    than the plan had counted on.
+    """
     if "renewable_used_power" not in step:
         return {}
     used = _values(step["renewable_used_power"])
     available = _values(step["renewable_available_power"])
-    planned = float(step["grid_import_power"] - step["grid_export_power"])
-    rest = max(planned + export_limit, 0.0) / len(used)
+    rest = room / max(len(used), 1)
     return {
-        name: power if power < available[name] - UNUSED else power + rest
+        name: max(power + (min(rest, 0.0) if power < available[name] - UNUSED else rest), 0.0)
         for name, power in used.items()
     }
 

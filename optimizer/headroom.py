@@ -127,7 +127,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         peak_power=peak or np.inf,
         chilled_load=load,
         chilled_spare=spare,
-        export_limit=keep * site.grid.export_limit,
+        export_limit=_export_limit(site),
     )
 
 
@@ -152,6 +152,15 @@ def _try(
     return run(
         site, stocks, orders, weather=weather, hours=np.full(LEVELS, STEADY), ceilings=ceilings
     ).flows
+
+
+def _export_limit(site: Site) -> float:
+    """Return the export that renewables are capped for.
+
+    The margin is that of the import: what surprises the connection is the load, whichever way the
+    power flows. [MW]
+    """
+    return max(site.grid.export_limit - site.margins.power * site.grid.import_limit, 0.0)
 
 
 def _own(now: xr.Dataset) -> float:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -145,7 +146,7 @@ def _table(results: Results) -> Table:
     shown = table(title, "", *names, numbers=names)
     rows = [_row(summary) for summary in results.policies.values()]
     for (_, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
-        shown.add_row(heading, *cells)
+        shown.add_row(escape(heading), *cells)
     return shown
 
 

@@ -163,11 +163,25 @@ def test_only_what_must_run_raises_the_peak():
 
 def test_stores_and_renewables_follow_the_plan():
     """Wind is curtailed by plan; of sun the site may take 1 MW of import and 3 of export more."""
-    room = Headroom(racks=100, work_power=8.0, calm_power=8.0, export_limit=3.0)
+    room = Headroom(racks=100, work_power=8.0, calm_power=8.0, base_power=1.0, export_limit=3.0)
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
     assert orders.battery_charge == {"b": 3.0}
     assert orders.tank_charge == {}
     assert orders.renewable_cap == {"sun": 5.0 + 4.0 / 2, "wind": 9.0}
+
+
+def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
+    """They give 20 MW beside a load of 15: 5 go out where 3 may, so each yields 1."""
+    room = Headroom(
+        racks=100,
+        work_power=8.0,
+        calm_power=8.0,
+        base_power=15.0,
+        own_power=20.0,
+        export_limit=3.0,
+    )
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
+    assert orders.renewable_cap == {"sun": 4.0, "wind": 8.0}
 
 
 def test_rounding_does_not_drift():
