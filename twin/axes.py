@@ -4,6 +4,7 @@ One law: powers are means over an interval labelled by its start; stocks and tem
 belong to an edge. All times are UTC without a zone inside; aware times live at the faces.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,9 @@ from twin.errors import Fault, ProblemError
 HOUR: Final = np.timedelta64(1, "h")
 QUARTER: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
+
+
+_ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are guesses
 
 
 def utc(moment: str | pd.Timestamp) -> np.datetime64:
@@ -38,6 +42,8 @@ def utc(moment: str | pd.Timestamp) -> np.datetime64:
     """
     mend = "write a date or a moment, as 2026-06-16 or 2026-06-16T12:00Z"
     fault = ProblemError("time", [Fault(place="moment", value=repr(moment), mend=mend)])
+    if isinstance(moment, str) and not _ISO.match(moment):
+        raise fault
     try:
         stamp = pd.Timestamp(moment)
     except ValueError as error:

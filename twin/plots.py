@@ -209,7 +209,7 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
     for store, color in zip(site.stores, CYCLE * 9, strict=False):
         kind = site.equipment[store.owner].kind
-        drawn = Style(label=f"{store.owner} (full: {store.high:.0f} MWh)")
+        drawn = Style(label=f"{store.owner} (full: {store.high:.3g} MWh)")
         for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN)):
             if name in run:
                 level = run[name].sel({kind: store.owner})

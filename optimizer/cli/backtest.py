@@ -12,7 +12,7 @@ from rich.table import Table
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.archive import write_results, write_trial
+from optimizer.service.archive import open_folder, write_results, write_trial
 from optimizer.service.backtest import POLICIES, Trial, backtest
 from optimizer.service.results import Results, Summary, write_text
 from optimizer.service.setting import Setting
@@ -77,6 +77,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(f"reading the series of {loaded.name} from {start} for {days} days")
     world = read_world(loaded, files, start=start, days=days)
     _tell_world(screen, world)
+    if out is not None:
+        identity = {"site": loaded.name, "start": str(world.start), "days": days}
+        open_folder(out, identity | {"load_scale": load_scale})
     setting = Setting.of(loaded, world, load_scale=load_scale)
     results = _run(screen, setting, names, seeds=seeds, out=out)
     screen.print(_table(results))

@@ -7,7 +7,7 @@ import typer
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.archive import SHOWN, read_course, read_decision
+from optimizer.service.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, vocabulary
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
@@ -24,15 +24,15 @@ def explain(
 ) -> None:
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
     loaded = sites.load(site)
-    moment = None if last else at
-    told = read_decision(run, moment, seed=seed)
+    check_site(run, loaded)
+    told = read_decision(run, None if last else at, seed=seed)
+    moment = told["start"] if last or at is None else at
     screen = console(json_file)
     screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
-    if moment is not None:
-        step = read_course(run, seed=seed).sel(time=axes.utc(moment), method="pad")
-        for name in SHOWN:
-            word = vocabulary.term(name)
-            screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
+    step = read_course(run, seed=seed).sel(time=axes.utc(moment), method="pad")
+    for name in SHOWN:
+        word = vocabulary.term(name)
+        screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{money:,.0f}")

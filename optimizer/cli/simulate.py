@@ -38,7 +38,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")],
     weather: Annotated[
-        Path | None, typer.Option(help="Weather file; a made typical year if left out.")
+        Path | None,
+        typer.Option(help="Weather file; left out, the synthetic June 2026 that ships."),
     ] = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "15min",
     load: Annotated[

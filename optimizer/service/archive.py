@@ -1,8 +1,8 @@
 """What a back-test leaves on disk, and how it is read again: every file whole or not there.
 
-A folder holds ``results.json`` and, for each policy and seed, the course in quarter-hours
-(``optimal_0.nc``), its picture (``optimal_0.png``), and every decision with its reasons
-(``optimal_0.decisions.json``).
+A folder holds ``run.json``, which says what was run, ``results.json`` and, for each policy and
+seed, the course in quarter-hours (``optimal_0.nc``), its picture (``optimal_0.png``), and every
+decision with its reasons (``optimal_0.decisions.json``).
 """
 
 import json
@@ -16,10 +16,13 @@ from optimizer.decision import Decision
 from optimizer.service.backtest import Trial
 from optimizer.service.results import Results, write_json, write_netcdf
 from twin import axes, plots
-from twin.errors import Fault, StateError
+from twin.errors import Fault, ProblemError, StateError
 from twin.site import Site
 
 RESULTS: Final = "results.json"
+
+IDENTITY: Final = "run.json"
+"""File that tells which back-test a folder holds."""
 
 SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
 """Words of the interval asked for that an explanation shows beside its reasons."""
@@ -34,6 +37,48 @@ class Told(TypedDict):
     binding: list[dict[str, object]]
     changes: list[str]
     degraded: str
+
+
+def open_folder(folder: Path, identity: dict[str, object]) -> None:
+    """Make the folder of a back-test, or find that of the same one.
+
+    Parameters
+    ----------
+    folder
+        Where results shall go.
+    identity
+        What makes a back-test: ``site``, ``start``, ``days`` and the like.
+
+    Raises
+    ------
+    ProblemError
+        If the folder holds another back-test, or is a file.
+    """
+    mend = "name a new folder, or remove this one"
+    if folder.exists() and not folder.is_dir():
+        raise ProblemError("run", [Fault(place="--out", value=f"{folder} is a file", mend=mend)])
+    path = folder / IDENTITY
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != identity:
+            shown = f"{folder} holds {found.get('site')} from {found.get('start')}"
+            raise ProblemError("run", [Fault(place="--out", value=shown, mend=mend)])
+    write_json(path, identity)
+
+
+def check_site(folder: Path, site: Site) -> None:
+    """Refuse to explain one site by the run of another.
+
+    Raises
+    ------
+    StateError
+        If the folder holds another site's run.
+    """
+    path = folder / IDENTITY
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if found.get("site", site.name) != site.name:
+        mend = f"the run is of {found['site']}"
+        raise StateError("run", [Fault(place=str(folder), value=site.name, mend=mend)])
 
 
 def write_trial(folder: Path, site: Site, trial: Trial) -> None:

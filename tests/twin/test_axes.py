@@ -7,11 +7,18 @@ from hypothesis import strategies as st
 
 from twin import axes
 from twin.errors import ProblemError
+from twin.errors import ProblemError
 
 
 def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
     assert axes.utc("2023-06-28") == np.datetime64("2023-06-28T00:00")
     assert axes.utc("2023-06-28T02:00+02:00") == np.datetime64("2023-06-28T00:00")
+
+
+@pytest.mark.parametrize("text", ["12.06.2023", "06/12/2023", "now", "tomorrow", "", "2023-13-01"])
+def test_other_texts_are_no_moments(text: str) -> None:
+    with pytest.raises(ProblemError, match="write a date or a moment"):
+        axes.utc(text)
 
 
 def test_regular_intervals_have_edges_and_durations() -> None:

@@ -207,3 +207,9 @@ def test_a_day_of_all_policies_by_the_command(run, tmp_path):
     assert list(told["policies"]) == ["immediate", "threshold", "optimal", "perfect"]
     assert "capture" in result.stdout
     assert explained(tmp_path).exit_code == 0
+
+
+def test_the_table_keeps_its_units(rule_day):
+    result, _ = rule_day
+    for heading in ("objective [EUR]", "carbon [t]", "water [m3]", "late [h]"):
+        assert heading in result.stderr
