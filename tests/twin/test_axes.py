@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from twin import axes
 from twin.errors import ProblemError
-from twin.errors import ProblemError
 
 
 def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
