@@ -14,12 +14,6 @@ def test_a_bare_date_is_midnight_utc_and_offsets_are_honoured() -> None:
     assert axes.utc("2023-06-28T02:00+02:00") == np.datetime64("2023-06-28T00:00")
 
 
-@pytest.mark.parametrize("text", ["12.06.2023", "06/12/2023", "now", "tomorrow", "", "2023-13-01"])
-def test_other_texts_are_no_moments(text: str) -> None:
-    with pytest.raises(ProblemError, match="write a date or a moment"):
-        axes.utc(text)
-
-
 def test_regular_intervals_have_edges_and_durations() -> None:
     grid = axes.regular(axes.utc("2023-06-28"), 4)
     assert grid.sizes == {"time": 4, "instant": 5}
@@ -64,7 +58,9 @@ def test_regridding_refuses_to_reach_outside() -> None:
         axes.regrid(np.zeros(2), edges, edges + np.timedelta64(1, "m"))
 
 
-@pytest.mark.parametrize("text", ["tomorrow noon", "2026-13-01", "", "NaT"])
+@pytest.mark.parametrize(
+    "text", ["12.06.2023", "06/12/2023", "now", "tomorrow noon", "2026-13-01", "", "NaT"]
+)
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(ProblemError, match="moment = "):
         axes.utc(text)
