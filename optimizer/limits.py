@@ -12,9 +12,6 @@ from optimizer.problem import Problem
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 
-TRANSITION = 10.0
-"""Time in which the plant goes over to new set points. [min]"""
-
 MEAN_SHARE = 0.6
 """Share of the change of set points that the means of two intervals may show. [1]
 

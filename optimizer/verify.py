@@ -21,9 +21,6 @@ from twin.site import Site
 KEEP: Final = 0.5
 """Share of the planning margins that the verdict still asks for. [1]"""
 
-TRANSITION: Final = 10.0
-"""Minutes in which the plant goes over to the set points of the next interval. [min]"""
-
 ENERGY_TOLERANCE: Final = 0.02
 """Greatest difference of promised and replayed import, share of the connection. [1]"""
 
@@ -206,7 +203,7 @@ def _ramp(
     before = float(state["grid_import_power"] - state["grid_export_power"])
     net = np.concatenate([[before], promised])
     width = schedule["duration"].to_numpy() * 60.0
-    over = np.minimum(width, TRANSITION * width / 15.0)
+    over = np.minimum(width, limits.TRANSITION * width / 15.0)
     beyond = np.abs(np.diff(net)) / over / site.grid.ramp
     return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 

@@ -15,6 +15,7 @@ from telemetry.nature import Noise, disturbed, restlessness
 from twin import axes, simulation
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
+from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
 from twin.site import Site
@@ -23,9 +24,6 @@ from twin.weather import Weather
 
 STEP: Final = 15
 """Minutes for which one set of orders holds."""
-
-TRANSITION: Final = 10.0
-"""Minutes in which the plant goes over to new set points, if the ramp limit allows. [min]"""
 
 RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the plant's own controllers use. [1]"""

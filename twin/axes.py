@@ -78,6 +78,25 @@ def intervals(edges: np.ndarray) -> xr.Dataset:
     return xr.Dataset(coords=coords)
 
 
+def edges_of(data: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Return the edges of intervals that follow one another.
+
+    Parameters
+    ----------
+    data
+        On ``time``, with ``duration``; ``instant`` is not asked, for it gets lost when variables
+        are selected.
+
+    Returns
+    -------
+    numpy.ndarray
+        Starts of all intervals and the end of the last. [datetime64]
+    """
+    starts = data["time"].to_numpy().astype("datetime64[us]")
+    seconds = round(3600.0 * float(data["duration"][-1]))
+    return np.append(starts, starts[-1] + np.timedelta64(seconds, "s"))
+
+
 def regular(start: np.datetime64, count: int, step: np.timedelta64 = QUARTER) -> xr.Dataset:
     """Return ``count`` equal intervals from ``start`` on; see :func:`intervals`."""
     return intervals(start + np.arange(count + 1) * step)

@@ -1,7 +1,7 @@
 """The limits of a site, and what of a run lies beyond them: one judge for plans and for plants."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,10 @@ LEAST_SPAN = 1e-3
 
 KELVIN_BEYOND = 0.05
 """A temperature beyond its limit by less than this is no violation. [K]"""
+
+
+TRANSITION: Final = 10.0
+"""Time in which a plant goes over to new set points; plans and verdicts count on it. [min]"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from twin.axes import edges_of
 from twin.equipment import Accelerators
 from twin.limits import limits
 from twin.physics import FloatArray
@@ -71,7 +72,7 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     for axes, panel in zip(column[:, 0], panels, strict=True):
         panel.draw(axes, run, site)
         _dress(axes, is_stacked=panel.is_stacked)
-    _dates(column[-1, 0], _edges(run), site.time_zone)
+    _dates(column[-1, 0], edges_of(run), site.time_zone)
     figure.align_ylabels()
     whole = f"{title}, from {np.datetime_as_string(run['time'].to_numpy()[0], 'D')}"
     figure.suptitle(whole, x=0.01, ha="left", fontsize=12, fontweight="bold")
@@ -124,7 +125,7 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
         _draw(axes, run["electricity_price"], color=BLUE, label="price")
         below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
         if below.any():
-            axes.stairs(below, _edges(run), fill=True, color=ORANGE, label="price below 0")
+            axes.stairs(below, edges_of(run), fill=True, color=ORANGE, label="price below 0")
         axes.axhline(0.0, color=BLACK, linewidth=0.8)
         axes.set_ylabel("price\n[EUR/MWh]")
     if "carbon_intensity" in run:
@@ -136,7 +137,7 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
     base = np.zeros(run.sizes["time"])
     for label, values, color in _users(run, site):
         bottom, base = base, base + values
-        axes.stairs(base, _edges(run), baseline=bottom, fill=True, color=color, label=label)
+        axes.stairs(base, edges_of(run), baseline=bottom, fill=True, color=color, label=label)
     if "renewable_used_power" in run:
         own = run["renewable_used_power"].sum("renewable")
         _draw(axes, own, color=ORANGE, label="sun and wind")
@@ -237,7 +238,7 @@ def _draw(axes: Axes, array: xr.DataArray, **style: Unpack[Style]) -> None:
     if "instant" in array.dims:
         axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
     else:
-        axes.stairs(array.to_numpy(), _edges(array), baseline=None, **style)
+        axes.stairs(array.to_numpy(), edges_of(array), baseline=None, **style)
 
 
 def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
@@ -248,12 +249,6 @@ def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
     right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
     right.tick_params(colors=GREY, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)
-
-
-def _edges(run: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Return the edges of intervals that follow one another."""
-    time = run["time"].to_numpy()
-    return np.append(time, time[-1] + np.timedelta64(round(float(run["duration"][-1]) * 60), "m"))
 
 
 def _dates(axes: Axes, edges: np.ndarray, time_zone: str) -> None:

@@ -143,7 +143,7 @@ def _carbon(files: Files, prices: xr.Dataset) -> xr.Dataset:
     if files.carbon is None and "carbon_intensity" not in prices:
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
-        return named.to_dataset().assign_coords(instant=("instant", _edges(prices)))
+        return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
     return read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
 
 
@@ -189,17 +189,11 @@ def read_outdoors(
             [reading.drop_vars("instant") for reading in readings.values()], "time", join="exact"
         ).drop_duplicates("time")
         joined = joined.sortby("time").assign_attrs(weather.attrs)
-        weather = joined.assign_coords(instant=("instant", _edges(joined)))
+        weather = joined.assign_coords(instant=("instant", axes.edges_of(joined)))
     if "wind_speed" not in weather:
         calm = xr.full_like(weather["air_temperature"], CALM_WIND)
         weather["wind_speed"] = vocabulary.tag(calm, "wind_speed")
         said = [weather.attrs.get("modelled", ""), "wind_speed"]
         weather.attrs["modelled"] = ", ".join(word for word in said if word)
-    kept = weather[[*WEATHER]].assign_coords(instant=("instant", _edges(weather)))
+    kept = weather[[*WEATHER]].assign_coords(instant=("instant", axes.edges_of(weather)))
     return kept.assign_attrs(weather.attrs)
-
-
-def _edges(part: xr.Dataset) -> np.ndarray:
-    starts = part["time"].to_numpy().astype("datetime64[us]")
-    width = np.timedelta64(round(float(part["duration"][-1]) * 3600), "s")
-    return np.append(starts, starts[-1] + width)

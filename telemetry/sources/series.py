@@ -10,7 +10,7 @@ import xarray as xr
 from telemetry.sources.grid import edges
 from telemetry.sources.limits import check_limits
 from telemetry.sources.table import refuse
-from twin.axes import HOUR, intervals, utc
+from twin.axes import HOUR, edges_of, intervals, utc
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
 
@@ -111,7 +111,7 @@ def between(
     """
     source = str(dataset.attrs.get("source", "series"))
     first, last = utc(pd.Timestamp(start)), utc(pd.Timestamp(end))
-    bounds = _bounds(dataset)
+    bounds = edges_of(dataset)
     _refuse_uncovered(source, (first, last), has=(bounds[0], bounds[-1]))
     low = int(np.searchsorted(bounds, first, side="right")) - 1
     high = int(np.searchsorted(bounds, last, side="left"))
@@ -135,13 +135,6 @@ def only(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     """Return some of the variables, with their own gaps in the attributes."""
     kept = dataset[list(names)].assign_coords(instant=dataset["instant"])
     return kept.assign_attrs({key: _union(kept, key) for key in ("gaps", "long_gaps")})
-
-
-def _bounds(dataset: xr.Dataset) -> np.ndarray:
-    """Return the edges; ``instant`` is not asked, for it gets lost when variables are selected."""
-    starts = dataset["time"].values.astype("datetime64[us]")
-    seconds = round(3600.0 * float(dataset["duration"].values[-1]))
-    return np.append(starts, starts[-1] + np.timedelta64(seconds, "s"))
 
 
 def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
