@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.nature import Noise, disturbed, restlessness
+from telemetry.ramps import STEP, Meter, Move
 from twin import axes, simulation
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
@@ -21,9 +22,6 @@ from twin.run import Key, Run, run
 from twin.site import Site
 from twin.walk import Ceiling
 from twin.weather import Weather
-
-STEP: Final = 15
-"""Minutes for which one set of orders holds."""
 
 RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the plant's own controllers use. [1]"""
@@ -114,10 +112,10 @@ class Plant:
             for name in surroundings["renewable"].to_numpy()
         }
         self._stocks = simulation.stocks_of(state)
-        self._peak = float(state["peak_power"])
-        self._net = float(state["grid_import_power"] - state["grid_export_power"])
+        net = float(state["grid_import_power"] - state["grid_export_power"])
+        self._meter = Meter(net, peak=float(state["peak_power"]))
         self._clock = 0
-        self._restless = 0.0
+        self._move = Move(begin={}, goal={}, over=TRANSITION)
         self._points: dict[Key, float] = {}
         self._runs: list[Run] = []
         self._course = restlessness(self._noise, len(self._weather), self._rng)
@@ -127,8 +125,21 @@ class Plant:
         """The instant up to which the plant has run."""
         return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
 
-    def follow(self, set_points: Mapping[Key, float]) -> None:
-        """Run one quarter-hour towards new set points.
+    def follow(self, set_points: Mapping[Key, float], minutes: int = STEP) -> None:
+        """Turn towards new set points and run for a while.
+
+        Parameters
+        ----------
+        set_points
+            As :meth:`order` wants them.
+        minutes
+            How long to run. [min]
+        """
+        self.order(set_points)
+        self.advance(minutes)
+
+    def order(self, set_points: Mapping[Key, float]) -> None:
+        """Turn towards new set points, from wherever the old ones have led so far.
 
         Parameters
         ----------
@@ -136,43 +147,102 @@ class Plant:
             ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW], and
             ``renewable_used_power`` as the most that may be taken [MW].
         """
-        span = slice(self._clock, self._clock + STEP)
-        orders = self._courses(set_points, span)
-        hours = np.full(STEP, 1.0 / 60.0)
+        last = min(self._clock + STEP, len(self._weather)) - 1
+        now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
+        soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
+        begin = {key: self._points.get(key, value) for key, value in now.items()}
+        swing = sum(abs(soon[key] - begin[key]) * SWINGS[key[0]] for key in set_points)
+        over = max(TRANSITION, swing / (RAMP_SHARE * self.site.grid.ramp))
+        self._move = Move(begin=begin, goal=dict(set_points), over=over)
+
+    def advance(self, minutes: int) -> None:
+        """Run on towards the set points last ordered.
+
+        Parameters
+        ----------
+        minutes
+            How long. [min]
+        """
+        span = slice(self._clock, self._clock + minutes)
+        orders = self._courses(span)
+        hours = np.full(minutes, 1.0 / 60.0)
         ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
         weather = self._weather.take(span)
         done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
         self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
-        net = done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""]
-        self._net = float(net.mean())
-        self._peak = max(self._peak, self._net)
+        self._meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
         self._runs.append(done)
-        self._clock += STEP
+        self._clock += minutes
 
-    def _courses(self, set_points: Mapping[Key, float], span: slice) -> dict[Key, FloatArray]:
+    def hold_supply(self, circuit: str, temperature: float) -> None:
+        """Hold the supply water of a circuit at another temperature from now on.
+
+        Parameters
+        ----------
+        circuit
+            Name of its cooling plant.
+        temperature
+            New set point of the supply water. [degC]
+        """
+        machines = dict(self.site.equipment)
+        plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
+        self.site = self.site.with_equipment({**machines, circuit: plant})
+        for changed in self.site.of(CoolingPlant):
+            if changed.name == circuit:
+                self._ceilings[circuit] = Ceiling.of(changed, self._weather)
+
+    def truth(self, minutes: int = STEP) -> dict[Key, float]:
+        """Return what no sensor tells exactly: how the plant really stands.
+
+        Parameters
+        ----------
+        minutes
+            Over which powers are averaged, at most those run so far. [min]
+
+        Returns
+        -------
+        dict
+            (name, machine) -> mean of the last minutes for flows, value now for stocks; of flows
+            that have not begun nothing but the exchange with the grid.
+        """
+        values: dict[Key, float] = {
+            ("grid_import_power", ""): max(self._meter.net, 0.0),
+            ("grid_export_power", ""): max(-self._meter.net, 0.0),
+        }
+        if self._runs:
+            count = len(self._runs)
+            taken = next(
+                n
+                for n in range(1, count + 1)
+                if n == count or sum(_length(r) for r in self._runs[-n:]) >= minutes
+            )
+            for key in self._runs[-1].flows:
+                whole = np.concatenate([run.flows[key] for run in self._runs[-taken:]])
+                values[key] = float(whole[-minutes:].mean())
+        return values | self._stocks | {("peak_power", ""): self._meter.peak}
+
+    def _courses(self, span: slice) -> dict[Key, FloatArray]:
         """Return the set points as the plant's controllers really drive them, minute by minute."""
-        targets = {key: self._target(key, value, span) for key, value in set_points.items()}
-        old = {key: self._points.get(key, float(goal[0])) for key, goal in targets.items()}
-        swing = sum(
-            abs(float(goal[-1]) - old[key]) * SWINGS[key[0]] for key, goal in targets.items()
-        )
-        over = max(TRANSITION, swing / (RAMP_SHARE * self.site.grid.ramp))
-        way = np.clip(np.arange(1, STEP + 1) / over, 0.0, 1.0)
+        way = self._move.way(span.stop - span.start)
         orders = {}
-        for key, goal in targets.items():
+        for key, value in self._move.goal.items():
             name, owner = key
-            course = old[key] + way * (goal - old[key])
+            goal: FloatArray | float = value
+            if name == "renewable_used_power":
+                goal = np.minimum(value, self._available[owner][span])
+            begin = self._move.begin[key]
+            course = np.asarray(begin + way * (goal - begin))
             if name == "renewable_used_power":
                 course = np.minimum(course, self._available[owner][span])
             self._points[key] = float(course[-1])
             orders[key] = self._drawn(owner, course, span) if name == "hall_power" else course
         return orders
 
-    def _target(self, key: Key, value: float, span: slice) -> FloatArray:
-        """Return where a set point leads in each minute: of sun and wind no more than there is."""
+    def _goal(self, key: Key, value: float, minute: int) -> float:
+        """Return where a set point leads at a minute: of sun and wind no more than there is."""
         if key[0] == "renewable_used_power":
-            return np.asarray(np.minimum(value, self._available[key[1]][span]))
-        return np.full(STEP, value)
+            return float(min(value, self._available[key[1]][minute]))
+        return value
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
         """Return what a hall draws when told to draw something."""
@@ -190,8 +260,8 @@ class Plant:
             A state as :func:`twin.state.rest` describes, with measuring errors.
         """
         noise, rng = self._noise, self._rng
-        net = self._net * (1.0 + rng.normal(0.0, noise.power))
-        state = states.rest(self._believed, self.now, peak_power=self._peak)
+        net = self._meter.net * (1.0 + rng.normal(0.0, noise.power))
+        state = states.rest(self._believed, self.now, peak_power=self._meter.peak)
         for (name, owner), value in self._stocks.items():
             if name == "facility_supply_temperature":
                 seen = value + rng.normal(0.0, noise.temperature)
@@ -221,3 +291,7 @@ class Plant:
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
         return simulation.dataset(self.site, Run(flows=flows, stocks=stocks), whole)
+
+
+def _length(run: Run) -> int:
+    return len(run.flows["grid_import_power", ""])

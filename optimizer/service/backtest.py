@@ -17,10 +17,10 @@ from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
 from telemetry.testbed import Plant
 from twin.axes import HOUR, QUARTER
-from twin.equipment import Accelerators
 from twin.limits import violations
 from twin.run import Key
 from twin.site import Site
+from twin.workloads.halls import hall_powers
 from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
@@ -201,12 +201,8 @@ def set_points(
     dict
         (name, machine) -> set point. [MW]
     """
-    pool = Pool.of(site)
-    total = pool.racks * pool.rack_idle_power + work_power
-    total += service_racks * float(pool.power(1.0))
-    points: dict[Key, float] = {}
-    for hall in site.of(Accelerators):
-        points["hall_power", hall.name] = total * hall.racks / pool.racks
+    halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
+    points: dict[Key, float] = {("hall_power", hall): power for hall, power in halls.items()}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         for way in ("charge", "discharge"):

@@ -8,7 +8,7 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Work
-from telemetry.testbed import STEP
+from telemetry.ramps import STEP
 from twin import axes, vocabulary
 from twin.workloads.queue import Progress, Queue
 

@@ -6,7 +6,8 @@ from typing import Self
 import xarray as xr
 
 from optimizer.service.world import World
-from telemetry.testbed import STEP, minutes
+from telemetry.ramps import STEP
+from telemetry.testbed import minutes
 from twin import axes, state
 from twin.axes import QUARTER
 from twin.equipment import Accelerators

@@ -5,7 +5,8 @@ import pytest
 
 import sites
 from telemetry.nature import Noise, disturbed, restlessness
-from telemetry.testbed import STEP, Plant, minutes
+from telemetry.ramps import STEP
+from telemetry.testbed import Plant, minutes
 from twin import axes, state, vocabulary
 from twin.equipment import Cdu, CoolingPlant, Ups
 from twin.limits import violations
@@ -127,6 +128,31 @@ def test_large_changes_take_over_more_than_one_quarter_hour(plant):
     whole = course[-1] - course[STEP - 1]
     done = course[2 * STEP - 1] - course[STEP - 1]
     assert done / whole == pytest.approx(15 / (3.22 / 0.15), rel=1e-6)
+
+
+def test_a_plant_may_be_run_minute_by_minute(plant):
+    leaps = [points(0.4), points(1.8, wind_1=np.inf), points(1.5, battery_charge=0.5)]
+    whole, split = plant(2), plant(2)
+    for leap in leaps:
+        whole.follow(leap)
+        split.order(leap)
+        for count in (1, 6, 8):
+            split.advance(count)
+    one, other = whole.record(), split.record()
+    for name in one.data_vars:
+        if name != "closure":
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-12, atol=1e-12)
+    assert whole.truth() == pytest.approx(split.truth())
+
+
+def test_warmer_water_is_given_when_it_is_asked_for(plant):
+    machine = plant(0, SILENT)
+    machine.follow(points())
+    machine.hold_supply("warm_plant", 40.0)
+    machine.follow(points(), minutes=45)
+    supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
+    assert float(supply[STEP]) == pytest.approx(38.0, abs=0.5)
+    assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
 
 
 def test_racks_stay_between_nothing_and_full(small, plant):

@@ -1,0 +1,28 @@
+"""From racks at work to the power of the halls they stand in."""
+
+from twin.equipment import Accelerators
+from twin.site import Site
+from twin.workloads.queue import Pool
+
+
+def hall_powers(site: Site, *, work_power: float, service_racks: float) -> dict[str, float]:
+    """Return what each hall draws when jobs and service are spread evenly over all racks.
+
+    Parameters
+    ----------
+    site
+        The site.
+    work_power
+        Power above idle of the jobs that run. [MW]
+    service_racks
+        Racks busy with the service. [1]
+
+    Returns
+    -------
+    dict
+        Hall -> power of its racks. [MW]
+    """
+    pool = Pool.of(site)
+    total = pool.racks * pool.rack_idle_power + work_power
+    total += service_racks * float(pool.power(1.0))
+    return {hall.name: total * hall.racks / pool.racks for hall in site.of(Accelerators)}
