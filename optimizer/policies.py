@@ -9,23 +9,17 @@ import xarray as xr
 
 from optimizer import rules
 from optimizer.decision import Decision, decide
-from optimizer.dispatch import Orders, dispatch, work_power
-from optimizer.headroom import Headroom, headroom
+from optimizer.dispatch import Orders
 from optimizer.problem import Problem
-from optimizer.shave import shave
+from optimizer.steering import FAR, NEAR, Steering, question
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
 from twin.forecast.record import published_until
 from twin.site import Site
-from twin.workloads.arrivals import Arrivals, expect
 from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Workload
 from twin.workloads.queue import Queue
-
-NEAR: Final = (24.0, 15.0)
-FAR: Final = (24.0, 60.0)
-"""The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
 
 REPLAN: Final = np.timedelta64(60, "m")
 """Time between two decisions: forecasts, prices and weather are hourly. [min]"""
@@ -113,15 +107,14 @@ class Optimal:
         *,
         workload: Workload,
         until: np.datetime64 | None = None,
-        final_price: float | None = None,
+        final_price: float = 0.0,
         listen: Callable[[Decision], None] = lambda _: None,
     ) -> None:
         self._site, self._record, self._workload = site, record, workload
         self._until, self._final_price, self._listen = until, final_price, listen
         self._wait = REPLAN if until is None else REPLAN_FORESIGHT
         self._planned = np.datetime64("NaT", "us")
-        self._carry: dict[str, float] = {}
-        self._foreseen: float | None = None
+        self._steering = Steering(site)
         self._last: Decision | None = None
 
     def orders(self, view: View) -> Orders:
@@ -129,21 +122,7 @@ class Optimal:
         if self._last is None or view.now - self._planned >= self._wait:
             self._last, self._planned = self._decide(view), view.now
             self._listen(self._last)
-        plan = self._last.schedule
-        step = plan.sel(time=view.now)
-        room = headroom(self._site, view.state, plan.sel(time=[view.now]))
-        orders, self._carry = dispatch(step, view.queue, headroom=room, carry=self._carry)
-        return self._within_peak(orders, view, room)
-
-    def _within_peak(self, orders: Orders, view: View, room: Headroom) -> Orders:
-        """Return orders that do not raise the peak by what the plan did not foresee."""
-        caps = np.array([orders.jobs.get(job, 0.0) for job in view.queue.jobs.number.tolist()])
-        expected = room.import_power(work_power(view.queue, caps))
-        measured = float(view.state["grid_import_power"] - view.state["grid_export_power"])
-        drift = 0.0 if self._foreseen is None else max(measured - self._foreseen, 0.0)
-        orders, shaved = shave(orders, self._site, expected + drift - room.peak_power)
-        self._foreseen = expected - shaved
-        return orders
+        return self._steering.orders(self._last.schedule, view.state, view.queue)
 
     def _decide(self, view: View) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
@@ -155,27 +134,22 @@ class Optimal:
             return self._last.degraded(f"last plan kept: {error}")
 
     def _problem(self, view: View) -> Problem:
-        steps = [NEAR, FAR]
-        if self._until is not None:
-            left = (self._until - view.now) / axes.HOUR
-            steps = [(min(left, NEAR[0]), NEAR[1])]
-            if left > NEAR[0]:
-                steps.append((left - NEAR[0], FAR[1]))
-        grid = axes.horizon(view.now, steps)
-        known = self._until is not None
-        ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=known)
-        if self._final_price is not None:
-            ahead["terminal_price"].values = np.array(self._final_price)
-        room = envelope(
-            view.queue,
-            grid,
-            expected=None if known else self._expected(view),
-            future=self._workload.jobs if known else None,
-        )
-        return Problem(site=self._site, state=view.state, outlook=ahead.merge(room))
+        if self._until is None:
+            past = self._workload.past(view.now)
+            return question(self._site, self._record, view.state, queue=view.queue, past=past)
+        return self._foreseen(view, self._until)
 
-    def _expected(self, view: View) -> Arrivals:
-        return expect(self._workload.past(view.now), view.queue.pool.kinds, view.now)
+    def _foreseen(self, view: View, until: np.datetime64) -> Problem:
+        """Return the question to the end of the run, with everything known."""
+        left = (until - view.now) / axes.HOUR
+        steps = [(min(left, NEAR[0]), NEAR[1])]
+        if left > NEAR[0]:
+            steps.append((left - NEAR[0], FAR[1]))
+        grid = axes.horizon(view.now, steps)
+        ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
+        ahead["terminal_price"].values = np.array(self._final_price)
+        room = envelope(view.queue, grid, future=self._workload.jobs)
+        return Problem(site=self._site, state=view.state, outlook=ahead.merge(room))
 
 
 def immediate(site: Site, record: xr.Dataset) -> Policy:

@@ -1,0 +1,108 @@
+"""Between two plans: ask the question of the moment, and steer by the plan in force."""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.dispatch import Orders, dispatch, work_power
+from optimizer.headroom import Headroom, headroom
+from optimizer.problem import Problem
+from optimizer.shave import shave
+from twin import axes
+from twin.forecast.outlook import outlook
+from twin.site import Site
+from twin.workloads.arrivals import expect
+from twin.workloads.envelope import envelope
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import Queue
+
+NEAR: Final = (24.0, 15.0)
+FAR: Final = (24.0, 60.0)
+"""The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
+
+
+def question(
+    site: Site, record: xr.Dataset, state: xr.Dataset, *, queue: Queue, past: Jobs
+) -> Problem:
+    """Return the question of a moment, from nothing but what is known then.
+
+    Parameters
+    ----------
+    site
+        The site.
+    record
+        Its series; what is unpublished is never looked at.
+    state
+        The state; its ``instant`` is now.
+    queue
+        The jobs that have arrived.
+    past
+        Arrivals of the two weeks before, from which those to come are expected.
+
+    Returns
+    -------
+    Problem
+        Over the two days of :data:`NEAR` and :data:`FAR`.
+
+    Raises
+    ------
+    ProblemError
+        If anything in it has no sense.
+    SeriesError
+        If the record does not reach the horizon.
+    """
+    grid = axes.horizon(queue.instant, [NEAR, FAR])
+    ahead = outlook(site, record, queue.instant, axes=grid)
+    expected = expect(past, queue.pool.kinds, queue.instant)
+    room = envelope(queue, grid, expected=expected)
+    return Problem(site=site, state=state, outlook=ahead.merge(room))
+
+
+class Steering:
+    """What is carried from one quarter-hour to the next while a plan is followed.
+
+    Parameters
+    ----------
+    site
+        The site.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._carry: dict[str, float] = {}
+        self._foreseen: float | None = None
+
+    def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: Queue) -> Orders:
+        """Return the orders that come closest to a plan in the quarter-hour that begins now.
+
+        Parameters
+        ----------
+        plan
+            The schedule in force; one of its intervals begins now.
+        state
+            The state now.
+        queue
+            The jobs now.
+
+        Returns
+        -------
+        Orders
+            Within what the site leaves, and without raising the peak by what was not foreseen.
+        """
+        step = plan.sel(time=queue.instant)
+        room = headroom(self._site, state, plan.sel(time=[queue.instant]))
+        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._carry)
+        return self._within_peak(orders, state, queue=queue, room=room)
+
+    def _within_peak(
+        self, orders: Orders, state: xr.Dataset, *, queue: Queue, room: Headroom
+    ) -> Orders:
+        """Return orders that do not raise the peak by what the plan did not foresee."""
+        caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
+        expected = room.import_power(work_power(queue, caps))
+        measured = float(state["grid_import_power"] - state["grid_export_power"])
+        drift = 0.0 if self._foreseen is None else max(measured - self._foreseen, 0.0)
+        orders, shaved = shave(orders, self._site, expected + drift - room.peak_power)
+        self._foreseen = expected - shaved
+        return orders
