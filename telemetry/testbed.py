@@ -13,7 +13,7 @@ import xarray as xr
 
 from telemetry.nature import Noise, disturbed, restlessness
 from telemetry.ramps import STEP, Meter, Move
-from twin import axes, simulation
+from twin import simulation
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
 from twin.limits import TRANSITION
@@ -37,41 +37,6 @@ SWINGS: Final = {
 """Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
 
-def minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
-    """Return interval means as a smooth course in minutes.
-
-    Parameters
-    ----------
-    series
-        Weather and available power on ``time`` with ``duration``; the first axis of every
-        variable is ``time``.
-    start
-        First minute.
-    count
-        Number of minutes.
-
-    Returns
-    -------
-    xarray.Dataset
-        The same variables on one-minute axes, linear between the middles of the intervals.
-    """
-    grid = axes.regular(start, count, axes.MINUTE)
-    duration = (series["duration"].to_numpy() * 1.8e9).astype("timedelta64[us]")
-    middle = (series["time"].to_numpy() + duration).astype(np.int64)
-    wanted = (grid["time"].to_numpy() + np.timedelta64(30, "s")).astype(np.int64)
-    for name, array in series.data_vars.items():
-        values = array.transpose("time", ...).to_numpy()
-        columns = values.reshape(len(middle), -1)
-        smooth = np.stack([np.interp(wanted, middle, column) for column in columns.T], axis=-1)
-        dims = ("time", *(d for d in array.dims if d != "time"))
-        grid[name] = xr.DataArray(
-            smooth.reshape(len(wanted), *values.shape[1:]), dims=dims, attrs=array.attrs
-        )
-        for dim in dims[1:]:
-            grid[dim] = series[dim]
-    return grid
-
-
 class Plant:
     """A running plant with a hidden nature.
 
@@ -80,7 +45,8 @@ class Plant:
     site
         What the service believes the plant to be.
     surroundings
-        Weather and ``renewable_available_power`` in minutes, as :func:`minutes` gives.
+        Weather and ``renewable_available_power`` on minutes, as
+        :func:`telemetry.surroundings.minutes` gives.
     state
         True state at the first minute.
     seed
@@ -117,6 +83,7 @@ class Plant:
         self._clock = 0
         self._move = Move(begin={}, goal={}, over=TRANSITION)
         self._points: dict[Key, float] = {}
+        self._caps: dict[str, float] = {}
         self._runs: list[Run] = []
         self._course = restlessness(self._noise, len(self._weather), self._rng)
 
@@ -173,6 +140,16 @@ class Plant:
         self._meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
         self._runs.append(done)
         self._clock += minutes
+
+    def cap_halls(self, caps: Mapping[str, float]) -> None:
+        """Let no hall draw more than its cap, once it has come down to it; others are free.
+
+        Parameters
+        ----------
+        caps
+            Hall -> greatest power of its racks. [MW]
+        """
+        self._caps = dict(caps)
 
     def hold_supply(self, circuit: str, temperature: float) -> None:
         """Hold the supply water of a circuit at another temperature from now on.
@@ -249,7 +226,8 @@ class Plant:
         machine = next(m for m in self.site.of(Accelerators) if m.name == hall)
         idle = machine.idle_power
         busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
-        return np.asarray(np.clip(idle + busy, 0.0, machine.full_power))
+        cap = np.maximum(course, self._caps.get(hall, machine.full_power))
+        return np.asarray(np.clip(idle + busy, 0.0, np.minimum(cap, machine.full_power)))
 
     def observe(self) -> xr.Dataset:
         """Return the state as the sensors show it.

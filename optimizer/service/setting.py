@@ -7,7 +7,7 @@ import xarray as xr
 
 from optimizer.service.world import World
 from telemetry.ramps import STEP
-from telemetry.testbed import minutes
+from telemetry.surroundings import minutes
 from twin import axes, state
 from twin.axes import QUARTER
 from twin.equipment import Accelerators

@@ -6,7 +6,8 @@ import pytest
 import sites
 from telemetry.nature import Noise, disturbed, restlessness
 from telemetry.ramps import STEP
-from telemetry.testbed import Plant, minutes
+from telemetry.surroundings import minutes
+from telemetry.testbed import Plant
 from twin import axes, state, vocabulary
 from twin.equipment import Cdu, CoolingPlant, Ups
 from twin.limits import violations
