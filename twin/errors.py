@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_SHOWN: Final = 80  # letters of a stranger's value that an error shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,43 @@ class StateError(FaultsError):
     """A state or an operation that does not fit the site it is said to belong to."""
 
 
+class ServiceError(FaultsError):
+    """Something that the service cannot do as it was told."""
+
+
 class NoScheduleError(GigatwinError):
     """No schedule keeps every limit; the text names the shortfall and the mend."""
 
 
 class SolverError(GigatwinError):
     """The solver returned something else than an answer."""
+
+
+class PageError(GigatwinError):
+    """The page cannot be served; the text names its port and the mend."""
+
+
+class WireError(GigatwinError):
+    """A message that is not what its topic promises: malformed, hostile, or of another time.
+
+    Attributes
+    ----------
+    topic
+        Where it came from.
+    value
+        What stands there, cut short.
+    mend
+        What should stand there.
+    """
+
+    def __init__(self, topic: str, value: object, mend: str) -> None:
+        self.topic = topic
+        self.value = _shown(value)
+        self.mend = mend
+        super().__init__(f"{_shown(topic)} = {self.value}: {mend}")
+
+
+def _shown(value: object) -> str:
+    """Return a value of a stranger as short text that any terminal takes."""
+    text = ascii(value[:_SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

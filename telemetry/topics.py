@@ -1,0 +1,198 @@
+"""Every topic on the wire, built and parsed in one place.
+
+A name that could widen or break a subscription (``+``, ``#``, NUL) never gets into a topic.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from telemetry.samples import PLANT
+from twin.errors import WireError
+
+_FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_LONGEST: Final = 65535  # bytes of a topic, MQTT 3.1.1 section 1.5.3
+_KNOWN: Final = 131_072  # topics of a whole site, remembered once parsed
+
+
+class Kind(StrEnum):
+    """What a topic carries."""
+
+    POINT_VALUE = "point_value"
+    POINT_METADATA = "point_metadata"
+    RACK_BATCH = "rack_batch"
+    RACK_BATCH_JSON = "rack_batch_json"
+    CAP_ORDER = "cap_order"
+    CAP_STATUS = "cap_status"
+    JOB_ORDERS = "job_orders"
+    JOB_STATUS = "job_status"
+    JOB_QUEUE = "job_queue"
+    JOB_HISTORY = "job_history"
+    TICK = "tick"
+    DECIDED = "decided"
+    SCHEDULE = "schedule"
+    FEED_STATUS = "feed_status"
+    ACKNOWLEDGEMENT = "acknowledgement"
+
+
+PATTERNS: Final[dict[Kind, str]] = {
+    Kind.RACK_BATCH: "dc/v1/{site}/{hall}/{rack}/tele",
+    Kind.RACK_BATCH_JSON: "dc/v1/{site}/{hall}/{rack}/tele/json",
+    Kind.JOB_ORDERS: "dc/v1/{site}/jobs/set",
+    Kind.JOB_STATUS: "dc/v1/{site}/jobs/status",
+    Kind.JOB_QUEUE: "dc/v1/{site}/jobs/queue",
+    Kind.JOB_HISTORY: "dc/v1/{site}/jobs/history",
+    Kind.CAP_ORDER: "dc/v1/{site}/{hall}/cap/set",
+    Kind.CAP_STATUS: "dc/v1/{site}/{hall}/cap/status",
+    Kind.TICK: "sim/v1/{site}/clock",
+    Kind.DECIDED: "sim/v1/{site}/decided",
+    Kind.SCHEDULE: "feed/v1/{partner}/{site}/schedule",
+    Kind.FEED_STATUS: "feed/v1/{partner}/{site}/status",
+    Kind.ACKNOWLEDGEMENT: "feed/v1/{partner}/{site}/ack",
+}
+"""Topics of our own; those of the building-management bus end in a path of any depth."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """A topic taken apart; what a kind of topic does not name is ""."""
+
+    kind: Kind
+    site: str = ""
+    hall: str = ""
+    rack: str = ""
+    partner: str = ""
+    sender: str = ""
+    point: str = ""
+
+
+def point_value(point: str, sender: str = PLANT) -> str:
+    """Return the topic of the values of a point, written by the plant or by an integration."""
+    return f"BMS/v1/{name(sender)}/Value/{tail(point)}"
+
+
+def point_metadata(point: str) -> str:
+    """Return the topic of what a point is."""
+    return f"BMS/v1/{PLANT}/Metadata/{tail(point)}"
+
+
+def build(kind: Kind, **names: str) -> str:
+    """Return a topic of our own.
+
+    Parameters
+    ----------
+    kind
+        One of :data:`PATTERNS`.
+    **names
+        The names that its pattern asks for: ``site``, ``hall``, ``rack``, ``partner``.
+
+    Returns
+    -------
+    str
+        The topic.
+
+    Raises
+    ------
+    WireError
+        If a name is empty, or holds ``/``, ``+``, ``#`` or a control character.
+    """
+    return PATTERNS[kind].format(**{key: name(value) for key, value in names.items()})
+
+
+def filter_of(kind: Kind, **names: str) -> str:
+    """Return the subscription of all topics of a kind; what is not named matches anything."""
+    places = dict.fromkeys(("site", "hall", "rack", "partner"), "+")
+    return PATTERNS[kind].format(**places | {key: name(value) for key, value in names.items()})
+
+
+def listening(site: str) -> tuple[str, ...]:
+    """Return the subscriptions of a service: all that the plant and the cluster of a site say."""
+    ours = (
+        Kind.RACK_BATCH,
+        Kind.RACK_BATCH_JSON,
+        Kind.CAP_STATUS,
+        Kind.JOB_STATUS,
+        Kind.JOB_QUEUE,
+        Kind.JOB_HISTORY,
+        Kind.TICK,
+    )
+    bus = (f"BMS/v1/{PLANT}/Metadata/#", f"BMS/v1/{PLANT}/Value/#")
+    return (*bus, *(filter_of(kind, site=site) for kind in ours))
+
+
+@lru_cache(maxsize=_KNOWN)
+def parse(topic: str) -> Address:
+    """Return a topic taken apart.
+
+    Parameters
+    ----------
+    topic
+        Any text that came as a topic.
+
+    Returns
+    -------
+    Address
+        Its kind and its names.
+
+    Raises
+    ------
+    WireError
+        If it is not one of ours, or a name in it is not allowed.
+    """
+    levels = topic.split("/")
+    if len(topic.encode(errors="replace")) > _LONGEST or _FORBIDDEN.search(topic):
+        raise WireError(topic, topic, "a topic has no +, # or control characters")
+    match levels:
+        case ["BMS", "v1", sender, "Value", *rest]:
+            return Address(kind=Kind.POINT_VALUE, sender=name(sender), point=tail("/".join(rest)))
+        case ["BMS", "v1", sender, "Metadata", *rest] if sender == PLANT:
+            return Address(kind=Kind.POINT_METADATA, sender=sender, point=tail("/".join(rest)))
+    for kind, pattern in PATTERNS.items():
+        names = _matched(pattern.split("/"), levels)
+        if names is not None:
+            return Address(kind=kind, **names)
+    raise WireError(topic, topic, "no topic of ours; docs/operators.md lists them")
+
+
+def name(text: str) -> str:
+    """Return a name if it may stand in a topic.
+
+    Raises
+    ------
+    WireError
+        If it is empty, or holds ``/``, ``+``, ``#`` or a control character.
+    """
+    if not text or "/" in text or _FORBIDDEN.search(text):
+        raise WireError("topic", text, "a name in a topic is not empty and has no /, + or #")
+    return text
+
+
+def tail(point: str) -> str:
+    """Return the end of a point's topics if it is one: ``{objectType}/{pointType}/{tagPath}``.
+
+    Raises
+    ------
+    WireError
+        If a level is missing or empty, or a letter is not allowed.
+    """
+    levels = point.split("/")
+    if len(levels) < len(("objectType", "pointType", "tagPath")) or not all(levels):
+        raise WireError("topic", point, "a point is {objectType}/{pointType}/{tagPath}")
+    if _FORBIDDEN.search(point):
+        raise WireError("topic", point, "a point has no +, # or control characters")
+    return point
+
+
+def _matched(pattern: list[str], levels: list[str]) -> dict[str, str] | None:
+    """Return the names of a topic that has the shape of a pattern."""
+    if len(pattern) != len(levels):
+        return None
+    names = {}
+    for wanted, level in zip(pattern, levels, strict=True):
+        if wanted.startswith("{"):
+            names[wanted[1:-1]] = level
+        elif wanted != level:
+            return None
+    return names if all(names.values()) else None
