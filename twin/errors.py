@@ -104,3 +104,31 @@ def _shown(value: object) -> str:
     """Return a value of a stranger as short text that any terminal takes."""
     text = ascii(value[:_SHOWN] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+class BrokerError(GigatwinError):
+    """A broker that cannot be reached or will not have us.
+
+    Attributes
+    ----------
+    url
+        Where it was looked for, without the password.
+    reason
+        What happened.
+    mend
+        What to do about it.
+    """
+
+    def __init__(self, url: str, reason: str, mend: str) -> None:
+        self.url = url
+        self.reason = reason
+        self.mend = mend
+        super().__init__(f"{url}: {reason}; {mend}")
+
+
+class JournalError(GigatwinError):
+    """A journal that cannot be written or read; the text names the file and the mend."""
+
+
+class JournalFullError(JournalError):
+    """No room for the journal; what was being written is cut off again, nothing before it is."""
