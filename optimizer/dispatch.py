@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from optimizer.headroom import Headroom
 from twin.physics import FloatArray
+from twin.workloads.capping import under, work_power
 from twin.workloads.queue import Queue
 
 START: Final = 0.5
@@ -159,38 +160,8 @@ def within(
     numpy.ndarray
         Caps, lowered as far as each kind tolerates; then the laxest jobs are dropped. [1]
     """
-    caps = _under(queue, caps, headroom.calm_power, kept=must)
-    return _under(queue, caps, headroom.work_power, kept=np.zeros_like(must))
-
-
-def _under(queue: Queue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool_]) -> FloatArray:
-    """Return caps that keep a limit of power, some jobs being kept as they are."""
-    caps = caps.copy()
-    least = np.where(kept, caps, np.minimum(queue.each("least_power"), caps))
-    laxest = np.argsort(-queue.laxity, kind="stable")
-    for job in [None, *laxest[(caps > 0)[laxest] & ~kept[laxest]].tolist()]:
-        if job is not None:
-            caps[job] = least[job] = 0.0
-        full, low = work_power(queue, caps), work_power(queue, least)
-        if full <= limit:
-            break
-        if low <= limit:
-            return np.asarray(least + (limit - low) / (full - low) * (caps - least))
-    return caps
-
-
-def work_power(queue: Queue, caps: FloatArray) -> float:
-    """Return the power above idle of all jobs that run. [MW]
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    caps
-        Cap of each job, 0 for those that wait. [1]
-    """
-    on = caps > 0
-    return float(queue.jobs.racks[on] @ queue.pool.power(caps[on]))
+    caps = under(queue, caps, headroom.calm_power, kept=must)
+    return under(queue, caps, headroom.work_power, kept=np.zeros_like(must))
 
 
 def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:

@@ -6,12 +6,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, pressing, urgency, within, work_power
+from optimizer.dispatch import Orders, by_number, pressing, urgency, within
 from optimizer.headroom import Headroom, headroom
 from optimizer.quartiles import curtail, trade
 from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.workloads.capping import work_power
 from twin.workloads.queue import Queue
 
 DAY: Final = 24.0

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.dispatch import Orders, dispatch, work_power
+from optimizer.dispatch import Orders, dispatch
 from optimizer.headroom import Headroom, headroom
 from optimizer.problem import Problem
 from optimizer.shave import shave
@@ -13,6 +13,7 @@ from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
 from twin.workloads.arrivals import expect
+from twin.workloads.capping import work_power
 from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.dispatch import dispatch, pressing, urgency, within, work_power
+from optimizer.dispatch import dispatch, pressing, urgency, within
 from optimizer.headroom import Headroom
 from twin.axes import utc
+from twin.workloads.capping import work_power
 from twin.workloads.jobs import Jobs
 from twin.workloads.kinds import Throughput, WorkKind
 from twin.workloads.queue import Pool, Queue, advance, open_queue
