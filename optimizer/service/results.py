@@ -1,6 +1,7 @@
 """The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -117,12 +118,14 @@ class Results:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader never sees half of it."""
+    """Write a file whole or not at all, on disk when this returns: no reader sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
     ) as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     Path(file.name).chmod(0o644)
     Path(file.name).replace(path)
 

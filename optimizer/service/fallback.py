@@ -1,0 +1,214 @@
+"""The ladder of a cycle: verified optimum, last plan shifted, a plan by rule; each is labelled.
+
+Every rung is judged by the same verdict in the service's own process: a solver that lies is
+caught here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import structlog
+import xarray as xr
+
+from optimizer.decision import Decision
+from optimizer.problem import Problem
+from optimizer.schedule import KNOWN
+from optimizer.verify import Verdict, verify
+from twin import simulation, vocabulary
+from twin.errors import FaultsError, GigatwinError, NoScheduleError
+from twin.site import Site
+from twin.workloads.queue import Pool
+
+LEAST_AHEAD: Final = np.timedelta64(12, "h")
+"""Least that must be left of an old plan to be followed once more."""
+
+EASED: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Shares of the running work that a plan by rule tries to keep, in this order. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+
+class Source(StrEnum):
+    """Where a schedule comes from."""
+
+    OPTIMUM = "optimum"
+    SHIFTED = "shifted"
+    RULE = "rule"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A schedule that may leave.
+
+    Attributes
+    ----------
+    schedule
+        What is to be done.
+    replay
+        What the twin did with it.
+    source
+        Which rung of the ladder it stands on.
+    reason
+        Why it is not the optimum; empty if it is.
+    decision
+        The decision with its explanation, if it is an optimum or was one.
+    """
+
+    schedule: xr.Dataset
+    replay: xr.Dataset
+    source: Source
+    reason: str = ""
+    decision: Decision | None = None
+
+
+type Decide = Callable[[Problem, Decision | None], Decision]
+
+
+def choose(
+    problem: Problem, decide: Decide, *, last: Decision | None, running_power: float
+) -> Choice:
+    """Return the best schedule that there is.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    decide
+        Asks the solver.
+    last
+        The last decision.
+    running_power
+        Power above idle of the work that runs now. [MW]
+
+    Returns
+    -------
+    Choice
+        Verified, and labelled by its source.
+
+    Raises
+    ------
+    NoScheduleError
+        If not even a plan by rule keeps every limit.
+    """
+    try:
+        decision = decide(problem, last)
+        replay = _judged(problem, decision.schedule)
+        return Choice(
+            schedule=decision.schedule,
+            replay=replay,
+            source=Source.OPTIMUM,
+            decision=decision,
+        )
+    except GigatwinError as error:
+        reason = str(error)
+        logger.warning("no optimum", site=problem.site.name, because=reason)
+    try:
+        return _shifted(problem, last, reason)
+    except GigatwinError as error:
+        logger.warning("no old plan", site=problem.site.name, because=str(error))
+    return by_rule(problem, running_power, source=Source.RULE, reason=reason)
+
+
+def _judged(problem: Problem, schedule: xr.Dataset) -> xr.Dataset:
+    """Return the replay of a schedule that the verdict finds safe."""
+    verdict = verify(problem.site, problem.state, schedule)
+    if verdict.replay is None or not verdict.is_safe:
+        raise NoScheduleError(_refusal(problem.site, verdict))
+    return verdict.replay
+
+
+def _refusal(site: Site, verdict: Verdict) -> str:
+    lines = "\n".join(f"  {breach}" for breach in verdict.breaches)
+    return f"{site.name}: the twin refuses the schedule\n{lines}"
+
+
+def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
+    """Return what is left of the last plan, promised anew from where the site stands now."""
+    if last is None:
+        message = "there is no plan before"
+        raise NoScheduleError(message)
+    now = problem.outlook["time"].to_numpy()[0]
+    keep = last.schedule["time"].to_numpy() >= now
+    left = last.schedule.isel(time=keep, instant=np.append(keep, True))
+    if not keep.any() or left["time"].to_numpy()[0] != now:
+        message = "the plan before does not cover this quarter-hour"
+        raise NoScheduleError(message)
+    ahead = left["instant"].to_numpy()[-1] - now
+    if ahead < LEAST_AHEAD:
+        message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
+        raise NoScheduleError(message)
+    schedule = _promised(problem, left)
+    replay = _judged(problem, schedule)
+    old = last.degraded(f"the plan of {np.datetime_as_string(last.start, unit='m')}Z is kept on")
+    return Choice(
+        schedule=schedule, replay=replay, source=Source.SHIFTED, reason=reason, decision=old
+    )
+
+
+def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:
+    """Return a plan that a rule makes: what runs goes on, stores rest, sun and wind are used.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    running_power
+        Power above idle of the work that runs now. [MW]
+    source
+        What it is called: RULE, or HOLD.
+    reason
+        Why a rule makes it.
+
+    Returns
+    -------
+    Choice
+        The plan that keeps as much of the running work as the limits allow.
+
+    Raises
+    ------
+    NoScheduleError
+        If none keeps every limit.
+    """
+    refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
+    for share in EASED:
+        try:
+            schedule = _promised(problem, _steady(problem, share * running_power))
+            replay = _judged(problem, schedule)
+        except (NoScheduleError, FaultsError) as error:
+            refusal = NoScheduleError(str(error))
+            continue
+        return Choice(schedule=schedule, replay=replay, source=source, reason=reason)
+    raise refusal
+
+
+def _steady(problem: Problem, work_power: float) -> xr.Dataset:
+    """Return an operation in which work of the same power above idle [MW] goes on for ever."""
+    site, outlook = problem.site, problem.outlook
+    pool = Pool.of(site)
+    floor = pool.racks * pool.rack_idle_power + outlook["service_racks"] * float(pool.power(1.0))
+    total = (floor + work_power).clip(max=pool.racks * pool.rack_power)
+    plan = outlook[[name for name in KNOWN if name in outlook]].copy()
+    plan = plan.assign_coords(instant=outlook["instant"])
+    halls = {hall.owner: hall.racks / pool.racks for hall in site.works}
+    split = xr.DataArray(list(halls.values()), coords={"hall": list(halls)}, dims="hall")
+    plan["hall_power"] = vocabulary.tag(total * split, "hall_power")
+    if "renewable_available_power" in outlook:
+        sun_and_wind = outlook["renewable_available_power"]
+        plan["renewable_available_power"] = sun_and_wind
+        plan["renewable_used_power"] = vocabulary.tag(sun_and_wind, "renewable_used_power")
+    return plan
+
+
+def _promised(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
+    """Return a plan that promises what the twin does with it from the present state."""
+    replay = simulation.simulate(problem.site, problem.state, plan)
+    words = [
+        name
+        for name in replay.data_vars
+        if name in plan or name in {"grid_import_power", "grid_export_power", "facility_power"}
+    ]
+    return plan.assign({name: replay[name] for name in words if "time" in replay[name].dims})

@@ -1,0 +1,96 @@
+"""The state folder of a service: what survives a restart, and who may use it."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Final, Self
+
+from optimizer.service.results import write_json
+from twin.errors import Fault, ServiceError
+
+SCHEMA: Final = 1
+"""Version of the folder's layout; a folder of a later one is refused. [1]"""
+
+
+class StateFolder:
+    """The folder of one service, locked while it is open.
+
+    Parameters
+    ----------
+    path
+        The folder; made if it is not there.
+
+    Raises
+    ------
+    ServiceError
+        If another service uses it, if it was written by a later gigatwin, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock: IO[str] = (path / "lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            mend = f"{error.strerror}; name another with --state"
+            raise ServiceError("state", [Fault(place=str(path), value="", mend=mend)]) from error
+        self._take()
+        self._check_schema()
+
+    def __enter__(self) -> Self:
+        """Return the open folder."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the folder free."""
+        self._lock.close()
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            mend = "another service runs on this state; stop it, or name another with --state"
+            fault = Fault(place=str(self.path), value=f"process {holder}", mend=mend)
+            raise ServiceError("state", [fault]) from error
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def _check_schema(self) -> None:
+        path = self.path / "schema.json"
+        if not path.exists():
+            write_json(path, {"version": SCHEMA})
+            return
+        version = read_json(path).get("version")
+        if version != SCHEMA:
+            self._lock.close()
+            mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
+            fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
+            raise ServiceError("state", [fault])
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object that a file holds; an empty one if it is missing or broken.
+
+    Parameters
+    ----------
+    path
+        A file that :func:`optimizer.service.results.write_json` wrote.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def default_folder(site: str) -> Path:
+    """Return where the state of a site's service lies unless its user says otherwise."""
+    if told := os.environ.get("GIGATWIN_STATE"):
+        return Path(told)
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "gigatwin" / site
