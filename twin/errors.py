@@ -132,3 +132,23 @@ class JournalError(GigatwinError):
 
 class JournalFullError(JournalError):
     """No room for the journal; what was being written is cut off again, nothing before it is."""
+
+
+class SecurityError(GigatwinError):
+    """A key that is none, or that others can read.
+
+    Attributes
+    ----------
+    place
+        The file or thing.
+    reason
+        What is wrong with it.
+    mend
+        What to do about it.
+    """
+
+    def __init__(self, place: str, reason: str, mend: str) -> None:
+        self.place = place
+        self.reason = reason
+        self.mend = mend
+        super().__init__(f"{place}: {reason}; {mend}")
