@@ -1,0 +1,78 @@
+"""Files that survive: whole writes, durable names, locks, and what a full disk says."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from twin.errors import JournalError, JournalFullError
+
+MODE: Final = 0o640
+"""Permissions of files: the group may read."""
+
+FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""How a disk says that there is no room."""
+
+
+def lock(path: Path) -> int:
+    """Open a file that only one process may hold; the lock is gone when the process is.
+
+    Raises
+    ------
+    JournalError
+        If another process holds it.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, MODE)
+    except OSError as error:
+        raise failure(path, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        message = (
+            f"{path.parent} is written by another process; end that one, or name another folder"
+        )
+        raise JournalError(message) from error
+    return handle
+
+
+def failure(path: Path, error: OSError) -> JournalError:
+    """Return the error of a journal that stands for one of the disk."""
+    if error.errno in FULL:
+        return JournalFullError(f"{path}: {error.strerror}; make room, or trim the journal")
+    return JournalError(f"{path}: {error.strerror}; see to the disk")
+
+
+def write(file: int, data: bytes) -> None:
+    """Write everything, in one call if the system takes it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def move_rest(path: Path, offset: int, aside: Path) -> int:
+    """Move what a file holds from an offset on into another file; return its size. [B]"""
+    if offset == 0:
+        path.rename(aside)
+        return aside.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(offset)
+        rest = file.read()
+        try:
+            aside.write_bytes(rest)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        file.truncate(offset)
+    return len(rest)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

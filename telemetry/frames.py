@@ -1,0 +1,172 @@
+"""Frames of the journal: how a message lies on disk.
+
+A segment is a file: a header, then frames. All numbers are little endian.
+
+======  =====  ==================================================================
+offset  bytes  header of a segment
+======  =====  ==================================================================
+0       4      ``GTWJ``
+4       1      version of this layout, 1
+5       3      zeros
+8       8      number of the segment
+======  =====  ==================================================================
+
+======  =====  ==================================================================
+offset  bytes  frame
+======  =====  ==================================================================
+0       4      length of what follows after the checksum
+4       4      CRC-32 of what follows
+8       8      moment it was received, microseconds since 1970 UTC
+16      2      length of the topic
+18             topic in UTF-8, then the payload to the end of the frame
+======  =====  ==================================================================
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+
+VERSION: Final = 1
+_HEADER: Final = struct.Struct("<4sB3xQ")
+_GUARD: Final = struct.Struct("<II")
+_BODY: Final = struct.Struct("<QH")
+_MAGIC: Final = b"GTWJ"
+HEADER_BYTES: Final = _HEADER.size
+_LONGEST_TOPIC: Final = 0xFFFF
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place between two frames; later ones are greater.
+
+    Attributes
+    ----------
+    segment
+        Number of the file.
+    offset
+        Bytes from its start.
+    """
+
+    segment: int
+    offset: int
+
+    def __str__(self) -> str:
+        """Return it as :meth:`parse` reads it."""
+        return f"{self.segment}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the position that was written as this text; ValueError if none was."""
+        segment, _, offset = text.partition(":")
+        return cls(int(segment), int(offset))
+
+
+class Frame(NamedTuple):
+    """One message of the journal.
+
+    Attributes
+    ----------
+    position
+        Where it ends: reading on after this position gives the next frame.
+    topic, payload
+        As they came.
+    received
+        When it was appended, UTC.
+    """
+
+    position: Position
+    topic: str
+    payload: bytes
+    received: np.datetime64
+
+
+def header(segment: int) -> bytes:
+    """Return the first bytes of a segment."""
+    return _HEADER.pack(_MAGIC, VERSION, segment)
+
+
+def version_of(data: bytes, segment: int) -> int | None:
+    """Return the version that the header of this segment tells; None if it is no header of it."""
+    if len(data) < HEADER_BYTES:
+        return None
+    magic, version, number = _HEADER.unpack_from(data)
+    return int(version) if (magic, number) == (_MAGIC, segment) else None
+
+
+def pack(topic: str, payload: bytes, received: int) -> bytes:
+    """Return a message as a frame.
+
+    Parameters
+    ----------
+    topic, payload
+        The message.
+    received
+        Microseconds since 1970 UTC. [us]
+
+    Returns
+    -------
+    bytes
+        The frame.
+    """
+    name = topic.encode()
+    if len(name) > _LONGEST_TOPIC:
+        message = f"a topic of {len(name)} bytes cannot come from MQTT"
+        raise ValueError(message)
+    body = b"".join((_BODY.pack(received, len(name)), name, payload))
+    return _GUARD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield the end and the body of each whole frame, until one is torn or spoilt."""
+    view = memoryview(data)
+    offset = HEADER_BYTES
+    while offset + _GUARD.size <= len(view):
+        length, checksum = _GUARD.unpack_from(view, offset)
+        first = offset + _GUARD.size
+        body = view[first : first + length]
+        if length < _BODY.size or len(body) < length or zlib.crc32(body) != checksum:
+            return
+        offset = first + length
+        yield offset, body
+
+
+def whole(data: bytes, segment: int) -> int:
+    """Return how much of a segment is whole, 0 if not even its header is. [B]"""
+    if version_of(data, segment) != VERSION:
+        return 0
+    end = HEADER_BYTES
+    for end, _ in _bodies(data):  # noqa: B007 - its last value is the answer
+        pass
+    return end
+
+
+def unpack(data: bytes, after: Position) -> Iterator[Frame]:
+    """Read the whole frames of a segment.
+
+    Parameters
+    ----------
+    data
+        The segment from its start; no more of it than :func:`whole` says.
+    after
+        Its number, and the offset after which frames are wanted.
+
+    Yields
+    ------
+    Frame
+        Those that end later, in order.
+    """
+    for end, body in _bodies(data):
+        if end <= after.offset:
+            continue
+        received, topic_bytes = _BODY.unpack_from(body)
+        first = _BODY.size + topic_bytes
+        yield Frame(
+            Position(after.segment, end),
+            str(body[_BODY.size : first], "utf-8", "replace"),
+            bytes(body[first:]),
+            np.datetime64(received, "us"),
+        )

@@ -1,0 +1,273 @@
+"""The write-ahead journal: what was appended is there again after any crash.
+
+A folder of segments (:mod:`telemetry.frames` tells their layout), of which the last is written to.
+Append is one write and one ``fdatasync``; when it returns, its frames are durable, and only then
+may their messages be acknowledged to the broker.
+
+What is found torn or spoilt is copied aside into ``*.torn``, cut off, told by a warning and by
+:attr:`Journal.repairs`; the frames before it stay. After a repair writing goes on in a new segment,
+so that no position is ever given twice. For the same reason a journal that starts in an empty
+folder takes the clock's seconds as the number of its first segment: a journal made anew after a
+loss stands after every position of the lost one.
+
+One process writes, held by a lock on the folder's ``lock``; within it any thread may call anything.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from telemetry import durable, frames
+from telemetry.frames import Frame, Position
+from twin.errors import JournalError, JournalFullError
+
+__all__ = ["Frame", "Journal", "Position", "Repair"]
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""Size at which a segment is closed. [B]"""
+
+NANOSECONDS: Final = 1_000_000_000
+"""In a second."""
+
+SUFFIX: Final = ".journal"
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something spoilt that was set aside.
+
+    Attributes
+    ----------
+    position
+        Where it began.
+    size
+        Its length. [B]
+    aside
+        The file that keeps it.
+    """
+
+    position: Position
+    size: int
+    aside: Path
+
+
+class Journal:
+    """Messages kept in the order they came.
+
+    Parameters
+    ----------
+    folder
+        Where the segments lie; made if missing.
+    segment_bytes
+        Size at which a segment is closed and the next begun; one append is never split. [B]
+    clock
+        Nanoseconds since 1970, for the moment of receipt. [ns]
+
+    Raises
+    ------
+    JournalError
+        If another process writes it, or a later version of gigatwin wrote it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._folder = Path(folder)
+        self._segment_bytes = segment_bytes
+        self._clock = clock
+        self._mutex = threading.RLock()
+        self._file: int | None = None
+        self.repairs: list[Repair] = []
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock: int | None = durable.lock(self._folder / "lock")
+        try:
+            self._end = self._repaired_end()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def end(self) -> Position:
+        """Where the next frame will begin; all before it is durable."""
+        return self._end
+
+    def append(self, items: Sequence[tuple[str, bytes]]) -> Position:
+        """Write messages and make them durable: one write, one ``fdatasync``.
+
+        Parameters
+        ----------
+        items
+            Topics and payloads, in the order they came.
+
+        Returns
+        -------
+        Position
+            The end of the last of them.
+
+        Raises
+        ------
+        JournalFullError
+            If the disk is full. Nothing of these messages is kept, everything before them is;
+            the next append tries again.
+        JournalError
+            If the disk fails otherwise, or the journal is closed.
+        """
+        received = self._clock() // 1000
+        data = b"".join([frames.pack(topic, payload, received) for topic, payload in items])
+        with self._mutex:
+            if self._lock is None:
+                message = f"{self._folder} is closed; open it anew"
+                raise JournalError(message)
+            if not data:
+                return self._end
+            if self._end.offset >= self._segment_bytes:
+                self._leave()
+            if self._file is None:
+                self._file = self._begin()
+            self._write(self._file, data)
+            self._end = Position(self._end.segment, self._end.offset + len(data))
+            return self._end
+
+    def read(self, after: Position | None = None) -> Iterator[Frame]:
+        """Read frames in order.
+
+        Parameters
+        ----------
+        after
+            Begin after this position; at the first frame there is if None.
+
+        Yields
+        ------
+        Frame
+            Whole frames, of the segments there are when reading begins, and of each what is
+            durable when it is reached. What is spoilt within a segment is set aside together
+            with the rest of that segment, and reading goes on with the next.
+        """
+        first = after or Position(0, 0)
+        for segment in self._segments():
+            if segment >= first.segment:
+                offset = first.offset if segment == first.segment else 0
+                yield from frames.unpack(self._sound(segment), Position(segment, offset))
+
+    def trim(self, before: Position) -> None:
+        """Delete the segments that end before a position, but never the last there is."""
+        with self._mutex:
+            for segment in self._segments()[:-1]:
+                if segment < before.segment:
+                    self._path(segment).unlink()
+            durable.sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Close the files and let others write; closing twice does nothing."""
+        with self._mutex:
+            for file in (self._file, self._lock):
+                if file is not None:
+                    os.close(file)
+            self._file = self._lock = None
+
+    def _repaired_end(self) -> Position:
+        """Set aside what is torn of the last segment; return where writing goes on."""
+        segments = self._segments()
+        if not segments:
+            return Position(self._clock() // NANOSECONDS, frames.HEADER_BYTES)
+        last = segments[-1]
+        self._end = Position(last + 1, frames.HEADER_BYTES)
+        size = len(self._sound(last))
+        if self.repairs:
+            return self._end
+        self._file = os.open(self._path(last), os.O_WRONLY | os.O_APPEND)
+        return Position(last, size)
+
+    def _sound(self, segment: int) -> bytes:
+        """Return a segment without what is spoilt in it, which is set aside."""
+        path = self._path(segment)
+        with self._mutex:
+            is_current = segment == self._end.segment
+            try:
+                with path.open("rb") as file:
+                    data = file.read(self._end.offset if is_current else -1)
+            except FileNotFoundError:  # trimmed meanwhile, or not begun
+                return b""
+        version = frames.version_of(data, segment)
+        if version is not None and version > frames.VERSION:
+            message = (
+                f"{path} has layout {version}, this gigatwin knows {frames.VERSION}: update it"
+            )
+            raise JournalError(message)
+        sound = frames.whole(data, segment)
+        if sound < len(data):
+            self._set_aside(Position(segment, sound))
+        return data[:sound]
+
+    def _set_aside(self, start: Position) -> None:
+        """Move the rest of a segment into a file of its own, and say so."""
+        path = self._path(start.segment)
+        aside = path.with_name(f"{path.stem}-{start.offset}.torn")
+        with self._mutex:
+            if start.segment == self._end.segment:
+                self._leave()
+            try:
+                size = durable.move_rest(path, start.offset, aside)
+            except OSError:  # no room for a copy: it stays where it is, and is skipped there
+                size, aside = path.stat().st_size - start.offset, path
+        self.repairs.append(Repair(start, size, aside))
+        _logger.warning("set aside", place=str(path), offset=start.offset, size=size, to=str(aside))
+
+    def _begin(self) -> int:
+        """Make the segment that the end stands in; return its file."""
+        path = self._path(self._end.segment)
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, durable.MODE)
+        except OSError as error:
+            raise durable.failure(path, error) from error
+        try:
+            durable.write(file, frames.header(self._end.segment))
+            os.fdatasync(file)
+            durable.sync_folder(self._folder)
+        except OSError as error:
+            os.close(file)
+            path.unlink()
+            raise durable.failure(path, error) from error
+        return file
+
+    def _write(self, file: int, data: bytes) -> None:
+        """Write and make durable; on failure cut what was written of it."""
+        try:
+            durable.write(file, data)
+            os.fdatasync(file)
+        except OSError as error:
+            failed = durable.failure(self._path(self._end.segment), error)
+            try:
+                os.ftruncate(file, self._end.offset)
+            except OSError:
+                self._leave()
+                raise failed from error
+            if not isinstance(failed, JournalFullError):
+                self._leave()  # after a failed sync nobody knows what this file holds
+            raise failed from error
+
+    def _leave(self) -> None:
+        """Close the segment that is written to; the next append begins another."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._end = Position(self._end.segment + 1, frames.HEADER_BYTES)
+
+    def _segments(self) -> list[int]:
+        """Return the numbers of the segments there are, oldest first."""
+        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+
+    def _path(self, segment: int) -> Path:
+        return self._folder / f"{segment:012d}{SUFFIX}"

@@ -1,0 +1,149 @@
+"""What waits between the wire and us: messages that came, and messages that shall go.
+
+Nothing here knows of sockets; one thread of the client puts and takes on the wire's side, any
+thread on ours.
+"""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+BYTES: Final = 256 * 1024 * 1024
+"""Payload that an inbox holds before reading stops. [B]"""
+
+
+class Message(NamedTuple):
+    """One message that came.
+
+    Attributes
+    ----------
+    topic, payload, qos
+        As on the wire.
+    is_retained
+        Whether the broker had kept it from before we subscribed.
+    generation
+        The connection that brought it, counted from 1; only that one can acknowledge it.
+    number
+        Its packet number on that connection, 0 at QoS 0.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    is_retained: bool = False
+    generation: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Will:
+    """What the broker says for us when we vanish without a word."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = True
+
+
+class Receipt:
+    """The promise of an answer from the broker."""
+
+    def __init__(self, awaited: int = 1) -> None:
+        self._awaited = awaited
+        self._granted = True
+        self._done = threading.Condition()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the answer; return whether it came in time and was yes.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait. [s]
+        """
+        with self._done:
+            self._done.wait_for(lambda: self._awaited <= 0, timeout)
+            return self.is_done and self._granted
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will come."""
+        return self._awaited <= 0
+
+    def settle(self, is_granted: bool) -> None:
+        """Take one answer down."""
+        with self._done:
+            self._awaited -= 1
+            self._granted &= is_granted
+            self._done.notify_all()
+
+
+def settled(is_granted: bool) -> Receipt:
+    """Return a receipt that needs no wait."""
+    receipt = Receipt()
+    receipt.settle(is_granted)
+    return receipt
+
+
+class Letter(NamedTuple):
+    """One message that shall go."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    receipt: Receipt
+
+
+class Inbox:
+    """The messages that came and that nobody has taken yet.
+
+    Parameters
+    ----------
+    depth
+        Messages above which QoS 0 is dropped. At twice that, or at :data:`BYTES`, the inbox
+        says that it is full and reading from the socket shall stop.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._messages: deque[Message] = deque()
+        self._bytes = 0
+        self._filled = threading.Condition()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether reading shall stop."""
+        return len(self._messages) >= 2 * self._depth or self._bytes >= BYTES
+
+    def put(self, message: Message) -> bool:
+        """Keep a message for whom it may concern; return False if it was dropped.
+
+        Those who wait are not woken before :meth:`ring`.
+        """
+        if message.qos == 0 and len(self._messages) >= self._depth:
+            return False
+        with self._filled:
+            self._messages.append(message)
+            self._bytes += len(message.payload)
+        return True
+
+    def ring(self) -> None:
+        """Wake those who wait for messages."""
+        with self._filled:
+            if self._messages:
+                self._filled.notify_all()
+
+    def take(self, limit: int, timeout: float) -> list[Message]:
+        """Return the oldest messages, at most so many, once there are any or time is up. [s]"""
+        with self._filled:
+            self._filled.wait_for(lambda: self._messages, timeout)
+            count = min(limit, len(self._messages))
+            taken = [self._messages.popleft() for _ in range(count)]
+            self._bytes -= sum(len(message.payload) for message in taken)
+        return taken
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._messages)
