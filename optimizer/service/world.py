@@ -105,7 +105,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
     last = first + days * DAY
     prices = read_prices(files.prices, zone=files.zone)
-    carbon = _carbon(files, prices)
+    carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
     weather = read_outdoors(site, files.weather, start=first - HISTORY, end=last)
     parts = (
         (files.prices.name, only(prices, "electricity_price")),
@@ -138,13 +138,32 @@ def _jobs(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame
     return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
 
 
-def _carbon(files: Files, prices: xr.Dataset) -> xr.Dataset:
-    """Return the carbon intensity, from its own file or from that of the prices; else zeros."""
-    if files.carbon is None and "carbon_intensity" not in prices:
+def carbon_of(
+    prices: xr.Dataset, path: Path | None, *, beside: Path, kind: Literal["direct", "lca"]
+) -> xr.Dataset:
+    """Return the carbon intensity, from its own file or from that of the prices; else zeros.
+
+    Parameters
+    ----------
+    prices
+        What was read of the prices.
+    path
+        A file of carbon intensity, or None.
+    beside
+        The file of the prices, which may hold it too.
+    kind
+        Emissions of generation only, or over the life cycle.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``carbon_intensity`` on its own axes. [kg MWh-1]
+    """
+    if path is None and "carbon_intensity" not in prices:
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
         return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
-    return read_carbon(files.carbon or files.prices, kind=files.carbon_kind)
+    return read_carbon(path or beside, kind=kind)
 
 
 def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:

@@ -1,0 +1,118 @@
+"""The service's clock: the world's, or that of a simulated plant, in lockstep with it."""
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Iterator
+from threading import Event
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+
+from telemetry.samples import RackBatch, Sample, Tick
+from twin.axes import QUARTER
+
+GLANCE: Final = 0.2
+"""Longest wait between two looks at whether to stop, and at a clock that may have jumped. [s]"""
+
+GRACE: Final = 1.0
+"""Longest wait for rack batches that were sent before a tick and are not here yet. [s]"""
+
+
+class Clock(Protocol):
+    """What tells the service the time, and when to decide."""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether a simulated plant keeps it."""
+        ...
+
+    def now(self) -> np.datetime64:
+        """Return the time, UTC."""
+        ...
+
+    def listen(self, sample: Sample) -> None:
+        """Take note of a sample from the wire."""
+        ...
+
+    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+        """Yield the start of every quarter-hour to be decided, until it is to stop."""
+        ...
+
+
+class RealClock:
+    """The clock of the world.
+
+    The quarter-hour that runs at the start is decided at once; the next ones when they begin. A
+    clock that is set back decides nothing twice; one that is set ahead goes on from there.
+    """
+
+    is_simulated = False
+
+    def now(self) -> np.datetime64:
+        """Return the time, UTC."""
+        return np.datetime64(round(time.time() * 1e6), "us")
+
+    def listen(self, sample: Sample) -> None:
+        """Take no notice: samples do not move this clock."""
+
+    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+        """Yield the start of every quarter-hour as it begins, until it is to stop."""
+        last = np.datetime64("1970-01-01", "us")
+        while not stop.is_set():
+            begun = np.datetime64(pd.Timestamp(self.now()).floor("15min"), "us")
+            if begun > last:
+                last = begun
+                yield begun
+            left = float((begun + QUARTER - self.now()) / np.timedelta64(1, "s"))
+            stop.wait(min(max(left, 0.0), GLANCE))
+
+
+class SimulatedClock:
+    """The clock of a simulated plant: each of its ticks is decided, and it waits for that."""
+
+    is_simulated = True
+
+    def __init__(self) -> None:
+        self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
+        self._batches: Counter[np.datetime64] = Counter()
+        self._now = np.datetime64("1970-01-01", "us")
+        self.last_tick: Tick | None = None
+
+    def now(self) -> np.datetime64:
+        """Return the time of the last tick, UTC."""
+        return self._now
+
+    def listen(self, sample: Sample) -> None:
+        """Count rack batches, and take note of ticks."""
+        match sample:
+            case RackBatch():
+                self._batches[sample.time] += 1
+            case Tick():
+                self._now = sample.time
+                self._ticks.put(sample)
+
+    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+        """Yield the time of every tick once its telemetry is here; of several, the newest."""
+        while not stop.is_set():
+            try:
+                tick = self._ticks.get(timeout=GLANCE)
+                while not self._ticks.empty():
+                    tick = self._ticks.get()
+            except queue.Empty:
+                continue
+            self.last_tick = tick
+            if tick.is_last:
+                continue
+            self._await(tick, stop)
+            yield tick.time
+
+    def _await(self, tick: Tick, stop: Event) -> None:
+        """Wait for the batches of a tick: a broker may deliver topics out of order."""
+        until = time.monotonic() + GRACE
+        while self._batches[tick.time] < tick.batches and time.monotonic() < until:
+            if stop.wait(0.005):
+                break
+        for old in [moment for moment in self._batches if moment <= tick.time]:
+            del self._batches[old]
