@@ -40,6 +40,8 @@ WORDS: Final[dict[str, Term]] = {
     "grid_import_limit": Term("MW", "most power that may be taken from the grid"),
     "renewable_available_power": Term("MW", "power that sun or wind would give"),
     "renewable_used_power": Term("MW", "power taken from sun, wind or a contract"),
+    "renewable_request": Term("MW", "most that the service wants taken from sun or wind"),
+    "renewable_applied": Term("MW", "most that the plant takes from sun or wind"),
     "it_power": Term("MW", "power at the outputs of the UPS"),
     "facility_power": Term("MW", "power of the whole site before its own generation and battery"),
     "cooling_load": Term("MW", "heat that a circuit has to carry away"),
@@ -50,9 +52,19 @@ WORDS: Final[dict[str, Term]] = {
     "facility_return_temperature": Term("degC", "temperature of the water that comes back"),
     "facility_flow": Term("kg s-1", "mass flow of a circuit"),
     "technology_supply_temperature": Term("degC", "temperature of the coolant at the racks"),
+    "technology_return_temperature": Term("degC", "temperature of the coolant behind the racks"),
+    "technology_supply_set_point": Term("degC", "coolant temperature that a CDU aims at"),
+    "technology_supply_request": Term("degC", "coolant temperature that the service asks for"),
     "rack_inlet_temperature": Term("degC", "temperature of the air at the racks"),
     "chip_temperature": Term("degC", "case temperature of the hottest accelerator"),
+    "rack_power": Term("MW", "power of one rack, at its inlet"),
+    "rack_supply_temperature": Term("degC", "temperature of the coolant into one rack"),
+    "rack_return_temperature": Term("degC", "temperature of the coolant out of one rack"),
+    "rack_flow": Term("kg s-1", "mass flow of coolant through one rack"),
     # halls and work
+    "accelerator_power": Term("MW", "power of a hall's accelerators, as they say themselves"),
+    "accelerator_utilisation": Term("1", "mean utilisation of a hall's accelerators"),
+    "racks_heard": Term("1", "share of a hall's racks whose accelerators are heard"),
     "hall_power": Term("MW", "power of the racks of a hall, at their inlets"),
     "hall_power_cap": Term("MW", "greatest power that a hall may draw"),
     "hall_work_done": Term("MWh", "work done, as energy of uncapped racks"),
@@ -65,6 +77,11 @@ WORDS: Final[dict[str, Term]] = {
     "work_late": Term("MWh", "work that should have been done by an instant and is not"),
     "work_racks_limit": Term("1", "most racks that the jobs of a kind of work can use"),
     "service_racks": Term("1", "racks busy with the inference service"),
+    # life of the connection
+    "plant_heartbeat": Term("ms", "clock of the plant's management system, Unix time"),
+    "plant_heartbeat_echo": Term("ms", "our clock as the plant has heard it, Unix time"),
+    "service_heartbeat": Term("ms", "clock of the service, Unix time"),
+    "service_heartbeat_echo": Term("ms", "the plant's clock as the service heard it, Unix time"),
     # sums and indicators
     "money": Term("EUR", "what an account weighs in the objective over the interval"),
     "peak_power": Term("MW", "greatest import of the billing period so far"),
@@ -94,6 +111,10 @@ ROLES: Final[dict[str, Term]] = {
     "charge": Term("MW", "power or cooling put into the store"),
     "discharge": Term("MW", "power or cooling taken from the store"),
     "level": Term("MWh", "energy or cooling kept in the store"),
+    "available": Term("1", "1 if the machine may be planned on, else 0"),
+    "status": Term("1", "1 if the machine operates, else 0"),
+    "request": Term("MW", "power that the service asks of the store; to charge is positive"),
+    "applied": Term("MW", "power that the plant sets the store to; to charge is positive"),
 }
 """Roles of equipment; the full name is ``<kind>_<role>``."""
 
