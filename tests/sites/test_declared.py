@@ -18,11 +18,11 @@ def test_every_site_is_sound(site):
     assert site.relations
 
 
-@pytest.mark.parametrize("name", ["rhine", "iberia"])
-def test_a_gigafactory_has_100_080_accelerators(name):
+@pytest.mark.parametrize("name", ["gallia", "iberia", "rhine"])
+def test_a_gigafactory_has_about_100_000_accelerators(name):
     site = sites.load(name)
-    assert site.racks * site.equipment["hall_1"].chips_per_rack == 100_080
-    assert 190 <= site.grid.import_limit <= 250
+    assert 100_000 <= site.racks * site.equipment["hall_1"].chips_per_rack <= 101_000
+    assert 150 <= site.grid.import_limit <= 250
 
 
 def test_small_is_a_fiftieth_of_rhine():
@@ -32,7 +32,8 @@ def test_small_is_a_fiftieth_of_rhine():
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature", "humidity"), [("rhine", 37.0, 0.25), ("iberia", 40.0, 0.18)]
+    ("name", "temperature", "humidity"),
+    [("gallia", 38.0, 0.25), ("iberia", 40.0, 0.18), ("rhine", 37.0, 0.25)],
 )
 def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
     site = sites.load(name)
