@@ -6,7 +6,9 @@ it. What a message carries is read by :mod:`telemetry.codec.schedule`, after its
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +30,6 @@ LARGEST_HEADER: Final = 1024
 
 _CURVE: Final = "P-256"
 _OTHERS: Final = 0o077  # permissions of group and others
-_OWNER: Final = 0o600
 
 Jwk = Mapping[str, object]
 """A key as RFC 7517 writes it."""
@@ -92,7 +93,7 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}.private.json"
     if not path.exists():
-        _write_once(path, json.dumps(new_key().private, indent=1))
+        _write(path, json.dumps(new_key().private, indent=1), is_first=True)
     key = read_key(path)
     public = folder / f"{name}.jwks.json"
     public.write_text(json.dumps(jwks(key), indent=1) + "\n")
@@ -200,6 +201,8 @@ def verify(compact: bytes | str, known: Mapping[str, object], *, kind: str = "sc
         header = jws.extract_compact(text).headers()
         if header.get("alg") != ALGORITHM:
             raise WireError(kind, header.get("alg"), f"sign with {ALGORITHM}, nothing else counts")
+        if "crit" in header or "b64" in header:
+            raise WireError(kind, sorted(header), "the header asks for more than alg, kid and typ")
         if header.get("typ") != typ(kind):
             raise WireError(kind, header.get("typ"), f"typ must be {typ(kind)}")
         name = header.get("kid")
@@ -278,8 +281,7 @@ def partner_keys(path: Path, *, partner: str, site: SigningKey) -> dict[str, obj
     """
     key = private_key(read_json(path).get("key")) if path.exists() else new_key()
     whole = {"partner": partner, "key": key.private, "site": jwks(site)}
-    path.unlink(missing_ok=True)
-    _write_once(path, json.dumps(whole, indent=1))
+    _write(path, json.dumps(whole, indent=1), is_first=False)
     return jwks(key)
 
 
@@ -290,16 +292,19 @@ def _texts(jwk: object) -> dict[str, str | list[str]]:
     return {name: str(jwk[name]) for name in ("kty", "crv", "x", "y", "d") if name in jwk}
 
 
-def _write_once(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all; the first writer wins."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER), "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # fails where a file stands, and never leaves half of one
-    except FileExistsError:
-        return  # another process was first: its key counts
-    finally:
-        draft.unlink(missing_ok=True)
+def _write(path: Path, text: str, *, is_first: bool) -> None:
+    """Write a file that only its owner can read, whole or not at all.
+
+    If ``is_first``, a file that stands already is kept: of two processes one was first.
+    """
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    with os.fdopen(handle, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if not is_first:
+        Path(draft).replace(path)
+        return
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    Path(draft).unlink()

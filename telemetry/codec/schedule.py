@@ -1,0 +1,221 @@
+"""The documents of the feed: strict JSON to typed documents, held to their published schemas.
+
+Readers here are as strict as we ask a partner's to be: a number given twice, NaN, 1e999 or a
+boolean for a number is refused, and so is what the schema cannot say, such as a hole in time.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final, Literal, Never, cast
+
+import jsonschema
+import numpy as np
+import xarray as xr
+
+from telemetry.codec.documents import Acknowledgement, Schedule, Status
+from twin import axes, vocabulary
+from twin.axes import QUARTER
+from twin.errors import WireError
+
+Kind = Literal["schedule", "status", "ack"]
+
+VERSION: Final = 1
+"""Major version of the three formats."""
+
+MILLISECOND: Final = np.timedelta64(1, "ms")
+EPOCH: Final = np.datetime64(0, "ms")
+QUARTER_MS: Final = int(QUARTER / MILLISECOND)
+
+BAND: Final = (0.1, 0.9)
+"""Quantiles of the band round a schedule. [1]"""
+
+_TOLD: Final = 3  # faults named at once
+
+
+def milliseconds(moment: np.datetime64) -> int:
+    """Return a moment as the wire has it: epoch milliseconds UTC."""
+    return int((moment - EPOCH) / MILLISECOND)
+
+
+def moment(stamp: int) -> np.datetime64:
+    """Return a stamp of the wire as a moment in UTC."""
+    return np.datetime64(stamp, "ms").astype("datetime64[us]")
+
+
+@cache
+def schema(kind: Kind) -> Mapping[str, object]:
+    """Return the published JSON Schema of a kind of document."""
+    path = files("telemetry") / "schemas" / f"{kind}-{VERSION}.schema.json"
+    return cast("Mapping[str, object]", json.loads(path.read_bytes()))
+
+
+def read_schedule(payload: bytes) -> Schedule:
+    """Return a schedule from the payload of a verified message.
+
+    Raises
+    ------
+    WireError
+        If it is no JSON, breaks the schema, or contradicts itself.
+    """
+    document = cast("Schedule", _read(payload, "schedule"))
+    for fault in _contradictions(document):
+        raise fault
+    return document
+
+
+def read_status(payload: bytes) -> Status:
+    """Return a status; see :func:`read_schedule`."""
+    return cast("Status", _read(payload, "status"))
+
+
+def read_acknowledgement(payload: bytes) -> Acknowledgement:
+    """Return an acknowledgement; see :func:`read_schedule`."""
+    return cast("Acknowledgement", _read(payload, "ack"))
+
+
+def check(document: Mapping[str, object], kind: Kind) -> None:
+    """Refuse a document that breaks its schema.
+
+    Parameters
+    ----------
+    document
+        What is to be sent, or has come.
+    kind
+        Which of the three it claims to be.
+
+    Raises
+    ------
+    WireError
+        If it breaks the schema; the first faults are told, with their places.
+    """
+    errors = list(_validator(kind).iter_errors(document))
+    if errors:
+        told = sorted(errors, key=lambda error: error.json_path)[:_TOLD]
+        words = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in told)
+        more = f" (and {len(errors) - _TOLD} more)" if len(errors) > _TOLD else ""
+        raise WireError(kind, document.get("revision", ""), f"{words}{more}")
+
+
+def dataset_of(document: Schedule) -> xr.Dataset:
+    """Return a schedule as labelled arrays in the words and units of the house.
+
+    Parameters
+    ----------
+    document
+        A schedule as read.
+
+    Returns
+    -------
+    xarray.Dataset
+        On ``time``: import and export (never negative; the wire's net value split), the same of
+        the baseline and of the ``quantile`` band, flexibility upward (net import falls) and
+        downward with its duration, recovery and ramps. Attributes tell identity, validity
+        (``valid_until``, ISO 8601 UTC) and quality.
+    """
+    rows = document["intervals"]
+    data = axes.regular(moment(document["period_start"]), len(rows))
+    net = np.array([row["scheduled_mw"] for row in rows])
+    baseline = np.array([row["baseline_mw"] for row in rows])
+    band = np.array([[row["p10_mw"], row["p90_mw"]] for row in rows])
+    data = data.assign_coords(quantile=list(BAND))
+    for word, sign in (("import", 1.0), ("export", -1.0)):
+        data[f"grid_{word}_power"] = "time", np.maximum(sign * net, 0.0)
+        data[f"baseline_{word}_power"] = "time", np.maximum(sign * baseline, 0.0)
+        data[f"grid_{word}_band"] = ("time", "quantile"), np.maximum(sign * band, 0.0)
+    data["reserve_up_power"] = "time", [row["flexibility_up_mw"] for row in rows]
+    data["reserve_down_power"] = "time", [row["flexibility_down_mw"] for row in rows]
+    data["reserve_duration"] = "time", [row["max_duration_h"] for row in rows]
+    data["recovery_energy"] = "time", [row["recovery_mwh"] for row in rows]
+    data["ramp_up_limit"] = "time", [row["ramp_up_mw_min"] for row in rows]
+    data["ramp_down_limit"] = "time", [row["ramp_down_mw_min"] for row in rows]
+    meta = document["meta"]
+    names = {
+        "site": document["site"],
+        "partner": document["partner"],
+        "mrid": document["mrid"],
+        "revision": document["revision"],
+        "source": meta["source"],
+        "degraded": meta["degraded"] or "",
+        "quality": meta["quality"],
+        "is_synthetic": int(meta["is_synthetic"]),
+    }
+    times = {
+        name: f"{moment(stamp).astype('datetime64[s]')}Z"
+        for name, stamp in (
+            ("created", document["created"]),
+            ("valid_until", document["valid_until"]),
+            ("gate_closure", document["gate_closure"]),
+        )
+    }
+    return vocabulary.tag_all(data).assign_attrs(names | times)
+
+
+def strict(payload: bytes, kind: str) -> dict[str, object]:
+    """Return the object that a JSON text holds, if every reader would read the same from it.
+
+    Raises
+    ------
+    WireError
+        For anything else: no UTF-8, no JSON, no object, a name twice, NaN, a number beyond
+        floating point, lone surrogates, nesting too deep.
+    """
+    try:
+        found = json.loads(
+            payload.decode(),
+            object_pairs_hook=_once,
+            parse_constant=_no_number,
+            parse_float=_finite,
+        )
+        json.dumps(found, ensure_ascii=False).encode()  # lone surrogates have no bytes
+    except (ValueError, RecursionError) as error:
+        raise WireError(kind, payload[:80], f"is no strict JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise WireError(kind, payload[:80], "must be a JSON object")
+    return found
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        message = "a name stands twice in an object"
+        raise ValueError(message)
+    return found
+
+
+def _no_number(text: str) -> Never:
+    message = f"{text} is no number"
+    raise ValueError(message)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if np.isfinite(number) else _no_number(text)
+
+
+@cache
+def _validator(kind: Kind) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema(kind))
+
+
+def _read(payload: bytes, kind: Kind) -> dict[str, object]:
+    document = strict(payload, kind)
+    if document.get("v") != VERSION:
+        raise WireError(kind, document.get("v"), f"this reader knows version {VERSION} only")
+    check(document, kind)
+    return document
+
+
+def _contradictions(document: Schedule) -> Iterator[WireError]:
+    """Yield what no schema can say: intervals without holes, bands and times in order."""
+    start, rows = document["period_start"], document["intervals"]
+    if document["period_end"] - start != len(rows) * QUARTER_MS:
+        yield WireError("schedule", len(rows), "the intervals do not fill the period")
+    if document["valid_until"] <= document["created"]:
+        yield WireError("schedule", document["valid_until"], "valid_until must follow created")
+    for number, row in enumerate(rows):
+        if row["position"] != number + 1 or row["start"] != start + number * QUARTER_MS:
+            yield WireError("schedule", row["position"], "positions and starts must have no hole")
+        if row["p10_mw"] > row["p90_mw"]:
+            yield WireError("schedule", row["position"], "p10_mw is above p90_mw")
