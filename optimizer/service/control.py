@@ -1,0 +1,151 @@
+"""The socket in the state folder by which commands reach the service on the same machine.
+
+One JSON object a line each way: ``{"command": "hold", ...}`` is answered by ``{"ok": true, ...}``
+or ``{"ok": false, "error": "..."}``. Whoever may enter the folder may command; nobody else can.
+"""
+
+import json
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from twin.errors import Fault, GigatwinError, ServiceError
+
+LONGEST_LINE: Final = 64 * 1024
+"""Most bytes of a command. [1]"""
+
+PATIENCE: Final = 5.0
+"""Longest wait for an answer. [s]"""
+
+LONGEST_PATH: Final = 100
+"""Most bytes of a socket's path that every system takes. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+type Answer = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+class ControlServer:
+    """Answers commands on a socket of the file system.
+
+    Parameters
+    ----------
+    path
+        The socket; what a killed service left there is replaced.
+    answer
+        Carries out a command; a ``GigatwinError`` becomes the answer's ``error``.
+    """
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        self._path = path
+        self._server = _Server(path, answer)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """The listening socket; only its owner may connect."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        path.unlink(missing_ok=True)
+        self.answer = answer
+        with _short(path) as name:
+            before = os.umask(0o177)
+            try:
+                super().__init__(name, _Handler)
+            finally:
+                os.umask(before)
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    """One command and its answer."""
+
+    timeout = PATIENCE
+
+    def handle(self) -> None:
+        """Read a line, carry it out, answer."""
+        if not isinstance(self.server, _Server):
+            return
+        try:
+            line = self.rfile.readline(LONGEST_LINE)
+            told = json.loads(line)
+            answer = {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+        except GigatwinError as error:
+            answer = {"ok": False, "error": str(error)}
+        except (OSError, ValueError) as error:
+            answer = {"ok": False, "error": f"no command: {error}"}
+        self.wfile.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield the path of a socket, through /proc if it is too long for the system's limit."""
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
+    """Give a running service a command and return its answer.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+    name
+        ``status``, ``hold``, ``release``.
+    **arguments
+        What the command needs.
+
+    Returns
+    -------
+    dict
+        The answer.
+
+    Raises
+    ------
+    ServiceError
+        If no service runs there, or it refuses.
+    """
+    path = folder / "control.sock"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire, _short(path) as place:
+            wire.settimeout(PATIENCE)
+            wire.connect(place)
+            wire.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
+            with wire.makefile("rb") as lines:
+                answer = json.loads(lines.readline())
+    except TimeoutError as error:
+        mend = f"it does not answer within {PATIENCE:.0f} s; see its log"
+        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
+    except (OSError, ValueError) as error:
+        mend = "no service runs on this state; start it with gigatwin run"
+        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
+    if not answer.pop("ok"):
+        fault = Fault(place=name, value="", mend=str(answer["error"]))
+        raise ServiceError("service", [fault])
+    return dict(answer)

@@ -1,0 +1,208 @@
+"""One quarter-hour of the service's mind: estimate, ask, choose, steer. No clock, no network."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.decision import Decision
+from optimizer.dispatch import Orders, by_number, pressing, within
+from optimizer.headroom import headroom
+from optimizer.problem import Problem
+from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
+from optimizer.steering import Steering, question
+from twin import vocabulary
+from twin.axes import HOUR, QUARTER
+from twin.estimate import Estimate, estimate
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.workloads.capping import work_power
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import Queue
+
+HOURS: Final = float(QUARTER / HOUR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known when a quarter-hour begins.
+
+    Attributes
+    ----------
+    observed
+        Newest good readings under the names of the state, and ``hall_power(hall)``.
+    queue
+        The jobs now.
+    past
+        Arrivals of the last two weeks.
+    record
+        Prices, carbon and weather.
+    hold
+        Why a person holds the service; empty if nobody does.
+    """
+
+    observed: xr.Dataset
+    queue: Queue
+    past: Jobs
+    record: xr.Dataset
+    hold: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was made of it.
+
+    Attributes
+    ----------
+    time
+        Start of the quarter-hour.
+    estimate
+        The state, and how far it is believed.
+    problem
+        The question.
+    choice
+        The schedule, its label and its reasons.
+    queue
+        The jobs.
+    orders
+        What to do now.
+    seconds
+        How long it took, of the wall clock. [s]
+    """
+
+    time: np.datetime64
+    estimate: Estimate
+    problem: Problem
+    choice: Choice
+    queue: Queue
+    orders: Orders
+    seconds: float
+
+
+@dataclass
+class Pilot:
+    """Decides quarter-hour after quarter-hour.
+
+    Attributes
+    ----------
+    site
+        The site.
+    decide
+        Asks the solver.
+    caps
+        Number of each job that runs -> its cap, as last ordered. [1]
+    """
+
+    site: Site
+    decide: Decide
+    caps: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin without a past."""
+        self._steering = Steering(self.site)
+        self._last: Outcome | None = None
+        self._decision: Decision | None = None
+
+    def run(self, facts: Facts) -> Outcome:
+        """Return what to do in the quarter-hour that begins now.
+
+        Parameters
+        ----------
+        facts
+            What is known.
+
+        Raises
+        ------
+        StateError
+            If something that must be known has never been measured.
+        NoScheduleError
+            If not even a plan by rule keeps every limit.
+        ProblemError, SeriesError
+            If the question has no sense.
+        """
+        begun = time.perf_counter()
+        now, queue = facts.queue.instant, facts.queue
+        believed = self._estimate(facts)
+        problem = question(self.site, facts.record, believed.state, queue=queue, past=facts.past)
+        running = work_power(queue, self._running(queue))
+        hold = facts.hold or (
+            "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
+        )
+        if hold:
+            choice = by_rule(problem, running, source=Source.HOLD, reason=hold)
+        else:
+            choice = choose(problem, self.decide, last=self._decision, running_power=running)
+        outcome = Outcome(
+            time=now,
+            estimate=believed,
+            problem=problem,
+            choice=choice,
+            queue=queue,
+            orders=self._orders(choice, problem, queue),
+            seconds=time.perf_counter() - begun,
+        )
+        self._last, self.caps = outcome, outcome.orders.jobs
+        self._decision = choice.decision or self._decision
+        return outcome
+
+    def _estimate(self, facts: Facts) -> Estimate:
+        last = self._last
+        return estimate(
+            self.site,
+            facts.observed,
+            last=last.estimate if last else None,
+            operation=_done(last, facts.observed) if last else None,
+        )
+
+    def _running(self, queue: Queue) -> FloatArray:
+        """Return the caps of the jobs that run, in the order of the queue. [1]"""
+        known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
+        return np.where(queue.running, known, 0.0)
+
+    def _orders(self, choice: Choice, problem: Problem, queue: Queue) -> Orders:
+        """Return what to do: by the plan, or, without one, what runs goes on."""
+        if choice.source in {Source.OPTIMUM, Source.SHIFTED}:
+            return self._steering.orders(choice.schedule, problem.state, queue)
+        caps = self._running(queue)
+        first = choice.schedule.isel(time=[0], instant=[0, 1])
+        room = headroom(self.site, problem.state, first)
+        must = np.zeros(len(queue.jobs), dtype=bool)
+        if choice.source is Source.RULE:
+            must = pressing(queue, HOURS)
+            caps = _with_pressing(queue, caps, must, racks=room.racks)
+        return Orders(jobs=by_number(queue, within(queue, caps, headroom=room, must=must)))
+
+
+def _with_pressing(queue: Queue, caps: FloatArray, must: np.ndarray, *, racks: float) -> FloatArray:
+    """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
+    caps = caps.copy()
+    free = racks - float(queue.jobs.racks[caps > 0].sum())
+    for job in np.argsort(queue.laxity, kind="stable").tolist():
+        if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
+            free -= queue.jobs.racks[job]
+            caps[job] = 1.0
+    return caps
+
+
+def _done(last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
+    """Return what was done in the last quarter-hour: as ordered, the halls as measured."""
+    now = np.datetime64(str(observed["instant"].to_numpy()), "us")
+    if now - last.time != QUARTER:
+        return None
+    schedule = last.choice.schedule
+    step = schedule.isel(time=[0], instant=[0, 1])
+    seen = observed["hall_power"].reindex(hall=step["hall"])
+    told = step["hall_power"].isel(time=0)
+    power = seen.where(seen.notnull(), told).expand_dims(time=step["time"])
+    step["hall_power"] = vocabulary.tag(power, "hall_power")
+    for name in ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge"):
+        orders: Mapping[str, float] = getattr(last.orders, name)
+        if name in step:
+            values = [
+                [orders.get(owner, 0.0) for owner in step[name].coords[step[name].dims[1]].values]
+            ]
+            step[name] = step[name].copy(data=values)
+    return step
