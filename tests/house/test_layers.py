@@ -21,6 +21,7 @@ LIVES_IN = {
     "matplotlib": {"twin.plots"},
     "paho": {"telemetry.client"},
     "pint": {"twin.units"},
+    "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
     "pyomo": {
         "optimizer.build",
@@ -32,8 +33,10 @@ LIVES_IN = {
         "optimizer.objectives",
     },
     "rich": {"optimizer.cli"},
+    "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.load"},
     "typer": {"optimizer.cli"},
+    "uvicorn": {"optimizer.service.page"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
 LAZY = {"matplotlib", "pvlib"}

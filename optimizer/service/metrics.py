@@ -1,0 +1,242 @@
+"""Metrics for Prometheus, made from one picture of the daemon when they are asked for.
+
+Names end in their units, in base units (watts, joules, seconds), as Prometheus' custom has it.
+Nothing is kept between two scrapes and nothing is registered globally.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from optimizer.service.board import Board, Snapshot, found, number, rows
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+"""Media type of the text."""
+
+WATTS: Final = 1e6
+"""Of a megawatt. [W]"""
+
+JOULES: Final = 3.6e9
+"""Of a megawatt-hour. [J]"""
+
+SOURCES: Final = ("optimum", "shifted", "rule", "hold")
+"""Where a decision can come from, best first."""
+
+SEVERITIES: Final = ("high", "medium", "low")
+"""Priorities of alarms."""
+
+type Samples = Iterable[tuple[str, float | None]]
+"""Values by the label of the family; None is left out."""
+
+
+def exposition(board: Board) -> bytes:
+    """Return all metrics of a board in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Picture(board))
+    return generate_latest(registry)
+
+
+class _Picture(Collector):
+    """One scrape."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._board.snapshot()
+        yield gauge("ready", "Whether nothing is missing.", not self._board.is_ready())
+        for part in (_service, _decision, _feed, _telemetry, _plant, _jobs, _alarms):
+            yield from part(snapshot)
+
+
+def _service(snapshot: Snapshot) -> Iterator[Metric]:
+    now = stamp(snapshot, "time")
+    info = GaugeMetricFamily(
+        "gigatwin_info", "What runs here.", labels=["site", "mode", "clock", "is_synthetic"]
+    )
+    named = [snapshot.get(name) for name in ("site", "mode", "clock", "is_synthetic")]
+    info.add_metric([str(value) for value in named], 1)
+    yield info
+    yield gauge("clock_timestamp_seconds", "Time of the service's clock.", now)
+    hold = snapshot.get("hold")
+    yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
+    since = stamp(hold, "since")
+    if now is not None and since is not None:
+        yield gauge("hold_age_seconds", "Time since HOLD, by the service's clock.", now - since)
+
+
+def _decision(snapshot: Snapshot) -> Iterator[Metric]:
+    decision = snapshot.get("decision")
+    source = found(decision, "source")
+    yield family(
+        "decision_source",
+        "Where the last decision comes from.",
+        "source",
+        ((name, name == source) for name in SOURCES),
+    )
+    taken = stamp(decision, "time")
+    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
+    yield gauge("decision_seconds", "Time the last decision took.", number(decision, "seconds"))
+    yield gauge("schedule_revision", "Revision published last.", number(decision, "revision"))
+    yield gauge("decision_cost_euros", "Cost of the last plan.", number(decision, "cost_eur"))
+    yield family(
+        "account_cost_euros",
+        "Cost of the last plan by account.",
+        "account",
+        named(found(decision, "accounts")),
+    )
+    count = len(rows(decision, "binding"))
+    yield gauge("binding_limits", "Limits that bind the last plan.", count)
+
+
+def _feed(snapshot: Snapshot) -> Iterator[Metric]:
+    partners = [(str(row.get("partner")), row) for row in rows(snapshot, "feed")]
+    for name, key, text in (
+        ("feed_revision", "revision", "Revision sent last."),
+        ("feed_acknowledged_revision", "acknowledged", "Revision acknowledged last."),
+    ):
+        yield family(name, text, "partner", ((who, number(row, key)) for who, row in partners))
+    for state in ("rejected", "overdue"):
+        yield family(
+            f"feed_{state}",
+            f"Whether the acknowledgement is {state}.",
+            "partner",
+            ((who, row.get("state") == state) for who, row in partners),
+        )
+
+
+def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
+    heard = snapshot.get("telemetry")
+    connected = found(snapshot, "broker", "is_connected") is True
+    yield gauge("broker_connected", "Whether the broker is connected.", connected)
+    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number(heard, "age_s"))
+    stale = found(heard, "stale")
+    count = len(stale) if isinstance(stale, Sequence) else 0
+    yield gauge("telemetry_stale", "Quantities that are stale.", count)
+    for name in ("messages", "points", "batches"):
+        yield counter(name, f"{name.capitalize()} taken in since the start.", number(heard, name))
+    quarantined = found(heard, "quarantined")
+    by_reason = CounterMetricFamily(
+        "gigatwin_quarantined", "Inputs refused since the start.", labels=["reason"]
+    )
+    reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
+    for reason, value in named(reasons):
+        if value is not None:
+            by_reason.add_metric([reason], value)
+    yield by_reason
+
+
+def _plant(snapshot: Snapshot) -> Iterator[Metric]:
+    for name, text, value, factor in (
+        ("grid_power_watts", "Power taken now.", last(snapshot, "past", "grid_power"), WATTS),
+        ("plan_grid_power_watts", "Power planned.", first(snapshot, "plan", "grid_power"), WATTS),
+        (
+            "grid_import_limit_watts",
+            "Limit of the connection.",
+            number(snapshot, "limits", "grid_import_power"),
+            WATTS,
+        ),
+        ("work_power_watts", "Power of work.", last(snapshot, "past", "work_power"), WATTS),
+        (
+            "renewable_power_watts",
+            "Own generation in use.",
+            last(snapshot, "past", "renewable_power"),
+            WATTS,
+        ),
+        (
+            "battery_energy_joules",
+            "Energy in the batteries.",
+            last(snapshot, "past", "battery_level"),
+            JOULES,
+        ),
+        ("tank_energy_joules", "Cold in the tanks.", last(snapshot, "past", "tank_level"), JOULES),
+    ):
+        yield gauge(name, text, None if value is None else value * factor)
+    places = [(str(row.get("name")), row) for row in rows(snapshot, "limits", "temperatures")]
+    for name, key in (("temperature_celsius", "value"), ("temperature_limit_celsius", "limit")):
+        yield family(
+            name,
+            f"Temperature: {key}.",
+            "name",
+            ((place, number(row, key)) for place, row in places),
+        )
+
+
+def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
+    jobs = snapshot.get("jobs")
+    counts = ((state, number(jobs, state)) for state in ("running", "waiting", "late"))
+    yield family("jobs", "Jobs by state.", "state", counts)
+    backlog = number(jobs, "backlog_mwh")
+    energy = None if backlog is None else backlog * JOULES
+    yield gauge("backlog_joules", "Work that waits.", energy)
+
+
+def _alarms(snapshot: Snapshot) -> Iterator[Metric]:
+    standing = [row.get("severity") for row in rows(snapshot, "alarms")]
+    counts = ((name, standing.count(name)) for name in SEVERITIES)
+    yield family("alarms", "Alarms that stand.", "severity", counts)
+
+
+def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
+    """Return a gauge of one value; without a sample where there is none."""
+    metric = GaugeMetricFamily(f"gigatwin_{name}", text)
+    if value is not None:
+        metric.add_metric([], value)
+    return metric
+
+
+def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
+    """Return a counter of one value; without a sample where there is none."""
+    metric = CounterMetricFamily(f"gigatwin_{name}", text)
+    if value is not None:
+        metric.add_metric([], value)
+    return metric
+
+
+def family(name: str, text: str, label: str, samples: Samples) -> GaugeMetricFamily:
+    """Return a gauge of values by one label."""
+    metric = GaugeMetricFamily(f"gigatwin_{name}", text, labels=[label])
+    for key, value in samples:
+        if value is not None:
+            metric.add_metric([key], value)
+    return metric
+
+
+def named(values: object) -> Iterator[tuple[str, float | None]]:
+    """Yield the numbers of a mapping by name."""
+    if isinstance(values, Mapping):
+        for name in values:
+            yield str(name), number(values, name)
+
+
+def first(snapshot: Snapshot, *path: str) -> float | None:
+    """Return the first number of a series."""
+    return next(_numbers(found(snapshot, *path)), None)
+
+
+def last(snapshot: Snapshot, *path: str) -> float | None:
+    """Return the last number of a series."""
+    values = found(snapshot, *path)
+    return next(_numbers(values[::-1] if isinstance(values, Sequence) else None), None)
+
+
+def _numbers(values: object) -> Iterator[float]:
+    if isinstance(values, Sequence):
+        for value in values:
+            value_or_none = number({"value": value}, "value")
+            if value_or_none is not None:
+                yield value_or_none
+
+
+def stamp(snapshot: object, *path: str) -> float | None:
+    """Return a time written in ISO 8601 as seconds since 1970. [s]"""
+    text = found(snapshot, *path)
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,134 @@
+"""The page on a thread of its own: bound before it starts, gone when it is told."""
+
+import socket
+from collections.abc import Sequence
+from threading import Event, Thread
+from types import TracebackType
+from typing import Final, Self
+
+import uvicorn
+
+from optimizer.service.board import Board
+from optimizer.service.page.app import create_app
+from optimizer.service.page.gate import LOOPBACK
+from twin.errors import PageError
+
+START: Final = 10.0
+"""Longest wait for the server to answer, or to end. [s]"""
+
+MOST_REQUESTS: Final = 64
+"""Most connections served at once; more are told to come again."""
+
+
+class PageServer:
+    """Serve the page of a board over HTTP.
+
+    Parameters
+    ----------
+    board
+        The daemon, as the page sees it.
+    port
+        Port to listen on; 0 takes a free one.
+    token
+        What a POST must bring.
+    address
+        Address of this machine to listen on.
+    hosts
+        Further names under which the page may be opened, beside those of loopback.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        port: int,
+        token: str,
+        address: str = "127.0.0.1",
+        hosts: Sequence[str] = (),
+    ) -> None:
+        config = uvicorn.Config(
+            create_app(board, token=token, hosts=(*LOOPBACK, *hosts)),
+            access_log=False,
+            http="h11",
+            lifespan="off",
+            limit_concurrency=MOST_REQUESTS,
+            log_config=None,
+            loop="asyncio",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            ws="none",
+        )
+        self._address = address
+        self._port = port
+        self._server = _Server(config)
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Bind the port and serve until `stop`.
+
+        Raises
+        ------
+        PageError
+            If the port cannot be had.
+        """
+        listener = _bound(self._address, self._port)
+        self._port = listener.getsockname()[1]
+        self._thread = Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
+        self._thread.start()
+        if not self._server.is_up.wait(START):
+            msg = f"the page at {self.url} does not start: look into the log"
+            raise PageError(msg)
+
+    @property
+    def url(self) -> str:
+        """Return the address to open in a browser."""
+        return f"http://{self._address}:{self._port}/"
+
+    def stop(self) -> None:
+        """End the server and its thread; more than once does no harm."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(START)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = getattr(error, "strerror", None) or str(error)
+        msg = (
+            f"the page cannot listen on {address}, port {port} ({why.lower()}): "
+            "end what uses it, or choose another port; port 0 takes a free one"
+        )
+        raise PageError(msg) from error
+    return listener

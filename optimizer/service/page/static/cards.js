@@ -1,0 +1,105 @@
+// The cards in words and tables.
+
+import { element, empty, pairs, table } from "/static/dom.js";
+import { age, amount, clock, count, euros, moment, plural, words } from "/static/text.js";
+
+const MOST_ALARMS = 12;
+const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
+const SOURCE = { optimum: "verified optimum", shifted: "earlier verified plan, shifted", rule: "safe rule", hold: "HOLD" };
+const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", none: "" };
+
+export function showCards(state) {
+  for (const [name, content] of Object.entries({ alarms, jobs, decision, limits, feed, telemetry })) {
+    document.querySelector(`#${name} .body`).replaceChildren(...content(state));
+  }
+}
+
+function alarms({ alarms: standing = [] }) {
+  if (!standing.length) return [empty("No alarm stands.")];
+  const order = Object.keys(SEVERITY);
+  const sorted = standing.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
+  const rows = sorted.slice(0, MOST_ALARMS).map(({ severity, time, text, mend }) => {
+    const [tone, name] = SEVERITY[severity] ?? ["", severity];
+    return element("li", {}, element("span", { class: tone }, name), ` since ${moment(time)}: ${text}`,
+      mend ? element("span", { class: "quiet" }, ` → ${mend}`) : null);
+  });
+  const rest = sorted.length - rows.length;
+  return [element("ul", {}, ...rows), rest > 0 ? element("p", {}, `and ${plural(rest, "more alarm")}`) : ""];
+}
+
+function jobs({ jobs: now }) {
+  if (!now) return [empty("No queue heard yet.")];
+  const late = now.late ? element("span", { class: "bad" }, `${count(now.late)} late`) : "none late";
+  return [
+    element("p", {}, `${count(now.running)} running, ${count(now.waiting)} waiting, `, late,
+      `; work that waits: ${amount(now.backlog_mwh, "MWh", 0)}`),
+    now.kinds?.length ? table(now.kinds, [
+      ["Kind", false, (row) => words(row.kind)],
+      ["Running", true, (row) => count(row.running)],
+      ["Waiting", true, (row) => count(row.waiting)],
+      ["Racks", true, (row) => count(row.racks)],
+    ]) : empty("No job is here."),
+  ];
+}
+
+function decision({ decision: last }) {
+  if (!last) return [empty("No decision yet.")];
+  const accounts = Object.entries(last.accounts ?? {});
+  return [
+    pairs([
+      ["For", moment(last.time)],
+      ["Source", element("span", { class: last.source === "optimum" ? "good" : "warn" }, SOURCE[last.source] ?? last.source)],
+      ...(last.reason ? [["Reason", last.reason]] : []),
+      ["Revision", `${last.revision ?? "–"}, decided in ${amount(last.seconds, "s", 2)}`],
+    ]),
+    accounts.length ? table(accounts, [
+      ["Account", false, ([name]) => words(name)],
+      ["Cost over the plan", true, ([, value]) => euros(value)],
+    ], { foot: ["Sum", euros(last.cost_eur)] }) : empty("No accounts: this decision was not priced."),
+  ];
+}
+
+function limits({ decision: last }) {
+  if (!last) return [empty("No decision yet.")];
+  const binding = last.binding ?? [];
+  const changes = last.changes ?? [];
+  return [
+    binding.length ? table(binding, [
+      ["What holds the plan back", false, (row) => words(row.limit)],
+      ["From – to", false, (row) => `${clock(row.from)} – ${clock(row.to)}`],
+      ["Worth per unit", true, (row) => amount(row.price_eur, "EUR", 2)],
+    ]) : empty("No limit holds the plan back."),
+    changes.length ? element("div", {}, element("h3", {}, "Changes since the last plan"),
+      element("ul", {}, ...changes.map((text) => element("li", {}, text)))) : empty("Nothing changed since the last plan."),
+  ];
+}
+
+function feed({ feed: partners = [], mode }) {
+  if (!partners.length) return [empty(mode === "shadow" ? "Shadow mode: nothing is published." : "No partner is configured.")];
+  const state = (row) => element("div", {},
+    element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
+    row.text ? element("div", { class: "quiet" }, row.text) : null);
+  return [table(partners, [
+    ["Partner", false, (row) => row.partner],
+    ["State", false, state],
+    ["Sent", true, (row) => (row.sent ? clock(row.sent) : "–")],
+    ["Revision", true, (row) => row.revision ?? "–"],
+    ["Acknowl.", true, (row) => row.acknowledged ?? "–"],
+  ])];
+}
+
+function telemetry({ telemetry: heard = {}, broker = {} }) {
+  const refused = typeof heard.quarantined === "object" ? Object.entries(heard.quarantined ?? {}) : [["any reason", heard.quarantined]];
+  const reasons = refused.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ");
+  const stale = heard.stale ?? [];
+  return [pairs([
+    ["Broker", element("span", { class: broker.is_connected ? "good" : "bad" },
+      broker.is_connected ? "connected" : `not connected: ${broker.trouble || "no reason known"}`)],
+    ["Address", broker.url ?? "–"],
+    ["Newest sample", `${age(heard.age_s)} old`.replace("never heard old", "never heard")],
+    ["Taken in", `${count(heard.messages)} messages: ${count(heard.points)} points, ${count(heard.batches)} rack batches`],
+    ["Refused", reasons || "none"],
+    ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
+    ["Archive", heard.archive || "–"],
+  ])];
+}

@@ -1,0 +1,59 @@
+// Which charts the page has, and which columns of the state they show.
+
+import { Chart } from "/static/chart.js";
+import { words } from "/static/text.js";
+
+const DAY = 24 * 3600e3;
+const TONES = ["blue", "green", "amber", "violet", "ink", "red"];
+const section = (name) => document.getElementById(name);
+const soon = "Nothing yet: it comes with the first telemetry and the first plan.";
+
+const power = new Chart(section("power"), { title: "Power from the grid", unit: "MW", height: 260, fromZero: true, missing: soon });
+const price = new Chart(section("price"), { title: "Price of electricity", unit: "EUR/MWh", fromZero: true,
+  missing: "No prices: neither known nor forecast." });
+const carbon = new Chart(section("carbon"), { title: "Carbon of electricity", unit: "g/kWh", fromZero: true,
+  missing: "No carbon intensity: neither known nor forecast." });
+const temperature = new Chart(section("temperature"), { title: "Temperatures against their limits", unit: "°C",
+  missing: "No temperature heard yet." });
+const stores = new Chart(section("stores"), { title: "Battery and cold tank", unit: "MWh", fromZero: true,
+  missing: "No level heard yet, or this site has no store." });
+const work = new Chart(section("work"), { title: "Work and own generation", unit: "MW", fromZero: true, missing: soon });
+
+export function showCharts(state) {
+  const now = Date.parse(state.time);
+  const step = (state.interval_minutes ?? 15) * 60e3;
+  const [past, plan] = [state.past ?? {}, state.plan ?? {}];
+  const limits = state.limits ?? {};
+
+  function column(part, values) {
+    return (part.time ?? []).map((time, i) => [Date.parse(time), values?.[i] ?? null])
+      .filter(([time]) => time >= now - DAY && time < now + DAY);
+  }
+  const whole = (name) => [...column(past, past[name]).filter(([time]) => time < now), ...column(plan, plan[name])];
+  const draw = (chart, lines, band = null) => chart.show({ lines, band, now, step });
+  const mean = (name, tone, variable) => ({ name, tone, points: whole(variable), isStep: true });
+
+  const high = column(plan, plan.p90);
+  const band = column(plan, plan.p10).map(([time, low], i) => [time, low, high[i]?.[1] ?? null])
+    .filter(([, low, top]) => low !== null && top !== null);
+  draw(power, [
+    { name: "was planned", tone: "blue", style: "dotted thin", points: column(past, past.planned_power), isStep: true },
+    { name: "measured", tone: "ink", points: column(past, past.grid_power), isStep: true,
+      limit: limits.grid_import_power ?? null, limitTone: "red" },
+    { name: band.length ? "plan, with its range of 80 %" : "plan", tone: "blue", points: column(plan, plan.grid_power), isStep: true },
+  ], band);
+  draw(price, [{ ...mean("day-ahead or forecast", "amber", "electricity_price"), digits: 2 }]);
+  draw(carbon, [{ ...mean("grid mix", "green", "carbon_intensity"), digits: 0 }]);
+  draw(work, [mean("accelerators", "violet", "work_power"), mean("own generation", "green", "renewable_power")]);
+  draw(stores, [
+    { name: "battery", tone: "blue", points: whole("battery_level"), limit: limits.battery_capacity ?? null },
+    { name: "cold tank", tone: "green", points: whole("tank_level"), limit: limits.tank_capacity ?? null },
+  ]);
+  const ceilings = new Map((limits.temperatures ?? []).map(({ name, limit }) => [name, limit ?? null]));
+  const places = new Set([...Object.keys(past.temperatures ?? {}), ...Object.keys(plan.temperatures ?? {})]);
+  draw(temperature, [...places].map((name, i) => ({
+    name: words(name), tone: TONES[i % TONES.length], limit: ceilings.get(name) ?? null,
+    style: i < TONES.length ? "" : "dotted",
+    points: [...column(past, past.temperatures?.[name]).filter(([time]) => time < now), ...column(plan, plan.temperatures?.[name])],
+  })));
+}

@@ -1,0 +1,165 @@
+// Ask the service every two seconds, say what it does, and bring it the orders of a person.
+
+import { showCards } from "/static/cards.js";
+import { showCharts } from "/static/charts.js";
+import { amount, clock, moment, useZone, wallClock } from "/static/text.js";
+
+const EVERY = 2000; // ms between two questions
+const PATIENCE = 5000; // ms until no answer is no answer
+const LEVELS = { RUNNING: "good", SHADOW: "good", HOLD: "hold", "FALLBACK:": "hold", STARTING: "wait" };
+
+const part = (name) => document.getElementById(name);
+let tag = "";
+let heard = null; // Date of the last answer, by the clock of this computer
+let next = 0;
+
+async function ask() {
+  clearTimeout(next);
+  try {
+    const answer = await fetch("/state.json", { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(PATIENCE) });
+    if (answer.status === 200) {
+      show(await answer.json());
+      tag = answer.headers.get("ETag") ?? "";
+    } else if (answer.status !== 304) {
+      throw new Error(`it answers with error ${answer.status}`);
+    }
+    heard = new Date();
+    part("silence").hidden = true;
+  } catch (error) {
+    tag = ""; // the next answer is shown whole
+    silence(error);
+  }
+  next = setTimeout(ask, EVERY);
+}
+
+function silence(error) {
+  const since = heard ? `since ${wallClock(heard)} by this computer's clock; all below is as old as that` : "yet";
+  const why = error.message.startsWith("it answers") ? ` (${error.message})` : "";
+  say("silence", `No answer from the service ${since}${why}. The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.`);
+  part("silence").hidden = false;
+  setWord("NO ANSWER", "bad");
+}
+
+function show(state) {
+  useZone(state.time_zone ?? "UTC");
+  document.title = `${state.state} – ${state.site}`;
+  say("site", state.title ? `${state.site} – ${state.title.replace(new RegExp(`^${state.site}: `, "i"), "")}` : state.site);
+  say("clock", `${moment(state.time)}${state.clock === "simulated" ? ", simulated clock" : ""}`);
+  part("synthetic").hidden = !state.is_synthetic;
+  setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
+  say("why", why(state));
+  part("hold").hidden = Boolean(state.hold);
+  part("release").hidden = !state.hold;
+  part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
+  showCards(state);
+  showCharts(state);
+}
+
+function setWord(word, level) {
+  say("word", word);
+  part("word").dataset.level = level;
+}
+
+// Change a text only when it is another one: a screen reader then says changes only.
+function say(name, text) {
+  if (part(name).textContent !== text) part(name).textContent = text;
+}
+
+// What the service does now and why, in one or two sentences.
+function why(state) {
+  const { hold, decision, broker, mode } = state;
+  const said = [];
+  if (hold) {
+    const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
+    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${hold.reason}.`,
+      "Cooling is left to local control; the last verified caps and grid targets stay.");
+  } else if (decision?.source === "hold") {
+    said.push(`The service holds by itself: ${decision.reason || "no safe plan"}.`, "Local control decides; it goes on when the cause is gone.");
+  } else if (broker?.is_connected === false) {
+    said.push(`No connection to ${broker.url}: ${broker.trouble || "no reason known"}.`, "It keeps trying; local control decides meanwhile.");
+  } else if (!decision) {
+    said.push("No decision yet: it waits for telemetry and the first plan.");
+  } else if (decision.source === "optimum") {
+    said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`, draws(state));
+  } else {
+    const what = decision.source === "rule" ? "a rule that is always safe" : "the last verified plan, shifted";
+    said.push(`No fresh optimum: ${decision.reason || "no reason known"}.`, `Follows ${what}, revision ${decision.revision}.`);
+  }
+  if (mode === "shadow") said.push("Shadow mode: it publishes and orders nothing.");
+  return said.join(" ");
+}
+
+function draws({ past, plan }) {
+  const row = past?.grid_power?.findLastIndex((value) => value !== null) ?? -1;
+  if (row < 0) return "";
+  const power = past.grid_power[row];
+  const off = power - past.planned_power?.[row];
+  const beside = Number.isFinite(off) ? ` (plan ${off > 0 ? "+" : "−"}${amount(Math.abs(off))})` : "";
+  const ahead = plan?.grid_power?.[0];
+  return `Takes ${amount(power, "MW")} from the grid${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
+}
+
+const ORDERS = {
+  hold: { title: "HOLD", button: "HOLD now",
+    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, the partners are told." },
+  release: { title: "Release", button: "Release now",
+    text: "The optimiser plans again, and power returns at the ramp limit." },
+};
+let order = "hold";
+
+function open(name) {
+  order = name;
+  say("order-title", ORDERS[name].title);
+  say("order-text", ORDERS[name].text);
+  say("confirm", ORDERS[name].button);
+  say("order-fault", "");
+  part("confirm").classList.toggle("hold", name === "hold");
+  part("order-why").hidden = name !== "hold";
+  part("reason").value = part("hours").value = "";
+  part("order").showModal();
+  part(part("author").value && name === "hold" ? "reason" : "author").focus();
+}
+
+async function confirm(event) {
+  event.preventDefault();
+  const body = { author: part("author").value.trim() };
+  if (!body.author) return fault("author", "Say who you are.");
+  if (order === "hold") {
+    body.reason = part("reason").value.trim();
+    if (!body.reason) return fault("reason", "Say why; the next shift reads it.");
+    const hours = part("hours").value.trim().replace(",", ".");
+    body.hours = hours ? Number(hours) : null;
+    if (hours && !(body.hours > 0 && body.hours <= 168)) return fault("hours", "Hours are a number up to 168, or empty.");
+  }
+  part("confirm").disabled = true;
+  try {
+    await send(`/${order}`, body);
+    part("order").close();
+    ask();
+  } catch (error) {
+    fault("author", `Not done: ${error.message}`);
+  } finally {
+    part("confirm").disabled = false;
+  }
+  return undefined;
+}
+
+function fault(field, text) {
+  say("order-fault", text);
+  part(field).focus();
+}
+
+// The token is read anew, so an order also reaches a service that was restarted under this page.
+async function send(path, body) {
+  const page = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+  const token = new DOMParser().parseFromString(await page.text(), "text/html").querySelector("meta[name=token]")?.content ?? "";
+  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+    headers: { "Content-Type": "application/json", "X-Gigatwin-Token": token } });
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `error ${answer.status}`);
+}
+
+part("hold").addEventListener("click", () => open("hold"));
+part("release").addEventListener("click", () => open("release"));
+part("cancel").addEventListener("click", () => part("order").close());
+part("order").querySelector("form").addEventListener("submit", confirm);
+ask();

@@ -1,0 +1,70 @@
+// Numbers with units, and times of the site beside UTC.
+
+const locale = "en-GB";
+let zone = "UTC";
+
+export function useZone(name) {
+  try {
+    new Intl.DateTimeFormat(locale, { timeZone: name });
+    zone = name;
+  } catch {
+    zone = "UTC"; // a zone that this browser does not know: UTC is always true
+  }
+}
+
+function format(date, options, timeZone = zone) {
+  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", timeZone, ...options }).format(date);
+}
+
+const hourMinute = { hour: "2-digit", minute: "2-digit" };
+
+export function clock(time) {
+  return format(new Date(time), hourMinute);
+}
+
+export function hourOf(time) {
+  return Number(format(new Date(time), { hour: "2-digit" }));
+}
+
+export function day(time) {
+  return format(new Date(time), { weekday: "short", day: "numeric", month: "short" });
+}
+
+export function zoneName(time) {
+  const parts = new Intl.DateTimeFormat(locale, { timeZone: zone, timeZoneName: "short" }).formatToParts(new Date(time));
+  return parts.find((part) => part.type === "timeZoneName").value;
+}
+
+// "Wed 1 Jul, 14:30 CEST (12:30 UTC)"
+export function moment(time) {
+  const date = new Date(time);
+  if (zone === "UTC") return `${day(date)}, ${clock(date)} UTC`;
+  const utc = format(date, hourMinute, "UTC");
+  return `${day(date)}, ${clock(date)} ${zoneName(date)} (${utc} UTC)`;
+}
+
+export function wallClock(date) {
+  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...hourMinute, second: "2-digit" }).format(date);
+}
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+
+// A dash stands where there is no number.
+export function amount(value, unit = "", digits = 1) {
+  if (!isNumber(value)) return "–";
+  const text = new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  return unit ? `${text}\u00a0${unit}` : text;
+}
+
+export const euros = (value) => amount(value, "EUR", 0);
+export const count = (value) => amount(value, "", 0);
+
+export function age(seconds) {
+  if (!isNumber(seconds)) return "never heard";
+  if (seconds < 120) return amount(seconds, "s", 0);
+  if (seconds < 7200) return amount(seconds / 60, "min", 0);
+  return amount(seconds / 3600, "h", 1);
+}
+
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+export const words = (name) => String(name).replaceAll("_", " ");

@@ -1,0 +1,220 @@
+"""A board as the daemon shows one, with a day of plausible series: for page and metrics."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+
+NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
+STEP = timedelta(minutes=15)
+DAY = 96
+PARTNERS = ("tso-1", "dso-1", "aggregator-north")
+
+
+def iso(time):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def wave(hour, *, peak, width=12.0):
+    """Return a smooth bump of 0 to 1 around an hour of the day."""
+    return 0.5 + 0.5 * math.cos((hour - peak) / width * math.pi)
+
+
+def noise(step, scale):
+    return scale * math.sin(step * 12.9898) * math.cos(step * 4.1)
+
+
+def series(steps, *, is_plan):
+    """Return the columns of past or plan on steps counted from now."""
+    columns = {name: [] for name in ("time", "electricity_price", "carbon_intensity")}
+    columns |= {name: [] for name in ("battery_level", "tank_level", "work_power")}
+    columns |= {"renewable_power": [], "grid_power": []}
+    heat = {"warm supply": [], "chilled supply": [], "rack supply": [], "hall air": []}
+    columns |= {"p10": [], "p90": []} if is_plan else {"planned_power": []}
+    for step in steps:
+        time = NOW + step * STEP
+        hour = time.hour + time.minute / 60
+        sun = max(0.0, wave(hour, peak=11.5) - 0.35) / 0.65
+        dear = wave(hour, peak=18, width=6.0)
+        power = 150 + 35 * wave(hour, peak=13) - 28 * dear * (hour > 15) + noise(step, 1.5)
+        columns["time"].append(iso(time))
+        columns["electricity_price"].append(round(95 - 110 * sun + 85 * dear, 2))
+        columns["carbon_intensity"].append(round(420 - 230 * sun + 60 * dear, 1))
+        columns["battery_level"].append(round(15 + 60 * wave(hour, peak=16.5), 2))
+        columns["tank_level"].append(round(40 + 150 * wave(hour, peak=15), 2))
+        columns["work_power"].append(round(power * 0.86, 2))
+        columns["renewable_power"].append(round(22 * sun + 12, 2))
+        columns["grid_power"].append(round(power + (0 if is_plan else noise(step + 7, 3.0)), 2))
+        if is_plan:
+            spread = 2 + 0.16 * step
+            columns["p10"].append(round(power - spread, 2))
+            columns["p90"].append(round(power + spread, 2))
+        else:
+            columns["planned_power"].append(round(power, 2))
+        heat["warm supply"].append(round(37.5 + 4 * wave(hour, peak=16), 2))
+        heat["chilled supply"].append(round(18 + 1.2 * wave(hour, peak=17) + noise(step, 0.2), 2))
+        heat["rack supply"].append(round(40.5 + 3.6 * wave(hour, peak=16), 2))
+        heat["hall air"].append(round(25.4 + 1.1 * wave(hour, peak=15), 2))
+    return {**columns, "temperatures": heat}
+
+
+class FakeBoard:
+    """A board that obeys HOLD and release; tests change `changes` to show other states."""
+
+    def __init__(self):
+        self.changes = {}
+        self.missing = []
+        self.orders = []
+        self._hold = None
+        self._lock = Lock()
+        self._past = series(range(-DAY, 0), is_plan=False)
+        self._plan = series(range(DAY), is_plan=True)
+        for step in range(40, 44):  # a gap in telemetry
+            self._past["grid_power"][step] = None
+
+    def snapshot(self):
+        with self._lock:
+            return {**self._whole(), **self.changes}
+
+    def hold(self, *, author, reason, hours):
+        until = None if hours is None else iso(NOW + timedelta(hours=hours))
+        with self._lock:
+            self.orders.append(("hold", author, reason, hours))
+            self._hold = {"author": author, "reason": reason, "since": iso(NOW), "until": until}
+
+    def release(self, *, author):
+        with self._lock:
+            self.orders.append(("release", author))
+            self._hold = None
+
+    def is_ready(self):
+        return list(self.missing)
+
+    def _whole(self):
+        return {
+            "site": "rhine",
+            "title": "Rhine: 100,080 accelerators near Frankfurt, dry coolers and towers",
+            "time_zone": "Europe/Berlin",
+            "is_synthetic": True,
+            "time": iso(NOW),
+            "clock": "simulated",
+            "mode": "run",
+            "interval_minutes": 15,
+            "decision": decision(),
+            "hold": self._hold,
+            "feed": feed(),
+            "broker": {"url": "mqtt://127.0.0.1:1883", "is_connected": True, "trouble": ""},
+            "telemetry": {
+                "age_s": 2.4,
+                "messages": 184_213,
+                "points": 96_412,
+                "batches": 87_801,
+                "quarantined": {"range": 3, "late": 1},
+                "stale": [],
+                "archive": "committed to 14:29, 412 MB",
+            },
+            "limits": {
+                "grid_import_power": 235.0,
+                "battery_capacity": 80.0,
+                "tank_capacity": 200.0,
+                "temperatures": temperatures(),
+            },
+            "past": self._past,
+            "plan": self._plan,
+            "jobs": jobs(),
+            "alarms": [
+                {
+                    "time": iso(NOW - timedelta(hours=2)),
+                    "severity": "medium",
+                    "text": "cdu_07: secondary flow 8 % below its set point",
+                    "mend": "check the strainer of cdu_07 at the next round",
+                }
+            ],
+        }
+
+
+def decision():
+    return {
+        "time": iso(NOW),
+        "source": "optimum",
+        "reason": "",
+        "revision": 147,
+        "cost_eur": 286_412.7,
+        "accounts": {
+            "electricity": 271_900.2,
+            "grid fees": 32_204.0,
+            "peak": 4_310.5,
+            "carbon": 11_840.0,
+            "water": 1_204.4,
+            "heat sold": -9_120.0,
+            "work left": -25_926.4,
+        },
+        "binding": [
+            {
+                "limit": "deadlines of the work, fine_tuning",
+                "from": iso(NOW + 20 * STEP),
+                "to": iso(NOW + 31 * STEP),
+                "intervals": 12,
+                "price_eur": 84.21,
+            },
+            {
+                "limit": "level of the store, battery_1",
+                "from": iso(NOW + 12 * STEP),
+                "to": iso(NOW + 15 * STEP),
+                "intervals": 4,
+                "price_eur": 37.5,
+            },
+        ],
+        "changes": [
+            "moves 41 MWh of pre-training from 17:00-20:30 to 01:00-04:15: cheaper by 5,120 EUR",
+            "charges tank_1 two hours earlier: the wet bulb is 2 K lower than expected",
+        ],
+        "seconds": 1.84,
+    }
+
+
+def feed():
+    states = ("acknowledged", "waiting", "rejected")
+    texts = ("", "", "A02: revision 146 exceeds the agreed band at 18:15")
+    return [
+        {
+            "partner": partner,
+            "revision": 147,
+            "acknowledged": 147 - place,
+            "state": state,
+            "sent": iso(NOW),
+            "text": text,
+        }
+        for place, (partner, state, text) in enumerate(zip(PARTNERS, states, texts, strict=True))
+    ]
+
+
+def temperatures():
+    rows = (
+        ("warm supply", 40.9, 45.0),
+        ("chilled supply", 18.9, 20.0),
+        ("rack supply", 43.6, 45.0),
+        ("hall air", 26.3, 27.0),
+    )
+    return [
+        {"name": name, "value": value, "limit": limit, "unit": "degC"}
+        for name, value, limit in rows
+    ]
+
+
+def jobs():
+    kinds = (
+        ("pretraining", 4, 1, 820),
+        ("fine_tuning", 61, 38, 364),
+        ("batch_inference", 120, 44, 240),
+        ("inference", 12, 0, 96),
+    )
+    return {
+        "running": 197,
+        "waiting": 83,
+        "late": 1,
+        "backlog_mwh": 1_284.0,
+        "kinds": [
+            {"kind": kind, "running": running, "waiting": waiting, "racks": racks}
+            for kind, running, waiting, racks in kinds
+        ],
+    }
