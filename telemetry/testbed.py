@@ -70,6 +70,7 @@ class Plant:
         self.site = disturbed(site, self._rng)
         self._axes = surroundings[["time", "duration", "instant"]]
         self._weather = Weather.of(surroundings)
+        self._humidity = surroundings["relative_humidity"].to_numpy()
         self._ceilings = {
             plant.name: Ceiling.of(plant, self._weather) for plant in self.site.of(CoolingPlant)
         }
@@ -174,7 +175,7 @@ class Plant:
         Parameters
         ----------
         minutes
-            Over which powers are averaged, at most those run so far. [min]
+            Over which powers and weather are averaged, at most those run so far. [min]
 
         Returns
         -------
@@ -182,20 +183,25 @@ class Plant:
             (name, machine) -> mean of the last minutes for flows, value now for stocks; of flows
             that have not begun nothing but the exchange with the grid.
         """
+        span = slice(max(self._clock - minutes, 0), max(self._clock, 1))
         values: dict[Key, float] = {
             ("grid_import_power", ""): max(self._meter.net, 0.0),
             ("grid_export_power", ""): max(-self._meter.net, 0.0),
+            ("air_temperature", ""): float(self._weather.air_temperature[span].mean()),
+            ("relative_humidity", ""): float(self._humidity[span].mean()),
         }
-        if self._runs:
-            count = len(self._runs)
-            taken = next(
-                n
-                for n in range(1, count + 1)
-                if n == count or sum(_length(r) for r in self._runs[-n:]) >= minutes
-            )
-            for key in self._runs[-1].flows:
-                whole = np.concatenate([run.flows[key] for run in self._runs[-taken:]])
-                values[key] = float(whole[-minutes:].mean())
+        for name, course in self._available.items():
+            values["renewable_available_power", name] = float(course[span].mean())
+        latest: list[Run] = []
+        count = 0
+        for done in reversed(self._runs):
+            if count >= minutes:
+                break
+            latest.insert(0, done)
+            count += len(done.flows["grid_import_power", ""])
+        for key in latest[0].flows if latest else ():
+            whole = np.concatenate([done.flows[key] for done in latest])
+            values[key] = float(whole[-minutes:].mean())
         return values | self._stocks | {("peak_power", ""): self._meter.peak}
 
     def _courses(self, span: slice) -> dict[Key, FloatArray]:
@@ -269,7 +275,3 @@ class Plant:
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
         return simulation.dataset(self.site, Run(flows=flows, stocks=stocks), whole)
-
-
-def _length(run: Run) -> int:
-    return len(run.flows["grid_import_power", ""])
