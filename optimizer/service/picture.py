@@ -1,0 +1,196 @@
+"""The picture of a site that page, metrics and status show: past, plan, limits, jobs."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.service.pilot import Outcome
+from twin import limits
+from twin.equipment import Battery, Tank
+from twin.site import Site
+from twin.workloads.queue import Pool
+
+DAY: Final = 96
+"""Quarter-hours of past and plan that are shown. [1]"""
+
+DIGITS: Final = 4
+"""Digits after the point that are shown. [1]"""
+
+type Row = Mapping[str, float | None]
+
+
+class Picture:
+    """What happened in the last day, and what is planned for the next.
+
+    Parameters
+    ----------
+    site
+        The site.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._watched = [
+            limit
+            for limit in limits.limits(site)
+            if limit.margin == "temperature" and np.isfinite(limit.high)
+        ]
+        self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
+        self._last: Outcome | None = None
+
+    def add(self, outcome: Outcome, observed: xr.Dataset) -> None:
+        """Take in a quarter-hour: what was measured when it began, and what is planned.
+
+        Parameters
+        ----------
+        outcome
+            What was decided.
+        observed
+            What was measured; see :class:`optimizer.service.pilot.Facts`.
+        """
+        state, queue = outcome.estimate.state, outcome.queue
+        outlook = outcome.problem.outlook.isel(time=0)
+        pool = Pool.of(self._site)
+        busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
+        sun_and_wind = observed.get("renewable_used_power")
+        row = {
+            "grid_power": float(state["grid_import_power"] - state["grid_export_power"]),
+            "planned_power": self._promised(outcome.time),
+            "electricity_price": float(outlook["electricity_price"]),
+            "carbon_intensity": float(outlook["carbon_intensity"]),
+            "battery_level": float(state["battery_level"].sum()),
+            "tank_level": float(state["tank_level"].sum()),
+            "work_power": busy,
+            "renewable_power": None if sun_and_wind is None else float(sun_and_wind.sum()),
+            "backlog": queue.backlog,
+        }
+        reached = outcome.choice.replay
+        heat = {_label(limit): _temperature(limit, observed, reached) for limit in self._watched}
+        self._past.append((stamp(outcome.time), _plain(row), _plain(heat)))
+        self._last = outcome
+
+    def _promised(self, now: np.datetime64) -> float | None:
+        """Return the net import that the plan before had promised for the interval just over."""
+        if self._last is None or self._last.time >= now:
+            return None
+        first = self._last.choice.schedule.isel(time=0)
+        return float(first["grid_import_power"] - first["grid_export_power"])
+
+    def show(self) -> dict[str, object]:
+        """Return ``past``, ``plan``, ``limits`` and ``jobs`` as the page wants them."""
+        site = self._site
+        shown: dict[str, object] = {
+            "past": self._show_past(),
+            "limits": {
+                "grid_import_power": site.grid.import_limit,
+                "battery_capacity": sum(battery.capacity for battery in site.of(Battery)),
+                "tank_capacity": sum(tank.capacity for tank in site.of(Tank)),
+                "temperatures": self._temperatures(),
+            },
+        }
+        if self._last is not None:
+            shown |= {"plan": self._plan(self._last), "jobs": self._jobs(self._last)}
+        return shown
+
+    def _show_past(self) -> dict[str, object]:
+        rows = list(self._past)
+        names = rows[-1][1] if rows else {}
+        heat = rows[-1][2] if rows else {}
+        return {
+            "time": [time for time, *_ in rows],
+            **{name: [row[name] for _, row, _ in rows] for name in names},
+            "temperatures": {name: [row[name] for *_, row in rows] for name in heat},
+        }
+
+    def _temperatures(self) -> list[dict[str, object]]:
+        now = self._past[-1][2] if self._past else {}
+        return [
+            {
+                "name": _label(limit),
+                "value": now.get(_label(limit)),
+                "limit": limit.high,
+                "unit": "degC",
+            }
+            for limit in self._watched
+        ]
+
+    def _plan(self, outcome: Outcome) -> dict[str, object]:
+        schedule, replay = outcome.choice.schedule, outcome.choice.replay
+        pool = Pool.of(self._site)
+        busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
+        columns: dict[str, xr.DataArray] = {
+            "grid_power": schedule["grid_import_power"] - schedule["grid_export_power"],
+            "electricity_price": schedule["electricity_price"],
+            "carbon_intensity": schedule["carbon_intensity"],
+            "work_power": busy,
+        }
+        if "renewable_used_power" in schedule:
+            columns["renewable_power"] = schedule["renewable_used_power"].sum("renewable")
+        for kind in ("battery", "tank"):
+            if f"{kind}_level" in replay:
+                columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind).isel(instant=slice(1))
+        heat = {_label(limit): _column(limit.values(replay)) for limit in self._watched}
+        return {
+            "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],
+            **{name: _column(array.to_numpy()) for name, array in columns.items()},
+            "temperatures": heat,
+        }
+
+    def _jobs(self, outcome: Outcome) -> dict[str, object]:
+        queue = outcome.queue
+        runs = np.array([n in outcome.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
+        late = queue.jobs.deadline < queue.instant
+        kinds = []
+        for place, kind in enumerate(queue.pool.kinds):
+            mine = queue.jobs.kind == place
+            kinds.append(
+                {
+                    "kind": kind.name,
+                    "running": int((mine & runs).sum()),
+                    "waiting": int((mine & ~runs).sum()),
+                    "racks": float(queue.jobs.racks[mine & runs].sum()),
+                }
+            )
+        return {
+            "running": int(runs.sum()),
+            "waiting": int((~runs).sum()),
+            "late": int(late.sum()),
+            "backlog_mwh": round(queue.backlog, DIGITS),
+            "kinds": kinds,
+        }
+
+
+def _label(limit: limits.Limit) -> str:
+    """Return what people call a limited temperature: "facility supply, warm_plant"."""
+    words = limit.variable.removesuffix("_temperature").replace("_", " ")
+    return f"{words}, {limit.owner}" if limit.owner else words
+
+
+def _temperature(limit: limits.Limit, observed: xr.Dataset, replay: xr.Dataset) -> float:
+    """Return a temperature as measured, or where no sensor shows it as the twin has it. [degC]"""
+    if limit.variable in observed:
+        seen = observed[limit.variable]
+        value = float(seen.sel({limit.dim: limit.owner}) if limit.dim else seen)
+        if np.isfinite(value):
+            return value
+    return float(limit.values(replay)[0])
+
+
+def stamp(moment: np.datetime64) -> str:
+    """Return a moment as people and JSON have it, in UTC."""
+    return f"{np.datetime_as_string(moment, unit='s')}Z"
+
+
+def _plain(row: Mapping[str, float | None]) -> Row:
+    return {name: _number(value) for name, value in row.items()}
+
+
+def _column(values: np.ndarray | Sequence[float]) -> list[float | None]:
+    return [_number(float(value)) for value in list(values)[:DAY]]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(value, DIGITS)
