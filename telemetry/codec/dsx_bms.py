@@ -1,0 +1,152 @@
+"""Points of a building-management system, as DSX Exchange BMS 1.0 writes them."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from telemetry.codec import strict
+from telemetry.points import METER
+from telemetry.samples import PointMetadata, PointValue
+from telemetry.topics import Address, point_metadata, point_value
+from twin.errors import WireError
+
+_QUOTES: Final = 6
+"""Quotation marks of a value message that has its three fields, each once, and nothing else."""
+
+
+class _Value(msgspec.Struct):
+    value: float | None
+    timestamp: Annotated[int, strict.MOMENT]
+    quality: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+
+
+class _State(msgspec.Struct):
+    value: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+    text: str
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    object_type: str
+    point_type: str
+    object_name: str = ""
+    object_id: str = ""
+    associate_id: str = ""
+    serves_id: list[str] = []
+    eng_unit: str = ""
+    state_text: list[_State] = []
+    process_area: list[str] = []
+    integration: str = ""
+    is_setpoint: bool = False
+    rack_location_id: str = ""
+    rack_location_name: str = ""
+    phase: str = ""
+    scope: str = ""
+
+
+_VALUE: Final = msgspec.json.Decoder(_Value)
+
+
+def decode_value(address: Address, topic: str, payload: bytes) -> PointValue:
+    """Return a reading, in the unit of its point.
+
+    Notes
+    -----
+    A message with three quoted names, all of which the record needs, has no name twice and no
+    field that is passed over: msgspec alone may read it. All others take the slower way.
+
+    Raises
+    ------
+    WireError
+        If it is not what the contract says.
+    """
+    if payload.count(b'"') == _QUOTES:
+        try:
+            record = _VALUE.decode(payload)
+        except (ValueError, RecursionError) as error:
+            raise WireError(topic, payload, str(error)) from error
+    else:
+        record = strict.read(topic, payload, _Value)
+    return PointValue(
+        point=address.point,
+        time=strict.moment(topic, record.timestamp),
+        value=record.value,
+        quality=record.quality,
+        sender=address.sender,
+    )
+
+
+def encode_value(sample: PointValue) -> tuple[str, bytes]:
+    """Return the topic and the payload of a reading or a request."""
+    topic = point_value(sample.point, sample.sender)
+    if sample.value is not None:
+        strict.expect_finite(topic, sample.value)
+    document: dict[str, strict.Json] = {
+        "value": sample.value,
+        "timestamp": strict.milliseconds(topic, sample.time),
+        "quality": sample.quality,
+    }
+    return topic, strict.write(topic, document)
+
+
+def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetadata:
+    """Return what a point is.
+
+    Raises
+    ------
+    WireError
+        If it names other types than its topic, has both unit and states, names its object twice,
+        or is otherwise not what the contract says.
+    """
+    record = strict.read(topic, payload, _Metadata)
+    object_type, point_type, _ = address.point.split("/", 2)
+    strict.expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
+    if record.eng_unit and record.state_text:
+        raise WireError(topic, record.eng_unit, "a point has engUnit or stateText, not both")
+    if record.associate_id and (record.object_id or record.object_name or record.serves_id):
+        mend = "a point has associateId, or objectId, objectName and servesId, not both"
+        raise WireError(topic, record.associate_id, mend)
+    return PointMetadata(
+        point=address.point,
+        object_type=object_type,
+        point_type=point_type,
+        object_id=record.associate_id or record.object_id,
+        object_name=record.object_name,
+        is_associated=bool(record.associate_id),
+        unit=record.eng_unit,
+        state_text=tuple((state.value, state.text) for state in record.state_text),
+        process_area=tuple(record.process_area),
+        serves=tuple(record.serves_id),
+        integration=record.integration,
+        is_setpoint=record.is_setpoint,
+        rack=record.rack_location_id,
+        rack_name=record.rack_location_name,
+        phase=record.phase,
+        scope=record.scope,
+    )
+
+
+def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
+    """Return the topic and the payload of what a point is; empty fields are left out."""
+    topic = point_metadata(sample.point)
+    fields: dict[str, strict.Json] = {
+        "objectType": sample.object_type,
+        "pointType": sample.point_type,
+        "engUnit": sample.unit,
+        "stateText": [{"value": value, "text": text} for value, text in sample.state_text],
+        "processArea": list(sample.process_area),
+        "rackLocationName": sample.rack_name,
+        "rackLocationId": sample.rack,
+        "integration": sample.integration,
+        "isSetpoint": sample.is_setpoint,
+        "phase": sample.phase,
+        "scope": sample.scope,
+    }
+    if sample.is_associated:
+        fields["associateId"] = sample.object_id
+    else:
+        fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
+        fields["servesId"] = list(sample.serves)
+    document: dict[str, strict.Json] = {name: value for name, value in fields.items() if value}
+    if sample.object_type == METER:
+        document["servesId"] = list(sample.serves)
+    return topic, strict.write(topic, document)

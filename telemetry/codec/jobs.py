@@ -1,0 +1,223 @@
+"""Jobs of a cluster: its queue, its history, which are to run, and what came of that."""
+
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+
+from telemetry.codec import strict
+from telemetry.samples import JobColumns, JobHistory, JobOrders, JobStatus, QueueSnapshot
+from telemetry.topics import Address, Kind, build
+from twin.axes import MINUTE
+from twin.errors import WireError
+
+type _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+type _Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+type _Hours = Annotated[float, msgspec.Meta(ge=0, lt=1e6)]
+type _Time = Annotated[int, strict.MOMENT]
+
+_CAP: Final = msgspec.Meta(gt=0, le=1)
+_TINY: Final = 1e-6  # h, by which the done of a job may pass its length in rounding
+
+
+class _History(msgspec.Struct):
+    v: int
+    site: str
+    time: _Time
+    number: list[_Number]
+    kind: list[str]
+    arrival: list[_Time]
+    deadline: list[_Time]
+    length_h: list[_Positive]
+    racks: list[_Positive]
+
+
+class _Queue(_History):
+    done_h: list[_Hours]
+    ran_h: list[_Hours]
+    running: list[bool]
+
+
+class _Orders(msgspec.Struct):
+    v: int
+    site: str
+    sequence: Annotated[int, strict.COUNT]
+    issued: _Time
+    expires: _Time
+    caps: dict[str, Annotated[float, _CAP]]
+
+
+class _Status(msgspec.Struct):
+    v: int
+    site: str
+    sequence: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+    applied: bool
+    reason: str
+
+
+def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
+    """Return the jobs that are here and not done.
+
+    Raises
+    ------
+    WireError
+        If a column is missing or shorter than another, a number stands twice, a job arrives after
+        the moment of the snapshot, or more of it is done than there is.
+    """
+    record = strict.read(topic, payload, _Queue)
+    jobs = _jobs(address, topic, record)
+    extra = (record.done_h, record.ran_h, record.running)
+    if any(len(column) != len(record.number) for column in extra):
+        raise WireError(topic, "columns", "all columns of a queue have as many entries")
+    done = np.array(record.done_h, dtype=np.float64)
+    if (done > jobs.length + _TINY).any():
+        raise WireError(topic, "done_h", "no job has more done than its length")
+    return QueueSnapshot(
+        site=record.site,
+        time=strict.moment(topic, record.time),
+        jobs=jobs,
+        done=done,
+        ran=np.array(record.ran_h, dtype=np.float64),
+        running=np.array(record.running, dtype=np.bool_),
+    )
+
+
+def encode_queue(snapshot: QueueSnapshot) -> tuple[str, bytes]:
+    """Return the topic and the payload of a queue."""
+    topic = build(Kind.JOB_QUEUE, site=snapshot.site)
+    extra: dict[str, strict.Json] = {
+        "done_h": strict.column(snapshot.done),
+        "ran_h": strict.column(snapshot.ran),
+        "running": strict.column(snapshot.running),
+    }
+    return topic, strict.write(topic, _columns(topic, snapshot) | extra)
+
+
+def decode_history(address: Address, topic: str, payload: bytes) -> JobHistory:
+    """Return the arrivals of the last two weeks, in their order.
+
+    Raises
+    ------
+    WireError
+        As :func:`decode_queue`; also if arrivals are out of order.
+    """
+    record = strict.read(topic, payload, _History)
+    jobs = _jobs(address, topic, record)
+    if (np.diff(jobs.arrival) < 0 * MINUTE).any():
+        raise WireError(topic, "arrival", "a history is in order of arrival")
+    return JobHistory(site=record.site, time=strict.moment(topic, record.time), jobs=jobs)
+
+
+def encode_history(history: JobHistory) -> tuple[str, bytes]:
+    """Return the topic and the payload of a history."""
+    topic = build(Kind.JOB_HISTORY, site=history.site)
+    return topic, strict.write(topic, _columns(topic, history))
+
+
+def decode_orders(address: Address, topic: str, payload: bytes) -> JobOrders:
+    """Return which jobs are to run.
+
+    Raises
+    ------
+    WireError
+        If it is not of the site of its topic, expires before it is issued, or a job has no number.
+    """
+    record = strict.read(topic, payload, _Orders)
+    strict.expect_version(topic, record.v)
+    strict.expect_names(topic, (record.site, address.site))
+    if record.expires < record.issued:
+        raise WireError(topic, record.expires, "orders expire after they are issued")
+    caps = {}
+    for number, cap in record.caps.items():
+        if not number.isascii() or not number.isdecimal() or str(int(number[:20])) != number:
+            raise WireError(topic, number, "a job is named by its number")
+        caps[int(number)] = cap
+    return JobOrders(
+        site=record.site,
+        sequence=record.sequence,
+        issued=strict.moment(topic, record.issued),
+        expires=strict.moment(topic, record.expires),
+        caps=caps,
+    )
+
+
+def encode_orders(orders: JobOrders) -> tuple[str, bytes]:
+    """Return the topic and the payload of orders to jobs."""
+    topic = build(Kind.JOB_ORDERS, site=orders.site)
+    document: dict[str, strict.Json] = {
+        "v": strict.VERSION,
+        "site": orders.site,
+        "sequence": orders.sequence,
+        "issued": strict.milliseconds(topic, orders.issued),
+        "expires": strict.milliseconds(topic, orders.expires),
+        "caps": {str(number): cap for number, cap in orders.caps.items()},
+    }
+    return topic, strict.write(topic, document)
+
+
+def decode_status(address: Address, topic: str, payload: bytes) -> JobStatus:
+    """Return what became of orders to jobs.
+
+    Raises
+    ------
+    WireError
+        If it is malformed or names another site than its topic.
+    """
+    record = strict.read(topic, payload, _Status)
+    strict.expect_version(topic, record.v)
+    strict.expect_names(topic, (record.site, address.site))
+    return JobStatus(
+        site=record.site,
+        sequence=record.sequence,
+        is_applied=record.applied,
+        reason=record.reason,
+    )
+
+
+def encode_status(status: JobStatus) -> tuple[str, bytes]:
+    """Return the topic and the payload of what became of orders to jobs."""
+    topic = build(Kind.JOB_STATUS, site=status.site)
+    document: dict[str, strict.Json] = {
+        "v": strict.VERSION,
+        "site": status.site,
+        "sequence": status.sequence,
+        "applied": status.is_applied,
+        "reason": status.reason,
+    }
+    return topic, strict.write(topic, document)
+
+
+def _jobs(address: Address, topic: str, record: _History) -> JobColumns:
+    """Return the columns if they fit together and the site is that of the topic."""
+    strict.expect_version(topic, record.v)
+    strict.expect_names(topic, (record.site, address.site))
+    columns = (record.kind, record.arrival, record.deadline, record.length_h, record.racks)
+    if any(len(column) != len(record.number) for column in columns):
+        raise WireError(topic, "columns", "all columns of jobs have as many entries")
+    if len(set(record.number)) < len(record.number):
+        raise WireError(topic, "number", "no number stands twice")
+    if any(arrival > record.time for arrival in record.arrival):
+        raise WireError(topic, "arrival", "no job arrives after the time of the message")
+    return JobColumns(
+        number=np.array(record.number, dtype=np.int64),
+        kind=tuple(record.kind),
+        arrival=strict.moments(record.arrival),
+        deadline=strict.moments(record.deadline),
+        length=np.array(record.length_h, dtype=np.float64),
+        racks=np.array(record.racks, dtype=np.float64),
+    )
+
+
+def _columns(topic: str, snapshot: JobHistory | QueueSnapshot) -> dict[str, strict.Json]:
+    jobs = snapshot.jobs
+    return {
+        "v": strict.VERSION,
+        "site": snapshot.site,
+        "time": strict.milliseconds(topic, snapshot.time),
+        "number": strict.column(jobs.number),
+        "kind": list(jobs.kind),
+        "arrival": strict.time_column(topic, jobs.arrival),
+        "deadline": strict.time_column(topic, jobs.deadline),
+        "length_h": strict.column(jobs.length),
+        "racks": strict.column(jobs.racks),
+    }

@@ -1,0 +1,180 @@
+"""Rack batches: a small header and a block of little-endian float32; and the same as JSON."""
+
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.codec import strict
+from telemetry.samples import CHIP_VARIABLES, RackBatch
+from telemetry.topics import Address, Kind, build
+from twin.errors import WireError
+
+MAGIC: Final = b"GTRB"
+VERSION: Final = 1
+HEADER: Final = struct.Struct("<4sBBHIQQHHI")
+"""magic, version, flags, length, boot, sequence, time [ms], variables, chips, interval [ms]"""
+
+MOST_CHIPS: Final = 4096
+LONGEST: Final = 86_400_000
+"""Longest interval of a batch. [ms]"""
+
+_FLOAT: Final = np.dtype("<f4")
+_ROWS: Final = len(CHIP_VARIABLES)
+_MICROSECONDS: Final = 1000  # in a millisecond
+
+
+class _Document(msgspec.Struct):
+    """The JSON twin of a batch."""
+
+    v: int
+    site: str
+    hall: str
+    rack: str
+    boot: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    sequence: Annotated[int, strict.COUNT]
+    time: Annotated[int, strict.MOMENT]
+    interval_ms: Annotated[int, msgspec.Meta(gt=0, le=LONGEST)]
+    power: list[float]
+    temperature: list[float]
+    utilisation: list[float]
+    memory: list[float]
+    clock: list[float]
+
+
+def decode(address: Address, topic: str, payload: bytes) -> RackBatch:
+    """Return a binary batch.
+
+    Notes
+    -----
+    A later minor version may lengthen the header; its length tells where the block begins. The
+    values are a view of the payload: nothing is copied.
+
+    Raises
+    ------
+    WireError
+        If header and length do not agree, or a value is not finite.
+    """
+    if len(payload) < HEADER.size:
+        raise WireError(topic, payload, f"a batch begins with a header of {HEADER.size} bytes")
+    magic, version, flags, length, boot, sequence, time, rows, chips, interval = HEADER.unpack_from(
+        payload
+    )
+    if magic != MAGIC or version != VERSION or flags:
+        mend = f"a batch begins with {MAGIC!r}, version {VERSION} and no flags"
+        raise WireError(topic, payload[:8], mend)
+    if rows != _ROWS or not 0 < chips <= MOST_CHIPS or not 0 < interval <= LONGEST:
+        shown = f"{rows} variables, {chips} chips, {interval} ms"
+        mend = f"a batch has {_ROWS} variables, up to {MOST_CHIPS} chips, up to {LONGEST} ms"
+        raise WireError(topic, shown, mend)
+    if length < HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
+        mend = "header length and the block of float32 must add up to the payload"
+        raise WireError(topic, f"{len(payload)} bytes", mend)
+    values = np.frombuffer(payload, dtype=_FLOAT, offset=length)
+    if not np.isfinite(values).all():
+        raise WireError(topic, "NaN or infinity", "only finite numbers are sent")
+    return RackBatch(
+        site=address.site,
+        hall=address.hall,
+        rack=address.rack,
+        boot=boot,
+        sequence=sequence,
+        time=strict.moment(topic, time),
+        interval=np.timedelta64(interval * _MICROSECONDS, "us"),
+        values=values.reshape(rows, chips),
+    )
+
+
+def encode(batch: RackBatch) -> tuple[str, bytes]:
+    """Return the topic and the binary form of a batch."""
+    topic = build(Kind.RACK_BATCH, site=batch.site, hall=batch.hall, rack=batch.rack)
+    values = _checked(topic, batch.values)
+    try:
+        header = HEADER.pack(
+            MAGIC,
+            VERSION,
+            0,
+            HEADER.size,
+            batch.boot,
+            batch.sequence,
+            strict.milliseconds(topic, batch.time),
+            *values.shape,
+            _interval(topic, batch.interval),
+        )
+    except struct.error as error:
+        raise WireError(topic, f"boot {batch.boot}", str(error)) from error
+    return topic, header + values.tobytes()
+
+
+def decode_json(address: Address, topic: str, payload: bytes) -> RackBatch:
+    """Return a batch that came as JSON.
+
+    Raises
+    ------
+    WireError
+        If it is not what :func:`encode_json` writes, or its columns have different lengths.
+    """
+    document = strict.read(topic, payload, _Document)
+    strict.expect_version(topic, document.v)
+    strict.expect_names(
+        topic,
+        (document.site, address.site),
+        (document.hall, address.hall),
+        (document.rack, address.rack),
+    )
+    rows: Sequence[list[float]] = [getattr(document, name) for name in CHIP_VARIABLES]
+    if len({len(row) for row in rows}) > 1:
+        raise WireError(topic, "columns", "all variables of a batch have as many values")
+    with np.errstate(over="ignore"):
+        values = np.array(rows, dtype=_FLOAT)
+    return RackBatch(
+        site=document.site,
+        hall=document.hall,
+        rack=document.rack,
+        boot=document.boot,
+        sequence=document.sequence,
+        time=strict.moment(topic, document.time),
+        interval=np.timedelta64(document.interval_ms * _MICROSECONDS, "us"),
+        values=_checked(topic, values),
+    )
+
+
+def encode_json(batch: RackBatch) -> tuple[str, bytes]:
+    """Return the topic and the JSON form of a batch, for those who cannot write binary."""
+    topic = build(Kind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack)
+    values = _checked(topic, batch.values)
+    columns: dict[str, strict.Json] = dict(zip(CHIP_VARIABLES, values.tolist(), strict=True))
+    head: dict[str, strict.Json] = {
+        "v": strict.VERSION,
+        "site": batch.site,
+        "hall": batch.hall,
+        "rack": batch.rack,
+        "boot": batch.boot,
+        "sequence": batch.sequence,
+        "time": strict.milliseconds(topic, batch.time),
+        "interval_ms": _interval(topic, batch.interval),
+    }
+    return topic, strict.write(topic, head | columns)
+
+
+def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the block if it has the shape of a batch and only finite numbers."""
+    if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
+        raise WireError(topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip")
+    if not 0 < values.shape[1] <= MOST_CHIPS:
+        raise WireError(topic, values.shape, f"a batch has 1 to {MOST_CHIPS} chips")
+    block = np.asarray(values, dtype=_FLOAT)
+    if not np.isfinite(block).all():
+        raise WireError(topic, "NaN or infinity", "only finite numbers are sent")
+    return block
+
+
+def _interval(topic: str, interval: np.timedelta64) -> int:
+    """Return the interval if it may be sent. [ms]"""
+    length = float(interval / np.timedelta64(1, "ms"))
+    if not 1 <= length <= LONGEST:
+        raise WireError(topic, interval, f"an interval lasts 1 to {LONGEST} ms")
+    return round(length)
