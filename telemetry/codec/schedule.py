@@ -41,7 +41,7 @@ def milliseconds(moment: np.datetime64) -> int:
 
 def moment(stamp: int) -> np.datetime64:
     """Return a stamp of the wire as a moment in UTC."""
-    return np.datetime64(stamp, "ms").astype("datetime64[us]")
+    return np.datetime64(stamp * 1000, "us")
 
 
 @cache

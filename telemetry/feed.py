@@ -1,0 +1,303 @@
+"""The feed to grid partners: numbered, signed, retained documents, and what partners answer.
+
+MQTT allows one last will a connection, and each partner has a status topic of its own; so each
+partner has a connection of its own.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, cast
+
+import numpy as np
+import structlog
+
+from telemetry import topics
+from telemetry.client import Client, Message, Receipt, Will
+from telemetry.codec.documents import Acknowledgement, Plan, Schedule, Status
+from telemetry.codec.schedule import VERSION, check, milliseconds, moment, read_schedule
+from telemetry.partners import Overdue, Partner, read_answer, series, worth
+from telemetry.revisions import Revisions, Sent
+from telemetry.security import SigningKey, jwks, sign, verify
+from telemetry.topics import Kind
+from twin.axes import MINUTE
+from twin.errors import WireError
+
+LONGEST: Final = 10**9
+"""A number that no feed comes to, to try how long names get. [1]"""
+
+TIMEOUT: Final = 5 * MINUTE
+"""Time in which a partner has to acknowledge. [min]"""
+
+FAREWELL: Final = 2.0
+"""How long a clean end waits for the broker to take the last word. [s]"""
+
+Connect = Callable[[str, Will], Client]
+"""(name of the partner, last will) -> a client that is not yet started."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Feed:
+    """Schedules to partners.
+
+    Parameters
+    ----------
+    connect
+        Makes the connection of a partner.
+    site
+        Name of the site in topics.
+    partners
+        Who gets schedules.
+    key
+        Key of the site.
+    folder
+        Durable memory; only one feed may use it at a time.
+
+    Notes
+    -----
+    All methods may be called from any thread. Times are given: the feed has no clock.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        site: str,
+        partners: Sequence[Partner],
+        key: SigningKey,
+        folder: Path,
+    ) -> None:
+        self.site = site
+        self.counters: Counter[str] = Counter()
+        self._connect = connect
+        self._partners = {partner.name: partner for partner in partners}
+        self._key = key
+        self._revisions = Revisions(folder)
+        self._clients: dict[str, Client] = {}
+        self._receipts: list[Receipt] = []
+        self._status: dict[str, bytes] = {}
+        self._told: dict[str, int] = {}
+        self._lock = threading.RLock()
+        for name in self._partners:
+            series(site, name, LONGEST)  # a name too long is told now, not when it counts
+
+    @property
+    def revision(self) -> int:
+        """Newest revision that was published; 0 if there is none."""
+        return self._revisions.last
+
+    def start(self, now: np.datetime64) -> None:
+        """Connect to all partners, in the background, and listen for their answers."""
+        for name in self._partners:
+            client = self._connect(name, self.will(name, now))
+            client.subscribe(self._topic(Kind.ACKNOWLEDGEMENT, name), qos=1)
+            client.start()
+            self._clients[name] = client
+
+    def stop(self, now: np.datetime64, reason: str = "the service was ended") -> None:
+        """Say that nobody publishes any more, and disconnect."""
+        self.status("offline", reason=reason, now=now)
+        self.flush(FAREWELL)
+        for client in self._clients.values():
+            client.stop()
+        self._clients.clear()
+
+    def will(self, partner: str, now: np.datetime64) -> Will:
+        """Return what the broker publishes when the connection of a partner is lost."""
+        reason = "the connection to the site is lost; this was signed when it was made"
+        status = self._signed_status(partner, "offline", reason=reason, now=now, revision=None)
+        return Will(self._topic(Kind.FEED_STATUS, partner), status)
+
+    def publish(self, plan: Plan) -> int:
+        """Number, sign and send a plan to every partner.
+
+        Parameters
+        ----------
+        plan
+            From :func:`optimizer.service.document.document_of`.
+
+        Returns
+        -------
+        int
+            Its revision.
+
+        Raises
+        ------
+        WireError
+            If the plan breaks the schema; then no number is used.
+        JournalError
+            If it cannot be made durable; then nothing is sent.
+        """
+        with self._lock:
+            revision = self._revisions.last + 1
+            documents = {}
+            for name, partner in self._partners.items():
+                document = self._addressed(plan, partner, revision)
+                check(cast("Mapping[str, object]", document), "schedule")
+                text = sign(cast("Mapping[str, object]", document), self._key)
+                sent = Sent(mrid=document["mrid"], revision=revision, at=document["created"])
+                documents[name] = sent, text
+            self._revisions.keep(revision, documents)
+            self._receipts = [
+                self._send(Kind.SCHEDULE, name, text.encode())
+                for name, (_, text) in documents.items()
+                if name in self._clients
+            ]
+        _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
+        return revision
+
+    def status(
+        self,
+        state: Literal["ok", "degraded", "hold", "offline"],
+        *,
+        reason: str,
+        now: np.datetime64,
+    ) -> None:
+        """Tell every partner how the feed is; it is told again after each reconnection."""
+        with self._lock:
+            revision = self._revisions.last or None
+            for name in self._partners:
+                self._status[name] = self._signed_status(
+                    name, state, reason=reason, now=now, revision=revision
+                )
+                self._tell(name)
+
+    def poll(self, timeout: float = 0.0) -> list[Acknowledgement]:
+        """Take the answers that have come, and tell the status again where a link was lost.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait at each connection. [s]
+
+        Returns
+        -------
+        list of Acknowledgement
+            Those that count.
+        """
+        counted = []
+        for name, client in self._clients.items():
+            messages = client.take(timeout=timeout)
+            answers = [self.handle_ack(message) for message in messages]
+            client.acknowledge(messages)
+            counted += [answer for answer in answers if answer is not None]
+            with self._lock:
+                if name in self._status and self._told.get(name) != client.generation:
+                    self._tell(name)
+        return counted
+
+    def handle_ack(self, message: Message) -> Acknowledgement | None:
+        """Take one answer; what does not count is logged, counted and has no effect.
+
+        Parameters
+        ----------
+        message
+            From the topic ``feed/v1/{partner}/{site}/ack``.
+
+        Returns
+        -------
+        Acknowledgement or None
+            The answer, if its signature, document and revision fit and it is new.
+        """
+        try:
+            answer = read_answer(message, self.site, self._partners)
+        except WireError as error:
+            self.counters["refused"] += 1
+            _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
+            return None
+        partner = answer["partner"]
+        with self._lock:
+            word = worth(answer, self._revisions.of(partner))
+            self.counters[word] += 1
+            if word not in {"accepted", "rejected"}:
+                facts = {"revision": answer["revision"], "reason": word}
+                _logger.warning("acknowledgement without effect", partner=partner, **facts)
+                return None
+            self._revisions.answer(partner, answer["revision"], answer["code"])
+        log = _logger.info if word == "accepted" else _logger.warning
+        reasons = "; ".join(reason["text"] for reason in answer["reasons"])
+        log("schedule " + word, partner=partner, revision=answer["revision"], reasons=reasons)
+        return answer
+
+    def in_force(self, partner: str) -> Schedule | None:
+        """Return the document that a partner accepted last, or None."""
+        force = self._revisions.of(partner).in_force
+        if force is None:
+            return None
+        text = self._revisions.document(partner, force.revision)
+        return read_schedule(verify(text, jwks(self._key)))
+
+    def overdue(self, now: np.datetime64, *, timeout: np.timedelta64 = TIMEOUT) -> list[Overdue]:
+        """Return the newest document of each partner that is not acknowledged in time."""
+        found = []
+        for name in self._partners:
+            for sent in self._revisions.of(name).sent[-1:]:
+                if not sent.answer and now - moment(sent.at) > timeout:
+                    late = Overdue(partner=name, revision=sent.revision, since=moment(sent.at))
+                    found.append(late)
+        return found
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until the broker has taken what was sent last; return whether it has.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait. [s]
+        """
+        return all([receipt.wait(timeout) for receipt in self._receipts])
+
+    def _addressed(self, plan: Plan, partner: Partner, revision: int) -> Schedule:
+        """Return a plan with number and receiver."""
+        earlier = self._revisions.of(partner.name).sent[-1:]
+        return cast(
+            "Schedule",
+            {
+                **plan,
+                "partner": partner.name,
+                "mrid": series(self.site, partner.name, revision),
+                "revision": revision,
+                "supersedes": next(
+                    ({"mrid": s.mrid, "revision": s.revision} for s in earlier), None
+                ),
+                "receiver": partner.party,
+            },
+        )
+
+    def _signed_status(
+        self,
+        partner: str,
+        state: Literal["ok", "degraded", "hold", "offline"],
+        *,
+        reason: str,
+        now: np.datetime64,
+        revision: int | None,
+    ) -> bytes:
+        status = Status(
+            v=VERSION,
+            site=self.site,
+            partner=partner,
+            time=milliseconds(now),
+            state=state,
+            reason=reason,
+            revision=revision,
+        )
+        document = cast("Mapping[str, object]", status)
+        check(document, "status")
+        return sign(document, self._key, kind="status").encode()
+
+    def _tell(self, partner: str) -> None:
+        """Send the status of a partner, and remember on which connection."""
+        if partner in self._clients:
+            self._told[partner] = self._clients[partner].generation
+            self._receipts.append(self._send(Kind.FEED_STATUS, partner, self._status[partner]))
+
+    def _send(self, kind: Kind, partner: str, payload: bytes) -> Receipt:
+        return self._clients[partner].publish(
+            self._topic(kind, partner), payload, qos=1, retain=True
+        )
+
+    def _topic(self, kind: Kind, partner: str) -> str:
+        return topics.build(kind, site=self.site, partner=partner)

@@ -1,0 +1,210 @@
+"""The durable memory of a feed: which numbers are used, what was sent, what partners answered.
+
+A number is on disk before the document that bears it leaves, so that no restart uses it again.
+What may have left before a crash is not sent again: the next document supersedes it.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from telemetry.durable import failure, sync_folder
+
+KEPT: Final = 300
+"""Documents kept on disk beside those in force. [1]"""
+
+PENDING: Final = 100
+"""Documents of a partner whose answer is still taken. [1]"""
+
+VERSIONED: Final = "partners/1"
+"""Name under which the state file keeps the partners; 1 is its version."""
+
+_DOCUMENT: Final = re.compile(r"(\d{8,})\.(.+)\.jws")
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A document that left, or may have.
+
+    Attributes
+    ----------
+    mrid, revision
+        Which one.
+    at
+        When it was made. [ms, UTC]
+    answer
+        ``A01``, ``A02`` or "" while there is none.
+    """
+
+    mrid: str
+    revision: int
+    at: int
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of a partner: sent documents, oldest first, and the one in force."""
+
+    sent: tuple[Sent, ...] = ()
+    in_force: Sent | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, object]) -> Self:
+        """Return what a state file says of a partner."""
+        sent, force = stored["sent"], stored["in_force"]
+        if not isinstance(sent, list):
+            raise TypeError
+        return cls(
+            tuple(Sent(**row) for row in sent), Sent(**force) if isinstance(force, dict) else None
+        )
+
+    def with_sent(self, sent: Sent) -> Self:
+        """Return the memory with one more document sent."""
+        return replace(self, sent=(*self.sent, sent)[-PENDING:])
+
+    def answered(self, revision: int, answer: str) -> Self:
+        """Return the memory after an answer; an A01 puts its document into force."""
+        sent = tuple(replace(s, answer=answer) if s.revision == revision else s for s in self.sent)
+        force = next((s for s in sent if s.revision == revision and answer == "A01"), self.in_force)
+        return replace(self, sent=sent, in_force=force)
+
+
+@dataclass
+class Revisions:
+    """The numbers and documents of a feed in a folder.
+
+    Attributes
+    ----------
+    folder
+        Holds ``state.json`` and ``documents/``.
+    last
+        Newest number that is used.
+    """
+
+    folder: Path
+    last: int = 0
+    _partners: dict[str, Memory] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Read the state file; a broken one is set aside, and the documents tell the number."""
+        (self.folder / "documents").mkdir(parents=True, exist_ok=True)
+        try:
+            state = json.loads(self._state.read_bytes())
+            self._partners = {name: Memory.of(kept) for name, kept in state[VERSIONED].items()}
+            self.last = max(int(state["revision"]), self._newest_document())
+        except FileNotFoundError:
+            self.last = self._newest_document()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = self._state.with_suffix(".broken")
+            self._state.replace(aside)
+            self.last, self._partners = self._newest_document(), {}
+            _logger.warning(
+                "feed state is broken; numbers go on after the documents",
+                file=str(aside),
+                error=repr(error),
+                last=self.last,
+            )
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "state.json"
+
+    def of(self, partner: str) -> Memory:
+        """Return what is remembered of a partner."""
+        return self._partners.get(partner, Memory())
+
+    def keep(self, revision: int, documents: Mapping[str, tuple[Sent, str]]) -> None:
+        """Make a new revision durable; only after that it may leave.
+
+        Parameters
+        ----------
+        revision
+            Its number, above :attr:`last`.
+        documents
+            Partner -> what is sent to it, and the signed text.
+
+        Raises
+        ------
+        JournalError
+            If the disk does not take it; then nothing is changed.
+        """
+        partners = dict(self._partners)
+        for partner, (sent, text) in documents.items():
+            self._write(self._document(revision, partner), text)
+            partners[partner] = self.of(partner).with_sent(sent)
+        self._save(revision, partners)
+        self._prune()
+
+    def answer(self, partner: str, revision: int, answer: str) -> None:
+        """Make the answer of a partner durable."""
+        memory = self.of(partner).answered(revision, answer)
+        self._save(self.last, {**self._partners, partner: memory})
+
+    def document(self, partner: str, revision: int) -> str:
+        """Return the signed text of a document that was sent.
+
+        Raises
+        ------
+        JournalError
+            If it is not there.
+        """
+        path = self._document(revision, partner)
+        try:
+            return path.read_text()
+        except OSError as error:
+            raise failure(path, error) from error
+
+    def _save(self, revision: int, partners: dict[str, Memory]) -> None:
+        stored = {name: asdict(memory) for name, memory in partners.items()}
+        state = {"revision": revision, VERSIONED: stored}
+        self._write(self._state, json.dumps(state))
+        self.last, self._partners = revision, partners
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file whole and durably: it is there after a power cut, or the old one is."""
+        draft = path.with_name(f"{path.name}.draft")
+        try:
+            with draft.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise failure(path, error) from error
+
+    def _document(self, revision: int, partner: str) -> Path:
+        return self.folder / "documents" / f"{revision:08d}.{partner}.jws"
+
+    def _documents(self) -> list[tuple[int, Path]]:
+        """Return all documents with their numbers, oldest first."""
+        found = []
+        for path in (self.folder / "documents").iterdir():
+            match = _DOCUMENT.fullmatch(path.name)
+            if match:
+                found.append((int(match[1]), path))
+        return sorted(found)
+
+    def _newest_document(self) -> int:
+        return max((number for number, _ in self._documents()), default=0)
+
+    def _prune(self) -> None:
+        """Remove old documents; of a partner, the one in force stays."""
+        forces = {
+            self._document(memory.in_force.revision, name)
+            for name, memory in self._partners.items()
+            if memory.in_force
+        }
+        for _, path in self._documents()[:-KEPT]:
+            if path not in forces:
+                path.unlink(missing_ok=True)
