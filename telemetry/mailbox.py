@@ -4,10 +4,11 @@ Nothing here knows of sockets; one thread of the client puts and takes on the wi
 thread on ours.
 """
 
+import socket
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 BYTES: Final = 256 * 1024 * 1024
 """Payload that an inbox holds before reading stops. [B]"""
@@ -47,43 +48,52 @@ class Will:
 
 
 class Receipt:
-    """The promise of an answer from the broker."""
+    """The promise of an answer from the broker.
+
+    Parameters
+    ----------
+    awaited
+        How many answers must come.
+    """
+
+    _told: ClassVar = threading.Condition()  # one for all: few wait, many are made
+
+    __slots__ = ("_awaited", "_is_granted")
 
     def __init__(self, awaited: int = 1) -> None:
         self._awaited = awaited
-        self._granted = True
-        self._done = threading.Condition()
+        self._is_granted = True
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the answer; return whether it came in time and was yes.
+        """Wait for the broker's answer; return whether it came in time and was yes.
 
         Parameters
         ----------
         timeout
             Longest wait. [s]
         """
-        with self._done:
-            self._done.wait_for(lambda: self._awaited <= 0, timeout)
-            return self.is_done and self._granted
+        with Receipt._told:
+            Receipt._told.wait_for(lambda: self.is_settled, timeout)
+        return self.is_settled and self._is_granted
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing more will come."""
+    def is_settled(self) -> bool:
+        """Whether all is known that ever will be."""
         return self._awaited <= 0
 
     def settle(self, is_granted: bool) -> None:
         """Take one answer down."""
-        with self._done:
+        with Receipt._told:
             self._awaited -= 1
-            self._granted &= is_granted
-            self._done.notify_all()
+            self._is_granted &= is_granted
+            if self._awaited <= 0:
+                Receipt._told.notify_all()
 
 
-def settled(is_granted: bool) -> Receipt:
-    """Return a receipt that needs no wait."""
-    receipt = Receipt()
-    receipt.settle(is_granted)
-    return receipt
+NEVER: Final = Receipt()
+"""What is given for messages of which no answer will come; its wait returns False at once."""
+
+NEVER.settle(False)
 
 
 class Letter(NamedTuple):
@@ -94,6 +104,7 @@ class Letter(NamedTuple):
     qos: int
     retain: bool
     receipt: Receipt
+    generation: int
 
 
 class Inbox:
@@ -147,3 +158,43 @@ class Inbox:
     def __len__(self) -> int:
         """Return how many messages wait."""
         return len(self._messages)
+
+
+class Question(NamedTuple):
+    """Topics with the quality of service wanted, and who waits for the answer."""
+
+    filters: dict[str, int]
+    receipt: Receipt
+
+
+class Bell:
+    """A file that ``select`` wakes for when another thread rings."""
+
+    def __init__(self) -> None:
+        self._ear, self._mouth = socket.socketpair()
+        self._lock = threading.Lock()
+        self._is_rung = False
+
+    def fileno(self) -> int:
+        """Return what to wait for."""
+        return self._ear.fileno()
+
+    def ring(self) -> None:
+        """Wake the one who waits; once is enough until he hears it."""
+        if not self._is_rung:
+            with self._lock:
+                if not self._is_rung:
+                    self._is_rung = True
+                    self._mouth.send(b"!")
+
+    def hear(self) -> None:
+        """Be ready for the next ring; what was laid before it is seen after this."""
+        self._ear.recv(1)
+        self._is_rung = False
+
+    def close(self) -> None:
+        """Ring no more."""
+        with self._lock:
+            self._is_rung = True
+            self._ear.close()
+            self._mouth.close()

@@ -1,0 +1,268 @@
+"""A connection to a broker that looks after itself.
+
+One thread owns the connection: it connects, waits longer after each failure, subscribes, lays what
+comes into an inbox and sends what waits in an outbox. All other threads touch the boxes only, so
+none of them waits for the network unless it asks to.
+
+What is promised:
+
+* A message of QoS 1 is acknowledged only by :meth:`Client.acknowledge`, so it can be made durable
+  first. Until then the broker sends no more than its window: that is the back-pressure. What a
+  lost connection left unacknowledged comes again, so the same message may come twice.
+* When the inbox is full, messages of QoS 0 are dropped and counted; at twice that the socket is
+  not read.
+* What is published at QoS 1 is kept while there is no connection, at most ``depth`` messages, and
+  in memory only: a killed process takes them along. It may go out late, so orders carry their own
+  expiry. At QoS 0 nothing is kept: without a connection it is dropped and counted.
+* Publishing never blocks, so no broker can hold up a decision; the receipt tells what came of it.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from telemetry.address import Tls, parse
+from telemetry.link import Manner
+from telemetry.mailbox import NEVER, Letter, Message, Receipt, Will
+from telemetry.session import PAYLOAD, Session
+from telemetry.troubles import Trouble
+from twin.errors import BrokerError, WireError
+
+__all__ = ["Client", "Message", "Receipt", "Tls", "Will"]
+
+DEPTH: Final = 65_536
+"""Messages in a box; all that MQTT can have underway fit in."""
+
+GOODBYE: Final = 2.0
+"""Longest wait for what is still to be sent. [s]"""
+
+HARD_STOP: Final = 15.0
+"""Longest wait for the thread, which may be within a handshake. [s]"""
+
+
+class Client:
+    """Us at a broker.
+
+    Parameters
+    ----------
+    url
+        ``mqtt://`` or ``mqtts://``, with user and password if need be.
+    client_id
+        Our name there; of two clients with one name the broker keeps the later.
+    will
+        What the broker says for us when we vanish.
+    is_clean
+        Whether the broker forgets us when we are gone. If not, it keeps what comes meanwhile at
+        QoS 1, and a client of the same name gets it, also after a restart of the process.
+    protocol
+        MQTT 3.1.1, which every broker speaks, or 5, with a wider window and a session that ends
+        after a day.
+    tls
+        Certificates, for ``mqtts://``.
+    depth
+        Messages that inbox and outbox hold.
+
+    Raises
+    ------
+    BrokerError
+        If the URL or the certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        client_id: str,
+        will: Will | None = None,
+        is_clean: bool = False,
+        protocol: Literal["3.1.1", "5"] = "3.1.1",
+        tls: Tls | None = None,
+        depth: int = DEPTH,
+    ) -> None:
+        address = parse(url)
+        self.url = str(address)
+        if tls is not None and not address.is_secure:
+            raise BrokerError(self.url, "certificates, and no TLS", "write mqtts://")
+        try:
+            context = (tls or Tls()).context() if address.is_secure else None
+        except OSError as error:
+            reason = f"the certificates cannot be used ({error})"
+            raise BrokerError(self.url, reason, "see to the files") from error
+        manner = Manner(
+            address=address,
+            client_id=client_id,
+            is_clean=is_clean,
+            is_5=protocol == "5",
+            will=will,
+            tls=context,
+            window=depth,
+        )
+        self._session = Session(manner, depth)
+        self._thread: threading.Thread | None = None
+        self._counting = threading.Lock()
+
+    def start(self) -> None:
+        """Connect in the background, and again whenever the connection is lost."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._session.run, name=f"client of {self.url}", daemon=True
+            )
+            self._thread.start()
+
+    def connect(self, timeout: float = 10.0) -> None:
+        """Start, and wait for the connection.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait; a broker that refuses us ends it at once. [s]
+
+        Raises
+        ------
+        BrokerError
+            If there is none by then. The client is stopped.
+        """
+        self.start()
+        session = self._session
+        with session.changed:
+            session.changed.wait_for(lambda: session.is_up or session.is_refused, timeout)
+        if not session.is_up:
+            late = Trouble(f"no connection within {timeout:g} s", "see to the network")
+            trouble = session.trouble or late
+            self.stop()
+            raise BrokerError(self.url, trouble.reason, trouble.mend)
+
+    def subscribe(self, *filters: str, qos: int = 1) -> Receipt:
+        """Hear topics from now on, also after the connection was lost.
+
+        After a lost connection the broker is asked again only if it has forgotten us, as each
+        asking brings all retained messages again.
+
+        Parameters
+        ----------
+        filters
+            Topics; ``+`` stands for any one part, ``#`` for all the rest.
+        qos
+            0 or 1.
+
+        Returns
+        -------
+        Receipt
+            Whether the broker lets us hear all of them.
+        """
+        _check_qos(filters[0], qos)
+        return self._session.ask(dict.fromkeys(filters, qos))
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> Receipt:
+        """Send a message; never blocks.
+
+        Parameters
+        ----------
+        topic, payload
+            The message.
+        qos
+            0: now or never. 1: until the broker has acknowledged it.
+        retain
+            Whether the broker keeps it for those who come later.
+
+        Returns
+        -------
+        Receipt
+            Its wait returns True only once the broker has acknowledged the message, False at
+            once if that will never be.
+
+        Raises
+        ------
+        WireError
+            If no broker would take it: a topic that is none, or a payload of more than 256 KiB.
+        """
+        _check_topic(topic)
+        _check_qos(topic, qos)
+        if len(payload) > PAYLOAD:
+            raise WireError(topic, f"{len(payload)} B", f"at most {PAYLOAD} B may be sent")
+        session = self._session
+        if qos == 0 and not session.is_up:
+            return self._failed("unsent")
+        receipt = Receipt() if qos else NEVER
+        letter = Letter(topic, payload, qos, retain, receipt, session.generation)
+        return receipt if session.post(letter) else self._failed("overflowed")
+
+    def take(self, limit: int = 1000, timeout: float = 0.1) -> list[Message]:
+        """Take what came, oldest first.
+
+        Parameters
+        ----------
+        limit
+            Most messages.
+        timeout
+            Longest wait for the first. [s]
+
+        Returns
+        -------
+        list of Message
+            None to ``limit`` messages. Those of QoS 1 want to be acknowledged.
+        """
+        return self._session.take(limit, timeout)
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Tell the broker that messages need not be kept for us any more.
+
+        Those that an earlier connection brought cannot be acknowledged any more; they come again.
+        """
+        self._session.acknowledge(messages)
+
+    def stop(self, timeout: float = GOODBYE) -> None:
+        """Send what waits, say goodbye and end; a stopped client cannot be started again.
+
+        Parameters
+        ----------
+        timeout
+            Longest wait for the broker to acknowledge what was published. [s]
+        """
+        self._session.end(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout + HARD_STOP)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has let us in and the connection stands."""
+        return self._session.is_up
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong and what to do about it, with the broker's URL; empty if nothing is."""
+        trouble = self._session.trouble
+        return f"{self.url}: {trouble.reason}; {trouble.mend}" if trouble else ""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far.
+
+        ``received``, of these ``dropped`` (QoS 0, inbox full), ``oversized`` and ``spoilt``
+        (acknowledged and dropped); ``acknowledged`` and ``acknowledged_too_late`` (on a later
+        connection); ``published``, of these ``delivered`` (acknowledged) and ``not_taken``
+        (refused by the broker); ``unsent`` (QoS 0 without a connection), ``overflowed`` (outbox
+        full); ``connections``, ``lost_connections``, ``failed_connections``; and ``waiting``, the
+        messages in the inbox now.
+        """
+        return {**self._session.counts, "waiting": len(self._session.inbox)}
+
+    @property
+    def oversized(self) -> Sequence[tuple[str, int]]:
+        """Topics and sizes [B] of the latest messages that were too large."""
+        return tuple(self._session.oversized)
+
+    def _failed(self, count: str) -> Receipt:
+        with self._counting:
+            self._session.counts[count] += 1
+        return NEVER
+
+
+def _check_qos(topic: str, qos: int) -> None:
+    if qos not in (0, 1):
+        raise WireError(topic, f"QoS {qos}", "0 or 1; some brokers lose messages of QoS 2")
+
+
+def _check_topic(topic: str) -> None:
+    if not topic or set(topic) & set("+#\0"):
+        raise WireError(topic, topic, "a topic is not empty and has no +, # or NUL")

@@ -1,0 +1,107 @@
+"""What is wrong between us and a broker, in words: the reason, and what to do about it."""
+
+import socket
+import ssl
+import time
+from collections import deque
+from typing import Final, NamedTuple
+
+KICKS: Final = 3
+"""Connections closed by the broker that make a fight."""
+
+FIGHT: Final = 120.0
+"""Time within which they must lie, and for which a fight is remembered. [s]"""
+
+
+class Trouble(NamedTuple):
+    """One thing that is wrong."""
+
+    reason: str
+    mend: str
+
+
+HUNG_UP: Final = Trouble(
+    "it hung up before letting us in",
+    "is this its MQTT port? with TLS write mqtts://; is it full?",
+)
+MUTE: Final = Trouble("it takes connections and does not answer", "is this its MQTT port?")
+SILENT: Final = Trouble("it fell silent", "see to the network and the broker")
+
+
+def of(error: OSError) -> Trouble:
+    """Return what an error of the network means."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return Trouble(
+                f"its certificate is not trusted ({error.verify_message})",
+                "name the authority that signed it, and the host as the certificate does",
+            )
+        case ssl.SSLError():
+            return Trouble(
+                f"TLS failed ({error.reason or error})",
+                "is this its TLS port? does it ask for a certificate of ours?",
+            )
+        case ConnectionRefusedError():
+            return Trouble("nothing listens there", "start the broker, or correct host and port")
+        case socket.gaierror():
+            return Trouble("there is no such host", "correct its name")
+        case TimeoutError():
+            return Trouble("it does not answer", "see to the network, the host and its firewall")
+    return Trouble(error.strerror or str(error), "see to the network and the broker")
+
+
+def of_refusal(reason: str) -> Trouble:
+    """Return what to do when the broker refuses us."""
+    if "identifier" in reason.lower():
+        return Trouble(f"it refused us: {reason}", "choose another client id")
+    if "protocol" in reason.lower():
+        return Trouble(f"it refused us: {reason}", "choose the other version of MQTT")
+    return Trouble(f"it refused us: {reason}", "correct user and password, or its access list")
+
+
+def of_nonsense(error: Exception) -> Trouble:
+    """Return what is wrong when what it sends cannot be read."""
+    return Trouble(f"what it sends makes no sense ({error!r})", "is this its MQTT port?")
+
+
+def of_farewell(reason: str) -> Trouble:
+    """Return why it ended a connection, with the words that it gave, if any."""
+    words = f": {reason}" if reason else ""
+    return Trouble(f"the connection was lost{words}", "it is tried again; is the broker well?")
+
+
+def of_denial(filters: set[str]) -> Trouble:
+    """Return what is wrong when we may not hear topics."""
+    return Trouble(
+        f"it does not let us hear {', '.join(sorted(filters))}",
+        "allow reading it in the broker's access list",
+    )
+
+
+def of_fight(client_id: str) -> Trouble:
+    """Return what is wrong when two clients have one name."""
+    return Trouble(
+        f"it closes our connection again and again: is another client {client_id!r} too?",
+        "end the other one, or give one of them another client id",
+    )
+
+
+class Kicks:
+    """How often the broker lately closed a connection that stood."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=KICKS)
+        self._told = -FIGHT
+
+    def add(self, reason: str) -> None:
+        """Note one, with the words that the broker gave."""
+        self._times.append(time.monotonic())
+        if "taken over" in reason.lower():
+            self._told = time.monotonic()
+
+    @property
+    def is_fight(self) -> bool:
+        """Whether somebody else seems to use our name."""
+        now = time.monotonic()
+        is_often = len(self._times) == KICKS and now - self._times[0] < FIGHT
+        return is_often or now - self._told < FIGHT
