@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -76,3 +77,33 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, on disk when this returns: no reader sees half of it.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if it is not there.
+    text
+        Its new content.
+
+    Raises
+    ------
+    JournalError
+        If the disk does not take it; then the old file is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.draft")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise failure(path, error) from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.archive import open_folder, write_results, write_trial
 from optimizer.service.backtest import POLICIES, Trial, backtest
-from optimizer.service.results import Results, Summary, write_text
+from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, World, read_world
+from telemetry.durable import write_whole
 from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
@@ -93,7 +94,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         write_results(out, results)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     if markdown is not None:
-        write_text(markdown, _markdown(results))
+        write_whole(markdown, _markdown(results))
     write_json(results.as_json(), json_file)
 
 

@@ -1,8 +1,6 @@
 """The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.service.settle import Bill, Work
+from telemetry.durable import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,22 +116,9 @@ class Results:
         }
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, on disk when this returns: no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
-
-
 def write_json(path: Path, value: object) -> None:
     """Write an object as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset) -> None:

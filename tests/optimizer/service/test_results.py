@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.service.results import Results, Summary, write_json, write_netcdf, write_text
+from optimizer.service.results import Results, Summary, write_json, write_netcdf
 
 
 def summary(objective=0.0, violations=0, **others):
@@ -68,16 +68,6 @@ def test_the_json_has_the_keys_of_the_command():
     assert told["by_seed"]["optimal"] == [asdict(summary(2.0))]
 
 
-def test_folders_are_made(tmp_path):
-    write_text(tmp_path / "a" / "b" / "note.txt", "whole")
-    assert (tmp_path / "a" / "b" / "note.txt").read_text() == "whole"
-
-
-def test_a_file_can_be_read_by_others(tmp_path):
-    write_text(tmp_path / "note.txt", "whole")
-    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
-
-
 @pytest.mark.parametrize("wrong", [{"pue": float("nan")}, {"pue": object()}])
 def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
     path = tmp_path / "results.json"
@@ -86,14 +76,6 @@ def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
         write_json(path, wrong)
     assert json.loads(path.read_text()) == {"pue": 1.1}
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
-
-
-def test_a_text_that_breaks_off_leaves_the_old_file_whole(tmp_path):
-    path = tmp_path / "note.txt"
-    write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "new \ud800")  # a character that no file can hold
-    assert path.read_text() == "old"
 
 
 def course(values):
