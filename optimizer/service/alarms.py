@@ -1,0 +1,78 @@
+"""Alarms: what is wrong now, since when, how grave, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from threading import Lock
+
+import structlog
+
+logger = structlog.get_logger(__name__)
+
+
+class Severity(StrEnum):
+    """How soon somebody has to come, after ISA-18.2."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    time
+        Since when, UTC.
+    severity
+        How soon somebody has to come.
+    text, mend
+        What is wrong, and what to do about it.
+    """
+
+    time: str
+    severity: Severity
+    text: str
+    mend: str
+
+
+class Alarms:
+    """All that is wrong now, by a word for each cause; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: dict[str, Alarm] = {}
+
+    def note(self, cause: str, text: str, *, severity: Severity, mend: str, time: str) -> None:
+        """Raise the alarm of a cause, or clear it if there is no text.
+
+        Parameters
+        ----------
+        cause
+            Word by which it is known.
+        text
+            What is wrong; empty clears.
+        severity, mend
+            How grave, and what to do.
+        time
+            Now, UTC.
+        """
+        with self._lock:
+            before = self._found.pop(cause, None)
+            if not text:
+                if before:
+                    logger.info("alarm cleared", cause=cause)
+                return
+            since = before.time if before else time
+            self._found[cause] = Alarm(time=since, severity=severity, text=text, mend=mend)
+        if before is None:
+            logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
+
+    def show(self) -> list[Mapping[str, object]]:
+        """Return all alarms, the gravest first."""
+        order = list(Severity)
+        with self._lock:
+            found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
+        return [asdict(alarm) for alarm in found]
