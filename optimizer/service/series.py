@@ -1,16 +1,15 @@
 """Prices, carbon and weather of a running service: files that are read again when they change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final
 
 import numpy as np
 import structlog
 import xarray as xr
 
 import sites
-from optimizer.service.world import HISTORY, carbon_of, read_outdoors
+from optimizer.service.world import HISTORY, Files, carbon_of, read_outdoors
 from telemetry.sources import only, read_prices
 from twin.errors import Fault, GigatwinError, SeriesError
 from twin.forecast.record import record as make_record
@@ -22,44 +21,9 @@ AHEAD: Final = np.timedelta64(4, "D")
 logger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeriesFiles:
-    """The files of a running service; whoever fetches prices and weather writes them anew.
-
-    Attributes
-    ----------
-    prices, weather
-        Paths.
-    carbon
-        Path; None takes the carbon of the prices' file, or none.
-    zone
-        Zone of naive local prices; the site's by default.
-    carbon_kind
-        Emissions of generation only, or over the life cycle.
-    is_synthetic
-        Whether they were made by us and say nothing about a real market.
-    """
-
-    prices: Path
-    weather: Path
-    carbon: Path | None = None
-    zone: str | None = None
-    carbon_kind: Literal["direct", "lca"] = "direct"
-    is_synthetic: bool = False
-
-    @classmethod
-    def synthetic(cls) -> Self:
-        """Return the series of June 2026 that come with the sites."""
-        return cls(
-            prices=sites.data("prices"),
-            weather=sites.data("weather"),
-            is_synthetic=True,
-        )
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All files."""
-        return tuple(path for path in (self.prices, self.weather, self.carbon) if path)
+def synthetic_files() -> Files:
+    """Return the series of June 2026 that come with the sites; they were made by us."""
+    return Files(prices=sites.data("prices"), weather=sites.data("weather"))
 
 
 class Series:
@@ -70,11 +34,12 @@ class Series:
     site
         The site.
     files
-        The files.
+        The files; whoever fetches prices and weather writes them anew.
     """
 
-    def __init__(self, site: Site, files: SeriesFiles) -> None:
+    def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
+        self._paths = [path for path in (files.prices, files.weather, files.carbon) if path]
         self._stamps: Mapping[Path, int] = {}
         self._record: xr.Dataset | None = None
         self.trouble = ""
@@ -93,7 +58,7 @@ class Series:
             If the files have never been whole. Later a broken file is told in ``trouble``, and
             what was read before goes on.
         """
-        stamps = {path: _stamp(path) for path in self._files.paths}
+        stamps = {path: _stamp(path) for path in self._paths}
         if self._record is None or stamps != self._stamps:
             try:
                 self._record = self._read(now)
@@ -108,7 +73,7 @@ class Series:
 
     def _read(self, now: np.datetime64) -> xr.Dataset:
         files = self._files
-        missing = [path for path in files.paths if not path.is_file()]
+        missing = [path for path in self._paths if not path.is_file()]
         if missing:
             faults = [Fault(place=str(path), value="", mend="no such file") for path in missing]
             source = "series"

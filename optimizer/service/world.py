@@ -27,12 +27,13 @@ CALM_WIND: Final = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """The files of a back-test, as the user names them.
+    """The files of a site's world, as the user names them.
 
     Attributes
     ----------
     prices, carbon, weather, jobs
-        Paths; ``carbon`` may be left out: then that of the prices counts, or none.
+        Paths; ``carbon`` may be left out: then that of the prices counts, or none. A service has
+        its jobs from the wire and leaves ``jobs`` out too.
     zone
         Zone of naive local prices; the site's by default.
     carbon_kind
@@ -41,7 +42,7 @@ class Files:
 
     prices: Path
     weather: Path
-    jobs: Path
+    jobs: Path | None = None
     carbon: Path | None = None
     zone: str | None = None
     carbon_kind: Literal["direct", "lca"] = "direct"
@@ -99,6 +100,9 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     SeriesError
         If a file cannot be read or does not cover the run.
     """
+    if files.jobs is None:
+        mend = "a back-test needs a file of jobs"
+        raise ProblemError("run", [Fault(place="jobs", value="", mend=mend)])
     first = axes.utc(start)
     if (first - first.astype("datetime64[h]")) % QUARTER:
         mend = "a run begins on a full quarter-hour"
