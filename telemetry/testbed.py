@@ -33,6 +33,7 @@ SWINGS: Final = {
     "tank_charge": 0.2,
     "tank_discharge": 0.2,
     "renewable_used_power": 1.0,
+    "heat_reuse_power": 0.15,
 }
 """Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
@@ -92,6 +93,11 @@ class Plant:
     def now(self) -> np.datetime64:
         """The instant up to which the plant has run."""
         return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
+
+    @property
+    def ordered(self) -> Mapping[Key, float]:
+        """The set points last ordered."""
+        return self._move.goal
 
     def follow(self, set_points: Mapping[Key, float], minutes: int = STEP) -> None:
         """Turn towards new set points and run for a while.

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from telemetry.listing import units_of
 from twin.equipment import Cdu, CoolingPlant
 from twin.run import Key
 from twin.site import Site
@@ -174,7 +175,7 @@ def _ranges(site: Site) -> dict[Key, _Range]:
     for bank in site.of(Cdu):
         for low, high in water:
             span = _Range(low=low, high=high + bank.approach, safe=np.nan)
-            ranges[_COOLANT, bank.name] = span
+            ranges.update(dict.fromkeys(((_COOLANT, unit) for unit in units_of(bank)), span))
     return ranges
 
 

@@ -1,0 +1,251 @@
+"""A simulated site on the wire: plant, racks and scheduler, in lockstep with a service."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+import structlog
+
+from telemetry.agents.bms import Bms
+from telemetry.agents.cluster import Cluster
+from telemetry.agents.line import Line
+from telemetry.agents.placement import Placement
+from telemetry.agents.racks import Racks
+from telemetry.agents.readings import approach, rack_readings, readings
+from telemetry.agents.requests import Requests
+from telemetry.agents.scene import Outcome, Scene
+from telemetry.client import Client
+from telemetry.codec import encode
+from telemetry.job_samples import JobOrders
+from telemetry.nature import Noise
+from telemetry.ramps import STEP
+from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
+from telemetry.testbed import Plant
+from twin.axes import HOUR, MINUTE, QUARTER
+from twin.workloads.halls import hall_powers
+
+NATIVE: Final = 10.0
+"""Speed up to which racks speak every second. [simulated s a wall s]"""
+
+SECOND: Final = np.timedelta64(1, "s")
+
+BEAT: Final = 10
+"""Seconds between two heartbeats, and between two readings of all points, at native rate. [s]"""
+
+REPEAT: Final = {True: 10, False: 4}
+"""Readings within which every point is told again: 100 s at native rate, an hour else."""
+
+PERIOD: Final = {True: np.timedelta64(100, "s"), False: QUARTER}
+"""Period in which a living service says something, at native rate or else."""
+
+METADATA: Final = 96
+"""Readings within which all metadata are told again."""
+
+FAREWELL: Final = 10.0
+"""Longest wait for the broker to take the last message. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+class SimulatedSite:
+    """A plant, its racks and its scheduler behind one client.
+
+    Parameters
+    ----------
+    scene
+        What is simulated.
+    client
+        A client that has been started.
+    speed
+        Simulated seconds a wall second; None goes as fast as the service decides.
+    deadline
+        Longest wait for a decision; then the local defaults hold. [s]
+    listen
+        Told after each quarter-hour: how many are done, and whether it had been decided.
+
+    Notes
+    -----
+    Up to a speed of :data:`NATIVE` every rack speaks every second and the plant is read every ten
+    seconds; beyond, both speak once a quarter-hour. Values are means over the interval that ends
+    with the message, levels and temperatures those of its end.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        client: Client,
+        *,
+        speed: float | None = None,
+        deadline: float = 30.0,
+        listen: Callable[[int, bool], None] = lambda *_: None,
+    ) -> None:
+        self._scene, self._listen = scene, listen
+        self._speed, self._deadline = speed, deadline
+        self._is_native = speed is not None and speed <= NATIVE
+        site, seed = scene.site, scene.seed
+        self._plant = Plant(site, scene.surroundings, scene.begin, seed=seed)
+        self._start = self._plant.now
+        rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
+        self._requests = Requests(site, period=PERIOD[self._is_native])
+        repeat = REPEAT[self._is_native]
+        self._bms = Bms(site, self._requests, rng=rngs[0], noise=Noise(), repeat=repeat)
+        self._cluster = Cluster(site, scene.workload, start=self._start)
+        self._placement = Placement(self._plant.site)
+        boot = int((self._start - np.datetime64(0, "us")) // SECOND)
+        self._racks = Racks(self._plant.site, boot=boot, rng=rngs[1])
+        self._line = Line(client, site.name, self._hear)
+        self._decided: Decided | None = None
+        self._sent: Counter[str] = Counter()
+        self._is_stopped = False
+        self._begun = 0.0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Messages by kind, orders refused, and quarter-hours that were undecided."""
+        return self._line.counts
+
+    def run(self) -> Outcome:
+        """Run from start to end, or until :meth:`stop`, and tell what happened."""
+        self._line.listen()
+        self._line.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
+        self._begun = time.monotonic()
+        self._speak(self._start, QUARTER, minutes=STEP, is_whole=True)
+        steps = len(self._scene.service_racks)
+        for step in range(steps):
+            self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+            self._line.say(self._tick(step))
+            is_decided = self._await()
+            self._follow(self._scene.service_racks[step])
+            self._listen(step + 1, is_decided)
+            if self._is_stopped:
+                break
+        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.close(self._tick(len(self._cluster.steps), is_last=True), timeout=FAREWELL)
+        return Outcome(
+            record=self._plant.record(), steps=tuple(self._cluster.steps), counts=self.counts
+        )
+
+    def stop(self) -> None:
+        """End the run after the quarter-hour that is under way, without waiting for anybody."""
+        self._is_stopped = True
+
+    def _tick(self, step: int, *, is_last: bool = False) -> Tick:
+        """Return the message that closes an interval, with what was sent in it."""
+        sent, self._sent = self._sent, Counter()
+        return Tick(
+            site=self._scene.site.name,
+            time=self._plant.now,
+            interval=QUARTER,
+            step=step,
+            steps=len(self._scene.service_racks),
+            batches=sent["batches"],
+            points=sent["points"],
+            is_last=is_last,
+        )
+
+    def _await(self) -> bool:
+        """Wait until the service has decided for now; return whether it has."""
+        now = self._plant.now
+
+        def is_decided() -> bool:
+            decided = self._decided
+            if decided is None or decided.time != now:
+                return False
+            return decided.sequence <= self._cluster.sequence
+
+        until = time.monotonic() + self._deadline
+        self._line.receive(until, lambda: self._is_stopped or is_decided())
+        if is_decided():
+            return True
+        self.counts["undecided"] += 1
+        _logger.warning("undecided", site=self._scene.site.name, time=str(now))
+        return False
+
+    def _hear(self, sample: Sample) -> None:
+        """Obey what was said, or say why not."""
+        now, reason = self._plant.now, ""
+        match sample:
+            case JobOrders():
+                job_status = self._cluster.obey(sample, now)
+                self._line.say(job_status, retain=True)
+                reason = "" if job_status.is_applied else job_status.reason
+            case CapOrder():
+                cap_status = self._cluster.cap(sample, now)
+                self._line.say(cap_status, retain=True)
+                reason = "" if cap_status.is_applied else cap_status.reason
+            case PointValue():
+                reason = self._bms.hear(sample, now=now)
+            case Decided():
+                self._decided = sample
+        if reason:
+            self.counts["refused"] += 1
+            _logger.warning("refused", site=self._scene.site.name, reason=reason)
+
+    def _follow(self, service_racks: float) -> None:
+        """Run a quarter-hour by the orders and requests that hold, and tell of it."""
+        plant, cluster, site = self._plant, self._cluster, self._scene.site
+        caps = cluster.caps(plant.now)
+        progress, said = cluster.advance(float(QUARTER / HOUR), service_racks)
+        self._line.say(*said, retain=True)
+        plant.cap_halls(caps)
+        work = float(progress.work_power.sum())
+        halls = hall_powers(site, work_power=work, service_racks=service_racks)
+        points = {("hall_power", hall): power for hall, power in halls.items()}
+        self._placement.place(cluster.at_work, service_racks)
+        minutes = 1 if self._is_native else STEP
+        for _ in range(0, STEP, minutes):
+            stores = self._requests.set_points(plant.now)
+            if points | stores != plant.ordered:
+                plant.order(points | stores)
+            self._hold_supply(minutes)
+            begin = plant.now
+            plant.advance(minutes)
+            for moment, interval in self._moments(begin, minutes):
+                self._speak(moment, interval, minutes=minutes)
+
+    def _moments(
+        self, begin: np.datetime64, minutes: int
+    ) -> Iterator[tuple[np.datetime64, np.timedelta64]]:
+        """Yield when the racks speak and for how long, waiting until it is time for each."""
+        interval = SECOND if self._is_native else minutes * MINUTE
+        for count in range(1, int(minutes * MINUTE / interval) + 1):
+            moment = begin + count * interval
+            if self._speed is not None and not self._is_stopped:
+                wall = float((moment - self._start) / SECOND) / self._speed
+                self._line.receive(self._begun + wall, lambda: self._is_stopped)
+            yield moment, interval
+
+    def _hold_supply(self, minutes: int) -> None:
+        """Let the supply water follow what is asked of the coolant."""
+        above = approach(self._plant.site, self._plant.truth())
+        for circuit in self._requests.move_supply(above, now=self._plant.now, minutes=minutes):
+            self._plant.hold_supply(circuit, self._requests.supply[circuit])
+
+    def _speak(
+        self,
+        moment: np.datetime64,
+        interval: np.timedelta64,
+        *,
+        minutes: int,
+        is_whole: bool = False,
+    ) -> None:
+        """Tell what racks and plant were like in an interval that ends now."""
+        plant = self._plant
+        truth = plant.truth(minutes)
+        halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
+        load = self._placement.load(halls)
+        batches = self._racks.batches(load, truth, time=moment, interval=interval)
+        encoded = map(encode, batches)
+        self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
+        if self._is_native and int((moment - self._start) / SECOND) % BEAT:
+            return
+        supply = next(iter(self._requests.supply.values()))
+        machines = readings(plant.site, truth, self._requests.applied(plant.now), supply=supply)
+        racks = rack_readings(plant.site, truth, load)
+        messages = self._bms.heartbeat(moment)
+        messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)
+        self._sent["points"] += self._line.send(messages, kind="points")
+        told = self._bms.metadata(share=METADATA)
+        self._line.send(told, kind="metadata", qos=1, retain=True)

@@ -1,0 +1,58 @@
+"""What is simulated, and what came of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from twin.site import Site
+from twin.workloads.jobs import Workload
+from twin.workloads.queue import Progress, Queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A site and everything that will happen to it.
+
+    Attributes
+    ----------
+    site
+        What the service believes the plant to be.
+    surroundings
+        Weather and available power in minutes, as :func:`telemetry.surroundings.minutes` gives.
+    begin
+        True state at the start.
+    workload
+        All jobs, of which the service hears when they arrive.
+    service_racks
+        Racks busy with the inference service, one number a quarter-hour. [1]
+    seed
+        Seed of the plant's hidden nature and of all noise.
+    """
+
+    site: Site
+    surroundings: xr.Dataset
+    begin: xr.Dataset
+    workload: Workload
+    service_racks: Sequence[float]
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What really happened.
+
+    Attributes
+    ----------
+    record
+        What the plant did, in minutes.
+    steps
+        Queue after each quarter-hour, and what was done in it.
+    counts
+        Messages by kind, orders ``refused``, and quarter-hours that were ``undecided``.
+    """
+
+    record: xr.Dataset
+    steps: Sequence[tuple[Queue, Progress]]
+    counts: Counter[str]
