@@ -23,8 +23,8 @@ from typing import Final, Literal
 
 from telemetry.address import Tls, parse
 from telemetry.link import Manner
-from telemetry.mailbox import NEVER, Letter, Message, Receipt, Will
-from telemetry.session import PAYLOAD, Session
+from telemetry.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
+from telemetry.session import Session
 from telemetry.troubles import Trouble
 from twin.errors import BrokerError, WireError
 

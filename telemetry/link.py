@@ -11,7 +11,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -153,9 +153,9 @@ class Link:
         told = self._paho.publish(letter.topic, letter.payload, letter.qos, letter.retain)
         return told.mid if told.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
-    def subscribe(self, filters: Sequence[tuple[str, int]]) -> int:
-        """Ask for topics; return the number that the answer will have."""
-        return self._paho.subscribe(list(filters))[1] or 0
+    def subscribe(self, filters: Mapping[str, int]) -> int:
+        """Ask for topics by their QoS; return the number that the answer will have."""
+        return self._paho.subscribe(list(filters.items()))[1] or 0
 
     def acknowledge(self, numbers: Sequence[int]) -> None:
         """Acknowledge messages of QoS 1, as one write."""

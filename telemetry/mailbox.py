@@ -10,6 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
+PAYLOAD: Final = 256 * 1024
+"""Longest payload that is let in or sent. [B]"""
+
 BYTES: Final = 256 * 1024 * 1024
 """Payload that an inbox holds before reading stops. [B]"""
 
@@ -158,13 +161,6 @@ class Inbox:
     def __len__(self) -> int:
         """Return how many messages wait."""
         return len(self._messages)
-
-
-class Question(NamedTuple):
-    """Topics with the quality of service wanted, and who waits for the answer."""
-
-    filters: dict[str, int]
-    receipt: Receipt
 
 
 class Bell:

@@ -13,11 +13,9 @@ import structlog
 
 from telemetry import troubles
 from telemetry.link import Link, Manner
-from telemetry.mailbox import Bell, Inbox, Letter, Message, Question, Receipt
+from telemetry.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Receipt
+from telemetry.subscriptions import Subscriptions
 from telemetry.troubles import Kicks, Trouble
-
-PAYLOAD: Final = 256 * 1024
-"""Longest payload that is let in. [B]"""
 
 SILENCE: Final = 45.0
 """Silence after which a connection is given up: 1.5 times the keep-alive. [s]"""
@@ -65,10 +63,7 @@ class Session:
         self._acks: deque[tuple[int, int]] = deque()
         self._underway: dict[int, Receipt] = {}
         self._window = 0
-        self._wanted: dict[str, int] = {}
-        self._asking: deque[Question] = deque()
-        self._asked: dict[int, Question] = {}
-        self._denied: set[str] = set()
+        self._subscriptions = Subscriptions()
         self._trouble: Trouble | None = None
         self._farewell = ""
         self._kicks = Kicks()
@@ -83,8 +78,8 @@ class Session:
             return troubles.of_fight(self._manner.client_id)
         if not self.is_up:
             return self._trouble
-        if self._denied:
-            return troubles.of_denial(self._denied)
+        if denied := self._subscriptions.denied:
+            return troubles.of_denial(denied)
         return None
 
     @property
@@ -104,10 +99,9 @@ class Session:
 
     def ask(self, filters: dict[str, int]) -> Receipt:
         """Want topics from now on."""
-        question = Question(filters, Receipt())
-        self._asking.append(question)
+        receipt = self._subscriptions.want(filters)
         self._bell.ring()
-        return question.receipt
+        return receipt
 
     def take(self, limit: int, timeout: float) -> list[Message]:
         """Take what came; wait for it until time is up. [s]"""
@@ -189,7 +183,8 @@ class Session:
         readers: list[Bell | socket.socket] = [self._bell, connection] if may_read else [self._bell]
         writers: list[Bell | socket.socket] = [connection] if self._link.has_to_write else []
         is_ahead = may_read and self._link.has_read_ahead
-        readable, _, _ = select.select(readers, writers, [], 0.0 if is_ahead else TICK)
+        is_busy = is_ahead or self._may_send()
+        readable, _, _ = select.select(readers, writers, [], 0.0 if is_busy else TICK)
         if self._bell in readable:
             self._bell.hear()
         if is_ahead or connection in readable:
@@ -202,14 +197,16 @@ class Session:
         """Hand to the link what waits for it."""
         if not self.is_up:
             return
-        while self._asking:
-            question = self._asking.popleft()
-            number = self._link.subscribe(list(question.filters.items()))
-            self._asked[number] = question
+        self._subscriptions.send(self._link.subscribe)
         if self._acks:
             self._send_acks()
         if not self._link.has_to_write:
             self._send_letters()
+
+    def _may_send(self) -> bool:
+        """Whether a letter waits, and the broker and the socket would take it."""
+        has_room = len(self._underway) < self._window and not self._link.has_to_write
+        return self.is_up and bool(self._outbox) and has_room
 
     def _send_letters(self) -> None:
         for _ in range(min(BATCH, len(self._outbox))):
@@ -239,7 +236,8 @@ class Session:
     def _down(self, ended: Trouble | None) -> None:
         """Take down that there is no connection, and why."""
         self._link.drop()
-        self.counts["lost_connections" if self.is_up else "failed_connections"] += 1
+        if not self._ending.is_set():
+            self.counts["lost_connections" if self.is_up else "failed_connections"] += 1
         self._trouble = ended or self._trouble
         with self.changed:
             self.is_up = False
@@ -249,11 +247,7 @@ class Session:
 
     def greeted(self, is_known: bool, window: int) -> None:
         """Ask for the topics that the broker does not know we want; be up."""
-        unanswered = [self._asked[number] for number in sorted(self._asked)]
-        self._asked.clear()
-        self._asking.extendleft(reversed(unanswered))
-        if self._wanted and not is_known:
-            self._asking.appendleft(Question(dict(self._wanted), Receipt()))
+        self._subscriptions.renew(is_known)
         self._window = window
         self.counts["connections"] += 1
         with self.changed:
@@ -291,16 +285,7 @@ class Session:
 
     def granted(self, number: int, answers: Sequence[bool]) -> None:
         """Remember what we may hear."""
-        question = self._asked.pop(number, None)
-        if question is None:
-            return
-        for (topic, qos), is_granted in zip(question.filters.items(), answers, strict=False):
-            if is_granted:
-                self._wanted[topic] = qos
-                self._denied.discard(topic)
-            else:
-                self._denied.add(topic)
-        question.receipt.settle(is_granted=all(answers))
+        self._subscriptions.answer(number, answers)
 
     def dismissed(self, reason: str) -> None:
         """Keep the broker's last words."""

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Set
 from typing import Final, NamedTuple
 
 KICKS: Final = 3
@@ -70,7 +71,7 @@ def of_farewell(reason: str) -> Trouble:
     return Trouble(f"the connection was lost{words}", "it is tried again; is the broker well?")
 
 
-def of_denial(filters: set[str]) -> Trouble:
+def of_denial(filters: Set[str]) -> Trouble:
     """Return what is wrong when we may not hear topics."""
     return Trouble(
         f"it does not let us hear {', '.join(sorted(filters))}",

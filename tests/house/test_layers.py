@@ -18,8 +18,9 @@ MAY_IMPORT = {
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
     "highspy": {"optimizer.solve"},
+    "iotcore": {"telemetry.broker"},
     "matplotlib": {"twin.plots"},
-    "paho": {"telemetry.client"},
+    "paho": {"telemetry.link"},
     "pint": {"twin.units"},
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
