@@ -1,0 +1,248 @@
+"""What a plan leaves to others: how far consumption can be lowered or raised, and what it costs.
+
+Up and down are the grid's: up lowers net import (as a generator that gives more), down raises it.
+All is counted on the careful side. What may be offered for an hour from an interval on is:
+
+* up, batteries: charging stopped and power given, as far as converters allow and as the level
+  can be won back before the plan needs it;
+* up, work: jobs put off that are here already, as far as the plan is ahead of their deadlines
+  until the end of the horizon; what a pause loses is counted in, and jobs that the plan may have
+  started just now are left alone;
+* down, batteries only: more work may not be there, and more heat may not be carried away.
+
+Cooling that saves power while work rests, cold tanks, and sun and wind that could be curtailed are
+not counted. The limits of the connection bound all of it, with the site's margin.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import axes, limits, vocabulary
+from twin.axes import HOUR
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.relations import Store
+from twin.site import Site
+from twin.workloads.envelope import EXPECTED
+from twin.workloads.queue import Pool
+
+SUSTAINED: Final = 1.0
+"""How long what is offered can be kept. [h]"""
+
+REACHED: Final = 15.0
+"""Time in which what is offered must be reached at the ramp that is left. [min]"""
+
+LEAST: Final = 1e-3
+"""Power below which nothing is offered. [MW]"""
+
+ELECTRIC: Final = "medium_voltage"
+"""Carrier of the stores that count."""
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A plan on its axes: edges in hours from the start, and net import between its limits."""
+
+    edges: FloatArray
+    net: FloatArray
+    low: float
+    high: float
+
+    def within(self, step: int, before: float = 0.0) -> BoolArray:
+        """Return which intervals touch the hour that begins with one; or a time before it. [h]"""
+        begin = self.edges[step]
+        ahead = self.edges[:-1] < begin + SUSTAINED - LEAST
+        return np.asarray(ahead & (self.edges[1:] > begin - before + LEAST))
+
+    @property
+    def falling(self) -> FloatArray:
+        """How far net import could be lowered, by the connection alone. [MW]"""
+        return np.maximum(self.net - self.low, 0.0)
+
+    @property
+    def rising(self) -> FloatArray:
+        """How far net import could be raised, by the connection alone. [MW]"""
+        return np.maximum(self.high - self.net, 0.0)
+
+
+def flexibility(
+    site: Site, schedule: xr.Dataset, replay: xr.Dataset, *, outlook: xr.Dataset
+) -> xr.Dataset:
+    """Return what a verified plan leaves to others.
+
+    Parameters
+    ----------
+    site
+        The site.
+    schedule
+        The plan: its promise at the connection and, if it has cohorts of work, their racks.
+    replay
+        What the twin did with it: battery powers and levels.
+    outlook
+        ``work_least`` from the plan's first instant on.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``reserve_up_power``, ``reserve_down_power`` [MW], ``reserve_duration`` [h],
+        ``recovery_energy`` [MWh], ``ramp_up_limit``, ``ramp_down_limit`` [MW min-1] on ``time``.
+    """
+    edges = (axes.edges_of(schedule) - schedule["time"].to_numpy()[0]) / HOUR
+    net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
+    keep = site.margins.power * site.grid.import_limit
+    course = _Course(
+        edges=np.asarray(edges, dtype=float),
+        net=net,
+        low=-max(site.grid.export_limit - keep, 0.0),
+        high=site.grid.import_limit - keep,
+    )
+    ramp_up, ramp_down = _ramps(site, course)
+    batteries = [store for store in site.stores if store.carrier == ELECTRIC]
+    stored = [_battery(site, store, replay, course) for store in batteries]
+    works, lost = _work(site, schedule, outlook, course)
+    nothing = np.zeros(len(net))
+    given = sum((up for up, _ in stored), nothing)
+    taken = sum((down for _, down in stored), nothing)
+    up = np.minimum(given + works, np.minimum(_least(course, course.falling), REACHED * ramp_up))
+    down = np.minimum(taken, np.minimum(_least(course, course.rising), REACHED * ramp_down))
+    whole = edges[:-1] + SUSTAINED <= edges[-1] + LEAST
+    up, down = (np.where(whole & (power > LEAST), power, 0.0) for power in (up, down))
+    loss = max((1.0 / (b.charge_efficiency * b.discharge_efficiency) for b in batteries), default=1)
+    from_store = np.minimum(given, up)
+    recovery = SUSTAINED * (from_store * loss + (up - from_store) * lost)
+    offered = np.where((up > 0.0) | (down > 0.0), SUSTAINED, 0.0)
+    values = {
+        "reserve_up_power": up,
+        "reserve_down_power": down,
+        "reserve_duration": offered,
+        "recovery_energy": recovery,
+        "ramp_up_limit": ramp_up,
+        "ramp_down_limit": ramp_down,
+    }
+    return labelled(schedule, values)
+
+
+def none(schedule: xr.Dataset) -> xr.Dataset:
+    """Return the flexibility of a plan that leaves none to anybody; see :func:`flexibility`."""
+    names = ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy")
+    nothing = np.zeros(schedule.sizes["time"])
+    return labelled(schedule, dict.fromkeys((*names, "ramp_up_limit", "ramp_down_limit"), nothing))
+
+
+def labelled(schedule: xr.Dataset, values: Mapping[str, FloatArray]) -> xr.Dataset:
+    """Return values on the time of a plan, with their units."""
+    bare = axes.intervals(axes.edges_of(schedule))
+    return vocabulary.tag_all(bare.assign({name: ("time", row) for name, row in values.items()}))
+
+
+def _least(course: _Course, room: FloatArray) -> FloatArray:
+    """Return the least of a course over the hour that begins with each interval. [MW]"""
+    return np.array([room[course.within(step)].min() for step in range(len(room))])
+
+
+def _ramps(site: Site, course: _Course) -> tuple[FloatArray, FloatArray]:
+    """Return how fast net import may fall and rise beside what the plan itself does. [MW min-1]"""
+    minutes = 60.0 * np.diff(course.edges)
+    over = np.minimum(minutes, limits.TRANSITION * minutes / 15.0)
+    rates = np.diff(course.net) / over[1:]
+    before, after = np.append(0.0, rates), np.append(rates, 0.0)
+    falls = np.maximum(-np.minimum(before, after), 0.0)
+    rises = np.maximum(np.maximum(before, after), 0.0)
+    ramp = site.grid.ramp
+    return np.maximum(ramp - falls, 0.0), np.maximum(ramp - rises, 0.0)
+
+
+def _battery(
+    site: Site, store: Store, replay: xr.Dataset, course: _Course
+) -> tuple[FloatArray, FloatArray]:
+    """Return the power that a battery can give and take beyond its plan, for an hour. [MW]
+
+    The level that is missing (or too much) after the hour must be won back, within converters and
+    connection, before the plan needs it.
+    """
+    kind = site.equipment[store.owner].kind
+    level = replay[f"{kind}_level"].sel({kind: store.owner}).to_numpy()[1:]
+    charge = (replay[f"{kind}_charge"] - replay[f"{kind}_discharge"]).sel({kind: store.owner})
+    plan = charge.to_numpy()
+    share = store.charge_limit / sum(s.charge_limit for s in site.stores if s.carrier == ELECTRIC)
+    spare = site.margins.level * (store.high - store.low)
+    can_give, can_take = store.discharge_limit + plan, store.charge_limit - plan
+    hours = np.diff(course.edges)
+    regained = np.clip(np.minimum(can_take, share * course.rising), 0.0, None)
+    released = np.clip(np.minimum(can_give, share * course.falling), 0.0, None)
+    up = _kept(
+        course,
+        can_give,
+        (level - store.low - spare) * store.discharge_efficiency,
+        won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
+    )
+    down = _kept(
+        course,
+        can_take,
+        (store.high - spare - level) / store.charge_efficiency,
+        won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
+    )
+    return up, down
+
+
+def _kept(course: _Course, power: FloatArray, energy: FloatArray, *, won: FloatArray) -> FloatArray:
+    """Return the power that can be kept for an hour from each interval on. [MW]
+
+    Parameters
+    ----------
+    course
+        The plan.
+    power
+        Most that the converters leave in each interval. [MW]
+    energy
+        Most that may be used up by the end of each interval, at the bus. [MWh]
+    won
+        What each interval could win back, once the hour is over. [MWh]
+    """
+    found = np.zeros(len(power))
+    for step in range(len(power)):
+        window = course.within(step)
+        until = course.edges[1:] - course.edges[step]
+        later = until > SUSTAINED + LEAST
+        back = np.cumsum(np.where(later & ~window, won, 0.0))
+        ahead = until > LEAST
+        bound = ((energy + back) / np.minimum(np.maximum(until, LEAST), SUSTAINED))[ahead]
+        found[step] = max(min(power[window].min(), bound.min()), 0.0)
+    return found
+
+
+def _work(
+    site: Site, schedule: xr.Dataset, outlook: xr.Dataset, course: _Course
+) -> tuple[FloatArray, float]:
+    """Return the power of work that can be put off for an hour, and MWh to regain for each MWh."""
+    put_off, lost = np.zeros(len(course.net)), 1.0
+    if "work_racks" not in schedule or outlook["instant"][0] != schedule["time"][0]:
+        return put_off, lost
+    pool, hours = Pool.of(site), np.diff(course.edges)
+    for label in schedule["cohort"].to_numpy().tolist():
+        if str(label).endswith(EXPECTED):
+            continue
+        one = schedule.sel(cohort=label)
+        kind = site.work[str(one["kind"].item())]
+        racks = one["work_racks"].transpose("time", "level").to_numpy()
+        levels = one["level_power"].to_numpy()
+        power = racks @ pool.power(levels)
+        work = racks @ (pool.rack_power * kind.throughput.work(levels))
+        due = outlook["work_least"].sel(cohort=label).to_numpy()[1 : len(power) + 1]
+        ahead = np.cumsum(work * hours)[: len(due)] - due
+        slack = np.minimum.accumulate(ahead[::-1])[::-1]
+        slack = np.append(slack, np.zeros(len(power) - len(slack)))
+        for step in range(len(power)):
+            window = course.within(step)
+            mean = power[course.within(step, before=kind.minimum_run)].min()
+            if mean <= LEAST:
+                continue
+            rate = (work[window] / np.maximum(power[window], LEAST)).max()
+            spent = rate * (SUSTAINED + kind.pause_loss)
+            put_off[step] += max(min(mean, slack[step] / spent), 0.0)
+        lost = max(lost, (SUSTAINED + kind.pause_loss) / SUSTAINED)
+    return put_off, lost
