@@ -207,7 +207,7 @@ class Journal:
             )
             raise JournalError(message)
         sound = frames.whole(data, segment)
-        if sound < len(data):
+        if sound < max(len(data), frames.HEADER_BYTES):
             self._set_aside(Position(segment, sound))
         return data[:sound]
 

@@ -1,0 +1,106 @@
+"""Debian's brokers on free loopback ports, each with a configuration and store of its own."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 10.0
+
+MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {folder}/
+max_packet_size 263168
+"""
+
+NATS = """\
+server_name: test
+listen: "127.0.0.1:{clients}"
+jetstream {{ store_dir: "{folder}" }}
+mqtt {{ listen: "127.0.0.1:{port}", ack_wait: "2s", max_ack_pending: 60000 }}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_listening(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
+
+
+class Broker:
+    """One broker process, which can be killed and started again on its port.
+
+    ``settings`` are lines for the end of the configuration; ``{folder}`` stands for the store.
+    """
+
+    def __init__(self, binary, template, folder, settings=""):
+        found = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/usr/local/sbin")
+        if found is None:
+            pytest.skip(f"{binary} is not installed; on Debian: apt-get install {binary}")
+        self.port = free_port()
+        self.folder = Path(folder)
+        self._log = self.folder / "log"
+        config = self.folder / "config"
+        store = self.folder / "store"
+        store.mkdir()
+        store.chmod(0o777)  # Mosquitto, started as root, goes on as its own user
+        text = (template + settings).format(port=self.port, clients=free_port(), folder=store)
+        config.write_text(text)
+        self._command = [found, "-c", str(config)]
+        self._process = None
+
+    @property
+    def url(self):
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self):
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + DEADLINE
+        while not is_listening(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                pytest.fail(f"{self._command} does not start: {self._log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def kill(self):
+        self._end(signal.SIGKILL)
+
+    def stop(self):
+        self._end(signal.SIGTERM)
+
+    def pause(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, how):
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(DEADLINE)
+            self._process = None
+
+
+def mosquitto(folder, settings=""):
+    """Return a Mosquitto that is not started yet."""
+    return Broker("mosquitto", MOSQUITTO, folder, settings)
+
+
+def nats(folder, settings=""):
+    """Return a NATS server with JetStream and MQTT that is not started yet."""
+    return Broker("nats-server", NATS, folder, settings)
