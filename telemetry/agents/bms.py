@@ -29,6 +29,9 @@ BANDS: Final[dict[str, tuple[float, float]]] = {
 }
 """Unit on the wire -> change that is told: absolute in this unit, and share of the value."""
 
+MANY: Final[dict[str, tuple[float, float]]] = {"kW": (1.0, 0.01), "C": (0.3, 0.0)}
+"""The same for racks and units of banks, of which there are many."""
+
 FLOW_ERROR: Final = 0.005
 """Standard error of flow meters, a share. [1]"""
 
@@ -195,7 +198,7 @@ class Bms:
             return ""
         asked = value.value
         if asked is not None and not key[0].startswith("technology"):
-            asked *= UNITS["kw", "MW"][0]
+            asked *= UNITS["kW", "MW"][0]
         return self._requests.ask(key, asked, now=now)
 
     def heartbeat(self, time: np.datetime64) -> list[Message]:
@@ -224,8 +227,10 @@ def _columns(site: Site, listed: list[Listed], noise: Noise) -> _Columns:
         canonical = vocabulary.term(meaning.variable).unit if unit else "ms"
         if meaning.share_of:
             share, canonical = getattr(site.equipment[point.machine], meaning.share_of), "1"
-        factor, offset = UNITS[unit.lower(), canonical]
-        rows.append((factor * share, offset, *_errors(point, noise), *BANDS.get(unit, (0.0, 0.0))))
+        factor, offset = UNITS[unit, canonical]
+        bands = BANDS if point.label == point.machine else BANDS | MANY
+        band = (0.0, 0.0) if meaning.is_setpoint else bands.get(unit, (0.0, 0.0))
+        rows.append((factor * share, offset, *_errors(point, noise), *band))
     columns: NDArray[np.float64] = np.array(rows).T
     names = ("factor", "offset", "error", "error_share", "band", "band_share")
     return _Columns(**dict(zip(names, columns, strict=True)))

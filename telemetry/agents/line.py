@@ -16,6 +16,10 @@ from twin.errors import WireError
 LISTENING: Final = 0.1
 """Longest wait for a message before other things are looked after. [s]"""
 
+GRACE: Final = 0.01
+"""Silence after which nothing more is taken to be on its way: brokers keep the order of messages
+of one topic only. [s]"""
+
 type Message = tuple[str, bytes]
 """A topic and its payload."""
 
@@ -99,14 +103,24 @@ class Line:
             left = until - time.monotonic()
             if left <= 0.0:
                 return False
-            messages = self._client.take(timeout=min(left, LISTENING))
-            for message in messages:
-                self.counts["heard"] += 1
-                try:
-                    sample = decode(message.topic, message.payload)
-                except WireError:
-                    self.counts["unreadable"] += 1
-                else:
-                    self._hear(sample)
-            self._client.acknowledge(messages)
+            self._take(min(left, LISTENING))
         return True
+
+    def drain(self) -> None:
+        """Hear what is still on its way."""
+        while self._take(GRACE):
+            pass
+
+    def _take(self, timeout: float) -> int:
+        """Hear what has come, and return how many messages it was."""
+        messages = self._client.take(timeout=timeout)
+        for message in messages:
+            self.counts["heard"] += 1
+            try:
+                sample = decode(message.topic, message.payload)
+            except WireError:
+                self.counts["unreadable"] += 1
+            else:
+                self._hear(sample)
+        self._client.acknowledge(messages)
+        return len(messages)

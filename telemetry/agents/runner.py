@@ -158,6 +158,7 @@ class SimulatedSite:
         until = time.monotonic() + self._deadline
         self._line.receive(until, lambda: self._is_stopped or is_decided())
         if is_decided():
+            self._line.drain()
             return True
         self.counts["undecided"] += 1
         _logger.warning("undecided", site=self._scene.site.name, time=str(now))
