@@ -164,10 +164,15 @@ def _heartbeat(variable: str, point_type: str, owner: str, integration: str = ""
     )
 
 
+def _axis(kind: str) -> str:
+    """Return the word before the role: sun and wind share one, as they share their axis."""
+    return "renewable" if kind in RENEWABLES else kind
+
+
 def _requests() -> Iterator[Meaning]:
     """Yield what we ask for, and what the plant made of it; to charge is positive."""
     for kind in ("battery", "tank", *RENEWABLES):
-        name = "renewable" if kind in RENEWABLES else kind
+        name = _axis(kind)
         applied = replace(_generic(f"{name}_applied", kind, "Power Applied"), is_setpoint=True)
         yield applied
         yield replace(
@@ -190,15 +195,16 @@ def _requests() -> Iterator[Meaning]:
 def _states() -> Iterator[Meaning]:
     """Yield whether machines of each registered kind may be planned on, and whether they run."""
     for kind in KINDS:
+        name = _axis(kind)
         available = Meaning(
-            variable=f"{kind}_available",
+            variable=f"{name}_available",
             kinds=(kind,),
             object_type=OBJECT_TYPES.get(kind, GENERIC),
             point_type="Available",
             states=AVAILABLE,
         )
         yield available
-        yield replace(available, variable=f"{kind}_status", point_type="Status", states=OPERATING)
+        yield replace(available, variable=f"{name}_status", point_type="Status", states=OPERATING)
 
 
 MEANINGS: Final[tuple[Meaning, ...]] = (

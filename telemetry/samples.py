@@ -28,6 +28,7 @@ __all__ = [
     "JobHistory",
     "JobOrders",
     "JobStatus",
+    "Message",
     "PointMetadata",
     "PointValue",
     "QueueSnapshot",
@@ -227,16 +228,10 @@ class Decided:
     sequence: int
 
 
-type Sample = (
-    PointValue
-    | PointMetadata
-    | RackBatch
-    | CapOrder
-    | CapStatus
-    | JobOrders
-    | JobStatus
-    | JobHistory
-    | QueueSnapshot
-    | Tick
-    | Decided
+type Message = (
+    CapOrder | CapStatus | JobOrders | JobStatus | JobHistory | QueueSnapshot | Tick | Decided
 )
+"""What is said between the rooms of a site, not measured."""
+
+type Sample = PointValue | PointMetadata | RackBatch | Message
+"""All that decodes."""

@@ -13,7 +13,7 @@ from telemetry.samples import PLANT
 from twin.errors import WireError
 
 _FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
-_LONGEST: Final = 65535  # bytes of a topic, MQTT 3.1.1 section 1.5.3
+_LONGEST: Final = 1024  # bytes of a topic; it bounds what parsed topics take
 _KNOWN: Final = 131_072  # topics of a whole site, remembered once parsed
 
 
