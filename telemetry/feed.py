@@ -8,24 +8,22 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import numpy as np
 import structlog
 
 from telemetry import topics
 from telemetry.client import Client, Message, Receipt, Will
-from telemetry.codec.documents import Acknowledgement, Plan, Schedule, Status
-from telemetry.codec.schedule import VERSION, check, milliseconds, moment, read_schedule
+from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, Status
+from telemetry.codec.schedule import check, read_schedule
+from telemetry.codec.strict import VERSION, milliseconds, moment
 from telemetry.partners import Overdue, Partner, read_answer, series, worth
 from telemetry.revisions import Revisions, Sent
 from telemetry.security import SigningKey, jwks, sign, verify
 from telemetry.topics import Kind
 from twin.axes import MINUTE
 from twin.errors import WireError
-
-LONGEST: Final = 10**9
-"""A number that no feed comes to, to try how long names get. [1]"""
 
 TIMEOUT: Final = 5 * MINUTE
 """Time in which a partner has to acknowledge. [min]"""
@@ -81,7 +79,7 @@ class Feed:
         self._told: dict[str, int] = {}
         self._lock = threading.RLock()
         for name in self._partners:
-            series(site, name, LONGEST)  # a name too long is told now, not when it counts
+            series(site, name, 10**9)  # a name too long is told now, not when numbers get long
 
     @property
     def revision(self) -> int:
@@ -106,7 +104,7 @@ class Feed:
 
     def will(self, partner: str, now: np.datetime64) -> Will:
         """Return what the broker publishes when the connection of a partner is lost."""
-        reason = "the connection to the site is lost; this was signed when it was made"
+        reason = "the connection of the site is lost; this was signed when it was made"
         status = self._signed_status(partner, "offline", reason=reason, now=now, revision=None)
         return Will(self._topic(Kind.FEED_STATUS, partner), status)
 
@@ -126,9 +124,9 @@ class Feed:
         Raises
         ------
         WireError
-            If the plan breaks the schema; then no number is used.
+            If the plan breaks the schema. No number is used.
         JournalError
-            If it cannot be made durable; then nothing is sent.
+            If it cannot be made durable. Nothing is sent.
         """
         with self._lock:
             revision = self._revisions.last + 1
@@ -148,13 +146,7 @@ class Feed:
         _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
         return revision
 
-    def status(
-        self,
-        state: Literal["ok", "degraded", "hold", "offline"],
-        *,
-        reason: str,
-        now: np.datetime64,
-    ) -> None:
+    def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is; it is told again after each reconnection."""
         with self._lock:
             revision = self._revisions.last or None
@@ -180,11 +172,10 @@ class Feed:
         counted = []
         for name, client in self._clients.items():
             messages = client.take(timeout=timeout)
-            answers = [self.handle_ack(message) for message in messages]
+            counted += [answer for m in messages if (answer := self.handle_ack(m)) is not None]
             client.acknowledge(messages)
-            counted += [answer for answer in answers if answer is not None]
             with self._lock:
-                if name in self._status and self._told.get(name) != client.generation:
+                if name in self._status and self._told.get(name) != _connection(client):
                     self._tell(name)
         return counted
 
@@ -234,9 +225,9 @@ class Feed:
         found = []
         for name in self._partners:
             for sent in self._revisions.of(name).sent[-1:]:
-                if not sent.answer and now - moment(sent.at) > timeout:
-                    late = Overdue(partner=name, revision=sent.revision, since=moment(sent.at))
-                    found.append(late)
+                since = moment("schedule", sent.at)
+                if not sent.answer and now - since > timeout:
+                    found.append(Overdue(partner=name, revision=sent.revision, since=since))
         return found
 
     def flush(self, timeout: float) -> bool:
@@ -269,7 +260,7 @@ class Feed:
     def _signed_status(
         self,
         partner: str,
-        state: Literal["ok", "degraded", "hold", "offline"],
+        state: State,
         *,
         reason: str,
         now: np.datetime64,
@@ -279,7 +270,7 @@ class Feed:
             v=VERSION,
             site=self.site,
             partner=partner,
-            time=milliseconds(now),
+            time=milliseconds("status", now),
             state=state,
             reason=reason,
             revision=revision,
@@ -291,7 +282,7 @@ class Feed:
     def _tell(self, partner: str) -> None:
         """Send the status of a partner, and remember on which connection."""
         if partner in self._clients:
-            self._told[partner] = self._clients[partner].generation
+            self._told[partner] = _connection(self._clients[partner])
             self._receipts.append(self._send(Kind.FEED_STATUS, partner, self._status[partner]))
 
     def _send(self, kind: Kind, partner: str, payload: bytes) -> Receipt:
@@ -301,3 +292,8 @@ class Feed:
 
     def _topic(self, kind: Kind, partner: str) -> str:
         return topics.build(kind, site=self.site, partner=partner)
+
+
+def _connection(client: Client) -> int:
+    """Return which connection of a client this is; before the first it is 0."""
+    return client.counters.get("connections", 0)

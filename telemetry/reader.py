@@ -6,7 +6,8 @@ from hashlib import sha256
 from typing import Final, Literal, cast
 
 from telemetry.codec.documents import Acknowledgement, Code, Schedule
-from telemetry.codec.schedule import VERSION, read_schedule, strict
+from telemetry.codec.schedule import read_schedule
+from telemetry.codec.strict import VERSION, read
 from telemetry.security import SigningKey, sign, verify
 from twin.errors import WireError
 
@@ -123,7 +124,7 @@ class Reader:
         """Refuse a signed document that breaks its schema; answer if it says at least which."""
         reason = f"{REASONS['A94']}: {words}"
         try:
-            found = strict(payload, "schedule")
+            found = read("schedule", payload, dict[str, object])
         except WireError:
             return Judgement(reason=reason)
         mrid, revision = found.get("mrid"), found.get("revision")

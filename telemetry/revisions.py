@@ -5,7 +5,6 @@ What may have left before a crash is not sent again: the next document supersede
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Final, Self
 
 import structlog
 
-from telemetry.durable import failure, sync_folder
+from telemetry.durable import failure, write_whole
 
 KEPT: Final = 300
 """Documents kept on disk beside those in force. [1]"""
@@ -139,7 +138,7 @@ class Revisions:
         """
         partners = dict(self._partners)
         for partner, (sent, text) in documents.items():
-            self._write(self._document(revision, partner), text)
+            write_whole(self._document(revision, partner), text)
             partners[partner] = self.of(partner).with_sent(sent)
         self._save(revision, partners)
         self._prune()
@@ -166,22 +165,8 @@ class Revisions:
     def _save(self, revision: int, partners: dict[str, Memory]) -> None:
         stored = {name: asdict(memory) for name, memory in partners.items()}
         state = {"revision": revision, VERSIONED: stored}
-        self._write(self._state, json.dumps(state))
+        write_whole(self._state, json.dumps(state))
         self.last, self._partners = revision, partners
-
-    def _write(self, path: Path, text: str) -> None:
-        """Write a file whole and durably: it is there after a power cut, or the old one is."""
-        draft = path.with_name(f"{path.name}.draft")
-        try:
-            with draft.open("w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            sync_folder(path.parent)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise failure(path, error) from error
 
     def _document(self, revision: int, partner: str) -> Path:
         return self.folder / "documents" / f"{revision:08d}.{partner}.jws"

@@ -5,6 +5,15 @@
 
 from typing import Literal, TypedDict
 
+State = Literal["ok", "degraded", "hold", "offline"]
+"""How the feed of a site is."""
+
+Source = Literal["optimum", "shifted", "rule", "hold"]
+"""Where a schedule comes from."""
+
+Quality = Literal["good", "estimated", "poor"]
+"""How well the state of the plant was known."""
+
 
 class Code(TypedDict):
     """A code of an ENTSO-E list, and what it means."""
@@ -65,9 +74,9 @@ class SafeSchedule(TypedDict):
 class Meta(TypedDict):
     """How a schedule was made."""
 
-    source: Literal["optimum", "shifted", "rule", "hold"]
+    source: Source
     degraded: str | None
-    quality: Literal["good", "estimated", "poor"]
+    quality: Quality
     is_firm: bool
     is_synthetic: bool
     is_simulated: bool
@@ -118,7 +127,7 @@ class Status(TypedDict):
     site: str
     partner: str
     time: int
-    state: Literal["ok", "degraded", "hold", "offline"]
+    state: State
     reason: str
     revision: int | None
 

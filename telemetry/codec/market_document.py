@@ -7,7 +7,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 
 from telemetry.codec.documents import Schedule
-from telemetry.codec.schedule import moment
+from telemetry.codec.strict import moment
 
 NAMESPACE: Final = "urn:iec62325.351:tc57wg16:451-2:scheduledocument:5:1"
 """XML namespace of the document."""
@@ -50,7 +50,8 @@ def as_market_document(document: Schedule) -> bytes:
         if number == 1 or any(powers):
             _series(root, document, (str(number), business), powers)
     Xml.indent(root)
-    return Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def revision_number(revision: int) -> int:
@@ -67,7 +68,8 @@ def _header(root: Xml.Element, document: Schedule) -> None:
     for way, party in (("sender", document["sender"]), ("receiver", document["receiver"])):
         _code(root, f"{way}_MarketParticipant.mRID", party["eic"])
         _add(root, f"{way}_MarketParticipant.marketRole.type", party["role"]["code"])
-    _add(root, "createdDateTime", f"{moment(document['created']).astype('datetime64[s]')}Z")
+    created = moment("schedule", document["created"]).astype("datetime64[s]")
+    _add(root, "createdDateTime", f"{created}Z")
     _interval(root, "schedule_Time_Period.timeInterval", document)
     _code(root, "domain.mRID", document["bidding_zone"]["eic"])
     _code(root, "subject_MarketParticipant.mRID", document["sender"]["eic"])
@@ -113,7 +115,7 @@ def _interval(parent: Xml.Element, name: str, document: Schedule) -> None:
     interval = Xml.SubElement(parent, name)
     for edge in ("start", "end"):
         stamp = document["period_start"] if edge == "start" else document["period_end"]
-        _add(interval, edge, f"{np.datetime_as_string(moment(stamp), unit='m')}Z")
+        _add(interval, edge, f"{np.datetime_as_string(moment('schedule', stamp), unit='m')}Z")
 
 
 def _code(parent: Xml.Element, name: str, code: str) -> None:

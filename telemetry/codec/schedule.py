@@ -8,40 +8,27 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final, Literal, Never, cast
+from typing import Final, Literal, cast
 
 import jsonschema
 import numpy as np
 import xarray as xr
 
 from telemetry.codec.documents import Acknowledgement, Schedule, Status
+from telemetry.codec.strict import VERSION, moment, read
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.errors import WireError
 
 Kind = Literal["schedule", "status", "ack"]
 
-VERSION: Final = 1
-"""Major version of the three formats."""
-
-MILLISECOND: Final = np.timedelta64(1, "ms")
-EPOCH: Final = np.datetime64(0, "ms")
-QUARTER_MS: Final = int(QUARTER / MILLISECOND)
+QUARTER_MS: Final = int(QUARTER / np.timedelta64(1, "ms"))
+"""Length of an interval. [ms]"""
 
 BAND: Final = (0.1, 0.9)
 """Quantiles of the band round a schedule. [1]"""
 
 _TOLD: Final = 3  # faults named at once
-
-
-def milliseconds(moment: np.datetime64) -> int:
-    """Return a moment as the wire has it: epoch milliseconds UTC."""
-    return int((moment - EPOCH) / MILLISECOND)
-
-
-def moment(stamp: int) -> np.datetime64:
-    """Return a stamp of the wire as a moment in UTC."""
-    return np.datetime64(stamp * 1000, "us")
 
 
 @cache
@@ -115,7 +102,7 @@ def dataset_of(document: Schedule) -> xr.Dataset:
         (``valid_until``, ISO 8601 UTC) and quality.
     """
     rows = document["intervals"]
-    data = axes.regular(moment(document["period_start"]), len(rows))
+    data = axes.regular(moment("schedule", document["period_start"]), len(rows))
     net = np.array([row["scheduled_mw"] for row in rows])
     baseline = np.array([row["baseline_mw"] for row in rows])
     band = np.array([[row["p10_mw"], row["p90_mw"]] for row in rows])
@@ -142,7 +129,7 @@ def dataset_of(document: Schedule) -> xr.Dataset:
         "is_synthetic": int(meta["is_synthetic"]),
     }
     times = {
-        name: f"{moment(stamp).astype('datetime64[s]')}Z"
+        name: f"{moment('schedule', stamp).astype('datetime64[s]')}Z"
         for name, stamp in (
             ("created", document["created"]),
             ("valid_until", document["valid_until"]),
@@ -152,55 +139,13 @@ def dataset_of(document: Schedule) -> xr.Dataset:
     return vocabulary.tag_all(data).assign_attrs(names | times)
 
 
-def strict(payload: bytes, kind: str) -> dict[str, object]:
-    """Return the object that a JSON text holds, if every reader would read the same from it.
-
-    Raises
-    ------
-    WireError
-        For anything else: no UTF-8, no JSON, no object, a name twice, NaN, a number beyond
-        floating point, lone surrogates, nesting too deep.
-    """
-    try:
-        found = json.loads(
-            payload.decode(),
-            object_pairs_hook=_once,
-            parse_constant=_no_number,
-            parse_float=_finite,
-        )
-        json.dumps(found, ensure_ascii=False).encode()  # lone surrogates have no bytes
-    except (ValueError, RecursionError) as error:
-        raise WireError(kind, payload[:80], f"is no strict JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise WireError(kind, payload[:80], "must be a JSON object")
-    return found
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        message = "a name stands twice in an object"
-        raise ValueError(message)
-    return found
-
-
-def _no_number(text: str) -> Never:
-    message = f"{text} is no number"
-    raise ValueError(message)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if np.isfinite(number) else _no_number(text)
-
-
 @cache
 def _validator(kind: Kind) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema(kind))
 
 
 def _read(payload: bytes, kind: Kind) -> dict[str, object]:
-    document = strict(payload, kind)
+    document = read(kind, payload, dict[str, object])
     if document.get("v") != VERSION:
         raise WireError(kind, document.get("v"), f"this reader knows version {VERSION} only")
     check(document, kind)

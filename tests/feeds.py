@@ -1,0 +1,163 @@
+"""Schedules, partners and a wire that remembers, for tests of the feed."""
+
+from functools import cache
+
+import numpy as np
+
+from telemetry import security
+from telemetry.client import Message
+from telemetry.codec.strict import milliseconds
+from telemetry.mailbox import Receipt
+from telemetry.partners import Partner
+
+START = np.datetime64("2026-06-16T12:00", "us")
+QUARTER_MS = 900_000
+MINUTE = np.timedelta64(1, "m")
+
+
+@cache
+def key(name):
+    """Return the same key for the same name within a run."""
+    return security.new_key()
+
+
+def partner(name="tso-1"):
+    return Partner.demonstration(name, security.jwks(key(name)))
+
+
+def keys(name="tso-1", site="rhine"):
+    """Return what a partner's key file holds."""
+    return {"partner": name, "key": key(name).private, "site": security.jwks(key(site))}
+
+
+def plan(start=START, *, count=96, site="rhine", power=100.0, valid=60, **meta):
+    """Return a plan of constant power, made when it begins; `valid` is in minutes."""
+    begin = milliseconds("test", start)
+    row = {
+        "baseline_mw": power,
+        "p10_mw": power - 5.0,
+        "p90_mw": power + 5.0,
+        "flexibility_up_mw": 10.0,
+        "flexibility_down_mw": 8.0,
+        "max_duration_h": 1.0,
+        "recovery_mwh": 11.0,
+        "ramp_up_mw_min": 10.0,
+        "ramp_down_mw_min": 9.0,
+    }
+    place = {"eic": "00ZDEMO-RHINE--F", "name": "grid_1"}
+    end = begin + count * QUARTER_MS
+    return {
+        "v": 1,
+        "site": site,
+        "document_type": {"code": "A14", "text": "Resource provider resource schedule"},
+        "process_type": {"code": "A18", "text": "Intraday total"},
+        "sender": {
+            "eic": "00XDEMO-RHINE--6",
+            "name": "rhine",
+            "role": {"code": "A27", "text": "Resource provider"},
+        },
+        "connection_point": place,
+        "bidding_zone": {"eic": "10Y1001A1001A82H", "name": "DE-LU"},
+        "created": begin,
+        "period_start": begin,
+        "period_end": end,
+        "resolution": "PT15M",
+        "valid_until": begin + valid * 60_000,
+        "gate_closure": begin + QUARTER_MS,
+        "intervals": [
+            {"position": i + 1, "start": begin + i * QUARTER_MS, "scheduled_mw": power} | row
+            for i in range(count)
+        ],
+        "meta": {
+            "source": "optimum",
+            "degraded": None,
+            "quality": "good",
+            "is_firm": True,
+            "is_synthetic": True,
+            "is_simulated": False,
+            "baseline_method": {"code": "nomination", "text": "what was in force"},
+            "flexibility_method": "for an hour",
+            "up_means": "net_import_falls",
+            "down_means": "net_import_rises",
+            "connection_limit_mw": {"import": 235.0, "export": 20.0},
+            "gate_closure_lead_min": 45,
+            "planned_until": end,
+            "safe_schedule": {
+                "code": "connection",
+                "text": "within the connection",
+                "import_max_mw": 235.0,
+                "export_max_mw": 20.0,
+                "ramp_mw_min": 10.0,
+            },
+        }
+        | meta,
+    }
+
+
+def schedule(revision=1, *, name="tso-1", **others):
+    """Return a document as a partner gets it."""
+    who = partner(name)
+    return plan(**others) | {
+        "partner": name,
+        "mrid": f"rhine.{name}.0",
+        "revision": revision,
+        "supersedes": None,
+        "receiver": who.party,
+    }
+
+
+def signed(document, *, by="rhine", kind="schedule"):
+    return security.sign(document, key(by), kind=kind).encode()
+
+
+def acknowledgement(revision=1, *, code="A01", name="tso-1", by=None, **others):
+    """Return a message that acknowledges a revision."""
+    document = {
+        "v": 1,
+        "site": "rhine",
+        "partner": name,
+        "mrid": f"rhine.{name}.0",
+        "revision": revision,
+        "code": code,
+        "reasons": [{"code": "A01" if code == "A01" else "A51", "text": "because"}],
+        "time": milliseconds("test", START),
+    } | others
+    payload = signed(document, by=by or name, kind="ack")
+    return Message(topic=f"feed/v1/{name}/rhine/ack", payload=payload, qos=1)
+
+
+class Wire:
+    """A client that remembers what it was asked, in the place of a connection."""
+
+    def __init__(self, will):
+        self.will = will
+        self.sent = []
+        self.filters = []
+        self.incoming = []
+        self.counters = {"connections": 1}
+        self.acknowledged = []
+        self.is_stopped = False
+
+    def start(self):
+        pass
+
+    def stop(self):
+        self.is_stopped = True
+
+    def subscribe(self, *filters, qos):
+        self.filters += filters
+
+    def publish(self, topic, payload, *, qos, retain):
+        assert qos == 1
+        assert retain
+        self.sent.append((topic, payload))
+        receipt = Receipt()
+        receipt.settle(True)
+        return receipt
+
+    def take(self, limit=1000, timeout=0.0):
+        taken, self.incoming = self.incoming, []
+        return taken
+
+    def acknowledge(self, messages):
+        self.acknowledged += messages

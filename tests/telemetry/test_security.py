@@ -1,0 +1,176 @@
+"""Signatures: what one key signed is read by who knows it, and nothing else is."""
+
+import base64
+import json
+import stat
+
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from telemetry import security
+from tests.feeds import key
+from twin.errors import SecurityError, WireError
+
+DOCUMENT = {"v": 1, "power": 1.5}
+
+
+def known(*names):
+    return security.jwks(*(key(name) for name in names))
+
+
+def token(header, payload=b"{}", private=None):
+    """Return a message with a header of any kind, rightly signed by a key of any kind."""
+    return jws.serialize_compact(header, payload, private, algorithms=[header["alg"]])
+
+
+def part(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def refused(message, words, keys=None):
+    with pytest.raises(WireError) as caught:
+        security.verify(message, keys or known("site"))
+    assert words in str(caught.value)
+
+
+def test_what_is_signed_is_read_back():
+    text = security.sign(DOCUMENT, key("site"))
+    payload = security.verify(text, known("other", "site"))
+    assert json.loads(payload) == DOCUMENT
+
+
+def test_a_jose_library_alone_reads_it():
+    text = security.sign(DOCUMENT, key("site"))
+    public = ECKey.import_key(key("site").public)
+    found = jws.deserialize_compact(text, public, algorithms=["ES256"])
+    assert json.loads(found.payload) == DOCUMENT
+    assert found.headers() == {
+        "alg": "ES256",
+        "kid": public.thumbprint(),
+        "typ": "gigatwin-schedule+jws",
+    }
+
+
+def test_any_changed_letter_is_noticed():
+    head, body, signature = security.sign(DOCUMENT, key("site")).split(".")
+    changed = part({"v": 1, "power": 9.5})
+    refused(f"{head}.{changed}.{signature}", "signature")
+    refused(f"{head}.{body}.{signature[:-4]}AAAA", "signature")
+    refused(f"{head}.{body}.", "signature")
+
+
+def test_another_key_is_unknown_even_under_a_known_name():
+    refused(security.sign(DOCUMENT, key("stranger")), "no known key")
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("schedule")}
+    stranger = ECKey.import_key(key("stranger").private)
+    refused(token(header, private=stranger), "signature")
+
+
+def test_the_algorithm_is_not_for_the_message_to_choose():
+    kid, typ = key("site").kid, security.typ("schedule")
+    refused(f"{part({'alg': 'none', 'kid': kid, 'typ': typ})}.{part(DOCUMENT)}.", "ES256")
+    secret = OctKey.import_key(json.dumps(key("site").public))
+    refused(token({"alg": "HS256", "kid": kid, "typ": typ}, private=secret), "ES256")
+    other = RSAKey.generate_key(2048)
+    refused(token({"alg": "RS256", "kid": kid, "typ": typ}, private=other), "ES256")
+
+
+def test_a_key_within_the_message_does_not_count():
+    own = ECKey.generate_key("P-256")
+    header = {"alg": "ES256", "typ": security.typ("schedule"), "jwk": own.as_dict(private=False)}
+    refused(token(header, private=own), "no known key")
+
+
+def test_a_status_is_no_schedule():
+    text = security.sign(DOCUMENT, key("site"), kind="status")
+    refused(text, "typ must be gigatwin-schedule+jws")
+    assert security.verify(text, known("site"), kind="status")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b".",
+        b"..",
+        b"a.b",
+        b"a.b.c",
+        b"....",
+        "\ud800.\udfff.x",
+        b"\xff\xfe.\x00.\x01",
+        b"e30.e30.e30",
+        b"bnVsbA.e30.e30",  # header null
+        b"W10.e30.e30",  # header []
+        b"MQ.e30.e30",  # header 1
+        b"A" * 2000 + b".e30.e30",
+    ],
+)
+def test_junk_is_refused_with_words(junk):
+    refused(junk, "schedule")
+
+
+def test_a_deeply_nested_header_is_refused():
+    header = base64.urlsafe_b64encode(b'{"a":' + b"[" * 600).rstrip(b"=")
+    refused(header + b".e30.e30", "schedule")
+
+
+def test_the_longest_is_not_even_looked_at():
+    refused(b"a" * (security.LARGEST + 1), "at most")
+
+
+def test_a_header_that_asks_for_more_is_refused():
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("schedule")}
+    text = f"{part(header | {'crit': ['exp'], 'exp': 1})}.{part(DOCUMENT)}.AAAA"
+    refused(text, "asks for more")
+
+
+def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
+    first = security.make_keys(tmp_path / "keys")
+    path = tmp_path / "keys" / "feed.private.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert security.make_keys(tmp_path / "keys").kid == first.kid
+    public = (tmp_path / "keys" / "feed.jwks.json").read_text()
+    assert '"d"' not in public
+    assert json.loads(public) == security.jwks(first)
+    assert first.private["d"] not in repr(first)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path):
+    security.make_keys(tmp_path)
+    path = tmp_path / "feed.private.json"
+    path.chmod(0o644)
+    with pytest.raises(SecurityError, match=r"chmod 600 feed\.private\.json"):
+        security.make_keys(tmp_path)
+
+
+@pytest.mark.parametrize("junk", ["", "null", "[]", "{}", '{"kty":"EC"}', "{"])
+def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
+    path = tmp_path / "feed.private.json"
+    path.write_text(junk)
+    path.chmod(0o600)
+    with pytest.raises(SecurityError):
+        security.make_keys(tmp_path)
+
+
+def test_only_private_keys_of_the_curve_sign():
+    for jwk in (key("site").public, ECKey.generate_key("P-384").as_dict(private=True)):
+        with pytest.raises(SecurityError, match="P-256"):
+            security.private_key(jwk)
+
+
+@pytest.mark.parametrize("junk", [{}, {"keys": []}, {"keys": [{}]}, {"keys": 1}, {"keys": [1]}])
+def test_what_is_no_set_of_keys_is_refused(junk):
+    with pytest.raises(SecurityError):
+        security.verify("a.b.c", junk)
+
+
+def test_a_partner_file_holds_its_private_and_our_public_key(tmp_path):
+    path = tmp_path / "tso-1.json"
+    first = security.partner_keys(path, partner="tso-1", site=key("site"))
+    again = security.partner_keys(path, partner="tso-1", site=key("other"))
+    assert first == again
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept = json.loads(path.read_text())
+    assert kept["site"] == known("other")
+    assert security.jwks(security.private_key(kept["key"])) == first
