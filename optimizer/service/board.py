@@ -1,11 +1,35 @@
-"""What page and metrics see of the daemon: one picture of it, HOLD and release."""
+"""What page and metrics see of the daemon: one picture of it, HOLD and release.
+
+The picture is ready for JSON; times are ISO 8601 in UTC, series are lists beside their `time`, and
+null stands for what is not known:
+
+- `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time`, `clock` (simulated, real), `mode`
+  (run, shadow), `interval_minutes`;
+- `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
+  `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, and `binding`, as
+  `optimizer.explain.Binding.as_json` gives it;
+- `hold`, null without one: `author`, `reason`, `since`, `until` (null: until released);
+- `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
+  rejected, overdue, none), `sent`, `text`;
+- `broker`: `url` without a password, `is_connected`, `trouble`;
+- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`,
+  `archive`;
+- `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
+  where there are such stores `battery_capacity`, `tank_capacity` [MWh];
+- `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,
+  `tank_level` [MWh], `electricity_price` [EUR/MWh], `carbon_intensity` [kg/MWh], `temperatures`
+  {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW];
+- `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
+  `racks`;
+- `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 type Snapshot = Mapping[str, object]
-"""The picture, ready for JSON; `tests/boards.py` shows a whole one. Units stand in the page."""
+"""The picture, as above."""
 
 FALLBACKS: Final = {"rule": "FALLBACK: safe rule", "shifted": "FALLBACK: earlier plan"}
 """How a decision that is no fresh optimum is called on the page, by its source."""

@@ -83,7 +83,8 @@ class PageServer:
     @property
     def url(self) -> str:
         """Return the address to open in a browser."""
-        return f"http://{self._address}:{self._port}/"
+        name = f"[{self._address}]" if ":" in self._address else self._address
+        return f"http://{name}:{self._port}/"
 
     def stop(self) -> None:
         """End the server and its thread; more than once does no harm."""
@@ -118,7 +119,8 @@ class _Server(uvicorn.Server):
 
 
 def _bound(address: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

@@ -65,7 +65,7 @@ function limits({ decision: last }) {
   const changes = last.changes ?? [];
   return [
     binding.length ? table(binding, [
-      ["What holds the plan back", false, (row) => words(row.limit)],
+      ["What holds the plan back", false, (row) => row.limit],
       ["From – to", false, (row) => `${clock(row.from)} – ${clock(row.to)}`],
       ["Worth per unit", true, (row) => amount(row.price_eur, "EUR", 2)],
     ]) : empty("No limit holds the plan back."),
@@ -78,13 +78,12 @@ function feed({ feed: partners = [], mode }) {
   if (!partners.length) return [empty(mode === "shadow" ? "Shadow mode: nothing is published." : "No partner is configured.")];
   const state = (row) => element("div", {},
     element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
+    row.state === "acknowledged" || row.acknowledged == null ? null : `, has ${row.acknowledged}`,
     row.text ? element("div", { class: "quiet" }, row.text) : null);
   return [table(partners, [
     ["Partner", false, (row) => row.partner],
     ["State", false, state],
-    ["Sent", true, (row) => (row.sent ? clock(row.sent) : "–")],
-    ["Revision", true, (row) => row.revision ?? "–"],
-    ["Acknowl.", true, (row) => row.acknowledged ?? "–"],
+    ["Revision", true, (row) => (row.sent ? `${row.revision} at ${clock(row.sent)}` : "–")],
   ])];
 }
 
@@ -99,7 +98,7 @@ function telemetry({ telemetry: heard = {}, broker = {} }) {
     ["Newest sample", `${age(heard.age_s)} old`.replace("never heard old", "never heard")],
     ["Taken in", `${count(heard.messages)} messages: ${count(heard.points)} points, ${count(heard.batches)} rack batches`],
     ["Refused", reasons || "none"],
-    ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
+    ["Stale", stale.length ? element("span", { class: "bad" }, stale.join(", ")) : "nothing"],
     ["Archive", heard.archive || "–"],
   ])];
 }

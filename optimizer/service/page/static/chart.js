@@ -18,11 +18,10 @@ export class Chart {
     const name = `${section.id}-title`;
     section.setAttribute("aria-labelledby", name);
     this.legend = element("ul", { class: "legend" });
-    this.reading = element("p", { class: "reading" });
     this.place = element("div", { tabindex: "0", role: "slider" });
     this.title = title;
     section.append(element("h2", { id: name }, `${title} [${unit}]`),
-      element("figure", {}, this.legend, this.place, this.reading));
+      element("figure", {}, this.legend, this.place));
     new ResizeObserver(() => this.draw()).observe(section);
     this.place.addEventListener("pointermove", (event) => this.point(event));
     this.place.addEventListener("pointerleave", () => moveTo(null));
@@ -42,7 +41,6 @@ export class Chart {
     if (width < 80) return;
     if (!this.lines.length) {
       this.legend.replaceChildren();
-      this.reading.textContent = "";
       this.svg = null;
       this.place.replaceChildren(empty(this.missing));
       return;
@@ -80,7 +78,7 @@ export class Chart {
     const bottom = this.height - EDGE.bottom;
     const digits = this.ticks.every(Number.isInteger) ? 0 : 1;
     const parts = this.ticks.flatMap((tick) => [
-      line(EDGE.left, this.y(tick), right, this.y(tick), "grid"),
+      line(EDGE.left, this.y(tick), right, this.y(tick), tick === 0 && this.low < 0 ? "zero" : "grid"),
       shape("text", { x: EDGE.left - 6, y: this.y(tick) + 4, "text-anchor": "end" }, amount(tick, "", digits)),
     ]);
     const every = [3, 6, 12, 24].find((hours) => (right - EDGE.left) / ((this.to - this.from) / HOUR / hours) >= 52) ?? 24;
@@ -127,22 +125,30 @@ export class Chart {
   nowLine() {
     if (this.now < this.from || this.now > this.to) return [];
     const x = this.x(this.now);
-    const anchor = x < EDGE.left + 24 ? "start" : x > this.width - EDGE.right - 24 ? "end" : "middle";
-    return [line(x, EDGE.top - 6, x, this.height - EDGE.bottom, "nowline"),
-      shape("text", { class: "nowtext", x, y: 12, "text-anchor": anchor }, "now")];
+    return [line(x, EDGE.top - 6, x, this.height - EDGE.bottom, "nowline"), this.above(x, "now", 24)];
+  }
+
+  // A text over the plot that stays inside; `reach` is half its width.
+  above(x, text, reach) {
+    const anchor = x < reach + 4 ? "start" : x > this.width - reach - 4 ? "end" : "middle";
+    const at = { start: 4, middle: x, end: this.width - 4 }[anchor];
+    return shape("text", { class: "nowtext", x: at, y: 12, "text-anchor": anchor }, text);
   }
 
   // Put the cursor and its values; only this changes while a hand moves.
   mark() {
     if (!this.svg) return;
-    this.svg.querySelector(".cursor")?.remove();
-    const time = cursor ?? this.now;
-    if (cursor !== null && cursor >= this.from && cursor <= this.to) {
-      this.svg.append(line(this.x(cursor), EDGE.top, this.x(cursor), this.height - EDGE.bottom, "cursor"));
+    this.svg.querySelector(".hand")?.remove();
+    const isAway = cursor !== null && cursor >= this.from && cursor <= this.to;
+    const time = isAway ? cursor : this.now;
+    const when = moment(time);
+    if (isAway) {
+      const x = this.x(time);
+      this.svg.append(shape("g", { class: "hand" },
+        line(x, EDGE.top, x, this.height - EDGE.bottom, "cursor"), this.above(x, when, 120)));
     }
-    const when = `${cursor === null ? "Values now" : "Values of"}: ${moment(time)}`;
+    this.svg.classList.toggle("away", isAway); // hides the word "now"
     const values = this.lines.map((entry) => [entry, this.valueAt(entry, time)]);
-    this.reading.textContent = when;
     this.legend.replaceChildren(...values.map((value) => this.entry(...value)));
     this.place.setAttribute("aria-valuenow", (time - this.from) / this.step);
     this.place.setAttribute("aria-valuetext", `${when}; ${values.map(([{ name }, value]) => `${name} ${amount(value, this.unit)}`).join(", ")}`);
@@ -153,7 +159,7 @@ export class Chart {
     const isOver = limit !== null && value !== null && value > limit;
     return element("li", {}, swatch, `${name} `,
       element("b", isOver ? { class: "bad" } : {}, amount(value, this.unit, digits)),
-      limit === null ? null : ` ${isOver ? "OVER" : "of"} ${amount(limit, "", digits)}`);
+      limit === null ? null : ` ${isOver ? "OVER the limit of" : "of at most"} ${amount(limit, "", digits)}`);
   }
 
   // The value that holds at a time. Before now the last one heard may be one interval old.

@@ -13,9 +13,9 @@ const price = new Chart(section("price"), { title: "Price of electricity", unit:
   missing: "No prices: neither known nor forecast." });
 const carbon = new Chart(section("carbon"), { title: "Carbon of electricity", unit: "g/kWh", fromZero: true,
   missing: "No carbon intensity: neither known nor forecast." });
-const temperature = new Chart(section("temperature"), { title: "Temperatures against their limits", unit: "°C",
+const temperature = new Chart(section("temperature"), { title: "Temperatures against their limits", unit: "°C", height: 260,
   missing: "No temperature heard yet." });
-const stores = new Chart(section("stores"), { title: "Battery and cold tank", unit: "MWh", fromZero: true,
+const stores = new Chart(section("stores"), { title: "Battery and cold tank", unit: "MWh", height: 260, fromZero: true,
   missing: "No level heard yet, or this site has no store." });
 const work = new Chart(section("work"), { title: "Work and own generation", unit: "MW", fromZero: true, missing: soon });
 
@@ -40,7 +40,7 @@ export function showCharts(state) {
     { name: "was planned", tone: "blue", style: "dotted thin", points: column(past, past.planned_power), isStep: true },
     { name: "measured", tone: "ink", points: column(past, past.grid_power), isStep: true,
       limit: limits.grid_import_power ?? null, limitTone: "red" },
-    { name: band.length ? "plan, with its range of 80 %" : "plan", tone: "blue", points: column(plan, plan.grid_power), isStep: true },
+    { name: band.length ? "plan, with p10 to p90" : "plan", tone: "blue", points: column(plan, plan.grid_power), isStep: true },
   ], band);
   draw(price, [{ ...mean("day-ahead or forecast", "amber", "electricity_price"), digits: 2 }]);
   draw(carbon, [{ ...mean("grid mix", "green", "carbon_intensity"), digits: 0 }]);

@@ -11,6 +11,7 @@ const LEVELS = { RUNNING: "good", SHADOW: "good", HOLD: "hold", "FALLBACK:": "ho
 const part = (name) => document.getElementById(name);
 let tag = "";
 let heard = null; // Date of the last answer, by the clock of this computer
+let lastWord = "";
 let next = 0;
 
 async function ask() {
@@ -38,6 +39,7 @@ function silence(error) {
   say("silence", `No answer from the service ${since}${why}. The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.`);
   part("silence").hidden = false;
   setWord("NO ANSWER", "bad");
+  say("why", lastWord ? `Last heard: ${lastWord}.` : "Nothing was heard from it since this page was opened.");
 }
 
 function show(state) {
@@ -48,6 +50,7 @@ function show(state) {
   part("synthetic").hidden = !state.is_synthetic;
   setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
   say("why", why(state));
+  lastWord = state.state;
   part("hold").hidden = Boolean(state.hold);
   part("release").hidden = !state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
@@ -71,22 +74,27 @@ function why(state) {
   const said = [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
-    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${hold.reason}.`,
+    said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
       "Cooling is left to local control; the last verified caps and grid targets stay.");
   } else if (decision?.source === "hold") {
-    said.push(`The service holds by itself: ${decision.reason || "no safe plan"}.`, "Local control decides; it goes on when the cause is gone.");
+    said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
-    said.push(`No connection to ${broker.url}: ${broker.trouble || "no reason known"}.`, "It keeps trying; local control decides meanwhile.");
+    said.push(`No connection to ${broker.url}: ${closed(broker.trouble || "no reason known")}`, "It keeps trying; local control decides meanwhile.");
   } else if (!decision) {
     said.push("No decision yet: it waits for telemetry and the first plan.");
   } else if (decision.source === "optimum") {
     said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`, draws(state));
   } else {
     const what = decision.source === "rule" ? "a rule that is always safe" : "the last verified plan, shifted";
-    said.push(`No fresh optimum: ${decision.reason || "no reason known"}.`, `Follows ${what}, revision ${decision.revision}.`);
+    said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, `Follows ${what}, revision ${decision.revision}.`);
   }
   if (mode === "shadow") said.push("Shadow mode: it publishes and orders nothing.");
   return said.join(" ");
+}
+
+// A text from elsewhere as the end of a sentence.
+function closed(text) {
+  return `${text.trim().replace(/\.$/, "")}.`;
 }
 
 function draws({ past, plan }) {

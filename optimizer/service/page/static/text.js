@@ -12,8 +12,17 @@ export function useZone(name) {
   }
 }
 
+// Formats are dear to make and cheap to use.
+const made = new Map();
+
+function formatter(Kind, options) {
+  const key = Kind.name + JSON.stringify(options);
+  if (!made.has(key)) made.set(key, new Kind(locale, options));
+  return made.get(key);
+}
+
 function format(date, options, timeZone = zone) {
-  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", timeZone, ...options }).format(date);
+  return formatter(Intl.DateTimeFormat, { hourCycle: "h23", timeZone, ...options }).format(date);
 }
 
 const hourMinute = { hour: "2-digit", minute: "2-digit" };
@@ -31,7 +40,7 @@ export function day(time) {
 }
 
 export function zoneName(time) {
-  const parts = new Intl.DateTimeFormat(locale, { timeZone: zone, timeZoneName: "short" }).formatToParts(new Date(time));
+  const parts = formatter(Intl.DateTimeFormat, { timeZone: zone, timeZoneName: "short" }).formatToParts(new Date(time));
   return parts.find((part) => part.type === "timeZoneName").value;
 }
 
@@ -43,8 +52,9 @@ export function moment(time) {
   return `${day(date)}, ${clock(date)} ${zoneName(date)} (${utc} UTC)`;
 }
 
+// By the clock of this computer.
 export function wallClock(date) {
-  return new Intl.DateTimeFormat(locale, { hourCycle: "h23", ...hourMinute, second: "2-digit" }).format(date);
+  return formatter(Intl.DateTimeFormat, { hourCycle: "h23", ...hourMinute, second: "2-digit" }).format(date);
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -52,7 +62,7 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 // A dash stands where there is no number.
 export function amount(value, unit = "", digits = 1) {
   if (!isNumber(value)) return "–";
-  const text = new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  const text = formatter(Intl.NumberFormat, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value).replace("-", "−");
   return unit ? `${text}\u00a0${unit}` : text;
 }
 

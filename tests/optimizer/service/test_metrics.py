@@ -1,0 +1,91 @@
+"""Metrics are what the board shows, in base units, and parse as Prometheus' text."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+
+from optimizer.service.metrics import exposition
+from tests.boards import FakeBoard
+
+
+@pytest.fixture
+def board():
+    return FakeBoard()
+
+
+def scrape(board):
+    """Return {(name, *labels): value} of one scrape."""
+    text = exposition(board).decode()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_the_boards_numbers_in_base_units(board):
+    now = scrape(board)
+    assert now["gigatwin_ready",] == 1
+    assert now["gigatwin_hold",] == 0
+    assert now["gigatwin_schedule_revision",] == 147
+    assert now["gigatwin_decision_source", "optimum"] == 1
+    assert now["gigatwin_decision_source", "rule"] == 0
+    assert now["gigatwin_account_cost_euros", "heat sold"] == -9120
+    assert now["gigatwin_feed_acknowledged_revision", "dso-1"] == 146
+    assert now["gigatwin_feed_rejected", "aggregator-north"] == 1
+    assert now["gigatwin_messages_total",] == 184_213
+    assert now["gigatwin_quarantined_total", "range"] == 3
+    assert now["gigatwin_grid_import_limit_watts",] == 235e6
+    assert now["gigatwin_temperature_limit_celsius", "hall air"] == 27
+    assert now["gigatwin_jobs", "late"] == 1
+    assert now["gigatwin_backlog_joules",] == pytest.approx(1284 * 3.6e9)
+    assert now["gigatwin_alarms", "medium"] == 1
+    past = board.snapshot()["past"]
+    assert now["gigatwin_grid_power_watts",] == pytest.approx(past["grid_power"][-1] * 1e6)
+
+
+def test_hold_has_an_age_by_the_services_clock(board):
+    board.hold(author="a", reason="b", hours=None)
+    board.changes = {"time": "2026-07-01T14:30:00Z"}
+    now = scrape(board)
+    assert now["gigatwin_hold",] == 1
+    assert now["gigatwin_hold_age_seconds",] == 7200
+
+
+def test_what_is_missing_has_no_sample(board):
+    board.missing = ["telemetry"]
+    board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
+    board.changes |= {"feed": [], "telemetry": {"age_s": None, "quarantined": 4}}
+    now = scrape(board)
+    assert now["gigatwin_ready",] == 0
+    assert now["gigatwin_quarantined_total", "any"] == 4
+    absent = ("gigatwin_schedule_revision", "gigatwin_grid_power_watts", "gigatwin_jobs")
+    assert not [key for key in now if key[0] in (*absent, "gigatwin_telemetry_age_seconds")]
+
+
+def test_hostile_labels_stay_labels(board):
+    board.changes = {"feed": [{"partner": 'a"}\nb 1', "revision": 7}]}
+    assert scrape(board)["gigatwin_feed_revision", 'a"}\nb 1'] == 7
+
+
+def test_an_empty_board_is_scraped_too(board):
+    board.snapshot = dict
+    assert scrape(board)["gigatwin_hold",] == 0
+
+
+def test_nothing_is_registered_globally(board):
+    before = list(REGISTRY.collect())
+    exposition(board)
+    assert [family.name for family in REGISTRY.collect()] == [family.name for family in before]
+
+
+def test_alert_rules_name_metrics_that_exist(board):
+    rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
+    board.hold(author="a", reason="b", hours=None)
+    known = {key[0] for key in scrape(board)}
+    used = set(re.findall(r"\bgigatwin_\w+", rules.replace("`gigatwin_info`", "")))
+    assert used
+    assert used - known == set()

@@ -1,0 +1,212 @@
+"""The page as an operator has it: in Chromium, at a desk and on a phone, by day and by night."""
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from optimizer.service.page import PageServer
+from tests.boards import FakeBoard, decision
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.slow
+
+MOST_BYTES = 300_000
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+)
+CHARTS = ("power", "price", "carbon", "temperature", "stores", "work")
+
+PROBES = Path(__file__).with_name("page_probes.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def board():
+    return FakeBoard()
+
+
+@pytest.fixture
+def server(board):
+    with PageServer(board, port=0, token="a-token") as server:
+        yield server
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Return a function that opens the page; troubles of the browser fail the test."""
+    contexts = []
+    troubles = []
+
+    def visit(width=1280, scheme="light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
+        page.goto(server.url)
+        sync_api.expect(page.locator("#site")).to_contain_text("rhine")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert [text for text in troubles if "ERR_CONNECTION_REFUSED" not in text] == []
+
+
+def faults(page):
+    """Return what a careful eye finds wrong."""
+    probes = ("overflows", "overlaps", "cut", "crowded", "faint")
+    found = {probe: page.evaluate(f"{PROBES}.{probe}()") for probe in probes}
+    return {probe: wrong for probe, wrong in found.items() if wrong}
+
+
+def wait_for_word(page, text):
+    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=10_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page_is_well_set(visit, width, scheme):
+    page = visit(width, scheme)
+    assert faults(page) == {}
+    page.hover("#power svg.plot")
+    assert faults(page) == {}
+    page.mouse.move(0, 0)
+    page.click("#hold")
+    assert faults(page) == {}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_other_states_are_well_set(visit, board, width):
+    long = "a rather long text of a partner without end " * 6
+    board.changes = {
+        "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
+        "alarms": [{"time": "2026-07-01T12:00:00Z", "severity": "high", "text": long, "mend": long}]
+        * 30,
+        "feed": [{"partner": "p" * 40, "revision": 12345, "state": "overdue", "text": long}],
+    }
+    page = visit(width)
+    assert page.text_content("#word") == "FALLBACK: safe rule"
+    assert "18 more alarms" in page.text_content("#alarms")
+    assert faults(page) == {}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_no_chart_is_empty(visit, chart):
+    page = visit()
+    lines = page.locator(f"#{chart} svg.plot path.line").all()
+    assert lines
+    for line in lines:
+        box = line.bounding_box()
+        assert box["width"] > 100
+        assert len(line.get_attribute("d")) > 300
+    assert page.locator(f"#{chart} .nowtext").text_content() == "now"
+
+
+def test_empty_data_is_explained(visit, board):
+    board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
+    board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}}
+    page = visit()
+    assert page.text_content("#word") == "STARTING"
+    for card in (*CHARTS, "jobs", "decision", "limits", "feed", "alarms"):
+        assert len(page.text_content(f"#{card} .empty")) > 10
+    assert faults(page) == {}
+
+
+def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
+    context = browser.new_context()
+    page = context.new_page()
+    answers = []
+    page.on("response", lambda answer: answers.append(answer))
+    page.goto(server.url)
+    page.wait_for_selector("#work svg.plot")
+    with page.expect_response(lambda answer: answer.status == 304):
+        pass
+    assert {urlsplit(answer.url).hostname for answer in answers} == {"127.0.0.1"}
+    assert sum(len(answer.body()) for answer in answers if answer.status == 200) < MOST_BYTES
+    context.close()
+
+
+def test_times_are_the_sites_and_utc(visit):
+    page = visit()
+    assert "14:30 CEST (12:30 UTC)" in page.text_content("#clock")
+
+
+def test_hold_and_release_by_click(visit, board):
+    page = visit()
+    page.click("#hold")
+    page.click("#confirm")
+    assert "who you are" in page.text_content("#order-fault")
+    page.fill("#author", "night shift")
+    page.fill("#reason", "leak <b>in</b> pod 3")
+    page.fill("#hours", "2,5")
+    page.click("#confirm")
+    wait_for_word(page, "HOLD")
+    assert board.orders == [("hold", "night shift", "leak <b>in</b> pod 3", 2.5)]
+    assert "leak <b>in</b> pod 3" in page.text_content("#why")
+    assert page.locator("#hold").is_hidden()
+    page.click("#release")
+    page.fill("#author", "day shift")
+    page.keyboard.press("Enter")
+    wait_for_word(page, "RUNNING")
+    assert board.orders[1:] == [("release", "day shift")]
+
+
+def test_hold_by_keyboard_and_leaving_it(visit, board):
+    page = visit()
+    page.locator("#hold").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#order[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#order", state="hidden")
+    assert board.orders == []
+
+
+def test_charts_are_read_by_keyboard(visit):
+    page = visit()
+    chart = page.locator("#price [role=slider]")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    assert "14:45 CEST" in chart.get_attribute("aria-valuetext")
+    assert re.search(r"EUR/MWh", chart.get_attribute("aria-valuetext"))
+    page.keyboard.press("Escape")
+    assert "14:30 CEST" in chart.get_attribute("aria-valuetext")
+
+
+def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server, board):
+    page = visit()
+    server.stop()
+    page.wait_for_selector("#silence:not([hidden])", timeout=10_000)
+    assert re.search(r"No answer from the service since \d\d:\d\d", page.text_content("#silence"))
+    assert page.text_content("#word") == "NO ANSWER"
+    assert faults(page) == {}
+    with PageServer(board, port=urlsplit(server.url).port, token="another token"):
+        page.wait_for_selector("#silence", state="hidden", timeout=10_000)
+        page.click("#hold")
+        page.fill("#author", "night shift")
+        page.fill("#reason", "restarted")
+        page.click("#confirm")
+        wait_for_word(page, "HOLD")
+    assert board.orders == [("hold", "night shift", "restarted", None)]
