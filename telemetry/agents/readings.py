@@ -17,7 +17,11 @@ RUNNING: Final = 1e-3
 
 
 def readings(
-    site: Site, truth: Mapping[Key, float], applied: Mapping[Key, float], *, supply: float
+    site: Site,
+    truth: Mapping[Key, float],
+    applied: Mapping[Key, float],
+    *,
+    supply: Mapping[str, float],
 ) -> dict[Key, float]:
     """Return the values of all points of machines.
 
@@ -30,7 +34,7 @@ def readings(
     applied
         Requests that hold, as :meth:`telemetry.agents.requests.Requests.applied` tells.
     supply
-        Set point of the warm supply water. [degC]
+        Circuit -> set point of its supply water. [degC]
 
     Returns
     -------
@@ -50,25 +54,25 @@ def readings(
             values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
     for plant in site.of(CoolingPlant):
         values.update(_circuit(plant, truth))
+    warm = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == "warm")
     for bank in site.of(Cdu):
-        values.update(_coolant(site, bank, truth, supply=supply))
+        values.update(_coolant(site, bank, truth, supply=supply[warm]))
     values.update(_applied(site, applied))
     values.update(_states(site, truth))
     return values
 
 
-def approach(site: Site, truth: Mapping[Key, float]) -> float:
-    """Return how far the coolant at the racks is above the supply water, at the present load. [K]
+def approach(site: Site, heat: float) -> float:
+    """Return how far the coolant at the racks is above the supply water. [K]
 
     Parameters
     ----------
     site
         The site as it really is.
-    truth
-        How the plant really stands.
+    heat
+        Heat that the racks give to the coolant. [MW]
     """
     bank = site.of(Cdu)[0]
-    heat = truth.get(("cdu_output", bank.name), 0.0)
     return float(bank.technology_supply_temperature(np.asarray(heat), np.asarray(0.0)))
 
 
@@ -122,7 +126,8 @@ def _coolant(
     site: Site, bank: Cdu, truth: Mapping[Key, float], *, supply: float
 ) -> dict[Key, float]:
     """Return the coolant's temperatures behind and before a bank, and what it aims at."""
-    values = {("technology_supply_set_point", bank.name): supply + approach(site, truth)}
+    heat = truth.get(("cdu_output", bank.name), 0.0)
+    values = {("technology_supply_set_point", bank.name): supply + approach(site, heat)}
     if ("cdu_output", bank.name) in truth:
         share = truth["cdu_output", bank.name] / (bank.count * bank.rated_heat)
         warmer = bank.technology_range * min(share / bank.minimum_flow, 1.0)
@@ -137,7 +142,7 @@ def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
     return {
         (f"{name.removesuffix('_request')}_applied", owner): min(value, rated.get(owner, np.inf))
         for (name, owner), value in applied.items()
-        if name.removesuffix("_request") in ("battery", "tank", "renewable")
+        if name.removesuffix("_request") in ("battery", "tank", "renewable", "heat_reuse")
     }
 
 
@@ -157,5 +162,6 @@ _POWERS: Final[dict[str, tuple[str, ...]]] = {
     "tank": ("tank_charge", "tank_discharge"),
     "photovoltaic": ("renewable_used_power",),
     "wind": ("renewable_used_power",),
+    "heat_reuse": ("heat_reuse_power",),
 }
 """Kind of equipment -> powers that are zero when it does not operate."""

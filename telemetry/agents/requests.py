@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.listing import units_of
-from twin.equipment import Cdu, CoolingPlant
+from twin.equipment import Cdu, CoolingPlant, HeatReuse
 from twin.run import Key
 from twin.site import Site
 
@@ -49,12 +49,15 @@ class Requests:
     ----------
     refused
         Number of requests that were refused. [1]
+    supply
+        Circuit -> set point of its supply water that holds. [degC]
 
     Notes
     -----
-    Without a request or a heartbeat for three periods all requests are void: stores rest, sun and
-    wind run free, the water goes back to its declared set point. So it is with a request of no
-    value. How fast powers follow is the business of the plant's controllers, which keep the ramp.
+    Without a request or a heartbeat for three periods all requests are void: stores and heat pumps
+    rest, sun and wind run free, the water goes back to its declared set point. So it is with a
+    request of no value. How fast powers follow is the business of the plant's controllers, which
+    keep the ramp.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64) -> None:
@@ -75,8 +78,9 @@ class Requests:
         Parameters
         ----------
         key
-            ``battery_request``, ``tank_request`` (to charge is positive) or ``renewable_request``
-            (a greatest power) by machine [MW], or ``technology_supply_request`` [degC].
+            ``battery_request``, ``tank_request`` (to charge is positive), ``heat_reuse_request`` or
+            ``renewable_request`` (a greatest power) by machine [MW], or
+            ``technology_supply_request`` by unit [degC].
         value
             What is asked; None withdraws.
         now
@@ -112,12 +116,12 @@ class Requests:
         return {key: asked.get(key, span.safe) for key, span in self._ranges.items()}
 
     def set_points(self, now: np.datetime64) -> dict[Key, float]:
-        """Return what holds now as set points of stores, sun and wind. [MW]"""
+        """Return what holds now as set points of stores, heat pumps, sun and wind. [MW]"""
         points: dict[Key, float] = {}
         for (variable, owner), value in self.applied(now).items():
             kind = variable.removesuffix("_request")
-            if kind == "renewable":
-                points["renewable_used_power", owner] = value
+            if kind in _DIRECT:
+                points[_DIRECT[kind], owner] = value
             elif kind in ("battery", "tank"):
                 points[f"{kind}_charge", owner] = max(value, 0.0)
                 points[f"{kind}_discharge", owner] = max(-value, 0.0)
@@ -129,7 +133,7 @@ class Requests:
         Parameters
         ----------
         approach
-            Coolant at the racks less supply water, at the present load. [K]
+            Coolant at the racks less supply water, at the load that is ordered. [K]
         now
             The plant's time. [datetime64, UTC]
         minutes
@@ -159,6 +163,9 @@ class Requests:
 
 _COOLANT: Final = "technology_supply_request"
 
+_DIRECT: Final = {"renewable": "renewable_used_power", "heat_reuse": "heat_reuse_power"}
+"""What is asked for -> word of the set point of the same value."""
+
 
 def _ranges(site: Site) -> dict[Key, _Range]:
     """Return what may be asked of each machine; a coolant that nobody asks for is not a number."""
@@ -171,6 +178,9 @@ def _ranges(site: Site) -> dict[Key, _Range]:
         if exchange.available:
             span = _Range(low=0.0, high=np.inf, safe=np.inf)
             ranges["renewable_request", exchange.owner] = span
+    for pump in site.of(HeatReuse):
+        span = _Range(low=0.0, high=min(pump.rated_heat, pump.contract_power), safe=0.0)
+        ranges["heat_reuse_request", pump.name] = span
     water = [_water(plant) for plant in site.of(CoolingPlant) if plant.serves == "warm"]
     for bank in site.of(Cdu):
         for low, high in water:

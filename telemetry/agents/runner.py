@@ -24,6 +24,7 @@ from telemetry.ramps import STEP
 from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
 from telemetry.testbed import Plant
 from twin.axes import HOUR, MINUTE, QUARTER
+from twin.equipment import Accelerators
 from twin.workloads.halls import hall_powers
 
 NATIVE: Final = 10.0
@@ -220,9 +221,14 @@ class SimulatedSite:
 
     def _hold_supply(self, minutes: int) -> None:
         """Let the supply water follow what is asked of the coolant."""
-        above = approach(self._plant.site, self._plant.truth())
-        for circuit in self._requests.move_supply(above, now=self._plant.now, minutes=minutes):
-            self._plant.hold_supply(circuit, self._requests.supply[circuit])
+        plant = self._plant
+        heat = sum(
+            hall.liquid_share * plant.ordered["hall_power", hall.name]
+            for hall in plant.site.of(Accelerators)
+        )
+        above = approach(plant.site, heat)
+        for circuit in self._requests.move_supply(above, now=plant.now, minutes=minutes):
+            plant.hold_supply(circuit, self._requests.supply[circuit])
 
     def _speak(
         self,
@@ -242,8 +248,8 @@ class SimulatedSite:
         self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
         if self._is_native and int((moment - self._start) / SECOND) % BEAT:
             return
-        supply = next(iter(self._requests.supply.values()))
-        machines = readings(plant.site, truth, self._requests.applied(plant.now), supply=supply)
+        requests = self._requests
+        machines = readings(plant.site, truth, requests.applied(plant.now), supply=requests.supply)
         racks = rack_readings(plant.site, truth, load)
         messages = self._bms.heartbeat(moment)
         messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)
