@@ -12,7 +12,9 @@ from twin.physics import FloatArray
 type Part = tuple[str, FloatArray]
 
 
-def present(slots: Slots, racks: Racks, now: np.datetime64, longest: np.timedelta64) -> xr.Dataset:
+def present(
+    slots: Slots, racks: Racks, *, now: np.datetime64, longest: np.timedelta64
+) -> xr.Dataset:
     """Return what is known at a moment; see :meth:`telemetry.window.Window.observed`.
 
     Parameters

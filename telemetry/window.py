@@ -1,7 +1,7 @@
 """The window of the service onto its plant: what is known now, how old it is, and the recent past.
 
-One thread adds, others look; a lock stands between. A value that comes before its metadata waits
-for it. Nothing that comes in can stop it: what does not fit is counted by reason.
+One thread adds, others look; a lock stands between. A value before its metadata waits for it. What
+does not fit is counted by reason.
 """
 
 from collections import Counter
@@ -117,7 +117,7 @@ class Window:
     def integration_points(self) -> Mapping[Key, str]:
         """(variable, object) -> point, for those that are ours to write.
 
-        ``("technology_supply_request", "cdu_1/017")``, ``("battery_request", "battery_1")``.
+        As ``("technology_supply_request", "cdu_1/017")``, ``("battery_request", "battery_1")``.
         """
         return self.binder.integration_points
 
@@ -160,13 +160,13 @@ class Window:
         Returns
         -------
         xarray.Dataset
-            The latest good value of every variable, NaN if older than three periods or never
-            heard; beside each its ``<name>_age`` [s], infinite if never heard. On ``battery``,
-            ``tank``, ``circuit``, ``hall``, ``renewable``, ``rack`` and kinds of equipment, with
-            the scalar coordinate ``instant``.
+            The latest good value of every variable, of banks the mean of their units, NaN if older
+            than three periods or never heard; beside each its ``<name>_age`` [s], infinite if
+            never heard. With the scalar coordinate ``instant``.
         """
         with self._lock:
-            return views.present(self._slots, self._racks, now, quality.PERIODS * self._period)
+            longest = quality.PERIODS * self._period
+            return views.present(self._slots, self._racks, now=now, longest=longest)
 
     def dataset(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
         """Return the recent past on ``time``.
@@ -213,7 +213,7 @@ class Window:
         return None
 
     def _hold(self, sample: PointValue, received: np.datetime64 | None) -> None:
-        """Let a value wait for its metadata, the newest for each point."""
+        """Let a value wait for its metadata, the newest of each point."""
         self._counters["before metadata"] += 1
         if len(self._held) >= HELD and sample.point not in self._held:
             del self._held[next(iter(self._held))]
@@ -256,10 +256,7 @@ class Window:
             self._counters["other site"] += 1
             return None
         flag = quality.judge_batch(batch, self._clock(received))
-        if flag in _UNHEARD:
-            self._counters[f"batch {flag.value}"] += 1
-            return flag
-        if not self._racks.is_new(batch):
+        if flag not in _UNHEARD and not self._racks.is_new(batch):
             return None
         self._counters[f"batch {flag.value}"] += 1
         if flag is Flag.GOOD:

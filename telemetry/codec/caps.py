@@ -4,7 +4,19 @@ from typing import Annotated
 
 import msgspec
 
-from telemetry.codec import strict
+from telemetry.codec.strict import (
+    COUNT,
+    MOMENT,
+    VERSION,
+    Json,
+    expect_finite,
+    expect_names,
+    expect_version,
+    milliseconds,
+    moment,
+    read,
+    write,
+)
 from telemetry.samples import CapOrder, CapStatus
 from telemetry.topics import Address, Kind, build
 from twin.errors import WireError
@@ -14,9 +26,9 @@ class _Order(msgspec.Struct):
     v: int
     site: str
     hall: str
-    sequence: Annotated[int, strict.COUNT]
-    issued: Annotated[int, strict.MOMENT]
-    expires: Annotated[int, strict.MOMENT]
+    sequence: Annotated[int, COUNT]
+    issued: Annotated[int, MOMENT]
+    expires: Annotated[int, MOMENT]
     power_cap_mw: Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -25,7 +37,7 @@ class _Status(_Order):
     reason: str
 
 
-def decode_order(address: Address, topic: str, payload: bytes) -> CapOrder:
+def decode_cap_order(address: Address, topic: str, payload: bytes) -> CapOrder:
     """Return a cap.
 
     Raises
@@ -33,59 +45,59 @@ def decode_order(address: Address, topic: str, payload: bytes) -> CapOrder:
     WireError
         If it is not of the hall of its topic, or expires before it is issued.
     """
-    return _order(address, topic, strict.read(topic, payload, _Order))
+    return _order(address, topic, read(topic, payload, _Order))
 
 
-def decode_status(address: Address, topic: str, payload: bytes) -> CapStatus:
+def decode_cap_status(address: Address, topic: str, payload: bytes) -> CapStatus:
     """Return what became of a cap.
 
     Raises
     ------
     WireError
-        As :func:`decode_order`.
+        As :func:`decode_cap_order`.
     """
-    record = strict.read(topic, payload, _Status)
+    record = read(topic, payload, _Status)
     order = _order(address, topic, record)
     return CapStatus(order=order, is_applied=record.applied, reason=record.reason)
 
 
-def encode_order(order: CapOrder) -> tuple[str, bytes]:
+def encode_cap_order(order: CapOrder) -> tuple[str, bytes]:
     """Return the topic and the payload of a cap."""
     topic = build(Kind.CAP_ORDER, site=order.site, hall=order.hall)
-    return topic, strict.write(topic, _fields(topic, order))
+    return topic, write(topic, _fields(topic, order))
 
 
-def encode_status(status: CapStatus) -> tuple[str, bytes]:
+def encode_cap_status(status: CapStatus) -> tuple[str, bytes]:
     """Return the topic and the payload of what became of a cap."""
     order = status.order
     topic = build(Kind.CAP_STATUS, site=order.site, hall=order.hall)
-    said: dict[str, strict.Json] = {"applied": status.is_applied, "reason": status.reason}
-    return topic, strict.write(topic, _fields(topic, order) | said)
+    said: dict[str, Json] = {"applied": status.is_applied, "reason": status.reason}
+    return topic, write(topic, _fields(topic, order) | said)
 
 
 def _order(address: Address, topic: str, record: _Order) -> CapOrder:
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site), (record.hall, address.hall))
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site), (record.hall, address.hall))
     if record.expires < record.issued:
         raise WireError(topic, record.expires, "an order expires after it is issued")
     return CapOrder(
         site=record.site,
         hall=record.hall,
         sequence=record.sequence,
-        issued=strict.moment(topic, record.issued),
-        expires=strict.moment(topic, record.expires),
+        issued=moment(topic, record.issued),
+        expires=moment(topic, record.expires),
         power_cap=record.power_cap_mw,
     )
 
 
-def _fields(topic: str, order: CapOrder) -> dict[str, strict.Json]:
-    strict.expect_finite(topic, order.power_cap)
+def _fields(topic: str, order: CapOrder) -> dict[str, Json]:
+    expect_finite(topic, order.power_cap)
     return {
-        "v": strict.VERSION,
+        "v": VERSION,
         "site": order.site,
         "hall": order.hall,
         "sequence": order.sequence,
-        "issued": strict.milliseconds(topic, order.issued),
-        "expires": strict.milliseconds(topic, order.expires),
+        "issued": milliseconds(topic, order.issued),
+        "expires": milliseconds(topic, order.expires),
         "power_cap_mw": order.power_cap,
     }

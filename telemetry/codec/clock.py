@@ -5,7 +5,18 @@ from typing import Annotated, Final
 import msgspec
 import numpy as np
 
-from telemetry.codec import strict
+from telemetry.codec.strict import (
+    COUNT,
+    MOMENT,
+    VERSION,
+    Json,
+    expect_names,
+    expect_version,
+    milliseconds,
+    moment,
+    read,
+    write,
+)
 from telemetry.samples import Decided, Tick
 from telemetry.topics import Address, Kind, build
 
@@ -16,19 +27,19 @@ _SECOND: Final = np.timedelta64(1, "s")
 class _Tick(msgspec.Struct):
     v: int
     site: str
-    time: Annotated[int, strict.MOMENT]
+    time: Annotated[int, MOMENT]
     interval_s: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST)]
-    step: Annotated[int, strict.COUNT]
-    steps: Annotated[int, strict.COUNT]
-    batches: Annotated[int, strict.COUNT]
-    points: Annotated[int, strict.COUNT]
+    step: Annotated[int, COUNT]
+    steps: Annotated[int, COUNT]
+    batches: Annotated[int, COUNT]
+    points: Annotated[int, COUNT]
     is_last: bool
 
 
 class _Decided(msgspec.Struct):
     v: int
     site: str
-    time: Annotated[int, strict.MOMENT]
+    time: Annotated[int, MOMENT]
     sequence: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
 
 
@@ -40,12 +51,12 @@ def decode_tick(address: Address, topic: str, payload: bytes) -> Tick:
     WireError
         If it is malformed or names another site than its topic.
     """
-    record = strict.read(topic, payload, _Tick)
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site))
+    record = read(topic, payload, _Tick)
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
     return Tick(
         site=record.site,
-        time=strict.moment(topic, record.time),
+        time=moment(topic, record.time),
         interval=np.timedelta64(round(record.interval_s * 1e6), "us"),
         step=record.step,
         steps=record.steps,
@@ -58,10 +69,10 @@ def decode_tick(address: Address, topic: str, payload: bytes) -> Tick:
 def encode_tick(tick: Tick) -> tuple[str, bytes]:
     """Return the topic and the payload of a tick."""
     topic = build(Kind.TICK, site=tick.site)
-    document: dict[str, strict.Json] = {
-        "v": strict.VERSION,
+    document: dict[str, Json] = {
+        "v": VERSION,
         "site": tick.site,
-        "time": strict.milliseconds(topic, tick.time),
+        "time": milliseconds(topic, tick.time),
         "interval_s": float(tick.interval / _SECOND),
         "step": tick.step,
         "steps": tick.steps,
@@ -69,7 +80,7 @@ def encode_tick(tick: Tick) -> tuple[str, bytes]:
         "points": tick.points,
         "is_last": tick.is_last,
     }
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)
 
 
 def decode_decided(address: Address, topic: str, payload: bytes) -> Decided:
@@ -80,20 +91,20 @@ def decode_decided(address: Address, topic: str, payload: bytes) -> Decided:
     WireError
         If it is malformed or names another site than its topic.
     """
-    record = strict.read(topic, payload, _Decided)
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site))
-    time = strict.moment(topic, record.time)
+    record = read(topic, payload, _Decided)
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
+    time = moment(topic, record.time)
     return Decided(site=record.site, time=time, sequence=record.sequence)
 
 
 def encode_decided(decided: Decided) -> tuple[str, bytes]:
     """Return the topic and the payload of the answer to a tick."""
     topic = build(Kind.DECIDED, site=decided.site)
-    document: dict[str, strict.Json] = {
-        "v": strict.VERSION,
+    document: dict[str, Json] = {
+        "v": VERSION,
         "site": decided.site,
-        "time": strict.milliseconds(topic, decided.time),
+        "time": milliseconds(topic, decided.time),
         "sequence": decided.sequence,
     }
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)

@@ -3,7 +3,25 @@
 from collections.abc import Callable
 from typing import Final
 
-from telemetry.codec import caps, clock, dsx_bms, jobs, rack_batch
+from telemetry.codec.caps import (
+    decode_cap_order,
+    decode_cap_status,
+    encode_cap_order,
+    encode_cap_status,
+)
+from telemetry.codec.clock import decode_decided, decode_tick, encode_decided, encode_tick
+from telemetry.codec.dsx_bms import decode_metadata, decode_value, encode_metadata, encode_value
+from telemetry.codec.jobs import (
+    decode_history,
+    decode_job_orders,
+    decode_job_status,
+    decode_queue,
+    encode_history,
+    encode_job_orders,
+    encode_job_status,
+    encode_queue,
+)
+from telemetry.codec.rack_batch import decode_batch, decode_batch_json, encode_batch
 from telemetry.samples import (
     CapOrder,
     CapStatus,
@@ -22,18 +40,18 @@ from telemetry.topics import Address, Kind, parse
 from twin.errors import WireError
 
 READERS: Final[dict[Kind, Callable[[Address, str, bytes], Sample]]] = {
-    Kind.POINT_VALUE: dsx_bms.decode_value,
-    Kind.POINT_METADATA: dsx_bms.decode_metadata,
-    Kind.RACK_BATCH: rack_batch.decode,
-    Kind.RACK_BATCH_JSON: rack_batch.decode_json,
-    Kind.CAP_ORDER: caps.decode_order,
-    Kind.CAP_STATUS: caps.decode_status,
-    Kind.JOB_ORDERS: jobs.decode_orders,
-    Kind.JOB_STATUS: jobs.decode_status,
-    Kind.JOB_QUEUE: jobs.decode_queue,
-    Kind.JOB_HISTORY: jobs.decode_history,
-    Kind.TICK: clock.decode_tick,
-    Kind.DECIDED: clock.decode_decided,
+    Kind.POINT_VALUE: decode_value,
+    Kind.POINT_METADATA: decode_metadata,
+    Kind.RACK_BATCH: decode_batch,
+    Kind.RACK_BATCH_JSON: decode_batch_json,
+    Kind.CAP_ORDER: decode_cap_order,
+    Kind.CAP_STATUS: decode_cap_status,
+    Kind.JOB_ORDERS: decode_job_orders,
+    Kind.JOB_STATUS: decode_job_status,
+    Kind.JOB_QUEUE: decode_queue,
+    Kind.JOB_HISTORY: decode_history,
+    Kind.TICK: decode_tick,
+    Kind.DECIDED: decode_decided,
 }
 """Kinds of topics that are not signed documents."""
 
@@ -77,24 +95,24 @@ def encode(sample: Sample) -> tuple[str, bytes]:  # noqa: C901  (one line a kind
     """
     match sample:
         case PointValue():
-            return dsx_bms.encode_value(sample)
+            return encode_value(sample)
         case PointMetadata():
-            return dsx_bms.encode_metadata(sample)
+            return encode_metadata(sample)
         case RackBatch():
-            return rack_batch.encode(sample)
+            return encode_batch(sample)
         case CapOrder():
-            return caps.encode_order(sample)
+            return encode_cap_order(sample)
         case CapStatus():
-            return caps.encode_status(sample)
+            return encode_cap_status(sample)
         case JobOrders():
-            return jobs.encode_orders(sample)
+            return encode_job_orders(sample)
         case JobStatus():
-            return jobs.encode_status(sample)
+            return encode_job_status(sample)
         case JobHistory():
-            return jobs.encode_history(sample)
+            return encode_history(sample)
         case QueueSnapshot():
-            return jobs.encode_queue(sample)
+            return encode_queue(sample)
         case Tick():
-            return clock.encode_tick(sample)
+            return encode_tick(sample)
         case Decided():
-            return clock.encode_decided(sample)
+            return encode_decided(sample)

@@ -4,7 +4,16 @@ from typing import Annotated, Final
 
 import msgspec
 
-from telemetry.codec import strict
+from telemetry.codec.strict import (
+    MOMENT,
+    Json,
+    expect_finite,
+    expect_names,
+    milliseconds,
+    moment,
+    read,
+    write,
+)
 from telemetry.points import METER
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.topics import Address, point_metadata, point_value
@@ -16,7 +25,7 @@ _QUOTES: Final = 6
 
 class _Value(msgspec.Struct):
     value: float | None
-    timestamp: Annotated[int, strict.MOMENT]
+    timestamp: Annotated[int, MOMENT]
     quality: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 
 
@@ -65,10 +74,10 @@ def decode_value(address: Address, topic: str, payload: bytes) -> PointValue:
         except (ValueError, RecursionError) as error:
             raise WireError(topic, payload, str(error)) from error
     else:
-        record = strict.read(topic, payload, _Value)
+        record = read(topic, payload, _Value)
     return PointValue(
         point=address.point,
-        time=strict.moment(topic, record.timestamp),
+        time=moment(topic, record.timestamp),
         value=record.value,
         quality=record.quality,
         sender=address.sender,
@@ -79,13 +88,13 @@ def encode_value(sample: PointValue) -> tuple[str, bytes]:
     """Return the topic and the payload of a reading or a request."""
     topic = point_value(sample.point, sample.sender)
     if sample.value is not None:
-        strict.expect_finite(topic, sample.value)
-    document: dict[str, strict.Json] = {
+        expect_finite(topic, sample.value)
+    document: dict[str, Json] = {
         "value": sample.value,
-        "timestamp": strict.milliseconds(topic, sample.time),
+        "timestamp": milliseconds(topic, sample.time),
         "quality": sample.quality,
     }
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)
 
 
 def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetadata:
@@ -97,9 +106,9 @@ def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetada
         If it names other types than its topic, has both unit and states, names its object twice,
         or is otherwise not what the contract says.
     """
-    record = strict.read(topic, payload, _Metadata)
+    record = read(topic, payload, _Metadata)
     object_type, point_type, _ = address.point.split("/", 2)
-    strict.expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
+    expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
     if record.eng_unit and record.state_text:
         raise WireError(topic, record.eng_unit, "a point has engUnit or stateText, not both")
     if record.associate_id and (record.object_id or record.object_name or record.serves_id):
@@ -128,7 +137,7 @@ def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetada
 def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     """Return the topic and the payload of what a point is; empty fields are left out."""
     topic = point_metadata(sample.point)
-    fields: dict[str, strict.Json] = {
+    fields: dict[str, Json] = {
         "objectType": sample.object_type,
         "pointType": sample.point_type,
         "engUnit": sample.unit,
@@ -146,7 +155,7 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     else:
         fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
         fields["servesId"] = list(sample.serves)
-    document: dict[str, strict.Json] = {name: value for name, value in fields.items() if value}
+    document: dict[str, Json] = {name: value for name, value in fields.items() if value}
     if sample.object_type == METER:
         document["servesId"] = list(sample.serves)
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)

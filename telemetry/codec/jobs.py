@@ -5,7 +5,21 @@ from typing import Annotated, Final
 import msgspec
 import numpy as np
 
-from telemetry.codec import strict
+from telemetry.codec.strict import (
+    COUNT,
+    MOMENT,
+    VERSION,
+    Json,
+    column,
+    expect_names,
+    expect_version,
+    milliseconds,
+    moment,
+    moments,
+    read,
+    time_column,
+    write,
+)
 from telemetry.samples import JobColumns, JobHistory, JobOrders, JobStatus, QueueSnapshot
 from telemetry.topics import Address, Kind, build
 from twin.axes import MINUTE
@@ -14,7 +28,7 @@ from twin.errors import WireError
 type _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 type _Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
 type _Hours = Annotated[float, msgspec.Meta(ge=0, lt=1e6)]
-type _Time = Annotated[int, strict.MOMENT]
+type _Time = Annotated[int, MOMENT]
 
 _CAP: Final = msgspec.Meta(gt=0, le=1)
 _TINY: Final = 1e-6  # h, by which the done of a job may pass its length in rounding
@@ -41,7 +55,7 @@ class _Queue(_History):
 class _Orders(msgspec.Struct):
     v: int
     site: str
-    sequence: Annotated[int, strict.COUNT]
+    sequence: Annotated[int, COUNT]
     issued: _Time
     expires: _Time
     caps: dict[str, Annotated[float, _CAP]]
@@ -64,7 +78,7 @@ def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
         If a column is missing or shorter than another, a number stands twice, a job arrives after
         the moment of the snapshot, or more of it is done than there is.
     """
-    record = strict.read(topic, payload, _Queue)
+    record = read(topic, payload, _Queue)
     jobs = _jobs(address, topic, record)
     extra = (record.done_h, record.ran_h, record.running)
     if any(len(column) != len(record.number) for column in extra):
@@ -74,7 +88,7 @@ def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
         raise WireError(topic, "done_h", "no job has more done than its length")
     return QueueSnapshot(
         site=record.site,
-        time=strict.moment(topic, record.time),
+        time=moment(topic, record.time),
         jobs=jobs,
         done=done,
         ran=np.array(record.ran_h, dtype=np.float64),
@@ -85,12 +99,12 @@ def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
 def encode_queue(snapshot: QueueSnapshot) -> tuple[str, bytes]:
     """Return the topic and the payload of a queue."""
     topic = build(Kind.JOB_QUEUE, site=snapshot.site)
-    extra: dict[str, strict.Json] = {
-        "done_h": strict.column(snapshot.done),
-        "ran_h": strict.column(snapshot.ran),
-        "running": strict.column(snapshot.running),
+    extra: dict[str, Json] = {
+        "done_h": column(snapshot.done),
+        "ran_h": column(snapshot.ran),
+        "running": column(snapshot.running),
     }
-    return topic, strict.write(topic, _columns(topic, snapshot) | extra)
+    return topic, write(topic, _columns(topic, snapshot) | extra)
 
 
 def decode_history(address: Address, topic: str, payload: bytes) -> JobHistory:
@@ -101,20 +115,20 @@ def decode_history(address: Address, topic: str, payload: bytes) -> JobHistory:
     WireError
         As :func:`decode_queue`; also if arrivals are out of order.
     """
-    record = strict.read(topic, payload, _History)
+    record = read(topic, payload, _History)
     jobs = _jobs(address, topic, record)
     if (np.diff(jobs.arrival) < 0 * MINUTE).any():
         raise WireError(topic, "arrival", "a history is in order of arrival")
-    return JobHistory(site=record.site, time=strict.moment(topic, record.time), jobs=jobs)
+    return JobHistory(site=record.site, time=moment(topic, record.time), jobs=jobs)
 
 
 def encode_history(history: JobHistory) -> tuple[str, bytes]:
     """Return the topic and the payload of a history."""
     topic = build(Kind.JOB_HISTORY, site=history.site)
-    return topic, strict.write(topic, _columns(topic, history))
+    return topic, write(topic, _columns(topic, history))
 
 
-def decode_orders(address: Address, topic: str, payload: bytes) -> JobOrders:
+def decode_job_orders(address: Address, topic: str, payload: bytes) -> JobOrders:
     """Return which jobs are to run.
 
     Raises
@@ -122,9 +136,9 @@ def decode_orders(address: Address, topic: str, payload: bytes) -> JobOrders:
     WireError
         If it is not of the site of its topic, expires before it is issued, or a job has no number.
     """
-    record = strict.read(topic, payload, _Orders)
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site))
+    record = read(topic, payload, _Orders)
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
     if record.expires < record.issued:
         raise WireError(topic, record.expires, "orders expire after they are issued")
     caps = {}
@@ -135,27 +149,27 @@ def decode_orders(address: Address, topic: str, payload: bytes) -> JobOrders:
     return JobOrders(
         site=record.site,
         sequence=record.sequence,
-        issued=strict.moment(topic, record.issued),
-        expires=strict.moment(topic, record.expires),
+        issued=moment(topic, record.issued),
+        expires=moment(topic, record.expires),
         caps=caps,
     )
 
 
-def encode_orders(orders: JobOrders) -> tuple[str, bytes]:
+def encode_job_orders(orders: JobOrders) -> tuple[str, bytes]:
     """Return the topic and the payload of orders to jobs."""
     topic = build(Kind.JOB_ORDERS, site=orders.site)
-    document: dict[str, strict.Json] = {
-        "v": strict.VERSION,
+    document: dict[str, Json] = {
+        "v": VERSION,
         "site": orders.site,
         "sequence": orders.sequence,
-        "issued": strict.milliseconds(topic, orders.issued),
-        "expires": strict.milliseconds(topic, orders.expires),
+        "issued": milliseconds(topic, orders.issued),
+        "expires": milliseconds(topic, orders.expires),
         "caps": {str(number): cap for number, cap in orders.caps.items()},
     }
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)
 
 
-def decode_status(address: Address, topic: str, payload: bytes) -> JobStatus:
+def decode_job_status(address: Address, topic: str, payload: bytes) -> JobStatus:
     """Return what became of orders to jobs.
 
     Raises
@@ -163,9 +177,9 @@ def decode_status(address: Address, topic: str, payload: bytes) -> JobStatus:
     WireError
         If it is malformed or names another site than its topic.
     """
-    record = strict.read(topic, payload, _Status)
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site))
+    record = read(topic, payload, _Status)
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
     return JobStatus(
         site=record.site,
         sequence=record.sequence,
@@ -174,23 +188,23 @@ def decode_status(address: Address, topic: str, payload: bytes) -> JobStatus:
     )
 
 
-def encode_status(status: JobStatus) -> tuple[str, bytes]:
+def encode_job_status(status: JobStatus) -> tuple[str, bytes]:
     """Return the topic and the payload of what became of orders to jobs."""
     topic = build(Kind.JOB_STATUS, site=status.site)
-    document: dict[str, strict.Json] = {
-        "v": strict.VERSION,
+    document: dict[str, Json] = {
+        "v": VERSION,
         "site": status.site,
         "sequence": status.sequence,
         "applied": status.is_applied,
         "reason": status.reason,
     }
-    return topic, strict.write(topic, document)
+    return topic, write(topic, document)
 
 
 def _jobs(address: Address, topic: str, record: _History) -> JobColumns:
     """Return the columns if they fit together and the site is that of the topic."""
-    strict.expect_version(topic, record.v)
-    strict.expect_names(topic, (record.site, address.site))
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
     columns = (record.kind, record.arrival, record.deadline, record.length_h, record.racks)
     if any(len(column) != len(record.number) for column in columns):
         raise WireError(topic, "columns", "all columns of jobs have as many entries")
@@ -201,23 +215,23 @@ def _jobs(address: Address, topic: str, record: _History) -> JobColumns:
     return JobColumns(
         number=np.array(record.number, dtype=np.int64),
         kind=tuple(record.kind),
-        arrival=strict.moments(record.arrival),
-        deadline=strict.moments(record.deadline),
+        arrival=moments(record.arrival),
+        deadline=moments(record.deadline),
         length=np.array(record.length_h, dtype=np.float64),
         racks=np.array(record.racks, dtype=np.float64),
     )
 
 
-def _columns(topic: str, snapshot: JobHistory | QueueSnapshot) -> dict[str, strict.Json]:
+def _columns(topic: str, snapshot: JobHistory | QueueSnapshot) -> dict[str, Json]:
     jobs = snapshot.jobs
     return {
-        "v": strict.VERSION,
+        "v": VERSION,
         "site": snapshot.site,
-        "time": strict.milliseconds(topic, snapshot.time),
-        "number": strict.column(jobs.number),
+        "time": milliseconds(topic, snapshot.time),
+        "number": column(jobs.number),
         "kind": list(jobs.kind),
-        "arrival": strict.time_column(topic, jobs.arrival),
-        "deadline": strict.time_column(topic, jobs.deadline),
-        "length_h": strict.column(jobs.length),
-        "racks": strict.column(jobs.racks),
+        "arrival": time_column(topic, jobs.arrival),
+        "deadline": time_column(topic, jobs.deadline),
+        "length_h": column(jobs.length),
+        "racks": column(jobs.racks),
     }

@@ -8,13 +8,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.codec import strict
+from telemetry.codec.strict import (
+    COUNT,
+    MOMENT,
+    VERSION,
+    Json,
+    expect_names,
+    expect_version,
+    milliseconds,
+    moment,
+    read,
+    write,
+)
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.topics import Address, Kind, build
 from twin.errors import WireError
 
 MAGIC: Final = b"GTRB"
-VERSION: Final = 1
+FORMAT: Final = 1
 HEADER: Final = struct.Struct("<4sBBHIQQHHI")
 """magic, version, flags, length, boot, sequence, time [ms], variables, chips, interval [ms]"""
 
@@ -35,8 +46,8 @@ class _Document(msgspec.Struct):
     hall: str
     rack: str
     boot: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
-    sequence: Annotated[int, strict.COUNT]
-    time: Annotated[int, strict.MOMENT]
+    sequence: Annotated[int, COUNT]
+    time: Annotated[int, MOMENT]
     interval_ms: Annotated[int, msgspec.Meta(gt=0, le=LONGEST)]
     power: list[float]
     temperature: list[float]
@@ -45,7 +56,7 @@ class _Document(msgspec.Struct):
     clock: list[float]
 
 
-def decode(address: Address, topic: str, payload: bytes) -> RackBatch:
+def decode_batch(address: Address, topic: str, payload: bytes) -> RackBatch:
     """Return a binary batch.
 
     Notes
@@ -63,8 +74,8 @@ def decode(address: Address, topic: str, payload: bytes) -> RackBatch:
     magic, version, flags, length, boot, sequence, time, rows, chips, interval = HEADER.unpack_from(
         payload
     )
-    if magic != MAGIC or version != VERSION or flags:
-        mend = f"a batch begins with {MAGIC!r}, version {VERSION} and no flags"
+    if magic != MAGIC or version != FORMAT or flags:
+        mend = f"a batch begins with {MAGIC!r}, version {FORMAT} and no flags"
         raise WireError(topic, payload[:8], mend)
     if rows != _ROWS or not 0 < chips <= MOST_CHIPS or not 0 < interval <= LONGEST:
         shown = f"{rows} variables, {chips} chips, {interval} ms"
@@ -82,25 +93,25 @@ def decode(address: Address, topic: str, payload: bytes) -> RackBatch:
         rack=address.rack,
         boot=boot,
         sequence=sequence,
-        time=strict.moment(topic, time),
+        time=moment(topic, time),
         interval=np.timedelta64(interval * _MICROSECONDS, "us"),
         values=values.reshape(rows, chips),
     )
 
 
-def encode(batch: RackBatch) -> tuple[str, bytes]:
+def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
     """Return the topic and the binary form of a batch."""
     topic = build(Kind.RACK_BATCH, site=batch.site, hall=batch.hall, rack=batch.rack)
     values = _checked(topic, batch.values)
     try:
         header = HEADER.pack(
             MAGIC,
-            VERSION,
+            FORMAT,
             0,
             HEADER.size,
             batch.boot,
             batch.sequence,
-            strict.milliseconds(topic, batch.time),
+            milliseconds(topic, batch.time),
             *values.shape,
             _interval(topic, batch.interval),
         )
@@ -109,17 +120,17 @@ def encode(batch: RackBatch) -> tuple[str, bytes]:
     return topic, header + values.tobytes()
 
 
-def decode_json(address: Address, topic: str, payload: bytes) -> RackBatch:
+def decode_batch_json(address: Address, topic: str, payload: bytes) -> RackBatch:
     """Return a batch that came as JSON.
 
     Raises
     ------
     WireError
-        If it is not what :func:`encode_json` writes, or its columns have different lengths.
+        If it is not what :func:`encode_batch_json` writes, or its columns have different lengths.
     """
-    document = strict.read(topic, payload, _Document)
-    strict.expect_version(topic, document.v)
-    strict.expect_names(
+    document = read(topic, payload, _Document)
+    expect_version(topic, document.v)
+    expect_names(
         topic,
         (document.site, address.site),
         (document.hall, address.hall),
@@ -136,28 +147,28 @@ def decode_json(address: Address, topic: str, payload: bytes) -> RackBatch:
         rack=document.rack,
         boot=document.boot,
         sequence=document.sequence,
-        time=strict.moment(topic, document.time),
+        time=moment(topic, document.time),
         interval=np.timedelta64(document.interval_ms * _MICROSECONDS, "us"),
         values=_checked(topic, values),
     )
 
 
-def encode_json(batch: RackBatch) -> tuple[str, bytes]:
+def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
     """Return the topic and the JSON form of a batch, for those who cannot write binary."""
     topic = build(Kind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack)
     values = _checked(topic, batch.values)
-    columns: dict[str, strict.Json] = dict(zip(CHIP_VARIABLES, values.tolist(), strict=True))
-    head: dict[str, strict.Json] = {
-        "v": strict.VERSION,
+    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, values.tolist(), strict=True))
+    head: dict[str, Json] = {
+        "v": VERSION,
         "site": batch.site,
         "hall": batch.hall,
         "rack": batch.rack,
         "boot": batch.boot,
         "sequence": batch.sequence,
-        "time": strict.milliseconds(topic, batch.time),
+        "time": milliseconds(topic, batch.time),
         "interval_ms": _interval(topic, batch.interval),
     }
-    return topic, strict.write(topic, head | columns)
+    return topic, write(topic, head | columns)
 
 
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:

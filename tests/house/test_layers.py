@@ -20,6 +20,7 @@ LIVES_IN = {
     "highspy": {"optimizer.solve"},
     "iotcore": {"telemetry.broker"},
     "matplotlib": {"twin.plots"},
+    "msgspec": {"telemetry.codec"},
     "paho": {"telemetry.link"},
     "pint": {"twin.units"},
     "prometheus_client": {"optimizer.service"},
