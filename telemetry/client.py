@@ -127,7 +127,7 @@ class Client:
         with session.changed:
             session.changed.wait_for(lambda: session.is_up or session.is_refused, timeout)
         if not session.is_up:
-            late = Trouble(f"no connection within {timeout:g} s", "see to the network")
+            late = Trouble(f"no welcome within {timeout:g} s", "is this its MQTT port?")
             trouble = session.trouble or late
             self.stop()
             raise BrokerError(self.url, trouble.reason, trouble.mend)

@@ -164,33 +164,36 @@ class Inbox:
 
 
 class Bell:
-    """A file that ``select`` wakes for when another thread rings."""
+    """A file that ``select`` wakes for when another thread rings; silent until opened."""
 
     def __init__(self) -> None:
-        self._ear, self._mouth = socket.socketpair()
         self._lock = threading.Lock()
+        self._ends: tuple[socket.socket, socket.socket] | None = None
         self._is_rung = False
 
-    def fileno(self) -> int:
+    def open(self) -> socket.socket:
         """Return what to wait for."""
-        return self._ear.fileno()
+        with self._lock:
+            self._ends = socket.socketpair()
+            return self._ends[0]
 
     def ring(self) -> None:
         """Wake the one who waits; once is enough until he hears it."""
         if not self._is_rung:
             with self._lock:
-                if not self._is_rung:
+                if self._ends and not self._is_rung:
                     self._is_rung = True
-                    self._mouth.send(b"!")
+                    self._ends[1].send(b"!")
 
     def hear(self) -> None:
         """Be ready for the next ring; what was laid before it is seen after this."""
-        self._ear.recv(1)
-        self._is_rung = False
+        if self._ends:
+            self._ends[0].recv(1)
+            self._is_rung = False
 
     def close(self) -> None:
         """Ring no more."""
         with self._lock:
-            self._is_rung = True
-            self._ear.close()
-            self._mouth.close()
+            for end in self._ends or ():
+                end.close()
+            self._ends = None

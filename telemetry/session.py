@@ -35,6 +35,13 @@ TICK: Final = 0.5
 BATCH: Final = 1000
 """Messages sent before others get their turn."""
 
+COUNTS: Final = (
+    *("received", "dropped", "oversized", "spoilt", "acknowledged", "acknowledged_too_late"),
+    *("published", "delivered", "not_taken", "unsent", "overflowed"),
+    *("connections", "lost_connections", "failed_connections"),
+)
+"""What is counted; :attr:`telemetry.client.Client.counters` says what each means."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -51,7 +58,7 @@ class Session:
 
     def __init__(self, manner: Manner, depth: int) -> None:
         self.inbox = Inbox(depth)
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter(dict.fromkeys(COUNTS, 0))
         self.oversized: deque[tuple[str, int]] = deque(maxlen=BATCH)
         self.is_up = False
         self.is_refused = False
@@ -127,9 +134,10 @@ class Session:
     def run(self) -> None:
         """Connect, serve, wait and connect again, until told to end."""
         failures = 0
+        ear = self._bell.open()
         while not self._ending.is_set():
             began = time.monotonic()
-            ended = self._connect_and_serve()
+            ended = self._connect_and_serve(ear)
             lived = time.monotonic() - began
             failures = 0 if self.is_up and lived > SETTLED else failures + 1
             self._down(ended)
@@ -139,20 +147,20 @@ class Session:
             receipt.settle(is_granted=False)
         self._bell.close()
 
-    def _connect_and_serve(self) -> Trouble | None:
+    def _connect_and_serve(self, ear: socket.socket) -> Trouble | None:
         """Live through one connection; return what went wrong with it, None if it was refused."""
         self.is_refused = False
         self._farewell = ""
         try:
             self._link.open()
-            return self._serve()
+            return self._serve(ear)
         except OSError as error:
             return troubles.of(error)
         except Exception as error:  # a broken broker may spoil paho's decoding in many ways
             _logger.exception("connection spoilt", broker=str(self._manner.address))
             return troubles.of_nonsense(error)
 
-    def _serve(self) -> Trouble | None:
+    def _serve(self, ear: socket.socket) -> Trouble | None:
         """Move messages both ways until the connection ends; return why it did."""
         is_leaving = False
         while (connection := self._link.socket) is not None:
@@ -160,7 +168,7 @@ class Session:
                 self._link.leave()
                 is_leaving = True
             self._send()
-            self._wait(connection)
+            self._wait(connection, ear)
             self._link.keep_alive()
             limit = SILENCE if self.is_up else GREETING
             if self._link.silence > limit and not self.inbox.is_full:
@@ -177,15 +185,15 @@ class Session:
         is_empty = not (self._acks or self._outbox or self._underway)
         return is_empty or not self.is_up or time.monotonic() > self._deadline
 
-    def _wait(self, connection: socket.socket) -> None:
+    def _wait(self, connection: socket.socket, ear: socket.socket) -> None:
         """Wait for something to do; read and write what can be."""
         may_read = not self.inbox.is_full
-        readers: list[Bell | socket.socket] = [self._bell, connection] if may_read else [self._bell]
-        writers: list[Bell | socket.socket] = [connection] if self._link.has_to_write else []
+        readers = [ear, connection] if may_read else [ear]
+        writers = [connection] if self._link.has_to_write else []
         is_ahead = may_read and self._link.has_read_ahead
         is_busy = is_ahead or self._may_send()
         readable, _, _ = select.select(readers, writers, [], 0.0 if is_busy else TICK)
-        if self._bell in readable:
+        if ear in readable:
             self._bell.hear()
         if is_ahead or connection in readable:
             self._link.read()

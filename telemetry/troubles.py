@@ -75,7 +75,7 @@ def of_denial(filters: Set[str]) -> Trouble:
     """Return what is wrong when we may not hear topics."""
     return Trouble(
         f"it does not let us hear {', '.join(sorted(filters))}",
-        "allow reading it in the broker's access list",
+        "allow it in the broker's access list; with NATS, lower max_ack_pending too",
     )
 
 

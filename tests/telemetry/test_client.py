@@ -1,0 +1,444 @@
+import contextlib
+import itertools
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from telemetry import session
+from telemetry.broker import EmbeddedBroker
+from telemetry.client import Client, Tls, Will
+from telemetry.mailbox import BYTES, Inbox, Message, Receipt
+from tests.telemetry import brokers
+from twin.errors import BrokerError, WireError
+
+LONG = 10.0
+names = (f"client-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def made():
+    """Return the function that makes clients, which end with the test."""
+    clients = []
+
+    def make(url, **options):
+        options.setdefault("client_id", next(names))
+        clients.append(Client(url, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.stop(timeout=0.0)
+
+
+@pytest.fixture
+def connected(made):
+    """Return the function that makes connected clients."""
+
+    def connect(url, *filters, qos=1, **options):
+        client = made(url, **options)
+        client.connect(LONG)
+        if filters:
+            assert client.subscribe(*filters, qos=qos).wait(LONG)
+        return client
+
+    return connect
+
+
+def taken(client, count, *, acknowledge=True):
+    """Return so many messages, as they come."""
+    messages = []
+    deadline = time.monotonic() + LONG
+    while len(messages) < count and time.monotonic() < deadline:
+        fresh = client.take(timeout=0.5)
+        messages += fresh
+        if acknowledge:
+            client.acknowledge(fresh)
+    came = len(messages)
+    assert came >= count
+    return messages
+
+
+def eventually(condition):
+    """Wait for a condition that another thread or process brings about."""
+    deadline = time.monotonic() + LONG
+    tick = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        tick.wait(0.01)
+
+
+# Without a broker.
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "without a scheme"),
+        ("http://host", "http"),
+        ("mqtt://", "no host"),
+        ("mqtt://host:port", "Port"),
+        ("mqtt://host:0", "port above 0"),
+        ("mqtt://host:70000", "Port out of range"),
+        ("mqtt://host/path", "no path"),
+    ],
+)
+def test_a_url_that_is_none_is_refused(url, reason):
+    with pytest.raises(BrokerError, match=reason) as told:
+        Client(url, client_id="c")
+    assert "mqtt" in told.value.mend
+
+
+def test_passwords_are_never_told():
+    client = Client("mqtt://me:s%40cret@broker.plant:1884", client_id="c")
+    assert client.url == "mqtt://me@broker.plant:1884"
+    with pytest.raises(BrokerError) as told:
+        Client("mqtt://me:secret@broker.plant:x", client_id="c")
+    assert "secret" not in str(told.value)
+
+
+def test_ports_have_defaults():
+    assert Client("mqtt://host", client_id="c").url == "mqtt://host:1883"
+    assert Client("mqtts://[::1]", client_id="c").url == "mqtts://[::1]:8883"
+
+
+def test_certificates_need_tls_and_files(tmp_path):
+    with pytest.raises(BrokerError, match="mqtts"):
+        Client("mqtt://host", client_id="c", tls=Tls())
+    with pytest.raises(BrokerError, match="certificates cannot be used"):
+        Client("mqtts://host", client_id="c", tls=Tls(ca=tmp_path / "none.pem"))
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0"])
+def test_what_is_no_topic_is_refused(topic):
+    with pytest.raises(WireError, match="topic"):
+        Client("mqtt://host", client_id="c").publish(topic, b"")
+
+
+def test_what_no_broker_takes_is_refused():
+    client = Client("mqtt://host", client_id="c")
+    with pytest.raises(WireError, match="QoS 2"):
+        client.publish("a", b"", qos=2)
+    with pytest.raises(WireError, match="262145 B"):
+        client.publish("a", bytes(256 * 1024 + 1))
+
+
+def test_unreachable_is_told_and_tried_again(made):
+    client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
+    client.start()
+    eventually(lambda: client.counters["failed_connections"] > 1)
+    assert not client.is_connected
+    assert client.url in client.trouble
+    assert "nothing listens there; start the broker" in client.trouble
+
+
+def test_connect_gives_up(made):
+    client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
+    with pytest.raises(BrokerError, match="nothing listens there"):
+        client.connect(0.1)
+
+
+def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
+    client = made("mqtt://127.0.0.1:1", depth=2)
+    assert not client.publish("a", b"").wait(0.0)
+    kept = [client.publish("a", b"", qos=1) for _ in range(3)]
+    assert [receipt.is_settled for receipt in kept] == [False, False, True]
+    assert client.counters["unsent"] == 1
+    assert client.counters["overflowed"] == 1
+    client.start()
+    client.stop(timeout=0.0)
+    assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in kept)
+
+
+@contextlib.contextmanager
+def listening(answer):
+    """Run a server that is no broker: it answers every connection with these bytes and waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+                    if answer is None:
+                        held.pop().close()
+                    else:
+                        held[-1].sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "hung up"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no welcome"),
+        (b"\x20\x02\x00\x05", "Not authorized"),
+        (b"\x20\x02\x00\x02", "identifier"),
+        (b"\x20\x7f" + bytes(200), "hung up|makes no sense"),
+        (b"\x30\x00", "hung up|makes no sense"),
+    ],
+)
+def test_no_broker_is_told_and_survived(made, answer, told):
+    with listening(answer) as url:
+        client = made(url)
+        with pytest.raises(BrokerError, match=told):
+            client.connect(1.0)
+
+
+def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
+    monkeypatch.setattr(session, "GREETING", 0.2)
+    monkeypatch.setattr(session, "TICK", 0.05)
+    with listening(b"") as url:
+        client = made(url)
+        client.start()
+        eventually(lambda: client.trouble)
+        assert "does not answer" in client.trouble
+
+
+def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():
+    inbox = Inbox(2)
+    assert [inbox.put(Message("a", b"")) for _ in range(3)] == [True, True, False]
+    assert inbox.put(Message("a", b"", 1))
+    assert not inbox.is_full
+    assert inbox.put(Message("a", b"", 1))
+    assert inbox.is_full
+    assert len(inbox.take(3, 0.0)) == 3
+    assert not inbox.is_full
+    assert len(inbox) == 1
+
+
+def test_an_inbox_counts_bytes_too():
+    inbox = Inbox(100)
+    inbox.put(Message("a", bytes(BYTES), 1))
+    assert inbox.is_full
+
+
+def test_a_receipt_waits_for_all_answers():
+    receipt = Receipt(2)
+    receipt.settle(is_granted=True)
+    assert not receipt.wait(0.0)
+    receipt.settle(is_granted=True)
+    assert receipt.wait(0.0)
+
+
+# With one.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("kind", ["embedded", "mosquitto", "nats"])
+def test_messages_go_both_ways(request, connected, kind, protocol):
+    if protocol == "5" and kind != "mosquitto":
+        pytest.skip(f"{kind} speaks MQTT 3.1.1 only")
+    url = request.getfixturevalue(kind).url
+    client = connected(url, "a/#", "b/+/c", protocol=protocol)
+    other = connected(url, protocol=protocol, is_clean=True)
+    sent = [("a", b""), ("a/b", bytes(40_000)), ("b/x/c", b"1"), ("a/ä", bytes(256 * 1024))]
+    for topic, payload in sent:
+        assert other.publish(topic, payload, qos=1).wait(LONG)
+    other.publish("a/now", b"0")
+    came = taken(client, 5)
+    assert [(m.topic, m.payload) for m in came] == [*sent, ("a/now", b"0")]
+    assert [m.qos for m in came[:4]] == [1] * 4
+    eventually(lambda: client.counters["acknowledged"] >= 4)
+    assert client.trouble == ""
+
+
+@pytest.mark.slow
+def test_a_retained_message_comes_to_those_who_come_later(broker, connected):
+    connected(broker.url).publish("kept", b"1", qos=1, retain=True).wait(LONG)
+    first = taken(connected(broker.url, "kept"), 1)[0]
+    assert (first.payload, first.is_retained) == (b"1", True)
+
+
+@pytest.mark.slow
+def test_a_will_is_said_for_the_dead_only(broker, connected):
+    watcher = connected(broker.url, "will/#")
+    polite = connected(broker.url, will=Will("will/polite", b"gone"))
+    polite.stop()
+    killed = connected(broker.url, will=Will("will/killed", b"gone"))
+    killed._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    assert taken(watcher, 1)[0].topic == "will/killed"
+
+
+@pytest.mark.slow
+def test_a_session_outlives_its_client(broker, made, connected):
+    first = connected(broker.url, "a/#", client_id="keeper")
+    first.stop()
+    connected(broker.url).publish("a/b", b"meanwhile", qos=1).wait(LONG)
+    again = made(broker.url, client_id="keeper")
+    again.connect(LONG)
+    assert taken(again, 1)[0].payload == b"meanwhile"
+
+
+@pytest.mark.slow
+def test_what_was_not_acknowledged_comes_again(broker, made, connected):
+    first = connected(broker.url, "a/#", client_id="keeper")
+    sender = connected(broker.url)
+    for number in range(10):
+        assert sender.publish("a", str(number).encode(), qos=1).wait(LONG)
+    came = taken(first, 10, acknowledge=False)
+    first.acknowledge(came[:4])
+    first.stop()
+    again = made(broker.url, client_id="keeper")
+    again.connect(LONG)
+    left = {str(number).encode() for number in range(4, 10)}
+    assert left <= {message.payload for message in taken(again, 6)}
+
+
+@pytest.mark.slow
+def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected):
+    client = connected(broker.url, "a/#")
+    connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
+    came = taken(client, 1, acknowledge=False)
+    client._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: client.counters["connections"] == 2 and client.is_connected)
+    client.acknowledge(came)
+    eventually(lambda: client.counters["acknowledged_too_late"] == 1)
+    assert client.counters["acknowledged"] == 0
+    assert taken(client, 1)[0].payload == b"1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_a_broker_that_is_lost_and_back(tmp_path, connected, kind):
+    broker = getattr(brokers, kind)(tmp_path)
+    broker.start()
+    client = connected(broker.url, "a/#")
+    sender = connected(broker.url)
+    broker.stop()
+    eventually(lambda: not client.is_connected and not sender.is_connected)
+    eventually(lambda: "nothing listens there" in client.trouble)
+    receipt = sender.publish("a", b"meanwhile", qos=1)
+    assert not receipt.wait(0.0)
+    broker.start()
+    assert receipt.wait(LONG)
+    assert taken(client, 1)[0].payload == b"meanwhile"
+    assert client.trouble == ""
+    assert client.counters["lost_connections"] == 1
+    broker.stop()
+
+
+@pytest.mark.slow
+def test_an_embedded_broker_that_forgot_all_is_asked_again(connected):
+    first = EmbeddedBroker()
+    first.start()
+    client = connected(first.url, "a/#")
+    first.stop()
+    with EmbeddedBroker(first.port) as second:
+        eventually(lambda: client.is_connected and client.counters["connections"] == 2)
+        sender = connected(second.url)
+        eventually(lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_two_clients_of_one_name_are_told(mosquitto, connected, made, protocol):
+    one = connected(mosquitto.url, client_id="twin", protocol=protocol)
+    two = made(mosquitto.url, client_id="twin", protocol=protocol)
+    two.start()
+    eventually(lambda: "another client 'twin'" in one.trouble + two.trouble)
+
+
+@pytest.mark.slow
+def test_a_frozen_broker_is_noticed(mosquitto, connected, monkeypatch):
+    client = connected(mosquitto.url)
+    mosquitto.pause()
+    monkeypatch.setattr(session, "SILENCE", 0.3)
+    monkeypatch.setattr(session, "GREETING", 0.3)
+    eventually(lambda: not client.is_connected)
+    eventually(lambda: "fell silent" in client.trouble or "does not answer" in client.trouble)
+    mosquitto.resume()
+    monkeypatch.undo()
+    eventually(lambda: client.is_connected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_nothing_taken_nothing_lost(mosquitto, connected, protocol):
+    count = 2000
+    client = connected(mosquitto.url, "a/#", depth=100, protocol=protocol)
+    sender = connected(mosquitto.url, protocol=protocol)
+    receipts = [sender.publish("a", str(i).encode(), qos=1) for i in range(count)]
+    assert all(receipt.wait(LONG) for receipt in receipts)
+    eventually(lambda: client.counters["waiting"] >= 20)
+    assert client.counters["waiting"] <= 300
+    came = taken(client, count)
+    assert [m.payload for m in came] == [str(i).encode() for i in range(count)]
+    assert client.counters["dropped"] == 0
+
+
+@pytest.mark.slow
+def test_a_flood_of_qos_0_is_dropped_and_counted(mosquitto, connected):
+    client = connected(mosquitto.url, "a/#", depth=100, qos=0)
+    sender = connected(mosquitto.url)
+    for _ in range(3000):
+        sender.publish("a", b"0")
+    assert sender.publish("b", b"", qos=1).wait(LONG)
+    eventually(lambda: client.counters["dropped"] > 0)
+    assert client.counters["waiting"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_what_is_too_large_is_counted_acknowledged_and_dropped(tmp_path, connected, kind):
+    broker = getattr(brokers, kind)(tmp_path, settings=LARGE[kind])
+    broker.start()
+    client = connected(broker.url, "a/#")
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(broker.port), "-t", "a/large", "-q", "1", "-s"],
+        input=bytes(300_000),
+        check=True,
+    )
+    connected(broker.url).publish("a/small", b"1", qos=1).wait(LONG)
+    assert taken(client, 1)[0].topic == "a/small"
+    eventually(lambda: client.counters["acknowledged"] == 2)
+    assert client.oversized == (("a/large", 300_000),)
+    broker.stop()
+
+
+LARGE = {"mosquitto": "max_packet_size 1000000\n", "nats": ""}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_refused_login_is_told_at_once(tmp_path, made, protocol):
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), "me", "right"], check=True)
+    broker = brokers.Broker(
+        "mosquitto",
+        brokers.MOSQUITTO.replace("allow_anonymous true", f"password_file {passwords}"),
+        tmp_path,
+    )
+    broker.start()
+    place = broker.url.removeprefix("mqtt://")
+    made(f"mqtt://me:right@{place}", protocol=protocol).connect(LONG)
+    for login in ("", "me:wrong@"):
+        client = made(f"mqtt://{login}{place}", protocol=protocol)
+        began = time.monotonic()
+        with pytest.raises(BrokerError, match="Not authorized") as told:
+            client.connect(LONG)
+        assert time.monotonic() - began < LONG / 2
+        assert "user and password" in told.value.mend
+        assert "wrong" not in str(told.value)
+    broker.stop()
+
+
+@pytest.mark.slow
+def test_a_refused_subscription_is_told(tmp_path, connected):
+    greedy = brokers.NATS.replace("max_ack_pending: 2000", "max_ack_pending: 40000")
+    broker = brokers.Broker("nats-server", greedy, tmp_path)
+    broker.start()
+    client = connected(broker.url, "a")
+    assert not client.subscribe("b/#").wait(LONG)
+    assert "does not let us hear b/#" in client.trouble
+    broker.stop()
