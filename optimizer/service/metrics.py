@@ -76,8 +76,8 @@ def _decision(snapshot: Snapshot) -> Iterator[Metric]:
     yield family(
         "decision_source",
         "Where the last decision comes from.",
-        "source",
         ((name, name == source) for name in SOURCES),
+        label="source",
     )
     taken = stamp(decision, "time")
     yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
@@ -87,8 +87,8 @@ def _decision(snapshot: Snapshot) -> Iterator[Metric]:
     yield family(
         "account_cost_euros",
         "Cost of the last plan by account.",
-        "account",
         named(found(decision, "accounts")),
+        label="account",
     )
     count = len(rows(decision, "binding"))
     yield gauge("binding_limits", "Limits that bind the last plan.", count)
@@ -100,13 +100,15 @@ def _feed(snapshot: Snapshot) -> Iterator[Metric]:
         ("feed_revision", "revision", "Revision sent last."),
         ("feed_acknowledged_revision", "acknowledged", "Revision acknowledged last."),
     ):
-        yield family(name, text, "partner", ((who, number(row, key)) for who, row in partners))
+        yield family(
+            name, text, ((who, number(row, key)) for who, row in partners), label="partner"
+        )
     for state in ("rejected", "overdue"):
         yield family(
             f"feed_{state}",
             f"Whether the acknowledgement is {state}.",
-            "partner",
             ((who, row.get("state") == state) for who, row in partners),
+            label="partner",
         )
 
 
@@ -162,15 +164,15 @@ def _plant(snapshot: Snapshot) -> Iterator[Metric]:
         yield family(
             name,
             f"Temperature: {key}.",
-            "name",
             ((place, number(row, key)) for place, row in places),
+            label="name",
         )
 
 
 def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
     jobs = snapshot.get("jobs")
     counts = ((state, number(jobs, state)) for state in ("running", "waiting", "late"))
-    yield family("jobs", "Jobs by state.", "state", counts)
+    yield family("jobs", "Jobs by state.", counts, label="state")
     backlog = number(jobs, "backlog_mwh")
     energy = None if backlog is None else backlog * JOULES
     yield gauge("backlog_joules", "Work that waits.", energy)
@@ -179,7 +181,7 @@ def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
 def _alarms(snapshot: Snapshot) -> Iterator[Metric]:
     standing = [row.get("severity") for row in rows(snapshot, "alarms")]
     counts = ((name, standing.count(name)) for name in SEVERITIES)
-    yield family("alarms", "Alarms that stand.", "severity", counts)
+    yield family("alarms", "Alarms that stand.", counts, label="severity")
 
 
 def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
@@ -198,7 +200,7 @@ def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
     return metric
 
 
-def family(name: str, text: str, label: str, samples: Samples) -> GaugeMetricFamily:
+def family(name: str, text: str, samples: Samples, *, label: str) -> GaugeMetricFamily:
     """Return a gauge of values by one label."""
     metric = GaugeMetricFamily(f"gigatwin_{name}", text, labels=[label])
     for key, value in samples:
