@@ -134,6 +134,10 @@ class JournalFullError(JournalError):
     """No room for the journal; what was being written is cut off again, nothing before it is."""
 
 
+class ArchiveError(GigatwinError):
+    """An archive that cannot be written or read; the text names the folder and the mend."""
+
+
 class SecurityError(GigatwinError):
     """A key that is none, or that others can read.
 

@@ -18,6 +18,7 @@ MAY_IMPORT = {
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
     "highspy": {"optimizer.solve"},
+    "icechunk": {"telemetry.archive"},
     "iotcore": {"telemetry.broker"},
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.codec"},
@@ -38,6 +39,7 @@ LIVES_IN = {
     "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.load"},
     "typer": {"optimizer.cli"},
+    "zarr": {"telemetry.archive"},
     "uvicorn": {"optimizer.service.page"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())

@@ -1,0 +1,274 @@
+"""The only writer of a site's archive: samples in, one transaction for each closed minute.
+
+A reading is in memory until its minute is closed; the journal holds it until a commit says that it
+need not. So nothing is lost by a crash, and nothing doubled: :class:`Archive` takes what the
+journal is replayed into it, passes over what it has, and writes the rest to the cell that its
+label and second name.
+"""
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from telemetry.archive.minutes import CODES, MINUTE, Chips, Minutes, Taken
+from telemetry.archive.opening import FAILURES, locked, opened
+from telemetry.archive.store import Store
+from telemetry.journal import Position
+from telemetry.quality import Flag
+from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick
+from twin.errors import ArchiveError
+
+MOST_BYTES: Final = 2 * 1024**3
+"""Readings in memory above which new ones are left to the journal. [B]"""
+
+TIDIED: Final = 1000
+"""Commits after which old ones are forgotten."""
+
+KEPT: Final = timedelta(days=1)
+"""How long a reader may use the archive as it was when it opened it."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Archive:
+    """The archive of one site.
+
+    Any thread may call anything; a commit keeps nobody waiting who adds.
+
+    Parameters
+    ----------
+    folder
+        Where it lies; made if missing.
+    site_name
+        Name of the site. Batches of others are not taken.
+    most_bytes
+        Readings in memory above which it falls behind; see :attr:`is_behind`. [B]
+
+    Attributes
+    ----------
+    counters
+        Name of an event -> how often: ``batches``, ``values``, ``late``, ``known``, ``replaced``,
+        ``too_late``, ``postponed``, ``commits``.
+    set_aside
+        Folders of spoilt repositories that this archive replaced.
+
+    Raises
+    ------
+    ArchiveError
+        If the folder holds the archive of another site, or one of a later version.
+    """
+
+    def __init__(self, folder: Path, site_name: str, *, most_bytes: int = MOST_BYTES) -> None:
+        self.counters: Counter[str] = Counter()
+        self.set_aside: list[Path] = []
+        self._folder = Path(folder)
+        self._site = site_name
+        self._most_bytes = most_bytes
+        self._mutex = threading.Lock()
+        self._committing = threading.Lock()
+        self._is_native = False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with locked(self._folder):
+            self._store = self._open()
+        self._known: dict[str, PointMetadata] = {}
+        self._news: dict[str, PointMetadata] = {}
+        self._taken: Taken | None = None
+        self._bytes = 0
+        self._is_behind = False
+        self._minutes = Minutes(self._store.mark)
+
+    @property
+    def position(self) -> Position | None:
+        """Where the journal must be read from after a crash; None for all of it."""
+        return self._store.mark.position
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to commit."""
+        with self._mutex:
+            return self._taken is not None or self._minutes.is_due
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether readings were left to the journal, for want of memory; see :meth:`rewind`."""
+        return self._is_behind
+
+    def add(self, sample: Sample, position: Position, *, flag: Flag = Flag.GOOD) -> str:
+        """Take a sample; those that are neither readings nor metadata are none of ours.
+
+        Parameters
+        ----------
+        sample
+            Decoded.
+        position
+            Of the journal, at the end of its frame or later.
+        flag
+            The verdict on it, kept beside a point's value.
+
+        Returns
+        -------
+        str
+            Why it is refused, or "".
+        """
+        match sample:
+            case PointValue(point=point, value=value):
+                reading = (np.nan if value is None else value, CODES[flag])
+                with self._mutex:
+                    return self._put((point, sample.time), reading, position)
+            case RackBatch(values=values):
+                if sample.site != self._site:
+                    return f"of {sample.site}, not of {self._site}"
+                label = f"{sample.hall}/{sample.rack}"
+                with self._mutex:
+                    self._is_native |= _seconds(sample.interval) <= MINUTE
+                    return self._put((label, sample.time), values, position)
+            case PointMetadata(point=point):
+                with self._mutex:
+                    if self._known.get(point) != sample:
+                        self._known[point] = self._news[point] = sample
+            case Tick(time=end):
+                with self._mutex:
+                    self._minutes.tick(second_of(end))
+        return ""
+
+    def advance(self, position: Position) -> None:
+        """Take down that every sample of the journal up to here has been added."""
+        with self._mutex:
+            self._minutes.advance(position)
+
+    def commit(self, *, everything: bool = False) -> bool:
+        """Write what is closed, or everything, and how far the journal is archived with it.
+
+        Parameters
+        ----------
+        everything
+            Whether open minutes are written too; what comes of them later still finds its place.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to write.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be written. Nothing is lost: the next commit tries again.
+        """
+        with self._committing:
+            with self._mutex:
+                later = self._minutes.take(everything=everything)
+                self._taken = self._taken.joined(later) if self._taken else later
+                taken, news = self._taken, self._news
+                if taken is None and not (everything and news):
+                    return False
+                self._news = {}
+            taken = taken or Taken(seconds={}, mark=self._store.mark)
+            try:
+                with locked(self._folder):
+                    self._store.write(taken, news, is_native=self._is_native)
+            except FAILURES as error:
+                self._look_again(taken, news)
+                message = f"{self._folder}: cannot be written: {error}; see to the disk"
+                raise ArchiveError(message) from error
+            with self._mutex:
+                self._taken = None
+                self._bytes -= taken.size
+            self.counters["commits"] += 1
+            if self.counters["commits"] % TIDIED == 0:
+                self._tidy()
+        return True
+
+    def rewind(self) -> None:
+        """Forget what is not committed: it is about to be added again from the journal.
+
+        The archive stays behind, so that nobody adds what comes meanwhile, until
+        :meth:`caught_up`.
+        """
+        with self._committing, self._mutex:
+            self._forget()
+            self._is_behind = True
+
+    def caught_up(self) -> None:
+        """Take down that all of the journal has been added again."""
+        self._is_behind = False
+
+    def _forget(self) -> None:
+        """Begin anew from the last commit."""
+        self._minutes = Minutes(self._store.mark)
+        self._taken = None
+        self._known = {}
+        self._news = {}
+        self._bytes = 0
+
+    def _put(
+        self,
+        key: tuple[str, np.datetime64],
+        reading: Chips | tuple[float, int],
+        position: Position,
+    ) -> str:
+        """Write a reading down in its second."""
+        label, moment = key
+        number = second_of(moment)
+        try:
+            second = self._minutes.second(number, position)
+        except ValueError as error:
+            self.counters["too_late"] += 1
+            return str(error)
+        if second is None:
+            self.counters["known"] += 1
+            return ""
+        self.counters["late"] += self._minutes.is_late(number)
+        is_batch = not isinstance(reading, tuple)
+        self.counters["batches" if is_batch else "values"] += 1
+        self._bytes += second.put(label, reading)
+        if self._bytes > self._most_bytes and not self._is_behind:
+            self._forget()
+            self._is_behind = True
+            _logger.warning("archive falls behind", place=str(self._folder), limit=self._most_bytes)
+        return ""
+
+    def _look_again(self, taken: Taken, news: dict[str, PointMetadata]) -> None:
+        """After a commit that failed: see what became of it, and keep what is still to write."""
+        before = self._store.mark
+        with locked(self._folder):
+            self._store = self._open()
+        with self._mutex:
+            self._news = news | self._news
+            if self._store.mark == before:
+                return
+            is_written = self._store.mark == taken.mark
+            if is_written:
+                self._taken = None
+                self._bytes -= taken.size
+            else:  # spoilt and made anew
+                self._forget()
+                self._is_behind = True
+
+    def _open(self) -> Store:
+        """Open the repository; take down whether it was set aside."""
+        store, aside = opened(self._folder, self._site)
+        if aside is not None:
+            self.set_aside.append(aside)
+        return store
+
+    def _tidy(self) -> None:
+        """Delete what only old commits need."""
+        try:
+            with locked(self._folder):
+                self._store.tidy(datetime.now(UTC) - KEPT)
+        except FAILURES as error:
+            _logger.warning("archive not tidied", place=str(self._folder), reason=str(error))
+
+
+def second_of(time: np.datetime64) -> int:
+    """Return the whole second that a moment falls into. [s since 1970]"""
+    return int(time.astype("datetime64[s]").astype(np.int64))
+
+
+def _seconds(span: np.timedelta64) -> float:
+    return float(span / np.timedelta64(1, "s"))
