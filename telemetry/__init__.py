@@ -4,16 +4,23 @@ Names are fetched when first asked for; their types stand in ``__init__.pyi`` be
 """
 
 from importlib import import_module
+from typing import Final
 
-__all__ = ["Plant", "sources"]
+_MODULES: Final = {
+    "Plant": "telemetry.testbed",
+    "follow": "telemetry.follow",
+    "open": "telemetry.archive",
+}
+
+__all__ = ["Plant", "follow", "open", "sources"]
 
 
 def __getattr__(name: str) -> object:
     """Fetch a public name from its module."""
     if name == "sources":
         return import_module("telemetry.sources")
-    if name == "Plant":
-        return import_module("telemetry.testbed").Plant
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     message = f"module 'telemetry' has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -13,6 +13,12 @@ COMMANDS: Final = {
     "simulate": "optimizer.cli.simulate",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",
+    "run": "optimizer.cli.run",
+    "status": "optimizer.cli.status",
+    "hold": "optimizer.cli.hold",
+    "release": "optimizer.cli.release",
+    "demo": "optimizer.cli.demo",
+    "plant": "optimizer.cli.plant",
 }
 """Each sub-command and the module whose ``app`` it is; only the one asked for is imported."""
 

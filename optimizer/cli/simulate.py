@@ -9,6 +9,7 @@ import xarray as xr
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.heat import sell_heat
 from optimizer.service.results import write_netcdf
 from optimizer.service.world import read_outdoors
 from telemetry.sources import between, read_load
@@ -56,7 +57,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console(json_file)
     grid = _grid(start, days, step)
     outdoors = _weather(loaded, weather, grid)
-    operation = outdoors.assign(hall_power=_halls(loaded, grid, load, utilisation))
+    operation = sell_heat(outdoors, loaded)
+    operation = operation.assign(hall_power=_halls(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
     summary = _summary(result)

@@ -109,6 +109,17 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def is_running(folder: Path) -> bool:
+    """Return whether a service answers on a state folder."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
+        try:
+            with _short(folder / "control.sock") as place:
+                wire.connect(place)
+        except OSError:
+            return False
+    return True
+
+
 def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
     """Give a running service a command and return its answer.
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.service.overrides import Hold
 from optimizer.service.pilot import Outcome
 from twin import limits
 from twin.equipment import Battery, Tank
@@ -177,6 +178,38 @@ def _temperature(limit: limits.Limit, observed: xr.Dataset, replay: xr.Dataset) 
         if np.isfinite(value):
             return value
     return float(limit.values(replay)[0])
+
+
+def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object] | None:
+    """Return the last decision with its reasons, as the page wants it."""
+    if outcome is None:
+        return None
+    choice = outcome.choice
+    told: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
+    if choice.decision is not None:
+        told = choice.decision.explanation.as_json()
+    accounts = told["accounts"]
+    money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
+    return {
+        "time": stamp(outcome.time),
+        "source": choice.source.value,
+        "reason": choice.reason,
+        "revision": revision,
+        "cost_eur": round(money, DIGITS),
+        "accounts": accounts,
+        "binding": told["binding"],
+        "changes": told["changes"],
+        "seconds": round(outcome.seconds, DIGITS),
+    }
+
+
+def show_hold(hold: Hold | None) -> Mapping[str, object] | None:
+    """Return the HOLD in force, as the page wants it."""
+    if hold is None:
+        return None
+    until = None if hold.until is None else stamp(np.datetime64(round(hold.until), "s"))
+    since = stamp(np.datetime64(round(hold.since), "s"))
+    return {"author": hold.author, "reason": hold.reason, "since": since, "until": until}
 
 
 def stamp(moment: np.datetime64) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import structlog
 import xarray as xr
 
-import sites
 from optimizer.service.world import HISTORY, Files, carbon_of, read_outdoors
 from telemetry.sources import only, read_prices
 from twin.errors import Fault, GigatwinError, SeriesError
@@ -19,11 +18,6 @@ AHEAD: Final = np.timedelta64(4, "D")
 """How far ahead the weather is asked for: beyond the horizon of any plan."""
 
 logger = structlog.get_logger(__name__)
-
-
-def synthetic_files() -> Files:
-    """Return the series of June 2026 that come with the sites; they were made by us."""
-    return Files(prices=sites.data("prices"), weather=sites.data("weather"))
 
 
 class Series:

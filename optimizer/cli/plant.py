@@ -1,0 +1,104 @@
+"""`gigatwin plant`: a simulated plant on a broker, for demos and tests."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.plant import (
+    LOAD_SCALE,
+    SYNTHETIC_START,
+    Judgement,
+    judge,
+    scene_of,
+    setting_of,
+    write,
+)
+from telemetry.agents.runner import SimulatedSite
+from telemetry.agents.scene import Report
+from telemetry.client import Client
+
+app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
+
+HOUR: Final = 4
+"""Quarter-hours between two lines of progress."""
+
+_logger = structlog.get_logger(__name__)
+
+
+@app.command()
+def plant(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    broker: Annotated[str, typer.Option(help="URL, as mqtt://127.0.0.1:1883.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the plant's hidden nature.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1344, help="Quarter-hours to run.")] = 96,
+    start: Annotated[
+        str, typer.Option(help="Moment in the synthetic June 2026.")
+    ] = SYNTHETIC_START,
+    speed: Annotated[
+        float | None, typer.Option(min=0.1, help="Simulated seconds a second; by default no limit.")
+    ] = None,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for a decision before going on.")
+    ] = 30.0,
+    load_scale: Annotated[
+        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
+    ] = LOAD_SCALE,
+    out: Annotated[Path | None, typer.Option(help="Folder for result.json and the course.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run a simulated plant in lockstep with a service, and settle what it did."""
+    loaded = sites.load(site)
+    setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
+    client = Client(broker, client_id=f"plant-{loaded.name}")
+    simulated = SimulatedSite(
+        scene_of(setting, seed=seed), client, speed=speed, deadline=deadline, listen=_tell
+    )
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        simulated.stop()
+
+    client.connect()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        outcome = simulated.run()
+    finally:
+        client.stop()
+    judgement = judge(setting, outcome, seed=seed)
+    _show(judgement, json_file)
+    if out is not None:
+        write(out, judgement)
+    write_json(judgement.as_json(), json_file)
+
+
+def _tell(report: Report) -> None:
+    if report.done % HOUR == 0 or report.done == report.steps:
+        _logger.info(
+            "plant",
+            time=str(report.time.astype("datetime64[m]")) + "Z",
+            done=f"{report.done}/{report.steps}",
+            net_mw=round(report.net_power, 2),
+            running=report.running,
+            waiting=report.waiting,
+            undecided=report.undecided,
+            refused=report.refused,
+        )
+
+
+def _show(judgement: Judgement, json_file: str | None) -> None:
+    summary = judgement.trial.summary
+    shown = table("what the plant did", "sum", "value", numbers=["value"])
+    shown.add_row("cost [EUR]", f"{summary.cost_eur:,.0f}")
+    shown.add_row("carbon [t]", f"{summary.carbon_kg / 1000.0:,.1f}")
+    shown.add_row("energy [MWh]", f"{summary.energy_mwh:,.1f}")
+    shown.add_row("peak [MW]", f"{summary.peak_mw:,.1f}")
+    shown.add_row("late [h]", f"{summary.lateness_h:,.1f}")
+    shown.add_row("violations [min]", f"{summary.violations:d}")
+    shown.add_row("undecided quarter-hours", f"{judgement.counts['undecided']:d}")
+    console(json_file).print(shown)

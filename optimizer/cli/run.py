@@ -1,0 +1,129 @@
+"""`gigatwin run`: the service of a site."""
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+import sites
+from optimizer.cli.operate import StateFolder
+from optimizer.service.folder import default_folder
+from optimizer.service.plant import synthetic_files
+from optimizer.service.settings import PAGE_PORT, Settings
+from optimizer.service.start import serve
+from optimizer.service.world import Files
+from telemetry.address import Tls
+from twin.errors import Fault, ProblemError
+
+app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
+
+
+class Protocol(StrEnum):
+    """Versions of MQTT."""
+
+    V311 = "3.1.1"
+    V5 = "5"
+
+
+class Clock(StrEnum):
+    """Whose time counts."""
+
+    REAL = "real"
+    SIMULATED = "simulated"
+
+
+@app.command()
+def run(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    broker: Annotated[
+        str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
+    ],
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Plan and show everything, order and publish nothing.")
+    ] = False,
+    prices: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_PRICES", help="File of prices.")
+    ] = None,
+    weather: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_WEATHER", help="File of weather.")
+    ] = None,
+    carbon: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
+    ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
+    ] = None,
+    clock: Annotated[
+        Clock, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")
+    ] = Clock.REAL,
+    page: Annotated[
+        int, typer.Option(envvar="GIGATWIN_PAGE", help="Port of the page; 0 takes a free one.")
+    ] = PAGE_PORT,
+    page_host: Annotated[
+        list[str] | None, typer.Option(help="Further name under which the page is opened.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_CA", help="Certificate of the broker's signer.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Our certificate's private key.")
+    ] = None,
+    protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
+    state: StateFolder = None,
+) -> None:
+    """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
+    loaded = sites.load(site)
+    is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
+    settings = Settings(
+        broker=broker,
+        files=synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon, zone),
+        is_shadow=shadow,
+        is_simulated=clock is Clock.SIMULATED,
+        is_synthetic=is_synthetic,
+        page_port=page,
+        page_hosts=tuple(page_host or ()),
+        tls=Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None,
+        protocol="5" if protocol is Protocol.V5 else "3.1.1",
+    )
+    configure_logs()
+    serve(loaded, settings, state or default_folder(loaded.name))
+
+
+def _files(
+    prices: Path | None, weather: Path | None, carbon: Path | None, zone: str | None
+) -> Files:
+    """Return the files of the world; without prices and weather nothing can be planned."""
+    missing = [
+        Fault(place=name, value="", mend="name the file; whoever fetches it may write it anew")
+        for name, path in (("--prices", prices), ("--weather", weather))
+        if path is None
+    ]
+    if prices is None or weather is None:
+        raise ProblemError("service", missing)
+    return Files(prices=prices, weather=weather, carbon=carbon, zone=zone)
+
+
+def configure_logs() -> None:
+    """Write logs to standard error: coloured lines to a terminal, else one JSON object a line."""
+    stream = sys.stderr
+    last: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if stream.isatty():
+        last = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )

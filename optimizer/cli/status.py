@@ -1,0 +1,50 @@
+"""`gigatwin status`: what the service of a site does now."""
+
+from collections.abc import Mapping
+
+import typer
+from rich.console import Console
+
+from optimizer.cli.operate import SiteName, StateFolder, state_of
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.board import found, word
+from optimizer.service.control import command
+
+app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
+
+
+@app.command()
+def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None) -> None:
+    """Tell what the service of a site does now, why, and what is wrong."""
+    told = command(state_of(site, state), "status")
+    snapshot = told["snapshot"]
+    if isinstance(snapshot, Mapping):
+        _show(console(json_file), snapshot, told["missing"])
+    write_json(snapshot, json_file)
+
+
+def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> None:
+    screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {snapshot['time']}")
+    rows = {
+        "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
+        "plan": f"{found(snapshot, 'decision', 'source')} of {found(snapshot, 'decision', 'time')}",
+        "reason": found(snapshot, "decision", "reason") or found(snapshot, "hold", "reason"),
+        "revision": found(snapshot, "decision", "revision"),
+        "broker": found(snapshot, "broker", "trouble") or found(snapshot, "broker", "url"),
+        "telemetry": f"{found(snapshot, 'telemetry', 'age_s')} s old, "
+        f"{found(snapshot, 'telemetry', 'messages')} messages",
+    }
+    shown = table("", "what", "now")
+    for name, value in rows.items():
+        if value:
+            shown.add_row(name, str(value))
+    feed = snapshot["feed"]
+    for partner in feed if isinstance(feed, list) else []:
+        shown.add_row(f"feed to {partner['partner']}", f"{partner['state']} {partner['text']}")
+    screen.print(shown)
+    for text in missing if isinstance(missing, list) else []:
+        screen.print(f"missing: {text}", style="red", markup=False)
+    alarms = snapshot["alarms"]
+    for alarm in alarms if isinstance(alarms, list) else []:
+        words = f"{alarm['severity']}: {alarm['text']} ({alarm['mend']})"
+        screen.print(words, style="yellow", markup=False)

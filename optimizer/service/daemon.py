@@ -1,0 +1,292 @@
+"""The service: telemetry in, a decision every quarter-hour, orders and schedules out, HOLD always.
+
+Threads: the ingester hears, the main one decides, one keeps house (answers of partners, heartbeats,
+alarms), and page and control socket each have their own. What they share is here, under one lock.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import structlog
+
+from optimizer.service.alarms import Alarms, Severity
+from optimizer.service.clock import Clock
+from optimizer.service.fallback import Source
+from optimizer.service.outbox import Outbox
+from optimizer.service.overrides import Overrides
+from optimizer.service.picture import Picture, show_decision, show_hold, stamp
+from optimizer.service.pilot import Facts, Outcome, Pilot
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.series import Series
+from optimizer.service.settings import Settings
+from optimizer.service.worker import Worker
+from twin.errors import GigatwinError
+from twin.site import Site
+
+HEARTBEAT: Final = 10.0
+"""Time between two of our heartbeats, as the plant's contract wants it. [s]"""
+
+HOUSEKEEPING: Final = 0.1
+"""Time between two looks at everything. [s]"""
+
+logger = structlog.get_logger(__name__)
+
+
+class Service:
+    """A running service of one site.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        What it was told.
+    clock
+        Tells it when to decide.
+    link
+        Connection to the plant.
+    outbox
+        Connection to the partners.
+    overrides
+        The HOLD.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: Settings,
+        *,
+        clock: Clock,
+        link: PlantLink,
+        outbox: Outbox,
+        overrides: Overrides,
+    ) -> None:
+        self.site, self.settings = site, settings
+        self._clock, self._link, self._outbox = clock, link, outbox
+        self._overrides = overrides
+        self._series = Series(site, settings.files)
+        self._alarms = Alarms()
+        self._picture = Picture(site)
+        self._lock = threading.RLock()
+        self._last: Outcome | None = None
+        self._missing = "no quarter-hour has been decided yet"
+        self._was_held = bool(overrides.hold(time.time()))
+        link.listen(clock.listen)
+
+    def run(self, stop: threading.Event) -> None:
+        """Decide every quarter-hour until it is to stop.
+
+        Parameters
+        ----------
+        stop
+            Set by whoever wants the end.
+        """
+        house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
+        with Worker() as worker, self._link, self._outbox.open(self._clock.now()):
+            pilot = Pilot(site=self.site, decide=worker.decide, caps=self._link.caps)
+            house.start()
+            for now in self._clock.cycles(stop):
+                self._cycle(pilot, now)
+            house.join()
+            self._leave()
+        logger.info("stopped", site=self.site.name)
+
+    def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
+        """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
+        begun = time.perf_counter()
+        sequence = -1
+        try:
+            facts = self._facts(now)
+            outcome = pilot.run(facts)
+            with self._lock:
+                held = self._overrides.hold(time.time())
+                if held and outcome.choice.source is not Source.HOLD:
+                    outcome = pilot.run(_held(facts, _words(held.author, held.reason)))
+                if not self.settings.is_shadow:
+                    self._outbox.publish(outcome, now=now)
+                    sequence = self._act(outcome)
+                self._outbox.note(outcome)
+                self._picture.add(outcome, facts.observed)
+                self._last, self._missing = outcome, ""
+        except Exception as error:
+            if not isinstance(error, GigatwinError):
+                logger.exception("a fault of our own")
+            sequence = self._blind(error, now)
+        if self._clock.is_simulated:
+            self._link.decided(now, sequence)
+        self._tell(now, time.perf_counter() - begun)
+
+    def _facts(self, now: np.datetime64) -> Facts:
+        held = self._overrides.hold(time.time())
+        return Facts(
+            observed=self._link.observed(now),
+            queue=self._link.queue(now),
+            past=self._link.past(now),
+            record=self._series.record(now),
+            hold=_words(held.author, held.reason) if held else "",
+        )
+
+    def _act(self, outcome: Outcome) -> int:
+        """Give the orders of a decision; under HOLD, renew what was ordered last."""
+        if outcome.choice.source is Source.HOLD:
+            return self._link.freeze(outcome.time)
+        return self._link.act(outcome)
+
+    def _blind(self, error: Exception, now: np.datetime64) -> int:
+        """Do what can be done without a plan: say so, and leave the plant to its own controls."""
+        text = (
+            str(error) if isinstance(error, GigatwinError) else f"{type(error).__name__}: {error}"
+        )
+        logger.error("no schedule", site=self.site.name, because=text)
+        with self._lock:
+            self._missing = text
+            if self.settings.is_shadow:
+                return -1
+            self._outbox.status("degraded", reason=f"no schedule: {text}"[:500], now=now)
+            return self._link.freeze(now)
+
+    def _tell(self, now: np.datetime64, seconds: float) -> None:
+        """Write the one line of a decision."""
+        outcome = self._last
+        if outcome is None or outcome.time != now:
+            return
+        schedule = outcome.choice.schedule
+        net = schedule["grid_import_power"] - schedule["grid_export_power"]
+        logger.info(
+            "decided",
+            site=self.site.name,
+            time=stamp(now),
+            source=outcome.choice.source.value,
+            reason=outcome.choice.reason.partition("\n")[0],
+            revision=self._outbox.revision,
+            power_mw=round(float(net[0]), 2),
+            jobs=len(outcome.orders.jobs),
+            seconds=round(seconds, 3),
+        )
+
+    # --- HOLD
+
+    def hold(self, *, author: str, reason: str, hours: float | None) -> None:
+        """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
+
+        Parameters
+        ----------
+        author, reason
+            Who, and why.
+        hours
+            How long; None for no end. [h]
+
+        Raises
+        ------
+        ServiceError
+            If a word is missing or the length is none.
+        """
+        self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
+        logger.warning("HOLD", site=self.site.name, author=author, reason=reason, hours=hours)
+        with self._lock:
+            self._was_held = True
+            self._outbox.record({"event": "hold", "author": author, "reason": reason})
+            if not self.settings.is_shadow:
+                now = self._clock.now()
+                self._link.freeze(now)
+                self._outbox.status("hold", reason=_words(author, reason), now=now)
+
+    def release(self, *, author: str) -> None:
+        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever."""
+        before = self._overrides.release()
+        logger.warning("released", site=self.site.name, author=author, was_held=before is not None)
+        self._outbox.record({"event": "release", "author": author})
+        self._ended(f"released by {author}")
+
+    def _ended(self, how: str) -> None:
+        """Say that a HOLD is over."""
+        with self._lock:
+            self._was_held = False
+            if not self.settings.is_shadow:
+                reason = f"{how}; planning goes on with the next quarter-hour"
+                self._outbox.status("degraded", reason=reason, now=self._clock.now())
+
+    # --- the house
+
+    def _keep_house(self, stop: threading.Event) -> None:
+        beaten = 0.0
+        while not stop.wait(HOUSEKEEPING):
+            try:
+                self._outbox.poll()
+                if time.monotonic() - beaten >= HEARTBEAT and not self.settings.is_shadow:
+                    beaten = time.monotonic()
+                    self._link.beat(self._clock.now())
+                if self._was_held and not self._overrides.hold(time.time()):
+                    self._ended("the HOLD has run out")
+                self._look_round()
+            except Exception:
+                logger.exception("housekeeping")
+
+    def _look_round(self) -> None:
+        """Raise and clear alarms."""
+        now = self._clock.now()
+        found = {
+            "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
+            "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
+            "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
+            "archive": (self._link.archive_trouble, Severity.HIGH, "make room on the disk"),
+            "decision": (self._missing, Severity.HIGH, "see what is missing in the text"),
+            "fallback": (self._fallback(), Severity.MEDIUM, "see the reason; it tries again"),
+            "telemetry": (self._doubts(), Severity.MEDIUM, "see to the sensors named"),
+        }
+        for cause, (text, severity, mend) in found.items():
+            self._alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))
+
+    def _fallback(self) -> str:
+        last = self._last
+        if last is None or last.choice.source in {Source.OPTIMUM, Source.HOLD}:
+            return ""
+        return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
+
+    def _doubts(self) -> str:
+        return "; ".join(self._last.estimate.said) if self._last else ""
+
+    def _leave(self) -> None:
+        """Withdraw requests before the end: the plant's own controls take over."""
+        if not self.settings.is_shadow:
+            self._link.withdraw(self._clock.now())
+
+    # --- what page, metrics and commands see
+
+    def is_ready(self) -> list[str]:
+        """Return what is missing, in words; nothing when ready."""
+        found = [self._link.trouble, self._missing, self._link.archive_trouble]
+        return [text for text in found if text]
+
+    def snapshot(self) -> Mapping[str, object]:
+        """Return what happens now as the page wants it; see ``tests/boards.py`` for a whole one."""
+        now = self._clock.now()
+        with self._lock:
+            return {
+                "site": self.site.name,
+                "title": self.site.title,
+                "time_zone": self.site.time_zone,
+                "is_synthetic": self.settings.is_synthetic,
+                "time": stamp(now),
+                "clock": "simulated" if self._clock.is_simulated else "real",
+                "mode": "shadow" if self.settings.is_shadow else "run",
+                "interval_minutes": 15,
+                "decision": show_decision(self._last, self._outbox.revision),
+                "hold": show_hold(self._overrides.hold(time.time())),
+                "feed": self._outbox.show(now),
+                "broker": self._link.show_broker(),
+                "telemetry": self._link.show_telemetry(now),
+                **self._picture.show(),
+                "alarms": self._alarms.show(),
+            }
+
+
+def _held(facts: Facts, reason: str) -> Facts:
+    return Facts(**{**vars(facts), "hold": reason})
+
+
+def _words(author: str, reason: str) -> str:
+    return f"HOLD by {author}: {reason}"

@@ -1,0 +1,265 @@
+"""One simulated day over a real broker: started, watched, and ended whole."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from optimizer.service.demo.sweep import sweep
+from optimizer.service.demo.watcher import Seen, Watcher
+from telemetry.broker import EmbeddedBroker
+from telemetry.durable import write_whole
+from telemetry.security import make_keys, partner_keys
+from twin.errors import Fault, ServiceError
+from twin.site import Site
+
+PARTNER: Final = "tso-1"
+"""Name of the demo's grid partner."""
+
+EXAMPLE: Final = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
+"""The sample partner; it is part of the source tree."""
+
+PATIENCE: Final = 60.0
+"""Longest silence of the plant before the demo is given up. [s]"""
+
+FAREWELL: Final = 10.0
+"""Longest wait for a process to end by itself. [s]"""
+
+GLANCE: Final = 0.1
+"""Longest wait between two looks. [s]"""
+
+TAIL: Final = 5
+"""Lines of a log that an error shows. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What a demo is told.
+
+    Attributes
+    ----------
+    site
+        The site.
+    folder
+        Where state, logs and results go; what an earlier demo left there is removed.
+    broker
+        URL of a broker, or None for one of our own.
+    steps
+        Quarter-hours to run. [1]
+    speed
+        Simulated seconds a wall second; None for as fast as decisions come. [1]
+    page_port
+        Port of the page; 0 takes a free one.
+    seed
+        Seed of the plant's hidden nature.
+    """
+
+    site: Site
+    folder: Path
+    broker: str | None = None
+    steps: int = 96
+    speed: float | None = None
+    page_port: int = 0
+    seed: int = 0
+
+
+@dataclass
+class Day:
+    """A demo that runs, or has run.
+
+    Attributes
+    ----------
+    broker, page
+        Where they are.
+    seen
+        What went over the broker.
+    plant
+        What the plant came to, as ``gigatwin plant`` writes it.
+    received
+        Schedules that the partner has received, verified and taken. [1]
+    """
+
+    broker: str
+    page: str = ""
+    seen: Seen = field(default_factory=Seen)
+    plant: Mapping[str, object] = field(default_factory=dict)
+    received: int = 0
+
+
+type Listener = Callable[[Day], None]
+"""Told again and again how far the day is."""
+
+
+@contextmanager
+def run_day(demo: Demo, listen: Listener = lambda _: None) -> Iterator[Day]:
+    """Run a day; the service stays up until the block is left.
+
+    Parameters
+    ----------
+    demo
+        What to run.
+    listen
+        Told of progress.
+
+    Yields
+    ------
+    Day
+        When the plant has ended.
+
+    Raises
+    ------
+    BrokerError
+        If the broker cannot be reached.
+    ServiceError
+        If a process ends early or nothing moves any more; its last words are told.
+    """
+    shutil.rmtree(demo.folder, ignore_errors=True)
+    state = demo.folder / "state"
+    name = demo.site.name
+    with ExitStack() as stack:
+        broker = demo.broker or stack.enter_context(EmbeddedBroker()).url
+        _introduce(state, demo.folder)
+        if demo.broker:
+            sweep(broker, name, clients=[f"gigatwin-{name}"])
+        service = _Process(demo.folder, "service")
+        service.start(["run", name, *_service_options(demo, broker, state)])
+        stack.callback(service.end)
+        watcher = stack.enter_context(Watcher(broker, name))
+        plant = _Process(demo.folder, "plant")
+        plant.start(["plant", name, *_plant_options(demo, broker)])
+        stack.callback(plant.end)
+        partner = _Process(demo.folder, "partner")
+        keys = demo.folder / f"{PARTNER}.keys.json"
+        options = ["--broker", broker, "--site", name, "--partner", PARTNER, "--keys", str(keys)]
+        partner.run([str(EXAMPLE), *options, "--json", str(demo.folder / "partner.jsonl")])
+        stack.callback(partner.end)
+        day = Day(broker=broker, seen=watcher.seen)
+        _watch(day, watcher, (service, plant, partner), demo=demo, listen=listen)
+        plant.wait()
+        day.plant = json.loads((demo.folder / "result.json").read_text(encoding="utf-8"))
+        partner.end()
+        day.received = _taken(demo.folder / "partner.jsonl")
+        yield day
+
+
+def _introduce(state: Path, folder: Path) -> None:
+    """Give service and partner each other's public keys."""
+    site = make_keys(state / "keys")
+    public = partner_keys(folder / f"{PARTNER}.keys.json", partner=PARTNER, site=site)
+    write_whole(state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
+
+
+def _service_options(demo: Demo, broker: str, state: Path) -> list[str]:
+    port = str(demo.page_port)
+    return ["--broker", broker, "--clock", "simulated", "--state", str(state), "--page", port]
+
+
+def _plant_options(demo: Demo, broker: str) -> list[str]:
+    options = ["--broker", broker, "--steps", str(demo.steps), "--seed", str(demo.seed)]
+    if demo.speed is not None:
+        options += ["--speed", str(demo.speed)]
+    return [*options, "--out", str(demo.folder)]
+
+
+def _taken(path: Path) -> int:
+    """Return how many schedules the partner says it has taken. [1]"""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return sum(json.loads(line)["code"] == "A01" for line in lines)
+
+
+class _Process:
+    """A process of the demo, with its own log."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name, self.log = name, folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, words: Sequence[str]) -> None:
+        """Start a sub-command of gigatwin."""
+        self.run(["-m", "optimizer.cli", *words])
+
+    def run(self, words: Sequence[str]) -> None:
+        """Start Python; it ends with us at the latest."""
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-TAIL:])
+
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        if self._process is not None:
+            self._process.wait(PATIENCE)
+
+    def end(self) -> None:
+        """End it, politely first."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(FAREWELL)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _watch(
+    day: Day,
+    watcher: Watcher,
+    processes: Sequence[_Process],
+    *,
+    demo: Demo,
+    listen: Listener,
+) -> None:
+    """Look until the plant has ended and every schedule is answered, or something is wrong."""
+    moved, before = time.monotonic(), (-1, 0)
+    page = demo.folder / "state" / "page.url"
+    pause = max(PATIENCE, 2.0 * 900.0 / demo.speed) if demo.speed else PATIENCE
+    while not _is_done(day.seen):
+        watcher.look(GLANCE)
+        if not day.page and page.exists():
+            day.page = page.read_text(encoding="utf-8")
+        listen(day)
+        for process in processes:
+            if process.code is not None and not day.seen.is_over:
+                _give_up(process, f"ended with code {process.code}")
+        now = day.seen.step, len(day.seen.accepted)
+        if now != before:
+            moved, before = time.monotonic(), now
+        if time.monotonic() - moved > pause:
+            if day.seen.is_over:
+                return
+            _give_up(processes[0], f"nothing has moved for {pause:.0f} s")
+
+
+def _is_done(seen: Seen) -> bool:
+    """Return whether the plant has ended and the partner has answered every schedule."""
+    return seen.is_over and len(seen.accepted) + seen.refused >= len(seen.revisions)
+
+
+def _give_up(process: _Process, why: str) -> None:
+    mend = f"{why}; its log ends with\n{process.last_words}"
+    raise ServiceError("demo", [Fault(place=str(process.log), value="", mend=mend)])

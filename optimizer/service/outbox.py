@@ -1,0 +1,235 @@
+"""The service's side of the partners: schedules out, answers in, and the record of it all."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.flexibility import flexibility
+from optimizer.service.audit import Audit
+from optimizer.service.document import Identity, Label, document_of
+from optimizer.service.fallback import Source
+from optimizer.service.folder import read_json
+from optimizer.service.picture import show_decision, stamp
+from optimizer.service.pilot import Outcome
+from optimizer.service.record import Record
+from optimizer.service.settings import Settings
+from telemetry import eic
+from telemetry.client import Client, Will
+from telemetry.codec.documents import Code, Party, State
+from telemetry.codec.strict import milliseconds
+from telemetry.durable import write_whole
+from telemetry.feed import Feed
+from telemetry.partners import Overdue, Partner
+from telemetry.security import make_keys, public_keys
+from twin.axes import QUARTER
+from twin.errors import Fault, SecurityError, ServiceError, WireError
+from twin.site import Site
+
+STATES: Final[Mapping[Source, State]] = {
+    Source.OPTIMUM: "ok",
+    Source.SHIFTED: "degraded",
+    Source.RULE: "degraded",
+    Source.HOLD: "hold",
+}
+"""Source of a schedule -> state of the feed."""
+
+AUDIT: Final = "audit.jsonl"
+"""File of the state folder that tells every decision."""
+
+
+class Outbox:
+    """Schedules, states and the audit record of a service.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        Broker and how to reach it.
+    folder
+        State folder: keys, feed, record and audit lie in it.
+    """
+
+    def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
+        self._site, self._settings = site, settings
+        self._partners = read_partners(folder / "keys" / "partners")
+        self._feed = Feed(
+            self._connect,
+            site=site.name,
+            partners=self._partners,
+            key=make_keys(folder / "keys"),
+            folder=folder / "feed",
+        )
+        self._audit = Audit(folder / AUDIT)
+        self._memory = folder / "record.json"
+        self._record = Record.of_json(read_json(self._memory))
+        self._identity = Identity.demonstration(site)
+
+    @property
+    def revision(self) -> int:
+        """Newest revision that was published; 0 if there is none."""
+        return self._feed.revision
+
+    @contextmanager
+    def open(self, now: np.datetime64) -> Iterator[None]:
+        """Connect to all partners, unless the service only shows what it would do."""
+        if self._settings.is_shadow:
+            yield
+            return
+        self._feed.start(now)
+        try:
+            yield
+        finally:
+            self._feed.stop(now)
+
+    def _connect(self, partner: str, will: Will) -> Client:
+        return Client(
+            self._settings.broker,
+            client_id=f"gigatwin-{self._site.name}-feed-{partner}",
+            will=will,
+            protocol=self._settings.protocol,
+            tls=self._settings.tls,
+        )
+
+    def publish(self, outcome: Outcome, *, now: np.datetime64) -> int:
+        """Send the schedule of a decision to every partner, and return its revision.
+
+        Parameters
+        ----------
+        outcome
+            What was decided.
+        now
+            The service's time.
+        """
+        choice, state = outcome.choice, outcome.estimate.state
+        net = float(state["grid_import_power"] - state["grid_export_power"])
+        self._record.errors.settle(milliseconds("record", outcome.time - QUARTER), net)
+        plan = document_of(
+            self._site,
+            choice.schedule,
+            self._flexible(outcome),
+            now=now,
+            record=self._record,
+            label=self._label(outcome),
+            identity=self._identity,
+        )
+        revision = self._feed.publish(plan)
+        self._record.remember(plan)
+        write_whole(self._memory, json.dumps(self._record.as_json()))
+        self._feed.status(STATES[choice.source], reason=choice.reason[:500], now=now)
+        return revision
+
+    def _flexible(self, outcome: Outcome) -> xr.Dataset:
+        choice = outcome.choice
+        return flexibility(
+            self._site, choice.schedule, choice.replay, outlook=outcome.problem.outlook
+        )
+
+    def _label(self, outcome: Outcome) -> Label:
+        choice, said = outcome.choice, outcome.estimate.said
+        gaps = str(outcome.problem.outlook.attrs.get("degraded", ""))
+        doubts = "; ".join([*said, *([gaps] if gaps else [])])
+        return Label(
+            source=choice.source.value,
+            degraded=choice.reason or doubts,
+            quality="estimated" if said else "good",
+            is_synthetic=self._settings.is_synthetic,
+            is_simulated=self._settings.is_simulated,
+        )
+
+    def note(self, outcome: Outcome) -> None:
+        """Write a decision into the audit record."""
+        told = show_decision(outcome, self.revision) or {}
+        schedule = outcome.choice.schedule
+        net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
+        self.record(
+            {
+                "event": "decision",
+                "start": stamp(outcome.time),
+                "is_shadow": self._settings.is_shadow,
+                **told,
+                "degraded": outcome.choice.reason,
+                "said": list(outcome.estimate.said),
+                "grid_power_mw": [round(value, 3) for value in net.tolist()],
+                "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
+            }
+        )
+
+    def record(self, content: Mapping[str, object]) -> None:
+        """Write something into the audit record."""
+        self._audit.add(content)
+
+    def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
+        """Tell every partner how the feed is."""
+        self._feed.status(state, reason=reason, now=now)
+
+    def poll(self) -> None:
+        """Take the answers that have come."""
+        for answer in self._feed.poll():
+            self.record({"event": "acknowledgement", **answer})
+
+    def trouble(self, now: np.datetime64) -> str:
+        """Return who has not acknowledged in time; empty if everybody has."""
+        return "; ".join(str(late) for late in self._feed.overdue(now))
+
+    def show(self, now: np.datetime64) -> list[Mapping[str, object]]:
+        """Return how it stands with every partner, as the page wants it."""
+        overdue = {late.partner: late for late in self._feed.overdue(now)}
+        return [self._show(partner.name, overdue.get(partner.name)) for partner in self._partners]
+
+    def _show(self, partner: str, late: Overdue | None) -> Mapping[str, object]:
+        memory = self._feed.memory(partner)
+        force = memory.in_force.revision if memory.in_force else None
+        shown: dict[str, object] = {"partner": partner, "acknowledged": force, "text": ""}
+        if not memory.sent:
+            return shown | {"revision": 0, "state": "none", "sent": None}
+        newest = memory.sent[-1]
+        state = {"A01": "acknowledged", "A02": "rejected"}.get(newest.answer, "waiting")
+        if late is not None:
+            state, shown["text"] = "overdue", str(late)
+        sent = stamp(np.datetime64(newest.at, "ms"))
+        return shown | {"revision": newest.revision, "state": state, "sent": sent}
+
+
+def read_partners(folder: Path) -> list[Partner]:
+    """Return the partners whose public keys lie in a folder, ``<name>.json`` each.
+
+    Parameters
+    ----------
+    folder
+        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with ``eic``,
+        ``name`` and the ``code`` of its role; without one, codes of a demonstration stand in.
+
+    Raises
+    ------
+    ServiceError
+        If a file is none of this.
+    """
+    found, faults = [], []
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
+        try:
+            public_keys(partner.keys)
+        except (SecurityError, WireError) as error:
+            faults.append(Fault(place=str(path), value="", mend=str(error)))
+        match content.get("party"):
+            case {"eic": str(code), "name": str(name), "role": str(role)} if eic.is_valid(code):
+                party = Party(eic=code, name=name, role=Code(code=role, text=""))
+                partner = replace(partner, party=party)
+            case None:
+                pass
+            case other:
+                mend = 'give a valid "eic", a "name", and a "role" such as "A04"'
+                faults.append(Fault(place=f"{path}, party", value=repr(other)[:80], mend=mend))
+        found.append(partner)
+    if faults:
+        source = "partners"
+        raise ServiceError(source, faults)
+    return found

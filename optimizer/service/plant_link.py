@@ -1,0 +1,231 @@
+"""The service's side of the plant: what is heard of it, and what is asked of it."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+from telemetry.ingest import Ingester
+
+from optimizer.dispatch import Orders
+from optimizer.service.pilot import Outcome
+from optimizer.service.settings import Settings
+from telemetry import topics
+from telemetry.actuator import Actuator, Wanted
+from telemetry.archive import Archive
+from telemetry.client import Client
+from telemetry.journal import Journal
+from telemetry.samples import Sample
+from telemetry.window import Window
+from twin.equipment import Accelerators, Cdu, HeatReuse
+from twin.run import Key
+from twin.site import Site
+from twin.workloads.capping import work_power
+from twin.workloads.halls import hall_powers
+from twin.workloads.jobs import HISTORY, Jobs
+from twin.workloads.queue import Pool, Queue, open_queue
+
+ROOM: Final = 0.03
+"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
+
+
+class PlantLink:
+    """Connection to the plant of a site.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        Broker and how to reach it.
+    folder
+        State folder: journal, archive and quarantine lie in it.
+    """
+
+    def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
+        self._site = site
+        self._url = settings.broker
+        self._client = Client(
+            settings.broker,
+            client_id=f"gigatwin-{site.name}",
+            protocol=settings.protocol,
+            tls=settings.tls,
+        )
+        self._client.subscribe(*topics.listening(site.name))
+        self._journal = Journal(folder / "journal")
+        self._archive = Archive(folder / "archive", site.name)
+        self.window = Window(site)
+        self._ingester = Ingester(
+            self._client,
+            self._journal,
+            window=self.window,
+            archive=self._archive,
+            quarantine=folder / "quarantine",
+        )
+        self._actuator = Actuator(
+            self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
+        )
+        self._seen: Jobs | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        """Take up what the journal still holds, then listen."""
+        self._ingester.recover()
+        self._client.start()
+        self._ingester.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more; everything acknowledged is on disk."""
+        self._ingester.stop()
+        self._client.stop()
+        self._journal.close()
+
+    def listen(self, listener: Callable[[Sample], None]) -> None:
+        """Have a function called with every sample, on the thread that hears them."""
+        self._ingester.listen(listener)
+
+    # --- what is heard
+
+    def observed(self, now: np.datetime64) -> xr.Dataset:
+        """Return the newest good readings; see :meth:`telemetry.window.Window.observed`."""
+        return self.window.observed(now)
+
+    def queue(self, now: np.datetime64) -> Queue:
+        """Return the jobs as the cluster told them last, as if it were now."""
+        snapshot = self.window.queue
+        if snapshot is None:
+            nothing = Jobs(
+                number=np.empty(0, dtype=np.int64),
+                kind=np.empty(0, dtype=np.int64),
+                arrival=np.empty(0, dtype="datetime64[us]"),
+                deadline=np.empty(0, dtype="datetime64[us]"),
+                length=np.empty(0),
+                racks=np.empty(0),
+            )
+            return open_queue(Pool.of(self._site), nothing, now)
+        return replace(snapshot.queue(self._site), instant=now)
+
+    def past(self, now: np.datetime64) -> Jobs:
+        """Return the arrivals of the last two weeks: those of before, and those seen since."""
+        kinds = tuple(self._site.work)
+        history, snapshot = self.window.history, self.window.queue
+        found = [self._seen] if self._seen else []
+        found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
+        if not found:
+            return self.queue(now).jobs
+        joined = found[0]
+        for jobs in found[1:]:
+            joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
+        joined = joined.take(np.argsort(joined.arrival, kind="stable"))
+        self._seen = joined.take(joined.arrival > now - HISTORY)
+        return self._seen.between(now - HISTORY, now)
+
+    # --- what is asked
+
+    @property
+    def caps(self) -> Mapping[int, float]:
+        """Number of each job -> its cap, as ordered last, before a restart too. [1]"""
+        return self._actuator.last.jobs
+
+    def act(self, outcome: Outcome) -> int:
+        """Order what was decided, and return the sequence of the job orders."""
+        return self._actuator.act(wanted(self._site, outcome), outcome.time)
+
+    def freeze(self, now: np.datetime64) -> int:
+        """Renew the last caps and jobs, and withdraw all requests."""
+        return self._actuator.freeze(now)
+
+    def withdraw(self, now: np.datetime64) -> None:
+        """Withdraw all requests."""
+        self._actuator.withdraw(now)
+
+    def decided(self, now: np.datetime64, sequence: int) -> None:
+        """Let a simulated plant go on."""
+        self._actuator.decided(now, sequence)
+
+    def beat(self, now: np.datetime64) -> None:
+        """Write our heartbeat and echo that of the plant."""
+        heard = float(self.window.observed(now)["plant_heartbeat"])
+        self._actuator.beat(heard if np.isfinite(heard) else None, now)
+
+    # --- how it is
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the connection, or with taking in; empty if nothing is."""
+        return self._client.trouble or self._ingester.trouble
+
+    @property
+    def archive_trouble(self) -> str:
+        """What is wrong with the archive; empty if nothing is."""
+        return self._archive.trouble
+
+    def show_broker(self) -> Mapping[str, object]:
+        """Return how the connection is, as the page wants it."""
+        return {
+            "url": self._url,
+            "is_connected": self._client.is_connected,
+            "trouble": self._client.trouble,
+        }
+
+    def show_telemetry(self, now: np.datetime64) -> Mapping[str, object]:
+        """Return how telemetry comes in, as the page wants it."""
+        counters = self._ingester.counters
+        return {
+            "age_s": None,
+            "messages": counters.get("messages", 0),
+            "points": self.window.counters.get("good", 0),
+            "batches": self._archive.counters.get("batches", 0),
+            "quarantined": {"poison": counters.get("quarantined", 0)},
+            "stale": [],
+            "archive": "",
+        }
+
+
+def wanted(site: Site, outcome: Outcome) -> Wanted:
+    """Return a decision as what is ordered of a plant.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outcome
+        What was decided.
+
+    Returns
+    -------
+    Wanted
+        Caps of jobs; caps of halls, a little above what they are expected to draw; requests to
+        stores (to charge is positive), to renewables, to heat pumps, and of coolant temperatures.
+    """
+    orders, queue = outcome.orders, outcome.queue
+    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    racks = float(outcome.problem.outlook["service_racks"][0])
+    powers = hall_powers(site, work_power=work_power(queue, caps), service_racks=racks)
+    full = {hall.name: hall.full_power for hall in site.of(Accelerators)}
+    halls = {hall: min(power * (1.0 + ROOM), full[hall]) for hall, power in powers.items()}
+    return Wanted(jobs=orders.jobs, halls=halls, requests=_requests(site, outcome, orders))
+
+
+def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        into, out = (getattr(orders, f"{kind}_{way}") for way in ("charge", "discharge"))
+        net = into.get(store.owner, 0.0) - out.get(store.owner, 0.0)
+        found[f"{kind}_request", store.owner] = net
+    for exchange in site.exchanges:
+        if exchange.available:
+            cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)
+            found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
+    for pump in site.of(HeatReuse):
+        found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
+    for bank in site.of(Cdu):
+        for unit in range(1, bank.count + 1):
+            found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
+    return found

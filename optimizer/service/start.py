@@ -1,0 +1,116 @@
+"""Put a service together, run it until somebody ends it, and leave nothing half done."""
+
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import structlog
+
+from optimizer.service.clock import RealClock, SimulatedClock
+from optimizer.service.control import ControlServer
+from optimizer.service.daemon import Service
+from optimizer.service.folder import StateFolder
+from optimizer.service.outbox import Outbox
+from optimizer.service.overrides import Overrides
+from optimizer.service.page import PageServer
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.settings import Settings
+from telemetry.durable import write_whole
+from twin.errors import Fault, ServiceError
+from twin.site import Site
+
+logger = structlog.get_logger(__name__)
+
+
+def serve(site: Site, settings: Settings, path: Path) -> None:
+    """Run the service of a site until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        What it is told.
+    path
+        State folder.
+
+    Raises
+    ------
+    ServiceError
+        If another service uses the folder, or it cannot be used.
+    PageError
+        If the page's port is taken.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(StateFolder(path)).path
+        stop = stack.enter_context(_ending())
+        service = Service(
+            site,
+            settings,
+            clock=SimulatedClock() if settings.is_simulated else RealClock(),
+            link=PlantLink(site, settings, folder),
+            outbox=Outbox(site, settings, folder),
+            overrides=Overrides(folder / "hold.json"),
+        )
+        if settings.page_port is not None:
+            page = PageServer(
+                service,
+                port=settings.page_port,
+                token=secrets.token_urlsafe(),
+                hosts=settings.page_hosts,
+            )
+            page.start()
+            stack.callback(page.stop)
+            write_whole(folder / "page.url", page.url)
+            logger.info("page", url=page.url)
+        stack.enter_context(ControlServer(folder / "control.sock", _commands(service)))
+        logger.info("started", site=site.name, broker=settings.broker, state=str(folder))
+        service.run(stop)
+
+
+@contextmanager
+def _ending() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and Ctrl-C set; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _commands(
+    service: Service,
+) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
+    """Return what carries out the commands of the socket."""
+
+    def answer(told: Mapping[str, object]) -> Mapping[str, object]:
+        match told:
+            case {"command": "status"}:
+                return {"snapshot": service.snapshot(), "missing": service.is_ready()}
+            case {"command": "hold", "author": str(author), "reason": str(reason)}:
+                hours = told.get("hours")
+                service.hold(
+                    author=author,
+                    reason=reason,
+                    hours=float(hours) if isinstance(hours, int | float) else None,
+                )
+                return {}
+            case {"command": "release", "author": str(author)}:
+                service.release(author=author)
+                return {}
+        mend = "there are status, hold (author, reason, hours) and release (author)"
+        fault = Fault(place="command", value=repr(told)[:80], mend=mend)
+        raise ServiceError("socket", [fault])
+
+    return answer
