@@ -19,7 +19,7 @@ from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, St
 from telemetry.codec.schedule import check, read_schedule
 from telemetry.codec.strict import VERSION, milliseconds, moment
 from telemetry.partners import Overdue, Partner, read_answer, series, worth
-from telemetry.revisions import Revisions, Sent
+from telemetry.revisions import Memory, Revisions, Sent
 from telemetry.security import SigningKey, jwks, sign, verify
 from telemetry.topics import Kind
 from twin.axes import MINUTE
@@ -211,6 +211,10 @@ class Feed:
         reasons = "; ".join(reason["text"] for reason in answer["reasons"])
         log("schedule " + word, partner=partner, revision=answer["revision"], reasons=reasons)
         return answer
+
+    def memory(self, partner: str) -> Memory:
+        """Return what was sent to a partner and answered by it."""
+        return self._revisions.of(partner)
 
     def in_force(self, partner: str) -> Schedule | None:
         """Return the document that a partner accepted last, or None."""
