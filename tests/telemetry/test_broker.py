@@ -1,0 +1,161 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from telemetry import broker as brokers
+from telemetry.broker import EmbeddedBroker
+from telemetry.client import Client
+from twin.errors import BrokerError
+
+ROOT = Path(__file__).parents[2]
+LONG = 10.0
+
+pytestmark = pytest.mark.slow
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def eventually(condition):
+    deadline = time.monotonic() + LONG
+    tick = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        tick.wait(0.01)
+
+
+def connected(broker, name, *filters, qos=1):
+    client = Client(broker.url, client_id=name)
+    client.connect(LONG)
+    if filters:
+        assert client.subscribe(*filters, qos=qos).wait(LONG)
+    return client
+
+
+def taken(client, count):
+    messages = []
+    deadline = time.monotonic() + LONG
+    while len(messages) < count and time.monotonic() < deadline:
+        fresh = client.take(timeout=0.5)
+        client.acknowledge(fresh)
+        messages += fresh
+    return messages
+
+
+def test_it_runs_within_its_block_only():
+    with EmbeddedBroker() as broker:
+        assert broker.is_running
+        assert is_listening(broker.port)
+        broker.start()
+    assert not broker.is_running
+    assert not is_listening(broker.port)
+    broker.stop()
+
+
+def test_it_listens_on_loopback_only(embedded):
+    port = f":{embedded.port:04X} 00000000:0000 0A"
+    rows = [line for line in Path("/proc/net/tcp").read_text().splitlines() if port in line]
+    assert [row.split()[1] for row in rows] == [f"0100007F:{embedded.port:04X}"]
+
+
+def test_a_taken_port_is_told(embedded):
+    with pytest.raises(BrokerError, match="name another port") as told:
+        EmbeddedBroker(embedded.port).start()
+    assert told.value.url == embedded.url
+
+
+def test_a_free_port_that_is_taken_meanwhile_is_left(embedded, monkeypatch):
+    ports = iter([embedded.port, brokers._free_port()])
+    monkeypatch.setattr(brokers, "_free_port", lambda: next(ports))
+    with EmbeddedBroker() as other:
+        assert other.port != embedded.port
+
+
+OWNER = """
+import sys
+from telemetry.broker import EmbeddedBroker
+broker = EmbeddedBroker()
+broker.start()
+sys.stdout.write(f"{broker.port}\\n")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_it_dies_with_a_killed_parent():
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as owner:
+        port = int(owner.stdout.readline())
+        assert is_listening(port)
+        owner.send_signal(signal.SIGKILL)
+    eventually(lambda: not is_listening(port))
+
+
+def test_ctrl_c_does_not_reach_it(embedded):
+    child = embedded._broker._process
+    os.kill(child.pid, signal.SIGINT)
+    client = connected(embedded, "c")
+    assert client.publish("a", b"", qos=1).wait(LONG)
+    client.stop()
+    assert embedded.is_running
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_retained_messages_outlive_its_segments(monkeypatch):
+    monkeypatch.setattr(brokers, "SEGMENT", (100_000, 2))
+    with EmbeddedBroker() as broker:
+        sender = connected(broker, "sender")
+        for number in range(2500):
+            sender.publish(f"BMS/v1/PUB/Metadata/{number}", bytes(200), qos=1, retain=True)
+        last = sender.publish("BMS/v1/PUB/Metadata/0", b"latest", qos=1, retain=True)
+        assert last.wait(LONG)
+        client = connected(broker, "late", "BMS/v1/PUB/Metadata/#", qos=0)
+        came = taken(client, 2500)
+        assert len({message.topic for message in came}) == 2500
+        assert all(message.is_retained for message in came)
+        assert [m.payload for m in came if m.topic.endswith("/0")] == [b"latest"]
+        sender.publish("BMS/v1/PUB/Metadata/0", b"", qos=1, retain=True).wait(LONG)
+        later = connected(broker, "later", "#", qos=0)
+        assert "BMS/v1/PUB/Metadata/0" not in {message.topic for message in taken(later, 2499)}
+        for each in (sender, client, later):
+            each.stop()
+
+
+def test_a_demo_interval_waits_for_one_who_is_away(embedded):
+    connected(embedded, "service", "dc/#", "BMS/#").stop()
+    plant = connected(embedded, "plant")
+    for number in range(1390):
+        plant.publish(f"dc/v1/rhine/hall_1/{number}/tele", bytes(1500), qos=1)
+    for number in range(2500):
+        plant.publish(f"BMS/v1/PUB/Value/{number}", bytes(60), qos=1)
+    assert plant.publish("dc/v1/end", b"", qos=1).wait(LONG)
+    service = connected(embedded, "service")
+    assert len(taken(service, 3891)) == 3891
+    service.stop()
+    plant.stop()
+
+
+def test_a_payload_beyond_its_limit_ends_that_connection_only(embedded):
+    with socket.create_connection(("127.0.0.1", embedded.port)) as rude:
+        rude.sendall(b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04rude")
+        assert rude.recv(4) == b"\x20\x02\x00\x00"
+        rude.sendall(b"\x30\xff\xff\xff\x7f\x00\x01a")
+        rude.settimeout(LONG)
+        assert rude.recv(1) == b""
+    client = connected(embedded, "c")
+    assert client.publish("a", bytes(256 * 1024), qos=1).wait(LONG)
+    client.stop()
