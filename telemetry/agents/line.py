@@ -16,6 +16,9 @@ from twin.errors import WireError
 LISTENING: Final = 0.1
 """Longest wait for a message before other things are looked after. [s]"""
 
+SUBSCRIBING: Final = 10.0
+"""Longest wait for the broker to grant a subscription; it is asked again when it comes back. [s]"""
+
 GRACE: Final = 0.01
 """Silence after which nothing more is taken to be on its way: brokers keep the order of messages
 of one topic only. [s]"""
@@ -47,10 +50,16 @@ class Line:
         self.counts: Counter[str] = Counter()
 
     def listen(self) -> None:
-        """Ask the broker for all orders and requests to the site."""
+        """Ask the broker for all orders and requests to the site; those of an earlier run are void.
+
+        The client's session outlives a run, and the broker may have kept some for it.
+        """
         orders = (Kind.JOB_ORDERS, Kind.CAP_ORDER, Kind.DECIDED)
         ours = [topics.filter_of(kind, site=self._site) for kind in orders]
-        self._client.subscribe(*ours, f"BMS/v1/{INTEGRATION}/Value/+/+/{self._site}/#")
+        bus = f"BMS/v1/{INTEGRATION}/Value/+/+/{self._site}/#"
+        self._client.subscribe(*ours, bus).wait(SUBSCRIBING)
+        while messages := self._client.take(timeout=LISTENING):
+            self._client.acknowledge(messages)
 
     def send(
         self, messages: Iterable[Message], *, kind: str, qos: int = 0, retain: bool = False

@@ -15,7 +15,7 @@ from telemetry.agents.placement import Placement
 from telemetry.agents.racks import Racks
 from telemetry.agents.readings import approach, rack_readings, readings
 from telemetry.agents.requests import Requests
-from telemetry.agents.scene import Outcome, Scene
+from telemetry.agents.scene import Outcome, Report, Scene
 from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.job_samples import JobOrders
@@ -64,7 +64,7 @@ class SimulatedSite:
     deadline
         Longest wait for a decision; then the local defaults hold. [s]
     listen
-        Told after each quarter-hour: how many are done, and whether it had been decided.
+        Told after each quarter-hour.
 
     Notes
     -----
@@ -80,7 +80,7 @@ class SimulatedSite:
         *,
         speed: float | None = None,
         deadline: float = 30.0,
-        listen: Callable[[int, bool], None] = lambda *_: None,
+        listen: Callable[[Report], None] = lambda _: None,
     ) -> None:
         self._scene, self._listen = scene, listen
         self._speed, self._deadline = speed, deadline
@@ -119,7 +119,7 @@ class SimulatedSite:
             self._line.say(self._tick(step))
             is_decided = self._await()
             self._follow(self._scene.service_racks[step])
-            self._listen(step + 1, is_decided)
+            self._listen(self._report(is_decided=is_decided))
             if self._is_stopped:
                 break
         self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
@@ -131,6 +131,21 @@ class SimulatedSite:
     def stop(self) -> None:
         """End the run after the quarter-hour that is under way, without waiting for anybody."""
         self._is_stopped = True
+
+    def _report(self, *, is_decided: bool) -> Report:
+        """Return how the run stands."""
+        truth, cluster = self._plant.truth(), self._cluster
+        return Report(
+            time=self._plant.now,
+            done=len(cluster.steps),
+            steps=len(self._scene.service_racks),
+            is_decided=is_decided,
+            net_power=truth["grid_import_power", ""] - truth["grid_export_power", ""],
+            running=len(cluster.at_work),
+            waiting=int((~cluster.queue.running).sum()),
+            undecided=self.counts["undecided"],
+            refused=self.counts["refused"],
+        )
 
     def _tick(self, step: int, *, is_last: bool = False) -> Tick:
         """Return the message that closes an interval, with what was sent in it."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from twin.site import Site
@@ -37,6 +38,37 @@ class Scene:
     workload: Workload
     service_racks: Sequence[float]
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a run stands.
+
+    Attributes
+    ----------
+    time
+        Up to when the plant has run. [datetime64, UTC]
+    done, steps
+        Quarter-hours done, and in all. [1]
+    is_decided
+        Whether the service had decided the last one.
+    net_power
+        Import less export, mean of the last quarter-hour. [MW]
+    running, waiting
+        Jobs that ran in it, and those that wait now. [1]
+    undecided, refused
+        Quarter-hours without a decision so far; orders and requests that were refused. [1]
+    """
+
+    time: np.datetime64
+    done: int
+    steps: int
+    is_decided: bool
+    net_power: float
+    running: int
+    waiting: int
+    undecided: int
+    refused: int
 
 
 @dataclass(frozen=True, kw_only=True)

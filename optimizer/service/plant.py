@@ -1,0 +1,157 @@
+"""A simulated plant for demos and tests: its world, its run on the wire, and what it came to."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+import sites
+from optimizer.service.backtest import Trial
+from optimizer.service.course import course_of, work_of
+from optimizer.service.results import write_json, write_netcdf
+from optimizer.service.setting import Setting
+from optimizer.service.settle import settle
+from optimizer.service.world import DAY, Files, read_world
+from telemetry.agents.scene import Outcome, Scene
+from twin.axes import QUARTER
+from twin.limits import violations
+from twin.site import Site
+
+SYNTHETIC_START: Final = "2026-06-16T00:00"
+"""Where runs over the synthetic June 2026 begin: forecasts look back two weeks."""
+
+LOAD_SCALE: Final = 0.6
+"""Mean share of the racks that jobs use. [1]"""
+
+RESULT: Final = "result.json"
+COURSE: Final = "plant.nc"
+
+
+def synthetic_files(site: Site) -> Files:
+    """Return the series that ship with gigatwin: made by us, and good for demos only."""
+    return Files(
+        prices=sites.data("prices"),
+        weather=sites.data("weather"),
+        jobs=sites.data("jobs"),
+        zone=site.zone,
+    )
+
+
+def setting_of(
+    site: Site, *, start: str = SYNTHETIC_START, steps: int, load_scale: float = LOAD_SCALE
+) -> Setting:
+    """Return the world of a simulated plant.
+
+    Parameters
+    ----------
+    site
+        The site.
+    start
+        First moment, in the synthetic June 2026.
+    steps
+        Quarter-hours to run. [1]
+    load_scale
+        Mean share of the racks that jobs use. [1]
+
+    Returns
+    -------
+    Setting
+        Over exactly these quarter-hours.
+    """
+    days = int(np.ceil(steps * QUARTER / DAY))
+    world = read_world(site, synthetic_files(site), start=start, days=days)
+    world = replace(world, end=world.start + steps * QUARTER)
+    return Setting.of(site, world, load_scale=load_scale)
+
+
+def scene_of(setting: Setting, *, seed: int) -> Scene:
+    """Return what a simulated plant is told of its world."""
+    return Scene(
+        site=setting.site,
+        surroundings=setting.surroundings,
+        begin=setting.begin,
+        workload=setting.workload,
+        service_racks=setting.truth["service_racks"].to_numpy().tolist(),
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a run on the wire came to.
+
+    Attributes
+    ----------
+    trial
+        The settled run, as a back-test would have it.
+    counts
+        Messages by kind, orders refused, quarter-hours undecided.
+    """
+
+    trial: Trial
+    counts: Counter[str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that is written down."""
+        trial = self.trial
+        start = np.datetime_as_string(trial.course["time"].to_numpy()[0], unit="m")
+        broken = trial.violations.to_series()
+        return {
+            "seed": trial.seed,
+            "start": f"{start}Z",
+            "steps": trial.course.sizes["time"],
+            "undecided": self.counts["undecided"],
+            "summary": asdict(trial.summary),
+            "accounts": trial.bill.accounts,
+            "violations": {str(name): int(count) for name, count in broken[broken > 0].items()},
+            "messages": {name: int(count) for name, count in sorted(self.counts.items())},
+        }
+
+
+def judge(setting: Setting, outcome: Outcome, *, seed: int) -> Judgement:
+    """Settle what a simulated plant really did.
+
+    Parameters
+    ----------
+    setting
+        Its world.
+    outcome
+        What it did; it may have been stopped before the end.
+    seed
+        Seed of the plant.
+
+    Returns
+    -------
+    Judgement
+        Violations, bill and work.
+    """
+    count = len(outcome.steps)
+    truth = setting.truth.isel(time=slice(0, count), instant=slice(0, count + 1))
+    site, work = setting.site, work_of(outcome.steps)
+    bill = settle(
+        site,
+        outcome.record,
+        setting.world.record,
+        work=work,
+        peak_power=float(setting.begin["peak_power"]),
+    )
+    trial = Trial(
+        policy="service",
+        seed=seed,
+        course=course_of(
+            replace(setting, truth=truth), outcome.record, steps=outcome.steps, decisions=()
+        ),
+        bill=bill,
+        work=work,
+        violations=violations(site, outcome.record),
+        decisions=(),
+    )
+    return Judgement(trial=trial, counts=outcome.counts)
+
+
+def write(folder: Path, judgement: Judgement) -> None:
+    """Write a judgement and the course behind it, each file whole or not at all."""
+    write_netcdf(folder / COURSE, judgement.trial.course)
+    write_json(folder / RESULT, judgement.as_json())
