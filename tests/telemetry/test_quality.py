@@ -1,0 +1,114 @@
+"""Quality: one verdict a reading, by the first fault found."""
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.quality import BANDS, NOTHING, Flag, History, Reading, band, judge, judge_batch
+from telemetry.samples import RackBatch
+from twin import vocabulary
+
+NOON = np.datetime64("2026-06-16T12:00", "us")
+SECOND = np.timedelta64(1, "s")
+SUPPLY = band("facility_supply_temperature")
+
+
+def verdict(value, *, time=NOON, now=NOON, history=NOTHING, quality=1):
+    return judge(Reading(value=value, time=time, quality=quality), now, history, limits=SUPPLY)
+
+
+@pytest.mark.parametrize(
+    ("value", "quality", "flag"),
+    [
+        (38.0, 1, Flag.GOOD),
+        (38.0, 0, Flag.BAD_SOURCE),
+        (38.0, 2, Flag.BAD_SOURCE),
+        (None, 1, Flag.BAD_SOURCE),
+        (0.99, 1, Flag.RANGE),
+        (70.01, 1, Flag.RANGE),
+        (float("nan"), 1, Flag.RANGE),
+        (-1e308, 1, Flag.RANGE),
+    ],
+)
+def test_source_and_range(value, quality, flag):
+    assert verdict(value, quality=quality) is flag
+
+
+@pytest.mark.parametrize(
+    ("ahead", "flag"),
+    [(5, Flag.GOOD), (6, Flag.FUTURE), (-900, Flag.GOOD), (-901, Flag.LATE)],
+)
+def test_clock(ahead, flag):
+    assert verdict(38.0, time=NOON + ahead * SECOND) is flag
+    assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is Flag.GOOD
+
+
+def test_a_spike_is_flagged_and_a_step_passes_once_it_stays():
+    history = NOTHING
+    flags = []
+    for second, value in enumerate([38.0, 38.1, 50.0, 50.1, 50.0]):
+        reading = Reading(value=value, time=NOON + second * SECOND)
+        flags.append(judge(reading, None, history, limits=SUPPLY))
+        history = history.then(reading)
+    # 11.9 K in a second are more than 2 K/s; 0.1 K are not
+    assert flags == [Flag.GOOD, Flag.GOOD, Flag.RATE, Flag.GOOD, Flag.GOOD]
+
+
+def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
+    history = NOTHING
+    for minute in range(0, 135, 15):
+        reading = Reading(value=38.0, time=NOON + minute * 60 * SECOND)
+        flag = judge(reading, None, history, limits=SUPPLY)
+        history = history.then(reading)
+        assert flag is (Flag.STUCK if minute > 120 else Flag.GOOD)
+    moved = Reading(value=38.1, time=NOON + np.timedelta64(3, "h"))
+    assert judge(moved, None, history, limits=SUPPLY) is Flag.GOOD
+
+
+def test_a_reading_out_of_order_is_not_held_against_the_newest():
+    newest = History(value=38.0, time=NOON, since=NOON)
+    assert verdict(60.0, time=NOON - SECOND, history=newest) is Flag.GOOD
+    old = Reading(value=60.0, time=NOON - SECOND)
+    assert newest.then(old) is newest
+
+
+def test_bands_are_shares_of_the_machine():
+    site = sites.load("small")
+    limits = band("grid_import_power", site.grid)
+    assert (limits.low, limits.high) == pytest.approx((-1.5 * 4.7, 1.5 * 4.7))
+    in_kilowatts = Reading(value=3500.0, time=NOON)  # a kW that was meant as MW
+    assert judge(in_kilowatts, None, limits=limits) is Flag.RANGE
+
+
+def test_bands_are_of_declared_words_and_of_real_parameters():
+    site = sites.load("small")
+    parameters = {name for m in site.equipment.values() for name in dir(m)}
+    for variable, limits in BANDS.items():
+        vocabulary.term(variable)
+        assert limits.low < limits.high
+        assert not limits.share_of or limits.share_of in parameters
+
+
+def batch(**rows):
+    names = ("power", "temperature", "utilisation", "memory", "clock")
+    calm = {"power": 900, "temperature": 55, "utilisation": 0.9, "memory": 0.7, "clock": 1900}
+    values = np.array([[{**calm, **rows}[name]] * 72 for name in names], dtype=np.float32)
+    return RackBatch(
+        site="small",
+        hall="hall_1",
+        rack="r0001",
+        boot=1,
+        sequence=1,
+        time=NOON,
+        interval=SECOND,
+        values=values,
+    )
+
+
+def test_batches():
+    assert judge_batch(batch(), NOON) is Flag.GOOD
+    assert judge_batch(batch(power=6000), NOON) is Flag.RANGE
+    assert judge_batch(batch(temperature=-40), None) is Flag.RANGE
+    assert judge_batch(batch(utilisation=90), None) is Flag.RANGE  # per cent for a share
+    assert judge_batch(batch(), NOON - 6 * SECOND) is Flag.FUTURE
+    assert judge_batch(batch(), NOON + 901 * SECOND) is Flag.LATE
