@@ -174,11 +174,16 @@ class Minutes:
     ----------
     mark
         How far the archive reaches.
+
+    Attributes
+    ----------
+    complete
+        Up to here all samples of the journal have been written down.
     """
 
     def __init__(self, mark: Mark) -> None:
         self._mark = mark
-        self._complete = mark.position
+        self.complete = mark.position
         self._closed = mark.closed
         self._open: dict[int, Second] = {}
         self._late: dict[int, Second] = {}
@@ -202,7 +207,7 @@ class Minutes:
         kept = self._late if number < self._closed else self._open
         second = kept.get(number)
         if second is None:
-            second = kept[number] = Second(self._complete)
+            second = kept[number] = Second(self.complete)
         return second
 
     def is_late(self, number: int) -> bool:
@@ -211,7 +216,7 @@ class Minutes:
 
     def advance(self, position: Position) -> None:
         """Take down that all samples of the journal up to here have been written down."""
-        self._complete = position
+        self.complete = position
 
     def tick(self, number: int) -> None:
         """Take down that all readings up to and with this second have been sent."""
@@ -236,10 +241,8 @@ class Minutes:
         self._closed = line
         since = [one.since for one in self._open.values()]
         known = [position for position in since if position is not None]
-        position = self._complete if not since else min(known) if known == since else None
-        return Taken(
-            seconds=seconds, mark=Mark(position=position, seen=self._complete, closed=line)
-        )
+        position = self.complete if not since else min(known) if known == since else None
+        return Taken(seconds=seconds, mark=Mark(position=position, seen=self.complete, closed=line))
 
     @property
     def _line(self) -> int:

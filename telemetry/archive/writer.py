@@ -80,12 +80,30 @@ class Archive:
         self._taken: Taken | None = None
         self._bytes = 0
         self._is_behind = False
+        self._failure = ""
         self._minutes = Minutes(self._store.mark)
 
     @property
     def position(self) -> Position | None:
         """Where the journal must be read from after a crash; None for all of it."""
         return self._store.mark.position
+
+    @property
+    def complete(self) -> Position | None:
+        """Up to where the journal has been added, committed or not; None for nothing of it."""
+        return self._minutes.complete
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong and what to do about it; empty if nothing is."""
+        if self._failure or not self._is_behind:
+            return self._failure
+        return f"{self._folder}: behind the journal; it is being read again"
+
+    @property
+    def kept(self) -> Path:
+        """File in which an ingester keeps what the archive has no room for."""
+        return self._folder / "kept.jsonl"
 
     @property
     def is_due(self) -> bool:
@@ -172,9 +190,11 @@ class Archive:
                 with locked(self._folder):
                     self._store.write(taken, news, is_native=self._is_native)
             except FAILURES as error:
+                reason = str(error).partition("\n")[0]
+                self._failure = f"{self._folder}: cannot be written: {reason}; see to the disk"
                 self._look_again(taken, news)
-                message = f"{self._folder}: cannot be written: {error}; see to the disk"
-                raise ArchiveError(message) from error
+                raise ArchiveError(self._failure) from error
+            self._failure = ""
             with self._mutex:
                 self._taken = None
                 self._bytes -= taken.size

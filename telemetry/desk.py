@@ -1,0 +1,156 @@
+"""What is done with a message: it is read, shown to those who work with it, and stored.
+
+Nothing that comes in can raise here. What cannot be read goes to quarantine, with the reason.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from telemetry.archive import Archive
+from telemetry.codec import decode
+from telemetry.journal import Frame, Position
+from telemetry.kept import Kept
+from telemetry.quality import FUTURE, Flag
+from telemetry.quarantine import Quarantine
+from telemetry.samples import GOOD, PointValue, RackBatch, Sample
+from telemetry.window import Window
+from twin.errors import WireError
+
+type Listener = Callable[[Sample], None]
+
+_logger = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Where messages go.
+
+    Parameters
+    ----------
+    window
+        Gets every sample that is shown.
+    archive
+        Gets what is stored; None for none.
+    quarantine
+        Folder for what cannot be read; None to count it only.
+
+    Attributes
+    ----------
+    counts
+        ``quarantined``, ``future`` (not archived), ``refused`` (by the archive) and ``failed``
+        (in the window or in a listener).
+    kept
+        The last words on what is said once.
+    listeners
+        Called with each sample that is new.
+    """
+
+    def __init__(self, window: Window, archive: Archive | None, quarantine: Path | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.kept = Kept(archive.kept if archive else None)
+        self.listeners: list[Listener] = []
+        self.quarantine = Quarantine(quarantine)
+        self._window = window
+        self._archive = archive
+
+    def read(self, topic: str, payload: bytes) -> Sample | None:
+        """Return what a message says; None if it went to quarantine."""
+        try:
+            return decode(topic, payload)
+        except WireError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"not understood: {error!r}"
+            _logger.exception("decoder failed", topic=ascii(topic))
+        self.counts["quarantined"] += 1
+        self.quarantine.put(topic, reason, payload)
+        return None
+
+    def show(
+        self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
+    ) -> Flag | None:
+        """Give a sample to the window and, if it is new, to the listeners; return the verdict."""
+        flag: Flag | None = None
+        try:
+            flag = self._window.add(sample, received)
+            if is_new:
+                for listener in self.listeners:
+                    listener(sample)
+        except Exception:
+            self.counts["failed"] += 1
+            _logger.exception("sample not taken", kind=type(sample).__name__)
+        return flag
+
+    def store(
+        self,
+        sample: Sample,
+        position: Position,
+        *,
+        flag: Flag | None,
+        received: np.datetime64 | None,
+    ) -> None:
+        """Give a durable sample to the archive, unless it is behind: then it reads it later.
+
+        Parameters
+        ----------
+        sample
+            The sample.
+        position
+            End of its frame in the journal, or later.
+        flag
+            The verdict on it, if there is one.
+        received
+            When it came, UTC; None in simulated time.
+        """
+        if self._archive is not None and not self._archive.is_behind:
+            self._put(sample, position, flag=flag, received=received)
+
+    def store_frame(self, frame: Frame, received: np.datetime64 | None) -> None:
+        """Give a frame of the journal to the archive, and to nobody else."""
+        try:
+            sample = decode(frame.topic, frame.payload)
+        except WireError:  # in quarantine since it came
+            return
+        self._put(sample, frame.position, flag=None, received=received)
+
+    def _put(
+        self,
+        sample: Sample,
+        position: Position,
+        *,
+        flag: Flag | None,
+        received: np.datetime64 | None,
+    ) -> None:
+        if self._archive is None:
+            return
+        if flag is Flag.FUTURE or _is_early(sample, received):
+            self.counts["future"] += 1
+            return
+        reason = self._archive.add(sample, position, flag=flag or _verdict(sample))
+        if reason:
+            self.counts["refused"] += 1
+            self.quarantine.put(_name(sample), f"not archived: {reason}", 0)
+
+
+def _verdict(sample: Sample) -> Flag:
+    """Return the verdict on a sample whose sense is not known yet."""
+    is_good = not isinstance(sample, PointValue) or sample.quality == GOOD
+    return Flag.GOOD if is_good else Flag.BAD_SOURCE
+
+
+def _is_early(sample: Sample, received: np.datetime64 | None) -> bool:
+    """Return whether a reading is stamped later than it can have been made."""
+    if received is None or not isinstance(sample, PointValue | RackBatch):
+        return False
+    return bool(sample.time - received > FUTURE)
+
+
+def _name(sample: Sample) -> str:
+    if isinstance(sample, PointValue):
+        return sample.point
+    if isinstance(sample, RackBatch):
+        return f"{sample.site}/{sample.hall}/{sample.rack}"
+    return type(sample).__name__

@@ -1,0 +1,286 @@
+"""From the broker to disk, to the window and to the archive, in this order; nothing is lost.
+
+One thread takes what came, appends it to the journal, and only then acknowledges it. After that
+each message is handed on; :mod:`telemetry.desk` tells to whom. What cannot be read is acknowledged
+like the rest, or else a broker would send it for ever. A second thread commits; see
+:mod:`telemetry.archiving`.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import structlog
+
+from telemetry.archive import Archive
+from telemetry.archiving import Archiver
+from telemetry.desk import Desk, Listener
+from telemetry.journal import Frame, Journal
+from telemetry.mailbox import Message
+from telemetry.window import Window
+from twin.errors import JournalError
+
+LIMIT: Final = 5000
+"""Messages of one append."""
+
+GATHER: Final = 0.010
+"""Wait for more messages before an append. [s]"""
+
+PATIENCE: Final = 0.1
+"""Longest wait for the first message. [s]"""
+
+AGAIN: Final = 1.0
+"""Wait after an append that failed. [s]"""
+
+MOST_WAITING: Final = 50_000
+"""Messages that wait for room on the disk; beyond that, nothing more is taken."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Source(Protocol):
+    """Where messages come from: a :class:`telemetry.client.Client`."""
+
+    def take(self, limit: int = ..., timeout: float = ...) -> list[Message]:
+        """Return what came, after waiting for the first at most so long. [s]"""
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Let the broker forget messages."""
+
+    @property
+    def oversized(self) -> Sequence[tuple[str, int]]:
+        """Topics and sizes of the latest messages that were too large. [B]"""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened; ``oversized`` among it."""
+
+
+class Ingester:
+    """Takes in what a plant says.
+
+    Parameters
+    ----------
+    client
+        Connected or not; it is neither started nor stopped here.
+    journal
+        Where messages become durable.
+    window
+        Gets every sample.
+    archive
+        Keeps readings for good, and says what the journal need not hold; None for none.
+    quarantine
+        Folder for what cannot be read; None to count it only.
+    is_simulated
+        Whether times are those of a simulated plant, which has nothing to do with our clock.
+    """
+
+    def __init__(
+        self,
+        client: Source,
+        journal: Journal,
+        *,
+        window: Window,
+        archive: Archive | None = None,
+        quarantine: Path | None = None,
+        is_simulated: bool = False,
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._archive = archive
+        self._desk = Desk(window, archive, quarantine)
+        self._is_simulated = is_simulated
+        self._counts: Counter[str] = Counter()
+        self._order = threading.RLock()
+        self._ended = threading.Event()
+        self._waiting: list[Message] = []
+        self._retry = 0.0
+        self._trouble = ""
+        self._archiver: Archiver | None = None
+        if archive is not None:
+            self._archiver = Archiver(
+                archive, journal, self._desk.kept, add=self._store_frame, order=self._order
+            )
+        self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
+
+    def listen(self, listener: Listener) -> None:
+        """Have a function called with each sample as it comes; it must be quick.
+
+        Not called with what :meth:`recover` reads.
+        """
+        self._desk.listeners.append(listener)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the journal and what to do about it; empty if nothing is."""
+        return self._trouble
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far.
+
+        ``messages``, of these ``repeated`` (word for word what was last said of a point or of
+        jobs, not journaled again), ``quarantined``, ``future`` (not archived), ``refused`` (by
+        the archive), ``failed`` (in a listener or in the window) and ``unjournaled`` (QoS 0
+        dropped while the disk was full); ``appends``, and ``waiting`` for room on the disk now.
+        """
+        return {**self._counts, **self._desk.counts, "waiting": len(self._waiting)}
+
+    def recover(self) -> int:
+        """Take up what an earlier process left, before :meth:`start`.
+
+        Metadata and jobs as they were said last, then all of the journal that the archive does
+        not hold, into window and archive.
+
+        Returns
+        -------
+        int
+            Messages of the journal that were read.
+        """
+        for topic, payload in self._desk.kept.read():
+            self._take_up(Frame(self._journal.end, topic, payload, np.datetime64("now", "us")))
+        after = self._archive.position if self._archive else None
+        count = 0
+        for frame in self._journal.read(after=after):
+            self._take_up(frame)
+            if self._archive and self._archiver:
+                self._archive.advance(frame.position)
+                if self._archive.is_due:
+                    self._archiver.commit()
+            count += 1
+        _logger.info("recovered", messages=count, after=str(after or ""))
+        return count
+
+    def start(self) -> None:
+        """Begin to take in."""
+        if self._archiver:
+            self._archiver.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take in what waits to be taken, commit, and end."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._archiver:
+            self._archiver.stop()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            if len(self._waiting) >= MOST_WAITING and not self._make_room():
+                self._ended.wait(AGAIN)
+            else:
+                messages = self._client.take(LIMIT, PATIENCE)
+                if messages and len(messages) < LIMIT:
+                    time.sleep(GATHER)
+                    messages += self._client.take(LIMIT - len(messages), 0.0)
+                self._take(messages)
+            self._tell_oversized()
+
+    def _take(self, messages: list[Message]) -> None:
+        """Take messages in, or let them wait where the disk is full."""
+        self._counts["messages"] += len(messages)
+        if self._waiting:
+            self._waiting += messages
+            self._show(messages)
+            if time.monotonic() >= self._retry:
+                messages, self._waiting = self._waiting, []
+                self._append(messages, is_shown=True)
+        elif messages:
+            self._append(messages, is_shown=False)
+
+    def _append(self, messages: list[Message], *, is_shown: bool) -> None:
+        """Make messages durable, acknowledge them, and hand them on.
+
+        Parameters
+        ----------
+        messages
+            In the order they came.
+        is_shown
+            Whether window and listeners have seen them.
+        """
+        new = [(one.topic, one.payload) for one in messages if not self._is_repeated(one)]
+        with self._order:
+            try:
+                position = self._journal.append(new)
+            except JournalError as error:
+                self._wait(messages, str(error))
+                if not is_shown:
+                    self._show(messages)
+                return
+            self._client.acknowledge(messages)
+            self._resume()
+            self._counts["appends"] += 1
+            self._counts["repeated"] += len(messages) - len(new)
+            received = self._now()
+            for message in messages:
+                sample = self._desk.read(message.topic, message.payload)
+                if sample is not None:
+                    self._desk.kept.put(message.topic, message.payload)
+                    flag = None if is_shown else self._desk.show(sample, received)
+                    self._desk.store(sample, position, flag=flag, received=received)
+            if self._archive and self._archiver and not self._archive.is_behind:
+                self._archive.advance(position)
+        if self._archive and self._archiver and (self._archive.is_due or self._archive.is_behind):
+            self._archiver.ring()
+
+    def _show(self, messages: Sequence[Message]) -> None:
+        """Let the window know of messages that are not durable, so that the service can go on."""
+        received = self._now()
+        for message in messages:
+            sample = self._desk.read(message.topic, message.payload)
+            if sample is not None:
+                self._desk.show(sample, received)
+
+    def _wait(self, messages: list[Message], reason: str) -> None:
+        """Keep messages until there is room; none of them is acknowledged."""
+        if not self._trouble:
+            _logger.error("journal not written", reason=reason)
+        self._trouble = reason
+        self._waiting = messages
+        self._retry = time.monotonic() + AGAIN
+
+    def _resume(self) -> None:
+        if self._trouble:
+            _logger.info("journal written again")
+        self._trouble = ""
+
+    def _make_room(self) -> bool:
+        """Drop what nobody sends again; return whether that, or the disk, made room."""
+        held = [message for message in self._waiting if message.qos]
+        self._counts["unjournaled"] += len(self._waiting) - len(held)
+        self._waiting = held
+        if time.monotonic() >= self._retry:
+            self._take([])
+        return len(self._waiting) < MOST_WAITING
+
+    def _take_up(self, frame: Frame) -> None:
+        """Take in what an earlier process made durable."""
+        sample = self._desk.read(frame.topic, frame.payload)
+        if sample is not None:
+            received = None if self._is_simulated else frame.received
+            self._desk.kept.put(frame.topic, frame.payload)
+            flag = self._desk.show(sample, received, is_new=False)
+            self._desk.store(sample, frame.position, flag=flag, received=received)
+
+    def _store_frame(self, frame: Frame) -> None:
+        self._desk.store_frame(frame, None if self._is_simulated else frame.received)
+
+    def _is_repeated(self, message: Message) -> bool:
+        return self._desk.kept.holds(message.topic, message.payload)
+
+    def _now(self) -> np.datetime64 | None:
+        return None if self._is_simulated else np.datetime64(time.time_ns() // 1000, "us")
+
+    def _tell_oversized(self) -> None:
+        """Put what was too large into quarantine: what is left of it, topic and size."""
+        total = self._client.counters.get("oversized", 0)
+        new = total - self._counts["oversized"]
+        if new:
+            self._counts["oversized"] = total
+            for topic, size in list(self._client.oversized)[-new:]:
+                self._desk.quarantine.put(topic, "too large", size)

@@ -1,0 +1,100 @@
+"""The last word on what is said once: metadata of points, jobs, and what the plant applied.
+
+The plant repeats it, a broker may keep it, and each reconnect may bring all of it again. The same
+words need no second place in the journal. And as the journal is trimmed behind the archive, which
+has no room for jobs, they are written down here before that.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from telemetry import durable
+from telemetry.topics import Kind, parse
+from twin.errors import WireError
+
+KINDS: Final = {
+    Kind.CAP_STATUS,
+    Kind.JOB_HISTORY,
+    Kind.JOB_QUEUE,
+    Kind.JOB_STATUS,
+    Kind.POINT_METADATA,
+}
+"""Topics whose last message counts."""
+
+MOST_BYTES: Final = 128 * 1024 * 1024
+"""Payloads that are kept; others are taken in as if they were new each time. [B]"""
+
+_TEXT: Final = ("utf-8", "surrogateescape")
+
+_logger = structlog.get_logger(__name__)
+
+
+class Kept:
+    """The last message of each topic of :data:`KINDS`.
+
+    Parameters
+    ----------
+    path
+        File that keeps them; None for memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._mutex = threading.Lock()
+        self._last: dict[str, bytes] = {}
+        self._bytes = 0
+
+    def holds(self, topic: str, payload: bytes) -> bool:
+        """Return whether these were the last words on a topic."""
+        return self._last.get(topic) == payload
+
+    def put(self, topic: str, payload: bytes) -> None:
+        """Take down a message that could be read, if its topic is one of those."""
+        if not self._is_kept(topic):
+            return
+        with self._mutex:
+            before = self._last.pop(topic, b"")
+            self._bytes -= len(before)
+            if self._bytes + len(payload) <= MOST_BYTES:
+                self._last[topic] = payload
+                self._bytes += len(payload)
+
+    def write(self) -> None:
+        """Make them durable, whole or not at all.
+
+        Raises
+        ------
+        JournalError
+            If the disk does not take them.
+        """
+        if self._path is None:
+            return
+        with self._mutex:
+            items = list(self._last.items())
+        lines = [json.dumps([topic, payload.decode(*_TEXT)]) for topic, payload in items]
+        durable.write_whole(self._path, "\n".join(lines))
+
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what was written, as far as it can be read."""
+        if self._path is None or not self._path.exists():
+            return
+        for line in self._path.read_text(*_TEXT).splitlines():
+            try:
+                topic, payload = json.loads(line)
+                found = str(topic), str(payload).encode(*_TEXT)
+            except (RecursionError, ValueError) as error:
+                _logger.warning("kept in part only", place=str(self._path), reason=str(error))
+                continue
+            yield found
+
+    @staticmethod
+    def _is_kept(topic: str) -> bool:
+        try:
+            return parse(topic).kind in KINDS
+        except WireError:
+            return False

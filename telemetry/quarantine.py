@@ -1,0 +1,82 @@
+"""What could not be read, kept for whoever wants to know why: JSON lines in a file that rolls."""
+
+import base64
+import json
+import threading
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+FILE: Final = "poison.jsonl"
+OLDER: Final = "poison.1.jsonl"
+
+SHOWN_BYTES: Final = 1000
+"""Of a payload, how much is kept. [B]"""
+
+FILE_BYTES: Final = 16 * 1024 * 1024
+"""Size at which a file is put aside, in place of the one before. [B]"""
+
+TOPIC_LETTERS: Final = 500
+
+_logger = structlog.get_logger(__name__)
+
+
+class Quarantine:
+    """The messages that were refused.
+
+    Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload``, the first
+    kilobyte in base64. Two files of :data:`FILE_BYTES` are kept at most; a disk that takes
+    nothing is no reason to stop.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie; None to keep nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._failed = False
+
+    def put(self, topic: str, reason: str, payload: bytes | int) -> None:
+        """Write down a message.
+
+        Parameters
+        ----------
+        topic
+            Where it came from.
+        reason
+            Why it was refused.
+        payload
+            Its bytes, or their number if nobody has kept them.
+        """
+        if self._folder is None:
+            return
+        shown = b"" if isinstance(payload, int) else payload[:SHOWN_BYTES]
+        line = {
+            "time": f"{np.datetime64('now', 's')}Z",
+            "topic": topic[:TOPIC_LETTERS],
+            "reason": reason,
+            "size": payload if isinstance(payload, int) else len(payload),
+            "payload": base64.b64encode(shown).decode(),
+        }
+        try:
+            with self._mutex:
+                self._write(self._folder, json.dumps(line) + "\n")
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                _logger.warning("quarantine not written", reason=error.strerror)
+            self._failed = True
+
+    @staticmethod
+    def _write(folder: Path, line: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE
+        if path.exists() and path.stat().st_size > FILE_BYTES:
+            path.replace(folder / OLDER)
+        with path.open("a", encoding="ascii") as file:
+            file.write(line)
