@@ -171,7 +171,7 @@ def _axis(kind: str) -> str:
 
 def _requests() -> Iterator[Meaning]:
     """Yield what we ask for, and what the plant made of it; to charge is positive."""
-    for kind in ("battery", "tank", *RENEWABLES):
+    for kind in ("battery", "tank", *RENEWABLES, "heat_reuse"):
         name = _axis(kind)
         applied = replace(_generic(f"{name}_applied", kind, "Power Applied"), is_setpoint=True)
         yield applied
@@ -220,6 +220,7 @@ MEANINGS: Final[tuple[Meaning, ...]] = (
     *(_generic("renewable_available_power", kind, "Available Power") for kind in RENEWABLES),
     _meter("cooling_plant_draw", "cooling_plant"),
     _meter("hall_air_draw", "hall_air"),
+    _meter("heat_reuse_draw", "heat_reuse"),
     # stores
     _level("battery_level", "battery", "State Of Charge"),
     _level("tank_level", "tank", "Level"),
@@ -232,6 +233,7 @@ MEANINGS: Final[tuple[Meaning, ...]] = (
     _coolant("technology_supply_temperature", "Supply"),
     _coolant("technology_return_temperature", "Return"),
     _coolant("technology_supply_set_point", "Supply", is_setpoint=True),
+    _generic("heat_reuse_power", "heat_reuse", "Heat Output"),
     # racks
     _rack("rack_power", "RackPower", "kW"),
     _rack("rack_supply_temperature", "RackLiquidSupplyTemperature", "C"),

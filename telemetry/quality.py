@@ -87,6 +87,8 @@ BANDS: Final[dict[str, Band]] = {
     "renewable_used_power": Band(low=-0.05, high=1.2, share_of="power"),
     "renewable_available_power": Band(low=-0.05, high=1.2, share_of="power"),
     "renewable_applied": Band(low=-0.05, high=1.2, share_of="power"),
+    "heat_reuse_power": Band(low=-0.05, high=1.3, share_of="rated_heat"),
+    "heat_reuse_applied": Band(low=-0.05, high=1.3, share_of="rated_heat"),
     "cooling_plant_output": Band(low=-0.1, high=1.6, share_of="rated_cooling"),
     "cooling_plant_draw": Band(low=-0.01, high=1.0, share_of="rated_cooling"),
     "facility_supply_temperature": Band(low=1.0, high=70.0, rate=2.0, stuck=_HOURS),

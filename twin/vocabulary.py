@@ -127,8 +127,8 @@ ROLES: Final[dict[str, Term]] = {
     "level": Term("MWh", "energy or cooling kept in the store"),
     "available": Term("1", "1 if the machine may be planned on, else 0"),
     "status": Term("1", "1 if the machine operates, else 0"),
-    "request": Term("MW", "power that the service asks of the store; to charge is positive"),
-    "applied": Term("MW", "power that the plant sets the store to; to charge is positive"),
+    "request": Term("MW", "power that the service asks for; to charge a store is positive"),
+    "applied": Term("MW", "power that the plant sets; to charge a store is positive"),
 }
 """Roles of equipment; the full name is ``<kind>_<role>``."""
 

@@ -176,7 +176,7 @@ def test_unknown_fields_are_read_past_but_watched(kind):
         b'{"value":1,"timestamp":1781611200000.0,"quality":1}',
         b'{"value":1,"timestamp":1781611200,"quality":1}',  # seconds
         b'{"value":1,"timestamp":1781611200000,"quality":99999999999}',
-        b'{"value":1,"timestamp":1781611200000,"qualit\\u0079":1,"quality":1}',
+        b'{"value":1,"timestamp":1781611200000,"v\\u0061lue":2,"quality":1}',
         b'{"value":1e400,"timestamp":1781611200000,"quality":1}',
         b'{"value":NaN,"timestamp":1781611200000,"quality":1}',
         b'{"value":1,"timestamp":1781611200000}',

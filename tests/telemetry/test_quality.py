@@ -7,6 +7,7 @@ import sites
 from telemetry.quality import BANDS, NOTHING, Flag, History, Reading, band, judge, judge_batch
 from telemetry.samples import RackBatch
 from twin import vocabulary
+from twin.equipment.declaration import KINDS
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -83,6 +84,7 @@ def test_bands_are_shares_of_the_machine():
 def test_bands_are_of_declared_words_and_of_real_parameters():
     site = sites.load("small")
     parameters = {name for m in site.equipment.values() for name in dir(m)}
+    parameters |= {name for kind in KINDS.values() for name in kind.model_fields}
     for variable, limits in BANDS.items():
         vocabulary.term(variable)
         assert limits.low < limits.high
