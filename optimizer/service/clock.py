@@ -16,6 +16,9 @@ from twin.axes import QUARTER
 GLANCE: Final = 0.2
 """Longest wait between two looks at whether to stop, and at a clock that may have jumped. [s]"""
 
+BEFORE: Final = np.datetime64("2000-01-01", "us")
+"""Time of a simulated clock before its first tick."""
+
 GRACE: Final = 1.0
 """Longest wait for rack batches that were sent before a tick and are not here yet. [s]"""
 
@@ -77,7 +80,7 @@ class SimulatedClock:
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
         self._batches: Counter[np.datetime64] = Counter()
-        self._now = np.datetime64("1970-01-01", "us")
+        self._now = BEFORE
         self.last_tick: Tick | None = None
 
     def now(self) -> np.datetime64:

@@ -39,6 +39,9 @@ STATES: Final[Mapping[Source, State]] = {
 }
 """Source of a schedule -> state of the feed."""
 
+MOST_LETTERS: Final = 500
+"""Letters of a reason that are told to partners. [1]"""
+
 AUDIT: Final = "audit.jsonl"
 """File of the state folder that tells every decision."""
 
@@ -122,7 +125,8 @@ class Outbox:
         revision = self._feed.publish(plan)
         self._record.remember(plan)
         write_whole(self._memory, json.dumps(self._record.as_json()))
-        self._feed.status(STATES[choice.source], reason=choice.reason[:500], now=now)
+        reason = choice.reason[:MOST_LETTERS] or "the plan is the verified optimum"
+        self._feed.status(STATES[choice.source], reason=reason, now=now)
         return revision
 
     def _flexible(self, outcome: Outcome) -> xr.Dataset:

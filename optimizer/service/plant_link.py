@@ -64,6 +64,7 @@ class PlantLink:
             window=self.window,
             archive=self._archive,
             quarantine=folder / "quarantine",
+            is_simulated=settings.is_simulated,
         )
         self._actuator = Actuator(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
@@ -162,7 +163,9 @@ class PlantLink:
     @property
     def archive_trouble(self) -> str:
         """What is wrong with the archive; empty if nothing is."""
-        return self._archive.trouble
+        if not self._archive.is_behind:
+            return ""
+        return "the archive is behind: what it lacks lies in the journal"
 
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
