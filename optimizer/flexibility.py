@@ -52,11 +52,13 @@ class _Course:
     low: float
     high: float
 
-    def within(self, step: int, before: float = 0.0) -> BoolArray:
-        """Return which intervals touch the hour that begins with one; or a time before it. [h]"""
-        begin = self.edges[step]
-        ahead = self.edges[:-1] < begin + SUSTAINED - LEAST
-        return np.asarray(ahead & (self.edges[1:] > begin - before + LEAST))
+    def within(self, step: int) -> BoolArray:
+        """Return which intervals touch the hour that begins with one."""
+        return self.between(self.edges[step], self.edges[step] + SUSTAINED)
+
+    def between(self, begin: float, end: float) -> BoolArray:
+        """Return which intervals touch a span. [h]"""
+        return np.asarray((self.edges[:-1] < end - LEAST) & (self.edges[1:] > begin + LEAST))
 
     @property
     def falling(self) -> FloatArray:
@@ -189,7 +191,14 @@ def _battery(
     return up, down
 
 
-def _kept(course: _Course, power: FloatArray, energy: FloatArray, *, won: FloatArray) -> FloatArray:
+def _kept(
+    course: _Course,
+    power: FloatArray,
+    energy: FloatArray,
+    *,
+    won: FloatArray,
+    lost: float = 0.0,
+) -> FloatArray:
     """Return the power that can be kept for an hour from each interval on. [MW]
 
     Parameters
@@ -202,6 +211,8 @@ def _kept(course: _Course, power: FloatArray, energy: FloatArray, *, won: FloatA
         Most that may be used up by the end of each interval, at the bus. [MWh]
     won
         What each interval could win back, once the hour is over. [MWh]
+    lost
+        What beginning costs, as time at that power. [h]
     """
     found = np.zeros(len(power))
     for step in range(len(power)):
@@ -210,7 +221,8 @@ def _kept(course: _Course, power: FloatArray, energy: FloatArray, *, won: FloatA
         later = until > SUSTAINED + LEAST
         back = np.cumsum(np.where(later & ~window, won, 0.0))
         ahead = until > LEAST
-        bound = ((energy + back) / np.minimum(np.maximum(until, LEAST), SUSTAINED))[ahead]
+        used = np.minimum(until, SUSTAINED)[ahead] + lost  # of each MW [MWh]
+        bound = (energy + back)[ahead] / used
         found[step] = max(min(power[window].min(), bound.min()), 0.0)
     return found
 
@@ -232,17 +244,24 @@ def _work(
         levels = one["level_power"].to_numpy()
         power = racks @ pool.power(levels)
         work = racks @ (pool.rack_power * kind.throughput.work(levels))
+        if not (power > LEAST).any():
+            continue
+        rate = (work / np.maximum(power, LEAST)).max()
         due = outlook["work_least"].sel(cohort=label).to_numpy()[1 : len(power) + 1]
-        ahead = np.cumsum(work * hours)[: len(due)] - due
-        slack = np.minimum.accumulate(ahead[::-1])[::-1]
-        slack = np.append(slack, np.zeros(len(power) - len(slack)))
-        for step in range(len(power)):
-            window = course.within(step)
-            mean = power[course.within(step, before=kind.minimum_run)].min()
-            if mean <= LEAST:
-                continue
-            rate = (work[window] / np.maximum(power[window], LEAST)).max()
-            spent = rate * (SUSTAINED + kind.pause_loss)
-            put_off[step] += max(min(mean, slack[step] / spent), 0.0)
-        lost = max(lost, (SUSTAINED + kind.pause_loss) / SUSTAINED)
+        ahead = np.cumsum(work * hours) - due
+        put_off += _kept(
+            course,
+            _settled(course, power, kind.minimum_run),
+            ahead / rate,
+            won=np.zeros(len(power)),
+            lost=kind.pause_loss,
+        )
+        lost = max(lost, 1.0 + kind.pause_loss / SUSTAINED)
     return put_off, lost
+
+
+def _settled(course: _Course, power: FloatArray, minimum_run: float) -> FloatArray:
+    """Return the power of work that runs already for the time it must run at least. [MW]"""
+    begins = course.edges[:-1]
+    spans = (course.between(begin - minimum_run, begin + 2.0 * LEAST) for begin in begins)
+    return np.array([power[span].min() for span in spans])

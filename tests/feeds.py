@@ -1,6 +1,6 @@
 """Schedules, partners and a wire that remembers, for tests of the feed."""
 
-from functools import cache
+from collections import defaultdict
 
 import numpy as np
 
@@ -15,10 +15,12 @@ QUARTER_MS = 900_000
 MINUTE = np.timedelta64(1, "m")
 
 
-@cache
+KEYS = defaultdict(security.new_key)
+
+
 def key(name):
     """Return the same key for the same name within a run."""
-    return security.new_key()
+    return KEYS[name]
 
 
 def partner(name="tso-1"):

@@ -191,7 +191,7 @@ def test_arrays_can_be_kept_in_a_file(tmp_path):
 
 
 def xml(document):
-    return ElementTree.fromstring(as_market_document(document))  # noqa: S314 our own text
+    return ElementTree.fromstring(as_market_document(document))
 
 
 def text_of(element, *names):

@@ -108,7 +108,7 @@ def test_a_plan_that_breaks_the_schema_uses_no_number(bench):
     assert bench.feed.publish(plan()) == 1
 
 
-def test_what_is_not_durable_is_not_sent(bench, tmp_path, monkeypatch):
+def test_what_is_not_durable_is_not_sent(bench, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -249,7 +249,8 @@ from telemetry.feed import Feed
 
 class Loud(Wire):
     def publish(self, topic, payload, *, qos, retain):
-        print(feed.revision, file=sys.stderr, flush=True)  # what is printed may have reached the partner
+        # what is printed may have reached the partner
+        print(feed.revision, file=sys.stderr, flush=True)
         return super().publish(topic, payload, qos=qos, retain=retain)
 
 feed = Feed(lambda name, will: Loud(will), site="rhine", partners=[partner()], key=key("rhine"),
@@ -272,8 +273,7 @@ def test_no_number_is_used_twice_across_kills(tmp_path, request):
             stderr=subprocess.PIPE,
             cwd=request.config.rootpath,
         )
-        for _ in range(int(rng.integers(1, 12))):
-            seen.append(int(process.stderr.readline()))
+        seen += [int(process.stderr.readline()) for _ in range(int(rng.integers(1, 12)))]
         os.kill(process.pid, signal.SIGKILL)
         _, rest = process.communicate()
         seen += [int(line) for line in rest.split(b"\n")[:-1]]
@@ -292,7 +292,9 @@ def test_codes_have_valid_check_characters():
 
 
 @pytest.mark.parametrize("kind", ["X", "Z"])
-@pytest.mark.parametrize("name", ["rhine", "iberia", "gallia", "baltica", "small", "tso-1", "", "ü"])
+@pytest.mark.parametrize(
+    "name", ["rhine", "iberia", "gallia", "baltica", "small", "tso-1", "", "ü"]
+)
 def test_demonstration_codes_are_valid_and_say_so(name, kind):
     code = eic.demonstration(name, kind)
     assert eic.is_valid(code)
