@@ -1,0 +1,109 @@
+"""A small site in a mild morning with four jobs, and a service that answers by a script."""
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry import topics
+from telemetry.agents.scene import Scene
+from telemetry.client import Message, Receipt
+from telemetry.codec import decode, encode
+from telemetry.samples import Decided, Tick
+from twin import axes, state, vocabulary
+from twin.workloads.jobs import Jobs, Workload
+
+START = axes.utc("2026-06-16T06:00")
+QUARTER = axes.QUARTER
+HOUR = axes.HOUR
+HOURS = 2
+
+
+@pytest.fixture(scope="package")
+def small():
+    return sites.load("small")
+
+
+@pytest.fixture(scope="package")
+def workload():
+    """Return four jobs of 6 racks that are here, and a fifth that comes within the first step."""
+    arrival = np.array([START] * 4 + [START + QUARTER])
+    length = np.array([1.0, 2.0, 1.5, 3.0, 1.0])
+    jobs = Jobs(
+        number=np.arange(5),
+        kind=np.array([1, 1, 1, 1, 1]),
+        arrival=arrival,
+        deadline=arrival + (length * 5.0 * 3600).astype("timedelta64[s]"),
+        length=length,
+        racks=np.full(5, 6.0),
+    )
+    return Workload(jobs=jobs, arrivals=jobs)
+
+
+@pytest.fixture(scope="package")
+def scene(small, workload):
+    count = HOURS * 60
+    around = axes.regular(START, count, axes.MINUTE)
+    weather = {"air_temperature": 16.0, "relative_humidity": 0.6, "air_pressure": 100.0}
+    for name, value in weather.items():
+        around[name] = "time", np.full(count, value)
+    around = around.assign_coords(renewable=["solar_1", "wind_1"])
+    given = np.stack([np.full(count, 0.2), np.full(count, 0.5)], axis=-1)
+    around["renewable_available_power"] = ("time", "renewable"), given
+    begin = state.rest(small, START, peak_power=2.0, grid_import_power=1.0)
+    return Scene(
+        site=small,
+        surroundings=vocabulary.tag_all(around),
+        begin=begin,
+        workload=workload,
+        service_racks=[2.0] * (HOURS * 4),
+        seed=3,
+    )
+
+
+class Script:
+    """A client without a broker: what is sent is kept, and each tick is answered at once.
+
+    Parameters
+    ----------
+    answers
+        Tick -> samples that the service sends; Decided is added unless they end in None.
+    """
+
+    def __init__(self, answers=lambda _: []):
+        self._answers, self._waiting = answers, []
+        self.sent = []
+
+    def subscribe(self, *_, **__):
+        return _done()
+
+    def publish(self, topic, payload, *, qos=0, retain=False):
+        self.sent.append((topic, payload, qos, retain))
+        if topics.parse(topic).kind == topics.Kind.TICK:
+            self._answer(decode(topic, payload))
+        return _done()
+
+    def take(self, limit=1000, timeout=0.1):
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return taken
+
+    def acknowledge(self, messages):
+        pass
+
+    def heard(self, kind):
+        """Return all samples of a kind of topic that were sent."""
+        of_kind = [m for m in self.sent if topics.parse(m[0]).kind == kind]
+        return [decode(topic, payload) for topic, payload, *_ in of_kind]
+
+    def _answer(self, tick: Tick):
+        answers = self._answers(tick)
+        if None not in answers:
+            sequence = max((a.sequence for a in answers if hasattr(a, "caps")), default=-1)
+            answers = [*answers, Decided(site=tick.site, time=tick.time, sequence=sequence)]
+        encoded = [encode(answer) for answer in answers if answer is not None]
+        self._waiting += [Message(topic, payload, 1) for topic, payload in encoded]
+
+
+def _done():
+    receipt = Receipt()
+    receipt.settle(True)
+    return receipt

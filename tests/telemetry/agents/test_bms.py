@@ -1,0 +1,162 @@
+"""The building-management system: dead bands, repetition, sensors, and who may write."""
+
+import numpy as np
+import pytest
+
+from telemetry import topics
+from telemetry.agents.bms import Bms
+from telemetry.agents.placement import Placement
+from telemetry.agents.readings import rack_readings, readings
+from telemetry.agents.requests import Requests
+from telemetry.codec import decode
+from telemetry.nature import Noise
+from telemetry.samples import PointValue
+from twin import axes, state
+from twin.simulation import stocks_of
+
+NOW = axes.utc("2026-06-16T06:00")
+REPEAT = 4
+SILENT = Noise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+
+
+@pytest.fixture
+def requests(small):
+    return Requests(small, period=axes.QUARTER)
+
+
+@pytest.fixture
+def make(small, requests):
+    def bms(noise=SILENT, seed=0):
+        rng = np.random.default_rng(seed)
+        return Bms(small, requests, rng=rng, noise=noise, repeat=REPEAT)
+
+    return bms
+
+
+@pytest.fixture
+def plant(small):
+    """Return what stands behind the points, with some import."""
+
+    def at(import_power=2.0, temperature=38.0):
+        truth = stocks_of(state.rest(small, NOW)) | {
+            ("grid_import_power", ""): import_power,
+            ("grid_export_power", ""): 0.0,
+            ("peak_power", ""): 2.5,
+            ("facility_supply_temperature", "warm_plant"): temperature,
+        }
+        supply = {"warm_plant": 38.0}
+        load = Placement(small).load({"hall_1": 0.6, "hall_2": 0.6})
+        return readings(small, truth, {}, supply=supply), rack_readings(small, truth, load)
+
+    return at
+
+
+def told(bms, plant_now, **options):
+    messages = bms.values(*plant_now, time=NOW, **options)
+    return {decode(*message).point: decode(*message).value for message in messages}
+
+
+def point_of(values, *words):
+    return next(point for point in values if all(word in point for word in words))
+
+
+def steady(values):
+    """Return the points without those of flow meters, which scatter even in silence."""
+    return {point for point in values if "flow" not in point}
+
+
+def test_metadata_come_for_every_point_and_in_shares(make):
+    bms = make()
+    whole = bms.metadata()
+    assert len({topic for topic, _ in whole}) == len(whole)
+    assert len(bms.metadata(share=10)) == pytest.approx(len(whole) / 10, abs=1)
+
+
+def test_every_value_has_metadata(make, plant):
+    bms = make()
+    known = {decode(*message).point for message in bms.metadata()}
+    assert set(told(bms, plant(), is_whole=True)) <= known
+
+
+def test_values_are_in_the_units_of_their_points(make, plant):
+    values = told(make(), plant(), is_whole=True)
+    assert values[point_of(values, "ActivePower", "grid_import_power")] == 2000.0
+    assert values[point_of(values, "battery_level")] == pytest.approx(60.0)  # half of 20 to 100 %
+    assert values[point_of(values, "warm_plant", "supply_temperature")] == 38.0
+    assert values[point_of(values, "RackPower", "r0001")] == pytest.approx(600.0 / 14, rel=1e-6)
+    assert values[point_of(values, "Available", "ups_1")] == 1.0
+    assert not any("request" in point for point in values)
+
+
+def test_what_does_not_change_is_told_once_in_four(make, plant):
+    bms = make()
+    everything = steady(told(bms, plant(), is_whole=True))
+    turns = [steady(told(bms, plant())) for _ in range(REPEAT)]
+    assert set.union(*turns) == everything
+    assert sum(map(len, turns)) == len(everything)
+
+
+def test_a_change_beyond_the_dead_band_is_told_at_once(make, plant):
+    bms = make()
+    first = told(bms, plant(), is_whole=True)
+    power, supply = (point_of(first, w) for w in ("grid_import_power", "facility_supply_temp"))
+    within = [told(bms, plant(import_power=2.001, temperature=38.1)) for _ in range(REPEAT)]
+    assert sum(power in values for values in within) == 1
+    beyond = [told(bms, plant(import_power=2.0 + 0.02 * i)) for i in range(2, 2 + REPEAT)]
+    assert all(power in values for values in beyond)
+    assert supply in first
+
+
+def test_sensors_scatter_as_they_are_said_to(make, plant):
+    bms = make(Noise())
+    seen = [bms.values(*plant(), time=NOW, is_whole=True) for _ in range(300)]
+    grid = [message for messages in seen for message in messages if "grid_import" in message[0]]
+    values = np.array([decode(*message).value for message in grid])
+    assert values.mean() == pytest.approx(2000.0, rel=0.001)
+    assert values.std() == pytest.approx(4.0, rel=0.2)
+
+
+def test_the_same_seed_reads_alike(make, plant):
+    one, same, other = (told(make(Noise(), seed), plant()) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+def test_a_request_of_ours_reaches_the_guardrails_in_megawatt(make, requests):
+    bms = make()
+    points = {decode(*message).point for message in bms.metadata()}
+    point = point_of(points, "battery_request")
+    value = PointValue(point=point, time=NOW, value=300.0, sender="GIGATWIN")
+    assert bms.hear(value, now=NOW) == ""
+    assert requests.applied(NOW)["battery_request", "battery_1"] == pytest.approx(0.3)
+
+
+def test_nobody_else_writes_and_nobody_writes_readings(make, requests):
+    bms = make()
+    points = {decode(*message).point for message in bms.metadata()}
+    ours, theirs = point_of(points, "battery_request"), point_of(points, "grid_import_power")
+    foreign = PointValue(point=ours, time=NOW, value=300.0, sender="OTHER")
+    wrong = PointValue(point=theirs, time=NOW, value=300.0, sender="GIGATWIN")
+    assert "may not write" in bms.hear(foreign, now=NOW)
+    assert "may not write" in bms.hear(wrong, now=NOW)
+    assert requests.refused == 2
+
+
+def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
+    bms = make()
+    assert len(bms.heartbeat(NOW)) == 1
+    points = {decode(*message).point for message in bms.metadata()}
+    point = point_of(points, "HeartbeatTimestampIntegration")
+    bms.hear(PointValue(point=point, time=NOW, value=123.0, sender="GIGATWIN"), now=NOW)
+    clock, echo = (decode(*message) for message in bms.heartbeat(NOW))
+    if "Echo" in clock.point:
+        clock, echo = echo, clock
+    assert clock.value == NOW.astype("datetime64[ms]").astype(int)
+    assert echo.value == 123.0
+    assert requests.is_heard(NOW)
+
+
+def test_topics_are_those_of_the_bus(make, plant):
+    for topic, _ in make().values(*plant(), time=NOW):
+        assert topics.parse(topic).kind == topics.Kind.POINT_VALUE
+        assert topic.split("/")[6] == "small"

@@ -1,0 +1,136 @@
+"""The scheduler: whom it obeys, and what it does on its own. Jobs of 6 racks on 28 racks."""
+
+import pytest
+
+from telemetry.agents.cluster import Cluster
+from telemetry.job_samples import JobOrders
+from telemetry.samples import CapOrder
+from twin import axes
+from twin.workloads.halls import hall_powers
+
+START = axes.utc("2026-06-16T06:00")
+QUARTER = axes.QUARTER
+
+
+@pytest.fixture
+def cluster(small, workload):
+    return Cluster(small, workload, start=START)
+
+
+def orders(caps, *, sequence=1, issued=START, valid=2 * QUARTER):
+    return JobOrders(
+        site="small", sequence=sequence, issued=issued, expires=issued + valid, caps=caps
+    )
+
+
+def cap(power, *, hall="hall_1", sequence=1, issued=START):
+    return CapOrder(
+        site="small",
+        hall=hall,
+        sequence=sequence,
+        issued=issued,
+        expires=issued + 2 * QUARTER,
+        power_cap=power,
+    )
+
+
+def running(cluster):
+    return {job.number: job.cap for job in cluster.at_work}
+
+
+def test_ordered_jobs_run_and_the_others_wait(cluster):
+    assert cluster.obey(orders({0: 1.0, 2: 0.8}), START).is_applied
+    cluster.advance(0.25, 2.0)
+    assert running(cluster) == {0: 1.0, 2: 0.8}
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (orders({1: 1.0}, sequence=5), "stale: sequence 5 is not above 5"),
+        (orders({1: 1.0}, sequence=6, issued=START - 2 * QUARTER), "expired at 2026-06-16T06:00"),
+        (orders({1: 1.0}, sequence=6, issued=START + QUARTER), "issued in the future"),
+        (orders({1: 1.5}, sequence=6), "a cap is above 0 and at most 1"),
+    ],
+)
+def test_bad_orders_are_refused_with_a_reason_and_the_old_ones_hold(cluster, order, reason):
+    cluster.obey(orders({0: 1.0}, sequence=5), START)
+    status = cluster.obey(order, START)
+    assert not status.is_applied
+    assert reason in status.reason
+    cluster.advance(0.25, 2.0)
+    assert running(cluster) == {0: 1.0}
+
+
+def test_without_renewal_what_runs_goes_on_and_nothing_starts(cluster):
+    cluster.obey(orders({0: 1.0, 1: 0.9}, valid=QUARTER), START)
+    for _ in range(3):
+        cluster.advance(0.25, 2.0)
+    assert running(cluster) == {0: 1.0, 1: 0.9}
+
+
+def test_without_any_orders_nothing_runs(cluster):
+    cluster.advance(0.25, 2.0)
+    assert running(cluster) == {}
+
+
+def test_no_more_jobs_run_than_there_are_racks_and_it_is_said(cluster):
+    cluster.obey(orders(dict.fromkeys(range(4), 1.0)), START)
+    _, said = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
+    assert len(running(cluster)) == 3
+    assert [status.reason for status in said] == ["1 jobs wait for racks"]
+
+
+def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
+    cluster.obey(orders(dict.fromkeys(range(3), 1.0)), START)
+    uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
+    assert cluster.cap(cap(0.95 * uncapped), START).is_applied
+    progress, said = cluster.advance(0.25, 2.0)
+    led = hall_powers(small, work_power=float(progress.work_power.sum()), service_racks=2.0)
+    assert led["hall_1"] == pytest.approx(0.95 * uncapped)
+    assert set(running(cluster)) == {0, 1, 2}
+    assert "caps of 3 jobs lowered" in said[0].reason
+
+
+def test_a_cap_that_caps_cannot_keep_drops_the_laxest_jobs(cluster):
+    cluster.obey(orders(dict.fromkeys(range(3), 1.0)), START)
+    cluster.cap(cap(0.336 + 0.3), START)  # 14 idle racks draw 0.336 MW
+    cluster.advance(0.25, 0.0)
+    assert 0 < len(running(cluster)) < 3
+
+
+def test_a_cap_ends_with_its_expiry(cluster):
+    cluster.cap(cap(0.9), START)
+    assert cluster.caps(START + QUARTER) == {"hall_1": 0.9}
+    assert cluster.caps(START + 2 * QUARTER) == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (cap(0.9, hall="hall_9"), "there is no such hall; there are hall_1, hall_2"),
+        (cap(0.1), "the hall draws 0.336 MW when it waits"),
+        (cap(0.9, issued=START - 2 * QUARTER), "expired"),
+    ],
+)
+def test_senseless_caps_are_refused(cluster, order, reason):
+    status = cluster.cap(order, START)
+    assert not status.is_applied
+    assert reason in status.reason
+
+
+def test_jobs_are_told_when_they_arrive_and_not_before(cluster):
+    assert cluster.snapshot().jobs.number.tolist() == [0, 1, 2, 3]
+    assert 4 not in cluster.history().jobs.number
+    cluster.advance(0.25, 2.0)
+    assert cluster.snapshot().jobs.number.tolist() == [0, 1, 2, 3, 4]
+    assert cluster.snapshot().time == START + QUARTER
+    assert cluster.history().jobs.number.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_is_done_is_told(small, cluster):
+    cluster.obey(orders({0: 1.0}), START)
+    cluster.advance(0.25, 2.0)
+    queue = cluster.snapshot().queue(small)
+    assert queue.done.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]
+    assert queue.running.tolist() == [True, False, False, False, False]

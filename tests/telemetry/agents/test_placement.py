@@ -1,0 +1,59 @@
+"""Where jobs stand, on the small site: two halls of 14 racks, 24 kW idle and 132 kW at work."""
+
+import numpy as np
+import pytest
+
+from telemetry.agents.placement import IDLE, SERVICE, Placed, Placement
+
+
+@pytest.fixture
+def placement(small):
+    return Placement(small)
+
+
+def racks_of(placement, number):
+    return set(np.flatnonzero(placement.tenant == number).tolist())
+
+
+def test_jobs_are_spread_over_the_halls(placement):
+    placement.place([Placed(number=7, racks=6.0, cap=1.0)], 4.0)
+    assert len(racks_of(placement, 7)) == 6
+    assert len(racks_of(placement, SERVICE)) == 4
+    assert len([rack for rack in racks_of(placement, 7) if rack < 14]) == 3
+
+
+def test_a_job_keeps_its_racks_until_it_stops(placement):
+    first, second = Placed(number=1, racks=5.0, cap=1.0), Placed(number=2, racks=5.0, cap=1.0)
+    placement.place([first, second], 2.0)
+    held = racks_of(placement, 2)
+    placement.place([second, Placed(number=3, racks=8.0, cap=0.9)], 3.0)
+    assert racks_of(placement, 2) == held
+    assert racks_of(placement, 1) == set()
+    assert len(racks_of(placement, SERVICE)) == 3
+    assert len(racks_of(placement, IDLE)) == 28 - 5 - 8 - 3
+
+
+def test_no_job_is_too_narrow_for_a_rack_and_none_gets_more_than_there_are(placement):
+    placement.place(
+        [Placed(number=1, racks=0.2, cap=1.0), Placed(number=2, racks=40.0, cap=1.0)], 0
+    )
+    assert len(racks_of(placement, 1)) == 1
+    assert len(racks_of(placement, 2)) == 27
+
+
+@pytest.mark.parametrize("hall", [0.336, 0.6, 1.2, 1.7, 0.3])
+def test_racks_draw_together_what_their_hall_draws(placement, hall):
+    placement.place([Placed(number=1, racks=10.0, cap=0.8)], 2.0)
+    load = placement.load({"hall_1": hall, "hall_2": 1.0})
+    assert load.power[:14].sum() == pytest.approx(hall)
+    assert load.power[14:].sum() == pytest.approx(1.0)
+    assert load.power.max() <= 0.132 + 1e-12
+    assert load.power.min() >= 0.0
+
+
+def test_working_racks_draw_more_than_waiting_ones(placement):
+    placement.place([Placed(number=1, racks=10.0, cap=0.8)], 2.0)
+    load = placement.load({"hall_1": 0.9, "hall_2": 0.9})
+    works, waits = racks_of(placement, 1), racks_of(placement, IDLE)
+    assert load.power[sorted(waits)].max() < load.power[sorted(works)].min()
+    assert load.power[sorted(works)].max() < load.power[sorted(racks_of(placement, SERVICE))].min()

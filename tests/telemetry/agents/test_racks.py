@@ -1,0 +1,81 @@
+"""Node agents: one batch a rack, in the ranges of real chips, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from telemetry.agents.placement import Placed, Placement
+from telemetry.agents.racks import FULL_CLOCK, Racks
+from telemetry.codec import decode, encode
+from telemetry.samples import CHIP_VARIABLES
+from twin import axes
+
+NOW = axes.utc("2026-06-16T06:15")
+TRUTH = {("technology_supply_temperature", "cdu_1"): 40.0}
+
+
+@pytest.fixture
+def load(small):
+    placement = Placement(small)
+    placement.place([Placed(number=1, racks=20.0, cap=1.0)], 2.0)
+    busy = 22 * 0.132 + 6 * 0.024
+    return placement.load({"hall_1": busy / 2, "hall_2": busy / 2})
+
+
+def batches(small, load, seed=0, count=1):
+    racks = Racks(small, boot=17, rng=np.random.default_rng(seed))
+    for _ in range(count):
+        found = racks.batches(load, TRUTH, time=NOW, interval=axes.QUARTER)
+    return found
+
+
+def row(batch, name):
+    return batch.values[CHIP_VARIABLES.index(name)]
+
+
+def test_every_rack_speaks_once(small, load):
+    found = batches(small, load, count=3)
+    assert len({(batch.hall, batch.rack) for batch in found}) == 28
+    assert {batch.sequence for batch in found} == {3}
+    assert found[0].rack == "r0001"
+    assert {batch.values.shape for batch in found} == {(5, 72)}
+
+
+def test_batches_can_be_read_again(small, load):
+    first = batches(small, load)[0]
+    read = decode(*encode(first))
+    np.testing.assert_array_equal(read.values, first.values)
+    assert (read.boot, read.sequence, read.time) == (17, 1, NOW)
+
+
+def test_chips_draw_what_reaches_them_and_are_as_warm_as_that_makes_them(small, load):
+    hall = small.equipment["hall_1"]
+    found = batches(small, load)
+    busiest = max(found, key=lambda batch: row(batch, "power").mean())
+    board = float(hall.board_power(np.array(0.132 * 14))) / 14
+    assert row(busiest, "power").mean() == pytest.approx(1e6 * board * 0.8 / 72, rel=0.35)
+    expected = float(hall.chip_temperature(np.array(0.132), np.array(40.0)))
+    assert row(busiest, "temperature").mean() == pytest.approx(expected, abs=0.5)
+    hotter = row(busiest, "power") > np.median(row(busiest, "power"))
+    warm = row(busiest, "temperature")
+    assert warm[hotter].min() > warm[~hotter].mean() - 1.0
+    assert row(busiest, "clock").mean() == pytest.approx(FULL_CLOCK, rel=0.02)
+
+
+def test_waiting_chips_are_cool_and_slow(small, load):
+    found = batches(small, load)
+    idlest = min(found, key=lambda batch: row(batch, "power").mean())
+    assert row(idlest, "clock").mean() < 400.0
+    assert row(idlest, "utilisation").max() == 0.0
+    assert 40.0 < row(idlest, "temperature").mean() < 45.0
+
+
+def test_shares_stay_shares(small, load):
+    for batch in batches(small, load):
+        for name in ("utilisation", "memory"):
+            assert 0.0 <= row(batch, name).min() <= row(batch, name).max() <= 1.0
+
+
+def test_the_same_seed_scatters_alike(small, load):
+    one, same, other = (batches(small, load, seed=seed) for seed in (1, 1, 2))
+    assert [encode(batch) for batch in one] == [encode(batch) for batch in same]
+    assert encode(one[0]) != encode(other[0])

@@ -1,0 +1,97 @@
+"""What a plant lets others ask of it: by hand, with the small site's numbers.
+
+Its battery gives and takes 0.8 MW; its warm water is held at 38 degC, and may reach 44.5 degC.
+"""
+
+import numpy as np
+import pytest
+
+from telemetry.agents.requests import Requests
+from twin import axes
+
+NOW = axes.utc("2026-06-16T06:00")
+QUARTER = axes.QUARTER
+BATTERY = ("battery_request", "battery_1")
+COOLANT = [("technology_supply_request", f"cdu_1/00{i}") for i in (1, 2, 3)]
+
+
+@pytest.fixture
+def requests(small):
+    return Requests(small, period=QUARTER)
+
+
+def test_a_request_in_range_is_followed(requests):
+    assert requests.ask(BATTERY, -0.3, now=NOW) == ""
+    points = requests.set_points(NOW)
+    assert points["battery_discharge", "battery_1"] == 0.3
+    assert points["battery_charge", "battery_1"] == 0.0
+
+
+def test_a_request_out_of_range_is_refused_and_the_last_one_stays(requests):
+    requests.ask(BATTERY, 0.5, now=NOW)
+    assert requests.ask(BATTERY, 500.0, now=NOW) == (
+        "battery_request of battery_1 lies between -0.8 and 0.8"
+    )
+    assert requests.applied(NOW)[BATTERY] == 0.5
+    assert requests.refused == 1
+
+
+def test_rounding_at_the_end_of_the_range_is_cut(requests):
+    assert requests.ask(BATTERY, 0.801, now=NOW) == ""
+    assert requests.applied(NOW)[BATTERY] == 0.8
+
+
+def test_nobody_asks_what_the_plant_does_not_take(requests):
+    assert "takes no" in requests.ask(("battery_request", "tank_1"), 0.1, now=NOW)
+    assert requests.ask(("battery_request", "battery_1"), float("nan"), now=NOW)
+
+
+def test_no_value_withdraws(requests):
+    requests.ask(BATTERY, 0.5, now=NOW)
+    requests.ask(BATTERY, None, now=NOW)
+    assert requests.applied(NOW)[BATTERY] == 0.0
+
+
+def test_silence_of_three_periods_voids_every_request(requests):
+    requests.ask(BATTERY, 0.5, now=NOW)
+    requests.ask(("renewable_request", "wind_1"), 0.1, now=NOW)
+    assert requests.applied(NOW + 3 * QUARTER)[BATTERY] == 0.5
+    late = requests.set_points(NOW + 3 * QUARTER + axes.MINUTE)
+    assert late["battery_charge", "battery_1"] == 0.0
+    assert late["renewable_used_power", "wind_1"] == np.inf
+
+
+def test_a_heartbeat_keeps_requests_alive(requests):
+    requests.ask(BATTERY, 0.5, now=NOW)
+    requests.beat(NOW + 2 * QUARTER)
+    assert requests.applied(NOW + 5 * QUARTER)[BATTERY] == 0.5
+
+
+def test_before_anything_was_heard_the_plant_looks_after_itself(requests):
+    assert not requests.is_heard(NOW)
+    assert set(requests.set_points(NOW).values()) == {0.0, np.inf}
+
+
+def test_water_follows_the_coolant_at_a_limited_rate(requests):
+    for key in COOLANT:
+        requests.ask(key, 43.0, now=NOW)
+    # 43 degC less an approach of 3 K is 40 degC: 2 K above 38, at 0.1 K/min
+    assert requests.move_supply(3.0, now=NOW, minutes=15) == ["warm_plant"]
+    assert requests.supply["warm_plant"] == pytest.approx(39.5)
+    requests.move_supply(3.0, now=NOW, minutes=15)
+    assert requests.supply["warm_plant"] == pytest.approx(40.0)
+    assert requests.move_supply(3.0, now=NOW, minutes=15) == []
+
+
+def test_water_goes_back_when_nobody_asks_any_more(requests):
+    requests.ask(COOLANT[0], 43.0, now=NOW)
+    requests.move_supply(3.0, now=NOW, minutes=60)
+    requests.move_supply(3.0, now=NOW + 4 * QUARTER, minutes=60)
+    assert requests.supply["warm_plant"] == pytest.approx(38.0)
+
+
+@pytest.mark.parametrize(("asked", "held"), [(35.5, 35.0), (48.5, 44.5)])
+def test_water_stays_within_what_the_plant_allows(requests, asked, held):
+    requests.ask(COOLANT[0], asked, now=NOW)
+    requests.move_supply(3.0, now=NOW, minutes=600)
+    assert requests.supply["warm_plant"] == pytest.approx(held)

@@ -1,0 +1,253 @@
+"""A simulated site in lockstep: against a script, and over an embedded broker."""
+
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from telemetry import topics
+from telemetry.agents.runner import SimulatedSite
+from telemetry.client import Client
+from telemetry.codec import decode, encode
+from telemetry.job_samples import JobOrders
+from telemetry.samples import CapOrder, Decided, PointValue
+from telemetry.topics import Kind
+from tests.telemetry.agents.conftest import START, Script
+from twin import axes
+from twin.limits import violations
+
+QUARTER = axes.QUARTER
+STEPS = 8
+
+
+def orders(tick, caps):
+    return JobOrders(
+        site="small",
+        sequence=tick.step + 1,
+        issued=tick.time,
+        expires=tick.time + QUARTER,
+        caps=caps,
+    )
+
+
+def all_run(tick):
+    return [orders(tick, dict.fromkeys(range(5), 0.9))]
+
+
+def run(scene, answers, **options):
+    script = Script(answers)
+    reports = []
+    simulated = SimulatedSite(scene, script, listen=reports.append, **options)
+    return script, simulated.run(), reports
+
+
+def test_a_run_is_told_from_start_to_end(scene):
+    script, outcome, reports = run(scene, all_run)
+    ticks = script.heard(Kind.TICK)
+    assert [tick.step for tick in ticks] == list(range(STEPS + 1))
+    assert [tick.time for tick in ticks] == [START + i * QUARTER for i in range(STEPS + 1)]
+    assert [tick.is_last for tick in ticks] == [False] * STEPS + [True]
+    assert outcome.record.sizes["time"] == 15 * STEPS
+    assert len(outcome.steps) == STEPS
+    assert reports[-1].done == STEPS
+    assert outcome.counts["undecided"] == 0
+    assert violations(scene.site, outcome.record).sum() == 0
+
+
+def test_ticks_count_what_was_sent_before_them(scene):
+    script, _, _ = run(scene, all_run)
+    sent = {Kind.RACK_BATCH: 0, Kind.POINT_VALUE: 0}
+    for topic, payload, *_ in script.sent:
+        kind = topics.parse(topic).kind
+        if kind in sent:
+            sent[kind] += 1
+        elif kind == Kind.TICK:
+            tick = decode(topic, payload)
+            assert (tick.batches, tick.points) == tuple(sent.values())
+            sent = dict.fromkeys(sent, 0)
+
+
+def test_metadata_come_first_and_are_kept(scene):
+    script, _, _ = run(scene, all_run)
+    kinds = [topics.parse(topic).kind for topic, *_ in script.sent]
+    first = kinds.index(Kind.POINT_VALUE)
+    announced = {
+        topics.parse(topic).point for topic, *_ in script.sent[:first] if "/Metadata/" in topic
+    }
+    told = {topics.parse(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    assert told <= announced
+    assert all(retain and qos == 1 for topic, _, qos, retain in script.sent if "Metadata" in topic)
+    assert not any(retain for topic, _, _, retain in script.sent if "/Value/" in topic)
+
+
+def test_racks_say_together_what_their_hall_draws(scene):
+    script, outcome, _ = run(scene, all_run)
+    last = START + STEPS * QUARTER
+    points = [value for value in script.heard(Kind.POINT_VALUE) if "RackPower" in value.point]
+    newest = {value.point: value.value for value in points if value.time <= last}
+    meant = float(outcome.record["hall_power"].sum("hall")[-15:].mean())
+    assert sum(newest.values()) / 1000.0 == pytest.approx(meant, rel=0.03)
+
+
+def test_the_same_seed_says_the_same(scene):
+    one, other = (run(scene, all_run)[0].sent for _ in range(2))
+    assert one == other
+
+
+def test_jobs_that_are_ordered_run(scene):
+    script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
+    assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
+    assert all(status.is_applied for status in script.heard(Kind.JOB_STATUS))
+
+
+def test_nobody_decides_and_the_plant_goes_on(scene):
+    def once(tick):
+        return [orders(tick, {0: 1.0, 1: 1.0})] if tick.step == 0 else [None]
+
+    _, outcome, reports = run(scene, once, deadline=0.02)
+    assert outcome.counts["undecided"] == STEPS - 1
+    assert [report.running for report in reports[:4]] == [2, 2, 2, 2]
+    assert [report.is_decided for report in reports[:2]] == [True, False]
+
+
+def test_a_decision_counts_only_with_its_orders(scene):
+    def forgetful(tick):
+        return [None, Decided(site="small", time=tick.time, sequence=99)]
+
+    _, outcome, _ = run(scene, forgetful, deadline=0.02)
+    assert outcome.counts["undecided"] == STEPS
+
+
+def test_shadow_mode_is_a_decision(scene):
+    _, outcome, _ = run(scene, lambda _: [])
+    assert outcome.counts["undecided"] == 0
+    assert outcome.counts["refused"] == 0
+
+
+def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
+    silent, _, _ = run(scene, lambda _: [])
+    told = [topics.parse(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
+    point = next(point for point in told if "battery_request" in point)
+
+    def charging(tick):
+        ask = PointValue(point=point, time=tick.time, value=400.0, sender="GIGATWIN")
+        return [ask] if tick.step < 2 else []
+
+    script, outcome, _ = run(scene, charging)
+    charge = outcome.record["battery_charge"].sel(battery="battery_1").to_numpy()
+    assert charge[20:60] == pytest.approx(0.4)
+    # the last request came at 15 min: void after 60 min, seen at 75 min, gone 10 min later
+    assert charge[85:] == pytest.approx(0.0, abs=1e-9)
+    applied = [v for v in script.heard(Kind.POINT_VALUE) if "battery_applied" in v.point]
+    assert {v.value for v in applied} == {0.0, 400.0}
+
+
+def test_a_hall_keeps_its_cap(scene):
+    def capped(tick):
+        caps = [
+            CapOrder(
+                site="small",
+                hall=hall,
+                sequence=tick.step + 1,
+                issued=tick.time,
+                expires=tick.time + QUARTER,
+                power_cap=1.0,
+            )
+            for hall in ("hall_1", "hall_2")
+        ]
+        return [*caps, *all_run(tick)]
+
+    script, outcome, _ = run(scene, capped)
+    assert float(outcome.record["hall_power"].max()) <= 1.0 + 1e-9
+    assert any("lowered" in status.reason for status in script.heard(Kind.JOB_STATUS))
+    assert all(status.is_applied for status in script.heard(Kind.CAP_STATUS))
+
+
+def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
+    script = Script(all_run)
+    simulated = SimulatedSite(scene, script, listen=lambda _: simulated.stop())
+    outcome = simulated.run()
+    assert outcome.record.sizes["time"] == 15
+    assert script.heard(Kind.TICK)[-1].is_last
+
+
+def test_at_native_rate_every_rack_speaks_every_second(scene):
+    def stopping(tick):
+        simulated.stop()  # waits for nobody any more
+        return all_run(tick)
+
+    script = Script(stopping)
+    simulated = SimulatedSite(scene, script, speed=10.0)
+    outcome = simulated.run()
+    batches = script.heard(Kind.RACK_BATCH)
+    assert len(batches) == 28 + 28 * 900
+    assert {batch.interval for batch in batches[28:]} == {np.timedelta64(1, "s")}
+    grid = [value for value in script.heard(Kind.POINT_VALUE) if "grid_import" in value.point]
+    assert max(np.diff([value.time for value in grid])) <= np.timedelta64(100, "s")
+    assert outcome.record.sizes["time"] == 15
+
+
+def test_what_cannot_be_read_is_counted_and_survived(scene):
+    script = Script(all_run)
+    whole = script.take
+
+    def take(limit=1000, timeout=0.1):
+        """Return each message behind a spoilt copy of itself."""
+        messages = whole(limit, timeout)
+        return [m for message in messages for m in (message._replace(payload=b"{"), message)]
+
+    script.take = take
+    outcome = SimulatedSite(scene, script).run()
+    assert outcome.counts["unreadable"] == 2 * STEPS
+    assert outcome.counts["undecided"] == 0
+
+
+@pytest.mark.slow
+def test_a_run_over_a_broker(scene, embedded):
+    service = Service(embedded.url)
+    client = Client(embedded.url, client_id="plant")
+    client.connect()
+    outcome = SimulatedSite(scene, client).run()
+    service.thread.join(10.0)
+    client.stop()
+    assert outcome.counts["undecided"] == 0
+    assert outcome.counts["refused"] == 0
+    assert service.heard[Kind.RACK_BATCH] == 28 * (STEPS + 1)
+    assert violations(scene.site, outcome.record).sum() == 0
+
+
+class Service:
+    """A service of a few lines: it waits for the queue of each tick and runs all jobs."""
+
+    def __init__(self, url):
+        self.heard = Counter()
+        self._client = Client(url, client_id="service")
+        self._client.connect()
+        self._client.subscribe(*topics.listening("small")).wait(10.0)
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        tick = queue = None
+        last = 0
+        while not (tick and tick.is_last and self.heard[Kind.RACK_BATCH] >= 28 * (STEPS + 1)):
+            messages = self._client.take()
+            for topic, payload, *_ in messages:
+                kind = topics.parse(topic).kind
+                self.heard[kind] += 1
+                queue = decode(topic, payload) if kind == Kind.JOB_QUEUE else queue
+                tick = decode(topic, payload) if kind == Kind.TICK else tick
+            self._client.acknowledge(messages)
+            if (
+                tick
+                and queue
+                and tick.time == queue.time
+                and tick.step >= last
+                and not tick.is_last
+            ):
+                last = tick.step + 1
+                decided = Decided(site="small", time=tick.time, sequence=last)
+                for answer in (*all_run(tick), decided):
+                    self._client.publish(*encode(answer), qos=1)
+        self._client.stop()
