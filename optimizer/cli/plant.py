@@ -28,6 +28,9 @@ app = typer.Typer(add_completion=False, help="Simulated plant for demos and test
 HOUR: Final = 4
 """Quarter-hours between two lines of progress."""
 
+CONNECTING: Final = 10.0
+"""Longest wait for the broker at the start. [s]"""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -63,7 +66,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     def end(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()
 
-    client.connect()
+    client.connect(CONNECTING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:

@@ -1,0 +1,34 @@
+"""The simulated plant's command."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import plant
+from telemetry.broker import EmbeddedBroker
+from twin.errors import BrokerError
+
+
+def run(*words):
+    return CliRunner().invoke(plant.app, list(words))
+
+
+@pytest.mark.slow
+def test_without_a_service_the_plant_runs_on_its_local_defaults(tmp_path):
+    with EmbeddedBroker() as broker:
+        done = run(
+            "small", "--broker", broker.url, "--steps", "2", "--deadline", "0.1",
+            "--out", str(tmp_path), "--json", str(tmp_path / "told.json"),
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "result.json").read_text())
+    assert told["undecided"] == 2
+    assert told["steps"] == 2
+    assert told == json.loads((tmp_path / "told.json").read_text())
+
+
+def test_a_broker_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(plant, "CONNECTING", 0.2)
+    done = run("small", "--broker", "mqtt://127.0.0.1:1", "--steps", "1")
+    assert isinstance(done.exception, BrokerError)

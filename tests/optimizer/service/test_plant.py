@@ -1,0 +1,77 @@
+"""A simulated plant's world, and the judgement of what it did."""
+
+import json
+from collections import Counter
+
+import pytest
+import xarray as xr
+
+import sites
+from optimizer.service.plant import judge, scene_of, setting_of, write
+from telemetry.agents.cluster import Cluster
+from telemetry.agents.scene import Outcome
+from telemetry.testbed import Plant
+from twin.workloads.halls import hall_powers
+
+STEPS = 6
+SEED = 2
+WAYS = ("charge", "discharge")
+
+
+@pytest.fixture(scope="module")
+def setting():
+    return setting_of(sites.load("small"), steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def outcome(setting):
+    """Return what an idle site does, nobody having ordered anything."""
+    site, scene = setting.site, scene_of(setting, seed=SEED)
+    plant = Plant(site, scene.surroundings, scene.begin, seed=SEED)
+    cluster = Cluster(site, scene.workload, start=plant.now)
+    still = {(f"{s}_{way}", f"{s}_1"): 0.0 for s in ("battery", "tank") for way in WAYS}
+    still |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
+    for racks in scene.service_racks:
+        cluster.advance(0.25, racks)
+        halls = hall_powers(site, work_power=0.0, service_racks=racks)
+        plant.follow({("hall_power", hall): power for hall, power in halls.items()} | still)
+    return Outcome(record=plant.record(), steps=tuple(cluster.steps), counts=Counter(batches=9))
+
+
+def test_the_world_is_as_long_as_the_run(setting):
+    scene = scene_of(setting, seed=SEED)
+    assert len(scene.service_racks) == STEPS
+    assert scene.surroundings.sizes["time"] == 15 * STEPS
+    assert scene.workload.arrivals.arrival.max() <= setting.world.end
+
+
+def test_a_judgement_counts_and_settles(setting, outcome):
+    judgement = judge(setting, outcome, seed=SEED)
+    summary = judgement.trial.summary
+    drawn = float(outcome.record["facility_power"].sum()) / 60.0
+    assert summary.energy_mwh == pytest.approx(drawn)
+    assert summary.violations == 0
+    assert summary.work_done == pytest.approx(summary.work_left)
+    assert judgement.counts["undecided"] == 0
+
+
+def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
+    part = Outcome(
+        record=outcome.record.isel(time=slice(0, 30), instant=slice(0, 31)),
+        steps=outcome.steps[:2],
+        counts=Counter(),
+    )
+    judgement = judge(setting, part, seed=SEED)
+    assert judgement.as_json()["steps"] == 2
+    assert judgement.trial.course["electricity_price"].notnull().all()
+
+
+def test_a_judgement_is_written_whole(setting, outcome, tmp_path):
+    write(tmp_path / "out", judge(setting, outcome, seed=SEED))
+    told = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert told["start"] == "2026-06-16T00:00Z"
+    assert told["messages"] == {"batches": 9}
+    assert told["violations"] == {}
+    with xr.open_dataset(tmp_path / "out" / "plant.nc", engine="h5netcdf") as course:
+        assert course.sizes["time"] == STEPS
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "plant.nc"}
