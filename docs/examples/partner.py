@@ -16,11 +16,11 @@ for name in ("--broker", "--site", "--partner", "--keys"):
     parser.add_argument(name, required=True)
 parser.add_argument("--count", type=int, default=-1, help="end when so many are taken")
 parser.add_argument("--json", type=argparse.FileType("a"), default="/dev/null", help="answers")
+parser.add_argument("--tls", nargs=3, default=(), metavar=("CA", "CERTIFICATE", "KEY"))
 args = parser.parse_args()
 keys = json.loads(Path(args.keys).read_text())  # {"key": our private JWK, "site": its JWK set}
 own, known = jwk.ECKey.import_key(keys["key"]), jwk.KeySet.import_key_set(keys["site"])
-folder = Path(__file__).parents[2] / "telemetry" / "schemas"
-schema = json.loads((folder / "schedule-1.schema.json").read_text())
+schema = json.loads(next(Path(__file__).parents[2].glob("*/schemas/schedule-1.*")).read_text())
 topic, url, newest, clock = f"feed/v1/{args.partner}/{args.site}", urlsplit(args.broker), 0, 0
 words = {"A01": "accepted", "A51": "not newer", "A53": "not for us", "A57": "no longer valid"}
 
@@ -50,11 +50,11 @@ def on_message(client, _, message):
     client.publish(f"{topic}/ack", jws.serialize_compact(header, json.dumps(answer), own), qos=1)
 
 
-client = Client(CallbackAPIVersion.VERSION2)
+client = Client(CallbackAPIVersion.VERSION2, client_id=f"{args.partner}-{args.site}")
 client.on_connect = lambda *_: client.subscribe(f"{topic}/schedule", qos=1)
 client.on_message = on_message
 client.on_publish = lambda *_: client.disconnect() if args.count == 0 else None
 client.username_pw_set(url.username, url.password)
-client.tls_set() if url.scheme == "mqtts" else None
+client.tls_set(*args.tls) if url.scheme == "mqtts" else None
 client.connect(url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883))
 client.loop_forever()

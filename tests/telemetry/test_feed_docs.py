@@ -1,0 +1,140 @@
+"""What partners are told is what the code does: tables, topics, codes.
+
+Run as a program it writes the tables of fields into the page.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from telemetry import security, topics
+from telemetry.codec.schedule import schema
+from telemetry.reader import REASONS
+from telemetry.topics import Kind
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "grid-partners.md"
+KINDS = {"schedule": Kind.SCHEDULE, "status": Kind.FEED_STATUS, "ack": Kind.ACKNOWLEDGEMENT}
+
+
+def rows(declared, whole, path=""):
+    """Yield a line for each field of a schema, inner ones after the one that holds them."""
+    required = declared.get("required", [])
+    for name, given in declared.get("properties", {}).items():
+        field = whole["$defs"][given["$ref"].split("/")[-1]] | given if "$ref" in given else given
+        place = f"{path}{name}"
+        optional = "" if name in required else " (optional)"
+        words = field["description"].replace("|", "\\|")
+        unit = field.get("x-unit", "")
+        yield f"| `{place}` | {kind_of(field)} | {unit} | {words}{optional} |"
+        inner = field.get("items", field)
+        ends = "[]." if "items" in field else "."
+        yield from rows(inner, whole, f"{place}{ends}")
+
+
+def kind_of(field):
+    """Return in short what may stand in a field."""
+    for word in ("const", "enum"):
+        if word in field:
+            values = [field[word]] if word == "const" else field[word]
+            return ", ".join(f"`{value}`" for value in values)
+    if "anyOf" in field:
+        return "object or null"
+    kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+    return " or ".join(kinds)
+
+
+def table(kind):
+    whole = schema(kind)
+    return "\n".join(
+        ["| field | what | unit | meaning |", "|---|---|---|---|", *rows(whole, whole)]
+    )
+
+
+def filled(text):
+    """Return a page with the tables of fields between their marks."""
+    for kind in KINDS:
+        marks = re.compile(rf"(<!-- {kind} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = marks.sub(lambda found, kind=kind: f"{found[1]}{table(kind)}\n{found[2]}", text)
+    return text
+
+
+def test_the_tables_are_those_of_the_schemas():
+    text = PAGE.read_text()
+    assert text.count("<!-- end -->") == len(KINDS)
+    assert filled(text) == text, "run `python -m tests.telemetry.test_feed_docs`"
+
+
+@pytest.fixture(scope="module")
+def api():
+    return yaml.safe_load((DOCS / "feed-1.asyncapi.yaml").read_text())
+
+
+def test_the_channels_are_our_topics(api):
+    assert api["asyncapi"] == "3.0.0"
+    addresses = {name: channel["address"] for name, channel in api["channels"].items()}
+    reserved = addresses.pop("request")
+    assert addresses == {name: topics.PATTERNS[kind] for name, kind in KINDS.items()}
+    assert reserved == "feed/v1/{partner}/{site}/request"
+    for channel in api["channels"].values():
+        assert set(channel["parameters"]) == {"partner", "site"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_messages_have_our_schemas_and_headers(api, kind):
+    message = api["components"]["messages"][kind]
+    path = DOCS / message["payload"]["schema"]["$ref"]
+    assert path.resolve().name == f"{kind}-1.schema.json"
+    assert path.exists()
+    header = message["headers"]["properties"]
+    assert header["typ"]["const"] == security.typ(kind)
+    assert header["alg"]["const"] == security.ALGORITHM
+    assert set(header) == set(message["headers"]["required"])
+
+
+def resolve(api, reference):
+    found = api
+    for step in reference.removeprefix("#/").split("/"):
+        found = found[step]
+    return found
+
+
+def test_every_reference_leads_somewhere(api):
+    def walk(node):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "$ref" and value.startswith("#"):
+                    assert resolve(api, value)
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(api)
+
+
+def test_what_is_sent_is_retained(api):
+    for operation in api["operations"].values():
+        binding = operation["bindings"]["mqtt"]
+        assert binding["qos"] == 1
+        assert binding["retain"] == (operation["action"] == "send")
+
+
+def test_the_page_names_all_topics_reasons_and_kinds():
+    text = PAGE.read_text()
+    wanted = [topics.PATTERNS[kind] for kind in KINDS.values()]
+    wanted += [f"`{code}`" for code in REASONS]
+    wanted += [security.typ(kind) for kind in KINDS]
+    assert [words for words in wanted if words not in text] == []
+
+
+def test_links_of_the_page_lead_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", PAGE.read_text())
+    assert links
+    assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text()))
