@@ -5,9 +5,10 @@ when it closes, which the system sees to even after ``kill -9``. What to know of
 
 * All it holds is in memory and goes with the process: sessions, what waits in them, and retained
   messages.
-* Each topic filter has its own segments of memory. A subscriber that is away or behind by more
-  than they hold loses the oldest messages without a word. Here they hold some fifteen intervals of
-  the racks of the largest site.
+* Each topic filter has its own segments of memory and is sent by itself: what was published last
+  may come first through another filter, by a thousand messages and more.
+* A subscriber that is away or behind by more than a filter's segments hold loses the oldest
+  messages without a word. Here they hold fifteen intervals of the racks of the largest site.
 * Of retained messages a subscription at QoS 1 brings a hundred at most; at QoS 0 it brings all.
 * What was published at QoS 0 reaches those who subscribed at QoS 1 as QoS 1.
 * It speaks MQTT 3.1.1 here, without passwords and TLS: for loopback it needs neither.

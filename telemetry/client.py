@@ -9,6 +9,7 @@ What is promised:
 * A message of QoS 1 is acknowledged only by :meth:`Client.acknowledge`, so it can be made durable
   first. Until then the broker sends no more than its window: that is the back-pressure. What a
   lost connection left unacknowledged comes again, so the same message may come twice.
+* Messages of one filter come in their order; between filters no broker but Mosquitto keeps it.
 * When the inbox is full, messages of QoS 0 are dropped and counted; at twice that the socket is
   not read.
 * What is published at QoS 1 is kept while there is no connection, at most ``depth`` messages, and
@@ -220,6 +221,7 @@ class Client:
             Longest wait for the broker to acknowledge what was published. [s]
         """
         self._session.end(timeout)
+        self.start()  # if it never was: the thread then only tells that nothing will be sent
         if self._thread is not None:
             self._thread.join(timeout + HARD_STOP)
 

@@ -147,7 +147,6 @@ def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
     assert [receipt.is_settled for receipt in kept] == [False, False, True]
     assert client.counters["unsent"] == 1
     assert client.counters["overflowed"] == 1
-    client.start()
     client.stop(timeout=0.0)
     assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in kept)
 
