@@ -21,7 +21,10 @@ from twin.run import Key
 from twin.site import Site
 
 LONGEST: Final = 1.0
-"""Longest stretch over which the model carries a state on; after that only sensors count. [h]"""
+"""Longest stretch over which the model carries a state on, and longest silence of the meter. [h]"""
+
+BLIND: Final = 10.0
+"""Factor by which a spread grows faster while the model does not carry the state on. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,8 @@ class Trust:
     sensor
         Standard error of the sensor. [1 or K]
     drift
-        Standard error that the model gathers in an hour. [h-1 or K h-1]
+        Standard error that the model gathers in an hour; it grows with the root of time.
+        [h-1/2 or K h-1/2]
     useless
         Spread beyond which nothing may be planned on the stock. [1 or K]
     """
@@ -44,13 +48,13 @@ class Trust:
 
 
 TRUST: Final[Mapping[str, Trust]] = {
-    "battery_level": Trust(sensor=0.005, drift=0.02, useless=0.06),
-    "tank_level": Trust(sensor=0.005, drift=0.04, useless=0.12),
-    "facility_supply_temperature": Trust(sensor=0.15, drift=1.0, useless=2.5),
-    "cooling_plant_output": Trust(sensor=0.01, drift=0.1, useless=0.3),
+    "battery_level": Trust(sensor=0.005, drift=0.01, useless=0.03),
+    "tank_level": Trust(sensor=0.005, drift=0.02, useless=0.06),
+    "facility_supply_temperature": Trust(sensor=0.15, drift=0.5, useless=1.5),
+    "cooling_plant_output": Trust(sensor=0.01, drift=0.05, useless=0.15),
 }
 """By variable of the state; standard errors of sensors are those of good plant instruments, the
-others are ours."""
+others are ours: after nine hours without a sensor the model is no longer believed."""
 
 FAR: Final = 5.0
 """Standard errors from which sensor and model contradict each other. [1]"""
@@ -73,12 +77,15 @@ class Estimate:
         What is stale or doubtful, in words.
     is_useless
         Whether a spread is too wide for a plan, or the meter has been silent too long.
+    silence
+        How long the meter has not been heard. [h]
     """
 
     state: xr.Dataset
     spread: Mapping[Key, float]
     said: tuple[str, ...]
     is_useless: bool
+    silence: float = 0.0
 
 
 def estimate(
@@ -98,7 +105,7 @@ def estimate(
         Newest good values under the names of the state, NaN where there is none, with the scalar
         coordinate ``instant``, which is now.
     last
-        The estimate before.
+        The estimate before; one of a later time, when a clock was set back, is not believed.
     operation
         What was done since, on ``time`` from the instant of ``last`` to now; see
         :func:`twin.simulation.simulate`.
@@ -114,6 +121,8 @@ def estimate(
         If something has neither been measured nor estimated before.
     """
     now = np.datetime64(str(observed["instant"].to_numpy()), "us")
+    if last is not None and last.state["instant"].to_numpy() > now:
+        last = None
     state, sizes = states.rest(site, now), _sizes(site)
     told = _carried(site, now, last=last, operation=operation)
     spread: dict[Key, float] = {}
@@ -134,10 +143,19 @@ def estimate(
     if faults:
         source = f"state of {site.name}"
         raise StateError(source, faults)
+    silence = _silence(silent, now, last)
     said += [f"{name} is not measured: the last one counts" for name in silent]
     wide = [key for key, s in spread.items() if s > TRUST[key[0]].useless * sizes[key]]
     said += [f"{name} of {owner} has been unknown for too long" for name, owner in wide]
-    return Estimate(state=state, spread=spread, said=tuple(said), is_useless=bool(wide))
+    if silence > LONGEST:
+        said.append(f"the meter of the connection has been silent for {silence:.3g} h")
+    return Estimate(
+        state=state,
+        spread=spread,
+        said=tuple(said),
+        is_useless=bool(wide) or silence > LONGEST,
+        silence=silence,
+    )
 
 
 def _sizes(site: Site) -> dict[Key, float]:
@@ -155,21 +173,24 @@ def _carried(
     """Return where the model carries every stock, and how far that is to be believed."""
     if last is None:
         return {}
-    hours = float((now - last.state["instant"].to_numpy()) / HOUR)
-    stocks = simulation.stocks_of(last.state)
+    hours = _since(last, now)
+    stocks, haste = simulation.stocks_of(last.state), BLIND
     if 0.0 < hours <= LONGEST and operation is not None:
         run = simulation.simulate(site, last.state, operation)
-        stocks = {
-            (name, owner): float(run[name].sel({run[name].dims[1]: owner})[-1])
-            for name, owner in stocks
-        }
+        stocks, haste = simulation.stocks_of(run.isel(time=-1, instant=-1)), 1.0
     return {
-        key: (
-            value,
-            float(np.hypot(last.spread[key], TRUST[key[0]].drift * size * max(hours, 0.0))),
+        (name, owner): (
+            stocks[name, owner],
+            float(np.hypot(last.spread[name, owner], haste * drift * size * np.sqrt(hours))),
         )
-        for (key, size), value in ((pair, stocks[pair[0]]) for pair in _sizes(site).items())
+        for (name, owner), size in _sizes(site).items()
+        for drift in (TRUST[name].drift,)
     }
+
+
+def _since(last: Estimate, now: np.datetime64) -> float:
+    """Return the time since an estimate. [h]"""
+    return float((now - last.state["instant"].to_numpy()) / HOUR)
 
 
 def _meet(prior: tuple[float, float] | None, seen: float, sensor: float) -> tuple[float, float]:
@@ -204,11 +225,18 @@ def _exchange(state: xr.Dataset, observed: xr.Dataset, last: Estimate | None) ->
         if np.isnan(seen):
             silent.append(name)
             seen = float(last.state[name]) if last else 0.0
-        state[name].values = np.array(seen)
+        state[name].values = np.array(max(seen, 0.0))
     if last is not None and "peak_power" in silent:
         net = float(state["grid_import_power"])
         state["peak_power"].values = np.array(max(float(last.state["peak_power"]), net))
     return silent
+
+
+def _silence(silent: list[str], now: np.datetime64, last: Estimate | None) -> float:
+    """Return how long the power at the connection has not been heard; its peak follows it. [h]"""
+    if last is None or set(silent) <= {"peak_power"}:
+        return 0.0
+    return last.silence + _since(last, now)
 
 
 def _unknown(name: str, owner: str) -> Fault:

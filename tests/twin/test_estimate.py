@@ -1,0 +1,217 @@
+"""The observer: between what the twin expects and what sensors say, and honest about both."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests import runs
+from twin import axes, simulation
+from twin import state as states
+from twin.errors import StateError
+from twin.estimate import LONGEST, TRUST, estimate
+
+SITE = sites.load("small")
+START = runs.START
+BATTERY = ("battery_level", "battery_1")
+SIZE = 1.6  # MWh of the battery, of which its shares are shares
+LABELS = {
+    "battery_level": "battery",
+    "tank_level": "tank",
+    "facility_supply_temperature": "circuit",
+    "cooling_plant_output": "circuit",
+}
+
+
+def run(count=8, minutes=15, charge=0.1):
+    """Return an even operation in which the battery is charged with some power [MW]."""
+    steady = runs.steady(SITE, count=count, minutes=minutes)
+    return runs.ordered(steady, "battery_charge", "battery", battery_1=charge)
+
+
+def begin():
+    return states.rest(SITE, START, level=0.3, peak_power=3.0, grid_import_power=2.0)
+
+
+def seen(state, *, without=(), **values):
+    """Return a state as sensors that are right show it; some are silent, some say otherwise."""
+    observed = state.copy(deep=True)
+    for name in without:
+        observed[name] = observed[name] * np.nan
+    for name, value in values.items():
+        observed[name] = observed[name] * 0.0 + value
+    return observed
+
+
+def later(state, hours):
+    return state.assign_coords(instant=state["instant"] + np.timedelta64(round(hours * 60), "m"))
+
+
+def level(believed):
+    return float(believed.state["battery_level"][0])
+
+
+def first():
+    return estimate(SITE, seen(begin()))
+
+
+def followed(operation, *, without=(), steps=None, noise=None):
+    """Return an estimate a quarter-hour, and the truth, of an operation as ordered."""
+    truth = simulation.simulate(SITE, begin(), operation)
+    believed, told = [first()], begin()
+    for step in range(steps or operation.sizes["time"]):
+        now = told.assign_coords(instant=truth["instant"][step + 1])
+        for name in LABELS:
+            axis = "instant" if "instant" in truth[name].dims else "time"
+            now[name] = truth[name].isel({axis: step + (axis == "instant")})
+        observed = seen(now, without=without)
+        if noise is not None:
+            observed["battery_level"] = observed["battery_level"] + noise[step]
+        done = operation.isel(time=[step], instant=[step, step + 1])
+        believed.append(estimate(SITE, observed, last=believed[-1], operation=done))
+    return believed, truth
+
+
+def test_the_first_estimate_is_what_the_sensors_say():
+    believed = first()
+    assert believed.state.equals(begin())
+    assert believed.said == ()
+    assert not believed.is_useless
+    assert believed.spread[BATTERY] == pytest.approx(TRUST["battery_level"].sensor * SIZE)
+
+
+@pytest.mark.parametrize("name", [*LABELS, "grid_import_power", "grid_export_power", "peak_power"])
+def test_without_any_sensor_the_first_estimate_names_what_is_missing(name):
+    with pytest.raises(StateError, match=f"{name}.*no sensor has shown it yet"):
+        estimate(SITE, seen(begin(), without=[name]))
+
+
+def test_everything_that_is_missing_is_told_at_once():
+    with pytest.raises(StateError) as caught:
+        estimate(SITE, seen(begin(), without=[*LABELS, "peak_power"]))
+    assert len(caught.value.faults) == 7  # battery, tank, twice two circuits, peak
+
+
+def test_noise_comes_closer_than_the_sensor_alone():
+    sensor = TRUST["battery_level"].sensor * SIZE
+    noise = np.random.default_rng(7).normal(0.0, sensor, 16)
+    believed, truth = followed(run(16, charge=0.02), noise=noise)
+    errors = np.array([level(b) for b in believed]) - truth["battery_level"].to_numpy()[:, 0]
+    assert np.sqrt(np.mean(errors[1:] ** 2)) < 0.8 * np.sqrt(np.mean(noise**2))
+    assert believed[-1].spread[BATTERY] < sensor
+
+
+def test_right_sensors_leave_nothing_to_say():
+    believed, truth = followed(run())
+    assert [b.said for b in believed] == [()] * 9
+    assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]))
+
+
+def test_a_missing_sensor_is_carried_by_the_model_and_said():
+    """0.1 MW for 2 h at 0.96 are 0.192 MWh, little standing loss taken off."""
+    believed, truth = followed(run(), without=["battery_level"])
+    assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]), abs=1e-9)
+    assert level(believed[-1]) - level(believed[0]) == pytest.approx(0.192, abs=2e-3)
+    spreads = [b.spread[BATTERY] for b in believed]
+    assert (np.diff(spreads) > 0.0).all()
+    assert any("battery_level of battery_1 is not measured" in text for text in believed[-1].said)
+
+
+def test_four_quarter_hours_are_as_uncertain_as_one_hour():
+    quarters, _ = followed(run(4), without=["battery_level"])
+    hour, _ = followed(run(1, minutes=60), without=["battery_level"])
+    assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY])
+    drift = TRUST["battery_level"].drift * SIZE
+    assert hour[-1].spread[BATTERY] == pytest.approx(np.hypot(0.005 * SIZE, drift))
+
+
+def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
+    """(useless / drift)^2 hours: nine for all."""
+    operation = run(11, minutes=60, charge=0.01)
+    believed, _ = followed(operation, without=LABELS, steps=10)
+    assert [b.is_useless for b in believed].index(True) in {9, 10}
+    lost = [text for text in believed[-1].said if "unknown for too long" in text]
+    assert len(lost) == 6  # battery, tank, twice two circuits
+    back = estimate(
+        SITE,
+        seen(later(begin(), 11.0), battery_level=0.9),
+        last=believed[-1],
+        operation=operation.isel(time=[10], instant=[10, 11]),
+    )
+    assert level(back) == pytest.approx(0.9, abs=0.02)
+    assert not back.is_useless
+
+
+def test_a_leap_of_a_sensor_is_said():
+    observed = seen(later(begin(), 0.25), battery_level=1.3)
+    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    assert any("battery_level of battery_1 is 1.3, but" in text for text in believed.said)
+    assert believed.said[0].endswith("one of them is wrong")
+
+
+def test_without_an_operation_only_sensors_count():
+    """A quarter-hour was missed: the model stood still, the battery may have moved."""
+    observed = seen(later(begin(), 0.5), battery_level=1.0)
+    believed = estimate(SITE, observed, last=first())
+    assert level(believed) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_without_an_operation_a_missing_sensor_is_soon_useless():
+    observed = seen(later(begin(), 0.5), without=["battery_level"])
+    believed = estimate(SITE, observed, last=first())
+    assert believed.is_useless
+    assert level(believed) == level(first())
+
+
+def test_after_a_long_gap_the_model_is_not_asked():
+    hours = LONGEST + 1.0
+    observed = seen(later(begin(), hours), battery_level=0.4)
+    believed = estimate(SITE, observed, last=first(), operation=run(8, charge=0.1))
+    assert level(believed) == pytest.approx(0.4, abs=1e-3)
+
+
+def test_an_estimate_of_the_future_is_not_believed():
+    ahead = estimate(SITE, seen(later(begin(), 24.0), battery_level=1.5))
+    believed = estimate(SITE, seen(begin()), last=ahead)
+    assert level(believed) == level(first())
+    with pytest.raises(StateError, match="battery_level"):
+        estimate(SITE, seen(begin(), without=["battery_level"]), last=ahead)
+
+
+def test_a_silent_meter_leaves_its_last_word_and_says_so():
+    observed = seen(later(begin(), 0.25), without=["grid_import_power", "grid_export_power"])
+    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    assert float(believed.state["grid_import_power"]) == 2.0
+    assert "grid_import_power is not measured: the last one counts" in believed.said
+    assert not believed.is_useless
+
+
+def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
+    operation = run(8)
+    believed, _ = followed(operation, without=["grid_import_power"])
+    assert [b.is_useless for b in believed] == [False] * 5 + [True] * 4
+    assert any("silent for 2 h" in text for text in believed[-1].said)
+    spoken = estimate(SITE, seen(later(begin(), 2.25)), last=believed[-1])
+    assert not spoken.is_useless
+    assert spoken.silence == 0.0
+
+
+def test_a_peak_that_is_not_measured_follows_the_import():
+    observed = seen(later(begin(), 0.25), without=["peak_power"], grid_import_power=3.7)
+    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    assert float(believed.state["peak_power"]) == 3.7
+    assert believed.silence == 0.0
+
+
+def test_a_meter_around_zero_gives_no_negative_power():
+    believed = estimate(SITE, seen(begin(), grid_export_power=-0.003))
+    assert float(believed.state["grid_export_power"]) == 0.0
+
+
+def test_the_estimate_fits_the_site_and_leaves_what_it_was_given():
+    observed, before = seen(later(begin(), 0.25)), first()
+    kept, state = observed.copy(deep=True), before.state.copy(deep=True)
+    believed = estimate(SITE, observed, last=before, operation=run(1))
+    states.check(SITE, believed.state)
+    assert observed.identical(kept)
+    assert before.state.identical(state)
+    assert believed.state["instant"] == axes.utc("2026-07-01T00:15")
