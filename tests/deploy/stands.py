@@ -1,0 +1,103 @@
+"""The brokers of ``deploy/``, with their own files; only ports and folders are put in."""
+
+import subprocess
+
+from telemetry.client import Client, Tls
+from tests.conftest import ROOT
+from tests.telemetry.brokers import Broker, free_port
+
+DEPLOY = ROOT / "deploy"
+USERS = (
+    "gigatwin-small",
+    "bms-small",
+    "nodes-small",
+    "cluster-small",
+    "plant-small",
+    "gridco",
+    "otherco",
+)
+PASSWORD = "a word: for @ trial"
+
+
+def make_certificates(folder, *names):
+    """Run the script as an operator does."""
+    command = [DEPLOY / "make-certificates.sh", folder, *names]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder
+
+
+def filled(path, places):
+    """Return a file for ``str.format``, its places filled; each must stand in it."""
+    text = path.read_text().replace("{", "{{").replace("}", "}}")
+    for place, value in places.items():
+        assert place in text, f"{place} is not in {path}"
+        text = text.replace(place, value)
+    return text
+
+
+class Stand:
+    """A broker of ``deploy/`` and the certificates of everybody.
+
+    ``plain`` is the port of loopback that wants no certificates.
+    """
+
+    def __init__(self, broker, certificates, plain):
+        self.broker, self.certificates, self.plain = broker, certificates, plain
+        self.url = f"mqtts://127.0.0.1:{broker.port}"
+        self.clients = []
+
+    def tls(self, user):
+        """Return the certificates of a user; without one only whom to trust."""
+        own = {}
+        if user:
+            own = {
+                "certificate": self.certificates / f"{user}.crt",
+                "key": self.certificates / f"{user}.key",
+            }
+        return Tls(ca=self.certificates / "ca.crt", **own)
+
+    def connected(self, user, *, client_id=None, url=None, timeout=10.0):
+        """Return a connected client, which ends with the test; with a URL it has no certificate."""
+        tls = None if url else self.tls(user)
+        made = Client(url or self.url, client_id=client_id or user, tls=tls)
+        self.clients.append(made)
+        made.connect(timeout)
+        return made
+
+    def close(self):
+        for client in self.clients:
+            client.stop(timeout=0.0)
+        self.broker.stop()
+
+
+def mosquitto(folder, certificates):
+    """Return Mosquitto by ``deploy/mosquitto``."""
+    plain = free_port()
+    (folder / "acl").write_bytes((DEPLOY / "mosquitto" / "acl").read_bytes())
+    (folder / "certs").symlink_to(certificates)
+    made = ["mosquitto_passwd", "-b", "-c", folder / "passwords", "plant-small", PASSWORD]
+    subprocess.run(made, check=True, capture_output=True)
+    places = {
+        "/etc/mosquitto": str(folder),
+        "/var/lib/mosquitto/": "{folder}/",
+        "listener 1883 127.0.0.1": f"listener {plain} 127.0.0.1",
+        "listener 8883": "listener {port} 127.0.0.1",
+    }
+    text = filled(DEPLOY / "mosquitto" / "mosquitto.conf", places)
+    return Stand(Broker("mosquitto", text, folder, "user root\n"), certificates, plain)
+
+
+def nats(folder, certificates):
+    """Return NATS by ``deploy/nats``; the second partner gets a block as the first has one."""
+    plain = free_port()
+    places = {
+        "/etc/nats/certs": str(certificates),
+        "/var/lib/nats": '"{folder}"',
+        "127.0.0.1:4222": f"127.0.0.1:{plain}",
+        "0.0.0.0:8883": "127.0.0.1:{port}",
+    }
+    text = filled(DEPLOY / "nats" / "nats-server.conf", places)
+    start = text.index('        {{\n            user: "CN=gridco"')
+    block = text[start : text.index("\n        }}\n", start)]
+    text = text.replace(block, f"{block}\n        }}}}\n{block.replace('gridco', 'otherco')}")
+    return Stand(Broker("nats-server", text, folder), certificates, plain)

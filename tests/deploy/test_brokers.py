@@ -1,0 +1,236 @@
+"""The brokers of ``deploy/`` let everybody do what they must, and nothing else."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from urllib.parse import quote
+
+import pytest
+
+from telemetry import topics
+from telemetry.client import Client
+from telemetry.topics import Kind
+from tests.deploy import stands
+from twin.errors import BrokerError
+
+pytestmark = pytest.mark.slow
+
+LONG = 10.0
+HASTY = 2.0  # wait for a welcome that will not come
+QUIET = 0.5  # silence after which nothing more is on its way
+NAMES = {"site": "small", "hall": "hall_1", "rack": "r-001", "partner": "gridco"}
+TAG = "CDU/Status/small/cdu-1"
+SERVICE, PLANT, PARTNER, OTHER = "gigatwin-small", "plant-small", "gridco", "otherco"
+
+
+def of_site(kind, **names):
+    wanted = NAMES | names
+    pattern = topics.PATTERNS[kind]
+    return topics.build(kind, **{key: wanted[key] for key in wanted if f"{{{key}}}" in pattern})
+
+
+RACKS = {of_site(Kind.RACK_BATCH), of_site(Kind.RACK_BATCH_JSON), of_site(Kind.CAP_STATUS)}
+JOBS = {of_site(kind) for kind in (Kind.JOB_QUEUE, Kind.JOB_HISTORY, Kind.JOB_STATUS)}
+POINTS = {topics.point_value(TAG), topics.point_metadata(TAG)}
+REQUESTS = {topics.point_value(TAG, "GIGATWIN")}
+CAPS, ORDERS = {of_site(Kind.CAP_ORDER)}, {of_site(Kind.JOB_ORDERS)}
+TICK, DECIDED = {of_site(Kind.TICK)}, {of_site(Kind.DECIDED)}
+
+
+def feed(partner, *kinds):
+    return {of_site(kind, partner=partner) for kind in kinds}
+
+
+def said(partner):
+    """Return what a service says to a partner, and what it hears."""
+    asked = f"feed/v1/{partner}/small/request"
+    return feed(partner, Kind.SCHEDULE, Kind.FEED_STATUS), {
+        *feed(partner, Kind.ACKNOWLEDGEMENT),
+        asked,
+    }
+
+
+OUT, BACK = said(PARTNER)
+WRITES = {
+    SERVICE: REQUESTS | CAPS | ORDERS | DECIDED | OUT,
+    "bms-small": POINTS,
+    "nodes-small": RACKS,
+    "cluster-small": JOBS,
+    PLANT: POINTS | RACKS | JOBS | TICK,
+    PARTNER: BACK,
+    OTHER: set(),
+}
+READS = {
+    SERVICE: POINTS | RACKS | JOBS | TICK | BACK,
+    "bms-small": REQUESTS,
+    "nodes-small": CAPS,
+    "cluster-small": ORDERS,
+    PLANT: REQUESTS | CAPS | ORDERS | DECIDED,
+    PARTNER: OUT | BACK,
+    OTHER: set(),
+}
+SCHEDULE = of_site(Kind.SCHEDULE)
+TOPICS = sorted(set().union(*WRITES.values()))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
+
+
+@pytest.fixture
+def mosquitto(tmp_path, certificates):
+    yield from running(stands.mosquitto(tmp_path, certificates))
+
+
+@pytest.fixture
+def nats(tmp_path, certificates):
+    yield from running(stands.nats(tmp_path, certificates))
+
+
+@pytest.fixture(params=["mosquitto", "nats"])
+def stand(request):
+    return request.getfixturevalue(request.param)
+
+
+def running(stand):
+    stand.broker.start()
+    yield stand
+    stand.close()
+
+
+def heard(client, count=1):
+    """Return the messages that come, at least so many, until nothing more does."""
+    messages = []
+    deadline = time.monotonic() + LONG
+    while len(messages) < count and time.monotonic() < deadline:
+        messages += client.take(timeout=QUIET)
+    while more := client.take(timeout=QUIET):
+        messages += more
+    client.acknowledge(messages)
+    return messages
+
+
+def test_everybody_hears_and_says_what_they_must_and_nothing_else(stand):
+    clients = {user: stand.connected(user) for user in stands.USERS}
+    for user in stands.USERS:
+        for topic in TOPICS:
+            is_granted = clients[user].subscribe(topic).wait(LONG)
+            assert is_granted or topic not in READS[user]
+    for topic in TOPICS:
+        for user in stands.USERS:
+            is_taken = clients[user].publish(topic, user.encode(), qos=1).wait(LONG)
+            assert is_taken or topic not in WRITES[user], (user, topic)
+    for user in stands.USERS:
+        wanted = {(writer, topic) for writer in WRITES for topic in WRITES[writer] & READS[user]}
+        came = heard(clients[user], len(wanted))
+        assert {(message.payload.decode(), message.topic) for message in came} == wanted, user
+
+
+def test_the_service_and_a_partner_may_hear_all_that_they_ask_for_at_once(stand):
+    assert stand.connected(SERVICE).subscribe(*topics.listening("small")).wait(LONG)
+    assert stand.connected(PARTNER).subscribe("feed/v1/gridco/#").wait(LONG)
+
+
+def test_a_partner_hears_nobody_elses_retained_schedule_by_any_filter(stand):
+    publish(stand.connected(SERVICE), SCHEDULE, b"ours")
+    for number, heard_by in enumerate(("#", "feed/#", "feed/v1/+/small/schedule", SCHEDULE)):
+        spy = stand.connected(OTHER, client_id=f"spy-{number}")
+        spy.subscribe(heard_by).wait(LONG)
+        assert not heard(spy, 0)
+
+
+def test_nobody_gets_in_without_a_name_of_their_own(stand, tmp_path):
+    with pytest.raises(BrokerError, match="hung up"):
+        stand.connected("", client_id="nobody", timeout=HASTY)
+    foreign = stands.make_certificates(tmp_path / "foreign", SERVICE)
+    (foreign / "ca.crt").write_bytes((stand.certificates / "ca.crt").read_bytes())
+    stand.certificates = foreign
+    with pytest.raises(BrokerError, match=r"hung up|certificate|unknown ca"):
+        stand.connected(SERVICE, timeout=HASTY)
+
+
+def test_a_name_in_the_url_does_not_change_whose_certificate_it_is(stand):
+    thief = f"CN={SERVICE}", SERVICE
+    for number, name in enumerate(thief):
+        url = stand.url.replace("//", f"//{name}:word@")
+        client = Client(url, client_id=f"thief-{number}", tls=stand.tls(OTHER))
+        client.start()
+        client.publish(SCHEDULE, b"forged", qos=1, retain=True).wait(QUIET)
+        client.stop(0.0)
+    partner = stand.connected(PARTNER)
+    partner.subscribe(SCHEDULE).wait(LONG)
+    assert not heard(partner, 0)
+
+
+def test_loopback_wants_a_password(mosquitto):
+    password = quote(stands.PASSWORD)
+    for name in ("", f"{PLANT}:wrong@", "nobody:@"):
+        with pytest.raises(BrokerError, match="ot authori"):
+            mosquitto.connected(PLANT, url=f"mqtt://{name}127.0.0.1:{mosquitto.plain}")
+    url = f"mqtt://{PLANT}:{password}@127.0.0.1:{mosquitto.plain}"
+    plant = mosquitto.connected(PLANT, url=url)
+    assert plant.subscribe(*CAPS).wait(LONG)
+
+
+def test_a_certificates_user_cannot_come_by_the_loopback_port_of_nats(nats):
+    with socket.create_connection(("127.0.0.1", nats.plain), timeout=LONG) as plain:
+        plain.recv(4096)
+        told = {"user": f"CN={SERVICE}", "pass": "", "verbose": True}
+        plain.sendall(f"CONNECT {json.dumps(told)}\r\nPING\r\n".encode())
+        assert b"Authorization Violation" in plain.recv(4096)
+
+
+def test_mosquitto_refuses_too_large_a_payload(mosquitto):
+    assert not dropped(mosquitto)
+
+
+def test_nats_lets_too_large_a_payload_through_and_the_service_drops_it(nats):
+    assert dropped(nats) == ((of_site(Kind.RACK_BATCH), 300_000),)
+
+
+def dropped(stand):
+    """Return what the service had to drop of a payload that is too large."""
+    service = stand.connected(SERVICE)
+    topic = of_site(Kind.RACK_BATCH)
+    service.subscribe(topic).wait(LONG)
+    own = stand.tls("nodes-small")
+    command = ["mosquitto_pub", "-p", str(stand.broker.port), "-t", topic, "-q", "1", "-s"]
+    command += ["--cafile", own.ca, "--cert", own.certificate, "--key", own.key]
+    subprocess.run(command, input=bytes(300_000), check=False, timeout=LONG, capture_output=True)
+    largest = bytes(2**18)
+    publish(stand.connected("nodes-small"), topic, largest, retain=False)
+    assert [message.payload for message in heard(service)] == [largest]
+    return service.oversized
+
+
+def test_a_retained_schedule_and_a_waiting_order_survive_a_restart(stand):
+    survives(stand, stand.broker.stop)
+
+
+def test_nats_keeps_them_even_when_killed(nats):
+    survives(nats, nats.broker.kill)
+
+
+def survives(stand, end):
+    plant, order = stand.connected(PLANT), next(iter(ORDERS))
+    plant.subscribe(order).wait(LONG)
+    plant.stop()
+    service = stand.connected(SERVICE)
+    publish(service, order, b"run", retain=False)
+    publish(service, SCHEDULE, b"revision 1")
+    service.stop()
+    end()
+    stand.broker.start()
+    assert [message.payload for message in heard(stand.connected(PLANT))] == [b"run"]
+    partner = stand.connected(PARTNER)
+    partner.subscribe(SCHEDULE).wait(LONG)
+    assert [message.payload for message in heard(partner)] == [b"revision 1"]
+
+
+def publish(client, topic, payload, *, retain=True):
+    assert client.publish(topic, payload, qos=1, retain=retain).wait(LONG)
