@@ -56,6 +56,6 @@ def _block(model: pyo.ConcreteModel, relation: Any) -> pyo.Block:
     name = relation.owner
     if isinstance(relation, Commitment):
         name = f"{name}_promise"
-    block = pyo.Block()
-    model.add_component(name, block)
-    return block
+    if model.component(name) is None:
+        model.add_component(name, pyo.Block())
+    return model.component(name)

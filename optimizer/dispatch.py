@@ -19,6 +19,15 @@ START: Final = 0.5
 KEEP: Final = 0.25
 """Share of a running gang that the plan must still call for to keep it. [1]"""
 
+FLOWS: Final = (
+    "battery_charge",
+    "battery_discharge",
+    "tank_charge",
+    "tank_discharge",
+    "heat_reuse_power",
+)
+"""Words of a schedule that are told to the plant as they stand."""
+
 UNUSED: Final = 0.01
 """Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
 
@@ -35,6 +44,8 @@ class Orders:
         By store, left out where zero. [MW]
     renewable_cap
         Most that a renewable may give. [MW]
+    heat_reuse_power
+        Heat that each heat pump delivers. [MW]
     """
 
     jobs: Mapping[int, float]
@@ -43,6 +54,7 @@ class Orders:
     tank_charge: Mapping[str, float] = field(default_factory=dict)
     tank_discharge: Mapping[str, float] = field(default_factory=dict)
     renewable_cap: Mapping[str, float] = field(default_factory=dict)
+    heat_reuse_power: Mapping[str, float] = field(default_factory=dict)
 
 
 def dispatch(
@@ -54,8 +66,8 @@ def dispatch(
     ----------
     step
         One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
-        stores' charge and discharge, ``renewable_used_power``, ``renewable_available_power``,
-        ``grid_import_power``, ``grid_export_power``.
+        stores' charge and discharge, ``heat_reuse_power``, ``renewable_used_power``,
+        ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
     queue
         The jobs at its start.
     headroom
@@ -91,7 +103,7 @@ def dispatch(
     orders = Orders(
         jobs=by_number(queue, caps),
         renewable_cap=_curtailed(step, net + headroom.export_limit),
-        **_stores(step),
+        **_flows(step),
     )
     return orders, dict(zip(names, left.tolist(), strict=True))
 
@@ -225,15 +237,9 @@ def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
     return widest
 
 
-def _stores(step: xr.Dataset) -> dict[str, dict[str, float]]:
-    """Return the planned flows of the stores, as the plan has them."""
-    found = {}
-    for store in ("battery", "tank"):
-        for way in ("charge", "discharge"):
-            name = f"{store}_{way}"
-            if name in step:
-                found[name] = _values(step[name])
-    return found
+def _flows(step: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Return the flows of stores and heat pumps, as the plan has them."""
+    return {name: values_of(step[name]) for name in FLOWS if name in step}
 
 
 def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
@@ -244,8 +250,8 @@ def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
     """
     if "renewable_used_power" not in step:
         return {}
-    used = _values(step["renewable_used_power"])
-    available = _values(step["renewable_available_power"])
+    used = values_of(step["renewable_used_power"])
+    available = values_of(step["renewable_available_power"])
     rest = room / max(len(used), 1)
     return {
         name: max(power + (min(rest, 0.0) if power < available[name] - UNUSED else rest), 0.0)
@@ -253,6 +259,7 @@ def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
     }
 
 
-def _values(array: xr.DataArray) -> dict[str, float]:
+def values_of(array: xr.DataArray) -> dict[str, float]:
+    """Return an array of one dimension as its values by label."""
     labels = array[array.dims[0]].to_numpy().tolist()
     return dict(zip(map(str, labels), array.to_numpy().tolist(), strict=True))

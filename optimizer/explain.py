@@ -21,7 +21,7 @@ MOST_BINDING: Final = 8
 
 WORDS: Final[Mapping[str, str]] = {
     "import_power": "power taken from the connection or source",
-    "export_power": "power given to the grid",
+    "export_power": "power or heat sold",
     "charge": "charging",
     "discharge": "discharging",
     "level": "level of the store",
@@ -134,9 +134,17 @@ def explain(
 
 
 def _held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
-    """Return the prices of limits that people set: not of how much sun and wind there is."""
-    sources = schedule["renewable"].to_numpy().tolist() if "renewable" in schedule.coords else []
-    return {name: prices for name, prices in duals.items() if name.split(".")[0] not in sources}
+    """Return the prices of limits that people set: not of sun and wind, nor of heat bought back."""
+    sources, pumps = (
+        schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
+        for axis in ("renewable", "heat_reuse")
+    )
+    never = {f"{pump}.import_power" for pump in pumps}
+    return {
+        name: prices
+        for name, prices in duals.items()
+        if name.split(".")[0] not in sources and name not in never
+    }
 
 
 def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding, ...]:

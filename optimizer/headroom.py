@@ -1,13 +1,12 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin.equipment import CoolingPlant
+from twin.equipment import CoolingPlant, HeatReuse
 from twin.physics import FloatArray
 from twin.run import Key, run
 from twin.simulation import stocks_of
@@ -22,8 +21,8 @@ LEVELS: Final = 7
 SAME: Final = np.zeros(LEVELS, dtype=np.int64)
 """Index that repeats one interval for each of these powers."""
 
-STEADY: Final = 1e4
-"""Length of an interval in which all temperatures have settled. [h]"""
+STEADY: Final = np.full(LEVELS, 1e4)
+"""Lengths of intervals in which all temperatures have settled. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +80,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     state
         Its state now, with the ``peak_power`` of the billing period so far.
     outlook
-        ``service_racks``, the weather and ``renewable_available_power`` of the interval; in a
-        schedule also what battery and renewables do, and the import that it plans.
+        ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
+        heat that is sold; in a schedule also what battery and renewables do, and the import that
+        it plans.
 
     Returns
     -------
@@ -103,13 +103,14 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     air = Weather.of(now)
     ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
     weather = air.take(SAME)
-    flows = _try(site, stocks_of(state), halls, weather, ceilings)
-    power, own = flows["facility_power", ""], _own(now)
+    orders = _orders(site, now, halls)
+    ran = run(site, stocks_of(state), orders, weather=weather, hours=STEADY, ceilings=ceilings)
+    power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
     allowed = float(np.interp(keep * site.grid.import_limit + own, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
-        drawn = flows["cooling_load", plant.name]
+        drawn = ran.flows["cooling_load", plant.name]
         most = keep * float(ceilings[plant.name].base[0])
         allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
@@ -131,14 +132,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     )
 
 
-def _try(
-    site: Site,
-    stocks: dict[Key, float],
-    halls: FloatArray,
-    weather: Weather,
-    ceilings: Mapping[str, Ceiling],
-) -> Mapping[Key, FloatArray]:
-    """Return the flows of the site, settled in one weather, at some powers of all its halls."""
+def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatArray]:
+    """Return orders of some powers of all halls: heat is sold as planned, all else rests."""
     nothing = np.zeros(LEVELS)
     orders: dict[Key, FloatArray] = {
         ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
@@ -149,9 +144,11 @@ def _try(
     for exchange in site.exchanges:
         if exchange.available:
             orders["renewable_used_power", exchange.owner] = nothing
-    return run(
-        site, stocks, orders, weather=weather, hours=np.full(LEVELS, STEADY), ceilings=ceilings
-    ).flows
+    name = "heat_reuse_power"
+    for pump in site.of(HeatReuse):
+        sold = float(now[name].sel(heat_reuse=pump.name)[0]) if name in now else 0.0
+        orders[name, pump.name] = np.full(LEVELS, sold)
+    return orders
 
 
 def _export_limit(site: Site) -> float:

@@ -7,13 +7,14 @@ answer at hand belongs to both, so the objective never grows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.inputs import Inputs
+from optimizer.waste import two_ways
 from twin.physics import FloatArray
 
 AT_END: Final = 1e-6
@@ -36,6 +37,8 @@ class Held:
         Lengths of the pieces, ``(step, piece)``. [MW]
     is_chain
         Whether a piece asks for all before it to be full; otherwise pieces exclude one another.
+    may_rest
+        Whether the machine may always do less: what it wasted hid that its piece is out of reach.
     """
 
     names: tuple[str, ...]
@@ -43,6 +46,7 @@ class Held:
     piece: Pieces
     width: FloatArray
     is_chain: bool
+    may_rest: bool = False
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Return least and greatest values of the columns, ``(step, piece)``. [MW]"""
@@ -62,6 +66,10 @@ class Held:
         if not self.is_chain:
             return np.where(empty, (self.steps + turn) % 2, self.piece)
         return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
+
+    def lowered(self) -> "Held":
+        """Return the same held to the pieces before, if the machine may do less."""
+        return replace(self, piece=np.maximum(self.piece - 1, 0)) if self.may_rest else self
 
 
 def stacked[T: np.generic](names: tuple[str, ...], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:
@@ -93,7 +101,14 @@ def hold(
             names: tuple[str, ...] = (f"{convert.owner}.segment",)
             given = values[names[0]][steps].sum(axis=1)[:, None]
             piece = (np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1)
-            yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=True)
+            yield Held(
+                names=names,
+                steps=steps,
+                piece=piece,
+                width=width,
+                is_chain=True,
+                may_rest=bool(convert.relieves),
+            )
     for owner, ways, gains, limits in _two_ways(inputs):
         if owner in where:
             names, steps = tuple(f"{owner}.{way}" for way in ways), np.array(where[owner])
@@ -114,6 +129,6 @@ def _two_ways(
         gains = np.array([store.charge_efficiency, -1.0 / store.discharge_efficiency])
         limits = (store.charge_limit, store.discharge_limit)
         yield store.owner, ("charge", "discharge"), gains, limits
-    for exchange in inputs.problem.site.exchanges:
+    for exchange in two_ways(inputs.problem.site):
         limits = (exchange.import_limit, exchange.export_limit)
         yield exchange.owner, ("import_power", "export_power"), np.array([1.0, -1.0]), limits

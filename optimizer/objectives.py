@@ -23,6 +23,7 @@ ACCOUNTS: Final = {
     "electricity": Account(unit="EUR", weight="money", meaning="energy bought less energy sold"),
     "network": Account(unit="EUR", weight="money", meaning="fees on what crosses the fence"),
     "renewables": Account(unit="EUR", weight="money", meaning="paid for contracted sun and wind"),
+    "heat": Account(unit="EUR", weight="money", meaning="less what is earned by heat"),
     "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
     "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
     "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from optimizer.build import build
 from optimizer.compile import UNUSED, Arrays, IntArray, compiled
+from optimizer.curves import MOST_SEGMENTS
 from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import ACCOUNTS
@@ -93,19 +94,31 @@ def _without_waste(
         if not (held or fresh):
             break
         held = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
+        found, held = _solve_held(solver, arrays, held)
+        is_better = answer.objective - found.objective > GAIN * abs(found.objective)
+        idle = 0 if fresh or is_better else idle + 1
+        answer = found
+    return answer, tuple(held)
+
+
+def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answer, list[Held]]:
+    """Return the best plan that is held, and what holds it.
+
+    A heat pump that wasted power took less heat from its circuit than it does without waste, and
+    there may be no more: machines that may rest then do less.
+    """
+    for _ in range(MOST_SEGMENTS):
         for one in held:
             low, high = one.bounds()
             places = stacked(one.names, arrays.columns)[one.steps]
             high = np.minimum(high, arrays.column_high[places])
             solver.bound(places.ravel(), low.ravel(), high=high.ravel())
         found = solver.run()
-        if found is None:
-            message = "the plan cannot be kept from waste"
-            raise SolverError(message)
-        is_better = answer.objective - found.objective > GAIN * abs(found.objective)
-        idle = 0 if fresh or is_better else idle + 1
-        answer = found
-    return answer, tuple(held)
+        if found is not None:
+            return found, held
+        held = [one.lowered() for one in held]
+    message = "the plan cannot be kept from waste"
+    raise SolverError(message)
 
 
 class Clock:

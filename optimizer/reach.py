@@ -57,7 +57,8 @@ def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
         demand[store.carrier] += np.array([[-store.discharge_limit], [store.charge_limit]])
     for exchange in site.exchanges:
         if exchange.carrier != "grid":
-            demand[exchange.carrier] -= np.stack([problem.available(exchange), 0.0 * problem.hours])
+            given = np.full_like(problem.hours, exchange.export_limit)
+            demand[exchange.carrier] += np.stack([-problem.available(exchange), given])
     found: dict[str, Reach] = {}
     for convert in site.converts:
         found[convert.owner] = reach = _reach(problem, convert, demand, weather)

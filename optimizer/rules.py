@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, pressing, urgency, within
+from optimizer.dispatch import Orders, by_number, pressing, urgency, values_of, within
 from optimizer.headroom import Headroom, headroom
+from optimizer.heat import sell_heat
 from optimizer.quartiles import curtail, trade
 from twin.axes import HOUR
 from twin.physics import FloatArray
@@ -50,8 +51,10 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     -------
     Orders
         Jobs only; stores rest. A job that does not fit lets later ones pass, one that runs goes
-        on; renewables are capped at what the site can use and give away.
+        on; renewables are capped at what the site can use and give away; all heat is sold that
+        the network takes.
     """
+    known = sell_heat(known, site)
     room = headroom(site, state, known)
     racks, caps = room.racks, np.zeros(len(queue.jobs))
     for job in np.lexsort((queue.jobs.arrival, ~queue.running)).tolist():
@@ -60,7 +63,8 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
             caps[job] = 1.0
     caps = within(queue, caps, headroom=room, must=np.ones(len(caps), dtype=bool))
     cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
-    return Orders(jobs=by_number(queue, caps), renewable_cap=cap)
+    heat = _heat(known)
+    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat)
 
 
 def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
@@ -81,7 +85,8 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     Returns
     -------
     Orders
-        Jobs with their caps, stores, and renewables curtailed where power is worth nothing.
+        Jobs with their caps, stores, renewables curtailed where power is worth nothing, and heat
+        sold where it brings more than the power that lifts it costs.
 
     Notes
     -----
@@ -91,13 +96,21 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     racks are scarce, or power costs nothing. A running job is paused only if the wait saves more
     than the work that the pause loses. Stores follow :func:`optimizer.quartiles.trade`.
     """
+    known = sell_heat(known, site, follow_price=True)
     room = headroom(site, state, known)
     caps, must = _cheapest(known, queue, room)
     caps = within(queue, caps, headroom=room, must=must)
     used = work_power(queue, caps)
     flows, charge = trade(known, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
-    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, **flows)
+    heat = _heat(known)
+    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows)
+
+
+def _heat(known: xr.Dataset) -> dict[str, float]:
+    """Return the heat that is sold in the first interval. [MW]"""
+    name = "heat_reuse_power"
+    return values_of(known[name].isel(time=0)) if name in known else {}
 
 
 def _cheapest(

@@ -6,7 +6,7 @@ import xarray as xr
 from optimizer.forms.work import caps
 from optimizer.solution import Solution
 from twin import vocabulary
-from twin.equipment import Accelerators, Battery, Renewable, Tank
+from twin.equipment import Accelerators, Battery, HeatReuse, Renewable, Tank
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
 from twin.workloads.queue import Pool
@@ -27,8 +27,8 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     -------
     xarray.Dataset
         On the axes of the outlook: what the twin can replay (``hall_power``, orders to stores,
-        ``renewable_used_power``, weather), what is promised at the connection, the racks by
-        cohort and cap behind it, and the money by account.
+        ``renewable_used_power``, ``heat_reuse_power``, weather), what is promised at the
+        connection, the racks by cohort and cap behind it, and the money by account.
     """
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
@@ -51,6 +51,11 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         ("time", "renewable"),
         _columns(solution, sources, "import_power"),
     )
+    pumps = [pump.name for pump in site.of(HeatReuse)]
+    if pumps:
+        data = data.assign_coords(heat_reuse=pumps)
+        sold = _columns(solution, pumps, "export_power")
+        data["heat_reuse_power"] = ("time", "heat_reuse"), sold
     _add_connection(data, solution)
     accounts = list(solution.accounts)
     money = np.stack([solution.accounts[name] for name in accounts], axis=-1)

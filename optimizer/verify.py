@@ -14,6 +14,7 @@ import xarray as xr
 
 from twin import limits, simulation, vocabulary
 from twin.axes import HOUR
+from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -243,7 +244,7 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
 
 
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
-    """Judge that stores can do what they are told and that no more sun is used than shines."""
+    """Judge that stores and heat pumps can do what they are told, and that the sun shines."""
     found = []
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -253,6 +254,12 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
                 told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
                 refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
                 found += _found(f"{name} of {store.owner} beyond its store", refused, time)
+    for pump in site.of(HeatReuse):
+        name, limit = "heat_reuse_power", pump.contract_power
+        if name in schedule:
+            told, done = (data[name].sel(heat_reuse=pump.name) for data in (schedule, replay))
+            refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
+            found += _found(f"{name} of {pump.name} beyond network or heat", refused, time)
     if "renewable_used_power" in schedule:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         worst = over.max("renewable").to_numpy() / ROUNDING

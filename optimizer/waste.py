@@ -12,6 +12,8 @@ import numpy as np
 from optimizer.inputs import Inputs
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+from twin.relations import Exchange
+from twin.site import Site
 
 TOLERANCE: Final = 0.05
 """Power by which a plan may differ from physics or run in a circle. [MW]"""
@@ -42,10 +44,15 @@ def wasteful(inputs: Inputs, values: Mapping[str, FloatArray]) -> dict[str, tupl
     for store in site.stores:
         ways = values[f"{store.owner}.charge"], values[f"{store.owner}.discharge"]
         found[store.owner] = np.minimum(*ways) > TOLERANCE
-    for exchange in site.exchanges:
+    for exchange in two_ways(site):
         ways = values[f"{exchange.owner}.import_power"], values[f"{exchange.owner}.export_power"]
         found[exchange.owner] = np.minimum(*ways) > TOLERANCE
     return {owner: steps_of(where) for owner, where in found.items() if where.any()}
+
+
+def two_ways(site: Site) -> tuple[Exchange, ...]:
+    """Return the exchanges that can run in a circle: those that go both ways."""
+    return tuple(e for e in site.exchanges if e.import_limit and e.export_limit)
 
 
 def steps_of(where: BoolArray) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from sites.catalogue import nearest
 from sites.faults import spot
 from sites.sizing import demand, ratings
-from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir
+from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
 from twin.errors import Fault, SiteError
 from twin.relations import Convert
 from twin.site import Site
@@ -135,6 +135,7 @@ def _temperatures(site: Site) -> Iterator[Fault]:
                 f"by the margin of {margin:g} K"
             )
             yield Fault(place=place, value=f"{plant.supply_limit:g} degC", mend=mend)
+    yield from _source(site)
     heat = demand(site, busy=1.0)
     for hall in site.of(Accelerators):
         for cdu in site.of(Cdu):
@@ -148,6 +149,20 @@ def _temperatures(site: Site) -> Iterator[Fault]:
                 np.array([heat["air"]]), np.array([supply["chilled"]])
             )
             yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
+
+
+def _source(site: Site) -> Iterator[Fault]:
+    """Yield heat pumps that count on warmer water than comes back from the racks."""
+    back = max(
+        plant.supply_temperature + plant.temperature_range
+        for plant in site.of(CoolingPlant)
+        if plant.serves == "warm"
+    )
+    for pump in site.of(HeatReuse):
+        if pump.source_inlet_temperature > back:
+            place = spot(f"equipment.{pump.name}", "source_inlet_temperature")
+            mend = f"the warm circuit comes back at {back:g} degC"
+            yield Fault(place=place, value=f"{pump.source_inlet_temperature:g} degC", mend=mend)
 
 
 def _too_hot(site: Site, hall: Accelerators, key: str, reached: float) -> Iterator[Fault]:

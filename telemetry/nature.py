@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, Ups
+from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, HeatReuse, Ups
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -46,7 +46,8 @@ def disturbed(site: Site, rng: np.random.Generator) -> Site:
     -------
     Site
         UPS losses 0 to 10 % up, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % worse,
-        batteries 0 to 2 % less efficient, racks 1 % off their declared draw, valves that lag.
+        heat pumps 0 to 8 % worse, batteries 0 to 2 % less efficient, racks 1 % off their declared
+        draw, valves that lag.
     """
     machines = dict(site.equipment)
     for name, machine in machines.items():
@@ -61,6 +62,9 @@ def disturbed(site: Site, rng: np.random.Generator) -> Site:
                 changes["charge_efficiency"] = machine.charge_efficiency * (1.0 - loss)
             case Accelerators():
                 changes["power_factor_error"] = rng.normal(1.0, 0.01)
+            case HeatReuse():
+                worse = rng.uniform(0.0, 0.08)
+                changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
             case CoolingPlant():
                 changes = _worn(machine, rng)
         machines[name] = machine.model_copy(update=changes)

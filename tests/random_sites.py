@@ -6,12 +6,12 @@ from pydantic import BaseModel, ValidationError
 import sites
 from sites.checks import check
 from sites.declarations import quantity
-from twin.equipment import Battery, Photovoltaic, Tank, Wind
+from twin.equipment import Battery, HeatReuse, Photovoltaic, Tank, Wind
 
 SPREAD = 0.15
 """Parameters lie within this share of a declared site's. [1]"""
 
-MAY_BE_ABSENT = (Battery, Photovoltaic, Tank, Wind)
+MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, Tank, Wind)
 FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "condenser_minimum"}
 """Ends of a chiller's curves, which belong to the curves."""
 

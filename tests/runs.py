@@ -3,7 +3,7 @@
 import numpy as np
 
 from twin import axes, state, vocabulary
-from twin.equipment import Accelerators, Battery, CoolingPlant, Renewable, Tank
+from twin.equipment import Accelerators, Battery, CoolingPlant, HeatReuse, Renewable, Tank
 
 START = axes.utc("2026-07-01")
 
@@ -36,6 +36,9 @@ def orders(site):
         powers = {store.name: store.power for store in site.of(machine)}
         if powers:
             found += [(f"{kind}_charge", kind, powers), (f"{kind}_discharge", kind, powers)]
+    pumps = {pump.name: 1.2 * pump.contract_power for pump in site.of(HeatReuse)}
+    if pumps:
+        found.append(("heat_reuse_power", "heat_reuse", pumps))
     sources = {source.name: source.power for source in site.of(Renewable)}
     if sources:
         found.append(("renewable_used_power", "renewable", sources))

@@ -45,10 +45,15 @@ def problem(hours=8):
     here = setting()
     now, pool = here.world.start, Pool.of(here.site)
     grid = axes.horizon(now, [(hours, 15.0)])
-    queue = open_queue(pool, here.workload.jobs, now)
     expected = expect(here.workload.past(now), pool.kinds, now)
     ahead = outlook(here.site, here.world.record, now, axes=grid)
-    return Problem(here.site, here.begin, ahead.merge(envelope(queue, grid, expected=expected)))
+    return Problem(here.site, here.begin, ahead.merge(envelope(queue(), grid, expected=expected)))
+
+
+def queue():
+    """Return the jobs of the first moment."""
+    here = setting()
+    return open_queue(Pool.of(here.site), here.workload.jobs, here.world.start)
 
 
 @cache

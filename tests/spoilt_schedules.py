@@ -121,6 +121,24 @@ PHYSICS = {
 """What no plant should be told, though its promise is honest; and what the verdict says."""
 
 
+def more_heat_than_the_town_takes(schedule):
+    schedule["heat_reuse_power"] += 0.2
+    return tagged(schedule, "heat_reuse_power")
+
+
+def heat_of_idle_racks(schedule):
+    schedule["air_temperature"].values[:] = -15.0  # the town takes all it can get
+    schedule["heat_reuse_power"].values[:] = 0.95  # idle racks and the service give 0.85 MW
+    return worked(schedule, 0.0)
+
+
+HEAT = {
+    more_heat_than_the_town_takes: "heat_reuse_power of pump beyond",
+    heat_of_idle_racks: "heat_reuse_power of pump beyond",
+}
+"""What no heat pump should be told."""
+
+
 def understated_import(schedule):
     schedule["grid_import_power"] *= 0.9
     return tagged(schedule, "grid_import_power")
@@ -198,6 +216,16 @@ def backwards(schedule):
     return schedule.isel(time=slice(None, None, -1), instant=slice(None, None, -1))
 
 
+def unannounced_heat(schedule):
+    schedule["heat_reuse_power"].values[:] = 0.0  # its pump still draws what was promised
+    schedule["grid_import_power"] += 0.2
+    return tagged(schedule, "grid_import_power")
+
+
+def another_pump(schedule):
+    return schedule.assign_coords(heat_reuse=["pump_9"])
+
+
 def one_hall_only(schedule):
     return schedule.isel(hall=[0])
 
@@ -256,3 +284,14 @@ FORM = [
     another_battery,
 ]
 """Schedules that do not say what they should, or do not keep to what they say."""
+
+
+HEAT_FORM = [
+    a_spot("heat_reuse_power", np.nan, heat_reuse=0),
+    a_spot("heat_reuse_power", np.inf, heat_reuse=0),
+    a_spot("heat_reuse_power", -0.1, heat_reuse=0),
+    in_kilowatts("heat_reuse_power"),
+    another_pump,
+    unannounced_heat,
+]
+"""The same of a site that sells heat."""

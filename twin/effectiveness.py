@@ -17,7 +17,8 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     result
         A run on ``time`` with ``duration``, as :func:`twin.simulation.simulate` gives it:
         ``facility_power``, ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW],
-        ``water_use`` [m3 h-1] and, where there are renewables, ``renewable_used_power`` [MW].
+        ``water_use`` [m3 h-1] and, where there are any, ``renewable_used_power`` and
+        ``heat_reuse_power`` [MW].
     carbon_intensity
         Carbon intensity of the grid on the same ``time``; without it there is no CUE. [kg MWh-1]
 
@@ -43,10 +44,10 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
 
     :math:`V` is the water drawn on site. CUE counts all import at the grid's average intensity and
     gives no credit for export. :math:`E_{ren}` is what sun, wind and contracts gave, less what was
-    exported meanwhile, at most :math:`E_{DC}`; the renewable share of the grid does not count. No
-    kind of equipment reuses heat yet, so ERF is 0. What batteries lose counts neither in PUE nor
-    in :math:`E_{DC}`. The standards ask for whole years; over shorter runs these are interim
-    values.
+    exported meanwhile, at most :math:`E_{DC}`; the renewable share of the grid does not count.
+    :math:`E_{reuse}` is the heat handed over; the electricity that lifts it counts in
+    :math:`E_{DC}`. What batteries lose counts neither in PUE nor in :math:`E_{DC}`. The standards
+    ask for whole years; over shorter runs these are interim values.
 
     References
     ----------
@@ -61,13 +62,21 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     values = {
         "pue": _share(facility, it),
         "wue": _share(_total(result["water_use"]), it),
-        "erf": _share(0.0, facility),
+        "erf": _share(_total(_reused(result)), facility),
         "ref": _share(_total(_own_renewables(result)), facility),
     }
     if carbon_intensity is not None:
         vocabulary.check(carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity")
         values["cue"] = _share(_total(result["grid_import_power"] * carbon_intensity), it)
     return vocabulary.tag_all(xr.Dataset({name: ((), value) for name, value in values.items()}))
+
+
+def _reused(result: xr.Dataset) -> xr.DataArray:
+    """Return the heat handed over. [MW]"""
+    if "heat_reuse_power" not in result:
+        return xr.zeros_like(result["facility_power"])
+    vocabulary.check(result, "heat_reuse_power")
+    return result["heat_reuse_power"].sum("heat_reuse")
 
 
 def _own_renewables(result: xr.Dataset) -> xr.DataArray:

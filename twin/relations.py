@@ -1,9 +1,9 @@
 """What equipment and contracts may do to a carrier: five relations, the house's only grammar.
 
 The twin runs relations, the optimiser compiles them; neither knows the machines behind them. Each
-carrier has an energy sign: electricity is +1, cooling is -1 (to deliver cooling is to take heat),
-water is 0. Every conversion closes: the signed draws equal the signed output plus the heat that
-leaves the site.
+carrier has an energy sign: electricity and heat for others are +1, cooling is -1 (to deliver
+cooling is to take heat), water is 0. Every conversion closes: the signed draws equal the signed
+output plus the heat that leaves the site.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ ENERGY_SIGN: Final = {
     "air": -1.0,
     "warm": -1.0,
     "chilled": -1.0,
+    "heat": 1.0,
     "water": 0.0,
 }
 """Carriers of a site and the sign with which they enter an energy balance."""
@@ -60,6 +61,8 @@ class Convert:
         The drawn carrier that costs most: its curve is the one laid out in convex segments.
     draws
         All carriers drawn.
+    relieves
+        Carrier of heat drawn with the other sign, at most what is asked of it; or "".
     limit
         Weather -> most that can be delivered. [MW]
     physics
@@ -72,6 +75,7 @@ class Convert:
     draws: tuple[str, ...]
     limit: Callable[[Weather], FloatArray]
     physics: Callable[[FloatArray, Weather], Flows]
+    relieves: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +125,10 @@ class Exchange:
     price
         Name of the outlook's price, or "" for none.
     import_fee, export_fee
-        Added to the price of import, taken from the revenue of export. [EUR MWh-1]
+        Added to the price of import, taken from the revenue of export; below zero where a contract
+        pays a fixed price for export. [EUR MWh-1]
+    account
+        Account of the optimiser that pays the fees.
     carbon
         Name of the outlook's carbon intensity, or "" for none.
     ramp
@@ -136,6 +143,7 @@ class Exchange:
     price: str = ""
     import_fee: float = 0.0
     export_fee: float = 0.0
+    account: str = "network"
     carbon: str = ""
     ramp: float = 0.0
 

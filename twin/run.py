@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
+from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse
 from twin.physics import FloatArray
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
@@ -55,8 +55,8 @@ def run(
     stocks
         Levels, supply temperatures and plant outputs at the first edge.
     orders
-        ``hall_power``, ``<store>_charge``, ``<store>_discharge`` and ``renewable_used_power`` by
-        machine, on ``time``. [MW]
+        ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
+        ``heat_reuse_power`` by machine, on ``time``. [MW]
     weather
         Outdoor air on ``time``.
     hours
@@ -117,11 +117,12 @@ class _Walk:
             if store.carrier == convert.output:
                 self._store(store)
         for exchange in self.site.exchanges:
-            if exchange.carrier == convert.output:
+            if exchange.carrier == convert.output and exchange.available:
                 self._renewable(exchange)
-        asked = self.demand[convert.output]
-        output = asked
         machine = self.site.equipment[convert.owner]
+        if isinstance(machine, HeatReuse):
+            self._sell(machine)
+        output = asked = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
             output = self._circulate(machine, asked)
         flows = convert.physics(output, self.weather)
@@ -152,6 +153,14 @@ class _Walk:
         used = self.orders["renewable_used_power", exchange.owner]
         self.flows["renewable_used_power", exchange.owner] = used
         self.demand[exchange.carrier] -= used
+
+    def _sell(self, pump: HeatReuse) -> None:
+        """Let a network take heat: what is ordered, it needs, and the warm circuit has."""
+        ordered = self.orders["heat_reuse_power", pump.name]
+        most = pump.output_from(np.maximum(self.demand["warm"], 0.0))
+        sold = np.minimum(np.minimum(ordered, pump.limit(self.weather)), most)
+        self.flows["heat_reuse_power", pump.name] = sold
+        self.demand["heat"] += sold
 
     def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
         """Let a plant follow its load, the water of its loop keeping the difference."""
@@ -194,7 +203,8 @@ class _Walk:
         for plant in self.site.of(CoolingPlant):
             edges = self.edges["facility_supply_temperature", plant.name]
             kept += plant.loop.heat_capacity * np.diff(edges) / self.hours
-        return np.abs(gained - kept - self.heat) / np.maximum(np.abs(gained), 1e-3)
+        gone = self.heat + self.demand["heat"]
+        return np.abs(gained - kept - gone) / np.maximum(np.abs(gained), 1e-3)
 
     def temperatures(self) -> None:
         """Follow the coolant from the circuits to the racks and the chips."""

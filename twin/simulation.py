@@ -7,6 +7,7 @@ import xarray as xr
 
 from twin import state as states
 from twin import vocabulary
+from twin.equipment import HeatReuse
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
@@ -34,8 +35,8 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     operation
         On ``time`` (with ``duration``) and ``instant``: ``air_temperature``,
         ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
-        them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge`` and
-        ``renewable_used_power``; what is left out is zero.
+        them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
+        ``renewable_used_power`` and ``heat_reuse_power``; what is left out is zero.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def _orders(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
     for exchange in site.exchanges:
         if exchange.available:
             wanted.append(("renewable_used_power", exchange.owner, "renewable"))
+    wanted += [("heat_reuse_power", pump.name, "heat_reuse") for pump in site.of(HeatReuse)]
     vocabulary.check(operation, *{name for name, *_ in wanted if name in operation})
     orders, faults = {}, []
     for name, owner, dim in wanted:

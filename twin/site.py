@@ -70,12 +70,13 @@ class Site(Declared):
 
     @cached_property
     def converts(self) -> tuple[Convert, ...]:
-        """Conversions, ordered so that all that draw a carrier stand before what delivers it."""
+        """Conversions: all that draw a carrier stand before what relieves or delivers it."""
         waiting = [r for r in self.relations if isinstance(r, Convert)]
         ordered: list[Convert] = []
         while waiting:
             drawn = {carrier for convert in waiting for carrier in convert.draws}
-            free = [convert for convert in waiting if convert.output not in drawn]
+            used = {c for convert in waiting for c in convert.draws if c != convert.relieves}
+            free = [c for c in waiting if c.output not in drawn and c.relieves not in used]
             if not free:
                 circle = ", ".join(sorted(convert.owner for convert in waiting))
                 mend = "machines draw on one another in a circle; cut one draw"

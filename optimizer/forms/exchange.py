@@ -40,7 +40,7 @@ def build(block: pyo.Block, exchange: Exchange, *, ledger: Ledger, inputs: Input
             lambda t: block.price[t] * (block.import_power[t] - block.export_power[t]),
         )
     ledger.pay(
-        "renewables" if exchange.available else "network",
+        exchange.account,
         lambda t: (
             block.hours[t]
             * (

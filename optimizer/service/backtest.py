@@ -17,6 +17,7 @@ from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
 from telemetry.testbed import Plant
 from twin.axes import HOUR, QUARTER
+from twin.equipment import HeatReuse
 from twin.limits import violations
 from twin.run import Key
 from twin.site import Site
@@ -212,4 +213,6 @@ def set_points(
         if exchange.available:
             cap = orders.renewable_cap.get(exchange.owner, np.inf)
             points["renewable_used_power", exchange.owner] = cap
+    for pump in site.of(HeatReuse):
+        points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
     return points

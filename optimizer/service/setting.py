@@ -5,6 +5,7 @@ from typing import Self
 
 import xarray as xr
 
+from optimizer.heat import sell_heat
 from optimizer.service.world import World
 from telemetry.ramps import STEP
 from telemetry.surroundings import minutes
@@ -94,6 +95,6 @@ def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:
     split = power.clip(max=site.racks * pool.rack_power) * xr.DataArray(
         shares, coords={"hall": halls}, dims="hall"
     )
-    operation = truth.assign(hall_power=split.assign_attrs(units="MW"))
+    operation = sell_heat(truth, site).assign(hall_power=split.assign_attrs(units="MW"))
     calm = state.rest(site, truth["time"].to_numpy()[0])
     return float(simulate(site, calm, operation)["grid_import_power"].mean())

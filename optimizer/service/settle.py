@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from twin.equipment import CoolingPlant, Grid, Renewable
+from twin.equipment import CoolingPlant, Grid, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
@@ -122,6 +122,7 @@ def settle(
             "water": water * site.weights.water,
             "wear": _wear(site, record),
             "renewables": _renewables(site, record),
+            "heat": _heat(site, record),
             "stocks": -kept * meter.mean_cost(site.grid),
             "backlog": owed * meter.mean_cost(site.grid),
         },
@@ -223,6 +224,15 @@ def _renewables(site: Site, record: xr.Dataset) -> float:
     for source in site.of(Renewable):
         used = record["renewable_used_power"].sel(renewable=source.name)
         total += source.price * float(used.sum()) / MINUTES
+    return total
+
+
+def _heat(site: Site, record: xr.Dataset) -> float:
+    """Return what heat costs: below zero, since it is paid for. [EUR]"""
+    total = 0.0
+    for pump in site.of(HeatReuse):
+        sold = record["heat_reuse_power"].sel(heat_reuse=pump.name)
+        total -= pump.heat_price * float(sold.sum()) / MINUTES
     return total
 
 

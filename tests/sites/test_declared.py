@@ -18,7 +18,7 @@ def test_every_site_is_sound(site):
     assert site.relations
 
 
-@pytest.mark.parametrize("name", ["gallia", "iberia", "rhine"])
+@pytest.mark.parametrize("name", ["baltica", "gallia", "iberia", "rhine"])
 def test_a_gigafactory_has_about_100_000_accelerators(name):
     site = sites.load(name)
     assert 100_000 <= site.racks * site.equipment["hall_1"].chips_per_rack <= 101_000
@@ -33,7 +33,12 @@ def test_small_is_a_fiftieth_of_rhine():
 
 @pytest.mark.parametrize(
     ("name", "temperature", "humidity"),
-    [("gallia", 38.0, 0.25), ("iberia", 40.0, 0.18), ("rhine", 37.0, 0.25)],
+    [
+        ("baltica", 33.0, 0.35),
+        ("gallia", 38.0, 0.25),
+        ("iberia", 40.0, 0.18),
+        ("rhine", 37.0, 0.25),
+    ],
 )
 def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
     site = sites.load(name)

@@ -49,17 +49,25 @@ def balances(site, result):
             sum_of("ups_output"),
             sum_of("hall_power", "distribution_loss", "cdu_pump_power", "hall_air_fan_power"),
         ),
-        "warm": (asked["warm"], sum_of("cdu_output", "cdu_pump_power")),
+        "warm": (
+            asked["warm"] + sum_of("heat_reuse_source_heat"),
+            sum_of("cdu_output", "cdu_pump_power"),
+        ),
+        "heat": (sum_of("heat_reuse_draw", "heat_reuse_source_heat"), sum_of("heat_reuse_power")),
         "chilled": (
             asked["chilled"] + sum_of("tank_discharge"),
             sum_of("hall_air_output", "hall_air_fan_power", "ups_loss", "tank_charge"),
         ),
         "medium voltage": (
             sum_of("transformer_output", "renewable_used_power", "battery_discharge"),
-            sum_of("ups_output", "ups_loss", "cooling_plant_draw", "battery_charge"),
+            sum_of("ups_output", "ups_loss", "cooling_plant_draw", "battery_charge")
+            + sum_of("heat_reuse_draw"),
         ),
         "grid": (net, sum_of("transformer_output", "transformer_loss")),
-        "site": (net + sum_of("renewable_used_power"), left_behind(site, result)),
+        "site": (
+            net + sum_of("renewable_used_power"),
+            left_behind(site, result) + sum_of("heat_reuse_power"),
+        ),
     } | loops(site, result)
 
 

@@ -8,6 +8,7 @@ from twin.equipment.declaration import KINDS, Declared, Equipment
 from twin.equipment.distribution import Distribution
 from twin.equipment.grid import Grid
 from twin.equipment.hall_air import HallAir
+from twin.equipment.heat_reuse import HeatReuse
 from twin.equipment.renewables import Photovoltaic, Renewable, Wind
 from twin.equipment.tank import Tank
 from twin.equipment.transformer import Transformer
@@ -24,6 +25,7 @@ __all__ = [
     "Equipment",
     "Grid",
     "HallAir",
+    "HeatReuse",
     "Photovoltaic",
     "Renewable",
     "Tank",

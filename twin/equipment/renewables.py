@@ -32,6 +32,7 @@ class Renewable(Equipment):
                 import_limit=self.power,
                 available="renewable_available_power",
                 import_fee=self.price,
+                account="renewables",
             ),
         )
 

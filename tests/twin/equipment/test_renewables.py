@@ -126,4 +126,5 @@ def test_a_source_is_bounded_by_the_outlook_and_paid_by_its_contract():
         import_limit=50.0,
         available="renewable_available_power",
         import_fee=60.0,
+        account="renewables",
     )

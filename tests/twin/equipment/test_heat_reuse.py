@@ -1,0 +1,90 @@
+"""Heat pumps to a network: what they draw, what the network takes, what the circuit has."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.heated import PUMP
+from twin.equipment import HeatReuse
+from twin.relations import Exchange
+
+
+def pump(**changed):
+    return HeatReuse.model_validate(PUMP | changed)
+
+
+@pytest.fixture
+def outside(outdoors):
+    dry = np.array([-20.0, -10.0, 5.0, 20.0, 30.0])
+    return outdoors(dry, dry - 1.0)
+
+
+def test_the_rated_cop_is_a_share_of_the_lorenz_cycle():
+    # 48/38 degC is 316.12 K in the mean, 47/80 degC 336.38 K: 0.5 x 336.38 / 20.26
+    machine = pump()
+    assert machine.rated_cop == pytest.approx(8.30, abs=0.01)
+    assert machine.power(np.array([1.0])) == pytest.approx(1.0 / machine.rated_cop)
+
+
+def test_half_load_needs_less_lift_and_less_than_half_the_power():
+    # lift 20.26 K and approaches of 6 K at rating, 3 K at half load: 23.26 / 26.26
+    full, half, tenth, least = pump().power(np.array([1.0, 0.5, 0.1, 0.05]))
+    assert half / full == pytest.approx(0.5 * 23.26 / 26.26, abs=1e-4)
+    assert least == pytest.approx(tenth / 2.0)  # cycling
+
+
+def test_a_worse_machine_draws_more():
+    assert pump(lorenz_efficiency=0.4).power(np.ones(1)) == pytest.approx(
+        1.25 * pump().power(np.ones(1))
+    )
+
+
+def test_the_network_takes_more_in_the_cold_up_to_its_contract(outside):
+    # 0.2 of 1 MW for hot water; heating from 20 degC down to -10 degC
+    assert pump().limit(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
+    assert pump(rated_heat="0.5 MW").limit(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
+
+
+def test_no_more_heat_is_taken_than_there_is():
+    machine = pump()
+    there = np.array([0.0, 0.3, 0.8, 5.0])
+    heat = machine.output_from(there)
+    taken = heat - machine.power(heat)
+    assert (taken <= there + 1e-12).all()
+    assert taken[:3] == pytest.approx(there[:3], abs=1e-9)
+    assert heat[3] == 1.0
+
+
+def test_energy_closes(outside):
+    convert, exchange = pump().relations()
+    output = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
+    flows = convert.physics(output, outside)
+    assert flows.draws["medium_voltage"] - flows.draws["warm"] == pytest.approx(output)
+    assert flows.heat == pytest.approx(0.0)
+    assert exchange == Exchange(
+        owner="pump",
+        carrier="heat",
+        import_limit=0.0,
+        export_limit=1.0,
+        export_fee=-25.0,
+        account="heat",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"source_outlet_temperature": "50 degC"}, "source_outlet_temperature"),
+        ({"return_temperature": "85 degC"}, "return_temperature"),
+        ({"design_temperature": "25 degC"}, "design_temperature"),
+        ({"supply_temperature": "48 degC", "return_temperature": "30 degC"}, "must be warmer"),
+        ({"source_inlet_temperature": "12 degC", "source_outlet_temperature": "6 degC",
+          "supply_temperature": "125 degC", "return_temperature": "95 degC",
+          "lorenz_efficiency": 0.2}, "COP above 1"),
+        ({"lorenz_efficiency": 1.0}, "lorenz_efficiency"),
+        ({"rated_heat": 1.0}, "rated_heat"),
+    ],
+)  # fmt: skip
+def test_a_pump_without_sense_is_refused(changed, told):
+    with pytest.raises(ValidationError, match=told):
+        pump(**changed)

@@ -1,0 +1,19 @@
+import pytest
+
+from twin.physics.heat_pump import lorenz_cop, mean_temperature
+
+
+def test_the_mean_of_a_stream_lies_a_little_below_its_middle():
+    assert mean_temperature(80.0, 50.0) == pytest.approx(64.78, abs=0.01)
+    assert mean_temperature(50.0, 80.0) == pytest.approx(mean_temperature(80.0, 50.0))
+    assert mean_temperature(50.0, 50.0) == 50.0
+
+
+def test_lorenz_by_hand():
+    """35 to 45 degC lifted to 50 to 80: 313.12 K and 337.93 K, COP of 13.6."""
+    source, sink = mean_temperature(35.0, 45.0), mean_temperature(50.0, 80.0)
+    assert lorenz_cop(source, sink) == pytest.approx(13.6, abs=0.05)
+
+
+def test_without_spread_it_is_carnot():
+    assert lorenz_cop(26.85, 76.85) == pytest.approx(350.0 / 50.0)
