@@ -152,7 +152,7 @@ def document_of(
     grid = axes.regular(first, quarters(first, site.time_zone))
     starts = [milliseconds("schedule", start) for start in grid["time"].to_numpy()]
     created = milliseconds("schedule", now)
-    net = _quarterly(schedule["grid_import_power"] - schedule["grid_export_power"], schedule, grid)
+    offered = none(schedule) if label.source == "hold" else flexible
     ends = milliseconds("schedule", axes.edges_of(schedule)[-1])
     return Plan(
         v=VERSION,
@@ -170,14 +170,8 @@ def document_of(
         gate_closure=_gate_closure(created, starts),
         intervals=_intervals(
             starts,
-            {
-                "net": net,
-                "baseline": record.baseline.values(created, starts, net),
-                **_band(
-                    site, record, net, lead=(np.array(starts) - created) / (HOUR / MILLISECOND)
-                ),
-                **_offers(none(schedule) if label.source == "hold" else flexible, schedule, grid),
-            },
+            _expected(site, schedule, grid, record=record, now=now)
+            | _offers(offered, schedule, grid),
         ),
         meta=_meta(site, label, min(ends, starts[-1] + QUARTER_MS)),
     )
@@ -196,12 +190,23 @@ def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> 
     return values.to_numpy().astype(float)[np.clip(place, 0, len(edges) - 2)]
 
 
-def _band(site: Site, record: Record, net: FloatArray, lead: FloatArray) -> dict[str, FloatArray]:
-    """Return the quantiles of net import, within the connection. [MW]"""
-    low, high = record.errors.band(lead, margin=site.margins.power * site.grid.import_limit)
+def _expected(
+    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, record: Record, now: np.datetime64
+) -> dict[str, FloatArray]:
+    """Return net import as it is scheduled, its baseline, and its band in the connection. [MW]"""
+    net = _quarterly(schedule["grid_import_power"] - schedule["grid_export_power"], schedule, grid)
+    starts = grid["time"].to_numpy()
+    stamps = [milliseconds("schedule", start) for start in starts]
+    margin = site.margins.power * site.grid.import_limit
+    low, high = record.errors.band((starts - now) / HOUR, margin=margin)
     least = np.minimum(-site.grid.export_limit, net)
     most = np.maximum(site.grid.import_limit, net)
-    return {"p10": np.maximum(net + low, least), "p90": np.minimum(net + high, most)}
+    return {
+        "net": net,
+        "baseline": record.baseline.values(milliseconds("schedule", now), stamps, net),
+        "p10": np.maximum(net + low, least),
+        "p90": np.minimum(net + high, most),
+    }
 
 
 def _offers(flexible: xr.Dataset, schedule: xr.Dataset, grid: xr.Dataset) -> dict[str, FloatArray]:

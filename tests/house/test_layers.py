@@ -20,6 +20,8 @@ LIVES_IN = {
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},
     "iotcore": {"telemetry.broker"},
+    "joserfc": {"telemetry.security"},
+    "jsonschema": {"telemetry.codec"},
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.codec"},
     "paho": {"telemetry.link"},

@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from telemetry import security
-from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client
 from telemetry.codec.schedule import read_acknowledgement
 from telemetry.codec.strict import milliseconds
@@ -21,6 +21,7 @@ from tests.feeds import MINUTE, START, key, keys, partner, plan, schedule, signe
 from twin.errors import BrokerError, SecurityError
 
 NOW = milliseconds("test", START)
+TOPIC = "feed/v1/tso-1/rhine/schedule"
 SAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "partner.py"
 
 
@@ -135,26 +136,19 @@ def until(condition, seconds=20.0):
     raise TimeoutError(message)
 
 
-@pytest.fixture(scope="module")
-def broker():
-    with EmbeddedBroker() as running:
-        yield running.url
-
-
-@pytest.fixture
-def feed(broker, tmp_path, request):
-    """A feed of one partner of a name of its own: retained messages outlive a test."""
-    name = request.node.name[5:25].replace("_", "-")
-
-    def connect(partner_name, will):
-        return Client(broker, client_id=f"rhine-feed-{partner_name}", will=will)
-
-    made = Feed(
-        connect, site="rhine", partners=[partner(name)], key=key("rhine"), folder=tmp_path / "feed"
+@contextmanager
+def running(url, name, folder):
+    """Run a feed with one partner, whose name keeps it apart from what others left retained."""
+    feed = Feed(
+        lambda partner_name, will: Client(url, client_id=f"feed-{partner_name}", will=will),
+        site="rhine",
+        partners=[partner(name)],
+        key=key("rhine"),
+        folder=folder / "feed",
     )
-    made.start(START)
-    yield made, name
-    made.stop(START)
+    feed.start(START)
+    yield feed
+    feed.stop(START)
 
 
 def clock():
@@ -173,44 +167,42 @@ def collected(feed, count):
     return answers
 
 
-@pytest.mark.slow
-def test_follow_yields_what_is_published_and_acknowledges_it(feed, broker):
-    feed, name = feed
-    feed.publish(plan(power=10.0))
-    course = follow(
-        "rhine", partner=name, broker=broker, keys=keys(name), timeout=20.0, clock=clock
-    )
-    first = next(course)  # the retained one
-    assert float(first["grid_import_power"].max()) == 10.0
-    feed.publish(plan(power=-20.0))
-    second = next(course)
-    assert float(second["grid_export_power"].max()) == 20.0
-    assert second.attrs["revision"] == 2
-    assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
-    assert feed.in_force(name)["revision"] == 2
-    course.close()
+def following(url):
+    return follow("rhine", partner="tso-1", broker=url, keys=keys(), timeout=20.0, clock=clock)
 
 
 @pytest.mark.slow
-def test_follow_refuses_a_rogue_publisher_and_goes_on(feed, broker):
-    feed, name = feed
-    rogue = Client(broker, client_id="rogue")
+def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path):
+    with running(embedded.url, "tso-1", tmp_path) as feed:
+        feed.publish(plan(power=10.0))
+        course = following(embedded.url)
+        first = next(course)  # the retained one
+        assert float(first["grid_import_power"].max()) == 10.0
+        feed.publish(plan(power=-20.0))
+        second = next(course)
+        assert float(second["grid_export_power"].max()) == 20.0
+        assert second.attrs["revision"] == 2
+        assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
+        assert feed.in_force("tso-1")["revision"] == 2
+        course.close()
+
+
+@pytest.mark.slow
+def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
+    rogue = Client(embedded.url, client_id="rogue")
     rogue.connect(10.0)
-    topic = f"feed/v1/{name}/rhine/schedule"
-    feed.publish(plan(power=10.0))
-    with capture_logs() as logs:
-        course = follow(
-            "rhine", partner=name, broker=broker, keys=keys(name), timeout=20.0, clock=clock
-        )
+    with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
+        feed.publish(plan(power=10.0))
+        course = following(embedded.url)
         assert next(course).attrs["revision"] == 1
         for payload in (
             b"junk",
-            signed(schedule(99, name=name), by="stranger"),
-            signed(schedule(1, name=name, power=66.0)),
+            signed(schedule(99), by="stranger"),
+            signed(schedule(1, power=66.0)),
             signed(schedule(99, name="dso-2")),
-            signed(schedule(99, name=name, start=START - 600 * MINUTE)),
+            signed(schedule(99, start=START - 600 * MINUTE)),
         ):
-            assert rogue.publish(topic, payload, qos=1).wait(10.0)
+            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
         feed.publish(plan(power=12.0))
         assert next(course).attrs["revision"] == 2
         course.close()
@@ -220,45 +212,46 @@ def test_follow_refuses_a_rogue_publisher_and_goes_on(feed, broker):
     assert all(word in reason for word, reason in zip(words, told, strict=True)), told
 
 
+SIMULATED = {"is_simulated": True}
+ROGUE = {
+    "refused": signed(schedule(99, **SIMULATED), by="stranger"),
+    "not newer": signed(schedule(1, power=66.0, **SIMULATED)),
+    "not for us": signed(schedule(99, name="dso-2", **SIMULATED)),
+    "no longer valid": signed(schedule(99, start=START - 600 * MINUTE, **SIMULATED)),
+    "refused: 1 was expected": signed(schedule(99) | {"v": 2}),
+    "refused: ": b"junk",
+}
+"""What the sample partner says -> what a rogue publishes."""
+
+
 @pytest.mark.slow
-def test_the_sample_partner_verifies_prints_and_acknowledges(feed, broker, tmp_path):
-    feed, name = feed
+def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
     path, answers = tmp_path / "keys.json", tmp_path / "answers.jsonl"
-    path.write_text(json.dumps(keys(name)))
-    ours = {"is_simulated": True}
-    feed.publish(plan(power=10.0, **ours))
-    feed.flush(10.0)
-    command = [sys.executable, SAMPLE, "--broker", broker, "--site", "rhine", "--partner", name]
-    command += ["--keys", path, "--count", "2", "--json", answers]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    lines = [process.stdout.readline()]
-    rogue = Client(broker, client_id="rogue")
+    path.write_text(json.dumps(keys()))
+    command = [sys.executable, SAMPLE, "--broker", broker.url, "--site", "rhine"]
+    command += ["--partner", "tso-1", "--keys", path, "--count", "2", "--json", answers]
+    rogue = Client(broker.url, client_id="rogue")
     rogue.connect(10.0)
-    for payload in (
-        signed(schedule(99, name=name, **ours), by="stranger"),
-        signed(schedule(1, name=name, **ours)),
-        signed(schedule(99, name="dso-2", **ours)),
-        signed(schedule(99, name=name, start=START - 600 * MINUTE, **ours)),
-        signed(schedule(99, name=name, count=92, valid=60) | {"v": 2}),
-        b"junk",
-    ):
-        rogue.publish(f"feed/v1/{name}/rhine/schedule", payload, qos=1).wait(10.0)
-        lines.append(process.stdout.readline())
-    feed.publish(plan(power=20.0, **ours))
-    rest, _ = process.communicate(timeout=20)
-    lines.append(rest)
+    with running(broker.url, "tso-1", tmp_path) as feed:
+        feed.publish(plan(power=10.0, **SIMULATED))
+        assert feed.flush(10.0)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
+        for words, payload in ROGUE.items():
+            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
+            assert words in process.stdout.readline()
+        feed.publish(plan(power=20.0, **SIMULATED))
+        last, _ = process.communicate(timeout=20)
+        assert last == "revision 2 accepted: 20.0 to 20.0 MW\n"
+        assert process.returncode == 0
+        assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
     rogue.stop()
-    words = ["accepted: 10.0", "refused", "not newer", "not for us", "no longer", "refused"]
-    words += ["refused", "revision 2 accepted: 20.0 to 20.0 MW"]
-    assert process.returncode == 0
-    assert all(word in line for word, line in zip(words, lines, strict=True)), lines
-    assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
     codes = [json.loads(line)["code"] for line in answers.read_text().splitlines()]
     assert codes == ["A01", "A02", "A02", "A02", "A01"]
 
 
 @pytest.mark.slow
-def test_the_broker_speaks_our_last_will(broker, tmp_path):
+def test_the_broker_speaks_our_last_will(embedded, tmp_path):
     """A site that is killed is told offline by the broker, in its own signature."""
     code = """
 import sys, time
@@ -266,6 +259,7 @@ from telemetry.client import Client
 from telemetry.feed import Feed
 from telemetry import security
 from tests.feeds import START, partner
+from contextlib import contextmanager
 from pathlib import Path
 connect = lambda name, will: Client(sys.argv[1], client_id="killed", will=will)
 key = security.make_keys(Path(sys.argv[2]))
@@ -277,11 +271,11 @@ print("said", flush=True)
 time.sleep(60)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", code, broker, tmp_path], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, embedded.url, tmp_path], stdout=subprocess.PIPE, text=True
     )
     while "said" not in process.stdout.readline():
         pass
-    watcher = Client(broker, client_id="watcher")
+    watcher = Client(embedded.url, client_id="watcher")
     watcher.connect(10.0)
     watcher.subscribe("feed/v1/will/rhine/status")
     states = []
