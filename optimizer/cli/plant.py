@@ -9,6 +9,7 @@ import structlog
 import typer
 
 import sites
+from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.plant import (
     LOAD_SCALE,
@@ -56,6 +57,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run a simulated plant in lockstep with a service, and settle what it did."""
+    configure_logs()
     loaded = sites.load(site)
     setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(broker, client_id=f"plant-{loaded.name}")
@@ -95,7 +97,7 @@ def _tell(report: Report) -> None:
 
 
 def _show(judgement: Judgement, json_file: str | None) -> None:
-    summary = judgement.trial.summary
+    summary = judgement.summary
     shown = table("what the plant did", "sum", "value", numbers=["value"])
     shown.add_row("cost [EUR]", f"{summary.cost_eur:,.0f}")
     shown.add_row("carbon [t]", f"{summary.carbon_kg / 1000.0:,.1f}")

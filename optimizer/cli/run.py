@@ -1,15 +1,13 @@
 """`gigatwin run`: the service of a site."""
 
-import logging
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 import sites
+from optimizer.cli.logs import configure_logs
 from optimizer.cli.operate import StateFolder
 from optimizer.service.folder import default_folder
 from optimizer.service.plant import synthetic_files
@@ -108,22 +106,3 @@ def _files(
     if prices is None or weather is None:
         raise ProblemError("service", missing)
     return Files(prices=prices, weather=weather, carbon=carbon, zone=zone)
-
-
-def configure_logs() -> None:
-    """Write logs to standard error: coloured lines to a terminal, else one JSON object a line."""
-    stream = sys.stderr
-    last: structlog.typing.Processor = structlog.processors.JSONRenderer()
-    if stream.isatty():
-        last = structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
-    )

@@ -1,11 +1,11 @@
 """The course of a run in quarter-hours: what the plant did, what the plans had promised."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
 
-from optimizer.decision import Decision
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Work
 from telemetry.ramps import STEP
@@ -14,6 +14,20 @@ from twin.workloads.queue import Progress, Queue
 
 PROMISES = ("grid_import_power", "grid_export_power", "facility_power")
 """Words of a schedule that are held against what the plant did."""
+
+
+class Promise(Protocol):
+    """A decision, as far as it promises something; importing the real one loads a solver."""
+
+    @property
+    def start(self) -> np.datetime64:
+        """From when on it holds. [datetime64, UTC]"""
+        ...
+
+    @property
+    def schedule(self) -> xr.Dataset:
+        """What it promises."""
+        ...
 
 
 def work_of(steps: Sequence[tuple[Queue, Progress]]) -> Work:
@@ -43,7 +57,7 @@ def course_of(
     record: xr.Dataset,
     *,
     steps: Sequence[tuple[Queue, Progress]],
-    decisions: Sequence[Decision],
+    decisions: Sequence[Promise],
 ) -> xr.Dataset:
     """Return a run in quarter-hours, with the prices it met and the promises of the plans.
 
@@ -84,7 +98,7 @@ def course_of(
     return course.assign(_promises(decisions, course["time"].to_numpy()))
 
 
-def _promises(decisions: Sequence[Decision], time: np.ndarray) -> Mapping[str, xr.DataArray]:
+def _promises(decisions: Sequence[Promise], time: np.ndarray) -> Mapping[str, xr.DataArray]:
     """Return what the plan in force at each moment had promised for it."""
     if not decisions:
         return {}

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import xarray as xr
 
 import sites
-from optimizer.service.backtest import Trial
 from optimizer.service.course import course_of, work_of
-from optimizer.service.results import write_json, write_netcdf
+from optimizer.service.results import Summary, write_json, write_netcdf
 from optimizer.service.setting import Setting
-from optimizer.service.settle import settle
+from optimizer.service.settle import Bill, Work, settle
 from optimizer.service.world import DAY, Files, read_world
 from telemetry.agents.scene import Outcome, Scene
 from twin.axes import QUARTER
@@ -84,27 +84,39 @@ class Judgement:
 
     Attributes
     ----------
-    trial
-        The settled run, as a back-test would have it.
+    seed
+        Seed of the plant.
+    course
+        What happened in quarter-hours.
+    bill, work, violations
+        The settled run, its work, and the violated minutes by limit.
     counts
         Messages by kind, orders refused, quarter-hours undecided.
     """
 
-    trial: Trial
+    seed: int
+    course: xr.Dataset
+    bill: Bill
+    work: Work
+    violations: xr.DataArray
     counts: Counter[str]
+
+    @property
+    def summary(self) -> Summary:
+        """The run in numbers, as those of a back-test."""
+        return Summary.of(self.bill, self.work, int(self.violations.sum()))
 
     def as_json(self) -> dict[str, object]:
         """Return the object that is written down."""
-        trial = self.trial
-        start = np.datetime_as_string(trial.course["time"].to_numpy()[0], unit="m")
-        broken = trial.violations.to_series()
+        start = np.datetime_as_string(self.course["time"].to_numpy()[0], unit="m")
+        broken = self.violations.to_series()
         return {
-            "seed": trial.seed,
+            "seed": self.seed,
             "start": f"{start}Z",
-            "steps": trial.course.sizes["time"],
+            "steps": self.course.sizes["time"],
             "undecided": self.counts["undecided"],
-            "summary": asdict(trial.summary),
-            "accounts": trial.bill.accounts,
+            "summary": asdict(self.summary),
+            "accounts": self.bill.accounts,
             "violations": {str(name): int(count) for name, count in broken[broken > 0].items()},
             "messages": {name: int(count) for name, count in sorted(self.counts.items())},
         }
@@ -137,21 +149,20 @@ def judge(setting: Setting, outcome: Outcome, *, seed: int) -> Judgement:
         work=work,
         peak_power=float(setting.begin["peak_power"]),
     )
-    trial = Trial(
-        policy="service",
+    course = course_of(
+        replace(setting, truth=truth), outcome.record, steps=outcome.steps, decisions=()
+    )
+    return Judgement(
         seed=seed,
-        course=course_of(
-            replace(setting, truth=truth), outcome.record, steps=outcome.steps, decisions=()
-        ),
+        course=course,
         bill=bill,
         work=work,
         violations=violations(site, outcome.record),
-        decisions=(),
+        counts=outcome.counts,
     )
-    return Judgement(trial=trial, counts=outcome.counts)
 
 
 def write(folder: Path, judgement: Judgement) -> None:
     """Write a judgement and the course behind it, each file whole or not at all."""
-    write_netcdf(folder / COURSE, judgement.trial.course)
+    write_netcdf(folder / COURSE, judgement.course)
     write_json(folder / RESULT, judgement.as_json())

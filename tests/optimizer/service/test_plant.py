@@ -47,7 +47,7 @@ def test_the_world_is_as_long_as_the_run(setting):
 
 def test_a_judgement_counts_and_settles(setting, outcome):
     judgement = judge(setting, outcome, seed=SEED)
-    summary = judgement.trial.summary
+    summary = judgement.summary
     drawn = float(outcome.record["facility_power"].sum()) / 60.0
     assert summary.energy_mwh == pytest.approx(drawn)
     assert summary.violations == 0
@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
     )
     judgement = judge(setting, part, seed=SEED)
     assert judgement.as_json()["steps"] == 2
-    assert judgement.trial.course["electricity_price"].notnull().all()
+    assert judgement.course["electricity_price"].notnull().all()
 
 
 def test_a_judgement_is_written_whole(setting, outcome, tmp_path):

@@ -1,0 +1,25 @@
+"""Where logs go: the one place that configures them, for the commands that run for long."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs() -> None:
+    """Write logs to standard error: coloured lines to a terminal, else one JSON object a line."""
+    stream = sys.stderr
+    last: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if stream.isatty():
+        last = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )
