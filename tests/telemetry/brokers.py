@@ -47,12 +47,9 @@ def is_listening(port):
 
 
 class Broker:
-    """One broker process, which can be killed and started again on its port.
+    """One broker process, which can be killed and started again on its port."""
 
-    ``settings`` are lines for the end of the configuration; ``{folder}`` stands for the store.
-    """
-
-    def __init__(self, binary, template, folder, settings=""):
+    def __init__(self, binary, template, folder):
         found = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/usr/local/sbin")
         if found is None:
             pytest.skip(f"{binary} is not installed; on Debian: apt-get install {binary}")
@@ -62,7 +59,7 @@ class Broker:
         config = self.folder / "config"
         store = self.folder / "store"
         store.mkdir()
-        text = (template + settings).format(port=self.port, clients=free_port(), folder=store)
+        text = template.format(port=self.port, clients=free_port(), folder=store)
         config.write_text(text)
         self._command = [found, "-c", str(config)]
         self._process = None
@@ -96,15 +93,16 @@ class Broker:
     def _end(self, how):
         if self._process is not None:
             self._process.send_signal(how)
+            self.resume()
             self._process.wait(DEADLINE)
             self._process = None
 
 
-def mosquitto(folder, settings=""):
+def mosquitto(folder):
     """Return a Mosquitto that is not started yet."""
-    return Broker("mosquitto", MOSQUITTO, folder, settings)
+    return Broker("mosquitto", MOSQUITTO, folder)
 
 
-def nats(folder, settings=""):
+def nats(folder):
     """Return a NATS server with JetStream and MQTT that is not started yet."""
-    return Broker("nats-server", NATS, folder, settings)
+    return Broker("nats-server", NATS, folder)

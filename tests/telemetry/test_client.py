@@ -47,6 +47,21 @@ def connected(made):
     return connect
 
 
+@pytest.fixture
+def run(tmp_path):
+    """Return the function that runs a broker of a configuration, until the test ends."""
+    started = []
+
+    def start(binary, template):
+        started.append(brokers.Broker(binary, template, tmp_path))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
 def taken(client, count, *, acknowledge=True):
     """Return so many messages, as they come."""
     messages = []
@@ -190,7 +205,7 @@ def test_no_broker_is_told_and_survived(made, answer, told):
     with listening(answer) as url:
         client = made(url)
         with pytest.raises(BrokerError, match=told):
-            client.connect(1.0)
+            client.connect(0.3)
 
 
 def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
@@ -303,7 +318,8 @@ def test_what_was_not_acknowledged_comes_again(broker, made, connected):
     again = made(broker.url, client_id="keeper")
     again.connect(LONG)
     left = {str(number).encode() for number in range(4, 10)}
-    assert left <= {message.payload for message in taken(again, 6)}
+    while left:  # NATS may bring some of the others too
+        left -= {message.payload for message in taken(again, 1)}
 
 
 @pytest.mark.slow
@@ -321,9 +337,8 @@ def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mosquitto", "nats"])
-def test_a_broker_that_is_lost_and_back(tmp_path, connected, kind):
-    broker = getattr(brokers, kind)(tmp_path)
-    broker.start()
+def test_a_broker_that_is_lost_and_back(request, connected, kind):
+    broker = request.getfixturevalue(kind)
     client = connected(broker.url, "a/#")
     sender = connected(broker.url)
     broker.stop()
@@ -336,7 +351,6 @@ def test_a_broker_that_is_lost_and_back(tmp_path, connected, kind):
     assert taken(client, 1)[0].payload == b"meanwhile"
     assert client.trouble == ""
     assert client.counters["lost_connections"] == 1
-    broker.stop()
 
 
 @pytest.mark.slow
@@ -401,9 +415,8 @@ def test_a_flood_of_qos_0_is_dropped_and_counted(mosquitto, connected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mosquitto", "nats"])
-def test_what_is_too_large_is_counted_acknowledged_and_dropped(tmp_path, connected, kind):
-    broker = getattr(brokers, kind)(tmp_path, settings=LARGE[kind])
-    broker.start()
+def test_what_is_too_large_is_counted_acknowledged_and_dropped(run, connected, kind):
+    broker = run(BINARIES[kind], LARGE[kind])
     client = connected(broker.url, "a/#")
     subprocess.run(
         ["mosquitto_pub", "-p", str(broker.port), "-t", "a/large", "-q", "1", "-s"],
@@ -414,23 +427,22 @@ def test_what_is_too_large_is_counted_acknowledged_and_dropped(tmp_path, connect
     assert taken(client, 1)[0].topic == "a/small"
     eventually(lambda: client.counters["acknowledged"] == 2)
     assert client.oversized == (("a/large", 300_000),)
-    broker.stop()
 
 
-LARGE = {"mosquitto": "max_packet_size 1000000\n", "nats": ""}
+BINARIES = {"mosquitto": "mosquitto", "nats": "nats-server"}
+LARGE = {
+    "mosquitto": brokers.MOSQUITTO.replace("max_packet_size 263168", "max_packet_size 1000000"),
+    "nats": brokers.NATS,
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-def test_a_refused_login_is_told_at_once(tmp_path, made, protocol):
+def test_a_refused_login_is_told_at_once(run, tmp_path, made, protocol):
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), "me", "right"], check=True)
-    broker = brokers.Broker(
-        "mosquitto",
-        brokers.MOSQUITTO.replace("allow_anonymous true", f"password_file {passwords}"),
-        tmp_path,
-    )
-    broker.start()
+    locked = brokers.MOSQUITTO.replace("allow_anonymous true", f"password_file {passwords}")
+    broker = run("mosquitto", locked)
     place = broker.url.removeprefix("mqtt://")
     made(f"mqtt://me:right@{place}", protocol=protocol).connect(LONG)
     for login in ("", "me:wrong@"):
@@ -441,7 +453,6 @@ def test_a_refused_login_is_told_at_once(tmp_path, made, protocol):
         assert time.monotonic() - began < LONG / 2
         assert "user and password" in told.value.mend
         assert "wrong" not in str(told.value)
-    broker.stop()
 
 
 @pytest.fixture
@@ -468,7 +479,7 @@ def authority(tmp_path):
 @pytest.mark.filterwarnings(  # paho leaves the socket of a failed handshake to the collector
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-def test_both_sides_show_their_certificates(tmp_path, authority, connected, made):
+def test_both_sides_show_their_certificates(run, authority, connected, made):
     lines = "".join(
         f"{word} {authority}/{name}\n"
         for word, name in [
@@ -477,8 +488,7 @@ def test_both_sides_show_their_certificates(tmp_path, authority, connected, made
             ("keyfile", "broker.key"),
         ]
     )
-    broker = brokers.mosquitto(tmp_path, lines + "require_certificate true\n")
-    broker.start()
+    broker = run("mosquitto", f"{brokers.MOSQUITTO}{lines}require_certificate true\n")
     url = broker.url.replace("mqtt:", "mqtts:")
     ca = authority / "ca.pem"
     ours = Tls(ca=ca, certificate=authority / "client.pem", key=authority / "client.key")
@@ -490,15 +500,12 @@ def test_both_sides_show_their_certificates(tmp_path, authority, connected, made
             made(url, tls=tls).connect(1.0)
     with pytest.raises(BrokerError, match="hung up before"):
         made(broker.url).connect(1.0)
-    broker.stop()
 
 
 @pytest.mark.slow
-def test_a_refused_subscription_is_told(tmp_path, connected):
+def test_a_refused_subscription_is_told(run, connected):
     greedy = brokers.NATS.replace("max_ack_pending: 2000", "max_ack_pending: 40000")
-    broker = brokers.Broker("nats-server", greedy, tmp_path)
-    broker.start()
+    broker = run("nats-server", greedy)
     client = connected(broker.url, "a")
     assert not client.subscribe("b/#").wait(LONG)
     assert "does not let us hear b/#" in client.trouble
-    broker.stop()
