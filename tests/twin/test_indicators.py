@@ -39,6 +39,11 @@ def test_indicators_by_hand():
     vocabulary.check(result, "pue", "wue", "cue", "ref", "erf")
 
 
+def test_heat_for_others_is_reused_by_hand():
+    sold = ("heat_reuse", "time"), [[20.0, 6.0]], {"units": "MW"}  # 20 and 3 MWh
+    assert float(indicators(run().assign(heat_reuse_power=sold))["erf"]) == pytest.approx(23 / 146)
+
+
 def test_without_carbon_and_renewables():
     result = indicators(run())
     assert "cue" not in result

@@ -5,6 +5,7 @@ import pytest
 
 import sites
 from optimizer.service.settle import Work, energy_owed, settle
+from tests.heated import heated
 from twin import axes, vocabulary
 
 START = axes.utc("2026-06-16")
@@ -130,3 +131,12 @@ def test_work_done_now_or_paid_later_at_the_mean_price_is_all_one(site, record, 
     drawn = more.objective - plain.objective
     # 0.1 MWh drawn evenly: at the mean of the prices, of the fee, of the carbon
     assert drawn == pytest.approx(0.1 * (35.0 + 12.0 + 0.08 * 250.0))
+
+
+def test_heat_earns_its_fixed_price(record, series):
+    # 0.4 MW for 30 of 60 minutes at 25 EUR/MWh
+    sold = np.where(np.arange(60) < 30, 0.4, 0.0)[:, None]
+    record = record.assign_coords(heat_reuse=["pump"])
+    record["heat_reuse_power"] = ("time", "heat_reuse"), sold
+    bill = settle(heated(), record, series, work=NOTHING, peak_power=3.5)
+    assert bill.accounts["heat"] == pytest.approx(-5.0)
