@@ -8,7 +8,7 @@ from typing import Final
 
 _MODULES: Final = {
     "Plant": "telemetry.testbed",
-    "follow": "telemetry.follow",
+    "follow": "telemetry.following",
     "open": "telemetry.archive",
 }
 

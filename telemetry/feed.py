@@ -17,8 +17,8 @@ from telemetry import topics
 from telemetry.client import Client, Message, Receipt, Will
 from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, Status
 from telemetry.codec.schedule import check, read_schedule
-from telemetry.codec.strict import VERSION, milliseconds, moment
-from telemetry.partners import Overdue, Partner, read_answer, series, worth
+from telemetry.codec.strict import VERSION, milliseconds
+from telemetry.partners import Overdue, Partner, overdue, read_answer, series, worth
 from telemetry.revisions import Memory, Revisions, Sent
 from telemetry.security import SigningKey, jwks, sign, verify
 from telemetry.topics import Kind
@@ -225,14 +225,9 @@ class Feed:
         return read_schedule(verify(text, jwks(self._key)))
 
     def overdue(self, now: np.datetime64, *, timeout: np.timedelta64 = TIMEOUT) -> list[Overdue]:
-        """Return the newest document of each partner that is not acknowledged in time."""
-        found = []
-        for name in self._partners:
-            for sent in self._revisions.of(name).sent[-1:]:
-                since = moment("schedule", sent.at)
-                if not sent.answer and now - since > timeout:
-                    found.append(Overdue(partner=name, revision=sent.revision, since=since))
-        return found
+        """Return the alarms: partners who answer no more, with the newest revision they have."""
+        late = [overdue(name, self.memory(name), now - timeout) for name in self._partners]
+        return [alarm for alarm in late if alarm is not None]
 
     def flush(self, timeout: float) -> bool:
         """Wait until the broker has taken what was sent last; return whether it has.

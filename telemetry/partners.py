@@ -11,13 +11,21 @@ from telemetry.client import Message
 from telemetry.codec.documents import Acknowledgement, Code, Party
 from telemetry.codec.market_document import SERIES
 from telemetry.codec.schedule import read_acknowledgement
-from telemetry.revisions import Memory
+from telemetry.codec.strict import moment
+from telemetry.revisions import Memory, Sent
 from telemetry.security import verify
 from telemetry.topics import Kind
 from twin.errors import WireError
 
 LETTERS: Final = 35
 """Letters of an identification (mRID) that ENTSO-E allows. [1]"""
+
+ROLES: Final = {
+    "A04": "System operator",
+    "A08": "Balance responsible party",
+    "A50": "Distribution system operator",
+}
+"""Roles that a partner may have in the market: codes of ENTSO-E's list, and what they mean."""
 
 Worth = Literal["accepted", "rejected", "repeated", "contradicted", "stale", "unknown"]
 """What an answer does: the first two count, the others have no effect."""
@@ -44,14 +52,47 @@ class Partner:
     @classmethod
     def demonstration(cls, name: str, keys: Mapping[str, object]) -> Self:
         """Return a partner who plays a system operator in a demonstration."""
-        role = Code(code="A04", text="System operator")
-        party = Party(eic=eic.demonstration(name), name=f"{name} (demonstration)", role=role)
-        return cls(name=name, party=party, keys=keys)
+        code, title = eic.demonstration(name), f"{name} (demonstration)"
+        return cls(name=name, party=party_of(code, title, "A04"), keys=keys)
+
+
+def party_of(code: str, name: str, role: str) -> Party:
+    """Return who a partner is in the market.
+
+    Parameters
+    ----------
+    code
+        Energy Identification Code.
+    name
+        Name for people.
+    role
+        One of :data:`ROLES`.
+
+    Raises
+    ------
+    WireError
+        If the code has another check character, or the role is none of a partner.
+    """
+    if not eic.is_valid(code):
+        raise WireError("party", code, "is no Energy Identification Code; see its last letter")
+    if role not in ROLES:
+        raise WireError("party", role, f"a partner's role is one of {', '.join(ROLES)}")
+    return Party(eic=code, name=name, role=Code(code=role, text=ROLES[role]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overdue:
-    """A document that a partner should have acknowledged: an alarm."""
+    """A partner who answers no more: an alarm.
+
+    Attributes
+    ----------
+    partner
+        Its name.
+    revision
+        The newest that it should have acknowledged.
+    since
+        When the first one was made that has no answer.
+    """
 
     partner: str
     revision: int
@@ -59,7 +100,22 @@ class Overdue:
 
     def __str__(self) -> str:
         """Return the alarm as a line of text."""
-        return f"{self.partner} has not acknowledged revision {self.revision} of {self.since}Z"
+        since = np.datetime_as_string(self.since, unit="s")
+        return f"{self.partner} has acknowledged nothing since {since}Z, also not {self.revision}"
+
+
+def overdue(partner: str, memory: Memory, before: np.datetime64) -> Overdue | None:
+    """Return the alarm of a partner if what it got before some moment has no answer yet.
+
+    An answer to a later document makes up for those before it, which it supersedes.
+    """
+    waiting: list[Sent] = []
+    for sent in memory.sent:
+        waiting = [] if sent.answer else [*waiting, sent]
+    if not waiting or moment("schedule", waiting[0].at) >= before:
+        return None
+    since = moment("schedule", waiting[0].at)
+    return Overdue(partner=partner, revision=waiting[-1].revision, since=since)
 
 
 def series(site: str, partner: str, revision: int) -> str:

@@ -49,16 +49,16 @@ class SigningKey:
     @property
     def public(self) -> dict[str, object]:
         """The public half as a JWK."""
-        return {**self._key.as_dict(private=False), **self._names}
+        return self._as_jwk(is_private=False)
 
     @property
     def private(self) -> dict[str, object]:
         """The whole key as a JWK; keep it from everybody else."""
-        return {**self._key.as_dict(private=True), **self._names}
+        return self._as_jwk(is_private=True)
 
-    @property
-    def _names(self) -> dict[str, object]:
-        return {"kid": self.kid, "use": "sig", "alg": ALGORITHM}
+    def _as_jwk(self, *, is_private: bool) -> dict[str, object]:
+        names = {"kid": self.kid, "use": "sig", "alg": ALGORITHM}
+        return {**self._key.as_dict(private=is_private), **names}
 
     def __repr__(self) -> str:
         """Return the name only: a private key never gets into a log."""
@@ -101,13 +101,7 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
 
 
 def read_key(path: Path) -> SigningKey:
-    """Return the private key of a file.
-
-    Raises
-    ------
-    SecurityError
-        If it is no private P-256 key as a JWK, or others can read the file.
-    """
+    """Return the private key of a file; see :func:`private_key`."""
     try:
         if path.stat().st_mode & _OTHERS:
             raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
@@ -122,7 +116,7 @@ def private_key(jwk: object) -> SigningKey:
     Raises
     ------
     SecurityError
-        If it is none, or one of another curve.
+        If it is none, one of another curve, or others can read its file.
     """
     mend = "give a private P-256 key as a JWK, with kty, crv, x, y and d"
     try:
@@ -240,13 +234,7 @@ def public_keys(known: Mapping[str, object]) -> dict[str, ECKey]:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the JSON object of a key file.
-
-    Raises
-    ------
-    SecurityError
-        If it cannot be read or is something else.
-    """
+    """Return the JSON object of a key file; SecurityError if it holds something else."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

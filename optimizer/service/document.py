@@ -144,16 +144,16 @@ def document_of(
     Returns
     -------
     Plan
-        For :meth:`telemetry.feed.Feed.publish`. It covers the quarter-hours until the same local
-        wall time on the next day: 96, or 92 or 100 where the clock changes. Hours of the plan are
-        split; beyond its end its last value goes on, and ``planned_until`` tells.
+        For :meth:`telemetry.feed.Feed.publish`: the quarter-hours until the same local wall time on
+        the next day. Hours are split; beyond the end of the schedule its last value goes on.
     """
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = axes.regular(first, quarters(first, site.time_zone))
     starts = [milliseconds("schedule", start) for start in grid["time"].to_numpy()]
     created = milliseconds("schedule", now)
     offered = none(schedule) if label.source == "hold" else flexible
-    ends = milliseconds("schedule", axes.edges_of(schedule)[-1])
+    expected = _expected(site, schedule, grid, record=record, now=now)
+    end = min(milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
     return Plan(
         v=VERSION,
         site=site.name,
@@ -168,12 +168,8 @@ def document_of(
         resolution="PT15M",
         valid_until=milliseconds("schedule", now + label.valid_for),
         gate_closure=_gate_closure(created, starts),
-        intervals=_intervals(
-            starts,
-            _expected(site, schedule, grid, record=record, now=now)
-            | _offers(offered, schedule, grid),
-        ),
-        meta=_meta(site, label, min(ends, starts[-1] + QUARTER_MS)),
+        intervals=_intervals(starts, expected | _offers(offered, schedule, grid)),
+        meta=_meta(site, label, end),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from telemetry import eic, security
 from telemetry.codec.schedule import read_schedule, read_status
 from telemetry.feed import Feed
-from telemetry.partners import series
+from telemetry.partners import party_of, series
 from telemetry.revisions import KEPT
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, partner, plan
 from twin.errors import JournalError, WireError
@@ -197,10 +197,30 @@ def test_silence_raises_an_alarm(bench):
     feed.publish(plan())
     assert feed.overdue(START + 5 * MINUTE) == []
     (late,) = feed.overdue(START + 6 * MINUTE)
-    assert str(late) == "tso-1 has not acknowledged revision 1 of 2026-06-16T12:00:00.000000Z"
+    words = "tso-1 has acknowledged nothing since 2026-06-16T12:00:00Z, also not 1"
+    assert str(late) == words
     assert feed.overdue(START + 6 * MINUTE, timeout=20 * MINUTE) == []
     bench.answer(1)
     assert feed.overdue(START + 60 * MINUTE) == []
+
+
+def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
+    bench.feed.publish(plan())
+    bench.feed.publish(plan(start=START + 15 * MINUTE))
+    (late,) = bench.feed.overdue(START + 16 * MINUTE)
+    assert (late.revision, late.since) == (2, START)
+    bench.answer(2, code="A02")
+    assert bench.feed.overdue(START + 60 * MINUTE) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "role", "words"),
+    [("10YFR-RTE------X", "A04", "last letter"), ("10YFR-RTE------C", "A27", "A04, A08, A50")],
+)
+def test_a_party_is_checked(code, role, words):
+    with pytest.raises(WireError, match=words):
+        party_of(code, "somebody", role)
+    assert party_of("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
 
 
 def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):

@@ -15,7 +15,7 @@ from telemetry.client import Client
 from telemetry.codec.schedule import read_acknowledgement
 from telemetry.codec.strict import milliseconds
 from telemetry.feed import Feed
-from telemetry.follow import follow
+from telemetry.following import follow
 from telemetry.reader import Reader
 from tests.feeds import MINUTE, START, key, keys, partner, plan, schedule, signed
 from twin.errors import BrokerError, SecurityError
@@ -117,7 +117,7 @@ def test_keys_are_checked_before_anything():
 
 
 def test_a_broker_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr("telemetry.follow.PATIENCE", 0.2)
+    monkeypatch.setattr("telemetry.following.PATIENCE", 0.2)
     with pytest.raises(BrokerError, match="127"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys=keys())
 
