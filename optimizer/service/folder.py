@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 from optimizer.service.results import write_json
-from twin.errors import Fault, ServiceError
+from twin.errors import Fault, JournalError, ServiceError
 
 SCHEMA: Final = 1
 """Version of the folder's layout; a folder of a later one is refused. [1]"""
@@ -32,11 +32,15 @@ class StateFolder:
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: IO[str] = (path / "lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            mend = f"{error.strerror}; name another with --state"
+            try:
+                self._take()
+                self._check_schema()
+            except BaseException:
+                self._lock.close()
+                raise
+        except (OSError, JournalError) as error:
+            mend = f"{getattr(error, 'strerror', None) or error}; name another with --state"
             raise ServiceError("state", [Fault(place=str(path), value="", mend=mend)]) from error
-        self._take()
-        self._check_schema()
 
     def __enter__(self) -> Self:
         """Return the open folder."""
@@ -52,7 +56,6 @@ class StateFolder:
         except BlockingIOError as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
-            self._lock.close()
             mend = "another service runs on this state; stop it, or name another with --state"
             fault = Fault(place=str(self.path), value=f"process {holder}", mend=mend)
             raise ServiceError("state", [fault]) from error
@@ -67,7 +70,6 @@ class StateFolder:
             return
         version = read_json(path).get("version")
         if version != SCHEMA:
-            self._lock.close()
             mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
             fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
             raise ServiceError("state", [fault])
@@ -83,7 +85,7 @@ def read_json(path: Path) -> dict[str, object]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -1,0 +1,94 @@
+"""The state folder: one service at a time, no later layout, words instead of tracebacks."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from optimizer.service.folder import SCHEMA, StateFolder, default_folder, read_json
+from optimizer.service.results import write_json
+from twin.errors import JournalFullError, ServiceError
+
+
+def test_a_folder_is_made_for_its_owner_alone(tmp_path):
+    with StateFolder(tmp_path / "deep" / "state") as folder:
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert read_json(folder.path / "schema.json") == {"version": SCHEMA}
+
+
+def test_a_second_service_is_refused_and_told_who_is_there(tmp_path):
+    with StateFolder(tmp_path):
+        for _ in range(2):  # being refused leaves the holder's name where it is
+            with pytest.raises(ServiceError, match=f"process {os.getpid()}: another service"):
+                StateFolder(tmp_path)
+
+
+def test_a_folder_that_was_left_can_be_taken(tmp_path):
+    for _ in range(2):
+        with StateFolder(tmp_path):
+            pass
+
+
+def test_a_killed_service_leaves_no_lock(tmp_path):
+    (tmp_path / "lock").write_text("4711\n")
+    with StateFolder(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.parametrize("content", ['{"version": 2}', "", "[1]", "{", "[" * 100_000, '{"a": 1}'])
+def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content):
+    (tmp_path / "schema.json").write_text(content)
+    for _ in range(2):  # and the lock is free again after the refusal
+        with pytest.raises(ServiceError, match=r"schema\.json.*knows version 1"):
+            StateFolder(tmp_path)
+    assert (tmp_path / "schema.json").read_text() == content
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "state").write_text("")
+    for path in (tmp_path / "state", tmp_path / "state" / "below"):
+        with pytest.raises(ServiceError, match="name another with --state"):
+            StateFolder(path)
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ServiceError, match="Permission denied; name another with --state"):
+        StateFolder(tmp_path)
+
+
+def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
+    def refuse(*_):
+        message = "schema.json: no room"
+        raise JournalFullError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.service.folder.write_json", refuse)
+        with pytest.raises(ServiceError, match="no room; name another"):
+            StateFolder(tmp_path)
+    with StateFolder(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
+    path = tmp_path / "some.json"
+    path.write_bytes(content)
+    assert read_json(path) == {}
+    assert read_json(tmp_path / "missing.json") == {}
+    write_json(path, {"a": 1})
+    assert read_json(path) == {"a": 1}
+
+
+def test_the_default_is_where_the_system_keeps_state(monkeypatch):
+    monkeypatch.delenv("GIGATWIN_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
+    assert default_folder("small") == Path("/var/state/gigatwin/small")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert default_folder("small") == Path.home() / ".local/state/gigatwin/small"
+    monkeypatch.setenv("GIGATWIN_STATE", "/srv/here")
+    assert default_folder("small") == Path("/srv/here")
