@@ -1,0 +1,191 @@
+"""HOLD: a person is obeyed whatever the disk does, and nobody lifts a HOLD by spoiling its file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from optimizer.service.overrides import LONGEST, LONGEST_TEXT, Overrides
+from twin.errors import JournalFullError, ServiceError
+
+NOW = 1.8e9
+WHO = {"author": "Erika", "reason": "test of pumps"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "hold.json"
+
+
+def held(path, **others):
+    overrides = Overrides(path)
+    overrides.set_hold(**WHO, now=NOW, **others)
+    return overrides
+
+
+def test_nobody_holds_at_first(path):
+    assert Overrides(path).hold(NOW) is None
+
+
+def test_a_hold_has_author_reason_and_end(path):
+    hold = held(path, hours=2.0).hold(NOW)
+    assert (hold.author, hold.reason) == ("Erika", "test of pumps")
+    assert (hold.since, hold.until) == (NOW, NOW + 7200.0)
+
+
+def test_a_hold_survives_a_restart(path):
+    before = held(path, hours=2.0).hold(NOW)
+    assert Overrides(path).hold(NOW + 7199.0) == before
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_hold_ends_when_it_was_to_end(path, restarted):
+    overrides = held(path, hours=2.0)
+    overrides = Overrides(path) if restarted else overrides
+    assert overrides.hold(NOW + 7199.9) is not None
+    assert overrides.hold(NOW + 7200.0) is None
+    assert Overrides(path).hold(NOW) is None  # a clock that is set back brings nothing back
+
+
+def test_a_hold_without_an_end_lasts_until_it_is_released(path):
+    overrides = held(path)
+    assert overrides.hold(NOW + 1e8) is not None
+    assert overrides.release().author == "Erika"
+    assert overrides.hold(NOW) is None
+    assert overrides.release() is None
+    assert Overrides(path).hold(NOW) is None
+
+
+def test_the_last_person_is_the_one_who_holds(path):
+    overrides = held(path, hours=1.0)
+    overrides.set_hold(author="Max", reason="storm", now=NOW)
+    assert Overrides(path).hold(NOW + 1e6).author == "Max"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"author": "a", "reason": "r"}',
+        b'{"author": "a", "reason": "r", "since": 1.0}',
+        b'{"author": "a", "reason": "r", "since": 1.0, "until": "soon"}',
+        b'{"author": "a", "reason": "r", "since": NaN, "until": null}',
+        b'{"author": "a", "reason": "r", "since": 1.0, "until": NaN}',
+        b'{"author": "a", "reason": "r", "since": 1.0, "until": 1e300}',
+        b'{"author": "a", "reason": "r", "since": -1e30, "until": null}',
+        b'{"author": 7, "reason": "r", "since": 1.0, "until": null}',
+    ],
+)
+def test_a_broken_file_holds(path, content):
+    path.write_bytes(content)
+    hold = Overrides(path).hold(NOW)
+    assert hold.author == "gigatwin"
+    assert hold.reason == "hold.json is broken: it may have held"
+    assert Overrides(path).release() == hold
+    assert Overrides(path).hold(NOW) is None
+
+
+def test_a_folder_in_the_place_of_the_file_holds(path):
+    path.mkdir()
+    assert Overrides(path).hold(NOW).author == "gigatwin"
+
+
+def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
+    """A draft lies about, half written; the file is what it was."""
+    overrides = held(path)
+    before = path.read_bytes()
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            overrides.release()
+    path.with_name(".hold.json.1.1.draft").write_bytes(b'{"auth')
+    assert path.read_bytes() == before
+    assert Overrides(path).hold(NOW).author == "Erika"
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Return how to fill the disk and to empty it again."""
+    real = "optimizer.service.overrides.write_json"
+
+    def refuse(*_):
+        message = "hold.json: no space left"
+        raise JournalFullError(message)
+
+    class Disk:
+        def fill(self):
+            monkeypatch.setattr(real, refuse)
+
+        def empty(self):
+            monkeypatch.undo()
+
+    return Disk()
+
+
+def test_a_person_is_obeyed_though_the_disk_is_full(path, full_disk):
+    overrides = Overrides(path)
+    full_disk.fill()
+    overrides.set_hold(**WHO, now=NOW)
+    assert overrides.hold(NOW).author == "Erika"
+    assert "no space left" in overrides.trouble
+    full_disk.empty()
+    assert overrides.hold(NOW).author == "Erika"
+    assert overrides.trouble == ""
+    assert Overrides(path).hold(NOW).author == "Erika"
+
+
+def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
+    overrides = held(path, hours=1.0)
+    full_disk.fill()
+    assert overrides.hold(NOW + 3600.0) is None
+    overrides.set_hold(**WHO, now=NOW)
+    assert overrides.release().author == "Erika"
+    assert overrides.hold(NOW) is None
+    assert Overrides(path).hold(NOW) is not None  # after a restart it is the safe one that counts
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("  two\n lines\t", "two lines"),
+        ("\x1b[31mred\x07", "[31mred"),
+        ("a\ud800b", "a b"),
+        ("right\u202eleft", "right left"),
+        ("nul\0nul", "nul nul"),
+        ('"}\n{"command":"release"}', '"} {"command":"release"}'),
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("Grüße 🛑", "Grüße 🛑"),
+    ],
+)
+def test_hostile_texts_become_one_plain_line(path, text, kept):
+    overrides = Overrides(path)
+    overrides.set_hold(author=text, reason=text, now=NOW)
+    hold = Overrides(path).hold(NOW)
+    assert (hold.author, hold.reason) == (kept, kept)
+    json.dumps(kept, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\x1b", "x" * (LONGEST_TEXT + 1)])
+def test_a_text_that_says_nothing_or_too_much_is_refused(path, text):
+    overrides = Overrides(path)
+    for words in ({**WHO, "author": text}, {**WHO, "reason": text}):
+        with pytest.raises(ServiceError, match="needs 1 to 500 characters"):
+            overrides.set_hold(**words, now=NOW)
+    assert overrides.hold(NOW) is None
+
+
+@pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf"), LONGEST + 1.0])
+def test_a_length_that_is_none_is_refused_and_the_old_hold_stays(path, hours):
+    overrides = held(path)
+    with pytest.raises(ServiceError, match="hours"):
+        overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
+    assert overrides.hold(NOW).author == "Erika"
