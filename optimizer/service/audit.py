@@ -3,15 +3,24 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
+import structlog
+
+from telemetry.durable import failure, sync_folder, write
 from twin.errors import Fault, ServiceError
 
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
+
+_HEAD: Final = '{"hash":"'
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +32,17 @@ class Entry:
 
 
 class Audit:
-    """The audit record of a service.
+    """The audit record of a service; may be used from any thread.
 
     Parameters
     ----------
     path
-        The file; one JSON object a line. A line that a crash cut off is set aside.
+        The file; one JSON object a line. A line that a crash cut off is set aside; so is a record
+        whose last line is not ours, and a new one begins.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._lock = path, Lock()
         self._last = GENESIS
         self._mend()
 
@@ -43,14 +53,33 @@ class Audit:
         ----------
         content
             What ``json`` can write.
+
+        Raises
+        ------
+        JournalError
+            If the disk does not take it; then nothing of it is in the record.
         """
         body = json.dumps(content, allow_nan=False, separators=(",", ":"))
-        chained = _hash(self._last, body)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f'{{"hash":"{chained}","entry":{body}}}\n')
-            file.flush()
-            os.fdatasync(file.fileno())
-        self._last = chained
+        with self._lock:
+            chained = _hash(self._last, body)
+            self._append(_line(chained, body).encode())
+            self._last = chained
+
+    def _append(self, line: bytes) -> None:
+        is_new = not self._path.exists()
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    write(file.fileno(), line)
+                    os.fdatasync(file.fileno())
+                except OSError:
+                    file.truncate(end)
+                    raise
+            if is_new:
+                sync_folder(self._path.parent)
+        except OSError as error:
+            raise failure(self._path, error) from error
 
     def _mend(self) -> None:
         """Go to the end of the record; a last line without an end is set aside."""
@@ -59,15 +88,23 @@ class Audit:
         whole = self._path.read_bytes()
         end = whole.rfind(b"\n") + 1
         if end < len(whole):
-            self._path.with_suffix(".torn").write_bytes(whole[end:])
+            with self._path.with_suffix(".torn").open("ab") as torn:
+                torn.write(whole[end:] + b"\n")
             os.truncate(self._path, end)
+            logger.warning("torn line set aside", file=self._path.name)
         if end:
-            last = whole[whole.rfind(b"\n", 0, end - 1) + 1 : end]
-            self._last = str(json.loads(last)["hash"])
+            last = whole[whole.rfind(b"\n", 0, end - 1) + 1 : end].decode(errors="replace")
+            chained = last[len(_HEAD) : len(_HEAD) + len(GENESIS)]
+            if last == _line(chained, _body(last)):
+                self._last = chained
+            else:
+                aside = self._path.with_suffix(f".{time.time_ns()}.broken")
+                self._path.replace(aside)
+                logger.error("broken record set aside", file=self._path.name, aside=aside.name)
 
 
 def read_audit(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a record, oldest first.
+    """Yield the entries of a record, oldest first; a last line still being written is left out.
 
     Parameters
     ----------
@@ -80,16 +117,28 @@ def read_audit(path: Path) -> Iterator[Entry]:
         At the first line that was edited, or does not follow the one before.
     """
     last = GENESIS
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            body = line.partition('"entry":')[2].rstrip("\n").removesuffix("}")
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.decode(errors="replace")
+            if not line.endswith("\n"):
+                return
+            body = _body(line)
             chained = _hash(last, body)
-            if line[9 : 9 + len(chained)] != chained:
+            if line != _line(chained, body):
                 mend = "this line or one before it was edited after it had been written"
                 fault = Fault(place=f"{path.name}, line {number}", value="", mend=mend)
                 raise ServiceError("audit", [fault])
             yield Entry(content=json.loads(body), chained=chained)
             last = chained
+
+
+def _line(chained: str, body: str) -> str:
+    return f'{_HEAD}{chained}","entry":{body}}}\n'
+
+
+def _body(line: str) -> str:
+    """Return what stands between the hash and the end of a line."""
+    return line[len(_line(GENESIS, "")) - len("}\n") : -len("}\n")]
 
 
 def _hash(last: str, body: str) -> str:

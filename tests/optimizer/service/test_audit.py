@@ -1,0 +1,147 @@
+"""The audit record: any edit shows, any crash is survived, and a restart goes on with the chain."""
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from optimizer.service.audit import GENESIS, Audit, read_audit
+from twin.errors import JournalFullError, ServiceError
+
+ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def written(path):
+    audit = Audit(path)
+    for entry in ENTRIES:
+        audit.add(entry)
+    return path
+
+
+def contents(path):
+    return [entry.content for entry in read_audit(path)]
+
+
+def test_what_was_written_is_read(written):
+    assert contents(written) == ENTRIES
+    assert written.read_bytes().count(b"\n") == len(ENTRIES)
+
+
+def test_an_empty_record_has_no_entries(path):
+    Audit(path)
+    path.touch()
+    Audit(path).add(ENTRIES[0])
+    assert contents(path) == ENTRIES[:1]
+
+
+def test_a_restart_goes_on_with_the_chain(written):
+    Audit(written).add({"event": "after"})
+    assert contents(written) == [*ENTRIES, {"event": "after"}]
+    hashes = [entry.chained for entry in read_audit(written)]
+    assert len({GENESIS, *hashes}) == len(ENTRIES) + 2
+
+
+def test_every_edited_byte_shows(written):
+    """Each byte of a line is changed in turn, those of its frame too."""
+    whole = written.read_bytes()
+    for place in range(whole.index(b"\n") + 1):
+        written.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ServiceError, match=r"audit\.jsonl, line [12].*edited"):
+            contents(written)
+
+
+@pytest.mark.parametrize("more", [b"\r", b"\n", b"}"])
+def test_every_inserted_byte_shows(written, more):
+    whole = written.read_bytes()
+    for place in range(whole.index(b"\n") + 1):
+        written.write_bytes(whole[:place] + more + whole[place:])
+        with pytest.raises(ServiceError, match="edited"):
+            contents(written)
+
+
+@pytest.mark.parametrize("order", [[1, 2, 3], [0, 2, 3], [0, 2, 1, 3], [0, 0, 1, 2, 3]])
+def test_lines_that_are_missing_moved_or_doubled_show(written, order):
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(b"".join(lines[place] for place in order))
+    with pytest.raises(ServiceError, match="edited"):
+        contents(written)
+
+
+def test_a_line_of_another_record_shows(written, tmp_path):
+    other = Audit(tmp_path / "other.jsonl")
+    other.add({"event": "forged"})
+    written.write_bytes(written.read_bytes() + (tmp_path / "other.jsonl").read_bytes())
+    with pytest.raises(ServiceError, match="line 5"):
+        contents(written)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 100])
+def test_a_torn_tail_is_set_aside_and_the_chain_goes_on(written, cut):
+    whole = written.read_bytes()
+    written.write_bytes(whole[:-cut])
+    assert contents(written) == ENTRIES[:-1]  # who reads while a line is written sees those before
+    Audit(written).add({"event": "after"})
+    assert contents(written) == [*ENTRIES[:-1], {"event": "after"}]
+    torn = written.with_suffix(".torn").read_bytes()
+    assert torn.rstrip(b"\n") == whole.splitlines()[-1][: 1 - cut or None]
+
+
+def test_a_second_torn_tail_does_not_replace_the_first(written):
+    for _ in range(2):
+        with written.open("ab") as file:
+            file.write(b'{"hash":"half')
+        Audit(written)
+    assert written.with_suffix(".torn").read_bytes() == b'{"hash":"half\n' * 2
+    assert contents(written) == ENTRIES
+
+
+@pytest.mark.parametrize("last", [b"\n", b"rubbish\n", b"\xff\n", b"{}\n", b"[" * 99_999 + b"\n"])
+def test_a_record_whose_end_is_not_ours_is_set_aside_whole(written, last):
+    whole = written.read_bytes() + last
+    written.write_bytes(whole)
+    audit = Audit(written)
+    audit.add({"event": "anew"})
+    assert contents(written) == [{"event": "anew"}]
+    (aside,) = written.parent.glob("audit.*.broken")
+    assert aside.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_no_half_line(written, monkeypatch):
+    audit = Audit(written)
+    whole = written.read_bytes()
+
+    def half(file, data):
+        os.write(file, data[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.service.audit.write", half)
+        with pytest.raises(JournalFullError, match="No space left"):
+            audit.add({"event": "lost"})
+    assert written.read_bytes() == whole
+    audit.add({"event": "after"})
+    assert contents(written) == [*ENTRIES, {"event": "after"}]
+
+
+@pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": object()}])
+def test_what_json_cannot_write_is_refused_before_it_is_written(written, content):
+    audit = Audit(written)
+    with pytest.raises((ValueError, TypeError)):
+        audit.add(content)
+    audit.add({"event": "after"})
+    assert contents(written)[-1] == {"event": "after"}
+
+
+def test_threads_write_one_chain(path):
+    """The main thread notes decisions while the socket's note a HOLD and its release."""
+    audit = Audit(path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: audit.add({"number": n}), range(80)))
+    assert sorted(entry["number"] for entry in contents(path)) == list(range(80))
