@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -64,36 +65,58 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     """The listening socket; only its owner may connect."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, path: Path, answer: Answer) -> None:
         path.unlink(missing_ok=True)
         self.answer = answer
         with _short(path) as name:
-            before = os.umask(0o177)
+            super().__init__(name, _Handler, bind_and_activate=False)
             try:
-                super().__init__(name, _Handler)
-            finally:
-                os.umask(before)
+                self.server_bind()
+                Path(name).chmod(0o600)  # before it listens
+                self.server_activate()
+            except OSError:
+                self.server_close()
+                raise
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say that a client went away or a command failed."""
+        logger.warning("command unanswered", because=str(sys.exception()))
 
 
 class _Handler(socketserver.StreamRequestHandler):
     """One command and its answer."""
 
     timeout = PATIENCE
+    server: "_Server"
 
     def handle(self) -> None:
         """Read a line, carry it out, answer."""
-        if not isinstance(self.server, _Server):
-            return
         try:
-            line = self.rfile.readline(LONGEST_LINE)
-            told = json.loads(line)
-            answer = {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+            line = self.rfile.readline(LONGEST_LINE + 1)
+            if not line:
+                return
+            answer = json.dumps(self._carry_out(line), allow_nan=False)
         except GigatwinError as error:
-            answer = {"ok": False, "error": str(error)}
-        except (OSError, ValueError) as error:
-            answer = {"ok": False, "error": f"no command: {error}"}
-        self.wfile.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+            answer = _refusal(str(error))
+        except (OSError, ValueError, RecursionError) as error:
+            answer = _refusal(f"no command: {error}")
+        except Exception as error:  # a fault of ours is no reason to leave a person waiting
+            logger.exception("a fault of our own")
+            answer = _refusal(f"{type(error).__name__}: {error}")
+        self.wfile.write(answer.encode() + b"\n")
+
+    def _carry_out(self, line: bytes) -> Mapping[str, object]:
+        if len(line) > LONGEST_LINE:
+            message = f"longer than {LONGEST_LINE} bytes"
+            raise ValueError(message)
+        told = json.loads(line)
+        return {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+
+
+def _refusal(error: str) -> str:
+    return json.dumps({"ok": False, "error": error})
 
 
 @contextmanager
@@ -150,7 +173,7 @@ def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object
             wire.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
-    except TimeoutError as error:
+    except (TimeoutError, BlockingIOError) as error:
         mend = f"it does not answer within {PATIENCE:.0f} s; see its log"
         raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
     except (OSError, ValueError) as error:
