@@ -44,6 +44,9 @@ PERIOD: Final = {True: np.timedelta64(100, "s"), False: QUARTER}
 METADATA: Final = 96
 """Readings within which all metadata are told again."""
 
+AGAIN: Final = 2.0
+"""Wait for a decision before the tick is said again: the service may have been started anew. [s]"""
+
 FAREWELL: Final = 10.0
 """Longest wait for the broker to take the last message. [s]"""
 
@@ -116,8 +119,7 @@ class SimulatedSite:
         steps = len(self._scene.service_racks)
         for step in range(steps):
             self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
-            self._line.say(self._tick(step))
-            is_decided = self._await()
+            is_decided = self._await(self._tick(step))
             self._follow(self._scene.service_racks[step])
             self._listen(self._report(is_decided=is_decided))
             if self._is_stopped:
@@ -161,9 +163,10 @@ class SimulatedSite:
             is_last=is_last,
         )
 
-    def _await(self) -> bool:
-        """Wait until the service has decided for now; return whether it has."""
+    def _await(self, tick: Tick) -> bool:
+        """Say that an interval is over, and again, until the service has decided; or time is up."""
         now = self._plant.now
+        self._line.say(tick)
 
         def is_decided() -> bool:
             decided = self._decided
@@ -172,12 +175,17 @@ class SimulatedSite:
             return decided.sequence <= self._cluster.sequence
 
         until = time.monotonic() + self._deadline
-        self._line.receive(until, lambda: self._is_stopped or is_decided())
+        while time.monotonic() < until and not (self._is_stopped or is_decided()):
+            again = min(until, time.monotonic() + AGAIN)
+            if not self._line.receive(again, lambda: self._is_stopped or is_decided()):
+                self._line.say(tick)
         if is_decided():
             self._line.drain()
             return True
         self.counts["undecided"] += 1
-        _logger.warning("undecided", site=self._scene.site.name, time=str(now))
+        _logger.warning(
+            "undecided", site=self._scene.site.name, time=np.datetime_as_string(now, unit="m")
+        )
         return False
 
     def _hear(self, sample: Sample) -> None:

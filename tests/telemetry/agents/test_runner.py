@@ -204,9 +204,9 @@ def test_what_cannot_be_read_is_counted_and_survived(scene):
 
 
 @pytest.mark.slow
-def test_a_run_over_a_broker(scene, embedded):
-    service = Service(embedded.url)
-    client = Client(embedded.url, client_id="plant")
+def test_a_run_over_a_broker(scene, broker):
+    service = Service(broker.url)
+    client = Client(broker.url, client_id="plant")
     client.connect()
     outcome = SimulatedSite(scene, client).run()
     service.thread.join(10.0)
@@ -224,7 +224,7 @@ class Service:
         self.heard = Counter()
         self._client = Client(url, client_id="service")
         self._client.connect()
-        self._client.subscribe(*topics.listening("small")).wait(10.0)
+        self._client.subscribe(*topics.listening("small"), topics.METADATA).wait(10.0)
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
