@@ -7,6 +7,7 @@ import numpy as np
 
 from telemetry.agents.placement import Load
 from telemetry.agents.racks import coolant
+from telemetry.points import RENEWABLES
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
 from twin.physics import FloatArray, water
 from twin.run import Key
@@ -152,8 +153,9 @@ def _states(site: Site, truth: Mapping[Key, float]) -> dict[Key, float]:
     for name, machine in site.equipment.items():
         powers = _POWERS.get(machine.kind, ())
         runs = not powers or any(truth.get((word, name), 0.0) > RUNNING for word in powers)
-        values[f"{machine.kind}_available", name] = 1.0
-        values[f"{machine.kind}_status", name] = float(runs)
+        word = "renewable" if machine.kind in RENEWABLES else machine.kind
+        values[f"{word}_available", name] = 1.0
+        values[f"{word}_status", name] = float(runs)
     return values
 
 

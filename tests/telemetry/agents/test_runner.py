@@ -11,6 +11,7 @@ from telemetry.agents.runner import SimulatedSite
 from telemetry.client import Client
 from telemetry.codec import decode, encode
 from telemetry.job_samples import JobOrders
+from telemetry.listing import list_points
 from telemetry.samples import CapOrder, Decided, PointValue
 from telemetry.topics import Kind
 from tests.telemetry.agents.conftest import START, Script
@@ -79,6 +80,17 @@ def test_metadata_come_first_and_are_kept(scene):
     assert told <= announced
     assert all(retain and qos == 1 for topic, _, qos, retain in script.sent if "Metadata" in topic)
     assert not any(retain for topic, _, _, retain in script.sent if "/Value/" in topic)
+
+
+def test_every_point_of_the_plant_is_told(scene):
+    script, _, _ = run(scene, all_run)
+    told = {topics.parse(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    silent = {
+        listed.meaning.variable
+        for listed in list_points(scene.site)
+        if not listed.meaning.is_ours and listed.metadata.point not in told
+    }
+    assert silent == {"plant_heartbeat_echo"}  # nobody beats in this script
 
 
 def test_racks_say_together_what_their_hall_draws(scene):
