@@ -107,8 +107,14 @@ def filter_of(kind: Kind, **names: str) -> str:
     return PATTERNS[kind].format(**places | {key: name(value) for key, value in names.items()})
 
 
+METADATA: Final = f"BMS/v1/{PLANT}/Metadata/#"
+"""Subscription of what all points are. To be asked for at QoS 0: it is retained and repeated, and
+brokers send thousands of retained messages at QoS 1 only as fast as they are acknowledged, or not
+at all."""
+
+
 def listening(site: str) -> tuple[str, ...]:
-    """Return the subscriptions of a service: all that the plant and the cluster of a site say."""
+    """Return what a service subscribes to, beside :data:`METADATA`: what plant and cluster say."""
     ours = (
         Kind.RACK_BATCH,
         Kind.RACK_BATCH_JSON,
@@ -118,8 +124,7 @@ def listening(site: str) -> tuple[str, ...]:
         Kind.JOB_HISTORY,
         Kind.TICK,
     )
-    bus = (f"BMS/v1/{PLANT}/Metadata/#", f"BMS/v1/{PLANT}/Value/#")
-    return (*bus, *(filter_of(kind, site=site) for kind in ours))
+    return (f"BMS/v1/{PLANT}/Value/#", *(filter_of(kind, site=site) for kind in ours))
 
 
 @lru_cache(maxsize=_KNOWN)

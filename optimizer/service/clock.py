@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 import pandas as pd
 
-from telemetry.samples import RackBatch, Sample, Tick
+from telemetry.samples import PointValue, RackBatch, Sample, Tick
 from twin.axes import QUARTER
 
 GLANCE: Final = 0.2
@@ -19,8 +19,11 @@ GLANCE: Final = 0.2
 BEFORE: Final = np.datetime64("2000-01-01", "us")
 """Time of a simulated clock before its first tick."""
 
-GRACE: Final = 1.0
-"""Longest wait for rack batches that were sent before a tick and are not here yet. [s]"""
+QUIET: Final = 0.5
+"""Silence after which what was sent before a tick and is not here is taken to be lost. [s]"""
+
+SETTLED: Final = 0.3
+"""Silence after the first tick in which metadata is taken to be complete. [s]"""
 
 
 class Clock(Protocol):
@@ -80,24 +83,33 @@ class SimulatedClock:
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
         self._batches: Counter[np.datetime64] = Counter()
+        self._points: Counter[np.datetime64] = Counter()
+        self._heard = time.monotonic()
         self._now = BEFORE
-        self.last_tick: Tick | None = None
+        self._is_first = True
+        self._done = BEFORE
 
     def now(self) -> np.datetime64:
         """Return the time of the last tick, UTC."""
         return self._now
 
     def listen(self, sample: Sample) -> None:
-        """Count rack batches, and take note of ticks."""
+        """Count rack batches and points, and take note of ticks."""
+        self._heard = time.monotonic()
         match sample:
             case RackBatch():
                 self._batches[sample.time] += 1
+            case PointValue():
+                self._points[sample.time] += 1
             case Tick():
                 self._now = sample.time
                 self._ticks.put(sample)
 
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:
-        """Yield the time of every tick once its telemetry is here; of several, the newest."""
+        """Yield the time of every tick once its telemetry is here; of several, the newest.
+
+        A plant that waits says its tick again, for a service that was started anew.
+        """
         while not stop.is_set():
             try:
                 tick = self._ticks.get(timeout=GLANCE)
@@ -105,17 +117,26 @@ class SimulatedClock:
                     tick = self._ticks.get()
             except queue.Empty:
                 continue
-            self.last_tick = tick
-            if tick.is_last:
+            if tick.is_last or tick.time <= self._done:
                 continue
             self._await(tick, stop)
+            self._done = tick.time
             yield tick.time
 
     def _await(self, tick: Tick, stop: Event) -> None:
-        """Wait for the batches of a tick: a broker may deliver topics out of order."""
-        until = time.monotonic() + GRACE
-        while self._batches[tick.time] < tick.batches and time.monotonic() < until:
-            if stop.wait(0.005):
+        """Wait for what was sent before a tick: a broker may deliver topics out of order.
+
+        Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
+        everything must have come to rest, for values mean nothing before their metadata.
+        """
+        while not stop.wait(0.005):
+            silence = time.monotonic() - self._heard
+            is_here = self._batches[tick.time] >= tick.batches
+            is_here &= self._points[tick.time] >= tick.points
+            if silence > QUIET or (is_here and (not self._is_first or silence > SETTLED)):
                 break
-        for old in [moment for moment in self._batches if moment <= tick.time]:
-            del self._batches[old]
+        self._is_first = False
+        for counts in (self._batches, self._points):
+            for moment in list(counts):
+                if moment <= tick.time:
+                    del counts[moment]

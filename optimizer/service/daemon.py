@@ -7,6 +7,7 @@ alarms), and page and control socket each have their own. What they share is her
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ import structlog
 from optimizer.service.alarms import Alarms, Severity
 from optimizer.service.clock import Clock
 from optimizer.service.fallback import Source
+from optimizer.service.memory import keep, recall
 from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
 from optimizer.service.picture import Picture, show_decision, show_hold, stamp
@@ -23,11 +25,15 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
 from optimizer.service.worker import Worker
-from twin.errors import GigatwinError
+from twin.errors import GigatwinError, StateError
+from twin.estimate import estimate
 from twin.site import Site
 
 HEARTBEAT: Final = 10.0
 """Time between two of our heartbeats, as the plant's contract wants it. [s]"""
+
+FIRST: Final = 120.0
+"""Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
 
 HOUSEKEEPING: Final = 0.1
 """Time between two looks at everything. [s]"""
@@ -52,6 +58,8 @@ class Service:
         Connection to the partners.
     overrides
         The HOLD.
+    folder
+        State folder.
     """
 
     def __init__(
@@ -63,10 +71,12 @@ class Service:
         link: PlantLink,
         outbox: Outbox,
         overrides: Overrides,
+        folder: Path,
     ) -> None:
         self.site, self.settings = site, settings
         self._clock, self._link, self._outbox = clock, link, outbox
         self._overrides = overrides
+        self._memory = folder / "estimate.json"
         self._series = Series(site, settings.files)
         self._alarms = Alarms()
         self._picture = Picture(site)
@@ -86,13 +96,31 @@ class Service:
         """
         house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
         with Worker() as worker, self._link, self._outbox.open(self._clock.now()):
-            pilot = Pilot(site=self.site, decide=worker.decide, caps=self._link.caps)
+            pilot = Pilot(
+                site=self.site,
+                decide=worker.decide,
+                caps=self._link.caps,
+                believed=recall(self._memory, self.site),
+            )
             house.start()
             for now in self._clock.cycles(stop):
+                self._await_state(pilot, now, stop)
                 self._cycle(pilot, now)
             house.join()
             self._leave()
         logger.info("stopped", site=self.site.name)
+
+    def _await_state(self, pilot: Pilot, now: np.datetime64, stop: threading.Event) -> None:
+        """Before the first decision, wait until everything that must be known has been heard."""
+        until = time.monotonic() + FIRST
+        while pilot.believed is None and time.monotonic() < until:
+            try:
+                estimate(self.site, self._link.observed(now))
+                return
+            except StateError as error:
+                self._missing = str(error)
+            if stop.wait(HOUSEKEEPING):
+                return
 
     def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
@@ -111,6 +139,7 @@ class Service:
                 self._outbox.note(outcome)
                 self._picture.add(outcome, facts.observed)
                 self._last, self._missing = outcome, ""
+            keep(self._memory, outcome.estimate)
         except Exception as error:
             if not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")

@@ -94,11 +94,14 @@ class Pilot:
         Asks the solver.
     caps
         Number of each job that runs -> its cap, as last ordered. [1]
+    believed
+        The last estimate of the state, before a restart too.
     """
 
     site: Site
     decide: Decide
     caps: Mapping[int, float] = field(default_factory=dict)
+    believed: Estimate | None = None
 
     def __post_init__(self) -> None:
         """Begin without a past."""
@@ -144,7 +147,7 @@ class Pilot:
             orders=self._orders(choice, problem, queue),
             seconds=time.perf_counter() - begun,
         )
-        self._last, self.caps = outcome, outcome.orders.jobs
+        self._last, self.caps, self.believed = outcome, outcome.orders.jobs, believed
         self._decision = choice.decision or self._decision
         return outcome
 
@@ -153,7 +156,7 @@ class Pilot:
         return estimate(
             self.site,
             facts.observed,
-            last=last.estimate if last else None,
+            last=self.believed,
             operation=_done(last, facts.observed) if last else None,
         )
 

@@ -8,7 +8,6 @@ from typing import Final, Self
 
 import numpy as np
 import xarray as xr
-from telemetry.ingest import Ingester
 
 from optimizer.dispatch import Orders
 from optimizer.service.pilot import Outcome
@@ -17,7 +16,9 @@ from telemetry import topics
 from telemetry.actuator import Actuator, Wanted
 from telemetry.archive import Archive
 from telemetry.client import Client
+from telemetry.ingest import Ingester
 from telemetry.journal import Journal
+from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
 from twin.equipment import Accelerators, Cdu, HeatReuse
@@ -27,6 +28,9 @@ from twin.workloads.capping import work_power
 from twin.workloads.halls import hall_powers
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Pool, Queue, open_queue
+
+SHOWN: Final = 20
+"""Most strange points that are shown. [1]"""
 
 ROOM: Final = 0.03
 """Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
@@ -47,13 +51,13 @@ class PlantLink:
 
     def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
         self._site = site
-        self._url = settings.broker
         self._client = Client(
             settings.broker,
             client_id=f"gigatwin-{site.name}",
             protocol=settings.protocol,
             tls=settings.tls,
         )
+        self._client.subscribe(topics.METADATA, qos=0)
         self._client.subscribe(*topics.listening(site.name))
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
@@ -170,23 +174,32 @@ class PlantLink:
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
         return {
-            "url": self._url,
+            "url": self._client.url,
             "is_connected": self._client.is_connected,
             "trouble": self._client.trouble,
         }
 
     def show_telemetry(self, now: np.datetime64) -> Mapping[str, object]:
         """Return how telemetry comes in, as the page wants it."""
-        counters = self._ingester.counters
+        counters, window = self._ingester.counters, self.window.counters
+        lost = {name: count for name, count in window.items() if name != Flag.GOOD}
         return {
-            "age_s": None,
+            "age_s": self._age(now),
             "messages": counters.get("messages", 0),
-            "points": self.window.counters.get("good", 0),
+            "points": window.get(Flag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
-            "quarantined": {"poison": counters.get("quarantined", 0)},
-            "stale": [],
-            "archive": "",
+            "quarantined": {"poison": counters.get("quarantined", 0), **lost},
+            "stale": [
+                f"{point}: {why}" for point, why in list(self.window.unknown.items())[:SHOWN]
+            ],
+            "archive": f"{self._archive.counters.get('commits', 0)} commits",
+            "connection": dict(self._client.counters),
         }
+
+    def _age(self, now: np.datetime64) -> float | None:
+        """Return the age of the newest reading of the connection's meter. [s]"""
+        age = float(self.window.observed(now)["grid_import_power_age"])
+        return age if np.isfinite(age) else None
 
 
 def wanted(site: Site, outcome: Outcome) -> Wanted:

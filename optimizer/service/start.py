@@ -54,6 +54,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             link=PlantLink(site, settings, folder),
             outbox=Outbox(site, settings, folder),
             overrides=Overrides(folder / "hold.json"),
+            folder=folder,
         )
         if settings.page_port is not None:
             page = PageServer(

@@ -1,0 +1,76 @@
+"""The last estimate of the state, kept for a restart: a plant does not say everything again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.service.folder import read_json
+from telemetry.durable import write_whole
+from twin import state as states
+from twin.errors import GigatwinError
+from twin.estimate import Estimate
+from twin.site import Site
+
+
+def keep(path: Path, estimate: Estimate) -> None:
+    """Write an estimate, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    estimate
+        What is believed of the state.
+    """
+    state = estimate.state
+    content = {
+        "instant": str(state["instant"].to_numpy()),
+        "state": {name: state[name].to_numpy().tolist() for name in states.NAMES},
+        "spread": [[*key, value] for key, value in estimate.spread.items()],
+        "silence": estimate.silence,
+    }
+    write_whole(path, json.dumps(content))
+
+
+def recall(path: Path, site: Site) -> Estimate | None:
+    """Return the estimate of a file; None if there is none that fits the site.
+
+    Parameters
+    ----------
+    path
+        The file.
+    site
+        The site.
+    """
+    match read_json(path):
+        case {
+            "instant": str(instant),
+            "state": dict(values),
+            "spread": list(rows),
+            "silence": float(silence),
+        }:
+            pass
+        case _:
+            return None
+    try:
+        state = states.rest(site, np.datetime64(instant, "us"))
+        for name in states.NAMES:
+            state[name].values = np.array(values[name], dtype=float).reshape(state[name].shape)
+        spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
+        states.check(site, state)
+    except (GigatwinError, KeyError, TypeError, ValueError):
+        return None
+    if set(spread) != set(_stocks(site)):
+        return None
+    return Estimate(state=state, spread=spread, said=(), is_useless=False, silence=silence)
+
+
+def _stocks(site: Site) -> list[tuple[str, str]]:
+    state = states.rest(site)
+    return [
+        (name, str(label))
+        for name in states.NAMES
+        if state[name].dims
+        for label in state[name][state[name].dims[0]].to_numpy()
+    ]
