@@ -5,8 +5,11 @@ cost one deadline and never the service.
 """
 
 import multiprocessing
+import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final, Self
 
@@ -22,6 +25,9 @@ DEADLINE: Final = 60.0
 logger = structlog.get_logger(__name__)
 
 
+type Solve = Callable[[Problem, Decision | None], Decision]
+
+
 class Worker:
     """A process that decides.
 
@@ -29,10 +35,13 @@ class Worker:
     ----------
     deadline
         Longest wait for an answer. [s]
+    solve
+        What decides; a function that the other process can import.
     """
 
-    def __init__(self, deadline: float = DEADLINE) -> None:
-        self._deadline = deadline
+    def __init__(self, deadline: float = DEADLINE, solve: Solve | None = None) -> None:
+        self.deadline = deadline
+        self._solve = solve or _decide
         self._lock = threading.Lock()
         self._context = multiprocessing.get_context("spawn")
         self._start()
@@ -63,21 +72,39 @@ class Worker:
             If the solver fails, hangs or dies.
         """
         with self._lock:
+            if not self._process.is_alive():
+                self._again("it died between two questions")
+            begun = time.monotonic()
             try:
-                self._pipe.send((problem, previous))
-                if not self._pipe.poll(self._deadline):
-                    self._again("hung")
-                    message = f"the solver gave no answer within {self._deadline:.0f} s"
-                    raise SolverError(message)
-                answer = self._pipe.recv()
+                answer = self._ask(problem, previous)
             except (EOFError, OSError) as error:
-                self._again("died")
+                is_late = time.monotonic() - begun >= self.deadline
+                self._again("it hung" if is_late else "it died")
                 message = "the solver's process died"
+                if is_late:
+                    message = f"the solver gave no answer within {self.deadline:g} s"
                 raise SolverError(message) from error
-        if isinstance(answer, Decision):
+        match answer:
+            case Decision():
+                return answer
+            case NoScheduleError.__name__, str(text):
+                raise NoScheduleError(text)
+            case str(), str(text):
+                raise SolverError(text)
+        message = f"the solver gave no decision: {answer!r:.80}"
+        raise SolverError(message)
+
+    def _ask(self, problem: Problem, previous: Decision | None) -> object:
+        """Return the answer; at the deadline the process is killed, whatever it is at."""
+        guard = threading.Timer(self.deadline, self._process.kill)
+        guard.daemon = True
+        guard.start()
+        try:
+            self._pipe.send((problem, previous))
+            answer: object = self._pipe.recv()
             return answer
-        kind, text = answer
-        raise (NoScheduleError if kind == NoScheduleError.__name__ else SolverError)(text)
+        finally:
+            guard.cancel()
 
     def stop(self) -> None:
         """End the process."""
@@ -87,32 +114,51 @@ class Worker:
 
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = self._context.Process(
+            target=_serve, args=(theirs, self._solve), name="solver", daemon=True
+        )
         self._process.start()
         theirs.close()
 
-    def _again(self, what: str) -> None:
+    def _again(self, why: str) -> None:
         """Kill the process and start another."""
-        logger.warning("solver restarted", because=what)
+        logger.warning("solver restarted", because=why)
         self.stop()
         self._start()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, solve: Solve) -> None:
     """Answer questions until the other end is closed; Ctrl-C is for the service, not for us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             problem, previous = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answer(problem, previous))
+        try:
+            pipe.send(_answer(solve, problem, previous))
+        except BrokenPipeError:
+            return
 
 
-def _answer(problem: Problem, previous: Decision | None) -> Decision | tuple[str, str]:
+def _end_with_parent() -> None:
+    """End at once when the service is gone, even if a solver hangs."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _decide(problem: Problem, previous: Decision | None) -> Decision:
+    return decide(problem, previous=previous)
+
+
+def _answer(
+    solve: Solve, problem: Problem, previous: Decision | None
+) -> Decision | tuple[str, str]:
     """Return the decision, or the kind and the words of what went wrong."""
     try:
-        return decide(problem, previous=previous)
+        return solve(problem, previous)
     except GigatwinError as error:
         return type(error).__name__, str(error)
     except Exception as error:  # whatever it is, the service must hear of it

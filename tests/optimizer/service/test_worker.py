@@ -1,0 +1,167 @@
+"""The solver's process: whatever it does costs one deadline, and the next question is answered."""
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optimizer.decision import Decision
+from optimizer.service.worker import Worker
+from tests import small_days
+from tests.solvers import asked, moody
+from twin.errors import NoScheduleError, SolverError
+
+pytestmark = pytest.mark.slow  # each process takes seconds to start
+
+LARGE = 4_000_000
+"""Numbers in a question that no pipe holds."""
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Worker(solve=moody) as worker:
+        yield worker
+
+
+@pytest.fixture
+def worker(shared):
+    """Return a worker that has started."""
+    shared.deadline = 60.0
+    shared.decide(asked(), None)
+    yield shared
+    shared.deadline = 60.0
+
+
+def process(worker):
+    return worker.decide(asked(), None).schedule.attrs["process"]
+
+
+def is_alive(process):
+    return Path(f"/proc/{process}").exists()
+
+
+def test_another_process_decides_and_is_told_what_was_before(worker):
+    decision = worker.decide(asked(), "the last one")
+    assert decision.schedule.attrs["process"] != os.getpid()
+    assert decision.schedule.attrs["previous"] == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("mood", "error", "text"),
+    [
+        ("no schedule", NoScheduleError, "^the peak is too low$"),
+        ("series", SolverError, "series has 0 faults"),
+        ("fault", SolverError, "ZeroDivisionError"),
+        ("memory", SolverError, "MemoryError"),
+        ("rubbish", SolverError, "no decision"),
+    ],
+)
+def test_what_goes_wrong_is_told_and_the_process_lives_on(worker, mood, error, text):
+    before = process(worker)
+    with pytest.raises(error, match=text):
+        worker.decide(asked(mood), None)
+    assert process(worker) == before
+
+
+def test_a_large_question_is_asked(worker):
+    assert isinstance(worker.decide(asked(size=LARGE), None), Decision)
+
+
+def test_what_cannot_be_asked_breaks_nothing(worker):
+    before = process(worker)
+    with pytest.raises((AttributeError, TypeError, OSError)) as caught:
+        worker.decide({"mood": lambda: None}, None)
+    assert not isinstance(caught.value, OSError)
+    assert process(worker) == before
+
+
+@pytest.mark.parametrize("mood", ["crash", "exit", "no pickle"])
+def test_after_a_death_the_next_question_is_answered(worker, mood):
+    before = process(worker)
+    with pytest.raises(SolverError, match="the solver's process died"):
+        worker.decide(asked(mood), None)
+    assert process(worker) != before
+    assert not is_alive(before)
+
+
+@pytest.mark.parametrize("mood", ["hang", "stop"])
+def test_a_solver_that_hangs_is_killed_at_the_deadline(worker, mood):
+    before = process(worker)
+    worker.deadline = 0.3
+    begun = time.monotonic()
+    with pytest.raises(SolverError, match=r"no answer within 0\.3 s"):
+        worker.decide(asked(mood), None)
+    assert 0.3 <= time.monotonic() - begun < 10.0
+    worker.deadline = 60.0
+    assert process(worker) != before
+    assert not is_alive(before)
+
+
+def test_a_process_that_does_not_even_listen_is_killed_at_the_deadline(worker):
+    """It is stopped from outside, and the question is larger than the pipe."""
+    before = process(worker)
+    os.kill(before, 19)
+    worker.deadline = 0.3
+    with pytest.raises(SolverError, match=r"no answer within 0\.3 s"):
+        worker.decide(asked(size=LARGE), None)
+    worker.deadline = 60.0
+    assert process(worker) != before
+
+
+def test_a_process_that_died_between_two_questions_costs_none(worker):
+    before = process(worker)
+    os.kill(before, 9)
+    worker._process.join()
+    assert process(worker) != before
+
+
+def test_a_stopped_worker_leaves_no_process():
+    with Worker(solve=moody) as worker:
+        child = process(worker)
+    assert not is_alive(child)
+
+
+SERVICE = """
+import sys
+from optimizer.service.worker import Worker
+from tests.solvers import asked, moody
+
+if __name__ == "__main__":
+    worker = Worker(solve=moody)
+    sys.stdout.write(f"{worker.decide(asked(), None).schedule.attrs['process']}\\n")
+    sys.stdout.flush()
+    worker.decide(asked(sys.argv[1]), None)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("mood", ["good", "hang"])
+def test_the_process_ends_when_the_service_is_killed(tmp_path, mood):
+    script = tmp_path / "service.py"
+    script.write_text(SERVICE)
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, script, mood],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as service:
+        child = int(service.stdout.readline())
+        end = os.pidfd_open(child)
+        service.kill()
+        assert select.select([end], [], [], 20.0)[0]
+        os.close(end)
+
+
+def test_the_real_solver_decides_there_as_it_does_here():
+    with Worker() as worker:
+        there = worker.decide(small_days.problem(), small_days.decision())
+    here = small_days.decision()
+    assert float(there.schedule["money"].sum()) == pytest.approx(
+        float(here.schedule["money"].sum())
+    )
+    assert there.verdict.is_safe
