@@ -1,0 +1,105 @@
+"""Samples and a writer for the tests of archive and ingester; run as a script it can be killed."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from telemetry.archive import Archive
+from telemetry.codec import decode, encode
+from telemetry.journal import Journal
+from telemetry.samples import PointMetadata, PointValue, RackBatch, Tick
+
+START = np.datetime64("2026-07-01T00:00:00", "us")
+SECOND = np.timedelta64(1, "s")
+QUARTER = np.timedelta64(15, "m")
+POINT = "BESS/GenericPoint/rhine/battery_1/battery_level"
+SITE = "rhine"
+
+
+def batch(rack, seconds, *, sequence=0, interval=SECOND, chips=3, value=None):
+    """Return a batch whose numbers tell its second, rack and chip."""
+    power = seconds + np.arange(chips) / 8 if value is None else np.full(chips, value)
+    values = np.tile(power, (5, 1)).astype(np.float32)
+    return RackBatch(
+        site=SITE,
+        hall="hall_1",
+        rack=rack,
+        boot=1,
+        sequence=sequence,
+        time=START + seconds * SECOND,
+        interval=interval,
+        values=values,
+    )
+
+
+def value(seconds, number, *, point=POINT, quality=1):
+    return PointValue(point=point, time=START + seconds * SECOND, value=number, quality=quality)
+
+
+def metadata(point=POINT, unit="%"):
+    """Return what the level of the battery of `rhine` is."""
+    object_type, point_type, *_ = point.split("/")
+    return PointMetadata(
+        point=point,
+        object_type=object_type,
+        point_type=point_type,
+        object_id="battery_1",
+        object_name="battery_1",
+        unit=unit,
+        process_area=("State Of Charge",),
+    )
+
+
+def tick(seconds, step=0):
+    return Tick(
+        site=SITE,
+        time=START + seconds * SECOND,
+        interval=QUARTER,
+        step=step,
+        steps=1000,
+        batches=2,
+        points=1,
+    )
+
+
+def messages(seconds):
+    """Return what a plant of two racks and a battery says in one second."""
+    samples = [
+        batch("r0001", seconds, sequence=seconds),
+        batch("r0002", seconds, sequence=seconds),
+        value(seconds, float(seconds)),
+    ]
+    return [encode(sample) for sample in samples]
+
+
+def replay(archive, journal):
+    """Add to an archive what it does not hold."""
+    for frame in journal.read(after=archive.position):
+        archive.add(decode(frame.topic, frame.payload), frame.position)
+        archive.advance(frame.position)
+        if archive.is_due:
+            archive.commit()
+
+
+def write(folder, seconds):
+    """Append and archive, from where the journal ends; a line on stdout for each durable second."""
+    journal = Journal(folder / "journal")
+    archive = Archive(folder / "archive", SITE)
+    replay(archive, journal)
+    done = sum(1 for _ in (folder / "done").open()) if (folder / "done").exists() else 0
+    with (folder / "done").open("a", buffering=1) as told:
+        for second in range(done, seconds):
+            position = journal.append(messages(second))
+            told.write(f"{second}\n")
+            for topic, payload in messages(second):
+                archive.add(decode(topic, payload), position)
+            archive.advance(position)
+            if archive.is_due:
+                archive.commit()
+    archive.commit(everything=True)
+    journal.close()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]))
