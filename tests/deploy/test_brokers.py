@@ -234,3 +234,12 @@ def survives(stand, end):
 
 def publish(client, topic, payload, *, retain=True):
     assert client.publish(topic, payload, qos=1, retain=retain).wait(LONG)
+
+
+def test_who_takes_the_services_client_id_hears_nothing_of_it(stand):
+    service, queue = stand.connected(SERVICE), of_site(Kind.JOB_QUEUE)
+    service.subscribe(queue).wait(LONG)
+    service.stop()
+    publish(stand.connected(PLANT), queue, b"jobs", retain=False)
+    thief = stand.connected(OTHER, client_id=SERVICE)
+    assert not heard(thief, 0)
