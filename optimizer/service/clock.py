@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 import pandas as pd
 
-from telemetry.samples import PointValue, RackBatch, Sample, Tick
+from telemetry.samples import PointValue, QueueSnapshot, RackBatch, Sample, Tick
 from twin.axes import QUARTER
 
 GLANCE: Final = 0.2
@@ -86,6 +86,7 @@ class SimulatedClock:
         self._points: Counter[np.datetime64] = Counter()
         self._heard = time.monotonic()
         self._now = BEFORE
+        self._queue = BEFORE
         self._is_first = True
         self._done = BEFORE
 
@@ -94,13 +95,15 @@ class SimulatedClock:
         return self._now
 
     def listen(self, sample: Sample) -> None:
-        """Count rack batches and points, and take note of ticks."""
+        """Count rack batches and points, and take note of the queue and of ticks."""
         self._heard = time.monotonic()
         match sample:
             case RackBatch():
                 self._batches[sample.time] += 1
             case PointValue():
                 self._points[sample.time] += 1
+            case QueueSnapshot():
+                self._queue = sample.time
             case Tick():
                 self._now = sample.time
                 self._ticks.put(sample)
@@ -131,8 +134,9 @@ class SimulatedClock:
         """
         while not stop.wait(0.005):
             silence = time.monotonic() - self._heard
-            is_here = self._batches[tick.time] >= tick.batches
-            is_here &= self._points[tick.time] >= tick.points
+            is_here = _until(self._batches, tick.time) >= tick.batches
+            is_here &= _until(self._points, tick.time) >= tick.points
+            is_here &= self._queue >= tick.time
             if silence > QUIET or (is_here and (not self._is_first or silence > SETTLED)):
                 break
         self._is_first = False
@@ -140,3 +144,8 @@ class SimulatedClock:
             for moment in list(counts):
                 if moment <= tick.time:
                     del counts[moment]
+
+
+def _until(counts: Counter[np.datetime64], time: np.datetime64) -> int:
+    """Return how many samples are stamped until a moment."""
+    return sum(count for moment, count in list(counts.items()) if moment <= time)

@@ -116,9 +116,10 @@ class Service:
         while pilot.believed is None and time.monotonic() < until:
             try:
                 estimate(self.site, self._link.observed(now))
-                return
             except StateError as error:
                 self._missing = str(error)
+            else:
+                return
             if stop.wait(HOUSEKEEPING):
                 return
 

@@ -154,10 +154,24 @@ class Bms:
         told = np.flatnonzero((is_due | is_whole) & np.isfinite(seen))
         self._last[told] = seen[told]
         self._turn += 1
+        return self._told(told, time)
+
+    def again(self, time: np.datetime64) -> list[Message]:
+        """Return all points as they were told last: somebody may not have heard them.
+
+        Parameters
+        ----------
+        time
+            Now. [datetime64, UTC]
+        """
+        return self._told(np.flatnonzero(np.isfinite(self._last)), time)
+
+    def _told(self, places: NDArray[np.int64], time: np.datetime64) -> list[Message]:
+        """Return points as they were told last."""
         end = f',"timestamp":{_stamp(time)},"quality":1}}'
         return [
             (self._heads[place], f'{{"value":{value:.7g}{end}'.encode())
-            for place, value in zip(told.tolist(), seen[told].tolist(), strict=True)
+            for place, value in zip(places.tolist(), self._last[places].tolist(), strict=True)
         ]
 
     def _seen(self, machines: Mapping[Key, float], racks: Mapping[str, FloatArray]) -> FloatArray:

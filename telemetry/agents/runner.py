@@ -178,7 +178,7 @@ class SimulatedSite:
         while time.monotonic() < until and not (self._is_stopped or is_decided()):
             again = min(until, time.monotonic() + AGAIN)
             if not self._line.receive(again, lambda: self._is_stopped or is_decided()):
-                self._line.say(tick)
+                self._say_again(tick)
         if is_decided():
             self._line.drain()
             return True
@@ -187,6 +187,12 @@ class SimulatedSite:
             "undecided", site=self._scene.site.name, time=np.datetime_as_string(now, unit="m")
         )
         return False
+
+    def _say_again(self, tick: Tick) -> None:
+        """Repeat what is not retained: whoever was started late has not heard it."""
+        self._line.send(self._bms.again(self._plant.now), kind="repeated")
+        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.say(tick)
 
     def _hear(self, sample: Sample) -> None:
         """Obey what was said, or say why not."""
