@@ -6,6 +6,7 @@ Nothing that comes in can raise here. What cannot be read goes to quarantine, wi
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import structlog
@@ -21,6 +22,8 @@ from telemetry.window import Window
 from twin.errors import WireError
 
 type Listener = Callable[[Sample], None]
+
+COUNTED: Final = ("quarantined", "future", "refused", "failed")
 
 _logger = structlog.get_logger(__name__)
 
@@ -49,7 +52,7 @@ class Desk:
     """
 
     def __init__(self, window: Window, archive: Archive | None, quarantine: Path | None) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter(dict.fromkeys(COUNTED, 0))
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
         self.quarantine = Quarantine(quarantine)

@@ -39,6 +39,8 @@ AGAIN: Final = 1.0
 MOST_WAITING: Final = 50_000
 """Messages that wait for room on the disk; beyond that, nothing more is taken."""
 
+COUNTED: Final = ("messages", "appends", "repeated", "unjournaled", "oversized")
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -94,7 +96,7 @@ class Ingester:
         self._archive = archive
         self._desk = Desk(window, archive, quarantine)
         self._is_simulated = is_simulated
-        self._counts: Counter[str] = Counter()
+        self._counts = Counter(dict.fromkeys(COUNTED, 0))
         self._order = threading.RLock()
         self._ended = threading.Event()
         self._waiting: list[Message] = []
@@ -203,7 +205,7 @@ class Ingester:
         is_shown
             Whether window and listeners have seen them.
         """
-        new = [(one.topic, one.payload) for one in messages if not self._is_repeated(one)]
+        new = self._desk.kept.news([(one.topic, one.payload) for one in messages])
         with self._order:
             try:
                 position = self._journal.append(new)
@@ -269,9 +271,6 @@ class Ingester:
 
     def _store_frame(self, frame: Frame) -> None:
         self._desk.store_frame(frame, None if self._is_simulated else frame.received)
-
-    def _is_repeated(self, message: Message) -> bool:
-        return self._desk.kept.holds(message.topic, message.payload)
 
     def _now(self) -> np.datetime64 | None:
         return None if self._is_simulated else np.datetime64(time.time_ns() // 1000, "us")

@@ -7,7 +7,7 @@ has no room for jobs, they are written down here before that.
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +49,17 @@ class Kept:
         self._last: dict[str, bytes] = {}
         self._bytes = 0
 
-    def holds(self, topic: str, payload: bytes) -> bool:
-        """Return whether these were the last words on a topic."""
-        return self._last.get(topic) == payload
+    def news(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Return the topics and payloads that are not the last words on their topics again."""
+        said: dict[str, bytes] = {}
+        found = []
+        for topic, payload in items:
+            if topic in self._last:
+                if payload == said.get(topic, self._last[topic]):
+                    continue
+                said[topic] = payload
+            found.append((topic, payload))
+        return found
 
     def put(self, topic: str, payload: bytes) -> None:
         """Take down a message that could be read, if its topic is one of those."""

@@ -32,6 +32,8 @@ TIDIED: Final = 1000
 KEPT: Final = timedelta(days=1)
 """How long a reader may use the archive as it was when it opened it."""
 
+COUNTED: Final = ("batches", "values", "late", "known", "too_late", "commits")
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -52,8 +54,8 @@ class Archive:
     Attributes
     ----------
     counters
-        Name of an event -> how often: ``batches``, ``values``, ``late``, ``known``, ``replaced``,
-        ``too_late``, ``postponed``, ``commits``.
+        Name of an event -> how often: ``batches``, ``values``, of these ``late``; ``known`` (held
+        already), ``too_late`` (refused), ``commits``.
     set_aside
         Folders of spoilt repositories that this archive replaced.
 
@@ -64,7 +66,7 @@ class Archive:
     """
 
     def __init__(self, folder: Path, site_name: str, *, most_bytes: int = MOST_BYTES) -> None:
-        self.counters: Counter[str] = Counter()
+        self.counters = Counter(dict.fromkeys(COUNTED, 0))
         self.set_aside: list[Path] = []
         self._folder = Path(folder)
         self._site = site_name

@@ -1,0 +1,329 @@
+import base64
+import json
+import os
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry import durable
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.client import Client
+from telemetry.codec import encode
+from telemetry.ingest import Ingester
+from telemetry.journal import Journal
+from telemetry.mailbox import Message
+from telemetry.samples import JobStatus, PointValue
+from telemetry.window import Window
+from tests.telemetry import archives, ingesting
+from tests.telemetry.archives import START, batch, metadata, tick, value
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 20.0
+SITE = sites.load("rhine")
+
+
+class Wire:
+    """A client without a broker."""
+
+    def __init__(self):
+        self.sent = []
+        self.acknowledged = []
+        self.oversized = []
+        self.counters = {"oversized": 0}
+        self._filled = threading.Condition()
+
+    def send(self, *samples, qos=1):
+        self.send_raw(*(encode(sample) for sample in samples), qos=qos)
+
+    def send_raw(self, *items, qos=1):
+        with self._filled:
+            self.sent += [Message(topic, payload, qos) for topic, payload in items]
+            self._filled.notify()
+
+    def take(self, limit=1000, timeout=0.1):
+        with self._filled:
+            self._filled.wait_for(lambda: self.sent, timeout)
+            taken, self.sent = self.sent[:limit], self.sent[limit:]
+        return taken
+
+    def acknowledge(self, messages):
+        self.acknowledged += messages
+
+
+class Service:
+    """An ingester with all that belongs to it, on a folder."""
+
+    def __init__(self, folder, *, archive=None, is_simulated=True, segment_bytes=2**20):
+        self.folder = folder
+        self.wire = Wire()
+        self.journal = Journal(folder / "journal", segment_bytes=segment_bytes)
+        self.archive = archive or Archive(folder / "archive", "rhine")
+        self.window = Window(SITE)
+        self.ingester = Ingester(
+            self.wire,
+            self.journal,
+            window=self.window,
+            archive=self.archive,
+            quarantine=folder / "quarantine",
+            is_simulated=is_simulated,
+        )
+        self.heard = []
+        self.ingester.listen(self.heard.append)
+
+    def __enter__(self):
+        self.ingester.recover()
+        self.ingester.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ingester.stop()
+        self.journal.close()
+
+    def die(self):
+        """End without a last commit."""
+        self.archive.commit = lambda **_: False
+        self.__exit__()
+
+    def racks(self):
+        return open_archive("rhine", group="racks", root=self.folder)
+
+
+@pytest.fixture
+def service(tmp_path):
+    with Service(tmp_path) as running:
+        yield running
+
+
+def until(is_so):
+    deadline = time.monotonic() + DEADLINE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch):
+    seen = []
+    append = service.journal.append
+
+    def spying(items):
+        seen.append(len(service.wire.acknowledged))
+        return append(items)
+
+    monkeypatch.setattr(service.journal, "append", spying)
+    service.wire.send(batch("r0001", 0), value(0, 5.0))
+    until(lambda: len(service.wire.acknowledged) == 2)
+    assert seen[0] == 0
+    assert [frame.topic for frame in service.journal.read()] == [
+        message.topic for message in service.wire.acknowledged
+    ]
+
+
+def test_samples_reach_window_archive_and_listeners(service):
+    service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0), tick(0))
+    until(lambda: service.archive.counters["commits"] == 1)
+    assert [type(sample).__name__ for sample in service.heard] == [
+        "PointMetadata",
+        "PointValue",
+        "RackBatch",
+        "Tick",
+    ]
+    observed = service.window.observed(START)
+    capacity = SITE.equipment["battery_1"].capacity
+    assert observed["battery_level"].item() == pytest.approx(0.5 * capacity)
+    assert service.racks().sizes["time"] == 1
+    opened = open_archive(SITE, root=service.folder)
+    assert opened["battery_level"].values.tolist() == [[0.5 * capacity]]
+
+
+def test_poison_is_explained_and_acknowledged(service):
+    topic = "dc/v1/rhine/hall_1/r0001/tele"
+    service.wire.send_raw((topic, b"\xff" * 5000), ("odd/topic", b"{}"))
+    service.wire.send(tick(0))
+    until(lambda: len(service.wire.acknowledged) == 3)
+    until(lambda: service.ingester.counters.get("quarantined") == 2)
+    lines = (service.folder / "quarantine" / "poison.jsonl").read_text().splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert first["topic"] == topic
+    assert first["size"] == 5000
+    assert base64.b64decode(first["payload"]) == b"\xff" * 1000
+    assert topic in first["reason"]
+    assert second["topic"] == "odd/topic"
+
+
+def test_what_was_too_large_is_told(service):
+    service.wire.oversized.append(("some/topic", 300_000))
+    service.wire.counters["oversized"] = 1
+    path = service.folder / "quarantine" / "poison.jsonl"
+    until(lambda: path.exists() and path.read_text().endswith("\n"))
+    told = json.loads(path.read_text())
+    assert (told["topic"], told["size"], told["reason"]) == ("some/topic", 300_000, "too large")
+
+
+def test_a_listener_that_fails_stops_nothing(service):
+    def fail(_):
+        raise ZeroDivisionError
+
+    service.ingester.listen(fail)
+    service.wire.send(value(0, 1.0), value(1, 2.0))
+    until(lambda: service.ingester.counters.get("failed") == 2)
+    assert len(service.wire.acknowledged) == 2
+
+
+def test_the_same_metadata_again_takes_no_room(tmp_path):
+    with Service(tmp_path) as service:
+        service.wire.send(metadata())
+        until(lambda: len(service.wire.acknowledged) == 1)
+        end = service.journal.end
+        service.wire.send(*[metadata()] * 100)
+        until(lambda: service.ingester.counters["repeated"] == 100)
+        assert service.journal.end == end
+        assert len(service.wire.acknowledged) == 101
+        service.wire.send(metadata(unit="1"), metadata())
+        until(lambda: len(service.wire.acknowledged) == 103)
+        assert len(list(service.journal.read(after=end))) == 2
+    with Service(tmp_path) as service:
+        service.wire.send(metadata())
+        until(lambda: service.ingester.counters["repeated"] == 1)
+
+
+def test_what_an_earlier_process_left_is_taken_up(tmp_path):
+    status = JobStatus(site="rhine", sequence=7, is_applied=True)
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), status, value(0, 50.0), batch("r0001", 0))
+        until(lambda: len(service.wire.acknowledged) == 4)
+        service.die()
+    with Service(tmp_path) as service:
+        assert service.heard == []
+        assert service.window.job_status == status
+        assert np.isfinite(service.window.observed(START)["battery_level"].item())
+        service.wire.send(tick(0))
+        until(lambda: service.archive.counters["commits"] == 1)
+        assert service.racks()["power"].values[0, 0, 0] == 0.0
+
+
+def test_the_journal_is_trimmed_and_what_is_said_once_stays_known(tmp_path):
+    status = JobStatus(site="rhine", sequence=7, is_applied=True)
+    with Service(tmp_path, segment_bytes=4096) as service:
+        first = service.journal.end.segment
+        service.wire.send(metadata(), status)
+        for second in range(0, 9000, 900):
+            service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(40)), tick(second))
+            until(lambda: service.archive.counters["commits"] * 900 > second)  # noqa: B023
+    kept = sorted(int(path.stem) for path in (tmp_path / "journal").glob("*.journal"))
+    assert kept[0] > first
+    with Service(tmp_path) as service:
+        assert service.window.job_status == status
+        assert service.window.binder.get(metadata().point) is not None
+
+
+def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service, monkeypatch):
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+    append = service.journal.append
+
+    def failing(_):
+        raise full
+
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
+    until(lambda: len(service.heard) == 3)
+    assert "make room" in service.ingester.trouble
+    service.wire.send(value(1, 40.0))
+    until(lambda: len(service.heard) == 4)
+    assert service.wire.acknowledged == []
+    assert service.window.observed(START)["battery_level"].item() > 0.0
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: len(service.wire.acknowledged) == 4)
+    until(lambda: service.ingester.trouble == "")
+    service.wire.send(tick(1))
+    until(lambda: service.archive.counters["commits"] == 1)
+    assert service.racks().sizes["time"] == 1
+    assert len(service.heard) == 5
+    points = open_archive("rhine", group="points", root=service.folder)
+    assert points["value"].values[:, 0].tolist() == [50.0, 40.0]
+
+
+def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+
+    def failing(_):
+        raise full
+
+    append = service.journal.append
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr("telemetry.ingest.MOST_WAITING", 10)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(*(value(second, 1.0) for second in range(20)), qos=0)
+    service.wire.send(*(batch("r0001", second) for second in range(3)))
+    until(lambda: service.ingester.counters["unjournaled"] >= 20)
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: service.ingester.counters["waiting"] == 0)
+    until(lambda: len([one for one in service.wire.acknowledged if one.qos]) == 3)
+
+
+def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
+    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    with Service(tmp_path, archive=archive) as service:
+        for second in range(300):
+            service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
+        until(lambda: len(service.wire.acknowledged) == 1500)
+        until(lambda: not archive.is_behind)
+    assert archive.counters["commits"] >= 1
+    assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
+
+
+def test_readings_from_the_future_are_not_archived(tmp_path):
+    now = np.datetime64("now", "us")
+    with Service(tmp_path, is_simulated=False) as service:
+        early = PointValue(point=archives.POINT, time=now + np.timedelta64(1, "h"), value=1.0)
+        fine = PointValue(point=archives.POINT, time=now, value=2.0)
+        service.wire.send(early, fine)
+        until(lambda: service.ingester.counters.get("future") == 1)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values.tolist() == [[2.0]]
+
+
+def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
+        until(lambda: len(service.wire.acknowledged) == 4)
+    (tmp_path / "archive" / "store" / "repo").write_bytes(b"nonsense")
+    with Service(tmp_path) as service:
+        assert len(service.archive.set_aside) == 1
+    assert service.racks().sizes["time"] == 2
+    assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]
+
+
+@pytest.mark.slow
+def test_acknowledged_samples_survive_kills_exactly_once(mosquitto, tmp_path):
+    count, racks, dice = 20_000, 20, random.Random(3)
+    command = [sys.executable, "-m", "tests.telemetry.ingesting", mosquitto.url, str(tmp_path)]
+    process = ingesting.start(command, ROOT)
+    publisher = Client(mosquitto.url, client_id="agents")
+    publisher.connect(DEADLINE)
+    kills = {int(count * share) for share in (0.2, 0.5, 0.8)}
+    receipts = []
+    for number in range(count):
+        topic, payload = encode(batch(f"r{number % racks:04d}", number // racks, sequence=number))
+        receipts.append(publisher.publish(topic, payload, qos=1))
+        if number in kills:
+            time.sleep(0.3 * dice.random())  # the moment of the kill, not a wait for anything
+            process.kill()
+            process.wait()
+            process = ingesting.start(command, ROOT)
+        elif number % 500 == 0:
+            assert receipts[-1].wait(DEADLINE)
+    assert all(receipt.wait(DEADLINE) for receipt in receipts)
+    publisher.publish(*encode(tick(count // racks + 1)), qos=1).wait(DEADLINE)
+    assert process.wait(DEADLINE) == 0
+    publisher.stop()
+    power = open_archive("rhine", group="racks", root=tmp_path)["power"].isel(chip=0)
+    assert power.sizes == {"time": count // racks, "rack": racks}
+    assert (power.values == np.arange(count // racks)[:, None]).all()
