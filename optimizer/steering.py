@@ -72,7 +72,8 @@ class Steering:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._carry: dict[str, float] = {}
-        self._foreseen: float | None = None
+        self._foreseen = np.nan
+        self._until = np.datetime64("NaT", "us")
 
     def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: Queue) -> Orders:
         """Return the orders that come closest to a plan in the quarter-hour that begins now.
@@ -103,7 +104,8 @@ class Steering:
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps))
         measured = float(state["grid_import_power"] - state["grid_export_power"])
-        drift = 0.0 if self._foreseen is None else max(measured - self._foreseen, 0.0)
+        is_next = queue.instant == self._until
+        drift = max(measured - self._foreseen, 0.0) if is_next else 0.0
         orders, shaved = shave(orders, self._site, expected + drift - room.peak_power)
-        self._foreseen = expected - shaved
+        self._foreseen, self._until = expected - shaved, queue.instant + axes.QUARTER
         return orders

@@ -1,0 +1,108 @@
+"""Moments of a day of the small site as the service meets them: facts, questions, what is next.
+
+Site, series and jobs are those of :mod:`tests.small_days`; nobody is asked but the twin.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from optimizer.deciding import decide
+from optimizer.service.pilot import Facts, Pilot
+from optimizer.steering import question
+from tests import small_days
+from twin import vocabulary
+from twin.axes import HOUR, QUARTER
+from twin.workloads.queue import advance
+
+STOCKS = {
+    "battery_level": "instant",
+    "tank_level": "instant",
+    "facility_supply_temperature": "instant",
+    "cooling_plant_output": "time",
+}
+
+
+def site():
+    return small_days.setting().site
+
+
+def start():
+    return small_days.setting().world.start
+
+
+def pilot(solver=None):
+    """Return a pilot whose solver sits in this process."""
+    return Pilot(
+        site=site(), decide=solver or (lambda problem, last: decide(problem, previous=last))
+    )
+
+
+def observed(state, *, without=(), **values):
+    """Return what right sensors show of a state and of idle halls; some are silent, some wrong."""
+    seen = state.copy(deep=True).assign_coords(hall=["hall_1", "hall_2"])
+    seen["hall_power"] = "hall", np.array([0.5, 0.5])
+    for name, value in (dict.fromkeys(without, np.nan) | values).items():
+        seen[name] = seen[name] * 0.0 + value
+    return vocabulary.tag_all(seen)
+
+
+def facts(state=None, queue=None, *, hold="", **sensors):
+    """Return what is known at a moment: by default at the start of the day."""
+    here = small_days.setting()
+    state = here.begin if state is None else state
+    queue = small_days.queue() if queue is None else queue
+    return Facts(
+        observed=observed(state, **sensors),
+        queue=queue,
+        past=here.workload.past(queue.instant),
+        record=here.world.record,
+        hold=hold,
+    )
+
+
+def asked(state=None, queue=None):
+    """Return the question of a moment: by default the first one."""
+    known = facts(state, queue)
+    here = small_days.setting()
+    return question(
+        here.site,
+        known.record,
+        here.begin if state is None else state,
+        queue=known.queue,
+        past=known.past,
+    )
+
+
+def later(state, schedule_replay, quarters=1):
+    """Return the state some quarter-hours on, as a replay has it."""
+    reached = state.assign_coords(instant=state["instant"] + quarters * QUARTER)
+    for name, axis in STOCKS.items():
+        place = quarters - (axis == "time")
+        reached[name] = schedule_replay[name].isel({axis: place}).reset_coords(drop=True)
+    for name in ("grid_import_power", "grid_export_power"):
+        value = float(schedule_replay[name][quarters - 1])
+        reached[name] = state[name].copy(data=value)
+    return reached
+
+
+def waited(queue, quarters=1, caps=None):
+    """Return a queue some quarter-hours on; nobody runs unless caps say so."""
+    arrivals = small_days.setting().workload.jobs
+    hours = float(quarters * QUARTER / HOUR)
+    return advance(queue, caps or {}, hours=hours, arrivals=arrivals)[0]
+
+
+def running(queue, count, *, ran=9.0):
+    """Return a queue whose first jobs run."""
+    on = np.arange(len(queue.jobs)) < count
+    return replace(queue, running=on, ran=np.where(on, ran, 0.0))
+
+
+def pressed(queue, *places):
+    """Return a queue in which some jobs are due as soon as they can be done."""
+    due = queue.jobs.deadline.copy()
+    length = (queue.rest * 3.6e9).astype("timedelta64[us]")
+    for place in places:
+        due[place] = queue.instant + length[place]
+    return replace(queue, jobs=replace(queue.jobs, deadline=due))

@@ -1,0 +1,107 @@
+"""Between two plans: the question of the moment, and orders that raise no unforeseen peak."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.steering import FAR, NEAR, Steering
+from tests import moments, small_days
+from twin.axes import QUARTER
+from twin.errors import SeriesError
+from twin.workloads.capping import work_power
+
+
+@cache
+def question():
+    return moments.asked()
+
+
+@cache
+def plan():
+    return decide(question()).schedule
+
+
+def drawing(state, power, peak=1.0):
+    """Return a state whose meter says some import [MW]; the peak is low, so that it binds."""
+    return state.assign(
+        grid_import_power=state["grid_import_power"] * 0.0 + power,
+        peak_power=state["peak_power"] * 0.0 + peak,
+    )
+
+
+def at(quarters):
+    """Return the jobs and the calm state at a later quarter-hour, with the meter at 1 MW."""
+    queue = moments.waited(small_days.queue(), quarters) if quarters else small_days.queue()
+    state = small_days.setting().begin.assign_coords(instant=queue.instant)
+    return queue, drawing(state, 1.0)
+
+
+def test_the_question_covers_a_day_in_quarters_and_a_day_in_hours():
+    hours = question().hours
+    assert hours.sum() == pytest.approx(NEAR[0] + FAR[0])
+    assert (hours[:96] == 0.25).all()
+    assert (hours[96:] == 1.0).all()
+
+
+def test_the_question_begins_now_whatever_the_quarter():
+    queue, state = at(3)
+    problem = moments.asked(state, queue)
+    assert problem.outlook["time"].to_numpy()[0] == queue.instant
+    assert problem.hours.sum() == pytest.approx(48.0)
+    assert problem.hours[96] == pytest.approx(0.25)  # up to the full hour
+
+
+def test_a_record_that_ends_too_soon_is_refused():
+    here, known = small_days.setting(), moments.facts()
+    short = here.world.record.isel(time=slice(96), instant=slice(97))
+    with pytest.raises(SeriesError):
+        moments.question(here.site, short, here.begin, queue=known.queue, past=known.past)
+
+
+def test_the_orders_are_those_of_the_plan():
+    queue, state = moments.facts().queue, question().state
+    orders = Steering(moments.site()).orders(plan(), state, queue)
+    step = plan().isel(time=0)
+    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    assert work_power(queue, caps) <= float(step["work_power"].sum()) + 0.2  # a gang runs whole
+    assert orders.battery_charge["battery_1"] == pytest.approx(float(step["battery_charge"][0]))
+
+
+def given(orders):
+    return orders.battery_discharge["battery_1"] - orders.battery_charge["battery_1"]
+
+
+def steered(second, *, power):
+    """Return what the battery gives in the first quarter-hour and in another one. [MW]"""
+    steering, (queue, state) = Steering(moments.site()), at(0)
+    first = given(steering.orders(plan(), state, queue))
+    queue, state = at(second)
+    return first, given(steering.orders(plan(), drawing(state, power), queue))
+
+
+def test_import_that_nobody_foresaw_is_shaved_in_the_next_quarter_hour():
+    _, calm = steered(1, power=0.0)
+    _, drifted = steered(1, power=3.0)
+    assert drifted > calm + 0.1
+
+
+def test_what_was_foreseen_before_a_gap_is_forgotten():
+    """After a HOLD of an hour the import of now says nothing of the plan from then."""
+    _, calm = steered(5, power=0.0)
+    _, drifted = steered(5, power=3.0)
+    assert drifted == pytest.approx(calm)
+
+
+def test_the_same_quarter_hour_twice_is_no_drift():
+    steering, (queue, state) = Steering(moments.site()), at(0)
+    once, twice = (given(steering.orders(plan(), s, queue)) for s in (state, drawing(state, 3.0)))
+    assert twice == pytest.approx(once)
+
+
+def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
+    queue, state = at(1)
+    with pytest.raises(KeyError):
+        Steering(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
+    assert queue.instant == moments.start() + QUARTER
