@@ -17,7 +17,7 @@ from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.schedule import KNOWN
 from optimizer.verify import Verdict, verify
-from twin import simulation, vocabulary
+from twin import axes, simulation, vocabulary
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.site import Site
 from twin.workloads.queue import Pool
@@ -141,12 +141,51 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
     if ahead < LEAST_AHEAD:
         message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
         raise NoScheduleError(message)
-    schedule = _promised(problem, left)
+    schedule = _promised(problem, _renewed(problem, left))
     replay = _judged(problem, schedule)
     old = last.degraded(f"the plan of {np.datetime_as_string(last.start, unit='m')}Z is kept on")
     return Choice(
         schedule=schedule, replay=replay, source=Source.SHIFTED, reason=reason, decision=old
     )
+
+
+def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
+    """Return a plan in the weather and with the prices, the service and the sun expected now.
+
+    Service goes before work, which gives way where it wants more racks than before. Of sun and
+    wind the same share is used.
+    """
+    plan = left.assign_attrs(problem.outlook.attrs)
+    given, wanted = axes.edges_of(problem.outlook), axes.edges_of(left)
+    if wanted[-1] > given[-1]:
+        message = "the plan before reaches beyond what is expected"
+        raise NoScheduleError(message)
+    for name in (*KNOWN, "renewable_available_power"):
+        if name in left:
+            fresh = problem.outlook[name].transpose(..., "time")
+            values = axes.regrid(fresh.to_numpy(), given, wanted)
+            plan[name] = left[name].transpose(..., "time").copy(data=values)
+    used = left["work_racks"].sum(["cohort", "level"])
+    free = (problem.site.racks - plan["service_racks"]).clip(min=0.0)
+    squeezed = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
+    for name in ("work_racks", "work_power"):
+        plan[name] = vocabulary.tag(left[name] * squeezed, name)
+    plan["hall_power"] = _hall_power(problem.site, plan, plan["work_power"].sum("cohort"))
+    if "renewable_available_power" in left:
+        before, now = left["renewable_available_power"], plan["renewable_available_power"]
+        share = (left["renewable_used_power"] / before.where(before > 0.0)).fillna(1.0).clip(max=1)
+        plan["renewable_used_power"] = vocabulary.tag(share * now, "renewable_used_power")
+    return plan
+
+
+def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
+    """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
+    pool = Pool.of(site)
+    floor = pool.racks * pool.rack_idle_power + plan["service_racks"] * float(pool.power(1.0))
+    total = (floor + work_power).clip(max=pool.racks * pool.rack_power)
+    halls = {hall.owner: hall.racks / pool.racks for hall in site.works}
+    shares = xr.DataArray(list(halls.values()), coords={"hall": list(halls)}, dims="hall")
+    return vocabulary.tag(total * shares, "hall_power")
 
 
 def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:
@@ -187,15 +226,10 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
 
 def _steady(problem: Problem, work_power: float) -> xr.Dataset:
     """Return an operation in which work of the same power above idle [MW] goes on for ever."""
-    site, outlook = problem.site, problem.outlook
-    pool = Pool.of(site)
-    floor = pool.racks * pool.rack_idle_power + outlook["service_racks"] * float(pool.power(1.0))
-    total = (floor + work_power).clip(max=pool.racks * pool.rack_power)
+    outlook = problem.outlook
     plan = outlook[[name for name in KNOWN if name in outlook]].copy()
     plan = plan.assign_coords(instant=outlook["instant"])
-    halls = {hall.owner: hall.racks / pool.racks for hall in site.works}
-    split = xr.DataArray(list(halls.values()), coords={"hall": list(halls)}, dims="hall")
-    plan["hall_power"] = vocabulary.tag(total * split, "hall_power")
+    plan["hall_power"] = _hall_power(problem.site, plan, work_power)
     if "renewable_available_power" in outlook:
         sun_and_wind = outlook["renewable_available_power"]
         plan["renewable_available_power"] = sun_and_wind
@@ -211,4 +245,4 @@ def _promised(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         for name in replay.data_vars
         if name in plan or name in {"grid_import_power", "grid_export_power", "facility_power"}
     ]
-    return plan.assign({name: replay[name] for name in words if "time" in replay[name].dims})
+    return plan.assign({name: replay[name] for name in words})

@@ -1,0 +1,216 @@
+"""The ladder: each rung is reached for its reason, says so, and is judged like the optimum."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.service.fallback import Source, by_rule, choose
+from optimizer.verify import verify
+from tests import moments
+from tests.spoilt_schedules import FORM, PHYSICS
+from twin.axes import QUARTER
+from twin.errors import NoScheduleError, SolverError
+from twin.workloads.queue import Pool
+
+RUNNING = 0.8
+"""Power of the work that runs. [MW]"""
+
+
+@cache
+def question():
+    return moments.asked()
+
+
+@cache
+def optimum():
+    return decide(question())
+
+
+@cache
+def next_question(quarters=1):
+    """Return the question some quarter-hours on, if the optimum was followed."""
+    state = moments.later(question().state, optimum().verdict.replay, quarters)
+    return moments.asked(state, moments.waited(moments.facts().queue, quarters))
+
+
+def fails(*_):
+    raise SolverError("the solver's process died")
+
+
+def finds_nothing(*_):
+    raise NoScheduleError("the peak is too low")
+
+
+def lies(spoil):
+    """Return a solver whose schedule is spoilt, though its verdict says it is safe."""
+    return lambda *_: replace(optimum(), schedule=spoil(copy(optimum().schedule)))
+
+
+def copy(schedule):
+    return schedule.copy(deep=True)
+
+
+def chosen(problem, solver, last=None, power=RUNNING):
+    return choose(problem, solver, last=last, running_power=power)
+
+
+def is_safe(problem, choice):
+    """Return whether a choice is what it promises, by a judge who was not asked yet."""
+    verdict = verify(problem.site, problem.state, choice.schedule)
+    return verdict.is_safe and verdict.replay.equals(choice.replay)
+
+
+def test_the_optimum_is_taken_and_needs_no_reason():
+    choice = chosen(question(), lambda *_: optimum())
+    assert (choice.source, choice.reason) == (Source.OPTIMUM, "")
+    assert choice.decision is optimum()
+    assert choice.schedule is optimum().schedule
+    assert is_safe(question(), choice)
+
+
+@pytest.mark.parametrize("solver", [fails, finds_nothing])
+def test_without_an_optimum_the_last_plan_is_kept_on(solver):
+    choice = chosen(next_question(), solver, optimum())
+    assert choice.source is Source.SHIFTED
+    assert choice.reason in {"the solver's process died", "the peak is too low"}
+    assert choice.decision.explanation.degraded == "the plan of 2026-06-16T00:00Z is kept on"
+    assert is_safe(next_question(), choice)
+
+
+def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
+    """The battery stands elsewhere than the plan had thought: import and levels follow."""
+    problem = next_question()
+    state = problem.state.copy(deep=True)
+    state["tank_level"] = state["tank_level"] + 0.1
+    problem = replace(problem, state=state)
+    choice = chosen(problem, fails, optimum())
+    assert choice.source is Source.SHIFTED
+    assert float(choice.schedule["tank_level"][0, 0]) == float(state["tank_level"][0])
+    assert choice.schedule["instant"].to_numpy()[0] == problem.state["instant"].to_numpy()
+    assert is_safe(problem, choice)
+
+
+def changed(problem, **factors):
+    """Return a question in which something else is expected than before."""
+    outlook = problem.outlook.copy(deep=True)
+    for name, factor in factors.items():
+        outlook[name] = (outlook[name] * factor).assign_attrs(outlook[name].attrs)
+    return replace(problem, outlook=outlook)
+
+
+def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
+    """In the dear hours there are free racks; at night the work gives way to the service."""
+    problem = changed(
+        next_question(), service_racks=1.1, air_temperature=1.2, renewable_available_power=0.5
+    )
+    choice = chosen(problem, fails, optimum())
+    assert choice.source is Source.SHIFTED
+    assert is_safe(problem, choice)
+    near = slice(None, 90)  # quarter-hours in both plans
+    for name in ("service_racks", "air_temperature", "electricity_price"):
+        now, told = problem.outlook[name], choice.schedule[name]
+        assert told[near].to_numpy() == pytest.approx(now[near].to_numpy()), name
+    used, given = (
+        choice.schedule[f"renewable_{word}_power"].transpose("time", "renewable").to_numpy()
+        for word in ("used", "available")
+    )
+    assert (used <= given + 1e-9).all()
+    old = optimum().schedule.sel(time=choice.schedule["time"])
+    before, after = (plan["work_racks"].sum(["cohort", "level"]) for plan in (old, choice.schedule))
+    racks = problem.site.racks - choice.schedule["service_racks"]
+    assert after.to_numpy() == pytest.approx(np.minimum(before, racks).to_numpy())
+    assert (before > racks).any()
+    assert (before < racks).any()
+
+
+def test_what_a_heat_wave_forbids_is_not_kept_on():
+    hot = changed(next_question(), air_temperature=2.8)
+    try:
+        choice = chosen(hot, fails, optimum(), power=0.0)
+    except NoScheduleError:
+        return
+    assert choice.source is not Source.SHIFTED
+    assert is_safe(hot, choice)
+
+
+@pytest.mark.parametrize("spoil", [*PHYSICS, *FORM], ids=lambda spoil: spoil.__name__)
+def test_a_solver_that_lies_is_caught(spoil):
+    choice = chosen(question(), lies(spoil))
+    assert choice.source is Source.RULE
+    assert "the twin refuses the schedule" in choice.reason
+    assert is_safe(question(), choice)
+
+
+def test_the_answer_to_another_question_is_a_lie():
+    choice = chosen(next_question(), lambda *_: optimum())
+    assert choice.source is Source.RULE
+    assert "must begin at the state's" in choice.reason
+
+
+def test_without_a_plan_before_a_rule_plans():
+    choice = chosen(question(), fails)
+    assert (choice.source, choice.reason) == (Source.RULE, "the solver's process died")
+    assert choice.decision is None
+    assert is_safe(question(), choice)
+
+
+def moved(schedule, gap):
+    return schedule.assign_coords(time=schedule["time"] + gap, instant=schedule["instant"] + gap)
+
+
+@pytest.mark.parametrize(("hours", "source"), [(12, Source.SHIFTED), (11, Source.RULE)])
+def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
+    schedule = optimum().schedule.isel(time=slice(4 * hours), instant=slice(4 * hours + 1))
+    choice = chosen(question(), fails, replace(optimum(), schedule=schedule))
+    assert choice.source is source
+
+
+@pytest.mark.parametrize("gap", [QUARTER, -QUARTER // 3])
+def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
+    last = replace(optimum(), schedule=moved(optimum().schedule, gap))
+    assert chosen(question(), fails, last).source is Source.RULE
+
+
+def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
+    choice = by_rule(question(), RUNNING, source=Source.RULE, reason="why")
+    pool, schedule = Pool.of(question().site), choice.schedule
+    floor = pool.racks * pool.rack_idle_power
+    service = question().outlook["service_racks"] * float(pool.power(1.0))
+    halls = schedule["hall_power"].sum("hall") - floor - service
+    assert halls.to_numpy() == pytest.approx(RUNNING)
+    assert (choice.replay["battery_charge"] == 0.0).all()
+    assert (choice.replay["battery_discharge"] == 0.0).all()
+    assert choice.reason == "why"
+
+
+def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
+    """Full halls want 4.6 MW and more; with 3.2 at the connection something has to go."""
+    problem = question()
+    grid = problem.site.grid.name
+    tight = replace(problem, site=problem.site.replace(grid, import_limit=3.2, ramp=9.0))
+    choice = by_rule(tight, 2.6, source=Source.HOLD, reason="held")
+    assert choice.source is Source.HOLD
+    assert is_safe(tight, choice)
+    assert float(choice.schedule["grid_import_power"].max()) < 3.2
+
+
+def test_where_nothing_is_possible_that_is_said_by_name():
+    problem = question()
+    grid = problem.site.grid.name
+    none = replace(problem, site=problem.site.replace(grid, import_limit=0.4))
+    with pytest.raises(NoScheduleError, match="grid_import_power"):
+        chosen(none, fails, optimum())
+    with pytest.raises(NoScheduleError, match="the twin refuses the schedule"):
+        by_rule(none, 0.0, source=Source.HOLD, reason="held")
+
+
+def test_nothing_that_was_given_is_changed():
+    problem, last = next_question(), optimum()
+    outlook, schedule = copy(problem.outlook), copy(last.schedule)
+    chosen(problem, fails, last)
+    by_rule(problem, RUNNING, source=Source.RULE, reason="")
+    assert problem.outlook.identical(outlook)
+    assert last.schedule.identical(schedule)
