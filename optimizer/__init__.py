@@ -8,7 +8,7 @@ from typing import Final
 
 _HOME: Final = {
     "backtest": "optimizer.service.backtest",
-    "decide": "optimizer.decision",
+    "decide": "optimizer.deciding",
     "Decision": "optimizer.decision",
     "Files": "optimizer.service.world",
     "Problem": "optimizer.problem",

@@ -1,4 +1,5 @@
-from optimizer.decision import Decision, decide
+from optimizer.deciding import decide
+from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.service.backtest import backtest
 from optimizer.service.setting import Setting

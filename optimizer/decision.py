@@ -1,23 +1,13 @@
-"""Decide: solve a problem, let the twin judge the answer, and say why it is as it is."""
+"""A decision: a schedule that may leave, with its verdict and its reasons."""
 
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import xarray as xr
 
-from optimizer.explain import Explanation, explain
-from optimizer.plan import solve_problem
-from optimizer.problem import Problem
-from optimizer.schedule import schedule_of
-from optimizer.verify import Verdict, verify
-from twin.errors import NoScheduleError
-
-ATTEMPTS: Final = 3
-"""Most times that a refused answer is sought anew with wider margins. [1]"""
-
-WIDER: Final = 1.5
-"""Factor by which the margins grow from one attempt to the next. [1]"""
+from optimizer.explain import Explanation
+from optimizer.verify import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,56 +39,3 @@ class Decision:
     def degraded(self, reason: str) -> Self:
         """Return the same decision, kept on for a reason that is told."""
         return replace(self, explanation=replace(self.explanation, degraded=reason))
-
-
-def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
-    """Return the best schedule of a problem that the twin finds safe.
-
-    Parameters
-    ----------
-    problem
-        The question.
-    previous
-        The decision in force until now, to tell what changed.
-
-    Returns
-    -------
-    Decision
-        The schedule and all that is to be said of it.
-
-    Raises
-    ------
-    NoScheduleError
-        If no plan keeps every limit, or the twin refuses every plan found.
-    SolverError
-        If the solver fails.
-    """
-    asked = problem
-    for attempt in range(1, ATTEMPTS + 1):
-        solution = solve_problem(asked)
-        schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
-        verdict = verify(problem.site, problem.state, schedule)
-        if verdict.is_safe:
-            last = previous.schedule if previous else None
-            return Decision(
-                schedule=schedule,
-                verdict=verdict,
-                explanation=explain(solution, schedule, last),
-                attempts=attempt,
-            )
-        asked = _wider(asked)
-    refusals = "\n".join(f"  {breach}" for breach in verdict.breaches)
-    message = (
-        f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n"
-        "  mend: lower the service or the work, or widen the limits named"
-    )
-    raise NoScheduleError(message)
-
-
-def _wider(problem: Problem) -> Problem:
-    """Return the problem with wider margins: the plan must stay further from every limit."""
-    margins = problem.margins
-    wider = margins.model_copy(
-        update={name: WIDER * value for name, value in margins.model_dump().items()}
-    )
-    return replace(problem, site=problem.site.with_margins(wider))

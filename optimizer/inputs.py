@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from optimizer.curves import Segments, lay
 from optimizer.problem import Problem
 from optimizer.reach import reaches
 from twin.physics import FloatArray
 from twin.weather import Weather
+from twin.workloads.kinds import WorkKind
+
+CAPS: Final = 3
+"""Number of caps at which racks may run, the deepest that the kind tolerates to none. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +69,8 @@ def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]
             slopes = {c: float(curves[convert.owner].mean_slope(c)[-1]) for c in convert.draws}
             worth[convert.output] = sum(worth.get(c, 0.0) * s for c, s in slopes.items())
     return worth
+
+
+def caps(kind: WorkKind) -> FloatArray:
+    """Return the power of capped racks as shares of the uncapped one, deepest cap first. [1]"""
+    return np.linspace(kind.least_power, 1.0, CAPS)

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer import rules
-from optimizer.decision import Decision, decide
+from optimizer.deciding import decide
+from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.problem import Problem
 from optimizer.steering import FAR, NEAR, Steering, question

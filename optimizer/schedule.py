@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from optimizer.forms.work import caps
+from optimizer.inputs import caps
 from optimizer.solution import Solution
 from twin import vocabulary
 from twin.equipment import Accelerators, Battery, HeatReuse, Renewable, Tank

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 import sites
-from optimizer.decision import decide
+from optimizer.deciding import decide
 from optimizer.problem import Problem
 from optimizer.service.setting import Setting
 from optimizer.service.world import read_world

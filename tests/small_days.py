@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import sites
-from optimizer.decision import decide
+from optimizer.deciding import decide
 from optimizer.problem import Problem
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, read_world

@@ -10,20 +10,10 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer.forms.table import table
-from optimizer.inputs import Inputs
+from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
-from twin.physics import FloatArray
 from twin.relations import Work
-from twin.workloads.kinds import WorkKind
 from twin.workloads.queue import Pool
-
-CAPS = 3
-"""Number of caps at which racks may run, the deepest that the kind tolerates to none. [1]"""
-
-
-def caps(kind: WorkKind) -> FloatArray:
-    """Return the power of capped racks as shares of the uncapped one, deepest cap first. [1]"""
-    return np.linspace(kind.least_power, 1.0, CAPS)
 
 
 def build(block: pyo.Block, works: Sequence[Work], *, ledger: Ledger, inputs: Inputs) -> None:

@@ -10,12 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Final, Self
 
 import structlog
 
-from optimizer.decision import Decision, decide
+from optimizer.decision import Decision
 from optimizer.problem import Problem
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
@@ -36,12 +37,13 @@ class Worker:
     deadline
         Longest wait for an answer. [s]
     solve
-        What decides; a function that the other process can import.
+        What decides, a function that the other process can import; by default
+        :func:`optimizer.deciding.decide`, which only the other process loads.
     """
 
     def __init__(self, deadline: float = DEADLINE, solve: Solve | None = None) -> None:
         self.deadline = deadline
-        self._solve = solve or _decide
+        self._solve = solve
         self._lock = threading.Lock()
         self._context = multiprocessing.get_context("spawn")
         self._start()
@@ -127,17 +129,18 @@ class Worker:
         self._start()
 
 
-def _serve(pipe: Connection, solve: Solve) -> None:
+def _serve(pipe: Connection, solve: Solve | None) -> None:
     """Answer questions until the other end is closed; Ctrl-C is for the service, not for us."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    answer = solve or _default()
     while True:
         try:
             problem, previous = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(_answer(solve, problem, previous))
+            pipe.send(_answer(answer, problem, previous))
         except BrokenPipeError:
             return
 
@@ -149,8 +152,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _decide(problem: Problem, previous: Decision | None) -> Decision:
-    return decide(problem, previous=previous)
+def _default() -> Solve:
+    """Load the solver, which the service itself has no need of."""
+    decide = import_module("optimizer.deciding").decide
+    return lambda problem, previous: decide(problem, previous=previous)
 
 
 def _answer(

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import optimizer.decision as room
-from optimizer.decision import decide
+import optimizer.deciding as room
+from optimizer.deciding import decide
 from optimizer.verify import Breach, Verdict
 from tests import small_days
 from twin.errors import NoScheduleError

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.decision import decide
+from optimizer.deciding import decide
 from optimizer.explain import MOST_BINDING, explain
 from optimizer.problem import Problem
 from tests import small_days

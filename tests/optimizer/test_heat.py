@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.decision import decide
+from optimizer.deciding import decide
 from optimizer.explain import explain
 from optimizer.heat import sell_heat
 from optimizer.plan import solve_problem
