@@ -19,11 +19,14 @@ from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.capping import work_power
+from twin.workloads.capping import under, work_power
 from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Queue
+from twin.workloads.queue import Pool, Queue
 
 HOURS: Final = float(QUARTER / HOUR)
+
+ROUNDING: Final = 1e-6
+"""Power of jobs above the plan that is no difference. [MW]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,21 +133,24 @@ class Pilot:
         now, queue = facts.queue.instant, facts.queue
         believed = self._estimate(facts)
         problem = question(self.site, facts.record, believed.state, queue=queue, past=facts.past)
-        running = work_power(queue, self._running(queue))
         hold = facts.hold or (
             "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
         )
+        caps = self._running(queue)
         if hold:
-            choice = by_rule(problem, running, source=Source.HOLD, reason=hold)
+            power = work_power(queue, caps)
+            choice = by_rule(problem, power, source=Source.HOLD, reason=hold)
         else:
-            choice = choose(problem, self.decide, last=self._decision, running_power=running)
+            caps = _with_pressing(queue, caps, problem)
+            power = work_power(queue, caps)
+            choice = choose(problem, self.decide, last=self._decision, running_power=power)
         outcome = Outcome(
             time=now,
             estimate=believed,
             problem=problem,
             choice=choice,
             queue=queue,
-            orders=self._orders(choice, problem, queue),
+            orders=self._orders(choice, problem, queue=queue, caps=caps),
             seconds=time.perf_counter() - begun,
         )
         self._last, self.caps, self.believed = outcome, outcome.orders.jobs, believed
@@ -152,7 +158,10 @@ class Pilot:
         return outcome
 
     def _estimate(self, facts: Facts) -> Estimate:
+        """Return the state now; what was measured once is not believed twice."""
         last = self._last
+        if last and last.time == facts.queue.instant:
+            return last.estimate
         return estimate(
             self.site,
             facts.observed,
@@ -165,29 +174,36 @@ class Pilot:
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.running, known, 0.0)
 
-    def _orders(self, choice: Choice, problem: Problem, queue: Queue) -> Orders:
-        """Return what to do: by the plan, or, without one, what runs goes on."""
+    def _orders(
+        self, choice: Choice, problem: Problem, *, queue: Queue, caps: FloatArray
+    ) -> Orders:
+        """Return what to do: by the plan, or, without one, what the rule has planned for."""
         if choice.source in {Source.OPTIMUM, Source.SHIFTED}:
             return self._steering.orders(choice.schedule, problem.state, queue)
-        caps = self._running(queue)
         first = choice.schedule.isel(time=[0], instant=[0, 1])
         room = headroom(self.site, problem.state, first)
-        must = np.zeros(len(queue.jobs), dtype=bool)
-        if choice.source is Source.RULE:
-            must = pressing(queue, HOURS)
-            caps = _with_pressing(queue, caps, must, racks=room.racks)
-        return Orders(jobs=by_number(queue, within(queue, caps, headroom=room, must=must)))
+        must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
+        caps = within(queue, caps, headroom=room, must=must)
+        caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
+        return Orders(jobs=by_number(queue, caps))
 
 
-def _with_pressing(queue: Queue, caps: FloatArray, must: np.ndarray, *, racks: float) -> FloatArray:
+def _with_pressing(queue: Queue, caps: FloatArray, problem: Problem) -> FloatArray:
     """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
-    caps = caps.copy()
-    free = racks - float(queue.jobs.racks[caps > 0].sum())
+    caps, must = caps.copy(), pressing(queue, HOURS)
+    free = queue.pool.racks - problem.service[0] - queue.jobs.racks[caps > 0].sum()
     for job in np.argsort(queue.laxity, kind="stable").tolist():
         if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
             free -= queue.jobs.racks[job]
             caps[job] = 1.0
     return caps
+
+
+def _planned_power(first: xr.Dataset, pool: Pool) -> float:
+    """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
+    service = float(first["service_racks"][0]) * float(pool.power(1.0))
+    halls = float(first["hall_power"].isel(time=0).sum())
+    return halls - pool.racks * pool.rack_idle_power - service + ROUNDING
 
 
 def _done(last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
@@ -197,7 +213,7 @@ def _done(last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
         return None
     schedule = last.choice.schedule
     step = schedule.isel(time=[0], instant=[0, 1])
-    seen = observed["hall_power"].reindex(hall=step["hall"])
+    seen = observed["hall_power"].reindex(hall=step["hall"]).clip(min=0.0)
     told = step["hall_power"].isel(time=0)
     power = seen.where(seen.notnull(), told).expand_dims(time=step["time"])
     step["hall_power"] = vocabulary.tag(power, "hall_power")

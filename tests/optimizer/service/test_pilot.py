@@ -1,0 +1,261 @@
+"""A quarter-hour of the service's mind: a plan where one can be made, and calm where not."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.dispatch import pressing
+from optimizer.service.fallback import Source
+from optimizer.service.pilot import Pilot
+from tests import moments, small_days
+from twin import axes
+from twin.axes import QUARTER
+from twin.errors import NoScheduleError, SolverError, StateError
+from twin.workloads.capping import work_power
+from twin.workloads.queue import Pool
+
+SILENT = ("battery_level", "tank_level", "facility_supply_temperature", "cooling_plant_output")
+
+
+def fails(*_):
+    raise SolverError("the solver's process died")
+
+
+@cache
+def optimum():
+    return decide(moments.asked())
+
+
+def planned(*_):
+    """Return the optimum of the first quarter-hour without solving it again."""
+    return optimum()
+
+
+def begun(solver=planned):
+    """Return a pilot after the first quarter-hour, and what it made of it."""
+    pilot = moments.pilot(solver)
+    return pilot, pilot.run(moments.facts())
+
+
+def next_facts(outcome, quarters=1, **others):
+    """Return the facts some quarter-hours on, if the plan was followed."""
+    state = moments.later(outcome.estimate.state, outcome.choice.replay, quarters)
+    queue = moments.waited(outcome.queue, quarters, outcome.orders.jobs)
+    return moments.facts(state, queue, **others)
+
+
+def calm():
+    """Return the state of the start, but with the import of idle halls."""
+    begin = small_days.setting().begin
+    return begin.assign(grid_import_power=begin["grid_import_power"] * 0.0 + 1.2)
+
+
+def power(queue, orders):
+    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    return work_power(queue, caps)
+
+
+def room(outcome):
+    """Return what an outcome's schedule leaves to jobs in its first quarter-hour. [MW]"""
+    pool, first = Pool.of(moments.site()), outcome.choice.schedule.isel(time=0)
+    floor = pool.racks * pool.rack_idle_power + first["service_racks"] * float(pool.power(1.0))
+    return float(first["hall_power"].sum() - floor)
+
+
+def test_a_first_quarter_hour_is_planned_and_ordered():
+    _, outcome = begun()
+    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.time == moments.start()
+    assert outcome.orders.jobs
+    assert outcome.seconds > 0.0
+    assert outcome.estimate.said == ()
+
+
+def test_quarter_hours_follow_one_another():
+    pilot, outcome = begun(moments.pilot().decide)
+    for _ in range(3):
+        facts = next_facts(outcome)
+        before, outcome = outcome, pilot.run(facts)
+        assert outcome.choice.source is Source.OPTIMUM
+        assert outcome.time == before.time + QUARTER
+    assert outcome.estimate.spread["battery_level", "battery_1"] < 0.005 * 1.6
+
+
+def test_a_battery_without_a_sensor_is_where_it_was_ordered():
+    pilot, outcome = begun()
+    facts = next_facts(outcome, without=["battery_level"])
+    believed = pilot.run(facts).estimate
+    level = float(outcome.choice.replay["battery_level"][1, 0])
+    assert float(believed.state["battery_level"][0]) == pytest.approx(level, abs=0.01)
+    assert any("battery_level of battery_1 is not measured" in text for text in believed.said)
+
+
+@pytest.mark.parametrize("hall_power", [np.nan, -0.002])
+def test_a_hall_meter_that_says_nothing_sensible_stops_nobody(hall_power):
+    pilot, outcome = begun()
+    outcome = pilot.run(next_facts(outcome, hall_power=hall_power))
+    assert outcome.choice.source is not Source.HOLD
+
+
+def test_what_has_never_been_measured_is_named():
+    with pytest.raises(StateError, match="tank_level of tank_1"):
+        moments.pilot().run(moments.facts(without=["tank_level"]))
+
+
+# --- HOLD
+
+
+def test_a_hold_keeps_what_runs_and_starts_nothing():
+    queue = moments.pressed(moments.running(small_days.queue(), 4), 20, 21)
+    pilot = moments.pilot(fails)
+    pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
+    outcome = pilot.run(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
+    assert outcome.choice.source is Source.HOLD
+    assert outcome.choice.reason == "HOLD by Erika: pumps"
+    kept = dict(zip(queue.jobs.number[:4].tolist(), (0.9, 0.9, 0.9, 1.0), strict=True))
+    assert outcome.orders.jobs == pytest.approx(kept)
+    assert (outcome.orders.battery_charge, outcome.orders.tank_discharge) == ({}, {})
+    assert room(outcome) == pytest.approx(power(queue, outcome.orders), abs=1e-6)
+
+
+def test_a_hold_is_no_time_to_spare_the_peak():
+    """The period has just begun, its peak is low: what runs goes on all the same."""
+    queue = moments.running(small_days.queue(), 8)
+    state = small_days.setting().begin.copy(deep=True)
+    state["peak_power"] = state["peak_power"] * 0.0 + 0.5
+    outcome = moments.pilot(fails).run(moments.facts(state, queue, hold="pumps"))
+    assert outcome.orders.jobs == pytest.approx(dict.fromkeys(queue.jobs.number[:8].tolist(), 1.0))
+
+
+def test_a_hold_asks_no_solver():
+    asked = []
+    pilot = moments.pilot(lambda *question: asked.append(question))
+    pilot.run(moments.facts(calm(), hold="pumps"))
+    assert asked == []
+
+
+def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
+    pilot = moments.pilot(planned)
+    outcome = pilot.run(moments.facts(calm()))
+    again = pilot.run(moments.facts(calm(), hold="pumps"))
+    assert again.choice.source is Source.HOLD
+    assert again.estimate is outcome.estimate
+
+
+def test_after_a_hold_planning_goes_on():
+    pilot, outcome = begun()
+    held = pilot.run(next_facts(outcome, hold="pumps"))
+    pilot.decide = moments.pilot().decide
+    outcome = pilot.run(next_facts(held))
+    assert outcome.choice.source is Source.OPTIMUM
+
+
+def test_useless_telemetry_is_a_hold_with_words():
+    """A quarter-hour was missed and the sensors are silent: nobody knows where the stores are."""
+    pilot, outcome = begun()
+    outcome = pilot.run(next_facts(outcome, 2, without=SILENT))
+    assert outcome.choice.source is Source.HOLD
+    assert outcome.choice.reason.startswith("telemetry: ")
+    assert "battery_level of battery_1 has been unknown for too long" in outcome.choice.reason
+    back = pilot.run(next_facts(outcome))
+    assert back.choice.source is not Source.HOLD
+
+
+# --- without an optimum
+
+
+def test_a_solver_that_fails_later_leaves_the_plan_before():
+    pilot, outcome = begun()
+    pilot.decide = fails
+    for _ in range(2):
+        outcome = pilot.run(next_facts(outcome))
+        assert outcome.choice.source is Source.SHIFTED
+        assert outcome.orders.jobs
+
+
+def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
+    pilot, outcome = begun()
+    pilot.decide = fails
+    outcome = pilot.run(next_facts(outcome, 3))
+    assert outcome.choice.source is Source.SHIFTED
+    assert outcome.time == moments.start() + 3 * QUARTER
+
+
+def test_a_clock_that_was_set_back_is_a_new_beginning():
+    pilot, outcome = begun()
+    pilot.run(next_facts(outcome))
+    pilot.decide = fails
+    outcome = pilot.run(moments.facts())
+    assert outcome.choice.source is Source.SHIFTED
+    assert outcome.estimate.state.equals(small_days.setting().begin)
+
+
+def test_a_rule_starts_what_cannot_wait_and_nothing_else():
+    queue = moments.pressed(moments.running(small_days.queue(), 3), 10, 12)
+    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    assert outcome.choice.source is Source.RULE
+    assert outcome.choice.reason == "the solver's process died"
+    wanted = np.flatnonzero(queue.running | pressing(queue, 0.25))
+    assert outcome.orders.jobs == pytest.approx(
+        dict.fromkeys(queue.jobs.number[wanted].tolist(), 1.0)
+    )
+    assert {10, 12} <= set(wanted.tolist())
+
+
+def test_a_rule_plans_with_the_power_of_what_it_starts():
+    queue = moments.pressed(small_days.queue(), *range(6))
+    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    assert power(queue, outcome.orders) == pytest.approx(room(outcome), abs=1e-5)
+    assert room(outcome) > 0.1
+
+
+def test_a_rule_starts_no_more_than_there_are_racks():
+    """The jobs of the day want 22.5 racks; here each wants four times as many."""
+    queue = small_days.queue()
+    queue = replace(queue, jobs=replace(queue.jobs, racks=4.0 * queue.jobs.racks))
+    queue = moments.pressed(queue, *range(len(queue.jobs)))
+    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    racks = sum(queue.jobs.racks[queue.jobs.number == n].item() for n in outcome.orders.jobs)
+    assert 0.0 < racks <= moments.site().racks - float(outcome.problem.service[0])
+    assert power(queue, outcome.orders) <= room(outcome) + 1e-5
+
+
+def test_a_rule_starts_no_more_than_there_is_power():
+    """All racks at work want 4 MW and more of a connection of 3."""
+    site = moments.site()
+    tight = site.replace(site.grid.name, import_limit=3.0, ramp=9.0)
+    queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
+    pilot = Pilot(site=tight, decide=fails)
+    outcome = pilot.run(moments.facts(queue=queue))
+    assert outcome.choice.source is Source.RULE
+    assert float(outcome.choice.schedule["grid_import_power"].max()) < 3.0
+    assert power(queue, outcome.orders) <= room(outcome) + 1e-5
+    assert 0 < len(outcome.orders.jobs) < len(queue.jobs)
+
+
+def test_where_nothing_is_possible_nothing_is_remembered():
+    site = moments.site()
+    none = site.replace(site.grid.name, import_limit=0.4)
+    pilot = Pilot(site=none, decide=fails)
+    with pytest.raises(NoScheduleError):
+        pilot.run(moments.facts())
+    assert pilot.caps == {}
+    pilot.site = site
+    assert pilot.run(moments.facts(calm())).time == axes.utc(small_days.START)
+
+
+def test_without_jobs_there_is_nothing_to_order():
+    queue = small_days.queue()
+    empty = replace(
+        queue,
+        jobs=queue.jobs.take(slice(0)),
+        done=queue.done[:0],
+        ran=queue.ran[:0],
+        running=queue.running[:0],
+    )
+    for hold in ("", "pumps"):
+        outcome = moments.pilot(fails).run(moments.facts(calm(), empty, hold=hold))
+        assert outcome.orders.jobs == {}
