@@ -4,7 +4,7 @@ Nothing that comes in can raise here. What cannot be read goes to quarantine, wi
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from telemetry.quality import FUTURE, Flag
 from telemetry.quarantine import Quarantine
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample
 from telemetry.window import Window
-from twin.errors import WireError
+from twin.errors import ArchiveError, WireError
 
 type Listener = Callable[[Sample], None]
 
@@ -86,6 +86,14 @@ class Desk:
             self.counts["failed"] += 1
             _logger.exception("sample not taken", kind=type(sample).__name__)
         return flag
+
+    def recall(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
+        """Let the window know readings of before, as if each had come when it was made."""
+        try:
+            for reading in readings:
+                self.show(reading, None if is_simulated else reading.time, is_new=False)
+        except ArchiveError as error:
+            _logger.warning("nothing recalled", reason=str(error))
 
     def store(
         self,

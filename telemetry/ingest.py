@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
-from telemetry.archive import Archive
+from telemetry.archive import Archive, recall
 from telemetry.archiving import Archiver
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
@@ -135,8 +135,9 @@ class Ingester:
     def recover(self) -> int:
         """Take up what an earlier process left, before :meth:`start`.
 
-        Metadata and jobs as they were said last, then all of the journal that the archive does
-        not hold, into window and archive.
+        Metadata and jobs as they were said last, the readings of the last day from the archive,
+        a value for each quarter-hour; then all of the journal that the archive does not hold. All
+        of it goes to the window, the last also to the archive.
 
         Returns
         -------
@@ -145,6 +146,9 @@ class Ingester:
         """
         for topic, payload in self._desk.kept.read():
             self._take_up(Frame(self._journal.end, topic, payload, np.datetime64("now", "us")))
+        if self._archive:
+            readings = recall(self._archive.folder, self._archive.site_name)
+            self._desk.recall(readings, is_simulated=self._is_simulated)
         after = self._archive.position if self._archive else None
         count = 0
         for frame in self._journal.read(after=after):

@@ -2,6 +2,7 @@
 
 from telemetry.archive.minutes import BELIEVED, CODES, LATENESS, REACH
 from telemetry.archive.reading import open
+from telemetry.archive.recall import recall
 from telemetry.archive.writer import Archive
 
-__all__ = ["BELIEVED", "CODES", "LATENESS", "REACH", "Archive", "open"]
+__all__ = ["BELIEVED", "CODES", "LATENESS", "REACH", "Archive", "open", "recall"]

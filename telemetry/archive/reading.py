@@ -33,6 +33,8 @@ COLUMNS: Final = ("object_type", "point_type", "object_id", "unit", "integration
 """What of a point's metadata stands beside its values."""
 
 type Group = Literal["racks", "points"]
+type Moment = np.datetime64 | str | None
+type Span = tuple[Moment, Moment]
 
 
 def open(
@@ -82,8 +84,16 @@ def open(
     """
     name = site if isinstance(site, str) else site.name
     folder = (root or state_folder(name)) / "archive"
+    return open_folder(folder, site, group=group, span=(start, end))
+
+
+def open_folder(
+    folder: Path, site: Site | str, *, group: Group | None, span: Span = (None, None)
+) -> xr.Dataset:
+    """Open the archive that lies in a folder; see :func:`open`."""
+    name = site if isinstance(site, str) else site.name
     try:
-        opened = _opened(_tree(folder), site, group=group, span=(start, end))
+        opened = _opened(_tree(folder), site, group=group, span=span)
     except FAILURES as error:
         message = f"{folder}: cannot be read: {error}; the service sets it aside when it starts"
         raise ArchiveError(message) from error
@@ -97,10 +107,6 @@ def state_folder(site: str) -> Path:
         return Path(named)
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "gigatwin" / site
-
-
-type Moment = np.datetime64 | str | None
-type Span = tuple[Moment, Moment]
 
 
 def _tree(folder: Path) -> zarr.Group:

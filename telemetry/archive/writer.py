@@ -53,6 +53,8 @@ class Archive:
 
     Attributes
     ----------
+    folder, site_name
+        As given.
     counters
         Name of an event -> how often: ``batches``, ``values``, of these ``late``; ``known`` (held
         already), ``too_late`` (refused), ``commits``.
@@ -68,14 +70,14 @@ class Archive:
     def __init__(self, folder: Path, site_name: str, *, most_bytes: int = MOST_BYTES) -> None:
         self.counters = Counter(dict.fromkeys(COUNTED, 0))
         self.set_aside: list[Path] = []
-        self._folder = Path(folder)
-        self._site = site_name
+        self.folder = Path(folder)
+        self.site_name = site_name
         self._most_bytes = most_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
         self._is_native = False
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with locked(self._folder):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder):
             self._store = self._open()
         self._known: dict[str, PointMetadata] = {}
         self._news: dict[str, PointMetadata] = {}
@@ -100,12 +102,12 @@ class Archive:
         """What is wrong and what to do about it; empty if nothing is."""
         if self._failure or not self._is_behind:
             return self._failure
-        return f"{self._folder}: behind the journal; it is being read again"
+        return f"{self.folder}: behind the journal; it is being read again"
 
     @property
     def kept(self) -> Path:
         """File in which an ingester keeps what the archive has no room for."""
-        return self._folder / "kept.jsonl"
+        return self.folder / "kept.jsonl"
 
     @property
     def is_due(self) -> bool:
@@ -141,8 +143,8 @@ class Archive:
                 with self._mutex:
                     return self._put((point, sample.time), reading, position)
             case RackBatch(values=values):
-                if sample.site != self._site:
-                    return f"of {sample.site}, not of {self._site}"
+                if sample.site != self.site_name:
+                    return f"of {sample.site}, not of {self.site_name}"
                 label = f"{sample.hall}/{sample.rack}"
                 with self._mutex:
                     self._is_native |= _seconds(sample.interval) <= MINUTE
@@ -189,11 +191,11 @@ class Archive:
                 self._news = {}
             taken = taken or Taken(seconds={}, mark=self._store.mark)
             try:
-                with locked(self._folder):
+                with locked(self.folder):
                     self._store.write(taken, news, is_native=self._is_native)
             except FAILURES as error:
                 reason = str(error).partition("\n")[0]
-                self._failure = f"{self._folder}: cannot be written: {reason}; see to the disk"
+                self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
                 self._look_again(taken, news)
                 raise ArchiveError(self._failure) from error
             self._failure = ""
@@ -251,13 +253,13 @@ class Archive:
         if self._bytes > self._most_bytes and not self._is_behind:
             self._forget()
             self._is_behind = True
-            _logger.warning("archive falls behind", place=str(self._folder), limit=self._most_bytes)
+            _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
         return ""
 
     def _look_again(self, taken: Taken, news: dict[str, PointMetadata]) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
         before = self._store.mark
-        with locked(self._folder):
+        with locked(self.folder):
             self._store = self._open()
         with self._mutex:
             self._news = news | self._news
@@ -273,7 +275,7 @@ class Archive:
 
     def _open(self) -> Store:
         """Open the repository; take down whether it was set aside."""
-        store, aside = opened(self._folder, self._site)
+        store, aside = opened(self.folder, self.site_name)
         if aside is not None:
             self.set_aside.append(aside)
         return store
@@ -281,10 +283,10 @@ class Archive:
     def _tidy(self) -> None:
         """Delete what only old commits need."""
         try:
-            with locked(self._folder):
+            with locked(self.folder):
                 self._store.tidy(datetime.now(UTC) - KEPT)
         except FAILURES as error:
-            _logger.warning("archive not tidied", place=str(self._folder), reason=str(error))
+            _logger.warning("archive not tidied", place=str(self.folder), reason=str(error))
 
 
 def second_of(time: np.datetime64) -> int:

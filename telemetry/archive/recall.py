@@ -1,0 +1,145 @@
+"""What a service must know again when it starts: what its plant said lately, from the archive."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.archive.minutes import CODES
+from telemetry.archive.opening import FAILURES
+from telemetry.archive.reading import open_folder
+from telemetry.points import RACK
+from telemetry.quality import Flag
+from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch
+from twin.errors import ArchiveError
+
+DEPTH: Final = np.timedelta64(26, "h")
+"""How far back is recalled."""
+
+PERIOD: Final = np.timedelta64(15, "m")
+"""Of each such interval the last value of each point is recalled."""
+
+REPEATED: Final = np.timedelta64(100, "s")
+"""Time within which every point is said again: of an interval, no more than this is read."""
+
+ABSENT: Final = -1
+
+
+def recall(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
+    """Yield what was heard of a site lately.
+
+    Parameters
+    ----------
+    folder
+        Of its archive.
+    site
+        Its name.
+
+    Yields
+    ------
+    PointValue or RackBatch
+        See :func:`recall_points` and :func:`recall_racks`.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive cannot be read.
+    """
+    try:
+        yield from recall_points(open_folder(folder, site, group="points"))
+        yield from recall_racks(open_folder(folder, site, group="racks"), site)
+    except FAILURES as error:
+        message = f"{folder}: cannot be read: {error}"
+        raise ArchiveError(message) from error
+
+
+def recall_points(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield what points said lately, in order of time.
+
+    Parameters
+    ----------
+    points
+        The ``points`` of an archive; see :func:`telemetry.archive.open`.
+
+    Yields
+    ------
+    PointValue
+        Of each quarter-hour of the last day the last value of each point; of racks, which are
+        many, in the newest quarter-hour only.
+    """
+    if "value" not in points or not points.sizes["time"]:
+        return
+    times = points["time"].values
+    is_rack = points["object_type"].values == RACK
+    spans = list(_spans(times))
+    for first, last in spans:
+        wanted = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
+        yield from _last_values(points.isel(time=slice(first, last), point=wanted))
+
+
+def recall_racks(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
+    """Yield what the chips of each rack said last, as batches of a sender that never was.
+
+    Parameters
+    ----------
+    racks
+        The ``racks`` of an archive.
+    site
+        Name of the site.
+
+    Yields
+    ------
+    RackBatch
+        Of the newest second, for each rack that said anything in it.
+    """
+    if "power" not in racks or not racks.sizes["time"]:
+        return
+    newest = racks.isel(time=-1)
+    time = np.datetime64(newest["time"].item(), "us")
+    every = np.stack([newest[name].values for name in CHIP_VARIABLES])
+    interval = np.diff(racks["time"].values[-2:])
+    for column, label in enumerate(racks["rack"].values.tolist()):
+        values = every[:, column, ~np.isnan(every[0, column])]
+        if values.size:
+            hall, _, rack = label.partition("/")
+            yield RackBatch(
+                site=site,
+                hall=hall,
+                rack=rack,
+                boot=0,
+                sequence=0,
+                time=time,
+                interval=interval[0] if interval.size else PERIOD,
+                values=values,
+            )
+
+
+def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last row, not included, of what is read of each quarter-hour."""
+    (begin,) = np.searchsorted(times, times[-1:] - DEPTH)
+    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / PERIOD)
+    (edges,) = np.nonzero(np.diff(interval, append=np.inf))
+    for last in (begin + edges).tolist():
+        (first,) = np.searchsorted(times, times[last : last + 1] - REPEATED, side="right")
+        yield int(max(first, begin)), last + 1
+
+
+def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield the last value of each point that has one, in order of time."""
+    codes, values = points["quality"].values, points["value"].values
+    is_there = codes != ABSENT
+    rows = len(codes) - 1 - np.argmax(is_there[::-1], axis=0)
+    (columns,) = np.nonzero(is_there.any(axis=0))
+    names, times = points["point"].values.tolist(), points["time"].values
+    for column in columns[np.argsort(rows[columns], kind="stable")].tolist():
+        row = rows[column]
+        value = float(values[row, column])
+        is_good = codes[row, column] != CODES[Flag.BAD_SOURCE]
+        yield PointValue(
+            point=names[column],
+            time=times[row],
+            value=None if np.isnan(value) else value,
+            quality=GOOD if is_good else GOOD - 1,
+        )
