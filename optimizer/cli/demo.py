@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,9 +13,7 @@ from rich.table import Table
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.backtest import run as run_policy
 from optimizer.service.demo import Day, Demo, run_day
-from optimizer.service.plant import setting_of
 from twin.errors import Fault, ServiceError
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")
@@ -26,9 +23,6 @@ FOLDER: Final = Path(".demo")
 
 QUARTERS: Final = 4
 """Quarter-hours in an hour. [1]"""
-
-COMPARED: Final = ("threshold", "immediate")
-"""Policies that are run on the same plant, to compare."""
 
 ROWS: Final = {
     "cost_eur": "cost, EUR",
@@ -136,12 +130,7 @@ class _Progress:
 
 def _result(told: Demo, day: Day, typed: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
-    setting = setting_of(told.site, steps=told.steps)
-    summary = day.plant["summary"]
-    policies: dict[str, object] = {"optimal": summary}
-    for name in COMPARED:
-        trial = run_policy(setting, name, seed=told.seed, listen=lambda *_: None)
-        policies[name] = asdict(trial.summary)
+    policies = {"optimal": day.plant["summary"], **day.others}
     seen = day.seen
     return {
         "site": told.site.name,
@@ -150,7 +139,7 @@ def _result(told: Demo, day: Day, typed: float) -> dict[str, object]:
         "schedules_published": len(seen.revisions),
         "partner_received": day.received,
         "acknowledged": len(seen.accepted),
-        "violations": summary["violations"] if isinstance(summary, dict) else None,
+        "violations": day.plant["summary"]["violations"],
         "policies": policies,
         "is_synthetic": True,
         "broker": day.broker,

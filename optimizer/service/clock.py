@@ -2,7 +2,6 @@
 
 import queue
 import time
-from collections import Counter
 from collections.abc import Iterator
 from threading import Event
 from typing import Final, Protocol
@@ -82,8 +81,8 @@ class SimulatedClock:
 
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
-        self._batches: Counter[np.datetime64] = Counter()
-        self._points: Counter[np.datetime64] = Counter()
+        self._batches: dict[np.datetime64, set[str]] = {}
+        self._points: dict[np.datetime64, set[str]] = {}
         self._heard = time.monotonic()
         self._now = BEFORE
         self._queue = BEFORE
@@ -99,9 +98,10 @@ class SimulatedClock:
         self._heard = time.monotonic()
         match sample:
             case RackBatch():
-                self._batches[sample.time] += 1
+                rack = f"{sample.hall}/{sample.rack}"
+                self._batches.setdefault(sample.time, set()).add(rack)
             case PointValue():
-                self._points[sample.time] += 1
+                self._points.setdefault(sample.time, set()).add(sample.point)
             case QueueSnapshot():
                 self._queue = sample.time
             case Tick():
@@ -140,12 +140,12 @@ class SimulatedClock:
             if silence > QUIET or (is_here and (not self._is_first or silence > SETTLED)):
                 break
         self._is_first = False
-        for counts in (self._batches, self._points):
-            for moment in list(counts):
+        for heard in (self._batches, self._points):
+            for moment in list(heard):
                 if moment <= tick.time:
-                    del counts[moment]
+                    del heard[moment]
 
 
-def _until(counts: Counter[np.datetime64], time: np.datetime64) -> int:
-    """Return how many samples are stamped until a moment."""
-    return sum(count for moment, count in list(counts.items()) if moment <= time)
+def _until(heard: dict[np.datetime64, set[str]], time: np.datetime64) -> int:
+    """Return how many samples are stamped until a moment, repeated ones counted once."""
+    return sum(len(names) for moment, names in list(heard.items()) if moment <= time)

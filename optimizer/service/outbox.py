@@ -19,13 +19,12 @@ from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
 from optimizer.service.settings import Settings
-from telemetry import eic
 from telemetry.client import Client, Will
-from telemetry.codec.documents import Code, Party, State
+from telemetry.codec.documents import State
 from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
-from telemetry.partners import Overdue, Partner
+from telemetry.partners import Overdue, Partner, party_of
 from telemetry.security import make_keys, public_keys
 from twin.axes import QUARTER
 from twin.errors import Fault, SecurityError, ServiceError, WireError
@@ -207,8 +206,8 @@ def read_partners(folder: Path) -> list[Partner]:
     Parameters
     ----------
     folder
-        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with ``eic``,
-        ``name`` and the ``code`` of its role; without one, codes of a demonstration stand in.
+        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as
+        ``code``, ``name`` and ``role``; without one, codes of a demonstration stand in.
 
     Raises
     ------
@@ -223,15 +222,13 @@ def read_partners(folder: Path) -> list[Partner]:
             public_keys(partner.keys)
         except (SecurityError, WireError) as error:
             faults.append(Fault(place=str(path), value="", mend=str(error)))
-        match content.get("party"):
-            case {"eic": str(code), "name": str(name), "role": str(role)} if eic.is_valid(code):
-                party = Party(eic=code, name=name, role=Code(code=role, text=""))
-                partner = replace(partner, party=party)
-            case None:
-                pass
-            case other:
-                mend = 'give a valid "eic", a "name", and a "role" such as "A04"'
-                faults.append(Fault(place=f"{path}, party", value=repr(other)[:80], mend=mend))
+        party = content.get("party")
+        try:
+            if isinstance(party, dict):
+                partner = replace(partner, party=party_of(**party))
+        except (WireError, TypeError) as error:
+            mend = f'{error}; give "code" (an EIC), "name" and "role"'
+            faults.append(Fault(place=f"{path}, party", value="", mend=mend))
         found.append(partner)
     if faults:
         source = "partners"

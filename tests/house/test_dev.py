@@ -34,7 +34,7 @@ class Clone:
         self.path.mkdir()
         for name in ("dev", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(root / name, self.folder)
-        for name in ("cat", "cksum", "cp", "dirname", "grep", "mkdir", "rm", "sh"):
+        for name in ("cat", "cksum", "cp", "date", "dirname", "grep", "mkdir", "rm", "sh"):
             (self.path / name).symlink_to(shutil.which(name))
 
     def put_python(self, name):

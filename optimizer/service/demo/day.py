@@ -1,10 +1,7 @@
 """One simulated day over a real broker: started, watched, and ended whole."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from optimizer.service.demo.process import Process
 from optimizer.service.demo.sweep import sweep
 from optimizer.service.demo.watcher import Seen, Watcher
 from telemetry.broker import EmbeddedBroker
@@ -29,14 +27,11 @@ EXAMPLE: Final = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
 PATIENCE: Final = 60.0
 """Longest silence of the plant before the demo is given up. [s]"""
 
-FAREWELL: Final = 10.0
-"""Longest wait for a process to end by itself. [s]"""
-
 GLANCE: Final = 0.1
 """Longest wait between two looks. [s]"""
 
-TAIL: Final = 5
-"""Lines of a log that an error shows. [1]"""
+OTHERS: Final = "others.json"
+"""File of what other policies would have done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +79,16 @@ class Day:
         What the plant came to, as ``gigatwin plant`` writes it.
     received
         Schedules that the partner has received, verified and taken. [1]
+    others
+        Policy -> summary of what it would have done on the same plant.
     """
 
     broker: str
     page: str = ""
     seen: Seen = field(default_factory=Seen)
-    plant: Mapping[str, object] = field(default_factory=dict)
+    plant: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     received: int = 0
+    others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 type Listener = Callable[[Day], None]
@@ -128,25 +126,51 @@ def run_day(demo: Demo, listen: Listener = lambda _: None) -> Iterator[Day]:
         _introduce(state, demo.folder)
         if demo.broker:
             sweep(broker, name, clients=[f"gigatwin-{name}"])
-        service = _Process(demo.folder, "service")
+        service = Process(demo.folder, "service")
         service.start(["run", name, *_service_options(demo, broker, state)])
         stack.callback(service.end)
         watcher = stack.enter_context(Watcher(broker, name))
-        plant = _Process(demo.folder, "plant")
+        plant = Process(demo.folder, "plant")
         plant.start(["plant", name, *_plant_options(demo, broker)])
         stack.callback(plant.end)
-        partner = _Process(demo.folder, "partner")
+        partner = Process(demo.folder, "partner")
         keys = demo.folder / f"{PARTNER}.keys.json"
         options = ["--broker", broker, "--site", name, "--partner", PARTNER, "--keys", str(keys)]
         partner.run([str(EXAMPLE), *options, "--json", str(demo.folder / "partner.jsonl")])
         stack.callback(partner.end)
+        others = Process(demo.folder, "others")
+        stack.callback(others.end)
         day = Day(broker=broker, seen=watcher.seen)
-        _watch(day, watcher, (service, plant, partner), demo=demo, listen=listen)
+
+        def look(day: Day) -> None:
+            listen(day)
+            if day.seen.first is not None and not others.is_started:
+                others.run(_comparison(demo))  # not before: it would delay the first schedule
+
+        _watch(day, watcher, (service, plant, partner), demo=demo, listen=look)
         plant.wait()
-        day.plant = json.loads((demo.folder / "result.json").read_text(encoding="utf-8"))
+        day.plant = _read(demo.folder / "result.json")
+        others.wait()
+        day.others = _read(demo.folder / OTHERS)
         partner.end()
         day.received = _taken(demo.folder / "partner.jsonl")
         yield day
+
+
+def _comparison(demo: Demo) -> list[str]:
+    numbers = str(demo.steps), str(demo.seed)
+    module = "optimizer.service.demo.compare"
+    return ["-m", module, demo.site.name, *numbers, str(demo.folder / OTHERS)]
+
+
+def _read(path: Path) -> dict[str, Mapping[str, float]]:
+    """Return the object of a file that a process of ours has written."""
+    try:
+        content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        mend = "its process ended without it; see the logs beside it"
+        raise ServiceError("demo", [Fault(place=str(path), value="", mend=mend)]) from error
+    return content
 
 
 def _introduce(state: Path, folder: Path) -> None:
@@ -174,62 +198,10 @@ def _taken(path: Path) -> int:
     return sum(json.loads(line)["code"] == "A01" for line in lines)
 
 
-class _Process:
-    """A process of the demo, with its own log."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.name, self.log = name, folder / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, words: Sequence[str]) -> None:
-        """Start a sub-command of gigatwin."""
-        self.run(["-m", "optimizer.cli", *words])
-
-    def run(self, words: Sequence[str]) -> None:
-        """Start Python; it ends with us at the latest."""
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-
-    @property
-    def code(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return None if self._process is None else self._process.poll()
-
-    @property
-    def last_words(self) -> str:
-        """The end of its log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-TAIL:])
-
-    def wait(self) -> None:
-        """Wait until it has ended by itself."""
-        if self._process is not None:
-            self._process.wait(PATIENCE)
-
-    def end(self) -> None:
-        """End it, politely first."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(FAREWELL)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
 def _watch(
     day: Day,
     watcher: Watcher,
-    processes: Sequence[_Process],
+    processes: Sequence[Process],
     *,
     demo: Demo,
     listen: Listener,
@@ -260,6 +232,6 @@ def _is_done(seen: Seen) -> bool:
     return seen.is_over and len(seen.accepted) + seen.refused >= len(seen.revisions)
 
 
-def _give_up(process: _Process, why: str) -> None:
+def _give_up(process: Process, why: str) -> None:
     mend = f"{why}; its log ends with\n{process.last_words}"
     raise ServiceError("demo", [Fault(place=str(process.log), value="", mend=mend)])
