@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import numpy as np
 import pandas as pd
+import structlog
 
 from telemetry.samples import PointValue, QueueSnapshot, RackBatch, Sample, Tick
 from twin.axes import QUARTER
@@ -23,6 +24,14 @@ QUIET: Final = 0.5
 
 SETTLED: Final = 0.3
 """Silence after the first tick in which metadata is taken to be complete. [s]"""
+
+LONGEST: Final = 30.0
+"""Longest wait for what was sent before a tick, however much else is said. [s]"""
+
+MOST: Final = 1000
+"""Most moments whose samples are counted. [1]"""
+
+logger = structlog.get_logger(__name__)
 
 
 class Clock(Protocol):
@@ -50,7 +59,8 @@ class RealClock:
     """The clock of the world.
 
     The quarter-hour that runs at the start is decided at once; the next ones when they begin. A
-    clock that is set back decides nothing twice; one that is set ahead goes on from there.
+    clock that is set back a little decides nothing twice; one that is set ahead, or back by more
+    than a quarter-hour, was wrong before: it goes on from there.
     """
 
     is_simulated = False
@@ -67,7 +77,10 @@ class RealClock:
         last = np.datetime64("1970-01-01", "us")
         while not stop.is_set():
             begun = np.datetime64(pd.Timestamp(self.now()).floor("15min"), "us")
-            if begun > last:
+            is_back = begun < last - QUARTER
+            if is_back:
+                logger.warning("clock was set back", before=str(last), now=str(begun))
+            if begun > last or is_back:
                 last = begun
                 yield begun
             left = float((begun + QUARTER - self.now()) / np.timedelta64(1, "s"))
@@ -95,13 +108,14 @@ class SimulatedClock:
 
     def listen(self, sample: Sample) -> None:
         """Count rack batches and points, and take note of the queue and of ticks."""
-        self._heard = time.monotonic()
+        if not isinstance(sample, Tick):  # a plant that waits repeats it
+            self._heard = time.monotonic()
         match sample:
             case RackBatch():
                 rack = f"{sample.hall}/{sample.rack}"
-                self._batches.setdefault(sample.time, set()).add(rack)
+                _note(self._batches, sample.time, rack)
             case PointValue():
-                self._points.setdefault(sample.time, set()).add(sample.point)
+                _note(self._points, sample.time, sample.point)
             case QueueSnapshot():
                 self._queue = sample.time
             case Tick():
@@ -111,7 +125,8 @@ class SimulatedClock:
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the time of every tick once its telemetry is here; of several, the newest.
 
-        A plant that waits says its tick again, for a service that was started anew.
+        A plant that waits says its tick again, for a service that was started anew. One that was
+        itself started anew begins with step 0, whatever its time.
         """
         while not stop.is_set():
             try:
@@ -120,7 +135,8 @@ class SimulatedClock:
                     tick = self._ticks.get()
             except queue.Empty:
                 continue
-            if tick.is_last or tick.time <= self._done:
+            is_anew = tick.step == 0 and tick.time < self._done
+            if tick.is_last or (tick.time <= self._done and not is_anew):
                 continue
             self._await(tick, stop)
             self._done = tick.time
@@ -132,7 +148,8 @@ class SimulatedClock:
         Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
         everything must have come to rest, for values mean nothing before their metadata.
         """
-        while not stop.wait(0.005):
+        until = time.monotonic() + LONGEST
+        while not stop.wait(0.005) and time.monotonic() < until:
             silence = time.monotonic() - self._heard
             is_here = _until(self._batches, tick.time) >= tick.batches
             is_here &= _until(self._points, tick.time) >= tick.points
@@ -144,6 +161,12 @@ class SimulatedClock:
             for moment in list(heard):
                 if moment <= tick.time:
                     del heard[moment]
+
+
+def _note(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) -> None:
+    """Take note of a sample, unless somebody makes up moments without end."""
+    if time in heard or len(heard) < MOST:
+        heard.setdefault(time, set()).add(name)
 
 
 def _until(heard: dict[np.datetime64, set[str]], time: np.datetime64) -> int:

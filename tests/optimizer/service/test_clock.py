@@ -1,0 +1,281 @@
+"""The clock: every quarter-hour once, whatever is done to the world's time or a plant's ticks."""
+
+import threading
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import pytest
+
+from optimizer.service import clock
+from optimizer.service.clock import RealClock, SimulatedClock
+from telemetry.job_samples import JobColumns, QueueSnapshot
+from telemetry.samples import PointValue, RackBatch, Tick
+from twin import axes
+from twin.axes import QUARTER
+
+START = axes.utc("2026-06-16T08:00")
+SECOND = np.timedelta64(1, "s")
+
+
+class Told(RealClock):
+    """A clock of the world whose time is told: one look after the other."""
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+
+    def now(self):
+        return self.looks[0]
+
+
+class Turning(Event):
+    """An event that never waits, but turns to a clock's next look, and is set after the last."""
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+        self.waits = []
+
+    def wait(self, timeout=None):
+        self.waits.append(timeout)
+        if len(self.told.looks) > 1:
+            self.told.looks.pop(0)
+        else:
+            self.set()
+        return self.is_set()
+
+
+def decided(*minutes):
+    """Return the minutes decided by a clock that shows some minutes after the start."""
+    told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
+    stop = Turning(told)
+    cycles = [float((now - START) / axes.MINUTE) for now in told.cycles(stop)]
+    assert all(0.0 <= wait <= clock.GLANCE for wait in stop.waits)
+    return cycles
+
+
+@pytest.mark.parametrize(
+    ("minutes", "cycles"),
+    [
+        ([7], [0]),
+        ([0, 5, 14.9, 15, 15.1, 29, 30], [0, 15, 30]),
+        ([14.99, 15], [0, 15]),
+        ([1, 50], [0, 45]),
+        ([1, 1440, 1441], [0, 1440]),
+        ([16, 14, 13, 16, 30], [15, 30]),
+        ([16, 14, 16, 14, 29], [15]),
+        ([1, 600, 2, 16], [0, 600, 0, 15]),
+        ([601, 1, 1, 16], [600, 0, 15]),
+    ],
+    ids=[
+        "in the midst",
+        "one after the other",
+        "on the edge",
+        "a long decision",
+        "set ahead by a day",
+        "set back over an edge",
+        "to and fro over an edge",
+        "ahead and back again",
+        "wrong at the start",
+    ],
+)
+def test_quarter_hours_of_the_world(minutes, cycles):
+    assert decided(*minutes) == cycles
+
+
+def test_the_world_s_clock_does_not_begin_once_it_is_to_stop():
+    stop = Event()
+    stop.set()
+    assert list(RealClock().cycles(stop)) == []
+
+
+def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
+    real, stop = RealClock(), Event()
+    threading.Timer(0.05, stop.set).start()
+    assert len(list(real.cycles(stop))) == 1
+    assert not real.is_simulated
+    assert abs(real.now() - np.datetime64("now", "us")) < 5 * SECOND
+
+
+def tick(step, **others):
+    told = {"batches": 0, "points": 0} | others
+    return Tick(
+        site="small",
+        time=START + step * QUARTER,
+        interval=QUARTER,
+        step=step,
+        steps=96,
+        **told,
+    )
+
+
+def batch(step, rack="r0001"):
+    return RackBatch(
+        site="small",
+        hall="hall_1",
+        rack=rack,
+        boot=1,
+        sequence=step,
+        time=START + step * QUARTER,
+        interval=QUARTER,
+        values=np.zeros((5, 1), dtype=np.float32),
+    )
+
+
+def point(step, name="a"):
+    return PointValue(point=name, time=START + step * QUARTER, value=1.0, sender="PUB")
+
+
+def snapshot(step):
+    empty = np.empty(0)
+    columns = dict.fromkeys(JobColumns.__dataclass_fields__, empty) | {"kind": ()}
+    nothing = dict.fromkeys(("done", "ran", "running"), empty)
+    jobs = JobColumns(**columns)
+    return QueueSnapshot(site="small", time=START + step * QUARTER, jobs=jobs, **nothing)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Make every silence short."""
+    monkeypatch.setattr(clock, "GLANCE", 0.01)
+    monkeypatch.setattr(clock, "QUIET", 0.05)
+    monkeypatch.setattr(clock, "SETTLED", 0.01)
+
+
+class Plant:
+    """A simulated clock, and the steps it yields to a loop that runs beside."""
+
+    def __init__(self):
+        self.clock, self.stop = SimulatedClock(), Event()
+        self.steps = []
+        self.more = threading.Condition()
+        self.loop = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        for now in self.clock.cycles(self.stop):
+            with self.more:
+                self.steps.append(int((now - START) / QUARTER))
+                self.more.notify()
+
+    def say(self, *samples):
+        for sample in samples:
+            self.clock.listen(sample)
+
+    def wait(self, *steps):
+        with self.more:
+            assert self.more.wait_for(lambda: len(self.steps) >= len(steps), 10.0), self.steps
+            assert self.steps == list(steps)
+
+
+@pytest.fixture
+def plant():
+    plant = Plant()
+    plant.loop.start()
+    yield plant
+    plant.stop.set()
+    plant.loop.join(10.0)
+    assert not plant.loop.is_alive()
+
+
+def test_every_tick_is_decided(plant):
+    for step in range(3):
+        plant.say(snapshot(step), tick(step))
+        plant.wait(*range(step + 1))
+        assert plant.clock.now() == START + step * QUARTER
+
+
+def test_of_several_ticks_the_newest_counts():
+    plant = Plant()
+    plant.say(*(tick(step) for step in range(5)))
+    plant.loop.start()
+    plant.wait(4)
+    plant.stop.set()
+
+
+def test_a_tick_that_is_repeated_is_decided_once(plant):
+    plant.say(snapshot(0), tick(0))
+    plant.wait(0)
+    plant.say(tick(0), tick(0))
+    plant.say(snapshot(1), tick(1))
+    plant.wait(0, 1)
+    plant.say(replace(tick(0), step=1), tick(1))
+    plant.say(snapshot(2), tick(2))
+    plant.wait(0, 1, 2)
+
+
+def test_a_plant_that_begins_anew_is_decided_anew(plant):
+    plant.say(snapshot(5), tick(5))
+    plant.wait(5)
+    plant.say(tick(0))
+    plant.wait(5, 0)
+    plant.say(tick(1))
+    plant.wait(5, 0, 1)
+
+
+def test_the_last_tick_is_not_decided(plant):
+    plant.say(snapshot(0), tick(0))
+    plant.wait(0)
+    plant.say(tick(1, is_last=True))
+    plant.say(snapshot(2), tick(2))
+    plant.wait(0, 2)
+
+
+def test_what_comes_late_is_waited_for(monkeypatch):
+    """A broker brings the tick before the batches, points and jobs of its interval."""
+    monkeypatch.setattr(clock, "QUIET", 60.0)
+    plant = Plant()
+    plant.loop.start()
+    plant.say(tick(1, batches=2, points=1), batch(1), batch(1), point(1), snapshot(1))
+    assert plant.steps == []
+    plant.say(batch(0, "r0002"))
+    plant.wait(1)
+    plant.stop.set()
+
+
+def test_what_never_comes_is_not_waited_for(plant):
+    plant.say(tick(0, batches=100, points=100))
+    plant.wait(0)
+
+
+def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch):
+    monkeypatch.setattr(clock, "QUIET", 0.2)
+    plant, lost = Plant(), tick(0, batches=100)
+    plant.loop.start()
+    for _ in range(1000):
+        plant.say(lost)
+        if plant.stop.wait(0.01) or plant.steps:
+            break
+    plant.wait(0)
+    plant.stop.set()
+
+
+def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
+    monkeypatch.setattr(clock, "LONGEST", 0.2)
+    plant = Plant()
+    plant.loop.start()
+    plant.say(tick(0, batches=100))
+    for number in range(1000):
+        plant.say(point(0, str(number)))
+        if plant.stop.wait(0.01) or plant.steps:
+            break
+    plant.wait(0)
+    plant.stop.set()
+
+
+def test_moments_that_somebody_makes_up_fill_no_memory():
+    simulated = SimulatedClock()
+    for step in range(3 * clock.MOST):
+        simulated.listen(batch(step))
+        simulated.listen(point(step))
+    assert len(simulated._batches) == len(simulated._points) == clock.MOST
+
+
+def test_samples_may_come_while_a_tick_is_decided(plant):
+    """Two threads share what is counted."""
+    plant.say(snapshot(0), tick(0))
+    for step in range(1, 400):
+        plant.say(batch(step), point(step), snapshot(step), tick(step))
+    plant.say(tick(400, batches=1))
+    with plant.more:
+        assert plant.more.wait_for(lambda: 400 in plant.steps, 10.0)
+    assert plant.loop.is_alive()
