@@ -6,31 +6,36 @@ and are withdrawn by a value of null. What is frozen survives a restart in a fil
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Final
 
 import numpy as np
+import structlog
 
+from telemetry.binding import Binder
 from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.durable import write_whole
 from telemetry.job_samples import JobOrders
-from telemetry.points import INTEGRATION, UNITS
-from telemetry.samples import CapOrder, Decided, PointMetadata, PointValue, Sample
+from telemetry.points import INTEGRATION
+from telemetry.samples import CapOrder, Decided, PointValue, Sample
 from twin.axes import QUARTER
-from twin.vocabulary import term
+from twin.errors import JournalError
+from twin.run import Key
+
+BEATS: Final = ("service_heartbeat", "service_heartbeat_echo")
+"""Words of our heartbeat, and of the plant's as we heard it."""
 
 VALIDITY: Final = 2 * QUARTER
 """How long orders hold without renewal."""
 
-type Target = tuple[str, str]
-"""A word of the vocabulary that is ours to write, and the id of its machine."""
+HIGHEST: Final = 2**52
+"""Highest sequence believed of a file: the wire takes twice as much. [1]"""
 
-type Points = Callable[[], Mapping[Target, tuple[PointMetadata, ...]]]
-"""Tells which points of the plant are ours to write."""
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +49,12 @@ class Wanted:
     halls
         Hall -> greatest power. [MW]
     requests
-        (word, machine) -> value of a set point, in the word's unit.
+        (word, object) -> value of a set point, in the word's unit.
     """
 
     jobs: Mapping[int, float] = field(default_factory=dict)
     halls: Mapping[str, float] = field(default_factory=dict)
-    requests: Mapping[Target, float] = field(default_factory=dict)
+    requests: Mapping[Key, float] = field(default_factory=dict)
 
 
 class Actuator:
@@ -61,8 +66,8 @@ class Actuator:
         Connection to the plant's broker.
     site
         Name of the site in topics.
-    points
-        Tells which points of the plant are ours.
+    binder
+        Knows which points of the plant are ours to write, and their units.
     path
         File that keeps what was last ordered.
 
@@ -71,11 +76,12 @@ class Actuator:
     All methods may be called from any thread.
     """
 
-    def __init__(self, client: Client, site: str, *, points: Points, path: Path) -> None:
-        self._client, self._site, self._points, self._path = client, site, points, path
+    def __init__(self, client: Client, site: str, *, binder: Binder, path: Path) -> None:
+        self._client, self._site, self._binder, self._path = client, site, binder, path
         self._lock = RLock()
-        self.last = _read(path)
-        self._sequence = 0
+        kept, self._sequence = _read(path)
+        self._is_first = kept is None
+        self.last = kept or Wanted()
 
     def act(self, wanted: Wanted, now: np.datetime64) -> int:
         """Order all that is wanted, and return the sequence of the job orders.
@@ -88,43 +94,50 @@ class Actuator:
             The service's time.
         """
         with self._lock:
-            self.last = wanted
-            write_whole(self._path, _text(wanted))
+            self.last, self._is_first = wanted, False
             return self._order(wanted, now)
 
     def freeze(self, now: np.datetime64) -> int:
-        """Renew the last caps and jobs, and withdraw all requests: local control takes over."""
+        """Renew the last caps and jobs, and withdraw all requests: local control takes over.
+
+        Returns the sequence of the job orders, -1 if nothing has ever been ordered: whatever runs
+        there is not ours to stop.
+        """
         with self._lock:
             self.withdraw(now)
+            if self._is_first:
+                return -1
             return self._order(Wanted(jobs=self.last.jobs, halls=self.last.halls), now)
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
-        for points in self._points().values():
-            for point in points:
+        for (variable, _), point in list(self._binder.integration_points.items()):
+            if variable not in BEATS:
                 self._write(point, None, now)
 
     def decided(self, now: np.datetime64, sequence: int) -> None:
         """Tell a simulated plant that it may go on; -1 says that nothing was ordered."""
         self._send(Decided(site=self._site, time=now, sequence=sequence))
 
-    def beat(self, stamps: Mapping[Target, float], now: np.datetime64) -> None:
+    def beat(self, heard: float | None, now: np.datetime64) -> None:
         """Write our heartbeat, and echo that of the plant.
 
         Parameters
         ----------
-        stamps
-            (word, machine) -> epoch milliseconds to be written. [ms]
+        heard
+            What the plant's heartbeat said last, epoch milliseconds, if anything. [ms]
         now
             The service's time.
         """
-        with self._lock:
-            for target, stamp in stamps.items():
-                for point in self._points().get(target, ()):
-                    self._write(point, stamp, now)
+        ours = float(now.astype("datetime64[ms]").astype(np.int64))
+        for word, value in zip(BEATS, (ours, heard), strict=True):
+            point = self._binder.integration_points.get((word, ""))
+            if point is not None and value is not None:
+                self._write(point, value, now)
 
     def _order(self, wanted: Wanted, now: np.datetime64) -> int:
         sequence = self._next()
+        self._keep()
         until = now + VALIDITY
         for hall, power in wanted.halls.items():
             self._send(
@@ -137,10 +150,11 @@ class Actuator:
                     power_cap=power,
                 )
             )
-        points = self._points()
-        for target, value in wanted.requests.items():
-            for point in points.get(target, ()):
-                self._write(point, _foreign(target[0], value, point.unit), now)
+        for key, value in wanted.requests.items():
+            point = self._binder.integration_points.get(key)
+            binding = None if point is None else self._binder.get(point)
+            if binding is not None:
+                self._write(binding.point, binding.wire(value), now)
         jobs = JobOrders(
             site=self._site, sequence=sequence, issued=now, expires=until, caps=wanted.jobs
         )
@@ -152,37 +166,50 @@ class Actuator:
         self._sequence = max(self._sequence + 1, int(time.time() * 1e3))
         return self._sequence
 
-    def _write(self, point: PointMetadata, value: float | None, now: np.datetime64) -> None:
-        self._send(PointValue(point=point.point, time=now, value=value, sender=INTEGRATION))
+    def _keep(self) -> None:
+        """Write down what is ordered; a disk that is full keeps no order from the plant."""
+        jobs = {str(number): cap for number, cap in self.last.jobs.items()}
+        kept = {"jobs": jobs, "halls": dict(self.last.halls), "sequence": self._sequence}
+        try:
+            write_whole(self._path, json.dumps(kept))
+        except (OSError, JournalError) as error:
+            logger.warning("orders not on disk", because=str(error))
+
+    def _write(self, point: str, value: float | None, now: np.datetime64) -> None:
+        self._send(PointValue(point=point, time=now, value=value, sender=INTEGRATION))
 
     def _send(self, sample: Sample) -> None:
         topic, payload = encode(sample)
         self._client.publish(topic, payload, qos=1)
 
 
-def _foreign(word: str, value: float, unit: str) -> float:
-    """Return a value in the unit that a point has on the wire."""
-    factor, offset = UNITS[unit, term(word).unit]
-    return (value - offset) / factor
-
-
-def _text(wanted: Wanted) -> str:
-    jobs = {str(number): cap for number, cap in wanted.jobs.items()}
-    return json.dumps({"jobs": jobs, "halls": dict(wanted.halls)})
-
-
-def _read(path: Path) -> Wanted:
-    """Return what a file says was ordered last; nothing if there is none."""
+def _read(path: Path) -> tuple[Wanted | None, int]:
+    """Return what a file says was ordered last, and its sequence; nothing if there is none."""
     try:
         kept = json.loads(path.read_bytes())
         jobs = dict(_pairs(kept["jobs"]))
-        return Wanted(
+        wanted = Wanted(
             jobs={int(number): cap for number, cap in jobs.items()},
             halls=dict(_pairs(kept["halls"])),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Wanted()
+        return wanted, min(int(kept["sequence"]), HIGHEST)
+    except FileNotFoundError:
+        return None, 0
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:
+        logger.warning("last orders unreadable", file=path.name, because=str(error))
+        return None, 0
 
 
 def _pairs(table: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    yield from ((name, float(value)) for name, value in table.items())
+    for name, value in table.items():
+        if not 0.0 <= float(value) < np.inf:
+            raise ValueError(name)
+        yield name, float(value)
