@@ -60,14 +60,14 @@ class Alarms:
             Now, UTC.
         """
         with self._lock:
-            before = self._found.pop(cause, None)
+            before = self._found.get(cause)
             if not text:
-                if before:
+                if self._found.pop(cause, None):
                     logger.info("alarm cleared", cause=cause)
                 return
             since = before.time if before else time
             self._found[cause] = Alarm(time=since, severity=severity, text=text, mend=mend)
-        if before is None:
+        if before is None or before.severity is not severity:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
 
     def show(self) -> list[Mapping[str, object]]:

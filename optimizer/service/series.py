@@ -17,7 +17,12 @@ from twin.site import Site
 AHEAD: Final = np.timedelta64(4, "D")
 """How far ahead the weather is asked for: beyond the horizon of any plan."""
 
+DAY: Final = np.timedelta64(1, "D")
+"""Time after which files are read again though they did not change: typical years are laid anew."""
+
 logger = structlog.get_logger(__name__)
+
+type Stamp = tuple[int, int, int]
 
 
 class Series:
@@ -34,12 +39,13 @@ class Series:
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
         self._paths = [path for path in (files.prices, files.weather, files.carbon) if path]
-        self._stamps: Mapping[Path, int] = {}
+        self._stamps: Mapping[Path, Stamp] = {}
+        self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
         self.trouble = ""
 
     def record(self, now: np.datetime64) -> xr.Dataset:
-        """Return the record, read again if a file has changed.
+        """Return the record, read again if a file has changed, and once a day.
 
         Parameters
         ----------
@@ -53,7 +59,8 @@ class Series:
             what was read before goes on.
         """
         stamps = {path: _stamp(path) for path in self._paths}
-        if self._record is None or stamps != self._stamps:
+        is_old = not abs(now - self._read_at) < DAY
+        if self._record is None or stamps != self._stamps or is_old:
             try:
                 self._record = self._read(now)
                 self.trouble = ""
@@ -62,7 +69,7 @@ class Series:
                     raise
                 self.trouble = f"series as last read: {error}"
                 logger.warning("series unreadable", because=str(error))
-            self._stamps = stamps
+            self._stamps, self._read_at = stamps, now
         return self._record
 
     def _read(self, now: np.datetime64) -> xr.Dataset:
@@ -78,5 +85,10 @@ class Series:
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather)
 
 
-def _stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _stamp(path: Path) -> Stamp:
+    """Return what changes when a file is written anew, or set in the place of another."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

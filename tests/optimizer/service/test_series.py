@@ -1,0 +1,110 @@
+"""The series of a running service: read anew when files change, kept when they break."""
+
+import os
+
+import numpy as np
+import pytest
+
+import sites
+from optimizer.service.series import Series
+from tests import small_days
+from twin import axes
+from twin.errors import SeriesError
+
+SITE = sites.load("small")
+NOW = axes.utc("2026-06-16T08:00")
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Return the synthetic files, free to be changed."""
+    paths = {}
+    for name in ("prices", "weather"):
+        source = sites.data(name)
+        paths[name] = tmp_path / source.name
+        paths[name].write_bytes(source.read_bytes())
+    return paths
+
+
+@pytest.fixture
+def series(copies):
+    return Series(SITE, small_days.files(**copies))
+
+
+def doubled(path):
+    """Write all prices twice as high, with a stamp that is surely another."""
+    head, *rows = path.read_text().splitlines()
+    place = head.split(",").index("price_eur_mwh")
+    changed = [row.split(",") for row in rows]
+    for row in changed:
+        row[place] = str(2.0 * float(row[place]))
+    path.write_text("\n".join([head, *(",".join(row) for row in changed)]) + "\n")
+    touched(path)
+
+
+def touched(path):
+    stamp = path.stat().st_mtime_ns + 1_000_000_000
+    os.utime(path, ns=(stamp, stamp))
+
+
+def price(record):
+    return float(record["electricity_price"].sel(time=NOW))
+
+
+def test_files_that_stay_are_read_once(series):
+    assert series.record(NOW) is series.record(NOW + axes.QUARTER)
+    assert series.trouble == ""
+
+
+def test_a_file_that_changed_is_read_again(series, copies):
+    before = price(series.record(NOW))
+    doubled(copies["prices"])
+    assert price(series.record(NOW)) == pytest.approx(2.0 * before)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"rubbish", b"\xff\xfe\x00\x01", b"time_utc,price_eur_mwh\nx,y\n"]
+)
+@pytest.mark.parametrize("name", ["prices", "weather"])
+def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, name, content):
+    before, whole = series.record(NOW), copies[name].read_bytes()
+    copies[name].write_bytes(content)
+    touched(copies[name])
+    for _ in range(2):
+        assert series.record(NOW) is before
+        assert series.trouble.startswith("series as last read: ")
+        assert copies[name].name in series.trouble
+    copies[name].write_bytes(whole)
+    touched(copies[name])
+    assert series.record(NOW).equals(before)
+    assert series.trouble == ""
+
+
+def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
+    before, whole = series.record(NOW), copies["prices"].read_bytes()
+    copies["prices"].unlink()
+    assert series.record(NOW) is before
+    assert "no such file" in series.trouble
+    copies["prices"].write_bytes(whole)
+    series.record(NOW)
+    assert series.trouble == ""
+
+
+def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
+    whole = copies["prices"].read_bytes()
+    copies["prices"].unlink()
+    for _ in range(2):
+        with pytest.raises(SeriesError, match="no such file"):
+            series.record(NOW)
+    copies["prices"].write_bytes(whole)
+    assert np.isfinite(price(series.record(NOW)))
+
+
+def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
+    """No file changes: the year after is laid on all the same."""
+    files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
+    series = Series(SITE, files)
+    series.record(axes.utc("2026-12-01"))
+    record = series.record(axes.utc("2026-12-30"))
+    times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
+    assert times[-1] > axes.utc("2027-01-02")
