@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 import sites
+from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.archive import SHOWN, check_site, read_course, read_decision
+from optimizer.service.audit import Told, read_service_decision
 from twin import axes, vocabulary
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
@@ -16,23 +19,40 @@ app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 @app.command()
 def explain(
     site: Annotated[str, typer.Argument(help="Name of a declared site.")],
-    run: Annotated[Path, typer.Option(help="Folder that gigatwin backtest --out wrote.")],
-    at: Annotated[str | None, typer.Option(help="A moment of the run, UTC.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder that gigatwin backtest --out wrote; without it, the service's."),
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="A moment, UTC.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Which plant.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
+    state: StateFolder = None,
     json_file: JsonFile = None,
 ) -> None:
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
-    loaded = sites.load(site)
-    check_site(run, loaded)
-    told = read_decision(run, None if last else at, seed=seed)
-    moment = told["start"] if last or at is None else at
+    loaded, moment = sites.load(site), None if last else at
     screen = console(json_file)
-    screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
-    step = read_course(run, seed=seed).sel(time=axes.utc(moment), method="pad")
+    if run is not None:
+        check_site(run, loaded)
+        told = read_decision(run, moment, seed=seed)
+        screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
+        _show_step(screen, run, seed=seed, at=moment or told["start"])
+    else:
+        told = read_service_decision(state_of(site, state), moment)
+        screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}, {told.get('source')}")
+    _show(screen, told)
+    write_json(told, json_file)
+
+
+def _show_step(screen: Console, run: Path, *, seed: int, at: str) -> None:
+    """Show what happened in the interval of a back-test."""
+    step = read_course(run, seed=seed).sel(time=axes.utc(at), method="pad")
     for name in SHOWN:
         word = vocabulary.term(name)
         screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
+
+
+def _show(screen: Console, told: Told) -> None:
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{money:,.0f}")
@@ -48,7 +68,6 @@ def explain(
         screen.print(f"- {change}", markup=False)
     if told["degraded"]:
         screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
-    write_json(told, json_file)
 
 
 def _short(stamp: object) -> str:

@@ -7,12 +7,13 @@ decision with its reasons (``optimal_0.decisions.json``).
 
 import json
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
+from optimizer.service.audit import Told
 from optimizer.service.backtest import Trial
 from optimizer.service.results import Results, write_json, write_netcdf
 from twin import axes, plots
@@ -26,17 +27,6 @@ IDENTITY: Final = "run.json"
 
 SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
 """Words of the interval asked for that an explanation shows beside its reasons."""
-
-
-class Told(TypedDict):
-    """One decision as it is written down."""
-
-    start: str
-    attempts: int
-    accounts: dict[str, float]
-    binding: list[dict[str, object]]
-    changes: list[str]
-    degraded: str
 
 
 def open_folder(folder: Path, identity: dict[str, object]) -> None:

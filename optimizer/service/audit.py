@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, NotRequired, TypedDict, cast
 
 import structlog
 
 from telemetry.durable import failure, sync_folder, write
+from twin import axes
 from twin.errors import Fault, ServiceError
 
 GENESIS: Final = "0" * 64
@@ -21,6 +22,22 @@ GENESIS: Final = "0" * 64
 _HEAD: Final = '{"hash":"'
 
 logger = structlog.get_logger(__name__)
+
+
+AUDIT: Final = "audit.jsonl"
+"""Name of the record in the state folder of a service."""
+
+
+class Told(TypedDict):
+    """One decision as it is written down; only a service's has a source."""
+
+    start: str
+    attempts: int
+    accounts: dict[str, float]
+    binding: list[dict[str, object]]
+    changes: list[str]
+    degraded: str
+    source: NotRequired[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +160,40 @@ def _body(line: str) -> str:
 
 def _hash(last: str, body: str) -> str:
     return hashlib.sha256(f"{last}{body}".encode()).hexdigest()
+
+
+def read_service_decision(folder: Path, at: str | None = None) -> Told:
+    """Return the decision of a service that was in force at a moment.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+    at
+        The moment; the last decision if None.
+
+    Returns
+    -------
+    Told
+        Its accounts, binding limits, changes and what was degraded.
+
+    Raises
+    ------
+    ServiceError
+        If the record is edited, or there was no decision then.
+    StateError
+        If the moment is none.
+    """
+    path = folder / AUDIT
+    found: Told | None = None
+    until = None if at is None else axes.utc(at)
+    for entry in read_audit(path) if path.exists() else ():
+        if entry.content.get("event") != "decision":
+            continue
+        if until is not None and axes.utc(str(entry.content["start"])) > until:
+            break
+        found = cast("Told", entry.content)
+    if found is None:
+        mend = "no decision stands there; see gigatwin status, or name the folder with --state"
+        raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.flexibility import flexibility
-from optimizer.service.audit import Audit
+from optimizer.service.audit import AUDIT, Audit
 from optimizer.service.document import Identity, Label, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
@@ -40,9 +40,6 @@ STATES: Final[Mapping[Source, State]] = {
 
 MOST_LETTERS: Final = 500
 """Letters of a reason that are told to partners. [1]"""
-
-AUDIT: Final = "audit.jsonl"
-"""File of the state folder that tells every decision."""
 
 
 class Outbox:

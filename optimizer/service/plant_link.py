@@ -167,9 +167,8 @@ class PlantLink:
     @property
     def archive_trouble(self) -> str:
         """What is wrong with the archive; empty if nothing is."""
-        if not self._archive.is_behind:
-            return ""
-        return "the archive is behind: what it lacks lies in the journal"
+        aside = [f"{path} is spoilt and was set aside" for path in self._archive.set_aside]
+        return "; ".join([*([self._archive.trouble] if self._archive.trouble else []), *aside])
 
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
