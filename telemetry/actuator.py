@@ -195,15 +195,7 @@ def _read(path: Path) -> tuple[Wanted | None, int]:
         return wanted, min(int(kept["sequence"]), HIGHEST)
     except FileNotFoundError:
         return None, 0
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        ArithmeticError,
-    ) as error:
+    except Exception as error:  # whatever stands there, it is no order of ours
         logger.warning("last orders unreadable", file=path.name, because=str(error))
         return None, 0
 

@@ -10,6 +10,7 @@ import xarray as xr
 from optimizer.service.overrides import Hold
 from optimizer.service.pilot import Outcome
 from twin import limits
+from twin.axes import QUARTER
 from twin.equipment import Battery, Tank
 from twin.site import Site
 from twin.workloads.queue import Pool
@@ -39,6 +40,10 @@ class Picture:
             for limit in limits.limits(site)
             if limit.margin == "temperature" and np.isfinite(limit.high)
         ]
+        self._capacity = {
+            "battery": sum(battery.capacity for battery in site.of(Battery)),
+            "tank": sum(tank.capacity for tank in site.of(Tank)),
+        }
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
         self._last: Outcome | None = None
 
@@ -56,16 +61,19 @@ class Picture:
         outlook = outcome.problem.outlook.isel(time=0)
         pool = Pool.of(self._site)
         busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
-        sun_and_wind = observed.get("renewable_used_power")
+        seen = observed.get("renewable_used_power")
         row = {
             "grid_power": float(state["grid_import_power"] - state["grid_export_power"]),
             "planned_power": self._promised(outcome.time),
             "electricity_price": float(outlook["electricity_price"]),
             "carbon_intensity": float(outlook["carbon_intensity"]),
-            "battery_level": float(state["battery_level"].sum()),
-            "tank_level": float(state["tank_level"].sum()),
+            **{
+                f"{kind}_level": float(state[f"{kind}_level"].sum())
+                for kind, capacity in self._capacity.items()
+                if capacity
+            },
             "work_power": busy,
-            "renewable_power": None if sun_and_wind is None else float(sun_and_wind.sum()),
+            "renewable_power": None if seen is None else float(seen.sum(skipna=False)),
             "backlog": queue.backlog,
         }
         reached = outcome.choice.replay
@@ -75,7 +83,7 @@ class Picture:
 
     def _promised(self, now: np.datetime64) -> float | None:
         """Return the net import that the plan before had promised for the interval just over."""
-        if self._last is None or self._last.time >= now:
+        if self._last is None or self._last.time != now - QUARTER:
             return None
         first = self._last.choice.schedule.isel(time=0)
         return float(first["grid_import_power"] - first["grid_export_power"])
@@ -87,8 +95,7 @@ class Picture:
             "past": self._show_past(),
             "limits": {
                 "grid_import_power": site.grid.import_limit,
-                "battery_capacity": sum(battery.capacity for battery in site.of(Battery)),
-                "tank_capacity": sum(tank.capacity for tank in site.of(Tank)),
+                **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
                 "temperatures": self._temperatures(),
             },
         }
@@ -130,9 +137,9 @@ class Picture:
         }
         if "renewable_used_power" in schedule:
             columns["renewable_power"] = schedule["renewable_used_power"].sum("renewable")
-        for kind in ("battery", "tank"):
-            if f"{kind}_level" in replay:
-                columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind).isel(instant=slice(1))
+        for kind, capacity in self._capacity.items():
+            if capacity:
+                columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
         heat = {_label(limit): _column(limit.values(replay)) for limit in self._watched}
         return {
             "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],

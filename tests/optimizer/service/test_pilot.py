@@ -47,12 +47,6 @@ def next_facts(outcome, quarters=1, **others):
     return moments.facts(state, queue, **others)
 
 
-def calm():
-    """Return the state of the start, but with the import of idle halls."""
-    begin = small_days.setting().begin
-    return begin.assign(grid_import_power=begin["grid_import_power"] * 0.0 + 1.2)
-
-
 def power(queue, orders):
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
     return work_power(queue, caps)
@@ -133,14 +127,14 @@ def test_a_hold_is_no_time_to_spare_the_peak():
 def test_a_hold_asks_no_solver():
     asked = []
     pilot = moments.pilot(lambda *question: asked.append(question))
-    pilot.run(moments.facts(calm(), hold="pumps"))
+    pilot.run(moments.facts(moments.calm(), hold="pumps"))
     assert asked == []
 
 
 def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
     pilot = moments.pilot(planned)
-    outcome = pilot.run(moments.facts(calm()))
-    again = pilot.run(moments.facts(calm(), hold="pumps"))
+    outcome = pilot.run(moments.facts(moments.calm()))
+    again = pilot.run(moments.facts(moments.calm(), hold="pumps"))
     assert again.choice.source is Source.HOLD
     assert again.estimate is outcome.estimate
 
@@ -244,7 +238,7 @@ def test_where_nothing_is_possible_nothing_is_remembered():
         pilot.run(moments.facts())
     assert pilot.caps == {}
     pilot.site = site
-    assert pilot.run(moments.facts(calm())).time == axes.utc(small_days.START)
+    assert pilot.run(moments.facts(moments.calm())).time == axes.utc(small_days.START)
 
 
 def test_without_jobs_there_is_nothing_to_order():
@@ -257,5 +251,5 @@ def test_without_jobs_there_is_nothing_to_order():
         running=queue.running[:0],
     )
     for hold in ("", "pumps"):
-        outcome = moments.pilot(fails).run(moments.facts(calm(), empty, hold=hold))
+        outcome = moments.pilot(fails).run(moments.facts(moments.calm(), empty, hold=hold))
         assert outcome.orders.jobs == {}

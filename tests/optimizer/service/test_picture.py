@@ -1,0 +1,207 @@
+"""The picture: ready for JSON, whole columns, whatever the site has and the sensors say."""
+
+import json
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.service.fallback import Source
+from optimizer.service.overrides import Hold
+from optimizer.service.picture import DAY, Picture, show_decision, show_hold, stamp
+from optimizer.service.pilot import Pilot
+from tests import moments, small_days
+from twin import axes
+from twin import state as states
+from twin.axes import QUARTER
+from twin.errors import SolverError
+
+STORES = {"battery_1": "battery_level", "tank_1": "tank_level"}
+
+
+def fails(*_):
+    raise SolverError("the solver's process died")
+
+
+@cache
+def outcome():
+    return moments.pilot().run(moments.facts())
+
+
+@cache
+def fallen_back():
+    return moments.pilot(fails).run(moments.facts(moments.calm()))
+
+
+def drawn(made=None, **sensors):
+    made, picture = made or outcome(), Picture(moments.site())
+    picture.add(made, moments.observed(made.estimate.state, **sensors))
+    return picture
+
+
+def whole(value):
+    """Yield every number of a picture."""
+    match value:
+        case dict():
+            for item in value.values():
+                yield from whole(item)
+        case list():
+            for item in value:
+                yield from whole(item)
+        case float() | int():
+            yield value
+
+
+def is_plain(shown):
+    assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+    assert all(math.isfinite(number) for number in whole(shown))
+    return True
+
+
+def test_before_the_first_decision_there_are_limits_and_an_empty_past():
+    shown = Picture(moments.site()).show()
+    assert shown["past"] == {"time": [], "temperatures": {}}
+    assert shown["limits"]["grid_import_power"] == 4.7
+    assert {row["value"] for row in shown["limits"]["temperatures"]} == {None}
+    assert "plan" not in shown
+    assert is_plain(shown)
+
+
+@pytest.mark.parametrize("made", [outcome, fallen_back])
+def test_a_decision_is_shown_whole(made):
+    picture = Picture(moments.site())
+    observed = moments.observed(made().estimate.state)
+    picture.add(made(), observed)
+    shown = picture.show()
+    assert is_plain(shown)
+    count = len(shown["plan"]["time"])
+    assert count == DAY
+    for name, column in shown["plan"].items():
+        if name != "temperatures":
+            assert len(column) == count, name
+    for column in shown["plan"]["temperatures"].values():
+        assert len(column) == count
+
+
+def test_levels_of_the_plan_are_those_at_the_ends_of_its_intervals():
+    plan, replay = drawn().show()["plan"], outcome().choice.replay
+    for name in STORES.values():
+        wanted = replay[name].to_numpy()[1 : DAY + 1, 0]
+        assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
+
+
+def test_temperatures_have_the_same_names_everywhere():
+    shown = drawn().show()
+    names = [row["name"] for row in shown["limits"]["temperatures"]]
+    assert "facility supply, warm_plant" in names
+    assert len(names) == len(set(names))
+    assert list(shown["past"]["temperatures"]) == names
+    assert list(shown["plan"]["temperatures"]) == names
+
+
+def test_a_temperature_is_as_measured_or_else_as_the_twin_has_it():
+    name = "facility supply, warm_plant"
+    measured = drawn(facility_supply_temperature=41.5).show()
+    assert measured["past"]["temperatures"][name] == [41.5]
+    assert {row["name"]: row["value"] for row in measured["limits"]["temperatures"]}[name] == 41.5
+    silent = drawn(without=["facility_supply_temperature"]).show()
+    expected = float(outcome().choice.replay["facility_supply_temperature"][1, 0])
+    assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
+
+
+def test_what_no_sensor_shows_is_null_and_not_zero():
+    made = outcome()
+    observed = moments.observed(made.estimate.state, without=["hall_power"])
+    lost = np.array([0.1, np.nan])
+    observed = observed.assign_coords(renewable=["solar_1", "wind_1"])
+    observed["renewable_used_power"] = "renewable", lost
+    picture = Picture(moments.site())
+    picture.add(made, observed)
+    past = picture.show()["past"]
+    assert past["work_power"] == [None]
+    assert past["renewable_power"] == [None]
+    assert is_plain(picture.show())
+
+
+@pytest.mark.parametrize("without", [[], ["battery_1"], ["tank_1"], [*STORES]])
+def test_a_site_without_a_store_has_none_in_its_picture(without):
+    site = moments.site()
+    left = {name: machine for name, machine in site.equipment.items() if name not in without}
+    bare = site.with_equipment(left)
+    state = states.rest(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
+    made = Pilot(site=bare, decide=fails).run(moments.facts(state))
+    picture = Picture(bare)
+    picture.add(made, moments.observed(state))
+    shown = picture.show()
+    assert is_plain(shown)
+    names = {name for store, name in STORES.items() if store not in without}
+    for part in ("past", "plan"):
+        assert set(STORES.values()) & set(shown[part]) == names, part
+    capacities = {name.replace("level", "capacity") for name in names}
+    assert shown["limits"].keys() == {"grid_import_power", "temperatures", *capacities}
+
+
+def test_without_renewables_nobody_says_how_much_they_give():
+    made = outcome()
+    assert drawn().show()["past"]["renewable_power"] == [None]
+    schedule = made.choice.schedule.drop_vars("renewable_used_power")
+    bare = replace(made, choice=replace(made.choice, schedule=schedule))
+    assert "renewable_power" not in drawn(bare).show()["plan"]
+
+
+def test_a_promise_is_that_of_the_quarter_hour_just_over():
+    picture, made = drawn(), outcome()
+    first = made.choice.schedule.isel(time=0)
+    promised = float(first["grid_import_power"] - first["grid_export_power"])
+    for quarters, planned in ((1, promised), (3, None), (3, None)):
+        later = replace(made, time=made.time + quarters * QUARTER)
+        picture.add(later, moments.observed(made.estimate.state))
+        shown = picture.show()["past"]["planned_power"][-1]
+        assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
+
+
+def test_the_past_is_a_day_long():
+    picture, made = Picture(moments.site()), outcome()
+    observed = moments.observed(made.estimate.state)
+    for step in range(DAY + 5):
+        picture.add(replace(made, time=made.time + step * QUARTER), observed)
+    past = picture.show()["past"]
+    assert len(past["time"]) == DAY
+    assert past["time"][0] == "2026-06-16T01:15:00Z"
+    assert {len(column) for name, column in past.items() if name != "temperatures"} == {DAY}
+
+
+def test_jobs_are_counted_by_what_they_do():
+    shown, made = drawn().show()["jobs"], outcome()
+    assert shown["running"] == len(made.orders.jobs)
+    assert shown["running"] + shown["waiting"] == len(small_days.queue().jobs)
+    assert sum(kind["running"] for kind in shown["kinds"]) == shown["running"]
+    assert shown["late"] == 0
+    late = replace(made.queue, instant=made.queue.instant + np.timedelta64(9, "D"))
+    assert drawn(replace(made, queue=late)).show()["jobs"]["late"] == len(late.jobs)
+
+
+def test_a_decision_is_shown_with_its_source_and_reason():
+    assert show_decision(None, 0) is None
+    best, rule = show_decision(outcome(), 7), show_decision(fallen_back(), 8)
+    assert (best["source"], best["reason"], best["revision"]) == (Source.OPTIMUM, "", 7)
+    assert best["cost_eur"] == pytest.approx(sum(best["accounts"].values()), abs=1e-3)
+    assert (rule["source"], rule["reason"]) == ("rule", "the solver's process died")
+    assert is_plain(best)
+    assert is_plain(rule)
+
+
+def test_a_hold_is_shown_in_utc():
+    assert show_hold(None) is None
+    moment = float((axes.utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s"))
+    hold = Hold(author="Erika", reason="pumps", since=moment, until=moment + 90.4)
+    assert show_hold(hold) == {
+        "author": "Erika",
+        "reason": "pumps",
+        "since": "2026-06-16T08:00:00Z",
+        "until": "2026-06-16T08:01:30Z",
+    }
+    assert show_hold(replace(hold, until=None))["until"] is None
+    assert stamp(moments.start()) == "2026-06-16T00:00:00Z"
