@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from telemetry.broker import EmbeddedBroker
+from tests import brokers
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -17,3 +20,34 @@ def shared() -> Path:
             "no real series: lay them in ../shared, or name their folder in GIGATWIN_SHARED"
         )
     return folder
+
+
+@pytest.fixture
+def embedded():
+    """Return a running embedded broker."""
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    """Return a running Mosquitto."""
+    yield from running(brokers.mosquitto(tmp_path))
+
+
+@pytest.fixture
+def nats(tmp_path):
+    """Return a running NATS server that speaks MQTT."""
+    yield from running(brokers.nats(tmp_path))
+
+
+@pytest.fixture(params=["embedded", "mosquitto", "nats"])
+def broker(request):
+    """Return each of the brokers in turn."""
+    return request.getfixturevalue(request.param)
+
+
+def running(broker):
+    broker.start()
+    yield broker
+    broker.stop()

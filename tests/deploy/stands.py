@@ -4,7 +4,7 @@ import subprocess
 
 from telemetry.client import Client, Tls
 from tests.conftest import ROOT
-from tests.telemetry.brokers import Broker, free_port
+from tests.brokers import Broker, free_port
 
 DEPLOY = ROOT / "deploy"
 USERS = (

@@ -11,7 +11,7 @@ from telemetry import session
 from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client, Tls, Will
 from telemetry.mailbox import BYTES, Inbox, Message, Receipt
-from tests.telemetry import brokers
+from tests import brokers
 from twin.errors import BrokerError, WireError
 
 LONG = 10.0

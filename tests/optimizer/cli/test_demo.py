@@ -1,0 +1,97 @@
+"""The demo, run as a newcomer runs it, over each broker; an outsider watches the wire."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from urllib.parse import urlsplit
+
+import jsonschema
+import paho.mqtt.client as paho
+import pytest
+from joserfc import jwk, jws
+
+from telemetry.codec.schedule import schema
+
+pytestmark = pytest.mark.slow
+HOURS, STEPS = 1, 4
+
+
+class Outsider:
+    """Somebody on the broker with nothing of ours but the public key and the published schema."""
+
+    def __init__(self, url):
+        place = urlsplit(url)
+        self.messages, self._lock = [], threading.Lock()
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self.client.on_message = self._note
+        self.client.connect(place.hostname, place.port)
+        self.client.subscribe("#", qos=0)
+        self.client.loop_start()
+
+    def _note(self, client, userdata, message):
+        if not message.retain:  # what an earlier run left is none of this one's
+            with self._lock:
+                self.messages.append((message.topic, message.payload))
+
+    def under(self, prefix):
+        return [(topic, payload) for topic, payload in self.messages if topic.startswith(prefix)]
+
+
+def demo(folder, *words):
+    """Run the demo in a folder, and return what it wrote and said."""
+    command = [sys.executable, "-m", "optimizer.cli", "demo", "--site", "small", "--once"]
+    done = subprocess.run(
+        [*command, "--hours", str(HOURS), "--json", "out.json", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "out.json").read_text()), done.stdout
+
+
+def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
+    told, shown = demo(tmp_path)
+    counts = [told[n] for n in ("schedules_published", "partner_received", "acknowledged")]
+    assert counts == [STEPS] * 3
+    assert (told["site"], told["simulated_hours"], told["violations"]) == ("small", HOURS, 0)
+    assert set(told["policies"]) == {"optimal", "threshold", "immediate"}
+    assert told["first_schedule_s"] > 0
+    assert "synthetic" in shown
+    assert "first schedule acknowledged after" in shown
+
+
+@pytest.mark.parametrize("name", ["mosquitto", "nats"])
+def test_the_same_over_any_broker_and_twice(tmp_path, request, name):
+    url = request.getfixturevalue(name).url
+    for turn in ("first", "second"):  # the second finds what the first left on the broker
+        folder = tmp_path / turn
+        folder.mkdir()
+        outsider = Outsider(url)
+        told, _ = demo(folder, "--broker", url)
+        outsider.client.loop_stop()
+        assert told["schedules_published"] == told["partner_received"] == STEPS
+        assert told["acknowledged"] == STEPS
+        assert told["violations"] == 0
+        assert outsider.under("BMS/v1/PUB/Value/")
+        assert outsider.under("dc/v1/small/hall_1/")
+        check_schedules(outsider, folder / ".demo" / "small" / "tso-1.keys.json")
+
+
+def check_schedules(outsider, keys):
+    """Verify every schedule with a JOSE library alone, and hold it to the published schema."""
+    known = jwk.KeySet.import_key_set(json.loads(keys.read_text())["site"])
+    revisions = []
+    for _, payload in outsider.under("feed/v1/tso-1/small/schedule"):
+        if not payload:
+            continue  # the demo sweeps what an earlier one left
+        signed = jws.deserialize_compact(payload, known, algorithms=["ES256"])
+        document = json.loads(signed.payload)
+        jsonschema.Draft202012Validator(schema("schedule")).validate(document)
+        revisions.append(document["revision"])
+    assert revisions[-STEPS:] == list(range(1, STEPS + 1))
