@@ -3,8 +3,8 @@
 import subprocess
 
 from telemetry.client import Client, Tls
-from tests.conftest import ROOT
 from tests.brokers import Broker, free_port
+from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
 USERS = (
@@ -84,7 +84,8 @@ def mosquitto(folder, certificates):
         "listener 8883": "listener {port} 127.0.0.1",
     }
     text = filled(DEPLOY / "mosquitto" / "mosquitto.conf", places)
-    return Stand(Broker("mosquitto", text, folder, "user root\n"), certificates, plain)
+    text += "user root\n"  # started as root it would go on as one who cannot read the folder
+    return Stand(Broker("mosquitto", text, folder), certificates, plain)
 
 
 def nats(folder, certificates):
