@@ -39,7 +39,7 @@ class Process:
 
     def run(self, words: Sequence[str]) -> None:
         """Start Python; it ends with us at the latest."""
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *words],
                 stdin=subprocess.DEVNULL,
