@@ -125,6 +125,36 @@ def estimate(
         last = None
     state, sizes = states.rest(site, now), _sizes(site)
     told = _carried(site, now, last=last, operation=operation)
+    spread, said, faults = _fuse(state, observed, told, sizes=sizes)
+    silent = _exchange(state, observed, last)
+    if last is None:
+        faults += [_unknown(name, "") for name in silent]
+    if faults:
+        source = f"state of {site.name}"
+        raise StateError(source, faults)
+    silence = _silence(silent, now, last)
+    said += [f"{name} is not measured: the last one counts" for name in silent]
+    lost = list(_lost(spread, sizes, silence))
+    return Estimate(
+        state=state,
+        spread=spread,
+        said=(*said, *lost),
+        is_useless=bool(lost),
+        silence=silence,
+    )
+
+
+def _fuse(
+    state: xr.Dataset,
+    observed: xr.Dataset,
+    told: Mapping[Key, tuple[float, float]],
+    *,
+    sizes: Mapping[Key, float],
+) -> tuple[dict[Key, float], list[str], list[Fault]]:
+    """Enter every stock where model and sensor meet; return spreads, doubts, and what nobody knows.
+
+    Spreads are in the unit of the stock.
+    """
     spread: dict[Key, float] = {}
     said: list[str] = []
     faults: list[Fault] = []
@@ -137,25 +167,16 @@ def estimate(
             continue
         state[name].loc[label], spread[name, owner] = _meet(prior, seen, sensor)
         said += _doubts(f"{name} of {owner}", prior, seen=seen, sensor=sensor)
-    silent = _exchange(state, observed, last)
-    if last is None:
-        faults += [_unknown(name, "") for name in silent]
-    if faults:
-        source = f"state of {site.name}"
-        raise StateError(source, faults)
-    silence = _silence(silent, now, last)
-    said += [f"{name} is not measured: the last one counts" for name in silent]
-    wide = [key for key, s in spread.items() if s > TRUST[key[0]].useless * sizes[key]]
-    said += [f"{name} of {owner} has been unknown for too long" for name, owner in wide]
+    return spread, said, faults
+
+
+def _lost(spread: Mapping[Key, float], sizes: Mapping[Key, float], silence: float) -> Iterator[str]:
+    """Yield what nothing may be planned on any more; the meter is silent for some time [h]."""
+    for (name, owner), wide in spread.items():
+        if wide > TRUST[name].useless * sizes[name, owner]:
+            yield f"{name} of {owner} has been unknown for too long"
     if silence > LONGEST:
-        said.append(f"the meter of the connection has been silent for {silence:.3g} h")
-    return Estimate(
-        state=state,
-        spread=spread,
-        said=tuple(said),
-        is_useless=bool(wide) or silence > LONGEST,
-        silence=silence,
-    )
+        yield f"the meter of the connection has been silent for {silence:.3g} h"
 
 
 def _sizes(site: Site) -> dict[Key, float]:
