@@ -115,7 +115,12 @@ def choose(
 
 def _judged(problem: Problem, schedule: xr.Dataset) -> xr.Dataset:
     """Return the replay of a schedule that the verdict finds safe."""
-    verdict = verify(problem.site, problem.state, schedule)
+    try:
+        verdict = verify(problem.site, problem.state, schedule)
+    except Exception as error:  # what is no schedule at all must not end the service
+        logger.exception("a schedule that cannot be judged")
+        message = f"{problem.site.name}: the twin cannot judge the schedule: {error}"
+        raise NoScheduleError(message) from error
     if verdict.replay is None or not verdict.is_safe:
         raise NoScheduleError(_refusal(problem.site, verdict))
     return verdict.replay

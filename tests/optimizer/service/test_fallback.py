@@ -144,6 +144,27 @@ def test_a_solver_that_lies_is_caught(spoil):
     assert is_safe(question(), choice)
 
 
+MALFORMED = {
+    "empty": lambda schedule: schedule.drop_vars(schedule.data_vars),
+    "no time": lambda schedule: schedule.isel(time=slice(0), instant=slice(1)),
+    "no halls": lambda schedule: schedule.isel(hall=slice(0)),
+    "no hall": lambda schedule: schedule.assign(hall_power=schedule["hall_power"].isel(hall=0)),
+    "no cohort": lambda schedule: schedule.isel(cohort=0),
+    "no sun": lambda schedule: schedule.isel(renewable=slice(0)),
+    "no numbers": lambda schedule: schedule.astype(str),
+    "many connections": lambda schedule: schedule.assign(
+        grid_import_power=schedule["grid_import_power"].expand_dims(grid=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
+def test_what_is_no_schedule_at_all_ends_no_service(spoil):
+    choice = chosen(question(), lies(spoil))
+    assert choice.source is Source.RULE
+    assert "the twin" in choice.reason
+
+
 def test_the_answer_to_another_question_is_a_lie():
     choice = chosen(next_question(), lambda *_: optimum())
     assert choice.source is Source.RULE
