@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 import structlog
 
-from optimizer.service.alarms import Alarms, Severity
 from optimizer.service.clock import Clock
 from optimizer.service.fallback import Source
 from optimizer.service.memory import keep, recall
@@ -24,6 +23,7 @@ from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
+from optimizer.service.watch import Watch
 from optimizer.service.worker import Worker
 from twin.errors import GigatwinError, StateError
 from twin.estimate import estimate
@@ -78,7 +78,7 @@ class Service:
         self._overrides = overrides
         self._memory = folder / "estimate.json"
         self._series = Series(site, settings.files)
-        self._alarms = Alarms()
+        self._watch = Watch(link, outbox, self._series)
         self._picture = Picture(site)
         self._lock = threading.RLock()
         self._last: Outcome | None = None
@@ -95,7 +95,7 @@ class Service:
             Set by whoever wants the end.
         """
         house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
-        with Worker() as worker, self._link, self._outbox.open(self._clock.now()):
+        with Worker() as worker, self._link, self._outbox.open(self._clock.now):
             pilot = Pilot(
                 site=self.site,
                 decide=worker.decide,
@@ -134,11 +134,12 @@ class Service:
                 held = self._overrides.hold(time.time())
                 if held and outcome.choice.source is not Source.HOLD:
                     outcome = pilot.run(_held(facts, _words(held.author, held.reason)))
+                plan = self._outbox.draw_up(outcome, now=now)
                 if not self.settings.is_shadow:
-                    self._outbox.publish(outcome, now=now)
+                    self._outbox.publish(plan, outcome, now=now)
                     sequence = self._act(outcome)
                 self._outbox.note(outcome)
-                self._picture.add(outcome, facts.observed)
+                self._picture.add(outcome, facts.observed, plan)
                 self._last, self._missing = outcome, ""
             keep(self._memory, outcome.estimate)
         except Exception as error:
@@ -251,33 +252,9 @@ class Service:
                     self._link.beat(self._clock.now())
                 if self._was_held and not self._overrides.hold(time.time()):
                     self._ended("the HOLD has run out")
-                self._look_round()
+                self._watch.look(self._clock.now(), self._last, self._missing)
             except Exception:
                 logger.exception("housekeeping")
-
-    def _look_round(self) -> None:
-        """Raise and clear alarms."""
-        now = self._clock.now()
-        found = {
-            "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
-            "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
-            "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
-            "archive": (self._link.archive_trouble, Severity.HIGH, "make room on the disk"),
-            "decision": (self._missing, Severity.HIGH, "see what is missing in the text"),
-            "fallback": (self._fallback(), Severity.MEDIUM, "see the reason; it tries again"),
-            "telemetry": (self._doubts(), Severity.MEDIUM, "see to the sensors named"),
-        }
-        for cause, (text, severity, mend) in found.items():
-            self._alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))
-
-    def _fallback(self) -> str:
-        last = self._last
-        if last is None or last.choice.source in {Source.OPTIMUM, Source.HOLD}:
-            return ""
-        return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
-
-    def _doubts(self) -> str:
-        return "; ".join(self._last.estimate.said) if self._last else ""
 
     def _leave(self) -> None:
         """Withdraw requests before the end: the plant's own controls take over."""
@@ -310,7 +287,7 @@ class Service:
                 "broker": self._link.show_broker(),
                 "telemetry": self._link.show_telemetry(now),
                 **self._picture.show(),
-                "alarms": self._alarms.show(),
+                "alarms": self._watch.alarms.show(),
             }
 
 

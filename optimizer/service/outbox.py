@@ -1,7 +1,7 @@
 """The service's side of the partners: schedules out, answers in, and the record of it all."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
 from optimizer.service.settings import Settings
 from telemetry.client import Client, Will
-from telemetry.codec.documents import State
+from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
@@ -76,16 +76,22 @@ class Outbox:
         return self._feed.revision
 
     @contextmanager
-    def open(self, now: np.datetime64) -> Iterator[None]:
-        """Connect to all partners, unless the service only shows what it would do."""
+    def open(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
+        """Connect to all partners, unless the service only shows what it would do.
+
+        Parameters
+        ----------
+        now
+            Tells the service's time.
+        """
         if self._settings.is_shadow:
             yield
             return
-        self._feed.start(now)
+        self._feed.start(now())
         try:
             yield
         finally:
-            self._feed.stop(now)
+            self._feed.stop(now())
 
     def _connect(self, partner: str, will: Will) -> Client:
         return Client(
@@ -96,8 +102,8 @@ class Outbox:
             tls=self._settings.tls,
         )
 
-    def publish(self, outcome: Outcome, *, now: np.datetime64) -> int:
-        """Send the schedule of a decision to every partner, and return its revision.
+    def draw_up(self, outcome: Outcome, *, now: np.datetime64) -> Plan:
+        """Return the document of a decision, which is shown in shadow mode too.
 
         Parameters
         ----------
@@ -118,9 +124,14 @@ class Outbox:
             label=self._label(outcome),
             identity=self._identity,
         )
-        revision = self._feed.publish(plan)
         self._record.remember(plan)
         write_whole(self._memory, json.dumps(self._record.as_json()))
+        return plan
+
+    def publish(self, plan: Plan, outcome: Outcome, *, now: np.datetime64) -> int:
+        """Send a document to every partner, and return its revision."""
+        revision = self._feed.publish(plan)
+        choice = outcome.choice
         reason = choice.reason[:MOST_LETTERS] or "the plan is the verified optimum"
         self._feed.status(STATES[choice.source], reason=reason, now=now)
         return revision

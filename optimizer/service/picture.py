@@ -9,6 +9,7 @@ import xarray as xr
 
 from optimizer.service.overrides import Hold
 from optimizer.service.pilot import Outcome
+from telemetry.codec.documents import Plan
 from twin import limits
 from twin.axes import QUARTER
 from twin.equipment import Battery, Tank
@@ -46,8 +47,9 @@ class Picture:
         }
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
         self._last: Outcome | None = None
+        self._told: Plan | None = None
 
-    def add(self, outcome: Outcome, observed: xr.Dataset) -> None:
+    def add(self, outcome: Outcome, observed: xr.Dataset, plan: Plan | None = None) -> None:
         """Take in a quarter-hour: what was measured when it began, and what is planned.
 
         Parameters
@@ -56,6 +58,8 @@ class Picture:
             What was decided.
         observed
             What was measured; see :class:`optimizer.service.pilot.Facts`.
+        plan
+            What partners are told, with its band; None if nothing was drawn up.
         """
         state, queue = outcome.estimate.state, outcome.queue
         outlook = outcome.problem.outlook.isel(time=0)
@@ -79,7 +83,7 @@ class Picture:
         reached = outcome.choice.replay
         heat = {_label(limit): _temperature(limit, observed, reached) for limit in self._watched}
         self._past.append((stamp(outcome.time), _plain(row), _plain(heat)))
-        self._last = outcome
+        self._last, self._told = outcome, plan
 
     def _promised(self, now: np.datetime64) -> float | None:
         """Return the net import that the plan before had promised for the interval just over."""
@@ -141,9 +145,12 @@ class Picture:
             if capacity:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
         heat = {_label(limit): _column(limit.values(replay)) for limit in self._watched}
+        rows = self._told["intervals"][:DAY] if self._told else []
         return {
             "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],
             **{name: _column(array.to_numpy()) for name, array in columns.items()},
+            "p10": [row["p10_mw"] for row in rows],
+            "p90": [row["p90_mw"] for row in rows],
             "temperatures": heat,
         }
 

@@ -29,6 +29,9 @@ from twin.workloads.halls import hall_powers
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Pool, Queue, open_queue
 
+TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
+"""Counters of what was taken, or was there already."""
+
 SHOWN: Final = 20
 """Most strange points that are shown. [1]"""
 
@@ -181,7 +184,7 @@ class PlantLink:
     def show_telemetry(self, now: np.datetime64) -> Mapping[str, object]:
         """Return how telemetry comes in, as the page wants it."""
         counters, window = self._ingester.counters, self.window.counters
-        lost = {name: count for name, count in window.items() if name != Flag.GOOD}
+        lost = {name: count for name, count in window.items() if name not in TAKEN}
         return {
             "age_s": self._age(now),
             "messages": counters.get("messages", 0),

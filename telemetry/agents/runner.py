@@ -44,8 +44,9 @@ PERIOD: Final = {True: np.timedelta64(100, "s"), False: QUARTER}
 METADATA: Final = 96
 """Readings within which all metadata are told again."""
 
-AGAIN: Final = 2.0
-"""Wait for a decision before the tick is said again: the service may have been started anew. [s]"""
+AGAIN: Final = (2.0, 10.0)
+"""Wait for the first decision, and for one later, before everything is said again: the service may
+not have been there. [s]"""
 
 FAREWELL: Final = 10.0
 """Longest wait for the broker to take the last message. [s]"""
@@ -176,7 +177,7 @@ class SimulatedSite:
 
         until = time.monotonic() + self._deadline
         while time.monotonic() < until and not (self._is_stopped or is_decided()):
-            again = min(until, time.monotonic() + AGAIN)
+            again = min(until, time.monotonic() + AGAIN[self._decided is not None])
             if not self._line.receive(again, lambda: self._is_stopped or is_decided()):
                 self._say_again(tick)
         if is_decided():

@@ -1,0 +1,59 @@
+"""Look round for what is wrong, and raise or clear its alarm."""
+
+import numpy as np
+
+from optimizer.service.alarms import Alarms, Severity
+from optimizer.service.fallback import Source
+from optimizer.service.outbox import Outbox
+from optimizer.service.picture import stamp
+from optimizer.service.pilot import Outcome
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.series import Series
+
+
+class Watch:
+    """Looks at everything that can be wrong.
+
+    Parameters
+    ----------
+    link, outbox, series
+        What is looked at.
+    """
+
+    def __init__(self, link: PlantLink, outbox: Outbox, series: Series) -> None:
+        self.alarms = Alarms()
+        self._link, self._outbox, self._series = link, outbox, series
+
+    def look(self, now: np.datetime64, last: Outcome | None, missing: str) -> None:
+        """Raise and clear alarms.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        last
+            The last decision.
+        missing
+            Why there is none for this quarter-hour; empty if there is.
+        """
+        found = {
+            "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
+            "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
+            "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
+            "archive": (self._link.archive_trouble, Severity.HIGH, "see to the disk"),
+            "decision": (missing, Severity.HIGH, "see what is missing in the text"),
+            "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
+            "telemetry": (_doubts(last), Severity.MEDIUM, "see to the sensors named"),
+        }
+        for cause, (text, severity, mend) in found.items():
+            self.alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))
+
+
+def _fallback(last: Outcome | None) -> str:
+    if last is None or last.choice.source in {Source.OPTIMUM, Source.HOLD}:
+        return ""
+    return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
+
+
+def _doubts(last: Outcome | None) -> str:
+    return "; ".join(last.estimate.said) if last else ""
