@@ -260,7 +260,7 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
             told, done = (data[name].sel(heat_reuse=pump.name) for data in (schedule, replay))
             refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
             found += _found(f"{name} of {pump.name} beyond network or heat", refused, time)
-    if "renewable_used_power" in schedule:
+    if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         worst = over.max("renewable").to_numpy() / ROUNDING
         found += _found("renewable_used_power above what is available", worst, time)

@@ -97,16 +97,28 @@ class Actuator:
             self.last, self._is_first = wanted, False
             return self._order(wanted, now)
 
-    def freeze(self, now: np.datetime64) -> int:
+    def freeze(self, now: np.datetime64, eased: Wanted | None = None) -> int:
         """Renew the last caps and jobs, and withdraw all requests: local control takes over.
 
-        Returns the sequence of the job orders, -1 if nothing has ever been ordered: whatever runs
-        there is not ours to stop.
+        Parameters
+        ----------
+        now
+            The service's time.
+        eased
+            Caps that are to be kept beside the last ones, where the limits no longer allow those;
+            no job and no cap is raised.
+
+        Returns
+        -------
+        int
+            The sequence of the job orders; -1 if nothing has ever been ordered: whatever runs there
+            is not ours to stop.
         """
         with self._lock:
             self.withdraw(now)
             if self._is_first:
                 return -1
+            self.last = _eased(self.last, eased) if eased else self.last
             return self._order(Wanted(jobs=self.last.jobs, halls=self.last.halls), now)
 
     def withdraw(self, now: np.datetime64) -> None:
@@ -181,6 +193,13 @@ class Actuator:
     def _send(self, sample: Sample) -> None:
         topic, payload = encode(sample)
         self._client.publish(topic, payload, qos=1)
+
+
+def _eased(last: Wanted, eased: Wanted) -> Wanted:
+    """Return the lower of two sets of caps: a job that is in one only does not run."""
+    jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
+    halls = {hall: min(cap, eased.halls.get(hall, cap)) for hall, cap in last.halls.items()}
+    return Wanted(jobs=jobs, halls=halls)
 
 
 def _read(path: Path) -> tuple[Wanted | None, int]:

@@ -27,12 +27,11 @@ def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> N
     screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {snapshot['time']}")
     rows = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
-        "plan": f"{found(snapshot, 'decision', 'source')} of {found(snapshot, 'decision', 'time')}",
+        "plan": _plan(snapshot),
         "reason": found(snapshot, "decision", "reason") or found(snapshot, "hold", "reason"),
         "revision": found(snapshot, "decision", "revision"),
         "broker": found(snapshot, "broker", "trouble") or found(snapshot, "broker", "url"),
-        "telemetry": f"{found(snapshot, 'telemetry', 'age_s')} s old, "
-        f"{found(snapshot, 'telemetry', 'messages')} messages",
+        "telemetry": _telemetry(snapshot),
     }
     shown = table("", "what", "now")
     for name, value in rows.items():
@@ -48,3 +47,13 @@ def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> N
     for alarm in alarms if isinstance(alarms, list) else []:
         words = f"{alarm['severity']}: {alarm['text']} ({alarm['mend']})"
         screen.print(words, style="yellow", markup=False)
+
+
+def _plan(snapshot: Mapping[str, object]) -> str:
+    source, time = (found(snapshot, "decision", name) for name in ("source", "time"))
+    return f"{source} of {time}" if source else "none yet"
+
+
+def _telemetry(snapshot: Mapping[str, object]) -> str:
+    age, count = (found(snapshot, "telemetry", name) for name in ("age_s", "messages"))
+    return f"{count} messages, the newest reading {age} s old" if age is not None else "none yet"

@@ -21,6 +21,7 @@ null stands for what is not known:
   {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW];
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
+- `missing`: why there is no plan for this quarter-hour, or "";
 - `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
 """
 
@@ -60,6 +61,8 @@ def word(snapshot: Snapshot) -> str:
         return "OFFLINE: broker"
     if source is None:
         return "STARTING"
+    if snapshot.get("missing"):
+        return "NO PLAN"
     if source in FALLBACKS:
         return FALLBACKS[str(source)]
     return "SHADOW" if snapshot.get("mode") == "shadow" else "RUNNING"

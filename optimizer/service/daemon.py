@@ -7,6 +7,7 @@ alarms), and page and control socket each have their own. What they share is her
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,10 @@ import structlog
 from optimizer.service.clock import Clock
 from optimizer.service.fallback import Source
 from optimizer.service.memory import keep, recall
+from optimizer.service.notify import notify
 from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
-from optimizer.service.picture import Picture, show_decision, show_hold, stamp
+from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
 from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
@@ -34,6 +36,9 @@ HEARTBEAT: Final = 10.0
 
 FIRST: Final = 120.0
 """Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
+
+STUCK: Final = 300.0
+"""Length of a decision after which systemd starts us anew; a solver is killed long before. [s]"""
 
 HOUSEKEEPING: Final = 0.1
 """Time between two looks at everything. [s]"""
@@ -78,10 +83,11 @@ class Service:
         self._overrides = overrides
         self._memory = folder / "estimate.json"
         self._series = Series(site, settings.files)
-        self._watch = Watch(link, outbox, self._series)
+        self._watch = Watch(link, outbox, series=self._series, overrides=overrides)
         self._picture = Picture(site)
         self._lock = threading.RLock()
         self._last: Outcome | None = None
+        self._busy = np.inf
         self._missing = "no quarter-hour has been decided yet"
         self._was_held = bool(overrides.hold(time.time()))
         link.listen(clock.listen)
@@ -101,6 +107,7 @@ class Service:
                 decide=worker.decide,
                 caps=self._link.caps,
                 believed=recall(self._memory, self.site),
+                is_shadow=self.settings.is_shadow,
             )
             house.start()
             for now in self._clock.cycles(stop):
@@ -125,7 +132,7 @@ class Service:
 
     def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
-        begun = time.perf_counter()
+        begun = self._busy = time.monotonic()
         sequence = -1
         try:
             facts = self._facts(now)
@@ -133,7 +140,8 @@ class Service:
             with self._lock:
                 held = self._overrides.hold(time.time())
                 if held and outcome.choice.source is not Source.HOLD:
-                    outcome = pilot.run(_held(facts, _words(held.author, held.reason)))
+                    words = _words(held.author, held.reason)
+                    outcome = pilot.run(replace(facts, hold=words))
                 plan = self._outbox.draw_up(outcome, now=now)
                 if not self.settings.is_shadow:
                     self._outbox.publish(plan, outcome, now=now)
@@ -148,7 +156,8 @@ class Service:
             sequence = self._blind(error, now)
         if self._clock.is_simulated:
             self._link.decided(now, sequence)
-        self._tell(now, time.perf_counter() - begun)
+        self._busy = np.inf
+        self._tell(now, time.monotonic() - begun)
 
     def _facts(self, now: np.datetime64) -> Facts:
         held = self._overrides.hold(time.time())
@@ -163,7 +172,7 @@ class Service:
     def _act(self, outcome: Outcome) -> int:
         """Give the orders of a decision; under HOLD, renew what was ordered last."""
         if outcome.choice.source is Source.HOLD:
-            return self._link.freeze(outcome.time)
+            return self._link.freeze(outcome.time, outcome)
         return self._link.act(outcome)
 
     def _blind(self, error: Exception, now: np.datetime64) -> int:
@@ -181,22 +190,9 @@ class Service:
 
     def _tell(self, now: np.datetime64, seconds: float) -> None:
         """Write the one line of a decision."""
-        outcome = self._last
-        if outcome is None or outcome.time != now:
-            return
-        schedule = outcome.choice.schedule
-        net = schedule["grid_import_power"] - schedule["grid_export_power"]
-        logger.info(
-            "decided",
-            site=self.site.name,
-            time=stamp(now),
-            source=outcome.choice.source.value,
-            reason=outcome.choice.reason.partition("\n")[0],
-            revision=self._outbox.revision,
-            power_mw=round(float(net[0]), 2),
-            jobs=len(outcome.orders.jobs),
-            seconds=round(seconds, 3),
-        )
+        if self._last and self._last.time == now:
+            facts = summary(self._last) | {"revision": self._outbox.revision}
+            logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
     # --- HOLD
 
@@ -247,14 +243,21 @@ class Service:
         while not stop.wait(HOUSEKEEPING):
             try:
                 self._outbox.poll()
-                if time.monotonic() - beaten >= HEARTBEAT and not self.settings.is_shadow:
+                if time.monotonic() - beaten >= HEARTBEAT:
                     beaten = time.monotonic()
-                    self._link.beat(self._clock.now())
+                    self._beat(beaten)
                 if self._was_held and not self._overrides.hold(time.time()):
                     self._ended("the HOLD has run out")
                 self._watch.look(self._clock.now(), self._last, self._missing)
             except Exception:
                 logger.exception("housekeeping")
+
+    def _beat(self, moment: float) -> None:
+        """Tell plant and systemd that we live; systemd only if no decision is stuck."""
+        if moment - self._busy < STUCK:
+            notify("WATCHDOG=1")
+        if not self.settings.is_shadow:
+            self._link.beat(self._clock.now())
 
     def _leave(self) -> None:
         """Withdraw requests before the end: the plant's own controls take over."""
@@ -282,6 +285,7 @@ class Service:
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
                 "decision": show_decision(self._last, self._outbox.revision),
+                "missing": self._missing if self._last else "",
                 "hold": show_hold(self._overrides.hold(time.time())),
                 "feed": self._outbox.show(now),
                 "broker": self._link.show_broker(),
@@ -289,10 +293,6 @@ class Service:
                 **self._picture.show(),
                 "alarms": self._watch.alarms.show(),
             }
-
-
-def _held(facts: Facts, reason: str) -> Facts:
-    return Facts(**{**vars(facts), "hold": reason})
 
 
 def _words(author: str, reason: str) -> str:

@@ -16,6 +16,7 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.schedule import KNOWN
+from optimizer.service.cushion import cushioned
 from optimizer.verify import Verdict, verify
 from twin import axes, simulation, vocabulary
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
@@ -194,7 +195,9 @@ def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) 
 
 
 def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:
-    """Return a plan that a rule makes: what runs goes on, stores rest, sun and wind are used.
+    """Return a plan that a rule makes: what runs goes on, sun and wind are used.
+
+    Tanks rest, and batteries do but for what keeps the ramp of the connection.
 
     Parameters
     ----------
@@ -220,7 +223,8 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
     for share in EASED:
         try:
-            schedule = _promised(problem, _steady(problem, share * running_power))
+            plan = _promised(problem, _steady(problem, share * running_power))
+            schedule = _promised(problem, cushioned(problem, plan))
             replay = _judged(problem, schedule)
         except (NoScheduleError, FaultsError) as error:
             refusal = NoScheduleError(str(error))

@@ -145,12 +145,14 @@ class Picture:
             if capacity:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
         heat = {_label(limit): _column(limit.values(replay)) for limit in self._watched}
-        rows = self._told["intervals"][:DAY] if self._told else []
+        band: dict[str, list[float]] = {}
+        if self._told is not None:
+            rows = self._told["intervals"][:DAY]
+            band = {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
         return {
             "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],
             **{name: _column(array.to_numpy()) for name, array in columns.items()},
-            "p10": [row["p10_mw"] for row in rows],
-            "p90": [row["p90_mw"] for row in rows],
+            **band,
             "temperatures": heat,
         }
 
@@ -214,6 +216,18 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
         "binding": told["binding"],
         "changes": told["changes"],
         "seconds": round(outcome.seconds, DIGITS),
+    }
+
+
+def summary(outcome: Outcome) -> dict[str, object]:
+    """Return a decision in the few words that a log has room for."""
+    first = outcome.choice.schedule.isel(time=0)
+    return {
+        "time": stamp(outcome.time),
+        "source": outcome.choice.source.value,
+        "reason": outcome.choice.reason.partition("\n")[0],
+        "power_mw": round(float(first["grid_import_power"] - first["grid_export_power"]), 2),
+        "jobs": len(outcome.orders.jobs),
     }
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.dispatch import Orders, by_number, pressing, within
+from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, within
 from optimizer.headroom import headroom
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.steering import Steering, question
-from twin import vocabulary
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.physics import FloatArray
@@ -22,6 +21,9 @@ from twin.site import Site
 from twin.workloads.capping import under, work_power
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Pool, Queue
+
+BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
+"""What a plan by rule orders of batteries; under HOLD the plant keeps the ramp by itself."""
 
 HOURS: Final = float(QUARTER / HOUR)
 
@@ -99,12 +101,15 @@ class Pilot:
         Number of each job that runs -> its cap, as last ordered. [1]
     believed
         The last estimate of the state, before a restart too.
+    is_shadow
+        Whether nothing is ordered: what the plant does is not what was decided.
     """
 
     site: Site
     decide: Decide
     caps: Mapping[int, float] = field(default_factory=dict)
     believed: Estimate | None = None
+    is_shadow: bool = False
 
     def __post_init__(self) -> None:
         """Begin without a past."""
@@ -153,7 +158,9 @@ class Pilot:
             orders=self._orders(choice, problem, queue=queue, caps=caps),
             seconds=time.perf_counter() - begun,
         )
-        self._last, self.caps, self.believed = outcome, outcome.orders.jobs, believed
+        self._last, self.believed = outcome, believed
+        if not self.is_shadow:
+            self.caps = outcome.orders.jobs
         self._decision = choice.decision or self._decision
         return outcome
 
@@ -166,7 +173,7 @@ class Pilot:
             self.site,
             facts.observed,
             last=self.believed,
-            operation=_done(last, facts.observed) if last else None,
+            operation=self._done(last, facts.observed) if last else None,
         )
 
     def _running(self, queue: Queue) -> FloatArray:
@@ -185,7 +192,21 @@ class Pilot:
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
-        return Orders(jobs=by_number(queue, caps))
+        step, flows = first.isel(time=0), BATTERY_FLOWS if choice.source is Source.RULE else ()
+        batteries = {name: values_of(step[name]) for name in flows if name in step}
+        return Orders(jobs=by_number(queue, caps), **batteries)
+
+    def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
+        """Return what was done in the last quarter-hour, as measured, else as ordered."""
+        now = np.datetime64(str(observed["instant"].to_numpy()), "us")
+        if now - last.time != QUARTER:
+            return None
+        step = last.choice.schedule.isel(time=[0], instant=[0, 1])
+        for name in ("hall_power", *FLOWS):
+            if name in step:
+                told = getattr(last.orders, name, {}) if not self.is_shadow else {}
+                step[name] = _seen(step[name], observed.get(name), told)
+        return step
 
 
 def _with_pressing(queue: Queue, caps: FloatArray, problem: Problem) -> FloatArray:
@@ -206,22 +227,17 @@ def _planned_power(first: xr.Dataset, pool: Pool) -> float:
     return halls - pool.racks * pool.rack_idle_power - service + ROUNDING
 
 
-def _done(last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
-    """Return what was done in the last quarter-hour: as ordered, the halls as measured."""
-    now = np.datetime64(str(observed["instant"].to_numpy()), "us")
-    if now - last.time != QUARTER:
-        return None
-    schedule = last.choice.schedule
-    step = schedule.isel(time=[0], instant=[0, 1])
-    seen = observed["hall_power"].reindex(hall=step["hall"]).clip(min=0.0)
-    told = step["hall_power"].isel(time=0)
-    power = seen.where(seen.notnull(), told).expand_dims(time=step["time"])
-    step["hall_power"] = vocabulary.tag(power, "hall_power")
-    for name in ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge"):
-        orders: Mapping[str, float] = getattr(last.orders, name)
-        if name in step:
-            values = [
-                [orders.get(owner, 0.0) for owner in step[name].coords[step[name].dims[1]].values]
-            ]
-            step[name] = step[name].copy(data=values)
-    return step
+def _seen(
+    planned: xr.DataArray, observed: xr.DataArray | None, told: Mapping[str, float]
+) -> xr.DataArray:
+    """Return a flow of one interval: as measured, else as ordered, else as planned."""
+    dim = str(planned.dims[1])
+    values = []
+    for place, label in enumerate(planned[dim].to_numpy().tolist()):
+        value = np.nan
+        if observed is not None and dim in observed.dims and label in observed[dim].to_numpy():
+            value = float(observed.sel({dim: label}))
+        if np.isnan(value):
+            value = told.get(label, float(planned[0, place]))
+        values.append(max(value, 0.0))
+    return planned.copy(data=[values])

@@ -143,9 +143,9 @@ class PlantLink:
         """Order what was decided, and return the sequence of the job orders."""
         return self._actuator.act(wanted(self._site, outcome), outcome.time)
 
-    def freeze(self, now: np.datetime64) -> int:
-        """Renew the last caps and jobs, and withdraw all requests."""
-        return self._actuator.freeze(now)
+    def freeze(self, now: np.datetime64, held: Outcome | None = None) -> int:
+        """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""
+        return self._actuator.freeze(now, wanted(self._site, held) if held else None)
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
@@ -163,6 +163,11 @@ class PlantLink:
     # --- how it is
 
     @property
+    def url(self) -> str:
+        """Where the broker is, without the password."""
+        return self._client.url
+
+    @property
     def trouble(self) -> str:
         """What is wrong with the connection, or with taking in; empty if nothing is."""
         return self._client.trouble or self._ingester.trouble
@@ -176,7 +181,7 @@ class PlantLink:
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
         return {
-            "url": self._client.url,
+            "url": self.url,
             "is_connected": self._client.is_connected,
             "trouble": self._client.trouble,
         }
@@ -201,7 +206,7 @@ class PlantLink:
     def _age(self, now: np.datetime64) -> float | None:
         """Return the age of the newest reading of the connection's meter. [s]"""
         age = float(self.window.observed(now)["grid_import_power_age"])
-        return age if np.isfinite(age) else None
+        return max(age, 0.0) if np.isfinite(age) else None
 
 
 def wanted(site: Site, outcome: Outcome) -> Wanted:

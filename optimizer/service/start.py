@@ -13,6 +13,7 @@ from optimizer.service.clock import RealClock, SimulatedClock
 from optimizer.service.control import ControlServer
 from optimizer.service.daemon import Service
 from optimizer.service.folder import StateFolder
+from optimizer.service.notify import notify
 from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
 from optimizer.service.page import PageServer
@@ -47,11 +48,12 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path)).path
         stop = stack.enter_context(_ending())
+        link = PlantLink(site, settings, folder)
         service = Service(
             site,
             settings,
             clock=SimulatedClock() if settings.is_simulated else RealClock(),
-            link=PlantLink(site, settings, folder),
+            link=link,
             outbox=Outbox(site, settings, folder),
             overrides=Overrides(folder / "hold.json"),
             folder=folder,
@@ -68,8 +70,10 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             write_whole(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _commands(service)))
-        logger.info("started", site=site.name, broker=settings.broker, state=str(folder))
+        logger.info("started", site=site.name, broker=link.url, state=str(folder))
+        notify("READY=1")
         service.run(stop)
+        notify("STOPPING=1")
 
 
 @contextmanager
@@ -100,12 +104,7 @@ def _commands(
             case {"command": "status"}:
                 return {"snapshot": service.snapshot(), "missing": service.is_ready()}
             case {"command": "hold", "author": str(author), "reason": str(reason)}:
-                hours = told.get("hours")
-                service.hold(
-                    author=author,
-                    reason=reason,
-                    hours=float(hours) if isinstance(hours, int | float) else None,
-                )
+                service.hold(author=author, reason=reason, hours=_hours(told.get("hours")))
                 return {}
             case {"command": "release", "author": str(author)}:
                 service.release(author=author)
@@ -115,3 +114,16 @@ def _commands(
         raise ServiceError("socket", [fault])
 
     return answer
+
+
+def _hours(told: object) -> float | None:
+    """Return the length of a HOLD; None for one without an end."""
+    match told:
+        case None:
+            return None
+        case bool():
+            pass
+        case int() | float():
+            return float(told)
+    fault = Fault(place="hours", value=repr(told)[:80], mend="give a number of hours, or none")
+    raise ServiceError("socket", [fault])

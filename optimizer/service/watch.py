@@ -5,6 +5,7 @@ import numpy as np
 from optimizer.service.alarms import Alarms, Severity
 from optimizer.service.fallback import Source
 from optimizer.service.outbox import Outbox
+from optimizer.service.overrides import Overrides
 from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
@@ -16,13 +17,16 @@ class Watch:
 
     Parameters
     ----------
-    link, outbox, series
+    link, outbox, series, overrides
         What is looked at.
     """
 
-    def __init__(self, link: PlantLink, outbox: Outbox, series: Series) -> None:
+    def __init__(
+        self, link: PlantLink, outbox: Outbox, *, series: Series, overrides: Overrides
+    ) -> None:
         self.alarms = Alarms()
-        self._link, self._outbox, self._series = link, outbox, series
+        self._link, self._outbox = link, outbox
+        self._series, self._overrides = series, overrides
 
     def look(self, now: np.datetime64, last: Outcome | None, missing: str) -> None:
         """Raise and clear alarms.
@@ -41,6 +45,7 @@ class Watch:
             "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
             "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
             "archive": (self._link.archive_trouble, Severity.HIGH, "see to the disk"),
+            "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
             "telemetry": (_doubts(last), Severity.MEDIUM, "see to the sensors named"),

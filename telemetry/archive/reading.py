@@ -83,7 +83,7 @@ def open(
     >>> chips["power"].isel(time=-1).sum("chip").load()  # doctest: +SKIP
     """
     name = site if isinstance(site, str) else site.name
-    folder = (root or state_folder(name)) / "archive"
+    folder = Path(root or state_folder(name)) / "archive"
     return open_folder(folder, site, group=group, span=(start, end))
 
 

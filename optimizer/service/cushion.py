@@ -1,0 +1,69 @@
+"""Let batteries soften what a plan by rule does to the connection, so that its ramp is kept."""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.problem import Problem
+from twin import limits, vocabulary
+from twin.equipment import Battery
+from twin.physics import FloatArray
+
+STEPS: Final = 8
+"""Intervals that are softened: two hours take any site over any step. [1]"""
+
+
+def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
+    """Return a plan whose batteries take what is too steep for the connection.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    plan
+        An operation with its promise at the connection.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same, with ``battery_charge`` and ``battery_discharge`` in its first intervals; the
+        promise is to be made anew.
+    """
+    batteries = problem.site.of(Battery)
+    if not batteries:
+        return plan
+    before = float(problem.state["grid_import_power"] - problem.state["grid_export_power"])
+    net = (plan["grid_import_power"] - plan["grid_export_power"]).to_numpy()
+    flow = _flow(net, before, problem.site.grid.ramp * limits.TRANSITION)
+    power = sum(battery.power for battery in batteries)
+    shares = xr.DataArray(
+        [battery.power / power for battery in batteries],
+        coords={"battery": [battery.name for battery in batteries]},
+        dims="battery",
+    )
+    flows = {"battery_charge": flow, "battery_discharge": -flow}
+    for name, values in flows.items():
+        told = xr.DataArray(np.clip(values, 0.0, power), coords={"time": plan["time"]}, dims="time")
+        plan = plan.assign({name: vocabulary.tag(told * shares, name)})
+    return plan
+
+
+def _flow(net: FloatArray, before: float, step: float) -> FloatArray:
+    """Return what batteries must take, less than none to give, so that no step is too great. [MW]
+
+    Parameters
+    ----------
+    net
+        Net import of the plan, ``(time,)``. [MW]
+    before
+        Net import before it. [MW]
+    step
+        Most that net import may change from one interval to the next. [MW]
+    """
+    flow = np.zeros(len(net))
+    for i in range(min(STEPS, len(net))):
+        wanted = float(np.clip(net[i], before - step, before + step))
+        flow[i] = wanted - net[i]
+        before = wanted
+    return flow
