@@ -1,0 +1,222 @@
+"""A service, its plant and its partner on a broker, each a process that can be killed; an ear.
+
+As in the demo, but whoever holds the stage starts, kills and starts again what he likes.
+"""
+
+import base64
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from optimizer.service.control import command
+from optimizer.service.demo.day import EXAMPLE, PARTNER
+from optimizer.service.demo.process import Process
+from telemetry import topics
+from telemetry.client import Client
+from telemetry.durable import write_whole
+from telemetry.security import make_keys, partner_keys
+from telemetry.topics import Kind
+from twin.errors import ServiceError
+
+SITE = "small"
+DEADLINE = 60.0
+"""Longest wait for anything. [s]"""
+
+GLANCE = 0.02
+"""Wait between two looks. [s]"""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Mortal(Process):
+    """A process that can be killed and started again."""
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ProcessLookupError(self.name)
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does, and its children with their parent's pipe."""
+        os.kill(self.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def await_end(self, timeout: float) -> int:
+        """Wait for the end and return its code."""
+        if self._process is None:
+            raise ProcessLookupError(self.name)
+        return self._process.wait(timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message, and when it was heard by the monotonic clock. [s]"""
+
+    topic: str
+    payload: bytes
+    at: float
+    is_retained: bool
+
+    @property
+    def document(self) -> dict:
+        """What a message says: the payload of a signed one, else its JSON."""
+        text = self.payload
+        if self.topic.startswith("feed/"):
+            part = text.split(b".")[1]
+            text = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))
+        return json.loads(text)
+
+
+class Ear:
+    """Somebody who hears everything under some filters and forgets nothing."""
+
+    def __init__(self, broker: str, *filters: str, name: str = "ear") -> None:
+        self.heard: list[Heard] = []
+        self._news = threading.Condition()
+        self._ended = threading.Event()
+        self._client = Client(broker, client_id=f"{name}-{os.getpid()}", is_clean=True)
+        self._client.subscribe(*filters)
+        self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._client.connect(DEADLINE)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._client.stop()
+
+    def _listen(self) -> None:
+        while not self._ended.is_set():
+            messages = self._client.take(timeout=0.1)
+            now = time.monotonic()
+            with self._news:
+                self.heard += [Heard(m.topic, m.payload, now, m.is_retained) for m in messages]
+                self._news.notify_all()
+            self._client.acknowledge(messages)
+
+    def of(self, kind: Kind, since: float = 0.0) -> list[Heard]:
+        """Return what was heard of a kind of topic since a moment."""
+        with self._news:
+            heard = list(self.heard)
+        return [one for one in heard if one.at >= since and topics.parse(one.topic).kind == kind]
+
+    def until[T](self, found: Callable[[], T], timeout: float = DEADLINE) -> T:
+        """Return what is found, once it is something."""
+        until = time.monotonic() + timeout
+        while not (it := found()):
+            left = until - time.monotonic()
+            if left <= 0.0:
+                heard = sorted({one.topic for one in self.heard if "/BMS" not in one.topic})
+                raise TimeoutError(f"not heard within {timeout:g} s; last topics: {heard[-10:]}")
+            with self._news:
+                self._news.wait(min(left, 0.1))
+        return it
+
+
+class Stage:
+    """Processes of one site on one broker, in a folder."""
+
+    def __init__(self, folder: Path, broker: str) -> None:
+        self.folder, self.broker = folder, broker
+        self.state = folder / "state"
+        self.service, self.plant, self.partner = (
+            Mortal(folder, name) for name in ("service", "plant", "partner")
+        )
+        self.begun = 0.0
+        self._words: Sequence[str] = ()
+        site = make_keys(self.state / "keys")
+        self.keys = folder / f"{PARTNER}.keys.json"
+        public = partner_keys(self.keys, partner=PARTNER, site=site)
+        write_whole(self.state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self.service, self.plant, self.partner):
+            process.end()
+
+    def serve(self, *words: str, module: str = "optimizer.cli") -> None:
+        """Start the service; without words as the last time."""
+        options = ["--broker", self.broker, "--clock", "simulated"]
+        self._words = words or self._words
+        own = ["-m", module, "run", SITE, *options, "--state", str(self.state), *self._words]
+        self.begun = time.monotonic()
+        self.service.run(own)
+
+    def play(self, steps: int, *, seed: int = 0, words: Sequence[str] = ()) -> None:
+        """Start the plant, for some quarter-hours."""
+        options = ["--broker", self.broker, "--steps", str(steps), "--seed", str(seed)]
+        self.plant.start(["plant", SITE, *options, "--out", str(self.folder), *words])
+
+    def attend(self) -> None:
+        """Start the partner."""
+        options = ["--broker", self.broker, "--site", SITE, "--partner", PARTNER]
+        answers = ["--json", str(self.folder / "partner.jsonl")]
+        self.partner.run([str(EXAMPLE), *options, "--keys", str(self.keys), *answers])
+
+    def tell(self, name: str, **arguments: object) -> Mapping[str, object]:
+        """Give the service a command over its socket."""
+        return command(self.state, name, **arguments)
+
+    def missing(self) -> list[str]:
+        """Return what the service says is missing until it is ready."""
+        try:
+            return list(self.tell("status")["missing"])
+        except ServiceError as error:
+            return [str(error)]
+
+    def heard(self) -> int:
+        """Return how many messages the service has taken in since its start; -1 if unconnected."""
+        try:
+            snapshot = self.tell("status")["snapshot"]
+        except ServiceError:
+            return -1
+        return snapshot["telemetry"]["messages"] if snapshot["broker"]["is_connected"] else -1
+
+    def until(self, is_so: Callable[[], object], timeout: float = DEADLINE) -> None:
+        """Wait until something is so, while the service lives."""
+        until = time.monotonic() + timeout
+        while not is_so():
+            if self.service.code is not None:
+                raise ChildProcessError(self.service.log.read_text()[-3000:])
+            if time.monotonic() > until:
+                tail = self.service.log.read_text()[-3000:]
+                raise TimeoutError(f"not so within {timeout:g} s\n{self.missing()}\n{tail}")
+            time.sleep(GLANCE)
+
+    def until_ready(self, timeout: float = DEADLINE) -> float:
+        """Wait until the service is ready, and return the time since its start. [s]"""
+        self.until(lambda: not self.missing(), timeout)
+        return time.monotonic() - self.begun
+
+    def result(self, timeout: float = DEADLINE) -> dict:
+        """Return what the plant wrote when it ended."""
+        self.plant.await_end(timeout)
+        return json.loads((self.folder / "result.json").read_text())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process and its children have used of processors so far. [s]"""
+    own = _spent(pid)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(_spent(int(child)) for child in children)
+
+
+def _spent(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
