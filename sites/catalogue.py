@@ -5,13 +5,18 @@ import tomllib
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from twin.errors import Fault, SiteError
+
+Purpose = Literal["decision", "validation"]
 
 ROOM: Final = Path(__file__).parent
 STANDARD: Final = ROOM / "standard"
 DATA: Final = ROOM / "data"
+HOMES: Final[dict[Purpose, Path]] = {"decision": ROOM, "validation": ROOM / "validation"}
+"""Folders of the declared sites, by what the sites are for."""
+
 GREATEST_SIZE: Final = 1_000_000
 """A site file longer than this is not one. [bytes]"""
 LONGEST_LINE: Final = 1_000
@@ -27,9 +32,16 @@ Table = dict[str, object]
 """What a TOML table holds, unchecked."""
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the declared sites, sorted."""
-    return tuple(sorted(path.stem for path in ROOM.glob("*.toml")))
+def names(purpose: Purpose = "decision") -> tuple[str, ...]:
+    """Return the names of the declared sites, sorted.
+
+    Parameters
+    ----------
+    purpose
+        ``decision`` for the reference sites that plans are made for, ``validation`` for plants that
+        exist, of which enough is published to hold the twin to.
+    """
+    return tuple(sorted(path.stem for path in HOMES[purpose].glob("*.toml")))
 
 
 def data(name: str) -> Path:
@@ -77,10 +89,11 @@ def locate(site: str | Path) -> Path:
     """
     if str(site).endswith(".toml"):
         return Path(site)
-    if str(site) in names():
-        return ROOM / f"{site}.toml"
-    mend = f"give a path ending in .toml, or one of {', '.join(names())}"
-    fault = Fault(place="site", value=f'"{site}"', mend=mend + nearest(str(site), names()))
+    known = {name: home for purpose, home in HOMES.items() for name in names(purpose)}
+    if str(site) in known:
+        return known[str(site)] / f"{site}.toml"
+    mend = f"give a path ending in .toml, or one of {', '.join(known)}"
+    fault = Fault(place="site", value=f'"{site}"', mend=mend + nearest(str(site), known))
     raise SiteError(str(site), [fault])
 
 

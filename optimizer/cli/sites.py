@@ -27,10 +27,11 @@ SITE: Final = typer.Argument(help="Name of a declared site, or a path that ends 
 @app.command("list")
 def list_sites(json_file: JsonFile = None) -> None:
     """List the declared sites."""
-    found = [_head(name) for name in sites.names()]
-    shown = table("Declared sites", "name", "zone", "title")
+    purposes = {name: purpose for purpose in catalogue.HOMES for name in sites.names(purpose)}
+    found = [_head(name) | {"purpose": purpose} for name, purpose in purposes.items()]
+    shown = table("Declared sites", "name", "zone", "for", "title")
     for head in found:
-        shown.add_row(head["name"], head["zone"], head["title"])
+        shown.add_row(head["name"], head["zone"], head["purpose"], head["title"])
     console(json_file).print(shown)
     write_json({"sites": found}, json_file)
 
@@ -41,7 +42,7 @@ def check(
     json_file: JsonFile = None,
 ) -> None:
     """Check a site file, or all declared sites, and tell every fault with its mend."""
-    names = [site] if site else list(sites.names())
+    names = [site] if site else [name for home in catalogue.HOMES for name in sites.names(home)]
     screen = console(json_file)
     faults: list[tuple[str, Fault]] = []
     for name in names:

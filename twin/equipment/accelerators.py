@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import model_validator
 
+from twin.equipment.chassis import Chassis
 from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray, cold_plate, electric
 from twin.relations import Relation, Work
@@ -15,6 +16,9 @@ WATTS: Final = 1e6
 
 LITRES_PER_MINUTE: Final = 1000.0 / 60.0
 """l/min in a m3/h."""
+
+CHASSIS_ERROR: Final = 1e-3
+"""Share by which declared rack powers may miss what the rack's chassis draw. [1]"""
 
 
 @register
@@ -53,6 +57,21 @@ class Accelerators(Equipment):
     power_factor_error: Annotated[
         float, Quantity("1", "true draw beside the declared one", above=0.5, below=2)
     ] = 1.0
+    chassis: Chassis | None = None
+
+    @model_validator(mode="after")
+    def _draws_what_its_chassis_draw(self) -> Self:
+        if self.chassis is None:
+            return self
+        if self.chips_per_rack != self.chassis.chips:
+            message = f"chips_per_rack must be the {self.chassis.chips} of its chassis"
+            raise ValueError(message)
+        for key, busy in (("rack_idle_power", 0.0), ("rack_power", 1.0)):
+            drawn = float(self.chassis.cabinet_power(busy, busy))
+            if abs(getattr(self, key) - drawn) > CHASSIS_ERROR * drawn:
+                message = f"{key} must be the {drawn:.6g} MW that its chassis draw"
+                raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _waits_below_full(self) -> Self:

@@ -21,7 +21,10 @@ def run():
 def test_list(run):
     result = run("list", "--json", "-")
     assert result.exit_code == 0
-    assert [site["name"] for site in json.loads(result.stdout)["sites"]] == list(sites.names())
+    found = {site["name"]: site["purpose"] for site in json.loads(result.stdout)["sites"]}
+    assert found == {name: home for home in catalogue.HOMES for name in sites.names(home)}
+    assert found["rhine"] == "decision"
+    assert found["frontier"] == "validation"
     assert "Declared sites" in result.stderr
 
 
