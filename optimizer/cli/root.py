@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "simulate": "optimizer.cli.simulate",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",
+    "fit": "optimizer.cli.fit",
     "run": "optimizer.cli.run",
     "status": "optimizer.cli.status",
     "hold": "optimizer.cli.hold",

@@ -38,6 +38,7 @@ LIVES_IN = {
         "optimizer.objectives",
     },
     "rich": {"optimizer.cli"},
+    "scipy": {"twin.workloads.fitting"},
     "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.load"},
     "typer": {"optimizer.cli"},
