@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
+from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry import topics
@@ -53,7 +54,7 @@ class PlantLink:
     """
 
     def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
-        self._site = site
+        self._site, self._is_simulated = site, settings.is_simulated
         self._client = Client(
             settings.broker,
             client_id=f"gigatwin-{site.name}",
@@ -84,6 +85,8 @@ class PlantLink:
         self._ingester.recover()
         self._client.start()
         self._ingester.start()
+        if self._is_simulated:
+            self.decided(BEFORE, -1)  # a plant that waits says again where it is
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -103,7 +103,7 @@ class SimulatedSite:
         self._line = Line(client, site.name, self._hear)
         self._decided: Decided | None = None
         self._sent: Counter[str] = Counter()
-        self._is_stopped = False
+        self._is_stopped = self._is_asked = False
         self._begun = 0.0
 
     @property
@@ -178,7 +178,9 @@ class SimulatedSite:
         until = time.monotonic() + self._deadline
         while time.monotonic() < until and not (self._is_stopped or is_decided()):
             again = min(until, time.monotonic() + AGAIN[self._decided is not None])
-            if not self._line.receive(again, lambda: self._is_stopped or is_decided()):
+            self._line.receive(again, lambda: self._is_stopped or self._is_asked or is_decided())
+            if not (self._is_stopped or is_decided()):
+                self._is_asked = False
                 self._say_again(tick)
         if is_decided():
             self._line.drain()
@@ -209,8 +211,10 @@ class SimulatedSite:
                 reason = "" if cap_status.is_applied else cap_status.reason
             case PointValue():
                 reason = self._bms.hear(sample, now=now)
-            case Decided():
+            case Decided(time=moment) if moment == now:
                 self._decided = sample
+            case Decided():  # somebody was started anew, and does not know where we are
+                self._is_asked = True
         if reason:
             self.counts["refused"] += 1
             _logger.warning("refused", site=self._scene.site.name, reason=reason)

@@ -131,6 +131,20 @@ def test_a_decision_counts_only_with_its_orders(scene):
     assert outcome.counts["undecided"] == STEPS
 
 
+def test_who_was_started_anew_hears_at_once_where_the_plant_is(scene):
+    asked = set()
+
+    def anew(tick):
+        if tick.step in asked:
+            return all_run(tick)
+        asked.add(tick.step)
+        return [None, Decided(site="small", time=START - QUARTER, sequence=-1)]
+
+    script, outcome, _ = run(scene, anew)
+    assert outcome.counts["undecided"] == 0
+    assert [tick.step for tick in script.heard(Kind.TICK)[:4]] == [0, 0, 1, 1]
+
+
 def test_shadow_mode_is_a_decision(scene):
     _, outcome, _ = run(scene, lambda _: [])
     assert outcome.counts["undecided"] == 0
