@@ -118,7 +118,8 @@ class Ear:
             left = until - time.monotonic()
             if left <= 0.0:
                 heard = sorted({one.topic for one in self.heard if "/BMS" not in one.topic})
-                raise TimeoutError(f"not heard within {timeout:g} s; last topics: {heard[-10:]}")
+                text = f"not heard within {timeout:g} s; last topics: {heard[-10:]}"
+                raise TimeoutError(text)
             with self._news:
                 self._news.wait(min(left, 0.1))
         return it
@@ -193,7 +194,8 @@ class Stage:
                 raise ChildProcessError(self.service.log.read_text()[-3000:])
             if time.monotonic() > until:
                 tail = self.service.log.read_text()[-3000:]
-                raise TimeoutError(f"not so within {timeout:g} s\n{self.missing()}\n{tail}")
+                text = f"not so within {timeout:g} s\n{self.missing()}\n{tail}"
+                raise TimeoutError(text)
             time.sleep(GLANCE)
 
     def until_ready(self, timeout: float = DEADLINE) -> float:
