@@ -7,7 +7,7 @@ output plus the heat that leaves the site.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from twin.physics import FloatArray
@@ -48,6 +48,28 @@ class Flows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetPoints:
+    """What the water of a site is held at, on ``time``; what is missing stays as declared.
+
+    Attributes
+    ----------
+    supply_temperature
+        Cooling plant -> temperature of its supply water. [degC]
+    temperature_range
+        Cooling plant -> return less supply temperature, which the flow follows. [K]
+    technology_range
+        Bank of CDUs -> warming of the coolant in the racks, which its pumps follow. [K]
+    least_flow
+        Cooling plant or bank of CDUs -> share of its rated flow below which it does not fall. [1]
+    """
+
+    supply_temperature: Mapping[str, FloatArray] = field(default_factory=dict)
+    temperature_range: Mapping[str, FloatArray] = field(default_factory=dict)
+    technology_range: Mapping[str, FloatArray] = field(default_factory=dict)
+    least_flow: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Convert:
     """Deliver one carrier by drawing others.
 
@@ -67,6 +89,8 @@ class Convert:
         Weather -> most that can be delivered. [MW]
     physics
         (output [MW], weather) -> :class:`Flows`. The output has ``time`` as its last axis.
+    steered
+        Set points -> the physics at them; None if the machine has none.
     """
 
     owner: str
@@ -76,6 +100,13 @@ class Convert:
     limit: Callable[[Weather], FloatArray]
     physics: Callable[[FloatArray, Weather], Flows]
     relieves: str = ""
+    steered: Callable[[SetPoints], Callable[[FloatArray, Weather], Flows]] | None = None
+
+    def at(self, points: SetPoints | None) -> "Convert":
+        """Return the same conversion at other set points; without any, itself."""
+        if points is None or self.steered is None:
+            return self
+        return replace(self, physics=self.steered(points))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
+from twin.relations import ENERGY_SIGN, Convert, Exchange, SetPoints, Store
 from twin.site import Site
 from twin.walk import Ceiling, walk_loop, walk_store
 from twin.weather import Weather
@@ -45,6 +45,7 @@ def run(
     weather: Weather,
     hours: FloatArray,
     ceilings: Mapping[str, Ceiling] | None = None,
+    points: SetPoints | None = None,
 ) -> Run:
     """Run a site on bare arrays; ``twin.simulation.simulate`` is the same with labels and checks.
 
@@ -63,6 +64,8 @@ def run(
         Lengths of the intervals. [h]
     ceilings
         Cooling plant -> what it can give at most in this weather; worked out if not given.
+    points
+        Set points of the water on ``time``; by default the declared ones.
 
     Returns
     -------
@@ -72,6 +75,7 @@ def run(
     if ceilings is None:
         ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
     walk = _Walk(site, stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+    walk.points = points
     walk.halls()
     for convert in site.converts:
         walk.convert(convert)
@@ -95,6 +99,7 @@ class _Walk:
     ) -> None:
         self.site, self.stocks, self.orders, self.ceilings = site, stocks, orders, ceilings
         self.weather, self.hours = weather, hours
+        self.points: SetPoints | None = None
         self.flows: dict[Key, FloatArray] = {}
         self.edges: dict[Key, FloatArray] = {}
         self.demand = {carrier: np.zeros(len(hours)) for carrier in ENERGY_SIGN}
@@ -125,7 +130,7 @@ class _Walk:
         output = asked = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
             output = self._circulate(machine, asked)
-        flows = convert.physics(output, self.weather)
+        flows = convert.at(self.points).physics(output, self.weather)
         for carrier, draw in flows.draws.items():
             self.demand[carrier] += draw
         self.heat += flows.heat
@@ -171,6 +176,7 @@ class _Walk:
             hours=self.hours,
             temperature=self.stocks["facility_supply_temperature", plant.name],
             output=self.stocks["cooling_plant_output", plant.name],
+            target=self.points.supply_temperature.get(plant.name) if self.points else None,
         )
         self.edges["facility_supply_temperature", plant.name] = temperatures
         self.edges["cooling_plant_output", plant.name] = np.concatenate(
@@ -208,16 +214,30 @@ class _Walk:
 
     def temperatures(self) -> None:
         """Follow the coolant from the circuits to the racks and the chips."""
+        plants = {plant.serves: plant for plant in self.site.of(CoolingPlant)}
         supply = {
-            plant.serves: self.edges["facility_supply_temperature", plant.name][1:]
-            for plant in self.site.of(CoolingPlant)
+            serves: self.edges["facility_supply_temperature", plant.name][1:]
+            for serves, plant in plants.items()
         }
         for cdu in self.site.of(Cdu):
-            liquid = cdu.technology_supply_temperature(self.demand["liquid"], supply["warm"])
+            heat = self.demand["liquid"]
+            through = plants["warm"].share(
+                heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=self.points
+            )
+            liquid = cdu.technology_supply_temperature(
+                heat, supply["warm"], points=self.points, facility_flow=through
+            )
             self.flows["technology_supply_temperature", cdu.name] = liquid
+            is_steered = self.points is not None and cdu.name in self.points.technology_range
+            flow = np.minimum(cdu.flow(heat, self.points), 1.0) if is_steered else 1.0
             for hall in self.site.of(Accelerators):
                 busy = np.full(len(self.hours), hall.rack_power)
-                self.flows["chip_temperature", hall.name] = hall.chip_temperature(busy, liquid)
+                warm = hall.chip_temperature(busy, liquid, flow_share=flow)
+                self.flows["chip_temperature", hall.name] = warm
         for air in self.site.of(HallAir):
-            inlet = air.rack_inlet_temperature(self.demand["air"], supply["chilled"])
+            heat = self.demand["air"]
+            through = plants["chilled"].share(
+                heat, rated_heat=air.rated_heat, rated_range=air.water_range, points=self.points
+            )
+            inlet = air.rack_inlet_temperature(heat, supply["chilled"], chilled_flow=through)
             self.flows["rack_inlet_temperature", air.name] = inlet

@@ -100,6 +100,7 @@ def walk_loop(
     hours: FloatArray,
     temperature: float,
     output: float,
+    target: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the output of a plant that holds its loop at the set point, and the temperatures.
 
@@ -115,6 +116,8 @@ def walk_loop(
         Lengths of the intervals. [h]
     temperature, output
         Supply temperature [degC] and output [MW] at the first edge.
+    target
+        Set point of the supply water, ``(time,)``; by default the declared one. [degC]
 
     Returns
     -------
@@ -129,18 +132,19 @@ def walk_loop(
     follows the request as a first-order filter.
     """
     capacity = plant.loop.heat_capacity
-    target = plant.supply_temperature
+    declared = plant.supply_temperature
+    targets = np.full(len(hours), declared) if target is None else target
     lag = plant.loop.valve_lag / 3600.0
     outputs = np.empty(len(hours))
     temperatures = np.empty(len(hours) + 1)
     temperatures[0] = temperature
-    columns = (hours, load, ceiling.base, ceiling.rise)
+    columns = (hours, load, ceiling.base, ceiling.rise, targets)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    for i, (h, q, base, rise) in enumerate(rows):
-        wanted = q + capacity * (temperature - target) / max(h, CALM * lag)
+    for i, (h, q, base, rise, aim) in enumerate(rows):
+        wanted = q + capacity * (temperature - aim) / max(h, CALM * lag)
         if lag:
             wanted = output + (wanted - output) * -math.expm1(-h / lag)
-        reached = temperature + h / capacity * q - target
+        reached = temperature + h / capacity * q - declared
         most = (base + rise * reached) / (1.0 + rise * h / capacity)
         output = max(min(wanted, most), 0.0)
         temperature += h / capacity * (q - output)

@@ -130,7 +130,11 @@ class Accelerators(Equipment):
         return np.asarray((hall_power - loss) * self.board_efficiency)
 
     def chip_temperature(
-        self, busy_power: FloatArray, technology_supply_temperature: FloatArray
+        self,
+        busy_power: FloatArray,
+        technology_supply_temperature: FloatArray,
+        *,
+        flow_share: FloatArray | float = 1.0,
     ) -> FloatArray:
         """Return the case temperature of a chip in a rack at some draw.
 
@@ -140,6 +144,8 @@ class Accelerators(Equipment):
             Draw of one working rack. [MW]
         technology_supply_temperature
             Coolant at the cold plates' inlets. [degC]
+        flow_share
+            Coolant through the plates over the declared flow. [1]
 
         Returns
         -------
@@ -148,7 +154,7 @@ class Accelerators(Equipment):
         """
         board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
         chip = board * self.chip_share / self.chips_per_rack * WATTS
-        litres = self.chip_flow * LITRES_PER_MINUTE
+        litres = self.chip_flow * LITRES_PER_MINUTE * flow_share
         return np.asarray(
             cold_plate.cold_plate_case_temperature(chip, technology_supply_temperature, flow=litres)
         )

@@ -1,5 +1,6 @@
 """Coolant distribution units: from the cold plates' coolant to the warm facility water."""
 
+from functools import partial
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from pydantic import model_validator
 from twin.equipment.declaration import Equipment, register
 from twin.equipment.part_load import part_load_approach
 from twin.physics import FloatArray, machines
-from twin.relations import Convert, Flows, Relation
+from twin.relations import Convert, Flows, Relation, SetPoints
 from twin.units import Quantity
 from twin.weather import Weather
 
@@ -55,11 +56,17 @@ class Cdu(Equipment):
                 draws=("warm", "critical"),
                 limit=self._limit,
                 physics=self._flows,
+                steered=lambda points: partial(self._flows, points=points),
             ),
         )
 
     def technology_supply_temperature(
-        self, heat: FloatArray, facility_supply_temperature: FloatArray
+        self,
+        heat: FloatArray,
+        facility_supply_temperature: FloatArray,
+        *,
+        points: SetPoints | None = None,
+        facility_flow: FloatArray | None = None,
     ) -> FloatArray:
         """Return the temperature of the coolant that goes to the racks.
 
@@ -69,40 +76,72 @@ class Cdu(Equipment):
             Heat that the racks give to the coolant. [MW]
         facility_supply_temperature
             Temperature of the facility water that comes in. [degC]
+        points
+            Set points of the coolant; by default its flow follows the heat as declared.
+        facility_flow
+            Facility water over the rated one; by default it follows the heat. [1]
 
         Returns
         -------
         numpy.ndarray
             Temperature of the coolant. [degC]
         """
+        taken = np.asarray(heat) + self._pump_power(heat, points)
+        shares = None
+        if points is not None:
+            own = np.maximum(taken / self.rated, self.minimum_flow)
+            shares = self.flow(taken, points), own if facility_flow is None else facility_flow
         above = part_load_approach(
-            np.asarray(heat) + self._pump_power(heat),
-            rated_heat=self.count * self.rated_heat,
+            taken,
+            rated_heat=self.rated,
             rated_approach=self.approach,
             ranges=(self.technology_range, self.facility_range),
             minimum_flow=self.minimum_flow,
             fouling=self.fouling,
+            shares=shares,
         )
         return np.asarray(facility_supply_temperature + above)
 
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.count * self.rated_heat)
+    @property
+    def rated(self) -> float:
+        """Heat carried by all units at rating. [MW]"""
+        return self.count * self.rated_heat
 
-    def _flows(self, output: FloatArray, weather: Weather) -> Flows:
-        pump = self._pump_power(output)
+    def flow(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+        """Return the coolant's flow over the rated one at some heat of the racks.
+
+        Parameters
+        ----------
+        heat
+            Heat that the racks give to the coolant. [MW]
+        points
+            Set points; by default the declared range and least flow.
+
+        Returns
+        -------
+        numpy.ndarray
+            Share of the rated flow. [1]
+        """
+        points = points or SetPoints()
+        span = points.technology_range.get(self.name, np.asarray(self.technology_range))
+        wanted = np.asarray(heat, dtype=np.float64) / self.rated * (self.technology_range / span)
+        return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        return np.full(len(weather), self.rated)
+
+    def _flows(
+        self, output: FloatArray, weather: Weather, points: SetPoints | None = None
+    ) -> Flows:
+        pump = self._pump_power(output, points)
         details = {
             "cdu_output": np.asarray(output),
             "cdu_pump_power": pump,
-            "cdu_loading": np.asarray(output) / (self.count * self.rated_heat),
+            "cdu_loading": np.asarray(output) / self.rated,
         }
         draws = {"warm": output + pump, "critical": pump}
         return Flows(draws=draws, heat=np.zeros_like(pump), details=details)
 
-    def _pump_power(self, heat: FloatArray) -> FloatArray:
-        power = machines.pump_power(
-            np.asarray(heat, dtype=np.float64),
-            self.count * self.rated_heat,
-            rated_power=self.count * self.pump_power,
-            minimum_flow_share=self.minimum_flow,
-        )
-        return np.asarray(power)
+    def _pump_power(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+        rated = self.count * self.pump_power
+        return np.asarray(machines.pump_power(self.flow(heat, points), 1.0, rated_power=rated))

@@ -112,7 +112,11 @@ class ChillerBank(Declared):
         return np.asarray(self.count * self.rated_cooling * share)
 
     def power(
-        self, load: FloatArray, *, supply_temperature: float, condenser_temperature: FloatArray
+        self,
+        load: FloatArray,
+        *,
+        supply_temperature: FloatArray | float,
+        condenser_temperature: FloatArray,
     ) -> tuple[FloatArray, FloatArray]:
         """Return the least power that carries a load, and the number of units that run then.
 

@@ -51,7 +51,7 @@ class Condenser:
     chillers, rejection
         The machines.
     supply_temperature
-        Chilled water that leaves. [degC]
+        Chilled water that leaves, one number or on the axes of the load. [degC]
     economiser_approach
         Chilled water behind the economiser less the water from the heat rejection; None without
         an economiser. [K]
@@ -59,7 +59,7 @@ class Condenser:
 
     chillers: ChillerBank
     rejection: DryCooler | CoolingTower
-    supply_temperature: float
+    supply_temperature: FloatArray | float
     economiser_approach: float | None
 
     def cheapest(

@@ -1,5 +1,6 @@
 """The plant of one circuit: its pumps, its water, its chillers if any, and its heat rejection."""
 
+from functools import partial
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from twin.equipment.heat_rejection import HeatRejection
 from twin.equipment.loop import Loop
 from twin.physics import FloatArray, machines, water
 from twin.physics.numeric import BoolArray
-from twin.relations import Convert, Flows, Relation
+from twin.relations import Convert, Flows, Relation, SetPoints
 from twin.units import Quantity
 from twin.weather import Weather
 
@@ -81,6 +82,7 @@ class CoolingPlant(Equipment):
                 draws=("medium_voltage", "water"),
                 limit=self.limit,
                 physics=self.operate,
+                steered=lambda points: partial(self.operate, points=points),
             ),
         )
 
@@ -109,7 +111,7 @@ class CoolingPlant(Equipment):
         The pumps give their rated flow. Chillers are taken at the set point: their curves give no
         more for warmer water (see :mod:`twin.equipment.chiller`).
         """
-        condenser = self._condenser
+        condenser = self._condenser(self.supply_temperature)
         if condenser is not None:
             return np.maximum(condenser.greatest_load(weather) - self.pump_power, 0.0)
         heat = np.zeros(len(weather))
@@ -129,7 +131,7 @@ class CoolingPlant(Equipment):
         """Return where the weather lies outside a correlation, which is then held at its end."""
         return self.rejection.extrapolates(weather)
 
-    def operate(self, load: FloatArray, weather: Weather) -> Flows:
+    def operate(self, load: FloatArray, weather: Weather, points: SetPoints | None = None) -> Flows:
         """Return what the plant draws to carry a load at its best operating point.
 
         Parameters
@@ -138,6 +140,8 @@ class CoolingPlant(Equipment):
             Heat that the circuit brings, ``time`` last. [MW]
         weather
             Outdoor air on ``time``.
+        points
+            Set points of the water, on axes that fit the load; by default the declared ones.
 
         Returns
         -------
@@ -151,7 +155,10 @@ class CoolingPlant(Equipment):
         water gets warmer, which the walk through time accounts for.
         """
         load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
-        flow = np.maximum(load / self.rated_cooling, self.minimum_flow)
+        points = points or SetPoints()
+        target = points.supply_temperature.get(self.name, self.supply_temperature)
+        least = points.least_flow.get(self.name, self.minimum_flow)
+        flow = np.maximum(load / self.rated_cooling * self._narrowing(points), least)
         capacity_rate = flow * self._rated_capacity_rate
         pump = np.asarray(
             machines.pump_power(
@@ -159,10 +166,10 @@ class CoolingPlant(Equipment):
                 1.0,
                 rated_power=self.pump_power,
                 static_head_share=self.static_head_share,
-                minimum_flow_share=self.minimum_flow,
+                minimum_flow_share=least,
             )
         )
-        point = self._point(load + pump, capacity_rate, weather)
+        point = self._point(load + pump, capacity_rate, weather, target=target)
         pumps = pump + point.pump_power
         rejected = load + pumps + point.compressor_power
         draw = pumps + point.compressor_power + point.fan_power
@@ -177,7 +184,7 @@ class CoolingPlant(Equipment):
             "cooling_plant_condenser_temperature": point.temperature,
             "cooling_plant_rejected_heat": rejected,
             "cooling_plant_flow": capacity_rate
-            / water.capacity_rate(1.0, self.loop.liquid, temperature=self.supply_temperature),
+            / water.capacity_rate(1.0, self.loop.liquid, temperature=target),
         }
         used = self.rejection.water_use(rejected, weather, point.speed)
         draws = {"medium_voltage": draw, "water": np.broadcast_to(used, draw.shape)}
@@ -187,24 +194,61 @@ class CoolingPlant(Equipment):
     def _rated_capacity_rate(self) -> float:
         return self.rated_cooling / self.temperature_range
 
-    @property
-    def _condenser(self) -> Condenser | None:
+    def share(
+        self, heat: FloatArray, *, rated_heat: float, rated_range: float, points: SetPoints | None
+    ) -> FloatArray | None:
+        """Return the water that a consumer of the circuit gets, over its rated flow.
+
+        Parameters
+        ----------
+        heat
+            Heat that the consumer gives to the water. [MW]
+        rated_heat, rated_range
+            Its heat [MW] and the warming of the water at rating [K].
+        points
+            Set points of the circuit.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Share of its rated flow [1]; None where the range is the declared one, to which
+            consumers are laid out.
+        """
+        if points is None or self.name not in points.temperature_range:
+            return None
+        wanted = np.asarray(heat) / points.temperature_range[self.name] * (rated_range / rated_heat)
+        return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
+
+    def _narrowing(self, points: SetPoints) -> FloatArray | float:
+        """Return the declared range over that of the set points. [1]"""
+        return self.temperature_range / points.temperature_range.get(
+            self.name, np.asarray(self.temperature_range)
+        )
+
+    def _condenser(self, supply_temperature: FloatArray | float) -> Condenser | None:
         if self.chillers is None:
             return None
         return Condenser(
             chillers=self.chillers,
             rejection=self.rejection,
-            supply_temperature=self.supply_temperature,
+            supply_temperature=supply_temperature,
             economiser_approach=self.economiser_approach,
         )
 
-    def _point(self, heat: FloatArray, capacity_rate: FloatArray, weather: Weather) -> Condensing:
+    def _point(
+        self,
+        heat: FloatArray,
+        capacity_rate: FloatArray,
+        weather: Weather,
+        *,
+        target: FloatArray | float,
+    ) -> Condensing:
         """Return the best operating point for the heat that the water brings."""
-        condenser = self._condenser
+        condenser = self._condenser(target)
         if condenser is not None:
             return condenser.cheapest(heat, weather, capacity_rate=capacity_rate)
         speed = self.rejection.slowest_speed(
-            heat, self.supply_temperature, capacity_rate=capacity_rate, weather=weather
+            heat, target, capacity_rate=capacity_rate, weather=weather
         )
         none = np.zeros_like(heat)
         return Condensing(
@@ -214,5 +258,5 @@ class CoolingPlant(Equipment):
             pump_power=none,
             free=heat,
             units_on=none,
-            temperature=self.supply_temperature + heat / capacity_rate,
+            temperature=target + heat / capacity_rate,
         )

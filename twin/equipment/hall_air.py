@@ -61,7 +61,11 @@ class HallAir(Equipment):
         )
 
     def rack_inlet_temperature(
-        self, heat: FloatArray, chilled_supply_temperature: FloatArray
+        self,
+        heat: FloatArray,
+        chilled_supply_temperature: FloatArray,
+        *,
+        chilled_flow: FloatArray | None = None,
     ) -> FloatArray:
         """Return the temperature of the air at the racks' inlets.
 
@@ -71,19 +75,26 @@ class HallAir(Equipment):
             Heat that racks and busways give to the air. [MW]
         chilled_supply_temperature
             Temperature of the chilled water that comes in. [degC]
+        chilled_flow
+            Chilled water over the rated one; by default it follows the heat. [1]
 
         Returns
         -------
         numpy.ndarray
             Temperature of the air. [degC]
         """
+        taken = np.asarray(heat) + self._fan_power(heat)
+        shares = None
+        if chilled_flow is not None:
+            shares = np.maximum(taken / self.rated_heat, self.minimum_flow), chilled_flow
         above = part_load_approach(
-            np.asarray(heat) + self._fan_power(heat),
+            taken,
             rated_heat=self.rated_heat,
             rated_approach=self.approach,
             ranges=(self.air_range, self.water_range),
             minimum_flow=self.minimum_flow,
             fouling=self.fouling,
+            shares=shares,
         )
         return np.asarray(chilled_supply_temperature + above)
 

@@ -13,6 +13,7 @@ def part_load_approach(
     ranges: tuple[float, float],
     minimum_flow: float,
     fouling: float = 1.0,
+    shares: tuple[FloatArray, FloatArray] | None = None,
 ) -> FloatArray:
     r"""Return the hot outlet's temperature above the cold inlet's, away from the rating.
 
@@ -30,6 +31,9 @@ def part_load_approach(
         Share of the rated flows below which neither falls. [1]
     fouling
         Conductance left, beside that of the clean exchanger. [1]
+    shares
+        Flow of the hot and of the cold stream over the rated one, where they do not both follow
+        the heat. [1]
 
     Returns
     -------
@@ -40,11 +44,15 @@ def part_load_approach(
     -----
     Counterflow. Both flows follow the heat, so their capacity rates are :math:`v C_h` and
     :math:`v C_c` with :math:`v = \max(Q / Q_r, v_{min})`, and the conductance is
-    :math:`UA_r f v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`.
+    :math:`UA_r f v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`. With
+    ``shares`` each stream has its own :math:`v`.
     """
     heat = np.asarray(heat, dtype=np.float64)
     hot_range, cold_range = ranges
-    share = np.maximum(heat / rated_heat, minimum_flow)
+    if shares is None:
+        share = np.maximum(heat / rated_heat, minimum_flow)
+        shares = share, share
+    hot_share, cold_share = shares
     rated_conductance = heat_exchange.conductance_from_temperatures(
         rated_heat,
         rated_approach + hot_range,
@@ -53,13 +61,13 @@ def part_load_approach(
         cold_outlet=cold_range,
     )
     conductance = heat_exchange.conductance(
-        share, share, rated_conductance=fouling * rated_conductance
+        hot_share, cold_share, rated_conductance=fouling * rated_conductance
     )
-    hot_rate = share * rated_heat / hot_range
+    hot_rate = hot_share * rated_heat / hot_range
     heat_per_kelvin = heat_exchange.heat_exchanged(
         1.0,
         conductance,
         hot_capacity_rate=hot_rate,
-        cold_capacity_rate=share * rated_heat / cold_range,
+        cold_capacity_rate=cold_share * rated_heat / cold_range,
     )
     return np.asarray(heat / heat_per_kelvin - heat / hot_rate)
