@@ -158,6 +158,12 @@ class Site(Declared):
         """Return a copy of the site with other margins."""
         return self._with(margins=margins)
 
+    def __getstate__(self) -> dict[object, object]:
+        """Return what is declared: what follows from it is worked out anew where it arrives."""
+        state: dict[object, object] = super().__getstate__()
+        declared = {name: getattr(self, name) for name in type(self).model_fields}
+        return state | {"__dict__": declared}
+
     def _with(self, **changes: object) -> Self:
         """Return a changed copy; nothing derived is carried over."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}

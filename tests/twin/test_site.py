@@ -1,5 +1,7 @@
 """A site: its machines in order, changed copies, and what it refuses."""
 
+import pickle
+
 import pytest
 
 import sites
@@ -83,3 +85,11 @@ def test_margins_are_changed_without_the_rest(small):
 def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, told):
     with pytest.raises(SiteError, match=told):
         small.replace(machine, **values)
+
+
+def test_a_site_travels_without_what_follows_from_it():
+    here = sites.load("small")
+    assert here.converts  # holds functions that no pickle takes
+    there = pickle.loads(pickle.dumps(here))
+    assert there == here
+    assert [convert.owner for convert in there.converts] == [c.owner for c in here.converts]
