@@ -175,11 +175,14 @@ class SimulatedSite:
                 return False
             return decided.sequence <= self._cluster.sequence
 
+        def is_over() -> bool:
+            return self._is_stopped or is_decided()
+
         until = time.monotonic() + self._deadline
-        while time.monotonic() < until and not (self._is_stopped or is_decided()):
+        while time.monotonic() < until and not is_over():
             again = min(until, time.monotonic() + AGAIN[self._decided is not None])
-            self._line.receive(again, lambda: self._is_stopped or self._is_asked or is_decided())
-            if not (self._is_stopped or is_decided()):
+            self._line.receive(again, lambda: self._is_asked or is_over())
+            if not is_over():
                 self._is_asked = False
                 self._say_again(tick)
         if is_decided():
