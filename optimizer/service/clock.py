@@ -151,8 +151,8 @@ class SimulatedClock:
         until = time.monotonic() + LONGEST
         while not stop.wait(0.005) and time.monotonic() < until:
             silence = time.monotonic() - self._heard
-            is_here = _until(self._batches, tick.time) >= tick.batches
-            is_here &= _until(self._points, tick.time) >= tick.points
+            is_here = _within(self._batches, tick) >= tick.batches
+            is_here &= _within(self._points, tick) >= tick.points
             is_here &= self._queue >= tick.time
             if silence > QUIET or (is_here and (not self._is_first or silence > SETTLED)):
                 break
@@ -169,6 +169,7 @@ def _note(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) 
         heard.setdefault(time, set()).add(name)
 
 
-def _until(heard: dict[np.datetime64, set[str]], time: np.datetime64) -> int:
-    """Return how many samples are stamped until a moment, repeated ones counted once."""
-    return sum(len(names) for moment, names in list(heard.items()) if moment <= time)
+def _within(heard: dict[np.datetime64, set[str]], tick: Tick) -> int:
+    """Return how many samples are stamped in the interval of a tick, repeated ones counted once."""
+    begin = tick.time - tick.interval
+    return sum(len(names) for moment, names in list(heard.items()) if begin < moment <= tick.time)

@@ -23,6 +23,9 @@ from twin.errors import GigatwinError, NoScheduleError, SolverError
 DEADLINE: Final = 60.0
 """Longest wait for a decision, of the wall clock: a small part of a quarter-hour. [s]"""
 
+FAREWELL: Final = 2.0
+"""Longest wait for the process to end by itself. [s]"""
+
 logger = structlog.get_logger(__name__)
 
 
@@ -108,9 +111,16 @@ class Worker:
         finally:
             guard.cancel()
 
-    def stop(self) -> None:
-        """End the process."""
+    def stop(self, patience: float = FAREWELL) -> None:
+        """End the process: by itself, so that its libraries can tidy up, or else by force.
+
+        Parameters
+        ----------
+        patience
+            Longest wait for it. [s]
+        """
         self._pipe.close()
+        self._process.join(patience)
         self._process.kill()
         self._process.join()
 
@@ -125,7 +135,7 @@ class Worker:
     def _again(self, why: str) -> None:
         """Kill the process and start another."""
         logger.warning("solver restarted", because=why)
-        self.stop()
+        self.stop(0.0)
         self._start()
 
 

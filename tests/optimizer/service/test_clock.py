@@ -227,7 +227,7 @@ def test_what_comes_late_is_waited_for(monkeypatch):
     plant.loop.start()
     plant.say(tick(1, batches=2, points=1), batch(1), batch(1), point(1), snapshot(1))
     assert plant.steps == []
-    plant.say(batch(0, "r0002"))
+    plant.say(batch(0, "r0002"), batch(1, "r0002"))
     plant.wait(1)
     plant.stop.set()
 
