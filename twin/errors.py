@@ -64,6 +64,10 @@ class StateError(FaultsError):
     """A state or an operation that does not fit the site it is said to belong to."""
 
 
+class NetworkError(FaultsError):
+    """A network that does not reach a machine, or cannot carry what is asked of it."""
+
+
 class ServiceError(FaultsError):
     """Something that the service cannot do as it was told."""
 

@@ -6,10 +6,13 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
+from twin.contingency import Contingency
 from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
+from twin.network import Network
 from twin.relations import Commitment, Convert, Exchange, Relation, Store, Work
+from twin.rules import SetPointRules
 from twin.units import Quantity
 from twin.workloads.kinds import Service, WorkKind
 
@@ -46,6 +49,8 @@ class Site(Declared):
         Name -> kind of movable work, longest jobs first.
     service
         The inference that must be served.
+    network
+        The network on medium voltage, or None if the file declares none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -62,6 +67,9 @@ class Site(Declared):
     service: Service
     weights: Weights = Weights()
     margins: Margins = Margins()
+    contingency: Contingency = Contingency()
+    set_points: SetPointRules = SetPointRules()
+    network: Network | None = None
 
     @cached_property
     def relations(self) -> tuple[Relation, ...]:
@@ -151,8 +159,9 @@ class Site(Declared):
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
-        """Return a copy of the site with other machines."""
-        return self._with(equipment=dict(equipment))
+        """Return a copy of the site with other machines; the network loses feeds of lost ones."""
+        network = self.network and self.network.keeping(equipment)
+        return self._with(equipment=dict(equipment), network=network)
 
     def with_margins(self, margins: Margins) -> Self:
         """Return a copy of the site with other margins."""

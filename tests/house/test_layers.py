@@ -26,6 +26,7 @@ LIVES_IN = {
     "msgspec": {"telemetry.codec"},
     "paho": {"telemetry.link"},
     "pint": {"twin.units"},
+    "power_grid_model": {"twin.physics.powerflow"},
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
     "pyomo": {
@@ -38,7 +39,7 @@ LIVES_IN = {
         "optimizer.objectives",
     },
     "rich": {"optimizer.cli"},
-    "scipy": {"twin.workloads.fitting"},
+    "scipy": {"twin.calibration.fit", "twin.workloads.fitting"},
     "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.load"},
     "typer": {"optimizer.cli"},
@@ -46,7 +47,7 @@ LIVES_IN = {
     "uvicorn": {"optimizer.service.page"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
-LAZY = {"matplotlib", "pvlib"}
+LAZY = {"matplotlib", "power_grid_model", "pvlib", "scipy"}
 """Heavy libraries, which a function may import, so that `import twin` starts fast."""
 
 
