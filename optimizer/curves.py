@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from optimizer.reach import Reach
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import Convert, SetPoints
 from twin.weather import Weather
 
 SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
@@ -87,7 +87,9 @@ class Segments:
         return rise / np.maximum(self.width.sum(axis=1), LEAST_WIDTH)
 
 
-def lay(convert: Convert, weather: Weather, *, reach: Reach) -> Segments:
+def lay(
+    convert: Convert, weather: Weather, *, reach: Reach, points: SetPoints | None = None
+) -> Segments:
     """Lay segments over a conversion in the weather of every interval.
 
     Parameters
@@ -98,6 +100,8 @@ def lay(convert: Convert, weather: Weather, *, reach: Reach) -> Segments:
         Outdoor air on ``time``.
     reach
         Outputs that can occur.
+    points
+        Set points of the water; by default the declared ones.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def lay(convert: Convert, weather: Weather, *, reach: Reach) -> Segments:
         As few as keep the error small, at most :data:`MOST_SEGMENTS`.
     """
     grid = reach.at(SAMPLES)
-    draws = convert.physics(grid, weather).draws
+    draws = convert.at(points).physics(grid, weather).draws
     values = {c: np.broadcast_to(draws[c], grid.shape).astype(float) for c in convert.draws}
     hull = _lower_hull(values[convert.lead])
     places = _break_points(hull)

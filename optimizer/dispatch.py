@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from optimizer.headroom import Headroom
+from twin import steering
 from twin.physics import FloatArray
 from twin.workloads.capping import under, work_power
 from twin.workloads.queue import Queue
@@ -25,6 +26,7 @@ FLOWS: Final = (
     "tank_charge",
     "tank_discharge",
     "heat_reuse_power",
+    *steering.WORDS,
 )
 """Words of a schedule that are told to the plant as they stand."""
 
@@ -46,6 +48,8 @@ class Orders:
         Most that a renewable may give. [MW]
     heat_reuse_power
         Heat that each heat pump delivers. [MW]
+    facility_supply_set_point, facility_range_set_point, technology_range_set_point
+        Of the water by circuit or bank of CDUs, left out where as declared. [degC; K; K]
     """
 
     jobs: Mapping[int, float]
@@ -55,6 +59,9 @@ class Orders:
     tank_discharge: Mapping[str, float] = field(default_factory=dict)
     renewable_cap: Mapping[str, float] = field(default_factory=dict)
     heat_reuse_power: Mapping[str, float] = field(default_factory=dict)
+    facility_supply_set_point: Mapping[str, float] = field(default_factory=dict)
+    facility_range_set_point: Mapping[str, float] = field(default_factory=dict)
+    technology_range_set_point: Mapping[str, float] = field(default_factory=dict)
 
 
 def dispatch(

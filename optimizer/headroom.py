@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin import steering
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.physics import FloatArray
 from twin.run import Key, run
@@ -104,6 +105,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
     weather = air.take(SAME)
     orders = _orders(site, now, halls)
+    if steering.SUPPLY in now:
+        orders |= steering.read(site, now.isel(time=SAME))
     ran = run(site, stocks_of(state), orders, weather=weather, hours=STEADY, ceilings=ceilings)
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power

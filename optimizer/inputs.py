@@ -9,7 +9,9 @@ import numpy as np
 from optimizer.curves import Segments, lay
 from optimizer.problem import Problem
 from optimizer.reach import reaches
+from optimizer.water import set_points
 from twin.physics import FloatArray
+from twin.relations import SetPoints
 from twin.weather import Weather
 from twin.workloads.kinds import WorkKind
 
@@ -29,11 +31,14 @@ class Inputs:
         Owner of a conversion -> its segments.
     worth
         Carrier -> expected cost of one more MWh of it after the horizon, weighted. [EUR MWh-1]
+    points
+        Set points of the water; None if they are the declared ones.
     """
 
     problem: Problem
     curves: Mapping[str, Segments]
     worth: Mapping[str, float]
+    points: SetPoints | None = None
 
     @property
     def hours(self) -> FloatArray:
@@ -45,11 +50,15 @@ def inputs_of(problem: Problem) -> Inputs:
     """Return a problem with its curves laid and its carriers valued."""
     weather = Weather.of(problem.outlook)
     ranges = reaches(problem, weather)
+    points = set_points(problem, weather, ranges)
+    if points is not None:
+        ranges = reaches(problem, weather, points)
     curves = {
-        convert.owner: lay(convert, weather, reach=ranges[convert.owner])
+        convert.owner: lay(convert, weather, reach=ranges[convert.owner], points=points)
         for convert in problem.site.converts
     }
-    return Inputs(problem=problem, curves=curves, worth=_worth(problem, curves))
+    worth = _worth(problem, curves)
+    return Inputs(problem=problem, curves=curves, worth=worth, points=points)
 
 
 def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from optimizer.problem import Problem
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert
+from twin.relations import ENERGY_SIGN, Convert, SetPoints
 from twin.weather import Weather
 from twin.workloads.queue import Pool
 
@@ -30,7 +30,9 @@ class Reach:
         return self.low + shares[:, None] * (self.high - self.low)
 
 
-def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
+def reaches(
+    problem: Problem, weather: Weather, points: SetPoints | None = None
+) -> Mapping[str, Reach]:
     """Return the range of outputs of every conversion of a problem.
 
     Parameters
@@ -39,6 +41,8 @@ def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
         The question.
     weather
         Its outdoor air.
+    points
+        Set points of the water; by default the declared ones.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def reaches(problem: Problem, weather: Weather) -> Mapping[str, Reach]:
     found: dict[str, Reach] = {}
     for convert in site.converts:
         found[convert.owner] = reach = _reach(problem, convert, demand, weather)
-        draws = convert.physics(reach.at(PROBES), weather).draws
+        draws = convert.at(points).physics(reach.at(PROBES), weather).draws
         for carrier, draw in draws.items():
             demand[carrier] += np.stack([draw.min(axis=0), draw.max(axis=0)])
     return found

@@ -5,7 +5,7 @@ import xarray as xr
 
 from optimizer.inputs import caps
 from optimizer.solution import Solution
-from twin import vocabulary
+from twin import steering, vocabulary
 from twin.equipment import Accelerators, Battery, HeatReuse, Renewable, Tank
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
@@ -28,7 +28,8 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     xarray.Dataset
         On the axes of the outlook: what the twin can replay (``hall_power``, orders to stores,
         ``renewable_used_power``, ``heat_reuse_power``, weather), what is promised at the
-        connection, the racks by cohort and cap behind it, and the money by account.
+        connection, the racks by cohort and cap behind it, and the money by account; the set points
+        of the water, if they were chosen.
     """
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
@@ -57,6 +58,8 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         sold = _columns(solution, pumps, "export_power")
         data["heat_reuse_power"] = ("time", "heat_reuse"), sold
     _add_connection(data, solution)
+    if solution.inputs.points is not None:
+        data = data.assign(steering.labelled(solution.inputs.points))
     accounts = list(solution.accounts)
     money = np.stack([solution.accounts[name] for name in accounts], axis=-1)
     data["money"] = (("time", "account"), money)

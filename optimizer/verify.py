@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import limits, simulation, vocabulary
+from twin import limits, simulation, steering, vocabulary
 from twin.axes import HOUR
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
@@ -132,6 +132,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_work(site, schedule, time),
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
+        *_water(site, schedule, replay, time),
         *_found("promise at the connection differs from the twin", miss / allowed, time),
     ]
     return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(miss.max()))
@@ -241,6 +242,18 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
         least = np.minimum(one.to_numpy(), other.to_numpy())
         found += _found(f"both ways at once through {owner}", least / CIRCLE, time)
     return found
+
+
+def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that chosen set points keep the coolant above the dew point, and move slowly."""
+    if steering.SUPPLY not in schedule:
+        return []
+    dry = steering.dryness(site, replay)
+    slow = steering.haste(site, schedule)
+    return [
+        *_found("coolant near the dew point of the halls", dry, time),
+        *_found("ramp of the supply temperatures", slow, time),
+    ]
 
 
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from telemetry.nature import Noise, disturbed, restlessness
 from telemetry.ramps import STEP, Meter, Move
-from twin import simulation
+from twin import simulation, steering
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
 from twin.limits import TRANSITION
@@ -34,6 +34,7 @@ SWINGS: Final = {
     "tank_discharge": 0.2,
     "renewable_used_power": 1.0,
     "heat_reuse_power": 0.15,
+    **dict.fromkeys(steering.WORDS, 0.0),
 }
 """Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 

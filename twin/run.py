@@ -12,8 +12,9 @@ import numpy as np
 
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert, Exchange, SetPoints, Store
+from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
+from twin.steering import gathered
 from twin.walk import Ceiling, walk_loop, walk_store
 from twin.weather import Weather
 
@@ -45,7 +46,6 @@ def run(
     weather: Weather,
     hours: FloatArray,
     ceilings: Mapping[str, Ceiling] | None = None,
-    points: SetPoints | None = None,
 ) -> Run:
     """Run a site on bare arrays; ``twin.simulation.simulate`` is the same with labels and checks.
 
@@ -57,15 +57,14 @@ def run(
         Levels, supply temperatures and plant outputs at the first edge.
     orders
         ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
-        ``heat_reuse_power`` by machine, on ``time``. [MW]
+        ``heat_reuse_power`` by machine, on ``time`` [MW]; set points of the water by the words of
+        :mod:`twin.steering`, where they are not the declared ones.
     weather
         Outdoor air on ``time``.
     hours
         Lengths of the intervals. [h]
     ceilings
         Cooling plant -> what it can give at most in this weather; worked out if not given.
-    points
-        Set points of the water on ``time``; by default the declared ones.
 
     Returns
     -------
@@ -75,7 +74,6 @@ def run(
     if ceilings is None:
         ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
     walk = _Walk(site, stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
-    walk.points = points
     walk.halls()
     for convert in site.converts:
         walk.convert(convert)
@@ -99,7 +97,7 @@ class _Walk:
     ) -> None:
         self.site, self.stocks, self.orders, self.ceilings = site, stocks, orders, ceilings
         self.weather, self.hours = weather, hours
-        self.points: SetPoints | None = None
+        self.points = gathered(site, orders)
         self.flows: dict[Key, FloatArray] = {}
         self.edges: dict[Key, FloatArray] = {}
         self.demand = {carrier: np.zeros(len(hours)) for carrier in ENERGY_SIGN}

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from twin import state as states
-from twin import vocabulary
+from twin import steering, vocabulary
 from twin.equipment import HeatReuse
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
@@ -36,7 +36,8 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         On ``time`` (with ``duration``) and ``instant``: ``air_temperature``,
         ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
         them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
-        ``renewable_used_power`` and ``heat_reuse_power``; what is left out is zero.
+        ``renewable_used_power`` and ``heat_reuse_power``; what is left out is zero. Set points of
+        the water as :func:`twin.steering.read` wants them; left out, the declared ones hold.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     """
     states.check(site, state)
     vocabulary.check(operation, "hall_power")
-    orders = _orders(site, operation)
+    orders = _orders(site, operation) | steering.read(site, operation)
     stocks = stocks_of(state)
     hours = operation["duration"].to_numpy()
     result = run(site, stocks, orders, weather=Weather.of(operation), hours=hours)

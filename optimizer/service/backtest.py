@@ -16,6 +16,7 @@ from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
 from telemetry.testbed import Plant
+from twin import steering
 from twin.axes import HOUR, QUARTER
 from twin.equipment import HeatReuse
 from twin.limits import violations
@@ -215,4 +216,6 @@ def set_points(
             points["renewable_used_power", exchange.owner] = cap
     for pump in site.of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    for word in steering.WORDS:
+        points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
     return points

@@ -86,7 +86,7 @@ class Cdu(Equipment):
         numpy.ndarray
             Temperature of the coolant. [degC]
         """
-        taken = np.asarray(heat) + self._pump_power(heat, points)
+        taken = np.asarray(heat) + self.pumping(heat, points)
         shares = None
         if points is not None:
             own = np.maximum(taken / self.rated, self.minimum_flow)
@@ -127,13 +127,18 @@ class Cdu(Equipment):
         wanted = np.asarray(heat, dtype=np.float64) / self.rated * (self.technology_range / span)
         return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
 
+    def pumping(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+        """Return the power of all pumps at some heat of the racks, and some set points. [MW]"""
+        rated = self.count * self.pump_power
+        return np.asarray(machines.pump_power(self.flow(heat, points), 1.0, rated_power=rated))
+
     def _limit(self, weather: Weather) -> FloatArray:
         return np.full(len(weather), self.rated)
 
     def _flows(
         self, output: FloatArray, weather: Weather, points: SetPoints | None = None
     ) -> Flows:
-        pump = self._pump_power(output, points)
+        pump = self.pumping(output, points)
         details = {
             "cdu_output": np.asarray(output),
             "cdu_pump_power": pump,
@@ -141,7 +146,3 @@ class Cdu(Equipment):
         }
         draws = {"warm": output + pump, "critical": pump}
         return Flows(draws=draws, heat=np.zeros_like(pump), details=details)
-
-    def _pump_power(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
-        rated = self.count * self.pump_power
-        return np.asarray(machines.pump_power(self.flow(heat, points), 1.0, rated_power=rated))

@@ -1,0 +1,41 @@
+"""The set points of the water that a plan counts on, if the site lets them be chosen."""
+
+from collections.abc import Mapping
+
+from optimizer.problem import Problem
+from optimizer.reach import Reach
+from twin.relations import SetPoints
+from twin.setpoints import Freedom, Heat, cheapest
+from twin.steering import calmed
+from twin.weather import Weather
+
+
+def set_points(problem: Problem, weather: Weather, ranges: Mapping[str, Reach]) -> SetPoints | None:
+    """Return the cheapest set points that are safe at all outputs that can occur.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    weather
+        Its outdoor air.
+    ranges
+        Owner of a conversion -> outputs that can occur.
+
+    Returns
+    -------
+    SetPoints or None
+        On ``time``, within the ramp of supply temperatures, cheapest in the middle of the ranges;
+        None if the site keeps to the declared ones.
+    """
+    rules = problem.site.set_points
+    if rules.choice == "declared":
+        return None
+    heat = Heat(
+        likely={owner: 0.5 * (reach.low + reach.high) for owner, reach in ranges.items()},
+        least={owner: reach.low for owner, reach in ranges.items()},
+        most={owner: reach.high for owner, reach in ranges.items()},
+    )
+    freedom = Freedom(flow=rules.choice == "cheapest")
+    found = cheapest(problem.site, heat, weather, freedom=freedom)
+    return calmed(problem.site, found, problem.hours)

@@ -1,0 +1,171 @@
+"""Set points of the water as labelled series: written into a plan, read by the twin, judged."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.equipment import Cdu
+from twin.errors import Fault, StateError
+from twin.physics import FloatArray
+from twin.relations import SetPoints
+from twin.setpoints import least_flows
+from twin.site import Site
+
+SUPPLY: Final = "facility_supply_set_point"
+"""Word of the vocabulary for the temperature of the supply water."""
+
+WORDS: Final = {
+    SUPPLY: ("supply_temperature", "circuit"),
+    "facility_range_set_point": ("temperature_range", "circuit"),
+    "technology_range_set_point": ("technology_range", "cdu"),
+}
+"""Word of the vocabulary -> field of :class:`~twin.relations.SetPoints`, axis."""
+
+KELVIN_BEYOND: Final = 0.05
+"""A rule that is broken by less than this is kept. [K]"""
+
+
+def labelled(points: SetPoints) -> dict[str, xr.DataArray]:
+    """Return set points as variables of a plan, on ``time`` and their machines."""
+    found = {}
+    for word, (field, dim) in WORDS.items():
+        table: Mapping[str, FloatArray] = getattr(points, field)
+        if table:
+            values = np.stack(list(table.values()), axis=-1)
+            array = xr.DataArray(values, dims=("time", dim), coords={dim: list(table)})
+            found[word] = vocabulary.tag(array, word)
+    return found
+
+
+def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]:
+    """Return the set points of an operation, by word and machine.
+
+    Parameters
+    ----------
+    site
+        The site.
+    operation
+        May hold ``facility_supply_set_point(time, circuit)``, ``facility_range_set_point(time,
+        circuit)`` and ``technology_range_set_point(time, cdu)``.
+
+    Returns
+    -------
+    dict
+        On ``time``; empty if it holds none of them. [degC; K]
+
+    Raises
+    ------
+    StateError
+        If a machine is unknown, or a value is not finite or a range not above zero.
+    UnitError
+        If a unit is missing or foreign.
+    """
+    held = [word for word in WORDS if word in operation]
+    vocabulary.check(operation, *held)
+    faults = [fault for word in held for fault in _faults(site, operation[word], word)]
+    if faults:
+        raise StateError(site.name, faults)
+    return {
+        (word, str(name)): operation[word].sel({WORDS[word][1]: name}).to_numpy()
+        for word in held
+        for name in operation[word][WORDS[word][1]].to_numpy()
+    }
+
+
+def gathered(site: Site, table: Mapping[tuple[str, str], FloatArray]) -> SetPoints | None:
+    """Return the set points among orders by word and machine; None if there are none."""
+    fields: dict[str, dict[str, FloatArray]] = {field: {} for field, _ in WORDS.values()}
+    for (word, owner), values in table.items():
+        if word in WORDS:
+            fields[WORDS[word][0]][owner] = values
+    if not any(fields.values()):
+        return None
+    return SetPoints(**fields, least_flow=least_flows(site))
+
+
+def dryness(site: Site, replay: xr.Dataset) -> FloatArray:
+    """Return by how much the coolant comes too near to the dew point of the halls.
+
+    Parameters
+    ----------
+    site
+        The site with its rules.
+    replay
+        A run of the twin.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shortfall over the tolerance, ``(time,)``; above 1 the rule is broken. [1]
+    """
+    rules = site.set_points
+    least = rules.hall_dew_point + rules.dew_point_distance
+    coldest = replay["technology_supply_temperature"].min("cdu").to_numpy()
+    return np.asarray((least - coldest) / KELVIN_BEYOND)
+
+
+def haste(site: Site, schedule: xr.Dataset) -> FloatArray:
+    """Return how fast the supply temperatures are told to change beside what is allowed.
+
+    Parameters
+    ----------
+    site
+        The site with its rules.
+    schedule
+        A plan with set points of the supply water.
+
+    Returns
+    -------
+    numpy.ndarray
+        Change over what the ramp and the tolerance allow, ``(time,)``; above 1 it is too fast. [1]
+    """
+    rules = site.set_points
+    allowed = rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy()[1:] + KELVIN_BEYOND
+    steps = np.abs(np.diff(schedule[SUPPLY].to_numpy(), axis=0)).max(axis=1)
+    return np.concatenate([[0.0], steps / allowed])
+
+
+def calmed(site: Site, points: SetPoints, hours: FloatArray) -> SetPoints:
+    """Return set points whose supply temperatures keep the ramp, nowhere warmer than before.
+
+    Parameters
+    ----------
+    site
+        The site with its rules.
+    points
+        Set points on ``time``.
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    SetPoints
+        Cooler where water must be brought down in time.
+    """
+    allowed = site.set_points.temperature_ramp * 60.0 * hours
+    way = np.concatenate([[0.0], np.cumsum(allowed[1:])])
+    supply = {}
+    for name, values in points.supply_temperature.items():
+        risen = np.minimum.accumulate(values - way) + way
+        supply[name] = np.minimum.accumulate((risen + way)[::-1])[::-1] - way
+    return SetPoints(
+        supply_temperature=supply,
+        temperature_range=points.temperature_range,
+        technology_range=points.technology_range,
+        least_flow=points.least_flow,
+    )
+
+
+def _faults(site: Site, array: xr.DataArray, word: str) -> Iterator[Fault]:
+    field, dim = WORDS[word]
+    known = [m.name for m in site.equipment.values() if m.kind in ("cooling_plant", "cdu")]
+    for name in array[dim].to_numpy():
+        if str(name) not in known or (dim == "cdu") != isinstance(site.equipment[str(name)], Cdu):
+            yield Fault(place=word, value=str(name), mend=f"the site has no {dim} of this name")
+    values = array.to_numpy()
+    is_sound = np.isfinite(values) & ((values > 0.0) | (field == "supply_temperature"))
+    if not is_sound.all():
+        yield Fault(place=word, value="", mend="must be finite, and a range above 0")
