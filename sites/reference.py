@@ -94,7 +94,9 @@ def _shape(annotation: object) -> str:
         return "table: " + " or ".join(f"`{kind_of(model)}`" for model in inner)
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{word}`" for word in get_args(annotation))
-    return "list of numbers" if get_origin(annotation) is tuple else "text"
+    if get_origin(annotation) is tuple:
+        return "list of names" if str in get_args(annotation) else "list of numbers"
+    return "table of numbers" if get_origin(annotation) is Mapping else "text"
 
 
 def _standard_machines() -> str:

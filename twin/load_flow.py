@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin import vocabulary
-from twin.equipment import Transformer
+from twin.equipment import Renewable, Transformer
 from twin.errors import Fault, NetworkError
 from twin.network import Network, radial
 from twin.network_units import Units, units_of
@@ -18,7 +18,7 @@ from twin.physics import FloatArray, powerflow
 from twin.physics.numeric import BoolArray
 from twin.physics.powerflow import LoadFlow
 from twin.physics.wiring import IntArray
-from twin.relations import Convert
+from twin.relations import Convert, Exchange, Relation, Store
 from twin.simulation import DIMENSIONS
 from twin.site import Site
 
@@ -154,6 +154,11 @@ class Study:
         return replace(found, loading=loading, loss=loss)
 
 
+def fed_machines(site: Site) -> tuple[str, ...]:
+    """Return the machines that draw from the medium-voltage network or give to it."""
+    return tuple(r.owner for r in site.relations if CARRIER in _touched(r))
+
+
 def machine_draws(site: Site, result: xr.Dataset) -> Mapping[str, FloatArray]:
     """Return what each machine draws from the medium-voltage network over a run.
 
@@ -169,34 +174,32 @@ def machine_draws(site: Site, result: xr.Dataset) -> Mapping[str, FloatArray]:
     Mapping
         Machine -> draw, below zero where it gives, ``(time,)``. [MW]
     """
-    draws: dict[str, FloatArray] = {}
-    for relation in site.relations:
-        if isinstance(relation, Convert) and CARRIER in relation.draws:
-            draws[relation.owner] = _conversion(site, result, relation.owner)
-    for store in site.stores:
-        if store.carrier == CARRIER:
-            kind = site.equipment[store.owner].kind
-            charge, discharge = (
-                _values(result, f"{kind}_{way}", kind, store.owner)
-                for way in ("charge", "discharge")
-            )
-            draws[store.owner] = charge - discharge
-    for exchange in site.exchanges:
-        if exchange.carrier == CARRIER:
-            draws[exchange.owner] = -_values(
-                result, "renewable_used_power", "renewable", exchange.owner
-            )
-    return draws
+    return {name: _draw(site, result, name) for name in fed_machines(site)}
 
 
-def _conversion(site: Site, result: xr.Dataset, owner: str) -> FloatArray:
-    """Return the draw of a machine that says it, or gives it as output and loss. [MW]"""
-    kind = site.equipment[owner].kind
+def _touched(relation: Relation) -> tuple[str, ...]:
+    """Return the carriers that a relation draws from or gives to, but for conversion's output."""
+    match relation:
+        case Convert():
+            return relation.draws
+        case Store() | Exchange():
+            return (relation.carrier,)
+    return ()
+
+
+def _draw(site: Site, result: xr.Dataset, owner: str) -> FloatArray:
+    """Return what a machine draws, by what the run says of its kind. [MW]"""
+    machine = site.equipment[owner]
+    kind = machine.kind
     dim = DIMENSIONS.get(kind, kind)
+    if isinstance(machine, Renewable):
+        return -_values(result, "renewable_used_power", dim, owner)
     if f"{kind}_draw" in result:
         return _values(result, f"{kind}_draw", dim, owner)
-    output, loss = (_values(result, f"{kind}_{role}", dim, owner) for role in ("output", "loss"))
-    return output + loss
+    is_store = f"{kind}_charge" in result
+    roles = ("charge", "discharge") if is_store else ("output", "loss")
+    one, other = (_values(result, f"{kind}_{role}", dim, owner) for role in roles)
+    return one - other if is_store else one + other
 
 
 def _values(result: xr.Dataset, name: str, dim: str, owner: str) -> FloatArray:

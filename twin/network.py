@@ -5,7 +5,7 @@ A site file may declare one; else :func:`radial` gives the simplest that carries
 
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import model_validator
 
@@ -47,6 +47,7 @@ class Branch(Declared):
 class Cables(Branch):
     """A bundle of equal lines or cables."""
 
+    kind: Literal["cable"] = "cable"
     ends: tuple[str, str]
     length: Annotated[float, Quantity("km", "from end to end", above=0, below=200)]
     resistance: Annotated[float, Quantity("ohm km-1", "in series, when warm", at_least=0)]
@@ -77,12 +78,12 @@ class NetworkTransformers(Branch):
 
 
 class Feed(Declared):
-    """Where a machine stands: a node or several, each with its share."""
+    """Where a machine stands: a node or several, each with its share; and its power factor."""
 
     nodes: Mapping[str, float]
-    power_factor: Annotated[
-        float | None, Quantity("1", "active over apparent power; else its kind's", above=0.5)
-    ] = None
+    power_factor: (
+        Annotated[float, Quantity("1", "active over apparent power", above=0.5, at_most=1)] | None
+    ) = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -163,6 +163,10 @@ class Site(Declared):
         network = self.network and self.network.keeping(equipment)
         return self._with(equipment=dict(equipment), network=network)
 
+    def with_network(self, network: Network | None) -> Self:
+        """Return a copy of the site with another network."""
+        return self._with(network=network)
+
     def with_margins(self, margins: Margins) -> Self:
         """Return a copy of the site with other margins."""
         return self._with(margins=margins)

@@ -9,9 +9,11 @@ from twin.equipment import KINDS
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.errors import SiteError
+from twin.network import Cables
 from twin.workloads.kinds import Throughput
 
 MODELS = KINDS | {
+    "cable": Cables,
     "chillers": ChillerBank,
     "cooling_tower": CoolingTower,
     "dry_cooler": DryCooler,
@@ -112,3 +114,23 @@ def test_shipped_series():
     assert sites.data("weather").name == "synthetic_weather.json"
     with pytest.raises(SiteError, match="there are jobs, prices, weather; did you mean prices"):
         sites.data("price")
+
+
+RATED = [
+    name for name, entry in catalogue.standards("accelerators").items() if "chip_power" in entry
+]
+
+
+@pytest.mark.parametrize("name", RATED)
+def test_at_full_work_a_part_draws_its_rated_power(name):
+    entry, _ = catalogue.complete({"standard": name, "racks": 1}, "accelerators", place="hall")
+    hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
+    assert hall.chip_draw(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
+
+
+@pytest.mark.parametrize("name", RATED)
+def test_a_part_keeps_its_case_limit_in_the_warmest_allowed_air_or_water(name):
+    entry, _ = catalogue.complete({"standard": name, "racks": 1}, "accelerators", place="hall")
+    hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
+    cold = hall.inlet_temperature_limit if hall.is_air_cooled else 40.0
+    assert hall.chip_temperature(hall.rack_power, cold) < hall.chip_temperature_limit

@@ -38,7 +38,7 @@ CHUNK: Final = 4380
 """Intervals solved at once, which bounds the memory."""
 
 
-type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | float]
+type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | BoolArray | float]
 """Attribute of power-grid-model -> its values; one number stands for all."""
 
 
@@ -97,7 +97,10 @@ def load_flow(
     :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. A loading
     is the greater of both ends': the current of a line, the apparent power of a transformer.
     """
-    model = _model(wiring)
+    steady, changing = in_service, None
+    if in_service is not None and (in_service != in_service[:1]).any():
+        steady, changing = None, in_service
+    model = _model(wiring, None if steady is None else steady[0])
     parts = [
         _solve(
             model,
@@ -105,7 +108,7 @@ def load_flow(
             _Update(
                 active=active[span],
                 reactive=reactive[span],
-                closed=None if in_service is None else in_service[span],
+                closed=None if changing is None else changing[span],
             ),
         )
         for span in (slice(start, start + CHUNK) for start in range(0, len(active), CHUNK))
@@ -217,15 +220,18 @@ class _Ids:
         return cls(lines=lines, transformers=transformers, source=int(source[0]), loads=loads)
 
 
-def _model(wiring: Wiring) -> "PowerGridModel":
+def _model(wiring: Wiring, closed: BoolArray | None) -> "PowerGridModel":
+    """Return the network in the solver's tables; states that never change belong to them."""
     import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
 
     ids, kind = _Ids.of(wiring), pgm.ComponentType
     nodes = np.arange(len(wiring.voltage), dtype=np.int32)
+    lines = len(wiring.lines.ends)
+    states = np.ones(lines + len(wiring.transformers.ends)) if closed is None else closed
     tables: dict[pgm.ComponentType, _Columns] = {
         kind.node: {"id": nodes, "u_rated": wiring.voltage * KILO},
-        kind.line: _branches(ids.lines, wiring.lines.ends) | _lines(wiring.lines),
-        kind.transformer: _branches(ids.transformers, wiring.transformers.ends)
+        kind.line: _branches(ids.lines, wiring.lines.ends, states[:lines]) | _lines(wiring.lines),
+        kind.transformer: _branches(ids.transformers, wiring.transformers.ends, states[lines:])
         | _transformers(wiring.transformers),
         kind.source: {
             "id": ids.source,
@@ -253,13 +259,13 @@ def _model(wiring: Wiring) -> "PowerGridModel":
     return pgm.PowerGridModel(data)
 
 
-def _branches(ids: NDArray[np.int32], ends: IntArray) -> _Columns:
+def _branches(ids: NDArray[np.int32], ends: IntArray, states: FloatArray | BoolArray) -> _Columns:
     return {
         "id": ids,
         "from_node": ends[:, 0],
         "to_node": ends[:, 1],
-        "from_status": 1,
-        "to_status": 1,
+        "from_status": states,
+        "to_status": states,
     }
 
 
