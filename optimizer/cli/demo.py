@@ -1,6 +1,7 @@
 """`gigatwin demo`: a day of a gigafactory over real MQTT, from telemetry to a signed schedule."""
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,7 @@ def demo(
         speed=speed,
         page_port=page,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, too
     with _Progress(screen, typed) as progress, run_day(told, progress.listen) as day:
         progress.stop()
         result = _result(told, day, typed)
