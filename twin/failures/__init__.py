@@ -1,0 +1,1 @@
+"""What happens when one machine fails: which failures there are, and how long a site endures."""

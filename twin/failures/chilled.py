@@ -1,0 +1,79 @@
+"""The chilled circuit after a failure: air of the halls, chilled water."""
+
+from typing import Final
+
+import numpy as np
+
+from twin.equipment.part_load import part_load_approach
+from twin.failures.aftermath import LEAST_APPROACH, LEAST_SHARE, SECONDS, Aftermath, Flows
+from twin.failures.circuit import Circuit
+from twin.failures.situation import Situation
+from twin.failures.trips import Trip
+from twin.physics import FloatArray
+
+AIR_HEAT: Final = 1.2 * 1.006e-3 / SECONDS
+"""Heat that warms air of 20 degC at the sea by a kelvin. [MWh m-3 K-1]"""
+
+
+class Chilled(Circuit):
+    """The chilled circuit; fans of the halls stand on the UPS and always run.
+
+    Parameters
+    ----------
+    situation
+        The site at work.
+    """
+
+    def __init__(self, situation: Situation) -> None:
+        super().__init__(situation, "chilled")
+        name = situation.air.name
+        fans = situation.flow("hall_air_fan_power", name)
+        self._heat = situation.flow("hall_air_output", name) + fans
+
+    @property
+    def tank(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What tanks can give, and give now [MW], and what they keep above their floors [MWh]."""
+        power, level = self.situation.tank
+        return power, self._tanks("discharge"), level
+
+    def after(self, trip: Trip | None) -> Aftermath:
+        """Return what a failure does to air and water; tanks stop charging at once."""
+        one, water = self._one, self.plant.temperature
+        flows = tuple(
+            Flows(start=moment, coolant=one, water=ratio)
+            for moment, ratio in self._water(trip).items()
+        )
+        (calm,), _ = self._conduct(Flows(start=0.0, coolant=one, water=one))
+        air = self.situation.site.racks * self._plan.hall_volume * AIR_HEAT
+        beside = self.plant.load - self._heat - self._tanks("charge") + self._tanks("discharge")
+        return Aftermath(
+            trip=trip,
+            capacity=(
+                air * self._plan.hall_mass_factor * one,
+                self.plant.machine.loop.heat_capacity * one,
+            ),
+            heat=(self._heat, beside),
+            temperature=(water + self._heat / calm, water),
+            phases=self._phases(trip, flows, self._conduct),
+        )
+
+    def _tanks(self, way: str) -> FloatArray:
+        name = f"tank_{way}"
+        if name not in self.situation.result:
+            return np.zeros(len(self.situation))
+        return np.asarray(self.situation.result[name].sum("tank").to_numpy(), dtype=np.float64)
+
+    def _conduct(self, flows: Flows) -> tuple[tuple[FloatArray, ...], FloatArray]:
+        """Return the conductance of the coils; there are no cold plates here."""
+        handlers = self.situation.air
+        own = np.maximum(self._heat / handlers.rated_heat, handlers.minimum_flow)
+        approach = part_load_approach(
+            self._one,
+            rated_heat=handlers.rated_heat,
+            rated_approach=handlers.approach,
+            ranges=(handlers.air_range, handlers.water_range),
+            minimum_flow=handlers.minimum_flow,
+            fouling=handlers.fouling,
+            shares=(own, np.maximum(own * flows.water, LEAST_SHARE)),
+        )
+        return (1.0 / np.maximum(approach, LEAST_APPROACH),), self._one

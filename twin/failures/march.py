@@ -1,0 +1,202 @@
+"""March several failures of one circuit through time, over all intervals at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from twin.failures.aftermath import SECONDS, Aftermath, Phase
+from twin.failures.circuit import Circuit
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.physics.thermal_chain import Chain, Course, step_chain
+
+FINE: Final = 1.0
+"""Shortest step. [s]"""
+
+COARSE: Final = 300.0
+"""Longest step. [s]"""
+
+GROWTH: Final = 25.0
+"""A step is at most the time gone by over this. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Where a march is; arrays have the axes (trip, time) until it is thinned, then one.
+
+    Attributes
+    ----------
+    seconds
+        Time since the failures. [s]
+    course
+        Temperatures of the stores, and what the plant takes.
+    chips
+        Hottest chip of each hall; none in the chilled circuit. [degC]
+    discharge, level
+        What tanks gave over the last step [MW], and what they keep above their floors [MWh].
+    """
+
+    seconds: float
+    course: Course
+    chips: tuple[FloatArray, ...]
+    discharge: FloatArray
+    level: FloatArray
+
+
+def grid(horizon: float, moments: Sequence[float]) -> FloatArray:
+    """Return the edges of steps that grow with time and do not jump over a change.
+
+    Parameters
+    ----------
+    horizon
+        The last edge. [s]
+    moments
+        Changes. [s]
+    """
+    edges, last = [], 0.0
+    while last < horizon:
+        edges.append(last)
+        last += min(max(last / GROWTH, FINE), COARSE)
+    inner = [moment for moment in moments if 0.0 < moment < horizon]
+    return np.unique(np.array([*edges, *inner, horizon]))
+
+
+class March:
+    """Failures of one circuit on their way.
+
+    Parameters
+    ----------
+    circuit
+        The circuit.
+    aftermaths
+        What each failure does to it.
+    """
+
+    def __init__(self, circuit: Circuit, aftermaths: Sequence[Aftermath]) -> None:
+        plan, machine = circuit.situation.site.contingency, circuit.plant.machine
+        self._afters, self._target = aftermaths, np.asarray(machine.supply_temperature)
+        self._lag = np.asarray((machine.loop.valve_lag or plan.valve_lag) / SECONDS)
+        self._rises = circuit.rises
+        self._plate_lag = plan.plate_lag / SECONDS
+        shape = len(aftermaths), len(circuit.situation)
+        power, given, kept = circuit.tank
+        self._tank_start, self._power = plan.tank_start, np.broadcast_to(power, shape)
+        self._discharge = np.broadcast_to(given, shape)
+        self._stack(circuit.plant.output, kept)
+
+    def _stack(self, output: FloatArray, kept: FloatArray) -> None:
+        """Lay the aftermaths beside each other, each in its first phase."""
+        afters = self._afters
+        depth = range(len(afters[0].capacity))
+        self._capacity = tuple(np.stack([a.capacity[i] for a in afters]) for i in depth)
+        self._heat = tuple(np.stack([a.heat[i] for a in afters]) for i in depth)
+        begun = tuple(np.stack([a.temperature[i] for a in afters]) for i in depth)
+        self._conductance = tuple(
+            np.stack([a.phases[0].conductance[i] for a in afters]) for i in depth[:-1]
+        )
+        self._base = np.stack([a.phases[0].ceiling.base for a in afters])
+        self._rise = np.stack([a.phases[0].ceiling.rise for a in afters])
+        self._resistance = np.stack([a.phases[0].resistance for a in afters])
+        shape = self._base.shape
+        coolant = begun[-2]
+        self.moment = Moment(
+            seconds=0.0,
+            course=Course(
+                temperature=begun,
+                output=np.broadcast_to(output, shape),
+                taken=np.broadcast_to(output, shape),
+            ),
+            chips=tuple(coolant + rise for rise in self._rises),
+            discharge=np.zeros(shape),
+            level=np.broadcast_to(kept, shape),
+        )
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """All moments at which something changes. [s]"""
+        found = {phase.start for after in self._afters for phase in after.phases}
+        return tuple(sorted(found | {self._tank_start}))
+
+    def run(self, edges: FloatArray) -> Iterator[Moment]:
+        """Yield where the march is at each edge, the first one included.
+
+        Parameters
+        ----------
+        edges
+            Edges of the steps; all of :attr:`moments` before the last are among them. [s]
+        """
+        yield self.moment
+        changes = set(self.moments)
+        for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            if start in changes:
+                self._change(start)
+            self._step((end - start) / SECONDS, end)
+            yield self.moment
+
+    def thin(self, kept: BoolArray) -> None:
+        """Go on with some of the failures and intervals only; nothing may change any more."""
+
+        def take(array: FloatArray) -> FloatArray:
+            return np.asarray(np.broadcast_to(array, kept.shape)[kept])
+
+        now, course = self.moment, self.moment.course
+        for name in ("_base", "_rise", "_resistance", "_power", "_discharge"):
+            setattr(self, name, take(getattr(self, name)))
+        for name in ("_capacity", "_heat", "_conductance"):
+            setattr(self, name, tuple(take(array) for array in getattr(self, name)))
+        self.moment = Moment(
+            seconds=now.seconds,
+            course=Course(
+                temperature=tuple(take(t) for t in course.temperature),
+                output=take(course.output),
+                taken=take(course.taken),
+            ),
+            chips=tuple(take(chip) for chip in now.chips),
+            discharge=take(now.discharge),
+            level=take(now.level),
+        )
+
+    def _change(self, seconds: float) -> None:
+        """Enter the phases that begin now, and let tanks give what plants lack."""
+        for row, after in enumerate(self._afters):
+            for phase in after.phases:
+                if phase.start == seconds:
+                    self._enter(row, phase)
+        if seconds >= self._tank_start:
+            lacking = sum(self._heat) - self._base
+            self._discharge = np.clip(lacking, 0.0, self._power)
+
+    def _enter(self, row: int, phase: Phase) -> None:
+        for stacked, conductance in zip(self._conductance, phase.conductance, strict=True):
+            stacked[row] = conductance
+        self._base[row], self._rise[row] = phase.ceiling.base, phase.ceiling.rise
+        self._resistance[row] = phase.resistance
+
+    def _step(self, hours: float, end: float) -> None:
+        """Go one step; a tank that would run empty gives what it has over the step."""
+        now = self.moment
+        given = np.minimum(self._discharge, now.level / hours)
+        chain = Chain(
+            capacity=self._capacity,
+            conductance=self._conductance,
+            heat=(*self._heat[:-1], self._heat[-1] - given),
+            target=self._target,
+            base=self._base,
+            rise=self._rise,
+            lag=self._lag,
+        )
+        course = step_chain(chain, now.course, hours)
+        pace = hours / (self._plate_lag * self._resistance)
+        coolant = course.temperature[-2]
+        self.moment = Moment(
+            seconds=end,
+            course=course,
+            chips=tuple(
+                (chip + pace * (coolant + rise * self._resistance)) / (1.0 + pace)
+                for chip, rise in zip(now.chips, self._rises, strict=True)
+            ),
+            discharge=given,
+            level=now.level - hours * given,
+        )

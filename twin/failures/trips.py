@@ -1,0 +1,150 @@
+"""Single failures: every one that a site can have, and how people call it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from twin.equipment import Cdu, CoolingPlant, Transformer, Ups
+from twin.errors import Fault, ProblemError
+from twin.site import Site
+
+
+class Part(StrEnum):
+    """What of a machine fails."""
+
+    CDU = "CDU"
+    CDU_PUMP = "pump of a CDU"
+    PUMP = "pump"
+    REJECTION = "cooler"
+    CHILLER = "chiller"
+    PLANT = "whole plant"
+    POWER = "supply, which comes back"
+    BLOCK = "block"
+    TRANSFORMER = "transformer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trip:
+    """One failure.
+
+    Attributes
+    ----------
+    name
+        What it is called, as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
+    owner
+        Id of the machine in the site file.
+    part
+        What of it fails.
+    alike
+        Number of units of which any one may be it; all have the same consequences. [1]
+    """
+
+    name: str
+    owner: str
+    part: Part
+    alike: int = 1
+
+    @property
+    def is_total(self) -> bool:
+        """Whether the only transformer is lost, and all plants with it."""
+        return self.part is Part.TRANSFORMER and self.alike == 1
+
+    @property
+    def title(self) -> str:
+        """What it is in words."""
+        if self.part in {Part.PLANT, Part.POWER}:
+            return f"{self.part} of {self.owner}"
+        return f"one {self.part} of {self.owner} ({self.alike} alike)"
+
+
+def trips(site: Site) -> tuple[Trip, ...]:
+    """Return every single failure of a site, one for units that are alike.
+
+    Parameters
+    ----------
+    site
+        The site.
+
+    Returns
+    -------
+    tuple of Trip
+        In the order of the file; of units that are alike, the first.
+    """
+    return tuple(trip for machine in site.equipment for trip in _of(site, machine))
+
+
+def find_trip(site: Site, name: str) -> Trip:
+    """Return a failure by its name.
+
+    Parameters
+    ----------
+    site
+        The site.
+    name
+        A name as of :class:`Trip` with the number of any unit; the machine may be left out where
+        only one has such units, as in ``chiller_3``.
+
+    Returns
+    -------
+    Trip
+        The failure of that very unit.
+
+    Raises
+    ------
+    ProblemError
+        If the site has no such machine.
+    """
+    every = trips(site)
+    found = [(t, unit) for t in every for unit in _names(t) if name == unit or _ends(unit, name)]
+    exact = [pair for pair in found if pair[1] == name] or found
+    if len(exact) != 1:
+        known = ", ".join(trip.name for trip in every)
+        mend = f"more than one machine has such a unit: {known}" if exact else f"there is {known}"
+        raise ProblemError(site.name, [Fault(place="trip", value=name, mend=mend)])
+    trip, unit = exact[0]
+    return replace(trip, name=unit)
+
+
+def _of(site: Site, owner: str) -> Iterator[Trip]:
+    machine = site.equipment[owner]
+    match machine:
+        case Cdu():
+            first = f"{owner}/001"
+            yield Trip(name=first, owner=owner, part=Part.CDU, alike=machine.count)
+            yield Trip(name=f"{first}/pump", owner=owner, part=Part.CDU_PUMP, alike=machine.count)
+        case CoolingPlant():
+            yield from _of_plant(site, machine)
+        case Ups():
+            blocks = ups_blocks(site, machine)
+            yield Trip(name=f"{owner}/block_1", owner=owner, part=Part.BLOCK, alike=blocks)
+        case Transformer():
+            name = f"{owner}/unit_1"
+            yield Trip(name=name, owner=owner, part=Part.TRANSFORMER, alike=machine.count)
+
+
+def _of_plant(site: Site, plant: CoolingPlant) -> Iterator[Trip]:
+    owner, cooler = plant.name, plant.rejection
+    pumps = site.contingency.pumps
+    yield Trip(name=f"{owner}/pump_1", owner=owner, part=Part.PUMP, alike=pumps)
+    if plant.chillers is not None:
+        count = plant.chillers.count
+        yield Trip(name=f"{owner}/chiller_1", owner=owner, part=Part.CHILLER, alike=count)
+    name = f"{owner}/{cooler.kind}_1"
+    yield Trip(name=name, owner=owner, part=Part.REJECTION, alike=cooler.count)
+    yield Trip(name=f"{owner}/power", owner=owner, part=Part.POWER)
+    yield Trip(name=owner, owner=owner, part=Part.PLANT)
+
+
+def ups_blocks(site: Site, ups: Ups) -> int:
+    """Return the number of blocks of a UPS. [1]"""
+    return max(1, round(ups.rating / site.contingency.ups_block))
+
+
+def _names(trip: Trip) -> Iterator[str]:
+    """Yield the names of all units that are alike."""
+    for number in range(1, trip.alike + 1):
+        yield trip.name.replace("/001", f"/{number:03d}").replace("_1", f"_{number}")
+
+
+def _ends(unit: str, name: str) -> bool:
+    return unit.endswith(f"/{name}")
