@@ -103,11 +103,10 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     air = Weather.of(now)
     ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
-    weather = air.take(SAME)
     orders = _orders(site, now, halls)
-    if steering.SUPPLY in now:
-        orders |= steering.read(site, now.isel(time=SAME))
-    ran = run(site, stocks_of(state), orders, weather=weather, hours=STEADY, ceilings=ceilings)
+    ran = run(
+        site, stocks_of(state), orders, weather=air.take(SAME), hours=STEADY, ceilings=ceilings
+    )
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
     allowed = float(np.interp(keep * site.grid.import_limit + own, power, halls))
@@ -136,7 +135,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
 
 
 def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatArray]:
-    """Return orders of some powers of all halls: heat is sold as planned, all else rests."""
+    """Return orders of some powers of all halls: heat and water as planned, all else rests."""
     nothing = np.zeros(LEVELS)
     orders: dict[Key, FloatArray] = {
         ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
@@ -151,6 +150,8 @@ def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatAr
     for pump in site.of(HeatReuse):
         sold = float(now[name].sel(heat_reuse=pump.name)[0]) if name in now else 0.0
         orders[name, pump.name] = np.full(LEVELS, sold)
+    if steering.SUPPLY in now:
+        orders |= steering.read(site, now.isel(time=SAME))
     return orders
 
 

@@ -105,7 +105,7 @@ def time_to_limit(
     minutes = np.full((len(every), len(situation)), np.inf)
     names = np.full(minutes.shape, NEVER, dtype=object)
     for circuit in (Warm(situation), Chilled(situation)):
-        rows = [row for row, trip in enumerate(every) if _touches(trip, circuit)]
+        rows = [row for row, trip in enumerate(every) if touches(trip, circuit)]
         if rows:
             afters = [circuit.after(every[row]) for row in rows]
             _enter(minutes, names, rows, *_first(circuit, afters))
@@ -113,6 +113,12 @@ def time_to_limit(
         if trip.part in _SUPPLY:
             time, name = time_of_supply(situation, trip)
             _enter(minutes, names, [row], time[None], np.full((1, len(situation)), name, object))
+    return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
+
+
+def _labelled(
+    every: Sequence[Trip], time: np.ndarray, *, minutes: FloatArray, names: np.ndarray
+) -> xr.Dataset:
     found = xr.Dataset(
         {
             "time_to_limit": (("trip", "time"), minutes),
@@ -121,7 +127,7 @@ def time_to_limit(
         coords={
             "trip": [trip.name for trip in every],
             "alike": ("trip", [trip.alike for trip in every]),
-            "time": operation["time"].to_numpy(),
+            "time": time,
         },
     )
     return found.assign(time_to_limit=vocabulary.tag(found["time_to_limit"], "time_to_limit"))
@@ -171,8 +177,8 @@ def bounds_of(circuit: Circuit) -> tuple[Bound, ...]:
     return supply, *chips.values()
 
 
-def _touches(trip: Trip, circuit: Circuit) -> bool:
-    """Return whether a failure is one of a circuit."""
+def touches(trip: Trip, circuit: Circuit) -> bool:
+    """Return whether a failure changes a circuit."""
     if trip.part in _SUPPLY:
         return trip.is_total
     if trip.part in _OF_WARM:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, Tank
 from twin.physics import FloatArray, water
+from twin.relations import Store
 from twin.site import Site
 from twin.weather import Weather
 
@@ -110,12 +111,16 @@ class Situation:
         )
 
     @property
-    def tank(self) -> tuple[FloatArray, FloatArray]:
-        """Return what all tanks can give [MW], and what they keep above their floors [MWh]."""
+    def tanks(self) -> tuple[Store, ...]:
+        """The tanks, as stores."""
         names = {tank.name for tank in self.site.of(Tank)}
-        stores = [store for store in self.site.stores if store.owner in names]
+        return tuple(store for store in self.site.stores if store.owner in names)
+
+    @property
+    def tank(self) -> tuple[FloatArray, FloatArray]:
+        """What all tanks can give [MW], and what they keep above their floors [MWh]."""
         power, kept = np.zeros(len(self)), np.zeros(len(self))
-        for store in stores:
+        for store in self.tanks:
             level = self.result["tank_level"].sel(tank=store.owner).to_numpy()[:-1]
             power += store.discharge_limit
             kept += np.maximum(level - store.low, 0.0)

@@ -1,12 +1,16 @@
 """Single failures: every one that a site can have, and how people call it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from twin.equipment import Cdu, CoolingPlant, Transformer, Ups
 from twin.errors import Fault, ProblemError
 from twin.site import Site
+
+_NUMBER: Final = re.compile(r"\d+")
 
 
 class Part(StrEnum):
@@ -142,8 +146,11 @@ def ups_blocks(site: Site, ups: Ups) -> int:
 
 def _names(trip: Trip) -> Iterator[str]:
     """Yield the names of all units that are alike."""
+    unit = trip.name.removeprefix(trip.owner)
+    first = _NUMBER.search(unit)
     for number in range(1, trip.alike + 1):
-        yield trip.name.replace("/001", f"/{number:03d}").replace("_1", f"_{number}")
+        digits = f"{number:0{len(first[0])}d}" if first else ""
+        yield trip.owner + _NUMBER.sub(digits, unit)
 
 
 def _ends(unit: str, name: str) -> bool:

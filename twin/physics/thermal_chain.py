@@ -95,8 +95,8 @@ def step_chain(chain: Chain, course: Course, hours: float) -> Course:
     Returns
     -------
     Course
-        Where it is then; the change of all heat kept is the heat that entered less ``taken``, to
-        rounding.
+        Temperatures then [degC] and the plant's output [MW]; the change of all heat kept is the
+        heat that entered less ``taken``, to rounding.
 
     Notes
     -----
