@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, HeatReuse, Ups
+from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, HallAir, HeatReuse, Ups
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -80,6 +80,57 @@ def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
         worse = {"eir_factor": rng.uniform(1.0, 1.12)}
         changes["chillers"] = plant.chillers.model_copy(update=worse)
     return changes
+
+
+def worn(site: Site, rng: np.random.Generator, *, share: float = 0.15) -> Site:
+    """Return a site with deviations up to a share, for experiments on calibration.
+
+    Parameters
+    ----------
+    site
+        What is believed.
+    rng
+        Source of the hidden deviations.
+    share
+        Greatest deviation. [1]
+
+    Returns
+    -------
+    Site
+        Losses, fouling, compressors, heat pumps and approaches worse by up to the share, pumps and
+        fans off by as much either way, batteries losing up to 4 % more on charging, racks 1 % off,
+        valves that lag.
+    """
+    machines = dict(site.equipment)
+    for name, machine in machines.items():
+        changes: dict[str, object] = {}
+        off = rng.uniform(1.0 - share, 1.0 + share)
+        worse = rng.uniform(0.0, share)
+        match machine:
+            case Ups():
+                changes["loss_factor"] = machine.loss_factor * (1.0 + worse)
+            case Cdu():
+                changes["fouling"] = machine.fouling * (1.0 - worse)
+                changes["pump_power"] = machine.pump_power * off
+            case HallAir():
+                changes["fan_power"] = machine.fan_power * off
+            case Battery():
+                changes["charge_efficiency"] = machine.charge_efficiency * rng.uniform(0.96, 1.0)
+            case Accelerators():
+                changes["power_factor_error"] = rng.normal(1.0, 0.01)
+            case HeatReuse():
+                changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
+            case CoolingPlant():
+                changes["pump_power"] = machine.pump_power * off
+                changes["rejection"] = machine.rejection.worn(worse)
+                lag = {"valve_lag": rng.uniform(60.0, 120.0)}
+                changes["loop"] = machine.loop.model_copy(update=lag)
+                if machine.chillers is not None:
+                    factor = machine.chillers.eir_factor * (1.0 + rng.uniform(0.0, share))
+                    tired = machine.chillers.model_copy(update={"eir_factor": factor})
+                    changes["chillers"] = tired
+        machines[name] = machine.model_copy(update=changes)
+    return site.with_equipment(machines)
 
 
 def restlessness(noise: Noise, count: int, rng: np.random.Generator) -> FloatArray:

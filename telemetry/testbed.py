@@ -6,6 +6,7 @@ sensors. What it really did is kept for the judge; the service gets :meth:`Plant
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,8 @@ class Plant:
         Seed of the hidden nature and of all noise.
     noise
         How restless and how badly measured.
+    hidden
+        The plant as it really is; by default drawn from the seed.
     """
 
     def __init__(
@@ -65,11 +68,12 @@ class Plant:
         *,
         seed: int,
         noise: Noise | None = None,
+        hidden: Site | None = None,
     ) -> None:
         self._rng = np.random.default_rng(seed)
         self._believed = site
         self._noise = noise or Noise()
-        self.site = disturbed(site, self._rng)
+        self.site = hidden or disturbed(site, self._rng)
         self._axes = surroundings[["time", "duration", "instant"]]
         self._weather = Weather.of(surroundings)
         self._humidity = surroundings["relative_humidity"].to_numpy()
@@ -99,6 +103,16 @@ class Plant:
     def ordered(self) -> Mapping[Key, float]:
         """The set points last ordered."""
         return self._move.goal
+
+    def way_made(self, minutes: int) -> FloatArray:
+        """Return the share of the way to the last orders made at the end of each last minute. [1]
+
+        Parameters
+        ----------
+        minutes
+            How many minutes back. [min]
+        """
+        return replace(self._move, since=self._move.since - minutes).way(minutes)
 
     def follow(self, set_points: Mapping[Key, float], minutes: int = STEP) -> None:
         """Turn towards new set points and run for a while.
