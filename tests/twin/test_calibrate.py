@@ -1,0 +1,191 @@
+"""Calibration: from telemetry to parameters, and honest about what it cannot tell."""
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.sensing import Sensing
+from telemetry.trial import Trial
+from tests import skies
+from twin.calibrate import Grade, calibrate
+from twin.calibration.parameters import parameters_of, value_of
+from twin.errors import StateError
+
+SITE = sites.load("small")
+DAY = 1440
+EXACT = Sensing(power=0.0, level=0.0, temperature=0.0, missing=0.0)
+
+
+def trial(seed=3, *, days=2, sensing=None):
+    return Trial.run(SITE, skies.minutes("small", days=days), seed=seed, sensing=sensing)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    return trial()
+
+
+@pytest.fixture(scope="module")
+def calibration(noisy):
+    return calibrate(SITE, noisy.readings)
+
+
+def truth(trial, parameter):
+    if parameter.is_offset:
+        return 0.0
+    return value_of(trial.hidden.equipment[parameter.machine], parameter.path)
+
+
+def found(calibration, name):
+    return next(e for e in calibration.estimates if e.parameter.name == name)
+
+
+def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
+    assert tuple(e.parameter for e in calibration.estimates) == parameters_of(SITE)
+    for estimate in calibration.estimates:
+        parameter = estimate.parameter
+        assert parameter.low <= estimate.value <= parameter.high
+        assert 0.0 < estimate.error <= parameter.doubt
+
+
+def test_what_is_identified_is_right(noisy, calibration):
+    named = [e for e in calibration.estimates if e.grade is Grade.IDENTIFIED]
+    assert len(named) > 8
+    for estimate in named:
+        true = truth(noisy, estimate.parameter)
+        if not estimate.parameter.is_offset:
+            assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
+
+
+def test_errors_are_honest(noisy, calibration):
+    z = [
+        (e.value - truth(noisy, e.parameter)) / e.error
+        for e in calibration.estimates
+        if e.grade is not Grade.UNKNOWN
+    ]
+    assert np.sqrt(np.mean(np.square(z))) < 2.5
+    assert np.max(np.abs(z)) < 6.0
+
+
+def test_the_calibrated_site_is_a_copy(calibration):
+    assert SITE.equipment["ups_1"].loss_factor == 1.0
+    ups = calibration.site.equipment["ups_1"]
+    assert ups.loss_factor == found(calibration, "ups_1.loss_factor").value
+
+
+def test_a_plant_as_its_file_says_stays_as_it_is():
+    plant = Trial.run(SITE, skies.minutes("small", days=1), seed=5, sensing=EXACT, share=0.0)
+    told = calibrate(SITE, plant.readings)
+    for estimate in told.estimates:
+        parameter = estimate.parameter
+        if estimate.grade is Grade.IDENTIFIED and parameter.path[0] in {"loss_factor", "fouling"}:
+            assert estimate.value == pytest.approx(parameter.prior, rel=0.01)
+
+
+def test_what_no_meter_tells_stays_and_is_named(noisy):
+    """Without meters behind the connection no loss of the UPS is known."""
+    deaf = noisy.readings.drop_vars(
+        [
+            "transformer_output",
+            "grid_import_power",
+            "grid_export_power",
+            "technology_supply_temperature",
+        ]
+    )
+    told = calibrate(SITE, deaf)
+    loss, fouling = found(told, "ups_1.loss_factor"), found(told, "cdu_1.fouling")
+    assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(told.unknown)
+    assert (loss.value, fouling.value) == (1.0, 1.0)
+    assert loss.error == pytest.approx(loss.parameter.doubt)
+    assert told.site.equipment["ups_1"] == SITE.equipment["ups_1"]
+
+
+def test_the_meter_of_the_connection_stands_in_for_those_behind_it(noisy):
+    told = calibrate(SITE, noisy.readings.drop_vars("transformer_output"))
+    true = noisy.hidden.equipment["ups_1"].loss_factor
+    assert found(told, "ups_1.loss_factor").value == pytest.approx(true, rel=0.05)
+
+
+def test_outliers_hardly_move_anything(noisy, calibration):
+    """Two hours in which a meter shows five times what is true."""
+    wild = noisy.readings.copy(deep=True)
+    for name in ("cooling_plant_draw", "transformer_output"):
+        wild[name][300:420] = 5.0 * wild[name][300:420]
+    told = calibrate(SITE, wild)
+    for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor"):
+        was, now = found(calibration, name), found(told, name)
+        assert now.value == pytest.approx(was.value, abs=4.0 * was.error)
+
+
+def test_a_gap_is_only_a_gap(noisy, calibration):
+    torn = noisy.readings.where(
+        (noisy.readings["time"] < noisy.readings["time"][600])
+        | (noisy.readings["time"] > noisy.readings["time"][900])
+    ).assign_coords(noisy.readings.coords)
+    torn["duration"] = noisy.readings["duration"]
+    told = calibrate(SITE, torn)
+    was, now = (found(c, "ups_1.loss_factor") for c in (calibration, told))
+    assert now.error > was.error
+    assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
+
+
+def test_an_offset_of_a_sensor_is_found():
+    off = Sensing(offsets={("facility_supply_temperature", "chilled_plant"): 0.4})
+    told = calibrate(SITE, trial(days=1, sensing=off).readings)
+    name = ("facility_supply_temperature", "chilled_plant")
+    assert told.offsets[name] == pytest.approx(0.4, abs=0.05)
+
+
+def test_bounds_are_kept_and_said(noisy):
+    """A meter that shows three times the draw asks for fans that nobody would build."""
+    wild = noisy.readings.copy(deep=True)
+    wild["hall_air_draw"] = 3.0 * wild["hall_air_draw"]
+    told = calibrate(SITE, wild)
+    assert found(told, "hall_air_1.fan_power").is_at_bound
+    assert all(e.parameter.low <= e.value <= e.parameter.high for e in told.estimates)
+
+
+def test_only_what_is_asked_for_moves(noisy):
+    asked = [p for p in parameters_of(SITE) if p.name == "ups_1.loss_factor"]
+    told = calibrate(SITE, noisy.readings, parameters=asked)
+    assert [e.parameter for e in told.estimates] == asked
+    assert told.site.equipment["cdu_1"] == SITE.equipment["cdu_1"]
+
+
+def test_what_stands_for_another_is_told(calibration):
+    """How far the coolant is above the water: a worn exchanger, or a thermometer that is off."""
+    pairs = [{one, other} for one, other, _ in calibration.alike]
+    assert {"cdu_1.fouling", "cdu_1.technology_supply_temperature.offset"} in pairs
+
+
+def test_the_report_is_a_table(calibration):
+    table = calibration.report()
+    assert list(table["parameter"]) == [e.parameter.name for e in calibration.estimates]
+    assert np.diag(table["correlation"]) == pytest.approx(1.0)
+    assert (np.diff(table["singular_value"]) <= 0.0).all()
+
+
+def test_a_history_without_weather_or_meters_is_refused(noisy):
+    with pytest.raises(StateError, match="air_temperature"):
+        calibrate(SITE, noisy.readings.drop_vars("air_temperature"))
+    with pytest.raises(StateError, match="no meter"):
+        calibrate(SITE, noisy.readings[["air_temperature", "relative_humidity", "duration"]])
+    with pytest.raises(StateError, match="time"):
+        calibrate(SITE, noisy.readings.isel(time=[]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_week_of_telemetry_foretells_the_next(seed):
+    """The acceptance of issue 4; `gigatwin calibrate small --trial 20` gives all twenty seeds."""
+    plant = trial(seed, days=14)
+    week = 7 * DAY
+    told = calibrate(SITE, plant.readings.isel(time=slice(0, week)))
+    score = plant.score(told.site, week, 2 * week)
+    assert score.cv_rmse <= 0.027
+    assert abs(score.nmbe) <= 0.01
+    assert score.temperature_rmse <= 0.5
+    for estimate in told.estimates:
+        if estimate.grade is Grade.IDENTIFIED and not estimate.parameter.is_offset:
+            true = truth(plant, estimate.parameter)
+            assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name

@@ -1,0 +1,1 @@
+"""Calibration: parameters that may differ from a site file, and what telemetry says of them."""

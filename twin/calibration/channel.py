@@ -1,0 +1,81 @@
+"""One meter and what it should show if the twin were right.
+
+Every channel takes what it draws on as measured, so that each machine is judged by its own meter
+and not by the errors of those before it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from twin.calibration.history import History
+from twin.equipment import Equipment
+from twin.physics import FloatArray
+from twin.relations import Convert
+from twin.site import Site
+
+METER: Final = 0.003
+"""First guess at the standard error of a quarter-hour's mean power, a share; refined later. [1]"""
+
+THERMOMETER: Final = 0.05
+"""The same of temperatures. [K]"""
+
+type Offsets = Mapping[str, float]
+"""Name of a sensor's offset -> its value. [K]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One meter, and what it should show.
+
+    Attributes
+    ----------
+    name
+        Variable and machine.
+    machines
+        Whose parameters and offsets it hangs on.
+    observed
+        What was read, ``(time,)``; NaN where nothing was.
+    error
+        First guess at its standard error, the errors of what is taken as measured included.
+    expect
+        (site, offsets) -> what it should show.
+    """
+
+    name: str
+    machines: tuple[str, ...]
+    observed: FloatArray
+    error: FloatArray
+    expect: Callable[[Site, Offsets], FloatArray]
+
+
+def drawn(machine: Equipment, output: FloatArray, history: History, *, carrier: str) -> FloatArray:
+    """Return what a machine draws of a carrier to deliver a measured output.
+
+    Parameters
+    ----------
+    machine
+        A machine that converts.
+    output
+        What it delivers, ``(time,)``; NaN where it is not known. [MW]
+    history
+        Gives the weather.
+    carrier
+        What is drawn.
+
+    Returns
+    -------
+    numpy.ndarray
+        Draw; NaN where the output is not known. [MW]
+    """
+    convert = next(r for r in machine.relations() if isinstance(r, Convert))
+    is_known = np.isfinite(output)
+    asked = np.where(is_known, np.maximum(output, 0.0), 0.0)
+    return np.where(is_known, convert.physics(asked, history.weather).draws[carrier], np.nan)
+
+
+def machine_of[T: Equipment](site: Site, name: str, kind: type[T]) -> T:
+    """Return a machine of a kind by its name."""
+    return next(machine for machine in site.of(kind) if machine.name == name)
