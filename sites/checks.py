@@ -9,9 +9,11 @@ import numpy as np
 
 from sites.catalogue import nearest
 from sites.faults import spot
+from sites.network_checks import check_network
 from sites.sizing import demand, ratings
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
 from twin.errors import Fault, SiteError
+from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.site import Site
 
@@ -33,6 +35,7 @@ def check(site: Site) -> list[Fault]:
         Empty if the site can be; the sizes are judged only where every carrier has its supplier.
     """
     faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
+    faults += [*_floors(site), *check_network(site)]
     return faults or [*_sizes(site), *_temperatures(site)]
 
 
@@ -90,6 +93,19 @@ def _halls(site: Site) -> Iterator[Fault]:
                 yield Fault(place=place, value=f"{other:g} MW", mend=mend)
 
 
+def _floors(site: Site) -> Iterator[Fault]:
+    """Yield floors of power smoothing under which a cap would lower the work, but no power."""
+    for hall in site.of(Accelerators):
+        for kind in site.work.values():
+            if hall.smoothing.floor > kind.least_power:
+                place = spot(f"equipment.{hall.name}.smoothing", "floor")
+                mend = (
+                    f"a floor burns power and is no reduction, but {kind.name} may be capped to "
+                    f"{kind.least_power:.3g} of it; lower the floor or the tolerance of {kind.name}"
+                )
+                yield Fault(place=place, value=f"{hall.smoothing.floor:g}", mend=mend)
+
+
 def _work(site: Site) -> Iterator[Fault]:
     if site.service.racks > site.racks:
         mend = f"the halls have {site.racks} racks"
@@ -142,22 +158,27 @@ def _temperatures(site: Site) -> Iterator[Fault]:
             coolant = cdu.technology_supply_temperature(
                 np.array([heat["liquid"]]), np.array([supply["warm"]])
             )
-            chip = hall.chip_temperature(np.array([hall.rack_power]), coolant)
-            yield from _too_hot(site, hall, "chip_temperature_limit", float(chip[0]))
+            if not hall.is_air_cooled:
+                yield from _chip(site, hall, coolant)
         for machine in site.of(HallAir):
             inlet = machine.rack_inlet_temperature(
                 np.array([heat["air"]]), np.array([supply["chilled"]])
             )
             yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
+            if hall.is_air_cooled:
+                yield from _chip(site, hall, inlet)
+
+
+def _chip(site: Site, hall: Accelerators, cold: FloatArray) -> Iterator[Fault]:
+    """Yield chips that full work makes too hot over what cools them. [degC]"""
+    chip = hall.chip_temperature(np.array([hall.rack_power]), cold)
+    yield from _too_hot(site, hall, "chip_temperature_limit", float(chip[0]))
 
 
 def _source(site: Site) -> Iterator[Fault]:
     """Yield heat pumps that count on warmer water than comes back from the racks."""
-    back = max(
-        plant.supply_temperature + plant.temperature_range
-        for plant in site.of(CoolingPlant)
-        if plant.serves == "warm"
-    )
+    warm = [plant for plant in site.of(CoolingPlant) if plant.serves == "warm"]
+    back = max((plant.supply_temperature + plant.temperature_range for plant in warm), default=0.0)
     for pump in site.of(HeatReuse):
         if pump.source_inlet_temperature > back:
             place = spot(f"equipment.{pump.name}", "source_inlet_temperature")

@@ -228,10 +228,7 @@ class _Walk:
             self.flows["technology_supply_temperature", cdu.name] = liquid
             is_steered = self.points is not None and cdu.name in self.points.technology_range
             flow = np.minimum(cdu.flow(heat, self.points), 1.0) if is_steered else 1.0
-            for hall in self.site.of(Accelerators):
-                busy = np.full(len(self.hours), hall.rack_power)
-                warm = hall.chip_temperature(busy, liquid, flow_share=flow)
-                self.flows["chip_temperature", hall.name] = warm
+            self._chips(liquid, flow_share=flow, is_air_cooled=False)
         for air in self.site.of(HallAir):
             heat = self.demand["air"]
             through = plants["chilled"].share(
@@ -239,3 +236,14 @@ class _Walk:
             )
             inlet = air.rack_inlet_temperature(heat, supply["chilled"], chilled_flow=through)
             self.flows["rack_inlet_temperature", air.name] = inlet
+            self._chips(inlet, flow_share=1.0, is_air_cooled=True)
+
+    def _chips(
+        self, cold: FloatArray, *, flow_share: FloatArray | float, is_air_cooled: bool
+    ) -> None:
+        """Enter the temperature of the chips that a coolant or the halls' air cools."""
+        for hall in self.site.of(Accelerators):
+            if hall.is_air_cooled is is_air_cooled:
+                busy = np.full(len(self.hours), hall.rack_power)
+                warm = hall.chip_temperature(busy, cold, flow_share=flow_share)
+                self.flows["chip_temperature", hall.name] = warm

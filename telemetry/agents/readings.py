@@ -100,7 +100,8 @@ def rack_readings(site: Site, truth: Mapping[Key, float], load: Load) -> dict[st
     litres = [hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
     density = float(water.density(supply, water.PG25)) / 1000.0
     flow = np.repeat(litres, [hall.racks for hall in halls]) * density
-    rise = shares * load.power / water.capacity_rate(flow, water.PG25, temperature=supply)
+    rate = np.asarray(water.capacity_rate(flow, water.PG25, temperature=supply))
+    rise = np.divide(shares * load.power, rate, out=np.zeros(len(flow)), where=rate > 0.0)
     return {
         "rack_power": load.power,
         "rack_supply_temperature": np.full(len(flow), supply),

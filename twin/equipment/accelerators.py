@@ -7,7 +7,9 @@ from pydantic import model_validator
 
 from twin.equipment.chassis import Chassis
 from twin.equipment.declaration import Equipment, register
+from twin.equipment.power_smoothing import PowerSmoothing
 from twin.physics import FloatArray, cold_plate, electric
+from twin.physics.smoothing import Smoother
 from twin.relations import Relation, Work
 from twin.units import Quantity
 
@@ -46,8 +48,17 @@ class Accelerators(Equipment):
         float, Quantity("1", "efficiency of the board's regulators", above=0.5, at_most=1)
     ]
     chip_flow: Annotated[
-        float, Quantity("m3 h-1", "coolant through the cold plate of one accelerator", above=0)
-    ]
+        float, Quantity("m3 h-1", "coolant through one accelerator's plate, if any", at_least=0)
+    ] = 0.0
+    air_resistance: Annotated[
+        float, Quantity("K W-1", "case over inlet air, where air cools the chips", at_least=0)
+    ] = 0.0
+    chip_power: (
+        Annotated[float, Quantity("MW", "greatest power of one accelerator", above=0)] | None
+    ) = None
+    chip_power_least: (
+        Annotated[float, Quantity("MW", "least cap that one accelerator takes", above=0)] | None
+    ) = None
     chip_temperature_limit: Annotated[
         float, Quantity("degC", "greatest case temperature", above=30, below=120)
     ]
@@ -58,6 +69,7 @@ class Accelerators(Equipment):
         float, Quantity("1", "true draw beside the declared one", above=0.5, below=2)
     ] = 1.0
     chassis: Chassis | None = None
+    smoothing: PowerSmoothing = PowerSmoothing()
 
     @model_validator(mode="after")
     def _draws_what_its_chassis_draw(self) -> Self:
@@ -83,6 +95,47 @@ class Accelerators(Equipment):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _is_cooled(self) -> Self:
+        if (self.chip_flow > 0.0) == (self.air_resistance > 0.0):
+            message = "give chip_flow where coolant cools the chips, or else air_resistance"
+            raise ValueError(message)
+        if self.air_resistance > 0.0 and self.liquid_share > 0.0:
+            message = "liquid_share must be 0 where air cools the chips"
+            raise ValueError(message)
+        least, most = self.chip_power_least, self.chip_power
+        if least is not None and (most is None or least >= most):
+            message = "chip_power_least must be below chip_power"
+            raise ValueError(message)
+        return self
+
+    @property
+    def is_air_cooled(self) -> bool:
+        """Whether air cools the chips, without coolant."""
+        return self.air_resistance > 0.0
+
+    @property
+    def least_cap(self) -> float | None:
+        """Power of a rack at full work whose accelerators stand at their least cap. [MW]"""
+        if self.chip_power is None or self.chip_power_least is None:
+            return None
+        board = self.chip_share * self.chip_power_least / self.chip_power + 1.0 - self.chip_share
+        return self.rack_power * board
+
+    def smoother(self, racks: float = 1.0) -> Smoother:
+        """Return floor, ramps, hysteresis and store of some racks together. [1]"""
+        smoothing = self.smoothing
+        up, down = smoothing.ramps
+        return Smoother(
+            idle=racks * self.rack_idle_power,
+            full=racks * self.rack_power,
+            floor=racks * self.rack_power * smoothing.floor,
+            ramp_up=racks * up,
+            ramp_down=racks * down,
+            hysteresis=smoothing.hysteresis,
+            storage=racks * smoothing.storage,
+        )
+
     @property
     def full_power(self) -> float:
         """Draw of the hall with every rack at full work. [MW]"""
@@ -95,6 +148,7 @@ class Accelerators(Equipment):
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the work and the cooling it calls for."""
+        shares = {"liquid": self.liquid_share, "air": 1.0 - self.liquid_share}
         return (
             Work(
                 owner=self.name,
@@ -102,7 +156,7 @@ class Accelerators(Equipment):
                 racks=self.racks,
                 idle_power=self.rack_idle_power,
                 full_power=self.rack_power,
-                heat={"liquid": self.liquid_share, "air": 1.0 - self.liquid_share},
+                heat={carrier: share for carrier, share in shares.items() if share > 0.0},
             ),
         )
 
@@ -129,6 +183,22 @@ class Accelerators(Equipment):
         loss = rating * electric.loss_from_efficiency(np.asarray(hall_power) / rating, points)
         return np.asarray((hall_power - loss) * self.board_efficiency)
 
+    def chip_draw(self, busy_power: FloatArray | float) -> FloatArray:
+        """Return the power of one accelerator.
+
+        Parameters
+        ----------
+        busy_power
+            Draw of its rack. [MW]
+
+        Returns
+        -------
+        numpy.ndarray
+            Power. [MW]
+        """
+        board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
+        return np.asarray(board * self.chip_share / self.chips_per_rack)
+
     def chip_temperature(
         self,
         busy_power: FloatArray,
@@ -143,7 +213,7 @@ class Accelerators(Equipment):
         busy_power
             Draw of one working rack. [MW]
         technology_supply_temperature
-            Coolant at the cold plates' inlets. [degC]
+            Coolant at the cold plates' inlets, or air at the racks' where air cools. [degC]
         flow_share
             Coolant through the plates over the declared flow. [1]
 
@@ -152,8 +222,9 @@ class Accelerators(Equipment):
         numpy.ndarray
             Case temperature. [degC]
         """
-        board = self.board_power(np.asarray(busy_power) * self.racks) / self.racks
-        chip = board * self.chip_share / self.chips_per_rack * WATTS
+        chip = self.chip_draw(busy_power) * WATTS
+        if self.is_air_cooled:
+            return np.asarray(technology_supply_temperature + self.air_resistance * chip)
         litres = self.chip_flow * LITRES_PER_MINUTE * flow_share
         return np.asarray(
             cold_plate.cold_plate_case_temperature(chip, technology_supply_temperature, flow=litres)

@@ -69,3 +69,46 @@ def test_less_power_and_cooler_coolant_leave_the_chip_cooler():
 def test_a_hall_without_sense_is_refused(changed, told):
     with pytest.raises(ValidationError, match=told):
         hall(**changed)
+
+
+AIR = {"chip_flow": "0 l/min", "air_resistance": "0.07 K/W", "liquid_share": 0.0}
+
+
+def test_air_cooled_chips_stand_above_the_air():
+    # 0.1 MW on shelves of 0.2: board 0.0852632, three quarters of it over 72 chips: 888.2 W
+    case = hall(**AIR).chip_temperature(np.array([0.1]), np.array([25.0]))
+    assert case == pytest.approx([25.0 + 0.07 * 888.158], abs=1e-3)
+    (work,) = hall(**AIR).relations()
+    assert work.heat == {"air": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"chip_flow": "0 l/min"}, "or else air_resistance"),
+        ({"air_resistance": "0.07 K/W"}, "or else air_resistance"),
+        (AIR | {"liquid_share": 0.1}, "liquid_share must be 0"),
+        ({"chip_power_least": "200 W"}, "must be below chip_power"),
+        ({"chip_power": "200 W", "chip_power_least": "200 W"}, "must be below chip_power"),
+        ({"smoothing": {"floor": 1.0}}, "must be below 1"),
+        ({"smoothing": {"ramp_up": "0 W/s"}}, "must be above 0"),
+        ({"smoothing": {"storage": 5.0}}, "a bare number has no unit"),
+    ],
+)
+def test_parts_that_cannot_be(changed, words):
+    with pytest.raises(ValidationError, match=words):
+        hall(**changed)
+
+
+def test_least_cap_of_a_rack_by_hand():
+    # three quarters of 100 kW fall to two sevenths
+    made = hall(chip_power="700 W", chip_power_least="200 W")
+    assert made.least_cap == pytest.approx(0.1 * (0.75 * 2 / 7 + 0.25))
+    assert hall().least_cap is None
+
+
+def test_smoother_of_all_racks():
+    made = hall(smoothing={"floor": 0.5, "ramp_up": "10 kW/s", "storage": "5 kJ"}).smoother(10)
+    assert (made.floor, made.ramp_up, made.storage) == pytest.approx((0.5, 0.1, 0.05))
+    assert made.ramp_down == float("inf")
+    assert made.lag == pytest.approx(0.05 / 0.8)
