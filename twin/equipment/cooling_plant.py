@@ -191,6 +191,12 @@ class CoolingPlant(Equipment):
         return Flows(draws=draws, heat=load + draw, details=details)
 
     @property
+    def rated_flow(self) -> float:
+        """Mass flow of all pumps at rating. [kg s-1]"""
+        per_flow = water.capacity_rate(1.0, self.loop.liquid, temperature=self.supply_temperature)
+        return self._rated_capacity_rate / float(per_flow)
+
+    @property
     def _rated_capacity_rate(self) -> float:
         return self.rated_cooling / self.temperature_range
 

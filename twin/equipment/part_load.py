@@ -48,26 +48,32 @@ def part_load_approach(
     ``shares`` each stream has its own :math:`v`.
     """
     heat = np.asarray(heat, dtype=np.float64)
-    hot_range, cold_range = ranges
     if shares is None:
         share = np.maximum(heat / rated_heat, minimum_flow)
         shares = share, share
     hot_share, cold_share = shares
-    rated_conductance = heat_exchange.conductance_from_temperatures(
-        rated_heat,
-        rated_approach + hot_range,
-        hot_outlet=rated_approach,
+    hot_rate = hot_share * rated_heat / ranges[0]
+    heat_per_kelvin = heat_exchange.heat_exchanged(
+        1.0,
+        heat_exchange.conductance(
+            hot_share,
+            cold_share,
+            rated_conductance=fouling * _rated_conductance(rated_heat, rated_approach, ranges),
+        ),
+        hot_capacity_rate=hot_rate,
+        cold_capacity_rate=cold_share * rated_heat / ranges[1],
+    )
+    return np.asarray(heat / heat_per_kelvin - heat / hot_rate)
+
+
+def _rated_conductance(heat: float, approach: float, ranges: tuple[float, float]) -> float:
+    """Return the conductance of the clean exchanger at rating. [MW K-1]"""
+    hot_range, cold_range = ranges
+    conductance = heat_exchange.conductance_from_temperatures(
+        heat,
+        approach + hot_range,
+        hot_outlet=approach,
         cold_inlet=0.0,
         cold_outlet=cold_range,
     )
-    conductance = heat_exchange.conductance(
-        hot_share, cold_share, rated_conductance=fouling * rated_conductance
-    )
-    hot_rate = hot_share * rated_heat / hot_range
-    heat_per_kelvin = heat_exchange.heat_exchanged(
-        1.0,
-        conductance,
-        hot_capacity_rate=hot_rate,
-        cold_capacity_rate=cold_share * rated_heat / cold_range,
-    )
-    return np.asarray(heat / heat_per_kelvin - heat / hot_rate)
+    return float(conductance)
