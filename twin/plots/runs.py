@@ -1,4 +1,4 @@
-"""Figures of a run, and of policies side by side; the one home of matplotlib."""
+"""Figures of a run, and of policies side by side."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,19 +14,25 @@ from twin.axes import edges_of
 from twin.equipment import Accelerators
 from twin.limits import limits
 from twin.physics import FloatArray
+from twin.plots.colours import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE,
+    PURPLE,
+    RED,
+    SKY,
+    WIDTH,
+    YELLOW,
+)
 from twin.site import Site
-
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY, PALE = "#7A7A7A", "#D9D9D9"
-
-CYCLE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
-"""Okabe and Ito's colours, told apart by all eyes."""
 
 KINDS: Final = (GREEN, YELLOW, PURPLE)
 """Colours of the kinds of movable work."""
 
-WIDTH: Final = 12.0  # 1200 pixels at 100 per inch [in]
 BESIDE: Final = (1.07, 1.04)  # where a panel's legend stands, in its widths and heights
 
 
