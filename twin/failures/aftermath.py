@@ -96,6 +96,9 @@ class Aftermath:
         Of each store when it happens. [degC]
     phases
         What follows, the first from 0 s on.
+    tank
+        What tanks can give, and give now [MW], and what they keep above their floors [MWh]; None
+        for nothing.
     """
 
     trip: Trip | None
@@ -103,3 +106,4 @@ class Aftermath:
     heat: tuple[FloatArray, ...]
     temperature: tuple[FloatArray, ...]
     phases: tuple[Phase, ...]
+    tank: tuple[FloatArray, FloatArray, FloatArray] | None = None

@@ -97,8 +97,7 @@ class Ceilings:
         """Return what all chillers take with some coolers out. [MW]"""
         if coolers_out not in self._compressors:
             whole = self._plant.machine
-            machine, target = _without(whole, coolers_out), whole.supply_temperature
-            most = machine.capacity(self._weather, target)
+            most = _without(whole, coolers_out).capacity(self._weather, whole.supply_temperature)
             is_any = coolers_out < whole.rejection.count
             self._compressors[coolers_out] = most if is_any else np.zeros_like(most)
         return self._compressors[coolers_out]
@@ -115,7 +114,7 @@ class Ceilings:
         if coolers_out >= machine.rejection.count:
             return Line(base=np.zeros_like(rate), rise=np.zeros_like(rate))
         rejection = _without(machine, coolers_out).rejection
-        target = machine.supply_temperature - approach + np.array([[0.0], [PROBE]])
+        target = self._plant.target - approach + np.array([[0.0], [PROBE]])
         heat = np.zeros((2, len(rate)))
         step = _MOST_OVERLOAD * machine.rated_cooling
         full = np.ones_like(heat)

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from twin.equipment import Accelerators
 from twin.equipment.part_load import part_load_approach
 from twin.failures.aftermath import LEAST_APPROACH, LEAST_SHARE, SECONDS, Aftermath, Flows
 from twin.failures.circuit import Circuit
@@ -31,10 +32,17 @@ class Chilled(Circuit):
         self._heat = situation.flow("hall_air_output", name) + fans
 
     @property
-    def tank(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What tanks can give, and give now [MW], and what they keep above their floors [MWh]."""
-        power, level = self.situation.tank
-        return power, self._tanks("discharge"), level
+    def halls(self) -> tuple[Accelerators, ...]:
+        """The halls whose chips the air cools."""
+        return tuple(hall for hall in self.situation.halls if not hall.chip_flow)
+
+    @property
+    def rises(self) -> tuple[FloatArray, ...]:
+        """How far the hottest chip of each of these stands above the air, on ``time``. [K]"""
+        cold = np.zeros(len(self.situation))
+        return tuple(
+            hall.chip_temperature(np.asarray(hall.rack_power), cold) for hall in self.halls
+        )
 
     def after(self, trip: Trip | None) -> Aftermath:
         """Return what a failure does to air and water; tanks stop charging at once."""
@@ -55,13 +63,25 @@ class Chilled(Circuit):
             heat=(self._heat, beside),
             temperature=(water + self._heat / calm, water),
             phases=self._phases(trip, flows, self._conduct),
+            tank=self._tank(trip),
         )
 
+    def _tank(self, trip: Trip | None) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return what tanks can give, and give now [MW], and what they keep [MWh]."""
+        power, given, kept = np.zeros((3, len(self.situation)))
+        for store in self.situation.tanks:
+            if trip is None or trip.owner != store.owner:
+                level = self.situation.result["tank_level"].sel(tank=store.owner).to_numpy()[:-1]
+                power += store.discharge_limit
+                given += self.situation.flow("tank_discharge", store.owner)
+                kept += np.maximum(level - store.low, 0.0) * store.discharge_efficiency
+        return power, given, kept
+
     def _tanks(self, way: str) -> FloatArray:
-        name = f"tank_{way}"
-        if name not in self.situation.result:
-            return np.zeros(len(self.situation))
-        return np.asarray(self.situation.result[name].sum("tank").to_numpy(), dtype=np.float64)
+        """Return what all tanks take or give before the failure. [MW]"""
+        none = np.zeros(len(self.situation))
+        owners = [store.owner for store in self.situation.tanks]
+        return sum((self.situation.flow(f"tank_{way}", owner) for owner in owners), none)
 
     def _conduct(self, flows: Flows) -> tuple[tuple[FloatArray, ...], FloatArray]:
         """Return the conductance of the coils; there are no cold plates here."""

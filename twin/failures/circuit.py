@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from twin.equipment import Accelerators
 from twin.failures.aftermath import LEAST_SHARE, Aftermath, Flows, Machines, Phase
 from twin.failures.ceilings import Ceilings, Line
 from twin.failures.situation import Situation
@@ -32,15 +33,14 @@ class Circuit:
         self._one = np.ones(len(situation))
 
     @property
-    def rises(self) -> tuple[float, ...]:
-        """How far the hottest chip of each hall stands above the coolant; none without. [K]"""
-        return ()
+    def halls(self) -> tuple[Accelerators, ...]:
+        """The halls whose chips the circuit cools."""
+        raise NotImplementedError
 
     @property
-    def tank(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What tanks of the circuit can give, and give now [MW], and what they keep [MWh]."""
-        none = np.zeros(len(self.situation))
-        return none, none, none
+    def rises(self) -> tuple[FloatArray, ...]:
+        """How far the hottest chip of each of these stands above what cools it, on ``time``. [K]"""
+        raise NotImplementedError
 
     def after(self, trip: Trip | None) -> Aftermath:
         """Return what a failure, or none, does to the circuit."""

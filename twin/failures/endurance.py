@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.equipment import Cdu, HallAir
 from twin.errors import Fault, StateError
 from twin.failures.aftermath import SECONDS, Aftermath
 from twin.failures.chilled import Chilled
@@ -21,6 +22,7 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.simulation import simulate
 from twin.site import Site
+from twin.steering import gathered, read
 from twin.weather import Weather
 
 HORIZON: Final = 12.0
@@ -35,7 +37,7 @@ NEVER: Final = ""
 _THINNED: Final = 16  # steps between two looks at what need not go on
 
 _SUPPLY: Final = {Part.BLOCK, Part.TRANSFORMER}
-_OF_WARM: Final = {Part.CDU, Part.CDU_PUMP}
+_OF_WARM: Final = {Part.CDU, Part.CDU_PUMP, Part.HEAT_PUMP}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def time_to_limit(
     situation = situation_of(site, state, operation, result=result)
     minutes = np.full((len(every), len(situation)), np.inf)
     names = np.full(minutes.shape, NEVER, dtype=object)
-    for circuit in (Warm(situation), Chilled(situation)):
+    for circuit in circuits(situation):
         rows = [row for row, trip in enumerate(every) if touches(trip, circuit)]
         if rows:
             afters = [circuit.after(every[row]) for row in rows]
@@ -156,25 +158,35 @@ def situation_of(
         mend = "give the result of this very operation"
         value = f"{result.sizes['time']} intervals"
         raise StateError(site.name, [Fault(place="result", value=value, mend=mend)])
-    return Situation(site=site, weather=Weather.of(operation), result=result)
+    points = gathered(site, read(site, operation))
+    return Situation(site=site, weather=Weather.of(operation), result=result, points=points)
+
+
+def circuits(situation: Situation) -> tuple[Circuit, ...]:
+    """Return the circuits that a site has: the warm one with CDUs, the chilled one with air."""
+    found: list[Circuit] = []
+    if "warm" in situation.plants and situation.site.of(Cdu):
+        found.append(Warm(situation))
+    if "chilled" in situation.plants and situation.site.of(HallAir):
+        found.append(Chilled(situation))
+    return tuple(found)
 
 
 def bounds_of(circuit: Circuit) -> tuple[Bound, ...]:
     """Return what must not be reached in a circuit."""
     site, plant = circuit.situation.site, circuit.plant.machine
     supply = Bound(name=f"supply limit of {plant.name}", high=plant.supply_limit, store=-1)
-    halls = circuit.situation.halls
-    if isinstance(circuit, Chilled):
-        coolest = min(halls, key=lambda hall: hall.inlet_temperature_limit)
-        name = f"inlet limit of {circuit.situation.air.name}"
-        return supply, Bound(name=name, high=coolest.inlet_temperature_limit, store=0)
     margin = site.contingency.throttle_margin
-    chips: dict[tuple[float, float], Bound] = {}
-    for place, hall in enumerate(halls):
-        alike = circuit.rises[place], hall.chip_temperature_limit
+    chips: dict[tuple[bytes, float], Bound] = {}
+    for place, hall in enumerate(circuit.halls):
+        alike = circuit.rises[place].tobytes(), hall.chip_temperature_limit
         high = hall.chip_temperature_limit - margin
         chips.setdefault(alike, Bound(name=f"throttling in {hall.name}", high=high, chip=place))
-    return supply, *chips.values()
+    if not isinstance(circuit, Chilled):
+        return supply, *chips.values()
+    coolest = min(hall.inlet_temperature_limit for hall in circuit.situation.halls)
+    name = f"inlet limit of {circuit.situation.air.name}"
+    return supply, Bound(name=name, high=coolest, store=0), *chips.values()
 
 
 def touches(trip: Trip, circuit: Circuit) -> bool:
@@ -183,6 +195,8 @@ def touches(trip: Trip, circuit: Circuit) -> bool:
         return trip.is_total
     if trip.part in _OF_WARM:
         return isinstance(circuit, Warm)
+    if trip.part is Part.TANK:
+        return isinstance(circuit, Chilled)
     return bool(trip.owner == circuit.plant.machine.name)
 
 

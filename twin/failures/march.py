@@ -76,15 +76,17 @@ class March:
 
     def __init__(self, circuit: Circuit, aftermaths: Sequence[Aftermath]) -> None:
         plan, machine = circuit.situation.site.contingency, circuit.plant.machine
-        self._afters, self._target = aftermaths, np.asarray(machine.supply_temperature)
+        self._afters = aftermaths
         self._lag = np.asarray((machine.loop.valve_lag or plan.valve_lag) / SECONDS)
-        self._rises = circuit.rises
         self._plate_lag = plan.plate_lag / SECONDS
         shape = len(aftermaths), len(circuit.situation)
-        power, given, kept = circuit.tank
-        self._tank_start, self._power = plan.tank_start, np.broadcast_to(power, shape)
-        self._discharge = np.broadcast_to(given, shape)
-        self._stack(circuit.plant.output, kept)
+        self._target = np.broadcast_to(circuit.plant.target, shape)
+        self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.rises)
+        none = np.zeros(shape[1])
+        tanks = [after.tank or (none, none, none) for after in aftermaths]
+        self._power, self._discharge, kept = (np.stack(row) for row in zip(*tanks, strict=True))
+        self._tank_start = plan.tank_start
+        self._stack(np.broadcast_to(circuit.plant.output, shape), kept)
 
     def _stack(self, output: FloatArray, kept: FloatArray) -> None:
         """Lay the aftermaths beside each other, each in its first phase."""
@@ -105,12 +107,12 @@ class March:
             seconds=0.0,
             course=Course(
                 temperature=begun,
-                output=np.broadcast_to(output, shape),
-                taken=np.broadcast_to(output, shape),
+                output=output,
+                taken=output,
             ),
             chips=tuple(coolant + rise for rise in self._rises),
             discharge=np.zeros(shape),
-            level=np.broadcast_to(kept, shape),
+            level=kept,
         )
 
     @property
@@ -142,9 +144,9 @@ class March:
             return np.asarray(np.broadcast_to(array, kept.shape)[kept])
 
         now, course = self.moment, self.moment.course
-        for name in ("_base", "_rise", "_resistance", "_power", "_discharge"):
+        for name in ("_base", "_rise", "_resistance", "_power", "_discharge", "_target"):
             setattr(self, name, take(getattr(self, name)))
-        for name in ("_capacity", "_heat", "_conductance"):
+        for name in ("_capacity", "_heat", "_conductance", "_rises"):
             setattr(self, name, tuple(take(array) for array in getattr(self, name)))
         self.moment = Moment(
             seconds=now.seconds,

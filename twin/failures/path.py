@@ -1,15 +1,14 @@
 """The way of a site after one failure, minute by minute."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from twin import vocabulary
-from twin.failures.chilled import Chilled
 from twin.failures.circuit import Circuit
-from twin.failures.endurance import MINUTE, situation_of, time_to_limit, touches
+from twin.failures.endurance import MINUTE, circuits, situation_of, time_to_limit, touches
 from twin.failures.march import March, Moment, grid
 from twin.failures.trips import Trip
 from twin.failures.warm import Warm
@@ -18,6 +17,22 @@ from twin.site import Site
 
 MILLISECONDS: Final = 1000.0
 """Milliseconds in a second."""
+
+type Courses = Sequence[tuple[Circuit, Sequence[Moment]]]
+"""Each circuit, and its moments once a minute."""
+
+type Columns = dict[str, FloatArray]
+"""Owner -> values on ``instant``."""
+
+_DIMS: Final = {
+    "chip_temperature": "hall",
+    "technology_supply_temperature": "cdu",
+    "facility_supply_temperature": "circuit",
+    "cooling_plant_output": "circuit",
+    "rack_inlet_temperature": "hall_air",
+    "tank_level": "tank",
+    "tank_discharge": "tank",
+}
 
 
 def follow_trip(
@@ -52,20 +67,22 @@ def follow_trip(
     situation = situation_of(site, state, first)
     edges = np.arange(minutes + 1) * MINUTE
     start = first["instant"].to_numpy()[0]
-    courses = {}
-    for circuit in (Warm(situation), Chilled(situation)):
+    courses: list[tuple[Circuit, list[Moment]]] = []
+    for circuit in circuits(situation):
         own = trip if trip is not None and touches(trip, circuit) else None
         march = March(circuit, [circuit.after(own)])
         fine = grid(float(edges[-1]), [*march.moments, *edges.tolist()])
         seen = [moment for moment in march.run(fine) if moment.seconds % MINUTE == 0.0]
-        courses[circuit.plant.machine.serves] = circuit, seen
+        courses.append((circuit, seen))
     instants = start + (edges * MILLISECONDS).astype("timedelta64[ms]")
     path = xr.Dataset(coords={"instant": instants.astype("datetime64[us]")})
-    path = path.assign(_of_warm(*courses["warm"]) | _of_chilled(*courses["chilled"]))
-    for name, owners in _of_plants(courses.values()).items():
+    columns = {**_of_plants(courses), "chip_temperature": _chips(courses)}
+    for circuit, seen in courses:
+        columns |= _of_warm(circuit, seen) if isinstance(circuit, Warm) else _of_air(circuit, seen)
+    for name, owners in columns.items():
         rows = np.stack(list(owners.values()), axis=-1)
-        path[name] = (("instant", "circuit"), rows)
-        path = path.assign_coords(circuit=list(owners))
+        coords = {_DIMS[name]: list(owners)}
+        path[name] = xr.DataArray(rows, dims=("instant", _DIMS[name]), coords=coords)
     path = vocabulary.tag_all(path)
     if trip is not None:
         found = time_to_limit(site, state, first, failures=[trip])
@@ -82,46 +99,42 @@ def _column(rows: Sequence[FloatArray]) -> FloatArray:
     return np.array([float(row[0, 0]) for row in rows])
 
 
-def _of_warm(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, xr.DataArray]:
-    halls = [hall.name for hall in circuit.situation.halls]
-    chips = [_column([m.chips[place] for m in seen]) for place in range(len(halls))]
-    coolant = _column([m.course.temperature[1] for m in seen])
-    return {
-        "chip_temperature": _array(np.stack(chips, axis=-1), "hall", halls),
-        "technology_supply_temperature": _array(
-            coolant[:, None], "cdu", [circuit.situation.cdu.name]
-        ),
+def _chips(courses: Courses) -> Columns:
+    """Return the hottest chips of each hall."""
+    found = {
+        hall.name: _column([moment.chips[place] for moment in seen])
+        for circuit, seen in courses
+        for place, hall in enumerate(circuit.halls)
     }
+    return {hall.name: found[hall.name] for hall in courses[0][0].situation.halls}
 
 
-def _of_chilled(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, xr.DataArray]:
+def _of_warm(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, Columns]:
+    coolant = _column([moment.course.temperature[1] for moment in seen])
+    return {"technology_supply_temperature": {circuit.situation.cdu.name: coolant}}
+
+
+def _of_air(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, Columns]:
+    """Return the air, and the tanks, which share as they can give."""
     situation = circuit.situation
-    air = _column([m.course.temperature[0] for m in seen])
-    found = {"rack_inlet_temperature": _array(air[:, None], "hall_air", [situation.air.name])}
-    stores = situation.tanks
-    most = sum(store.discharge_limit for store in stores)
-    if stores:
-        shares = np.array([store.discharge_limit / most for store in stores])
-        floors = np.array([store.low for store in stores])
-        names = [store.owner for store in stores]
-        level = _column([m.level for m in seen])[:, None] * shares + floors
-        given = _column([m.discharge for m in seen])[:, None] * shares
-        found["tank_level"] = _array(level, "tank", names)
-        found["tank_discharge"] = _array(given, "tank", names)
+    air = _column([moment.course.temperature[0] for moment in seen])
+    found = {"rack_inlet_temperature": {situation.air.name: air}}
+    most = sum(store.discharge_limit for store in situation.tanks)
+    level = _column([moment.level for moment in seen])
+    given = _column([moment.discharge for moment in seen])
+    for store in situation.tanks:
+        share = store.discharge_limit / most
+        kept = store.low + share * level / store.discharge_efficiency
+        found.setdefault("tank_level", {})[store.owner] = kept
+        found.setdefault("tank_discharge", {})[store.owner] = share * given
     return found
 
 
-def _of_plants(
-    courses: Iterable[tuple[Circuit, Sequence[Moment]]],
-) -> dict[str, dict[str, FloatArray]]:
-    """Return water and output of each plant, on ``instant``."""
+def _of_plants(courses: Courses) -> dict[str, Columns]:
+    """Return water and output of each plant."""
     water, output = {}, {}
     for circuit, seen in courses:
         name = circuit.plant.machine.name
-        water[name] = _column([m.course.temperature[-1] for m in seen])
-        output[name] = _column([m.course.output for m in seen])
+        water[name] = _column([moment.course.temperature[-1] for moment in seen])
+        output[name] = _column([moment.course.output for moment in seen])
     return {"facility_supply_temperature": water, "cooling_plant_output": output}
-
-
-def _array(values: FloatArray, dim: str, labels: list[str]) -> xr.DataArray:
-    return xr.DataArray(values, dims=("instant", dim), coords={dim: labels})

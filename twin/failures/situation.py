@@ -9,7 +9,7 @@ import xarray as xr
 
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, Tank
 from twin.physics import FloatArray, water
-from twin.relations import Store
+from twin.relations import SetPoints, Store
 from twin.site import Site
 from twin.weather import Weather
 
@@ -22,6 +22,8 @@ class Plant:
     ----------
     machine
         The plant.
+    target
+        Temperature that it holds. [degC]
     temperature
         Supply water at the starts of the intervals. [degC]
     output
@@ -37,6 +39,7 @@ class Plant:
     """
 
     machine: CoolingPlant
+    target: FloatArray
     temperature: FloatArray
     output: FloatArray
     load: FloatArray
@@ -57,11 +60,14 @@ class Situation:
         Outdoor air on ``time``.
     result
         What :func:`twin.simulate` returned for it.
+    points
+        Set points of the water; None where all are the declared ones.
     """
 
     site: Site
     weather: Weather
     result: xr.Dataset
+    points: SetPoints | None = None
 
     def __len__(self) -> int:
         """Return the number of intervals."""
@@ -95,13 +101,15 @@ class Situation:
 
     def _plant(self, plant: CoolingPlant) -> Plant:
         name = plant.name
-        target = plant.supply_temperature
+        held = self.points.supply_temperature if self.points else {}
+        target = held.get(name, np.full(len(self), plant.supply_temperature))
         per_flow = water.capacity_rate(1.0, plant.loop.liquid, temperature=target)
         rated = plant.rated_cooling / plant.temperature_range
         output = self.flow("cooling_plant_output", name)
         temperature = self.result["facility_supply_temperature"].sel(circuit=name).to_numpy()
         return Plant(
             machine=plant,
+            target=np.asarray(target, dtype=np.float64),
             temperature=np.asarray(temperature[:-1], dtype=np.float64),
             output=output,
             load=self.flow("cooling_load", name),
@@ -115,13 +123,3 @@ class Situation:
         """The tanks, as stores."""
         names = {tank.name for tank in self.site.of(Tank)}
         return tuple(store for store in self.site.stores if store.owner in names)
-
-    @property
-    def tank(self) -> tuple[FloatArray, FloatArray]:
-        """What all tanks can give [MW], and what they keep above their floors [MWh]."""
-        power, kept = np.zeros(len(self)), np.zeros(len(self))
-        for store in self.tanks:
-            level = self.result["tank_level"].sel(tank=store.owner).to_numpy()[:-1]
-            power += store.discharge_limit
-            kept += np.maximum(level - store.low, 0.0)
-        return power, kept

@@ -1,16 +1,18 @@
 """Single failures: every one that a site can have, and how people call it."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from twin.equipment import Cdu, CoolingPlant, Transformer, Ups
+from twin.equipment import Cdu, CoolingPlant, HeatReuse, Tank, Transformer, Ups
 from twin.errors import Fault, ProblemError
 from twin.site import Site
 
 _NUMBER: Final = re.compile(r"\d+")
+_CLOSE: Final = 3  # names that are offered
 
 
 class Part(StrEnum):
@@ -25,6 +27,12 @@ class Part(StrEnum):
     POWER = "supply, which comes back"
     BLOCK = "block"
     TRANSFORMER = "transformer"
+    HEAT_PUMP = "heat pump"
+    TANK = "tank"
+
+
+_WHOLE: Final = {Part.PLANT, Part.POWER}
+_MACHINES: Final = {Part.HEAT_PUMP, Part.TANK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +64,10 @@ class Trip:
     @property
     def title(self) -> str:
         """What it is in words."""
-        if self.part in {Part.PLANT, Part.POWER}:
+        if self.part in _WHOLE:
             return f"{self.part} of {self.owner}"
+        if self.part in _MACHINES:
+            return f"{self.part} {self.owner}"
         return f"one {self.part} of {self.owner} ({self.alike} alike)"
 
 
@@ -85,8 +95,8 @@ def find_trip(site: Site, name: str) -> Trip:
     site
         The site.
     name
-        A name as of :class:`Trip` with the number of any unit; the machine may be left out where
-        only one has such units, as in ``chiller_3``.
+        A name as of :class:`Trip` with the number of any unit, as ``cdu_1/017``; the machine may
+        be left out where only one has such units, as in ``chiller_3``, and ``cdu_17`` will do.
 
     Returns
     -------
@@ -96,17 +106,43 @@ def find_trip(site: Site, name: str) -> Trip:
     Raises
     ------
     ProblemError
-        If the site has no such machine.
+        If the site has no such machine, or several have such a unit; close names are offered.
     """
-    every = trips(site)
-    found = [(t, unit) for t in every for unit in _names(t) if name == unit or _ends(unit, name)]
-    exact = [pair for pair in found if pair[1] == name] or found
-    if len(exact) != 1:
-        known = ", ".join(trip.name for trip in every)
-        mend = f"more than one machine has such a unit: {known}" if exact else f"there is {known}"
-        raise ProblemError(site.name, [Fault(place="trip", value=name, mend=mend)])
-    trip, unit = exact[0]
-    return replace(trip, name=unit)
+    plain, every = _plain(name), trips(site)
+    units = [(trip, unit) for trip in every for unit in _names(trip)]
+    found = [pair for pair in units if f"/{_plain(pair[1])}".endswith(f"/{plain}")]
+    found = found or [pair for pair in units if _said(site, *pair) == plain]
+    exact = [pair for pair in found if _plain(pair[1]) == plain] or found
+    if len(exact) == 1:
+        trip, unit = exact[0]
+        return replace(trip, name=unit)
+    if exact:
+        mend = f"say which: {' or '.join(unit for _, unit in exact)}"
+    else:
+        mend = _hint(plain, [unit for _, unit in units])
+        mend += f"there are {', '.join(trip.name for trip in every)}"
+    raise ProblemError(site.name, [Fault(place="trip", value=name, mend=mend)])
+
+
+def _said(site: Site, trip: Trip, unit: str) -> str:
+    """Return how people call a unit of a bank by its kind and number, as ``cdu_17``."""
+    if trip.part not in {Part.CDU, Part.TRANSFORMER}:
+        return ""
+    return f"{site.equipment[trip.owner].kind}_{_plain(_NUMBER.findall(unit)[-1])}"
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared: small letters, numbers without leading zeros."""
+    return _NUMBER.sub(lambda digits: digits[0].lstrip("0") or "0", name.strip().lower())
+
+
+def _hint(plain: str, units: list[str]) -> str:
+    """Return an offer of the names that are spelt much like one."""
+    ends = {_plain(unit): unit for unit in units}
+    ends |= {_plain(unit).partition("/")[2]: unit for unit in units if "/" in unit}
+    close = difflib.get_close_matches(plain, ends, n=_CLOSE, cutoff=0.7)
+    named = list(dict.fromkeys(ends[name] for name in close))
+    return f"did you mean {' or '.join(named)}? " if named else ""
 
 
 def _of(site: Site, owner: str) -> Iterator[Trip]:
@@ -124,6 +160,10 @@ def _of(site: Site, owner: str) -> Iterator[Trip]:
         case Transformer():
             name = f"{owner}/unit_1"
             yield Trip(name=name, owner=owner, part=Part.TRANSFORMER, alike=machine.count)
+        case HeatReuse():
+            yield Trip(name=owner, owner=owner, part=Part.HEAT_PUMP)
+        case Tank():
+            yield Trip(name=owner, owner=owner, part=Part.TANK)
 
 
 def _of_plant(site: Site, plant: CoolingPlant) -> Iterator[Trip]:
@@ -151,7 +191,3 @@ def _names(trip: Trip) -> Iterator[str]:
     for number in range(1, trip.alike + 1):
         digits = f"{number:0{len(first[0])}d}" if first else ""
         yield trip.owner + _NUMBER.sub(digits, unit)
-
-
-def _ends(unit: str, name: str) -> bool:
-    return unit.endswith(f"/{name}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from twin.equipment import Accelerators, HeatReuse
 from twin.equipment.accelerators import LITRES_PER_MINUTE
 from twin.equipment.part_load import part_load_approach
 from twin.failures.aftermath import LEAST_APPROACH, LEAST_SHARE, SECONDS, Aftermath, Flows
@@ -28,20 +29,33 @@ class Warm(Circuit):
         cdu = situation.cdu
         self._heat = situation.flow("cdu_output", cdu.name)
         self._pump = situation.flow("cdu_pump_power", cdu.name)
-        rated = cdu.count * cdu.rated_heat
-        self._asked = np.maximum((self._heat + self._pump) / rated, cdu.minimum_flow)
-        self._rises = tuple(
-            float(hall.chip_temperature(np.asarray(hall.rack_power), np.zeros(())))
-            for hall in situation.halls
+        points = situation.points
+        taken = self._heat + self._pump
+        self._asked = cdu.flow(taken, points)
+        water = self.plant.machine.share(
+            self._heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
         )
-        self._plates = sum(
+        self._drawn = np.maximum(taken / cdu.rated, cdu.minimum_flow) if water is None else water
+        is_steered = points is not None and cdu.name in points.technology_range
+        through = np.minimum(cdu.flow(self._heat, points), 1.0) if is_steered else self._one
+        self._through = through
+        self._rises = tuple(
+            hall.chip_temperature(np.asarray(hall.rack_power), 0.0 * through, flow_share=through)
+            for hall in self.halls
+        )
+        self._plates = LEAST_APPROACH + sum(
             hall.liquid_share * hall.full_power / rise
-            for hall, rise in zip(situation.halls, self._rises, strict=True)
+            for hall, rise in zip(self.halls, self._rises, strict=True)
         )
 
     @property
-    def rises(self) -> tuple[float, ...]:
-        """How far the hottest chip of each hall stands above the coolant. [K]"""
+    def halls(self) -> tuple[Accelerators, ...]:
+        """The halls whose chips the coolant cools."""
+        return tuple(hall for hall in self.situation.halls if hall.chip_flow)
+
+    @property
+    def rises(self) -> tuple[FloatArray, ...]:
+        """How far the hottest chip of each of these stands above the coolant, on ``time``. [K]"""
         return self._rises
 
     def after(self, trip: Trip | None) -> Aftermath:
@@ -65,7 +79,11 @@ class Warm(Circuit):
                 rate * plan.coolant_residence / SECONDS * one,
                 self.plant.machine.loop.heat_capacity * one,
             ),
-            heat=(share * self._heat, share * self._pump, self.plant.load - heat),
+            heat=(
+                share * self._heat,
+                share * self._pump,
+                self.plant.load - heat + self._unsold(trip),
+            ),
             temperature=(coolant + share * self._heat / calm[0], coolant, water),
             phases=self._phases(
                 trip,
@@ -73,6 +91,14 @@ class Warm(Circuit):
                 lambda flows: self._conduct(flows, share=share, units=units),
             ),
         )
+
+    def _unsold(self, trip: Trip | None) -> FloatArray:
+        """Return the heat that heat pumps take no more. [MW]"""
+        lost = 0.0 * self._one
+        for pump in self.situation.site.of(HeatReuse):
+            if trip is not None and (trip.is_total or trip.owner == pump.name):
+                lost += self.situation.flow("heat_reuse_source_heat", pump.name)
+        return lost
 
     def _flows(self, trip: Trip | None, group: int) -> Iterator[Flows]:
         """Yield the flows of coolant and water; the pumps left give more after their ramp."""
@@ -98,7 +124,6 @@ class Warm(Circuit):
         no more facility water than it is rated for.
         """
         cdu, left = self.situation.cdu, max(units, LEAST_SHARE)
-        most = np.maximum(self._asked, 1.0)
         approach = part_load_approach(
             self._one,
             rated_heat=left * share * cdu.count * cdu.rated_heat,
@@ -108,10 +133,13 @@ class Warm(Circuit):
             fouling=cdu.fouling,
             shares=(
                 np.maximum(flows.coolant / left, LEAST_SHARE),
-                np.clip(self._asked * flows.water / left, LEAST_SHARE, most),
+                np.clip(
+                    self._drawn * flows.water / left, LEAST_SHARE, np.maximum(self._drawn, 1.0)
+                ),
             ),
         )
-        litres = self.situation.halls[0].chip_flow * LITRES_PER_MINUTE
+        most = max((hall.chip_flow for hall in self.halls), default=1.0)
+        litres = most * LITRES_PER_MINUTE * self._through
         through = np.minimum(flows.coolant / self._asked, 1.0)
         resistance = cold_plate_resistance(litres * through) / cold_plate_resistance(litres)
         plates = np.asarray(share * self._plates / resistance)

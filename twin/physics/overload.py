@@ -30,7 +30,8 @@ def transformer_overload_time(
     Parameters
     ----------
     load, before
-        Apparent power over the rating, from now on and in the long time before. [1]
+        Apparent power over the rating, from now on and in the long time before, whichever way it
+        flows. [1]
     air_temperature
         Outdoor air. [degC]
     loss_ratio
@@ -57,7 +58,7 @@ def transformer_overload_time(
     >>> float(transformer_overload_time(1.0, 0.8, air_temperature=20.0, loss_ratio=5.0))
     inf
     """
-    load = np.asarray(load, dtype=np.float64)
+    load = np.abs(np.asarray(load, dtype=np.float64))
 
     def oil(share: Numeric) -> FloatArray:
         losses = (1.0 + loss_ratio * np.asarray(share) ** 2) / (1.0 + loss_ratio)
