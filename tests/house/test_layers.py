@@ -17,6 +17,7 @@ MAY_IMPORT = {
 }
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
+    "dask": {"telemetry.archive.views", "twin.scale"},
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},
     "iotcore": {"telemetry.broker"},
@@ -24,6 +25,7 @@ LIVES_IN = {
     "jsonschema": {"telemetry.codec"},
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.codec"},
+    "numba": {"twin.compiled"},
     "paho": {"telemetry.link"},
     "pint": {"twin.units"},
     "power_grid_model": {"twin.physics.powerflow"},
@@ -45,9 +47,10 @@ LIVES_IN = {
     "typer": {"optimizer.cli"},
     "zarr": {"telemetry.archive"},
     "uvicorn": {"optimizer.service.page"},
+    "windpowerlib": {"twin.equipment.wind"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
-LAZY = {"matplotlib", "power_grid_model", "pvlib", "scipy"}
+LAZY = {"dask", "matplotlib", "numba", "power_grid_model", "pvlib", "scipy", "windpowerlib"}
 """Heavy libraries, which a function may import, so that `import twin` starts fast."""
 
 

@@ -9,10 +9,11 @@ from twin.equipment.distribution import Distribution
 from twin.equipment.grid import Grid
 from twin.equipment.hall_air import HallAir
 from twin.equipment.heat_reuse import HeatReuse
-from twin.equipment.renewables import Photovoltaic, Renewable, Wind
+from twin.equipment.renewables import Photovoltaic, Renewable
 from twin.equipment.tank import Tank
 from twin.equipment.transformer import Transformer
 from twin.equipment.ups import Ups
+from twin.equipment.wind import Wind
 
 __all__ = [
     "KINDS",

@@ -201,8 +201,8 @@ class Accelerators(Equipment):
 
     def chip_temperature(
         self,
-        busy_power: FloatArray,
-        technology_supply_temperature: FloatArray,
+        busy_power: FloatArray | float,
+        technology_supply_temperature: FloatArray | float,
         *,
         flow_share: FloatArray | float = 1.0,
     ) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Sun and wind behind the connection: what they would give in the weather of an outlook."""
+"""Sources behind the connection, sun among them: what they would give in an outlook's weather."""
 
 from typing import Annotated, ClassVar
 
@@ -112,45 +112,3 @@ class Photovoltaic(Renewable):
             plane, module, self.module_power, self.temperature_coefficient
         )
         return np.clip(np.asarray(direct) * (1.0 - self.system_loss), 0.0, self.power)
-
-
-@register
-class Wind(Renewable):
-    """Wind turbines, on site or under a contract, by a generic power curve.
-
-    Notes
-    -----
-    Between cut-in and rated speed the power grows with the cube of the speed at hub height, which
-    follows from the speed at 10 m by the power law.
-    """
-
-    kind: ClassVar[str] = "wind"
-
-    hub_height: Annotated[float, Quantity("m", "height of the hubs", above=10)]
-    shear: Annotated[
-        float, Quantity("1", "exponent of the wind profile", at_least=0, below=0.6)
-    ] = 0.2
-    cut_in: Annotated[float, Quantity("m s-1", "speed at which blades start", above=0)] = 3.0
-    rated: Annotated[float, Quantity("m s-1", "speed of rated power", above=0)] = 12.0
-    cut_out: Annotated[float, Quantity("m s-1", "speed at which turbines stop", above=0)] = 25.0
-    availability: Annotated[
-        float, Quantity("1", "share of turbines in service, wakes included", above=0, at_most=1)
-    ] = 0.9
-
-    def available_power(self, weather: xr.Dataset) -> FloatArray:
-        """Return the power that the wind allows.
-
-        Parameters
-        ----------
-        weather
-            ``wind_speed`` at 10 m [m s-1] on ``time``.
-
-        Returns
-        -------
-        numpy.ndarray
-            Power on ``time``. [MW]
-        """
-        speed = weather["wind_speed"].to_numpy() * (self.hub_height / 10.0) ** self.shear
-        rise = (speed**3 - self.cut_in**3) / (self.rated**3 - self.cut_in**3)
-        turning = (speed >= self.cut_in) & (speed < self.cut_out)
-        return np.asarray(self.power * self.availability * np.clip(rise, 0.0, 1.0) * turning)

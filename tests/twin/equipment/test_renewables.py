@@ -1,10 +1,9 @@
-"""Sun and wind, by hand."""
+"""Sun, by hand, and what all sources have in common."""
 
-import numpy as np
 import pytest
 
-from twin import axes
-from twin.equipment import Photovoltaic, Wind
+from tests.weathers import sky
+from twin.equipment import Photovoltaic
 from twin.relations import Exchange
 
 FIELD = {
@@ -15,26 +14,6 @@ FIELD = {
     "temperature_coefficient": -0.0035,
     "system_loss": 0.14,
 }
-PARK = {
-    "name": "wind",
-    "power": "50 MW",
-    "hub_height": "10.001 m",  # heights are above 10 m
-    "shear": 0.0,
-    "cut_in": "3 m/s",
-    "rated": "12 m/s",
-    "cut_out": "25 m/s",
-    "availability": 0.9,
-}
-
-
-def sky(start, ghi, *, air=20.0, wind=1.0, latitude=50.0):
-    """Return hours of even weather on the meridian of Greenwich."""
-    count = len(ghi)
-    weather = axes.regular(axes.utc(start), count, np.timedelta64(1, "h"))
-    values = {"global_irradiance": ghi, "air_temperature": air, "wind_speed": wind}
-    for name, value in values.items():
-        weather[name] = "time", np.broadcast_to(np.asarray(value, float), count)
-    return weather.assign_attrs(latitude=latitude, longitude=0.0)
 
 
 def test_level_modules_at_noon():
@@ -89,41 +68,13 @@ def test_heat_costs_and_wind_brings_power():
     assert windy > plain
 
 
-@pytest.mark.parametrize(
-    ("speed", "power"),
-    [
-        (2.9, 0.0),
-        (3.0, 0.0),
-        (8.0, 50 * 0.9 * (512 - 27) / (1728 - 27)),  # with the cube of the speed: 12.83 MW
-        (12.0, 45.0),
-        (24.9, 45.0),
-        (25.0, 0.0),
-    ],
-)
-def test_wind_by_its_curve(speed, power):
-    park = Wind.model_validate(PARK)
-    given = park.available_power(sky("2026-06-13", [0.0], wind=speed))
-    assert given == pytest.approx([power], abs=0.02)
-
-
-def test_the_wind_is_stronger_at_the_hub():
-    # 6 m/s at 10 m are 6 x 10^0.2 = 9.51 m/s at 100 m
-    low, high = (
-        Wind.model_validate(PARK),
-        Wind.model_validate(PARK | {"hub_height": "100 m", "shear": 0.2}),
-    )
-    at_hub = low.available_power(sky("2026-06-13", [0.0], wind=9.509))
-    assert high.available_power(sky("2026-06-13", [0.0], wind=6.0)) == pytest.approx(
-        at_hub, rel=1e-3
-    )
-
-
 def test_a_source_is_bounded_by_the_outlook_and_paid_by_its_contract():
-    (exchange,) = Wind.model_validate(PARK | {"price": "60 EUR/MWh"}).relations()
+    field = Photovoltaic.model_validate(FIELD | {"price": "60 EUR/MWh"})
+    (exchange,) = field.relations()
     assert exchange == Exchange(
-        owner="wind",
+        owner="sun",
         carrier="medium_voltage",
-        import_limit=50.0,
+        import_limit=90.0,
         available="renewable_available_power",
         import_fee=60.0,
         account="renewables",
