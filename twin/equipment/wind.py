@@ -193,9 +193,9 @@ def turbine_type(name: str) -> TurbineType:
         message = "windpowerlib is not installed; make the environment anew with ./dev"
         raise ValueError(message)
     library = Path(found.submodule_search_locations[0]) / "oedb"
-    curves = pd.read_csv(library / "power_curves.csv", index_col=0)
-    if name not in curves.index:
-        message = f"no power curve of such a turbine; there are {', '.join(curves.index)}"
+    curves = pd.read_csv(library / "power_curves.csv", index_col=0).T
+    if name not in curves:
+        message = f"no power curve of such a turbine; there are {', '.join(curves)}"
         raise ValueError(message)
     rotors = pd.read_csv(library / "turbine_data.csv", index_col=0)["rotor_diameter"]
-    return TurbineType(curves.loc[name], diameter=float(rotors[name]))
+    return TurbineType(curves[name], diameter=float(rotors[name]))
