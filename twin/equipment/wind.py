@@ -195,7 +195,7 @@ def turbine_type(name: str) -> TurbineType:
     library = Path(found.submodule_search_locations[0]) / "oedb"
     curves = pd.read_csv(library / "power_curves.csv", index_col=0).T
     if name not in curves:
-        message = f"no power curve of such a turbine; there are {', '.join(curves)}"
+        message = f"no power curve of such a turbine; there are {', '.join(map(str, curves))}"
         raise ValueError(message)
     rotors = pd.read_csv(library / "turbine_data.csv", index_col=0)["rotor_diameter"]
     return TurbineType(curves[name], diameter=float(rotors[name]))
