@@ -10,9 +10,10 @@ _MODULES: Final = {
     "Plant": "telemetry.testbed",
     "follow": "telemetry.following",
     "open": "telemetry.archive",
+    "open_view": "telemetry.archive.views",
 }
 
-__all__ = ["Plant", "follow", "open", "sources"]
+__all__ = ["Plant", "follow", "open", "open_view", "sources"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,7 @@
 from telemetry import sources as sources
 from telemetry.archive import open
+from telemetry.archive.views import open_view
 from telemetry.following import follow
 from telemetry.testbed import Plant
 
-__all__ = ["Plant", "follow", "open", "sources"]
+__all__ = ["Plant", "follow", "open", "open_view", "sources"]

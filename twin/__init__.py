@@ -14,6 +14,7 @@ _HOME: Final = {
     "from_jobs": "twin.workloads.jobs",
     "horizon": "twin.axes",
     "indicators": "twin.effectiveness",
+    "march": "twin.scale.march",
     "open_queue": "twin.workloads.queue",
     "outlook": "twin.forecast.outlook",
     "plot_comparison": "twin.plots",
@@ -24,6 +25,7 @@ _HOME: Final = {
     "rest": "twin.state",
     "simulate": "twin.simulation",
     "utc": "twin.axes",
+    "view": "twin.scale.view",
     "violations": "twin.limits",
 }
 

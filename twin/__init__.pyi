@@ -4,6 +4,8 @@ from twin.forecast.outlook import outlook
 from twin.forecast.record import record
 from twin.limits import violations
 from twin.plots import plot_comparison, plot_run
+from twin.scale.march import march
+from twin.scale.view import view
 from twin.simulation import simulate
 from twin.site import Site
 from twin.state import rest
@@ -20,6 +22,7 @@ __all__ = [
     "from_jobs",
     "horizon",
     "indicators",
+    "march",
     "open_queue",
     "outlook",
     "plot_comparison",
@@ -29,5 +32,6 @@ __all__ = [
     "rest",
     "simulate",
     "utc",
+    "view",
     "violations",
 ]

@@ -53,11 +53,9 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         If a variable or a unit is missing.
     """
     states.check(site, state)
-    vocabulary.check(operation, "hall_power")
-    orders = _orders(site, operation) | steering.read(site, operation)
-    stocks = stocks_of(state)
+    orders = orders_of(site, operation)
     hours = operation["duration"].to_numpy()
-    result = run(site, stocks, orders, weather=Weather.of(operation), hours=hours)
+    result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
 
 
@@ -75,7 +73,17 @@ def stocks_of(state: xr.Dataset) -> dict[Key, float]:
     return stocks
 
 
-def _orders(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
+def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
+    """Return an operation as the bare arrays that :func:`run` wants, checked.
+
+    Raises
+    ------
+    StateError
+        If it names a machine that the site has not, or is no power.
+    UnitError
+        If a unit is missing.
+    """
+    vocabulary.check(operation, "hall_power")
     count = operation.sizes["time"]
     wanted = [("hall_power", work.owner, "hall") for work in site.works]
     for store in site.stores:
@@ -103,7 +111,7 @@ def _orders(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
         orders[name, owner] = values
     if faults:
         raise StateError(site.name, faults)
-    return orders
+    return orders | steering.read(site, operation)
 
 
 def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:

@@ -55,10 +55,10 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
     loaded = sites.load(site)
     screen = console(json_file)
-    grid = _grid(start, days, step)
-    outdoors = _weather(loaded, weather, grid)
+    grid = grid_of(start, days, step)
+    outdoors = outdoors_on(loaded, weather, grid)
     operation = sell_heat(outdoors, loaded)
-    operation = operation.assign(hall_power=_halls(loaded, grid, load, utilisation))
+    operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
     summary = _summary(result)
@@ -72,7 +72,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json(summary, json_file)
 
 
-def _grid(start: str, days: int, step: str) -> xr.Dataset:
+def grid_of(start: str, days: int, step: str) -> xr.Dataset:
+    """Return the intervals of some days; a step that does not divide a day is refused."""
     mend = f"choose a step of at most {LONGEST:g} h that divides a day, as 15min"
     fault = ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
     try:
@@ -88,7 +89,8 @@ def _grid(start: str, days: int, step: str) -> xr.Dataset:
     return axes.regular(axes.utc(start), round(count), width)
 
 
-def _weather(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
+def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
+    """Return the intervals with the weather of a file."""
     edges = grid["instant"].to_numpy()
     read = read_outdoors(site, path or sites.data("weather"), start=edges[0], end=edges[-1])
     part = between(read, start=edges[0], end=edges[-1])
@@ -99,7 +101,7 @@ def _weather(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _halls(
+def halls_on(
     site: Site, grid: xr.Dataset, load: Path | None, utilisation: float | None
 ) -> xr.DataArray:
     """Return the power of each hall, from a file or from a share of racks at work. [MW]"""

@@ -1,0 +1,128 @@
+"""The kernels behind racks and chips, against steps worked out by hand."""
+
+import numpy as np
+import pytest
+
+from twin.compiled import compiled, is_compiled
+from twin.physics.chip_kernel import ChipDrive, ChipTable, ChipTrack, follow_chips
+from twin.physics.rack_kernel import (
+    PARTS,
+    Coolant,
+    Drive,
+    Found,
+    HallTable,
+    Places,
+    RackTable,
+    UnitTable,
+    follow_racks,
+)
+
+KERNELS = [follow_racks, compiled(follow_racks, *PARTS)]
+
+
+def table():
+    """Return two racks behind one unit: all curves are straight, or do not bend at all."""
+    hall = HallTable(
+        idle=np.array([0.02]),
+        span=np.array([0.10]),
+        liquid_share=np.array([0.9]),
+        knots=np.array([1.0 / 0.12]),
+        rise=np.array([[0.0, 24.0]]),  # 200 K/MW
+    )
+    unit = UnitTable(
+        knots=1.0,
+        pump_power=np.full(2, 0.002),
+        rate=np.full(2, 0.02),
+        passing=np.full(2, 0.01),
+        rack_capacity=0.001,
+        unit_capacity=0.002,
+    )
+    return RackTable(Places(first=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
+
+
+def drive(count=1, hours=0.1):
+    return Drive(
+        share=np.full((count, 1), 0.5),
+        deviation=np.array([[0.4, -0.4]], np.float32),
+        spell=np.zeros(count, np.int64),
+        water=np.full(count, 25.0),
+        hours=hours,
+    )
+
+
+def room(count):
+    racks, units = (count, 2), (count, 1)
+    small = [np.empty(racks, np.float32) for _ in range(3)]
+    return Found(*small, *[np.empty(units) for _ in range(5)])
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=["plain", "compiled"])
+def test_a_step_of_two_racks_by_hand(kernel):
+    # work 0.5 +- 0.5 x 0.4 -> 0.7, 0.3 -> 0.09, 0.05 MW; heat 0.9 of it: 0.081 + 0.045 = 0.126 MW
+    # K/h: 0.01 a rack, 0.02 the unit; flow 0.01 a rack; 1/(0.01 + 0.01) = 50
+    # mean without supply 50 (0.01 x 90 + 0.126)/2 = 25.65, and half of the supply on top
+    # supply (0.02 x 30 + 0.01 x 25.65 + 0.002 x 0.5 + 0.01 x 25)/(0.02 + 0.02/2 + 0.01/2)
+    #   = 1.1075/0.035 = 31.642857
+    # racks 50 (0.5 + 0.081 + 0.31642857) = 44.871429, 50 (0.4 + 0.045 + 0.31642857) = 38.071429
+    # passed 0.01 (25.65 + 15.821429 + 0.1 - 25) = 0.16571429
+    # kept 0.02 x 1.642857 + 0.01 x (44.871429 - 50 + 38.071429 - 40) = -0.03771429
+    state = Coolant(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+    found = room(1)
+    kernel(table(), drive(), (state, found))
+    np.testing.assert_allclose(found.rack_power[0], [0.09, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(found.unit_supply[0], [31.642857], rtol=1e-7)
+    np.testing.assert_allclose(found.rack_return[0], [44.871429, 38.071429], rtol=1e-7)
+    np.testing.assert_allclose(found.chip[0], [49.642857, 41.642857], rtol=1e-6)  # 18, 10 K above
+    np.testing.assert_allclose(found.unit_heat[0], [0.126], rtol=1e-6)
+    np.testing.assert_allclose(found.unit_pump[0], [0.002])
+    np.testing.assert_allclose(found.unit_passed[0], [0.16571429], rtol=1e-6)
+    np.testing.assert_allclose(found.unit_kept[0], [-0.03771429], rtol=1e-6)
+    np.testing.assert_allclose(state.racks, [44.871429, 38.071429], rtol=1e-7)
+    np.testing.assert_allclose(state.units, [31.642857], rtol=1e-7)
+
+
+@pytest.mark.parametrize("hours", [1e-4, 0.1, 1e6])
+def test_coolant_goes_to_its_steady_state_at_any_step(hours):
+    # at rest X = Q + p = 0.128 = 0.01 (T + 0.1 - 25) -> mean return 37.7; supply 37.7 - (X - p)/C
+    # = 37.7 - 0.126/0.02 = 31.4
+    state = Coolant(racks=np.array([90.0, 5.0]), units=np.array([60.0]))
+    count = int(np.ceil(20.0 / min(hours, 20.0)))
+    compiled(follow_racks, *PARTS)(table(), drive(count, hours), (state, found := room(count)))
+    assert state.units[0] == pytest.approx(31.4, abs=1e-4)
+    assert state.racks.mean() == pytest.approx(37.7, abs=1e-4)
+    brought = found.unit_heat + found.unit_pump
+    np.testing.assert_allclose(brought, found.unit_passed + found.unit_kept, rtol=1e-6)
+
+
+def test_machine_code_and_python_give_the_same_numbers():
+    assert is_compiled()
+    ends = []
+    for kernel in KERNELS:
+        state = Coolant(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+        kernel(table(), drive(20), (state, found := room(20)))
+        ends.append([state.racks, state.units, *found])
+    for plain, fast in zip(*ends, strict=True):
+        np.testing.assert_allclose(plain, fast, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kernel", [follow_chips, compiled(follow_chips)], ids=["plain", "compiled"]
+)
+def test_a_step_of_two_chips_by_hand(kernel):
+    # a rack of 0.06 MW of 0.12 -> 600 W a chip, 0.9 and 1.1 of it; 0.05 K/W over 40 degC
+    # ends 40 + 27 = 67, 40 + 33 = 73; half of the way from 60: 63.5, 66.5
+    chips = ChipTable(
+        hall=np.array([0]),
+        unit=np.array([0]),
+        knots=np.array([1.0 / 0.12]),
+        power=np.array([[0.0, 1200.0]]),
+        resistance=np.array([0.05]),
+        factor=np.array([[0.9, 1.1]], np.float32),
+        kept=0.5,
+    )
+    state = np.full((1, 2), 60.0, np.float32)
+    track = ChipTrack(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))
+    kernel(chips, ChipDrive(np.array([[0.06]], np.float32), np.array([[40.0]])), track)
+    np.testing.assert_allclose(track.power[0, 0], [540e-6, 660e-6], rtol=1e-6)
+    np.testing.assert_allclose(track.temperature[0, 0], [63.5, 66.5], rtol=1e-6)
+    np.testing.assert_allclose(state[0], [63.5, 66.5], rtol=1e-6)

@@ -1,0 +1,55 @@
+"""A run in spans is the run as a whole."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from tests.runs import random_run, steady
+from twin import state
+from twin.errors import StateError
+from twin.scale.march import march
+from twin.simulation import simulate
+
+
+@pytest.mark.parametrize("span", [1, 5, 16, 99])
+def test_spans_together_are_the_whole(span):
+    site = sites.load("small")
+    begin, operation = random_run(site, seed=3, count=16)
+    whole = simulate(site, begin, operation)
+    parts = list(march(site, begin, operation, span=span))
+    for name, values in whole.data_vars.items():
+        axis = "instant" if "instant" in values.dims else "time"
+        pieces = [part[name] for part in parts]
+        if axis == "instant":  # a span begins where the one before ended
+            pieces[1:] = [piece.isel(instant=slice(1, None)) for piece in pieces[1:]]
+        joined = xr.concat(pieces, axis)
+        if name != "closure":  # the greatest of a span
+            np.testing.assert_allclose(joined, values, rtol=1e-9, atol=1e-12, err_msg=str(name))
+        assert joined.attrs == values.attrs
+    assert max(float(part["closure"].max()) for part in parts) < 1e-6
+
+
+def test_set_points_hold_in_every_span():
+    site = sites.load("small")
+    operation = steady(site, count=8)
+    warmer = xr.DataArray(
+        np.full((8, 1), 41.0),
+        dims=("time", "circuit"),
+        coords={"circuit": ["warm_plant"]},
+        attrs={"units": "degC"},
+    )
+    operation = operation.assign(facility_supply_set_point=warmer)
+    whole = simulate(site, state.rest(site), operation)
+    *_, last = march(site, state.rest(site), operation, span=3)
+    name = "facility_supply_temperature"
+    np.testing.assert_allclose(last[name], whole[name][-3:], rtol=1e-9)
+    assert float(last[name].sel(circuit="warm_plant")[-1]) == pytest.approx(41.0, abs=0.1)
+
+
+def test_nonsense_is_refused_before_the_first_span():
+    site = sites.load("small")
+    operation = steady(site, count=8)
+    operation["hall_power"].values[-1] = np.nan
+    with pytest.raises(StateError, match="hall_power"):
+        next(march(site, state.rest(site), operation, span=2))

@@ -1,0 +1,108 @@
+"""Every accelerator of a site, one step after another: a kernel, compiled where numba is."""
+
+from typing import Final, NamedTuple
+
+from twin.physics.numeric import FloatArray
+from twin.physics.rack_kernel import IndexArray, SmallArray
+
+_MEGAWATTS: Final = 1e-6  # in a W
+
+
+class ChipTable(NamedTuple):
+    """What the chips of a rack do over its power.
+
+    Attributes
+    ----------
+    hall, unit
+        Hall and coolant unit of each rack, ``(rack,)``.
+    knots
+        Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
+    power
+        Mean power of a chip at the knots, ``(hall, knot)``. [W]
+    resistance
+        Chip above the coolant for each watt, ``(hall,)``. [K W-1]
+    factor
+        Power of a chip over the mean of its rack, mean 1 over a rack, ``(rack, chip)``. [1]
+    kept
+        Share of a distance from the steady state that is left after a step. [1]
+    """
+
+    hall: IndexArray
+    unit: IndexArray
+    knots: FloatArray
+    power: FloatArray
+    resistance: FloatArray
+    factor: SmallArray
+    kept: float
+
+
+class ChipDrive(NamedTuple):
+    """What comes from the racks.
+
+    Attributes
+    ----------
+    rack_power
+        Power of each rack, ``(time, rack)``. [MW]
+    supply
+        Coolant to the racks of each unit, ``(time, unit)``. [degC]
+    """
+
+    rack_power: SmallArray
+    supply: FloatArray
+
+
+class ChipTrack(NamedTuple):
+    """What the kernel writes.
+
+    Attributes
+    ----------
+    state
+        Case temperatures before the first step, ``(rack, chip)``; those after the last on return.
+        [degC]
+    power, temperature
+        To be filled, ``(time, rack, chip)``. [MW, degC]
+    """
+
+    state: SmallArray
+    power: SmallArray
+    temperature: SmallArray
+
+
+def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
+    r"""Follow power and case temperature of all chips through time.
+
+    Parameters
+    ----------
+    table
+        What the chips do.
+    drive
+        Power of the racks [MW] and coolant [degC], step by step.
+    track
+        Where they stand [degC], and arrays to be filled [MW, degC].
+
+    Returns
+    -------
+    None
+        ``track`` [MW, degC] is written.
+
+    Notes
+    -----
+    With power :math:`q` a chip goes to :math:`T_\infty = S + R q` as
+    :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`: exact at any step while power and
+    coolant stand still over it.
+    """
+    state, powers, temperatures = track
+    last_piece = table.power.shape[1] - 2
+    for t in range(drive.rack_power.shape[0]):
+        for r in range(drive.rack_power.shape[1]):
+            h = table.hall[r]
+            place = drive.rack_power[t, r] * table.knots[h]
+            k = min(int(place), last_piece)
+            low = table.power[h, k]
+            mean = low + (place - k) * (table.power[h, k + 1] - low)
+            coolant, rise = drive.supply[t, table.unit[r]], table.resistance[h] * mean
+            for c in range(table.factor.shape[1]):
+                end = coolant + rise * table.factor[r, c]
+                state[r, c] = end + (state[r, c] - end) * table.kept
+                powers[t, r, c] = _MEGAWATTS * mean * table.factor[r, c]
+                temperatures[t, r, c] = state[r, c]

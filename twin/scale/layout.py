@@ -1,0 +1,197 @@
+"""Where the racks of a site stand, and tables of what they and their coolant units do.
+
+The tables are laid from the equipment's own physics, so that a view of the racks knows no second
+copy of it.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.equipment import Accelerators, Cdu, CoolingPlant
+from twin.errors import Fault, StateError
+from twin.physics import FloatArray
+from twin.physics.rack_kernel import HallTable, Places, RackTable, UnitTable
+from twin.relations import Convert
+from twin.site import Site
+from twin.weather import Weather
+
+KNOTS: Final = 1025
+"""Points of a table: a quantity that bends is met to a millionth of its range between them."""
+
+RACK_RESIDENCE: Final = 15.0
+"""Time that coolant at rated flow spends in a rack, its manifolds and hoses; assumed. [s]"""
+
+UNIT_RESIDENCE: Final = 30.0
+"""Time that coolant at rated flow spends in a unit and its headers; assumed. [s]"""
+
+_HOUR: Final = 3600.0  # s
+_WATTS: Final = 1e6  # in a MW
+_HEADROOM: Final = 1.05  # of the most that racks can bring to a unit
+_LEAST_HEAT: Final = 1e-9  # of the rated heat, where heat per kelvin would be 0/0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The racks, coolant units and chips of a site.
+
+    Attributes
+    ----------
+    site
+        The site.
+    cdu
+        Its bank of coolant units.
+    halls
+        Its halls.
+    places, hall_table, unit_table
+        Who stands where, and what they do.
+    chip_power
+        Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
+    resistance
+        Chip above the coolant for each watt, ``(hall,)``. [K W-1]
+    """
+
+    site: Site
+    cdu: Cdu
+    halls: tuple[Accelerators, ...]
+    places: Places
+    hall_table: HallTable
+    unit_table: UnitTable
+    chip_power: FloatArray
+    resistance: FloatArray
+
+    @classmethod
+    def of(cls, site: Site) -> Self:
+        """Return the layout of a site.
+
+        Racks stand hall after hall; each unit serves neighbours, in numbers as equal as can be.
+
+        Raises
+        ------
+        StateError
+            If the site has not exactly one bank of coolant units, or less racks than units, or if
+            air cools the chips of a hall.
+        """
+        halls, banks = site.of(Accelerators), site.of(Cdu)
+        if len(banks) != 1 or banks[0].count > site.racks:
+            mend = "racks are viewed behind one bank of coolant units, each with a rack or more"
+            shown = ", ".join(bank.name for bank in banks)
+            raise StateError(site.name, [Fault(place="equipment, cdu", value=shown, mend=mend)])
+        airy = [hall.name for hall in halls if hall.is_air_cooled]
+        if airy:
+            mend = "racks are viewed where coolant cools their chips"
+            raise StateError(site.name, [Fault(place="hall", value=", ".join(airy), mend=mend)])
+        cdu = banks[0]
+        first = np.arange(cdu.count + 1) * site.racks // cdu.count
+        hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
+        places = Places(first=first.astype(np.int64), hall=hall.astype(np.int64))
+        chip_power = np.stack([_chip_power(h) for h in halls])
+        table = _hall_table(halls)
+        return cls(
+            site=site,
+            cdu=cdu,
+            halls=halls,
+            places=places,
+            hall_table=table,
+            unit_table=_unit_table(cdu, _most_heat(halls, places), site.racks),
+            chip_power=chip_power,
+            resistance=table.rise[:, -1] / chip_power[:, -1],
+        )
+
+    @property
+    def warm(self) -> str:
+        """Name of the plant whose water goes to the units."""
+        plants = self.site.of(CoolingPlant)
+        return next(plant.name for plant in plants if plant.serves == "warm")
+
+    @property
+    def table(self) -> RackTable:
+        """What racks and units do, for their kernel."""
+        return RackTable(self.places, self.hall_table, self.unit_table)
+
+    @property
+    def racks(self) -> int:
+        """Number of racks. [1]"""
+        return len(self.places.hall)
+
+    @property
+    def units(self) -> int:
+        """Number of coolant units. [1]"""
+        return self.cdu.count
+
+    @property
+    def rack_labels(self) -> NDArray[np.str_]:
+        """Names of the racks, ``hall/rack`` as in the archive of telemetry."""
+        return np.array([f"{h.name}/r{r + 1:04d}" for h in self.halls for r in range(h.racks)])
+
+    @property
+    def unit_labels(self) -> NDArray[np.str_]:
+        """Names of the coolant units."""
+        return np.array([f"{self.cdu.name}/u{unit + 1:03d}" for unit in range(self.units)])
+
+    @property
+    def unit_of_rack(self) -> NDArray[np.int64]:
+        """Index of the coolant unit of each rack, ``(rack,)``."""
+        return np.repeat(np.arange(self.units), np.diff(self.places.first))
+
+
+def _knots(hall: Accelerators) -> FloatArray:
+    return np.linspace(0.0, hall.rack_power, KNOTS)
+
+
+def _chip_power(hall: Accelerators) -> FloatArray:
+    """Return the power of one chip over the power of its rack, at the knots. [W]"""
+    board = hall.board_power(_knots(hall) * hall.racks) / hall.racks
+    return np.asarray(np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * _WATTS)
+
+
+def _hall_table(halls: tuple[Accelerators, ...]) -> HallTable:
+    cold = np.zeros(KNOTS)
+    return HallTable(
+        idle=np.array([h.rack_idle_power for h in halls]),
+        span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
+        liquid_share=np.array([h.liquid_share for h in halls]),
+        knots=np.array([(KNOTS - 1) / h.rack_power for h in halls]),
+        rise=np.stack([np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]),
+    )
+
+
+def _most_heat(halls: tuple[Accelerators, ...], places: Places) -> float:
+    """Return the most heat that the racks of one unit bring. [MW]"""
+    most = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall]
+    return float(np.add.reduceat(most, places.first[:-1]).max())
+
+
+def _unit_table(cdu: Cdu, most: float, racks: int) -> UnitTable:
+    """Tabulate one unit of a bank from the physics of the bank."""
+    heat = np.linspace(0.0, _HEADROOM * most, KNOTS)
+    heat[0] = _LEAST_HEAT * cdu.rated_heat
+    bank = heat * cdu.count
+    convert = next(r for r in cdu.relations() if isinstance(r, Convert))
+    pump = convert.physics(bank, _calm(KNOTS)).draws["critical"] / cdu.count
+    carried = heat + pump
+    share = np.maximum(carried / cdu.rated_heat, cdu.minimum_flow)
+    rated_rate = cdu.rated_heat / cdu.technology_range
+    rate = share * rated_rate
+    approach = cdu.technology_supply_temperature(bank, np.zeros(KNOTS))
+    return UnitTable(
+        knots=(KNOTS - 1) / (_HEADROOM * most),
+        pump_power=pump,
+        rate=rate,
+        passing=1.0 / (approach / carried + 1.0 / rate),
+        rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE / _HOUR,
+        unit_capacity=rated_rate * UNIT_RESIDENCE / _HOUR,
+    )
+
+
+def _calm(count: int) -> Weather:
+    """Return some air for machines that stand indoors."""
+    still = np.zeros(count)
+    return Weather(
+        air_temperature=still,
+        wet_bulb_temperature=still,
+        humidity_ratio=still,
+        air_pressure=still + 100.0,
+    )

@@ -1,0 +1,68 @@
+"""Long runs in spans, so that a year at one minute needs the memory of days."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from twin import state as states
+from twin.equipment import CoolingPlant
+from twin.run import run
+from twin.simulation import dataset, orders_of, stocks_of
+from twin.site import Site
+from twin.walk import Ceiling
+from twin.weather import Weather
+
+
+def march(
+    site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
+) -> Iterator[xr.Dataset]:
+    """Simulate a site span after span, each from where the one before ended.
+
+    Parameters
+    ----------
+    site, state, operation
+        As for :func:`twin.simulate`; put together the spans are what it gives.
+    span
+        Intervals of a span, the last one may have less. [1]
+
+    Yields
+    ------
+    xarray.Dataset
+        What the site did in a span.
+
+    Raises
+    ------
+    StateError, UnitError
+        As :func:`twin.simulate` does, before the first span.
+    """
+    states.check(site, state)
+    stocks, orders = stocks_of(state), orders_of(site, operation)
+    weather = Weather.of(operation)
+    hours = operation["duration"].to_numpy()
+    for first in range(0, len(hours), span):
+        part = slice(first, first + span)
+        air = weather.take(part)
+        result = run(
+            site,
+            stocks,
+            {key: values[part] for key, values in orders.items()},
+            weather=air,
+            hours=hours[part],
+            ceilings=_ceilings(site, air),
+        )
+        stocks = {key: float(values[-1]) for key, values in result.stocks.items()}
+        axes = operation[["time", "duration", "instant"]]
+        whole = slice(first, first + len(hours[part]) + 1)
+        yield dataset(site, result, axes.isel(time=part, instant=whole))
+
+
+def _ceilings(site: Site, weather: Weather) -> dict[str, Ceiling]:
+    """Return what each plant can give, worked out once for each stretch of unchanged air."""
+    rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
+    is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
+    seen, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
+    distinct = weather.take(seen)
+    return {
+        plant.name: Ceiling.of(plant, distinct).take(stretch) for plant in site.of(CoolingPlant)
+    }
