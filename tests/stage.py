@@ -31,6 +31,9 @@ DEADLINE = 60.0
 GLANCE = 0.02
 """Wait between two looks. [s]"""
 
+QUIET = 1.0
+"""Silence after which the service has heard everything. [s]"""
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -202,6 +205,28 @@ class Stage:
         """Wait until the service is ready, and return the time since its start. [s]"""
         self.until(lambda: not self.missing(), timeout)
         return time.monotonic() - self.begun
+
+    def until_connected(self) -> None:
+        """Wait until the broker knows the service, and keeps what it would miss from now on."""
+        self.until(lambda: self.heard() >= 0)
+
+    def settle(self) -> None:
+        """Wait until the service hears nothing new."""
+        count, since = -1, time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal count, since
+            found = self.heard()
+            if found != count:
+                count, since = found, time.monotonic()
+            return found >= 0 and time.monotonic() - since > QUIET
+
+        self.until(is_quiet)
+
+    def finish(self) -> dict:
+        """End the plant's day after the quarter-hour under way, and return what it wrote."""
+        self.plant.end()
+        return self.result()
 
     def result(self, timeout: float = DEADLINE) -> dict:
         """Return what the plant wrote when it ended."""

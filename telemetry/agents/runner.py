@@ -121,6 +121,8 @@ class SimulatedSite:
         for step in range(steps):
             self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
             is_decided = self._await(self._tick(step))
+            if self._is_stopped and step and not is_decided:
+                break  # what nobody has decided is not run
             self._follow(self._scene.service_racks[step])
             self._listen(self._report(is_decided=is_decided))
             if self._is_stopped:
@@ -132,7 +134,7 @@ class SimulatedSite:
         )
 
     def stop(self) -> None:
-        """End the run after the quarter-hour that is under way, without waiting for anybody."""
+        """End the run after the quarter-hour that is under way; what is not decided is not run."""
         self._is_stopped = True
 
     def _report(self, *, is_decided: bool) -> Report:
@@ -188,6 +190,8 @@ class SimulatedSite:
         if is_decided():
             self._line.drain()
             return True
+        if self._is_stopped:
+            return False
         self.counts["undecided"] += 1
         _logger.warning(
             "undecided", site=self._scene.site.name, time=np.datetime_as_string(now, unit="m")

@@ -38,9 +38,6 @@ EARLY = 0.2
 REACH = {True: 4.0, False: 1.0}
 """Longest wait to a kill: from a start if it is early, or from the tick of a quarter-hour. [s]"""
 
-QUIET = 1.0
-"""Silence after which the service has heard everything. [s]"""
-
 READY = 5.0
 """Time within which a killed service promises to be ready again. [s]"""
 
@@ -139,6 +136,7 @@ def _day(
     with Stage(folder, url) as stage, Ear(url, *filters) as ear:
         stage.serve("--page", "0")
         stage.attend()
+        stage.until_connected()
         stage.play(steps, words=("--deadline", str(UNHURRIED)))
         for number, kill in enumerate(moments):
             _await(kill, stage, ear)
@@ -157,7 +155,7 @@ def _day(
             restarts.cpu.append(cpu_seconds(stage.service.pid))
             say(f"  ready after {restarts.wall[-1]:.2f} s, {restarts.cpu[-1]:.2f} s of processors")
         result = stage.result(UNHURRIED)
-        _settle(stage)
+        stage.settle()
         stage.service.end()
         broken = list(broken_promises(stage, ear, result, steps=steps))
     for promise in broken:
@@ -205,17 +203,3 @@ def _step(ear: Ear) -> int:
 def _is_over(ear: Ear) -> bool:
     ticks = ear.of(Kind.TICK)
     return bool(ticks) and _read(ticks[-1]).is_last
-
-
-def _settle(stage: Stage) -> None:
-    """Wait until the service hears nothing new."""
-    count, since = -1, time.monotonic()
-
-    def is_quiet() -> bool:
-        nonlocal count, since
-        found = stage.heard()
-        if found != count:
-            count, since = found, time.monotonic()
-        return found >= 0 and time.monotonic() - since > QUIET
-
-    stage.until(is_quiet)

@@ -195,7 +195,8 @@ def _plant_options(demo: Demo, broker: str) -> list[str]:
 def _taken(path: Path) -> int:
     """Return how many schedules the partner says it has taken. [1]"""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return sum(json.loads(line)["code"] == "A01" for line in lines)
+    answers = map(json.loads, lines)
+    return len({answer["revision"] for answer in answers if answer["code"] == "A01"})
 
 
 def _watch(

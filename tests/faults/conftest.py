@@ -1,0 +1,35 @@
+"""A service, a plant and a partner as processes on a broker of their own, and an ear."""
+
+import pytest
+
+from telemetry import topics
+from telemetry.topics import Kind
+from tests.stage import SITE, Ear, Stage
+
+HEARD = (
+    Kind.SCHEDULE,
+    Kind.FEED_STATUS,
+    Kind.CAP_ORDER,
+    Kind.JOB_ORDERS,
+    Kind.TICK,
+    Kind.RACK_BATCH,
+)
+REQUESTS = "BMS/v1/GIGATWIN/Value/#"
+
+
+@pytest.fixture
+def stage(tmp_path, embedded):
+    """Return a stage on an embedded broker; nothing runs on it yet."""
+    with Stage(tmp_path, embedded.url) as stage:
+        yield stage
+
+
+@pytest.fixture
+def ear(stage):
+    """Return somebody who hears what the service says."""
+    with listening(stage.broker) as ear:
+        yield ear
+
+
+def listening(broker):
+    return Ear(broker, *(topics.filter_of(kind, site=SITE) for kind in HEARD), REQUESTS)

@@ -1,0 +1,55 @@
+"""A broker that is lost and comes back in the middle of a day."""
+
+import numpy as np
+import pytest
+
+import telemetry
+from tests.faults.conftest import listening
+from tests.faults.words import schedules
+from tests.stage import SITE, Stage
+
+pytestmark = pytest.mark.slow
+
+STEPS = 12
+RACKS = 28
+
+
+def lose(stage, broker):
+    """Take the broker away in mid-day until the service says so, and bring it back."""
+    with listening(stage.broker) as ear:
+        stage.serve("--page", "0")
+        stage.attend()
+        stage.until_connected()
+        stage.play(STEPS)
+        stage.until_ready()
+        ear.until(lambda: len(schedules(ear)) > 2)
+        broker.stop()
+        stage.until(lambda: any("127.0.0.1" in text for text in stage.missing()))
+        before = len(schedules(ear))
+        broker.start()
+        ear.until(lambda: len(schedules(ear)) > before + 1)
+        stage.until(lambda: not stage.missing())
+        return stage.result()
+
+
+def check_survived(stage, result):
+    assert result["violations"] == {}
+    assert result["undecided"] == 0
+    stage.settle()
+    stage.service.end()
+    assert stage.service.code == 0
+
+
+def test_an_embedded_broker_forgets_everything_and_the_day_goes_on(tmp_path, embedded):
+    embedded._wanted = embedded.port  # it comes back where it was
+    with Stage(tmp_path, embedded.url) as stage:
+        check_survived(stage, lose(stage, embedded))
+
+
+def test_a_broker_that_remembers_loses_no_rack_batch(tmp_path, mosquitto):
+    with Stage(tmp_path / "stage", mosquitto.url) as stage:
+        check_survived(stage, lose(stage, mosquitto))
+        power = telemetry.open(SITE, group="racks", root=stage.state)["power"].load()
+        heard = np.isfinite(power).any("chip")
+        assert heard.sizes["time"] == STEPS + 1
+        assert int(heard.sum()) == RACKS * (STEPS + 1)

@@ -1,0 +1,107 @@
+"""HOLD by command and by page: at once, over a restart, and off again at the ramp limit."""
+
+import json
+import re
+import time
+import urllib.request
+
+import pytest
+
+from tests.faults.words import caps, requests, schedules, states
+from tests.stage import DEADLINE
+
+pytestmark = pytest.mark.slow
+
+AT_ONCE = 1.0
+"""Time within which HOLD promises to be effective. [s]"""
+
+STEPS = 96
+RISE = 3
+"""Quarter-hours after a release in which the plant is watched going back to the plan. [1]"""
+
+WORDS = {"author": "ana", "reason": "work on the busway"}
+
+
+@pytest.fixture
+def running(stage, ear):
+    """Return a service in the middle of a day, with a plan in force."""
+    stage.serve("--page", "0")
+    stage.attend()
+    stage.play(STEPS)
+    stage.until_ready()
+    ear.until(lambda: len(schedules(ear)) > 1)
+    return stage
+
+
+def by_command(stage, order):
+    words = WORDS if order == "hold" else {"author": WORDS["author"]}
+    stage.tell(order, **words)
+
+
+def by_page(stage, order):
+    """Press the button: with the token that the page holds, and from the page itself."""
+    url = (stage.state / "page.url").read_text()
+    with urllib.request.urlopen(url, timeout=DEADLINE) as page:
+        token = re.search(r'content="([\w-]{20,})"', page.read().decode())[1]
+    words = WORDS if order == "hold" else {"author": WORDS["author"]}
+    request = urllib.request.Request(
+        url + order,
+        data=json.dumps(words).encode(),
+        headers={
+            "Content-Type": "application/json",
+            "Origin": url.rstrip("/"),
+            "X-Gigatwin-Token": token,
+        },
+    )
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        assert answer.status == 200
+
+
+def is_effective(ear, since):
+    """Return when HOLD was told to the partner and every request was withdrawn, or None."""
+    told = states(ear, since, "hold")
+    asked = {point for point, said in requests(ear, 0.0, since).items() if said[-1][1] is not None}
+    withdrawn = requests(ear, since)
+    ends = [next((at for at, value in withdrawn.get(p, ()) if value is None), None) for p in asked]
+    if not told or None in ends:
+        return None
+    return max([told[0][0], *ends])
+
+
+def check_held(ear, since):
+    """See to it that nothing is asked for and no cap is raised."""
+    for point, said in requests(ear, since).items():
+        assert all(value is None for _, value in said), point
+    before, after = caps(ear, until=since), caps(ear, since)
+    assert set(after) == set(before)
+    for hall, powers in after.items():
+        assert max(powers) <= before[hall][-1], hall
+
+
+@pytest.mark.parametrize("give", [by_command, by_page])
+def test_hold_is_effective_at_once_survives_a_kill_and_ends_at_the_ramp(running, ear, give):
+    stage = running
+    begun = time.monotonic()
+    give(stage, "hold")
+    effective = ear.until(lambda: is_effective(ear, begun))
+    assert effective - begun < AT_ONCE
+    held = ear.until(lambda: schedules(ear, effective, "hold"))
+    assert "ana" in held[0]["meta"]["degraded"]
+
+    stage.service.kill()
+    again = time.monotonic()
+    stage.serve()
+    ear.until(lambda: schedules(ear, again, "hold"))
+    stage.until_ready()
+    assert stage.tell("status")["snapshot"]["hold"]["reason"] == WORDS["reason"]
+    check_held(ear, effective)
+    assert not schedules(ear, effective, "optimum")
+
+    released = time.monotonic()
+    give(stage, "release")
+    ear.until(lambda: schedules(ear, released, "optimum"))
+    ear.until(lambda: states(ear, released, "ok"))
+    ear.until(lambda: len(schedules(ear, released)) > RISE)
+    result = stage.finish()
+    assert result["violations"] == {}  # the connection's ramp among them
+    assert result["undecided"] == 0
