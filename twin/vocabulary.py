@@ -66,6 +66,7 @@ WORDS: Final[dict[str, Term]] = {
     "cooling_load": Term("MW", "heat that a circuit has to carry away"),
     "cooling_power": Term("MW", "electric power of all cooling"),
     "heat_reuse_power": Term("MW", "heat handed over to a district-heat network"),
+    "genset_power": Term("MW", "power that gensets are told to give"),
     "water_use": Term("m3 h-1", "water drawn for evaporation and blow-down"),
     # heat chain
     "facility_supply_temperature": Term("degC", "temperature of the water a circuit delivers"),
@@ -88,6 +89,8 @@ WORDS: Final[dict[str, Term]] = {
     # halls and work
     "accelerator_power": Term("MW", "power of a hall's accelerators, as they say themselves"),
     "accelerator_utilisation": Term("1", "mean utilisation of a hall's accelerators"),
+    "cpu_share": Term("1", "where the CPUs of a chassis stand between idle, 0, and full, 1"),
+    "gpu_share": Term("1", "where its accelerators stand between idle, 0, and full, 1"),
     "racks_heard": Term("1", "share of a hall's racks whose accelerators are heard"),
     "hall_power": Term("MW", "power of the racks of a hall, at their inlets"),
     "hall_power_cap": Term("MW", "greatest power that a hall may draw"),
@@ -123,6 +126,7 @@ ROLES: Final[dict[str, Term]] = {
     "draw": Term("MW", "electric power drawn"),
     "output": Term("MW", "power or cooling delivered"),
     "loss": Term("MW", "power turned into heat inside"),
+    "fuel": Term("MW", "heating value of the fuel burnt"),
     "loading": Term("1", "load as a share of the rating"),
     "limit": Term("MW", "most that can be delivered"),
     "fan_power": Term("MW", "electric power of the fans"),
@@ -149,6 +153,8 @@ ROLES: Final[dict[str, Term]] = {
 KINDS: Final = (
     "grid",
     "transformer",
+    "switchgear",
+    "genset",
     "ups",
     "distribution",
     "battery",

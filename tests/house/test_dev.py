@@ -126,3 +126,11 @@ def test_an_unknown_word_shows_what_there_is(clone):
     assert done.returncode == 127
     assert "there is no command 'no-such-word'" in done.stderr
     assert "./dev check" in done.stderr
+
+
+@pytest.mark.parametrize(("word", "module"), [("bench", "benchmarks"), ("soak", "soak")])
+def test_benches_and_soaks_run_with_what_tests_need(clone, word, module):
+    clone.put_python("python3.13")
+    done = clone.run(word, "twin", "--json", "-")
+    assert (done.returncode, done.stdout) == (0, f"ran -P -m tests.{module} twin --json -\n")
+    assert clone.done() == [*BASE[:2], "requirements-dev.lock", "project"]

@@ -1,0 +1,3 @@
+from tests.house.conftest import root
+
+__all__ = ["root"]

@@ -1,0 +1,85 @@
+"""`twin.frontier_day`: Frontier's power from every chassis, over a day of seconds."""
+
+import numpy as np
+import xarray as xr
+
+import sites
+from tests.benchmarks.bare import frontier_day as bare
+from tests.benchmarks.bench import Bench, Measured, Place, cpu
+from twin import axes
+from twin.scale import cabinets
+
+SECONDS = 86_400
+PIECE = 900
+CHASSIS = (74, 8)
+
+
+def day(seconds: int = SECONDS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the work of CPUs and GPUs of each chassis, in percent of their ranges."""
+    rng = np.random.default_rng(0)
+    count = CHASSIS[0] * CHASSIS[1]
+    gpu = rng.integers(0, 101, (seconds, count), dtype=np.uint8)
+    gpu[: seconds // 3] = 79  # a third under HPL, as published
+    other = rng.integers(0, 101, (seconds, count), dtype=np.uint8)
+    other[: seconds // 3] = 33
+    return other, gpu
+
+
+def shares(percent: np.ndarray) -> xr.DataArray:
+    """Return percentages as shares with names and units."""
+    share = percent.reshape(-1, *CHASSIS) * np.float32(0.01)
+    return xr.DataArray(share, dims=("time", "rack", "chassis"), attrs={"units": "1"})
+
+
+def follow(other: np.ndarray, gpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the power of the racks and of the site. [MW]"""
+    site = sites.load("frontier")
+    grid = axes.regular(axes.utc("2026-07-01"), len(gpu), np.timedelta64(1, "s"))
+    racks, total = np.empty((len(gpu), CHASSIS[0]), np.float32), np.empty(len(gpu))
+    for first in range(0, len(gpu), PIECE):
+        piece = slice(first, first + PIECE)
+        work = grid.isel(time=piece).assign(
+            cpu_share=shares(other[piece]), gpu_share=shares(gpu[piece])
+        )
+        found = cabinets.follow(site, work)
+        racks[piece] = found["rack_power"]
+        total[piece] = found["hall_power"].sum("hall") + found["cdu_pump_power"].sum("cdu")
+    return racks, total
+
+
+def ours(_place: Place, seconds: int = SECONDS) -> Measured:
+    """Follow the day with names, units and checks."""
+    work = day(seconds)
+    follow(*day(60))  # compiled and imported
+    with cpu() as clock:
+        racks, total = follow(*work)
+    return Measured(value=clock.seconds, figures=_figures(racks, total))
+
+
+def limit(_place: Place, seconds: int = SECONDS) -> Measured:
+    """Follow it on bare arrays."""
+    work = day(seconds)
+    bare.run(*day(60))
+    with cpu() as clock:
+        racks, total = bare.run(*work)
+    return Measured(value=clock.seconds, figures=_figures(racks, total))
+
+
+def _figures(racks: np.ndarray, total: np.ndarray) -> dict[str, float]:
+    spread = racks[-600:].astype(np.float64)
+    return {
+        "mean_mw": float(total.mean()),
+        "greatest_mw": float(total.max()),
+        "under_hpl_mw": float(total[0]),
+        "rack_sum_mw": float(racks.sum(dtype=np.float64)),
+        "rack_square": float((spread * spread).sum()),
+    }
+
+
+BENCH = Bench(
+    name="twin.frontier_day",
+    unit="s of CPU",
+    ours=ours,
+    limit=limit,
+    note="592 chassis of Frontier, 24 h at 1 s, from percentages to racks and site",
+)

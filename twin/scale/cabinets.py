@@ -1,0 +1,100 @@
+"""Cabinets of chassis: from the work of their processors to the power of a hall, each second."""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.compiled import compiled
+from twin.equipment import Accelerators, Cdu
+from twin.equipment.chassis import Chassis
+from twin.errors import Fault, StateError
+from twin.physics.cabinet_kernel import Plane, add_chassis
+from twin.physics.rack_kernel import SmallArray
+from twin.site import Site
+
+SHARES: Final = ("cpu_share", "gpu_share")
+
+
+def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
+    """Return what the cabinets of a site and their coolant units draw.
+
+    Parameters
+    ----------
+    site
+        A site whose halls have chassis.
+    work
+        ``cpu_share`` and ``gpu_share`` on ``(time, rack, chassis)``, where the processors of each
+        chassis stand between idle, 0, and full, 1; racks stand hall after hall. float32 is enough;
+        a day of seconds is best given hour by hour.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``rack_power`` on ``(time, rack)``, ``hall_power`` on ``(time, hall)`` and
+        ``cdu_pump_power`` on ``(time, cdu)``, tagged.
+
+    Raises
+    ------
+    StateError
+        If a hall has no chassis, or the shares are misshapen or not within 0 and 1.
+    UnitError
+        If a share or its unit is missing.
+    """
+    halls, units = site.of(Accelerators), site.of(Cdu)
+    vocabulary.check(work, *SHARES)
+    chassis = [_chassis(site, hall) for hall in halls]
+    shape = (work.sizes.get("time", 0), site.racks, chassis[0].count)
+    cpu, gpu = (_checked(site, work[name], shape) for name in SHARES)
+    racks = np.empty(shape[:2], np.float32)
+    power = np.empty((shape[0], len(halls)))
+    first = 0
+    for column, hall in enumerate(halls):
+        own = slice(first, first := first + hall.racks)
+        add = compiled(add_chassis)
+        add(plane_of(chassis[column]), (cpu[:, own], gpu[:, own]), racks[:, own])
+        power[:, column] = racks[:, own].sum(axis=1, dtype=np.float64)
+    heat = power @ np.array([hall.liquid_share for hall in halls])
+    labels = [f"{hall.name}/r{rack + 1:04d}" for hall in halls for rack in range(hall.racks)]
+    names = {"rack": labels, "hall": [h.name for h in halls], "cdu": [u.name for u in units]}
+    return vocabulary.tag_all(
+        xr.Dataset(
+            {
+                "rack_power": (("time", "rack"), racks),
+                "hall_power": (("time", "hall"), power),
+                "cdu_pump_power": (("time", "cdu"), np.stack([u.pumping(heat) for u in units], 1)),
+            },
+            coords={"time": work["time"], **names},
+        )
+    )
+
+
+def plane_of(chassis: Chassis) -> Plane:
+    """Return the power of one chassis over its work, from its own physics at the four corners."""
+    x, y = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0])
+    idle, cpu, gpu, full = (chassis.cabinet_power(x, y) / chassis.count).tolist()
+    return Plane(base=idle, cpu=cpu - idle, gpu=gpu - idle, both=full - cpu - gpu + idle)
+
+
+def _chassis(site: Site, hall: Accelerators) -> Chassis:
+    """Return the chassis of a hall, which must be as many in each cabinet as in the first hall."""
+    first = site.of(Accelerators)[0].chassis
+    if hall.chassis is None or first is None or hall.chassis.count != first.count:
+        mend = "cabinets are followed where all halls have chassis, equally many in a cabinet"
+        raise StateError(site.name, [Fault(place=f"{hall.name}, chassis", value="", mend=mend)])
+    return hall.chassis
+
+
+def _checked(site: Site, share: xr.DataArray, shape: tuple[int, int, int]) -> SmallArray:
+    """Return a share as the kernel wants it."""
+    place = str(share.name)
+    if share.dims != ("time", "rack", "chassis") or share.shape != shape:
+        mend = f"give it on (time, rack, chassis), {shape}"
+        raise StateError(site.name, [Fault(place=place, value=str(share.shape), mend=mend)])
+    values = share.to_numpy().astype(np.float32, copy=False)
+    if not (values.min(initial=1.0) >= 0.0 and values.max(initial=0.0) <= 1.0):  # NaN too
+        mend = "must be within 0 and 1"
+        value = f"{values.min():g} to {values.max():g}"
+        raise StateError(site.name, [Fault(place=place, value=value, mend=mend)])
+    return values
