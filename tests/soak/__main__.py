@@ -1,39 +1,88 @@
 """`./dev soak NAME`: break what may break, again and again, and count the promises broken."""
 
 import argparse
-import json
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 
-from tests.soak import kills
+from optimizer.cli.show import write_json
 
-SOAKS = {"kills": kills}
-"""Name of a soak -> its module, with `COUNT`, `UNIT` and `run`."""
+KEYS = ("name", "count", "broken", "seeds_of_broken", "seconds")
+"""What every soak tells; it may tell more."""
 
 
-def main() -> int:
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A word of one soak, handed to its `run` by name."""
+
+    kind: type = str
+    default: object = None
+    help: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soak:
+    """A soak: its module has `COUNT` and `run(count, *, seed, say, **options)`.
+
+    `run` returns at least `count`, `broken`, `seeds_of_broken` and `seconds`.
+    """
+
+    module: str
+    options: dict[str, Option] = field(default_factory=dict)
+
+
+SOAKS = {
+    "kills": Soak(
+        module="tests.soak.kills",
+        options={
+            "broker": Option(help="URL of a broker, else one of our own"),
+            "hours": Option(kind=float, default=24.0, help="length of a simulated day"),
+        },
+    ),
+}
+"""Name of a soak -> where it is, and the words that it alone knows."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak that is asked for; the code is 1 if it broke a promise."""
-    parser = argparse.ArgumentParser(prog="./dev soak", description=__doc__)
-    parser.add_argument("name", choices=SOAKS, help="what to soak")
-    parser.add_argument("--count", type=int, help="how much of it")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--broker", metavar="URL", help="of a broker, else one of our own")
-    parser.add_argument("--hours", type=float, default=24.0, help="length of a simulated day")
-    told = parser.parse_args()
+    told = _parser().parse_args(arguments)
     soak = SOAKS[told.name]
-    figures = soak.run(
-        soak.COUNT if told.count is None else told.count,
+    module = import_module(soak.module)
+    screen = sys.stderr if told.json == "-" else sys.stdout
+    figures = module.run(
+        module.COUNT if told.count is None else told.count,
         seed=told.seed,
-        hours=told.hours,
-        broker=told.broker,
-        say=lambda line: print(line, flush=True),  # noqa: T201 - it speaks to people
+        say=lambda line: print(line, file=screen, flush=True),
+        **{name: getattr(told, name) for name in soak.options},
     )
-    text = json.dumps({"name": told.name, **figures}, indent=2)
-    if told.json:
-        told.json.write_text(text + "\n", encoding="utf-8")
-    sys.stdout.write(text + "\n")
-    return 1 if figures["broken"] else 0
+    row = {"name": told.name, **figures}
+    screen.write("".join(f"{key:16} {row[key]}\n" for key in KEYS))
+    write_json(row, told.json)
+    return 1 if row["broken"] else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return what reads the words of the command: those of all soaks, and of each its own."""
+    parser = argparse.ArgumentParser(prog="./dev soak", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, soak in SOAKS.items():
+        own = names.add_parser(name, help=f"see {soak.module}")
+        own.add_argument("--count", type=_count, help="how much of it")
+        own.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+        own.add_argument("--json", metavar="FILE", help="write the figures; - is standard output")
+        for word, option in soak.options.items():
+            own.add_argument(
+                f"--{word}", type=option.kind, default=option.default, help=option.help
+            )
+    return parser
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        message = f"{text} is less than 1"
+        raise argparse.ArgumentTypeError(message)
+    return count
 
 
 if __name__ == "__main__":

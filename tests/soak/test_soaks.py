@@ -1,0 +1,68 @@
+"""The command of the soaks: what it hands on, what it tells, and its code."""
+
+import json
+import sys
+from importlib import import_module
+from inspect import signature
+from types import SimpleNamespace
+
+import pytest
+
+from tests.soak import __main__ as command
+
+HEARD = []
+
+
+def run(count, *, seed, say, depth):
+    HEARD.append((count, seed, depth))
+    say("one")
+    return {
+        "count": count,
+        "broken": int(seed == 7),
+        "seeds_of_broken": [7] if seed == 7 else [],
+        "seconds": 0.5,
+        "days": [],
+    }
+
+
+pytestmark = pytest.mark.usefixtures("soaked")
+
+
+@pytest.fixture
+def soaked(monkeypatch):
+    HEARD.clear()
+    monkeypatch.setitem(sys.modules, "soak_of_a_test", SimpleNamespace(COUNT=3, run=run))
+    option = command.Option(kind=int, default=2)
+    soak = command.Soak(module="soak_of_a_test", options={"depth": option})
+    monkeypatch.setitem(command.SOAKS, "mine", soak)
+
+
+def test_it_runs_with_its_own_count_and_words(tmp_path, capsys):
+    file = tmp_path / "f.json"
+    assert command.main(["mine", "--json", str(file)]) == 0
+    assert command.main(["mine", "--count", "9", "--seed", "4", "--depth", "6"]) == 0
+    assert HEARD == [(3, 0, 2), (9, 4, 6)]
+    told = json.loads(file.read_text())
+    assert list(told)[:5] == list(command.KEYS)
+    assert told["name"] == "mine"
+    assert "one\n" in capsys.readouterr().out
+
+
+def test_a_broken_promise_is_its_code(capsys):
+    assert command.main(["mine", "--seed", "7", "--json", "-"]) == 1
+    assert json.loads(capsys.readouterr().out)["seeds_of_broken"] == [7]
+
+
+@pytest.mark.parametrize("words", [[], ["nothing"], ["mine", "--count", "0"], ["mine", "--x", "1"]])
+def test_other_words_are_refused(words):
+    with pytest.raises(SystemExit) as raised:
+        command.main(words)
+    assert raised.value.code == 2
+
+
+@pytest.mark.parametrize("name", command.SOAKS)
+def test_each_soak_takes_what_is_handed_to_it(name):
+    soak = command.SOAKS[name]
+    module = import_module(soak.module)
+    assert module.COUNT > 0
+    assert {"count", "seed", "say", *soak.options} == set(signature(module.run).parameters)
