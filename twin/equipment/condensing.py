@@ -12,6 +12,8 @@ from twin.physics import FloatArray, machines
 from twin.weather import Weather
 
 _SPEEDS: Final = 7  # fan speeds tried between the least and full speed
+_WARMTHS: Final = 5  # condenser temperatures among which the one that suits a load is sought
+_NEAR: Final = 0.01  # K below the greatest temperature of the condensers, so that it is kept
 _PASSES: Final = 3  # compressor power to 1e-4 of itself
 
 
@@ -84,20 +86,25 @@ class Condenser:
         Notes
         -----
         Tried are equally spaced speeds, the speed at which the economiser just carries the whole
-        load, and the one at which the condensers just reach their least temperature: the kinks of
-        the sum lie there, between them it is flat around its least value.
+        load, and those at which the condensers just reach their least and their greatest
+        temperature: the kinks of the sum lie there, between them it is flat around its least
+        value. At the least speed some water may also pass the heat rejection by, up to the
+        temperature that suits the chillers best: by their curves, at little load they draw more
+        with little lift than with some, and without the bypass colder air would cost more.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
         kinks = self._kinks(load, fixed, capacity_rate, water_rate)
         speed = self._trials(kinks, weather, water_rate=water_rate)
+        floor = np.full(load.shape, self.chillers.condenser_minimum)
+        floor = np.stack([floor] * (len(speed) - 1) + [self._warmth(load)])
         power = np.zeros_like(speed)
         for _ in range(_PASSES):
             heat = fixed + power
             leaving = self.rejection.leaving_temperature(
                 heat, capacity_rate=water_rate, weather=weather, speed=speed
             )
-            temperature = leaving + heat / water_rate
+            temperature = np.maximum(leaving + heat / water_rate, floor)
             free = self._free(leaving, load, capacity_rate)
             power, units = self._compress(load - free, temperature)
         fan = self.rejection.power(speed)
@@ -125,7 +132,7 @@ class Condenser:
         *,
         water_rate: FloatArray,
     ) -> FloatArray:
-        """Return the fan speeds to be tried: equally spaced ones, and those of the kinks."""
+        """Return the fan speeds to be tried: equally spaced, of kinks, and least with bypass."""
         spaced = np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
         trials = [np.full(water_rate.shape, speed) for speed in spaced]
         for heat, target in kinks:
@@ -134,7 +141,17 @@ class Condenser:
                     heat, target, capacity_rate=water_rate, weather=weather
                 )
             )
-        return np.stack(np.broadcast_arrays(*trials))
+        return np.stack(
+            [*np.broadcast_arrays(*trials), np.broadcast_to(trials[0], trials[-1].shape)]
+        )
+
+    def _warmth(self, load: FloatArray) -> FloatArray:
+        """Return the condenser temperature at which the chillers carry a load with least power."""
+        bank = self.chillers
+        grid = np.linspace(bank.condenser_minimum, bank.condenser_high, _WARMTHS)
+        levels = grid.reshape(-1, *(1,) * load.ndim)
+        power, _ = self._compress(load, np.broadcast_to(levels, (_WARMTHS, *load.shape)))
+        return np.asarray(grid[np.argmin(power, axis=0)])
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""
@@ -183,7 +200,10 @@ class Condenser:
         free = self._free(leaving, load, capacity_rate)
         power, _ = self._compress(load - free, np.full_like(load, least))
         heat = fixed + power
-        kinks = [(heat, least - heat / water_rate)]
+        highest = self.chillers.condenser_high
+        power, _ = self._compress(load, np.full_like(load, highest))
+        hot = fixed + power
+        kinks = [(heat, least - heat / water_rate), (hot, highest - _NEAR - hot / water_rate)]
         if self.economiser_approach is not None:
             target = np.full_like(load, self.supply_temperature - self.economiser_approach)
             kinks.append((fixed, target))
