@@ -29,6 +29,9 @@ class SetPointRules(Declared):
     temperature_ramp: Annotated[
         float, Quantity("K min-1", "fastest change of a supply temperature", above=0)
     ] = 0.1
+    swing: Annotated[
+        float, Quantity("1", "rise of heat before flow follows, share of rating", at_least=0)
+    ] = 0.2
     pumps: Annotated[
         int, Quantity("1", "equal pumps of a circuit, of which one may trip", at_least=2)
     ] = 4

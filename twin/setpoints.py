@@ -1,8 +1,8 @@
 """The cheapest safe flow and supply temperatures of the water for a heat and a weather.
 
-Every set point is searched on a fixed grid, so that the answer is the same each time and a wider
-limit or a colder sky never costs more. Temperatures need no grid: warmer water never costs more, so
-the warmest that is safe is taken, and less where less costs nothing.
+Every set point is searched on a fixed grid, so that the answer is the same each time. Ranges are
+compared at the warmest water that is safe and at the declared; between the two at the best range
+the coolest is taken that costs hardly more than the cheapest.
 """
 
 from collections.abc import Mapping
@@ -120,7 +120,7 @@ def cheapest(
     spans: dict[str, FloatArray] = {}
     coolant: dict[str, FloatArray] = {}
     for plant in site.of(CoolingPlant):
-        search = _Search(site, plant, heat, weather, choice)
+        search = _Search(site, plant, heat=heat, weather=weather, freedom=choice)
         found = search.best()
         supply |= found.supply_temperature
         spans |= found.temperature_range
@@ -137,7 +137,7 @@ class _Search:
     """The search of one circuit; trials stand on the first axis, ``time`` on the last."""
 
     def __init__(
-        self, site: Site, plant: CoolingPlant, heat: Heat, weather: Weather, freedom: Freedom
+        self, site: Site, plant: CoolingPlant, *, heat: Heat, weather: Weather, freedom: Freedom
     ) -> None:
         self.site, self.plant, self.heat, self.weather = site, plant, heat, weather
         self.rules: SetPointRules = site.set_points
@@ -150,10 +150,12 @@ class _Search:
     def best(self) -> SetPoints:
         """Return the best point of every interval."""
         trials = self._points(*self._trials())
-        warmest = self._warmest(trials)
-        goal = warmest if self.freedom.temperature else np.minimum(warmest, self._declared)
-        cost = self._cost(_held(trials, self.plant.name, goal))
-        cost = np.where(goal >= self._coldest(trials), cost, np.inf)
+        warmest, coldest = self._warmest(trials), self._coldest(trials)
+        goals = [np.minimum(np.maximum(self._declared, coldest), warmest)]
+        if self.freedom.temperature:
+            goals.append(warmest)
+        costs = np.stack([self._cost(_held(trials, self.plant.name, goal)) for goal in goals])
+        cost = np.where(warmest >= coldest, costs.min(axis=0), np.inf)
         cost[0] = np.where(np.isfinite(cost).any(axis=0), cost[0], 0.0)
         chosen = np.argmin(cost, axis=0)[None]
         point = SetPoints(
@@ -161,21 +163,23 @@ class _Search:
             technology_range=_taken(trials.technology_range, chosen),
             least_flow=self.floors,
         )
-        top = np.take_along_axis(goal, chosen, axis=0)[0]
-        return _held(point, self.plant.name, self._no_warmer_than_pays(point, top))
+        bottom, top = (
+            np.take_along_axis(goal, chosen, axis=0)[0] for goal in (goals[0], goals[-1])
+        )
+        return _held(point, self.plant.name, self._no_warmer_than_pays(point, bottom, top))
 
     @property
     def _declared(self) -> float:
         return self.plant.supply_temperature
 
-    def _no_warmer_than_pays(self, point: SetPoints, top: FloatArray) -> FloatArray:
-        """Return the coolest water between the declared and the top that costs hardly more."""
-        bottom = np.minimum(self._declared, top)
-        bottom = np.minimum(np.maximum(bottom, self._coldest(point)), top)
+    def _no_warmer_than_pays(
+        self, point: SetPoints, bottom: FloatArray, top: FloatArray
+    ) -> FloatArray:
+        """Return the coolest water between two temperatures that costs hardly more than the least."""
         steps = np.linspace(0.0, 1.0, LEVELS + 1)[:, None]
         trials = bottom + steps * (top - bottom)
         cost = self._cost(_held(point, self.plant.name, trials))
-        is_enough = cost <= cost[-1] * (1.0 + WORTH)
+        is_enough = cost <= cost.min(axis=0) * (1.0 + WORTH)
         return np.asarray(np.take_along_axis(trials, is_enough.argmax(axis=0)[None], axis=0)[0])
 
     def _trials(self) -> tuple[FloatArray, FloatArray]:

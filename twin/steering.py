@@ -40,6 +40,15 @@ def labelled(points: SetPoints) -> dict[str, xr.DataArray]:
     return found
 
 
+def orders_of(points: SetPoints) -> dict[tuple[str, str], FloatArray]:
+    """Return set points as orders of a run, by word and machine."""
+    return {
+        (word, owner): values
+        for word, (field, _) in WORDS.items()
+        for owner, values in getattr(points, field).items()
+    }
+
+
 def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]:
     """Return the set points of an operation, by word and machine.
 

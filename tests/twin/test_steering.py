@@ -1,0 +1,111 @@
+"""Set points of the water in a plan: written, read back, calmed and judged, by hand."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from tests.runs import steady
+from twin import state, steering
+from twin.errors import StateError, UnitError
+from twin.relations import SetPoints
+from twin.simulation import simulate
+
+QUARTERS = np.full(3, 0.25)
+
+
+@pytest.fixture(scope="module")
+def site():
+    return sites.load("frontier")
+
+
+def points(*temperatures):
+    return SetPoints(supply_temperature={"warm_plant": np.array(temperatures)})
+
+
+def calm(site, *temperatures):
+    return steering.calmed(site, points(*temperatures), QUARTERS).supply_temperature["warm_plant"]
+
+
+def test_calmed_by_hand(site):
+    # 0.1 K/min is 1.5 K in a quarter-hour
+    assert calm(site, 30.0, 34.0, 34.0) == pytest.approx([30.0, 31.5, 33.0])
+    assert calm(site, 34.0, 34.0, 30.0) == pytest.approx([33.0, 31.5, 30.0])  # down in time
+    assert calm(site, 30.0, 31.0, 32.0) == pytest.approx([30.0, 31.0, 32.0])
+
+
+def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
+    rng = np.random.default_rng(4)
+    wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
+    found = steering.calmed(site, points(*wild), hours).supply_temperature["warm_plant"]
+    assert (found <= wild + 1e-9).all()
+    assert (np.abs(np.diff(found)) <= 6.0 * hours[1:] + 1e-9).all()
+
+
+def test_written_and_read_back(site):
+    told = SetPoints(
+        supply_temperature={"warm_plant": np.array([30.0, 31.0])},
+        temperature_range={"warm_plant": np.array([16.0, 20.0])},
+        technology_range={"cdu_1": np.array([14.0, 15.0])},
+    )
+    plan = xr.Dataset(steering.labelled(told))
+    found = steering.read(site, plan)
+    assert set(found) == set(steering.orders_of(told))
+    for key, values in steering.orders_of(told).items():
+        np.testing.assert_array_equal(found[key], values)
+    again = steering.gathered(site, found)
+    np.testing.assert_array_equal(again.technology_range["cdu_1"], [14.0, 15.0])
+    assert again.least_flow["warm_plant"] == pytest.approx(0.4)
+    assert steering.gathered(site, {("hall_power", "hall_1"): QUARTERS}) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "dim", "owner", "value", "told"),
+    [
+        ("facility_supply_set_point", "circuit", "warm_plan", 30.0, "no circuit of this name"),
+        ("technology_range_set_point", "cdu", "warm_plant", 10.0, "no cdu of this name"),
+        ("facility_range_set_point", "circuit", "warm_plant", 0.0, "a range above 0"),
+        ("facility_supply_set_point", "circuit", "warm_plant", np.nan, "must be finite"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(site, word, dim, owner, value, told):
+    units = "degC" if "supply" in word else "K"
+    array = xr.DataArray(
+        [[value]], dims=("time", dim), coords={dim: [owner]}, attrs={"units": units}
+    )
+    with pytest.raises(StateError, match=told):
+        steering.read(site, xr.Dataset({word: array}))
+
+
+def test_kelvin_is_no_unit_of_a_temperature(site):
+    array = xr.DataArray(
+        [[303.0]], dims=("time", "circuit"), coords={"circuit": ["warm_plant"]},
+        attrs={"units": "K"},
+    )  # fmt: skip
+    with pytest.raises(UnitError):
+        steering.read(site, xr.Dataset({"facility_supply_set_point": array}))
+
+
+def planned(site, *temperatures):
+    """Return a plan of quarter-hours with set points for the warm circuit."""
+    plan = steady(site, count=len(temperatures))
+    return plan.assign(steering.labelled(points(*temperatures)))
+
+
+def test_haste_by_hand(site):
+    # 1.5 K in a quarter-hour and 0.05 K of tolerance: 3.1 K is twice too fast
+    slow, fast = (steering.haste(site, planned(site, 30.0, t)) for t in (31.5, 33.1))
+    assert slow == pytest.approx([0.0, 1.5 / 1.55])
+    assert fast == pytest.approx([0.0, 2.0])
+
+
+def test_the_twin_follows_and_tells_how_dry_it_stays(site):
+    """Water of 14 degC: the coolant comes a few kelvin above it, and 17 degC are asked for."""
+    runs = {t: simulate(site, state.rest(site), planned(site, *[t] * 8)) for t in (14.0, 30.0)}
+    for temperature, run in runs.items():
+        supply = run["facility_supply_temperature"].sel(circuit="warm_plant")[-1]
+        assert float(supply) == pytest.approx(temperature, abs=0.01)
+    coolant = runs[14.0]["technology_supply_temperature"].isel(time=-1).item()
+    found = steering.dryness(site, runs[14.0])[-1]
+    assert found == pytest.approx((17.0 - coolant) / 0.05)
+    assert (steering.dryness(site, runs[30.0]) < 0.0).all()
