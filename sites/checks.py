@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 import numpy as np
 
+from sites.backup import check_backup
 from sites.catalogue import nearest
 from sites.faults import spot
 from sites.network_checks import check_network
@@ -36,7 +37,7 @@ def check(site: Site) -> list[Fault]:
     """
     faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
     faults += [*_floors(site), *check_network(site)]
-    return faults or [*_sizes(site), *_temperatures(site)]
+    return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 
 
 def _place(site: Site) -> Iterator[Fault]:

@@ -6,12 +6,21 @@ from pydantic import BaseModel, ValidationError
 import sites
 from sites.checks import check
 from sites.declarations import quantity
-from twin.equipment import Battery, HeatReuse, Photovoltaic, Tank, Wind
+from twin.equipment import (
+    Battery,
+    Genset,
+    HeatReuse,
+    Photovoltaic,
+    Switchgear,
+    Tank,
+    Transformer,
+    Wind,
+)
 
 SPREAD = 0.15
 """Parameters lie within this share of a declared site's. [1]"""
 
-MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, Tank, Wind)
+MAY_BE_ABSENT = (Battery, Genset, HeatReuse, Photovoltaic, Tank, Wind)
 FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "condenser_minimum"}
 """Ends of a chiller's curves, which belong to the curves."""
 
@@ -27,11 +36,31 @@ def random_site(seed):
             for name, machine in base.equipment.items()
             if not isinstance(machine, MAY_BE_ABSENT) or rng.random() > 0.3
         }  # a seed for each kind, so that the racks of all halls stay equal
+        if rng.random() < 0.5:
+            equipment |= switchgear(equipment, rng)
         site = base.with_equipment(equipment)
         if not check(site):
             return site
     message = f"no sound site from seed {seed}"
     raise AssertionError(message)
+
+
+def switchgear(equipment, rng):
+    """Return switchgear behind the transformers, and the transformers that deliver to it."""
+    banks = {
+        name: machine.model_copy(update={"delivers": "busbar"})
+        for name, machine in equipment.items()
+        if isinstance(machine, Transformer)
+    }
+    (bank,) = banks.values()
+    declared = {
+        "name": "switchgear_1",
+        "rating": bank.count * bank.rating * rng.uniform(0.9, 1.5),
+        "rated_loss": rng.uniform(0.0, 0.005),
+        "own_use": rng.uniform(0.0, 0.001),
+    }
+    made = Switchgear.model_validate(declared, context={"canonical": True})
+    return banks | {made.name: made}
 
 
 def varied(machine, rng):

@@ -3,7 +3,15 @@
 import numpy as np
 
 from twin import axes, state, vocabulary
-from twin.equipment import Accelerators, Battery, CoolingPlant, HeatReuse, Renewable, Tank
+from twin.equipment import (
+    Accelerators,
+    Battery,
+    CoolingPlant,
+    Genset,
+    HeatReuse,
+    Renewable,
+    Tank,
+)
 
 START = axes.utc("2026-07-01")
 
@@ -39,6 +47,9 @@ def orders(site):
     pumps = {pump.name: 1.2 * pump.contract_power for pump in site.of(HeatReuse)}
     if pumps:
         found.append(("heat_reuse_power", "heat_reuse", pumps))
+    gensets = {genset.name: genset.limit for genset in site.of(Genset)}
+    if gensets:
+        found.append(("genset_power", "genset", gensets))
     sources = {source.name: source.power for source in site.of(Renewable)}
     if sources:
         found.append(("renewable_used_power", "renewable", sources))

@@ -15,6 +15,7 @@ from twin.weather import Weather
 
 ENERGY_SIGN: Final = {
     "grid": 1.0,
+    "busbar": 1.0,
     "medium_voltage": 1.0,
     "critical": 1.0,
     "rack": 1.0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse
+from twin.equipment import Accelerators, Cdu, CoolingPlant, Genset, HallAir, HeatReuse
 from twin.physics import FloatArray
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
@@ -57,8 +57,9 @@ def run(
         Levels, supply temperatures and plant outputs at the first edge.
     orders
         ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
-        ``heat_reuse_power`` by machine, on ``time`` [MW]; set points of the water by the words of
-        :mod:`twin.steering`, where they are not the declared ones.
+        ``heat_reuse_power`` by machine, on ``time`` [MW]; ``genset_power``, zero if left out; set
+        points of the water by the words of :mod:`twin.steering`, where they are not the declared
+        ones.
     weather
         Outdoor air on ``time``.
     hours
@@ -102,6 +103,7 @@ class _Walk:
         self.edges: dict[Key, FloatArray] = {}
         self.demand = {carrier: np.zeros(len(hours)) for carrier in ENERGY_SIGN}
         self.heat = np.zeros(len(hours))
+        self.fuel = np.zeros(len(hours))
         self.kinds = {name: machine.kind for name, machine in site.equipment.items()}
         self.error = 0.0
 
@@ -125,6 +127,8 @@ class _Walk:
         machine = self.site.equipment[convert.owner]
         if isinstance(machine, HeatReuse):
             self._sell(machine)
+        if convert.output == "medium_voltage":
+            self._generate()
         output = asked = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
             output = self._circulate(machine, asked)
@@ -165,6 +169,17 @@ class _Walk:
         self.flows["heat_reuse_power", pump.name] = sold
         self.demand["heat"] += sold
 
+    def _generate(self) -> None:
+        """Let gensets carry what is ordered of the bus, and no more than it draws."""
+        for genset in self.site.of(Genset):
+            ordered = self.orders.get(("genset_power", genset.name))
+            asked = np.zeros(len(self.hours)) if ordered is None else ordered
+            flows = genset.run(asked, self.demand["medium_voltage"])
+            self.flows |= {(name, genset.name): v for name, v in flows.details.items()}
+            self.demand["medium_voltage"] -= flows.details["genset_output"]
+            self.fuel += flows.draws["fuel"]
+            self.heat += flows.heat
+
     def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
         """Let a plant follow its load, the water of its loop keeping the difference."""
         output, temperatures = walk_loop(
@@ -193,8 +208,10 @@ class _Walk:
         own = sum(v for (name, _), v in self.flows.items() if name == "renewable_used_power")
         out = sum(v for (name, _), v in self.flows.items() if name == "battery_discharge")
         into = sum(v for (name, _), v in self.flows.items() if name == "battery_charge")
-        self.flows["facility_power", ""] = net + own + out - into
-        self.flows["closure", ""] = np.maximum(self.error, self._open_energy(net + own))
+        sets = sum(v for (name, _), v in self.flows.items() if name == "genset_output")
+        self.flows["facility_power", ""] = net + own + sets + out - into
+        gained = net + own + self.fuel
+        self.flows["closure", ""] = np.maximum(self.error, self._open_energy(gained))
 
     def _open_energy(self, gained: FloatArray) -> FloatArray:
         """Return the relative error of the energy balance of the whole site."""

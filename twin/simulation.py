@@ -7,7 +7,7 @@ import xarray as xr
 
 from twin import state as states
 from twin import steering, vocabulary
-from twin.equipment import HeatReuse
+from twin.equipment import Genset, HeatReuse
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
@@ -36,8 +36,9 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         On ``time`` (with ``duration``) and ``instant``: ``air_temperature``,
         ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
         them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
-        ``renewable_used_power`` and ``heat_reuse_power``; what is left out is zero. Set points of
-        the water as :func:`twin.steering.read` wants them; left out, the declared ones hold.
+        ``renewable_used_power``, ``heat_reuse_power`` and ``genset_power``; left out, they are
+        zero. Set points of the water as :func:`twin.steering.read` wants them; left out, the
+        declared ones hold.
 
     Returns
     -------
@@ -93,6 +94,7 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
         if exchange.available:
             wanted.append(("renewable_used_power", exchange.owner, "renewable"))
     wanted += [("heat_reuse_power", pump.name, "heat_reuse") for pump in site.of(HeatReuse)]
+    wanted += [("genset_power", genset.name, "genset") for genset in site.of(Genset)]
     vocabulary.check(operation, *{name for name, *_ in wanted if name in operation})
     orders, faults = {}, []
     for name, owner, dim in wanted:

@@ -59,16 +59,26 @@ def balances(site, result):
             sum_of("hall_air_output", "hall_air_fan_power", "ups_loss", "tank_charge"),
         ),
         "medium voltage": (
-            sum_of("transformer_output", "renewable_used_power", "battery_discharge"),
+            bus(result) + sum_of("genset_output", "renewable_used_power", "battery_discharge"),
             sum_of("ups_output", "ups_loss", "cooling_plant_draw", "battery_charge")
             + sum_of("heat_reuse_draw"),
         ),
         "grid": (net, sum_of("transformer_output", "transformer_loss")),
+        "busbar": (
+            sum_of("transformer_output"),
+            bus(result) + sum_of("switchgear_loss"),
+        ),
         "site": (
-            net + sum_of("renewable_used_power"),
+            net + sum_of("renewable_used_power", "genset_fuel"),
             left_behind(site, result) + sum_of("heat_reuse_power"),
         ),
     } | loops(site, result)
+
+
+def bus(result):
+    """Return what the medium-voltage bus has from the connection, through switchgear or without."""
+    through = "switchgear_output" if "switchgear_output" in result else "transformer_output"
+    return total(result, through)
 
 
 def cooling(site, result, name):
@@ -104,6 +114,8 @@ def left_behind(site, result):
     """Return the heat that leaves the site, and what its stores and its water keep or lose."""
     fans = total(result, "cooling_plant_fan_power")
     heat = total(result, "cooling_plant_rejected_heat") + fans + total(result, "transformer_loss")
+    heat += total(result, "switchgear_loss")
+    heat += total(result, "genset_fuel") - total(result, "genset_output")
     stores = total(result, "battery_charge") - total(result, "battery_discharge")
     stores -= total(result, "tank_charge") - total(result, "tank_discharge")
     kept = sum(

@@ -6,10 +6,12 @@ from twin.equipment.cdu import Cdu
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.equipment.declaration import KINDS, Declared, Equipment
 from twin.equipment.distribution import Distribution
+from twin.equipment.genset import Genset
 from twin.equipment.grid import Grid
 from twin.equipment.hall_air import HallAir
 from twin.equipment.heat_reuse import HeatReuse
 from twin.equipment.renewables import Photovoltaic, Renewable
+from twin.equipment.switchgear import Switchgear
 from twin.equipment.tank import Tank
 from twin.equipment.transformer import Transformer
 from twin.equipment.ups import Ups
@@ -24,11 +26,13 @@ __all__ = [
     "Declared",
     "Distribution",
     "Equipment",
+    "Genset",
     "Grid",
     "HallAir",
     "HeatReuse",
     "Photovoltaic",
     "Renewable",
+    "Switchgear",
     "Tank",
     "Transformer",
     "Ups",

@@ -1,6 +1,6 @@
 """Transformers between the connection and the site's medium-voltage bus."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -24,13 +24,14 @@ class Transformer(Equipment):
     ] = 0.95
     no_load_loss: Annotated[float, Quantity("MW", "loss of one unit at no load", at_least=0)]
     load_loss: Annotated[float, Quantity("MW", "loss of one unit at rating", at_least=0)]
+    delivers: Literal["medium_voltage", "busbar"] = "medium_voltage"
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the conversion from the grid to the medium-voltage bus."""
+        """Return the conversion from the grid to the medium-voltage bus or its switchgear."""
         return (
             Convert(
                 owner=self.name,
-                output="medium_voltage",
+                output=self.delivers,
                 lead="grid",
                 draws=("grid",),
                 limit=self._limit,

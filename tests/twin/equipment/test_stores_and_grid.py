@@ -32,6 +32,30 @@ def test_a_battery_trades_between_its_reserve_and_its_ceiling():
     assert store.carrier == "medium_voltage"
 
 
+def test_old_cells_keep_and_give_less():
+    # 0.8 x 10 MWh are left; of cells for 0.5 of their capacity an hour 4 MW, below the converters'
+    battery = Battery.model_validate(BATTERY | {"health": 0.8, "c_rate": 0.5, "reserve": 0.25})
+    (store,) = battery.relations()
+    assert (store.low, store.high) == pytest.approx((2.0, 8.0))
+    assert (store.charge_limit, store.discharge_limit) == pytest.approx((4.0, 4.0))
+
+
+def test_wear_is_the_price_of_new_cells_over_what_they_give():
+    # 120 EUR/kWh over 6000 cycles are 20 EUR for each MWh of the cells, 20 / 0.95 at the bus
+    battery = Battery.model_validate(
+        BATTERY | {"cell_price": "120 EUR/kWh", "cycle_life": 6000, "wear_price": "0 EUR/MWh"}
+    )
+    (store,) = battery.relations()
+    assert store.wear_price == pytest.approx(20.0 / 0.95)
+    with pytest.raises(ValidationError, match="not both"):
+        Battery.model_validate(BATTERY | {"cell_price": "1 EUR/kWh", "wear_price": "1 EUR/MWh"})
+
+
+def test_a_battery_without_a_window_is_refused():
+    with pytest.raises(ValidationError, match="reserve must be below ceiling"):
+        Battery.model_validate(BATTERY | {"reserve": 0.5, "ceiling": 0.5})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("capacity", "0 MWh"), ("charge_efficiency", 1.1), ("reserve", 1.0), ("capacity", "10 MW")],

@@ -1,0 +1,53 @@
+"""Switchgear: what it carries, loses and uses, by hand."""
+
+import numpy as np
+import pytest
+
+import sites
+from sites.checks import check
+from tests.runs import steady, total
+from twin import state
+from twin.equipment import Switchgear
+from twin.simulation import simulate
+
+PANELS = {
+    "name": "switchgear_1",
+    "rating": "100 MVA",
+    "power_factor": 0.95,
+    "rated_loss": 0.0005,
+    "own_use": 0.0002,
+}
+
+
+def made(**changed):
+    return Switchgear.model_validate(PANELS | changed)
+
+
+def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
+    # 95 MW are the rating: 0.05 + 0.02 MW; half of it 0.0125 + 0.02; either way
+    (convert,) = made().relations()
+    weather = outdoors([20.0] * 4, 15.0)
+    found = convert.physics(np.array([95.0, 47.5, 0.0, -95.0]), weather)
+    assert found.heat == pytest.approx([0.07, 0.0325, 0.02, 0.07])
+    assert found.draws["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
+    assert found.details["switchgear_loading"] == pytest.approx([1.0, 0.5, 0.0, 1.0])
+    assert convert.limit(weather) == pytest.approx([95.0] * 4)
+
+
+def test_a_site_with_switchgear_draws_its_loss_too():
+    site = sites.load("small")
+    bank = site.equipment["transformer_1"].changed(delivers="busbar")
+    panels = made(rating="6 MVA", own_use=0.001)
+    wider = site.with_equipment({**site.equipment, "transformer_1": bank, panels.name: panels})
+    assert check(wider) == []
+    plain = simulate(site, state.rest(site), steady(site))
+    lossy = simulate(wider, state.rest(wider), steady(wider))
+    loss = total(lossy, "transformer_output") - total(plain, "transformer_output")
+    assert loss == pytest.approx(total(lossy, "switchgear_loss"))
+    assert loss.min() > 0.006
+    assert lossy["closure"].max() < 1e-9
+
+
+def test_transformers_that_deliver_to_no_switchgear_are_told():
+    site = sites.load("small").replace("transformer_1", delivers="busbar")
+    assert any("medium_voltage, which no machine delivers" in str(f) for f in check(site))
