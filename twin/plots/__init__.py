@@ -1,5 +1,6 @@
 """Figures for people to look at; the one home of matplotlib."""
 
 from twin.plots.runs import plot_comparison, plot_run
+from twin.plots.savings import plot_savings
 
-__all__ = ["plot_comparison", "plot_run"]
+__all__ = ["plot_comparison", "plot_run", "plot_savings"]

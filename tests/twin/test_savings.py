@@ -1,0 +1,96 @@
+"""What set points save on the Frontier-like plant: parts by hand, and a week of swinging load."""
+
+import numpy as np
+import pytest
+
+import sites
+from twin import axes
+from twin.equipment import Accelerators, CoolingPlant
+from twin.plots import plot_savings
+from twin.savings import DECLARED, FIXED, FLOW, FREE, RAMPED, WAYS, courses
+from twin.weather import Weather
+
+HOURS = 24 * 7
+
+
+@pytest.fixture(scope="module")
+def site():
+    return sites.load("frontier")
+
+
+def june(days):
+    """Return warm days, a little warmer each, with cool nights."""
+    hours = np.arange(24 * days)
+    wet = 12.0 + 0.04 * hours - 4.0 * np.cos(hours * 2.0 * np.pi / 24.0)
+    return Weather(
+        air_temperature=wet + 6.0,
+        wet_bulb_temperature=wet,
+        humidity_ratio=np.full(len(hours), 0.009),
+        air_pressure=np.full(len(hours), 98.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def week(site):
+    """Return a week at a load that swings through all of its range twice a day."""
+    (hall,) = site.of(Accelerators)
+    swing = 0.5 - 0.5 * np.cos(np.arange(HOURS) * 2.0 * np.pi / 12.0)
+    power = hall.idle_power + swing * (hall.full_power - hall.idle_power)
+    return courses(site, {"hall_1": power}, june(7), hours=np.ones(HOURS))
+
+
+def test_fixed_flow_by_hand(week):
+    """Pumps at rating: 0.33 MW and 30 kW of both plants, and 25 CDU pumps of 8.47347 kW."""
+    assert week[FIXED].flow == pytest.approx(1.0)
+    least = 0.33 + 0.03 + 25 * 8473.47e-6
+    fans = 0.06 + 20 * 0.022  # of the hall and of all cells, at full
+    assert (week[FIXED].cooling_power > least).all()
+    assert (week[FIXED].cooling_power < least + fans + 0.55).all()  # and some compressors
+
+
+def test_every_way_saves_beside_the_one_before(week):
+    energy = {way: week[way].cooling_power.sum() for way in WAYS}
+    assert energy[FREE] <= energy[FLOW] <= energy[DECLARED] < energy[FIXED]
+    assert energy[FREE] <= energy[RAMPED] < 0.8 * energy[FIXED]
+
+
+def test_chips_and_ramps_keep_their_limits(site, week):
+    (hall,) = site.of(Accelerators)
+    for course in week.values():
+        assert course.chip_temperature.max() < hall.chip_temperature_limit
+    steps = np.abs(np.diff(week[RAMPED].supply_temperature)) / 60.0
+    assert 0.01 < steps.max() <= site.set_points.temperature_ramp * (1 + 1e-9)
+
+
+def test_flow_leaves_enough_when_a_pump_trips(week):
+    for way in WAYS[1:]:
+        assert week[way].flow.min() >= 0.4 * (1 - 2e-3)  # warmer water weighs a little less
+    assert week[RAMPED].flow.mean() > week[FREE].flow.mean()  # ready for a swing
+
+
+def test_a_run_begins_at_its_first_set_points(site, week):
+    assert week[FIXED].supply_temperature == pytest.approx(30.0)
+    assert week[FREE].supply_temperature.max() == pytest.approx(32.0, abs=0.01)
+    (warm,) = (plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    assert warm.supply_limit == 34.0
+
+
+def test_stores_and_sources_rest():
+    """A site with battery, tank, sun, wind and district heat has its courses too."""
+    baltica = sites.load("baltica")
+    halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.of(Accelerators)}
+    found = courses(baltica, halls, june(1), hours=np.ones(24))
+    assert found[RAMPED].cooling_power.sum() < found[FIXED].cooling_power.sum()
+
+
+def test_the_figure_has_months_and_days(week, tmp_path):
+    grid = axes.regular(axes.utc("2026-06-08"), HOURS, axes.HOUR)
+    figure = plot_savings(week, grid, title="a week")
+    bars, supply, flow = figure.axes
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["2026-06"]
+    assert [text.get_text() for text in bars.get_legend().get_texts()] == list(WAYS)
+    energy = sum(week[FIXED].cooling_power)
+    assert bars.patches[0].get_height() == pytest.approx(energy)
+    assert len(supply.lines) == len(flow.lines) == 3
+    figure.savefig(tmp_path / "week.png")
+    assert (tmp_path / "week.png").stat().st_size > 10_000

@@ -1,0 +1,185 @@
+"""What better set points of the water save: a site run with fixed flow, and with chosen ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
+from twin.physics import FloatArray
+from twin.relations import SetPoints
+from twin.run import Key, run
+from twin.setpoints import Freedom, Heat, cheapest
+from twin.site import Site
+from twin.state import rest
+from twin.steering import calmed, orders_of
+from twin.weather import Weather
+
+FIXED: Final = "fixed flow"
+DECLARED: Final = "declared range"
+FLOW: Final = "flow"
+FREE: Final = "flow and temperature"
+RAMPED: Final = "with ramps"
+WAYS: Final = (FIXED, DECLARED, FLOW, FREE, RAMPED)
+"""Ways to run the water, the dullest first."""
+
+_LEAST: Final = 1e-3  # of the rated heat
+_COOLING: Final = ("cooling_plant_draw", "cdu_pump_power", "hall_air_fan_power")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a site cooled, on ``time``.
+
+    Attributes
+    ----------
+    cooling_power
+        Electric power of plants, CDU pumps and fans of the halls. [MW]
+    water_use
+        Water drawn. [m3 h-1]
+    chip_temperature
+        The hottest chip, spread included. [degC]
+    supply_temperature, flow
+        Of the warm circuit: supply water [degC], flow over the rated one [1].
+    """
+
+    cooling_power: FloatArray
+    water_use: FloatArray
+    chip_temperature: FloatArray
+    supply_temperature: FloatArray
+    flow: FloatArray
+
+
+def courses(
+    site: Site, halls: Mapping[str, FloatArray], weather: Weather, *, hours: FloatArray
+) -> dict[str, Course]:
+    """Return how a site cools in each of the :data:`WAYS`.
+
+    Parameters
+    ----------
+    site
+        The site.
+    halls
+        Power of each hall, ``(time,)``. [MW]
+    weather
+        Outdoor air on ``time``.
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    dict
+        Way -> course. With fixed flow the pumps of all circuits stand at rating; at the declared
+        range the flow follows the load; with ramps the flow is held for the swing that the rules
+        know, and supply temperatures move slowly. All ways but the first leave enough flow when a
+        pump trips.
+    """
+    orders: dict[Key, FloatArray] = {("hall_power", name): power for name, power in halls.items()}
+    orders |= _idle(site, len(hours))
+    heat = _heat(site, _run(site, orders, weather, hours))
+    points = {
+        FIXED: _fixed(site, heat),
+        DECLARED: _declared(site, len(hours)),
+        FLOW: cheapest(site, heat, weather, freedom=Freedom(temperature=False)),
+        FREE: cheapest(site, heat, weather),
+        RAMPED: _ramped(site, heat, weather, hours),
+    }
+    return {
+        way: _course(site, _run(site, orders | orders_of(chosen), weather, hours))
+        for way, chosen in points.items()
+    }
+
+
+def _run(
+    site: Site, orders: Mapping[Key, FloatArray], weather: Weather, hours: FloatArray
+) -> dict[Key, FloatArray]:
+    """Run a site from its first set points on, so that nothing has to settle."""
+    stocks: dict[Key, float] = {}
+    calm = rest(site)
+    for name in ("battery_level", "tank_level", "facility_supply_temperature"):
+        for label, value in calm[name].to_series().items():
+            stocks[name, str(label)] = float(value)
+    for plant in site.of(CoolingPlant):
+        key = "facility_supply_set_point", plant.name
+        begin = float(orders[key][0]) if key in orders else plant.supply_temperature
+        stocks["facility_supply_temperature", plant.name] = begin
+        stocks["cooling_plant_output", plant.name] = 0.0
+    done = run(site, stocks, orders, weather=weather, hours=hours)
+    edges = {key: values[1:] for key, values in done.stocks.items()}
+    return {**done.flows, **edges}
+
+
+def _idle(site: Site, count: int) -> dict[Key, FloatArray]:
+    """Return orders by which stores and sources rest."""
+    nothing = np.zeros(count)
+    orders: dict[Key, FloatArray] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
+    for exchange in site.exchanges:
+        if exchange.available:
+            orders["renewable_used_power", exchange.owner] = nothing
+        if exchange.carrier == "heat":
+            orders["heat_reuse_power", exchange.owner] = nothing
+    return orders
+
+
+def _heat(site: Site, flows: Mapping[Key, FloatArray]) -> Heat:
+    """Return the heat of all machines whose set points are sought."""
+    found = {plant.name: flows["cooling_load", plant.name] for plant in site.of(CoolingPlant)}
+    found |= {cdu.name: flows["cdu_output", cdu.name] for cdu in site.of(Cdu)}
+    found |= {air.name: flows["hall_air_output", air.name] for air in site.of(HallAir)}
+    return Heat.steady(found)
+
+
+def _fixed(site: Site, heat: Heat) -> SetPoints:
+    """Return the ranges at which pumps stand at rating."""
+    spans = {
+        plant.name: plant.temperature_range
+        * np.maximum(heat.likely[plant.name] / plant.rated_cooling, _LEAST)
+        for plant in site.of(CoolingPlant)
+    }
+    return SetPoints(temperature_range=spans)
+
+
+def _declared(site: Site, count: int) -> SetPoints:
+    """Return the declared ranges."""
+    spans = {plant.name: np.full(count, plant.temperature_range) for plant in site.of(CoolingPlant)}
+    return SetPoints(temperature_range=spans)
+
+
+def _ramped(site: Site, heat: Heat, weather: Weather, hours: FloatArray) -> SetPoints:
+    """Return set points that a plant can follow: ready for a swing, and slow."""
+    limits = {
+        **{plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)},
+        **{cdu.name: cdu.rated for cdu in site.of(Cdu)},
+        **{air.name: air.rated_heat for air in site.of(HallAir)},
+    }
+    swing = site.set_points.swing
+    most = {
+        name: np.maximum(load, np.minimum(load + swing * limits[name], limits[name]))
+        for name, load in heat.likely.items()
+    }
+    ready = Heat(likely=most, least=heat.least, most=most)
+    points = calmed(site, cheapest(site, ready, weather), hours)
+    shares = {name: heat.likely[name] / np.maximum(most[name], _LEAST) for name in most}
+    spans = {name: span * shares[name] for name, span in points.temperature_range.items()}
+    return SetPoints(
+        supply_temperature=points.supply_temperature,
+        temperature_range={name: np.maximum(span, _LEAST) for name, span in spans.items()},
+        technology_range=points.technology_range,
+    )
+
+
+def _course(site: Site, flows: Mapping[Key, FloatArray]) -> Course:
+    warm = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    chips = [flows["chip_temperature", hall.name] for hall in site.of(Accelerators)]
+    water_rate = flows["cooling_plant_flow", warm.name]
+    return Course(
+        cooling_power=np.sum([v for (name, _), v in flows.items() if name in _COOLING], axis=0),
+        water_use=flows["water_use", ""],
+        chip_temperature=np.max(chips, axis=0) + site.set_points.chip_spread,
+        supply_temperature=flows["facility_supply_temperature", warm.name],
+        flow=water_rate / warm.rated_flow,
+    )
