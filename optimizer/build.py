@@ -1,61 +1,182 @@
-"""From a problem to a Pyomo model: every relation of the site through its form, then balances."""
+"""From the shape of a problem to a Pyomo model: each relation's form, then the balances.
 
-from collections.abc import Callable, Mapping
+A model is written for a shape: which machines, carriers, intervals, segments and cohorts there are.
+No form sees a number, so that problems of one shape share one model, whatever their prices, weather
+and state.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyomo.environ as pyo
-from pyomo.common.gc_manager import PauseGC
 
 from optimizer import objectives
 from optimizer.forms import commitment, convert, exchange, store, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from twin.physics import FloatArray
 from twin.relations import Commitment, Convert, Exchange, Store
 
-FORMS: Final[Mapping[type, Callable[..., None]]] = {
-    Convert: convert.build,
-    Store: store.build,
-    Exchange: exchange.build,
-    Commitment: commitment.build,
+FORMS: Final[Mapping[type, Any]] = {
+    Convert: convert,
+    Store: store,
+    Exchange: exchange,
+    Commitment: commitment,
 }
-"""Relation -> what writes it into its block."""
+"""Relation -> its form: ``shape``, ``numbers`` and ``build``."""
+
+BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
+    **{form.Shape: form.build for form in (*FORMS.values(), work)},
+    objectives.Water: objectives.buy_water,
+}
+"""Shape -> what writes it into its block."""
 
 
-def build(inputs: Inputs) -> pyo.ConcreteModel:
-    """Return the model of a problem.
+@dataclass(frozen=True, kw_only=True)
+class SiteShape:
+    """What of one site decides which rows and columns there are.
+
+    Attributes
+    ----------
+    name
+        Block of the site; empty if it is the model itself.
+    parts
+        Block and shape of every member. A conversion and an exchange may share a block.
+    """
+
+    name: str
+    parts: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What decides which rows and columns there are: equal shapes have equal models.
+
+    Attributes
+    ----------
+    steps
+        Number of intervals.
+    sites
+        The sites.
+    """
+
+    steps: int
+    sites: tuple[SiteShape, ...]
+
+
+def shape_of(*many: Inputs) -> Shape:
+    """Return the shape of a problem, or of problems of several sites over the same intervals.
 
     Parameters
     ----------
-    inputs
-        The problem, its curves and worths.
+    *many
+        Problems with their curves and worths.
+    """
+    is_fleet = len(many) > 1
+    names = [inputs.problem.site.name if is_fleet else "" for inputs in many]
+    return Shape(
+        steps=len(many[0].hours),
+        sites=tuple(
+            SiteShape(name=name, parts=(*_parts(inputs), ("water", objectives.Water())))
+            for name, inputs in zip(names, many, strict=True)
+        ),
+    )
+
+
+def numbers_of(*many: Inputs) -> dict[str, FloatArray]:
+    """Return all numbers of problems by ``<block>.<parameter>``; in a fleet after the site.
+
+    Parameters
+    ----------
+    *many
+        Problems with their curves and worths.
+    """
+    found = {}
+    for inputs in many:
+        before = f"{inputs.problem.site.name}." if len(many) > 1 else ""
+        for name, form, about in _all(inputs):
+            for word, values in form.numbers(about, inputs).items():
+                found[f"{before}{name}.{word}"] = np.asarray(values, dtype=float)
+        found[f"{before}water.hours"] = inputs.hours
+    return found
+
+
+def build(shape: Shape) -> pyo.ConcreteModel:
+    """Return the model of a shape.
+
+    Parameters
+    ----------
+    shape
+        The shape.
 
     Returns
     -------
     pyomo.environ.ConcreteModel
-        One block per machine under its id (a promise under ``<id>_promise``), the blocks ``work``,
-        ``water``, ``balance`` (one row per carrier and interval) and ``account`` (one objective
-        per account).
+        For each site one block per machine under its id (a promise under ``<id>_promise``), the
+        blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account``
+        (one objective per account). ``bounds`` tells what bounds the variables. No parameter has a
+        value; :func:`fill` gives them.
     """
-    site, count = inputs.problem.site, len(inputs.hours)
-    model = pyo.ConcreteModel(name=site.name)
-    model.time = pyo.RangeSet(0, count - 1)
-    model.instant = pyo.RangeSet(0, count)
-    ledger = Ledger()
-    with PauseGC():
-        for relation in (*site.converts, *site.stores, *site.exchanges, *site.commitments):
-            block = _block(model, relation)
-            FORMS[type(relation)](block, relation, ledger=ledger, inputs=inputs)
-        model.work = pyo.Block()
-        work.build(model.work, site.works, ledger=ledger, inputs=inputs)
-        objectives.buy_water(model, ledger=ledger, inputs=inputs)
-        ledger.close(model)
+    model = pyo.ConcreteModel()
+    model.time = pyo.RangeSet(0, shape.steps - 1)
+    model.instant = pyo.RangeSet(0, shape.steps)
+    model.bounds = []
+    for site in shape.sites:
+        ledger, place = Ledger(), _block(model, site.name) if site.name else model
+        for name, part in site.parts:
+            BUILDERS[type(part)](_block(place, name), part, ledger)
+        ledger.close(place)
     return model
 
 
-def _block(model: pyo.ConcreteModel, relation: Any) -> pyo.Block:
-    name = relation.owner
-    if isinstance(relation, Commitment):
-        name = f"{name}_promise"
-    if model.component(name) is None:
-        model.add_component(name, pyo.Block())
-    return model.component(name)
+def fill(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) -> None:
+    """Give a model its numbers, so that it is an ordinary model of Pyomo.
+
+    Parameters
+    ----------
+    model
+        From :func:`build`.
+    numbers
+        From :func:`numbers_of` a problem of the same shape.
+    """
+    for parameter in model.component_objects(pyo.Param):
+        given = numbers[parameter.name].ravel().tolist()
+        parameter.store_values(dict(zip(parameter.index_set(), given, strict=True)))
+    for bound in model.bounds:
+        variable = bound.variable
+        for index in variable.index_set():
+            variable[index].setlb(_value(bound.low, index))
+            variable[index].setub(_value(bound.high, index))
+            if bound.is_integer:
+                variable[index].domain = pyo.Integers
+
+
+def _value(bound: Any, index: Any) -> float:
+    """Return a bound at an index of its variable."""
+    if isinstance(bound, float):
+        return bound
+    whole = index if isinstance(index, tuple) else (index,)
+    leading = whole[: bound.dim()]
+    return float(pyo.value(bound[leading[0] if len(leading) == 1 else leading or None]))
+
+
+def _parts(inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    return ((name, form.shape(about, inputs)) for name, form, about in _all(inputs))
+
+
+def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
+    """Yield block, form and relation of every member of a site, and of its halls together."""
+    site = inputs.problem.site
+    relation: Any
+    for relation in (*site.converts, *site.stores, *site.exchanges, *site.commitments):
+        promise = "_promise" if isinstance(relation, Commitment) else ""
+        yield f"{relation.owner}{promise}", FORMS[type(relation)], relation
+    yield "work", work, site.works
+
+
+def _block(place: pyo.Block, name: str) -> pyo.Block:
+    if place.component(name) is None:
+        place.add_component(name, pyo.Block())
+    return place.component(name)

@@ -26,7 +26,7 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
     problem
         The question.
     previous
-        The decision in force until now, to tell what changed.
+        The decision in force until now, to tell what changed and to begin the search from.
 
     Returns
     -------
@@ -41,8 +41,9 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
         If the solver fails.
     """
     asked = problem
+    warm = previous.warm if previous else None
     for attempt in range(1, ATTEMPTS + 1):
-        solution = solve_problem(asked)
+        solution = solve_problem(asked, warm)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:
@@ -52,7 +53,9 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
                 verdict=verdict,
                 explanation=explain(solution, schedule, last),
                 attempts=attempt,
+                warm=solution.warm,
             )
+        warm = solution.warm
         asked = _wider(asked)
     refusals = "\n".join(f"  {breach}" for breach in verdict.breaches)
     message = (

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
+from optimizer.compile.shift import Warm
 from optimizer.explain import Explanation
 from optimizer.verify import Verdict
 
@@ -24,12 +25,15 @@ class Decision:
         Why it is so.
     attempts
         How often it was sought. [1]
+    warm
+        What the next decision's solve may begin from.
     """
 
     schedule: xr.Dataset
     verdict: Verdict
     explanation: Explanation
     attempts: int = 1
+    warm: Warm | None = None
 
     @property
     def start(self) -> np.datetime64:

@@ -40,21 +40,22 @@ class Ledger:
         """Enter what an account pays for the whole horizon, in the account's own unit."""
         self._once[account].append(term)
 
-    def close(self, model: pyo.ConcreteModel) -> None:
+    def close(self, block: pyo.Block) -> None:
         """Write one balance per carrier and interval, and one objective per account.
 
         Parameters
         ----------
-        model
-            Has the set ``time``; gets the blocks ``balance`` and ``account``.
+        block
+            A site; gets the blocks ``balance`` and ``account``.
         """
-        model.balance = pyo.Block()
+        time = block.model().time
+        block.balance = pyo.Block()
         for carrier, terms in self._flows.items():
-            model.balance.add_component(carrier, _balance(model.time, terms))
-        model.account = pyo.Block()
+            block.balance.add_component(carrier, _balance(time, terms))
+        block.account = pyo.Block()
         for account in {**self._accounts, **self._once}:
-            total = _total(model.time, self._accounts[account], self._once[account])
-            model.account.add_component(account, total)
+            total = _total(time, self._accounts[account], self._once[account])
+            block.account.add_component(account, total)
 
 
 def _balance(time: pyo.Set, terms: list[Term]) -> pyo.Constraint:
@@ -62,8 +63,11 @@ def _balance(time: pyo.Set, terms: list[Term]) -> pyo.Constraint:
 
 
 def _total(time: pyo.Set, terms: list[Term], once: list[Callable[[], Any]]) -> pyo.Objective:
+    def each(t: Any) -> Any:
+        return _added([term(t) for term in terms])
+
     def rule(_: pyo.Block) -> Any:
-        steady = [sum(_added([term(t) for term in terms]) for t in time)] if terms else []
+        steady = [sum(each(t) for t in time)] if terms else []  # nothing else local: a template
         return _added([*steady, *(term() for term in once)])
 
     return pyo.Objective(rule=rule)

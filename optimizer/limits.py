@@ -1,11 +1,12 @@
 """Limits as a plan keeps them: less the margins, wider where the plant already stands beyond."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.table import table
+from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.problem import Problem
@@ -35,30 +36,44 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     return np.maximum(low, 0.0), np.full_like(kept, high)
 
 
-def ramp(block: pyo.Block, exchange: Exchange, *, ledger: Ledger, inputs: Inputs) -> None:
+def ramped(exchange: Exchange, inputs: Inputs) -> tuple[int, ...]:
+    """Return the intervals whose ramp is not kept anyway by the limits of the exchange."""
+    allowed = _allowed(exchange, inputs)
+    widest = exchange.import_limit + exchange.export_limit
+    return tuple(t for t, most in enumerate(allowed.tolist()) if 0.0 < most < widest)
+
+
+def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the ramp of an exchange and its last net import; none where no ramp is kept."""
+    if not ramped(exchange, inputs):
+        return {}
+    state = inputs.problem.state
+    last = float(state["grid_import_power"] - state["grid_export_power"])
+    return {"ramp_limit": _allowed(exchange, inputs), "last": np.array(last)}
+
+
+def _allowed(exchange: Exchange, inputs: Inputs) -> FloatArray:
+    return MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
+
+
+def ramp(block: pyo.Block, steps: tuple[int, ...], *, ledger: Ledger) -> None:
     """Hold the change of net import from one interval to the next within the ramp.
 
     Parameters
     ----------
     block
         Block of an exchange, with ``import_power`` and ``export_power``.
-    exchange
-        The exchange; without a ramp, or with one that its limits keep anyway, nothing is written.
+    steps
+        Intervals in which it is held; without any nothing is written.
     ledger
         Where a breach is paid, at :data:`RAMP_PRICE`.
-    inputs
-        Hold the last exchange and the lengths of intervals.
     """
-    allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
-    widest = exchange.import_limit + exchange.export_limit
-    steps = [t for t, most in enumerate(allowed) if 0.0 < most < widest]
-    model, state = block.model(), inputs.problem.state
-    last = float(state["grid_import_power"] - state["grid_export_power"])
+    if not steps:
+        return
     block.ramped = pyo.Set(initialize=steps)
     block.ramped_later = pyo.Set(initialize=[t for t in steps if t > 0])
-    block.ramped_first = pyo.Set(initialize=[t for t in steps if t == 0])
-    block.ramp_limit = table(allowed, model.time)
-    block.ramp_excess = pyo.Var(block.ramped, domain=pyo.NonNegativeReals, doc="MW")
+    block.ramp_limit, block.last = table(block.model().time), table()
+    columns(block, "ramp_excess", block.ramped)
 
     def net(t: int) -> Any:
         return block.import_power[t] - block.export_power[t]
@@ -66,9 +81,13 @@ def ramp(block: pyo.Block, exchange: Exchange, *, ledger: Ledger, inputs: Inputs
     def most(t: int) -> Any:
         return block.ramp_limit[t] + block.ramp_excess[t]
 
-    later, first = block.ramped_later, block.ramped_first
-    block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= most(t))
-    block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= most(t))
-    block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= most(t))
-    block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= most(t))
+    later = block.ramped_later
+    if len(later):
+        block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= most(t))
+        block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= most(t))
+    if steps[0] == 0:
+        block.ramped_first = pyo.Set(initialize=[0])
+        first, last = block.ramped_first, block.last
+        block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= most(t))
+        block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= most(t))
     ledger.pay_once("ramp", lambda: RAMP_PRICE * sum(block.ramp_excess[t] for t in block.ramped))

@@ -5,8 +5,7 @@ from typing import Final
 
 import pyomo.environ as pyo
 
-from optimizer.forms.table import table
-from optimizer.inputs import Inputs
+from optimizer.forms.table import columns, table
 from optimizer.ledger import Ledger
 
 
@@ -35,10 +34,14 @@ ACCOUNTS: Final = {
 """Every account of a decision."""
 
 
-def buy_water(model: pyo.ConcreteModel, *, ledger: Ledger, inputs: Inputs) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Water:
+    """What of the mains decides which rows and columns there are: nothing."""
+
+
+def buy_water(block: pyo.Block, _: Water, ledger: Ledger) -> None:
     """Let water come from outside, and count it."""
-    block = model.water = pyo.Block()
-    block.water_use = pyo.Var(model.time, domain=pyo.NonNegativeReals, doc="m3 h-1")
-    block.hours = table(inputs.hours, model.time)
+    block.hours = table(block.model().time)
+    columns(block, "water_use", block.model().time)
     ledger.gain("water", lambda t: block.water_use[t])
     ledger.pay("water", lambda t: block.hours[t] * block.water_use[t])

@@ -9,8 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.build import build
-from optimizer.compile import UNUSED, Arrays, IntArray, compiled
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.compile.shift import Warm, shifted
+from optimizer.compile.structure import structure_of
 from optimizer.curves import MOST_SEGMENTS
 from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
@@ -33,13 +35,15 @@ PATIENCE: Final = 2
 """Rounds in a row that may bring nothing: the ways of stores are turned in two phases. [1]"""
 
 
-def solve_problem(problem: Problem) -> Solution:
+def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
     """Return the cheapest plan of a problem.
 
     Parameters
     ----------
     problem
         The question.
+    warm
+        What the last solve left; the search begins there if the model has the same shape.
 
     Returns
     -------
@@ -55,28 +59,34 @@ def solve_problem(problem: Problem) -> Solution:
     """
     clock = Clock()
     prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
+    instants = problem.outlook["instant"].to_numpy()
     with clock("curves"):
         inputs = inputs_of(problem)
-    with clock("build"):
-        model = build(inputs)
     with clock("compile"):
-        arrays = compiled(model)
+        shape = shape_of(inputs)
+        structure = structure_of(shape)
+    with clock("numbers"):
+        arrays = structure.arrays(numbers_of(inputs))
     with clock("solve"):
-        solver = Solver(arrays, prices)
+        is_fit = warm is not None and warm.shape == shape
+        basis = shifted(warm, arrays, instants) if warm is not None and is_fit else None
+        solver = Solver(arrays, prices, basis=basis)
         relaxed = solver.run()
         if relaxed is None:
             rows, columns = solver.conflict()
             raise refusal(problem, arrays, rows=rows, columns=columns)
+        left = Warm(shape=shape, instants=instants, basis=solver.basis)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, relaxed)
     return Solution(
         inputs=inputs,
         values=_named(arrays.columns, answer.values),
         duals=_named(arrays.rows, answer.duals) | _named(arrays.columns, answer.reduced_costs),
-        accounts=_accounts(arrays, answer.values, prices),
+        accounts=arrays.paid(answer.values, prices),
         objective=answer.objective,
         relaxed=relaxed.objective,
         held=held,
+        warm=left,
         seconds=dict(clock.spent),
     )
 
@@ -136,18 +146,5 @@ class Clock:
 
 
 def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
-    """Return bare results under their names; what was dropped from the model is zero."""
-    return {name: np.where(at == UNUSED, 0.0, flat[at]) for name, at in places.items()}
-
-
-def _accounts(
-    arrays: Arrays, values: FloatArray, prices: Mapping[str, float]
-) -> dict[str, FloatArray]:
-    """Return what each account pays in each interval; constants stand in the last one."""
-    steps = int(arrays.step.max()) + 1
-    paid = {}
-    for account, cost in arrays.accounts.items():
-        money = prices[account] * np.bincount(arrays.step, weights=cost * values, minlength=steps)
-        money[-1] += prices[account] * arrays.offsets[account]
-        paid[account] = money
-    return paid
+    """Return bare results under their names."""
+    return {name: flat[at] for name, at in places.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from optimizer.compile import Arrays, IntArray
+from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.problem import Problem
 from twin.errors import NoScheduleError
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from optimizer.compile.shift import Warm
 from optimizer.hold import Held
 from optimizer.inputs import Inputs
 from twin.physics import FloatArray
@@ -28,6 +29,8 @@ class Solution:
         Their sum. [EUR]
     relaxed
         Objective if waste were allowed: no plan without waste can cost less. [EUR]
+    warm
+        What the next solve may begin from.
     held
         What had to be held to keep the plan from waste.
     seconds
@@ -40,5 +43,6 @@ class Solution:
     accounts: Mapping[str, FloatArray]
     objective: float
     relaxed: float
+    warm: Warm
     held: tuple[Held, ...]
     seconds: Mapping[str, float]

@@ -7,7 +7,8 @@ from typing import Any, Final
 import highspy
 import numpy as np
 
-from optimizer.compile import Arrays, IntArray
+from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.compile.shift import Basis
 from twin.errors import SolverError
 from twin.physics import FloatArray
 
@@ -23,6 +24,10 @@ OPTIONS: Final[Mapping[str, Any]] = {
     "time_limit": TIME_LIMIT,
 }
 """What the solver is told once."""
+
+
+STATUS: Final = np.array([highspy.HighsBasisStatus(number) for number in range(5)], dtype=object)
+"""Number of a status -> the solver's word for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +66,29 @@ class Solver:
         The model.
     prices
         Account -> price of its unit.
+    basis
+        Where to begin; it need not be whole, the solver mends it.
     """
 
-    def __init__(self, arrays: Arrays, prices: Mapping[str, float]) -> None:
-        self._arrays = arrays
+    def __init__(
+        self, arrays: Arrays, prices: Mapping[str, float], *, basis: Basis | None = None
+    ) -> None:
         self._highs: Any = _Quiet()  # type: ignore[no-untyped-call]  # highspy's own
         for option, value in OPTIONS.items():
             _ask(self._highs.setOptionValue(option, value), f"option {option}")
         _pass(self._highs, arrays, prices)
+        if basis is not None:
+            _ask(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
+
+    @property
+    def basis(self) -> Basis:
+        """Where columns and rows stood in the last optimum."""
+        found = self._highs.getBasis()
+        columns, rows = (
+            np.fromiter(map(int, status), dtype=np.int8, count=len(status))
+            for status in (found.col_status, found.row_status)
+        )
+        return Basis(columns=columns, rows=rows)
 
     def bound(self, columns: IntArray, low: FloatArray, *, high: FloatArray) -> None:
         """Set the bounds of some columns."""
@@ -114,24 +134,19 @@ class Solver:
         return set(found.row_index_), set(found.col_index_)
 
 
-def costs(arrays: Arrays, prices: Mapping[str, float]) -> FloatArray:
-    """Return the cost of every column, accounts weighted. [EUR]"""
-    total = np.zeros(len(arrays.column_low))
-    for account, cost in arrays.accounts.items():
-        total += prices[account] * cost
-    return total
+def _started(basis: Basis) -> Any:
+    """Return a basis as the solver takes one: lists of its own words, not yet looked at."""
+    found = highspy.HighsBasis()
+    found.col_status = STATUS[basis.columns].tolist()
+    found.row_status = STATUS[basis.rows].tolist()
+    found.valid, found.alien = True, True
+    return found
 
 
 def _pass(solver: Any, arrays: Arrays, prices: Mapping[str, float]) -> None:
     """Hand the model over; with a number that is none the solver would run for ever."""
-    offset = sum(prices[account] * o for account, o in arrays.offsets.items())
-    numbers = (
-        costs(arrays, prices),
-        arrays.column_low,
-        arrays.column_high,
-        arrays.row_low,
-        arrays.row_high,
-    )
+    costs, offset = arrays.accounts.weighted(prices, len(arrays.column_low))
+    numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
         message = "the model holds what is not a number"
         raise SolverError(message)
@@ -146,7 +161,7 @@ def _pass(solver: Any, arrays: Arrays, prices: Mapping[str, float]) -> None:
         arrays.start,
         arrays.index,
         arrays.value,
-        np.zeros(len(arrays.column_low), dtype=np.int32),
+        arrays.is_integer.astype(np.int32),
     )
     _ask(status, "passModel", may_warn=True)
 

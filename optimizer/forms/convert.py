@@ -1,48 +1,78 @@
-"""A conversion as convex segments: bounded columns, no rows of its own."""
+"""A conversion as convex segments: bounded columns, and one row that keeps them from waste."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyomo.environ as pyo
 
-from optimizer.forms.table import table
+from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger, Term
+from twin.physics import FloatArray
 from twin.relations import Convert
 
 
-def build(block: pyo.Block, convert: Convert, *, ledger: Ledger, inputs: Inputs) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a conversion decides which rows and columns there are.
+
+    Attributes
+    ----------
+    output, draws
+        Carriers delivered and drawn.
+    pieces
+        Number of segments.
+    """
+
+    output: str
+    draws: tuple[str, ...]
+    pieces: int
+
+
+def shape(convert: Convert, inputs: Inputs) -> Shape:
+    """Return the shape of a conversion."""
+    pieces = inputs.curves[convert.owner].width.shape[1]
+    return Shape(output=convert.output, draws=convert.draws, pieces=pieces)
+
+
+def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of a conversion: its segments."""
+    curve = inputs.curves[convert.owner]
+    steepness = curve.slope[convert.lead] - curve.mean_slope(convert.lead)[:, None]
+    found = {"low": curve.low, "width": curve.width, "steepness": steepness}
+    for carrier in convert.draws:
+        found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (
+            curve.offset[carrier],
+            curve.slope[carrier],
+        )
+    return found
+
+
+def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     """Write a conversion into its block and post what it gives and draws.
 
     Parameters
     ----------
     block
         Empty block of the machine.
-    convert
-        The conversion.
+    shape
+        Its shape.
     ledger
         Where flows are posted.
-    inputs
-        Hold the segments of this owner.
     """
-    curve = inputs.curves[convert.owner]
     time = block.model().time
-    block.pieces = pyo.RangeSet(0, curve.width.shape[1] - 1)
-    block.low = table(curve.low, time)
-    block.width = table(curve.width, time, block.pieces)
-    block.segment = pyo.Var(time, block.pieces, bounds=_room, doc="MW")
+    block.pieces = pyo.RangeSet(0, shape.pieces - 1)
+    block.low, block.width = table(time), table(time, block.pieces)
+    columns(block, "segment", time, block.pieces, high=block.width)
     ledger.gain(
-        convert.output, lambda t: block.low[t] + sum(block.segment[t, k] for k in block.pieces)
+        shape.output, lambda t: block.low[t] + sum(block.segment[t, k] for k in block.pieces)
     )
-    for carrier in convert.draws:
-        ledger.use(carrier, _draw(block, inputs, owner=convert.owner, carrier=carrier))
-    steepness = curve.slope[convert.lead] - curve.mean_slope(convert.lead)[:, None]
-    block.steepness = table(steepness, time, block.pieces)
-    if len(block.pieces) > 1:
+    for carrier in shape.draws:
+        ledger.use(carrier, _draw(block, carrier))
+    block.steepness = table(time, block.pieces)
+    if shape.pieces > 1:
         block.lid = pyo.Constraint(time, rule=_lid)
-
-
-def _room(block: pyo.Block, t: int, k: int) -> tuple[float, float]:
-    return 0.0, block.width[t, k]
 
 
 def _lid(block: pyo.Block, t: int) -> Any:
@@ -50,13 +80,10 @@ def _lid(block: pyo.Block, t: int) -> Any:
     return sum(block.steepness[t, k] * block.segment[t, k] for k in block.pieces) <= 0.0
 
 
-def _draw(block: pyo.Block, inputs: Inputs, *, owner: str, carrier: str) -> Term:
+def _draw(block: pyo.Block, carrier: str) -> Term:
     """Return the draw of one carrier over the segments."""
-    curve, time = inputs.curves[owner], block.model().time
-    offset, slope = (
-        table(curve.offset[carrier], time),
-        table(curve.slope[carrier], time, block.pieces),
-    )
+    time = block.model().time
+    offset, slope = table(time), table(time, block.pieces)
     block.add_component(f"{carrier}_offset", offset)
     block.add_component(f"{carrier}_slope", slope)
     return lambda t: offset[t] + sum(slope[t, k] * block.segment[t, k] for k in block.pieces)

@@ -1,55 +1,103 @@
 """An exchange across the fence as import and export."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
-from optimizer.forms.table import table
+from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from twin.physics import FloatArray
 from twin.relations import Exchange
 
 
-def build(block: pyo.Block, exchange: Exchange, *, ledger: Ledger, inputs: Inputs) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of an exchange decides which rows and columns there are.
+
+    Attributes
+    ----------
+    carrier
+        Carrier traded.
+    account
+        Account that pays the fees.
+    has_price, has_carbon
+        Whether the outlook has a price and a carbon intensity for it.
+    ramped
+        Intervals whose change of net import is bounded.
+    """
+
+    carrier: str
+    account: str
+    has_price: bool
+    has_carbon: bool
+    ramped: tuple[int, ...]
+
+
+def shape(exchange: Exchange, inputs: Inputs) -> Shape:
+    """Return the shape of an exchange."""
+    return Shape(
+        carrier=exchange.carrier,
+        account=exchange.account,
+        has_price=bool(exchange.price),
+        has_carbon=bool(exchange.carbon),
+        ramped=limits.ramped(exchange, inputs),
+    )
+
+
+def numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of an exchange; one that the weather bounds keeps no margin of power."""
+    problem, hours = inputs.problem, inputs.hours
+    keep = 1.0 if exchange.available else 1.0 - problem.margins.power
+    found = {
+        "import_limit": keep * problem.available(exchange),
+        "export_limit": np.array(keep * exchange.export_limit),
+        "import_fee": hours * exchange.import_fee,
+        "export_fee": hours * exchange.export_fee,
+    }
+    if exchange.price:
+        found["price"] = hours * problem.series(exchange.price)
+    if exchange.carbon:
+        found["carbon"] = hours * problem.series(exchange.carbon)
+    return found | dict(limits.ramp_numbers(exchange, inputs))
+
+
+def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     """Write an exchange into its block and post energy, fees and carbon.
 
     Parameters
     ----------
     block
         Empty block of the machine or contract.
-    exchange
-        The exchange. One that the weather bounds loses nothing to the margin of power.
+    shape
+        Its shape.
     ledger
         Where flows and payments are posted.
-    inputs
-        Hold prices, carbon intensity and availability.
     """
-    model, problem, hours = block.model(), inputs.problem, inputs.hours
-    keep = 1.0 if exchange.available else 1.0 - problem.margins.power
-    price = problem.series(exchange.price) if exchange.price else np.zeros_like(hours)
-    block.import_limit = table(keep * problem.available(exchange), model.time)
-    block.import_power = pyo.Var(model.time, bounds=lambda b, t: (0.0, b.import_limit[t]), doc="MW")
-    most = keep * exchange.export_limit
-    block.export_power = pyo.Var(model.time, bounds=(0.0, most), doc="MW")
-    block.hours, block.price = table(hours, model.time), table(hours * price, model.time)
-    ledger.gain(exchange.carrier, lambda t: block.import_power[t])
-    ledger.use(exchange.carrier, lambda t: block.export_power[t])
-    if exchange.price:
+    time = block.model().time
+    block.import_limit, block.export_limit = table(time), table()
+    block.import_fee, block.export_fee = table(time), table(time)
+    columns(block, "import_power", time, high=block.import_limit)
+    columns(block, "export_power", time, high=block.export_limit)
+    ledger.gain(shape.carrier, lambda t: block.import_power[t])
+    ledger.use(shape.carrier, lambda t: block.export_power[t])
+    if shape.has_price:
+        block.price = table(time)
         ledger.pay(
             "electricity",
             lambda t: block.price[t] * (block.import_power[t] - block.export_power[t]),
         )
     ledger.pay(
-        exchange.account,
+        shape.account,
         lambda t: (
-            block.hours[t]
-            * (
-                exchange.import_fee * block.import_power[t]
-                + exchange.export_fee * block.export_power[t]
-            )
+            block.import_fee[t] * block.import_power[t]
+            + block.export_fee[t] * block.export_power[t]
         ),
     )
-    if exchange.carbon:
-        block.carbon = table(hours * problem.series(exchange.carbon), model.time)
+    if shape.has_carbon:
+        block.carbon = table(time)
         ledger.pay("carbon", lambda t: block.carbon[t] * block.import_power[t])
-    limits.ramp(block, exchange, ledger=ledger, inputs=inputs)
+    limits.ramp(block, shape.ramped, ledger=ledger)

@@ -1,56 +1,87 @@
 """A store as levels at the edges, charge and discharge between them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
-from optimizer.forms.table import table
+from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from twin.physics import FloatArray
 from twin.relations import Store
 
 
-def build(block: pyo.Block, store: Store, *, ledger: Ledger, inputs: Inputs) -> None:
-    """Write a store into its block; what it holds at the end is worth what it then saves.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a store decides which rows and columns there are: the carrier it keeps."""
+
+    carrier: str
+
+
+def shape(store: Store, _: Inputs) -> Shape:
+    """Return the shape of a store."""
+    return Shape(carrier=store.carrier)
+
+
+def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of a store; what it holds at the end is worth what it then saves."""
+    hours, start = inputs.hours, inputs.problem.level(store)
+    low, high = limits.levels(store, inputs.problem)
+    worth = inputs.worth.get(store.carrier, 0.0) - store.wear_price
+    scalars = {
+        "charge_limit": store.charge_limit,
+        "discharge_limit": store.discharge_limit,
+        "charge_share": 1.0 / store.charge_limit,
+        "discharge_share": 1.0 / store.discharge_limit,
+        "worth": max(worth, 0.0) * store.discharge_efficiency,
+    }
+    return {name: np.array(value) for name, value in scalars.items()} | {
+        "kept": (1.0 - store.standing_loss) ** hours,
+        "gained": hours * store.charge_efficiency,
+        "taken": hours / store.discharge_efficiency,
+        "wear": store.wear_price * hours,
+        "low": np.append(start, low),
+        "high": np.append(start, high),
+    }
+
+
+def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
+    """Write a store into its block.
 
     Parameters
     ----------
     block
         Empty block of the machine.
-    store
-        The store.
+    shape
+        Its shape.
     ledger
         Where flows, wear and the worth of the end level are posted.
-    inputs
-        Hold start level, margins and worth of the carrier.
     """
-    model, problem, hours = block.model(), inputs.problem, inputs.hours
-    low, high = limits.levels(store, problem)
-    kept = (1.0 - store.standing_loss) ** hours
-    block.hours, block.kept = table(hours, model.time), table(kept, model.time)
-    block.charge = pyo.Var(model.time, bounds=(0.0, store.charge_limit), doc="MW")
-    block.discharge = pyo.Var(model.time, bounds=(0.0, store.discharge_limit), doc="MW")
-    block.level = pyo.Var(model.instant, bounds=(0.0, max(store.high, high[0])), doc="MWh")
-    start = problem.level(store)
-    for i, bounds in enumerate([(start, start), *zip(low, high, strict=True)]):
-        block.level[i].setlb(bounds[0])
-        block.level[i].setub(bounds[1])
-    into, out = store.charge_efficiency, 1.0 / store.discharge_efficiency
+    time, instant = block.model().time, block.model().instant
+    end = instant.last()
+    block.charge_limit, block.discharge_limit = table(), table()
+    block.charge_share, block.discharge_share = table(), table()
+    block.kept, block.gained, block.taken = table(time), table(time), table(time)
+    block.wear, block.worth = table(time), table()
+    block.low, block.high = table(instant), table(instant)
+    columns(block, "charge", time, high=block.charge_limit)
+    columns(block, "discharge", time, high=block.discharge_limit)
+    columns(block, "level", instant, low=block.low, high=block.high)
     block.keeps = pyo.Constraint(
-        model.time,
+        time,
         rule=lambda b, t: (
             b.level[t + 1]
-            == b.kept[t] * b.level[t] + b.hours[t] * (into * b.charge[t] - out * b.discharge[t])
+            == b.kept[t] * b.level[t] + b.gained[t] * b.charge[t] - b.taken[t] * b.discharge[t]
         ),
     )
     block.one_way = pyo.Constraint(
-        model.time,
-        rule=lambda b, t: (
-            b.charge[t] / store.charge_limit + b.discharge[t] / store.discharge_limit <= 1.0
-        ),
+        time,
+        rule=lambda b, t: b.charge_share * b.charge[t] + b.discharge_share * b.discharge[t] <= 1.0,
     )
-    ledger.gain(store.carrier, lambda t: block.discharge[t])
-    ledger.use(store.carrier, lambda t: block.charge[t])
-    ledger.pay("wear", lambda t: store.wear_price * block.hours[t] * block.discharge[t])
-    worth = inputs.worth.get(store.carrier, 0.0) - store.wear_price
-    value = max(worth, 0.0) * store.discharge_efficiency
-    ledger.pay_once("terminal", lambda: -value * block.level[model.instant.last()])
+    ledger.gain(shape.carrier, lambda t: block.discharge[t])
+    ledger.use(shape.carrier, lambda t: block.charge[t])
+    ledger.pay("wear", lambda t: block.wear[t] * block.discharge[t])
+    ledger.pay_once("terminal", lambda: -1.0 * block.worth * block.level[end])

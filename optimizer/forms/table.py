@@ -1,30 +1,67 @@
-"""Arrays as Pyomo parameters: the one door through which numbers enter a model."""
+"""The doors of a model: parameters for the numbers that go in, columns for what is decided.
 
-import numpy as np
+A form declares both and puts no number into either: the model is written once for its shape, and
+numbers come and go through :mod:`optimizer.compile`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
 import pyomo.environ as pyo
 
-from twin.physics import FloatArray
+UNSET: Final = float("nan")
+"""What a parameter holds until its number comes: no sum hides it."""
 
 
-def table(values: FloatArray, *sets: pyo.Set) -> pyo.Param:
-    """Return a parameter that holds an array.
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Least and greatest value of a variable: numbers, or parameters on its leading axes.
+
+    Attributes
+    ----------
+    variable
+        The variable.
+    low, high
+        Its bounds.
+    is_integer
+        Whether only whole numbers will do.
+    """
+
+    variable: Any
+    low: Any
+    high: Any
+    is_integer: bool
+
+
+def table(*sets: pyo.Set) -> pyo.Param:
+    """Return a parameter for an array with one axis per set; without any, for one number."""
+    return pyo.Param(*sets, mutable=True, within=pyo.Any, default=UNSET)
+
+
+def columns(
+    block: pyo.Block,
+    name: str,
+    *sets: pyo.Set,
+    low: Any = 0.0,
+    high: Any = float("inf"),
+    is_integer: bool = False,
+) -> None:
+    """Declare a variable and what bounds it.
 
     Parameters
     ----------
-    values
-        The numbers, one axis per set.
+    block
+        Where it stands.
+    name
+        Its name.
     *sets
-        Index sets of whole numbers, each as long as its axis.
-
-    Returns
-    -------
-    pyomo.environ.Param
-        The parameter, to be set on a block.
+        Its axes.
+    low, high
+        Bounds: numbers, or parameters on the leading axes; on none if they are scalars.
+    is_integer
+        Whether only whole numbers will do.
     """
-    values = np.asarray(values, dtype=float)
-    if len(sets) == 1:
-        data = dict(zip(sets[0], values.tolist(), strict=True))
-    else:
-        product = sets[0].cross(*sets[1:])
-        data = dict(zip(product, values.ravel().tolist(), strict=True))
-    return pyo.Param(*sets, initialize=data, within=pyo.Any)
+    variable = pyo.Var(*sets, dense=not sets)  # the members of the others are never asked for
+    block.add_component(name, variable)
+    bounds = Bounds(variable=variable, low=low, high=high, is_integer=is_integer)
+    block.model().bounds.append(bounds)

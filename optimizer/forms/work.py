@@ -4,49 +4,85 @@ Racks run at a few caps, each an exact point of the throughput curve, so that po
 belong together and no price can make the model burn power without working.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.table import table
+from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
+from twin.physics import FloatArray
 from twin.relations import Work
 from twin.workloads.queue import Pool
 
 
-def build(block: pyo.Block, works: Sequence[Work], *, ledger: Ledger, inputs: Inputs) -> None:
-    """Write the work of all halls, which share it, into one block.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of the work decides which rows and columns there are.
+
+    Attributes
+    ----------
+    cohorts
+        Number of cohorts.
+    carriers
+        What racks draw: electricity, and the cooling that carries it away.
+    """
+
+    cohorts: int
+    carriers: tuple[str, ...]
+
+
+def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
+    """Return the shape of the work of all halls, which share it."""
+    return Shape(cohorts=inputs.problem.outlook.sizes["cohort"], carriers=tuple(_shares(works)))
+
+
+def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of the work: its envelope, caps, and what racks draw at each."""
+    problem, pool = inputs.problem, Pool.of(inputs.problem.site)
+    kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
+    power = np.array([pool.power(caps(kind)) for kind in kinds])
+    work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
+    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+    found = {
+        "work": work,
+        "hours": inputs.hours,
+        "value": _worth(works, inputs) * (power / work).min(axis=1),
+        "racks_limit": problem.series("work_racks_limit"),
+        "racks_left": problem.site.racks - problem.service,
+        "least": problem.series("work_least"),
+        "most": problem.series("work_most"),
+    }
+    for carrier, share in _shares(works).items():
+        found[f"{carrier}_power"], found[f"{carrier}_always"] = share * power, share * always
+    return found
+
+
+def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
+    """Write the work into one block.
 
     Parameters
     ----------
     block
         Empty block.
-    works
-        The halls.
+    shape
+        Its shape.
     ledger
         Where power, heat, lateness and undone work are posted.
-    inputs
-        Hold the envelope of the work and the racks that the service needs.
     """
-    model, problem, pool = block.model(), inputs.problem, Pool.of(inputs.problem.site)
-    kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-    block.cohorts = pyo.RangeSet(0, len(kinds) - 1)
+    model = block.model()
+    block.cohorts = pyo.RangeSet(0, shape.cohorts - 1)
     block.caps = pyo.RangeSet(0, CAPS - 1)
-    power = np.array([pool.power(caps(kind)) for kind in kinds])
-    work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
-    block.power = table(power, block.cohorts, block.caps)
-    block.work = table(work, block.cohorts, block.caps)
-    _plan(block, inputs)
-    _use(block, works, ledger=ledger, inputs=inputs)
-    block.hours = table(inputs.hours, model.time)
+    _declare(block)
+    _bind(block)
+    for carrier in shape.carriers:
+        _post(block, carrier, ledger)
     ledger.pay(
         "lateness",
         lambda t: block.hours[t] * sum(block.late[t + 1, c] for c in block.cohorts),
     )
-    value = _worth(works, inputs) * (power / work).min(axis=1)
-    block.value = table(value, block.cohorts)
     end = model.instant.last()
     ledger.pay_once(
         "terminal",
@@ -56,35 +92,27 @@ def build(block: pyo.Block, works: Sequence[Work], *, ledger: Ledger, inputs: In
     )
 
 
-def _plan(block: pyo.Block, inputs: Inputs) -> None:
-    """Write racks, work done and work late, and the rows that bind them."""
-    model, problem = block.model(), inputs.problem
-    racks_limit = problem.series("work_racks_limit")
-    block.racks_limit = table(racks_limit, model.time, block.cohorts)
-    block.racks_left = table(problem.site.racks - problem.service, model.time)
-    block.least = table(problem.series("work_least"), model.instant, block.cohorts)
-    block.most = table(problem.series("work_most"), model.instant, block.cohorts)
-    block.racks = pyo.Var(
-        model.time,
-        block.cohorts,
-        block.caps,
-        bounds=lambda b, t, c, _: (0.0, b.racks_limit[t, c]),
-        doc="1",
-    )
-    block.done = pyo.Var(
-        model.instant, block.cohorts, bounds=lambda b, i, c: (0.0, b.most[i, c]), doc="MWh"
-    )
-    block.late = pyo.Var(
-        model.instant, block.cohorts, bounds=lambda b, i, c: (0.0, b.least[i, c]), doc="MWh"
-    )
-    hours = inputs.hours
-    block.step = table(hours, model.time)
+def _declare(block: pyo.Block) -> None:
+    """Declare racks, work done and work late."""
+    time, instant = block.model().time, block.model().instant
+    block.work, block.value = table(block.cohorts, block.caps), table(block.cohorts)
+    block.hours, block.racks_left = table(time), table(time)
+    block.racks_limit = table(time, block.cohorts)
+    block.least, block.most = table(instant, block.cohorts), table(instant, block.cohorts)
+    columns(block, "racks", time, block.cohorts, block.caps, high=block.racks_limit)
+    columns(block, "done", instant, block.cohorts, high=block.most)
+    columns(block, "late", instant, block.cohorts, high=block.least)
+
+
+def _bind(block: pyo.Block) -> None:
+    """Write the rows that bind them."""
+    model = block.model()
     block.progress = pyo.Constraint(
         model.time,
         block.cohorts,
         rule=lambda b, t, c: (
             b.done[t + 1, c]
-            == b.done[t, c] + b.step[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
+            == b.done[t, c] + b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
         ),
     )
     block.within_jobs = pyo.Constraint(
@@ -105,25 +133,16 @@ def _plan(block: pyo.Block, inputs: Inputs) -> None:
     )
 
 
-def _use(block: pyo.Block, works: Sequence[Work], *, ledger: Ledger, inputs: Inputs) -> None:
-    """Post the power of all racks, and the cooling that carries it away."""
-    problem, pool = inputs.problem, Pool.of(inputs.problem.site)
-    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
-    block.always = table(always, block.model().time)
-    for carrier, share in _shares(works).items():
-        _post(block, ledger, carrier=carrier, share=share)
-
-
-def _post(block: pyo.Block, ledger: Ledger, *, carrier: str, share: float) -> None:
+def _post(block: pyo.Block, carrier: str, ledger: Ledger) -> None:
+    """Post what all racks draw of a carrier."""
+    always, power = table(block.model().time), table(block.cohorts, block.caps)
+    block.add_component(f"{carrier}_always", always)
+    block.add_component(f"{carrier}_power", power)
     ledger.use(
         carrier,
         lambda t: (
-            share * block.always[t]
-            + sum(
-                share * block.power[c, u] * block.racks[t, c, u]
-                for c in block.cohorts
-                for u in block.caps
-            )
+            always[t]
+            + sum(power[c, u] * block.racks[t, c, u] for c in block.cohorts for u in block.caps)
         ),
     )
 

@@ -22,9 +22,9 @@ def judged(monkeypatch, refusals):
     asked, judges = [], []
     solve, verify = room.solve_problem, room.verify
 
-    def solving(question):
+    def solving(question, warm):
         asked.append(question.margins)
-        return solve(question)
+        return solve(question, warm)
 
     def judging(site, state, schedule):
         judges.append(site)

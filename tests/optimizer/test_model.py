@@ -1,13 +1,12 @@
-"""From a model to arrays and back: names, places, bounds, accounts; the solver's manners."""
+"""From arrays to a plan: accounts, duals, and the solver's manners."""
 
 from dataclasses import replace
 
 import numpy as np
-import pyomo.environ as pyo
 import pytest
 
-from optimizer.build import build
-from optimizer.compile import UNUSED, compiled
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.structure import structure_of
 from optimizer.inputs import inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.solve import Solver
@@ -25,33 +24,9 @@ def asked():
 
 
 @pytest.fixture
-def model(asked):
-    return build(inputs_of(asked))
-
-
-def test_arrays_say_what_pyomo_says(model):
-    """At a random point every row, bound and account has Pyomo's own value."""
-    arrays, rng = compiled(model), np.random.default_rng(0)
-    point = rng.normal(size=len(arrays.column_low))
-    for variable in model.component_objects(pyo.Var):
-        places = arrays.columns[f"{variable.parent_block().local_name}.{variable.local_name}"]
-        for column, place in zip(variable.values(), places.flat, strict=True):
-            column.set_value(0.0 if place == UNUSED else point[place], skip_validation=True)
-            if place != UNUSED and column.ub is not None:
-                assert arrays.column_high[place] == column.ub
-    for name, cost in arrays.accounts.items():
-        account = model.account.component(name)
-        assert cost @ point + arrays.offsets[name] == pytest.approx(pyo.value(account.expr))
-    for row in model.component_objects(pyo.Constraint):
-        places = arrays.rows.get(f"{row.parent_block().local_name}.{row.local_name}", np.array([]))
-        for one, place in zip(row.values(), places.flat, strict=True):
-            if place == UNUSED:
-                continue
-            where = slice(arrays.start[place], arrays.start[place + 1])
-            body = arrays.value[where] @ point[arrays.index[where]]
-            room = (one.uslack(), one.lslack())
-            assert arrays.row_high[place] - body == pytest.approx(room[0])
-            assert body - arrays.row_low[place] == pytest.approx(room[1])
+def arrays(asked):
+    inputs = inputs_of(asked)
+    return structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
 
 
 def test_accounts_stand_in_their_intervals(asked):
@@ -70,21 +45,20 @@ def test_duals_are_the_price_of_a_megawatt():
     assert plan.duals["grid.import_power"] == pytest.approx([0.0, 0.0, 0.0])
 
 
-def test_the_solver_prints_nothing(model, capfd):
-    Solver(compiled(model), PRICES).run()
+def test_the_solver_prints_nothing(arrays, capfd):
+    Solver(arrays, PRICES).run()
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_number_that_is_none_never_reaches_the_solver(model):
-    arrays = compiled(model)
-    broken = replace(arrays, accounts=arrays.accounts | {"wear": arrays.accounts["wear"] + np.nan})
+def test_a_number_that_is_none_never_reaches_the_solver(arrays):
+    broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
     with pytest.raises(SolverError, match="not a number"):
         Solver(broken, PRICES)
 
 
-def test_a_price_that_rewards_breaches_without_end_is_an_error(model):
+def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):
     with pytest.raises(SolverError, match="the solver ended with"):
-        Solver(compiled(model), PRICES | {"ramp": -1.0}).run()
+        Solver(arrays, PRICES | {"ramp": -1.0}).run()
 
 
 def test_the_weight_of_money_scales_all_of_it():

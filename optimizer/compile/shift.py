@@ -1,0 +1,75 @@
+"""A basis moved along in time: the next window begins where the last one would have gone on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.build import Shape
+from optimizer.compile.arrays import Arrays, IntArray
+
+type Instants = NDArray[np.datetime64]
+type Status = NDArray[np.int8]
+"""Of a row or column, by the solver's own numbers: at a bound, basic, free."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """Where every column and row stood in an optimum."""
+
+    columns: Status
+    rows: Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """What a solve leaves to the next one.
+
+    Attributes
+    ----------
+    shape
+        Shape of the model.
+    instants
+        Edges of its intervals.
+    basis
+        Its optimum.
+    """
+
+    shape: Shape
+    instants: Instants
+    basis: Basis
+
+
+def shifted(warm: Warm, arrays: Arrays, instants: Instants) -> Basis:
+    """Return a basis moved to another window of a model of the same shape.
+
+    Parameters
+    ----------
+    warm
+        What is moved.
+    arrays
+        A model of the same shape.
+    instants
+        Edges of its intervals. Beyond the end of the old window, its last interval stands in.
+    """
+    last = len(instants) - 2
+    found = np.searchsorted(warm.instants, instants[:-1], side="right") - 1
+    time = np.clip(found, 0, last)
+    edge = np.clip(np.searchsorted(warm.instants, instants), 0, last + 1)
+    return Basis(
+        columns=warm.basis.columns[_sources(arrays.columns, time, edge)],
+        rows=warm.basis.rows[_sources(arrays.rows, time, edge)],
+    )
+
+
+def _sources(
+    places: Mapping[str, IntArray], time: NDArray[np.int64], edge: NDArray[np.int64]
+) -> IntArray:
+    """Return for every position the one that it takes its status from; what has no time, itself."""
+    moves = {len(time): time, len(edge): edge}
+    source = np.arange(sum(at.size for at in places.values()), dtype=np.int32)
+    for at in places.values():
+        if at.ndim and len(at) in moves:
+            source[at] = at[moves[len(at)]]
+    return source

@@ -1,0 +1,159 @@
+"""From a model to arrays: slots give what Pyomo's own compiler gives, to the last bit."""
+
+import numpy as np
+import pyomo.environ as pyo
+import pytest
+from pyomo.core.base import constraint
+from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+
+from optimizer.build import build, fill, numbers_of, shape_of
+from optimizer.compile.reader import Reader
+from optimizer.compile.structure import structure_of, templatised
+from optimizer.forms.table import table
+from optimizer.inputs import inputs_of
+from optimizer.objectives import ACCOUNTS
+from tests import small_days
+from tests.math.hand import battery, grid, outlook, problem, site, source, tank
+from twin.errors import SolverError
+
+JOBS = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0), ("batch", [0.0, 0.0, 0.0], [1, 2, 3], 4)]
+
+
+@pytest.fixture
+def inputs():
+    connection = grid(export_limit=5.0, ramp=0.1, peak_price=7.0)
+    where = site(battery(), tank(capacity=3.0, power=1.0), source(), connection=connection)
+    ahead = outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0, sun=[1.0, 2.0, 3.0])
+    return inputs_of(problem(where, ahead))
+
+
+def drawn(numbers, rng):
+    """Return other numbers of the same shapes; none is zero, since Pyomo drops zeros."""
+    return {
+        name: rng.uniform(0.5, 9.5, size=values.shape) * rng.choice([-1.0, 1.0], size=values.shape)
+        for name, values in numbers.items()
+    }
+
+
+def as_pyomo_says(shape, numbers):
+    """Return matrix, bounds of rows, costs, constants and bounds of columns by Pyomo's compiler.
+
+    Rules are written out: of templates it lost the factor before a sum (6.10.1, objectives).
+    """
+    model = build(shape)
+    fill(model, numbers)
+    declared = [column for v in model.component_objects(pyo.Var) for column in v.values()]
+    form = LinearStandardFormCompiler().write(
+        model, mixed_form=True, set_sense=None, column_order=declared
+    )
+    place = {id(column): i for i, column in enumerate(declared)}
+    at = [place[id(column)] for column in form.columns]
+    dense = np.zeros((len(form.rows), len(declared)))
+    dense[:, at] = form.A.toarray()
+    costs = np.zeros((len(form.objectives), len(declared)))
+    costs[:, at] = form.c.toarray()
+    kept = {id(row.constraint): i for i, row in enumerate(form.rows)}
+    rows = [kept[id(row)] for c in model.component_objects(pyo.Constraint) for row in c.values()]
+    sense = np.array([row.bound_type for row in form.rows])
+    low = np.where(sense <= 0, form.rhs, -np.inf)[rows]
+    high = np.where(sense >= 0, form.rhs, np.inf)[rows]
+    bounds = np.array([(c.lb, c.ub) for c in declared], dtype=float)
+    bounds[:, 0] = np.where(np.isnan(bounds[:, 0]), -np.inf, bounds[:, 0])
+    bounds[:, 1] = np.where(np.isnan(bounds[:, 1]), np.inf, bounds[:, 1])
+    return dense[rows], low, high, costs, form.c_offset, bounds
+
+
+def dense(arrays):
+    found = np.zeros((len(arrays.row_low), len(arrays.column_low)))
+    row = np.repeat(np.arange(len(arrays.row_low)), np.diff(arrays.start))
+    np.add.at(found, (row, arrays.index), arrays.value)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_slots_give_what_a_fresh_compile_gives(inputs, seed):
+    """Proves: matrix, bounds, costs and constants are equal to the last bit, on random numbers."""
+    shape = shape_of(inputs)
+    numbers = drawn(numbers_of(inputs), np.random.default_rng(seed))
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
+    np.testing.assert_array_equal(dense(arrays), rows)
+    np.testing.assert_array_equal(arrays.row_low, low)
+    np.testing.assert_array_equal(arrays.row_high, high)
+    np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
+    np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
+    book = arrays.accounts
+    paid = np.zeros_like(costs)
+    paid[book.which, book.column] = book.cost
+    np.testing.assert_array_equal(paid, costs)
+    np.testing.assert_array_equal(book.offset, offset)
+    assert set(book.names) <= set(ACCOUNTS)
+
+
+def test_a_real_site_is_compiled_alike():
+    """Proves the same for a site with all kinds of machines, on its own numbers."""
+    inputs = inputs_of(small_days.problem(4))
+    shape, numbers = shape_of(inputs), numbers_of(inputs)
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
+    np.testing.assert_array_equal(dense(arrays), rows)
+    np.testing.assert_array_equal(arrays.row_low, low)
+    np.testing.assert_array_equal(arrays.row_high, high)
+    np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
+    np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
+    np.testing.assert_array_equal(arrays.accounts.offset, offset)
+    weights = dict.fromkeys(arrays.accounts.names, 1.0)
+    paid, _ = arrays.accounts.weighted(weights, len(arrays.column_low))
+    np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-15)
+
+
+def test_a_structure_is_compiled_once(inputs):
+    assert structure_of(shape_of(inputs)) is structure_of(shape_of(inputs))
+
+
+def test_numbers_of_another_shape_are_refused(inputs):
+    structure, numbers = structure_of(shape_of(inputs)), numbers_of(inputs)
+    with pytest.raises(SolverError, match=r"battery\.wear: must be numbers on axes of"):
+        structure.arrays(numbers | {"battery.wear": np.zeros(7)})
+    with pytest.raises(SolverError, match=r"battery\.wear"):
+        structure.arrays(numbers | {"battery.wear": np.full(3, np.nan)})
+    with pytest.raises(SolverError, match=r"do not belong together: sea\.salt"):
+        structure.arrays(numbers | {"sea.salt": np.zeros(3)})
+
+
+def test_pyomo_is_left_as_it_was():
+    with templatised():
+        assert constraint.TEMPLATIZE_CONSTRAINTS
+    assert not constraint.TEMPLATIZE_CONSTRAINTS
+
+
+def read(declare):
+    """Return what reads a model of three intervals that a function fills."""
+    with templatised():
+        model = pyo.ConcreteModel()
+        model.time = pyo.RangeSet(0, 2)
+        model.x = pyo.Var(model.time, dense=False)
+        model.p = table(model.time)
+        declare(model)
+        return Reader(model)
+
+
+def rows(rule):
+    return lambda model: setattr(model, "row", pyo.Constraint(model.time, rule=rule))
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (lambda m, t: next(m.x[s] for s in m.time) <= m.p[t], "no template"),
+        (lambda m, t: m.x[t] / m.p[t] <= 1.0, "sums and products only"),
+        (lambda m, t: m.x[t] * m.x[t] <= 1.0, "two variables are multiplied"),
+        (lambda m, t: m.p[t] * m.p[t] * m.p[t] * m.x[t] <= 1.0, "multiplies 3 parameters"),
+        (lambda m, t: (0.0, m.x[t], m.p[t]), "has one bound"),
+        (lambda m, t: sum(n * m.x[s] for n in (1,) for s in m.time) <= m.p[t], "cut short"),
+    ],
+)
+def test_what_is_no_template_is_told(rule, told):
+    """Proves: what Pyomo would write out, or silently cut short, never becomes a wrong model."""
+    with pytest.raises(TypeError, match=told):
+        read(rows(rule)).matrix()

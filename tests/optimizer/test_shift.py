@@ -1,0 +1,82 @@
+"""A basis moved in time: the next window begins where the last one would have gone on."""
+
+import numpy as np
+import pytest
+
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.shift import Basis, Warm, shifted
+from optimizer.compile.structure import structure_of
+from optimizer.inputs import inputs_of
+from optimizer.objectives import ACCOUNTS
+from optimizer.plan import solve_problem
+from optimizer.solve import Solver
+from tests import small_days
+from tests.math.hand import START, battery, grid, outlook, problem, site
+
+PRICES = dict.fromkeys(ACCOUNTS, 1.0)
+
+
+def asked(prices, *, level=0.2, ramp=0.1):
+    where = site(battery(capacity=6.0), connection=grid(ramp=ramp, peak_price=7.0))
+    jobs = [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
+    return problem(where, outlook(prices, service=1.0, jobs=jobs), level=level)
+
+
+@pytest.fixture
+def prices():
+    return np.random.default_rng(3).uniform(-20.0, 90.0, size=9)
+
+
+def test_a_window_rolled_one_step_has_the_same_optimum(prices):
+    """Proves: from the shifted basis the objective is that of a solve from nothing."""
+    before = solve_problem(asked(prices[:8]))
+    later = asked(prices[1:], level=0.3)
+    cold = solve_problem(later)
+    assert solve_problem(later, before.warm).objective == pytest.approx(cold.objective, rel=1e-9)
+
+
+def test_an_optimum_is_begun_from_and_kept():
+    """Proves: the same question again, from its own answer, has that very answer."""
+    question = small_days.problem(4)
+    once = solve_problem(question)
+    again = solve_problem(question, once.warm)
+    for name, values in once.values.items():
+        np.testing.assert_allclose(again.values[name], values, atol=1e-9)
+
+
+def test_another_shape_is_begun_from_nothing(prices):
+    before = solve_problem(asked(prices[:8]))
+    other = asked(prices[:8], ramp=0.0)
+    assert solve_problem(other, before.warm).objective == solve_problem(other).objective
+
+
+def test_statuses_move_with_their_instants(prices):
+    """Proves: interval t of the new window takes what stood at t + 2, the last two the last."""
+    inputs = inputs_of(asked(prices[:8]))
+    shape = shape_of(inputs)
+    arrays = structure_of(shape).arrays(numbers_of(inputs))
+    names = np.full(len(arrays.column_low), -1, dtype=np.int8)
+    for at in arrays.columns.values():
+        steps = np.arange(len(at)) if at.ndim else np.array(99)
+        names[at] = steps.reshape(steps.shape + (1,) * (at.ndim - steps.ndim))
+    rows = np.zeros(len(arrays.row_low), dtype=np.int8)
+    edges = START + np.arange(9) * np.timedelta64(1, "h")
+    warm = Warm(shape=shape, instants=edges, basis=Basis(columns=names, rows=rows))
+    moved = shifted(warm, arrays, edges + np.timedelta64(2, "h")).columns
+    assert moved[arrays.columns["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
+    assert moved[arrays.columns["battery.level"]].tolist() == [2, 3, 4, 5, 6, 7, 8, 8, 8]
+    assert moved[arrays.columns["grid_promise.peak_excess"]] == 99
+
+
+def test_a_basis_that_is_none_is_mended(prices):
+    """Proves: whatever stands in a basis, the solver mends it and finds the optimum."""
+    inputs = inputs_of(asked(prices[:8]))
+    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    rng = np.random.default_rng(0)
+    basis = Basis(
+        columns=rng.integers(0, 3, len(arrays.column_low)).astype(np.int8),
+        rows=rng.integers(0, 3, len(arrays.row_low)).astype(np.int8),
+    )
+    found = Solver(arrays, PRICES, basis=basis).run()
+    assert found is not None
+    assert found.objective == pytest.approx(Solver(arrays, PRICES).run().objective, rel=1e-9)
