@@ -10,7 +10,7 @@ _MODULES: Final = {
     "Plant": "telemetry.testbed",
     "follow": "telemetry.following",
     "open": "telemetry.archive",
-    "open_view": "telemetry.archive.views",
+    "open_view": "telemetry.view_store",
 }
 
 __all__ = ["Plant", "follow", "open", "open_view", "sources"]

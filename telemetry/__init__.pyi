@@ -1,6 +1,6 @@
 from telemetry import sources as sources
 from telemetry.archive import open
-from telemetry.archive.views import open_view
+from telemetry.view_store import open_view
 from telemetry.following import follow
 from telemetry.testbed import Plant
 

@@ -1,14 +1,18 @@
 """`gigatwin simulate`: what a site would draw at a load, in a weather."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
 import typer
 import xarray as xr
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.streaming import Detail, stream
 from optimizer.heat import sell_heat
 from optimizer.service.results import write_netcdf
 from optimizer.service.world import read_outdoors
@@ -19,6 +23,7 @@ from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError, UnitError
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
+from twin.scale.view import STEPS
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
@@ -31,6 +36,14 @@ LONGEST: Final = 1.0
 
 ROUNDING: Final = 1e-9
 """Difference of a count from a whole number that is no difference. [1]"""
+
+
+class Scale(StrEnum):
+    """What a run is kept of."""
+
+    SITE = "site"
+    RACK = "rack"
+    CHIP = "chip"
 
 
 @app.command()
@@ -49,7 +62,20 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     utilisation: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of racks at full work.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="NetCDF file for everything it did.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="NetCDF file for everything it did; Zarr folder of a level.")
+    ] = None,
+    level: Annotated[
+        Scale, typer.Option(help="Scale that --out keeps: rack adds every rack and coolant unit.")
+    ] = Scale.SITE,
+    level_step: Annotated[
+        str | None, typer.Option(help="Step of racks, 1 min if left out, or chips, 1 s.")
+    ] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Keep racks or chips from here.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Keep them up to here.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the spread of work over racks.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
@@ -60,16 +86,59 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     operation = sell_heat(outdoors, loaded)
     operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
-    result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
+    detail = _detail(level, level_step, slice(begin, end), seed=seed)
+    if detail is None:
+        result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
+    else:
+        result = _stream(loaded, operation, detail, out=out, screen=screen)
     summary = _summary(result)
     shown = table(f"{loaded.name}, {days} days from {start}", "sum", "value", numbers=["value"])
     for name, value in summary.items():
         shown.add_row(name, "unknown" if value is None else f"{value:,.4g}")
     screen.print(shown)
     if out is not None:
-        write_netcdf(out, result.merge(operation, compat="override"))
+        if detail is None:
+            write_netcdf(out, result.merge(operation, compat="override"))
         screen.print(f"wrote {out}", markup=False)
     write_json(summary, json_file)
+
+
+def _detail(level: Scale, step: str | None, time: slice, *, seed: int) -> Detail | None:
+    """Return what a level is to hold; None for the site as a whole."""
+    if level is Scale.SITE:
+        return None
+    width = STEPS[level.value]
+    if step is not None:
+        try:
+            width = np.timedelta64(round(canonical(step, "h") * 3_600_000), "ms")
+        except UnitError as error:
+            mend = "choose a step that divides --step, as 10s"
+            fault = Fault(place="--level-step", value=step, mend=mend)
+            raise ProblemError("command", [fault]) from error
+    return Detail(level="rack" if level is Scale.RACK else "chip", step=width, time=time, seed=seed)
+
+
+def _stream(
+    site: Site, operation: xr.Dataset, detail: Detail, *, out: Path | None, screen: Console
+) -> xr.Dataset:
+    """Run a site under a progress bar, and write the racks or chips behind the run."""
+    if out is None:
+        mend = "name a folder for them: --out DIR.zarr"
+        raise ProblemError("command", [Fault(place="--out", value="", mend=mend)])
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TimeRemainingColumn(),
+        console=screen,
+    )
+    with bar:
+        task = bar.add_task(f"every {detail.level}")
+
+        def listen(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return stream(site, operation, detail, folder=out, listen=listen)
 
 
 def grid_of(start: str, days: int, step: str) -> xr.Dataset:

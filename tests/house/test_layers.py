@@ -17,7 +17,8 @@ MAY_IMPORT = {
 }
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
-    "dask": {"telemetry.archive.views", "twin.scale"},
+    "dask": {"telemetry.view_store", "twin.scale"},
+    "google_crc32c": {"telemetry.archive"},
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},
     "iotcore": {"telemetry.broker"},
@@ -26,6 +27,7 @@ LIVES_IN = {
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.codec"},
     "numba": {"twin.compiled"},
+    "numcodecs": {"telemetry.archive"},
     "paho": {"telemetry.link"},
     "pint": {"twin.units"},
     "power_grid_model": {"twin.physics.powerflow"},
@@ -45,7 +47,7 @@ LIVES_IN = {
     "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.load"},
     "typer": {"optimizer.cli"},
-    "zarr": {"telemetry.archive"},
+    "zarr": {"telemetry.archive", "telemetry.view_store"},
     "uvicorn": {"optimizer.service.page"},
     "windpowerlib": {"twin.equipment.wind"},
 }

@@ -91,6 +91,7 @@ def blocks(
     results: Iterable[xr.Dataset],
     *,
     level: Level = "rack",
+    time: slice | None = None,
     step: np.timedelta64 | None = None,
     seed: int = 0,
     done: np.datetime64 | None = None,
@@ -101,6 +102,8 @@ def blocks(
     ----------
     site, level, step, seed
         As for :func:`view`; the level is ``rack`` or ``chip``.
+    time
+        Part to look at, of a single run; all by default.
     results
         Runs that follow one another, as :func:`twin.scale.march.march` yields.
     done
@@ -116,7 +119,7 @@ def blocks(
     layout = Layout.of(site)
     follower = _Follower(layout, level, seed=seed)
     for result in results:
-        whole = Window.of(result, slice(None), STEPS[level] if step is None else step)
+        whole = Window.of(result, time or slice(None), STEPS[level] if step is None else step)
         for window in _pieces(whole, _steps(layout, level)):
             if done is not None and window.end <= done:
                 follower.skip(result, window)

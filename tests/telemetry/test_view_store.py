@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import sites
-from telemetry.archive.views import RESOLUTION, StoredView, open_view
+from telemetry.view_store import RESOLUTION, StoredView, open_view
 from tests.runs import steady
 from twin import state
 from twin.errors import ArchiveError

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
-from telemetry.archive.layout import array
 from twin.errors import ArchiveError
 
 LAYOUT: Final = 1
@@ -37,6 +37,8 @@ MISSING: Final = np.iinfo(np.int16).min
 
 _UNIT_OF_TIME: Final = "microseconds since 1970-01-01"
 _STILL: Final = {"time", "duration", "instant"}
+
+type _Array = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 
 
 class StoredView:
@@ -101,9 +103,9 @@ class StoredView:
     @property
     def done(self) -> np.datetime64 | None:
         """Start of the first step that is not written; None if all are. [datetime64, us]"""
-        if self.steps >= array(self._root, "time").shape[0]:
+        if self.steps >= _array(self._root, "time").shape[0]:
             return None
-        start = np.asarray(array(self._root, "time")[self.steps], dtype=np.int64)
+        start = np.asarray(_array(self._root, "time")[self.steps], dtype=np.int64)
         return np.datetime64(int(start), "us")
 
     def write(self, block: xr.Dataset) -> None:
@@ -127,13 +129,13 @@ class StoredView:
             if first == 0:
                 self._create(block)
             for name, values in block.data_vars.items():
-                held = array(self._root, str(name))
+                held = _array(self._root, str(name))
                 held[first : first + count] = _packed(str(name), values)
         self._root.attrs["done"] = first + count
 
     def _create(self, block: xr.Dataset) -> None:
         """Make the arrays of all variables and the labels of their axes."""
-        length = array(self._root, "time").shape[0]
+        length = _array(self._root, "time").shape[0]
         rows = int(str(self._root.attrs["block"]))
         for name, values in block.data_vars.items():
             is_packed = values.attrs["units"] == "degC"
@@ -220,6 +222,14 @@ def _root(folder: Path, *, mode: str) -> zarr.Group:
     except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
         message = f"{folder} holds no view; name the folder of one"
         raise ArchiveError(message) from error
+
+
+def _array(root: zarr.Group, name: str) -> _Array:
+    found = root[name]
+    if not isinstance(found, zarr.Array):
+        message = f"{name} of the store is no array; remove the store"
+        raise ArchiveError(message)
+    return found
 
 
 def _packed(name: str, values: xr.DataArray) -> np.ndarray:

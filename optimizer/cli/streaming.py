@@ -1,0 +1,133 @@
+"""Write every rack or chip behind a run to a folder, block by block."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.view_store import StoredView
+from twin import state
+from twin.effectiveness import NAMES
+from twin.scale.march import march
+from twin.scale.racks import Window
+from twin.scale.view import Level, block_steps, blocks
+from twin.simulation import simulate
+from twin.site import Site
+
+SPAN: Final = 10_000
+"""At least so many intervals of a run are held at once."""
+
+SUMMED: Final = (*NAMES, "renewable_used_power", "heat_reuse_power", "closure")
+"""What of a run is kept to sum it up, while the rest makes way for the next span."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What is wanted of a run.
+
+    Attributes
+    ----------
+    level
+        ``rack`` or ``chip``.
+    step
+        Length of a step. [timedelta64]
+    time
+        Part of the run; all of it by default.
+    seed
+        Of how work spreads over racks and chips.
+    """
+
+    level: Level
+    step: np.timedelta64
+    time: slice = slice(None)
+    seed: int = 0
+
+
+def stream(
+    site: Site,
+    operation: xr.Dataset,
+    detail: Detail,
+    *,
+    folder: Path,
+    listen: Callable[[int, int], None] = lambda _done, _of: None,
+) -> xr.Dataset:
+    """Run a site from rest, and write what stood behind the run.
+
+    Parameters
+    ----------
+    site
+        The site.
+    operation
+        As for :func:`twin.simulate`.
+    detail
+        What is wanted of it.
+    folder
+        A Zarr store, as :func:`telemetry.open_view` reads; one that was begun is gone on with.
+    listen
+        Is told steps written, and of how many.
+
+    Returns
+    -------
+    xarray.Dataset
+        Of the site as a whole what :func:`twin.indicators` needs, and ``closure``.
+
+    Raises
+    ------
+    StateError, UnitError
+        As :func:`twin.simulate` and :func:`twin.view` raise them.
+    ArchiveError
+        If the folder holds anything else.
+    """
+    window = Window.of(operation, detail.time, detail.step)
+    block = block_steps(site, detail.level)
+    origin = {"site": site.name, "inputs": _digest(site, operation)}
+    origin |= {name: str(value) for name, value in asdict(detail).items()}
+    store = StoredView.open(folder, window.edges[:-1], block=block, origin=origin)
+    summed: list[xr.Dataset] = []
+    written = blocks(
+        site,
+        _noted(_runs(site, operation, detail, block=block), summed),
+        level=detail.level,
+        time=detail.time,
+        step=detail.step,
+        seed=detail.seed,
+        done=window.end if store.done is None else store.done,
+    )
+    listen(store.steps, window.count)
+    for piece in written:
+        store.write(piece)
+        listen(store.steps, window.count)
+    return xr.concat(summed, "time", data_vars="minimal", coords="minimal", join="exact")
+
+
+def _runs(site: Site, operation: xr.Dataset, detail: Detail, *, block: int) -> Iterable[xr.Dataset]:
+    """Return the run in spans of whole blocks, or at once where a part of it is looked at."""
+    begin = state.rest(site, operation["time"].to_numpy()[0])
+    if detail.time != slice(None):
+        return [simulate(site, begin, operation)]
+    width = np.timedelta64(1, "h") * float(operation["duration"][0])
+    each = max(round(width / detail.step), 1)  # steps of an interval
+    span = math.lcm(block, each) // each
+    return march(site, begin, operation, span=span * -(-SPAN // span))
+
+
+def _noted(runs: Iterable[xr.Dataset], summed: list[xr.Dataset]) -> Iterator[xr.Dataset]:
+    """Pass runs on, and keep of each what sums it up."""
+    for run in runs:
+        summed.append(
+            run[[name for name in SUMMED if name in run]].drop_vars("instant", errors="ignore")
+        )
+        yield run
+
+
+def _digest(site: Site, operation: xr.Dataset) -> str:
+    """Return a short word for a site and what it is asked to do."""
+    found = hashlib.blake2b(repr(site).encode(), digest_size=16)
+    for name in sorted(map(str, operation.data_vars)):
+        found.update(name.encode() + operation[name].to_numpy().tobytes())
+    return found.hexdigest()
