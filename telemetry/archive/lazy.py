@@ -1,6 +1,6 @@
 """Arrays that read what is asked for, and not before: the ground under an opened archive."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,33 +9,72 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from telemetry.archive.layout import Array
+from telemetry.archive.blocks import Values
+from telemetry.archive.layout import Level
 from telemetry.archive.minutes import BELIEVED
+from telemetry.archive.pieces import Numbers
+from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.binding import Binding
 from telemetry.slots import Shape
 from twin.physics import FloatArray
 
-type Rows = NDArray[np.int64]
-type Part = int | slice | NDArray[np.int64]
-type Values = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int8]
+type Axis = int | slice | NDArray[np.int64]
 
 
 class Stored(BackendArray):
-    """The wanted rows of an array of the store, in the wanted order."""
+    """The wanted rows of an array of the store.
 
-    def __init__(self, array: Array, rows: Rows) -> None:
-        self._array = array
-        self._rows = rows
-        self.shape = (len(rows), *array.shape[1:])
-        self.dtype = np.dtype(array.dtype)
+    Parameters
+    ----------
+    snapshot
+        The archive.
+    group, name
+        Which array.
+    seconds
+        The wanted rows, in rising order. [s since 1970]
+    size
+        How many labels it has, and how many chips; 0 if it has no such axis.
+    levels
+        Where its values stand.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        group: str,
+        name: str,
+        *,
+        seconds: Numbers,
+        size: tuple[int, int],
+        levels: Sequence[Level] = FINEST,
+    ) -> None:
+        self._snapshot = snapshot
+        self._path = group, name
+        self._seconds = seconds
+        self._levels = levels
+        self.shape = (len(seconds), size[0], *size[1:]) if size[1] else (len(seconds), size[0])
+        empty = snapshot.read(group, name, seconds=seconds[:0], columns=seconds[:0], levels=levels)
+        self.dtype = empty.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Values:
         """Return a part; xarray asks."""
         outer = indexing.IndexingSupport.OUTER
         return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
 
-    def _part(self, key: tuple[Part, ...]) -> Values:
-        return rows_of(self._array, self._rows[key[0]], *key[1:])
+    def _part(self, key: tuple[Axis, ...]) -> Values:
+        axes = [np.arange(size)[one] for size, one in zip(self.shape, key, strict=True)]
+        rows, columns, *deep = (np.atleast_1d(axis) for axis in axes)
+        order = np.argsort(rows, kind="stable")
+        found = self._snapshot.read(
+            *self._path,
+            seconds=self._seconds[rows[order]],
+            columns=columns,
+            chips=deep[0] if deep else None,
+            levels=self._levels,
+        )
+        if (np.diff(order) != 1).any():
+            found = found[np.argsort(order, kind="stable")]
+        return found[tuple(0 if np.ndim(axis) == 0 else slice(None) for axis in axes)]
 
 
 class Bound(BackendArray):
@@ -43,10 +82,10 @@ class Bound(BackendArray):
 
     Parameters
     ----------
-    values, codes
-        What the points sent, and the verdicts on it.
-    rows
-        The wanted rows.
+    snapshot
+        The archive.
+    seconds
+        The wanted rows. [s since 1970]
     shape
         How the variable is made of its objects.
     bindings
@@ -56,20 +95,18 @@ class Bound(BackendArray):
 
     def __init__(
         self,
-        values: Array,
-        codes: Array,
+        snapshot: Snapshot,
         *,
-        rows: Rows,
+        seconds: Numbers,
         shape: Shape,
         bindings: list[tuple[int, Binding] | None],
     ) -> None:
-        self._values = values
-        self._codes = codes
-        self._rows = rows
+        self._snapshot = snapshot
+        self._seconds = seconds
         self._pick = replace(shape, first=0).pick
         self._bindings = bindings
         labels = (len(shape.labels),) if shape.dim else ()
-        self.shape = (len(rows), *labels)
+        self.shape = (len(seconds), *labels)
         self.dtype = np.dtype(np.float64)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> FloatArray:
@@ -77,36 +114,31 @@ class Bound(BackendArray):
         outer = indexing.IndexingSupport.OUTER
         return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
 
-    def _part(self, key: tuple[Part, ...]) -> FloatArray:
-        wanted = self._rows[key[0]]
+    def _part(self, key: tuple[Axis, ...]) -> FloatArray:
+        wanted = self._seconds[key[0]]
         picked = self._pick(self._read(np.atleast_1d(wanted)))
         picked = picked[:, *key[1:]]
         return picked if np.ndim(wanted) else picked[0]
 
-    def _read(self, rows: Rows) -> FloatArray:
+    def _read(self, seconds: Numbers) -> FloatArray:
         """Return canonical values by object, NaN where nothing is to be believed."""
-        found = np.full((len(rows), len(self._bindings)), np.nan)
+        found = np.full((len(seconds), len(self._bindings)), np.nan)
         places = [place for place, one in enumerate(self._bindings) if one is not None]
         bound = [one for one in self._bindings if one is not None]
         columns = np.array([column for column, _ in bound], dtype=np.int64)
-        if not places or not len(rows):
+        if not places or not len(seconds):
             return found
-        values = np.asarray(rows_of(self._values, rows, columns), dtype=np.float64)
-        codes = rows_of(self._codes, rows, columns)
+        order = np.argsort(seconds, kind="stable")
+        values, codes = (
+            self._snapshot.read("points", name, seconds=seconds[order], columns=columns)
+            for name in ("value", "quality")
+        )
+        told = values.astype(np.float64)
         for place, (_, binding) in enumerate(bound):
-            values[:, place] = canonical(binding, values[:, place])
-        found[:, places] = np.where(np.isin(codes, BELIEVED), values, np.nan)
+            told[:, place] = canonical(binding, told[:, place])
+        back = np.argsort(order, kind="stable")
+        found[:, places] = np.where(np.isin(codes, BELIEVED), told, np.nan)[back]
         return found
-
-
-def rows_of(array: Array, rows: Rows | np.int64, *rest: Part) -> Values:
-    """Return rows of an array of the store, and parts of its other axes."""
-    where: Part = rows if isinstance(rows, np.ndarray) else int(rows)
-    if isinstance(where, np.ndarray) and len(where) and (np.diff(where) == 1).all():
-        where = slice(int(where[0]), int(where[-1]) + 1)
-    if isinstance(where, np.ndarray) and not len(where):
-        return np.asarray(array.oindex[(slice(0, 0), *rest)])
-    return np.asarray(array.oindex[(where, *rest)])
 
 
 def canonical(binding: Binding, values: FloatArray) -> FloatArray:

@@ -5,21 +5,13 @@ readings in one second the last stays. Everything here lives in memory: the jour
 messages, and :class:`Mark` says from where on they must be read again after a crash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
+from telemetry.archive.slabs import Chips, Slab
 from telemetry.journal import Position
 from telemetry.quality import Flag
-
-type Chips = NDArray[np.float32]
-"""Values of one rack: (variable, chip)."""
-
-type Readings = Mapping[str, Chips | tuple[float, int]]
-"""Label -> what was read in one second: of a rack, or of a point with the code of its verdict."""
 
 CODES: Final[dict[Flag, int]] = {
     Flag.BAD_SOURCE: 0,
@@ -46,8 +38,10 @@ MINUTE: Final = 60
 """In seconds. [s]"""
 
 POINT_BYTES: Final = 200
-RACK_BYTES: Final = 300
-"""What a reading takes in memory beside its values. [B]"""
+"""What a point's reading takes in memory. [B]"""
+
+type Put = Literal["", "known", "late", "too_late"]
+"""What became of a reading: written down in time, held already, written down late, refused."""
 
 _BEFORE_ALL: Final = -(2**62)
 
@@ -99,33 +93,20 @@ class Second:
     ----------
     since
         Before this position of the journal there is none of them.
-    size
-        What they take in memory, about. [B]
     racks
-        Label of a rack -> its values, as a rack batch has them.
+        What the chips said.
     points
-        Point -> its value in its own unit, and the code of its verdict.
+        Column of a point -> its value in its own unit, and the code of its verdict.
     """
 
     since: Position | None
-    size: int = 0
-    racks: dict[str, Chips] = field(default_factory=dict)
-    points: dict[str, tuple[float, int]] = field(default_factory=dict)
+    racks: Slab = field(default_factory=Slab)
+    points: dict[int, tuple[float, int]] = field(default_factory=dict)
 
-    def put(self, label: str, reading: Chips | tuple[float, int]) -> int:
-        """Write a reading down; return what it takes. [B]"""
-        if isinstance(reading, tuple):
-            self.points[label] = reading
-            taken = POINT_BYTES
-        else:
-            self.racks[label] = reading
-            taken = RACK_BYTES + reading.nbytes
-        self.size += taken
-        return taken
-
-    def of(self, name: str) -> Readings:
-        """Return its readings of ``racks`` or of ``points``."""
-        return self.racks if name == "racks" else self.points
+    @property
+    def size(self) -> int:
+        """What they take in memory, about. [B]"""
+        return self.racks.size + POINT_BYTES * len(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +129,6 @@ class Taken:
         """What they take in memory, about. [B]"""
         return sum(second.size for second in self.seconds.values())
 
-    def of(self, name: str) -> dict[int, Readings]:
-        """Return the readings of ``racks`` or of ``points``, by second; none of them empty."""
-        found = {number: one.of(name) for number, one in self.seconds.items()}
-        return {number: readings for number, readings in found.items() if readings}
-
     def joined(self, later: "Taken | None") -> "Taken":
         """Return this with what was taken after it."""
         if later is None:
@@ -163,7 +139,6 @@ class Taken:
             if held is not second:
                 held.racks.update(second.racks)
                 held.points.update(second.points)
-                held.size += second.size
         return Taken(seconds=seconds, mark=later.mark)
 
 
@@ -174,14 +149,25 @@ class Minutes:
     ----------
     mark
         How far the archive reaches.
+    labels
+        Group -> labels that have a column.
 
     Attributes
     ----------
     complete
         Up to here all samples of the journal have been written down.
+    columns
+        Group -> label -> its column in the store.
+    size
+        What is open takes in memory, about. [B]
     """
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, mark: Mark, labels: Mapping[str, Sequence[str]]) -> None:
+        self.columns = {
+            group: {label: column for column, label in enumerate(those)}
+            for group, those in labels.items()
+        }
+        self.size = 0
         self._mark = mark
         self.complete = mark.position
         self._closed = mark.closed
@@ -190,29 +176,51 @@ class Minutes:
         self._newest = _BEFORE_ALL
         self._ticked = _BEFORE_ALL
 
-    def second(self, number: int, position: Position) -> Second | None:
-        """Return where to write a reading down; None if the archive holds it already.
+    def column(self, group: str, label: str) -> int:
+        """Return the column of a label, a new one if need be."""
+        known = self.columns[group]
+        return known.setdefault(label, len(known))
 
-        Raises
-        ------
-        ValueError
-            If it is too old to be written to its place.
+    def put_point(
+        self, point: str, number: int, reading: tuple[float, int], *, position: Position
+    ) -> Put:
+        """Write a value and the code of its verdict down in their second; see :meth:`second`."""
+        second, put = self.second(number, position)
+        if second is not None:
+            second.points[self.column("points", point)] = reading
+            self.size += POINT_BYTES
+        return put
+
+    def put_rack(self, rack: str, number: int, values: Chips, *, position: Position) -> Put:
+        """Write the values of a rack down in their second; see :meth:`second`."""
+        second, put = self.second(number, position)
+        if second is not None:
+            before = second.racks.size
+            second.racks.put(self.column("racks", rack), values)
+            self.size += second.racks.size - before
+        return put
+
+    def second(self, number: int, position: Position) -> tuple[Second | None, Put]:
+        """Return where to write a reading down, and whether it is late, or too late, or held.
+
+        Parameters
+        ----------
+        number
+            Its second. [s since 1970]
+        position
+            Of its frame.
         """
         if self._mark.holds(number, position):
-            return None
+            return None, "known"
         if number < self._closed - REACH:
-            message = f"more than {REACH} s older than what the archive has closed"
-            raise ValueError(message)
+            return None, "too_late"
         self._newest = max(self._newest, number)
-        kept = self._late if number < self._closed else self._open
+        is_late = number < self._closed
+        kept = self._late if is_late else self._open
         second = kept.get(number)
         if second is None:
             second = kept[number] = Second(self.complete)
-        return second
-
-    def is_late(self, number: int) -> bool:
-        """Return whether a second is closed already."""
-        return number < self._closed
+        return second, "late" if is_late else ""
 
     def advance(self, position: Position) -> None:
         """Take down that all samples of the journal up to here have been written down."""
@@ -236,6 +244,7 @@ class Minutes:
         if not seconds and not (everything and self._late):
             return None
         seconds |= self._late
+        self.size -= sum(second.size for second in seconds.values())
         self._open = {number: one for number, one in self._open.items() if number >= line}
         self._late = {}
         self._closed = line

@@ -11,7 +11,7 @@ from typing import Final
 import icechunk
 import structlog
 
-from telemetry.archive.store import Store
+from telemetry.archive.store import Store, on_disk
 from telemetry.durable import MODE
 from twin.errors import ArchiveError
 
@@ -56,7 +56,7 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
         If it is that of another site or of a later version, or the disk is at fault.
     """
     path = folder / STORE
-    storage = icechunk.local_filesystem_storage(str(path))
+    storage = on_disk(path)
     is_there = path.exists() and any(path.iterdir())
     try:
         if not is_there or icechunk.Repository.exists(storage):

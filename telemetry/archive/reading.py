@@ -5,20 +5,29 @@ change, whatever is committed meanwhile; open again to see more.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import icechunk
 import numpy as np
 import xarray as xr
-import zarr
-from numpy.typing import NDArray
 
-from telemetry.archive.layout import NO_TIME, array, labels_of, metadata_of, numbers
+from telemetry.archive.layout import (
+    DAY,
+    LABELS,
+    ROLLED,
+    Level,
+    labels_of,
+    metadata_of,
+    rolled_names,
+)
 from telemetry.archive.lazy import Bound, Stored, variable
 from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES, STORE
-from telemetry.archive.store import read
+from telemetry.archive.pieces import Numbers
+from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.store import on_disk
 from telemetry.binding import Binder, Binding
 from telemetry.samples import CHIP_VARIABLES
 from telemetry.slots import Slots
@@ -32,7 +41,10 @@ UNITS: Final = dict(zip(CHIP_VARIABLES, ("W", "degC", "1", "1", "MHz"), strict=T
 COLUMNS: Final = ("object_type", "point_type", "object_id", "unit", "integration", "rack")
 """What of a point's metadata stands beside its values."""
 
+_FAR: Final = 2**40  # s: later than any time
+
 type Group = Literal["racks", "points"]
+type Resolution = Literal["1min", "15min", "1h"] | None
 type Moment = np.datetime64 | str | None
 type Span = tuple[Moment, Moment]
 
@@ -43,6 +55,7 @@ def open(
     start: np.datetime64 | str | None = None,
     end: np.datetime64 | str | None = None,
     group: Group | None = None,
+    resolution: Resolution = None,
     root: Path | None = None,
 ) -> xr.Dataset:
     """Open what was heard of a site.
@@ -60,6 +73,10 @@ def open(
         ``point``, with their metadata as coordinates.
         ``racks`` for the chips: ``power``, ``temperature``, ``utilisation``, ``memory`` and
         ``clock`` on ``time``, ``rack`` (``{hall}/{rack}``) and ``chip``.
+    resolution
+        None for single seconds; ``1min``, ``15min`` or ``1h`` for roll-ups of a group:
+        ``power_min``, ``power_mean``, ``power_max`` and ``power_count`` (of the seconds that were
+        believed), and so on. They come with the compaction of their hour.
     root
         State folder of the service; ``$GIGATWIN_STATE`` if None, or else the service's own
         default, ``gigatwin/<site>`` in the user's state folder.
@@ -84,16 +101,22 @@ def open(
     """
     name = site if isinstance(site, str) else site.name
     folder = Path(root or state_folder(name)) / "archive"
-    return open_folder(folder, site, group=group, span=(start, end))
+    return open_folder(folder, site, group=group, resolution=resolution, span=(start, end))
 
 
 def open_folder(
-    folder: Path, site: Site | str, *, group: Group | None, span: Span = (None, None)
+    folder: Path,
+    site: Site | str,
+    *,
+    group: Group | None,
+    resolution: Resolution = None,
+    span: Span = (None, None),
 ) -> xr.Dataset:
     """Open the archive that lies in a folder; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
     try:
-        opened = _opened(_tree(folder), site, group=group, span=span)
+        snapshot = snapshot_of(folder)
+        opened = _opened(snapshot, site, group=group, level=resolution, span=span)
     except FAILURES as error:
         message = f"{folder}: cannot be read: {error}; the service sets it aside when it starts"
         raise ArchiveError(message) from error
@@ -109,103 +132,150 @@ def state_folder(site: str) -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "gigatwin" / site
 
 
-def _tree(folder: Path) -> zarr.Group:
+def snapshot_of(folder: Path) -> Snapshot:
+    """Return the last commit of the archive that lies in a folder.
+
+    Raises
+    ------
+    ArchiveError
+        If there is none.
+    """
     path = folder / STORE
     if not path.is_dir():
         message = f"{folder}: no archive; name the state folder of a service as root"
         raise ArchiveError(message)
-    return read(icechunk.Repository.open(icechunk.local_filesystem_storage(str(path))))
+    return Snapshot.last(icechunk.Repository.open(on_disk(path)), path)
 
 
-def _opened(tree: zarr.Group, site: Site | str, *, group: Group | None, span: Span) -> xr.Dataset:
+def _opened(
+    snapshot: Snapshot, site: Site | str, *, group: Group | None, level: Resolution, span: Span
+) -> xr.Dataset:
+    if group is not None and level is not None:
+        return _rolled(snapshot, group, ROLLED[level], span)
     if group == "racks":
-        return _racks(tree, span=span)
+        return _racks(snapshot, span=span)
     if group == "points":
-        return _points(tree, span=span)
+        return _points(snapshot, span=span)
+    if level is not None:
+        raise ArchiveError("variables are not rolled up: ask for the group racks or points")
     if isinstance(site, str):
         message = f"{site} is a name: give the site itself, or ask for a group"
         raise ArchiveError(message)
-    return _bound(tree, site, span=span)
+    return _bound(snapshot, site, span=span)
 
 
-def _rows(tree: zarr.Group, group: str, span: Span) -> tuple[NDArray[np.int64], xr.Variable]:
-    """Return the rows within a span in order of time, and their times."""
-    times = numbers(tree, f"{group}/time", slice(None)) if group in tree else np.empty(0, np.int64)
+def _rows(snapshot: Snapshot, group: str, span: Span) -> tuple[Numbers, xr.Variable]:
+    """Return the seconds of a span of which something was heard, also as times."""
     first, last = (_second(moment) for moment in span)
-    is_in = times != NO_TIME
-    if first is not None:
-        is_in &= times >= first
-    if last is not None:
-        is_in &= times < last
-    (rows,) = np.nonzero(is_in)
-    rows = rows[np.argsort(times[rows], kind="stable")]
-    moments = times[rows].astype("datetime64[s]").astype("datetime64[us]")
-    return rows, xr.Variable("time", moments, {"standard_name": "time"})
+    seconds = snapshot.heard(
+        group, -_FAR if first is None else first, _FAR if last is None else last
+    )
+    return seconds, _times(seconds)
 
 
-def _racks(tree: zarr.Group, *, span: Span) -> xr.Dataset:
+def _times(seconds: Numbers) -> xr.Variable:
+    moments = seconds.astype("datetime64[s]").astype("datetime64[us]")
+    return xr.Variable("time", moments, {"standard_name": "time"})
+
+
+def _racks(snapshot: Snapshot, *, span: Span) -> xr.Dataset:
     """Return what the chips said."""
-    rows, time = _rows(tree, "racks", span)
-    if "racks" not in tree:
+    seconds, time = _rows(snapshot, "racks", span)
+    labels = labels_of(snapshot.root, "racks")
+    if not labels:
         return xr.Dataset(coords={"time": time})
+    size = len(labels), _chips(snapshot, seconds)
     found = {
         name: variable(
             ("time", "rack", "chip"),
-            Stored(array(tree, f"racks/{name}"), rows),
+            Stored(snapshot, "racks", name, seconds=seconds, size=size),
             {"units": UNITS[name]},
         )
         for name in CHIP_VARIABLES
     }
-    return xr.Dataset(found, coords={"time": time, "rack": labels_of(tree, "racks")})
+    return xr.Dataset(found, coords={"time": time, "rack": labels})
 
 
-def _points(tree: zarr.Group, *, span: Span) -> xr.Dataset:
+def _chips(snapshot: Snapshot, seconds: Numbers, levels: Sequence[Level] = FINEST) -> int:
+    """Return the most chips that a rack has in the periods of some seconds."""
+    most = 1
+    for level in levels:
+        name = "power" if level in FINEST else "power_mean"
+        for period in {level.period(day) for day in np.unique(seconds // DAY * DAY).tolist()}:
+            grid = snapshot.grid(f"racks/{level.name}/{period}/{name}")
+            most = max(most, grid.shape[2] if grid else 0)
+    return most
+
+
+def _points(snapshot: Snapshot, *, span: Span) -> xr.Dataset:
     """Return all points as they were sent."""
-    rows, time = _rows(tree, "points", span)
-    if "points" not in tree:
+    seconds, time = _rows(snapshot, "points", span)
+    labels = labels_of(snapshot.root, "points")
+    if not labels:
         return xr.Dataset(coords={"time": time})
-    labels = labels_of(tree, "points")
-    known = metadata_of(tree)
     flags: dict[str, object] = {
         "flag_values": list(CODES.values()),
         "flag_meanings": " ".join(CODES),
         "long_name": "verdict on a reading; -1 where there is none",
     }
-    axes = ("time", "point")
-    columns = {
+    axes, size = ("time", "point"), (len(labels), 0)
+    found = {
+        name: variable(axes, Stored(snapshot, "points", name, seconds=seconds, size=size), attrs)
+        for name, attrs in (("value", {}), ("quality", flags))
+    }
+    return xr.Dataset(found, coords={"time": time, "point": labels, **_columns(snapshot, labels)})
+
+
+def _columns(snapshot: Snapshot, labels: list[str]) -> dict[str, tuple[str, list[str]]]:
+    """Return what of the metadata of points stands beside their values."""
+    known = metadata_of(snapshot.root)
+    return {
         name: ("point", [str(getattr(known.get(label), name, "")) for label in labels])
         for name in COLUMNS
     }
-    return xr.Dataset(
-        {
-            "value": variable(axes, Stored(array(tree, "points/value"), rows), {}),
-            "quality": variable(axes, Stored(array(tree, "points/quality"), rows), flags),
-        },
-        coords={"time": time, "point": labels, **columns},
-    )
 
 
-def _bound(tree: zarr.Group, site: Site, *, span: Span) -> xr.Dataset:
+def _rolled(snapshot: Snapshot, group: Group, level: Level, span: Span) -> xr.Dataset:
+    """Return roll-ups of what was heard."""
+    seconds, _ = _rows(snapshot, group, span)
+    starts = np.unique(seconds // level.step * level.step)
+    labels = labels_of(snapshot.root, group)
+    coords: dict[str, object] = {"time": _times(starts), LABELS[group]: labels}
+    if not labels:
+        return xr.Dataset(coords={"time": _times(starts)})
+    chips = _chips(snapshot, starts, [level]) if group == "racks" else 0
+    if group == "points":
+        coords |= _columns(snapshot, labels)
+    axes = ("time", LABELS[group], "chip")[: 3 if chips else 2]
+    found = {}
+    for name in rolled_names(group):
+        lazy = Stored(
+            snapshot, group, name, seconds=starts, size=(len(labels), chips), levels=[level]
+        )
+        of, _, statistic = name.rpartition("_")
+        unit = "1" if statistic == "count" else UNITS.get(of, "")
+        found[name] = variable(axes, lazy, {"units": unit} if unit else {})
+    return xr.Dataset(found, coords=coords)
+
+
+def _bound(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
     """Return the variables of a site that any point is bound to."""
-    rows, time = _rows(tree, "points", span)
-    if "points" not in tree:
-        return xr.Dataset(coords={"time": time})
+    seconds, time = _rows(snapshot, "points", span)
     binder = Binder(site)
-    columns = {label: column for column, label in enumerate(labels_of(tree, "points"))}
+    columns = {label: column for column, label in enumerate(labels_of(snapshot.root, "points"))}
     bound: dict[int, tuple[int, Binding]] = {}
     slots = Slots(site)
-    for point, metadata in metadata_of(tree).items():
+    for point, metadata in metadata_of(snapshot.root).items():
         binding = binder.learn(metadata)
         if binding is not None and binding.key in slots.places:
             bound[slots.places[binding.key]] = columns[point], binding
-    values, codes = (array(tree, f"points/{name}") for name in ("value", "quality"))
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}
     for shape in slots.shapes:
         places = range(shape.first, shape.first + sum(shape.counts))
         bindings = [bound.get(place) for place in places]
         if any(bindings):
-            lazy = Bound(values, codes, rows=rows, shape=shape, bindings=bindings)
+            lazy = Bound(snapshot, seconds=seconds, shape=shape, bindings=bindings)
             dims = ("time", shape.dim) if shape.dim else ("time",)
             found[shape.variable] = variable(dims, lazy, _attributes(shape.variable))
             if shape.dim:

@@ -1,44 +1,35 @@
-"""The Icechunk repository: layout, one transaction after another, and what each of them says.
+"""The Icechunk repository: one transaction after another, and what each of them says.
 
-Two groups, each with its own rows. A row is one second that had readings.
-
-=========  ==========================================  ======================================
-group      arrays                                      labels
-=========  ==========================================  ======================================
-``racks``  one of (time, rack, chip) for each chip     ``rack``: ``{hall}/{rack}``
-           variable, float32
-``points`` ``value`` float64 and ``quality`` int8,     ``point``, and its ``metadata`` as JSON
-           both (time, point)
-=========  ==========================================  ======================================
-
-Rows are appended, each commit on a border of chunks, so that a chunk is written once; what is left
-over of a chunk has no time and is no row. A late second that has no row is appended too: rows are
-ordered by when they were written, and readers sort them. Compaction may sort and repack.
+A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN`); see
+:mod:`telemetry.archive.compaction` for what becomes of them. A late reading of an hour that is
+compacted already goes to the minutes too, together with what its block held.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Self
 
 import icechunk
 import zarr
 
-from telemetry.archive.layout import LAYOUTS, Rows
-from telemetry.archive.minutes import REACH, Mark, Taken
-from telemetry.archive.table import Table
+from telemetry.archive.draft import Draft
+from telemetry.archive.layout import LAYOUT, VARIABLES, labels_of
+from telemetry.archive.minutes import Mark, Taken
+from telemetry.archive.pieces import WORKERS
+from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
+from telemetry.archive.writing import Writer, has
 from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
 
-LAYOUT: Final = 1
-"""Version of the layout; a later one is refused."""
-
 REFERENCES: Final = 64
-"""Chunks along time whose places one manifest lists: a commit rewrites one manifest an array."""
+"""Objects along time whose places one manifest lists: a commit rewrites one manifest an array."""
 
-WORKERS: Final = 2
-"""Threads that compress."""
+OPEN_HOURS: Final = "open_hours"
+"""Attribute of the root: group -> starts of the hours that are not compacted. [s since 1970]"""
 
-BRANCH: Final = "main"
+type Columns = Mapping[str, dict[str, int]]
+"""Group -> label -> column."""
 
 type Dimension = (
     icechunk.ManifestSplitDimCondition.Axis
@@ -56,15 +47,24 @@ class Store:
     ----------
     repository
         Made or opened; see :meth:`open`.
+
+    Attributes
+    ----------
+    mark
+        How far it reaches.
+    site
+        Name of the site.
+    labels
+        Group -> labels in the order of their columns.
     """
 
     def __init__(self, repository: icechunk.Repository) -> None:
-        self._repository = repository
+        self.repository = repository
         self._snapshot = repository.lookup_branch(BRANCH)
-        self.mark = Mark.read(_told(repository))
-        root = read(repository)
+        self.mark = Mark.read(told(repository))
+        root = Snapshot.last(repository).root
         self.site = str(root.attrs["site"])
-        self._rows = {name: Rows.read(root, name, closed=self.mark.closed) for name in LAYOUTS}
+        self.labels = {group: labels_of(root, group) for group in VARIABLES}
 
     @classmethod
     def open(cls, storage: icechunk.Storage, site: str) -> Self:
@@ -84,18 +84,42 @@ class Store:
         """
         if icechunk.Repository.exists(storage):
             repository = icechunk.Repository.open(storage)
-            if _told(repository):
+            if told(repository):
                 return cls(repository)  # else somebody was killed who was about to make it
         else:
             repository = icechunk.Repository.create(storage, config=_configuration())
         session = repository.writable_session(BRANCH)
         root = zarr.open_group(session.store, mode="a")
-        root.attrs.update({"layout": LAYOUT, "site": site})
+        root.attrs.update({"layout": LAYOUT, "site": site, OPEN_HOURS: {}})
         session.commit("begin", metadata=Mark().told())
         return cls(repository)
 
+    def begin(self) -> Draft:
+        """Return a new transaction.
+
+        Raises
+        ------
+        ArchiveError
+            If another process committed since this one opened it.
+        """
+        session = self.repository.writable_session(BRANCH)
+        if session.snapshot_id != self._snapshot:
+            message = "another process writes it"
+            raise ArchiveError(message)
+        return Draft(session)
+
+    def end(self, draft: Draft, message: str, mark: Mark) -> None:
+        """Commit a transaction, and how far the archive reaches with it."""
+        self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
+        self.mark = mark
+
     def write(
-        self, taken: Taken, metadata: Mapping[str, PointMetadata], *, is_native: bool
+        self,
+        taken: Taken,
+        metadata: Mapping[str, PointMetadata],
+        *,
+        columns: Columns,
+        is_sparse: bool,
     ) -> None:
         """Write readings, and how far they reach, in one transaction.
 
@@ -105,60 +129,57 @@ class Store:
             The readings.
         metadata
             What is newly known of points.
-        is_native
-            Whether the plant sends every few seconds; decides the chunks of new arrays.
+        columns
+            Of all labels that were ever seen.
+        is_sparse
+            Whether the plant speaks once in many minutes only.
 
         Raises
         ------
         ArchiveError
             If another process committed since this one opened it.
         """
-        session = self._repository.writable_session(BRANCH)
-        if session.snapshot_id != self._snapshot:
-            message = "another process writes it"
-            raise ArchiveError(message)
-        rows = dict(self._rows)
         with zarr.config.set({"threading.max_workers": WORKERS}):
-            root = zarr.open_group(session.store, mode="a")
-            for name, held in rows.items():
-                table = Table(root, name, rows=held)
-                readings = taken.of(name)
-                if readings:
-                    table.write(readings, is_native=is_native)
-                if metadata and name == "points":
-                    table.describe(metadata, is_native=is_native)
-                rows[name] = table.rows
-        self._snapshot = session.commit("readings", metadata=taken.mark.told(), allow_empty=True)
-        self.mark = taken.mark
-        oldest = taken.mark.closed - REACH
-        self._rows = {name: held.recent(oldest) for name, held in rows.items()}
+            draft = self.begin()
+            opened = open_hours(draft.root)
+            for group, known in columns.items():
+                if known:
+                    draft.label(group, list(known), known=len(self.labels[group]))
+                seconds = {number: one for number, one in taken.seconds.items() if has(one, group)}
+                if seconds:
+                    draft.hear(group, sorted(seconds))
+                    Writer(draft, group, len(known)).write(seconds, is_sparse=is_sparse)
+                    hours = opened.get(group, []) + [hour_of(number) for number in seconds]
+                    opened[group] = sorted(set(hours))
+            if metadata:
+                draft.describe(metadata, columns["points"])
+            draft.root.attrs[OPEN_HOURS] = opened
+            self.end(draft, "readings", taken.mark)
+        self.labels = {group: list(known) for group, known in columns.items()}
 
     def tidy(self, before: datetime) -> None:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
-        self._repository.expire_snapshots(older_than=before)
-        self._repository.garbage_collect(delete_object_older_than=before)
+        self.repository.expire_snapshots(older_than=before)
+        self.repository.garbage_collect(delete_object_older_than=before)
 
 
-def read(repository: icechunk.Repository) -> zarr.Group:
-    """Return the root of what was committed last, as it stays whatever is committed later.
-
-    Raises
-    ------
-    ArchiveError
-        If a later version of gigatwin wrote it.
-    """
-    root = zarr.open_group(repository.readonly_session(BRANCH).store, mode="r")
-    layout = root.attrs["layout"]
-    if layout != LAYOUT:
-        message = f"the archive has layout {layout}, this gigatwin knows {LAYOUT}: update it"
-        raise ArchiveError(message)
-    return root
+def open_hours(root: zarr.Group) -> dict[str, list[int]]:
+    """Return the hours of each group that are not compacted. [s since 1970]"""
+    found = root.attrs.get(OPEN_HOURS)
+    if not isinstance(found, dict):
+        return {}
+    return {str(group): [int(str(h)) for h in hours] for group, hours in found.items()}
 
 
-def _told(repository: icechunk.Repository) -> dict[str, str]:
+def told(repository: icechunk.Repository) -> dict[str, str]:
     """Return what the last commit says of itself."""
     snapshot = repository.lookup_snapshot(repository.lookup_branch(BRANCH))
     return {key: str(value) for key, value in snapshot.metadata.items()}
+
+
+def on_disk(folder: Path) -> icechunk.Storage:
+    """Return the storage that a folder is."""
+    return icechunk.local_filesystem_storage(str(folder))
 
 
 def _configuration() -> icechunk.RepositoryConfig:

@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.archive.minutes import CODES, MINUTE, Chips, Minutes, Taken
+from telemetry.archive.layout import MINUTE
+from telemetry.archive.minutes import CODES, REACH, Minutes, Put, Taken
 from telemetry.archive.opening import FAILURES, locked, opened
 from telemetry.archive.store import Store
 from telemetry.journal import Position
@@ -75,17 +76,17 @@ class Archive:
         self._most_bytes = most_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
-        self._is_native = False
+        self._is_sparse = False
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder):
             self._store = self._open()
         self._known: dict[str, PointMetadata] = {}
         self._news: dict[str, PointMetadata] = {}
         self._taken: Taken | None = None
-        self._bytes = 0
+        self._taken_bytes = 0
         self._is_behind = False
         self._failure = ""
-        self._minutes = Minutes(self._store.mark)
+        self._minutes = Minutes(self._store.mark, self._store.labels)
 
     @property
     def position(self) -> Position | None:
@@ -141,20 +142,26 @@ class Archive:
             case PointValue(point=point, value=value):
                 reading = (np.nan if value is None else value, CODES[flag])
                 with self._mutex:
-                    return self._put((point, sample.time), reading, position)
+                    number = second_of(sample.time)
+                    put = self._minutes.put_point(point, number, reading, position=position)
+                    return self._note(put, "values")
             case RackBatch(values=values):
                 if sample.site != self.site_name:
                     return f"of {sample.site}, not of {self.site_name}"
                 label = f"{sample.hall}/{sample.rack}"
                 with self._mutex:
-                    self._is_native |= _seconds(sample.interval) <= MINUTE
-                    return self._put((label, sample.time), values, position)
+                    self._is_sparse = _seconds(sample.interval) > MINUTE
+                    number = second_of(sample.time)
+                    put = self._minutes.put_rack(label, number, values, position=position)
+                    return self._note(put, "batches")
             case PointMetadata(point=point):
                 with self._mutex:
                     if self._known.get(point) != sample:
                         self._known[point] = self._news[point] = sample
+                        self._minutes.column("points", point)
             case Tick(time=end):
                 with self._mutex:
+                    self._is_sparse = _seconds(sample.interval) > MINUTE
                     self._minutes.tick(second_of(end))
         return ""
 
@@ -185,14 +192,16 @@ class Archive:
             with self._mutex:
                 later = self._minutes.take(everything=everything)
                 self._taken = self._taken.joined(later) if self._taken else later
+                self._taken_bytes = self._taken.size if self._taken else 0
                 taken, news = self._taken, self._news
+                columns = {group: dict(known) for group, known in self._minutes.columns.items()}
                 if taken is None and not (everything and news):
                     return False
                 self._news = {}
             taken = taken or Taken(seconds={}, mark=self._store.mark)
             try:
                 with locked(self.folder):
-                    self._store.write(taken, news, is_native=self._is_native)
+                    self._store.write(taken, news, columns=columns, is_sparse=self._is_sparse)
             except FAILURES as error:
                 reason = str(error).partition("\n")[0]
                 self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
@@ -200,8 +209,7 @@ class Archive:
                 raise ArchiveError(self._failure) from error
             self._failure = ""
             with self._mutex:
-                self._taken = None
-                self._bytes -= taken.size
+                self._taken, self._taken_bytes = None, 0
             self.counters["commits"] += 1
             if self.counters["commits"] % TIDIED == 0:
                 self._tidy()
@@ -223,34 +231,22 @@ class Archive:
 
     def _forget(self) -> None:
         """Begin anew from the last commit."""
-        self._minutes = Minutes(self._store.mark)
-        self._taken = None
+        self._minutes = Minutes(self._store.mark, self._store.labels)
+        self._taken, self._taken_bytes = None, 0
         self._known = {}
         self._news = {}
-        self._bytes = 0
 
-    def _put(
-        self,
-        key: tuple[str, np.datetime64],
-        reading: Chips | tuple[float, int],
-        position: Position,
-    ) -> str:
-        """Write a reading down in its second."""
-        label, moment = key
-        number = second_of(moment)
-        try:
-            second = self._minutes.second(number, position)
-        except ValueError as error:
+    def _note(self, put: Put, kind: str) -> str:
+        """Count what became of a reading; return why it was refused."""
+        if put == "too_late":
             self.counters["too_late"] += 1
-            return str(error)
-        if second is None:
+            return f"more than {REACH} s older than what the archive has closed"
+        if put == "known":
             self.counters["known"] += 1
             return ""
-        self.counters["late"] += self._minutes.is_late(number)
-        is_batch = not isinstance(reading, tuple)
-        self.counters["batches" if is_batch else "values"] += 1
-        self._bytes += second.put(label, reading)
-        if self._bytes > self._most_bytes and not self._is_behind:
+        self.counters["late"] += put == "late"
+        self.counters[kind] += 1
+        if self._minutes.size + self._taken_bytes > self._most_bytes and not self._is_behind:
             self._forget()
             self._is_behind = True
             _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
@@ -267,8 +263,7 @@ class Archive:
                 return
             is_written = self._store.mark == taken.mark
             if is_written:
-                self._taken = None
-                self._bytes -= taken.size
+                self._taken, self._taken_bytes = None, 0
             else:  # spoilt and made anew
                 self._forget()
                 self._is_behind = True

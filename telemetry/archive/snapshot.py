@@ -1,0 +1,208 @@
+"""An archive as it stood at one commit: what there is, and the values at any cells of it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import icechunk
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.core.sync import sync
+
+from telemetry.archive.blocks import Grid, Values
+from telemetry.archive.files import Files
+from telemetry.archive.layout import (
+    DAY,
+    HOUR,
+    LAYOUT,
+    OPEN,
+    RAW,
+    SPARSE,
+    VARIABLES,
+    Level,
+    array,
+    days_between,
+    rolled_names,
+)
+from telemetry.archive.pieces import Numbers, Part, Pieces
+from twin.errors import ArchiveError
+
+BRANCH: Final = "main"
+
+FINEST: Final = (RAW, SPARSE, OPEN)
+"""Levels of single seconds; the later ones go before."""
+
+
+class Snapshot:
+    """What one commit holds.
+
+    Parameters
+    ----------
+    session
+        Of the repository.
+    files
+        Its objects on a local disk; None to read through the session.
+
+    Raises
+    ------
+    ArchiveError
+        If another version of gigatwin wrote it.
+    """
+
+    def __init__(self, session: icechunk.Session, files: Files | None = None) -> None:
+        self.store: Store = session.store
+        self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
+        found = self.root.attrs.get("layout", LAYOUT)
+        if found != LAYOUT:
+            message = (
+                f"the archive has layout {found}, this gigatwin knows {LAYOUT}: "
+                "read it with the version that wrote it, or name another folder"
+            )
+            raise ArchiveError(message)
+        self.pieces = Pieces(self.store, files)
+        self._grids: dict[str, Grid | None] = {}
+
+    @classmethod
+    def last(cls, repository: icechunk.Repository, folder: Path | None = None) -> "Snapshot":
+        """Return the last commit; with a folder, if that is on a local disk."""
+        session = repository.readonly_session(BRANCH)
+        files = Files(folder, repository, session.snapshot_id) if folder is not None else None
+        return cls(session, files)
+
+    def names(self, path: str) -> list[str]:
+        """Return what lies in a group, in order; nothing if there is no such group."""
+        return sorted(sync(_listed(self.store, path)))
+
+    def days(self, group: str) -> list[str]:
+        """Return the UTC days of which something was heard."""
+        return self.names(f"{group}/heard")
+
+    def grid(self, path: str) -> Grid | None:
+        """Return the grid of an array; None if it is not there."""
+        if path not in self._grids:
+            try:
+                self._grids[path] = Grid.of(array(self.root, path))
+            except KeyError:
+                self._grids[path] = None
+        return self._grids[path]
+
+    def forget(self, path: str) -> None:
+        """Look anew at an array that was changed within this session."""
+        self._grids.pop(path, None)
+
+    def heard(self, group: str, first: int, last: int) -> Numbers:
+        """Return the seconds of a span of which something was heard. [s since 1970]
+
+        Parameters
+        ----------
+        group
+            ``racks`` or ``points``.
+        first, last
+            The span; the last second is not included. [s since 1970]
+        """
+        found = []
+        known = set(self.days(group))
+        if not known:
+            return np.empty(0, dtype=np.int64)
+        begin = OPEN.rows(min(known))[0]
+        end = OPEN.rows(max(known))[0] + DAY
+        for day in days_between(max(first, begin), min(last, end)):
+            if day in known:
+                start, _ = OPEN.rows(day)
+                held = array(self.root, f"{group}/heard/{day}")
+                (rows,) = np.nonzero(np.asarray(held[:]))
+                seconds = rows.astype(np.int64) + start
+                found.append(seconds[(seconds >= first) & (seconds < last)])
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
+    def read(
+        self,
+        group: str,
+        name: str,
+        *,
+        seconds: Numbers,
+        columns: Numbers,
+        chips: Numbers | None = None,
+        levels: Sequence[Level] = FINEST,
+    ) -> Values:
+        """Return values at some seconds of some columns.
+
+        Parameters
+        ----------
+        group, name
+            Which array.
+        seconds
+            In rising order; starts of rows, for coarser levels. [s since 1970]
+        columns, chips
+            Which of them.
+        levels
+            Where they stand; of several the last that has a block goes before.
+        """
+        kind, absent = {**VARIABLES[group], **rolled_names(group)}[name]
+        part = Part(rows=seconds, columns=columns, chips=chips)
+        found = np.full(part.shape, absent, dtype=kind)
+        for level in levels:
+            for period, where in _by_period(level, seconds):
+                path = f"{group}/{level.name}/{period}/{name}"
+                grid = self.grid(path)
+                if grid is None:
+                    continue
+                start, _ = level.rows(period)
+                rows = (seconds[where] - start) // level.step
+                inside = _within(Part(rows=rows, columns=columns, chips=chips), grid)
+                self._into(path, grid, inside, into=found[where])
+        return found
+
+    def _into(
+        self,
+        path: str,
+        grid: Grid,
+        inside: tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None],
+        *,
+        into: Values,
+    ) -> None:
+        """Read what an array has; it may be narrower than what is wanted of it."""
+        part, is_column, is_chip = inside
+        if is_column.all() and (is_chip is None or is_chip.all()):
+            self.pieces.read(path, grid, part, into=into)
+            return
+        room = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
+        self.pieces.read(path, grid, part, into=room)
+        if is_chip is None:
+            into[:, is_column] = room
+        else:
+            into[np.ix_(np.arange(len(into)), is_column.nonzero()[0], is_chip.nonzero()[0])] = room
+
+
+def _within(part: Part, grid: Grid) -> tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Return what of a part an array has, and which columns and chips these are."""
+    is_column = part.columns < grid.shape[1]
+    is_chip = None if part.chips is None else part.chips < grid.shape[2]
+    chips = part.chips if part.chips is None or is_chip is None else part.chips[is_chip]
+    return Part(rows=part.rows, columns=part.columns[is_column], chips=chips), is_column, is_chip
+
+
+def _by_period(level: Level, seconds: Numbers) -> list[tuple[str, slice]]:
+    """Return the periods of some seconds, and which of them lie in each."""
+    if not len(seconds):
+        return []
+    if level.is_monthly:
+        marks = seconds.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
+    else:
+        marks = seconds // DAY
+    edges = [0, *(np.flatnonzero(np.diff(marks)) + 1).tolist(), len(seconds)]
+    return [
+        (level.period(int(seconds[first])), slice(first, last)) for first, last in pairwise(edges)
+    ]
+
+
+async def _listed(store: Store, path: str) -> list[str]:
+    return [name async for name in store.list_dir(path) if name != "zarr.json"]
+
+
+def hour_of(second: int) -> int:
+    """Return the start of the hour that a second lies in. [s since 1970]"""
+    return second // HOUR * HOUR

@@ -1,0 +1,150 @@
+"""Readings of a commit, put into the minutes of their group."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.blocks import Made, Values
+from telemetry.archive.draft import Draft
+from telemetry.archive.layout import ABSENT, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
+from telemetry.archive.minutes import Second
+from telemetry.archive.pieces import Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What is said of one variable in some rows: values of columns, and which cells it fills."""
+
+    name: str
+    values: Values
+    columns: Numbers
+    cells: NDArray[np.bool_] | None
+    chips: int = 0
+
+
+class Writer:
+    """Puts the readings of a group into its minutes.
+
+    Parameters
+    ----------
+    draft
+        The transaction.
+    group
+        ``racks`` or ``points``.
+    columns
+        How many labels it has.
+    """
+
+    def __init__(self, draft: Draft, group: str, columns: int) -> None:
+        self._draft = draft
+        self._group = group
+        self._count = columns
+
+    def write(self, seconds: Mapping[int, Second], *, is_sparse: bool) -> None:
+        """Write readings; a day stays on the level on which it was begun.
+
+        Parameters
+        ----------
+        seconds
+            Second -> its readings. [s since 1970]
+        is_sparse
+            Whether the plant speaks once in many minutes only.
+        """
+        for minute in sorted({second // MINUTE * MINUTE for second in seconds}):
+            here = {s: one for s, one in seconds.items() if minute <= s < minute + MINUTE}
+            if self._is_sparse(minute, is_sparse):
+                for second, one in here.items():
+                    self._write(SPARSE, second, {second: one})
+            else:
+                self._write(OPEN, minute, here)
+
+    def _write(self, level: Level, start: int, seconds: Mapping[int, Second]) -> None:
+        """Write the rows of a shard."""
+        is_late = level is OPEN and self.is_compacted(start)
+        rows = level.shard
+        for one in self._told(seconds, start, rows):
+            told = self._over(start, rows, one) if is_late else one
+            kind, absent = VARIABLES[self._group][told.name]
+            made = Made(
+                group=self._group,
+                level=level,
+                period=level.period(start),
+                name=told.name,
+                kind=kind,
+                absent=absent,
+                columns=self._count,
+                chips=told.chips,
+            )
+            self._draft.put(made, start, told.values, columns=told.columns, told=told.cells)
+
+    def _over(self, start: int, rows: int, told: _Told) -> _Told:
+        """Return what is said together with what the archive has: the whole of its blocks."""
+        before = self._draft.snapshot.read(
+            self._group,
+            told.name,
+            seconds=np.arange(start, start + rows),
+            columns=told.columns,
+            chips=np.arange(told.chips) if told.chips else None,
+        )
+        cells = ~np.isnan(told.values) if told.cells is None else told.cells
+        whole = np.where(cells, told.values, before)
+        return replace(told, values=whole, cells=np.ones(whole.shape, dtype=np.bool_))
+
+    def _told(self, seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
+        if self._group == "points":
+            yield from self._points(seconds, start, rows)
+            return
+        shapes = [one.racks.values.shape for one in seconds.values()]
+        wide, deep = (max(shape[axis] for shape in shapes) for axis in (1, 2))
+        wide = min(wide, self._count)
+        for place, name in enumerate(VARIABLES["racks"]):
+            block = np.full((rows, wide, deep), np.nan, dtype=np.float32)
+            for second, one in seconds.items():
+                said = one.racks.values[place, :wide]
+                block[second - start, : said.shape[0], : said.shape[1]] = said
+            yield _Told(name=name, values=block, columns=np.arange(wide), cells=None, chips=deep)
+
+    @staticmethod
+    def _points(seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
+        columns = np.array(sorted({column for one in seconds.values() for column in one.points}))
+        value = np.full((rows, len(columns)), np.nan)
+        code = np.full((rows, len(columns)), ABSENT, dtype=np.int8)
+        for second, one in seconds.items():
+            where = np.searchsorted(columns, np.fromiter(one.points, np.int64))
+            said = np.array(list(one.points.values()))
+            value[second - start, where] = said[:, 0]
+            code[second - start, where] = said[:, 1]
+        for name, values in (("value", value), ("quality", code)):
+            yield _Told(name=name, values=values, columns=columns, cells=code != ABSENT)
+
+    def _is_sparse(self, second: int, otherwise: bool) -> bool:
+        """Return on which level the day of a second was begun."""
+        for level, answer in ((SPARSE, True), (OPEN, False), (RAW, False)):
+            if self._draft.snapshot.grid(self._path(level, second)) is not None:
+                return answer
+        return otherwise
+
+    def is_compacted(self, second: int) -> bool:
+        """Return whether the hour of a second has been compacted."""
+        path = self._path(RAW, second)
+        grid = self._draft.snapshot.grid(path)
+        if grid is None:
+            return False
+        row = (second - RAW.rows(RAW.period(second))[0]) // RAW.shard
+        deep = (0,) * (len(grid.shape) - 2)
+        pieces = self._draft.snapshot.pieces
+        return any(
+            pieces.index(path, grid, (row, column, *deep)) is not None
+            for column in range(-(-grid.shape[1] // grid.shard[1]))
+        )
+
+    def _path(self, level: Level, second: int) -> str:
+        name = next(iter(VARIABLES[self._group]))
+        return f"{self._group}/{level.name}/{level.period(second)}/{name}"
+
+
+def has(second: Second, group: str) -> bool:
+    """Return whether a second has readings of a group."""
+    return bool(second.points) if group == "points" else not second.racks.is_empty

@@ -1,0 +1,166 @@
+"""Blocks and shards of our own making are plain Zarr, and what is spoilt in them is noticed."""
+
+import icechunk
+import numpy as np
+import pytest
+import zarr
+
+from telemetry.archive.blocks import Made
+from telemetry.archive.files import Files
+from telemetry.archive.layout import MINUTE, OPEN, RAW, VARIABLES
+from telemetry.archive.opening import STORE
+from telemetry.archive.pieces import Part, Pieces
+from telemetry.archive.snapshot import Snapshot
+from telemetry.archive.store import Store, on_disk
+from twin.errors import ArchiveError
+
+DAY = 1_782_864_000  # 2026-07-01 in seconds since 1970
+
+
+def made(level, *, name="power", columns=5, chips=3):
+    kind, absent = VARIABLES["racks"][name]
+    return Made(
+        group="racks",
+        level=level,
+        period="20260701",
+        name=name,
+        kind=kind,
+        absent=absent,
+        columns=columns,
+        chips=chips,
+    )
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request, tmp_path):
+    """Return a store, and the folder that it lies in if it is on a disk."""
+    if request.param == "disk":
+        return Store.open(on_disk(tmp_path / STORE), "rhine"), tmp_path / STORE
+    return Store.open(icechunk.in_memory_storage(), "rhine"), None
+
+
+def numbers(rows, columns, chips, seed=1):
+    return np.random.default_rng(seed).normal(size=(rows, columns, chips)).astype(np.float32)
+
+
+def put(store, level, second, values, *, columns):
+    draft = store.begin()
+    draft.put(made(level), second, values, columns=np.array(columns))
+    store.end(draft, "put", store.mark)
+
+
+@pytest.mark.parametrize("level", [OPEN, RAW])
+def test_plain_zarr_reads_what_we_write_and_we_read_the_same(store, level):
+    held, folder = store
+    values = numbers(2 * MINUTE, 5, 3)
+    put(held, level, DAY + 7260, values, columns=range(5))
+    plain = zarr.open_group(held.repository.readonly_session("main").store, mode="r")
+    whole = plain[f"racks/{level.name}/20260701/power"][7200:7500]
+    assert np.array_equal(whole[60:180], values)
+    assert np.isnan(np.delete(whole, np.s_[60:180], axis=0)).all()
+    snapshot = Snapshot.last(held.repository, folder)
+    part = snapshot.read(
+        "racks",
+        "power",
+        seconds=np.array([DAY + 7261, DAY + 7300, DAY + 7379, DAY + 9000]),
+        columns=np.array([4, 0]),
+        chips=np.array([2, 1]),
+        levels=[level],
+    )
+    assert np.array_equal(part[:3], values[[1, 40, 119]][:, [4, 0]][:, :, [2, 1]])
+    assert np.isnan(part[3]).all()
+
+
+def test_cells_that_are_not_told_stay(store):
+    held, folder = store
+    values = numbers(MINUTE, 5, 3)
+    put(held, OPEN, DAY, values, columns=range(5))
+    late = np.full((MINUTE, 2, 3), np.nan, dtype=np.float32)
+    late[17, 1] = 9.0
+    put(held, OPEN, DAY, late, columns=[1, 3])
+    found = Snapshot.last(held.repository, folder).read(
+        "racks",
+        "power",
+        seconds=DAY + np.arange(MINUTE),
+        columns=np.arange(5),
+        chips=np.arange(3),
+        levels=[OPEN],
+    )
+    values[17, 3] = 9.0
+    assert np.array_equal(found, values)
+
+
+def test_minutes_go_before_hours_block_by_block(store):
+    held, folder = store
+    hours, minutes = numbers(180, 2, 3), numbers(MINUTE, 1, 3, seed=2)
+    put(held, RAW, DAY, hours, columns=[0, 1])
+    put(held, OPEN, DAY + MINUTE, minutes, columns=[1])
+    found = Snapshot.last(held.repository, folder).read(
+        "racks", "power", seconds=DAY + np.arange(180), columns=np.arange(2), chips=np.arange(3)
+    )
+    hours[60:120, 1] = minutes[:, 0]
+    assert np.array_equal(found, hours)
+
+
+def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
+    held, folder = store
+    put(held, RAW, DAY, numbers(180, 5, 3), columns=range(5))
+    more = numbers(180, 70, 7, seed=3)
+    draft = held.begin()
+    draft.put(made(RAW, columns=70, chips=7), DAY + 180, more, columns=np.arange(70))
+    held.end(draft, "put", held.mark)
+    found = Snapshot.last(held.repository, folder).read(
+        "racks",
+        "power",
+        seconds=DAY + np.arange(360),
+        columns=np.arange(70),
+        chips=np.arange(7),
+    )
+    assert np.array_equal(found[180:], more)
+    assert np.array_equal(found[:180, :5, :3], numbers(180, 5, 3))
+    assert np.isnan(found[:180, 5:]).all()
+    plain = zarr.open_group(held.repository.readonly_session("main").store, mode="r")
+    assert np.array_equal(plain["racks/raw/20260701/power"][180:360], more)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    held = Store.open(on_disk(tmp_path / STORE), "rhine")
+    put(held, RAW, DAY, numbers(180, 5, 3), columns=range(5))
+    (chunk,) = (tmp_path / STORE / "chunks").iterdir()
+    data = bytearray(chunk.read_bytes())
+    data[100] ^= 1
+    chunk.write_bytes(data)
+    for folder in (tmp_path / STORE, None):
+        snapshot = Snapshot.last(held.repository, folder)
+        with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a block is not what"):
+            snapshot.read(
+                "racks",
+                "power",
+                seconds=np.array([DAY]),
+                columns=np.arange(5),
+                chips=np.arange(3),
+            )
+
+
+def test_objects_are_found_on_disk_without_the_store(tmp_path):
+    held = Store.open(on_disk(tmp_path / STORE), "rhine")
+    values = numbers(180, 5, 3)
+    put(held, RAW, DAY, values, columns=range(5))
+    session = held.repository.readonly_session("main")
+    files = Files(tmp_path / STORE, held.repository, session.snapshot_id)
+    grid = Snapshot(session).grid("racks/raw/20260701/power")
+    into = np.zeros((2, 5, 3), dtype=np.float32)
+    part = Part(rows=np.array([3, 5]), columns=np.arange(5), chips=np.arange(3))
+    Pieces(None, files).read("racks/raw/20260701/power", grid, part, into=into)
+    assert np.array_equal(into, values[[3, 5]])
+
+
+def test_a_manifest_of_another_format_is_left_to_the_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("telemetry.archive.files._KIND", b"\x03\x02\x01")
+    held = Store.open(on_disk(tmp_path / STORE), "rhine")
+    values = numbers(180, 5, 3)
+    put(held, RAW, DAY, values, columns=range(5))
+    found = Snapshot.last(held.repository, tmp_path / STORE).read(
+        "racks", "power", seconds=np.array([DAY]), columns=np.arange(5), chips=np.arange(3)
+    )
+    assert np.array_equal(found[0], values[0])
