@@ -11,6 +11,7 @@ from twin.errors import GigatwinError
 COMMANDS: Final = {
     "sites": "optimizer.cli.sites",
     "simulate": "optimizer.cli.simulate",
+    "setpoints": "optimizer.cli.setpoints",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",
     "fit": "optimizer.cli.fit",

@@ -1,0 +1,160 @@
+"""`gigatwin setpoints`: what better set points of the water save over a year of weather."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+import xarray as xr
+from numpy.typing import NDArray
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.simulate import grid_of, halls_on, outdoors_on
+from telemetry.sources import read_jobs
+from twin.equipment import Accelerators
+from twin.physics import FloatArray
+from twin.savings import FIXED, WAYS, Course, courses
+from twin.site import Site
+from twin.weather import Weather
+from twin.workloads.halls import hall_powers
+from twin.workloads.jobs import Jobs, from_jobs
+from twin.workloads.queue import Pool
+
+app = typer.Typer(add_completion=False, help="Find the cheapest safe set points of the water.")
+
+UTILISATION: Final = 0.6
+PUBLISHED: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
+"""What a study of Frontier's water found: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
+
+_MINUTES: Final = 60.0  # in an hour
+
+
+@app.command()
+def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    weather: Annotated[
+        Path | None,
+        typer.Option(help="Weather file; left out, the synthetic June 2026 that ships."),
+    ] = None,
+    start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")] = (
+        "2023-01-01"
+    ),
+    days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 364,
+    step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
+    load: Annotated[
+        Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
+    ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help="Jobs, each run when it arrives, as far as there are racks.")
+    ] = None,
+    utilisation: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of racks at work; of jobs the mean share."),
+    ] = UTILISATION,
+    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of months and days.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""
+    loaded = sites.load(site)
+    screen = console(json_file)
+    grid = grid_of(start, days, step)
+    outdoors = Weather.of(outdoors_on(loaded, weather, grid))
+    if jobs is None:
+        halls = halls_on(loaded, grid, load, utilisation if load is None else None)
+    else:
+        halls = _at_once(loaded, grid, jobs, utilisation)
+    powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
+    screen.print(f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(WAYS)} ways to run it")
+    found = courses(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
+    by_month = _by_month(found, grid)
+    total = {way: sum(row[way] for row in by_month.values()) for way in WAYS}
+    saving = {way: 1.0 - energy / total[FIXED] for way, energy in total.items()}
+    sums = {
+        way: _sums(loaded, course, grid["duration"].to_numpy()) for way, course in found.items()
+    }
+    shown = table(f"{loaded.name}: cooling energy [MWh]", "month", *WAYS, numbers=WAYS)
+    for month, row in by_month.items():
+        shown.add_row(month, *(f"{row[way]:,.1f}" for way in WAYS))
+    shown.add_section()
+    shown.add_row("all", *(f"{total[way]:,.1f}" for way in WAYS))
+    shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in WAYS))
+    told = (f"{PUBLISHED[way]:.1%}" if way in PUBLISHED else "" for way in WAYS)
+    shown.add_row("published of Frontier", *told)
+    screen.print(shown)
+    for way in WAYS:
+        screen.print(f"{way}: {_words(sums[way])}", markup=False)
+    if picture is not None:
+        plots = import_module("twin.plots")  # matplotlib is slow to import
+        title = f"{loaded.name}: what it takes to cool, by way of running the water"
+        plots.plot_savings(found, grid, title=title).savefig(picture)
+        screen.print(f"wrote {picture}", markup=False)
+    content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in WAYS}
+    figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month}
+    write_json({"site": loaded.name, **figures, "published": PUBLISHED, **content}, json_file)
+
+
+def _at_once(site: Site, grid: xr.Dataset, path: Path, share: float) -> xr.DataArray:
+    """Return the power of each hall if jobs run when they arrive. [MW]"""
+    edges = grid["instant"].to_numpy()
+    frame = read_jobs(path, year=int(grid["time"].dt.year[0]))
+    work = from_jobs(frame, site, start=edges[0], end=edges[-1], load_scale=share, close=False)
+    busy = np.minimum(_busy(work.jobs, edges), site.racks)
+    power = float(Pool.of(site).power(1.0))
+    rows = [hall_powers(site, work_power=n * power, service_racks=0.0) for n in busy.tolist()]
+    names = [hall.name for hall in site.of(Accelerators)]
+    values = [[row[name] for name in names] for row in rows]
+    return xr.DataArray(values, dims=("time", "hall"), coords={"hall": names})
+
+
+def _busy(jobs: Jobs, edges: NDArray[np.datetime64]) -> FloatArray:
+    """Return the mean racks that jobs want in each interval, each from its arrival on. [1]"""
+    moments = (edges - edges[0]) / np.timedelta64(1, "h")
+    begin = (jobs.arrival - edges[0]) / np.timedelta64(1, "h")
+    begin = np.maximum(begin, 0.0)  # those of before have only their rest to do
+    ends = np.concatenate([begin, begin + jobs.length])
+    change = np.concatenate([jobs.racks, -jobs.racks])
+    order = np.argsort(ends, kind="stable")
+    ends, wanted = ends[order], np.cumsum(change[order])
+    done = np.concatenate([[0.0], np.cumsum(wanted[:-1] * np.diff(ends))])
+    return np.asarray(np.diff(np.interp(moments, ends, done)) / np.diff(moments))
+
+
+def _by_month(found: Mapping[str, Course], grid: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Return month -> way -> cooling energy. [MWh]"""
+    hours = grid["duration"].to_numpy()
+    months = grid["time"].dt.strftime("%Y-%m").to_numpy()
+    return {
+        str(month): {
+            way: float(hours[months == month] @ course.cooling_power[months == month])
+            for way, course in found.items()
+        }
+        for month in np.unique(months)
+    }
+
+
+def _sums(site: Site, course: Course, hours: FloatArray) -> dict[str, float]:
+    """Return water, extremes and ramps of one way."""
+    steps = np.abs(np.diff(course.supply_temperature)) / (_MINUTES * hours[1:])
+    return {
+        "water_m3": float(hours @ course.water_use),
+        "chip_max_degc": float(course.chip_temperature.max()),
+        "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.of(Accelerators)),
+        "supply_mean_degc": float(course.supply_temperature.mean()),
+        "supply_max_degc": float(course.supply_temperature.max()),
+        "flow_mean": float(course.flow.mean()),
+        "fastest_k_per_min": float(steps.max(initial=0.0)),
+        "ramp_k_per_min": site.set_points.temperature_ramp,
+    }
+
+
+def _words(sums: Mapping[str, float]) -> str:
+    return (
+        f"supply {sums['supply_mean_degc']:.1f} degC in the mean and {sums['supply_max_degc']:.1f} "
+        f"at most, flow {sums['flow_mean']:.2f} of the rated, hottest chip "
+        f"{sums['chip_max_degc']:.1f} of {sums['chip_limit_degc']:.0f} degC, fastest change "
+        f"{sums['fastest_k_per_min']:.3f} of {sums['ramp_k_per_min']:g} K/min, "
+        f"{sums['water_m3']:,.0f} m3 of water"
+    )
