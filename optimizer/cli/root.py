@@ -1,11 +1,11 @@
 """The root of the `gigatwin` command: its sub-commands, loaded when asked for, and its errors."""
 
-from importlib import import_module
 from typing import Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from optimizer.loading import load
 from twin.errors import GigatwinError
 
 COMMANDS: Final = {
@@ -36,7 +36,7 @@ class Commands(TyperGroup):
         """Return a sub-command from its module."""
         if cmd_name not in COMMANDS:
             return None
-        made = typer.main.get_command(import_module(COMMANDS[cmd_name]).app)
+        made = typer.main.get_command(load(COMMANDS[cmd_name]).app)
         command = cast("TyperCommand | TyperGroup", made)
         command.name = cmd_name
         return command

@@ -100,6 +100,7 @@ class Service:
         stop
             Set by whoever wants the end.
         """
+        threading.Thread(target=self._series.rehearse, name="rehearsal", daemon=True).start()
         house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
         with Worker() as worker, self._link, self._outbox.open(self._clock.now):
             pilot = Pilot(

@@ -10,12 +10,18 @@ import xarray as xr
 
 from optimizer.service.world import HISTORY, Files, carbon_of, read_outdoors
 from telemetry.sources import only, read_prices
+from twin import axes
+from twin.equipment import Renewable
 from twin.errors import Fault, GigatwinError, SeriesError
+from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
 from twin.site import Site
 
 AHEAD: Final = np.timedelta64(4, "D")
 """How far ahead the weather is asked for: beyond the horizon of any plan."""
+
+ANY: Final = np.datetime64("2026-06-16T00:00", "us")
+"""A moment as good as any."""
 
 DAY: Final = np.timedelta64(1, "D")
 """Time after which files are read again though they did not change: typical years are laid anew."""
@@ -71,6 +77,13 @@ class Series:
                 logger.warning("series unreadable", because=str(error))
             self._stamps, self._read_at = stamps, now
         return self._record
+
+    def rehearse(self) -> None:
+        """Ask the renewables for one quarter-hour of calm: what they need loads slowly."""
+        calm = axes.regular(ANY, 1).assign({name: ("time", [0.0]) for name in WEATHER})
+        place = {"latitude": self._site.latitude, "longitude": self._site.longitude}
+        for machine in self._site.of(Renewable):
+            machine.available_power(calm.assign_attrs(place))
 
     def _read(self, now: np.datetime64) -> xr.Dataset:
         files = self._files

@@ -10,13 +10,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Final, Self
 
 import structlog
 
 from optimizer.decision import Decision
+from optimizer.loading import load
 from optimizer.problem import Problem
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
@@ -164,7 +164,7 @@ def _end_with_parent() -> None:
 
 def _default() -> Solve:
     """Load the solver, which the service itself has no need of."""
-    decide = import_module("optimizer.deciding").decide
+    decide = load("optimizer.deciding").decide
     return lambda problem, previous: decide(problem, previous=previous)
 
 

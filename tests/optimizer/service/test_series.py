@@ -1,6 +1,8 @@
 """The series of a running service: read anew when files change, kept when they break."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import sites
 from optimizer.service.series import Series
 from tests import small_days
+from tests.conftest import ROOT
 from twin import axes
 from twin.errors import SeriesError
 
@@ -108,3 +111,16 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
     record = series.record(axes.utc("2026-12-30"))
     times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
     assert times[-1] > axes.utc("2027-01-02")
+
+
+def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
+    words = (
+        "import sys, sites; from pathlib import Path; from optimizer.service.series import Series\n"
+        "from optimizer.service.world import Files\n"
+        f"files = Files(prices=Path({str(copies['prices'])!r}), weather=Path('none'))\n"
+        "series = Series(sites.load('small'), files)\n"
+        "assert 'pvlib' not in sys.modules\n"
+        "series.rehearse()\n"
+        "assert 'pvlib' in sys.modules and series.trouble == ''\n"
+    )
+    subprocess.run([sys.executable, "-c", words], cwd=ROOT, check=True)
