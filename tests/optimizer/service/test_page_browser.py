@@ -154,6 +154,13 @@ def test_times_are_the_sites_and_utc(visit):
     assert "14:30 CEST (12:30 UTC)" in page.text_content("#clock")
 
 
+def test_stamps_in_a_text_of_the_service_are_the_sites_too(visit, board):
+    moved = "moved 3 MWh of batch from 2026-07-01T22:30Z to 2026-07-02T03:00:00Z"
+    board.changes = {"decision": {**decision(), "changes": [moved]}}
+    text = visit().text_content("#limits")
+    assert "from Thu 2 Jul, 00:30 to Thu 2 Jul, 05:00" in text.replace("Thu, ", "Thu ")
+
+
 def test_hold_and_release_by_click(visit, board):
     page = visit()
     page.click("#hold")

@@ -1,11 +1,12 @@
 // The cards in words and tables.
 
 import { element, empty, pairs, table } from "/static/dom.js";
-import { age, amount, clock, count, euros, moment, plural, words } from "/static/text.js";
+import { age, amount, clock, count, euros, moment, plural, told, words } from "/static/text.js";
 
 const MOST_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
 const SOURCE = { optimum: "verified optimum", shifted: "earlier verified plan, shifted", rule: "safe rule", hold: "HOLD" };
+const ACCOUNT = { terminal: "work left less stores kept" };
 const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", none: "" };
 
 export function showCards(state) {
@@ -20,7 +21,7 @@ function alarms({ alarms: standing = [] }) {
   const sorted = standing.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
   const rows = sorted.slice(0, MOST_ALARMS).map(({ severity, time, text, mend }) => {
     const [tone, name] = SEVERITY[severity] ?? ["", severity];
-    return element("li", {}, element("span", { class: tone }, name), ` since ${moment(time)}: ${text}`,
+    return element("li", {}, element("span", { class: tone }, name), ` since ${moment(time)}: ${told(text)}`,
       mend ? element("span", { class: "quiet" }, ` → ${mend}`) : null);
   });
   const rest = sorted.length - rows.length;
@@ -49,11 +50,11 @@ function decision({ decision: last }) {
     pairs([
       ["For", moment(last.time)],
       ["Source", element("span", { class: last.source === "optimum" ? "good" : "warn" }, SOURCE[last.source] ?? last.source)],
-      ...(last.reason ? [["Reason", last.reason]] : []),
+      ...(last.reason ? [["Reason", told(last.reason)]] : []),
       ["Revision", `${last.revision ?? "–"}, decided in ${amount(last.seconds, "s", 2)}`],
     ]),
     accounts.length ? table(accounts, [
-      ["Account", false, ([name]) => words(name)],
+      ["Account", false, ([name]) => ACCOUNT[name] ?? words(name)],
       ["Cost over the plan", true, ([, value]) => euros(value)],
     ], { foot: ["Sum", euros(last.cost_eur)] }) : empty("No accounts: this decision was not priced."),
   ];
@@ -70,7 +71,7 @@ function limits({ decision: last }) {
       ["Worth per unit", true, (row) => amount(row.price_eur, "EUR", 2)],
     ]) : empty("No limit holds the plan back."),
     changes.length ? element("div", {}, element("h3", {}, "Changes since the last plan"),
-      element("ul", {}, ...changes.map((text) => element("li", {}, text)))) : empty("Nothing changed since the last plan."),
+      element("ul", {}, ...changes.map((text) => element("li", {}, told(text))))) : empty("Nothing changed since the last plan."),
   ];
 }
 
@@ -79,7 +80,7 @@ function feed({ feed: partners = [], mode }) {
   const state = (row) => element("div", {},
     element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
     row.state === "acknowledged" || row.acknowledged == null ? null : `, has ${row.acknowledged}`,
-    row.text ? element("div", { class: "quiet" }, row.text) : null);
+    row.text ? element("div", { class: "quiet" }, told(row.text)) : null);
   return [table(partners, [
     ["Partner", false, (row) => row.partner],
     ["State", false, state],

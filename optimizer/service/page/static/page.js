@@ -2,7 +2,7 @@
 
 import { showCards } from "/static/cards.js";
 import { showCharts } from "/static/charts.js";
-import { amount, clock, moment, useZone, wallClock } from "/static/text.js";
+import { amount, clock, moment, told, useZone, wallClock } from "/static/text.js";
 
 const EVERY = 2000; // ms between two questions
 const PATIENCE = 5000; // ms until no answer is no answer
@@ -94,7 +94,7 @@ function why(state) {
 
 // A text from elsewhere as the end of a sentence.
 function closed(text) {
-  return `${text.trim().replace(/\.$/, "")}.`;
+  return `${told(text).trim().replace(/\.$/, "")}.`;
 }
 
 function draws({ past, plan }) {

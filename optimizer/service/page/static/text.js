@@ -52,6 +52,11 @@ export function moment(time) {
   return `${day(date)}, ${clock(date)} ${zoneName(date)} (${utc} UTC)`;
 }
 
+// A text of the service, its UTC stamps in the words of this page.
+export function told(text) {
+  return String(text).replace(/\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z/g, (stamp) => `${day(stamp)}, ${clock(stamp)}`);
+}
+
 // By the clock of this computer.
 export function wallClock(date) {
   return formatter(Intl.DateTimeFormat, { hourCycle: "h23", ...hourMinute, second: "2-digit" }).format(date);
