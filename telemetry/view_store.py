@@ -35,6 +35,9 @@ WARMEST: Final = 327.0
 MISSING: Final = np.iinfo(np.int16).min
 """Stands where a temperature is not yet written."""
 
+_SLAB: Final = 65_536
+"""Numbers that are packed at once, while the processor still holds them."""
+
 _UNIT_OF_TIME: Final = "microseconds since 1970-01-01"
 _STILL: Final = {"time", "duration", "instant"}
 
@@ -148,7 +151,7 @@ class StoredView:
                 dtype="int16" if is_packed else "float32",
                 fill_value=MISSING if is_packed else np.nan,
                 dimension_names=[str(dim) for dim in values.dims],
-                compressors=BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"),
+                compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
                 overwrite=True,
             )
             scale = {"scale_factor": RESOLUTION, "_FillValue": int(MISSING)} if is_packed else {}
@@ -237,11 +240,18 @@ def _packed(name: str, values: xr.DataArray) -> np.ndarray:
     bare = values.to_numpy()
     if values.attrs["units"] != "degC":
         return bare.astype(np.float32, copy=False)
-    if not (bare.max() <= WARMEST and bare.min() >= -WARMEST):  # NaN too
-        message = f"{name} of the block is not within {WARMEST:g} degC; view a run that is"
-        raise ArchiveError(message)
-    scaled = bare * np.float32(1.0 / RESOLUTION)
-    return np.rint(scaled, out=scaled).astype(np.int16)
+    packed = np.empty(bare.shape, np.int16)
+    rows = max(_SLAB * len(bare) // max(bare.size, 1), 1)
+    room = np.empty((rows, *bare.shape[1:]), np.float32)
+    for first in range(0, len(bare), rows):
+        slab = bare[first : first + rows]
+        scaled = np.multiply(slab, 1.0 / RESOLUTION, out=room[: len(slab)], casting="same_kind")
+        np.rint(scaled, out=scaled)
+        if not (scaled.max() <= WARMEST / RESOLUTION and scaled.min() >= -WARMEST / RESOLUTION):
+            message = f"{name} of the block is not within {WARMEST:g} degC; view a run that is"
+            raise ArchiveError(message)  # for NaN too
+        packed[first : first + rows] = scaled
+    return packed
 
 
 def _plain(attrs: Mapping[object, object]) -> dict[str, str]:

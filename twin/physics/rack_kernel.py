@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from twin.physics.numeric import FloatArray
 
+LEAST_TAKEN: Final = 1e-3
+"""Heat below which an error is not taken relative to it. [MW]"""
+
 type SmallArray = NDArray[np.float32]
 type IndexArray = NDArray[np.int64]
 
@@ -128,6 +131,9 @@ class Found(NamedTuple):
         coolant of the unit and its racks, ``(time, unit)``. [MW]
     unit_supply
         Coolant to the racks, ``(time, unit)``. [degC]
+    closure
+        Greatest error of the heat balance of a unit with its racks, over what it takes, ``(time,)``.
+        [1]
     """
 
     rack_power: SmallArray
@@ -138,24 +144,19 @@ class Found(NamedTuple):
     unit_passed: FloatArray
     unit_kept: FloatArray
     unit_supply: FloatArray
+    closure: FloatArray
 
 
-class _Here(NamedTuple):
-    """A unit at a step: their indices, its first rack and the one after its last."""
+class _Bench(NamedTuple):
+    """What a step leaves for the next loop.
 
-    step: int
-    unit: int
-    first: int
-    last: int
+    Heat of each rack [MW]; and of each unit the share of a rack's own past and present that stays
+    [h K MWh-1] and what the coolant brings back to it [MW].
+    """
 
-
-class _Flow(NamedTuple):
-    """Heat of a unit's racks and its pump [MW], and its capacity rates [MW K-1]."""
-
-    heat: float
-    pump: float
-    rate: float
-    passing: float
+    heats: FloatArray
+    blend: FloatArray
+    brought: FloatArray
 
 
 def follow_racks(table: RackTable, drive: Drive, track: tuple[Coolant, Found]) -> None:
@@ -193,85 +194,96 @@ def follow_racks(table: RackTable, drive: Drive, track: tuple[Coolant, Found]) -
     solved in closed form; all its coefficients are positive, so it is stable and monotone at any
     length, and what comes in equals what goes out and is kept.
     """
-    heats = np.empty(len(table.places.hall))
-    first = table.places.first
+    racks, units = len(table.places.hall), len(table.places.first) - 1
+    bench = _Bench(np.empty(racks), np.empty(units), np.empty(units))
     for step in range(len(drive.water)):
-        for unit in range(len(first) - 1):
-            here = _Here(step, unit, first[unit], first[unit + 1])
-            heat = _work(table, drive, here, heats, track[1])
-            _exchange(table.unit, drive, here, _flow(table.unit, heat), heats, track)
+        _work(table, drive, step, bench, track[1])
+        _exchange(table, drive, step, bench, track)
+        _warm(table, drive, step, bench, track)
 
 
-def _work(table: RackTable, drive: Drive, here: _Here, heats: FloatArray, found: Found) -> float:
-    """Enter the power of a unit's racks, and their chips above the coolant; return their heat."""
+def _work(table: RackTable, drive: Drive, step: int, bench: _Bench, found: Found) -> None:
+    """Enter power and heat of all racks, and their chips above the coolant."""
     halls, hall = table.halls, table.places.hall
-    deviation = drive.deviation[drive.spell[here.step]]
+    deviation = drive.deviation[drive.spell[step]]
     last_piece = halls.rise.shape[1] - 2
-    heat = 0.0
-    for r in range(here.first, here.last):
+    for r in range(len(hall)):
         h = hall[r]
-        work = drive.share[here.step, h]
+        work = drive.share[step, h]
         room = max(min(work, 1.0 - work), 0.0)
         power = halls.idle[h] + halls.span[h] * (work + room * deviation[r])
         place = power * halls.knots[h]
         k = min(int(place), last_piece)
         low = halls.rise[h, k]
-        found.chip[here.step, r] = low + (place - k) * (halls.rise[h, k + 1] - low)
-        found.rack_power[here.step, r] = power
-        heats[r] = halls.liquid_share[h] * power
-        heat += heats[r]
-    return heat
+        found.chip[step, r] = low + (place - k) * (halls.rise[h, k + 1] - low)
+        found.rack_power[step, r] = power
+        bench.heats[r] = halls.liquid_share[h] * power
 
 
-def _flow(unit: UnitTable, heat: float) -> _Flow:
-    """Return the coolant of a unit at a heat."""
+def _exchange(
+    table: RackTable, drive: Drive, step: int, bench: _Bench, track: tuple[Coolant, Found]
+) -> None:
+    """Step the coolant of all units, and enter what they take, pass on and keep themselves."""
+    unit, first = table.unit, table.places.first
+    state, found = track
+    lag, slow = unit.rack_capacity / drive.hours, unit.unit_capacity / drive.hours
+    water = drive.water[step]
+    for c in range(len(first) - 1):
+        heat, warmth = 0.0, 0.0
+        for r in range(first[c], first[c + 1]):
+            heat += bench.heats[r]
+            warmth += state.racks[r]
+        count = first[c + 1] - first[c]
+        pump, rate, passing = _flow(unit, heat)
+        each = rate / count
+        blend = 1.0 / (lag + each)
+        mean, follow = blend * (lag * warmth + heat) / count, each * blend
+        supply = slow * state.units[c] + (rate - passing) * mean
+        supply += pump * (1.0 - passing / rate) + passing * water
+        supply /= slow + rate * (1.0 - follow) + passing * follow
+        back = mean + follow * supply
+        found.unit_heat[step, c], found.unit_pump[step, c] = heat, pump
+        found.unit_passed[step, c] = passing * (back + pump / rate - water)
+        found.unit_kept[step, c] = slow * (supply - state.units[c])
+        found.unit_supply[step, c] = supply
+        state.units[c] = supply
+        bench.blend[c], bench.brought[c] = blend, each * supply
+
+
+def _warm(
+    table: RackTable, drive: Drive, step: int, bench: _Bench, track: tuple[Coolant, Found]
+) -> None:
+    """Step the coolant of all racks, and enter what it keeps."""
+    first, lag = table.places.first, table.unit.rack_capacity / drive.hours
+    state, found = track
+    worst = 0.0
+    for c in range(len(first) - 1):
+        kept, supply = 0.0, state.units[c]
+        for r in range(first[c], first[c + 1]):
+            held = lag * state.racks[r] + bench.heats[r] + bench.brought[c]
+            back = bench.blend[c] * held
+            kept += back - state.racks[r]
+            state.racks[r] = back
+            found.rack_return[step, r] = back
+            found.chip[step, r] += supply
+        found.unit_kept[step, c] += lag * kept
+        taken = found.unit_heat[step, c] + found.unit_pump[step, c]
+        lost = taken - found.unit_passed[step, c] - found.unit_kept[step, c]
+        worst = max(worst, abs(lost) / max(taken, LEAST_TAKEN))
+    found.closure[step] = worst
+
+
+def _flow(unit: UnitTable, heat: float) -> tuple[float, float, float]:
+    """Return pump power [MW] and both capacity rates [MW K-1] of a unit at a heat."""
     place = heat * unit.knots
     k = min(int(place), len(unit.rate) - 2)
     w = place - k
-    return _Flow(
-        heat,
+    return (
         unit.pump_power[k] + w * (unit.pump_power[k + 1] - unit.pump_power[k]),
         unit.rate[k] + w * (unit.rate[k + 1] - unit.rate[k]),
         unit.passing[k] + w * (unit.passing[k + 1] - unit.passing[k]),
     )
 
 
-def _exchange(
-    unit: UnitTable,
-    drive: Drive,
-    here: _Here,
-    flow: _Flow,
-    heats: FloatArray,
-    track: tuple[Coolant, Found],
-) -> None:
-    """Step the coolant of a unit and its racks, and enter what it takes, passes on and keeps."""
-    state, found = track
-    t, c, count = here.step, here.unit, here.last - here.first
-    warmth = 0.0
-    for r in range(here.first, here.last):
-        warmth += state.racks[r]
-    lag, slow = unit.rack_capacity / drive.hours, unit.unit_capacity / drive.hours
-    each = flow.rate / count
-    blend = 1.0 / (lag + each)
-    mean, follow = blend * (lag * warmth + flow.heat) / count, each * blend
-    supply = slow * state.units[c] + (flow.rate - flow.passing) * mean
-    supply += flow.pump * (1.0 - flow.passing / flow.rate) + flow.passing * drive.water[t]
-    supply /= slow + flow.rate * (1.0 - follow) + flow.passing * follow
-    kept = slow * (supply - state.units[c])
-    for r in range(here.first, here.last):
-        out = blend * (lag * state.racks[r] + heats[r] + each * supply)
-        kept += lag * (out - state.racks[r])
-        state.racks[r] = out
-        found.rack_return[t, r] = out
-        found.chip[t, r] += supply
-    state.units[c] = supply
-    found.unit_heat[t, c], found.unit_pump[t, c] = flow.heat, flow.pump
-    water = drive.water[t]
-    found.unit_passed[t, c] = flow.passing * (
-        mean + follow * supply + flow.pump / flow.rate - water
-    )
-    found.unit_kept[t, c], found.unit_supply[t, c] = kept, supply
-
-
-PARTS: Final = (_work, _flow, _exchange)
+PARTS: Final = (_work, _exchange, _warm, _flow)
 """What :func:`follow_racks` calls, to be compiled with it."""

@@ -130,12 +130,7 @@ def follow(
 
 
 def dataset(layout: Layout, window: Window, found: Found) -> xr.Dataset:
-    """Return what racks and units did with labels, units and meanings.
-
-    ``closure`` is the greatest relative error of the heat balance of any unit with its racks.
-    """
-    error = found.unit_heat + found.unit_pump - found.unit_passed - found.unit_kept
-    scale = np.maximum(found.unit_heat + found.unit_pump, 1e-3)
+    """Return what racks and units did with labels, units and meanings."""
     whole = axes.intervals(window.edges)
     labels = layout.unit_labels
     names = [hall.name for hall in layout.halls]
@@ -148,7 +143,7 @@ def dataset(layout: Layout, window: Window, found: Found) -> xr.Dataset:
         "cdu_passed_heat": (("time", "unit"), found.unit_passed),
         "cdu_kept_heat": (("time", "unit"), found.unit_kept),
         "technology_supply_temperature": (("time", "unit"), found.unit_supply),
-        "closure": (("time",), np.abs(error / scale).max(axis=1)),
+        "closure": (("time",), found.closure),
     }
     coords = {
         "rack": layout.rack_labels,
@@ -175,6 +170,7 @@ def _room(layout: Layout, count: int) -> Found:
         unit_passed=np.empty(units),
         unit_kept=np.empty(units),
         unit_supply=np.empty(units),
+        closure=np.empty(count),
     )
 
 
