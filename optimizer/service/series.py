@@ -79,11 +79,11 @@ class Series:
         return self._record
 
     def rehearse(self) -> None:
-        """Ask the renewables for one quarter-hour of calm: what they need loads slowly."""
-        calm = axes.regular(ANY, 1).assign({name: ("time", [0.0]) for name in WEATHER})
+        """Ask the renewables for one quarter-hour of any weather: what they need loads slowly."""
+        weather = axes.regular(ANY, 1).assign({name: ("time", [1.0]) for name in WEATHER})
         place = {"latitude": self._site.latitude, "longitude": self._site.longitude}
         for machine in self._site.of(Renewable):
-            machine.available_power(calm.assign_attrs(place))
+            machine.available_power(weather.assign_attrs(place))
 
     def _read(self, now: np.datetime64) -> xr.Dataset:
         files = self._files
