@@ -97,6 +97,7 @@ class Archiver:
             while not self._ended.wait(wait):
                 is_done = self._catch_up() if self._archive.is_behind else self.commit()
                 if is_done and not self._archive.is_behind:
+                    self._archive.keep_up()
                     break
                 wait = AGAIN
 

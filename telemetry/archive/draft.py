@@ -111,8 +111,9 @@ class Draft:
                 if not chips:
                     self._shard(made.path, grid, (i, j), _Cells(at, here, said))
                 for k in range(-(-values.shape[2] // chips) if chips else 0):
-                    deep = here[:, :, k * chips : (k + 1) * chips]
-                    self._shard(made.path, grid, (i, j, k), _Cells(at, deep, None))
+                    part = (..., slice(k * chips, (k + 1) * chips))
+                    deep = None if said is None else said[part]
+                    self._shard(made.path, grid, (i, j, k), _Cells(at, here[part], deep))
 
     def drop(self, path: str, place: Place) -> None:
         """Delete a shard, if it is there."""

@@ -7,8 +7,12 @@ messages, and :class:`Mark` says from where on they must be read again after a c
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.marks import BEFORE_ALL, Frame, Mark, Places
 from telemetry.archive.slabs import Chips, Slab
 from telemetry.journal import Position
 from telemetry.quality import Flag
@@ -43,47 +47,6 @@ POINT_BYTES: Final = 200
 type Put = Literal["", "known", "late", "too_late"]
 """What became of a reading: written down in time, held already, written down late, refused."""
 
-_BEFORE_ALL: Final = -(2**62)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """How far a commit reaches, stored in the commit itself.
-
-    Attributes
-    ----------
-    position
-        All samples up to here are in the archive; the journal is replayed after it.
-    seen
-        Up to here all samples of the closed seconds are in the archive, those of later ones not.
-    closed
-        First second that is not closed. [s since 1970]
-    """
-
-    position: Position | None = None
-    seen: Position | None = None
-    closed: int = _BEFORE_ALL
-
-    def holds(self, second: int, position: Position) -> bool:
-        """Return whether a reading of a frame is in the archive already."""
-        return self.seen is not None and position <= self.seen and second < self.closed
-
-    def told(self) -> dict[str, str]:
-        """Return it as the commit keeps it."""
-        return {
-            "position": str(self.position or ""),
-            "seen": str(self.seen or ""),
-            "closed": str(self.closed),
-        }
-
-    @classmethod
-    def read(cls, told: dict[str, str]) -> Self:
-        """Return what :meth:`told` wrote; ValueError or KeyError if it did not."""
-        first, last = (
-            Position.parse(told[key]) if told[key] else None for key in ("position", "seen")
-        )
-        return cls(position=first, seen=last, closed=int(told["closed"]))
-
 
 @dataclass(slots=True)
 class Second:
@@ -92,14 +55,14 @@ class Second:
     Attributes
     ----------
     since
-        Before this position of the journal there is none of them.
+        Before these positions of the journals there is none of them.
     racks
         What the chips said.
     points
         Column of a point -> its value in its own unit, and the code of its verdict.
     """
 
-    since: Position | None
+    since: Places
     racks: Slab = field(default_factory=Slab)
     points: dict[int, tuple[float, int]] = field(default_factory=dict)
 
@@ -155,7 +118,7 @@ class Minutes:
     Attributes
     ----------
     complete
-        Up to here all samples of the journal have been written down.
+        Up to here all samples of each journal have been written down.
     columns
         Group -> label -> its column in the store.
     size
@@ -169,12 +132,12 @@ class Minutes:
         }
         self.size = 0
         self._mark = mark
-        self.complete = mark.position
+        self.complete = dict(mark.position)
         self._closed = mark.closed
         self._open: dict[int, Second] = {}
         self._late: dict[int, Second] = {}
-        self._newest = _BEFORE_ALL
-        self._ticked = _BEFORE_ALL
+        self._newest = BEFORE_ALL
+        self._ticked = BEFORE_ALL
 
     def column(self, group: str, label: str) -> int:
         """Return the column of a label, a new one if need be."""
@@ -182,35 +145,47 @@ class Minutes:
         return known.setdefault(label, len(known))
 
     def put_point(
-        self, point: str, number: int, reading: tuple[float, int], *, position: Position
+        self, point: str, number: int, reading: tuple[float, int], *, frame: Frame
     ) -> Put:
         """Write a value and the code of its verdict down in their second; see :meth:`second`."""
-        second, put = self.second(number, position)
+        second, put = self.second(number, frame)
         if second is not None:
             second.points[self.column("points", point)] = reading
             self.size += POINT_BYTES
         return put
 
-    def put_rack(self, rack: str, number: int, values: Chips, *, position: Position) -> Put:
+    def put_rack(self, rack: str, number: int, values: Chips, *, frame: Frame) -> Put:
         """Write the values of a rack down in their second; see :meth:`second`."""
-        second, put = self.second(number, position)
+        second, put = self.second(number, frame)
         if second is not None:
             before = second.racks.size
             second.racks.put(self.column("racks", rack), values)
             self.size += second.racks.size - before
         return put
 
-    def second(self, number: int, position: Position) -> tuple[Second | None, Put]:
+    def put_racks(
+        self, number: int, columns: NDArray[np.int64], values: NDArray[np.float32], *, frame: Frame
+    ) -> Put:
+        """Write the values of many racks, (rack, variable, chip), down in one second."""
+        second, put = self.second(number, frame)
+        if second is not None:
+            before = second.racks.size
+            second.racks.put_many(columns, values)
+            self.size += second.racks.size - before
+        return put
+
+    def second(self, number: int, frame: Frame) -> tuple[Second | None, Put]:
         """Return where to write a reading down, and whether it is late, or too late, or held.
 
         Parameters
         ----------
         number
             Its second. [s since 1970]
-        position
-            Of its frame.
+        frame
+            Where it was read: a journal, and the end of its frame or a later one.
         """
-        if self._mark.holds(number, position):
+        journal, position = frame
+        if self._mark.holds(number, position, journal):
             return None, "known"
         if number < self._closed - REACH:
             return None, "too_late"
@@ -219,12 +194,12 @@ class Minutes:
         kept = self._late if is_late else self._open
         second = kept.get(number)
         if second is None:
-            second = kept[number] = Second(self.complete)
+            second = kept[number] = Second(dict(self.complete))
         return second, "late" if is_late else ""
 
-    def advance(self, position: Position) -> None:
-        """Take down that all samples of the journal up to here have been written down."""
-        self.complete = position
+    def advance(self, position: Position, journal: str = "") -> None:
+        """Take down that all samples of a journal up to here have been written down."""
+        self.complete[journal] = position
 
     def tick(self, number: int) -> None:
         """Take down that all readings up to and with this second have been sent."""
@@ -248,13 +223,26 @@ class Minutes:
         self._open = {number: one for number, one in self._open.items() if number >= line}
         self._late = {}
         self._closed = line
-        since = [one.since for one in self._open.values()]
-        known = [position for position in since if position is not None]
-        position = self.complete if not since else min(known) if known == since else None
-        return Taken(seconds=seconds, mark=Mark(position=position, seen=self.complete, closed=line))
+        position = {
+            journal: min([at, *(one.since[journal] for one in self._open.values())])
+            for journal, at in self.complete.items()
+            if all(journal in one.since for one in self._open.values())
+        }
+        mark = Mark(position=position, seen=dict(self.complete), closed=line)
+        return Taken(seconds=seconds, mark=mark)
 
     @property
     def _line(self) -> int:
         """First second that stays open; minutes close whole, except where a tick ends one."""
         by_watermark = (self._newest - LATENESS) // MINUTE * MINUTE
         return max(by_watermark, self._ticked)
+
+
+def second_of(time: np.datetime64) -> int:
+    """Return the whole second that a moment falls into. [s since 1970]"""
+    return int(time.astype("datetime64[s]").astype(np.int64))
+
+
+def seconds_of(span: np.timedelta64) -> float:
+    """Return how long a span is. [s]"""
+    return float(span / np.timedelta64(1, "s"))

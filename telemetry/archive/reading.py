@@ -27,6 +27,7 @@ from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES, STORE
 from telemetry.archive.pieces import Numbers
 from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.spans import Span, heard_in, kept_in, times_of
 from telemetry.archive.store import on_disk
 from telemetry.binding import Binder, Binding
 from telemetry.samples import CHIP_VARIABLES
@@ -41,12 +42,8 @@ UNITS: Final = dict(zip(CHIP_VARIABLES, ("W", "degC", "1", "1", "MHz"), strict=T
 COLUMNS: Final = ("object_type", "point_type", "object_id", "unit", "integration", "rack")
 """What of a point's metadata stands beside its values."""
 
-_FAR: Final = 2**40  # s: later than any time
-
 type Group = Literal["racks", "points"]
 type Resolution = Literal["1min", "15min", "1h"] | None
-type Moment = np.datetime64 | str | None
-type Span = tuple[Moment, Moment]
 
 
 def open(
@@ -164,23 +161,9 @@ def _opened(
     return _bound(snapshot, site, span=span)
 
 
-def _rows(snapshot: Snapshot, group: str, span: Span) -> tuple[Numbers, xr.Variable]:
-    """Return the seconds of a span of which something was heard, also as times."""
-    first, last = (_second(moment) for moment in span)
-    seconds = snapshot.heard(
-        group, -_FAR if first is None else first, _FAR if last is None else last
-    )
-    return seconds, _times(seconds)
-
-
-def _times(seconds: Numbers) -> xr.Variable:
-    moments = seconds.astype("datetime64[s]").astype("datetime64[us]")
-    return xr.Variable("time", moments, {"standard_name": "time"})
-
-
 def _racks(snapshot: Snapshot, *, span: Span) -> xr.Dataset:
     """Return what the chips said."""
-    seconds, time = _rows(snapshot, "racks", span)
+    seconds, time = kept_in(snapshot, "racks", span)
     labels = labels_of(snapshot.root, "racks")
     if not labels:
         return xr.Dataset(coords={"time": time})
@@ -209,7 +192,7 @@ def _chips(snapshot: Snapshot, seconds: Numbers, levels: Sequence[Level] = FINES
 
 def _points(snapshot: Snapshot, *, span: Span) -> xr.Dataset:
     """Return all points as they were sent."""
-    seconds, time = _rows(snapshot, "points", span)
+    seconds, time = kept_in(snapshot, "points", span)
     labels = labels_of(snapshot.root, "points")
     if not labels:
         return xr.Dataset(coords={"time": time})
@@ -237,12 +220,12 @@ def _columns(snapshot: Snapshot, labels: list[str]) -> dict[str, tuple[str, list
 
 def _rolled(snapshot: Snapshot, group: Group, level: Level, span: Span) -> xr.Dataset:
     """Return roll-ups of what was heard."""
-    seconds, _ = _rows(snapshot, group, span)
+    seconds, _ = heard_in(snapshot, group, span)
     starts = np.unique(seconds // level.step * level.step)
     labels = labels_of(snapshot.root, group)
-    coords: dict[str, object] = {"time": _times(starts), LABELS[group]: labels}
+    coords: dict[str, object] = {"time": times_of(starts), LABELS[group]: labels}
     if not labels:
-        return xr.Dataset(coords={"time": _times(starts)})
+        return xr.Dataset(coords={"time": times_of(starts)})
     chips = _chips(snapshot, starts, [level]) if group == "racks" else 0
     if group == "points":
         coords |= _columns(snapshot, labels)
@@ -260,7 +243,7 @@ def _rolled(snapshot: Snapshot, group: Group, level: Level, span: Span) -> xr.Da
 
 def _bound(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
     """Return the variables of a site that any point is bound to."""
-    seconds, time = _rows(snapshot, "points", span)
+    seconds, time = kept_in(snapshot, "points", span)
     binder = Binder(site)
     columns = {label: column for column, label in enumerate(labels_of(snapshot.root, "points"))}
     bound: dict[int, tuple[int, Binding]] = {}
@@ -287,10 +270,3 @@ def _attributes(name: str) -> dict[str, str]:
     word = vocabulary.term(name)
     attributes = {"units": word.unit, "long_name": word.meaning}
     return attributes | ({"standard_name": word.cf_name} if word.cf_name else {})
-
-
-def _second(moment: Moment) -> int | None:
-    """Return the first whole second that is not before a moment. [s since 1970]"""
-    if moment is None:
-        return None
-    return -int(-np.datetime64(moment, "us").astype(np.int64) // 1_000_000)

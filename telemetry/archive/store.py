@@ -15,7 +15,8 @@ import zarr
 
 from telemetry.archive.draft import Draft
 from telemetry.archive.layout import LAYOUT, VARIABLES, labels_of
-from telemetry.archive.minutes import Mark, Taken
+from telemetry.archive.marks import Mark
+from telemetry.archive.minutes import Taken
 from telemetry.archive.pieces import WORKERS
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.writing import Writer, has

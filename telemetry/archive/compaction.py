@@ -1,0 +1,270 @@
+"""What becomes of minutes: whole hours, roll-ups, and in the end nothing.
+
+An hour is compacted some minutes after its end, in one transaction: its minutes, late readings
+among them, become the blocks of the hour, and statistics are made of them. A process that is
+killed meanwhile leaves the archive as it was. Who reads sees the minutes or the hour, never half.
+
+What comes later of that hour goes to minutes again, and with the next round into the hour.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from telemetry.archive.blocks import Made, Values, is_there
+from telemetry.archive.draft import Draft
+from telemetry.archive.layout import (
+    ABSENT,
+    DAY,
+    HOUR,
+    LABELS,
+    OPEN,
+    RAW,
+    ROLLED,
+    SPARSE,
+    VARIABLES,
+    Level,
+    array,
+    rolled_names,
+)
+from telemetry.archive.minutes import BELIEVED
+from telemetry.archive.pieces import WORKERS, Numbers
+from telemetry.archive.rollups import Rolled
+from telemetry.archive.store import OPEN_HOURS, Store, open_hours
+
+SETTLE: Final = 300
+"""How long after its end an hour is left open for late readings, by the time of the data. [s]"""
+
+KEPT: Final = timedelta(hours=3)
+"""How long a reader may use the archive as it was when it opened it."""
+
+RETENTION: Final[dict[str, timedelta]] = {
+    "raw": timedelta(days=31),
+    "1min": timedelta(days=92),
+    "15min": timedelta(days=731),
+}
+"""Level -> how long it is kept unless told otherwise; what is not named is kept for ever."""
+
+_FINEST: Final = (OPEN, RAW, SPARSE)
+
+
+def due(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, int]]:
+    """Return the groups and hours that can be compacted.
+
+    Parameters
+    ----------
+    opened
+        Group -> hours that are open. [s since 1970]
+    closed
+        First second that is not closed. [s since 1970]
+    """
+    return [
+        (group, hour)
+        for group, hours in opened.items()
+        for hour in hours
+        if hour + HOUR + SETTLE <= closed
+    ]
+
+
+def compact(store: Store, group: str, hours: list[int]) -> int:
+    """Compact hours of a group in one transaction; return how many cells were written.
+
+    Parameters
+    ----------
+    store
+        The store; nobody else may write meanwhile.
+    group, hours
+        Which; starts of hours. [s since 1970]
+    """
+    with zarr.config.set({"threading.max_workers": WORKERS}):
+        draft = store.begin()
+        cells = sum(_Hour(draft, group, hour).run() for hour in hours)
+        opened = open_hours(draft.root)
+        left = [hour for hour in opened.get(group, []) if hour not in hours]
+        draft.root.attrs[OPEN_HOURS] = {**opened, group: left}
+        store.end(draft, "compacted", store.mark)
+    return cells
+
+
+def retire(store: Store, retention: Mapping[str, timedelta], now: int) -> list[str]:
+    """Delete what is older than it is kept; return the groups that are gone.
+
+    Parameters
+    ----------
+    store
+        The store.
+    retention
+        Level -> how long it is kept; ``raw`` stands for all single seconds.
+    now
+        The moment, by the time of the data. [s since 1970]
+    """
+    draft = store.begin()
+    gone = []
+    finest = {level.name: retention["raw"] for level in _FINEST if "raw" in retention}
+    kept = {**finest, **{name: span for name, span in retention.items() if name in ROLLED}}
+    levels = {level.name: level for level in (*_FINEST, *ROLLED.values())}
+    for group in VARIABLES:
+        for name, span in kept.items():
+            for period in draft.snapshot.names(f"{group}/{name}"):
+                first, rows = levels[name].rows(period)
+                if first + rows * levels[name].step <= now - span.total_seconds():
+                    gone.append(f"{group}/{name}/{period}")
+    for path in gone:
+        del draft.root[path]
+    if gone:
+        store.end(draft, "retired", store.mark)
+    return gone
+
+
+class _Hour:
+    """One hour of a group that is being compacted."""
+
+    def __init__(self, draft: Draft, group: str, hour: int) -> None:
+        self._draft = draft
+        self._group = group
+        self._hour = hour
+        self._count = array(draft.root, f"{group}/{LABELS[group]}").shape[0]
+
+    def run(self) -> int:
+        """Compact it; return how many cells it has."""
+        snapshot = self._draft.snapshot
+        name = next(iter(VARIABLES[self._group]))
+        if snapshot.grid(self._path(SPARSE, name)) is not None:
+            seconds = snapshot.heard(self._group, self._hour, self._hour + HOUR)
+            return self._roll_sparse(seconds) if len(seconds) else 0
+        grid = snapshot.grid(self._path(OPEN, name))
+        if grid is None:
+            return 0
+        seconds = np.arange(self._hour, self._hour + HOUR)
+        cells = 0
+        for columns in self._columns():
+            cells += self._columns_of(seconds, columns)
+        self._drop()
+        return cells
+
+    def _columns_of(self, seconds: Numbers, columns: Numbers) -> int:
+        """Compact some columns; return how many cells they have."""
+        told = believed = None
+        if self._group == "points":
+            codes = self._read("quality", seconds, columns)
+            told = codes != ABSENT
+            believed = np.isin(codes, BELIEVED)
+        cells = 0
+        for name in VARIABLES[self._group]:
+            values = self._read(name, seconds, columns)
+            cells += values.size
+            made = self._made(RAW, name, values)
+            self._draft.put(made, self._hour, values, columns=columns, told=told)
+            if name != "quality":
+                self._roll(name, _rolled(values, believed, seconds), columns=columns)
+        return cells
+
+    def _roll(self, name: str, minutes: Rolled, *, columns: Numbers) -> None:
+        """Write statistics of minutes and of longer spans."""
+        rolled = {"1min": minutes}
+        rolled["15min"] = minutes.coarser(ROLLED["15min"])
+        rolled["1h"] = rolled["15min"].coarser(ROLLED["1h"])
+        for level, one in rolled.items():
+            self._put_rolled(ROLLED[level], name, one, columns=columns)
+
+    def _roll_sparse(self, seconds: Numbers) -> int:
+        """Write statistics of single seconds: of the hour, as there is hardly more than that."""
+        columns = np.arange(self._count)
+        for name in VARIABLES[self._group]:
+            if name == "quality":
+                continue
+            values = self._read(name, seconds, columns)
+            believed = None
+            if self._group == "points":
+                believed = np.isin(self._read("quality", seconds, columns), BELIEVED)
+            rolled = _rolled(values, believed, seconds, "1h")
+            self._put_rolled(ROLLED["1h"], name, rolled, columns=columns)
+        return len(seconds) * self._count
+
+    def _put_rolled(self, level: Level, name: str, rolled: Rolled, *, columns: Numbers) -> None:
+        for statistic, values in rolled.arrays().items():
+            made = self._made(level, f"{name}_{statistic}", values)
+            told = np.ones(values.shape, dtype=np.bool_) & (rolled.count > 0)
+            self._draft.put(made, int(rolled.starts[0]), values, columns=columns, told=told)
+
+    def _read(self, name: str, seconds: Numbers, columns: Numbers) -> Values:
+        chips = None
+        if self._group == "racks":
+            deep = [self._draft.snapshot.grid(self._path(level, name)) for level in _FINEST]
+            chips = np.arange(max(grid.shape[2] for grid in deep if grid is not None))
+        return self._draft.snapshot.read(
+            self._group, name, seconds=seconds, columns=columns, chips=chips
+        )
+
+    def _made(self, level: Level, name: str, values: Values) -> Made:
+        kind, absent = {**VARIABLES[self._group], **rolled_names(self._group)}[name]
+        return Made(
+            group=self._group,
+            level=level,
+            period=level.period(self._hour),
+            name=name,
+            kind=kind,
+            absent=absent,
+            columns=self._count,
+            chips=values.shape[2] if values.shape[2:] else 0,
+        )
+
+    def _columns(self) -> Iterator[Numbers]:
+        """Yield the columns of each shard of the hour in which a minute has anything."""
+        name = next(iter(VARIABLES[self._group]))
+        path = self._path(OPEN, name)
+        grid = self._draft.snapshot.grid(path)
+        if grid is None:
+            return
+        width = RAW.width[self._group]
+        found: set[int] = set()
+        for place in self._minutes():
+            index = self._draft.snapshot.pieces.index(path, grid, place)
+            if index is not None:
+                blocks = np.flatnonzero(is_there(index).any(axis=0))
+                first = place[1] * grid.shard[1]
+                found |= set(((first + blocks * grid.block[1]) // width).tolist())
+                last = first + blocks * grid.block[1] + grid.block[1] - 1
+                found |= set((np.minimum(last, self._count - 1) // width).tolist())
+        for shard in sorted(found):
+            yield np.arange(shard * width, min((shard + 1) * width, self._count))
+
+    def _minutes(self) -> Iterator[tuple[int, ...]]:
+        """Yield the places of the hour's minutes."""
+        name = next(iter(VARIABLES[self._group]))
+        grid = self._draft.snapshot.grid(self._path(OPEN, name))
+        if grid is None:
+            return
+        first = (self._hour % DAY) // OPEN.shard
+        deep = [
+            range(-(-size // cut)) for size, cut in zip(grid.shape[2:], grid.shard[2:], strict=True)
+        ]
+        for row in range(first, first + HOUR // OPEN.shard):
+            for column in range(-(-grid.shape[1] // grid.shard[1])):
+                if not deep:
+                    yield row, column
+                for chip in deep[0] if deep else ():
+                    yield row, column, chip
+
+    def _drop(self) -> None:
+        """Delete the minutes."""
+        for name in VARIABLES[self._group]:
+            for place in list(self._minutes()):
+                self._draft.drop(self._path(OPEN, name), place)
+
+    def _path(self, level: Level, name: str) -> str:
+        return f"{self._group}/{level.name}/{level.period(self._hour)}/{name}"
+
+
+def _rolled(
+    values: Values, believed: NDArray[np.bool_] | None, seconds: Numbers, level: str = "1min"
+) -> Rolled:
+    """Return the statistics of what is believed; of all that is there if nothing is told."""
+    seen = np.asarray(values, dtype=np.promote_types(values.dtype, np.float32))
+    if believed is not None:
+        seen = np.where(believed, seen, np.nan)
+    return Rolled.of(seen, seconds, ROLLED[level])

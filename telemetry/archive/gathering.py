@@ -1,0 +1,143 @@
+"""What an archive has heard and not yet written: readings, columns and news of points."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.layout import MINUTE
+from telemetry.archive.marks import Frame, Mark
+from telemetry.archive.minutes import (
+    CODES,
+    REACH,
+    Minutes,
+    Put,
+    second_of,
+    seconds_of,
+)
+from telemetry.quality import Flag
+from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick
+
+COUNTED: Final = ("batches", "values", "late", "known", "too_late", "commits", "compacted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Rack batches of one site and equally many chips, side by side.
+
+    Attributes
+    ----------
+    labels
+        ``{hall}/{rack}`` of each.
+    seconds
+        To which each belongs. [s since 1970]
+    values
+        (batch, variable, chip).
+    interval
+        Of the last of them. [s]
+    """
+
+    labels: Sequence[str]
+    seconds: NDArray[np.int64]
+    values: NDArray[np.float32]
+    interval: float
+
+
+class Gathering:
+    """Takes samples; whoever calls it holds a lock.
+
+    Parameters
+    ----------
+    site_name
+        Batches of other sites are not taken.
+    mark
+        How far the archive reaches.
+    labels
+        Group -> labels that have a column.
+    counters
+        Are added to; see :class:`telemetry.archive.writer.Archive`.
+
+    Attributes
+    ----------
+    minutes
+        The open minutes.
+    news
+        What is newly known of points.
+    is_sparse
+        Whether the plant speaks once in many minutes only.
+    """
+
+    def __init__(
+        self,
+        site_name: str,
+        mark: Mark,
+        labels: Mapping[str, Sequence[str]],
+        *,
+        counters: Counter[str],
+    ) -> None:
+        self.minutes = Minutes(mark, labels)
+        self.news: dict[str, PointMetadata] = {}
+        self.is_sparse = False
+        self._site_name = site_name
+        self._counters = counters
+        self._known: dict[str, PointMetadata] = {}
+
+    @property
+    def columns(self) -> dict[str, dict[str, int]]:
+        """Group -> label -> column, as they are now."""
+        return {group: dict(known) for group, known in self.minutes.columns.items()}
+
+    def add(self, sample: Sample, flag: Flag, *, frame: Frame) -> str:
+        """Take a sample; return why it is refused, or ""."""
+        match sample:
+            case PointValue(point=point, value=value):
+                reading = (np.nan if value is None else value, CODES[flag])
+                number = second_of(sample.time)
+                put = self.minutes.put_point(point, number, reading, frame=frame)
+                return self._note(put, "values", 1)
+            case RackBatch(values=values):
+                if sample.site != self._site_name:
+                    return f"of {sample.site}, not of {self._site_name}"
+                self.is_sparse = seconds_of(sample.interval) > MINUTE
+                label, number = f"{sample.hall}/{sample.rack}", second_of(sample.time)
+                put = self.minutes.put_rack(label, number, values, frame=frame)
+                return self._note(put, "batches", 1)
+            case PointMetadata(point=point):
+                if self._known.get(point) != sample:
+                    self._known[point] = self.news[point] = sample
+                    self.minutes.column("points", point)
+            case Tick(time=end):
+                self.is_sparse = seconds_of(sample.interval) > MINUTE
+                self.minutes.tick(second_of(end))
+        return ""
+
+    def add_racks(self, batches: Batches, *, frame: Frame) -> dict[str, int]:
+        """Take many batches; return the labels of those that are refused, and how often."""
+        self.is_sparse = batches.interval > MINUTE
+        known = self.minutes.columns["racks"]
+        columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
+        refused: Counter[str] = Counter()
+        order = np.argsort(batches.seconds, kind="stable")
+        edges = np.flatnonzero(np.diff(batches.seconds[order], prepend=-1)).tolist()
+        for first, last in zip(edges, [*edges[1:], len(order)], strict=True):
+            here = order[first:last]
+            number = int(batches.seconds[here[0]])
+            put = self.minutes.put_racks(number, columns[here], batches.values[here], frame=frame)
+            if self._note(put, "batches", len(here)):
+                refused.update(batches.labels[place] for place in here.tolist())
+        return refused
+
+    def _note(self, put: Put, kind: str, count: int) -> str:
+        """Count what became of readings; return why they were refused."""
+        if put == "too_late":
+            self._counters["too_late"] += count
+            return f"more than {REACH} s older than what the archive has closed"
+        if put == "known":
+            self._counters["known"] += count
+            return ""
+        self._counters["late"] += count * (put == "late")
+        self._counters[kind] += count
+        return ""

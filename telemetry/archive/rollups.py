@@ -1,0 +1,88 @@
+"""Least, mean and greatest value, and how many there were, of equal spans of time."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.blocks import Values
+from telemetry.archive.layout import Level
+from telemetry.archive.pieces import Numbers
+
+type Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rolled:
+    """Statistics of spans, each (span, label) or (span, label, chip).
+
+    Attributes
+    ----------
+    starts
+        Of the spans. [s since 1970]
+    least, total, greatest
+        Of the values; NaN, 0 and NaN where there were none. In their unit.
+    count
+        How many there were. [1]
+    """
+
+    starts: Numbers
+    least: Floats
+    total: NDArray[np.float64]
+    greatest: Floats
+    count: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Floats, seconds: Numbers, level: Level) -> Self:
+        """Return the statistics of values.
+
+        Parameters
+        ----------
+        values
+            NaN where nothing is believed; (second, label) or (second, label, chip).
+        seconds
+            Of their rows, in rising order. [s since 1970]
+        level
+            How long the spans are.
+        """
+        starts, edges = _edges(seconds, level)
+        is_there = np.isfinite(values)
+        filled = np.where(is_there, values, values.dtype.type(0))
+        return cls(
+            starts=starts,
+            least=np.fmin.reduceat(values, edges, axis=0),
+            total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64),
+            greatest=np.fmax.reduceat(values, edges, axis=0),
+            count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
+        )
+
+    def coarser(self, level: Level) -> "Rolled":
+        """Return the statistics of longer spans."""
+        starts, edges = _edges(self.starts, level)
+        return Rolled(
+            starts=starts,
+            least=np.fmin.reduceat(self.least, edges, axis=0),
+            total=np.add.reduceat(self.total, edges, axis=0),
+            greatest=np.fmax.reduceat(self.greatest, edges, axis=0),
+            count=np.add.reduceat(self.count, edges, axis=0),
+        )
+
+    def arrays(self) -> dict[str, Values]:
+        """Return what is stored, by statistic."""
+        mean = np.divide(
+            self.total, self.count, out=np.full(self.total.shape, np.nan), where=self.count > 0
+        )
+        return {
+            "min": self.least,
+            "mean": mean.astype(self.least.dtype),
+            "max": self.greatest,
+            "count": self.count.astype(np.uint16),
+        }
+
+
+def _edges(seconds: Numbers, level: Level) -> tuple[Numbers, Numbers]:
+    """Return the starts of the spans that have rows, and the first row of each."""
+    spans = seconds // level.step * level.step
+    edges = np.flatnonzero(np.diff(spans, prepend=spans[0] - 1))
+    return spans[edges], edges

@@ -1,0 +1,161 @@
+"""Minutes become hours and roll-ups; late readings go into them; nothing is lost on the way."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.journal import Position
+from telemetry.quality import Flag
+from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
+
+HOUR = 3600
+
+
+class Heard:
+    def __init__(self, folder, **options):
+        self.folder = folder
+        self.archive = Archive(folder / "archive", "rhine", **options)
+        self.offset = 20
+
+    def hear(self, *samples, flag=Flag.GOOD):
+        for sample in samples:
+            self.offset += 10
+            assert self.archive.add(sample, Position(1, self.offset), flag=flag) == ""
+            self.archive.advance(Position(1, self.offset))
+
+    def open(self, group, **wanted):
+        return open_archive("rhine", group=group, root=self.folder, **wanted)
+
+
+@pytest.fixture
+def heard(tmp_path):
+    return Heard(tmp_path)
+
+
+def seconds_of(dataset):
+    return ((dataset["time"].values - START) / np.timedelta64(1, "s")).tolist()
+
+
+def fill(heard, seconds):
+    for second in seconds:
+        heard.hear(batch("r0001", second), batch("r0002", second, value=1.0), value(second, second))
+    heard.archive.commit(everything=True)
+
+
+def test_compaction_changes_nothing_that_is_read(heard):
+    fill(heard, range(0, 4000, 17))
+    before = {group: heard.open(group).load() for group in ("racks", "points")}
+    assert heard.archive.keep_up(is_whole=True) == 4  # two hours of two groups
+    for group, dataset in before.items():
+        assert heard.open(group).load().identical(dataset)
+    store = heard.folder / "archive" / "store"
+    assert heard.archive.keep_up(is_whole=True) == 0
+    assert store.is_dir()
+
+
+def test_an_hour_is_compacted_once_its_late_readings_have_had_their_time(heard):
+    fill(heard, range(0, HOUR + 30, 30))
+    assert heard.archive.keep_up() == 0
+    fill(heard, range(HOUR + 30, HOUR + 2000, 30))
+    assert heard.archive.keep_up() == 2
+    assert heard.archive.keep_up() == 0
+    assert seconds_of(heard.open("racks")) == list(range(0, HOUR + 2000, 30))
+
+
+def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neighbours(heard):
+    fill(heard, range(0, 4000, 10))
+    heard.archive.keep_up(is_whole=True)
+    heard.hear(batch("r0002", 125, value=7.0), batch("r0001", 130, value=8.0))
+    heard.hear(value(130, None), flag=Flag.BAD_SOURCE)
+    heard.archive.commit(everything=True)
+    for _ in range(2):  # before and after the next compaction
+        chips = heard.open("racks")["power"].isel(chip=0)
+        assert chips.sel(time=START + np.timedelta64(125, "s")).values[1] == 7.0
+        assert np.isnan(chips.sel(time=START + np.timedelta64(125, "s")).values[0])
+        assert chips.sel(time=START + np.timedelta64(130, "s")).values.tolist() == [8.0, 1.0]
+        assert chips.sel(time=START + np.timedelta64(120, "s")).values.tolist() == [120.0, 1.0]
+        points = heard.open("points").sel(point=POINT, time=START + np.timedelta64(130, "s"))
+        assert points["quality"].item() == 0
+        assert np.isnan(points["value"].item())
+        heard.archive.keep_up(is_whole=True)
+    minute = heard.open("racks", resolution="1min").isel(time=2, chip=0)
+    assert minute["power_max"].values.tolist() == [170.0, 7.0]
+    assert minute["power_count"].values.tolist() == [6, 7]
+
+
+def test_roll_ups_by_hand(heard):
+    """Seconds 0 to 119 of value 0 to 119: minutes of 0..59 and 60..119, means 29.5 and 89.5."""
+    heard.hear(metadata())
+    fill(heard, range(120))
+    heard.hear(value(120, 1e9), flag=Flag.RANGE)  # kept, and not believed
+    heard.archive.commit(everything=True)
+    heard.archive.keep_up(is_whole=True)
+    points = heard.open("points", resolution="1min").sel(point=POINT)
+    assert seconds_of(points) == [0, 60, 120]
+    assert points["value_min"].values[:2].tolist() == [0.0, 60.0]
+    assert points["value_mean"].values[:2].tolist() == [29.5, 89.5]
+    assert points["value_max"].values[:2].tolist() == [59.0, 119.0]
+    assert points["value_count"].values.tolist() == [60, 60, 0]
+    assert np.isnan(points["value_max"].values[2])
+    for resolution in ("15min", "1h"):
+        chips = heard.open("racks", resolution=resolution).isel(rack=0, chip=1)
+        assert seconds_of(chips) == [0]
+        assert chips["power_min"].item() == 0.125
+        assert chips["power_mean"].item() == 59.625
+        assert chips["power_max"].item() == 119.125
+        assert chips["power_count"].item() == 120
+        assert chips["power_mean"].attrs["units"] == "W"
+
+
+def test_sparse_plants_are_rolled_up_by_the_hour(heard):
+    for step in range(9):
+        heard.hear(batch("r0001", 900 * step, interval=np.timedelta64(900, "s")), tick(900 * step))
+        heard.archive.commit()
+    heard.archive.keep_up(is_whole=True)
+    hours = heard.open("racks", resolution="1h").isel(rack=0, chip=0)
+    assert seconds_of(hours) == [0, 3600, 7200]
+    assert hours["power_mean"].values.tolist() == [1350.0, 4950.0, 7200.0]
+    assert hours["power_count"].values.tolist() == [4, 4, 1]
+
+
+def test_each_level_is_kept_for_its_time(tmp_path):
+    heard = Heard(tmp_path, retention={"raw": timedelta(days=1), "1min": timedelta(days=2)})
+    day = 86_400
+    for first in range(0, 4 * day, day):
+        fill(heard, range(first, first + 120, 30))
+    heard.archive.keep_up(is_whole=True)
+    assert seconds_of(heard.open("racks")) == [
+        first + second for first in (2 * day, 3 * day) for second in range(0, 120, 30)
+    ]
+    minutes = heard.open("racks", resolution="1min")
+    has_any = minutes["power_count"].isel(rack=0, chip=0) > 0
+    assert seconds_of(minutes.isel(time=has_any.values)) == [
+        first + second for first in (day, 2 * day, 3 * day) for second in (0, 60)
+    ]
+    hours = heard.open("racks", resolution="1h")["power_count"].isel(rack=0, chip=0)
+    assert hours.values.tolist() == [4, 4, 4, 4]
+
+
+def test_a_reader_sees_an_hour_whole_while_it_is_compacted(heard):
+    fill(heard, range(0, 4000, 10))
+    opened = heard.open("racks")
+    heard.archive.keep_up(is_whole=False)
+    assert opened["power"].isel(rack=1, chip=0).values.tolist() == [1.0] * 400
+
+
+def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
+    fill(heard, range(0, 4000, 10))
+    before = heard.open("racks").load()
+
+    def fail(*_, **__):
+        raise OSError(28, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("telemetry.archive.upkeep.compact", fail)
+        assert heard.archive.keep_up(is_whole=True) == 0
+    assert heard.open("racks").load().identical(before)
+    assert heard.archive.keep_up(is_whole=True) == 4
+    assert heard.open("racks").load().identical(before)
