@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Final
 from sites.catalogue import data, names
 
 if TYPE_CHECKING:
+    from sites.cases.book import outcomes
     from sites.declarations import parameters
     from sites.loading import load
     from sites.reference import pages
     from sites.sizing import demand, ratings
 
-__all__ = ["data", "demand", "load", "names", "pages", "parameters", "ratings"]
+__all__ = ["data", "demand", "load", "names", "outcomes", "pages", "parameters", "ratings"]
 
 _HOME: Final = {
     "demand": "sites.sizing",
     "load": "sites.loading",
+    "outcomes": "sites.cases.book",
     "pages": "sites.reference",
     "parameters": "sites.declarations",
     "ratings": "sites.sizing",

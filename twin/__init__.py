@@ -18,6 +18,7 @@ _HOME: Final = {
     "open_queue": "twin.workloads.queue",
     "outlook": "twin.forecast.outlook",
     "plot_comparison": "twin.plots",
+    "plot_errors": "twin.plots",
     "plot_run": "twin.plots",
     "Pool": "twin.workloads.queue",
     "record": "twin.forecast.record",

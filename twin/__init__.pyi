@@ -3,7 +3,7 @@ from twin.effectiveness import indicators
 from twin.forecast.outlook import outlook
 from twin.forecast.record import record
 from twin.limits import violations
-from twin.plots import plot_comparison, plot_run
+from twin.plots import plot_comparison, plot_errors, plot_run
 from twin.scale.march import march
 from twin.scale.view import view
 from twin.simulation import simulate
@@ -26,6 +26,7 @@ __all__ = [
     "open_queue",
     "outlook",
     "plot_comparison",
+    "plot_errors",
     "plot_run",
     "record",
     "regular",

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "sites": "optimizer.cli.sites",
     "simulate": "optimizer.cli.simulate",
     "setpoints": "optimizer.cli.setpoints",
+    "validate": "optimizer.cli.validate",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",
     "fit": "optimizer.cli.fit",

@@ -29,6 +29,9 @@ UTILISATION: Final = 0.6
 PUBLISHED: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
 """What a study of Frontier's water found: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
 
+PUBLISHED_WORDS: Final = {way: f"{saving:.1%}" for way, saving in PUBLISHED.items()}
+"""The same, for people."""
+
 _MINUTES: Final = 60.0  # in an hour
 
 
@@ -81,8 +84,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     shown.add_section()
     shown.add_row("all", *(f"{total[way]:,.1f}" for way in WAYS))
     shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in WAYS))
-    told = (f"{PUBLISHED[way]:.1%}" if way in PUBLISHED else "" for way in WAYS)
-    shown.add_row("published of Frontier", *told)
+    shown.add_row("published of Frontier", *(PUBLISHED_WORDS.get(way, "") for way in WAYS))
     screen.print(shown)
     for way in WAYS:
         screen.print(f"{way}: {_words(sums[way])}", markup=False)
@@ -92,8 +94,8 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         plots.plot_savings(found, grid, title=title).savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
     content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in WAYS}
-    figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month}
-    write_json({"site": loaded.name, **figures, "published": PUBLISHED, **content}, json_file)
+    figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
+    write_json({"site": loaded.name, "published": PUBLISHED, **figures}, json_file)
 
 
 def _at_once(site: Site, grid: xr.Dataset, path: Path, share: float) -> xr.DataArray:

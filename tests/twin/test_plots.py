@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 import sites
 from twin.axes import regular, utc
 from twin.limits import limits
-from twin.plots import plot_comparison, plot_run
+from twin.plots import plot_comparison, plot_errors, plot_run
 
 COUNT = 96
 
@@ -112,3 +112,15 @@ def test_comparison_names_the_differences():
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"900 (-10.0 %)", "1,000", "-500 (-150.0 %)", "80 (-20.0 %)", "200"} <= set(texts)
     assert drawn(figure)[0] == 1200
+
+
+def test_errors_are_drawn_beside_the_tolerance():
+    figure = plot_errors({"good": np.array([0.1, -0.9]), "bad": np.array([2.0])}, title="errors")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "bad"]
+    good, bad = (points.get_offsets().data[:, 0].tolist() for points in axes.collections)
+    assert good == pytest.approx([0.1, 0.9])
+    assert bad == pytest.approx([2.0])
+    width, height = drawn(figure)
+    assert width == 1200
+    assert height > 100

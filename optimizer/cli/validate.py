@@ -1,0 +1,71 @@
+"""`gigatwin validate`: hold the twin to what others published, and write the page that tells it."""
+
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.show import JsonFile, console, table, write_json
+from sites.cases.book import outcomes
+from sites.cases.page import error_words, page, tolerance_words
+
+app = typer.Typer(add_completion=False, help="Hold the twin to published numbers.")
+
+
+@app.command()
+def validate(
+    markdown: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of all errors.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Compute every case anew; the exit code is 1 if one of them fails."""
+    screen = console(json_file)
+    found = outcomes()
+    shown = table("Cases", "no.", "case", "points", "greatest error", "tolerance", "")
+    for outcome in found:
+        case = outcome.case
+        shown.add_row(
+            str(case.number or ""),
+            case.title,
+            str(len(case.points)),
+            error_words(outcome, outcome.worst),
+            tolerance_words(outcome),
+            "pass" if outcome.passes else "FAIL",
+        )
+    screen.print(shown)
+    failed = [outcome.case.title for outcome in found if not outcome.passes]
+    screen.print(f"{len(found) - len(failed)} of {len(found)} cases pass")
+    if markdown is not None:
+        markdown.write_text(page(found), encoding="utf-8")
+        screen.print(f"wrote {markdown}", markup=False)
+    if picture is not None:
+        plots = import_module("twin.plots")  # matplotlib is slow to import
+        spent = {o.case.title: o.errors / o.case.tolerance for o in found}
+        plots.plot_errors(spent, title="Errors of the twin").savefig(picture)
+        screen.print(f"wrote {picture}", markup=False)
+    told = [
+        {
+            "number": outcome.case.number,
+            "title": outcome.case.title,
+            "unit": outcome.case.unit,
+            "source": outcome.case.source,
+            "points": list(outcome.case.points),
+            "expected": list(outcome.case.expected),
+            "found": [_number(value) for value in outcome.found.tolist()],
+            "worst": _number(outcome.worst),
+            "tolerance": outcome.case.tolerance,
+            "is_relative": outcome.case.is_relative,
+            "passes": outcome.passes,
+        }
+        for outcome in found
+    ]
+    write_json({"cases": told, "failed": failed}, json_file)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _number(value: float) -> float | None:
+    """Return a value that JSON can hold."""
+    return value if math.isfinite(value) else None

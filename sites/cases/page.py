@@ -1,0 +1,142 @@
+"""The page of the cases: expected, ours, error, tolerance and source."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from sites.cases.case import Outcome
+
+NOTICE: Final = (
+    "<!-- Written by `gigatwin validate --markdown docs/validation.md`; change the cases. -->"
+)
+SHOWN: Final = 12
+"""Points of a case that are listed; of longer ones the worst. [1]"""
+
+DIGITS: Final = 6
+"""Significant digits of values. [1]"""
+
+NOTHING: Final = 1e-3
+"""Share of the tolerance below which an error is told as a bound. [1]"""
+
+_HEAD: Final = """\
+Each case lays numbers that somebody else published, measured or computed beside those of the twin.
+Nothing here was fitted to its case, unless the source says so: the cold plate, the double
+conversion and the power supplies are declared by the published points themselves, so that their
+cases tell only that the curves between the points are drawn right.
+
+An error is a share of the expected value, or stands in the unit of the case. A case passes if every
+one of its points lies within the tolerance."""
+
+_ELSEWHERE: Final = """\
+## What is held to elsewhere
+
+Too long for this page, and part of every run of the tests:
+
+| what | beside | where |
+|---|---|---|
+| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run anew | \
+`tests/twin/equipment/test_energyplus.py` |
+| load flows of random networks | pandapower, run anew | `tests/twin/physics/test_powerflow.py` |
+| humid air and liquids | psychrolib, CoolProp | `tests/twin/physics` |
+| energy at every machine, on random sites, loads and weathers | first law, 1e-6 | \
+`tests/twin/test_closure.py` |
+| time to limit after any single failure | full simulation | `tests/twin/failures` |
+| parameters learned from telemetry, and bounds of states | the hidden truth | \
+`tests/twin/test_calibrate.py`, `tests/twin/test_estimate.py` |
+| plans | the twin, without the optimiser's help | `tests/optimizer/test_verify.py` |
+| set points of the water | laws, limits of random sites | `tests/twin/test_setpoints.py` |
+
+`gigatwin setpoints frontier --weather FILE` shows what better set points save over a year, beside
+the savings published of Frontier."""
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Return the page as Markdown.
+
+    Parameters
+    ----------
+    outcomes
+        The cases with our values.
+
+    Returns
+    -------
+    str
+        A table of all cases, and a table of points for each.
+    """
+    passed = sum(outcome.passes for outcome in outcomes)
+    points = sum(len(outcome.case.points) for outcome in outcomes)
+    parts = [
+        "# Is the twin true?",
+        NOTICE,
+        f"{passed} of {len(outcomes)} cases pass, {points} points in all.",
+        _HEAD,
+        "\n".join(_summary(outcomes)),
+        "Numbers are those of the founding requirements; cases without one were added.",
+        *(text for outcome in outcomes for text in _section(outcome)),
+        _ELSEWHERE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def error_words(outcome: Outcome, error: float) -> str:
+    """Return an error as a person reads it: a share in per cent, or in the unit of the case."""
+    case = outcome.case
+    if abs(error) < NOTHING * case.tolerance:
+        return f"< {_amount(outcome, NOTHING * case.tolerance)}"
+    return _amount(outcome, error)
+
+
+def tolerance_words(outcome: Outcome) -> str:
+    """Return the tolerance as a person reads it."""
+    return _amount(outcome, outcome.case.tolerance)
+
+
+def _amount(outcome: Outcome, value: float) -> str:
+    if outcome.case.is_relative:
+        return f"{100.0 * value:.2g} %"
+    unit = outcome.case.unit
+    if unit == "degC":
+        unit = "K"
+    return f"{value:.2g}" + ("" if unit == "1" else f" {unit}".replace(" %", " points"))
+
+
+def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    yield "| | case | points | greatest error | tolerance | |"
+    yield "|---|---|---|---|---|---|"
+    for outcome in outcomes:
+        case = outcome.case
+        cells = (
+            str(case.number or ""),
+            case.title,
+            str(len(case.points)),
+            error_words(outcome, outcome.worst),
+            tolerance_words(outcome),
+            "pass" if outcome.passes else "**fail**",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _section(outcome: Outcome) -> Iterator[str]:
+    case = outcome.case
+    yield f"## {case.title}"
+    yield f"Source: {case.source}. Tolerance: {tolerance_words(outcome)}."
+    errors = outcome.errors
+    shown = np.arange(len(errors))
+    if len(errors) > SHOWN:
+        shown = np.argsort(-np.abs(errors), kind="stable")[:3]
+        told = f"{len(errors)} points; the worst three:"
+        if outcome.worst < NOTHING * case.tolerance:
+            yield f"All {len(errors)} points differ by {error_words(outcome, outcome.worst)}."
+            return
+        yield told
+    unit = "" if case.unit == "1" else f" [{case.unit}]"
+    rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
+    for i in shown:
+        expected, found = (f"{v:.{DIGITS}g}" for v in (case.expected[i], outcome.found[i]))
+        if abs(outcome.found[i] - case.expected[i]) < 1e-9:  # noqa: PLR2004  (nothing, in any unit)
+            found = expected
+        rows.append(
+            f"| {case.points[i]} | {expected} | {found} | {error_words(outcome, errors[i])} |"
+        )
+    yield "\n".join(rows)

@@ -1,0 +1,47 @@
+"""`gigatwin validate`: it writes page, picture and JSON, and fails if a case fails."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app, validate
+from sites.cases import physics
+from sites.cases.case import judge
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Return two cases in the place of all; those of the whole book are tested where they live."""
+    cases = [judge(case) for case in physics.cases() if case.number in (3, 5)]
+    monkeypatch.setattr(validate, "outcomes", lambda: cases)
+    return cases
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["validate", *map(str, words)])
+
+
+@pytest.mark.usefixtures("few")
+def test_it_writes_all_that_is_asked_for(tmp_path):
+    files = {name: tmp_path / name for name in ("page.md", "errors.png")}
+    result = run("--markdown", files["page.md"], "--picture", files["errors.png"], "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["failed"] == []
+    first = told["cases"][0]
+    assert (first["number"], first["unit"], len(first["found"])) == (3, "K", 5)
+    assert first["worst"] <= first["tolerance"]
+    assert files["page.md"].read_text().startswith("# Is the twin true?")
+    assert files["errors.png"].read_bytes().startswith(b"\x89PNG")
+    assert "2 of 2 cases pass" in result.stderr
+
+
+def test_a_case_that_fails_is_told_by_the_exit_code(few, monkeypatch):
+    wrong = judge(replace(few[0].case, compute=lambda: np.full(5, np.nan)))
+    monkeypatch.setattr(validate, "outcomes", lambda: [wrong, few[1]])
+    result = run("--json", "-")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["failed"] == [few[0].case.title]
