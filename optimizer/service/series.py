@@ -23,6 +23,9 @@ AHEAD: Final = np.timedelta64(4, "D")
 ANY: Final = np.datetime64("2026-06-16T00:00", "us")
 """A moment as good as any."""
 
+MILD: Final = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": 101_325.0}
+"""Weather as good as any; the rest is zero. [unit of the variable]"""
+
 DAY: Final = np.timedelta64(1, "D")
 """Time after which files are read again though they did not change: typical years are laid anew."""
 
@@ -80,7 +83,9 @@ class Series:
 
     def rehearse(self) -> None:
         """Ask the renewables for one quarter-hour of any weather: what they need loads slowly."""
-        weather = axes.regular(ANY, 1).assign({name: ("time", [1.0]) for name in WEATHER})
+        weather = axes.regular(ANY, 1).assign(
+            {name: ("time", [MILD.get(name, 0.0)]) for name in WEATHER}
+        )
         place = {"latitude": self._site.latitude, "longitude": self._site.longitude}
         for machine in self._site.of(Renewable):
             machine.available_power(weather.assign_attrs(place))

@@ -123,4 +123,6 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
         "series.rehearse()\n"
         "assert 'pvlib' in sys.modules and series.trouble == ''\n"
     )
-    subprocess.run([sys.executable, "-W", "error::RuntimeWarning", "-c", words], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", words], cwd=ROOT, check=True
+    )
