@@ -8,6 +8,7 @@ from sites.checks import check
 from sites.declarations import quantity
 from twin.equipment import (
     Battery,
+    CoolingPlant,
     Genset,
     HeatReuse,
     Photovoltaic,
@@ -20,7 +21,7 @@ from twin.equipment import (
 SPREAD = 0.15
 """Parameters lie within this share of a declared site's. [1]"""
 
-MAY_BE_ABSENT = (Battery, Genset, HeatReuse, Photovoltaic, Tank, Wind)
+MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, Tank, Wind)
 FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "condenser_minimum"}
 """Ends of a chiller's curves, which belong to the curves."""
 
@@ -30,14 +31,21 @@ def random_site(seed):
     for attempt in range(100):
         rng = np.random.default_rng([seed, attempt])
         base = sites.load(str(rng.choice(sites.names())))
+        gensets = {genset.name: genset for genset in base.of(Genset)}
+        base = base.with_equipment({n: m for n, m in base.equipment.items() if n not in gensets})
         seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
         equipment = {
             name: varied(machine, np.random.default_rng(seeds[machine.kind]))
             for name, machine in base.equipment.items()
             if not isinstance(machine, MAY_BE_ABSENT) or rng.random() > 0.3
         }  # a seed for each kind, so that the racks of all halls stay equal
-        if rng.random() < 0.5:
-            equipment |= switchgear(equipment, rng)
+        more = np.random.default_rng([seed, attempt, 1])  # so that the draws above stay as they are
+        if more.random() < 0.5:
+            equipment |= switchgear(equipment, more)
+        if more.random() < 0.5:
+            equipment |= piped(equipment, more)
+        if more.random() < 0.7:
+            equipment |= {name: varied(genset, more) for name, genset in gensets.items()}
         site = base.with_equipment(equipment)
         if not check(site):
             return site
@@ -61,6 +69,17 @@ def switchgear(equipment, rng):
     }
     made = Switchgear.model_validate(declared, context={"canonical": True})
     return banks | {made.name: made}
+
+
+def piped(equipment, rng):
+    """Return the cooling plants with some of their water on its way to the halls."""
+    return {
+        name: machine.model_copy(
+            update={"loop": machine.loop.model_copy(update={"supply_share": rng.uniform(0.0, 0.8)})}
+        )
+        for name, machine in equipment.items()
+        if isinstance(machine, CoolingPlant)
+    }
 
 
 def varied(machine, rng):

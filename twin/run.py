@@ -15,7 +15,7 @@ from twin.physics import FloatArray
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
 from twin.steering import gathered
-from twin.walk import Ceiling, walk_loop, walk_store
+from twin.walk import Ceiling, Pipes, walk_loop, walk_store
 from twin.weather import Weather
 
 Key = tuple[str, str]
@@ -182,16 +182,24 @@ class _Walk:
 
     def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
         """Let a plant follow its load, the water of its loop keeping the difference."""
-        output, temperatures = walk_loop(
+        begin = self.stocks["facility_supply_temperature", plant.name]
+        arriving = "facility_arriving_temperature", plant.name
+        pipes = None
+        if plant.loop.supply_share:
+            rate = plant.capacity_rate(asked, self.weather, self.points)
+            pipes = Pipes(capacity_rate=rate, temperature=self.stocks.get(arriving, begin))
+        output, supply, arrived = walk_loop(
             plant,
             asked,
             self.ceilings[plant.name],
             hours=self.hours,
-            temperature=self.stocks["facility_supply_temperature", plant.name],
-            output=self.stocks["cooling_plant_output", plant.name],
+            start=(begin, self.stocks["cooling_plant_output", plant.name]),
             target=self.points.supply_temperature.get(plant.name) if self.points else None,
+            pipes=pipes,
         )
-        self.edges["facility_supply_temperature", plant.name] = temperatures
+        self.edges["facility_supply_temperature", plant.name] = supply
+        if any(other.loop.supply_share for other in self.site.of(CoolingPlant)):
+            self.edges[arriving] = arrived
         self.edges["cooling_plant_output", plant.name] = np.concatenate(
             [[self.stocks["cooling_plant_output", plant.name]], output]
         )
@@ -222,7 +230,10 @@ class _Walk:
             discharge = self.flows[f"{kind}_discharge", store.owner]
             kept += ENERGY_SIGN[store.carrier] * (charge - discharge)
         for plant in self.site.of(CoolingPlant):
-            edges = self.edges["facility_supply_temperature", plant.name]
+            supply = self.edges["facility_supply_temperature", plant.name]
+            arriving = self.edges.get(("facility_arriving_temperature", plant.name), supply)
+            share = plant.loop.supply_share
+            edges = (1.0 - share) * supply + share * arriving
             kept += plant.loop.heat_capacity * np.diff(edges) / self.hours
         gone = self.heat + self.demand["heat"]
         return np.abs(gained - kept - gone) / np.maximum(np.abs(gained), 1e-3)
@@ -231,7 +242,10 @@ class _Walk:
         """Follow the coolant from the circuits to the racks and the chips."""
         plants = {plant.serves: plant for plant in self.site.of(CoolingPlant)}
         supply = {
-            serves: self.edges["facility_supply_temperature", plant.name][1:]
+            serves: self.edges.get(
+                ("facility_arriving_temperature", plant.name),
+                self.edges["facility_supply_temperature", plant.name],
+            )[1:]
             for serves, plant in plants.items()
         }
         for cdu in self.site.of(Cdu):

@@ -23,6 +23,10 @@ DIMENSIONS: Final = {
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
 
+ARRIVING: Final = "facility_arriving_temperature"
+"""Stock of loops that declare how much water is on its way; left out, it is that of the supply."""
+
+
 def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
     """Run a site through an operation and return everything it did.
 
@@ -71,6 +75,10 @@ def stocks_of(state: xr.Dataset) -> dict[Key, float]:
     ):
         for label, value in state[name].to_series().items():
             stocks[name, str(label)] = float(value)
+    if ARRIVING in state:
+        vocabulary.check(state, ARRIVING)
+        series = state[ARRIVING].to_series()
+        stocks |= {(ARRIVING, str(label)): float(value) for label, value in series.items()}
     return stocks
 
 

@@ -70,6 +70,7 @@ WORDS: Final[dict[str, Term]] = {
     "water_use": Term("m3 h-1", "water drawn for evaporation and blow-down"),
     # heat chain
     "facility_supply_temperature": Term("degC", "temperature of the water a circuit delivers"),
+    "facility_arriving_temperature": Term("degC", "temperature of a circuit's water at the halls"),
     "facility_return_temperature": Term("degC", "temperature of the water that comes back"),
     "facility_flow": Term("kg s-1", "mass flow of a circuit"),
     "technology_supply_temperature": Term("degC", "temperature of the coolant at the racks"),
@@ -135,6 +136,7 @@ ROLES: Final[dict[str, Term]] = {
     "free_share": Term("1", "share of the load cooled without compressors"),
     "units_on": Term("1", "number of machines that run"),
     "flow": Term("kg s-1", "mass flow"),
+    "blow_down": Term("m3 h-1", "water let out, so that solids do not concentrate"),
     "rejected_heat": Term("MW", "heat given to the outdoor air"),
     "passed_heat": Term("MW", "heat passed on to the facility water"),
     "kept_heat": Term("MW", "heat that warms what the machine holds; below 0 where it cools"),

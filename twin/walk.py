@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,37 +92,69 @@ def walk_store(
     return put, got, levels
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pipes:
+    """The water on its way from a plant to the halls.
+
+    Attributes
+    ----------
+    capacity_rate
+        Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
+    temperature
+        Water that arrives at the halls, at the first edge. [degC]
+    """
+
+    capacity_rate: FloatArray
+    temperature: float
+
+
+class Walked(NamedTuple):
+    """Where a loop has gone.
+
+    Attributes
+    ----------
+    output
+        What the plant took, ``(time,)``. [MW]
+    supply
+        Temperatures of the water that leaves it, ``(instant,)``. [degC]
+    arriving
+        Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
+    """
+
+    output: FloatArray
+    supply: FloatArray
+    arriving: FloatArray
+
+
 def walk_loop(
     plant: CoolingPlant,
     load: FloatArray,
     ceiling: Ceiling,
     *,
     hours: FloatArray,
-    temperature: float,
-    output: float,
+    start: tuple[float, float],
     target: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
+    pipes: Pipes | None = None,
+) -> Walked:
     """Return the output of a plant that holds its loop at the set point, and the temperatures.
 
     Parameters
     ----------
-    plant
-        The plant with its loop.
-    load
-        Heat that enters the loop, ``(time,)``. [MW]
+    plant, load
+        The plant with its loop; heat that enters it, ``(time,)`` [MW].
     ceiling
         What the plant can give at most, on ``time``.
-    hours
-        Lengths of the intervals. [h]
-    temperature, output
-        Supply temperature [degC] and output [MW] at the first edge.
+    hours, start
+        Lengths of the intervals [h]; supply temperature [degC] and output [MW] at the first edge.
     target
         Set point of the supply water, ``(time,)``; by default the declared one. [degC]
+    pipes
+        The water on its way to the halls, where the loop declares how much of it there is.
 
     Returns
     -------
-    tuple of numpy.ndarray
-        Output ``(time,)`` [MW] and supply temperatures ``(instant,)`` [degC].
+    Walked
+        Output and temperatures.
 
     Notes
     -----
@@ -131,23 +163,53 @@ def walk_loop(
     solves for that temperature in closed form, so any length of step is stable. A valve with a lag
     follows the request as a first-order filter.
     """
-    capacity = plant.loop.heat_capacity
-    declared = plant.supply_temperature
-    targets = np.full(len(hours), declared) if target is None else target
+    declared, count = plant.supply_temperature, len(hours)
+    targets = np.full(count, declared) if target is None else target
     lag = plant.loop.valve_lag / 3600.0
-    outputs = np.empty(len(hours))
-    temperatures = np.empty(len(hours) + 1)
-    temperatures[0] = temperature
-    columns = (hours, load, ceiling.base, ceiling.rise, targets)
+    temperature, output = start
+    water = _Water(plant, pipes)
+    if pipes is None:
+        pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
+    outputs, supply, arriving = np.empty(count), np.empty(count + 1), np.empty(count + 1)
+    supply[0], arriving[0] = temperature, pipes.temperature
+    columns = (hours, load, ceiling.base, ceiling.rise, targets, pipes.capacity_rate)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    for i, (h, q, base, rise, aim) in enumerate(rows):
-        wanted = q + capacity * (temperature - aim) / max(h, CALM * lag)
-        if lag:
-            wanted = output + (wanted - output) * -math.expm1(-h / lag)
-        reached = temperature + h / capacity * q - declared
-        most = (base + rise * reached) / (1.0 + rise * h / capacity)
-        output = max(min(wanted, most), 0.0)
-        temperature += h / capacity * (q - output)
-        outputs[i] = output
-        temperatures[i + 1] = temperature
-    return outputs, temperatures
+    for i, (h, q, base, rise, aim, rate) in enumerate(rows):
+        pull = water.pull(h * rate)
+        begun = temperature + pull * float(arriving[i])
+        wanted = q + water.near * (begun - (1.0 + pull) * aim) / max(h, CALM * lag)
+        wanted = output + (wanted - output) * (-math.expm1(-h / lag) if lag else 1.0)
+        slope = h / water.near / (1.0 + pull)
+        free = begun / (1.0 + pull) + slope * q
+        output = max(min(wanted, (base + rise * (free - declared)) / (1.0 + rise * slope)), 0.0)
+        temperature = free - slope * output
+        outputs[i], supply[i + 1] = output, temperature
+        arriving[i + 1] = water.arrives(temperature, float(arriving[i]), h * rate)
+    return Walked(outputs, supply, arriving)
+
+
+class _Water:
+    r"""The water of a loop, near its plant and on its way to the halls.
+
+    Of the loop's heat capacity :math:`K` the share :math:`s` is on its way with the flow's
+    :math:`C`, and follows the supply within its transit time :math:`s K / C`:
+
+    .. math:: (1-s) K \dot T_s = C (T_a - T_s) + Q - y, \qquad s K \dot T_a = C (T_s - T_a)
+
+    Both are stepped implicitly; what is carried is :math:`h C` [MWh K-1].
+    """
+
+    def __init__(self, plant: CoolingPlant, pipes: Pipes | None) -> None:
+        whole = plant.loop.heat_capacity
+        self.far = 0.0 if pipes is None else plant.loop.supply_share * whole
+        self.near = whole - self.far
+
+    def pull(self, carried: float) -> float:
+        """Return how strongly the far water holds the near one back in a step. [1]"""
+        return carried / self.near * self.far / (self.far + carried) if self.far else 0.0
+
+    def arrives(self, supply: float, before: float, carried: float) -> float:
+        """Return the temperature at the halls behind a step. [degC]"""
+        if not self.far:
+            return supply
+        return (self.far * before + carried * supply) / (self.far + carried)

@@ -20,6 +20,9 @@ ROUNDING = 1e-9
 MISSED = {"water": 0.02}
 """Share of the greatest draw by which a step between two samples may be missed. [1]"""
 
+BENT = 1e-3
+"""The same for other carriers: chillers start to cycle, or fans change speed, in between. [1]"""
+
 
 def weather(rng):
     temperature = rng.uniform(-15.0, 42.0, COUNT)
@@ -55,7 +58,7 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
             drawn = convert.physics(output, outside).draws
             for carrier in convert.draws:
                 above = curve.draw(carrier, output) - drawn[carrier]
-                missed = MISSED.get(carrier, 5e-4) * np.abs(drawn[carrier]).max() + ROUNDING
+                missed = MISSED.get(carrier, BENT) * np.abs(drawn[carrier]).max() + ROUNDING
                 place = f"{convert.owner}, {carrier}, {share:.3f}"
                 assert above.min() >= -missed, place
                 assert (above - curve.error[carrier]).max() <= missed, place

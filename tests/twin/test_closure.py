@@ -93,8 +93,7 @@ def loops(site, result):
     """Return heat in, and heat out or kept, of the water of each circuit."""
     found = {}
     for plant in site.of(CoolingPlant):
-        water = result["facility_supply_temperature"].sel(circuit=plant.name).to_numpy()
-        kept = plant.loop.heat_capacity * np.diff(water) / result["duration"].to_numpy()
+        kept = kept_by(plant, result)
         asked, output, draw, fans = (
             result[name].sel(circuit=plant.name).to_numpy()
             for name in (
@@ -118,12 +117,18 @@ def left_behind(site, result):
     heat += total(result, "genset_fuel") - total(result, "genset_output")
     stores = total(result, "battery_charge") - total(result, "battery_discharge")
     stores -= total(result, "tank_charge") - total(result, "tank_discharge")
-    kept = sum(
-        plant.loop.heat_capacity
-        * np.diff(result["facility_supply_temperature"].sel(circuit=plant.name))
-        for plant in site.of(CoolingPlant)
-    )
-    return heat + stores + kept / result["duration"].to_numpy()
+    return heat + stores + sum(kept_by(plant, result) for plant in site.of(CoolingPlant))
+
+
+def kept_by(plant, result):
+    """Return the heat that warms the water of a circuit, at the plant and on its way."""
+    supply = result["facility_supply_temperature"].sel(circuit=plant.name).to_numpy()
+    water = supply
+    if "facility_arriving_temperature" in result:
+        arriving = result["facility_arriving_temperature"].sel(circuit=plant.name).to_numpy()
+        share = plant.loop.supply_share
+        water = (1.0 - share) * supply + share * arriving
+    return plant.loop.heat_capacity * np.diff(water) / result["duration"].to_numpy()
 
 
 class Fountain(Ups):

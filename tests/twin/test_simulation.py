@@ -25,6 +25,42 @@ def test_half_the_step_brings_half_the_error():
     assert (moved[1:] < 0.65 * moved[:-1]).all()
 
 
+def piped(site, share=0.4):
+    """Return a site with some of its warm water on its way to the halls."""
+    plant = site.equipment["warm_plant"]
+    loop = plant.loop.model_copy(update={"supply_share": share})
+    changed = plant.model_copy(update={"loop": loop})
+    return site.with_equipment({**site.equipment, plant.name: changed})
+
+
+def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
+    site = piped(sites.load("small"))
+    operation = steady(site, count=20, minutes=1)
+    start = state.rest(site)
+    start["facility_supply_temperature"] += 3.0
+    whole = simulate(site, start, operation)
+    arriving = whole["facility_arriving_temperature"].sel(circuit="warm_plant").to_numpy()
+    supply = whole["facility_supply_temperature"].sel(circuit="warm_plant").to_numpy()
+    assert (arriving[1:6] > supply[1:6] + 0.1).all()
+    first = simulate(site, start, operation.isel(time=slice(0, 3), instant=slice(0, 4)))
+    temperatures = ("facility_supply_temperature", "facility_arriving_temperature")
+    stocks = {name: first[name].isel(instant=-1, drop=True) for name in temperatures}
+    output = first["cooling_plant_output"].isel(time=-1, drop=True)
+    then = start.assign(stocks | {"cooling_plant_output": output})
+    rest = simulate(site, then, operation.isel(time=slice(3, 20), instant=slice(3, 21)))
+    for name in ("chip_temperature", "facility_power", "cooling_load"):
+        np.testing.assert_allclose(rest[name], whole[name][3:], rtol=1e-12)
+
+
+def test_chips_feel_the_water_that_arrives():
+    plain = sites.load("small")
+    start = state.rest(plain)
+    start["facility_supply_temperature"] += 3.0
+    operation = steady(plain, count=4, minutes=1)
+    near, far = (simulate(s, start, operation)["chip_temperature"] for s in (plain, piped(plain)))
+    assert (far[1:] > near[1:] + 0.1).all()
+
+
 def lagging(site):
     """Return the machines of a site with slow valves on their loops."""
     machines = dict(site.equipment)

@@ -8,7 +8,7 @@ import pytest
 import sites
 from twin.equipment import CoolingPlant
 from twin.relations import Store
-from twin.walk import Ceiling, walk_loop, walk_store
+from twin.walk import Ceiling, Pipes, walk_loop, walk_store
 from twin.weather import Weather
 
 MINUTE = 1.0 / 60.0
@@ -73,25 +73,75 @@ def test_a_lossless_store_knows_no_length_of_step():
     assert parts[-1] == pytest.approx(whole[-1])
 
 
-def plant(*, lag=0.0):
+def plant(*, lag=0.0, share=0.0):
     """Return what a walk wants of a plant: 2 MWh a kelvin, held at 20 degC."""
     return SimpleNamespace(
         supply_temperature=20.0,
-        loop=SimpleNamespace(heat_capacity=2.0, valve_lag=3600.0 * lag),
+        loop=SimpleNamespace(heat_capacity=2.0, valve_lag=3600.0 * lag, supply_share=share),
     )
 
 
 def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, lag=0.0):
+    output, supply, arriving = piped(
+        load, hours=hours, base=base, rise=rise, start=(start, output), lag=lag
+    )
+    assert (arriving == supply).all()
+    return output, supply
+
+
+def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, pipes=None):
+    """Return the walk of a loop of which half may be on its way to the halls."""
     load = np.atleast_1d(np.asarray(load, float))
     ceiling = Ceiling(base=np.full(load.shape, base), rise=np.full(load.shape, rise))
     return walk_loop(
-        plant(lag=lag),
+        plant(lag=lag, share=0.0 if pipes is None else 0.5),
         load,
         ceiling,
         hours=np.full(load.shape, hours),
-        temperature=start,
-        output=output,
+        start=start,
+        pipes=pipes,
     )
+
+
+def on_its_way(count, *, rate, temperature):
+    return Pipes(capacity_rate=np.full(count, rate), temperature=temperature)
+
+
+def test_warm_water_arrives_later():
+    # 1 MWh/K near the plant and 1 on its way, 2 MW/K of flow, an hour. The plant takes nothing:
+    # T = (20 + g 20 + 3) / (1 + g) with g = 2 x 1 / (1 + 2) = 2/3: 21.8; A = (20 + 2 x 21.8) / 3
+    pipes = on_its_way(1, rate=2.0, temperature=20.0)
+    _, supply, arriving = piped([3.0], base=0.0, pipes=pipes)
+    assert (supply[-1], arriving[-1]) == pytest.approx((21.8, 21.2))
+    # and of the 3 MWh nothing is lost
+    assert (supply[-1] - 20.0) + (arriving[-1] - 20.0) == pytest.approx(3.0)
+
+
+def test_a_short_step_takes_its_time_to_arrive():
+    # the supply is 5 K warmer from the start; transit 1 / 6 h; after as long 1 - 1/e has come
+    count = 600
+    pipes = on_its_way(count, rate=6.0, temperature=20.0)
+    load = np.zeros(count)
+    _, supply, arriving = piped(load, hours=1 / 6 / count, base=0.0, start=(25.0, 0.0), pipes=pipes)
+    # both halves of the water meet at 22.5 with twice the speed: 20 + 2.5 (1 - e^-2)
+    assert arriving[-1] == pytest.approx(20.0 + 2.5 * (1.0 - np.exp(-2.0)), abs=0.01)
+    assert supply + arriving == pytest.approx(np.full(count + 1, 45.0))
+
+
+def test_a_plant_that_can_holds_its_supply_and_the_halls_follow():
+    pipes = on_its_way(50, rate=6.0, temperature=26.0)
+    output, supply, arriving = piped([3.0] * 50, start=(20.0, 3.0), pipes=pipes)
+    assert supply == pytest.approx(np.full(51, 20.0))
+    assert arriving[-1] == pytest.approx(20.0)
+    # what the warm water brought, 6 MWh, was taken too
+    assert output.sum() == pytest.approx(150.0 + 6.0)
+
+
+def test_a_long_step_is_where_short_ones_end():
+    pipes = on_its_way(1, rate=6.0, temperature=20.0)
+    whole = piped([3.0], hours=1e6, base=1.0, rise=1.0, pipes=pipes)
+    assert whole.supply[-1] == pytest.approx(22.0, abs=1e-4)
+    assert whole.arriving[-1] == pytest.approx(22.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -88,16 +88,16 @@ class Condenser:
         Tried are equally spaced speeds, the speed at which the economiser just carries the whole
         load, and those at which the condensers just reach their least and their greatest
         temperature: the kinks of the sum lie there, between them it is flat around its least
-        value. At the least speed some water may also pass the heat rejection by, up to the
-        temperature that suits the chillers best: by their curves, at little load they draw more
-        with little lift than with some, and without the bypass colder air would cost more.
+        value. At the least speed some water may also pass the heat rejection by: at little load
+        the curves ask for more with little lift than with some, and colder air would cost more.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
         kinks = self._kinks(load, fixed, capacity_rate, water_rate)
         speed = self._trials(kinks, weather, water_rate=water_rate)
-        floor = np.full(load.shape, self.chillers.condenser_minimum)
-        floor = np.stack([floor] * (len(speed) - 1) + [self._warmth(load)])
+        warmth = self._warmth(load, fixed, weather, water_rate=water_rate)
+        floor = np.full(speed.shape, self.chillers.condenser_minimum)
+        floor[-1] = warmth
         power = np.zeros_like(speed)
         for _ in range(_PASSES):
             heat = fixed + power
@@ -145,13 +145,26 @@ class Condenser:
             [*np.broadcast_arrays(*trials), np.broadcast_to(trials[0], trials[-1].shape)]
         )
 
-    def _warmth(self, load: FloatArray) -> FloatArray:
-        """Return the condenser temperature at which the chillers carry a load with least power."""
+    def _warmth(
+        self, load: FloatArray, fixed: FloatArray, weather: Weather, *, water_rate: FloatArray
+    ) -> FloatArray:
+        """Return the condenser temperature at which the chillers carry a load with least power.
+
+        Of those that a bypass can hold: not below where the slowest fans leave the water.
+        """
         bank = self.chillers
+        heat = fixed + load / bank.rated_cop
+        slowest = np.full(load.shape, self.rejection.minimum_speed)
+        leaving = self.rejection.leaving_temperature(
+            heat, capacity_rate=water_rate, weather=weather, speed=slowest
+        )
         grid = np.linspace(bank.condenser_minimum, bank.condenser_high, _WARMTHS)
-        levels = grid.reshape(-1, *(1,) * load.ndim)
-        power, _ = self._compress(load, np.broadcast_to(levels, (_WARMTHS, *load.shape)))
-        return np.asarray(grid[np.argmin(power, axis=0)])
+        natural = np.minimum(leaving + heat / water_rate, bank.condenser_high)
+        levels = np.maximum(grid.reshape(-1, *(1,) * load.ndim), natural)
+        power, _ = self._compress(load, levels)
+        best = np.argmin(power, axis=0)[None]
+        found: FloatArray = np.take_along_axis(levels, best, axis=0)[0]
+        return found
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""

@@ -54,6 +54,12 @@ class CoolingPlant(Equipment):
     static_head_share: Annotated[
         float, Quantity("1", "share of the pumps' head asked for at no flow", at_least=0, below=1)
     ] = 0.0
+    frost_temperature: Annotated[
+        float, Quantity("degC", "outdoor temperature below which water must keep moving", below=10)
+    ] = 3.0
+    frost_flow: Annotated[
+        float, Quantity("1", "least flow then, share of the rated one", at_least=0, at_most=1)
+    ] = 0.0
     loop: Loop
     rejection: HeatRejection
     chillers: ChillerBank | None = None
@@ -157,22 +163,22 @@ class CoolingPlant(Equipment):
         load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
         points = points or SetPoints()
         target = points.supply_temperature.get(self.name, self.supply_temperature)
-        least = points.least_flow.get(self.name, self.minimum_flow)
-        flow = np.maximum(load / self.rated_cooling * self._narrowing(points), least)
-        capacity_rate = flow * self._rated_capacity_rate
+        capacity_rate = self.capacity_rate(load, weather, points)
+        flow = capacity_rate / self._rated_capacity_rate
         pump = np.asarray(
             machines.pump_power(
                 flow,
                 1.0,
                 rated_power=self.pump_power,
                 static_head_share=self.static_head_share,
-                minimum_flow_share=least,
+                minimum_flow_share=points.least_flow.get(self.name, self.minimum_flow),
             )
         )
         point = self._point(load + pump, capacity_rate, weather, target=target)
         pumps = pump + point.pump_power
         rejected = load + pumps + point.compressor_power
         draw = pumps + point.compressor_power + point.fan_power
+        used = np.broadcast_to(self.rejection.water_use(rejected, weather, point.speed), draw.shape)
         details = {
             "cooling_plant_output": load,
             "cooling_plant_draw": draw,
@@ -183,12 +189,38 @@ class CoolingPlant(Equipment):
             "cooling_plant_units_on": point.units_on,
             "cooling_plant_condenser_temperature": point.temperature,
             "cooling_plant_rejected_heat": rejected,
+            "cooling_plant_blow_down": used / self.rejection.cycles_of_concentration,
             "cooling_plant_flow": capacity_rate
             / water.capacity_rate(1.0, self.loop.liquid, temperature=target),
         }
-        used = self.rejection.water_use(rejected, weather, point.speed)
-        draws = {"medium_voltage": draw, "water": np.broadcast_to(used, draw.shape)}
+        draws = {"medium_voltage": draw, "water": used}
         return Flows(draws=draws, heat=load + draw, details=details)
+
+    def capacity_rate(
+        self, load: FloatArray, weather: Weather, points: SetPoints | None = None
+    ) -> FloatArray:
+        """Return the heat that the water of the circuit carries per kelvin.
+
+        Parameters
+        ----------
+        load
+            Heat that the circuit brings. [MW]
+        weather
+            Outdoor air.
+        points
+            Set points of the water; by default the declared ones.
+
+        Returns
+        -------
+        numpy.ndarray
+            Capacity rate, down to the least flow of the pumps, and to that of frost. [MW K-1]
+        """
+        points = points or SetPoints()
+        least = points.least_flow.get(self.name, self.minimum_flow)
+        share = np.asarray(load) / self.rated_cooling * self._narrowing(points)
+        freezing = weather.air_temperature < self.frost_temperature
+        moving = np.maximum(np.where(freezing, self.frost_flow, 0.0), least)
+        return np.asarray(np.maximum(share, moving) * self._rated_capacity_rate)
 
     @property
     def rated_flow(self) -> float:

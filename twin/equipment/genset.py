@@ -189,7 +189,7 @@ class Genset(Equipment):
         """Return the time until the fuel of the site is burnt, infinite without output. [h]"""
         burnt = self.fuel(output)
         held = self.fuel_volume * self.heating_value
-        return np.divide(held, burnt, out=np.full(burnt.shape, np.inf), where=burnt > 0.0)
+        return np.asarray(np.where(burnt > 0.0, held / np.maximum(burnt, 1e-300), np.inf))
 
     def run(self, asked: FloatArray, load: FloatArray) -> Flows:
         """Return what the sets give to a bus, and what they burn for it.

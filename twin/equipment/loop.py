@@ -22,6 +22,9 @@ class Loop(Declared):
     valve_lag: Annotated[
         float, Quantity("s", "time constant of the valve that holds the supply", at_least=0)
     ] = 0.0
+    supply_share: Annotated[
+        float, Quantity("1", "share of the volume between plant and halls", at_least=0, below=0.9)
+    ] = 0.0
 
     @property
     def liquid(self) -> water.Liquid:

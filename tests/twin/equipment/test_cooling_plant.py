@@ -109,6 +109,24 @@ def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoor
         assert np.all(least <= 1.01 * other)
 
 
+def test_water_keeps_moving_in_frost(warm_plant: CoolingPlant, outdoors) -> None:
+    # the least flow rises from 0.3 to 0.6 of the rated one, and with it the power of the pumps
+    moved = warm_plant.changed(frost_flow=0.6)
+    weather = outdoors([2.9, 3.0], 1.0)
+    found = moved.operate(np.array([1.0, 1.0]), weather).details
+    flow, pump = found["cooling_plant_flow"], found["cooling_plant_pump_power"]
+    assert flow[0] == pytest.approx(2.0 * flow[1])
+    # static share 0.1, shut-off 1.25: head 0.1 + 0.9 v2, power v times that
+    assert pump == pytest.approx(2.1 * np.array([0.6 * 0.424, 0.3 * 0.181]))
+
+
+def test_blow_down_is_what_does_not_evaporate(chilled_plant: CoolingPlant, outdoors) -> None:
+    # at four cycles make-up is 4/3 of the evaporation, and blow-down a third: a quarter of it
+    found = chilled_plant.operate(np.array([30.0]), outdoors(30.0, 20.0))
+    assert found.draws["water"][0] > 10.0
+    assert found.details["cooling_plant_blow_down"] == pytest.approx(found.draws["water"] / 4.0)
+
+
 def test_frost_cools_without_compressors(chilled_plant: CoolingPlant, outdoors) -> None:
     details = chilled_plant.operate(np.array([30.0]), outdoors(-5.0, -6.0)).details
     assert details["cooling_plant_free_share"] == pytest.approx(1.0)
@@ -169,7 +187,7 @@ def test_texts_with_units_are_read(chilled_plant: CoolingPlant) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> None:
-    """At any load; between the fan speeds that are tried the sum is flat to 1 %.
+    """At any load, to 0.1 %: between the fan speeds that are tried the sum is flat.
 
     Without a bypass around the heat rejection this would not hold: at little load and little lift
     the curves of chillers ask for up to a fifth more than with more lift.
@@ -180,4 +198,4 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
         weather = outdoors(bulbs + 6.0, bulbs)
         drawn = plant.operate(loads * plant.rated_cooling, weather).draws["medium_voltage"]
         for cold, warm in itertools.pairwise(drawn.T):
-            assert (cold <= 1.01 * warm).all()
+            assert (cold <= 1.001 * warm).all()
