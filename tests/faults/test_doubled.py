@@ -1,0 +1,76 @@
+"""Telemetry that comes twice, in another order and late: it is taken once, and nothing suffers."""
+
+import time
+
+import numpy as np
+import pytest
+
+from telemetry import topics
+from telemetry.client import Client
+from telemetry.topics import Kind
+from tests.soak.promises import broken_promises
+from tests.stage import DEADLINE, SITE
+
+pytestmark = pytest.mark.slow
+
+STEPS = 12
+LATE = 0.5
+"""Share of what was heard that is kept back for a while. [1]"""
+
+
+class Echo:
+    """Somebody on the broker who says again what a plant has said, shuffled, half of it late."""
+
+    def __init__(self, broker):
+        self.said = 0
+        self._rng = np.random.default_rng(11)
+        self._heard, self._held, self._receipts = set(), [], []
+        self._client = Client(broker, client_id="echo", is_clean=True)
+        self._client.subscribe(
+            topics.filter_of(Kind.RACK_BATCH, site=SITE), f"BMS/v1/PUB/Value/+/+/{SITE}/#"
+        )
+        self._client.connect(10.0)
+
+    def speak(self):
+        """Hear what has come, and say a part of all that is held back."""
+        messages = self._client.take(timeout=0.2)
+        self._client.acknowledge(messages)
+        new = {(one.topic, one.payload) for one in messages} - self._heard
+        self._heard |= new
+        self._held += new
+        order = self._rng.permutation(len(self._held)).tolist()
+        late = round(LATE * len(order))
+        self._say([self._held[place] for place in order[late:]])
+        self._held = [self._held[place] for place in order[:late]]
+
+    def _say(self, messages):
+        self._receipts += [self._client.publish(topic, load, qos=1) for topic, load in messages]
+        self.said += len(messages)
+
+    def stop(self):
+        """Say the rest."""
+        self._say(self._held)
+        until = time.monotonic() + DEADLINE
+        while not all(receipt.wait(0.0) for receipt in self._receipts):
+            assert time.monotonic() < until
+            self._client.acknowledge(self._client.take(timeout=0.2))
+        self._client.stop()
+
+
+def test_what_comes_twice_in_any_order_and_late_is_taken_once(stage, ear):
+    stage.serve("--page", "0")
+    stage.attend()
+    stage.until_connected()
+    echo = Echo(stage.broker)
+    stage.play(STEPS)
+    while stage.plant.code is None:
+        echo.speak()
+    echo.stop()
+    result = stage.result()
+    assert result["undecided"] == 0
+    assert echo.said > result["messages"]["batches"]
+    stage.settle()
+    told = stage.tell("status")["snapshot"]["telemetry"]
+    assert told["messages"] > echo.said + result["messages"]["batches"]
+    stage.service.end()
+    assert list(broken_promises(stage, ear, result, steps=STEPS)) == []
