@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from twin.failures.ceilings import Line
+from twin.failures.ceilings import Most
 from twin.failures.trips import Trip
 from twin.physics import FloatArray
 
@@ -76,7 +76,7 @@ class Phase:
 
     start: float
     conductance: tuple[FloatArray, ...]
-    ceiling: Line
+    ceiling: Most
     resistance: FloatArray
 
 

@@ -1,35 +1,67 @@
-"""The most that is left of a plant, as a line over the temperature of its water."""
+"""The most that is left of a plant, over the temperature of its water."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin.equipment import CoolingPlant
 from twin.failures.situation import Plant
 from twin.physics import FloatArray
-from twin.walk import PROBE
 from twin.weather import Weather
 
-_BISECTIONS: Final = 24  # of the widest search: heat to 1e-6 of the rated cooling
-_MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
+_SHARES: Final = np.array([0.0, 0.02, *np.arange(0.1, 1.6, 0.1), 2.0, 3.0])
+"""Heats at which coolers are asked for their water, over the rated cooling. [1]"""
+
 _LEAST_FLOW: Final = 1e-3  # share of the rated flow, so that rates stay finite
+_LEAST_RISE: Final = 1e-3  # K between two nodes, so that slopes stay finite
+_HOT: Final = 1e6  # degC, at which coolers that are out would begin
+
+type Nodes = tuple[FloatArray, FloatArray]
+"""Temperatures of the water [degC] and heats [MW], nodes first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """The most that a plant takes.
+class Most:
+    """The most that a plant takes: the greater of a constant and a polyline.
 
     Attributes
     ----------
-    base
-        At the set point. [MW]
-    rise
-        More for each kelvin above it. [MW K-1]
+    flat
+        What compressors take with the economiser, at any temperature; 0 without. [MW]
+    temperature, heat
+        Nodes of what the coolers take alone, first axis: water [degC] and heat [MW]. The ends go
+        on straight.
+    at_target
+        What it takes at the set point. [MW]
     """
 
-    base: FloatArray
-    rise: FloatArray
+    flat: FloatArray
+    temperature: FloatArray
+    heat: FloatArray
+    at_target: FloatArray
+
+    @classmethod
+    def of(cls, flat: FloatArray, nodes: Nodes, *, target: FloatArray) -> Self:
+        """Return a ceiling, with its value at a set point."""
+        temperature, heat = nodes
+        intercept, slope = pieces(temperature, heat)
+        place = piece_at(target, temperature)
+        alone = (intercept + slope * target)[place, np.arange(len(flat))]
+        return cls(flat=flat, temperature=temperature, heat=heat, at_target=np.maximum(flat, alone))
+
+
+def pieces(temperature: FloatArray, heat: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the pieces of polylines: heat at 0 degC [MW], and more for each kelvin [MW K-1]."""
+    slope = np.diff(heat, axis=0) / np.diff(temperature, axis=0)
+    return heat[:-1] - slope * temperature[:-1], slope
+
+
+def piece_at(water: FloatArray, temperature: FloatArray) -> NDArray[np.int64]:
+    """Return the piece in which water of some temperature lies; nodes are on the first axis."""
+    found = (temperature <= water).sum(axis=0) - 1
+    return np.clip(found, 0, len(temperature) - 2)
 
 
 class Ceilings:
@@ -46,11 +78,11 @@ class Ceilings:
     def __init__(self, plant: Plant, weather: Weather) -> None:
         self._plant, self._weather = plant, weather
         self._compressors: dict[int, FloatArray] = {}
-        self._alone: dict[tuple[int, bytes], Line] = {}
+        self._alone: dict[tuple[int, bytes], Nodes] = {}
 
-    def line(
+    def most(
         self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
-    ) -> Line:
+    ) -> Most:
         """Return what the plant takes at most with some of its machines out.
 
         Parameters
@@ -64,7 +96,7 @@ class Ceilings:
 
         Returns
         -------
-        Line
+        Most
             The ceiling; with chillers the greater of what the economiser takes alone, and what it
             takes now with the compressors' share beside it.
 
@@ -75,9 +107,11 @@ class Ceilings:
         """
         machine = self._plant.machine
         bank = machine.chillers
+        target, none = self._plant.target, np.zeros(len(self._weather))
         if bank is None:
             rate = np.maximum(flow, _LEAST_FLOW) * machine.rated_cooling / machine.temperature_range
-            return self._free(rate, approach=0.0, coolers_out=coolers_out)
+            nodes = self._free(rate, approach=0.0, coolers_out=coolers_out)
+            return Most.of(none, nodes, target=target)
         units = np.asarray(bank.count if chillers is None else chillers, dtype=np.float64)
         most = self._compressed(coolers_out)
         left = 1.0 - coolers_out / machine.rejection.count
@@ -85,13 +119,11 @@ class Ceilings:
         running = np.maximum(self._plant.units_on, 1.0)
         unit = np.maximum(most / bank.count, (self._plant.output - self._plant.free) / running)
         compressed = np.minimum(free + units * unit, np.maximum(most, self._plant.output * left))
-        if machine.economiser_approach is None:
-            return Line(base=compressed, rise=np.zeros_like(compressed))
-        rate = np.full(len(self._weather), bank.rated_rejection / bank.condenser_range)
-        alone = self._free(rate, approach=machine.economiser_approach, coolers_out=coolers_out)
-        base = np.maximum(compressed, alone.base)
-        warmer = np.maximum(compressed, alone.base + PROBE * alone.rise)
-        return Line(base=base, rise=(warmer - base) / PROBE)
+        nodes = _never(len(none))
+        if machine.economiser_approach is not None:
+            rate = np.full(len(none), bank.rated_rejection / bank.condenser_range)
+            nodes = self._free(rate, approach=machine.economiser_approach, coolers_out=coolers_out)
+        return Most.of(compressed, nodes, target=target)
 
     def _compressed(self, coolers_out: int) -> FloatArray:
         """Return what all chillers take with some coolers out. [MW]"""
@@ -102,30 +134,35 @@ class Ceilings:
             self._compressors[coolers_out] = most if is_any else np.zeros_like(most)
         return self._compressors[coolers_out]
 
-    def _free(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Line:
+    def nothing(self) -> Most:
+        """Return the ceiling of a plant that stands still."""
+        none = np.zeros(len(self._weather))
+        return Most.of(none, _never(len(none)), target=self._plant.target)
+
+    def _free(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Nodes:
         """Return what leaves by the coolers alone, through water of some capacity rate."""
         key = coolers_out, rate.tobytes()
         if key not in self._alone:
-            self._alone[key] = self._search(rate, approach=approach, coolers_out=coolers_out)
+            self._alone[key] = self._nodes(rate, approach=approach, coolers_out=coolers_out)
         return self._alone[key]
 
-    def _search(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Line:
+    def _nodes(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Nodes:
         machine = self._plant.machine
         if coolers_out >= machine.rejection.count:
-            return Line(base=np.zeros_like(rate), rise=np.zeros_like(rate))
-        rejection = _without(machine, coolers_out).rejection
-        target = self._plant.target - approach + np.array([[0.0], [PROBE]])
-        heat = np.zeros((2, len(rate)))
-        step = _MOST_OVERLOAD * machine.rated_cooling
-        full = np.ones_like(heat)
-        for _ in range(_BISECTIONS):
-            step *= 0.5
-            leaving = rejection.leaving_temperature(
-                heat + step, capacity_rate=rate, weather=self._weather, speed=full
-            )
-            heat = np.where(leaving <= target, heat + step, heat)
-        heat = np.maximum(heat - machine.pump_power, 0.0)
-        return Line(base=heat[0], rise=(heat[1] - heat[0]) / PROBE)
+            return _never(len(rate))
+        heat = np.broadcast_to(_SHARES[:, None] * machine.rated_cooling, (len(_SHARES), len(rate)))
+        leaving = _without(machine, coolers_out).rejection.leaving_temperature(
+            heat, capacity_rate=rate, weather=self._weather, speed=np.ones_like(heat)
+        )
+        least = np.arange(len(_SHARES))[:, None] * _LEAST_RISE
+        temperature = np.maximum.accumulate(leaving - least) + least
+        return temperature + approach, heat - machine.pump_power
+
+
+def _never(count: int) -> Nodes:
+    """Return nodes of coolers that take nothing at any temperature."""
+    temperature = np.broadcast_to((_HOT * (1.0 + _SHARES))[:, None], (len(_SHARES), count))
+    return temperature, np.broadcast_to(_SHARES[:, None], temperature.shape)
 
 
 def _without(plant: CoolingPlant, coolers: int) -> CoolingPlant:

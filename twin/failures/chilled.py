@@ -45,7 +45,7 @@ class Chilled(Circuit):
         )
 
     def after(self, trip: Trip | None) -> Aftermath:
-        """Return what a failure does to air and water; tanks stop charging at once."""
+        """Return what a failure does to air and water; tanks stop charging then."""
         one, water = self._one, self.plant.temperature
         flows = tuple(
             Flows(start=moment, coolant=one, water=ratio)
@@ -53,7 +53,9 @@ class Chilled(Circuit):
         )
         (calm,), _ = self._conduct(Flows(start=0.0, coolant=one, water=one))
         air = self.situation.site.racks * self._plan.hall_volume * AIR_HEAT
-        beside = self.plant.load - self._heat - self._tanks("charge") + self._tanks("discharge")
+        beside = self.plant.load - self._heat + self._tanks("discharge")
+        if trip is not None:
+            beside = beside - self._tanks("charge")
         return Aftermath(
             trip=trip,
             capacity=(

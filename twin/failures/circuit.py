@@ -6,7 +6,7 @@ import numpy as np
 
 from twin.equipment import Accelerators
 from twin.failures.aftermath import LEAST_SHARE, Aftermath, Flows, Machines, Phase
-from twin.failures.ceilings import Ceilings, Line
+from twin.failures.ceilings import Ceilings, Most
 from twin.failures.situation import Situation
 from twin.failures.trips import Part, Trip
 from twin.physics import FloatArray
@@ -71,11 +71,11 @@ class Circuit:
             )
         return tuple(phases)
 
-    def _ceiling(self, machines: Machines, water: FloatArray) -> Line:
+    def _ceiling(self, machines: Machines, water: FloatArray) -> Most:
         """Return the most that the machines take at a share of the facility flow before."""
         if not machines.has_supply:
-            return Line(base=0.0 * self._one, rise=0.0 * self._one)
-        return self._ceilings.line(
+            return self._ceilings.nothing()
+        return self._ceilings.most(
             flow=self.plant.flow * water,
             coolers_out=machines.coolers_out,
             chillers=machines.chillers,
@@ -89,8 +89,8 @@ class Circuit:
         is_short = trip is not None and trip.part is Part.PUMP and not self._plan.standby_pumps
         pumped = 1.0 - 1.0 / self._plan.pumps if is_short else 1.0
         most = np.maximum(pumped / np.maximum(self.plant.flow, LEAST_SHARE), water)
-        now = self._ceiling(machines, water).base
-        helps = (now < self.plant.load) & (self._ceiling(machines, most).base > now)
+        now = self._ceiling(machines, water).at_target
+        helps = (now < self.plant.load) & (self._ceiling(machines, most).at_target > now)
         return np.where(helps, most, water)
 
     def _machines(self, trip: Trip | None) -> Iterator[Machines]:

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from twin.failures.aftermath import SECONDS, Aftermath, Phase
+from twin.failures.ceilings import piece_at, pieces
 from twin.failures.circuit import Circuit
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -98,10 +99,14 @@ class March:
         self._conductance = tuple(
             np.stack([a.phases[0].conductance[i] for a in afters]) for i in depth[:-1]
         )
-        self._base = np.stack([a.phases[0].ceiling.base for a in afters])
-        self._rise = np.stack([a.phases[0].ceiling.rise for a in afters])
+        ceilings = [a.phases[0].ceiling for a in afters]
+        self._flat = np.stack([most.flat for most in ceilings])
+        self._most = np.stack([most.at_target for most in ceilings])
+        self._nodes = np.stack([most.temperature for most in ceilings], axis=1)
+        lines = [pieces(most.temperature, most.heat) for most in ceilings]
+        self._intercept, self._slope = (np.stack(part, axis=1) for part in zip(*lines, strict=True))
         self._resistance = np.stack([a.phases[0].resistance for a in afters])
-        shape = self._base.shape
+        shape = self._flat.shape
         coolant = begun[-2]
         self.moment = Moment(
             seconds=0.0,
@@ -144,8 +149,10 @@ class March:
             return np.asarray(np.broadcast_to(array, kept.shape)[kept])
 
         now, course = self.moment, self.moment.course
-        for name in ("_base", "_rise", "_resistance", "_power", "_discharge", "_target"):
+        for name in ("_flat", "_resistance", "_power", "_discharge", "_target"):
             setattr(self, name, take(getattr(self, name)))
+        for name in ("_nodes", "_intercept", "_slope"):
+            setattr(self, name, getattr(self, name)[:, kept])
         for name in ("_capacity", "_heat", "_conductance", "_rises"):
             setattr(self, name, tuple(take(array) for array in getattr(self, name)))
         self.moment = Moment(
@@ -167,26 +174,34 @@ class March:
                 if phase.start == seconds:
                     self._enter(row, phase)
         if seconds >= self._tank_start:
-            lacking = sum(self._heat) - self._base
-            self._discharge = np.clip(lacking, 0.0, self._power)
+            lacking = np.clip(sum(self._heat) - self._most, 0.0, self._power)
+            is_calm = np.array([after.trip is None for after in self._afters])[:, None]
+            self._discharge = np.where(is_calm, self._discharge, lacking)
 
     def _enter(self, row: int, phase: Phase) -> None:
         for stacked, conductance in zip(self._conductance, phase.conductance, strict=True):
             stacked[row] = conductance
-        self._base[row], self._rise[row] = phase.ceiling.base, phase.ceiling.rise
+        most = phase.ceiling
+        self._flat[row], self._most[row] = most.flat, most.at_target
+        self._nodes[:, row] = most.temperature
+        self._intercept[:, row], self._slope[:, row] = pieces(most.temperature, most.heat)
         self._resistance[row] = phase.resistance
 
     def _step(self, hours: float, end: float) -> None:
         """Go one step; a tank that would run empty gives what it has over the step."""
         now = self.moment
         given = np.minimum(self._discharge, now.level / hours)
+        place = piece_at(now.course.temperature[-1], self._nodes)[None]
+        rise = np.take_along_axis(self._slope, place, axis=0)[0]
+        intercept = np.take_along_axis(self._intercept, place, axis=0)[0]
         chain = Chain(
             capacity=self._capacity,
             conductance=self._conductance,
             heat=(*self._heat[:-1], self._heat[-1] - given),
             target=self._target,
-            base=self._base,
-            rise=self._rise,
+            flat=self._flat,
+            base=intercept + rise * self._target,
+            rise=rise,
             lag=self._lag,
         )
         course = step_chain(chain, now.course, hours)

@@ -110,8 +110,8 @@ def find_trip(site: Site, name: str) -> Trip:
     """
     plain, every = _plain(name), trips(site)
     units = [(trip, unit) for trip in every for unit in _names(trip)]
-    found = [pair for pair in units if f"/{_plain(pair[1])}".endswith(f"/{plain}")]
-    found = found or [pair for pair in units if _said(site, *pair) == plain]
+    found = [pair for pair in units if plain and f"/{_plain(pair[1])}".endswith(f"/{plain}")]
+    found = found or [pair for pair in units if plain and _said(site, *pair) == plain]
     exact = [pair for pair in found if _plain(pair[1]) == plain] or found
     if len(exact) == 1:
         trip, unit = exact[0]

@@ -33,8 +33,9 @@ class Chain:
         Heat that enters each store from outside. [MW]
     target
         Temperature that the plant holds in the last store. [degC]
-    base, rise
-        The most that the plant takes: at the target [MW], and more for each kelvin [MW K-1].
+    flat, base, rise
+        The most that the plant takes: the greater of a constant [MW] and a line, at the target
+        [MW], and more for each kelvin [MW K-1].
     lag
         Time constant of the plant's valve. [h]
 
@@ -45,7 +46,7 @@ class Chain:
     .. math::
         K_i \dot T_i = Q_i + G_{i-1} (T_{i-1} - T_i) - G_i (T_i - T_{i+1}) - y\,[i = n] \\
         \tau \dot y = q + K_n (T_n - T_s) / (4 \tau) - y, \qquad
-        0 \le y \le Q_0 + r (T_n - T_s)
+        0 \le y \le \max(Q_f,\, Q_0 + r (T_n - T_s))
 
     where :math:`q` is the heat that enters the last store: the valve follows what comes, and what
     the temperature asks for, as in :func:`twin.walk.walk_loop`. A bound that holds :math:`y` also
@@ -56,6 +57,7 @@ class Chain:
     conductance: tuple[FloatArray, ...]
     heat: tuple[FloatArray, ...]
     target: FloatArray
+    flat: FloatArray
     base: FloatArray
     rise: FloatArray
     lag: FloatArray
@@ -108,13 +110,20 @@ def step_chain(chain: Chain, course: Course, hours: float) -> Course:
        Numer. Anal., vol. 14, no. 6, pp. 1006-1021, 1977. doi:10.1137/0714068
     """
     width = _DIAGONAL * hours
-    first, output = _stage(chain, course.temperature, course.output, width=width)
+    before = _held(chain, course.output, course.temperature[-1])
+    first, output = _stage(chain, course.temperature, before, width=width)
     share = (1.0 - _DIAGONAL) / _DIAGONAL
     begun = [t + share * (s - t) for t, s in zip(course.temperature, first, strict=True)]
-    ahead = course.output + share * (output - course.output)
+    ahead = _held(chain, before + share * (output - before), begun[-1])
     second, last = _stage(chain, tuple(begun), ahead, width=width)
     taken = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
     return Course(temperature=second, output=last, taken=taken)
+
+
+def _held(chain: Chain, output: FloatArray, water: FloatArray) -> FloatArray:
+    """Return an output within its bounds, which may just have changed."""
+    most = np.maximum(chain.flat, chain.base + chain.rise * (water - chain.target))
+    return np.clip(output, 0.0, most)
 
 
 def _stage(
@@ -160,7 +169,8 @@ def _plant(
 
     The store: (kept + back) T + y = known. The plant: y is the least of the valve's line and the
     ceiling's, and not below 0. With any of these lines for y the left side rises with T, so the
-    least of them meets the right side at the greatest of their temperatures.
+    least of them meets the right side at the greatest of their temperatures, and the greater of
+    the two that make the ceiling at the least of theirs.
     """
     stiffness = kept + back
     pace = width / chain.lag
@@ -169,5 +179,6 @@ def _plant(
     valve_base = (output + pace * (entered - pull * chain.target)) / (1.0 + pace)
     valve_water = (known - valve_base) / (stiffness + valve_slope)
     full_water = (known - chain.base + chain.rise * chain.target) / (stiffness + chain.rise)
+    full_water = np.minimum(full_water, (known - chain.flat) / stiffness)
     water = np.minimum(np.maximum(valve_water, full_water), known / stiffness)
     return water, known - stiffness * water

@@ -1,0 +1,165 @@
+"""Time to limit against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.heated import heated
+from tests.runs import ordered, steady
+from twin import state
+from twin.contingency import Contingency
+from twin.errors import StateError
+from twin.failures.endurance import circuits, situation_of, time_to_limit
+from twin.failures.path import follow_trip
+from twin.failures.trips import find_trip
+from twin.physics.overload import transformer_overload_time, ups_overload_time
+from twin.simulation import simulate
+
+RHINE = sites.load("rhine")
+
+
+def planned(site, **values):
+    """Return a site with other provisions against failures."""
+    return site.model_copy(
+        update={"contingency": Contingency.model_validate(values, context={"canonical": True})}
+    )
+
+
+def minutes(site, name, *, share=0.6, air=20.0, level=0.5, operation=None):
+    operation = steady(site, share=share, air=air, count=1) if operation is None else operation
+    start = state.rest(site, operation["time"].to_numpy()[0], level=level)
+    found = time_to_limit(site, start, operation, failures=[find_trip(site, name)])
+    return float(found["time_to_limit"][0, 0]), str(found["limit"][0, 0].to_numpy())
+
+
+def path(site, name, *, share=1.0, air=20.0, length=10):
+    operation = steady(site, share=share, air=air, count=1)
+    start = state.rest(site, operation["time"].to_numpy()[0], level=0.5)
+    return follow_trip(site, start, operation, trip=find_trip(site, name), minutes=length)
+
+
+def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
+    # 500 m3 x 995.6 kg/m3 x 4.18 kJ/(kg K) = 2.081 GJ/K; 164 MW / 2.081 GJ/K = 4.73 K/min
+    loop = RHINE.equipment["warm_plant"].loop.model_copy(update={"volume": 500.0})
+    site = RHINE.replace("warm_plant", loop=loop)
+    site = planned(site, coolant_residence=0.01, plate_lag=0.01)  # nothing else keeps heat
+    water = path(site, "warm_plant")["facility_supply_temperature"].sel(circuit="warm_plant")
+    operation = steady(site, share=1.0, air=20.0, count=1)
+    load = float(
+        simulate(site, state.rest(site), operation)["cooling_load"].sel(circuit="warm_plant")[0]
+    )
+    assert np.diff(water)[2:] == pytest.approx(4.73 * load / 164.0, rel=2e-3)
+    # from 38 to 45 degC
+    found, limit = minutes(site, "warm_plant", share=1.0)
+    assert found == pytest.approx(7.0 / (4.73 * load / 164.0), rel=5e-3)
+    assert limit == "supply limit of warm_plant"
+
+
+def test_a_cdu_pump_that_fails_leaves_its_chips_less_coolant():
+    # 160.4 MW through CDUs of 182 MW: flow .881; alone on its manifold one keeps .5 of the rating,
+    # .5675 of the flow before. 1.8 l/min -> 1.02 l/min: R .02086 -> .02435 K/W, 24.99 -> 29.17 K.
+    site = planned(RHINE, cdu_group=1, cdu_pump_flow=0.5)
+    end = path(site, "cdu_1/017/pump").isel(instant=-1)
+    above = end["chip_temperature"] - end["technology_supply_temperature"].sel(cdu="cdu_1")
+    assert above.to_numpy() == pytest.approx([29.17, 29.17], abs=0.1)
+
+
+def test_a_manifold_without_its_only_cdu_throttles_within_seconds():
+    found, limit = minutes(planned(RHINE, cdu_group=1), "cdu_17", share=1.0)
+    assert limit == "throttling in hall_1"
+    assert 1.0 / 60.0 < found < 1.0
+
+
+def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
+    # Whatever else warms meanwhile, it bridges longer by E / Q than an empty one.
+    operation = steady(RHINE, share=0.4, air=20.0, count=1)
+    empty, _ = minutes(RHINE, "chilled_plant", level=0.0, operation=operation)
+    half, _ = minutes(RHINE, "chilled_plant", level=0.5, operation=operation)
+    start = state.rest(RHINE, operation["time"].to_numpy()[0], level=0.5)
+    load = simulate(RHINE, start, operation)["cooling_load"].sel(circuit="chilled_plant")
+    tank = next(store for store in RHINE.stores if store.owner == "tank_1")
+    kept = float(start["tank_level"].sel(tank="tank_1")) - tank.low
+    assert float(load[0]) < tank.discharge_limit
+    assert half - empty == pytest.approx(60.0 * kept / float(load[0]), rel=5e-3)
+
+
+def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
+    # The chillers that run take up at once what they can; the water warms until the others start.
+    site = RHINE.replace("tank_1", power="40 MW")
+    operation = steady(site, share=0.9, air=20.0, count=1)
+    told = ordered(operation, "tank_discharge", "tank", tank_1=20.0)
+    start = state.rest(site, operation["time"].to_numpy()[0], level=0.5)
+    settled = simulate(site, start, told)
+    start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
+    trip = find_trip(site, "tank_1")
+    calm, lost = (follow_trip(site, start, told, trip=t, minutes=30) for t in (None, trip))
+    water = [p["facility_supply_temperature"].sel(circuit="chilled_plant") for p in (calm, lost)]
+    assert np.ptp(water[0].to_numpy()) == pytest.approx(0.0, abs=0.01)
+    assert float(water[1].max()) > 19.0
+    assert float(calm["tank_discharge"].min()) == pytest.approx(20.0)
+    # a tank that rests is not missed
+    resting = minutes(site, "tank_1", operation=operation)
+    assert resting == (np.inf, "")
+
+
+def test_a_heat_pump_that_fails_leaves_its_heat_in_the_warm_water():
+    site = heated()
+    operation = ordered(
+        steady(site, share=0.6, air=-10.0, count=1), "heat_reuse_power", "heat_reuse", pump=0.8
+    )
+    situation = situation_of(site, state.rest(site), operation)
+    warm = circuits(situation)[0]
+    before, after = (sum(warm.after(t).heat) for t in (None, find_trip(site, "pump")))
+    source = situation.flow("heat_reuse_source_heat", "pump")
+    assert after - before == pytest.approx(source)
+    assert float(source[0]) > 0.5
+
+
+def test_steered_water_is_held_where_it_is_told():
+    operation = steady(RHINE, share=1.0, air=10.0, count=1)
+    cool = operation.assign_coords(circuit=["warm_plant", "chilled_plant"]).assign(
+        facility_supply_set_point=(("time", "circuit"), [[30.0, 18.0]], {"units": "degC"})
+    )
+    start = state.rest(RHINE, operation["time"].to_numpy()[0])
+    start["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = 30.0
+    trip = find_trip(RHINE, "warm_plant/pump_1")
+    told = follow_trip(RHINE, start, cool, trip=trip, minutes=60)
+    left = follow_trip(RHINE, start, operation, trip=trip, minutes=60)
+    ends = [
+        float(p["facility_supply_temperature"].sel(circuit="warm_plant")[-1]) for p in (told, left)
+    ]
+    assert ends == pytest.approx([30.0, 38.0], abs=0.1)
+
+
+def test_without_a_failure_nothing_moves():
+    operation = steady(RHINE, share=0.8, air=20.0, count=1)
+    start = state.rest(RHINE, operation["time"].to_numpy()[0], level=0.5)
+    settled = simulate(RHINE, start, operation)
+    start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
+    calm = follow_trip(RHINE, start, operation, trip=None, minutes=30)
+    for values in calm.values():
+        assert np.ptp(values.to_numpy(), axis=0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_left_of_an_electrical_supply_bears_its_overload():
+    # 105 % for 10 min, 120 % for 1 min, 140 % for 10 s, 160 % not at all
+    assert ups_overload_time(np.array([0.9, 1.05, 1.2, 1.4, 1.6])) == pytest.approx(
+        [np.inf, 10.0, 1.0, 1.0 / 6.0, 0.0]
+    )
+    # oil 52 [(1 + 5 x .64) / 6]^.8 = 39.09 K, in the end 52 [(1 + 5 x 1.44) / 6]^.8 = 66.76 K; the
+    # hot spot 26 x 1.2^1.3 = 32.95 K above; at 45 degC 62.05 K are left, after
+    # -75 ln(1 - 22.96 / 27.67) = 132.8 min
+    found = transformer_overload_time(
+        np.array([1.2, 1.2]), 0.8, air_temperature=np.array([45.0, 20.0]), loss_ratio=5.0
+    )
+    assert found == pytest.approx([132.8, np.inf], rel=3e-3)
+    other = transformer_overload_time(-1.2, -0.8, air_temperature=45.0, loss_ratio=5.0)
+    assert float(other) == pytest.approx(132.8, rel=3e-3)
+
+
+def test_a_result_of_another_operation_is_refused():
+    operation = steady(RHINE, count=4)
+    start = state.rest(RHINE, operation["time"].to_numpy()[0])
+    result = simulate(RHINE, start, operation)
+    with pytest.raises(StateError, match="give the result of this very operation"):
+        time_to_limit(RHINE, start, operation.isel(time=[0], instant=[0, 1]), result=result)

@@ -1,0 +1,84 @@
+"""Laws of the time to limit that hold at every site, load and weather."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.twin.failures.drawing import drawn
+from twin.contingency import Contingency
+from twin.failures.endurance import time_to_limit
+from twin.failures.trips import Part, trips
+
+SEEDS = range(4)
+ROUNDING = 1.0 + 1e-6
+SHARED = {Part.CHILLER, Part.REJECTION}
+"""Where more load may help: the more chillers run, the less one of them matters at once."""
+
+
+def times(site, start, operation, failures=None):
+    return time_to_limit(site, start, operation, failures=failures)["time_to_limit"].to_numpy()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_more_load_never_gives_more_time(seed):
+    site, start, operation, _ = drawn(seed)
+    loaded = operation.assign(hall_power=operation["hall_power"] * 1.1)
+    loaded["hall_power"].attrs = operation["hall_power"].attrs
+    failures = [trip for trip in trips(site) if trip.part not in SHARED]
+    less, more = (times(site, start, run, failures) for run in (operation, loaded))
+    assert (more <= less * 1.01).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_fuller_tank_never_gives_less_time(seed):
+    site, start, operation, _ = drawn(seed)
+    if "tank_level" not in start:
+        pytest.skip("a site without a tank")
+    for name in ("tank_charge", "tank_discharge"):
+        operation[name] = operation[name].copy(data=0.0 * operation[name])
+    store = next(s for s in site.stores if s.owner in start["tank"].to_numpy())
+    found = []
+    for level in np.linspace(store.low, store.high, 4):
+        start["tank_level"] = start["tank_level"].copy(data=[level])
+        found.append(times(site, start, operation))
+    for less, more in itertools.pairwise(found):
+        assert (less <= more * ROUNDING).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_stands_by_never_gives_less_time(seed):
+    site, start, operation, _ = drawn(seed)
+    canonical = {"canonical": True}
+    poor = {"standby_pumps": 0, "chiller_start": 600.0, "cdu_pump_flow": 0.2}
+    rich = {"standby_pumps": 1, "chiller_start": 120.0, "cdu_pump_flow": 0.8}
+    less, more = (
+        times(
+            site.model_copy(
+                update={"contingency": Contingency.model_validate(plan, context=canonical)}
+            ),
+            start,
+            operation,
+        )
+        for plan in (poor, rich)
+    )
+    assert (less <= more * 1.01).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_machine_is_never_worse_than_its_whole_plant(seed):
+    site, start, operation, _ = drawn(seed)
+    every = trips(site)
+    found = times(site, start, operation)[:, 0]
+    whole = {t.owner: m for t, m in zip(every, found, strict=True) if t.part is Part.PLANT}
+    for trip, minutes in zip(every, found, strict=True):
+        if trip.part in SHARED:
+            assert minutes >= whole[trip.owner] / 1.01
+
+
+def test_all_failures_at_once_are_each_as_alone():
+    site, start, operation, _ = drawn(3)
+    every = trips(site)
+    together = times(site, start, operation)
+    alone = np.concatenate([times(site, start, operation, [trip]) for trip in every])
+    assert together == pytest.approx(alone, rel=2e-3)

@@ -1,0 +1,63 @@
+"""Names of failures: as in the file, as people say them, and wrongly."""
+
+import pytest
+
+import sites
+from tests.heated import heated
+from twin.errors import ProblemError
+from twin.failures.trips import Part, find_trip, trips
+
+RHINE = sites.load("rhine")
+
+
+def test_every_kind_of_failure_of_a_site_is_listed_once():
+    every = trips(RHINE)
+    assert len({trip.name for trip in every}) == len(every)
+    assert {trip.part for trip in every} == set(Part) - {Part.HEAT_PUMP}
+    alike = {trip.name: trip.alike for trip in every}
+    assert alike["cdu_1/001"] == 140
+    assert alike["chilled_plant/chiller_1"] == 9
+    assert alike["warm_plant/dry_cooler_1"] == 240
+    assert alike["ups_1/block_1"] == 84  # 210 MW in blocks of 2.5 MW
+    assert "pump" in {trip.name for trip in trips(heated())}
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("chilled_plant/chiller_3", "chilled_plant/chiller_3"),
+        ("chiller_3", "chilled_plant/chiller_3"),
+        ("Chiller_03", "chilled_plant/chiller_3"),
+        ("cdu_1/017", "cdu_1/017"),
+        ("cdu_1/17", "cdu_1/017"),
+        ("cdu_17", "cdu_1/017"),
+        ("cdu_1/017/pump", "cdu_1/017/pump"),
+        ("transformer_2", "transformer_1/unit_2"),
+        ("dry_cooler_240", "warm_plant/dry_cooler_240"),
+        ("warm_plant/pump_4", "warm_plant/pump_4"),
+        ("warm_plant", "warm_plant"),
+        ("tank_1", "tank_1"),
+    ],
+)
+def test_a_unit_is_found_as_people_call_it(said, name):
+    assert find_trip(RHINE, said).name == name
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("pump_1", "say which: warm_plant/pump_1 or chilled_plant/pump_1"),
+        ("chillr_3", "did you mean chilled_plant/chiller_3 or"),
+        ("chiller_10", "there are transformer_1/unit_1, ups_1/block_1, cdu_1/001"),
+        ("", "there are transformer_1/unit_1"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(said, words):
+    with pytest.raises(ProblemError, match=words):
+        find_trip(RHINE, said)
+
+
+def test_a_failure_is_told_in_words():
+    assert find_trip(RHINE, "chiller_3").title == "one chiller of chilled_plant (9 alike)"
+    assert find_trip(RHINE, "warm_plant").title == "whole plant of warm_plant"
+    assert find_trip(RHINE, "tank_1").title == "tank tank_1"
