@@ -5,8 +5,7 @@ To add one: write a module with `BENCHES`, name it in `GROUPS` of `tests/benchma
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,18 +73,24 @@ class Bench:
 
 
 class Clock:
-    """Seconds of the processors that a piece of work took, its threads and ended children too."""
+    """Seconds of the processors that the work inside took, its threads and ended children too.
 
-    seconds = 0.0
+    May be entered again: pieces of work add up.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> "Clock":
+        self._before = _used()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.seconds += _used() - self._before
 
 
-@contextmanager
-def cpu() -> Iterator[Clock]:
-    """Measure the work inside."""
-    clock = Clock()
-    before = _used()
-    yield clock
-    clock.seconds = _used() - before
+cpu = Clock
+"""`with cpu() as clock:` measures; `clock.seconds` is what it took."""
 
 
 def _used() -> float:

@@ -8,36 +8,12 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import frontier_day
-from tests.benchmarks.bench import Bench, Measured, Place, cpu, peak_mb
+from tests.benchmarks import chip_hour, frontier_day, load_flow_year
+from tests.benchmarks.bench import Place, peak_mb
 from tests.benchmarks.measuring import ROW, UnequalWaysError, compare, measure
+from tests.benchmarks.sums import BENCHES
 
-HERE = "tests.benchmarks.test_benches"
-
-
-def counted(place):
-    (place.scratch / "mine").write_text("x")
-    with cpu() as clock:
-        total = sum(range(200_000))
-    assert clock.seconds > 0.0
-    if place.export:
-        (place.export / "model.mps").write_text("NAME")
-    return Measured(value=clock.seconds, figures={"total": float(total)}, cost=2.0)
-
-
-def summed(_place):
-    return Measured(value=8.0, figures={"total": 199_999.0 * 100_000.0}, cost=0.5)
-
-
-def mistaken(_place):
-    return Measured(value=8.0, figures={"total": 1.0})
-
-
-BENCHES = (
-    Bench(name="self.sum", unit="s", ours=counted, limit=summed, runs=2, note="a sum"),
-    Bench(name="self.alone", unit="s", ours=counted, runs=1),
-    Bench(name="self.wrong", unit="s", ours=counted, limit=mistaken, runs=1),
-)
+HERE = "tests.benchmarks.sums"
 
 
 def test_a_row_has_the_binding_keys(tmp_path):
@@ -94,3 +70,17 @@ def test_frontier_both_ways():
     compare(frontier_day.BENCH, both[0].figures, both[1].figures)
     # 74 cabinets and 25 CDUs under HPL, as published: 22.9545 MW
     assert both[0].figures["under_hpl_mw"] == pytest.approx(22.9545, rel=1e-4)
+
+
+def test_chips_both_ways():
+    place = Place(scratch=None)
+    both = [way(place, seconds=120) for way in (chip_hour.ours, chip_hour.limit)]
+    compare(chip_hour.BENCH, both[0].figures, both[1].figures)
+    assert 40.0 < both[0].figures["hottest"] < 80.0
+
+
+def test_the_load_flow_both_ways():
+    place = Place(scratch=None)
+    both = [way(place, days=1) for way in (load_flow_year.ours, load_flow_year.limit)]
+    compare(load_flow_year.BENCH, both[0].figures, both[1].figures)
+    assert 0.9 < both[0].figures["least_voltage"] < 1.0

@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from twin.physics.numeric import FloatArray
 from twin.physics.rack_kernel import IndexArray, SmallArray
 
@@ -92,7 +94,7 @@ def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
     coolant stand still over it.
     """
     state, powers, temperatures = track
-    last_piece = table.power.shape[1] - 2
+    last_piece, kept = table.power.shape[1] - 2, np.float32(table.kept)
     for t in range(drive.rack_power.shape[0]):
         for r in range(drive.rack_power.shape[1]):
             h = table.hall[r]
@@ -100,9 +102,12 @@ def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
             k = min(int(place), last_piece)
             low = table.power[h, k]
             mean = low + (place - k) * (table.power[h, k + 1] - low)
-            coolant, rise = drive.supply[t, table.unit[r]], table.resistance[h] * mean
+            coolant = np.float32(drive.supply[t, table.unit[r]])  # as precise as what is kept
+            rise = np.float32(table.resistance[h] * mean)
+            power = np.float32(_MEGAWATTS * mean)
             for c in range(table.factor.shape[1]):
                 end = coolant + rise * table.factor[r, c]
-                state[r, c] = end + (state[r, c] - end) * table.kept
-                powers[t, r, c] = _MEGAWATTS * mean * table.factor[r, c]
-                temperatures[t, r, c] = state[r, c]
+                now = end + (state[r, c] - end) * kept
+                state[r, c] = now
+                powers[t, r, c] = power * table.factor[r, c]
+                temperatures[t, r, c] = now

@@ -132,8 +132,7 @@ class Found(NamedTuple):
     unit_supply
         Coolant to the racks, ``(time, unit)``. [degC]
     closure
-        Greatest error of the heat balance of a unit with its racks, over what it takes, ``(time,)``.
-        [1]
+        Greatest error of the heat balance of a unit with its racks, relative, ``(time,)``. [1]
     """
 
     rack_power: SmallArray

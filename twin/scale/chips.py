@@ -66,7 +66,13 @@ def table_of(layout: Layout, *, hours: float, seed: int) -> ChipTable:
 
 
 def follow_all(
-    layout: Layout, result: xr.Dataset, window: Window, *, seed: int, state: State | None = None
+    layout: Layout,
+    result: xr.Dataset,
+    window: Window,
+    *,
+    table: ChipTable,
+    seed: int,
+    state: State | None = None,
 ) -> tuple[Chips, State]:
     """Follow all chips through a window.
 
@@ -78,8 +84,10 @@ def follow_all(
         The run behind them, as :func:`twin.simulate` gives.
     window
         Where to look.
+    table
+        What the chips do in a step of the window, as :func:`table_of` gives.
     seed
-        Of the spread of work over racks and chips.
+        Of the spread of work over racks.
     state
         Coolant and chips at the window's start; if not given they are found by a warm-up. [degC]
 
@@ -88,7 +96,6 @@ def follow_all(
     tuple
         What they did, and how they stand at the window's end.
     """
-    table = table_of(layout, hours=window.hours, seed=seed)
     lead = window.before(axes.edges_of(result)[0], _WARM_UP)
     if state is not None:
         coolant, chips = state

@@ -5,6 +5,7 @@ copy of it.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -121,17 +122,17 @@ class Layout:
         """Number of coolant units. [1]"""
         return self.cdu.count
 
-    @property
+    @cached_property
     def rack_labels(self) -> NDArray[np.str_]:
         """Names of the racks, ``hall/rack`` as in the archive of telemetry."""
         return np.array([f"{h.name}/r{r + 1:04d}" for h in self.halls for r in range(h.racks)])
 
-    @property
+    @cached_property
     def unit_labels(self) -> NDArray[np.str_]:
         """Names of the coolant units."""
         return np.array([f"{self.cdu.name}/u{unit + 1:03d}" for unit in range(self.units)])
 
-    @property
+    @cached_property
     def unit_of_rack(self) -> NDArray[np.int64]:
         """Index of the coolant unit of each rack, ``(rack,)``."""
         return np.repeat(np.arange(self.units), np.diff(self.places.first))

@@ -8,6 +8,7 @@ import xarray as xr
 
 from twin import axes
 from twin.errors import Fault, StateError
+from twin.physics.chip_kernel import ChipTable
 from twin.physics.rack_kernel import Coolant
 from twin.scale import chips, racks
 from twin.scale.layout import Layout
@@ -139,12 +140,20 @@ class _Follower:
         self.layout, self.level, self.seed = layout, level, seed
         self.coolant: Coolant | None = None
         self.chips: chips.State | None = None
+        self.table: ChipTable | None = None  # for all windows, whose steps are equal
 
     def follow(self, result: xr.Dataset, window: Window) -> xr.Dataset:
         """Return what they did in a window."""
         if self.level == "chip":
+            if self.table is None:
+                self.table = chips.table_of(self.layout, hours=window.hours, seed=self.seed)
             done, self.chips = chips.follow_all(
-                self.layout, result, window, seed=self.seed, state=self.chips
+                self.layout,
+                result,
+                window,
+                table=self.table,
+                seed=self.seed,
+                state=self.chips,
             )
             return chips.dataset(self.layout, window, done)
         found, self.coolant = racks.follow(

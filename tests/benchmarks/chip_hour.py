@@ -1,0 +1,100 @@
+"""`twin.chip_hour`: power and temperature of every accelerator of rhine, an hour at a second."""
+
+import numpy as np
+import xarray as xr
+
+import sites
+import twin
+from tests.benchmarks.bare import racks as bare
+from tests.benchmarks.behind import outside_of, table_of
+from tests.benchmarks.bench import Bench, Measured, Place, cpu
+from tests.benchmarks.site_year import operation
+from twin.axes import QUARTER
+from twin.scale import chips
+from twin.scale.layout import Layout
+from twin.scale.racks import Window
+from twin.scale.view import block_steps, blocks
+from twin.site import Site
+
+SECOND = np.timedelta64(1, "s")
+SECONDS = 3600
+START = "2026-01-01T10:00"
+
+
+def ours(_place: Place, seconds: int = SECONDS) -> Measured:
+    """View the chips block by block, each with labels and units."""
+    site, run = _run()
+    next(blocks(site, [run], level="chip", time=_span(60)))  # compiled and imported
+    figures, clock = _Figures(), cpu()
+    views = blocks(site, [run], level="chip", time=_span(seconds))
+    for _ in range(0, seconds, block_steps(site, "chip")):
+        with clock:
+            found = next(views)
+            power, temperature = found["chip_power"].data, found["chip_temperature"].data
+        figures.add(power, temperature)
+    return Measured(value=clock.seconds, figures=figures.told)
+
+
+def limit(_place: Place, seconds: int = SECONDS) -> Measured:
+    """Follow them on bare arrays, from where ours begins."""
+    site, run = _run()
+    layout = Layout.of(site)
+    window = Window.of(run, _span(seconds), SECOND)
+    table = chips.table_of(layout, hours=window.hours, seed=0)
+    (_, temperature), (coolant, _) = chips.follow_all(
+        layout, run, window.take(-1, 1), table=table, seed=0
+    )
+    state = coolant.racks, coolant.units, temperature[-1].copy()
+    told = (
+        table.knots[layout.places.hall],
+        table.power,
+        table.resistance,
+        table.unit,
+        table.factor,
+        np.float32(table.kept),
+    )
+    count = block_steps(site, "chip")
+    room = tuple(np.zeros((count, *table.factor.shape), np.float32) for _ in range(2))
+    places, figures, clock = table_of(layout, window.hours), _Figures(), cpu()
+    still = tuple(part.copy() for part in state)
+    first = outside_of(layout, run, window.take(0, count))
+    bare.follow_chips(places, told, first, still, room)  # compiled
+    for begin in range(0, window.count, count):
+        outside = outside_of(layout, run, window.take(begin, count))
+        with clock:
+            bare.follow_chips(places, told, outside, state, room)
+        figures.add(*room)
+    return Measured(value=clock.seconds, figures=figures.told)
+
+
+class _Figures:
+    """Sums over all chips and seconds, and extremes."""
+
+    def __init__(self) -> None:
+        self.told = {"energy_mwh": 0.0, "temperature_sum": 0.0, "hottest": 0.0, "last": 0.0}
+
+    def add(self, power: np.ndarray, temperature: np.ndarray) -> None:
+        self.told["energy_mwh"] += float(power.sum(dtype=np.float64)) / 3600.0
+        self.told["temperature_sum"] += float(temperature.sum(dtype=np.float64))
+        self.told["hottest"] = max(self.told["hottest"], float(temperature.max()))
+        self.told["last"] = float(temperature[-1].astype(np.float64).std())
+
+
+def _span(seconds: int) -> slice:
+    return slice(START, str(np.datetime64(START, "s") + seconds * SECOND))
+
+
+def _run() -> tuple[Site, xr.Dataset]:
+    site = sites.load("rhine")
+    told = operation(site, 1, step=QUARTER)
+    return site, twin.simulate(site, twin.rest(site, told["time"].to_numpy()[0]), told)
+
+
+BENCH = Bench(
+    name="twin.chip_hour",
+    unit="s of CPU",
+    ours=ours,
+    limit=limit,
+    tolerance=1e-5,  # both sum float32
+    note="100,080 chips of rhine, 3,600 s, in blocks of labelled arrays; ours with its warm-up",
+)
