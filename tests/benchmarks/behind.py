@@ -1,13 +1,19 @@
 """What stands behind both ways of a view: tables, drive and state, as bare arrays."""
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 
+from tests.benchmarks.bare import racks as bare
+from twin.equipment import Accelerators
+from twin.run import Run
 from twin.scale import racks
 from twin.scale.layout import Layout
 from twin.scale.racks import Window
 
 SPELL = np.timedelta64(15, "m")
+BLOCK = 2880  # steps that are written at once
 
 
 def table_of(layout: Layout, hours: float) -> tuple:
@@ -31,3 +37,50 @@ def outside_of(layout: Layout, result: xr.Dataset, window: Window, seed: int = 0
     drive = racks._drive(layout, result, window, seed=seed)
     spell = (window.edges[:-1] - np.datetime64(0, "us")) // SPELL
     return drive.share, drive.water, spell, seed
+
+
+class Racks:
+    """The bare kernel, the state of its racks, and the files that it fills."""
+
+    def __init__(
+        self, layout: Layout, hours: float, folder: Path, packed: dict[str, tuple[type, int]]
+    ) -> None:
+        self.layout, self.hours = layout, hours
+        hall = layout.places.hall
+        self.table = table_of(layout, hours)
+        halls = layout.hall_table
+        self.chips = halls.knots[hall], halls.rise, layout.unit_of_rack
+        self.still = table_of(layout, 1e9)  # a step for ever
+        self.state: tuple[np.ndarray, np.ndarray] | None = None
+        self.files = [(folder / name).open("wb") for name in packed]
+        self.room = [
+            np.empty((BLOCK, width) if name != "closure" else BLOCK, kind)
+            for name, (kind, width) in packed.items()
+        ]
+
+    def follow(self, found: Run, starts: np.ndarray) -> None:
+        """Follow racks and units through a span of a run at their own step, and write."""
+        layout, count = self.layout, len(starts)
+        water = found.stocks["facility_supply_temperature", layout.warm][1:]
+        share = np.stack([_work(found, hall) for hall in layout.halls], axis=1)
+        spell = (starts - np.datetime64(0, "us")) // SPELL
+        if self.state is None:
+            self.state = np.zeros(layout.racks), np.zeros(layout.units)
+            first = share[:1], water[:1], spell[:1], 0
+            bare.follow(self.still, self.chips, first, self.state, tuple(self.room))
+        for begin in range(0, count, BLOCK):
+            part = slice(begin, begin + BLOCK)
+            outside = share[part], water[part], spell[part], 0
+            bare.follow(self.table, self.chips, outside, self.state, tuple(self.room))
+            for file, room in zip(self.files, self.room, strict=True):
+                room[: len(water[part])].tofile(file)
+
+    def close(self) -> None:
+        """Have all on disk."""
+        for file in self.files:
+            file.close()
+
+
+def _work(found: Run, hall: Accelerators) -> np.ndarray:
+    idle, full = hall.idle_power, hall.full_power
+    return (found.flows["hall_power", hall.name] - idle) / (full - idle)

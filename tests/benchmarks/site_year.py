@@ -1,14 +1,40 @@
 """`twin.site_year`: every rack and coolant unit of rhine, a year at a minute, streamed to disk."""
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 
-from twin import axes, vocabulary
+import sites
+import telemetry
+from optimizer.cli.streaming import Detail, stream
+from telemetry.view_store import RESOLUTION
+from tests.benchmarks import behind
+from tests.benchmarks.bench import Bench, Measured, Place, cpu
+from twin import axes, state, vocabulary
 from twin.equipment import Accelerators
+from twin.run import run
+from twin.scale.layout import Layout
+from twin.scale.march import ceilings_of
+from twin.simulation import orders_of, stocks_of
 from twin.site import Site
+from twin.weather import Weather
 
 DAYS = 365
 START = np.datetime64("2026-01-01", "us")
+SPAN = 10_080  # minutes that the limit runs at once
+CLOSED = 1e-6
+STORED = {
+    "rack_power": (np.float32, "rack"),
+    "rack_return_temperature": (np.int16, "rack"),
+    "chip_temperature": (np.int16, "rack"),
+    "cdu_output": (np.float32, "unit"),
+    "cdu_pump_power": (np.float32, "unit"),
+    "cdu_passed_heat": (np.float32, "unit"),
+    "cdu_kept_heat": (np.float32, "unit"),
+    "technology_supply_temperature": (np.int16, "unit"),
+}
+CLOSURE = {"closure": (np.float32, "")}
 HOUR, DAY, SEASON = 1.0, 24.0, 8766.0  # h
 
 
@@ -34,3 +60,89 @@ def operation(site: Site, days: int, *, step: np.timedelta64 = axes.MINUTE) -> x
             hall_power=(("time", "hall"), idle + share[:, None] * (full - idle)),
         ).assign_coords(hall=[hall.name for hall in halls])
     )
+
+
+def ours(place: Place, days: int = DAYS) -> Measured:
+    """Stream the year as the command does, with names, units and checks."""
+    site = sites.load("rhine")
+    told = operation(site, days)
+    detail = Detail(level="rack", step=axes.MINUTE)
+    stream(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
+    with cpu() as clock:
+        whole = stream(site, told, detail, folder=place.scratch / "year")
+    found = telemetry.open_view(place.scratch / "year")
+    names = (*STORED, "closure")
+    rows = {name: found[name].isel(time=samples(days)).to_numpy() for name in names}
+    power = whole["facility_power"].to_numpy()
+    return Measured(value=clock.seconds, figures=_figures(rows, power))
+
+
+def limit(place: Place, days: int = DAYS) -> Measured:
+    """Run it on bare arrays, racks and units compiled, and write what is found as it is."""
+    site = sites.load("rhine")
+    told = operation(site, days)
+    run_bare(site, operation(site, 1), place.scratch)  # compiled
+    with cpu() as clock:
+        power = run_bare(site, told, place.scratch)
+    rows = {}
+    for name, (kind, width) in packed(site).items():
+        stored = np.memmap(place.scratch / name, kind, "r").reshape(len(power), width)
+        scale = RESOLUTION if kind is np.int16 else 1.0
+        rows[name] = scale * stored[samples(days)].astype(np.float64)
+    return Measured(value=clock.seconds, figures=_figures(rows, power))
+
+
+def run_bare(site: Site, told: xr.Dataset, folder: Path) -> np.ndarray:
+    """Write packed arrays of all racks and units, and return the power of the site. [MW]"""
+    stocks = stocks_of(state.rest(site, START))
+    orders, weather = orders_of(site, told), Weather.of(told)
+    hours = told["duration"].to_numpy()
+    racks = behind.Racks(Layout.of(site), hours[0], folder, packed(site))
+    power = np.empty(len(hours))
+    for first in range(0, len(hours), SPAN):
+        part = slice(first, first + SPAN)
+        air = weather.take(part)
+        found = run(
+            site,
+            stocks,
+            {key: values[part] for key, values in orders.items()},
+            weather=air,
+            hours=hours[part],
+            ceilings=ceilings_of(site, air),
+        )
+        stocks = {key: float(values[-1]) for key, values in found.stocks.items()}
+        power[part] = found.flows["facility_power", ""]
+        racks.follow(found, told["time"].to_numpy()[part])
+    racks.close()
+    return power
+
+
+def packed(site: Site) -> dict[str, tuple[type, int]]:
+    """Return how each variable is stored: its numbers, and how many a step has."""
+    layout = Layout.of(site)
+    widths = {"rack": layout.racks, "unit": layout.units, "": 1}
+    return {name: (kind, widths[axis]) for name, (kind, axis) in (STORED | CLOSURE).items()}
+
+
+def samples(days: int) -> np.ndarray:
+    """Return the steps that are compared: an hour of each month, and the last."""
+    starts = np.linspace(0, days * 1440 - 60, 13).astype(int)
+    return np.unique(starts[:, None] + np.arange(60))
+
+
+def _figures(rows: dict[str, np.ndarray], power: np.ndarray) -> dict[str, float]:
+    told = {name: float(rows[name].sum(dtype=np.float64)) for name in STORED}
+    told["is_closed"] = float(rows["closure"].max() < CLOSED)
+    told["site_mwh"] = float(power.sum()) / 60.0
+    return told
+
+
+BENCH = Bench(
+    name="twin.site_year",
+    unit="s of CPU",
+    ours=ours,
+    limit=limit,
+    tolerance=2e-6,  # temperatures are kept to 0.01 K
+    note="rhine: 1,390 racks of 100,080 accelerators, 140 CDUs, both circuits, 525,600 min, to"
+    " disk; the limit writes raw arrays, and takes the plants' operating points from twin.run",
+)

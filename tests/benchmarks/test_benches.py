@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import chip_hour, frontier_day, load_flow_year
+from tests.benchmarks import chip_hour, frontier_day, load_flow_year, site_year
 from tests.benchmarks.bench import Place, peak_mb
 from tests.benchmarks.measuring import ROW, UnequalWaysError, compare, measure
 from tests.benchmarks.sums import BENCHES
@@ -84,3 +84,14 @@ def test_the_load_flow_both_ways():
     both = [way(place, days=1) for way in (load_flow_year.ours, load_flow_year.limit)]
     compare(load_flow_year.BENCH, both[0].figures, both[1].figures)
     assert 0.9 < both[0].figures["least_voltage"] < 1.0
+
+
+def test_the_site_both_ways(tmp_path):
+    both = []
+    for way in (site_year.ours, site_year.limit):
+        (scratch := tmp_path / way.__name__).mkdir()
+        both.append(way(Place(scratch=scratch), days=3))
+    compare(site_year.BENCH, both[0].figures, both[1].figures)
+    assert both[0].figures["is_closed"] == 1.0
+    # 1,390 racks in 13 hours of samples at 60 to 132 kW
+    assert both[0].figures["rack_power"] > 13 * 60 * 1390 * 0.06

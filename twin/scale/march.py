@@ -49,7 +49,7 @@ def march(
             {key: values[part] for key, values in orders.items()},
             weather=air,
             hours=hours[part],
-            ceilings=_ceilings(site, air),
+            ceilings=ceilings_of(site, air),
         )
         stocks = {key: float(values[-1]) for key, values in result.stocks.items()}
         axes = operation[["time", "duration", "instant"]]
@@ -57,7 +57,7 @@ def march(
         yield dataset(site, result, axes.isel(time=part, instant=whole))
 
 
-def _ceilings(site: Site, weather: Weather) -> dict[str, Ceiling]:
+def ceilings_of(site: Site, weather: Weather) -> dict[str, Ceiling]:
     """Return what each plant can give, worked out once for each stretch of unchanged air."""
     rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
     is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
