@@ -140,28 +140,31 @@ class _Hour:
         if grid is None:
             return 0
         seconds = np.arange(self._hour, self._hour + HOUR)
+        shards = list(self._columns())
         cells = 0
-        for columns in self._columns():
-            cells += self._columns_of(seconds, columns)
+        for name in VARIABLES[self._group]:
+            minutes = []
+            for columns in shards:
+                values, told, believed = self._told(name, seconds, columns)
+                cells += values.size
+                made = self._made(RAW, name, values)
+                self._draft.put(made, self._hour, values, columns=columns, told=told)
+                if name != "quality":
+                    minutes.append(_rolled(values, believed, seconds))
+            if minutes:
+                self._roll(name, Rolled.beside(minutes), columns=np.concatenate(shards))
         self._drop()
         return cells
 
-    def _columns_of(self, seconds: Numbers, columns: Numbers) -> int:
-        """Compact some columns; return how many cells they have."""
-        told = believed = None
-        if self._group == "points":
-            codes = self._read("quality", seconds, columns)
-            told = codes != ABSENT
-            believed = np.isin(codes, BELIEVED)
-        cells = 0
-        for name in VARIABLES[self._group]:
-            values = self._read(name, seconds, columns)
-            cells += values.size
-            made = self._made(RAW, name, values)
-            self._draft.put(made, self._hour, values, columns=columns, told=told)
-            if name != "quality":
-                self._roll(name, _rolled(values, believed, seconds), columns=columns)
-        return cells
+    def _told(
+        self, name: str, seconds: Numbers, columns: Numbers
+    ) -> tuple[Values, NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Return what is stored, which cells tell anything, and which are believed."""
+        values = self._read(name, seconds, columns)
+        if self._group == "racks":
+            return values, None, None
+        codes = self._read("quality", seconds, columns) if name != "quality" else values
+        return values, codes != ABSENT, np.isin(codes, BELIEVED)
 
     def _roll(self, name: str, minutes: Rolled, *, columns: Numbers) -> None:
         """Write statistics of minutes and of longer spans."""

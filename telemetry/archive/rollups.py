@@ -1,5 +1,6 @@
 """Least, mean and greatest value, and how many there were, of equal spans of time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,9 +47,19 @@ class Rolled:
         level
             How long the spans are.
         """
-        starts, edges = _edges(seconds, level)
         is_there = np.isfinite(values)
         filled = np.where(is_there, values, values.dtype.type(0))
+        starts, edges = _edges(seconds, level)
+        if len(seconds) == len(starts) * level.step:  # none is missing: ten times as fast
+            shape = (len(starts), level.step, *values.shape[1:])
+            count = np.add.reduce(is_there.reshape(shape), axis=1, dtype=np.uint16)
+            return cls(
+                starts=starts,
+                least=np.fmin.reduce(values.reshape(shape), axis=1),
+                total=np.add.reduce(filled.reshape(shape), axis=1, dtype=np.float64),
+                greatest=np.fmax.reduce(values.reshape(shape), axis=1),
+                count=count.astype(np.int64),
+            )
         return cls(
             starts=starts,
             least=np.fmin.reduceat(values, edges, axis=0),
@@ -56,6 +67,15 @@ class Rolled:
             greatest=np.fmax.reduceat(values, edges, axis=0),
             count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
         )
+
+    @classmethod
+    def beside(cls, parts: Sequence[Self]) -> Self:
+        """Return the statistics of the same spans of several labels side by side."""
+        arrays = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=1)
+            for name in ("least", "total", "greatest", "count")
+        }
+        return cls(starts=parts[0].starts, **arrays)
 
     def coarser(self, level: Level) -> "Rolled":
         """Return the statistics of longer spans."""
