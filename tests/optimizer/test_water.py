@@ -1,0 +1,132 @@
+"""Set points of the water in plans: chosen, counted on, ordered, requested, and judged."""
+
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.deciding import decide
+from optimizer.inputs import inputs_of
+from optimizer.service.backtest import run, set_points
+from optimizer.service.plant_link import wanted
+from optimizer.steering import Steering
+from optimizer.verify import verify
+from tests import small_days
+from twin import steering
+from twin.equipment import Cdu, CoolingPlant
+from twin.rules import SetPointRules
+from twin.weather import Weather
+
+CHOICES = ("declared", "temperature", "cheapest")
+
+
+@cache
+def question(choice):
+    """Return the small day's question in hot air, to a site that chooses its set points so."""
+    usual = small_days.problem(4)
+    site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
+    hot = usual.outlook["air_temperature"].copy(data=np.full(usual.outlook.sizes["time"], 33.0))
+    return replace(usual, site=site, outlook=usual.outlook.assign(air_temperature=hot))
+
+
+@cache
+def decision(choice):
+    return decide(question(choice))
+
+
+def test_declared_set_points_are_no_part_of_a_plan():
+    assert inputs_of(question("declared")).points is None
+    assert not set(steering.WORDS) & set(decision("declared").schedule)
+
+
+@pytest.mark.parametrize("choice", CHOICES[1:])
+def test_a_plan_tells_them_and_keeps_the_ramp(choice):
+    plan = decision(choice).schedule
+    assert set(steering.WORDS) <= set(plan)
+    site = question(choice).site
+    assert (steering.haste(site, plan) <= 1.0).all()
+    verdict = verify(site, question(choice).state, plan)
+    assert verdict.breaches == ()
+    supply = plan[steering.SUPPLY].sel(circuit="warm_plant")
+    assert float(supply.max()) > 38.0  # warmer than declared
+
+
+def test_temperature_alone_leaves_the_ranges():
+    plan = decision("temperature").schedule
+    for plant in question("temperature").site.of(CoolingPlant):
+        told = plan["facility_range_set_point"].sel(circuit=plant.name)
+        np.testing.assert_allclose(told, plant.temperature_range)
+
+
+def test_curves_are_laid_at_the_chosen_points():
+    """At the same heat the machines of the plan are those at its set points."""
+    inputs = inputs_of(question("cheapest"))
+    for plant in inputs.problem.site.of(CoolingPlant):
+        (convert,) = (c for c in inputs.problem.site.converts if c.owner == plant.name)
+        curve = inputs.curves[plant.name]
+        weather = Weather.of(inputs.problem.outlook)
+        middle = 0.5 * curve.width.sum(axis=1) + curve.low
+        here = convert.at(inputs.points).physics(middle, weather).draws["medium_voltage"]
+        laid = curve.draw("medium_voltage", middle)
+        assert (laid >= here - 1e-6).all()
+        assert (laid <= here + curve.error["medium_voltage"] + 1e-6).all()
+
+
+def test_orders_of_a_moment_carry_them_to_the_plant():
+    question_, plan = question("cheapest"), decision("cheapest").schedule
+    queue = small_days.queue()
+    orders = Steering(question_.site).orders(plan, question_.state, queue)
+    points = set_points(question_.site, orders, service_racks=2.0, work_power=1.0)
+    first = plan.isel(time=0)
+    for word, (_, dim) in steering.WORDS.items():
+        for name in first[dim].to_numpy():
+            assert points[word, str(name)] == pytest.approx(float(first[word].sel({dim: name})))
+
+
+def test_the_service_asks_every_unit_for_the_coolant_that_follows():
+    """The plant's contract has a request for the coolant: it is what the plan's water gives."""
+    asked = {}
+    for choice in ("declared", "cheapest"):
+        made, problem, queue = decision(choice), question(choice), small_days.queue()
+        orders = Steering(problem.site).orders(made.schedule, problem.state, queue)
+        replay = made.verdict.replay
+        outcome = SimpleNamespace(
+            orders=orders, queue=queue, problem=problem, choice=SimpleNamespace(replay=replay)
+        )
+        requests = wanted(problem.site, outcome).requests
+        units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
+        (bank,) = problem.site.of(Cdu)
+        assert len(units) == bank.count
+        replayed = replay["technology_supply_temperature"].isel(time=0).item()
+        assert units == pytest.approx([replayed] * bank.count)
+        asked[choice] = units[0]
+    assert asked["cheapest"] != pytest.approx(asked["declared"], abs=0.05)
+
+
+def test_haste_and_wet_halls_are_refused_by_name():
+    problem, plan = question("cheapest"), decision("cheapest").schedule.copy(deep=True)
+    plan[steering.SUPPLY][3:] -= 5.0  # 5 K in a quarter-hour, where 1.5 K are allowed
+    told = {breach.limit for breach in verify(problem.site, problem.state, plan).breaches}
+    assert "ramp of the supply temperatures" in told
+    wet = problem.site.model_copy(
+        update={"set_points": SetPointRules.model_validate({"hall_dew_point": "29 degC"})}
+    )
+    cold = decision("cheapest").schedule.copy(deep=True)
+    cold["air_temperature"][:] = 2.0  # in hot air the water would not get so cold
+    cold[steering.SUPPLY][:] = xr.where(cold["circuit"] == "warm_plant", 20.0, 18.0)
+    told = {breach.limit for breach in verify(wet, problem.state, cold).breaches}
+    assert "coolant near the dew point of the halls" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", CHOICES[1:])
+def test_a_closed_loop_breaks_nothing(choice):
+    """Six hours on a plant that is not what the plan believes."""
+    usual = small_days.setting(6)
+    site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
+    trial = run(replace(usual, site=site), "optimal", seed=0, listen=lambda *_: None)
+    assert int(trial.violations.sum()) == 0
+    assert all(steering.SUPPLY in made.schedule for made in trial.decisions)
