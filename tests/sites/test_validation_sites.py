@@ -1,11 +1,15 @@
 """Plants that exist: sound, and with the published power through the machines they declare."""
 
+import re
+
 import numpy as np
 import pytest
 
 import sites
+from sites.catalogue import ROOM
 from tests.runs import steady
 from twin import state
+from twin.equipment import Accelerators, CoolingPlant
 from twin.simulation import simulate
 
 
@@ -40,3 +44,43 @@ def test_a_rack_of_frontier_draws_what_the_green500_says():
     """The test system of June 2022 is one such rack: 19.2 PFlop/s at 62.8 GFlop/s a watt."""
     cabinet = sites.load("frontier").equipment["hall_1"].chassis.cabinet_power(0.33, 0.79)
     assert cabinet == pytest.approx(19.2 / 62.8, rel=0.01)
+
+
+PLACE = ("title", "zone", "time_zone", "latitude", "longitude", "elevation", "kind", "serves")
+
+
+@pytest.mark.parametrize("name", sites.names("validation"))
+def test_every_number_names_its_source_or_says_that_it_is_assumed(name):
+    text = (ROOM / "validation" / f"{name}.toml").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        word, _, value = line.partition(" = ")
+        said, _, note = value.partition(" # ")
+        if not re.fullmatch(r"\w+", word) or word in (*PLACE, "standard", "throughput"):
+            continue
+        if re.search(r"\d", said) and said != "0":  # no service is no number
+            assert re.search(r"\[\d\]|assumed", note), f"{name}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("jupiter", 15.5, 17.5), ("leonardo", 9.5, 10.5)],
+)
+def test_hosts_draw_their_published_greatest_power(name, low, high):
+    """About 17 MW and about 10 MW, all in all, on a mild day at full work."""
+    site = sites.load(name)
+    operation = steady(site, count=2, share=1.0)
+    run = simulate(site, state.rest(site), operation)
+    assert low < float(run["facility_power"][-1]) < high
+
+
+def test_hosts_have_their_published_size_and_water():
+    chips = {
+        name: sum(hall.racks * hall.chips_per_rack for hall in sites.load(name).of(Accelerators))
+        for name in ("jupiter", "leonardo", "frontier")
+    }
+    assert chips["jupiter"] == pytest.approx(24_000, rel=0.02)  # about 24,000 in 125 racks
+    assert chips["leonardo"] == pytest.approx(4 * 3_456, rel=0.01)
+    assert chips["frontier"] == 37_888
+    warm, chilled = sites.load("leonardo").of(CoolingPlant)
+    assert (warm.supply_temperature, warm.temperature_range) == (37.0, 10.0)  # 37 to 47 degC
+    assert (chilled.supply_temperature, chilled.temperature_range) == (19.0, 7.0)  # 19 to 26 degC
