@@ -103,10 +103,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     air = Weather.of(now)
     ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
-    orders = _orders(site, now, halls)
-    ran = run(
-        site, stocks_of(state), orders, weather=air.take(SAME), hours=STEADY, ceilings=ceilings
-    )
+    stocks, orders, weather = stocks_of(state), _orders(site, now, halls), air.take(SAME)
+    ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
     allowed = float(np.interp(keep * site.grid.import_limit + own, power, halls))

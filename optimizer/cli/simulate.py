@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.cli.streaming import Detail, stream
+from optimizer.cli.trip import Day, show_trips
 from optimizer.heat import sell_heat
 from optimizer.service.results import write_netcdf
 from optimizer.service.world import read_outdoors
@@ -76,6 +77,10 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Keep them up to here.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the spread of work over racks.")] = 0,
+    trip: Annotated[
+        str | None, typer.Option(help="Show what follows if this fails, as chiller_3; or all.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of what follows.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
@@ -87,8 +92,9 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     detail = _detail(level, level_step, slice(begin, end), seed=seed)
+    begun = state.rest(loaded, grid["time"].to_numpy()[0])
     if detail is None:
-        result = simulate_site(loaded, state.rest(loaded, grid["time"].to_numpy()[0]), operation)
+        result = simulate_site(loaded, begun, operation)
     else:
         result = _stream(loaded, operation, detail, out=out, screen=screen)
     summary = _summary(result)
@@ -100,7 +106,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         if detail is None:
             write_netcdf(out, result.merge(operation, compat="override"))
         screen.print(f"wrote {out}", markup=False)
-    write_json(summary, json_file)
+    day = Day(site=loaded, start=begun, operation=operation, result=result)
+    write_json(summary | show_trips(day, trip, picture=picture, screen=screen), json_file)
 
 
 def _detail(level: Scale, step: str | None, time: slice, *, seed: int) -> Detail | None:

@@ -106,7 +106,6 @@ class March:
         lines = [pieces(most.temperature, most.heat) for most in ceilings]
         self._intercept, self._slope = (np.stack(part, axis=1) for part in zip(*lines, strict=True))
         self._resistance = np.stack([a.phases[0].resistance for a in afters])
-        shape = self._flat.shape
         coolant = begun[-2]
         self.moment = Moment(
             seconds=0.0,
@@ -116,7 +115,7 @@ class March:
                 taken=output,
             ),
             chips=tuple(coolant + rise for rise in self._rises),
-            discharge=np.zeros(shape),
+            discharge=self._discharge,
             level=kept,
         )
 

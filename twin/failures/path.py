@@ -7,9 +7,11 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.equipment import Accelerators, CoolingPlant, HallAir
 from twin.failures.circuit import Circuit
 from twin.failures.endurance import MINUTE, circuits, situation_of, time_to_limit, touches
 from twin.failures.march import March, Moment, grid
+from twin.failures.situation import Situation
 from twin.failures.trips import Trip
 from twin.failures.warm import Warm
 from twin.physics import FloatArray
@@ -36,7 +38,14 @@ _DIMS: Final = {
 
 
 def follow_trip(
-    site: Site, state: xr.Dataset, operation: xr.Dataset, *, trip: Trip | None, minutes: int
+    site: Site,
+    state: xr.Dataset,
+    operation: xr.Dataset,
+    *,
+    trip: Trip | None,
+    minutes: int,
+    at: int = 0,
+    result: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Return what the temperatures of a site do after a failure.
 
@@ -45,13 +54,17 @@ def follow_trip(
     site
         The site.
     state
-        Its state when it fails.
+        Its state at the first edge.
     operation
-        As :func:`twin.simulate` wants it; load and weather of its first interval last.
+        As :func:`twin.simulate` wants it.
     trip
         The failure; None shows the site without any.
     minutes
         How long it is followed. [min]
+    at
+        Place of the interval at whose start it fails; its load and weather last. [1]
+    result
+        What the twin did with state and operation, if that is known.
 
     Returns
     -------
@@ -63,10 +76,23 @@ def follow_trip(
         give, and ``tank_discharge(tank)``. Attributes ``trip``, ``time_to_limit`` [min] and
         ``limit``.
     """
-    first = operation.isel(time=[0], instant=[0, 1])
-    situation = situation_of(site, state, first)
-    edges = np.arange(minutes + 1) * MINUTE
-    start = first["instant"].to_numpy()[0]
+    whole = situation_of(site, state, operation, result=result).result
+    span = {"time": [at], "instant": [at, at + 1]}
+    first, result = operation.isel(span), whole.isel(span)
+    situation = situation_of(site, state, first, result=result)
+    path = _path(situation, trip, MINUTE * np.arange(minutes + 1, dtype=np.float64))
+    if trip is not None:
+        found = time_to_limit(site, state, first, failures=[trip], result=result)
+        path.attrs = {
+            "trip": trip.name,
+            "time_to_limit": float(found["time_to_limit"][0, 0]),
+            "limit": str(found["limit"][0, 0].to_numpy()),
+        }
+    return path
+
+
+def _path(situation: Situation, trip: Trip | None, edges: FloatArray) -> xr.Dataset:
+    """Return the way of both circuits, at some seconds after the failure."""
     courses: list[tuple[Circuit, list[Moment]]] = []
     for circuit in circuits(situation):
         own = trip if trip is not None and touches(trip, circuit) else None
@@ -74,7 +100,8 @@ def follow_trip(
         fine = grid(float(edges[-1]), [*march.moments, *edges.tolist()])
         seen = [moment for moment in march.run(fine) if moment.seconds % MINUTE == 0.0]
         courses.append((circuit, seen))
-    instants = start + (edges * MILLISECONDS).astype("timedelta64[ms]")
+    begun = situation.result["instant"].to_numpy()[0]
+    instants = begun + (edges * MILLISECONDS).astype("timedelta64[ms]")
     path = xr.Dataset(coords={"instant": instants.astype("datetime64[us]")})
     columns = {**_of_plants(courses), "chip_temperature": _chips(courses)}
     for circuit, seen in courses:
@@ -83,15 +110,21 @@ def follow_trip(
         rows = np.stack(list(owners.values()), axis=-1)
         coords = {_DIMS[name]: list(owners)}
         path[name] = xr.DataArray(rows, dims=("instant", _DIMS[name]), coords=coords)
-    path = vocabulary.tag_all(path)
-    if trip is not None:
-        found = time_to_limit(site, state, first, failures=[trip])
-        path.attrs = {
-            "trip": trip.name,
-            "time_to_limit": float(found["time_to_limit"][0, 0]),
-            "limit": str(found["limit"][0, 0].to_numpy()),
-        }
-    return path
+    return vocabulary.tag_all(path)
+
+
+def ceilings_of(site: Site) -> dict[tuple[str, str], float]:
+    """Return what the temperatures of a path must not reach, by name and owner. [degC]"""
+    margin = site.contingency.throttle_margin
+    found = {}
+    for hall in site.of(Accelerators):
+        found["chip_temperature", hall.name] = hall.chip_temperature_limit - margin
+    for plant in site.of(CoolingPlant):
+        found["facility_supply_temperature", plant.name] = plant.supply_limit
+    coolest = min(hall.inlet_temperature_limit for hall in site.of(Accelerators))
+    for air in site.of(HallAir):
+        found["rack_inlet_temperature", air.name] = coolest
+    return found
 
 
 def _column(rows: Sequence[FloatArray]) -> FloatArray:

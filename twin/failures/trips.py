@@ -24,7 +24,7 @@ class Part(StrEnum):
     REJECTION = "cooler"
     CHILLER = "chiller"
     PLANT = "whole plant"
-    POWER = "supply, which comes back"
+    POWER = "power supply"
     BLOCK = "block"
     TRANSFORMER = "transformer"
     HEAT_PUMP = "heat pump"
@@ -65,7 +65,8 @@ class Trip:
     def title(self) -> str:
         """What it is in words."""
         if self.part in _WHOLE:
-            return f"{self.part} of {self.owner}"
+            back = ", which comes back" if self.part is Part.POWER else ""
+            return f"{self.part} of {self.owner}{back}"
         if self.part in _MACHINES:
             return f"{self.part} {self.owner}"
         return f"one {self.part} of {self.owner} ({self.alike} alike)"

@@ -33,7 +33,8 @@ def compared(seed):
 
     def full(slack):
         step = 0.1 if horizon < 600.0 else 0.5
-        return min(circuit.first(horizon, step, slack=slack)[0] for circuit in touched)
+        autonomy = site.contingency.ups_autonomy / 60.0 if trip.is_total else np.inf
+        return min(autonomy, *(one.first(horizon, step, slack=slack)[0] for one in touched))
 
     return (ours if 60.0 * ours <= horizon else np.inf), full
 

@@ -1,0 +1,69 @@
+"""`gigatwin simulate --trip`: what is shown of failures, and what is refused."""
+
+import json
+
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from twin.failures.trips import trips
+
+
+@pytest.fixture
+def run():
+    """Return the function that simulates a day of a site in this process."""
+
+    def invoke(*words, site="small"):
+        told = ["simulate", site, "--start", "2026-06-16", "--days", "1", "--utilisation", "0.9"]
+        return CliRunner().invoke(app, [*told, *map(str, words)], env={"COLUMNS": "120"})
+
+    return invoke
+
+
+def test_all_failures_are_listed_soonest_first(run):
+    result = run("--trip", "all", "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert {row["trip"] for row in told["trips"]} == {t.name for t in trips(sites.load("small"))}
+    times = [row["time_to_limit_min"] for row in told["trips"]]
+    reached = [minutes for minutes in times if minutes is not None]
+    assert times == sorted(reached) + [None] * (len(times) - len(reached))
+    assert all(row["limit"] and row["time"] for row in told["trips"][: len(reached)])
+    assert "warm_plant" in result.stderr
+    assert told["energy_mwh"] > 0.0  # the sums of the run stay
+
+
+def test_the_path_of_one_failure_reaches_its_limit_when_it_is_told(run):
+    result = run("--trip", "warm_plant", "--json", "-")
+    told = json.loads(result.stdout)
+    high = told["path_limits"]["facility_supply_temperature"]["warm_plant"]
+    water = told["path"]["facility_supply_temperature"]["warm_plant"]
+    assert told["limit"] == "supply limit of warm_plant"
+    before = int(told["time_to_limit_min"])
+    assert water[before] < high < water[before + 1]
+    assert told["path"]["minute"] == list(range(len(water)))
+    assert f"water of warm_plant (<{high:g})" in result.stderr
+    assert "!" in result.stderr
+
+
+def test_a_failure_without_consequence_says_so(run):
+    result = run("--trip", "cdu_1/001/pump")
+    assert result.exit_code == 0, result.stderr
+    assert "no limit" in result.stdout
+
+
+def test_a_picture_is_drawn_of_one_failure(run, tmp_path):
+    file = tmp_path / "trip.png"
+    assert run("--trip", "warm_plant", "--picture", file).exit_code == 0
+    assert imread(file).shape[:2] == (800, 1200)
+    refused = run("--trip", "all", "--picture", file)
+    assert refused.exit_code == 1
+    assert "name one failure for a picture" in refused.stderr
+
+
+def test_an_unknown_failure_is_refused_with_close_names(run):
+    refused = run("--trip", "chillr_2")
+    assert refused.exit_code == 1
+    assert "did you mean chilled_plant/chiller_2" in refused.stderr
