@@ -32,8 +32,8 @@ import numpy as np
 
 VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sB3xQ")
-_GUARD: Final = struct.Struct("<II")
-_BODY: Final = struct.Struct("<QH")
+GUARD: Final = struct.Struct("<II")
+BODY: Final = struct.Struct("<QH")
 _MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
 _LONGEST_TOPIC: Final = 0xFFFF
@@ -116,19 +116,19 @@ def pack(topic: str, payload: bytes, received: int) -> bytes:
     if len(name) > _LONGEST_TOPIC:
         message = f"a topic of {len(name)} bytes cannot come from MQTT"
         raise ValueError(message)
-    body = b"".join((_BODY.pack(received, len(name)), name, payload))
-    return _GUARD.pack(len(body), zlib.crc32(body)) + body
+    body = b"".join((BODY.pack(received, len(name)), name, payload))
+    return GUARD.pack(len(body), zlib.crc32(body)) + body
 
 
 def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:
     """Yield the end and the body of each whole frame, until one is torn or spoilt."""
     view = memoryview(data)
     offset = HEADER_BYTES
-    while offset + _GUARD.size <= len(view):
-        length, checksum = _GUARD.unpack_from(view, offset)
-        first = offset + _GUARD.size
+    while offset + GUARD.size <= len(view):
+        length, checksum = GUARD.unpack_from(view, offset)
+        first = offset + GUARD.size
         body = view[first : first + length]
-        if length < _BODY.size or len(body) < length or zlib.crc32(body) != checksum:
+        if length < BODY.size or len(body) < length or zlib.crc32(body) != checksum:
             return
         offset = first + length
         yield offset, body
@@ -162,11 +162,11 @@ def unpack(data: bytes, after: Position) -> Iterator[Frame]:
     for end, body in _bodies(data):
         if end <= after.offset:
             continue
-        received, topic_bytes = _BODY.unpack_from(body)
-        first = _BODY.size + topic_bytes
+        received, topic_bytes = BODY.unpack_from(body)
+        first = BODY.size + topic_bytes
         yield Frame(
             Position(after.segment, end),
-            str(body[_BODY.size : first], "utf-8", "replace"),
+            str(body[BODY.size : first], "utf-8", "replace"),
             bytes(body[first:]),
             np.datetime64(received, "us"),
         )

@@ -33,9 +33,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class Archive:
-    """The archive of one site.
-
-    Any thread may call anything; a commit keeps nobody waiting who adds.
+    """The archive of one site; any thread may call anything, and a commit keeps nobody waiting.
 
     Parameters
     ----------
@@ -104,6 +102,11 @@ class Archive:
         return self._store.mark.position
 
     @property
+    def seen(self) -> Mapping[str, Position]:
+        """Up to where each journal had been added at the last commit."""
+        return self._store.mark.seen
+
+    @property
     def complete(self) -> Position | None:
         """Up to where the journal has been added, committed or not; None for nothing of it."""
         return self._gathered.minutes.complete.get("")
@@ -111,7 +114,7 @@ class Archive:
     @property
     def trouble(self) -> str:
         """What is wrong and what to do about it; empty if nothing is."""
-        if self._failure or not self._is_behind:
+        if not self._is_behind:
             return self._failure
         return f"{self.folder}: behind the journal; it is being read again"
 
@@ -157,10 +160,7 @@ class Archive:
     ) -> Mapping[str, int]:
         """Take many rack batches of this site at once, up to a position of a journal.
 
-        Returns
-        -------
-        Mapping of str to int
-            Label of a rack -> batches of it that are too old to be archived.
+        Returns label of a rack -> how many of its batches are too old to be archived.
         """
         with self._mutex:
             refused = self._gathered.add_racks(batches, frame=(journal, position))

@@ -1,0 +1,213 @@
+"""Many frames of a journal at once: rack batches straight into arrays, the rest one by one.
+
+A message taken by itself costs some ten microseconds of Python, most of it for objects that live
+for a moment. Here a batch is a row of three lists until numpy takes all of them together.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.gathering import Batches
+from telemetry.codec.rack_batch import FORMAT, HEADER, LONGEST, MAGIC, MOST_CHIPS
+from telemetry.frames import BODY, GUARD, Frame, Position
+from telemetry.quality import FUTURE
+from telemetry.samples import CHIP_VARIABLES
+from telemetry.topics import Kind, parse
+from twin.errors import WireError
+
+_ROWS: Final = len(CHIP_VARIABLES)
+_MILLISECONDS: Final = 1000  # in a second
+_FIRST: Final = 946_684_800_000  # 2000-01-01 as epoch milliseconds
+_LAST: Final = 4_102_444_800_000  # 2100-01-01
+_FUTURE: Final = int(FUTURE / np.timedelta64(1, "ms"))
+_FLOAT: Final = 4  # bytes
+
+type Labels = dict[bytes, str]
+"""Topic -> ``{hall}/{rack}`` if it is one of rack batches of the site, or else ""."""
+
+
+@dataclass(kw_only=True)
+class Bulk:
+    """What some frames say.
+
+    Attributes
+    ----------
+    end
+        Offset of the segment behind the last whole frame. [B]
+    count
+        Frames that were read.
+    batches
+        Rack batches, all good, by their number of chips.
+    future
+        Rack batches that are stamped later than they can have been made.
+    others
+        All other frames, in their order.
+    """
+
+    end: int
+    count: int = 0
+    batches: list[Batches] = field(default_factory=list)
+    future: int = 0
+    others: list[Frame] = field(default_factory=list)
+
+
+class Scanner:
+    """Reads frames of one site.
+
+    Parameters
+    ----------
+    site
+        Its name; batches of others are left among the other frames.
+    is_simulated
+        Whether times are those of a simulated plant, which has nothing to do with our clock.
+    """
+
+    def __init__(self, site: str, *, is_simulated: bool = False) -> None:
+        self._site = site
+        self._ahead = 2**62 if is_simulated else _FUTURE
+        self._labels: Labels = {}
+
+    def scan(self, data: bytes, segment: int, *, start: int, stop: int) -> Bulk:
+        """Read whole frames, as long as they are sound.
+
+        Parameters
+        ----------
+        data
+            A part of a segment.
+        segment, start
+            Number of the segment, and where in it the data begins. [B]
+        stop
+            Offset in the segment behind which no frame may end. [B]
+
+        Returns
+        -------
+        Bulk
+            What they say.
+        """
+        found = Bulk(end=start)
+        rows: dict[int, _Columns] = {}
+        view, offset, longest = memoryview(data), 0, min(len(data), stop - start)
+        labels, ahead, first_value = self._labels, self._ahead, HEADER.size
+        while offset + GUARD.size <= longest:
+            length, checksum = GUARD.unpack_from(data, offset)
+            first, end = offset + GUARD.size, offset + GUARD.size + length
+            if end > longest or length < BODY.size or zlib.crc32(view[first:end]) != checksum:
+                break
+            received, size = BODY.unpack_from(data, first)
+            first += BODY.size
+            topic = data[first : first + size]
+            label = labels.get(topic)
+            if label is None:
+                label = self._learn(topic)
+            first += size
+            chips = 0
+            if label and end - first >= first_value:
+                chips, time, interval = _head(data, first, end)
+            if not chips:
+                found.others.append(_frame(data, Position(segment, start + end), first, size, end))
+            elif time - received // _MILLISECONDS > ahead:
+                found.future += 1
+            else:
+                columns = rows.setdefault(chips, _Columns())
+                columns.labels.append(label)
+                columns.seconds.append(time // _MILLISECONDS)
+                columns.values.append(view[first + first_value : end])
+                columns.ends.append((first - size, size, end))
+                columns.interval = interval
+            found.count += 1
+            offset = end
+        found.end = start + offset
+        for chips, columns in rows.items():
+            batches, bad = columns.together(chips)
+            found.batches.append(batches)
+            for place in bad:
+                name, size, end = columns.ends[place]
+                place_of = Position(segment, start + end)
+                found.others.append(_frame(data, place_of, name + size, size, end))
+        return found
+
+    def _learn(self, topic: bytes) -> str:
+        """Return the label of a topic, and remember it."""
+        label = ""
+        try:
+            address = parse(topic.decode())
+            if address.kind is Kind.RACK_BATCH and address.site == self._site:
+                label = f"{address.hall}/{address.rack}"
+        except (WireError, UnicodeDecodeError):
+            pass
+        if len(self._labels) < _MOST_TOPICS:
+            self._labels[topic] = label
+        return label
+
+
+class _Columns:
+    """Batches of equally many chips."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.seconds: list[int] = []
+        self.values: list[memoryview] = []
+        self.ends: list[tuple[int, int, int]] = []
+        self.interval = 0
+
+    def together(self, chips: int) -> tuple[Batches, list[int]]:
+        """Return the batches side by side, and which of them were not finite and are left out."""
+        block = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(-1, _ROWS, chips)
+        labels, seconds = self.labels, np.array(self.seconds, dtype=np.int64)
+        bad: list[int] = []
+        if not np.isfinite(block.sum(dtype=np.float64)):
+            is_good = np.isfinite(block).all(axis=(1, 2))
+            bad = np.flatnonzero(~is_good).tolist()
+            block, seconds = _some(block, is_good), seconds[is_good]
+            labels = [label for label, good in zip(labels, is_good, strict=True) if good]
+        batches = Batches(
+            labels=labels,
+            seconds=seconds,
+            values=block,
+            interval=self.interval / _MILLISECONDS,
+        )
+        return batches, bad
+
+
+_MOST_TOPICS: Final = 200_000
+
+
+def _head(data: bytes, first: int, end: int) -> tuple[int, int, int]:
+    """Return chips, time [ms] and interval [ms] of a batch; no chips if it is not a good one."""
+    magic, version, flags, length, _, _, time, rows, chips, interval = HEADER.unpack_from(
+        data, first
+    )
+    is_good = (
+        magic == MAGIC
+        and version == FORMAT
+        and not flags
+        and length == HEADER.size
+        and rows == _ROWS
+        and 0 < chips <= MOST_CHIPS
+        and 0 < interval <= LONGEST
+        and end - first == length + rows * chips * _FLOAT
+        and _FIRST <= time < _LAST
+    )
+    return (chips, time, interval) if is_good else (0, 0, 0)
+
+
+def _frame(data: bytes, position: Position, first: int, size: int, end: int) -> Frame:
+    """Return a frame whose payload begins at an offset, behind a topic of some size."""
+    (received,) = struct.unpack_from("<Q", data, first - size - BODY.size)
+    topic = data[first - size : first].decode("utf-8", "replace")
+    return Frame(position, topic, data[first:end], np.datetime64(received, "us"))
+
+
+def _some(block: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return block[which]
+
+
+def in_order(frames: list[Frame]) -> Iterator[Frame]:
+    """Yield frames in the order in which they were written."""
+    yield from sorted(frames, key=lambda frame: frame.position)

@@ -1,0 +1,98 @@
+"""Follow the journal of another process: read what is durable, and say how far it is archived.
+
+The writer of a journal holds its lock and trims it; who follows only reads. A file beside the
+segments, written whole, tells the writer what need not be kept any more.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from telemetry import durable, frames
+from telemetry.frames import Position
+from telemetry.journal import SUFFIX
+
+ARCHIVED: Final = "archived"
+"""File that tells up to where a journal is archived."""
+
+PIECE: Final = 16 * 1024 * 1024
+"""Bytes read at once. [B]"""
+
+
+class Tail:
+    """The end of a journal.
+
+    Parameters
+    ----------
+    folder
+        Of the journal; it need not be there yet.
+    after
+        Where to go on; None for the beginning.
+    """
+
+    def __init__(self, folder: Path, after: Position | None) -> None:
+        self._folder = Path(folder)
+        self.position = after or Position(0, 0)
+
+    def read(self) -> tuple[bytes, Position]:
+        """Return bytes that begin at a frame, and where they begin; none if there are no more.
+
+        What is torn at the end of them is not finished yet; :meth:`advance` tells how far it was
+        read.
+        """
+        for segment in self._segments():
+            if segment < self.position.segment:
+                continue
+            if segment > self.position.segment:
+                self.position = Position(segment, frames.HEADER_BYTES)
+            offset = max(self.position.offset, frames.HEADER_BYTES)
+            try:
+                with self._path(segment).open("rb") as file:
+                    file.seek(offset)
+                    data = file.read(PIECE)
+            except FileNotFoundError:  # trimmed meanwhile
+                continue
+            if data:
+                self.position = Position(segment, offset)
+                return data, self.position
+        return b"", self.position
+
+    def advance(self, end: int) -> None:
+        """Take down that the segment was read up to an offset. [B]"""
+        self.position = Position(self.position.segment, end)
+
+    def pass_over(self) -> bool:
+        """Leave a segment whose rest cannot be read, if the writer has begun another.
+
+        Returns
+        -------
+        bool
+            Whether there was one; else the rest is still being written.
+        """
+        later = [segment for segment in self._segments() if segment > self.position.segment]
+        if later:
+            self.position = Position(later[0], frames.HEADER_BYTES)
+        return bool(later)
+
+    def archived(self, position: Position) -> None:
+        """Tell the writer that all before a position is archived.
+
+        Raises
+        ------
+        JournalError
+            If the disk does not take it.
+        """
+        durable.write_whole(self._folder / ARCHIVED, str(position))
+
+    def _segments(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+
+    def _path(self, segment: int) -> Path:
+        return self._folder / f"{segment:012d}{SUFFIX}"
+
+
+def archived(folder: Path) -> Position | None:
+    """Return up to where a journal is archived; None if nobody has told."""
+    try:
+        return Position.parse((Path(folder) / ARCHIVED).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
