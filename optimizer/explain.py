@@ -1,6 +1,6 @@
 """Say why: money by account, what binds and what it costs, what changed since the last plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,18 +27,20 @@ WORDS: Final[Mapping[str, str]] = {
     "level": "level of the store",
     "within_site": "racks of the site",
     "within_jobs": "racks that the waiting jobs can use",
-    "due": "deadlines of the work",
     "below_peak": "running peak of the billing period",
     "ramp_up": "ramp of the connection, upwards",
     "ramp_down": "ramp of the connection, downwards",
     "first_up": "ramp of the connection, upwards",
     "first_down": "ramp of the connection, downwards",
-    "done": "work that has arrived",
+    "met": "work that has arrived",
 }
 """What rows and columns of the model are called among people."""
 
-UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "done"})
+UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "met"})
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
+
+LOWER: Final[Mapping[str, str]] = {"met": "deadlines of the work"}
+"""Words for what limits from below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,18 +156,14 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
     the level at the start, is given and no limit.
     """
     found = []
-    for name, prices in duals.items():
-        owner, _, word = name.partition(".")
-        if word not in WORDS or not prices.size:
-            continue
-        over = np.maximum(-prices, 0.0) if word in UPPER else np.abs(prices)
-        over = over.reshape(len(prices), -1).max(axis=1)[-len(time) :]
+    for owner, word, words, prices in _priced(duals):
+        over = prices.reshape(len(prices), -1).max(axis=1)[-len(time) :]
         begin = 0 if word.startswith("first") else len(time) - len(over)
         bound = begin + np.flatnonzero(over > LEAST_PRICE)
         if len(bound):
             found.append(
                 Binding(
-                    limit=_words(owner, word),
+                    limit=_words(owner, words),
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
@@ -175,9 +173,22 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
 
 
-def _words(owner: str, word: str) -> str:
+def _priced(
+    duals: Mapping[str, FloatArray],
+) -> Iterator[tuple[str, str, str, FloatArray]]:
+    """Yield owner, word, the word for people and the prices of what has one, none negative."""
+    for name, prices in duals.items():
+        owner, _, word = name.partition(".")
+        if word in WORDS and prices.size:
+            over = np.maximum(-prices, 0.0) if word in UPPER else np.abs(prices)
+            yield owner, word, WORDS[word], over
+        if word in LOWER and prices.size:
+            yield owner, word, LOWER[word], np.maximum(prices, 0.0)
+
+
+def _words(owner: str, words: str) -> str:
     """Return a limit in words, with its machine."""
-    return WORDS[word] if owner == "work" else f"{WORDS[word]} ({owner.removesuffix('_promise')})"
+    return words if owner == "work" else f"{words} ({owner.removesuffix('_promise')})"
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:

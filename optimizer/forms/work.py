@@ -1,7 +1,9 @@
 """Work that may move: racks by cohort, cap and interval; work done by the instants.
 
 Racks run at a few caps, each an exact point of the throughput curve, so that power and work always
-belong together and no price can make the model burn power without working.
+belong together and no price can make the model burn power without working. What is *met* is the
+work done, and the work late, which is owed: it lies between what must and what can be done by then,
+as a bound of a column; what has been done is met less late.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,18 +47,22 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
     power = np.array([pool.power(caps(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
+    limit = problem.series("work_racks_limit")
+    is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
     always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
     found = {
         "work": work,
+        "power": power,
         "hours": inputs.hours,
         "value": _worth(works, inputs) * (power / work).min(axis=1),
-        "racks_limit": problem.series("work_racks_limit"),
+        "racks_limit": limit,
+        "racks_high": limit[:, :, None] * is_other,
         "racks_left": problem.site.racks - problem.service,
         "least": problem.series("work_least"),
         "most": problem.series("work_most"),
     }
     for carrier, share in _shares(works).items():
-        found[f"{carrier}_power"], found[f"{carrier}_always"] = share * power, share * always
+        found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
     return found
 
 
@@ -87,20 +93,24 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     ledger.pay_once(
         "terminal",
         lambda: sum(
-            block.value[c] * (block.most[end, c] - block.done[end, c]) for c in block.cohorts
+            block.value[c] * (block.most[end, c] - block.met[end, c] + block.late[end, c])
+            for c in block.cohorts
         ),
     )
 
 
 def _declare(block: pyo.Block) -> None:
-    """Declare racks, work done and work late."""
+    """Declare racks, what they draw, work met and work late."""
     time, instant = block.model().time, block.model().instant
     block.work, block.value = table(block.cohorts, block.caps), table(block.cohorts)
+    block.power = table(block.cohorts, block.caps)
     block.hours, block.racks_left = table(time), table(time)
     block.racks_limit = table(time, block.cohorts)
+    block.racks_high = table(time, block.cohorts, block.caps)
     block.least, block.most = table(instant, block.cohorts), table(instant, block.cohorts)
-    columns(block, "racks", time, block.cohorts, block.caps, high=block.racks_limit)
-    columns(block, "done", instant, block.cohorts, high=block.most)
+    columns(block, "racks", time, block.cohorts, block.caps, high=block.racks_high)
+    columns(block, "used_power", time)
+    columns(block, "met", instant, block.cohorts, low=block.least, high=block.most)
     columns(block, "late", instant, block.cohorts, high=block.least)
 
 
@@ -111,8 +121,15 @@ def _bind(block: pyo.Block) -> None:
         model.time,
         block.cohorts,
         rule=lambda b, t, c: (
-            b.done[t + 1, c]
-            == b.done[t, c] + b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
+            b.met[t + 1, c] - b.late[t + 1, c] - b.met[t, c] + b.late[t, c]
+            == b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
+        ),
+    )
+    block.uses = pyo.Constraint(
+        model.time,
+        rule=lambda b, t: (
+            b.used_power[t]
+            == sum(b.power[c, u] * b.racks[t, c, u] for c in b.cohorts for u in b.caps)
         ),
     )
     block.within_jobs = pyo.Constraint(
@@ -126,25 +143,14 @@ def _bind(block: pyo.Block) -> None:
             sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.racks_left[t]
         ),
     )
-    block.due = pyo.Constraint(
-        model.instant,
-        block.cohorts,
-        rule=lambda b, i, c: b.done[i, c] + b.late[i, c] >= b.least[i, c],
-    )
 
 
 def _post(block: pyo.Block, carrier: str, ledger: Ledger) -> None:
     """Post what all racks draw of a carrier."""
-    always, power = table(block.model().time), table(block.cohorts, block.caps)
+    always, share = table(block.model().time), table()
     block.add_component(f"{carrier}_always", always)
-    block.add_component(f"{carrier}_power", power)
-    ledger.use(
-        carrier,
-        lambda t: (
-            always[t]
-            + sum(power[c, u] * block.racks[t, c, u] for c in block.cohorts for u in block.caps)
-        ),
-    )
+    block.add_component(f"{carrier}_share", share)
+    ledger.use(carrier, lambda t: always[t] + share * block.used_power[t])
 
 
 def _shares(works: Sequence[Work]) -> dict[str, float]:

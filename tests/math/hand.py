@@ -38,6 +38,10 @@ class Vessel(Tank):
 
     capacity_given: float = 0.0
 
+    @property
+    def capacity(self):
+        return self.capacity_given
+
     def relations(self):
         store = Store(
             owner=self.name,

@@ -61,7 +61,7 @@ def test_a_ramp_is_named_by_the_later_of_its_intervals():
 
 
 def test_cohorts_bind_together():
-    (limit,) = binding(work__due=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
+    (limit,) = binding(work__met=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
     assert limit.limit == "deadlines of the work"
     assert (limit.count, limit.price) == (2, 9.0)
 
