@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
 from zoneinfo import available_timezones
 
 import numpy as np
@@ -14,12 +13,10 @@ from sites.network_checks import check_network
 from sites.sizing import demand, ratings
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
 from twin.errors import Fault, SiteError
+from twin.paths import without_path
 from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.site import Site
-
-BOUGHT: Final = frozenset({"grid", "water"})
-"""Carriers that come from outside the fence."""
 
 
 def check(site: Site) -> list[Fault]:
@@ -57,17 +54,9 @@ def _connection(site: Site) -> Iterator[Fault]:
 
 def _suppliers(site: Site) -> Iterator[Fault]:
     """Yield carriers without a supplier or with several, and circles."""
+    yield from without_path(site)
     converts = [relation for relation in site.relations if isinstance(relation, Convert)]
-    wanted = {carrier: convert.owner for convert in converts for carrier in convert.draws}
-    wanted |= {store.carrier: store.owner for store in site.stores}
-    wanted |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
-    for work in site.works:
-        wanted |= dict.fromkeys([work.carrier, *work.heat], work.owner)
     supplied = Counter(convert.output for convert in converts)
-    for carrier, owner in wanted.items():
-        if carrier not in supplied and carrier not in BOUGHT:
-            mend = f"needs {carrier}, which no machine delivers; add one"
-            yield Fault(place=f"[equipment.{owner}]", value="", mend=mend)
     for carrier, count in supplied.items():
         if count > 1:
             owners = ", ".join(convert.owner for convert in converts if convert.output == carrier)

@@ -8,11 +8,12 @@ import xarray as xr
 from twin import state as states
 from twin import steering, vocabulary
 from twin.equipment import Genset, HeatReuse
-from twin.errors import Fault, StateError
+from twin.errors import Fault, SiteError, StateError
+from twin.paths import without_path
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
 from twin.site import Site
-from twin.weather import Weather
+from twin.weather import POSSIBLE, Weather, impossible
 
 DIMENSIONS: Final = {
     "accelerators": "hall",
@@ -52,16 +53,34 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
 
     Raises
     ------
+    SiteError
+        If something is asked for that no machine delivers, so that heat has no path.
     StateError
-        If the state or the operation does not fit the site or is not finite.
+        If the state or the operation does not fit the site, or is not finite or possible.
     UnitError
         If a variable or a unit is missing.
     """
+    _checked(site, operation)
     states.check(site, state)
     orders = orders_of(site, operation)
     hours = operation["duration"].to_numpy()
     result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
+
+
+def _checked(site: Site, operation: xr.Dataset) -> None:
+    """Refuse what no physics can answer: heat without a path, air that is none, no time."""
+    lost = [*without_path(site)]
+    if lost:
+        raise SiteError(site.name, lost)
+    vocabulary.check(operation, *POSSIBLE)
+    faults = [*impossible(operation)]
+    hours = operation["duration"].to_numpy()
+    if not (np.isfinite(hours) & (hours > 0.0)).all():
+        mend = "every interval must be longer than nothing"
+        faults.append(Fault(place="operation, duration", value="", mend=mend))
+    if faults:
+        raise StateError(site.name, faults)
 
 
 def stocks_of(state: xr.Dataset) -> dict[Key, float]:

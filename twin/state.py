@@ -1,5 +1,7 @@
 """The state of a site at one instant: levels, temperatures, the last exchange, the running peak."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
@@ -18,6 +20,13 @@ NAMES = (
     "grid_export_power",
 )
 """Variables of every state."""
+
+
+SLACK = 0.1
+"""Share of its capacity by which a store's level may be measured wrong. [1]"""
+
+FREEZING, BOILING = -30.0, 110.0
+"""Between these the liquid of a circuit is one. [degC]"""
 
 
 def rest(
@@ -104,6 +113,25 @@ def check(site: Site, state: xr.Dataset) -> xr.Dataset:
         if not np.isfinite(state[name].to_numpy()).all():
             shown = str(state[name].to_numpy())
             faults.append(Fault(place=f"state, {name}", value=shown, mend="must be finite"))
+    if not faults:
+        faults = [*_impossible(site, state)]
     if faults:
         raise StateError(site.name, faults)
     return state
+
+
+def _impossible(site: Site, state: xr.Dataset) -> Iterator[Fault]:
+    """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
+    for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(Tank))):
+        for machine in machines:
+            level = float(state[f"{kind}_level"].sel({kind: machine.name}))
+            if not -SLACK <= level / machine.capacity <= 1.0 + SLACK:
+                mend = f"it holds from 0 to {machine.capacity:.4g} MWh"
+                place = f"state, {kind}_level, {machine.name}"
+                yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
+    for plant in site.of(CoolingPlant):
+        water = float(state["facility_supply_temperature"].sel(circuit=plant.name))
+        if not FREEZING <= water <= BOILING:
+            place = f"state, facility_supply_temperature, {plant.name}"
+            mend = f"water is liquid from {FREEZING:g} to {BOILING:g} degC, glycol included"
+            yield Fault(place=place, value=f"{water:g} degC", mend=mend)

@@ -133,6 +133,7 @@ ROLES: Final[dict[str, Term]] = {
     "fan_power": Term("MW", "electric power of the fans"),
     "pump_power": Term("MW", "electric power of the pumps"),
     "compressor_power": Term("MW", "electric power of the compressors"),
+    "extrapolated": Term("1", "1 where the weather lies outside a correlation, held at its end"),
     "free_share": Term("1", "share of the load cooled without compressors"),
     "units_on": Term("1", "number of machines that run"),
     "flow": Term("kg s-1", "mass flow"),

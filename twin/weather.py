@@ -1,14 +1,46 @@
 """Outdoor air as the physics wants it: bare arrays, with what follows from them worked out once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from twin import vocabulary
+from twin.errors import Fault
 from twin.physics import FloatArray, air
+
+POSSIBLE: Final = {
+    "air_temperature": (-90.0, 60.0),
+    "relative_humidity": (0.0, 1.1),
+    "air_pressure": (50.0, 110.0),
+}
+"""What air on earth can be, in the units of the words: the records, and a sensor's error."""
+
+
+def impossible(weather: xr.Dataset) -> Iterator[Fault]:
+    """Yield words of the weather that no air can have, with the first moment at which they do.
+
+    Parameters
+    ----------
+    weather
+        ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa] on
+        ``time``.
+
+    Yields
+    ------
+    Fault
+        A number that is none, or one beyond :data:`POSSIBLE`: mostly another unit.
+    """
+    for name, (low, high) in POSSIBLE.items():
+        values = weather[name].to_numpy()
+        wrong = ~((values >= low) & (values <= high))
+        if wrong.any():
+            first, unit = str(weather["time"].to_numpy()[wrong][0]), vocabulary.term(name).unit
+            mend = f"must be finite and from {low:g} to {high:g} {unit}, but is not at {first}"
+            yield Fault(place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend)
 
 
 @dataclass(frozen=True, kw_only=True)

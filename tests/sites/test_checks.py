@@ -15,7 +15,8 @@ def test_two_connections(table, told):
 
 def test_a_carrier_without_supplier(table, told):
     del table["equipment"]["cdu_1"]
-    assert told(table) == ["[equipment.hall_2]: needs liquid, which no machine delivers; add one"]
+    lacks = "needs liquid, which no machine delivers; add one, or its heat has no path"
+    assert told(table) == [f"[equipment.hall_2]: {lacks}"]
 
 
 def test_a_store_without_supplier(table, told):

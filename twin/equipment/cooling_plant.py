@@ -187,6 +187,7 @@ class CoolingPlant(Equipment):
             "cooling_plant_compressor_power": point.compressor_power,
             "cooling_plant_free_share": point.free / np.maximum(load + pump, _LEAST_LOAD),
             "cooling_plant_units_on": point.units_on,
+            "cooling_plant_extrapolated": np.where(self.extrapolates(weather), 1.0, 0.0 * draw),
             "cooling_plant_condenser_temperature": point.temperature,
             "cooling_plant_rejected_heat": rejected,
             "cooling_plant_blow_down": used / self.rejection.cycles_of_concentration,
@@ -217,10 +218,9 @@ class CoolingPlant(Equipment):
         """
         points = points or SetPoints()
         least = points.least_flow.get(self.name, self.minimum_flow)
-        share = np.asarray(load) / self.rated_cooling * self._narrowing(points)
-        freezing = weather.air_temperature < self.frost_temperature
-        moving = np.maximum(np.where(freezing, self.frost_flow, 0.0), least)
-        return np.asarray(np.maximum(share, moving) * self._rated_capacity_rate)
+        share = load / self.rated_cooling * self._narrowing(points)
+        frost = np.where(weather.air_temperature < self.frost_temperature, self.frost_flow, 0.0)
+        return np.asarray(np.maximum(share, np.maximum(frost, least)) * self._rated_capacity_rate)
 
     @property
     def rated_flow(self) -> float:
@@ -288,7 +288,7 @@ class CoolingPlant(Equipment):
         speed = self.rejection.slowest_speed(
             heat, target, capacity_rate=capacity_rate, weather=weather
         )
-        none = np.zeros_like(heat)
+        none = 0.0 * heat
         return Condensing(
             speed=speed,
             compressor_power=none,

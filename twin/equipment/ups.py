@@ -1,8 +1,9 @@
 """Uninterruptible power supplies between the medium-voltage bus and the critical bus."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray, electric
@@ -28,6 +29,14 @@ class Ups(Equipment):
     loss_factor: Annotated[
         float, Quantity("1", "loss beside the maker's curve", above=0.5, below=2)
     ] = 1.0
+
+    @model_validator(mode="after")
+    def _loses(self) -> Self:
+        falls = max(-self.loss_linear, 0.0)
+        if falls > 0.0 and self.loss_constant * self.loss_quadratic < 0.25 * falls**2:
+            message = "loss_linear is so far below 0 that some load would lose less than nothing"
+            raise ValueError(message)
+        return self
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from medium voltage to the critical bus."""

@@ -17,6 +17,7 @@ AIR_EXPONENT: Final = 0.6
 """Conductance of a finned coil over its air flow; 0.5 to 0.7 in coils, assumed. [1]"""
 
 _LEAST_SPEED: Final = 0.02  # draught through a coil whose fans stand still; assumed
+_LEAST_GAIN: Final = 1e-300  # MW K-1, so that none is divided by
 
 
 def dry_cooler_heat(
@@ -99,7 +100,8 @@ def dry_cooler_outlet(
 
     Notes
     -----
-    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`.
+    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`; water that hardly flows leaves as
+    cold as the air.
     """
     gain = _gain(
         fan_speed_share,
@@ -108,7 +110,9 @@ def dry_cooler_outlet(
         rated_conductance=rated_conductance,
         exponent=exponent,
     )
-    return air_temperature + heat * (1.0 / gain - 1.0 / capacity_rate)
+    flowing = np.where(np.asarray(capacity_rate) > 0.0, capacity_rate, np.inf)
+    resistance = np.where(np.asarray(gain) > 0.0, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
+    return air_temperature + heat * (resistance - 1.0 / flowing)
 
 
 def precooled_air_temperature(
@@ -196,7 +200,7 @@ def _gain(
     speed = np.maximum(fan_speed_share, _LEAST_SPEED)
     air = rated_air_capacity_rate * speed
     least = np.minimum(air, capacity_rate)
-    units = rated_conductance * speed**exponent / least
+    units = rated_conductance * speed**exponent / np.where(least > 0.0, least, 1.0)
     gain: FloatArray = least * crossflow_effectiveness(
         units, least / np.maximum(air, capacity_rate)
     )

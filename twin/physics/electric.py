@@ -16,6 +16,8 @@ UPS_ECO_MODE: Final[EfficiencyPoints] = ((0.25, 0.984), (0.50, 0.990), (0.75, 0.
 PSU_TITANIUM: Final[EfficiencyPoints] = ((0.10, 0.90), (0.20, 0.94), (0.50, 0.96), (1.0, 0.91))
 """80 PLUS Titanium, 230 V redundant: the least efficiency that the label asks for."""
 
+_TINY: Final = 1e-12  # a polynomial that falls without end is refused where it is declared
+
 PSU_RUBY: Final[EfficiencyPoints] = (
     (0.05, 0.90), (0.10, 0.91), (0.20, 0.95), (0.50, 0.965), (1.0, 0.92),
 )  # fmt: skip
@@ -95,9 +97,12 @@ def ups_loss(
     -----
     :math:`P_r (a + b x + c x^2)` with :math:`x = P / P_r`, from 0 to 1.1. The default coefficients
     are our fit to the published efficiencies of an Eaton 9395XR, 97.0, 97.3, 97.0 and 96.4 % at 25,
-    50, 75 and 100 % load; from 0 load to 25 % they are an extrapolation.
+    50, 75 and 100 % load; from 0 load to 25 % they are an extrapolation. More load never loses
+    less: below the least value of a polynomial that falls at first, 1.2 % of load here, it stays.
     """
-    share = load / rating
+    falls = np.maximum(-np.asarray(linear), 0.0)
+    lowest = np.where(falls > 0.0, falls / np.maximum(2.0 * np.asarray(quadratic), _TINY), 0.0)
+    share = np.maximum(load / rating, lowest)
     return rating * (constant + share * (linear + share * quadratic))
 
 

@@ -215,11 +215,12 @@ def heat_exchanged(
 
     Notes
     -----
-    :math:`Q = \varepsilon\, C_{min} (T_{h,in} - T_{c,in})`.
+    :math:`Q = \varepsilon\, C_{min} (T_{h,in} - T_{c,in})`; nothing where a stream stands still.
     """
     least = np.minimum(hot_capacity_rate, cold_capacity_rate)
-    ratio = least / np.maximum(hot_capacity_rate, cold_capacity_rate)
-    return counterflow_effectiveness(conductance / least, ratio) * least * inlet_difference
+    flowing = np.where(least > 0.0, least, 1.0)
+    ratio = least / np.maximum(np.maximum(hot_capacity_rate, cold_capacity_rate), flowing)
+    return counterflow_effectiveness(conductance / flowing, ratio) * least * inlet_difference
 
 
 def _mean_decay(x: Numeric) -> Numeric:

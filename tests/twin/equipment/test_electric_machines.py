@@ -54,10 +54,11 @@ def test_transformers_promise_their_rated_power(calm):
 
 
 def test_a_ups_gives_its_loss_to_the_chilled_water(calm):
-    # at rating 100 (0.006 - 0.001 + 0.03) = 3.5 MW; at half 100 (0.006 - 0.0005 + 0.0075)
+    # at rating 100 (0.006 - 0.001 + 0.03) = 3.5 MW; at half 100 (0.006 - 0.0005 + 0.0075); at no
+    # load what the polynomial gives at its least, at 1/60: 0.6 - 0.1 / 60 + 3 / 3600
     found = flows(Ups.model_validate(UPS), [100.0, 50.0, 0.0], calm)
-    assert found.draws["chilled"] == pytest.approx([3.5, 1.3, 0.6])
-    assert found.draws["medium_voltage"] == pytest.approx([103.5, 51.3, 0.6])
+    assert found.draws["chilled"] == pytest.approx([3.5, 1.3, 0.599167], abs=1e-6)
+    assert found.draws["medium_voltage"] == pytest.approx([103.5, 51.3, 0.599167], abs=1e-6)
     assert (found.heat == 0.0).all()
 
 
@@ -78,6 +79,7 @@ def test_busways_warm_the_halls_with_the_square_of_the_current(calm):
         (Transformer, TRANSFORMER, "rating", "63 MWh"),
         (Transformer, TRANSFORMER, "power_factor", 1.2),
         (Ups, UPS, "loss_constant", -0.1),
+        (Ups, UPS, "loss_linear", -0.05),
         (Distribution, BUSWAY, "rated_loss", 0.2),
     ],
 )

@@ -1,0 +1,147 @@
+"""What no plant can be or do is told with its place; what is beyond a fit is flagged, never NaN."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.runs import steady, total
+from twin import state
+from twin.equipment import Accelerators
+from twin.errors import SiteError, StateError
+from twin.physics import dry_cooler, heat_exchange
+from twin.simulation import simulate
+
+SITE = sites.load("small")
+
+
+def even(**values):
+    """Return an even operation with one number everywhere in some of its words."""
+    operation = steady(SITE)
+    for name, value in values.items():
+        operation[name] = operation[name].copy(data=np.full(operation[name].shape, float(value)))
+    return operation
+
+
+def numbers(result):
+    """Return every number of a run."""
+    return np.concatenate(
+        [result[n].to_numpy().ravel() for n in result.data_vars if result[n].dtype.kind == "f"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("gone", "asks", "lacks"),
+    [
+        ("cdu_1", "hall_", "liquid"),
+        ("hall_air_1", "hall_", "air"),
+        ("warm_plant", "cdu_1", "warm"),
+        ("chilled_plant", "", "chilled"),
+    ],
+)
+def test_heat_without_a_path_is_refused(gone, asks, lacks):
+    site = SITE.with_equipment({n: m for n, m in SITE.equipment.items() if n != gone})
+    with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*needs {lacks}.*has no path"):
+        simulate(site, state.rest(site), steady(site))
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "told"),
+    [
+        ("air_temperature", np.nan, "from -90 to 60 degC"),
+        ("air_temperature", 293.15, "= 293.15"),  # kelvin
+        ("relative_humidity", 55.0, "from 0 to 1.1"),  # percent
+        ("relative_humidity", -0.01, "from 0 to 1.1"),
+        ("air_pressure", 1013.25, "from 50 to 110 kPa"),  # hectopascal
+        ("air_pressure", 0.0, "from 50 to 110 kPa"),
+    ],
+)
+def test_air_that_is_none_is_refused_by_name_and_time(word, value, told):
+    with pytest.raises(StateError, match=f"weather, {word}.*{told}"):
+        simulate(SITE, state.rest(SITE), even(**{word: value}))
+
+
+def test_an_interval_of_no_length_is_refused():
+    operation = steady(SITE)
+    operation["duration"] = operation["duration"] * 0.0
+    with pytest.raises(StateError, match="longer than nothing"):
+        simulate(SITE, state.rest(SITE), operation)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("battery_level", 2.0, "battery_1 = 2 MWh: it holds from 0 to 1.6 MWh"),
+        ("tank_level", -1.0, "tank_1"),
+        ("facility_supply_temperature", 311.0, "warm_plant = 311 degC"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused_by_machine(name, value, told):
+    start = state.rest(SITE)
+    start[name] = start[name].copy(data=np.full(start[name].shape, value))
+    with pytest.raises(StateError, match=told):
+        simulate(SITE, start, steady(SITE))
+
+
+def test_a_level_that_a_sensor_misreads_a_little_is_none_to_refuse():
+    start = state.rest(SITE, level=1.0)
+    start["battery_level"] *= 1.05
+    simulate(SITE, start, steady(SITE))
+
+
+@pytest.mark.parametrize("temperature", [-60.0, -25.0, 40.0, 55.0])
+def test_weather_beyond_a_correlation_is_flagged_and_finite(temperature):
+    result = simulate(SITE, state.rest(SITE), even(air_temperature=temperature))
+    assert np.isfinite(numbers(result)).all()
+    flag = result["cooling_plant_extrapolated"]
+    assert (flag.sel(circuit="chilled_plant") == 1.0).all()  # YorkCalc: wet bulb -10 to 26.7 degC
+    assert (flag.sel(circuit="warm_plant") == 0.0).all()  # dry coolers follow from physics
+
+
+def test_weather_within_the_correlations_is_not_flagged():
+    result = simulate(SITE, state.rest(SITE), even(air_temperature=15.0))
+    assert (result["cooling_plant_extrapolated"] == 0.0).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.05, 0.1, 1.0, 1.3, 3.0])
+def test_loads_far_below_and_above_the_rating_close(share):
+    full = SITE.of(Accelerators)[0].full_power
+    result = simulate(SITE, state.rest(SITE), even(hall_power=share * full))
+    assert np.isfinite(numbers(result)).all()
+    assert result["closure"].max() < 1e-9
+    over = result["ups_loading"].to_numpy() > 1.0
+    assert over.all() == (share > 1.1)
+
+
+def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
+    full = SITE.of(Accelerators)[0].full_power
+    drawn = [
+        total(simulate(SITE, state.rest(SITE), even(hall_power=share * full)), "facility_power")[-1]
+        for share in np.linspace(0.0, 3.0, 25)
+    ]
+    assert (np.diff(drawn) > 0.0).all()
+
+
+def test_water_that_stands_passes_no_heat_on():
+    hot, cold = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
+    passed = heat_exchange.heat_exchanged(
+        10.0, np.array([1.0, 1.0, 0.0]), hot_capacity_rate=hot, cold_capacity_rate=cold
+    )
+    assert (passed == 0.0).all()
+    assert (
+        heat_exchange.heat_exchanged(10.0, 0.0, hot_capacity_rate=1.0, cold_capacity_rate=1.0)
+    ) == 0.0
+
+
+def test_water_that_hardly_flows_leaves_as_cold_as_the_air():
+    def leaving(rate):
+        return dry_cooler.dry_cooler_outlet(
+            0.001,
+            np.array([20.0]),
+            fan_speed_share=1.0,
+            capacity_rate=np.array([rate]),
+            rated_air_capacity_rate=1.0,
+            rated_conductance=1.0,
+        )
+
+    assert leaving(0.0) == pytest.approx([20.0])
+    assert leaving(1e-3) == pytest.approx([20.0], abs=1e-9)
