@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.archive import Archive
+from telemetry.archive import LATENESS, Archive
 from telemetry.bulk import Bulk, Scanner, in_order
 from telemetry.codec import decode
 from telemetry.frames import Frame, Position
@@ -26,6 +26,9 @@ from twin.errors import ArchiveError, JournalError, WireError
 
 IDLE: Final = 0.05
 """Wait when no journal has anything new. [s]"""
+
+LAG: Final = LATENESS // 2
+"""How far a journal may be behind the others before its minutes wait for it. [s]"""
 
 AGAIN: Final = 5.0
 """Wait after a commit that failed. [s]"""
@@ -95,9 +98,15 @@ class SiteArchiver:
             self._read(name) for name in names[1:]
         )
         is_behind = self._archive.is_behind
-        if self._archive.is_due or is_behind:
+        if is_behind or (self._archive.is_due and not self._lags()):
             self.commit()
         return is_new or is_behind
+
+    def _lags(self) -> bool:
+        """Read of journals that are behind the others; return whether there was anything."""
+        newest = max(self._newest.values())
+        behind = [name for name, at in self._newest.items() if at < newest - LAG]
+        return any([self._read(name) for name in behind])
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False if the disk would not have it."""
