@@ -175,7 +175,7 @@ class _Search:
     def _no_warmer_than_pays(
         self, point: SetPoints, bottom: FloatArray, top: FloatArray
     ) -> FloatArray:
-        """Return the coolest water between two temperatures that costs hardly more than the least."""
+        """Return the coolest water between two that costs hardly more than the cheapest."""
         steps = np.linspace(0.0, 1.0, LEVELS + 1)[:, None]
         trials = bottom + steps * (top - bottom)
         cost = self._cost(_held(point, self.plant.name, trials))
