@@ -164,7 +164,7 @@ class _Walk:
     def _sell(self, pump: HeatReuse) -> None:
         """Let a network take heat: what is ordered, it needs, and the warm circuit has."""
         ordered = self.orders["heat_reuse_power", pump.name]
-        most = pump.output_from(np.maximum(self.demand["warm"], 0.0))
+        most = pump.output_from(np.maximum(self.demand["warm"], 0.0), self.weather.air_temperature)
         sold = np.minimum(np.minimum(ordered, pump.limit(self.weather)), most)
         self.flows["heat_reuse_power", pump.name] = sold
         self.demand["heat"] += sold

@@ -47,6 +47,12 @@ class HeatReuse(Equipment):
     supply_temperature: Annotated[
         float, Quantity("degC", "water delivered to the network", above=20, below=130)
     ]
+    mild_supply_temperature: (
+        Annotated[
+            float, Quantity("degC", "the same above the heating limit, if it slides", above=20)
+        ]
+        | None
+    ) = None
     contract_power: Annotated[float, Quantity("MW", "most heat that the network takes", above=0)]
     base_share: Annotated[
         float, Quantity("1", "share of it that hot water takes all year", at_least=0, at_most=1)
@@ -67,10 +73,15 @@ class HeatReuse(Equipment):
         if self.return_temperature >= self.supply_temperature:
             message = "return_temperature must be below supply_temperature"
             raise ValueError(message)
+        mild = self.mild_supply_temperature
+        if mild is not None and not self.return_temperature < mild <= self.supply_temperature:
+            message = "mild_supply_temperature must lie between return_ and supply_temperature"
+            raise ValueError(message)
         if self.design_temperature >= self.heating_limit:
             message = "design_temperature must be below heating_limit"
             raise ValueError(message)
-        if self._lift <= 0.0 or self.rated_cop <= 1.0:
+        least = float(self._lifts(np.asarray(self.heating_limit))[0])
+        if min(self._lift, least) <= 0.0 or self.rated_cop <= 1.0:
             message = "the network must be warmer than the source, and the COP above 1"
             raise ValueError(message)
         return self
@@ -79,7 +90,7 @@ class HeatReuse(Equipment):
     def rated_cop(self) -> float:
         """Heat delivered over electricity at rating. [1]"""
         ideal = heat_pump.lorenz_cop(self._sink - self._lift, self._sink)
-        return self.lorenz_efficiency * ideal
+        return float(self.lorenz_efficiency * ideal)
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion of warm water's heat to district heat, and its sale."""
@@ -116,21 +127,32 @@ class HeatReuse(Equipment):
         numpy.ndarray
             Heat. [MW]
         """
-        span = self.heating_limit - self.design_temperature
-        cold = np.clip((self.heating_limit - np.asarray(air_temperature)) / span, 0.0, 1.0)
+        cold = self._cold(air_temperature)
         return np.asarray(self.contract_power * (self.base_share + (1.0 - self.base_share) * cold))
 
     def limit(self, weather: Weather) -> FloatArray:
         """Return the most heat that network and machines allow. [MW]"""
         return np.minimum(self.demand(weather.air_temperature), self.rated_heat)
 
-    def power(self, heat: FloatArray) -> FloatArray:
+    def supply_to(self, air_temperature: FloatArray) -> FloatArray:
+        """Return the temperature at which the network wants its water in some outdoor air. [degC]
+
+        It slides on a line between the design temperature and the heating limit, if declared so.
+        """
+        mild, design = self.mild_supply_temperature, self.supply_temperature
+        slide = 0.0 if mild is None else design - mild
+        return np.asarray(design - slide * (1.0 - self._cold(air_temperature)))
+
+    def power(self, heat: FloatArray, air_temperature: FloatArray | None = None) -> FloatArray:
         r"""Return the electricity that delivers some heat.
 
         Parameters
         ----------
         heat
             Heat delivered. [MW]
+        air_temperature
+            Outdoor air, by which a network's supply may slide; by default that of the design.
+            [degC]
 
         Returns
         -------
@@ -149,16 +171,21 @@ class HeatReuse(Equipment):
         """
         heat = np.asarray(heat, dtype=np.float64)
         share = np.maximum(heat / self.rated_heat, self.minimum_part_load)
-        lifted = (self._lift + self.approach * share) / (self._lift + self.approach)
-        return np.asarray(heat / self.rated_cop * lifted)
+        design = np.asarray(self.design_temperature)
+        lift, cop = self._lifts(design if air_temperature is None else air_temperature)
+        return np.asarray(heat / cop * (lift + self.approach * share) / (lift + self.approach))
 
-    def output_from(self, source_heat: FloatArray) -> FloatArray:
+    def output_from(
+        self, source_heat: FloatArray, air_temperature: FloatArray | None = None
+    ) -> FloatArray:
         """Return the most heat that takes no more from the warm circuit than there is.
 
         Parameters
         ----------
         source_heat
             Heat of the circuit, not negative. [MW]
+        air_temperature
+            Outdoor air, as for the power. [degC]
 
         Returns
         -------
@@ -168,12 +195,26 @@ class HeatReuse(Equipment):
         source_heat = np.asarray(source_heat, dtype=np.float64)
         heat = np.minimum(source_heat, self.rated_heat)
         for _ in range(_PASSES):
-            heat = np.minimum(source_heat + self.power(heat), self.rated_heat)
+            heat = np.minimum(source_heat + self.power(heat, air_temperature), self.rated_heat)
         return heat
+
+    def _cold(self, air_temperature: FloatArray) -> FloatArray:
+        """Return how cold it is between the heating limit, 0, and the design temperature, 1. [1]"""
+        span = self.heating_limit - self.design_temperature
+        return np.clip((self.heating_limit - np.asarray(air_temperature)) / span, 0.0, 1.0)
+
+    def _lifts(self, air_temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return lift [K] and COP at full load [1] in some outdoor air."""
+        sink = heat_pump.mean_temperature(
+            self.supply_to(air_temperature), np.asarray(self.return_temperature)
+        )
+        lift = np.asarray(sink - self._sink + self._lift)
+        ideal = heat_pump.lorenz_cop(sink - lift, sink)
+        return lift, np.asarray(self.lorenz_efficiency * ideal)
 
     @property
     def _sink(self) -> float:
-        return heat_pump.mean_temperature(self.supply_temperature, self.return_temperature)
+        return float(heat_pump.mean_temperature(self.supply_temperature, self.return_temperature))
 
     @property
     def _lift(self) -> float:
@@ -181,10 +222,10 @@ class HeatReuse(Equipment):
         source = heat_pump.mean_temperature(
             self.source_inlet_temperature, self.source_outlet_temperature
         )
-        return self._sink - source
+        return self._sink - float(source)
 
     def _flows(self, output: FloatArray, weather: Weather) -> Flows:
-        power = self.power(output)
+        power = self.power(output, weather.air_temperature)
         taken = output - power
         details = {
             "heat_reuse_draw": power,

@@ -4,13 +4,14 @@ from typing import Final
 
 import numpy as np
 
+from twin.physics.numeric import Numeric
 from twin.units import KELVIN
 
 SAME: Final = 1e-6
 """Difference of temperatures that is none. [K]"""
 
 
-def mean_temperature(one: float, other: float) -> float:
+def mean_temperature(one: Numeric, other: Numeric) -> Numeric:
     """Return the thermodynamic mean of a stream's temperature between its two ends.
 
     Parameters
@@ -20,16 +21,17 @@ def mean_temperature(one: float, other: float) -> float:
 
     Returns
     -------
-    float
+    Numeric
         The logarithmic mean of the absolute temperatures. [degC]
     """
     warm, cold = one + KELVIN, other + KELVIN
-    if abs(warm - cold) < SAME:
-        return one
-    return float((warm - cold) / np.log(warm / cold)) - KELVIN
+    is_one = np.abs(warm - cold) < SAME
+    apart = np.where(is_one, SAME, warm - cold)
+    mean: Numeric = np.where(is_one, one, apart / np.log1p(apart / cold) - KELVIN)[()]
+    return mean
 
 
-def lorenz_cop(source_temperature: float, sink_temperature: float) -> float:
+def lorenz_cop(source_temperature: Numeric, sink_temperature: Numeric) -> Numeric:
     r"""Return the coefficient of performance of a heat pump without any loss.
 
     Parameters
@@ -40,7 +42,7 @@ def lorenz_cop(source_temperature: float, sink_temperature: float) -> float:
 
     Returns
     -------
-    float
+    Numeric
         Heat delivered over electricity. [1]
 
     Notes

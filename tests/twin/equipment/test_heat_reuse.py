@@ -33,6 +33,26 @@ def test_half_load_needs_less_lift_and_less_than_half_the_power():
     assert least == pytest.approx(tenth / 2.0)  # cycling
 
 
+def test_a_network_that_slides_asks_for_less_lift_in_mild_air():
+    # 80 degC at -10 degC outdoors, 60 at 20: at 5 degC 70, whose mean with 47 degC is 331.52 K
+    machine = pump(mild_supply_temperature="60 degC")
+    outdoors = np.array([-20.0, -10.0, 5.0, 20.0, 30.0])
+    assert machine.supply_to(outdoors) == pytest.approx([80.0, 80.0, 70.0, 60.0, 60.0])
+    drawn = machine.power(np.ones(5), outdoors)
+    # COP 0.5 x 331.52 / (331.52 - 316.12)
+    assert drawn[1:3] == pytest.approx([1 / 8.30, (331.52 - 316.12) / 0.5 / 331.52], rel=2e-3)
+    assert drawn[0] == pytest.approx(drawn[1])
+    assert drawn[3] == pytest.approx(drawn[4])
+    assert (np.diff(drawn[1:4]) < 0.0).all()
+    assert pump().power(np.ones(5), outdoors) == pytest.approx(np.full(5, drawn[0]))
+
+
+@pytest.mark.parametrize("mild", ["85 degC", "47 degC"])
+def test_a_network_slides_between_return_and_supply(mild):
+    with pytest.raises(ValidationError, match="must lie between return_ and supply_temperature"):
+        pump(mild_supply_temperature=mild)
+
+
 def test_a_worse_machine_draws_more():
     assert pump(lorenz_efficiency=0.4).power(np.ones(1)) == pytest.approx(
         1.25 * pump().power(np.ones(1))
