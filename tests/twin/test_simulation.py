@@ -16,9 +16,11 @@ def sums(result):
     return np.concatenate([total(result, name) for name in names])
 
 
-def test_half_the_step_brings_half_the_error():
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_half_the_step_brings_half_the_error(share):
     # the implicit step is of first order: each halving leaves half of what the last one moved
     site = sites.load("small").with_equipment(lagging(sites.load("small")))
+    site = piped(site, share) if share else site
     reached = [swung(site, minutes) for minutes in (8, 4, 2, 1)]
     moved = np.abs(np.diff(reached))
     assert moved[0] > 0.01
