@@ -10,8 +10,8 @@ from twin import axes
 from twin.scale import cabinets
 
 SECONDS = 86_400
-PIECE = 900
 CHASSIS = (74, 8)
+DIMS = ("time", "rack", "chassis")
 
 
 def day(seconds: int = SECONDS) -> tuple[np.ndarray, np.ndarray]:
@@ -26,25 +26,18 @@ def day(seconds: int = SECONDS) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shares(percent: np.ndarray) -> xr.DataArray:
-    """Return percentages as shares with names and units."""
-    share = percent.reshape(-1, *CHASSIS) * np.float32(0.01)
-    return xr.DataArray(share, dims=("time", "rack", "chassis"), attrs={"units": "1"})
+    """Return percentages as packed shares with names and units."""
+    attrs = {"units": "1", "scale_factor": 0.01}
+    return xr.DataArray(percent.reshape(-1, *CHASSIS), dims=DIMS, attrs=attrs)
 
 
 def follow(other: np.ndarray, gpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the power of the racks and of the site. [MW]"""
     site = sites.load("frontier")
     grid = axes.regular(axes.utc("2026-07-01"), len(gpu), np.timedelta64(1, "s"))
-    racks, total = np.empty((len(gpu), CHASSIS[0]), np.float32), np.empty(len(gpu))
-    for first in range(0, len(gpu), PIECE):
-        piece = slice(first, first + PIECE)
-        work = grid.isel(time=piece).assign(
-            cpu_share=shares(other[piece]), gpu_share=shares(gpu[piece])
-        )
-        found = cabinets.follow(site, work)
-        racks[piece] = found["rack_power"]
-        total[piece] = found["hall_power"].sum("hall") + found["cdu_pump_power"].sum("cdu")
-    return racks, total
+    found = cabinets.follow(site, grid.assign(cpu_share=shares(other), gpu_share=shares(gpu)))
+    total = found["hall_power"].sum("hall") + found["cdu_pump_power"].sum("cdu")
+    return found["rack_power"].to_numpy(), total.to_numpy()
 
 
 def ours(_place: Place, seconds: int = SECONDS) -> Measured:

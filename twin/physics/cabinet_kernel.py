@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin.physics.rack_kernel import SmallArray
+
+type WorkArray = NDArray[np.floating] | NDArray[np.integer]
 
 
 class Plane(NamedTuple):
@@ -26,7 +29,7 @@ class Plane(NamedTuple):
     both: float
 
 
-def add_chassis(plane: Plane, work: tuple[SmallArray, SmallArray], racks: SmallArray) -> None:
+def add_chassis(plane: Plane, work: tuple[WorkArray, WorkArray], racks: SmallArray) -> None:
     r"""Add up the power of the chassis of all cabinets.
 
     Parameters
@@ -34,7 +37,8 @@ def add_chassis(plane: Plane, work: tuple[SmallArray, SmallArray], racks: SmallA
     plane
         Power of one chassis.
     work
-        Where CPUs and GPUs stand between idle and full, ``(time, rack, chassis)``. [1]
+        Where CPUs and GPUs stand between idle and full, ``(time, rack, chassis)``, in the unit of
+        the plane. [1]
     racks
         To be filled, ``(time, rack)``. [MW]
 
@@ -55,5 +59,7 @@ def add_chassis(plane: Plane, work: tuple[SmallArray, SmallArray], racks: SmallA
             for k in range(count):
                 x += cpu[t, r, k]
                 y += gpu[t, r, k]
-                both += np.float64(cpu[t, r, k]) * gpu[t, r, k]
+            if plane.both != 0.0:
+                for k in range(count):
+                    both += np.float64(cpu[t, r, k]) * gpu[t, r, k]
             racks[t, r] = count * plane.base + plane.cpu * x + plane.gpu * y + plane.both * both

@@ -10,9 +10,11 @@ from twin.compiled import compiled
 from twin.equipment import Accelerators, Cdu
 from twin.equipment.chassis import Chassis
 from twin.errors import Fault, StateError
-from twin.physics.cabinet_kernel import Plane, add_chassis
-from twin.physics.rack_kernel import SmallArray
+from twin.physics.cabinet_kernel import Plane, WorkArray, add_chassis
 from twin.site import Site
+
+STRAIGHT: Final = 1e-12
+"""Share of a number that is rounding. [1]"""
 
 SHARES: Final = ("cpu_share", "gpu_share")
 
@@ -26,8 +28,8 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
         A site whose halls have chassis.
     work
         ``cpu_share`` and ``gpu_share`` on ``(time, rack, chassis)``, where the processors of each
-        chassis stand between idle, 0, and full, 1; racks stand hall after hall. float32 is enough;
-        a day of seconds is best given hour by hour.
+        chassis stand between idle, 0, and full, 1; racks stand hall after hall. Whole numbers with
+        a ``scale_factor`` among the attributes, as percentages with 0.01, do as they are.
 
     Returns
     -------
@@ -47,13 +49,14 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
     chassis = [_chassis(site, hall) for hall in halls]
     shape = (work.sizes.get("time", 0), site.racks, chassis[0].count)
     cpu, gpu = (_checked(site, work[name], shape) for name in SHARES)
+    scales = [float(work[name].attrs.get("scale_factor", 1.0)) for name in SHARES]
     racks = np.empty(shape[:2], np.float32)
     power = np.empty((shape[0], len(halls)))
     first = 0
     for column, hall in enumerate(halls):
         own = slice(first, first := first + hall.racks)
         add = compiled(add_chassis)
-        add(plane_of(chassis[column]), (cpu[:, own], gpu[:, own]), racks[:, own])
+        add(plane_of(chassis[column], *scales), (cpu[:, own], gpu[:, own]), racks[:, own])
         power[:, column] = racks[:, own].sum(axis=1, dtype=np.float64)
     heat = power @ np.array([hall.liquid_share for hall in halls])
     labels = [f"{hall.name}/r{rack + 1:04d}" for hall in halls for rack in range(hall.racks)]
@@ -70,11 +73,25 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
     )
 
 
-def plane_of(chassis: Chassis) -> Plane:
-    """Return the power of one chassis over its work, from its own physics at the four corners."""
+def plane_of(chassis: Chassis, cpu_scale: float = 1.0, gpu_scale: float = 1.0) -> Plane:
+    """Return the power of one chassis over its work, from its own physics at the four corners.
+
+    Parameters
+    ----------
+    chassis
+        The chassis.
+    cpu_scale, gpu_scale
+        Shares that ones stand for in the work it will meet. [1]
+    """
     x, y = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.0, 0.0, 1.0, 1.0])
     idle, cpu, gpu, full = (chassis.cabinet_power(x, y) / chassis.count).tolist()
-    return Plane(base=idle, cpu=cpu - idle, gpu=gpu - idle, both=full - cpu - gpu + idle)
+    both = full - cpu - gpu + idle
+    return Plane(
+        base=idle,
+        cpu=cpu_scale * (cpu - idle),
+        gpu=gpu_scale * (gpu - idle),
+        both=cpu_scale * gpu_scale * both if abs(both) > STRAIGHT * full else 0.0,
+    )
 
 
 def _chassis(site: Site, hall: Accelerators) -> Chassis:
@@ -86,15 +103,17 @@ def _chassis(site: Site, hall: Accelerators) -> Chassis:
     return hall.chassis
 
 
-def _checked(site: Site, share: xr.DataArray, shape: tuple[int, int, int]) -> SmallArray:
+def _checked(site: Site, share: xr.DataArray, shape: tuple[int, int, int]) -> WorkArray:
     """Return a share as the kernel wants it."""
     place = str(share.name)
     if share.dims != ("time", "rack", "chassis") or share.shape != shape:
         mend = f"give it on (time, rack, chassis), {shape}"
         raise StateError(site.name, [Fault(place=place, value=str(share.shape), mend=mend)])
-    values = share.to_numpy().astype(np.float32, copy=False)
-    if not (values.min(initial=1.0) >= 0.0 and values.max(initial=0.0) <= 1.0):  # NaN too
+    values = share.to_numpy()
+    scale = float(share.attrs.get("scale_factor", 1.0))
+    low, high = (scale * values.min(), scale * values.max()) if values.size else (0.0, 1.0)
+    if not (low >= 0.0 and high <= 1.0 + STRAIGHT):  # NaN too
         mend = "must be within 0 and 1"
-        value = f"{values.min():g} to {values.max():g}"
+        value = f"{low:g} to {high:g}"
         raise StateError(site.name, [Fault(place=place, value=value, mend=mend)])
     return values

@@ -72,3 +72,27 @@ def test_other_shapes_are_refused(frontier):
 def test_a_site_without_chassis_is_refused():
     with pytest.raises(StateError, match="halls have chassis"):
         cabinets.follow(sites.load("small"), work(0.5, 0.5))
+
+
+def test_percentages_do_as_they_are(frontier):
+    shares = work(0.33, 0.79)
+    attrs = {"units": "1", "scale_factor": 0.01}
+    percent = shares.assign(
+        {name: (100.0 * shares[name]).round().astype("u1").assign_attrs(attrs) for name in shares}
+    )
+    packed, plain = (cabinets.follow(frontier, each) for each in (percent, shares))
+    np.testing.assert_allclose(packed["rack_power"], plain["rack_power"], rtol=1e-6)
+    percent["cpu_share"].values[0, 0, 0] = 101
+    with pytest.raises(StateError, match=r"cpu_share.*0.33 to 1.01.*within 0 and 1"):
+        cabinets.follow(frontier, percent)
+
+
+def test_a_chassis_that_is_not_straight_is_followed_too(frontier, monkeypatch):
+    chassis = frontier.equipment["hall_1"].chassis
+    bent = type(chassis).cabinet_power
+    monkeypatch.setattr(
+        type(chassis), "cabinet_power", lambda self, x, y: bent(self, x, y) + 0.1 * x * y
+    )
+    found = cabinets.follow(frontier, work(0.5, 0.2))
+    expected = bent(chassis, 0.5, 0.2) + 0.1 * 0.5 * 0.2
+    np.testing.assert_allclose(found["rack_power"], expected, rtol=1e-6)
