@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import highspy
@@ -126,6 +127,10 @@ class Solver:
             message = "the solver answered with values that are not numbers"
             raise SolverError(message)
         return answer
+
+    def export(self, path: Path) -> None:
+        """Write the model for other solvers, in the format of the file's ending (.mps, .lp)."""
+        _ask(self._highs.writeModel(str(path)), f"to write {path}", may_warn=True)
 
     def conflict(self) -> tuple[set[int], set[int]]:
         """Return rows and columns that cannot all be kept, no fewer of which are in conflict."""

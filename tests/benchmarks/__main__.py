@@ -10,6 +10,8 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.measuring import measure
 
 GROUPS = {
+    "ingest": "tests.benchmarks.ingest",
+    "solve": "tests.benchmarks.solve",
     "twin": "tests.benchmarks.twin",
 }
 """Group -> the module with its `BENCHES`."""

@@ -1,0 +1,270 @@
+"""The limit of the solver's benches: the model of a site written by hand, straight into arrays.
+
+No Pyomo and nothing of our compiler: positions are counted here, and every cycle writes its numbers
+where they belong. It reads the same questions and curves, and must find the same optimum.
+"""
+
+from collections import defaultdict
+
+import highspy
+import numpy as np
+
+from optimizer.inputs import CAPS, caps
+from optimizer.limits import MEAN_SHARE, RAMP_PRICE, levels
+from optimizer.solve import OPTIONS
+from twin.workloads.queue import Pool
+
+
+class Quiet(highspy.Highs):
+    def enableCallbacks(self):  # noqa: N802  (the solver's name)
+        pass
+
+
+class Bare:
+    """One site's model; `fill` writes the numbers of a question into its arrays."""
+
+    def __init__(self, inputs):
+        self.site, self.steps = inputs.problem.site, len(inputs.hours)
+        self.kinds = inputs.problem.outlook.sizes["cohort"]
+        self.columns = self.rows = 0
+        self.moves = []  # (positions by step, is_edge) of columns and of rows
+        self.parts = []  # rows, columns and what to write there
+        self._declare(inputs)
+        pairs = [np.broadcast_arrays(r, c) for r, c, _ in self.parts]
+        rows = np.concatenate([r.ravel() for r, _ in pairs])
+        cols = np.concatenate([c.ravel() for _, c in pairs])
+        order = np.lexsort((cols, rows))
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        self.value = np.zeros(len(order))
+        self.index = cols[order].astype(np.int32)
+        self.start = np.searchsorted(rows[order], np.arange(self.rows + 1)).astype(np.int32)
+        self.feeds, begun = [], 0
+        for r, c, given in self.parts:
+            shape = np.broadcast(r, c).shape
+            at = place[begun : begun + int(np.prod(shape))].reshape(shape)
+            begun += at.size
+            if isinstance(given, str):
+                self.feeds.append((at, given))
+            else:
+                self.value[at] = given
+        self.low, self.cost = np.zeros(self.columns), np.zeros(self.columns)
+        self.high = np.full(self.columns, np.inf)
+        self.row_low, self.row_high = np.zeros(self.rows), np.zeros(self.rows)
+
+    def fits(self, inputs):
+        """Return whether a question has as many segments as this model."""
+        return all(
+            inputs.curves[owner].width.shape == at.shape for owner, at in self.segments.items()
+        )
+
+    def _column(self, *shape):
+        at = self.columns + np.arange(int(np.prod(shape))).reshape(shape)
+        self.columns += at.size
+        self.moves.append(("column", at))
+        return at
+
+    def _row(self, *shape):
+        at = self.rows + np.arange(int(np.prod(shape))).reshape(shape)
+        self.rows += at.size
+        self.moves.append(("row", at))
+        return at
+
+    def _declare(self, inputs):
+        n, site = self.steps, self.site
+        self.balance = defaultdict(lambda: self._row(n))
+        add = self.parts.append
+        self.segments, self.lids, self.stores, self.trades = {}, {}, {}, {}
+        for c in site.converts:
+            pieces = inputs.curves[c.owner].width.shape[1]
+            s = self.segments[c.owner] = self._column(n, pieces)
+            add((self.balance[c.output][:, None], s, 1.0))
+            for carrier in c.draws:
+                add((self.balance[carrier][:, None], s, f"{c.owner}/{carrier}"))
+            if pieces > 1:
+                self.lids[c.owner] = self._row(n)
+                add((self.lids[c.owner][:, None], s, f"{c.owner}/lid"))
+        for s in site.stores:
+            into, out, level = self._column(n), self._column(n), self._column(n + 1)
+            keeps, one_way = self._row(n), self._row(n)
+            self.stores[s.owner] = into, out, level, one_way
+            add((keeps, level[1:], 1.0))
+            add((keeps, level[:-1], f"{s.owner}/kept"))
+            add((keeps, into, f"{s.owner}/gained"))
+            add((keeps, out, f"{s.owner}/taken"))
+            add((one_way, into, 1.0 / s.charge_limit))
+            add((one_way, out, 1.0 / s.discharge_limit))
+            add((self.balance[s.carrier], out, 1.0))
+            add((self.balance[s.carrier], into, -1.0))
+        for e in site.exchanges:
+            bought, sold = self._column(n), self._column(n)
+            add((self.balance[e.carrier], bought, 1.0))
+            add((self.balance[e.carrier], sold, -1.0))
+            self.trades[e.owner] = bought, sold, *self._ramp(e, bought, sold, inputs)
+        self.peaks = []
+        for promise in site.commitments:
+            over, row = self._column(1), self._row(n)
+            add((row, self.trades[promise.owner][0], 1.0))
+            add((row, np.broadcast_to(over, n), -1.0))
+            self.peaks.append((promise, over, row))
+        self._declare_work()
+
+    def _declare_work(self):
+        n, k, add = self.steps, self.kinds, self.parts.append
+        self.racks, self.used = self._column(n, k, CAPS), self._column(n)
+        self.met, self.late = self._column(n + 1, k), self._column(n + 1, k)
+        progress, self.jobs = self._row(n, k), self._row(n, k)
+        uses, self.within = self._row(n), self._row(n)
+        for column, sign in ((self.met, 1.0), (self.late, -1.0)):
+            add((progress, column[1:], sign))
+            add((progress, column[:-1], -sign))
+        add((progress[:, :, None], self.racks, "work"))
+        add((uses, self.used, 1.0))
+        add((uses[:, None, None], self.racks, "power"))
+        add((self.jobs[:, :, None], self.racks, 1.0))
+        add((self.within[:, None, None], self.racks, 1.0))
+        self.shares = defaultdict(float)
+        racks = sum(work.racks for work in self.site.works)
+        for work in self.site.works:
+            for carrier, share in {work.carrier: 1.0, **work.heat}.items():
+                self.shares[carrier] += share * work.racks / racks
+        for carrier, share in self.shares.items():
+            add((self.balance[carrier], self.used, -share))
+        self.water = self._column(n)
+        add((self.balance["water"], self.water, 1.0))
+
+    def _ramp(self, exchange, bought, sold, inputs):
+        allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
+        if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
+            return None, None, None
+        n, add = self.steps, self.parts.append
+        over, up, down = self._column(n), self._row(n), self._row(n)
+        for row, sign in ((up, 1.0), (down, -1.0)):
+            add((row, bought, sign))
+            add((row, sold, -sign))
+            add((row[1:], bought[:-1], -sign))
+            add((row[1:], sold[:-1], sign))
+            add((row, over, -1.0))
+        return over, up, down
+
+    def fill(self, inputs):
+        """Write the numbers of a question."""
+        problem, hours, n = inputs.problem, inputs.hours, self.steps
+        low, high, cost = self.low, self.high, self.cost
+        cost[:] = 0.0
+        self.row_high[:] = self.row_low[:] = 0.0
+        weight, fed = problem.weights, {}
+        rest = {carrier: np.zeros(n) for carrier in self.balance}
+        for c in self.site.converts:
+            curve, s = inputs.curves[c.owner], self.segments[c.owner]
+            high[s] = curve.width
+            rest[c.output] += curve.low
+            for carrier in c.draws:
+                fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
+                rest[carrier] -= curve.offset[carrier]
+            if c.owner in self.lids:
+                lead = curve.slope[c.lead] - curve.mean_slope(c.lead)[:, None]
+                fed[f"{c.owner}/lid"] = lead
+                self.row_low[self.lids[c.owner]] = -np.inf
+        for s in self.site.stores:
+            into, out, level, one_way = self.stores[s.owner]
+            fed[f"{s.owner}/kept"] = -((1.0 - s.standing_loss) ** hours)
+            fed[f"{s.owner}/gained"] = -hours * s.charge_efficiency
+            fed[f"{s.owner}/taken"] = hours / s.discharge_efficiency
+            high[into], high[out] = s.charge_limit, s.discharge_limit
+            low[level[0]] = high[level[0]] = problem.level(s)
+            low[level[1:]], high[level[1:]] = levels(s, problem)
+            self.row_low[one_way], self.row_high[one_way] = -np.inf, 1.0
+            cost[out] = weight["money"] * s.wear_price * hours
+            worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
+            cost[level[-1]] = -worth * s.discharge_efficiency
+        self._trade(inputs)
+        pool = Pool.of(self.site)
+        kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
+        power = np.array([pool.power(caps(kind)) for kind in kinds])
+        work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
+        fed["work"] = -hours[:, None, None] * work
+        fed["power"] = np.broadcast_to(-power, self.racks.shape)
+        limit = problem.series("work_racks_limit")
+        high[self.racks] = limit[:, :, None] * (np.diff(power, axis=1, append=np.inf) > 0.0)
+        low[self.met], high[self.met] = problem.series("work_least"), problem.series("work_most")
+        high[self.late] = problem.series("work_least")
+        self.row_low[self.jobs], self.row_high[self.jobs] = -np.inf, limit
+        self.row_low[self.within] = -np.inf
+        self.row_high[self.within] = pool.racks - problem.service
+        always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+        worth = sum(inputs.worth.get(c, 0.0) * share for c, share in self.shares.items())
+        value = worth * (power / work).min(axis=1)
+        cost[self.late[1:]] = weight["lateness"] * hours[:, None]
+        cost[self.met[-1]] -= value
+        cost[self.late[-1]] += value
+        self.offset = float(value @ problem.series("work_most")[-1])
+        cost[self.water] = weight["water"] * hours
+        for carrier, rows in self.balance.items():
+            need = self.shares.get(carrier, 0.0) * always - rest[carrier]
+            self.row_low[rows] = self.row_high[rows] = need
+        for at, name in self.feeds:
+            self.value[at] = fed[name]
+
+    def _trade(self, inputs):
+        problem, hours = inputs.problem, inputs.hours
+        money, keep = problem.weights["money"], 1.0 - problem.margins.power
+        for e in self.site.exchanges:
+            bought, sold, over, up, down = self.trades[e.owner]
+            kept = 1.0 if e.available else keep
+            self.high[bought] = kept * problem.available(e)
+            self.high[sold] = kept * e.export_limit
+            price = problem.series(e.price) if e.price else 0.0
+            self.cost[bought] = money * hours * (price + e.import_fee)
+            self.cost[sold] = money * hours * (e.export_fee - price)
+            if e.carbon:
+                self.cost[bought] += problem.weights["carbon"] * hours * problem.series(e.carbon)
+            if over is not None:
+                allowed = MEAN_SHARE * e.ramp * 60.0 * hours
+                bought_last, sold_last = (
+                    float(problem.state[f"grid_{way}_power"]) for way in ("import", "export")
+                )
+                last = bought_last - sold_last
+                self.cost[over] = money * RAMP_PRICE
+                self.row_low[up] = self.row_low[down] = -np.inf
+                self.row_high[up] = self.row_high[down] = allowed
+                self.row_high[up[0]] += last
+                self.row_high[down[0]] -= last
+        for promise, over, row in self.peaks:
+            peak = (1.0 - problem.margins.peak) * float(problem.state["peak_power"])
+            self.row_low[row], self.row_high[row] = -np.inf, peak
+            self.cost[over] = money * promise.price
+
+    def sources(self, sort, count):
+        """Return where each row or column was one interval later in the last window."""
+        found = np.arange(count)
+        for of, at in self.moves:
+            if of == sort and len(at) >= self.steps:
+                found[at[:-1]] = at[1:]
+        return found
+
+    def solved(self, basis=None):
+        """Return the solver after a run from a basis of one interval before."""
+        highs = Quiet()
+        for name, value in OPTIONS.items():
+            highs.setOptionValue(name, value)
+        none = np.zeros(self.columns, dtype=np.int32)
+        bounds = (self.low, self.high, self.row_low, self.row_high)
+        highs.passModel(
+            self.columns, self.rows, len(self.value), 2, 1, self.offset, self.cost, *bounds,
+            self.start, self.index, self.value, none,
+        )  # fmt: skip
+        if basis is not None:
+            moved = highspy.HighsBasis()
+            moved.col_status = np.array(basis.col_status, dtype=object)[self.shift[0]].tolist()
+            moved.row_status = np.array(basis.row_status, dtype=object)[self.shift[1]].tolist()
+            moved.valid = moved.alien = True
+            highs.setBasis(moved)
+        highs.run()
+        return highs
+
+    @property
+    def shift(self):
+        if not hasattr(self, "_shift"):
+            self._shift = self.sources("column", self.columns), self.sources("row", self.rows)
+        return self._shift
