@@ -158,10 +158,9 @@ def walk_loop(
 
     Notes
     -----
-    The controller asks for the load plus what brings the water back to its set point; it gets at
-    most the capacity at the temperature reached, which rises linearly with it. The implicit step
-    solves for that temperature in closed form, so any length of step is stable. A valve with a lag
-    follows the request as a first-order filter.
+    The controller asks for the load plus what brings the water back, and gets at most the capacity
+    at the temperature reached, for which the implicit step is solved: any length of step is stable.
+    A valve with a lag follows the request as a first-order filter.
     """
     declared, count = plant.supply_temperature, len(hours)
     targets = np.full(count, declared) if target is None else target
@@ -170,21 +169,22 @@ def walk_loop(
     water = _Water(plant, pipes)
     if pipes is None:
         pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
-    outputs, supply, arriving = np.empty(count), np.empty(count + 1), np.empty(count + 1)
-    supply[0], arriving[0] = temperature, pipes.temperature
+    outputs, (supply, arriving) = np.empty(count), np.empty((2, count + 1))
+    supply[0], arriving[0], there = temperature, pipes.temperature, pipes.temperature
     columns = (hours, load, ceiling.base, ceiling.rise, targets, pipes.capacity_rate)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for i, (h, q, base, rise, aim, rate) in enumerate(rows):
         pull = water.pull(h * rate)
-        begun = temperature + pull * float(arriving[i])
-        wanted = q + water.near * (begun - (1.0 + pull) * aim) / max(h, CALM * lag)
+        away = water.far if h < CALM * lag else water.near * pull
+        excess = water.near * (temperature - aim) + away * (there - aim)
+        wanted = q + excess / max(h, CALM * lag)
         wanted = output + (wanted - output) * (-math.expm1(-h / lag) if lag else 1.0)
         slope = h / water.near / (1.0 + pull)
-        free = begun / (1.0 + pull) + slope * q
+        free = (temperature + pull * there) / (1.0 + pull) + slope * q
         output = max(min(wanted, (base + rise * (free - declared)) / (1.0 + rise * slope)), 0.0)
         temperature = free - slope * output
-        outputs[i], supply[i + 1] = output, temperature
-        arriving[i + 1] = water.arrives(temperature, float(arriving[i]), h * rate)
+        there = water.arrives(temperature, there, h * rate)
+        outputs[i], supply[i + 1], arriving[i + 1] = output, temperature, there
     return Walked(outputs, supply, arriving)
 
 

@@ -15,7 +15,7 @@ from twin.weather import Weather
 QUICK = 8
 SEEDS = [
     *range(QUICK),
-    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(QUICK, 60)),
+    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(QUICK, 24)),
 ]
 LOADS = np.linspace(0.0, 1.0, 101)[:, None]
 
