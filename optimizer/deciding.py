@@ -1,5 +1,6 @@
 """Decide: solve a problem, let the twin judge the answer, and say why it is as it is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -8,7 +9,7 @@ from optimizer.explain import explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
-from optimizer.verify import verify
+from optimizer.verify import Verdict, verify
 from twin.errors import NoScheduleError
 
 ATTEMPTS: Final = 3
@@ -51,18 +52,23 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
             return Decision(
                 schedule=schedule,
                 verdict=verdict,
-                explanation=explain(solution, schedule, last),
+                explanation=replace(explain(solution, schedule, last), failures=_failures(verdict)),
                 attempts=attempt,
                 warm=solution.warm,
             )
         warm = solution.warm
         asked = _wider(asked)
-    refusals = "\n".join(f"  {breach}" for breach in verdict.breaches)
+    refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
     message = (
         f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n"
         "  mend: lower the service or the work, or widen the limits named"
     )
     raise NoScheduleError(message)
+
+
+def _failures(verdict: Verdict) -> list[Mapping[str, object]]:
+    """Return how long each single failure is endured."""
+    return verdict.coverage.rows() if verdict.coverage else []
 
 
 def _wider(problem: Problem) -> Problem:

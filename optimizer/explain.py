@@ -90,12 +90,16 @@ class Explanation:
         What moved since the last plan, in words.
     degraded
         What is not as it should be, in words; empty if all is well.
+    failures
+        Each single failure and how long it is endured, as
+        :meth:`twin.failures.coverage.Coverage.rows` gives them.
     """
 
     accounts: Mapping[str, float]
     binding: Sequence[Binding]
     changes: Sequence[str]
     degraded: str = ""
+    failures: Sequence[Mapping[str, object]] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
@@ -104,6 +108,7 @@ class Explanation:
             "binding": [limit.as_json() for limit in self.binding],
             "changes": list(self.changes),
             "degraded": self.degraded,
+            "failures": [dict(row) for row in self.failures],
         }
 
 

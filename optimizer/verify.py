@@ -5,17 +5,16 @@ solver. It believes nothing that the schedule promises; the outlook for which it
 sun and wind and service, is what it is judged in.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin import limits, simulation, steering, vocabulary
-from twin.axes import HOUR
+from twin import axes, limits, simulation, steering, vocabulary
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
+from twin.failures.coverage import Coverage, coverage
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -86,16 +85,27 @@ class Verdict:
         What the twin did with it; None if it could not even be replayed.
     power_error
         Greatest difference of promised and replayed net import. [MW]
+    exposed
+        Every single failure that must be endured, is not, and with less work would be.
+    coverage
+        How long each single failure is endured; None if it could not even be replayed.
     """
 
     breaches: tuple[Breach, ...]
     replay: xr.Dataset | None
     power_error: float
+    exposed: tuple[Breach, ...] = ()
+    coverage: Coverage | None = None
 
     @property
     def is_safe(self) -> bool:
         """Whether the schedule may leave."""
-        return not self.breaches
+        return not self.refusals
+
+    @property
+    def refusals(self) -> tuple[Breach, ...]:
+        """All for which it is refused."""
+        return (*self.breaches, *self.exposed)
 
 
 def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
@@ -135,7 +145,14 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_water(site, schedule, replay, time),
         *_found("promise at the connection differs from the twin", miss / allowed, time),
     ]
-    return Verdict(breaches=tuple(breaches), replay=replay, power_error=float(miss.max()))
+    covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
+    return Verdict(
+        breaches=tuple(breaches),
+        replay=replay,
+        power_error=float(miss.max()),
+        exposed=tuple(b for name, beyond in covered.beyond() for b in _found(name, beyond, time)),
+        coverage=covered,
+    )
 
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
@@ -143,31 +160,13 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
     names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
     vocabulary.check(schedule, *names)
-    faults = list(_axes(state, schedule))
+    faults = list(axes.faults_of(schedule, state["instant"].to_numpy()))
     for name in names:
         values = schedule[name].to_numpy()
         if not (np.isfinite(values) & (values >= 0.0)).all():
             faults.append(Fault(place=name, value="", mend="must be finite and not negative"))
     if faults:
         raise StateError("schedule", faults)
-
-
-def _axes(state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Fault]:
-    """Yield what is wrong with the axes: they begin with the state and have no holes."""
-    if not {"time", "instant", "duration"} <= set(schedule.coords):
-        mend = "needs the coordinates time, instant and duration"
-        yield Fault(place="axes", value="", mend=mend)
-        return
-    time, instant = schedule["time"].to_numpy(), schedule["instant"].to_numpy()
-    now, hours = state["instant"].to_numpy(), np.diff(instant) / HOUR
-    if instant[0] != now:
-        yield Fault(place="instant", value=str(instant[0]), mend=f"must begin at the state's {now}")
-    if not np.array_equal(instant[:-1], time):
-        mend = "must be the starts of all intervals and the end of the last"
-        yield Fault(place="instant", value=f"{len(instant)} instants", mend=mend)
-    elif not np.allclose(hours, schedule["duration"]) or (hours <= 0.0).any():
-        mend = "must be the distance of the instants, above 0 h"
-        yield Fault(place="duration", value="", mend=mend)
 
 
 def _refused(reason: str, start: np.datetime64) -> Verdict:
@@ -210,11 +209,17 @@ def _ramp(
     return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
-def _work(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
-    """Judge that inference is served first, and that halls and racks are there for all work."""
+def _floor(site: Site, schedule: xr.Dataset) -> FloatArray:
+    """Return the power of all halls while they serve inference and do no work. [MW]"""
     work = site.works[0]
     racks = schedule["service_racks"].to_numpy()
-    floor = site.racks * work.idle_power + racks * (work.full_power - work.idle_power)
+    return np.asarray(site.racks * work.idle_power + racks * (work.full_power - work.idle_power))
+
+
+def _work(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that inference is served first, and that halls and racks are there for all work."""
+    work, floor = site.works[0], _floor(site, schedule)
+    racks = schedule["service_racks"].to_numpy()
     given = schedule["hall_power"].sum("hall").to_numpy()
     tolerance = limits.SHARE_BEYOND * site.racks * work.full_power
     found = _found("service floor of hall_power", (floor - given) / tolerance, time)

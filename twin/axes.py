@@ -5,7 +5,7 @@ belong to an edge. All times are UTC without a zone inside; aware times live at 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -186,3 +186,29 @@ def market_day(day: str, zone: str) -> xr.Dataset:
     end = begin + pd.DateOffset(days=1)
     first, last = utc(begin), utc(end)
     return regular(first, int((last - first) / QUARTER))
+
+
+def faults_of(operation: xr.Dataset, now: np.datetime64 | np.ndarray) -> Iterator[Fault]:
+    """Yield what is wrong with the axes of an operation: they begin now and have no holes.
+
+    Parameters
+    ----------
+    operation
+        What has the coordinates ``time``, ``instant`` and ``duration``, or should have.
+    now
+        The instant of the state.
+    """
+    if not {"time", "instant", "duration"} <= set(operation.coords):
+        mend = "needs the coordinates time, instant and duration"
+        yield Fault(place="axes", value="", mend=mend)
+        return
+    time, instant = operation["time"].to_numpy(), operation["instant"].to_numpy()
+    hours = np.diff(instant) / HOUR
+    if instant[0] != now:
+        yield Fault(place="instant", value=str(instant[0]), mend=f"must begin at the state's {now}")
+    if not np.array_equal(instant[:-1], time):
+        mend = "must be the starts of all intervals and the end of the last"
+        yield Fault(place="instant", value=f"{len(instant)} instants", mend=mend)
+    elif not np.allclose(hours, operation["duration"]) or (hours <= 0.0).any():
+        mend = "must be the distance of the instants, above 0 h"
+        yield Fault(place="duration", value="", mend=mend)

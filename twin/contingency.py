@@ -23,6 +23,16 @@ class Contingency(Declared):
        of the facility flow 10 to 15 min.
     """
 
+    # what is promised
+    least_time: Annotated[
+        float,
+        Quantity(
+            "s",
+            "least time to a limit after one of several machines alike fails, at any moment of a "
+            "schedule; by default that in which a chiller on standby starts",
+            at_least=0,
+        ),
+    ] = 300.0
     # heat that is held
     plate_lag: Annotated[
         float, Quantity("s", "time constant of a cold plate at its rated flow [3]", above=0)

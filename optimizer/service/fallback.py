@@ -4,7 +4,7 @@ Every rung is judged by the same verdict in the service's own process: a solver 
 caught here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,9 +17,10 @@ from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import cushioned
-from optimizer.verify import Verdict, verify
+from optimizer.verify import Breach, verify
 from twin import axes, simulation, vocabulary
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
+from twin.failures.coverage import Coverage
 from twin.site import Site
 from twin.workloads.queue import Pool
 
@@ -57,6 +58,8 @@ class Choice:
         Why it is not the optimum; empty if it is.
     decision
         The decision with its explanation, if it is an optimum or was one.
+    coverage
+        How long single failures are endured under it; None if that was not judged.
     """
 
     schedule: xr.Dataset
@@ -64,6 +67,7 @@ class Choice:
     source: Source
     reason: str = ""
     decision: Decision | None = None
+    coverage: Coverage | None = None
 
 
 type Decide = Callable[[Problem, Decision | None], Decision]
@@ -97,12 +101,13 @@ def choose(
     """
     try:
         decision = decide(problem, last)
-        replay = _judged(problem, decision.schedule)
+        replay, covered = _judged(problem, decision.schedule)
         return Choice(
             schedule=decision.schedule,
             replay=replay,
             source=Source.OPTIMUM,
             decision=decision,
+            coverage=covered,
         )
     except GigatwinError as error:
         reason = str(error)
@@ -114,21 +119,27 @@ def choose(
     return by_rule(problem, running_power, source=Source.RULE, reason=reason)
 
 
-def _judged(problem: Problem, schedule: xr.Dataset) -> xr.Dataset:
-    """Return the replay of a schedule that the verdict finds safe."""
+def _judged(
+    problem: Problem, schedule: xr.Dataset, *, may_be_exposed: bool = False
+) -> tuple[xr.Dataset, Coverage | None]:
+    """Return the replay of a schedule that the verdict finds safe, and how it bears failures.
+
+    What is still exposed with hardly any work may leave: no plan at all would endure no more.
+    """
     try:
         verdict = verify(problem.site, problem.state, schedule)
     except Exception as error:  # what is no schedule at all must not end the service
         logger.exception("a schedule that cannot be judged")
         message = f"{problem.site.name}: the twin cannot judge the schedule: {error}"
         raise NoScheduleError(message) from error
-    if verdict.replay is None or not verdict.is_safe:
-        raise NoScheduleError(_refusal(problem.site, verdict))
-    return verdict.replay
+    refusals = verdict.breaches if may_be_exposed else verdict.refusals
+    if verdict.replay is None or refusals:
+        raise NoScheduleError(_refusal(problem.site, refusals))
+    return verdict.replay, verdict.coverage
 
 
-def _refusal(site: Site, verdict: Verdict) -> str:
-    lines = "\n".join(f"  {breach}" for breach in verdict.breaches)
+def _refusal(site: Site, refusals: Sequence[Breach]) -> str:
+    lines = "\n".join(f"  {breach}" for breach in refusals)
     return f"{site.name}: the twin refuses the schedule\n{lines}"
 
 
@@ -148,10 +159,15 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
         message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
         raise NoScheduleError(message)
     schedule = _promised(problem, _renewed(problem, left))
-    replay = _judged(problem, schedule)
+    replay, covered = _judged(problem, schedule)
     old = last.degraded(f"the plan of {np.datetime_as_string(last.start, unit='m')}Z is kept on")
     return Choice(
-        schedule=schedule, replay=replay, source=Source.SHIFTED, reason=reason, decision=old
+        schedule=schedule,
+        replay=replay,
+        source=Source.SHIFTED,
+        reason=reason,
+        decision=old,
+        coverage=covered,
     )
 
 
@@ -225,11 +241,14 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
         try:
             plan = _promised(problem, _steady(problem, share * running_power))
             schedule = _promised(problem, cushioned(problem, plan))
-            replay = _judged(problem, schedule)
+            last = share == EASED[-1] or source is Source.HOLD  # a HOLD eases no work for this
+            replay, covered = _judged(problem, schedule, may_be_exposed=last)
         except (NoScheduleError, FaultsError) as error:
             refusal = NoScheduleError(str(error))
             continue
-        return Choice(schedule=schedule, replay=replay, source=source, reason=reason)
+        return Choice(
+            schedule=schedule, replay=replay, source=source, reason=reason, coverage=covered
+        )
     raise refusal
 
 

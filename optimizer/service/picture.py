@@ -105,6 +105,7 @@ class Picture:
         }
         if self._last is not None:
             shown |= {"plan": self._plan(self._last), "jobs": self._jobs(self._last)}
+            shown |= {"failures": show_failures(self._last)}
         return shown
 
     def _show_past(self) -> dict[str, object]:
@@ -216,6 +217,24 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
         "binding": told["binding"],
         "changes": told["changes"],
         "seconds": round(outcome.seconds, DIGITS),
+    }
+
+
+def show_failures(outcome: Outcome) -> Mapping[str, object] | None:
+    """Return how long the site bears each single failure, as the page wants it."""
+    covered = outcome.choice.coverage
+    if covered is None:
+        return None
+    return {
+        "time": stamp(outcome.time),
+        "least_minutes": covered.least_time,
+        "exposed": [name for name, _ in covered.beyond()],
+        "rows": covered.rows(),
+        "plan": {
+            "time": [stamp(time) for time in covered.time[:DAY]],
+            "minutes": _column(covered.least),
+            "failure": covered.names[:DAY],
+        },
     }
 
 

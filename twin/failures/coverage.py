@@ -1,0 +1,180 @@
+"""Whether a site endures its single failures all through an operation, and what stands out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.failures.endurance import MINUTE, NEVER, time_to_limit
+from twin.failures.trips import Part, Trip, trips
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.site import Site
+
+SHARED: Final = {
+    Part.CDU,
+    Part.CDU_PUMP,
+    Part.PUMP,
+    Part.REJECTION,
+    Part.CHILLER,
+    Part.TRANSFORMER,
+}
+"""Units that others like them take over from, where there are others."""
+
+BACKED: Final = {Part.TANK, Part.HEAT_PUMP}
+"""Machines that the plant of their circuit takes over from."""
+
+_AT_ONCE: Final = 1.0 / 60.0  # min, at which a time counts as none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How long a site endures each single failure, all through an operation.
+
+    Attributes
+    ----------
+    failures
+        The failures.
+    minutes
+        Time from each to the first limit, on (failure, time); infinite if none is reached. [min]
+    limits
+        What is reached first, on the same axes.
+    exposed
+        Where a failure that must be endured is not, and with less work would be, on the same axes.
+    time
+        Starts of the intervals.
+    least_time
+        Time for which such failures must be endured. [min]
+    """
+
+    failures: tuple[Trip, ...]
+    minutes: FloatArray
+    limits: np.ndarray
+    exposed: BoolArray
+    time: np.ndarray
+    least_time: float
+
+    def beyond(self) -> Iterator[tuple[str, FloatArray]]:
+        """Yield what is exposed in words, and how far beyond what is allowed, on ``time``. [1]"""
+        for place, trip in enumerate(self.failures):
+            short = self.exposed[place]
+            if short.any():
+                name = f"{self.limits[place][short][0]} too soon after {trip.name} fails"
+                quick = self.least_time / np.maximum(self.minutes[place], _AT_ONCE)
+                yield name, np.where(short, quick, 0.0)
+
+    @property
+    def least(self) -> FloatArray:
+        """Time to the first limit after the failure that is worst then, on ``time``. [min]"""
+        return np.asarray(self.minutes.min(axis=0))
+
+    @property
+    def names(self) -> list[str]:
+        """The failure that is worst then, on ``time``; "" where none reaches a limit."""
+        worst = self.minutes.argmin(axis=0)
+        return [
+            self.failures[place].name if np.isfinite(self.minutes[place, now]) else NEVER
+            for now, place in enumerate(worst.tolist())
+        ]
+
+    def rows(self) -> list[Mapping[str, object]]:
+        """Return each failure as plain values, the soonest first; null where none is reached.
+
+        Keys are ``failure``, ``title``, ``must`` (whether it must be endured), ``minutes`` and
+        ``limit`` at the first interval, ``worst_minutes``, ``worst_limit`` and ``worst_time``.
+        """
+        found = []
+        for place, trip in enumerate(self.failures):
+            worst = int(self.minutes[place].argmin())
+            found.append(
+                {
+                    "failure": trip.name,
+                    "title": trip.title,
+                    "must": must_endure(trip),
+                    "minutes": _plain(self.minutes[place, 0]),
+                    "limit": str(self.limits[place, 0]),
+                    "worst_minutes": _plain(self.minutes[place, worst]),
+                    "worst_limit": str(self.limits[place, worst]),
+                    "worst_time": f"{np.datetime_as_string(self.time[worst], unit='m')}Z",
+                }
+            )
+        soonest = np.argsort(self.minutes.min(axis=1), kind="stable")
+        return [found[place] for place in soonest.tolist()]
+
+
+def must_endure(trip: Trip) -> bool:
+    """Return whether a schedule has to be such that a failure is endured.
+
+    That of one of several units alike, and of a tank or a heat pump behind which a plant stands.
+    No schedule short of idling saves a site that loses a whole plant; that is only told.
+    """
+    return (trip.part in SHARED and trip.alike > 1) or trip.part in BACKED
+
+
+def coverage(
+    site: Site,
+    state: xr.Dataset,
+    operation: xr.Dataset,
+    *,
+    result: xr.Dataset,
+    floor: FloatArray,
+) -> Coverage:
+    """Return how long a site endures each failure, and where less work would make it endure.
+
+    Parameters
+    ----------
+    site
+        The site; its ``contingency.least_time`` says what it means to endure.
+    state
+        Its state at the first edge.
+    operation
+        As :func:`twin.simulate` wants it.
+    result
+        What the twin did with it.
+    floor
+        Power of all halls without any work that may move, on ``time``. [MW]
+
+    Returns
+    -------
+    Coverage
+        All failures in all intervals.
+    """
+    every = trips(site)
+    found = time_to_limit(site, state, operation, failures=every, result=result)
+    minutes = found["time_to_limit"].to_numpy()
+    least = site.contingency.least_time / MINUTE
+    short = minutes < least
+    short[[not must_endure(trip) for trip in every]] = False
+    rows = np.flatnonzero(short.any(axis=1))
+    if rows.size:
+        calm = _calm(site, operation, floor)
+        tight = [every[row] for row in rows.tolist()]
+        eased = time_to_limit(site, state, calm, failures=tight)["time_to_limit"].to_numpy()
+        short[rows] &= eased >= least
+    return Coverage(
+        failures=every,
+        minutes=minutes,
+        limits=found["limit"].to_numpy(),
+        exposed=short,
+        time=operation["time"].to_numpy(),
+        least_time=least,
+    )
+
+
+def _calm(site: Site, operation: xr.Dataset, floor: FloatArray) -> xr.Dataset:
+    """Return an operation without work that may move, its stores at rest."""
+    idle = sum(work.racks * work.idle_power for work in site.works)
+    least = np.maximum(floor, idle)
+    shares = {work.owner: work.racks / site.racks for work in site.works}
+    rows = np.stack([least * shares[str(name)] for name in operation["hall"].to_numpy()], axis=-1)
+    halls = xr.DataArray(rows, dims=("time", "hall"), coords={"hall": operation["hall"]})
+    flows = ("tank_charge", "tank_discharge", "battery_charge", "battery_discharge")
+    bare = operation.drop_vars([*flows, "heat_reuse_power"], errors="ignore")
+    return bare.assign(hall_power=vocabulary.tag(halls, "hall_power"))
+
+
+def _plain(minutes: float) -> float | None:
+    return round(float(minutes), 2) if np.isfinite(minutes) else None
