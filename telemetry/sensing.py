@@ -4,7 +4,7 @@ It turns the true record of a simulated plant into the telemetry that an archive
 experiments on estimates and calibrations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +43,27 @@ LEVELS: Final = ("battery_level", "tank_level")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failing:
+    """A sensor that fails for a while.
+
+    Attributes
+    ----------
+    variable, machine
+        Which one.
+    begin, end
+        First minute, and the first in which it is well again.
+    drift
+        What it gathers in an hour; 0 for a sensor that is stuck. [unit of the variable h-1]
+    """
+
+    variable: str
+    machine: str
+    begin: int
+    end: int
+    drift: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sensing:
     """How well a plant is measured.
 
@@ -58,6 +79,8 @@ class Sensing:
         Share of readings that are lost. [1]
     offsets
         (variable, machine) -> what a sensor reads beside the truth. [unit of the variable]
+    failing
+        Sensors that fail.
     """
 
     power: float = 0.01
@@ -65,6 +88,7 @@ class Sensing:
     temperature: float = 0.1
     missing: float = 0.02
     offsets: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    failing: Sequence[Failing] = ()
 
     def read(
         self, site: Site, record: xr.Dataset, *, declared: xr.DataArray, rng: np.random.Generator
@@ -120,10 +144,26 @@ class Sensing:
             if word == name:
                 dim = str(values.dims[1])
                 read = read + offset * (values[dim] == owner)
+        for sensor in self.failing:
+            if sensor.variable == name:
+                read = _failed(read, sensor)
         return self._lost(read, rng)
 
     def _lost(self, values: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
         return values.where(rng.random(values.shape) >= self.missing)
+
+
+def _failed(read: xr.DataArray, sensor: Failing) -> xr.DataArray:
+    """Return the readings of a variable with one sensor that fails for a while."""
+    read = read.copy(deep=True)
+    column = read.sel({str(read.dims[1]): sensor.machine})
+    span = slice(sensor.begin, sensor.end)
+    if sensor.drift:
+        since = np.arange(len(column[span])) / 60.0
+        column[span] += sensor.drift * since
+    else:
+        column[span] = column[sensor.begin - 1]
+    return read
 
 
 def _by_hall(site: Site, parameter: str) -> xr.DataArray:

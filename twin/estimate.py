@@ -1,12 +1,13 @@
-"""Estimate the state of a site from noisy, late and missing telemetry.
+"""Estimate the state of a site from noisy, missing, drifting and stuck telemetry.
 
-A small observer: the twin says where every stock should be by now, the sensors say where it is,
-and each is believed by its variance (a scalar Kalman filter a stock). What no sensor shows any
-more is carried on by the twin with a spread that grows, and told in words.
+The twin says where every stock should be by now, the sensors say where it is, and each is believed
+by what it has been worth so far: see :mod:`twin.observer.bank`. What no sensor shows any more is
+carried on by the twin with a spread that grows; a sensor that is stuck is left out, one that drifts
+widens the bounds; all of it is told in words.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,10 @@ from twin import state as states
 from twin.axes import HOUR
 from twin.equipment import CoolingPlant
 from twin.errors import Fault, StateError
+from twin.observer.bank import SIGMAS, Bank
+from twin.observer.course import course
+from twin.observer.stock import Carried, Memory, doubts, met
+from twin.observer.trust import TRUST
 from twin.run import Key
 from twin.site import Site
 
@@ -26,38 +31,11 @@ LONGEST: Final = 1.0
 BLIND: Final = 10.0
 """Factor by which a spread grows faster while the model does not carry the state on. [1]"""
 
+UNSEEN: Final = 9.0
+"""Longest time that a model is believed without any reading: the plant may have a fault. [h]"""
 
-@dataclass(frozen=True, kw_only=True)
-class Trust:
-    """How far a stock is believed; shares are of the window of a store or the rating of a plant.
-
-    Attributes
-    ----------
-    sensor
-        Standard error of the sensor. [1 or K]
-    drift
-        Standard error that the model gathers in an hour; it grows with the root of time.
-        [h-1/2 or K h-1/2]
-    useless
-        Spread beyond which nothing may be planned on the stock. [1 or K]
-    """
-
-    sensor: float
-    drift: float
-    useless: float
-
-
-TRUST: Final[Mapping[str, Trust]] = {
-    "battery_level": Trust(sensor=0.005, drift=0.01, useless=0.03),
-    "tank_level": Trust(sensor=0.005, drift=0.02, useless=0.06),
-    "facility_supply_temperature": Trust(sensor=0.15, drift=0.5, useless=1.5),
-    "cooling_plant_output": Trust(sensor=0.01, drift=0.05, useless=0.15),
-}
-"""By variable of the state; standard errors of sensors are those of good plant instruments, the
-others are ours: after nine hours without a sensor the model is no longer believed."""
-
-FAR: Final = 5.0
-"""Standard errors from which sensor and model contradict each other. [1]"""
+MOVERS: Final = {"facility_supply_temperature": "cooling_plant_output"}
+"""What a stock is moved by, where that is not itself: held water strays when its load changes."""
 
 EXCHANGE: Final = ("grid_import_power", "grid_export_power", "peak_power")
 """What only the meter of the connection can say."""
@@ -72,13 +50,16 @@ class Estimate:
     state
         As :func:`twin.state.rest` describes.
     spread
-        (name, machine) -> standard deviation, in the unit of the name.
+        (name, machine) -> half of the way between the 95 % bounds, as standard errors, in the
+        unit of the name.
     said
         What is stale or doubtful, in words.
     is_useless
         Whether a spread is too wide for a plan, or the meter has been silent too long.
     silence
         How long the meter has not been heard. [h]
+    memory
+        (name, machine) -> what has been learned of the stock and its sensor.
     """
 
     state: xr.Dataset
@@ -86,6 +67,15 @@ class Estimate:
     said: tuple[str, ...]
     is_useless: bool
     silence: float = 0.0
+    memory: Mapping[Key, Memory] = field(default_factory=dict)
+
+    def bounds(self, name: str, owner: str) -> tuple[float, float]:
+        """Return between what a stock lies with a probability of 95 %. [unit of the stock]"""
+        if (name, owner) in self.memory:
+            return self.memory[name, owner].bank.bounds
+        value = float(self.state[name].sel({str(self.state[name].dims[0]): owner}))
+        reach = SIGMAS * self.spread[name, owner]
+        return value - reach, value + reach
 
 
 def estimate(
@@ -123,9 +113,11 @@ def estimate(
     now = np.datetime64(str(observed["instant"].to_numpy()), "us")
     if last is not None and last.state["instant"].to_numpy() > now:
         last = None
-    state, sizes = states.rest(site, now), _sizes(site)
+    state, sizes = states.rest(site, now), sizes_of(site)
     told = _carried(site, now, last=last, operation=operation)
-    spread, said, faults = _fuse(state, observed, told, sizes=sizes)
+    memory, said, faults = _met(observed, told, sizes=sizes, now=now)
+    for (name, owner), found in memory.items():
+        state[name].loc[{str(state[name].dims[0]): owner}] = found.bank.mean
     silent = _exchange(state, observed, last)
     if last is None:
         faults += [_unknown(name, "") for name in silent]
@@ -133,54 +125,56 @@ def estimate(
         source = f"state of {site.name}"
         raise StateError(source, faults)
     silence = _silence(silent, now, last)
+    spread = {key: found.bank.spread for key, found in memory.items()}
     said += [f"{name} is not measured: the last one counts" for name in silent]
-    lost = list(_lost(spread, sizes, silence))
+    lost = list(_lost(memory, sizes, silence))
     return Estimate(
         state=state,
         spread=spread,
         said=(*said, *lost),
         is_useless=bool(lost),
         silence=silence,
+        memory=memory,
     )
 
 
-def _fuse(
-    state: xr.Dataset,
+def _met(
     observed: xr.Dataset,
-    told: Mapping[Key, tuple[float, float]],
+    told: Mapping[Key, Carried],
     *,
     sizes: Mapping[Key, float],
-) -> tuple[dict[Key, float], list[str], list[Fault]]:
-    """Enter every stock where model and sensor meet; return spreads, doubts, and what nobody knows.
-
-    Spreads are in the unit of the stock.
-    """
-    spread: dict[Key, float] = {}
+    now: np.datetime64,
+) -> tuple[dict[Key, Memory], list[str], list[Fault]]:
+    """Return where model and sensor of every stock meet, doubts, and what nobody knows."""
+    memory: dict[Key, Memory] = {}
     said: list[str] = []
     faults: list[Fault] = []
     for (name, owner), size in sizes.items():
-        label = {str(state[name].dims[0]): owner}
-        seen, sensor = float(observed[name].sel(label)), TRUST[name].sensor * size
-        prior = told.get((name, owner))
-        if prior is None and np.isnan(seen):
+        seen = float(observed[name].sel({str(observed[name].dims[0]): owner}))
+        carried = told.get((name, owner))
+        found = met(carried, seen, now=now, trust=TRUST[name].scaled(size))
+        if found is None:
             faults.append(_unknown(name, owner))
             continue
-        state[name].loc[label], spread[name, owner] = _meet(prior, seen, sensor)
-        said += _doubts(f"{name} of {owner}", prior, seen=seen, sensor=sensor)
-    return spread, said, faults
+        memory[name, owner] = found
+        said += doubts(f"{name} of {owner}", carried, found, seen=seen)
+    return memory, said, faults
 
 
-def _lost(spread: Mapping[Key, float], sizes: Mapping[Key, float], silence: float) -> Iterator[str]:
+def _lost(
+    memory: Mapping[Key, Memory], sizes: Mapping[Key, float], silence: float
+) -> Iterator[str]:
     """Yield what nothing may be planned on any more; the meter is silent for some time [h]."""
-    for (name, owner), wide in spread.items():
-        if wide > TRUST[name].useless * sizes[name, owner]:
+    for (name, owner), found in memory.items():
+        useless = TRUST[name].useless * sizes[name, owner]
+        if found.bank.spread > useless or found.unseen > UNSEEN:
             yield f"{name} of {owner} has been unknown for too long"
     if silence > LONGEST:
         yield f"the meter of the connection has been silent for {silence:.3g} h"
 
 
-def _sizes(site: Site) -> dict[Key, float]:
-    """Return every stock of a site with what its shares are shares of."""
+def sizes_of(site: Site) -> dict[Key, float]:
+    """Return every stock of a site, and what its shares are shares of. [unit of the stock]"""
     sizes = {(f"{site.equipment[s.owner].kind}_level", s.owner): s.high for s in site.stores}
     for plant in site.of(CoolingPlant):
         sizes["facility_supply_temperature", plant.name] = 1.0
@@ -190,52 +184,46 @@ def _sizes(site: Site) -> dict[Key, float]:
 
 def _carried(
     site: Site, now: np.datetime64, *, last: Estimate | None, operation: xr.Dataset | None
-) -> dict[Key, tuple[float, float]]:
+) -> dict[Key, Carried]:
     """Return where the model carries every stock, and how far that is to be believed."""
     if last is None:
         return {}
-    hours = _since(last, now)
-    stocks, haste = simulation.stocks_of(last.state), BLIND
+    hours, sizes = _since(last, now), sizes_of(site)
+    haste = BLIND
+    stocks: Mapping[Key, float] = simulation.stocks_of(last.state)
+    slopes: Mapping[Key, float] = dict.fromkeys(sizes, 1.0)
     if 0.0 < hours <= LONGEST and operation is not None:
-        run = simulation.simulate(site, last.state, operation)
-        stocks, haste = simulation.stocks_of(run.isel(time=-1, instant=-1)), 1.0
-    return {
-        (name, owner): (
+        stocks, slopes = course(site, last.state, operation, spread=last.spread)
+        haste = 1.0
+    begin = simulation.stocks_of(last.state)
+    told = {}
+    for (name, owner), size in sizes.items():
+        memory = _remembered(last, (name, owner), size)
+        mover = MOVERS.get(name, name), owner
+        moved = stocks[mover] - begin[mover]
+        told[name, owner] = memory.carried(
             stocks[name, owner],
-            float(np.hypot(last.spread[name, owner], haste * drift * size * np.sqrt(hours))),
+            slopes[name, owner],
+            stirred=moved / (TRUST[mover[0]].sensor * sizes[mover]),
+            trust=TRUST[name].scaled(size).hastened(haste),
+            hours=hours,
         )
-        for (name, owner), size in _sizes(site).items()
-        for drift in (TRUST[name].drift,)
-    }
+    return told
+
+
+def _remembered(last: Estimate, key: Key, size: float) -> Memory:
+    """Return what is known of a stock, at the least where it stands and how far that is so."""
+    if key in last.memory:
+        return last.memory[key]
+    name, owner = key
+    value = float(last.state[name].sel({str(last.state[name].dims[0]): owner}))
+    trust = TRUST[name].scaled(size)
+    return Memory(bank=Bank.at(value, last.spread[key], trust))
 
 
 def _since(last: Estimate, now: np.datetime64) -> float:
     """Return the time since an estimate. [h]"""
     return float((now - last.state["instant"].to_numpy()) / HOUR)
-
-
-def _meet(prior: tuple[float, float] | None, seen: float, sensor: float) -> tuple[float, float]:
-    """Return where model and sensor meet, and the spread of it."""
-    if prior is None:
-        return seen, sensor
-    value, spread = prior
-    if np.isnan(seen):
-        return value, spread
-    gain = spread**2 / (spread**2 + sensor**2)
-    return value + gain * (seen - value), float(np.sqrt(1.0 - gain) * spread)
-
-
-def _doubts(
-    what: str, prior: tuple[float, float] | None, *, seen: float, sensor: float
-) -> Iterator[str]:
-    """Yield what is to be said of a stock that is not seen, or seen far from where it should be."""
-    if prior is None:
-        return
-    value, spread = prior
-    if np.isnan(seen):
-        yield f"{what} is not measured: {value:.4g} by the model, give or take {spread:.2g}"
-    elif abs(seen - value) > FAR * np.hypot(spread, sensor):
-        yield f"{what} is {seen:.4g}, but {value:.4g} by the model: one of them is wrong"
 
 
 def _exchange(state: xr.Dataset, observed: xr.Dataset, last: Estimate | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -9,7 +10,10 @@ from optimizer.service.folder import read_json
 from telemetry.durable import write_whole
 from twin import state as states
 from twin.errors import GigatwinError
-from twin.estimate import Estimate
+from twin.estimate import Estimate, sizes_of
+from twin.observer.record import recalled, told
+from twin.observer.stock import Memory
+from twin.observer.trust import TRUST
 from twin.site import Site
 
 
@@ -29,6 +33,7 @@ def keep(path: Path, estimate: Estimate) -> None:
         "state": {name: state[name].to_numpy().tolist() for name in states.NAMES},
         "spread": [[*key, value] for key, value in estimate.spread.items()],
         "silence": estimate.silence,
+        "learned": [[*key, told(known)] for key, known in estimate.memory.items()],
     }
     write_whole(path, json.dumps(content))
 
@@ -49,8 +54,9 @@ def recall(path: Path, site: Site) -> Estimate | None:
             "state": dict(values),
             "spread": list(rows),
             "silence": float(silence),
+            **rest,
         }:
-            pass
+            learned = rest.get("learned", [])
         case _:
             return None
     try:
@@ -63,7 +69,27 @@ def recall(path: Path, site: Site) -> Estimate | None:
         return None
     if set(spread) != set(_stocks(site)):
         return None
-    return Estimate(state=state, spread=spread, said=(), is_useless=False, silence=silence)
+    return Estimate(
+        state=state,
+        spread=spread,
+        said=(),
+        is_useless=False,
+        silence=silence,
+        memory=_learned(learned, site),
+    )
+
+
+def _learned(rows: object, site: Site) -> dict[tuple[str, str], Memory]:
+    """Return what was learned of each stock; nothing if that is of another version or site."""
+    sizes = sizes_of(site)
+    found = {}
+    try:
+        for name, owner, content in cast("list[tuple[str, str, object]]", rows):
+            trust = TRUST[name].scaled(sizes[name, owner])
+            found[name, owner] = recalled(content, trust)
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return found
 
 
 def _stocks(site: Site) -> list[tuple[str, str]]:

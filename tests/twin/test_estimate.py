@@ -8,7 +8,8 @@ from tests import runs
 from twin import axes, simulation
 from twin import state as states
 from twin.errors import StateError
-from twin.estimate import LONGEST, TRUST, estimate
+from twin.estimate import LONGEST, estimate
+from twin.observer.trust import TRUST
 
 SITE = sites.load("small")
 START = runs.START
@@ -54,16 +55,21 @@ def first():
     return estimate(SITE, seen(begin()))
 
 
+def shown(truth, step):
+    """Return the state at the end of a step as it is."""
+    now = begin().assign_coords(instant=truth["instant"][step + 1])
+    for name in LABELS:
+        axis = "instant" if "instant" in truth[name].dims else "time"
+        now[name] = truth[name].isel({axis: step + (axis == "instant")})
+    return now
+
+
 def followed(operation, *, without=(), steps=None, noise=None):
     """Return an estimate a quarter-hour, and the truth, of an operation as ordered."""
     truth = simulation.simulate(SITE, begin(), operation)
-    believed, told = [first()], begin()
+    believed = [first()]
     for step in range(steps or operation.sizes["time"]):
-        now = told.assign_coords(instant=truth["instant"][step + 1])
-        for name in LABELS:
-            axis = "instant" if "instant" in truth[name].dims else "time"
-            now[name] = truth[name].isel({axis: step + (axis == "instant")})
-        observed = seen(now, without=without)
+        observed = seen(shown(truth, step), without=without)
         if noise is not None:
             observed["battery_level"] = observed["battery_level"] + noise[step]
         done = operation.isel(time=[step], instant=[step, step + 1])
@@ -119,25 +125,25 @@ def test_a_missing_sensor_is_carried_by_the_model_and_said():
 def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     quarters, _ = followed(run(4), without=["battery_level"])
     hour, _ = followed(run(1, minutes=60), without=["battery_level"])
-    assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY])
+    assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY], rel=1e-3)
     drift = TRUST["battery_level"].drift * SIZE
-    assert hour[-1].spread[BATTERY] == pytest.approx(np.hypot(0.005 * SIZE, drift))
+    assert 0.005 * SIZE < hour[-1].spread[BATTERY] < np.hypot(0.005 * SIZE, drift)
 
 
 def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
-    """(useless / drift)^2 hours: nine for all."""
+    """Nobody believes a model alone for longer than nine hours."""
     operation = run(11, minutes=60, charge=0.01)
-    believed, _ = followed(operation, without=LABELS, steps=10)
+    believed, truth = followed(operation, without=LABELS, steps=10)
     assert [b.is_useless for b in believed].index(True) in {9, 10}
     lost = [text for text in believed[-1].said if "unknown for too long" in text]
     assert len(lost) == 6  # battery, tank, twice two circuits
     back = estimate(
         SITE,
-        seen(later(begin(), 11.0), battery_level=0.9),
+        shown(truth, 10),
         last=believed[-1],
         operation=operation.isel(time=[10], instant=[10, 11]),
     )
-    assert level(back) == pytest.approx(0.9, abs=0.02)
+    assert level(back) == pytest.approx(float(truth["battery_level"][11, 0]), abs=0.02)
     assert not back.is_useless
 
 
@@ -150,9 +156,9 @@ def test_a_leap_of_a_sensor_is_said():
 
 def test_without_an_operation_only_sensors_count():
     """A quarter-hour was missed: the model stood still, the battery may have moved."""
-    observed = seen(later(begin(), 0.5), battery_level=1.0)
+    observed = seen(later(begin(), 0.5), battery_level=0.8)
     believed = estimate(SITE, observed, last=first())
-    assert level(believed) == pytest.approx(1.0, abs=2e-3)
+    assert level(believed) == pytest.approx(0.8, abs=2e-3)
 
 
 def test_without_an_operation_a_missing_sensor_is_soon_useless():
@@ -166,7 +172,7 @@ def test_after_a_long_gap_the_model_is_not_asked():
     hours = LONGEST + 1.0
     observed = seen(later(begin(), hours), battery_level=0.4)
     believed = estimate(SITE, observed, last=first(), operation=run(8, charge=0.1))
-    assert level(believed) == pytest.approx(0.4, abs=1e-3)
+    assert level(believed) == pytest.approx(0.4, abs=5e-3)
 
 
 def test_an_estimate_of_the_future_is_not_believed():
@@ -178,8 +184,7 @@ def test_an_estimate_of_the_future_is_not_believed():
 
 
 def test_a_silent_meter_leaves_its_last_word_and_says_so():
-    observed = seen(later(begin(), 0.25), without=["grid_import_power", "grid_export_power"])
-    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    (_, believed), _ = followed(run(1), without=["grid_import_power", "grid_export_power"])
     assert float(believed.state["grid_import_power"]) == 2.0
     assert "grid_import_power is not measured: the last one counts" in believed.said
     assert not believed.is_useless
@@ -187,10 +192,10 @@ def test_a_silent_meter_leaves_its_last_word_and_says_so():
 
 def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
     operation = run(8)
-    believed, _ = followed(operation, without=["grid_import_power"])
+    believed, truth = followed(operation, without=["grid_import_power"])
     assert [b.is_useless for b in believed] == [False] * 5 + [True] * 4
     assert any("silent for 2 h" in text for text in believed[-1].said)
-    spoken = estimate(SITE, seen(later(begin(), 2.25)), last=believed[-1])
+    spoken = estimate(SITE, later(shown(truth, 7), 0.25), last=believed[-1])
     assert not spoken.is_useless
     assert spoken.silence == 0.0
 
@@ -205,6 +210,39 @@ def test_a_peak_that_is_not_measured_follows_the_import():
 def test_a_meter_around_zero_gives_no_negative_power():
     believed = estimate(SITE, seen(begin(), grid_export_power=-0.003))
     assert float(believed.state["grid_export_power"]) == 0.0
+
+
+def test_a_sensor_that_is_stuck_is_left_out_and_said():
+    """Charging goes on; the sensor stands, though it never showed a number twice before."""
+    operation = run(40, charge=0.02)
+    noise = np.random.default_rng(8).normal(0.0, 0.004, 40)
+    truth = simulation.simulate(SITE, begin(), operation)
+    noise[30:] = noise[30] - (truth["battery_level"][31:, 0] - truth["battery_level"][31, 0])
+    believed, truth = followed(operation, noise=noise)
+    assert any("battery_level of battery_1 stands at" in text for text in believed[-1].said)
+    assert not any("stands at" in text for one in believed[:31] for text in one.said)
+    low, high = believed[-1].bounds(*BATTERY)
+    assert low < float(truth["battery_level"][-1, 0]) < high
+
+
+@pytest.mark.slow
+def test_a_sensor_that_drifts_is_said_and_the_bounds_hold_the_truth():
+    """Two days well, then 3 % of the store an hour."""
+    operation = run(220, charge=0.004)
+    noise = np.random.default_rng(9).normal(0.0, 0.006, 220)
+    noise[192:] += 0.03 / 4.0 * SIZE * np.arange(28)
+    believed, truth = followed(operation, noise=noise)
+    assert any("the sensor of battery_level of battery_1 drifts" in t for t in believed[-1].said)
+    low, high = believed[-1].bounds(*BATTERY)
+    assert low < float(truth["battery_level"][-1, 0]) < high
+    assert all(one.said == () for one in believed[20:190])
+
+
+def test_what_was_learned_goes_on_from_estimate_to_estimate():
+    """Readings better than a good instrument's make the bounds narrower."""
+    noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
+    believed, _ = followed(run(60, charge=0.01), noise=noise)
+    assert believed[-1].memory[BATTERY].bank.noise < 0.5 * TRUST["battery_level"].sensor * SIZE
 
 
 def test_the_estimate_fits_the_site_and_leaves_what_it_was_given():

@@ -1,0 +1,47 @@
+"""The last estimate survives a restart, with what was learned of every sensor."""
+
+import json
+
+import numpy as np
+import pytest
+
+from optimizer.service.memory import keep, recall
+from tests import moments
+from twin.estimate import estimate
+
+
+@pytest.fixture(scope="module")
+def believed():
+    return estimate(moments.site(), moments.facts().observed)
+
+
+@pytest.fixture
+def kept(tmp_path, believed):
+    keep(tmp_path / "estimate.json", believed)
+    return tmp_path / "estimate.json"
+
+
+def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
+    back = recall(kept, moments.site())
+    assert back.state.equals(believed.state)
+    assert back.spread == believed.spread
+    assert back.memory.keys() == believed.memory.keys()
+    for key, memory in believed.memory.items():
+        assert back.memory[key].bank.bounds == memory.bank.bounds
+        assert back.memory[key].habit == memory.habit
+
+
+@pytest.mark.parametrize("learned", [None, [], "x", [["tank_level", "tank_1", {}]], [[1, 2]]])
+def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learned):
+    """As a file of the version before has it."""
+    content = json.loads(kept.read_text())
+    if learned is None:
+        del content["learned"]
+    else:
+        content["learned"] = learned
+    kept.write_text(json.dumps(content))
+    back = recall(kept, moments.site())
+    assert back.state.equals(believed.state)
+    assert back.memory == {}
+    later = back.state.assign_coords(instant=back.state["instant"] + np.timedelta64(15, "m"))
+    assert estimate(moments.site(), later, last=back).memory.keys() == believed.memory.keys()
