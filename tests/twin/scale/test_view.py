@@ -241,3 +241,17 @@ def test_a_large_view_without_dask_says_what_to_do(site, day, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
     with pytest.raises(StateError, match=r"go through blocks\(\), or install dask"):
         view.view(site, day, level="rack")
+
+
+@pytest.mark.parametrize("level", ["rack", "chip"])
+def test_a_block_of_a_large_site_is_small(level):
+    """However long a run is, no more than a block of it is held."""
+    rhine = sites.load("rhine")
+    run = simulate(rhine, state.rest(rhine), steady(rhine, count=400))
+    views = blocks(rhine, [run], level=level)
+    for block in (next(views), next(views)):
+        held = sum(values.nbytes for values in block.data_vars.values())
+        assert block.sizes["time"] == block_steps(rhine, level)
+        assert held <= 1.05 * view.BLOCK
+    width = 2 * 100_080 if level == "chip" else 3 * 1390 + 10 * 140  # numbers of four bytes a step
+    assert held == pytest.approx(4 * width * block_steps(rhine, level), rel=0.01)
