@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from telemetry.address import Tls, parse
-from telemetry.link import Manner
+from telemetry.buffered import Manner
 from telemetry.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
 from telemetry.session import Session
 from telemetry.troubles import Trouble

@@ -112,12 +112,18 @@ def pack(topic: str, payload: bytes, received: int) -> bytes:
     bytes
         The frame.
     """
+    return b"".join(pieces(topic, payload, received))
+
+
+def pieces(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
+    """Return a message as a frame in pieces, none of which copies the payload; see :func:`pack`."""
     name = topic.encode()
     if len(name) > _LONGEST_TOPIC:
         message = f"a topic of {len(name)} bytes cannot come from MQTT"
         raise ValueError(message)
-    body = b"".join((BODY.pack(received, len(name)), name, payload))
-    return GUARD.pack(len(body), zlib.crc32(body)) + body
+    head = BODY.pack(received, len(name)) + name
+    checksum = zlib.crc32(payload, zlib.crc32(head))
+    return GUARD.pack(len(head) + len(payload), checksum), head, payload
 
 
 def _bodies(data: bytes) -> Iterator[tuple[int, memoryview]]:

@@ -125,7 +125,9 @@ class Journal:
             If the disk fails otherwise, or the journal is closed.
         """
         received = self._clock() // 1000
-        data = b"".join([frames.pack(topic, payload, received) for topic, payload in items])
+        data = b"".join(
+            [piece for item in items for piece in frames.pieces(*item, received=received)]
+        )
         with self._mutex:
             if self._lock is None:
                 message = f"{self._folder} is closed; open it anew"

@@ -1,51 +1,28 @@
-"""The only user of paho: one connection to a broker at a time, driven by one thread.
+"""One connection to a broker at a time, driven by one thread.
 
-paho's own loop makes one ``select`` a packet, reads the socket byte by byte, writes once for each
-acknowledgement, waits between attempts without jitter, and hides why a connection failed. Here the
-caller drives it through its interface for foreign event loops. Two things reach into its inside,
-so paho's version is held by the lock and the tests watch them: ``_sock_recv``, which reads ahead,
-and ``_packet_queue``, which takes many acknowledgements as one write.
+paho's own loop makes one ``select`` a packet, waits between attempts without jitter, and hides why
+a connection failed. Here the caller drives it through its interface for foreign event loops;
+:mod:`telemetry.buffered` does the rest.
 """
 
 import socket
-import ssl
-import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from telemetry.address import Address
-from telemetry.mailbox import Letter, Message, Will
-
-KEEPALIVE: Final = 30
-"""Silence after which the broker is asked whether it is there. [s]"""
-
-EXPIRY: Final = 86_400
-"""How long the broker keeps our session after we are gone, on MQTT 5. [s]"""
+from telemetry.buffered import Buffered, Manner
+from telemetry.mailbox import Letter, Message
 
 WINDOW: Final = 1000
 """Messages that may be sent and not yet acknowledged by the broker."""
 
-WIDEST: Final = 0xFFFF
-"""The most messages that MQTT can number."""
-
-PACKET: Final = 1024 * 1024
-"""Longest packet that we ask a broker on MQTT 5 to send. [B]"""
-
-BITE: Final = 65536
-"""Bytes read from the socket at once. [B]"""
-
 BATCH: Final = 1000
 """Packets read before others get their turn."""
-
-_PUBACK: Final = struct.Struct("!BBH")
 
 
 class Listener(Protocol):
@@ -70,19 +47,6 @@ class Listener(Protocol):
         """The broker ended the connection and said why."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manner:
-    """How we present ourselves to a broker."""
-
-    address: Address
-    client_id: str
-    is_clean: bool
-    is_5: bool
-    will: Will | None
-    tls: ssl.SSLContext | None
-    window: int
-
-
 class Link:
     """A connection, when there is one.
 
@@ -98,7 +62,7 @@ class Link:
         self._listener = listener
         self._is_writing = False
         self.generation = 0
-        self._paho = paho_client = _Buffered(manner)
+        self._paho = paho_client = Buffered(manner)
         paho_client.on_connect = self._on_connect
         paho_client.on_publish = self._on_publish
         paho_client.on_subscribe = self._on_subscribe
@@ -134,9 +98,12 @@ class Link:
 
     def read(self) -> None:
         """Take in what has come, at most a batch."""
-        for _ in range(BATCH):
-            if self._paho.loop_read() or self._paho.is_dry:
-                return
+        taken = 0
+        while taken < BATCH and not self._paho.loop_read() and not self._paho.is_dry:
+            taken += 1
+            for topic, payload, flags, number in self._paho.publishes():
+                taken += 1
+                self._arrived(topic, payload, flags, number)
 
     def write(self) -> None:
         """Send what waits, as much as the socket takes."""
@@ -189,16 +156,17 @@ class Link:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        self._listener.arrived(
-            Message(
-                topic,
-                bytes(message.payload),
-                message.qos,
-                message.retain,
-                self.generation,
-                message.mid,
-            )
-        )
+        told = Message(topic, bytes(message.payload), message.qos, message.retain)
+        self._listener.arrived(told._replace(generation=self.generation, number=message.mid))
+
+    def _arrived(self, topic: bytes, payload: bytes, flags: int, number: int) -> None:
+        """Tell of a message that paho has not seen."""
+        try:
+            name = topic.decode()
+        except UnicodeDecodeError:
+            name = ""
+        qos, is_retained = flags >> 1 & 3, bool(flags & 1)
+        self._listener.arrived(Message(name, payload, qos, is_retained, self.generation, number))
 
     def _on_publish(
         self,
@@ -231,70 +199,3 @@ class Link:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self._listener.dismissed(str(code))
-
-
-class _Buffered(paho.Client):
-    """paho with a read that looks ahead and acknowledgements in groups."""
-
-    def __init__(self, manner: Manner) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=manner.client_id,
-            clean_session=None if manner.is_5 else manner.is_clean,
-            protocol=MQTTProtocolVersion.MQTTv5 if manner.is_5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,  # or it tries MQTT 3.1 when refused
-            manual_ack=True,
-        )
-        self.forget()
-        self.max_inflight_messages = 0  # the session counts
-        address, will = manner.address, manner.will
-        if address.user is not None:
-            self.username_pw_set(address.user, address.password)
-        if manner.tls is not None:
-            self.tls_set_context(manner.tls)
-        if will is not None:
-            self.will_set(will.topic, will.payload, will.qos, will.retain)
-        if manner.is_5:
-            self.connect_async(
-                address.host,
-                address.port,
-                KEEPALIVE,
-                clean_start=manner.is_clean,
-                properties=_wishes(manner),
-            )
-        else:
-            self.connect_async(address.host, address.port, KEEPALIVE)
-
-    def forget(self) -> None:
-        """Forget what was read from an earlier socket."""
-        self._ahead, self._at = b"", 0
-        self.is_dry = True
-        self.heard = time.monotonic()
-
-    def drop(self) -> None:
-        """Close the socket without a word."""
-        self._sock_close()
-
-    def acknowledge(self, numbers: Sequence[int]) -> None:
-        """Acknowledge messages of QoS 1."""
-        packets = b"".join([_PUBACK.pack(paho.PUBACK, 2, number) for number in numbers])
-        self._packet_queue(paho.PUBACK, packets, 0, 1)
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if self._at >= len(self._ahead):
-            self.is_dry = True
-            self._ahead, self._at = super()._sock_recv(BITE), 0
-            self.is_dry = False
-            self.heard = time.monotonic()
-        piece = self._ahead[self._at : self._at + bufsize]
-        self._at += len(piece)
-        return piece
-
-
-def _wishes(manner: Manner) -> Properties:
-    """Return what only MQTT 5 lets us ask for."""
-    wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    wishes.SessionExpiryInterval = 0 if manner.is_clean else EXPIRY
-    wishes.ReceiveMaximum = min(WIDEST, manner.window)
-    wishes.MaximumPacketSize = PACKET
-    return wishes

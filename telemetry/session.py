@@ -12,7 +12,8 @@ from typing import Final
 import structlog
 
 from telemetry import troubles
-from telemetry.link import Link, Manner
+from telemetry.buffered import Manner
+from telemetry.link import Link
 from telemetry.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Receipt
 from telemetry.subscriptions import Subscriptions
 from telemetry.troubles import Kicks, Trouble

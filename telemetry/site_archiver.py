@@ -24,7 +24,7 @@ from telemetry.samples import GOOD, PointValue, RackBatch
 from telemetry.tail import Tail
 from twin.errors import ArchiveError, JournalError, WireError
 
-IDLE: Final = 0.05
+IDLE: Final = 0.25
 """Wait when no journal has anything new. [s]"""
 
 LAG: Final = LATENESS // 2
