@@ -17,6 +17,7 @@ from twin.calibration.electrical import electrical
 from twin.calibration.fit import Fit, Fitted, sizes_of
 from twin.calibration.history import History
 from twin.calibration.parameters import Parameter, applied, parameters_of
+from twin.calibration.strange import stuck_sensors, trends
 from twin.calibration.thermal import thermal
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
@@ -94,6 +95,8 @@ class Calibration:
         history. [1]
     noise
         Channel -> standard deviation of what is left. [as the channel]
+    said
+        What is strange about the history, in words.
     """
 
     start: np.datetime64
@@ -103,6 +106,7 @@ class Calibration:
     correlation: FloatArray
     singular_values: FloatArray
     noise: Mapping[str, float]
+    said: tuple[str, ...] = ()
 
     @cached_property
     def offsets(self) -> Mapping[tuple[str, str], float]:
@@ -196,7 +200,9 @@ def calibrate(
         raise StateError(site.name, [Fault(place="history", value="", mend=mend)])
     everything = np.ones(len(wanted), dtype=bool)
     first = Fit(site, channels, parameters=wanted, errors={}).solve(everything)
-    fit = Fit(site, channels, parameters=wanted, errors=sizes_of(channels, first.residuals))
+    held = {p.machine for p, x in zip(wanted, first.values, strict=True) if _is_at_bound(p, x)}
+    errors = sizes_of(channels, first.residuals, held=held)
+    fit = Fit(site, channels, parameters=wanted, errors=errors)
     second = fit.solve(everything, first.values)
     told = _spread(second) <= TOLD
     last = second if told.all() else fit.solve(told, second.values)
@@ -240,6 +246,7 @@ def _calibration(
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.slopes, compute_uv=False),
         noise=noise,
+        said=(*stuck_sensors(known), *trends(fitted.residuals)),
     )
 
 
@@ -251,11 +258,14 @@ def _estimated(parameter: Parameter, value: float, *, share: float, is_told: boo
     grade = Grade.UNKNOWN
     if is_told:
         grade = Grade.IDENTIFIED if SIGMAS * error <= SHARP * scale else Grade.WEAK
-    edge = EDGE * parameter.doubt
     return Estimated(
         parameter=parameter,
         value=value if is_told else parameter.prior,
         error=error,
         grade=grade,
-        is_at_bound=is_told and min(value - parameter.low, parameter.high - value) < edge,
+        is_at_bound=is_told and _is_at_bound(parameter, value),
     )
+
+
+def _is_at_bound(parameter: Parameter, value: float) -> bool:
+    return min(value - parameter.low, parameter.high - value) < EDGE * parameter.doubt

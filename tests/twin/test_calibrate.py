@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import sites
-from telemetry.sensing import Sensing
+from telemetry.sensing import Failing, Sensing
 from telemetry.trial import Trial
 from tests import skies
 from twin.calibrate import Grade, calibrate
+from twin.calibration.history import History
 from twin.calibration.parameters import parameters_of, value_of
-from twin.errors import StateError
+from twin.errors import StateError, UnitError
 
 SITE = sites.load("small")
 DAY = 1440
@@ -172,6 +174,63 @@ def test_a_history_without_weather_or_meters_is_refused(noisy):
         calibrate(SITE, noisy.readings[["air_temperature", "relative_humidity", "duration"]])
     with pytest.raises(StateError, match="time"):
         calibrate(SITE, noisy.readings.isel(time=[]))
+
+
+def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
+    with pytest.raises(StateError, match="23 h: a calibration needs at least 24 h"):
+        calibrate(SITE, noisy.readings.isel(time=slice(0, 23 * 60)))
+    named = noisy.readings.copy(deep=True)
+    named["hall_power"].attrs["units"] = "kW"
+    with pytest.raises(UnitError, match="hall_power"):
+        calibrate(SITE, named)
+    kilowatts = noisy.readings.copy(deep=True)
+    kilowatts["hall_power"] *= 1000.0
+    kilowatts["air_temperature"] += 273.15
+    with pytest.raises(StateError) as caught:
+        calibrate(SITE, kilowatts)
+    places = [fault.place for fault in caught.value.faults]
+    assert places == ["hall_power of hall_1", "hall_power of hall_2", "air_temperature"]
+
+
+def test_a_sensor_that_stands_still_is_left_out_and_said(noisy, calibration):
+    stuck = noisy.readings.copy(deep=True)
+    stuck["cooling_plant_draw"][600:1300, 1] = float(stuck["cooling_plant_draw"][599, 1])
+    told = calibrate(SITE, stuck)
+    assert calibration.said == ()
+    (said,) = told.said
+    assert "cooling_plant_draw of chilled_plant stood still" in said
+    name = "chilled_plant.chillers.eir_factor"
+    was, now = found(calibration, name), found(told, name)
+    assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
+
+
+def test_points_on_change_count_by_the_minute_and_not_by_how_often_they_are_sent():
+    """Three readings of 9 in one minute, one of 0 in the next: 4.5 and not 6.75."""
+    seconds = np.concatenate([[1, 20, 40, 65], np.arange(61, 86400, 60) + 60])
+    values = np.concatenate([[9.0, 9.0, 9.0, 0.0], np.full(len(seconds) - 4, np.nan)])
+    data = {
+        "hall_power": (("time", "hall"), np.stack([values, values], axis=1), {"units": "MW"}),
+        "air_temperature": ("time", np.full(len(seconds), 20.0), {"units": "degC"}),
+        "relative_humidity": ("time", np.full(len(seconds), 0.5), {"units": "1"}),
+    }
+    time = np.datetime64("2026-07-01", "us") + seconds * np.timedelta64(1, "s")
+    read = xr.Dataset(data, coords={"time": time, "hall": ["hall_1", "hall_2"]})
+    assert History(SITE, read).get("hall_power", "hall_1")[0] == pytest.approx(4.5)
+
+
+@pytest.mark.slow
+def test_a_sensor_that_drifts_is_said():
+    """0.2 K a day of the chilled water, over five days."""
+    drift = Failing(
+        variable="facility_supply_temperature",
+        machine="chilled_plant",
+        begin=1,
+        end=5 * DAY,
+        drift=0.2 / 24.0,
+    )
+    told = calibrate(SITE, trial(days=5, sensing=Sensing(failing=[drift])).readings)
+    assert any("facility_supply_temperature.chilled_plant moved by +" in t for t in told.said)
+    assert not any("warm_plant" in text for text in told.said)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ References
    doi:10.1080/03610927708827533
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +49,9 @@ NORMAL: Final = 1.4826
 
 MOST_MEMORY: Final = 0.95
 """Greatest correlation of neighbouring residuals that is reckoned with. [1]"""
+
+MOST_HELD: Final = 3.0
+"""Greatest factor on the first guess where a bound holds a parameter. [1]"""
 
 LEAST_ROWS: Final = 8
 """Readings that a channel needs to be used. [1]"""
@@ -225,7 +228,9 @@ def _sum(rows: FloatArray) -> float:
     return float(2.0 * SOFT**2 * np.sum(np.sqrt(1.0 + (rows / SOFT) ** 2) - 1.0))
 
 
-def sizes_of(channels: Sequence[Channel], residuals: dict[str, FloatArray]) -> dict[str, float]:
+def sizes_of(
+    channels: Sequence[Channel], residuals: dict[str, FloatArray], *, held: Collection[str] = ()
+) -> dict[str, float]:
     """Return by what factor each channel's errors are larger than was guessed at first.
 
     Parameters
@@ -234,6 +239,8 @@ def sizes_of(channels: Sequence[Channel], residuals: dict[str, FloatArray]) -> d
         The channels.
     residuals
         What is left of each after a first fit.
+    held
+        Machines of which a parameter is at its bound.
 
     Returns
     -------
@@ -243,7 +250,8 @@ def sizes_of(channels: Sequence[Channel], residuals: dict[str, FloatArray]) -> d
     Notes
     -----
     From the median distance of the residuals to their median, which a few outliers do not move. A
-    channel that no parameter can bring to fit keeps its weight, and holds one at its bound.
+    channel that no parameter can bring to fit keeps its weight, and holds one at its bound: what is
+    left of it is no noise.
     Residuals that go on from one quarter-hour to the next with correlation :math:`r` tell less:
     :math:`n` of them are worth :math:`n (1 - r) / (1 + r)`.
     """
@@ -256,7 +264,9 @@ def sizes_of(channels: Sequence[Channel], residuals: dict[str, FloatArray]) -> d
         size = NORMAL * float(np.nanmedian(np.abs(scaled)))
         if size > 0.0:
             memory = _memory(np.clip(scaled / size, -SOFT, SOFT))
-            found[channel.name] = size * float(np.sqrt((1.0 + memory) / (1.0 - memory)))
+            factor = size * float(np.sqrt((1.0 + memory) / (1.0 - memory)))
+            is_held = not set(held).isdisjoint(channel.machines)
+            found[channel.name] = min(factor, MOST_HELD) if is_held else factor
     return found
 
 

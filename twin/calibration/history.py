@@ -4,10 +4,12 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from twin import axes
+from twin import axes, vocabulary
 from twin.axes import QUARTER
-from twin.errors import Fault, StateError
+from twin.equipment import Accelerators
+from twin.errors import Fault, StateError, UnitError
 from twin.physics import FloatArray, atmosphere
 from twin.site import Site
 from twin.weather import Weather
@@ -20,6 +22,24 @@ ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 
 DAY: Final = 96
 """Quarter-hours of a day. [1]"""
+
+LEAST: Final = DAY
+"""Quarter-hours that a calibration needs: load and weather have a daily course. [1]"""
+
+STUCK: Final = 20
+"""Readings with one number from which a sensor that hardly ever repeats itself is stuck. [1]"""
+
+SELDOM: Final = 0.1
+"""Share of readings that repeat the one before, up to which that is seldom. [1]"""
+
+MINUTES: Final = 15
+"""Minutes of a quarter-hour. [1]"""
+
+ABSURD: Final = 5.0
+"""Times the rating from which a power has another unit. [1]"""
+
+HOT: Final = 150.0
+"""From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
 
 
 class History:
@@ -34,32 +54,45 @@ class History:
         With ``duration`` a label is the start of its interval; without, the moment of a reading.
         What stands on ``instant``, the edges of the intervals, is averaged between them.
 
+    Attributes
+    ----------
+    time
+        Starts of the quarter-hours.
+    stuck
+        (variable, machine) -> readings that were left out, since the sensor stood still. [1]
+
     Raises
     ------
     StateError
-        If there is not even one whole quarter-hour of weather.
+        If it is too short, has no weather, or values that cannot be of this site.
+    UnitError
+        If a variable is in another unit than that of the vocabulary.
     """
 
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
         times = np.asarray(telemetry["time"].to_numpy(), dtype="datetime64[us]")
-        self._labels: dict[str, str] = {}
+        self.stuck: dict[tuple[str, str], int] = {}
         self._values: dict[tuple[str, str], FloatArray] = {}
         if not len(times):
             raise StateError(site.name, [_empty("time")])
+        _check_units(telemetry)
         late = np.timedelta64(0 if "duration" in telemetry else 1, "us")
-        bins = (times - late).astype("datetime64[us]").astype(np.int64) // QUARTER.astype(
-            "timedelta64[us]"
-        ).astype(np.int64)
-        first = int(bins.min())
-        self._places, self.count = bins - first, int(bins.max()) - first + 1
+        minutes = (times - late).astype("datetime64[m]").astype(np.int64)
+        first = int(minutes.min()) // MINUTES
+        self._places = minutes - first * MINUTES
+        self.count = int(self._places.max()) // MINUTES + 1
+        if self.count < LEAST:
+            raise StateError(site.name, [_short(self.count)])
         start = np.datetime64(0, "us") + first * QUARTER
         self.time = axes.regular(np.datetime64(start, "us"), self.count)["time"].to_numpy()
         for name, array in telemetry.data_vars.items():
             if array.ndim in {1, 2} and array.dims[0] in {"time", "instant"}:
                 self._enter(ALIASES.get(str(name), str(name)), array)
-        for name in ("air_temperature", "relative_humidity"):
-            if np.isnan(self.get(name)).all():
-                raise StateError(site.name, [_empty(name)])
+        wanted = ("air_temperature", "relative_humidity")
+        faults = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
+        faults += self._absurd(site)
+        if faults:
+            raise StateError(site.name, faults)
         self.weather = self._weather(site)
 
     def get(self, name: str, owner: str = "") -> FloatArray:
@@ -95,16 +128,45 @@ class History:
         if columns.shape[-1] != len(self._places):
             return
         for label, column in zip(labels or [""], columns, strict=True):
-            self._values[name, label] = self._mean(column.astype(float))
+            known = column.astype(float)
+            stuck = _stuck(known)
+            if stuck.any():
+                self.stuck[name, label] = int(np.count_nonzero(stuck))
+            self._values[name, label] = self._mean(np.where(stuck, np.nan, known))
 
     def _mean(self, column: FloatArray) -> FloatArray:
-        """Return the mean of each quarter-hour; NaN where readings are scarce."""
+        """Return the mean of each quarter-hour; NaN where readings are scarce.
+
+        Means of minutes first: points are sent on change, and restless minutes say more often what
+        they say.
+        """
         is_read = np.isfinite(column)
-        counts = np.bincount(self._places[is_read], minlength=self.count)
-        sums = np.bincount(self._places[is_read], column[is_read], minlength=self.count)
-        usual = np.median(counts[counts > 0]) if is_read.any() else 1.0
+        size = self.count * MINUTES
+        counts = np.bincount(self._places[is_read], minlength=size)
+        sums = np.bincount(self._places[is_read], column[is_read], minlength=size)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(counts >= max(LEAST_SHARE * usual, 1.0), sums / counts, np.nan)
+            minutes = np.where(counts > 0, sums / counts, 0.0).reshape(-1, MINUTES)
+            read = np.count_nonzero(counts.reshape(-1, MINUTES), axis=1)
+            usual = np.median(read[read > 0]) if is_read.any() else 1.0
+            enough = read >= max(LEAST_SHARE * usual, 1.0)
+            return np.where(enough, minutes.sum(axis=1) / read, np.nan)
+
+    def _absurd(self, site: Site) -> list[Fault]:
+        """Return faults of values that must be in another unit."""
+        most = {("grid_import_power", ""): site.grid.import_limit}
+        most |= {("hall_power", hall.name): hall.full_power for hall in site.of(Accelerators)}
+        faults = []
+        for (name, owner), values in self._values.items():
+            middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+            limit = ABSURD * most.get((name, owner), np.inf)
+            if name.endswith("_temperature"):
+                limit = HOT
+            if middle > limit:
+                unit = vocabulary.term(name).unit
+                place = f"{name} of {owner}" if owner else name
+                mend = f"cannot be in {unit} on this site; convert it"
+                faults.append(Fault(place=place, value=f"{middle:.4g}", mend=mend))
+        return faults
 
     def _weather(self, site: Site) -> Weather:
         """Return the air of every quarter-hour; gaps are bridged, and held at the ends."""
@@ -128,3 +190,51 @@ class History:
 
 def _empty(name: str) -> Fault:
     return Fault(place=name, value="", mend="the history has none of it; name another time")
+
+
+def _short(count: int) -> Fault:
+    mend = f"a calibration needs at least {LEAST / 4:g} h; name another time"
+    return Fault(place="history", value=f"{count / 4:g} h", mend=mend)
+
+
+def _check_units(telemetry: xr.Dataset) -> None:
+    """Refuse variables of the vocabulary in another unit.
+
+    Raises
+    ------
+    UnitError
+        All of them at once.
+    """
+    foreign = []
+    for name, array in telemetry.data_vars.items():
+        wanted = _unit(str(name))
+        if wanted is not None and array.attrs.get("units", wanted) != wanted:
+            foreign.append(str(name))
+    vocabulary.check(telemetry, *foreign)
+
+
+def _unit(name: str) -> str | None:
+    """Return the unit of a word of the vocabulary; None of any other word."""
+    try:
+        return vocabulary.term(name).unit
+    except UnitError:
+        return None
+
+
+def _stuck(column: FloatArray) -> NDArray[np.bool_]:
+    """Return which readings repeat one number too often, if the sensor hardly ever does."""
+    (where,) = np.nonzero(np.isfinite(column))
+    found = np.zeros(len(column), dtype=bool)
+    if len(where) <= STUCK:
+        return found
+    values = column[where]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    lengths = np.diff(np.append(starts, len(values)))
+    is_long = np.repeat(lengths >= STUCK, lengths)
+    if np.count_nonzero(lengths >= STUCK) > 1 + len(values) // (DAY * MINUTES):
+        return found  # that is how it is
+    usual = int(np.count_nonzero(~is_long))
+    repeats = usual - int(np.count_nonzero(lengths < STUCK))
+    if usual and repeats <= SELDOM * usual:
+        found[where] = is_long & (values != 0.0)  # what rests at zero is off
+    return found
