@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numcodecs import blosc
 
 from tests.benchmarks.bare import racks as bare
 from twin.equipment import Accelerators
@@ -39,6 +40,37 @@ def outside_of(layout: Layout, result: xr.Dataset, window: Window, seed: int = 0
     return drive.share, drive.water, spell, seed
 
 
+class Pieces:
+    """A file of pieces of an array, pressed as our own store presses them."""
+
+    codec = blosc.Blosc(cname="lz4", clevel=1, shuffle=blosc.SHUFFLE)
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.sizes = path, []
+        self.file = path.open("wb")
+
+    def write(self, piece: np.ndarray) -> None:
+        pressed = self.codec.encode(piece)
+        self.file.write(pressed)
+        self.sizes.append((len(piece), len(pressed)))
+
+    def close(self) -> None:
+        self.file.close()
+
+    def rows(self, wanted: np.ndarray, kind: type) -> np.ndarray:
+        """Return some rows of the whole."""
+        found, first = [], 0
+        with self.path.open("rb") as file:
+            for count, size in self.sizes:
+                own = wanted[(wanted >= first) & (wanted < first + count)] - first
+                pressed = file.read(size)
+                if own.size:
+                    piece = np.frombuffer(self.codec.decode(pressed), kind)
+                    found.append(piece.reshape(count, -1)[own])
+                first += count
+        return np.concatenate(found)
+
+
 class Racks:
     """The bare kernel, the state of its racks, and the files that it fills."""
 
@@ -52,7 +84,7 @@ class Racks:
         self.chips = halls.knots[hall], halls.rise, layout.unit_of_rack
         self.still = table_of(layout, 1e9)  # a step for ever
         self.state: tuple[np.ndarray, np.ndarray] | None = None
-        self.files = [(folder / name).open("wb") for name in packed]
+        self.files = [Pieces(folder / name) for name in packed]
         self.room = [
             np.empty((BLOCK, width) if name != "closure" else BLOCK, kind)
             for name, (kind, width) in packed.items()
@@ -73,7 +105,7 @@ class Racks:
             outside = share[part], water[part], spell[part], 0
             bare.follow(self.table, self.chips, outside, self.state, tuple(self.room))
             for file, room in zip(self.files, self.room, strict=True):
-                room[: len(water[part])].tofile(file)
+                file.write(room[: len(water[part])])
 
     def close(self) -> None:
         """Have all on disk."""

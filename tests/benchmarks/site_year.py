@@ -78,22 +78,21 @@ def ours(place: Place, days: int = DAYS) -> Measured:
 
 
 def limit(place: Place, days: int = DAYS) -> Measured:
-    """Run it on bare arrays, racks and units compiled, and write what is found as it is."""
+    """Run it on bare arrays, racks and units compiled, and write them pressed as ours are."""
     site = sites.load("rhine")
     told = operation(site, days)
     run_bare(site, operation(site, 1), place.scratch)  # compiled
     with cpu() as clock:
-        power = run_bare(site, told, place.scratch)
+        power, files = run_bare(site, told, place.scratch)
     rows = {}
-    for name, (kind, width) in packed(site).items():
-        stored = np.memmap(place.scratch / name, kind, "r").reshape(len(power), width)
+    for file, (name, (kind, _)) in zip(files, packed(site).items(), strict=True):
         scale = RESOLUTION if kind is np.int16 else 1.0
-        rows[name] = scale * stored[samples(days)].astype(np.float64)
+        rows[name] = scale * file.rows(samples(days), kind).astype(np.float64)
     return Measured(value=clock.seconds, figures=_figures(rows, power))
 
 
-def run_bare(site: Site, told: xr.Dataset, folder: Path) -> np.ndarray:
-    """Write packed arrays of all racks and units, and return the power of the site. [MW]"""
+def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, list[behind.Pieces]]:
+    """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
     stocks = stocks_of(state.rest(site, START))
     orders, weather = orders_of(site, told), Weather.of(told)
     hours = told["duration"].to_numpy()
@@ -114,7 +113,7 @@ def run_bare(site: Site, told: xr.Dataset, folder: Path) -> np.ndarray:
         power[part] = found.flows["facility_power", ""]
         racks.follow(found, told["time"].to_numpy()[part])
     racks.close()
-    return power
+    return power, racks.files
 
 
 def packed(site: Site) -> dict[str, tuple[type, int]]:
@@ -144,5 +143,5 @@ BENCH = Bench(
     limit=limit,
     tolerance=2e-6,  # temperatures are kept to 0.01 K
     note="rhine: 1,390 racks of 100,080 accelerators, 140 CDUs, both circuits, 525,600 min, to"
-    " disk; the limit writes raw arrays, and takes the plants' operating points from twin.run",
+    " disk; the limit writes pressed arrays, and takes the plants' operating points from twin.run",
 )
