@@ -67,8 +67,9 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
 
 
 def _failures(verdict: Verdict) -> list[Mapping[str, object]]:
-    """Return how long each single failure is endured."""
-    return verdict.coverage.rows() if verdict.coverage else []
+    """Return the single failures that lead to a limit somewhere in the plan, the soonest first."""
+    rows = verdict.coverage.rows() if verdict.coverage else []
+    return [row for row in rows if row["worst_minutes"] is not None]
 
 
 def _wider(problem: Problem) -> Problem:

@@ -91,7 +91,7 @@ class Explanation:
     degraded
         What is not as it should be, in words; empty if all is well.
     failures
-        Each single failure and how long it is endured, as
+        Single failures that lead to a limit somewhere in the plan, the soonest first, as
         :meth:`twin.failures.coverage.Coverage.rows` gives them.
     """
 

@@ -120,6 +120,7 @@ class FakeBoard:
             },
             "past": self._past,
             "plan": self._plan,
+            "failures": failures(),
             "jobs": jobs(),
             "alarms": [
                 {
@@ -170,6 +171,29 @@ def decision():
         ],
         "seconds": 1.84,
     }
+
+
+def failures():
+    names = ("warm_plant", "chilled_plant", "chilled_plant/power", "cdu_1/001")
+    titles = ("whole plant of warm_plant", "whole plant of chilled_plant")
+    titles += ("power supply of chilled_plant, which comes back", "one CDU of cdu_1 (140 alike)")
+    limits = ("supply limit of warm_plant", "supply limit of chilled_plant")
+    limits += ("inlet limit of hall_air_1", "")
+    minutes = ((3.71, 2.18), (14.42, 3.4), (None, 2.7), (None, None))
+    rows = [
+        {
+            "failure": name,
+            "title": title,
+            "must": name.startswith("cdu"),
+            "minutes": now,
+            "limit": limit if now else "",
+            "worst_minutes": least,
+            "worst_limit": limit,
+            "worst_time": iso(NOW + 22 * STEP),
+        }
+        for name, title, limit, (now, least) in zip(names, titles, limits, minutes, strict=True)
+    ]
+    return {"time": iso(NOW), "least_minutes": 5.0, "exposed": [], "rows": rows, "plan": None}
 
 
 def feed():

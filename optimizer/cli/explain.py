@@ -1,5 +1,6 @@
 """`gigatwin explain`: why a decision is as it is."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -66,8 +67,16 @@ def _show(screen: Console, told: Told) -> None:
     screen.print(binding)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
         screen.print(f"- {change}", markup=False)
+    for failure in told.get("failures", []):
+        screen.print(_endured(failure), markup=False)
     if told["degraded"]:
         screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
+
+
+def _endured(row: Mapping[str, object]) -> str:
+    """Return in words how long a failure is endured."""
+    worst = f"{row['worst_limit']} after {row['worst_minutes']} min"
+    return f"- if {row['failure']} fails at {_short(row['worst_time'])}: {worst}"
 
 
 def _short(stamp: object) -> str:

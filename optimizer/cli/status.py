@@ -7,7 +7,7 @@ from rich.console import Console
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.board import found, word
+from optimizer.service.board import found, number, rows, word
 from optimizer.service.control import command
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
@@ -25,16 +25,17 @@ def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None
 
 def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> None:
     screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {snapshot['time']}")
-    rows = {
+    told = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
         "plan": _plan(snapshot),
         "reason": found(snapshot, "decision", "reason") or found(snapshot, "hold", "reason"),
         "revision": found(snapshot, "decision", "revision"),
         "broker": found(snapshot, "broker", "trouble") or found(snapshot, "broker", "url"),
         "telemetry": _telemetry(snapshot),
+        "first limit": _first_limit(snapshot),
     }
     shown = table("", "what", "now")
-    for name, value in rows.items():
+    for name, value in told.items():
         if value:
             shown.add_row(name, str(value))
     feed = snapshot["feed"]
@@ -52,6 +53,16 @@ def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> N
 def _plan(snapshot: Mapping[str, object]) -> str:
     source, time = (found(snapshot, "decision", name) for name in ("source", "time"))
     return f"{source} of {time}" if source else "none yet"
+
+
+def _first_limit(snapshot: Mapping[str, object]) -> str:
+    """Return which single failure would be the worst now, in words."""
+    timed = [(number(row, "minutes"), row) for row in rows(snapshot, "failures", "rows")]
+    reached = [(minutes, row) for minutes, row in timed if minutes is not None]
+    if not reached:
+        return "none after any single failure" if timed else ""
+    minutes, row = min(reached, key=lambda pair: pair[0])
+    return f"{minutes:.1f} min after {row['failure']} fails ({row['limit']})"
 
 
 def _telemetry(snapshot: Mapping[str, object]) -> str:

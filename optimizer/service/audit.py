@@ -38,6 +38,7 @@ class Told(TypedDict):
     changes: list[str]
     degraded: str
     source: NotRequired[str]
+    failures: NotRequired[list[dict[str, object]]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,9 @@ null stands for what is not known:
   {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW];
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
+- `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
+  `rows` as `twin.failures.coverage.Coverage.rows` gives them, and `plan` of `time`, `minutes` to
+  the first limit (null: none) and `failure`, the worst then;
 - `missing`: why there is no plan for this quarter-hour, or "";
 - `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
 """

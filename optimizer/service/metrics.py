@@ -50,7 +50,8 @@ class _Picture(Collector):
     def collect(self) -> Iterator[Metric]:
         snapshot = self._board.snapshot()
         yield gauge("ready", "Whether nothing is missing.", not self._board.is_ready())
-        for part in (_service, _decision, _feed, _telemetry, _plant, _jobs, _alarms):
+        parts = (_service, _decision, _feed, _telemetry, _plant, _failures, _jobs, _alarms)
+        for part in parts:
             yield from part(snapshot)
 
 
@@ -167,6 +168,27 @@ def _plant(snapshot: Snapshot) -> Iterator[Metric]:
             ((place, number(row, key)) for place, row in places),
             label="name",
         )
+
+
+def _failures(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield the time to the first limit after each failure; where none is reached, no sample."""
+    for name, key, text in (
+        ("time_to_limit_seconds", "minutes", "Time from a failure now to the first limit."),
+        ("plan_time_to_limit_seconds", "worst_minutes", "The least of these in the plan."),
+    ):
+        samples = (
+            (str(row.get("failure")), number(row, key))
+            for row in rows(snapshot, "failures", "rows")
+        )
+        yield family(
+            name,
+            text,
+            ((who, None if value is None else 60.0 * value) for who, value in samples),
+            label="failure",
+        )
+    exposed = found(snapshot, "failures", "exposed")
+    count = len(exposed) if isinstance(exposed, Sequence) else None
+    yield gauge("failures_exposed", "Failures that must be endured and are not.", count)
 
 
 def _jobs(snapshot: Snapshot) -> Iterator[Metric]:

@@ -5,7 +5,9 @@ import pytest
 from optimizer.verify import verify
 from tests import small_days
 from tests.spoilt_schedules import FORM, PHYSICS, worked
+from tests.tight_site import hot, tight
 from twin import state
+from twin.failures.coverage import coverage
 from twin.simulation import simulate
 
 
@@ -100,3 +102,45 @@ def test_a_breach_tells_where_when_and_how_far(problem, schedule):
 def test_a_state_of_another_site_is_refused(problem, schedule):
     other = state.rest(problem.site, problem.state["instant"].to_numpy()).isel(circuit=[1, 0])
     assert not verify(problem.site, other, schedule).is_safe
+
+
+LONG = 4.0 * 3600.0  # s
+
+
+def test_a_schedule_that_no_chiller_may_fail_in_is_refused(problem, schedule):
+    # with one of two chillers left the small site gets too warm after 4 h at 2.2 MW of work, and
+    # never at 0.1 MW; by default it has to bear that for 5 min only
+    wanted = tight(problem, 0.7, chiller_start=600.0, least_time=LONG)
+    verdict = verify(wanted.site, wanted.state, hot(wanted, schedule, 2.2))
+    assert verdict.breaches == ()
+    assert [b.limit for b in verdict.exposed] == [
+        "inlet limit of hall_air_1 too soon after chilled_plant/chiller_1 fails"
+    ]
+    assert not verdict.is_safe
+    calm = verify(wanted.site, wanted.state, hot(wanted, schedule, 0.3))
+    assert calm.exposed == ()
+    usual = tight(problem, 0.7, chiller_start=600.0)
+    assert verify(usual.site, usual.state, hot(usual, schedule, 2.2)).is_safe
+
+
+def test_what_no_schedule_could_endure_is_told_and_not_refused(problem, schedule):
+    verdict = verify(problem.site, problem.state, schedule)
+    rows = {row["failure"]: row for row in verdict.coverage.rows()}
+    assert verdict.is_safe
+    assert rows["warm_plant"]["worst_minutes"] < 5.0
+    assert not rows["warm_plant"]["must"]
+    assert rows["chilled_plant/chiller_1"]["must"]
+    assert not rows["chilled_plant/cooling_tower_1"]["must"]  # there is only one
+    soonest = [row["worst_minutes"] for row in rows.values() if row["worst_minutes"] is not None]
+    assert soonest == sorted(soonest)
+    assert verdict.coverage.least.shape == (schedule.sizes["time"],)
+
+
+def test_a_failure_that_less_work_does_not_ease_is_told_only(problem, schedule):
+    wanted = tight(problem, 0.7, chiller_start=600.0, least_time=LONG)
+    busy = hot(wanted, schedule, 2.2)
+    replay = simulate(wanted.site, wanted.state, busy)
+    floor = busy["hall_power"].sum("hall").to_numpy()
+    same = coverage(wanted.site, wanted.state, busy, result=replay, floor=floor)
+    assert (same.minutes < 240.0).any()
+    assert not same.exposed.any()

@@ -90,9 +90,10 @@ class Situation:
 
     def flow(self, name: str, owner: str) -> FloatArray:
         """Return a flow of one machine on ``time``, in the unit of its name."""
-        array = self.result[name]
+        array = self.result[name].variable  # a label sought by xarray takes ten times as long
         dim = next(str(dim) for dim in array.dims if dim != "time")
-        return np.asarray(array.sel({dim: owner}).to_numpy(), dtype=np.float64)
+        place = self.result[dim].variable.to_numpy().tolist().index(owner)
+        return np.asarray(array[{dim: place}].to_numpy(), dtype=np.float64)
 
     @cached_property
     def plants(self) -> Mapping[str, Plant]:

@@ -11,6 +11,7 @@ from optimizer.service.fallback import Source, by_rule, choose
 from optimizer.verify import verify
 from tests import moments
 from tests.spoilt_schedules import FORM, PHYSICS
+from tests.tight_site import tight
 from twin.axes import QUARTER
 from twin.errors import NoScheduleError, SolverError
 from twin.workloads.queue import Pool
@@ -235,3 +236,28 @@ def test_nothing_that_was_given_is_changed():
     by_rule(problem, RUNNING, source=Source.RULE, reason="")
     assert problem.outlook.identical(outlook)
     assert last.schedule.identical(schedule)
+
+
+def hot_night(**plan):
+    """Return a question on a hot night, at a site that misses any chiller at full work."""
+    problem = tight(question(), 0.7, chiller_start=600.0, **plan)
+    outlook = problem.outlook.copy(deep=True)
+    outlook["air_temperature"].values[:] = 30.0
+    outlook["relative_humidity"].values[:] = 0.6
+    return replace(problem, outlook=outlook)
+
+
+def work_of(choice):
+    return float(choice.schedule["hall_power"][-1].sum())
+
+
+def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
+    usual, wanted = hot_night(), hot_night(least_time=4.0 * 3600.0)
+    told = {"source": Source.RULE, "reason": "no solver"}
+    full, eased = (by_rule(problem, 2.2, **told) for problem in (usual, wanted))
+    assert work_of(eased) < work_of(full)
+    assert not eased.coverage.exposed.any()
+    # a person's HOLD takes no work away for it, but says what is exposed
+    held = by_rule(wanted, 2.2, source=Source.HOLD, reason="a person")
+    assert work_of(held) == pytest.approx(work_of(full))
+    assert held.coverage.exposed.any()

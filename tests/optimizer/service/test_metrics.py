@@ -89,3 +89,11 @@ def test_alert_rules_name_metrics_that_exist(board):
     used = set(re.findall(r"\bgigatwin_\w+", rules))
     assert used
     assert used - known == set()
+
+
+def test_time_to_limit_is_told_in_seconds_where_there_is_one(board):
+    now = scrape(board)
+    assert now["gigatwin_time_to_limit_seconds", "warm_plant"] == pytest.approx(222.6)
+    assert now["gigatwin_plan_time_to_limit_seconds", "chilled_plant/power"] == pytest.approx(162)
+    assert ("gigatwin_time_to_limit_seconds", "cdu_1/001") not in now
+    assert now["gigatwin_failures_exposed",] == 0

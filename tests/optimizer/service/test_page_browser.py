@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.page import PageServer
-from tests.boards import FakeBoard, decision
+from tests.boards import FakeBoard, decision, failures
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -113,6 +113,15 @@ def test_other_states_are_well_set(visit, board, width):
     assert faults(page) == {}
 
 
+def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
+    text = visit().text_content("#failures")
+    assert "First limit now: 3.7 min after warm_plant fails (supply limit of warm_plant)" in text
+    assert "14.4 min" in text
+    assert "1 other single failure without any limit" in text
+    board.changes = {"failures": {**failures(), "exposed": ["x too soon after chiller_1 fails"]}}
+    assert "Not covered: x too soon" in visit().text_content("#failures")
+
+
 @pytest.mark.parametrize("chart", CHARTS)
 def test_no_chart_is_empty(visit, chart):
     page = visit()
@@ -127,10 +136,10 @@ def test_no_chart_is_empty(visit, chart):
 
 def test_empty_data_is_explained(visit, board):
     board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
-    board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}}
+    board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
     page = visit()
     assert page.text_content("#word") == "STARTING"
-    for card in (*CHARTS, "jobs", "decision", "limits", "feed", "alarms"):
+    for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
     assert faults(page) == {}
 

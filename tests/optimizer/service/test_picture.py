@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.service.fallback import Source
 from optimizer.service.overrides import Hold
-from optimizer.service.picture import DAY, Picture, show_decision, show_hold, stamp
+from optimizer.service.picture import DAY, Picture, show_decision, show_failures, show_hold, stamp
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days
 from twin import axes
@@ -205,3 +205,18 @@ def test_a_hold_is_shown_in_utc():
     }
     assert show_hold(replace(hold, until=None))["until"] is None
     assert stamp(moments.start()) == "2026-06-16T00:00:00Z"
+
+
+def test_failures_are_shown_with_their_minutes():
+    shown = drawn().show()["failures"]
+    assert is_plain(shown)
+    assert shown["exposed"] == []
+    assert {"warm_plant", "chilled_plant/chiller_1"} <= {row["failure"] for row in shown["rows"]}
+    assert len(shown["plan"]["minutes"]) == len(shown["plan"]["time"])
+    worst = min(row["minutes"] for row in shown["rows"] if row["minutes"] is not None)
+    assert shown["plan"]["minutes"][0] == pytest.approx(worst, abs=0.01)
+    assert show_failures(replace_choice(coverage=None)) is None
+
+
+def replace_choice(**changes):
+    return replace(outcome(), choice=replace(outcome().choice, **changes))

@@ -10,7 +10,7 @@ const ACCOUNT = { terminal: "work left less stores kept" };
 const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", none: "" };
 
 export function showCards(state) {
-  for (const [name, content] of Object.entries({ alarms, jobs, decision, limits, feed, telemetry })) {
+  for (const [name, content] of Object.entries({ alarms, jobs, decision, limits, failures, feed, telemetry })) {
     document.querySelector(`#${name} .body`).replaceChildren(...content(state));
   }
 }
@@ -72,6 +72,27 @@ function limits({ decision: last }) {
     ]) : empty("No limit holds the plan back."),
     changes.length ? element("div", {}, element("h3", {}, "Changes since the last plan"),
       element("ul", {}, ...changes.map((text) => element("li", {}, told(text))))) : empty("Nothing changed since the last plan."),
+  ];
+}
+
+function failures({ failures: found }) {
+  if (!found) return [empty("Not judged yet: it comes with the first plan.")];
+  const rows = found.rows ?? [];
+  const endless = rows.filter((row) => row.worst_minutes == null).length;
+  const told = rows.filter((row) => row.worst_minutes != null);
+  const minutes = (value) => (value == null ? "none" : amount(value, "min", 1));
+  const now = rows.filter((row) => row.minutes != null).toSorted((a, b) => a.minutes - b.minutes)[0];
+  const ahead = (row) => (row.worst_minutes == null ? "none" : `${minutes(row.worst_minutes)} at ${clock(row.worst_time)}`);
+  return [
+    element("p", {}, now ? `First limit now: ${minutes(now.minutes)} after ${now.failure} fails (${now.limit}).` : "No single failure leads to a limit now."),
+    ...(found.exposed ?? []).map((text) => element("p", { class: "bad" }, `Not covered: ${text}.`)),
+    told.length ? table(told, [
+      ["If this fails", false, (row) => element("div", {}, element("span", row.must && row.worst_minutes < found.least_minutes ? { class: "bad" } : {}, row.failure),
+        element("div", { class: "quiet" }, row.worst_limit))],
+      ["Now", true, (row) => minutes(row.minutes)],
+      ["Least in the plan", true, ahead],
+    ]) : "",
+    element("p", { class: "quiet" }, `${plural(endless, "other single failure")} without any limit in 12 h. Minutes at the load and in the weather of the plan.`),
   ];
 }
 

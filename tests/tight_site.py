@@ -1,0 +1,32 @@
+"""The small site on a hot night with small chillers: any one of them is missed at full work."""
+
+from dataclasses import replace
+
+from tests.spoilt_schedules import worked
+from twin.contingency import Contingency
+from twin.simulation import simulate
+
+
+def tight(problem, share=0.66, **plan):
+    """Return a problem whose chillers give a share of theirs, with other provisions."""
+    site = problem.site
+    plant = site.equipment["chilled_plant"]
+    rated = share * plant.chillers.rated_cooling
+    chillers = plant.chillers.model_copy(update={"rated_cooling": rated})
+    small = plant.model_copy(update={"chillers": chillers})
+    site = site.with_equipment({**site.equipment, "chilled_plant": small})
+    provided = Contingency.model_validate(plan, context={"canonical": True})
+    return replace(problem, site=site.model_copy(update={"contingency": provided}))
+
+
+def hot(problem, schedule, work):
+    """Return an honest schedule of some work [MW] on a hot night."""
+    made = worked(schedule.copy(deep=True), work)
+    made["air_temperature"].values[:] = 30.0
+    made["relative_humidity"].values[:] = 0.6
+    for name in ("tank_charge", "tank_discharge"):
+        made[name].values[:] = 0.0
+    replay = simulate(problem.site, problem.state, made)
+    for name in ("grid_import_power", "grid_export_power"):
+        made[name].values = replay[name].to_numpy()
+    return made
