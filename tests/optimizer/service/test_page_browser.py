@@ -114,7 +114,7 @@ def test_other_states_are_well_set(visit, board, width):
 
 
 def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
-    text = visit().text_content("#failures")
+    text = visit().text_content("#failures").replace("\xa0", " ")
     assert "First limit now: 3.7 min after warm_plant fails (supply limit of warm_plant)" in text
     assert "14.4 min" in text
     assert "1 other single failure without any limit" in text
