@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import structlog
@@ -21,45 +21,13 @@ from telemetry.archiving import Archiver
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
 from telemetry.mailbox import Message
+from telemetry.source import AGAIN, GATHER, LIMIT, MOST_WAITING, PATIENCE, Source
 from telemetry.window import Window
 from twin.errors import JournalError
-
-LIMIT: Final = 5000
-"""Messages of one append."""
-
-GATHER: Final = 0.010
-"""Wait for more messages before an append. [s]"""
-
-PATIENCE: Final = 0.1
-"""Longest wait for the first message. [s]"""
-
-AGAIN: Final = 1.0
-"""Wait after an append that failed. [s]"""
-
-MOST_WAITING: Final = 50_000
-"""Messages that wait for room on the disk; beyond that, nothing more is taken."""
 
 COUNTED: Final = ("messages", "appends", "repeated", "unjournaled", "oversized")
 
 _logger = structlog.get_logger(__name__)
-
-
-class Source(Protocol):
-    """Where messages come from: a :class:`telemetry.client.Client`."""
-
-    def take(self, limit: int = ..., timeout: float = ...) -> list[Message]:
-        """Return what came, after waiting for the first at most so long. [s]"""
-
-    def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Let the broker forget messages."""
-
-    @property
-    def oversized(self) -> Sequence[tuple[str, int]]:
-        """Topics and sizes of the latest messages that were too large. [B]"""
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """What happened; ``oversized`` among it."""
 
 
 class Ingester:

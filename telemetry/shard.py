@@ -12,17 +12,14 @@ from typing import Final
 
 import structlog
 
-from telemetry.ingest import AGAIN, GATHER, LIMIT, PATIENCE, Source
 from telemetry.journal import Journal
 from telemetry.mailbox import Message
+from telemetry.source import AGAIN, GATHER, LIMIT, MOST_WAITING, PATIENCE, Source
 from telemetry.tail import archived
 from twin.errors import JournalError
 
 TRIMMED: Final = 5.0
 """Time between two looks at what is archived. [s]"""
-
-MOST_WAITING: Final = 50_000
-"""Messages that wait for room on the disk; beyond that, nothing more is taken."""
 
 _logger = structlog.get_logger(__name__)
 

@@ -6,6 +6,8 @@ late only because another was read before.
 
 import os
 import threading
+import time
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import LATENESS, Archive
+from telemetry.archive.minutes import MINUTE
 from telemetry.bulk import Bulk, Scanner, in_order
 from telemetry.codec import decode
 from telemetry.frames import Frame, Position
@@ -25,7 +28,13 @@ from telemetry.tail import Tail
 from twin.errors import ArchiveError, JournalError, WireError
 
 IDLE: Final = 0.25
-"""Wait when no journal has anything new. [s]"""
+"""Shortest wait when no journal has anything new. [s]"""
+
+LONGEST: Final = 60.0
+"""Longest wait. [s]"""
+
+SPREAD: Final = 25
+"""Seconds over which the sites of a machine begin. [s]"""
 
 LAG: Final = LATENESS // 2
 """How far a journal may be behind the others before its minutes wait for it. [s]"""
@@ -77,6 +86,7 @@ class SiteArchiver:
         self._tails: dict[str, Tail] = {}
         self._newest: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
         self._rewind()
 
     def stop(self) -> None:
@@ -87,10 +97,21 @@ class SiteArchiver:
         """Archive what comes, until stopped; then commit all there is."""
         while not self._ended.is_set():
             if not self.step():
-                self._ended.wait(IDLE)
+                self._ended.wait(self._pause())
         while self.step():
             pass
         self.commit(everything=True)
+
+    def _pause(self) -> float:
+        """Return how long to wait before the journals are read again. [s]
+
+        Until another minute can be closed: what waits there takes no memory. Sites of one machine
+        do not do it all at once.
+        """
+        if self._is_simulated:
+            return IDLE
+        moment = time.time() - LATENESS - self._offset
+        return min(max(MINUTE - moment % MINUTE, IDLE), LONGEST)
 
     def step(self) -> bool:
         """Read one piece of a journal and commit what is due; return whether there was any."""

@@ -1,0 +1,39 @@
+"""Where an ingester takes messages from, and how it waits for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from telemetry.mailbox import Message
+
+LIMIT: Final = 5000
+"""Messages of one append."""
+
+GATHER: Final = 0.010
+"""Wait for more messages before an append. [s]"""
+
+PATIENCE: Final = 0.1
+"""Longest wait for the first message. [s]"""
+
+AGAIN: Final = 1.0
+"""Wait after an append that failed. [s]"""
+
+MOST_WAITING: Final = 50_000
+"""Messages that wait for room on the disk; beyond that, nothing more is taken."""
+
+
+class Source(Protocol):
+    """Where messages come from: a :class:`telemetry.client.Client`."""
+
+    def take(self, limit: int = ..., timeout: float = ...) -> list[Message]:
+        """Return what came, after waiting for the first at most so long. [s]"""
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Let the broker forget messages."""
+
+    @property
+    def oversized(self) -> Sequence[tuple[str, int]]:
+        """Topics and sizes of the latest messages that were too large. [B]"""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened; ``oversized`` among it."""
