@@ -73,8 +73,7 @@ def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
         solver = Solver(arrays, prices, basis=basis)
         relaxed = solver.run()
         if relaxed is None:
-            rows, columns = solver.conflict()
-            raise refusal(problem, arrays, rows=rows, columns=columns)
+            raise refusal(problem, arrays, solver)
         left = Warm(shape=shape, instants=instants, basis=solver.basis)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, relaxed)

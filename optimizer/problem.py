@@ -15,12 +15,16 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
+from twin.workloads.queue import Pool
 
 GREATEST_PRICE: Final = 1e4
 """Price beyond which a series is taken to be broken. [EUR MWh-1]"""
 
 GROSS: Final = 0.1
 """Share of a store's window by which a level may lie outside and still be moved in. [1]"""
+
+NEARLY: Final = 1e-3
+"""Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
 
 ROUNDING: Final = 1e-6
 """Difference of work or racks that is no difference. [1]"""
@@ -212,6 +216,11 @@ def _sense_of_outlook(problem: Problem) -> Iterator[Fault]:
     rows = outlook["work_least"].transpose("instant", "cohort")
     mend = "is more than work_most allows by then"
     yield from _where(rows, least > most + ROUNDING, mend)
+    room = Pool.of(problem.site).rack_power * problem.hours[:, None]
+    could = np.cumsum(room * problem.series("work_racks_limit"), axis=0)
+    short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could])
+    mend = "is more than its racks can do by then: its jobs are longer than their windows"
+    yield from _where(rows, short > NEARLY * (1.0 + least), mend)
     for name, sums in (("work_least", least), ("work_most", most)):
         falls = np.diff(sums, axis=0, prepend=0.0) < -ROUNDING
         rows = outlook[name].transpose("instant", "cohort")

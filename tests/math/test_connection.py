@@ -3,7 +3,7 @@
 import pytest
 
 from optimizer.plan import solve_problem
-from tests.math.hand import grid, outlook, problem, site, solved, source
+from tests.math.hand import grid, machine, outlook, problem, site, solved, source, through
 from twin.errors import NoScheduleError
 
 MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
@@ -97,11 +97,25 @@ def test_power_is_not_bought_and_sold_at_once():
 
 
 def test_a_service_beyond_the_connection_has_no_schedule():
-    """Proves: what is in conflict is named, with its hour. Sensitivity: "infeasible" alone."""
+    """Proves: what is short is named, with its hour and how much, and the limit that binds.
+
+    9 MW of racks behind 5 MW lack 4. Sensitivity: "infeasible" alone.
+    """
     ahead = outlook([10.0, 10.0], service=[1.0, 9.0])
     with pytest.raises(NoScheduleError) as caught:
         solve_problem(problem(site(connection=grid(import_limit=5.0)), ahead))
     told = str(caught.value)
     assert told.startswith("hand, 2026-07-01T00:00Z, 2 h: no schedule keeps every limit")
-    assert "grid from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
-    assert "grid, import_power" in told
+    assert "is 4 MW short from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
+    assert "at their limits then: power taken from the connection or source (grid, 5 MW)" in told
+    assert "mend: lower the service by what 4 MW serve in these hours" in told
+
+
+def test_a_machine_that_is_too_small_is_named_with_its_size():
+    """Proves: a feeder of 6 MW under 9 MW of racks is what holds. Sensitivity: the connection."""
+    small = machine("feeder", "rack", draws={"medium_voltage": through}, limit=6.0)
+    with pytest.raises(
+        NoScheduleError, match=r"3 MW short .*(?s:.*)feeder \(.* MW above"
+    ) as caught:
+        solve_problem(problem(site(feeder=small), outlook([10.0], service=9.0)))
+    assert "connection" not in str(caught.value)

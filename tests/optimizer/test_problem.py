@@ -62,6 +62,8 @@ def test_a_missing_variable_is_named(ahead):
         ("service_racks", [0.0, 11.0], "between 0 and the site's 10 racks"),
         ("work_least", [[0.0], [3.0], [3.0]], "more than work_most allows"),
         ("work_most", [[0.0], [2.0], [1.0]], "must not fall"),
+        ("work_racks_limit", [[0.5], [0.5]], "longer than their windows"),
+        ("electricity_price", [10.0, 1e9], "is it in EUR/MWh?"),
         ("work_most", [[1.0], [2.0], [2.0]], "must be 0 at the first instant"),
     ],
 )
