@@ -17,6 +17,7 @@ from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.rules import SetPointRules
 from twin.site import Site
+from twin.spare import warmest_without_one
 from twin.weather import Weather
 
 RANGES: Final = 7
@@ -112,8 +113,9 @@ def cheapest(
     -----
     Minimised is the power of pumps, fans and compressors, and water at its price. A supply
     temperature is at most what the limits of supply water, chips and hall air leave after margin,
-    reserve and the spread of the chips, at the most heat and the least flow; and not below what
-    holds the coolant above the dew point of the halls.
+    reserve and the spread of the chips, at the most heat and the least flow; at most what a bank
+    of CDUs endures that loses a unit, unless the declared one is more; and not below what holds
+    the coolant above the dew point of the halls.
     """
     choice = freedom or Freedom()
     supply: dict[str, FloatArray] = {}
@@ -232,12 +234,20 @@ class _Search:
         found = np.full(points.temperature_range[self.plant.name].shape, self.plant.supply_limit)
         found -= limit
         for cdu in self.cdus:
-            above = self._above(cdu, self.heat.most[cdu.name], points)
+            heats = self._worst(cdu, points)
+            above = np.max([self._above(cdu, heat, points) for heat in heats], axis=0)
             flow = np.minimum(cdu.flow(self.heat.least[cdu.name], points), 1.0)
             for hall in self.site.of(Accelerators):
                 busy, cold = np.asarray(hall.rack_power), np.zeros(found.shape)
                 rise = hall.chip_temperature(busy, cold, flow_share=flow) + self.rules.chip_spread
                 found = np.minimum(found, hall.chip_temperature_limit - kept - rise - above)
+            spared = [
+                warmest_without_one(self.site, self.plant, cdu, heat=heat, points=points)
+                for heat in (*heats, self.heat.least[cdu.name])
+            ]
+            endured = np.min(spared, axis=0)
+            endured[0] = np.maximum(endured[0], self._declared)  # no worse than as declared
+            found = np.minimum(found, endured)
         for air in self.airs:
             most = self.heat.most[air.name]
             flow_of_water = self.plant.share(
@@ -247,6 +257,16 @@ class _Search:
             for hall in self.site.of(Accelerators):
                 found = np.minimum(found, hall.inlet_temperature_limit - kept - above)
         return found
+
+    def _worst(self, cdu: Cdu, points: SetPoints) -> tuple[FloatArray, FloatArray]:
+        """Return the heats at which coolant may stand highest: the most, and at the least flow.
+
+        Where only the facility water follows the heat, the coolant falls as the heat rises.
+        """
+        least, most = self.heat.least[cdu.name], self.heat.most[cdu.name]
+        span = points.temperature_range[self.plant.name] / cdu.facility_range
+        turn = self.floors[self.plant.name] * span * cdu.rated
+        return most, np.minimum(np.maximum(turn, least), most)
 
     def _coldest(self, points: SetPoints) -> FloatArray:
         """Return the coldest supply water that keeps the coolant above the dew point. [degC]"""

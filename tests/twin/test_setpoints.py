@@ -12,6 +12,7 @@ from twin.equipment.heat_rejection import CoolingTower
 from twin.relations import SetPoints
 from twin.rules import SetPointRules
 from twin.setpoints import Freedom, Heat, cheapest, least_flows
+from twin.spare import warmest_without_one
 from twin.weather import Weather
 
 SHARES = np.array([0.25, 0.5, 0.8, 1.0])
@@ -98,6 +99,34 @@ def test_chips_hold_the_water_down():
     ]
     assert cooler[0] < 32.0
     assert cooler[0] - cooler[1] == pytest.approx(2.0)
+
+
+def without_one(site, heat):
+    """Return the warmest water that the loss of a CDU lets be, at the declared ranges."""
+    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    (bank,) = site.of(Cdu)
+    points = SetPoints(
+        temperature_range={plant.name: np.full(1, plant.temperature_range)},
+        technology_range={bank.name: np.full(1, bank.technology_range)},
+        least_flow=least_flows(site),
+    )
+    return warmest_without_one(site, plant, bank, heat=np.array([heat]), points=points).item()
+
+
+def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
+    # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
+    # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
+    site = sites.load("small")
+    (bank,) = site.of(Cdu)
+    bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
+    site = site.with_equipment({**site.equipment, bank.name: bank})
+    hall = site.of(Accelerators)[0]
+    rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
+    expected = 80.0 - 2.0 - site.margins.temperature - rise
+    assert without_one(site, 0.0) == pytest.approx(expected, abs=1e-9)
+    assert without_one(site, 1.5) < without_one(site, 0.7) < expected
+    alone = bank.model_copy(update={"count": 1})
+    assert without_one(site.with_equipment({**site.equipment, bank.name: alone}), 1.5) == np.inf
 
 
 def test_the_dew_point_holds_the_water_up():
