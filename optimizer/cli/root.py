@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "sites": "optimizer.cli.sites",
     "simulate": "optimizer.cli.simulate",
     "setpoints": "optimizer.cli.setpoints",
+    "calibrate": "optimizer.cli.calibrate",
     "validate": "optimizer.cli.validate",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",

@@ -13,6 +13,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
+from optimizer.service.wear import Wear
 from telemetry import topics
 from telemetry.actuator import Actuator, Wanted
 from telemetry.archive import Archive
@@ -77,6 +78,7 @@ class PlantLink:
         self._actuator = Actuator(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
+        self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self._seen: Jobs | None = None
         self._lock = threading.Lock()
 
@@ -93,6 +95,7 @@ class PlantLink:
         """Listen no more; everything acknowledged is on disk."""
         self._ingester.stop()
         self._client.stop()
+        self.wear.stop()
         self._journal.close()
 
     def listen(self, listener: Callable[[Sample], None]) -> None:

@@ -40,6 +40,7 @@ class Watch:
         missing
             Why there is none for this quarter-hour; empty if there is.
         """
+        self._link.wear.look(now)
         found = {
             "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
             "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
@@ -49,6 +50,7 @@ class Watch:
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
             "telemetry": (_doubts(last), Severity.MEDIUM, "see to the sensors named"),
+            "wear": self._link.wear.alarm(),
         }
         for cause, (text, severity, mend) in found.items():
             self.alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))

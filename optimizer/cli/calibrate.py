@@ -1,0 +1,231 @@
+"""`gigatwin calibrate`: what telemetry says of a site's parameters, and what has worn."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+import xarray as xr
+
+import sites
+import telemetry
+from optimizer.cli.proving import prove_all
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.calibrations import FILE, is_due, keep, kept
+from telemetry.archive.reading import state_folder
+from telemetry.durable import write_whole
+from twin import axes
+from twin.calibrate import Calibration, Estimated, Grade, calibrate
+from twin.drift import Week, changes
+from twin.errors import Fault, StateError
+from twin.site import Site
+
+app = typer.Typer(add_completion=False, help="Learn a site's parameters from its telemetry.")
+
+HISTORY: Final = np.timedelta64(7, "D")
+"""Length of the history if no start is given: the newest week of the archive."""
+
+NUMBERS: Final = ("value", "site file", "error", "change")
+
+
+@app.command("calibrate")
+def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--telemetry", help="NetCDF of telemetry; left out, the site's archive."),
+    ] = None,
+    state: Annotated[Path | None, typer.Option(help="State folder of the service.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First moment; left out, the newest week.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="First moment that is no longer used.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="TOML of the changed parameters, a proposal.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of all parameters.")] = None,
+    is_kept: Annotated[
+        bool, typer.Option("--keep", help="Keep it, if a week has passed since the last one.")
+    ] = False,
+    only_drift: Annotated[
+        bool, typer.Option("--drift", help="Tell from those that are kept what has worn.")
+    ] = False,
+    trial: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Try it on so many known plants instead.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Fit parameters to telemetry, each with its error, and name what it cannot tell."""
+    loaded = sites.load(site)
+    path = Path(state or state_folder(loaded.name)) / FILE
+    if trial is not None:
+        prove_all(loaded, trial, json_file)
+    elif only_drift:
+        _tell_drift(loaded, path, json_file)
+    else:
+        history = _history(loaded, file, root=state, span=(start, end))
+        if is_kept and not is_due(path, _last(history)):
+            console(json_file).print(f"no week has passed since the last one in {path}")
+            return
+        told = calibrate(loaded, history)
+        if is_kept:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            keep(path, Week.of(told))
+        _show(told, out=out, picture=picture, json_file=json_file)
+
+
+def _history(
+    site: Site, file: Path | None, *, root: Path | None, span: tuple[str | None, str | None]
+) -> xr.Dataset:
+    """Return the telemetry of a file or of the archive."""
+    start, end = (axes.utc(moment) if moment else None for moment in span)
+    if file is None:
+        whole = telemetry.open(site, start=start, end=end, root=root)
+    else:
+        whole = _read(file)
+        times = whole["time"].to_numpy()
+        is_in = np.ones(len(times), dtype=bool)
+        is_in &= times >= start if start is not None else True
+        is_in &= times < end if end is not None else True
+        whole = whole.isel(time=is_in).drop_dims("instant", errors="ignore")
+    if start is None and whole.sizes["time"]:
+        whole = whole.isel(time=whole["time"].to_numpy() > _last(whole) - HISTORY)
+    return whole
+
+
+def _last(history: xr.Dataset) -> np.datetime64:
+    """Return the moment of the last reading."""
+    times = history["time"].to_numpy()
+    return np.datetime64(times[-1], "us") if len(times) else np.datetime64(0, "us")
+
+
+def _read(file: Path) -> xr.Dataset:
+    try:
+        with xr.open_dataset(file, engine="h5netcdf", decode_timedelta=False) as opened:
+            read = opened.load()
+    except (OSError, ValueError) as error:
+        mend = f"cannot be read as NetCDF: {error}"
+        raise StateError(str(file), [Fault(place="file", value="", mend=mend)]) from error
+    if "time" not in read.coords:
+        mend = "has no time; telemetry stands on time"
+        raise StateError(str(file), [Fault(place="time", value="", mend=mend)])
+    return read
+
+
+def _show(
+    told: Calibration, *, out: Path | None, picture: Path | None, json_file: str | None
+) -> None:
+    """Show a calibration in every way asked for."""
+    screen, span = console(json_file), f"{_moment(told.start)} to {_moment(told.end)}"
+    shown = table(
+        f"{told.site.name}, {span}", "parameter", *NUMBERS, "unit", "grade", numbers=NUMBERS
+    )
+    for e in told.estimates:
+        p = e.parameter
+        change = "" if p.is_offset or not p.prior else f"{e.value / p.prior - 1.0:+.1%}"
+        held = ", at its bound" if e.is_at_bound else ""
+        numbers = (f"{e.value:.4g}", f"{p.prior:.4g}", f"{e.error:.2g}", change)
+        shown.add_row(p.name, *numbers, p.unit, f"{e.grade}{held}")
+    screen.print(shown)
+    for one, other, correlation in told.alike:
+        screen.print(f"{one} and {other} stand for one another (correlation {correlation:+.2f})")
+    for text in told.said:
+        screen.print(text)
+    if told.unknown:
+        screen.print(f"not told by this history, left as they are: {', '.join(told.unknown)}")
+    if out is not None:
+        write_whole(out, proposal(told))
+        screen.print(f"wrote {out}", markup=False)
+    if picture is not None:
+        plots = import_module("twin.plots")  # matplotlib is slow to import
+        title = f"{told.site.name}: parameters by telemetry, {span}"
+        plots.plot_calibration(told.report(), title=title).savefig(picture)
+        screen.print(f"wrote {picture}", markup=False)
+    write_json(_content(told), json_file)
+
+
+def _content(told: Calibration) -> dict[str, object]:
+    return {
+        "site": told.site.name,
+        "start": _moment(told.start),
+        "end": _moment(told.end),
+        "parameters": {
+            e.parameter.name: {
+                "value": e.value,
+                "error": e.error,
+                "site_file": e.parameter.prior,
+                "low": e.parameter.low,
+                "high": e.parameter.high,
+                "unit": e.parameter.unit,
+                "grade": e.grade.value,
+                "is_at_bound": e.is_at_bound,
+            }
+            for e in told.estimates
+        },
+        "alike": [list(pair) for pair in told.alike],
+        "said": list(told.said),
+    }
+
+
+def proposal(told: Calibration) -> str:
+    """Return the changed parameters as tables of a site file, to be looked at and copied.
+
+    What is only weakly told, and offsets of sensors, stand there as comments.
+    """
+    span = f"{_moment(told.start)} to {_moment(told.end)}"
+    lines = [
+        f"# {told.site.name}: parameters by telemetry, {span}.",
+        "# A proposal: look at it, then write it into the site file.",
+    ]
+    tables: dict[str, list[str]] = {}
+    for e in told.estimates:
+        if e.grade is not Grade.UNKNOWN:
+            p = e.parameter
+            path = p.path[:-1] if not p.is_offset else ()
+            tables.setdefault(".".join(("equipment", p.machine, *path)), []).append(_line(e))
+    for heading, rows in tables.items():
+        lines += ["", f"[{heading}]", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(e: Estimated) -> str:
+    """Return a parameter as a line of a site file, a comment if it is not to be copied."""
+    p = e.parameter
+    words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.grade}"
+    if p.is_offset:
+        return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({words})"
+    value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {p.unit}"'
+    if e.grade is Grade.IDENTIFIED and not e.is_at_bound:
+        return f"{p.path[-1]} = {value}  # {words}"
+    held = ", at its bound" if e.is_at_bound else ""
+    return f"# {p.path[-1]} = {value}  # {words}{held}"
+
+
+def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
+    """Say what has worn."""
+    weeks = kept(path)
+    found = changes(weeks)
+    screen = console(json_file)
+    screen.print(f"{site.name}: {len(weeks)} calibrations kept in {path}", markup=False)
+    for change in found:
+        screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
+    if not found:
+        screen.print("nothing has changed beyond doubt")
+    rows = [
+        {
+            "parameter": change.parameter,
+            "before": change.before,
+            "now": change.now,
+            "significance": change.significance,
+            "since": _moment(change.since),
+            "loss": change.loss,
+            "text": change.text,
+        }
+        for change in found
+    ]
+    write_json({"site": site.name, "calibrations": len(weeks), "changes": rows}, json_file)
+
+
+def _moment(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, unit='m')}Z"

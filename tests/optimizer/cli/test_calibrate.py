@@ -1,0 +1,105 @@
+"""`gigatwin calibrate`: from telemetry to a report and a proposal, and to what has worn."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from optimizer.service.calibrations import FILE, keep
+from optimizer.service.results import write_netcdf
+from telemetry.trial import Trial
+from tests import skies
+from tests.twin.test_drift import weeks
+
+SITE = sites.load("small")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Return two days of telemetry of a worn plant."""
+    path = tmp_path_factory.mktemp("telemetry") / "two_days.nc"
+    readings = Trial.run(SITE, skies.minutes("small", days=2), seed=3).readings
+    write_netcdf(path, readings.drop_vars("instant", errors="ignore"))
+    return path
+
+
+def calibrate(*words):
+    return CliRunner().invoke(app, ["calibrate", "small", *map(str, words)])
+
+
+def test_a_report_a_proposal_and_a_picture(file, tmp_path):
+    toml, png, told = (tmp_path / name for name in ("p.toml", "p.png", "p.json"))
+    result = calibrate("--telemetry", file, "--out", toml, "--picture", png, "--json", told)
+    assert result.exit_code == 0, result.stderr
+    assert "stand for one another" in " ".join(result.stdout.split())
+    content = json.loads(told.read_text())
+    assert content["parameters"]["ups_1.loss_factor"]["site_file"] == 1.0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    proposed = tomllib.loads(toml.read_text())["equipment"]
+    factor = proposed["chilled_plant"]["chillers"]["eir_factor"]
+    found = content["parameters"]["chilled_plant.chillers.eir_factor"]
+    assert factor == pytest.approx(found["value"], rel=1e-5)
+    assert proposed["warm_plant"]["pump_power"].endswith(" MW")
+    assert "rejection" in proposed["warm_plant"]
+
+
+def test_a_span_that_is_too_short_and_a_file_that_is_none(file, tmp_path):
+    result = calibrate("--telemetry", file, "--start", "2026-06-16", "--end", "2026-06-16T06:00")
+    assert result.exit_code == 1
+    assert "needs at least 24 h" in result.stderr
+    (tmp_path / "x.nc").write_text("x")
+    result = calibrate("--telemetry", tmp_path / "x.nc")
+    assert result.exit_code == 1
+    assert "cannot be read as NetCDF" in result.stderr
+
+
+def test_without_an_archive_it_says_so(tmp_path):
+    result = calibrate("--state", tmp_path)
+    assert result.exit_code == 1
+    assert "no archive" in result.stderr
+
+
+def test_one_is_kept_a_week(file, tmp_path):
+    words = ("--telemetry", file, "--state", tmp_path, "--keep")
+    assert calibrate(*words).exit_code == 0
+    content = json.loads((tmp_path / FILE).read_text())
+    (row,) = content["calibrations"]
+    assert row["start"].startswith("2026-06-16")
+    assert "ups_1.loss_factor" in row["points"]
+    again = calibrate(*words)
+    assert again.exit_code == 0
+    assert "no week has passed" in again.stdout.replace("\n", " ")
+    assert json.loads((tmp_path / FILE).read_text()) == content
+
+
+def test_what_has_worn_is_told(tmp_path):
+    for week in weeks(eir=np.r_[np.full(10, 1.0), np.full(12, 1.087)]):
+        keep(tmp_path / FILE, week)
+    told = tmp_path / "drift.json"
+    result = calibrate("--state", tmp_path, "--drift", "--json", told)
+    assert result.exit_code == 0, result.stderr
+    assert "lost 8% of their COP since May" in " ".join(result.stdout.split())
+    content = json.loads(told.read_text())
+    assert content["calibrations"] == 22
+    assert content["changes"][0]["parameter"] == "chilled_plant.chillers.eir_factor"
+
+
+def test_nothing_kept_is_nothing_told(tmp_path):
+    result = calibrate("--state", tmp_path, "--drift")
+    assert result.exit_code == 0
+    assert "nothing has changed beyond doubt" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_trial_passes(tmp_path):
+    told = tmp_path / "trial.json"
+    result = calibrate("--trial", 2, "--json", told)
+    assert result.exit_code == 0, result.stdout
+    content = json.loads(told.read_text())
+    assert content["is_passed"] is True
+    assert len(content["seeds"]) == 2
+    assert 0.92 <= content["worst"]["coverage"] <= 0.98

@@ -1,0 +1,112 @@
+"""What wears: calibrated beside the decisions, kept, and raised as an alarm."""
+
+import time
+
+import numpy as np
+import pytest
+
+from optimizer.service import wear as module
+from optimizer.service.alarms import Severity
+from optimizer.service.calibrations import FILE, keep, kept
+from optimizer.service.wear import Wear, calibrate_week
+from telemetry.trial import Trial
+from tests import moments, skies
+from tests.twin.test_drift import EIR, weeks
+from twin.drift import Point
+
+NOW = np.datetime64("2026-09-01T00:00", "us")
+HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+
+
+def filled(folder, course):
+    for week in weeks(eir=course):
+        keep(folder / FILE, week)
+
+
+def test_a_lost_cop_is_an_alarm(tmp_path):
+    filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
+    text, severity, mend = Wear(moments.site(), tmp_path).alarm()
+    assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
+    assert severity is Severity.LOW
+    assert "maintenance" in mend
+
+
+def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
+    wear = Wear(moments.site(), tmp_path)
+    filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
+    assert wear.alarm()[1] is Severity.MEDIUM
+    (tmp_path / FILE).unlink()
+    filled(tmp_path, np.r_[np.full(8, 1.25), np.full(4, 1.0)])
+    assert wear.alarm()[0] == ""
+
+
+def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
+    wear = Wear(moments.site(), tmp_path)
+    assert wear.alarm()[0] == ""
+    for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
+        (tmp_path / FILE).write_text(text)
+        assert wear.alarm()[0] == ""
+
+
+def test_what_is_kept_comes_back(tmp_path):
+    every = weeks(eir=np.full(3, 1.0))
+    for week in reversed(every):
+        keep(tmp_path / FILE, week)
+    assert kept(tmp_path / FILE) == every
+    keep(tmp_path / FILE, every[1])
+    assert len(kept(tmp_path / FILE)) == 3
+    assert isinstance(every[0].points[EIR], Point)
+
+
+def test_a_calibration_is_begun_once_a_day_and_not_waited_for(tmp_path):
+    """There is no archive: the process ends by itself, and nothing is kept."""
+    wear = Wear(moments.site(), tmp_path)
+    wear.look(NOW)
+    assert wear._process is None  # the service settles first
+    begun = time.perf_counter()
+    wear.look(NOW + HOUR)
+    process = wear._process
+    assert process is not None
+    assert process.is_alive() or process.exitcode == 0
+    wear.look(NOW + HOUR)
+    process.join()
+    assert process.exitcode == 0
+    wear.look(NOW + 2 * HOUR)
+    assert wear._process is None
+    wear.look(NOW + 3 * HOUR)
+    assert wear._process is None
+    assert begun < time.perf_counter()
+    assert kept(tmp_path / FILE) == []
+
+
+def test_a_calibration_that_takes_too_long_is_ended(tmp_path):
+    wear = Wear(moments.site(), tmp_path)
+    wear.look(NOW)
+    wear.look(NOW + HOUR)
+    process = wear._process
+    wear.look(NOW + 3 * HOUR)
+    assert wear._process is None
+    assert not process.is_alive()
+
+
+def test_a_simulated_plant_is_not_calibrated(tmp_path):
+    wear = Wear(moments.site(), tmp_path, is_asleep=True)
+    wear.look(NOW)
+    wear.look(NOW + DAY)
+    assert wear._process is None
+
+
+def test_a_week_of_the_archive_is_calibrated_and_kept(tmp_path, monkeypatch):
+    readings = Trial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
+    asked = {}
+
+    def opened(site, **words):
+        asked.update(words, site=site)
+        return readings
+
+    monkeypatch.setattr(module.telemetry, "open", opened)
+    monkeypatch.setattr(module.os, "nice", lambda _: 0)
+    calibrate_week(moments.site(), tmp_path, NOW)
+    assert asked["end"] - asked["start"] == 7 * DAY
+    (week,) = kept(tmp_path / FILE)
+    assert week.points[EIR].value == pytest.approx(1.0, abs=0.2)
