@@ -144,3 +144,13 @@ def test_a_failure_that_less_work_does_not_ease_is_told_only(problem, schedule):
     same = coverage(wanted.site, wanted.state, busy, result=replay, floor=floor)
     assert (same.minutes < 240.0).any()
     assert not same.exposed.any()
+
+
+def test_chips_that_throttle_protect_themselves(problem, schedule):
+    # the only CDU of a manifold is gone: its chips slow down within seconds, nothing else is hurt
+    alone = tight(problem, 1.0, cdu_group=1)
+    verdict = verify(alone.site, alone.state, schedule)
+    rows = {row["failure"]: row for row in verdict.coverage.rows()}
+    assert rows["cdu_1/001"]["worst_minutes"] < 1.0
+    assert rows["cdu_1/001"]["worst_limit"] == "throttling in hall_1"
+    assert verdict.is_safe

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -43,7 +44,8 @@ class Coverage:
     limits
         What is reached first, on the same axes.
     exposed
-        Where a failure that must be endured is not, and with less work would be, on the same axes.
+        Where a failure that must be endured is not, and with less work would be, on the same axes;
+        chips that throttle protect themselves and do not count.
     time
         Starts of the intervals.
     least_time
@@ -152,8 +154,10 @@ def coverage(
     if rows.size:
         calm = _calm(site, operation, floor)
         tight = [every[row] for row in rows.tolist()]
-        eased = time_to_limit(site, state, calm, failures=tight)["time_to_limit"].to_numpy()
-        short[rows] &= eased >= least
+        hard = partial(time_to_limit, site, state, failures=tight, is_throttling_told=False)
+        busy, eased = hard(operation, result=result), hard(calm)
+        short[rows] &= (busy["time_to_limit"] < least).to_numpy()
+        short[rows] &= (eased["time_to_limit"] >= least).to_numpy()
     return Coverage(
         failures=every,
         minutes=minutes,

@@ -73,6 +73,7 @@ def time_to_limit(
     *,
     failures: Sequence[Trip] | None = None,
     result: xr.Dataset | None = None,
+    is_throttling_told: bool = True,
 ) -> xr.Dataset:
     """Return how long a site endures after each failure, wherever in an operation it happens.
 
@@ -89,6 +90,8 @@ def time_to_limit(
         The failures; by default :func:`twin.failures.trips.trips`.
     result
         What the twin did with state and operation, if that is known.
+    is_throttling_told
+        Whether throttling of chips counts as a limit.
 
     Returns
     -------
@@ -110,7 +113,8 @@ def time_to_limit(
         rows = [row for row, trip in enumerate(every) if touches(trip, circuit)]
         if rows:
             afters = [circuit.after(every[row]) for row in rows]
-            _enter(minutes, names, rows, *_first(circuit, afters))
+            bounds = [b for b in bounds_of(circuit) if is_throttling_told or b.chip is None]
+            _enter(minutes, names, rows, *_first(circuit, afters, bounds))
     for row, trip in enumerate(every):
         if trip.part in _SUPPLY:
             time, name = time_of_supply(situation, trip)
@@ -200,9 +204,11 @@ def touches(trip: Trip, circuit: Circuit) -> bool:
     return bool(trip.owner == circuit.plant.machine.name)
 
 
-def _first(circuit: Circuit, afters: Sequence[Aftermath]) -> tuple[FloatArray, np.ndarray]:
+def _first(
+    circuit: Circuit, afters: Sequence[Aftermath], bounds: Sequence[Bound]
+) -> tuple[FloatArray, np.ndarray]:
     """Return when the first bound is reached [min], and its name, on (trip, time)."""
-    march, bounds = March(circuit, afters), bounds_of(circuit)
+    march = March(circuit, afters)
     shape = len(afters), len(circuit.situation)
     reached, which = np.full(shape, np.inf), np.full(shape, len(bounds))
     places = np.arange(reached.size).reshape(shape)
