@@ -42,6 +42,9 @@ LAG: Final = LATENESS // 2
 AGAIN: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
+FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
+"""Environment in which the C library gives memory back that a minute no longer needs."""
+
 COUNTED: Final = ("frames", "batches", "future", "quarantined", "refused", "torn")
 
 _logger = structlog.get_logger(__name__)

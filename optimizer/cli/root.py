@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "status": "optimizer.cli.status",
     "hold": "optimizer.cli.hold",
     "release": "optimizer.cli.release",
+    "archive": "optimizer.cli.archive",
+    "replay": "optimizer.cli.replay",
     "demo": "optimizer.cli.demo",
     "plant": "optimizer.cli.plant",
 }

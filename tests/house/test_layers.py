@@ -33,6 +33,7 @@ LIVES_IN = {
     "power_grid_model": {"twin.physics.powerflow"},
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
+    "pyarrow": {"telemetry.archive.export"},
     "pyomo": {
         "optimizer.build",
         "optimizer.compile",
@@ -52,7 +53,16 @@ LIVES_IN = {
     "windpowerlib": {"twin.equipment.wind"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
-LAZY = {"dask", "matplotlib", "numba", "power_grid_model", "pvlib", "scipy", "windpowerlib"}
+LAZY = {
+    "dask",
+    "matplotlib",
+    "numba",
+    "power_grid_model",
+    "pvlib",
+    "pyarrow",
+    "scipy",
+    "windpowerlib",
+}
 """Heavy libraries, which a function may import, so that `import twin` starts fast."""
 
 

@@ -1,0 +1,140 @@
+"""`gigatwin archive`: see to the archive of a site's telemetry."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from telemetry.archive import Archive, copying, verifying
+from telemetry.archive.export import export as write_export
+from telemetry.archive.reading import Group, Resolution, state_folder
+from telemetry.archive.reading import open as open_archive
+from twin.errors import ArchiveError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a telemetry archive.")
+
+SHOWN: Final = 20
+"""Losses that are listed for people; JSON has all."""
+
+_MEGABYTE: Final = 1e6
+
+SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
+State = Annotated[
+    Path | None, typer.Option(help="State folder of its service; by default as `gigatwin run`.")
+]
+
+
+GROUPS: Final[dict[str, Group | None]] = {
+    "variables": None,
+    "points": "points",
+    "racks": "racks",
+}
+RESOLUTIONS: Final[dict[str, Resolution]] = {
+    "1s": None,
+    "1min": "1min",
+    "15min": "15min",
+    "1h": "1h",
+}
+
+
+def _folder(site: str, state: Path | None) -> Path:
+    return (state or state_folder(site)) / "archive"
+
+
+@app.command()
+def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
+    """Read every block and hold its checksum; list what is lost, and exit 1 if anything is."""
+    found = verifying.verify(_folder(site, state))
+    screen = console(json_file)
+    screen.print(
+        f"{site}: {found.blocks:,} blocks, {found.stored / _MEGABYTE:,.1f} MB, {found.points:,} "
+        f"values, {found.bytes_per_point:.2f} B each; {found.open_hours} hours not compacted"
+    )
+    if found.lost:
+        shown = table("lost", "group", "level", "variable", "from", "to", "columns", "reason")
+        for one in found.lost[:SHOWN]:
+            shown.add_row(*one.values())
+        screen.print(shown)
+    write_json(
+        {
+            "blocks": found.blocks,
+            "bytes": found.stored,
+            "points": found.points,
+            "bytes_per_point": found.bytes_per_point,
+            "open_hours": found.open_hours,
+            "lost": found.lost,
+        },
+        json_file,
+    )
+    if found.lost:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compact(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
+    """Compact all hours now, open ones too, and free what only old commits need."""
+    folder = _folder(site, state)
+    if not folder.is_dir():
+        message = f"{folder}: no archive; name the state folder of a service with --state"
+        raise ArchiveError(message)
+    archive = Archive(folder, site)
+    hours = archive.keep_up(is_whole=True)
+    console(json_file).print(f"{site}: {hours} hours compacted")
+    write_json({"hours": hours}, json_file)
+
+
+@app.command()
+def export(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: SiteName,
+    to: Annotated[Path, typer.Argument(help="FILE.parquet, FILE.nc or FILE.csv.")],
+    start: Annotated[str | None, typer.Option("--from", help="First moment, UTC.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First moment not wanted, UTC.")] = None,
+    group: Annotated[str, typer.Option(help="variables, points or racks.")] = "variables",
+    resolution: Annotated[str, typer.Option(help="1s, 1min, 15min or 1h.")] = "1s",
+    state: State = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Write a stretch of the archive into a file that others read."""
+    for told, known in ((group, GROUPS), (resolution, RESOLUTIONS)):
+        if told not in known:
+            message = f"there is no {told}: choose from {', '.join(known)}"
+            raise ArchiveError(message)
+    opened = open_archive(
+        site if GROUPS[group] else sites.load(site),
+        start=start,
+        end=end,
+        group=GROUPS[group],
+        resolution=RESOLUTIONS[resolution],
+        root=_folder(site, state).parent,
+    )
+    rows = write_export(opened, to)
+    console(json_file).print(f"{to}: {rows:,} rows")
+    write_json({"file": str(to), "rows": rows, "bytes": to.stat().st_size}, json_file)
+
+
+@app.command()
+def backup(
+    site: SiteName,
+    to: Annotated[Path, typer.Argument(help="A file that is not there yet, as archive.tar.")],
+    state: State = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Write the archive into one file as it is now; the service may run."""
+    size = copying.backup(_folder(site, state), to)
+    console(json_file).print(f"{to}: {size / _MEGABYTE:,.1f} MB")
+    write_json({"file": str(to), "bytes": size}, json_file)
+
+
+@app.command()
+def restore(
+    site: SiteName,
+    source: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    state: State = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
+    found = copying.restore(source, _folder(site, state))
+    console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
+    write_json({"points": found.points, "lost": found.lost}, json_file)

@@ -1,0 +1,92 @@
+"""Backup and restore of an archive: whole or not at all, also while it is written."""
+
+import shutil
+import tarfile
+import time
+from pathlib import Path
+from typing import Final
+
+from telemetry.archive.opening import STORE, locked
+from telemetry.archive.verifying import Verdict, verify
+from twin.errors import ArchiveError
+
+SUFFIX: Final = ".tar"
+
+
+def backup(folder: Path, to: Path) -> int:
+    """Write an archive into one file, as it is at this moment; return its size. [B]
+
+    Commits wait meanwhile, readers do not.
+
+    Parameters
+    ----------
+    folder
+        Where the archive lies.
+    to
+        A file that is not there yet; its blocks are compressed already, so it is a plain tar.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no archive, or the file is there.
+    """
+    if not (folder / STORE).is_dir():
+        message = f"{folder}: no archive; name the state folder of a service"
+        raise ArchiveError(message)
+    if to.exists():
+        message = f"{to} is there already; name a new file"
+        raise ArchiveError(message)
+    draft = to.with_name(f".{to.name}.draft")
+    try:
+        with locked(folder), tarfile.open(draft, "w") as file:
+            file.add(folder / STORE, STORE)
+            if (folder / "kept.jsonl").exists():
+                file.add(folder / "kept.jsonl", "kept.jsonl")
+        draft.replace(to)
+    except OSError as error:
+        message = f"{to}: {error.strerror}; see to the disk"
+        raise ArchiveError(message) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return to.stat().st_size
+
+
+def restore(source: Path, folder: Path) -> Verdict:
+    """Put an archive from a file in its place; what is there is set aside, never deleted.
+
+    Parameters
+    ----------
+    source
+        What :func:`backup` wrote.
+    folder
+        Where the archive shall lie; no service may run on it.
+
+    Returns
+    -------
+    Verdict
+        Of the archive that was restored.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is no backup. Then what is there stays.
+    """
+    draft = folder / f"{STORE}.restored-{time.time_ns()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    draft.mkdir()
+    try:
+        with tarfile.open(source) as file:
+            file.extractall(draft, filter="data")
+        verdict = verify(draft)
+    except (tarfile.TarError, OSError, ArchiveError) as error:
+        shutil.rmtree(draft)
+        message = f"{source}: no backup of an archive: {error}; name another file"
+        raise ArchiveError(message) from error
+    with locked(folder):
+        for name in (STORE, "kept.jsonl"):
+            if (folder / name).exists():
+                (folder / name).rename(folder / f"{name}.replaced-{time.time_ns()}")
+            if (draft / name).exists():
+                (draft / name).rename(folder / name)
+    draft.rmdir()
+    return verdict

@@ -1,0 +1,127 @@
+"""Parts of an archive as files that others read: Parquet, NetCDF and CSV."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.errors import ArchiveError
+
+ROWS: Final = 600
+"""Seconds that are held in memory at once."""
+
+FORMATS: Final = (".parquet", ".nc", ".csv")
+
+
+def export(dataset: xr.Dataset, to: Path) -> int:
+    """Write a dataset of :func:`telemetry.open` into a file; return how many rows it has.
+
+    Parquet and CSV are long: one row for each second and label (and chip) that was heard, a column
+    for each variable. NetCDF keeps the axes.
+
+    Parameters
+    ----------
+    dataset
+        What is wanted; it is read piece by piece.
+    to
+        File that ends in ``.parquet``, ``.nc`` or ``.csv``; an existing one is replaced, whole or
+        not at all.
+
+    Raises
+    ------
+    ArchiveError
+        If its ending is another, or the disk does not take it.
+    """
+    writers = {".parquet": _parquet, ".nc": _netcdf, ".csv": _csv}
+    write = writers.get(to.suffix)
+    if write is None:
+        message = f"{to}: an export ends in {', '.join(FORMATS)}"
+        raise ArchiveError(message)
+    draft = to.with_name(f".{to.name}.draft")
+    try:
+        count = write(dataset, draft)
+        draft.replace(to)
+    except OSError as error:
+        message = f"{to}: {error.strerror}; see to the disk"
+        raise ArchiveError(message) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return count
+
+
+def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
+    """Yield columns of equal length; rows of which nothing was heard are left out."""
+    names = [str(name) for name in dataset.data_vars]
+    dims = _dims(dataset)
+    for first in range(0, dataset.sizes["time"], ROWS):
+        part = dataset.isel(time=slice(first, first + ROWS)).load()
+        shape = tuple(part.sizes[dim] for dim in dims)
+        values = {name: part[name].transpose(*dims).to_numpy() for name in names}
+        heard = np.zeros(shape, dtype=np.bool_)
+        for found in values.values():
+            heard |= ~np.isnan(found) if found.dtype.kind == "f" else found >= 0
+        places = np.nonzero(heard)
+        axes = {
+            dim: (part[dim].to_numpy() if dim in part.coords else np.arange(part.sizes[dim]))[place]
+            for dim, place in zip(dims, places, strict=True)
+        }
+        yield {**axes, **{name: found[places] for name, found in values.items()}}
+
+
+def _dims(dataset: xr.Dataset) -> tuple[str, ...]:
+    found = [tuple(str(dim) for dim in array.dims) for array in dataset.data_vars.values()]
+    if len(set(found)) != 1:
+        raise ArchiveError("variables of different axes fit in no table: export a group, or .nc")
+    return found[0]
+
+
+def _parquet(dataset: xr.Dataset, to: Path) -> int:
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        message = "Parquet needs pyarrow: pip install 'gigatwin[planner]', or export .nc or .csv"
+        raise ArchiveError(message) from error
+    count, writer = 0, None
+    for table in _tables(dataset):
+        piece = pa.table({name: pa.array(column) for name, column in table.items()})
+        writer = writer or parquet.ParquetWriter(to, piece.schema, compression="zstd")
+        writer.write_table(piece)
+        count += piece.num_rows
+    if writer is None:
+        raise ArchiveError("nothing was heard in this span; name another")
+    writer.close()
+    return count
+
+
+def _csv(dataset: xr.Dataset, to: Path) -> int:
+    count, is_begun = 0, False
+    with to.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        for table in _tables(dataset):
+            if not is_begun:
+                units = {name: dataset[name].attrs.get("units", "") for name in dataset.data_vars}
+                rows.writerow([f"{n} [{units[n]}]" if units.get(n) else n for n in table])
+                is_begun = True
+            columns = [
+                [f"{moment}Z" for moment in column.astype("datetime64[s]")]
+                if column.dtype.kind == "M"
+                else column.tolist()
+                for column in table.values()
+            ]
+            rows.writerows(zip(*columns, strict=True))
+            count += len(columns[0])
+    return count
+
+
+def _netcdf(dataset: xr.Dataset, to: Path) -> int:
+    encoding = {
+        name: {"zlib": True, "complevel": 1}
+        for name, array in dataset.data_vars.items()
+        if array.dtype.kind in "fi"
+    }
+    dataset.to_netcdf(to, engine="h5netcdf", encoding=encoding)
+    return int(dataset.sizes["time"])

@@ -1,0 +1,198 @@
+"""Any stretch of an archive as the messages that it was made of.
+
+Values keep their times. Who publishes them at another pace tells listeners to follow the time of
+the data (``--clock simulated``); see :func:`play`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import xarray as xr
+
+from telemetry.archive.layout import ABSENT, metadata_of
+from telemetry.archive.minutes import CODES
+from telemetry.archive.reading import open_folder, snapshot_of
+from telemetry.codec import encode
+from telemetry.mailbox import Receipt
+from telemetry.quality import Flag
+from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch
+from twin.errors import ArchiveError, BrokerError
+
+PIECE: Final = np.timedelta64(60, "s")
+"""Stretch that is read at once."""
+
+PATIENCE: Final = 60.0
+"""Longest wait for a broker to acknowledge. [s]"""
+
+MOST_UNDERWAY: Final = 20_000
+"""Messages that wait for their acknowledgement at the most."""
+
+_SECOND: Final = np.timedelta64(1, "s")
+_BOOT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What was said in one second.
+
+    Attributes
+    ----------
+    time
+        The second, UTC.
+    messages
+        Topic, payload, and whether the broker keeps it.
+    """
+
+    time: np.datetime64
+    messages: list[tuple[str, bytes, bool]]
+
+
+def said(
+    folder: Path, site: str, *, start: np.datetime64 | str, end: np.datetime64 | str
+) -> Iterator[Said]:
+    """Yield what was said in a stretch of an archive, second by second.
+
+    Parameters
+    ----------
+    folder
+        Where the archive lies.
+    site
+        Its name.
+    start, end
+        The stretch, UTC; its end is not included.
+
+    Yields
+    ------
+    Said
+        First the metadata of all points, retained; then the seconds that had readings, values in
+        their own unit, rack batches in binary with a sequence of their own.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be read.
+    """
+    first, last = (np.datetime64(moment, "us") for moment in (start, end))
+    if not first < last:
+        message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
+        raise ArchiveError(message)
+    known = metadata_of(snapshot_of(folder).root)
+    yield Said(time=first, messages=[(*encode(one), True) for one in known.values()])
+    points = open_folder(folder, site, group="points", span=(first, last))
+    racks = open_folder(folder, site, group="racks", span=(first, last))
+    times = np.union1d(points["time"].values, racks["time"].values)
+    sequence = 0
+    for begin in np.unique(times.astype("datetime64[m]")).astype("datetime64[us]"):
+        span = slice(begin, begin + PIECE - np.timedelta64(1, "us"))
+        some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
+        for moment in times[(times >= begin) & (times < begin + PIECE)]:
+            sequence += 1
+            messages = [*_values(some["points"], moment)]
+            messages += _batches(some["racks"], moment, site, sequence)
+            yield Said(time=moment, messages=messages)
+
+
+def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield the values of points in a second."""
+    (rows,) = np.nonzero(points["time"].values == moment)
+    if "value" not in points or not len(rows):
+        return
+    codes, values = (points[name].values[rows[0]] for name in ("quality", "value"))
+    names = points["point"].values
+    for column in np.flatnonzero(codes != ABSENT).tolist():
+        value = float(values[column])
+        sample = PointValue(
+            point=str(names[column]),
+            time=moment,
+            value=None if np.isnan(value) else value,
+            quality=GOOD - 1 if codes[column] == CODES[Flag.BAD_SOURCE] else GOOD,
+        )
+        yield (*encode(sample), False)
+
+
+def _batches(
+    racks: xr.Dataset, moment: np.datetime64, site: str, sequence: int
+) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield the batches of racks in a second."""
+    (rows,) = np.nonzero(racks["time"].values == moment)
+    if "power" not in racks or not len(rows):
+        return
+    every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
+    labels = racks["rack"].values
+    is_heard = ~np.isnan(every[0])
+    for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
+        hall, _, rack = str(labels[column]).partition("/")
+        sample = RackBatch(
+            site=site,
+            hall=hall,
+            rack=rack,
+            boot=_BOOT,
+            sequence=sequence,
+            time=moment,
+            interval=_SECOND,
+            values=np.ascontiguousarray(every[:, column, is_heard[column]]),
+        )
+        yield (*encode(sample), False)
+
+
+class Publisher(Protocol):
+    """Where messages go: a :class:`telemetry.client.Client`."""
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = ..., retain: bool = ...) -> Receipt:
+        """Send a message; never blocks."""
+
+
+def play(
+    stretch: Iterator[Said],
+    publisher: Publisher,
+    *,
+    speed: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Publish what was said, at QoS 1; return how many messages the broker acknowledged.
+
+    Parameters
+    ----------
+    stretch
+        From :func:`said`.
+    publisher
+        Connected.
+    speed
+        Seconds of the data in one second; 0 for as fast as the broker takes it. [1]
+    clock, sleep
+        Of the machine. [s]
+
+    Raises
+    ------
+    BrokerError
+        If the broker does not acknowledge.
+    """
+    begun, first, count = clock(), None, 0
+    underway: list[Receipt] = []
+    for second in stretch:
+        first = second.time if first is None else first
+        if speed > 0.0:
+            ahead = float((second.time - first) / _SECOND) / speed - (clock() - begun)
+            if ahead > 0.0:
+                sleep(ahead)
+        underway += [
+            publisher.publish(topic, payload, qos=1, retain=retain)
+            for topic, payload, retain in second.messages
+        ]
+        if len(underway) > MOST_UNDERWAY:
+            count += _settle(underway)
+            underway = []
+    return count + _settle(underway)
+
+
+def _settle(receipts: list[Receipt]) -> int:
+    """Wait until all is acknowledged; return how many there were."""
+    for receipt in receipts:
+        if not receipt.wait(PATIENCE):
+            raise BrokerError("replay", "a message was not acknowledged", "see to the broker")
+    return len(receipts)

@@ -1,0 +1,333 @@
+"""The benches of ingest: rack batches and points, durable and archived, beside a bare subscriber.
+
+The backlog that a broker holds is drained once by a subscriber that only counts and once by us;
+the ratio compares the processors' seconds. Rack batches also come live, at the rate of a
+gigafactory, and are read back from the archive one by one. ``GIGATWIN_BENCH_SECONDS`` says how
+long, ``GIGATWIN_BENCH_RACKS`` how many racks each of four sites has.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from telemetry.archive import open as open_archive
+from telemetry.client import Client
+from telemetry.samples import CHIP_VARIABLES
+from telemetry.site_archiver import FRUGAL
+from tests.benchmarks import load
+from tests.benchmarks.bench import Bench, Measured
+from tests.benchmarks.ingest_shard import topic
+from tests.brokers import Broker
+
+SITES = ("s1", "s2", "s3", "s4")
+RACKS = int(os.environ.get("GIGATWIN_BENCH_RACKS", "2800"))
+SECONDS = int(os.environ.get("GIGATWIN_BENCH_SECONDS", "30"))
+BACKLOG = 60
+"""Seconds that wait at the broker: a minute as the archive has it, of a fifth of the racks."""
+
+WAITING = RACKS // 5
+"""Racks of a site whose backlog waits at the broker."""
+
+POINTS = 100_000
+"""Messages of points that wait at the broker."""
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 600.0
+
+MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_packet_size 263168
+max_queued_messages 0
+max_queued_bytes 0
+user root
+"""
+
+
+class Part:
+    """A process of ours; it says `ready`, and ends when its standard input does."""
+
+    def __init__(self, *words, module="ingest_parts"):
+        command = [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, words)]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | FRUGAL,
+        )
+        self.told("ready")
+        self.before = self.cpu()
+
+    def told(self, word):
+        """Wait for a line that begins with a word; return the rest."""
+        while line := self._process.stdout.readline():
+            if line.startswith(word):
+                return line[len(word) :].strip()
+        message = f"it ended before it was {word}"
+        raise AssertionError(message)
+
+    def cpu(self):
+        """Return what it took of the processors so far. [s]"""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self, what, file="status"):
+        """Return what it held at the most (VmHWM), or its part of what is shared (Pss). [MB]"""
+        for line in Path(f"/proc/{self._process.pid}/{file}").read_text().splitlines():
+            if line.startswith(f"{what}:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        return 0.0
+
+    def end(self):
+        """Let it finish; return its seconds of processors since it was ready, and its peak [MB]."""
+        self._process.stdin.close()
+        self.told("done")
+        spent = self.cpu() - self.before, self.memory("VmHWM")
+        self._process.wait(DEADLINE)
+        assert self._process.returncode == 0, (self._process.args, self._process.returncode)
+        return spent
+
+
+class Watch:
+    """What processes hold in memory together, at the most."""
+
+    def __init__(self, parts):
+        self._parts = parts
+        self._most = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ended.wait(0.5):
+            self._most = max(
+                self._most, sum(part.memory("Pss", "smaps_rollup") for part in self._parts)
+            )
+
+    def end(self):
+        """Return the most. [MB]"""
+        self._ended.set()
+        self._thread.join()
+        return self._most
+
+
+def broker(place):
+    """Return a Mosquitto that keeps any backlog in memory."""
+    folder = place.scratch / "broker"
+    folder.mkdir()
+    started = Broker("mosquitto", MOSQUITTO, folder)
+    started.start()
+    return started
+
+
+def want(url, name, *topics):
+    """Have the broker keep messages for a client that is not there."""
+    client = Client(url, client_id=name, protocol="5")
+    receipt = client.subscribe(*topics)
+    client.connect()
+    assert receipt.wait(10.0)
+    client.stop()
+
+
+def bare(port, name, count):
+    """Count messages as paho does it; return seconds of the processors."""
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=paho.MQTTv311
+    )
+    seen = 0
+
+    def on_message(*_):
+        nonlocal seen
+        seen += 1
+
+    client.on_message = on_message
+    client.connect("127.0.0.1", port)
+    before, begun = time.process_time(), time.monotonic()
+    while seen < count:
+        client.loop(1.0)
+        assert time.monotonic() - begun < DEADLINE, seen
+    spent = time.process_time() - before
+    wall = time.monotonic() - begun
+    client.disconnect()
+    client.loop(1.0)
+    return spent, wall
+
+
+def points_of(messages):
+    return messages * len(CHIP_VARIABLES) * load.CHIPS
+
+
+def drain_bare(place):
+    """Count the backlog, and do nothing with it."""
+    count = len(SITES) * WAITING * BACKLOG
+    with_broker = broker(place)
+    try:
+        want(with_broker.url, "bare", *map(topic, SITES))
+        begin = int(time.time()) // 60 * 60 - BACKLOG
+        load.play(with_broker.port, SITES, WAITING, start=begin, seconds=BACKLOG, is_paced=False)
+        spent, wall = bare(with_broker.port, "bare", count)
+    finally:
+        with_broker.stop()
+    return Measured(
+        value=points_of(count) / wall,
+        cost=spent / points_of(count) * 1e6,
+        figures={"messages": float(count)},
+    )
+
+
+def run_racks(place):
+    """Drain the backlog, then take live batches; read both back from the archive."""
+    with_broker = broker(place)
+    try:
+        cost = _drain(place, with_broker)
+        rate = _live(place, with_broker)
+    finally:
+        with_broker.stop()
+    return Measured(
+        value=rate, cost=cost, figures={"messages": float(len(SITES) * WAITING * BACKLOG)}
+    )
+
+
+def _parts(place, url):
+    """Start an archiver and an ingester for each site."""
+    archivers = [Part("archive", place.scratch, site) for site in SITES]
+    return [*archivers, *(Part(url, place.scratch, site, module="ingest_shard") for site in SITES)]
+
+
+def _drain(place, with_broker):
+    folder = place.scratch / "drain"
+    folder.mkdir()
+    for site in SITES:
+        want(with_broker.url, site, topic(site))
+    begin = int(time.time()) // 60 * 60 - BACKLOG
+    load.play(with_broker.port, SITES, WAITING, start=begin, seconds=BACKLOG, is_paced=False)
+    parts = _parts(_At(folder), with_broker.url)
+    _await(folder, len(SITES) * WAITING * BACKLOG)
+    spent = _end(parts)
+    for site in SITES:
+        check(folder, site, begin, BACKLOG, WAITING)
+    return sum(cpu for cpu, _ in spent) / points_of(len(SITES) * WAITING * BACKLOG) * 1e6
+
+
+def _live(place, with_broker):
+    folder = place.scratch / "live"
+    folder.mkdir()
+    parts = _parts(_At(folder), with_broker.url)
+    begin = int(time.time())
+    words = [with_broker.port, RACKS, begin, SECONDS]
+    plant = Part("plant", *words)
+    watch = Watch(parts)
+    wall = float(plant.told("took"))
+    plant.end()
+    _await(folder, len(SITES) * RACKS * SECONDS)
+    most = watch.end()
+    spent = _end(parts)
+    for site in SITES:
+        check(folder, site, begin, SECONDS, RACKS)
+    total = len(SITES) * RACKS * SECONDS
+    shown = ", ".join(f"{cpu:.1f}" for cpu, _ in spent)
+    sys.stderr.write(
+        f"live: {total / wall:,.0f} messages/s, none lost or doubled; all processes together"
+        f" {most:,.0f} MB at the most; CPU s of archivers and ingesters {shown}\n"
+    )
+    return points_of(total) / wall
+
+
+class _At:
+    """A place within a place."""
+
+    def __init__(self, scratch):
+        self.scratch = scratch
+
+
+def _await(folder, count):
+    """Wait until the shards have taken in so many messages."""
+    deadline = time.monotonic() + DEADLINE
+    while sum(int(path.read_text() or 0) for path in folder.glob("*.count")) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _end(parts):
+    """End shards first, then archivers."""
+    shards = [part.end() for part in parts[len(SITES) :]]
+    return [part.end() for part in parts[: len(SITES)]] + shards
+
+
+def check(folder, site, begin, seconds, count):
+    """Hold each value of an archive against what was sent."""
+    chips = open_archive(site, group="racks", root=folder / site)
+    times = chips["time"].values.astype("datetime64[s]").astype(np.int64)
+    assert times.tolist() == list(range(begin, begin + seconds)), (site, len(times))
+    labels = chips["rack"].values.tolist()
+    assert sorted(labels) == [f"hall_1/r{rack + 1:04d}" for rack in range(count)]
+    racks = np.array([int(label[-4:]) - 1 for label in labels])
+    every = load.boards()
+    for place, name in enumerate(CHIP_VARIABLES):
+        for first in range(0, seconds, 15):
+            span = slice(first, first + 15)
+            sent = every[load.board_of(times[span, None], racks), place]
+            assert np.array_equal(chips[name].isel(time=span).values, sent), (site, name)
+
+
+def run_points(place):
+    """Drain a backlog of points into window and archive, in one process."""
+    return _points(place, is_bare=False)
+
+
+def drain_points_bare(place):
+    return _points(place, is_bare=True)
+
+
+def _points(place, *, is_bare):
+    with_broker = broker(place)
+    try:
+        want(with_broker.url, "points", "BMS/v1/PUB/Value/#", "BMS/v1/PUB/Metadata/#")
+        plant = Part("points", with_broker.port, POINTS)
+        count = int(plant.told("sent"))
+        plant.end()
+        if is_bare:
+            spent, wall = bare(with_broker.port, "points", count)
+        else:
+            begun = time.monotonic()
+            part = Part("service", with_broker.url, place.scratch, count)
+            part.told("all")
+            wall = time.monotonic() - begun
+            spent, _ = part.end()
+    finally:
+        with_broker.stop()
+    return Measured(
+        value=count / wall, cost=spent / count * 1e6, figures={"messages": float(count)}
+    )
+
+
+BENCHES = (
+    Bench(
+        name="ingest.rack",
+        unit="points/s",
+        ours=run_racks,
+        limit=drain_bare,
+        runs=1,
+        note=f"live at {len(SITES) * RACKS:,} messages/s for {SECONDS} s, read back; ratio: CPU s"
+        f" of a backlog of {BACKLOG} s, archive included, over a bare subscriber's",
+    ),
+    Bench(
+        name="ingest.point",
+        unit="messages/s",
+        ours=run_points,
+        limit=drain_points_bare,
+        runs=1,
+        note="a backlog of DSX values with metadata, judged and archived in one process; ratio: CPU"
+        " s a message over a bare subscriber",
+    ),
+)

@@ -1,0 +1,114 @@
+"""The processes of the benches of ingest, each started by its name."""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import sites
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.client import Client
+from telemetry.codec import encode
+from telemetry.ingest import Ingester
+from telemetry.journal import Journal
+from telemetry.listing import list_points
+from telemetry.samples import PointValue
+from telemetry.site_archiver import SiteArchiver
+from telemetry.window import Window
+from tests.benchmarks import load
+from tests.benchmarks.ingest_shard import say, until_closed
+
+SITE = "rhine"
+SITES = ("s1", "s2", "s3", "s4")
+
+
+def archive(folder, site):
+    """Archive what one site said."""
+    folder = Path(folder)
+    kept = Archive(folder / site / "archive", site)
+    running = SiteArchiver(kept, {site: folder / "journals" / site})
+    ended = until_closed()
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    say("ready")
+    ended.wait()
+    running.stop()
+    thread.join()
+    say("done", dict(running.counters), dict(kept.counters))
+
+
+def plant(port, racks, begin, seconds):
+    """Play live."""
+    say("ready")
+    wall = load.play(
+        int(port), SITES, int(racks), start=int(begin), seconds=int(seconds), is_paced=True
+    )
+    say("took", wall)
+    say("done")
+
+
+def points(port, count):
+    """Send what the points of a site are, and values of them, a second after another."""
+    say("ready")
+    site = sites.load(SITE)
+    listed = [one for one in list_points(site) if not one.meaning.is_ours]
+    pipe = load.Pipe(int(port), "plant")
+    packets = [encode(one.metadata) for one in listed]
+    start = np.datetime64("now", "s") - np.timedelta64(int(count) // len(listed) + 30, "s")
+    for number in range(int(count)):
+        second, place = divmod(number, len(listed))
+        value = PointValue(
+            point=listed[place].metadata.point,
+            time=start + np.timedelta64(second, "s"),
+            value=_value(listed[place], second),
+        )
+        packets.append(encode(value))
+    for first in range(0, len(packets), 1000):
+        some = packets[first : first + 1000]
+        numbers = pipe.numbers(len(some)).tolist()
+        data = [
+            load.publish(name.encode(), payload, number)
+            for (name, payload), number in zip(some, numbers, strict=True)
+        ]
+        pipe.send(b"".join(data), len(some))
+    pipe.finish()
+    say("sent", len(packets))
+    say("done")
+
+
+def _value(listed, second):
+    if listed.meaning.states:
+        return float(listed.meaning.states[1][0])
+    return round(20.0 + (second % 10) / 8, 3)
+
+
+def service(url, folder, count):
+    """Take in points as the service does."""
+    folder = Path(folder)
+    client = Client(url, client_id="points", protocol="5")
+    journal = Journal(folder / "journal")
+    kept = Archive(folder / "archive", SITE)
+    window = Window(sites.load(SITE))
+    ingester = Ingester(client, journal, window=window, archive=kept)
+    ended = until_closed()
+    say("ready")
+    ingester.start()
+    client.connect()
+    while ingester.counters["messages"] < int(count):
+        time.sleep(0.02)
+    say("all")
+    ended.wait()
+    ingester.stop()
+    client.stop()
+    say("done", dict(ingester.counters), dict(window.counters))
+    points = open_archive(SITE, group="points", root=folder)
+    heard = int((points["quality"].values >= 0).sum())
+    expected = int(count) - points.sizes["point"]
+    assert heard == expected, (heard, expected)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,230 @@
+"""Verify, backup, restore and export of an archive, and its replay."""
+
+import csv
+import importlib
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.archive.copying import backup, restore
+from telemetry.archive.export import export
+from telemetry.archive.verifying import verify
+from telemetry.codec import decode, encode
+from telemetry.journal import Position
+from telemetry.quality import Flag
+from telemetry.replay import play, said
+from tests.telemetry.archives import POINT, START, batch, metadata, value
+from twin.errors import ArchiveError, BrokerError
+
+
+def fill(folder, seconds, *, is_compacted=False):
+    archive = Archive(folder / "archive", "rhine")
+    archive.add(metadata(), Position(1, 30))
+    for second in seconds:
+        archive.add(batch("r0001", second), Position(1, 30))
+        archive.add(batch("r0002", second, value=1.0), Position(1, 30))
+        archive.add(value(second, float(second)), Position(1, 30))
+    archive.add(value(99, None), Position(1, 30), flag=Flag.BAD_SOURCE)
+    archive.commit(everything=True)
+    if is_compacted:
+        archive.keep_up(is_whole=True)
+    return folder / "archive"
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_verify_counts_what_is_there(tmp_path, is_compacted):
+    found = verify(fill(tmp_path, range(0, 100, 5), is_compacted=is_compacted))
+    assert found.lost == []
+    assert found.points == 20 * 2 * 3 * 5 + 20 + 1
+    assert found.open_hours == (0 if is_compacted else 2)
+    assert found.bytes_per_point > 0
+
+
+def test_verify_lists_what_is_spoilt_and_the_rest_is_read(tmp_path):
+    folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
+    chunks = sorted((folder / "store" / "chunks").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(chunks[-1].read_bytes())
+    data[len(data) // 4] ^= 4
+    chunks[-1].write_bytes(data)
+    found = verify(folder)
+    (lost,) = found.lost
+    assert lost["group"] in {"racks", "points"}
+    assert lost["from"].startswith("2026-07-01T00:00:00")
+    assert "checksum differs" in lost["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_no_flipped_byte_goes_unnoticed(tmp_path, seed):
+    folder = fill(tmp_path, range(0, 200, 10), is_compacted=bool(seed % 2))
+    before = {g: open_archive("rhine", group=g, root=tmp_path).load() for g in ("racks", "points")}
+    dice = np.random.default_rng(seed)
+    files = [path for path in (folder / "store" / "chunks").iterdir() if path.is_file()]
+    path = files[dice.integers(len(files))]
+    data = bytearray(path.read_bytes())
+    data[dice.integers(len(data))] ^= 1 << int(dice.integers(8))
+    path.write_bytes(data)
+    try:
+        if verify(folder).lost:
+            return
+        for group, dataset in before.items():  # it was of a roll-up, or of no use to anybody
+            assert open_archive("rhine", group=group, root=tmp_path).load().identical(dataset)
+    except ArchiveError:
+        return
+
+
+def test_a_backup_is_restored_and_what_was_there_is_set_aside(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 5))
+    before = open_archive("rhine", group="racks", root=tmp_path).load()
+    assert backup(folder, tmp_path / "archive.tar") > 0
+    fill(tmp_path, range(100, 200, 5))
+    verdict = restore(tmp_path / "archive.tar", folder)
+    assert verdict.lost == []
+    assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
+    assert len(list(folder.glob("store.replaced-*"))) == 1
+    with pytest.raises(ArchiveError, match="there already"):
+        backup(folder, tmp_path / "archive.tar")
+
+
+def test_what_is_no_backup_changes_nothing(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 5))
+    before = open_archive("rhine", group="racks", root=tmp_path).load()
+    (tmp_path / "other.tar").write_bytes(b"nothing of the kind")
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    for name in ("other.tar", "empty.tar", "missing.tar"):
+        with pytest.raises(ArchiveError, match="no backup of an archive"):
+            restore(tmp_path / name, folder)
+    assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
+    assert sorted(path.name for path in folder.iterdir()) == ["lock", "store"]
+
+
+def test_exports_hold_what_was_heard(tmp_path):
+    pytest.importorskip("pyarrow")
+    fill(tmp_path, range(0, 100, 5))
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    assert export(chips, tmp_path / "chips.parquet") == 20 * 2 * 3
+    parquet = importlib.import_module("pyarrow.parquet")
+    table = parquet.read_table(tmp_path / "chips.parquet").to_pandas()
+    assert table["power"].tolist() == chips["power"].values.ravel().tolist()
+    assert set(table["rack"]) == {"hall_1/r0001", "hall_1/r0002"}
+    assert export(chips, tmp_path / "chips.nc") == 20
+    with xr.open_dataset(tmp_path / "chips.nc", engine="h5netcdf") as read:
+        assert np.array_equal(read["power"].values, chips["power"].values)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert export(points, tmp_path / "points.csv") == 21
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "points.csv").read_text())))
+    assert rows[1] == {
+        "time": "2026-07-01T00:00:05Z",
+        "point": POINT,
+        "value": "5.0",
+        "quality": "1",
+    }
+    with pytest.raises(ArchiveError, match=r"an export ends in \.parquet, \.nc, \.csv"):
+        export(points, tmp_path / "points.xls")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
+
+
+class Broker:
+    """Takes what is published, until it takes no more."""
+
+    def __init__(self, most=10**9):
+        self.heard = []
+        self.most = most
+
+    def publish(self, topic, payload, *, qos=0, retain=False):
+        assert qos == 1
+        self.heard.append((topic, payload, retain))
+        return self
+
+    def wait(self, timeout):
+        return len(self.heard) <= self.most
+
+
+def test_a_replay_says_what_was_said(tmp_path):
+    folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
+    broker = Broker()
+    span = {"start": "2026-07-01T00:01:00", "end": "2026-07-01T00:02:30"}
+    assert play(said(folder, "rhine", **span), broker, speed=0.0) == len(broker.heard)
+    (first, *rest) = broker.heard
+    assert decode(*first[:2]) == metadata()
+    assert first[2]
+    samples = [decode(topic, payload) for topic, payload, _ in rest]
+    values = [one for one in samples if hasattr(one, "value")]
+    assert [(one.time, one.value) for one in values if one.quality == 1] == [
+        (START + np.timedelta64(second, "s"), float(second)) for second in range(60, 150, 5)
+    ]
+    (bad,) = [one for one in values if one.quality != 1]
+    assert bad.value is None
+    batches = [one for one in samples if hasattr(one, "rack")]
+    assert len(batches) == 2 * 18
+    assert batches[0].values.tolist() == batch("r0001", 60).values.tolist()
+
+
+def test_a_replay_keeps_its_pace(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 10))
+    now, waits = [0.0], []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        now[0] += seconds
+
+    stretch = said(folder, "rhine", start="2026-07-01T00:00:00", end="2026-07-01T00:00:50")
+    play(stretch, Broker(), speed=5.0, clock=lambda: now[0], sleep=sleep)
+    assert waits == [2.0] * 4  # ten seconds of data each
+
+
+def test_a_replay_that_nobody_takes_is_told(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 10))
+    stretch = said(folder, "rhine", start="2026-07-01", end="2026-07-02")
+    with pytest.raises(BrokerError, match="not acknowledged"):
+        play(stretch, Broker(most=3), speed=0.0)
+    with pytest.raises(ArchiveError, match="no stretch of time"):
+        list(said(folder, "rhine", start="2026-07-02", end="2026-07-01"))
+
+
+def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 5))
+    again = Archive(tmp_path / "again" / "archive", "rhine")
+    for second in said(folder, "rhine", start="2026-07-01", end="2026-07-02"):
+        for topic, payload, _ in second.messages:
+            sample = decode(topic, payload)
+            is_bad = getattr(sample, "quality", 1) != 1
+            flag = Flag.BAD_SOURCE if is_bad else Flag.GOOD
+            assert encode(sample) == (topic, payload)
+            again.add(sample, Position(1, 30), flag=flag)
+    again.commit(everything=True)
+    for group in ("racks", "points"):
+        first, second = (
+            open_archive("rhine", group=group, root=root) for root in (tmp_path, tmp_path / "again")
+        )
+        assert first.load().identical(second.load())
+
+
+def run(*words):
+    told = CliRunner().invoke(app, [*map(str, words), "--json", "-"])
+    return told, json.loads(told.stdout[told.stdout.index("{") :])
+
+
+def test_the_commands_say_what_they_did(tmp_path):
+    fill(tmp_path, range(0, 100, 5))
+    state = ("--state", tmp_path)
+    told, found = run("archive", "verify", "rhine", *state)
+    assert told.exit_code == 0
+    assert (found["points"], found["open_hours"], found["lost"]) == (621, 2, [])
+    assert run("archive", "compact", "rhine", *state)[1] == {"hours": 2}
+    out = tmp_path / "level.csv"
+    _, found = run("archive", "export", "rhine", out, "--from", "2026-07-01T00:00:50", *state)
+    assert found["rows"] == 10  # the empty reading is not believed
+    assert out.read_text().startswith("time,battery,battery_level [MWh]")
+    run("archive", "backup", "rhine", tmp_path / "a.tar", *state)
+    _, found = run("archive", "restore", "rhine", tmp_path / "a.tar", "--state", tmp_path / "new")
+    assert found == {"points": 621, "lost": []}
