@@ -13,7 +13,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import objectives
-from optimizer.forms import commitment, convert, exchange, store, work
+from optimizer.forms import commitment, convert, exchange, store, units, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
@@ -28,7 +28,7 @@ FORMS: Final[Mapping[type, Any]] = {
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
 BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
-    **{form.Shape: form.build for form in (*FORMS.values(), work)},
+    **{form.Shape: form.build for form in (*FORMS.values(), units, work)},
     objectives.Water: objectives.buy_water,
 }
 """Shape -> what writes it into its block."""
@@ -149,7 +149,8 @@ def fill(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) -> None:
         for index in variable.index_set():
             variable[index].setlb(_value(bound.low, index))
             variable[index].setub(_value(bound.high, index))
-            if bound.is_integer:
+            first = index[0] if isinstance(index, tuple) else index
+            if bound.integers and first < bound.integers:
                 variable[index].domain = pyo.Integers
 
 
@@ -173,6 +174,8 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
     for relation in (*site.converts, *site.stores, *site.exchanges, *site.commitments):
         promise = "_promise" if isinstance(relation, Commitment) else ""
         yield f"{relation.owner}{promise}", FORMS[type(relation)], relation
+        if getattr(relation, "units", None) is not None:
+            yield relation.owner, units, relation
     yield "work", work, site.works
 
 

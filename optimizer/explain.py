@@ -33,6 +33,10 @@ WORDS: Final[Mapping[str, str]] = {
     "first_up": "ramp of the connection, upwards",
     "first_down": "ramp of the connection, downwards",
     "met": "work that has arrived",
+    "carries": "number of units that run",
+    "stays_on": "least time that units stay on",
+    "stays_off": "least time that units stay off",
+    "rests": "least time between starts of a unit",
 }
 """What rows and columns of the model are called among people."""
 

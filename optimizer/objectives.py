@@ -25,6 +25,7 @@ ACCOUNTS: Final = {
     "heat": Account(unit="EUR", weight="money", meaning="less what is earned by heat"),
     "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
     "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
+    "starts": Account(unit="EUR", weight="money", meaning="starts and stops of units"),
     "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),
     "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
     "carbon": Account(unit="kg", weight="carbon", meaning="carbon of the energy imported"),

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from optimizer.build import numbers_of, shape_of
+from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Warm, shifted
 from optimizer.compile.structure import structure_of
@@ -35,7 +36,9 @@ PATIENCE: Final = 2
 """Rounds in a row that may bring nothing: the ways of stores are turned in two phases. [1]"""
 
 
-def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
+def solve_problem(
+    problem: Problem, warm: Warm | None = None, *, keep_units: bool = False
+) -> Solution:
     """Return the cheapest plan of a problem.
 
     Parameters
@@ -44,6 +47,9 @@ def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
         The question.
     warm
         What the last solve left; the search begins there if the model has the same shape.
+    keep_units
+        Whether units that are on or off stay so as the last plan had them, which makes the question
+        linear; where that does not do, they are sought anew.
 
     Returns
     -------
@@ -75,8 +81,14 @@ def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
         if relaxed is None:
             raise refusal(problem, arrays, solver)
         left = Warm(shape=shape, instants=instants, basis=solver.basis)
+    with clock("commit"):
+        kept = kept_units(arrays, warm, instants) if warm and is_fit and keep_units else None
+        answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
+        if answer is None:
+            raise refusal(problem, arrays, solver)
+        left = replace(left, units=units_of(arrays, answer.values))
     with clock("hold"):
-        answer, held = _without_waste(solver, arrays, inputs, relaxed)
+        answer, held = _without_waste(solver, arrays, inputs, answer)
     return Solution(
         inputs=inputs,
         values=_named(arrays.columns, answer.values),
@@ -87,6 +99,25 @@ def solve_problem(problem: Problem, warm: Warm | None = None) -> Solution:
         held=held,
         warm=left,
         seconds=dict(clock.spent),
+    )
+
+
+def _with_units(
+    arrays: Arrays,
+    prices: Mapping[str, float],
+    solver: Solver,
+    *,
+    relaxed: Answer,
+    kept: FloatArray | None,
+) -> Answer | None:
+    """Return the plan with whole units; those that were kept are sought anew if they do not do."""
+    if not arrays.is_integer.any():
+        return relaxed
+    answer = committed(arrays, prices, solver, kept=kept)
+    return (
+        committed(arrays, prices, solver, kept=None)
+        if answer is None and kept is not None
+        else answer
     )
 
 

@@ -59,6 +59,9 @@ class Problem:
     weights
         ``money`` [1], ``carbon`` [EUR kg-1], ``water`` [EUR m-3], ``lateness`` [EUR MWh-1 h-1];
         what is left out is the site's.
+    past_units
+        Owner of units -> how many were on in the intervals before the first, as long as that one,
+        the latest last; what is left out is not known.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Problem:
     state: xr.Dataset
     outlook: xr.Dataset
     weights: Mapping[str, float] = field(default_factory=dict)
+    past_units: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Complete the weights and refuse what has no sense."""

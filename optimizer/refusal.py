@@ -1,6 +1,6 @@
 """Say in words why no plan keeps every limit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,8 +74,7 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
         f"{name.removeprefix(BALANCE)} cannot be balanced {_stretch(problem, held[name])}"
         for name in carriers
     ]
-    rows = (WORDS[word] for word in (name.partition(".")[2] for name in held) if word in WORDS)
-    limits = [*_limits(arrays, conflict), *rows]
+    limits = [*_limits(arrays, conflict), *_rows(held)]
     lacking = max((float(one.power.max()) for one in short), default=0.0)
     much = f"by what {lacking:.3g} MW serve " if lacking > LEAST else ""
     start = _stamp(problem.outlook["instant"].to_numpy()[0])
@@ -114,6 +113,14 @@ def _limits(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
         elif word in WORDS:
             most = float(arrays.column_high[at[hits]].max())
             yield f"{WORDS[word]} ({owner}, {most:.4g} {UNITS.get(word, 'MW')})"
+
+
+def _rows(names: Iterable[str]) -> Iterator[str]:
+    """Yield the rows in conflict that people have a word for, each with its owner."""
+    for name in names:
+        owner, _, word = name.partition(".")
+        if word in WORDS:
+            yield f"{WORDS[word]} ({owner.removesuffix('_promise')})"
 
 
 def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArray]:

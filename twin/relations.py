@@ -71,6 +71,55 @@ class SetPoints:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Running:
+    """What units of a bank give and draw in some weather, each on ``time``.
+
+    Attributes
+    ----------
+    free
+        Output that needs no unit. [MW]
+    least, best, most
+        Output of a unit below which it cannot run, at which it runs best, and at most. [MW]
+    spare_draw, short_draw
+        Lead draw of a unit more, and of a unit less, than the output calls for. [MW]
+    """
+
+    free: FloatArray
+    least: FloatArray
+    best: FloatArray
+    most: FloatArray
+    spare_draw: FloatArray
+    short_draw: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """Equal units of a machine that are switched on and off, and cannot be so at any time.
+
+    Attributes
+    ----------
+    count
+        Number of units.
+    minimum_up, minimum_down
+        Least time that a unit stays on, and off. [h]
+    restart
+        Least time between two starts of the same unit. [h]
+    start_cost, stop_cost
+        Cost of a start and of a stop. [EUR]
+    running
+        Weather -> what units give and draw.
+    """
+
+    count: int
+    minimum_up: float = 0.0
+    minimum_down: float = 0.0
+    restart: float = 0.0
+    start_cost: float = 0.0
+    stop_cost: float = 0.0
+    running: Callable[[Weather], Running]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Convert:
     """Deliver one carrier by drawing others.
 
@@ -92,6 +141,8 @@ class Convert:
         (output [MW], weather) -> :class:`Flows`. The output has ``time`` as its last axis.
     steered
         Set points -> the physics at them; None if the machine has none.
+    units
+        Units that have to be committed; None where any number may run at any time.
     """
 
     owner: str
@@ -102,6 +153,7 @@ class Convert:
     physics: Callable[[FloatArray, Weather], Flows]
     relieves: str = ""
     steered: Callable[[SetPoints], Callable[[FloatArray, Weather], Flows]] | None = None
+    units: Units | None = None
 
     def at(self, points: SetPoints | None) -> "Convert":
         """Return the same conversion at other set points; without any, itself."""

@@ -87,7 +87,8 @@ class Reader:
             stand = self.columns[bound.variable]
             for entries, one in zip(found, (bound.low, bound.high), strict=True):
                 entries.append(self._bound(one, stand))
-            is_integer[stand.all] = bound.is_integer
+            if bound.integers:
+                is_integer[stand.all[: bound.integers]] = True
         low, high = (Slots.of(Entries.joined(e), self.columns.size, self.one) for e in found)
         return low, high, is_integer
 

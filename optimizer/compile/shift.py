@@ -1,13 +1,14 @@
 """A basis moved along in time: the next window begins where the last one would have gone on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.build import Shape
 from optimizer.compile.arrays import Arrays, IntArray
+from twin.physics import FloatArray
 
 type Instants = NDArray[np.datetime64]
 type Status = NDArray[np.int8]
@@ -34,11 +35,19 @@ class Warm:
         Edges of its intervals.
     basis
         Its optimum.
+    units
+        Bank -> units on in every interval.
     """
 
     shape: Shape
     instants: Instants
     basis: Basis
+    units: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def time(self, instants: Instants) -> NDArray[np.int64]:
+        """Return the interval of this window in which each of another begins, or the last."""
+        found = np.searchsorted(self.instants, instants[:-1], side="right") - 1
+        return np.clip(found, 0, len(self.instants) - 2)
 
 
 def shifted(warm: Warm, arrays: Arrays, instants: Instants) -> Basis:
@@ -53,10 +62,8 @@ def shifted(warm: Warm, arrays: Arrays, instants: Instants) -> Basis:
     instants
         Edges of its intervals. Beyond the end of the old window, its last interval stands in.
     """
-    last = len(instants) - 2
-    found = np.searchsorted(warm.instants, instants[:-1], side="right") - 1
-    time = np.clip(found, 0, last)
-    edge = np.clip(np.searchsorted(warm.instants, instants), 0, last + 1)
+    time = warm.time(instants)
+    edge = np.clip(np.searchsorted(warm.instants, instants), 0, len(time))
     return Basis(
         columns=warm.basis.columns[_sources(arrays.columns, time, edge)],
         rows=warm.basis.rows[_sources(arrays.rows, time, edge)],

@@ -23,14 +23,14 @@ class Bounds:
         The variable.
     low, high
         Its bounds.
-    is_integer
-        Whether only whole numbers will do.
+    integers
+        How many of its first indices take whole numbers only.
     """
 
     variable: Any
     low: Any
     high: Any
-    is_integer: bool
+    integers: int
 
 
 def table(*sets: pyo.Set) -> pyo.Param:
@@ -44,7 +44,7 @@ def columns(
     *sets: pyo.Set,
     low: Any = 0.0,
     high: Any = float("inf"),
-    is_integer: bool = False,
+    integers: int = 0,
 ) -> None:
     """Declare a variable and what bounds it.
 
@@ -58,10 +58,10 @@ def columns(
         Its axes.
     low, high
         Bounds: numbers, or parameters on the leading axes; on none if they are scalars.
-    is_integer
-        Whether only whole numbers will do.
+    integers
+        How many of its first indices take whole numbers only.
     """
     variable = pyo.Var(*sets, dense=not sets)  # the members of the others are never asked for
     block.add_component(name, variable)
-    bounds = Bounds(variable=variable, low=low, high=high, is_integer=is_integer)
+    bounds = Bounds(variable=variable, low=low, high=high, integers=integers)
     block.model().bounds.append(bounds)

@@ -13,7 +13,7 @@ from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from twin import axes, state, vocabulary
 from twin.equipment import Accelerators, Battery, Equipment, Grid, Tank
-from twin.relations import Convert, Exchange, Flows, Store
+from twin.relations import Convert, Exchange, Flows, Running, Store, Units
 from twin.site import Margins, Site, Weights
 from twin.workloads.kinds import Service, Throughput, WorkKind
 
@@ -54,7 +54,7 @@ class Vessel(Tank):
         return (store,)
 
 
-def machine(name, output, *, draws, limit=1000.0):
+def machine(name, output, *, draws, limit=1000.0, units=None):
     """Return a conversion; ``draws`` maps carriers to functions of the output."""
 
     def physics(q, _):
@@ -68,8 +68,22 @@ def machine(name, output, *, draws, limit=1000.0):
         draws=tuple(draws),
         limit=lambda weather: np.full(len(weather), limit),
         physics=physics,
+        units=units,
     )
     return Given(name=name, given=(convert,))
+
+
+def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0, **rules):
+    """Return units that give between least and most each."""
+
+    def running(weather):
+        given = {
+            "free": free, "least": least, "best": most, "most": most,
+            "spare_draw": spare_draw, "short_draw": short_draw,
+        }  # fmt: skip
+        return Running(**{name: np.full(len(weather), value) for name, value in given.items()})
+
+    return Units(count=count, running=running, **rules)
 
 
 def through(q):
@@ -169,9 +183,9 @@ def outlook(prices, *, hours=1.0, service=0.0, jobs=(), sun=None, terminal=0.0, 
     return vocabulary.tag_all(axes.intervals(edges).assign(variables).assign_coords(coords))
 
 
-def problem(where, ahead, *, level=0.0, peak=0.0, before=0.0, **weights):
+def problem(where, ahead, *, level=0.0, peak=0.0, before=0.0, past_units=None, **weights):
     start = state.rest(where, START, level=level, peak_power=peak, grid_import_power=before)
-    return Problem(where, start, ahead, weights=weights)
+    return Problem(where, start, ahead, weights=weights, past_units=past_units or {})
 
 
 def solved(where, ahead, **settings):

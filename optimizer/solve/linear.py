@@ -1,4 +1,4 @@
-"""The only place that knows the solver: arrays in, values, duals and a status out."""
+"""Linear models in the hands of the solver: arrays in, values, duals and a status out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Basis
+from optimizer.solve.passing import Quiet, ask, pass_model
 from twin.errors import SolverError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -74,13 +75,6 @@ class Conflict:
     is_low: BoolArray
 
 
-class _Quiet(highspy.Highs):
-    """The solver without callbacks: setting them up prints a banner that nothing can switch off."""
-
-    def enableCallbacks(self) -> None:  # noqa: N802  (the name of the solver)
-        """Set up nothing."""
-
-
 class Solver:
     """A linear model in the hands of the solver, which keeps its basis from run to run.
 
@@ -104,12 +98,12 @@ class Solver:
         basis: Basis | None = None,
         time_limit: float = TIME_LIMIT,
     ) -> None:
-        self._highs: Any = _Quiet()  # type: ignore[no-untyped-call]  # highspy's own
+        self._highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
         for option, value in (OPTIONS | {"time_limit": time_limit}).items():
-            _ask(self._highs.setOptionValue(option, value), f"option {option}")
-        _pass(self._highs, arrays, prices)
+            ask(self._highs.setOptionValue(option, value), f"option {option}")
+        pass_model(self._highs, arrays, prices)
         if basis is not None:
-            _ask(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
+            ask(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
 
     @property
     def basis(self) -> Basis:
@@ -124,7 +118,7 @@ class Solver:
     def bound(self, columns: IntArray, low: FloatArray, *, high: FloatArray) -> None:
         """Set the bounds of some columns."""
         status = self._highs.changeColsBounds(len(columns), columns, low, high)
-        _ask(status, "changeColsBounds")
+        ask(status, "changeColsBounds")
 
     def run(self) -> Answer | None:
         """Solve the model from the basis at hand.
@@ -139,7 +133,7 @@ class Solver:
         SolverError
             If the solver ends in any other way, or answers with what is not a number.
         """
-        _ask(self._highs.run(), "run", may_warn=True)
+        ask(self._highs.run(), "run", may_warn=True)
         status = self._highs.getModelStatus()
         if status == highspy.HighsModelStatus.kInfeasible:
             return None
@@ -160,13 +154,13 @@ class Solver:
 
     def export(self, path: Path) -> None:
         """Write the model for other solvers, in the format of the file's ending (.mps, .lp)."""
-        _ask(self._highs.writeModel(str(path)), f"to write {path}", may_warn=True)
+        ask(self._highs.writeModel(str(path)), f"to write {path}", may_warn=True)
 
     def conflict(self) -> Conflict:
         """Return rows and columns that cannot all be kept, no fewer of which are in conflict."""
-        _ask(self._highs.setOptionValue("iis_strategy", IIS), "option iis_strategy")
+        ask(self._highs.setOptionValue("iis_strategy", IIS), "option iis_strategy")
         status, found = self._highs.getIis()
-        _ask(status, "getIis", may_warn=True)
+        ask(status, "getIis", may_warn=True)
         lower = int(highspy.IisBoundStatus.kIisBoundStatusLower)
         return Conflict(
             rows=np.array(found.row_index_, dtype=np.int32),
@@ -191,13 +185,13 @@ class Solver:
         """
         columns, count = self._highs.getNumCol(), len(rows)
         every = np.arange(columns, dtype=np.int32)
-        _ask(self._highs.changeColsCost(columns, every, np.zeros(columns)), "changeColsCost")
+        ask(self._highs.changeColsCost(columns, every, np.zeros(columns)), "changeColsCost")
         ends = np.arange(2 * count, dtype=np.int32)
         none, free = np.zeros(2 * count), np.full(2 * count, np.inf)
         sign = np.repeat([1.0, -1.0], count)
         both = np.tile(rows, 2).astype(np.int32)
         added = (2 * count, np.ones(2 * count), none, free, 2 * count, ends, both, sign)
-        _ask(self._highs.addCols(*added), "addCols")
+        ask(self._highs.addCols(*added), "addCols")
         found = self.run()
         return None if found is None else found.values[columns:].reshape(2, count).T @ [1.0, -1.0]
 
@@ -209,34 +203,3 @@ def _started(basis: Basis) -> Any:
     found.row_status = STATUS[basis.rows].tolist()
     found.valid, found.alien = True, True
     return found
-
-
-def _pass(solver: Any, arrays: Arrays, prices: Mapping[str, float]) -> None:
-    """Hand the model over; with a number that is none the solver would run for ever."""
-    costs, offset = arrays.accounts.weighted(prices, len(arrays.column_low))
-    numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
-    if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
-        message = "the model holds what is not a number"
-        raise SolverError(message)
-    status = solver.passModel(
-        len(arrays.column_low),
-        len(arrays.row_low),
-        len(arrays.value),
-        int(highspy.MatrixFormat.kRowwise),
-        int(highspy.ObjSense.kMinimize),
-        offset,
-        *numbers,
-        arrays.start,
-        arrays.index,
-        arrays.value,
-        arrays.is_integer.astype(np.int32),
-    )
-    _ask(status, "passModel", may_warn=True)
-
-
-def _ask(status: Any, what: str, *, may_warn: bool = False) -> None:
-    """Refuse a call that the solver did not carry out; it never raises by itself."""
-    good = {highspy.HighsStatus.kOk, *([highspy.HighsStatus.kWarning] if may_warn else [])}
-    if status not in good:
-        message = f"the solver refused {what}: {status}"
-        raise SolverError(message)

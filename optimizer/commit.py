@@ -1,0 +1,59 @@
+"""Commit units: how many of a bank run when, in whole numbers, and the plan that follows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from optimizer.compile.arrays import Arrays
+from optimizer.compile.shift import Instants, Warm
+from optimizer.solve import Answer, Solver, whole
+from twin.physics import FloatArray
+
+ON = ".on"
+"""What names of numbers of units end with."""
+
+
+def committed(
+    arrays: Arrays, prices: Mapping[str, float], solver: Solver, *, kept: FloatArray | None
+) -> Answer | None:
+    """Return the best plan with whole units.
+
+    Parameters
+    ----------
+    arrays
+        The model.
+    prices
+        Account -> price of its unit.
+    solver
+        The solver of the linear model; its units are fixed afterwards.
+    kept
+        Numbers of units that are kept; without, they are searched.
+
+    Returns
+    -------
+    Answer or None
+        The plan; nothing if there is none with these numbers.
+    """
+    places = np.flatnonzero(arrays.is_integer).astype(np.int32)
+    if kept is None:
+        found = whole(arrays, prices)
+        if found is None:
+            return None
+        kept = found.values
+    kept = np.clip(kept, arrays.column_low[places], arrays.column_high[places])
+    solver.bound(places, kept, high=kept)
+    return solver.run()
+
+
+def units_of(arrays: Arrays, values: FloatArray) -> dict[str, FloatArray]:
+    """Return the units that are on in every interval, by the names of their columns."""
+    return {name: values[at] for name, at in arrays.columns.items() if name.endswith(ON)}
+
+
+def kept_units(arrays: Arrays, warm: Warm, instants: Instants) -> FloatArray:
+    """Return the whole numbers that the last plan had for the intervals of another window."""
+    flat = np.zeros(len(arrays.column_low))
+    time = warm.time(instants)
+    for name, on in warm.units.items():
+        flat[arrays.columns[name]] = np.round(on[time])
+    return flat[arrays.is_integer]

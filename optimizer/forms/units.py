@@ -1,0 +1,209 @@
+"""Units that are switched on and off: how many of a bank run, started and stopped when.
+
+Equal units are one whole number, not one each. Whole numbers and least times hold in the near part
+of the horizon, whose intervals are equal; beyond it the number may be any, and the plan only
+prepares. Changes are allowed at full hours only, by the bounds of starts and stops.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer.forms.table import columns, table
+from optimizer.inputs import Inputs
+from optimizer.ledger import Ledger
+from twin.physics import FloatArray
+from twin.relations import Convert, Units
+from twin.weather import Weather
+
+NEAR: Final = 24.0
+"""How far ahead units are whole. [h]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a bank decides which rows and columns there are.
+
+    Attributes
+    ----------
+    lead
+        Carrier that a unit too many draws.
+    near
+        Intervals in which units are whole.
+    up, down, restart
+        Intervals that a unit stays on and off, and between two of its starts; 1 for no such rule.
+    """
+
+    lead: str
+    near: int
+    up: int
+    down: int
+    restart: int
+
+    @property
+    def past(self) -> int:
+        """Intervals before the first of which starts and stops count."""
+        return max(self.up, self.down, self.restart) - 1
+
+
+def shape(convert: Convert, inputs: Inputs) -> Shape:
+    """Return the shape of the units of a conversion."""
+    units, hours = _units(convert), inputs.hours
+    near = int((np.cumsum(hours) <= NEAR + 1e-9).sum())
+    near = max(min(near, int((hours == hours[0]).cumprod().sum())), 1)
+
+    def steps(time: float) -> int:
+        return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
+
+    return Shape(
+        lead=convert.lead,
+        near=near,
+        up=steps(units.minimum_up),
+        down=steps(units.minimum_down),
+        restart=steps(units.restart),
+    )
+
+
+def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of the units: what they give, cost, and how many ran until now."""
+    units, own = _units(convert), shape(convert, inputs)
+    running = units.running(Weather.of(inputs.problem.outlook))
+    past = inputs.problem.past_units.get(convert.owner)
+    known = _past(past, own.past + 1)
+    change = np.diff(known)
+    begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    instants = inputs.problem.outlook["time"].to_numpy()
+    is_full = instants == instants.astype("datetime64[h]")
+    free = units.count * np.where(is_full | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
+    free[0] = units.count  # now, whatever the minute: what the load calls for must be on
+    cost = np.ones(len(instants))
+    cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
+    return {
+        "count": np.array(float(units.count)),
+        "before": np.array(known[-1]),
+        "free": running.free,
+        "least": running.least,
+        "most": running.most,
+        "called": 1.0 / running.best,
+        "called_free": running.free / running.best,
+        "spare_draw": running.spare_draw,
+        "short_draw": running.short_draw,
+        "start_low": np.concatenate([begun, np.zeros_like(free)]),
+        "start_high": np.concatenate([begun, free]),
+        "stop_low": np.concatenate([ended, np.zeros_like(free)]),
+        "stop_high": np.concatenate([ended, free]),
+        "start_cost": units.start_cost * cost,
+        "stop_cost": units.stop_cost * cost,
+    }
+
+
+def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
+    """Write the units beside the segments of their conversion.
+
+    Parameters
+    ----------
+    block
+        Block of the machine, its segments written.
+    shape
+        Shape of the units.
+    ledger
+        Where starts and units too many are posted.
+    """
+    model, past = block.model(), shape.past
+    time = model.time
+    block.moments = pyo.RangeSet(0, past + len(time) - 1)
+    _declare(block, shape)
+    block.later = pyo.RangeSet(1, len(time) - 1) if len(time) > 1 else pyo.Set(initialize=[])
+    block.first = pyo.Set(initialize=[0])
+    if len(time) > 1:
+        block.changes = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
+        )
+    block.begins = pyo.Constraint(
+        block.first,
+        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.before,
+    )
+    block.carries = pyo.Constraint(
+        time, rule=lambda b, t: _output(b, t) - b.most[t] * b.on[t] <= b.free[t]
+    )
+    block.needs = pyo.Constraint(time, rule=lambda b, t: b.least[t] * b.on[t] <= _output(b, t))
+    block.calls = pyo.Constraint(
+        time,
+        rule=lambda b, t: (
+            b.on[t] - b.spare[t] + b.short[t] == b.called[t] * _output(b, t) - b.called_free[t]
+        ),
+    )
+    _keep_times(block, shape)
+    ledger.use(
+        shape.lead,
+        lambda t: block.spare_draw[t] * block.spare[t] + block.short_draw[t] * block.short[t],
+    )
+    ledger.pay(
+        "starts",
+        lambda t: (
+            block.start_cost[t] * block.start[t + past] + block.stop_cost[t] * block.stop[t + past]
+        ),
+    )
+
+
+def _declare(block: pyo.Block, shape: Shape) -> None:
+    time, moments = block.model().time, block.moments
+    block.count, block.before = table(), table()
+    for name in ("free", "least", "most", "called", "called_free", "spare_draw", "short_draw"):
+        block.add_component(name, table(time))
+    block.start_cost, block.stop_cost = table(time), table(time)
+    for name in ("start_low", "start_high", "stop_low", "stop_high"):
+        block.add_component(name, table(moments))
+    columns(block, "on", time, high=block.count, integers=shape.near)
+    columns(block, "start", moments, low=block.start_low, high=block.start_high)
+    columns(block, "stop", moments, low=block.stop_low, high=block.stop_high)
+    columns(block, "spare", time)
+    columns(block, "short", time)
+
+
+def _keep_times(block: pyo.Block, shape: Shape) -> None:
+    """Keep least times on, off and between starts in the near part."""
+    block.near = pyo.RangeSet(0, shape.near - 1)
+    for name, length in (("up", shape.up), ("down", shape.down), ("again", shape.restart)):
+        block.add_component(f"{name}_window", pyo.RangeSet(0, length - 1))
+    past = shape.past
+    begin_up, begin_down = past - shape.up + 1, past - shape.down + 1
+    begin_again = past - shape.restart + 1
+    if shape.up > 1:
+        block.stays_on = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: sum(b.start[t + k + begin_up] for k in b.up_window) <= b.on[t],
+        )
+    if shape.down > 1:
+        block.stays_off = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: (
+                sum(b.stop[t + k + begin_down] for k in b.down_window) + b.on[t] <= b.count
+            ),
+        )
+    if shape.restart > 1:
+        block.rests = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: sum(b.start[t + k + begin_again] for k in b.again_window) <= b.count,
+        )
+
+
+def _output(block: pyo.Block, t: int) -> object:
+    return block.low[t] + sum(block.segment[t, k] for k in block.pieces)
+
+
+def _units(convert: Convert) -> Units:
+    if convert.units is None:
+        message = f"{convert.owner} has no units to commit"
+        raise TypeError(message)
+    return convert.units
+
+
+def _past(given: FloatArray | None, length: int) -> FloatArray:
+    """Return units on in the last intervals; further back it was as at the first that is known."""
+    known = np.zeros(1) if given is None else np.asarray(given, dtype=float)
+    return np.concatenate([np.full(length, known[0]), known])[-length:]

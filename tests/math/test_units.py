@@ -1,0 +1,156 @@
+"""Units: starts, stops, least times and whole numbers, against answers known from elsewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.build import numbers_of, shape_of
+from optimizer.commit import ON
+from optimizer.compile.structure import structure_of
+from optimizer.inputs import inputs_of
+from optimizer.plan import solve_problem
+from tests.math.hand import battery, grid, machine, outlook, problem, site, solved, units
+from twin.equipment import Accelerators
+from twin.errors import NoScheduleError
+
+LOADS = [4000.0, 6000.0, 5000.0, 800.0]
+
+
+def plant(name, price, *, limit=10_000.0, **rules):
+    """Return a plant that burns water of 1 EUR/m3: as much of it as its price says."""
+    bank = units(most=limit, **rules)
+    draws = {"water": lambda q: price * q}
+    return machine(name, "medium_voltage", draws=draws, limit=limit, units=bank)
+
+
+def run(coal, gas, loads=LOADS, *, coal_before, gas_before):
+    hall = Accelerators.model_construct(
+        name="hall", racks=10, rack_power=1000.0, rack_idle_power=0.0, liquid_share=0.0
+    )
+    feeder = machine("feeder", "rack", draws={"medium_voltage": lambda q: q}, limit=1e5)
+    cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, limit=1e5)
+    ahead = outlook([0.0] * len(loads), service=np.array(loads) / 1000.0)
+    past = {"coal": np.array([coal_before]), "gas": np.array([gas_before])}
+    replaced = {"hall": hall, "feeder": feeder, "cooler": cooler, "line": coal}
+    where = site(gas, connection=grid(import_limit=0.0), **replaced)
+    return solved(where, ahead, past_units=past, water=1.0)
+
+
+def test_a_start_is_paid_where_it_saves():
+    """Proves: coal starts (3000) for three hours at 20, gas carries 800 MW at 70: 359000.
+
+    Sensitivity: 356000 if the start were free, 316000 if coal could run below its least.
+    """
+    coal = plant("coal", 20.0, least=1000.0, start_cost=3000.0)
+    plan = run(coal, plant("gas", 70.0, start_cost=1000.0), coal_before=0.0, gas_before=1.0)
+    assert plan.objective == pytest.approx(359_000.0, rel=1e-9)
+    assert plan.values["coal.on"].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert plan.accounts["starts"].sum() == pytest.approx(3000.0)
+
+
+def test_a_stop_is_paid_where_it_saves():
+    """Proves: gas stops (1000) for three hours, then coal does (1000): 300000 + 56000 + 2000.
+
+    Sensitivity: 356000 without costs of stops; 372000 if gas ran on at its least.
+    """
+    coal = plant("coal", 20.0, least=3000.0, stop_cost=1000.0)
+    gas = plant("gas", 70.0, limit=1000.0, least=100.0, stop_cost=1000.0)
+    plan = run(coal, gas, coal_before=1.0, gas_before=1.0)
+    assert plan.objective == pytest.approx(358_000.0, rel=1e-9)
+    assert plan.values["gas.on"].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_the_model_with_units_is_compiled_as_pyomo_says():
+    from tests.optimizer.test_compile import as_pyomo_says, dense  # noqa: PLC0415
+
+    where = site(line=plant("coal", 20.0, minimum_up=3.0, minimum_down=2.0, restart=3.0))
+    inputs = inputs_of(problem(where, outlook([0.0] * 5, service=2.0)))
+    shape, numbers = shape_of(inputs), numbers_of(inputs)
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, *_, bounds = as_pyomo_says(shape, numbers)
+    np.testing.assert_array_equal(dense(arrays), rows)
+    np.testing.assert_array_equal(arrays.row_low, low)
+    np.testing.assert_array_equal(arrays.row_high, high)
+    np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
+    assert arrays.is_integer.sum() == 5
+
+
+def cheap(**rules):
+    """Return a plan of eight hours in which a cheap unit is wanted now and then."""
+    coal = plant("coal", 20.0, least=1000.0, start_cost=1.0, **rules)
+    loads = [500.0, 4000.0, 500.0, 500.0, 4000.0, 500.0, 500.0, 500.0]
+    gas = plant("gas", 70.0)
+    return run(coal, gas, loads, coal_before=0.0, gas_before=1.0).values["coal.on"].tolist()
+
+
+def test_least_times():
+    """Proves: coal runs in hours 2 and 5; no shorter than it may, nor sooner than it rests.
+
+    On for two hours it would have to take 1000 MW where 500 are asked for: it stays off. Off for
+    three it can run but once; so with three hours between starts it may do both, with four not.
+    """
+    assert cheap() == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert cheap(minimum_up=2.0) == [0] * 8
+    assert sum(cheap(minimum_down=3.0)) == 1
+    assert cheap(minimum_down=2.0) == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert cheap(restart=3.0) == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert sum(cheap(restart=4.0)) == 1
+
+
+def test_what_began_before_the_window_stays_on():
+    """Proves: started an hour ago for three hours, it runs two more, though gas were cheaper.
+
+    Sensitivity: off at once.
+    """
+    coal = plant("coal", 200.0, minimum_up=3.0)
+    ahead = outlook([0.0] * 4, service=0.5)
+    where = site(plant("gas", 70.0), line=coal, connection=grid(import_limit=0.0))
+    past = {"coal": np.array([0.0, 0.0, 1.0]), "gas": np.array([1.0])}
+    plan = solved(where, ahead, past_units=past, water=1.0)
+    assert plan.values["coal.on"].tolist()[:2] == [1.0, 1.0]
+
+
+def test_a_bank_is_one_whole_number():
+    """Proves: of ten units of 1 MW, 3.4 MW need four; one in four is too many by 0.6.
+
+    A unit too many draws 0.1 MW at 50 EUR/MWh: 3.4 x 50 + 0.6 x 0.1 x 50 = 173. Sensitivity: 170
+    with parts of units.
+    """
+    bank = units(10, most=1.0, spare_draw=0.1)
+    line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
+    plan = solved(site(line=line), outlook([50.0], service=3.4))
+    assert plan.values["line.on"].tolist() == [4.0]
+    assert plan.objective == pytest.approx(173.0)
+    assert plan.relaxed == pytest.approx(170.0)
+
+
+def test_too_few_units_are_no_schedule():
+    bank = units(3, most=1.0)
+    line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
+    with pytest.raises(NoScheduleError, match=r"number of units that run \(line\)"):
+        solved(site(line=line), outlook([50.0], service=3.4))
+
+
+def test_the_guard_keeps_the_units_of_the_last_plan():
+    """Proves: a price that would stop a unit leaves it on when units are kept, not otherwise."""
+    coal = plant("coal", 20.0, least=1.0)
+    where = site(plant("gas", 70.0), line=coal, connection=grid(import_limit=0.0))
+    before = problem(where, outlook([0.0] * 3, service=2.0), water=1.0)
+    once = solve_problem(before)
+    assert once.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
+    dear = plant("coal", 90.0, least=1.0)
+    later = replace(before, site=site(plant("gas", 70.0), line=dear, connection=where.grid))
+    kept = solve_problem(later, once.warm, keep_units=True)
+    assert kept.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
+    assert kept.objective == pytest.approx(3 * (90.0 + 70.0))
+    assert solve_problem(later, once.warm).objective == pytest.approx(3 * 2 * 70.0)
+    assert list(once.warm.units) == [f"coal{ON}", f"gas{ON}"]
+
+
+@pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])
+def test_a_battery_earns_the_spread(efficiency, profit):
+    """Proves: 4 MWh and 1 MW, empty at both ends, over 8 h at 20 and 8 h at 80 EUR/MWh."""
+    where = site(battery(efficiency=efficiency), connection=grid(export_limit=10.0))
+    plan = solved(where, outlook([20.0] * 8 + [80.0] * 8))
+    assert -plan.objective == pytest.approx(profit, abs=1e-6)
