@@ -82,9 +82,12 @@ class Actuator:
         kept, self._sequence = _read(path)
         self._is_first = kept is None
         self.last = kept or Wanted()
+        self._asked: set[Key] | None = None  # not known: what was asked before a restart may stand
 
     def act(self, wanted: Wanted, now: np.datetime64) -> int:
         """Order all that is wanted, and return the sequence of the job orders.
+
+        Requests of before that are not wanted any more are withdrawn.
 
         Parameters
         ----------
@@ -95,6 +98,7 @@ class Actuator:
         """
         with self._lock:
             self.last, self._is_first = wanted, False
+            self._drop(wanted.requests, now)
             return self._order(wanted, now)
 
     def freeze(self, now: np.datetime64, eased: Wanted | None = None) -> int:
@@ -123,9 +127,11 @@ class Actuator:
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
-        for (variable, _), point in list(self._binder.integration_points.items()):
-            if variable not in BEATS:
-                self._write(point, None, now)
+        with self._lock:
+            self._asked = set()
+            for (variable, _), point in list(self._binder.integration_points.items()):
+                if variable not in BEATS:
+                    self._write(point, None, now)
 
     def decided(self, now: np.datetime64, sequence: int) -> None:
         """Tell a simulated plant that it may go on; -1 says that nothing was ordered."""
@@ -146,6 +152,14 @@ class Actuator:
             point = self._binder.integration_points.get((word, ""))
             if point is not None and value is not None:
                 self._write(point, value, now)
+
+    def _drop(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+        """Withdraw what was asked for before and is no more."""
+        for key, point in list(self._binder.integration_points.items()):
+            was_asked = self._asked is None or key in self._asked
+            if was_asked and key not in requests and key[0] not in BEATS:
+                self._write(point, None, now)
+        self._asked = set(requests)
 
     def _order(self, wanted: Wanted, now: np.datetime64) -> int:
         sequence = self._next()

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from telemetry.listing import Listed, list_points
-from telemetry.points import INTEGRATION, UNITS, Meaning
+from telemetry.points import INTEGRATION, Meaning
 from telemetry.quality import Band, band
 from telemetry.samples import PLANT, PointMetadata
+from telemetry.units import UNITS
 from twin import vocabulary
 from twin.run import Key
 from twin.site import Site

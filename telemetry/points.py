@@ -41,6 +41,7 @@ COOLED: Final = ("cdu", "cooling_plant", "hall_air", "tank")
 
 AVAILABLE: Final = ((0, "NotAvailable"), (1, "Available"))
 OPERATING: Final = ((0, "NotOperating"), (1, "Operating"))
+ENABLED: Final = ((0, "Disabled"), (1, "Enabled"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,44 @@ def _requests() -> Iterator[Meaning]:
         unit="C",
         integration=INTEGRATION,
     )
+    yield from _water()
+
+
+def _water() -> Iterator[Meaning]:
+    """Yield what may be asked of the water; for its flow the contract has generic points only."""
+    supply = Meaning(
+        variable="facility_supply_applied",
+        kinds=("cooling_plant",),
+        object_type=GENERIC,
+        point_type="LiquidTemperature",
+        process_area=("Facility", "Supply"),
+        unit="C",
+        is_setpoint=True,
+    )
+    yield supply
+    yield replace(
+        supply,
+        variable="facility_supply_request",
+        point_type="LiquidTemperatureSpRequest",
+        is_setpoint=False,
+        integration=INTEGRATION,
+    )
+    for name, kind, side in (
+        ("facility_range", "cooling_plant", "Facility"),
+        ("technology_range", "cdu", "Secondary"),
+    ):
+        words = side, "Differential Temperature"
+        applied = _generic(f"{name}_applied", kind, *words, "Applied", unit="K")
+        yield replace(applied, is_setpoint=True)
+        yield replace(
+            applied,
+            variable=f"{name}_request",
+            process_area=(*words, "Request"),
+            is_setpoint=True,
+            integration=INTEGRATION,
+        )
+    enabled = _generic("facility_enabled", "cooling_plant", "Facility", "Requests", unit="")
+    yield replace(enabled, states=ENABLED)
 
 
 def _states() -> Iterator[Meaning]:
@@ -251,24 +290,3 @@ MEANINGS: Final[tuple[Meaning, ...]] = (
     *_requests(),
 )
 """Every point of a plant that we publish or understand."""
-
-UNITS: Final[dict[tuple[str, str], tuple[float, float]]] = {
-    ("W", "MW"): (1e-6, 0.0),
-    ("kW", "MW"): (1e-3, 0.0),
-    ("MW", "MW"): (1.0, 0.0),
-    ("kWh", "MWh"): (1e-3, 0.0),
-    ("MWh", "MWh"): (1.0, 0.0),
-    ("%", "1"): (0.01, 0.0),
-    ("1", "1"): (1.0, 0.0),
-    ("C", "degC"): (1.0, 0.0),
-    ("degC", "degC"): (1.0, 0.0),
-    ("F", "degC"): (5.0 / 9.0, -160.0 / 9.0),
-    ("K", "degC"): (1.0, -273.15),
-    ("kg/s", "kg s-1"): (1.0, 0.0),
-    ("L/s", "kg s-1"): (1.0, 0.0),  # a kilogram a litre: right within 2 % for our coolants
-    ("LPM", "kg s-1"): (1.0 / 60.0, 0.0),
-    ("L/min", "kg s-1"): (1.0 / 60.0, 0.0),
-    ("m3/h", "kg s-1"): (1.0 / 3.6, 0.0),
-    ("", "ms"): (1.0, 0.0),  # heartbeats carry times
-}
-"""(unit on the wire, canonical unit) -> factor and offset of the conversion."""

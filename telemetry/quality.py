@@ -108,6 +108,7 @@ UNIT_BANDS: Final[dict[str, Band]] = {
     "MW": Band(low=-5000.0, high=5000.0),
     "MWh": Band(low=0.0, high=1e5),
     "degC": Band(low=-60.0, high=150.0),
+    "K": Band(low=0.0, high=100.0),
     "kg s-1": Band(low=-1.0, high=1e5),
     "1": Band(low=-0.01, high=1.01),
     "ms": Band(low=0.0, high=4.2e12),

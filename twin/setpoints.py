@@ -235,7 +235,7 @@ class _Search:
         found -= limit
         for cdu in self.cdus:
             heats = self._worst(cdu, points)
-            above = np.max([self._above(cdu, heat, points) for heat in heats], axis=0)
+            above = np.maximum(*(self._above(cdu, heat, points) for heat in heats))
             flow = np.minimum(cdu.flow(self.heat.least[cdu.name], points), 1.0)
             for hall in self.site.of(Accelerators):
                 busy, cold = np.asarray(hall.rack_power), np.zeros(found.shape)

@@ -141,8 +141,7 @@ class Service:
             with self._lock:
                 held = self._overrides.hold(time.time())
                 if held and outcome.choice.source is not Source.HOLD:
-                    words = _words(held.author, held.reason)
-                    outcome = pilot.run(replace(facts, hold=words))
+                    outcome = pilot.run(replace(facts, hold=_words(held.author, held.reason)))
                 plan = self._outbox.draw_up(outcome, now=now)
                 if not self.settings.is_shadow:
                     self._outbox.publish(plan, outcome, now=now)
@@ -168,6 +167,7 @@ class Service:
             past=self._link.past(now),
             record=self._series.record(now),
             hold=_words(held.author, held.reason) if held else "",
+            is_steerable=not self._link.water_refusal(now),
         )
 
     def _act(self, outcome: Outcome) -> int:

@@ -13,11 +13,13 @@ from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, wi
 from optimizer.headroom import headroom
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
+from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Steering, question
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.steering import SUPPLY
 from twin.workloads.capping import under, work_power
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Pool, Queue
@@ -47,6 +49,8 @@ class Facts:
         Prices, carbon and weather.
     hold
         Why a person holds the service; empty if nobody does.
+    is_steerable
+        Whether the plant takes set points of its water; if not, plans keep to the declared ones.
     """
 
     observed: xr.Dataset
@@ -54,6 +58,7 @@ class Facts:
     past: Jobs
     record: xr.Dataset
     hold: str = ""
+    is_steerable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +142,11 @@ class Pilot:
         begun = time.perf_counter()
         now, queue = facts.queue.instant, facts.queue
         believed = self._estimate(facts)
-        problem = question(self.site, facts.record, believed.state, queue=queue, past=facts.past)
+        site, last = self.site, self._decision
+        if not facts.is_steerable:
+            site = declared(site)
+            last = None if last and SUPPLY in last.schedule else last
+        problem = question(site, facts.record, believed.state, queue=queue, past=facts.past)
         hold = facts.hold or (
             "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
         )
@@ -148,7 +157,7 @@ class Pilot:
         else:
             caps = _with_pressing(queue, caps, problem)
             power = work_power(queue, caps)
-            choice = choose(problem, self.decide, last=self._decision, running_power=power)
+            choice = choose(problem, self.decide, last=last, running_power=power)
         outcome = Outcome(
             time=now,
             estimate=believed,
@@ -205,7 +214,7 @@ class Pilot:
         for name in ("hall_power", *FLOWS):
             if name in step:
                 told = getattr(last.orders, name, {}) if not self.is_shadow else {}
-                step[name] = _seen(step[name], observed.get(name), told)
+                step[name] = _seen(step[name], observed.get(APPLIED.get(name, name)), told)
         return step
 
 

@@ -13,6 +13,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
+from optimizer.service.water import refusal, show_water, water_requests
 from optimizer.service.wear import Wear
 from telemetry import topics
 from telemetry.actuator import Actuator, Wanted
@@ -138,6 +139,10 @@ class PlantLink:
         self._seen = joined.take(joined.arrival > now - HISTORY)
         return self._seen.between(now - HISTORY, now)
 
+    def water_refusal(self, now: np.datetime64) -> str:
+        """Return why the set points of the water cannot be asked for; empty if they can."""
+        return refusal(self._site, self.window.integration_points, self.observed(now))
+
     # --- what is asked
 
     @property
@@ -195,9 +200,10 @@ class PlantLink:
     def show_telemetry(self, now: np.datetime64) -> Mapping[str, object]:
         """Return how telemetry comes in, as the page wants it."""
         counters, window = self._ingester.counters, self.window.counters
+        observed = self.window.observed(now)
         lost = {name: count for name, count in window.items() if name not in TAKEN}
         return {
-            "age_s": self._age(now),
+            "age_s": _age(observed),
             "messages": counters.get("messages", 0),
             "points": window.get(Flag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
@@ -207,12 +213,15 @@ class PlantLink:
             ],
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
+            "water": show_water(self._site, observed, self._actuator.last.requests),
+            "water_refusal": self.water_refusal(now),
         }
 
-    def _age(self, now: np.datetime64) -> float | None:
-        """Return the age of the newest reading of the connection's meter. [s]"""
-        age = float(self.window.observed(now)["grid_import_power_age"])
-        return max(age, 0.0) if np.isfinite(age) else None
+
+def _age(observed: xr.Dataset) -> float | None:
+    """Return the age of the newest reading of the connection's meter. [s]"""
+    age = float(observed["grid_import_power_age"])
+    return max(age, 0.0) if np.isfinite(age) else None
 
 
 def wanted(site: Site, outcome: Outcome) -> Wanted:
@@ -229,7 +238,8 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     -------
     Wanted
         Caps of jobs; caps of halls, a little above what they are expected to draw; requests to
-        stores (to charge is positive), to renewables, to heat pumps, and of coolant temperatures.
+        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, and
+        of the set points of the water where the plan has chosen them.
     """
     orders, queue = outcome.orders, outcome.queue
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
@@ -253,6 +263,7 @@ def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
             found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
     for pump in site.of(HeatReuse):
         found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    found |= water_requests(site, orders)
     water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
     for bank in site.of(Cdu):
         for unit in range(1, bank.count + 1):

@@ -12,8 +12,9 @@ from telemetry.agents.requests import Requests
 from telemetry.codec import encode
 from telemetry.listing import Listed, list_points, racks_of
 from telemetry.nature import Noise
-from telemetry.points import BMS, INTEGRATION, RACK, SYSTEM, UNITS
+from telemetry.points import BMS, INTEGRATION, RACK, SYSTEM
 from telemetry.samples import PointValue
+from telemetry.units import UNITS
 from twin import vocabulary
 from twin.equipment import Accelerators
 from twin.physics import FloatArray
@@ -91,7 +92,7 @@ class Bms:
         self._machines: dict[Key, tuple[list[int], str]] = {}
         self._racks: dict[str, tuple[list[int], list[int]]] = {}
         self._heads: list[str] = []
-        self._ours: dict[str, Key] = {}
+        self._ours: dict[str, tuple[Key, int]] = {}
         self._index(site)
         self._last = np.full(len(self._listed), np.nan)
         self._turn = 0
@@ -106,7 +107,7 @@ class Bms:
             self._heads.append(topics.point_value(point))
             if meaning.is_ours:
                 owner = listed.label if listed.machine else meaning.owner
-                self._ours[point] = meaning.variable, owner
+                self._ours[point] = (meaning.variable, owner), place
             elif meaning.object_type == RACK:
                 places, which = self._racks.setdefault(meaning.variable, ([], []))
                 places.append(place)
@@ -201,18 +202,19 @@ class Bms:
         str
             Why it was refused, or "".
         """
-        key = self._ours.get(value.point)
-        if key is None or value.sender != INTEGRATION:
+        ours = self._ours.get(value.point)
+        if ours is None or value.sender != INTEGRATION:
             self._requests.refused += 1
             return f"{value.sender} may not write {value.point}"
+        key, place = ours
         if key[0].startswith("service_heartbeat"):
             self._requests.beat(now)
             if key[0] == "service_heartbeat":
                 self._echo = value.value
             return ""
         asked = value.value
-        if asked is not None and not key[0].startswith("technology"):
-            asked *= UNITS["kW", "MW"][0]
+        if asked is not None:
+            asked = float(asked * self._columns.factor[place] + self._columns.offset[place])
         return self._requests.ask(key, asked, now=now)
 
     def heartbeat(self, time: np.datetime64) -> list[Message]:

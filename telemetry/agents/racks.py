@@ -61,6 +61,7 @@ class Racks:
         *,
         time: np.datetime64,
         interval: np.timedelta64,
+        flow_share: float = 1.0,
     ) -> list[RackBatch]:
         """Return one batch a rack.
 
@@ -74,6 +75,8 @@ class Racks:
             End of the interval. [datetime64, UTC]
         interval
             Its length.
+        flow_share
+            Flow of the coolant beside the rated one. [1]
         """
         self._sequence += 1
         halls = self._site.of(Accelerators)
@@ -81,7 +84,9 @@ class Racks:
         supply = coolant(self._site, truth)
         found = []
         for hall, first, last in zip(halls, counts[:-1], counts[1:], strict=True):
-            values = self._chips(hall, load, slice(first, last), supply=supply)
+            mine = slice(first, last)
+            means = rack_means(hall, load, mine, supply=supply, flow_share=flow_share)
+            values = self._chips(hall, means.astype(np.float32), supply=supply)
             for (_, rack), block in zip(self._names[first:last], values, strict=True):
                 found.append(
                     RackBatch(
@@ -98,10 +103,9 @@ class Racks:
         return found
 
     def _chips(
-        self, hall: Accelerators, load: Load, mine: slice, *, supply: float
+        self, hall: Accelerators, means: NDArray[np.float32], *, supply: float
     ) -> NDArray[np.float32]:
         """Return the values of all chips of a hall, ``(rack, variable, chip)``."""
-        means = rack_means(hall, load, mine, supply=supply).astype(np.float32)
         shape = (*means.shape, hall.chips_per_rack)
         values = self._rng.standard_normal(shape, dtype=np.float32)
         values *= CHIP_SPREAD[:, None]
@@ -117,7 +121,9 @@ class Racks:
         return values
 
 
-def rack_means(hall: Accelerators, load: Load, mine: slice, *, supply: float) -> FloatArray:
+def rack_means(
+    hall: Accelerators, load: Load, mine: slice, *, supply: float, flow_share: float = 1.0
+) -> FloatArray:
     """Return the mean of each row of a batch over the chips of each rack.
 
     Parameters
@@ -130,6 +136,8 @@ def rack_means(hall: Accelerators, load: Load, mine: slice, *, supply: float) ->
         Which of them are the hall's.
     supply
         Coolant at the racks. [degC]
+    flow_share
+        Its flow beside the rated one. [1]
 
     Returns
     -------
@@ -142,7 +150,7 @@ def rack_means(hall: Accelerators, load: Load, mine: slice, *, supply: float) ->
     state = np.select([cap <= 0.0, load.is_service[mine]], [2, 1], default=0)
     use = np.array(list(USE.values()))[state]
     clock = np.where(cap > 0.0, FULL_CLOCK * cap**CLOCK_EXPONENT, IDLE_CLOCK)
-    warm = hall.chip_temperature(power, np.asarray(supply))
+    warm = hall.chip_temperature(power, np.asarray(supply), flow_share=flow_share)
     return np.stack([np.maximum(chip, 0.0), warm, use[:, 0], use[:, 1], clock], axis=-1)
 
 

@@ -7,9 +7,12 @@ import numpy as np
 
 from telemetry.agents.placement import Load
 from telemetry.agents.racks import coolant
+from telemetry.agents.ranges import Water
 from telemetry.points import RENEWABLES
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
-from twin.physics import FloatArray, water
+from twin.physics import FloatArray
+from twin.physics import water as liquids
+from twin.relations import SetPoints
 from twin.run import Key
 from twin.site import Site
 
@@ -22,7 +25,7 @@ def readings(
     truth: Mapping[Key, float],
     applied: Mapping[Key, float],
     *,
-    supply: Mapping[str, float],
+    water: Water,
 ) -> dict[Key, float]:
     """Return the values of all points of machines.
 
@@ -34,8 +37,8 @@ def readings(
         How the plant really stands, as :meth:`telemetry.testbed.Plant.truth` tells.
     applied
         Requests that hold, as :meth:`telemetry.agents.requests.Requests.applied` tells.
-    supply
-        Circuit -> set point of its supply water. [degC]
+    water
+        Set points of the water that hold.
 
     Returns
     -------
@@ -54,16 +57,15 @@ def readings(
         if ("hall_air_fan_power", air.name) in truth:
             values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
     for plant in site.of(CoolingPlant):
-        values.update(_circuit(plant, truth))
-    warm = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == "warm")
+        values.update(_circuit(plant, truth, water))
     for bank in site.of(Cdu):
-        values.update(_coolant(site, bank, truth, supply=supply[warm]))
+        values.update(_coolant(site, bank, truth, water=water))
     values.update(_applied(site, applied))
     values.update(_states(site, truth))
     return values
 
 
-def approach(site: Site, heat: float) -> float:
+def approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
     """Return how far the coolant at the racks is above the supply water. [K]
 
     Parameters
@@ -72,12 +74,46 @@ def approach(site: Site, heat: float) -> float:
         The site as it really is.
     heat
         Heat that the racks give to the coolant. [MW]
+    points
+        Set points of the water; by default the declared ones.
+    """
+    bank, load = site.of(Cdu)[0], np.asarray(heat)
+    through = _warm(site).share(
+        load, rated_heat=bank.rated, rated_range=bank.facility_range, points=points
+    )
+    above = bank.technology_supply_temperature(
+        load, np.asarray(0.0), points=points, facility_flow=through
+    )
+    return float(above)
+
+
+def coolant_flow(site: Site, truth: Mapping[Key, float], points: SetPoints | None) -> float:
+    """Return the coolant's flow in the racks beside the rated one, which the declared range keeps.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    truth
+        How the plant really stands.
+    points
+        Set points of the water; None stands for the declared ones.
+
+    Returns
+    -------
+    float
+        Share of the rated flow. [1]
     """
     bank = site.of(Cdu)[0]
-    return float(bank.technology_supply_temperature(np.asarray(heat), np.asarray(0.0)))
+    if points is None or bank.name not in points.technology_range:
+        return 1.0
+    heat = np.asarray(truth.get(("cdu_output", bank.name), 0.0))
+    return min(float(bank.flow(heat, points)), 1.0)
 
 
-def rack_readings(site: Site, truth: Mapping[Key, float], load: Load) -> dict[str, FloatArray]:
+def rack_readings(
+    site: Site, truth: Mapping[Key, float], load: Load, *, flow_share: float = 1.0
+) -> dict[str, FloatArray]:
     """Return the values of all points of racks, hall after hall.
 
     Parameters
@@ -88,6 +124,8 @@ def rack_readings(site: Site, truth: Mapping[Key, float], load: Load) -> dict[st
         How the plant really stands.
     load
         What each rack does.
+    flow_share
+        Flow of the coolant beside the rated one. [1]
 
     Returns
     -------
@@ -97,10 +135,10 @@ def rack_readings(site: Site, truth: Mapping[Key, float], load: Load) -> dict[st
     supply = coolant(site, truth)
     halls = site.of(Accelerators)
     shares = np.concatenate([np.full(hall.racks, hall.liquid_share) for hall in halls])
-    litres = [hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
-    density = float(water.density(supply, water.PG25)) / 1000.0
+    litres = [flow_share * hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
+    density = float(liquids.density(supply, liquids.PG25)) / 1000.0
     flow = np.repeat(litres, [hall.racks for hall in halls]) * density
-    rate = np.asarray(water.capacity_rate(flow, water.PG25, temperature=supply))
+    rate = np.asarray(liquids.capacity_rate(flow, liquids.PG25, temperature=supply))
     rise = np.divide(shares * load.power, rate, out=np.zeros(len(flow)), where=rate > 0.0)
     return {
         "rack_power": load.power,
@@ -110,29 +148,45 @@ def rack_readings(site: Site, truth: Mapping[Key, float], load: Load) -> dict[st
     }
 
 
-def _circuit(plant: CoolingPlant, truth: Mapping[Key, float]) -> dict[Key, float]:
-    """Return flow and return temperature of a circuit, once it has run."""
+def _warm(site: Site) -> CoolingPlant:
+    return next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+
+
+def _circuit(plant: CoolingPlant, truth: Mapping[Key, float], water: Water) -> dict[Key, float]:
+    """Return what a circuit aims at and, once it has run, its flow and return temperature."""
+    word = "facility_range_set_point", plant.name
+    aims = {
+        ("facility_supply_applied", plant.name): water.supply[plant.name],
+        ("facility_range_applied", plant.name): water.ranges.get(word, plant.temperature_range),
+        ("facility_enabled", plant.name): float(not water.is_local),
+    }
     if ("cooling_plant_flow", plant.name) not in truth:
-        return {}
+        return aims
     flow = truth["cooling_plant_flow", plant.name]
     supply = truth["facility_supply_temperature", plant.name]
-    rate = water.capacity_rate(flow, plant.loop.liquid, temperature=supply)
+    rate = liquids.capacity_rate(flow, plant.loop.liquid, temperature=supply)
     warmer = truth["cooling_load", plant.name] / float(rate)
-    return {
+    return aims | {
         ("facility_flow", plant.name): flow,
         ("facility_return_temperature", plant.name): supply + warmer,
     }
 
 
 def _coolant(
-    site: Site, bank: Cdu, truth: Mapping[Key, float], *, supply: float
+    site: Site, bank: Cdu, truth: Mapping[Key, float], *, water: Water
 ) -> dict[Key, float]:
     """Return the coolant's temperatures behind and before a bank, and what it aims at."""
     heat = truth.get(("cdu_output", bank.name), 0.0)
-    values = {("technology_supply_set_point", bank.name): supply + approach(site, heat)}
+    points = water.points(site)
+    aim = water.supply[_warm(site).name] + approach(site, heat, points)
+    word = "technology_range_set_point", bank.name
+    values = {
+        ("technology_supply_set_point", bank.name): aim,
+        ("technology_range_applied", bank.name): water.ranges.get(word, bank.technology_range),
+    }
     if ("cdu_output", bank.name) in truth:
-        share = truth["cdu_output", bank.name] / (bank.count * bank.rated_heat)
-        warmer = bank.technology_range * min(share / bank.minimum_flow, 1.0)
+        share = heat / (bank.count * bank.rated_heat)
+        warmer = bank.technology_range * share / float(bank.flow(np.asarray(heat), points))
         leaving = truth["technology_supply_temperature", bank.name]
         values["technology_return_temperature", bank.name] = leaving + warmer
     return values

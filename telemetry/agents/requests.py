@@ -1,12 +1,22 @@
 """What a plant lets others ask of it: requests are checked, followed, and given up in silence."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from telemetry.listing import units_of
-from twin.equipment import Cdu, CoolingPlant, HeatReuse
+from telemetry.agents.ranges import (
+    COOLANT,
+    RANGES,
+    SUPPLY,
+    Water,
+    coldest_and_warmest,
+    declared_ranges,
+    ranges_of,
+)
+from telemetry.ramps import STEP
+from twin.axes import MINUTE
+from twin.equipment import CoolingPlant
 from twin.run import Key
 from twin.site import Site
 
@@ -16,23 +26,15 @@ PATIENCE: Final = 3
 BEYOND: Final = 0.01
 """Share by which a request may pass its range for rounding; it is then cut. [1]"""
 
-COOLER: Final = 3.0
-"""How far below its declared set point the supply water may be asked for. [K]"""
-
 RATE: Final = 0.1
 """Fastest change of the set point of the supply water. [K/min]"""
 
 STEADY: Final = 0.1
 """Change of the set point of the supply water that is not worth making. [K]"""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Range:
-    """What may be asked of one machine: from low to high, and what holds if nothing is asked."""
-
-    low: float
-    high: float
-    safe: float
+WIDENING: Final = 0.2
+"""Fastest that a temperature range gets wider, which is less flow; more is given at once. [K/min]
+"""
 
 
 class Requests:
@@ -49,24 +51,35 @@ class Requests:
     ----------
     refused
         Number of requests that were refused. [1]
-    supply
-        Circuit -> set point of its supply water that holds. [degC]
+    is_local
+        Whether the plant's own people have the water and no request for it holds.
+    supply, ranges
+        What the water is held at now, as :class:`Water` tells.
 
     Notes
     -----
     Without a request or a heartbeat for three periods all requests are void: stores and heat pumps
-    rest, sun and wind run free, the water goes back to its declared set point. So it is with a
+    rest, sun and wind run free, the water goes back to its declared set points. So it is with a
     request of no value. How fast powers follow is the business of the plant's controllers, which
     keep the ramp.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64) -> None:
         self._site, self._silence = site, PATIENCE * period
-        self._ranges = _ranges(site)
+        self._ranges = ranges_of(site)
         self._asked: dict[Key, float] = {}
         self._heard = np.datetime64("NaT", "us")
+        self._moved = np.datetime64("NaT", "us")
+        self._wanted: dict[Key, float] = {}
         self.refused = 0
+        self.is_local = False
         self.supply = {plant.name: plant.supply_temperature for plant in site.of(CoolingPlant)}
+        self.ranges: dict[Key, float] = {}
+
+    @property
+    def water(self) -> Water:
+        """What the water is held at now."""
+        return Water(supply=dict(self.supply), ranges=dict(self.ranges), is_local=self.is_local)
 
     def beat(self, now: np.datetime64) -> None:
         """Note a heartbeat of the integration."""
@@ -79,8 +92,9 @@ class Requests:
         ----------
         key
             ``battery_request``, ``tank_request`` (to charge is positive), ``heat_reuse_request`` or
-            ``renewable_request`` (a greatest power) by machine [MW], or
-            ``technology_supply_request`` by unit [degC].
+            ``renewable_request`` (a greatest power) by machine [MW], ``facility_supply_request`` by
+            circuit or ``technology_supply_request`` by unit [degC], ``facility_range_request`` by
+            circuit or ``technology_range_request`` by unit [K].
         value
             What is asked; None withdraws.
         now
@@ -128,7 +142,7 @@ class Requests:
         return points
 
     def move_supply(self, approach: float, *, now: np.datetime64, minutes: float) -> list[str]:
-        """Move the set point of the warm supply water towards what the coolant needs.
+        """Move the set points of the supply water towards what is asked, or the coolant needs.
 
         Parameters
         ----------
@@ -144,15 +158,18 @@ class Requests:
         list of str
             Circuits whose set point in :attr:`supply` has moved.
         """
-        wanted = [v for (name, _), v in self.applied(now).items() if name == _COOLANT]
+        wanted = {} if self.is_local else self.applied(now)
+        coolant = [v for (name, _), v in wanted.items() if name == COOLANT and np.isfinite(v)]
         moved = []
         for plant in self._site.of(CoolingPlant):
-            if plant.serves != "warm":
-                continue
             goal = plant.supply_temperature
-            if any(np.isfinite(wanted)):
-                asked = float(np.mean([v for v in wanted if np.isfinite(v)])) - approach
-                goal = float(np.clip(asked, *_water(plant)))
+            asked = wanted.get((SUPPLY, plant.name), np.nan)
+            if np.isfinite(asked):
+                goal = asked
+            elif coolant and plant.serves == "warm":
+                goal = float(
+                    np.clip(float(np.mean(coolant)) - approach, *coldest_and_warmest(plant))
+                )
             way = goal - self.supply[plant.name]
             if abs(way) >= STEADY:
                 step = float(np.clip(way, -RATE * minutes, RATE * minutes))
@@ -160,35 +177,41 @@ class Requests:
                 moved.append(plant.name)
         return moved
 
+    def move_ranges(self, loads: Mapping[str, float], *, now: np.datetime64) -> None:
+        """Move the temperature ranges that flows follow towards what is asked.
 
-_COOLANT: Final = "technology_supply_request"
+        Parameters
+        ----------
+        loads
+            Circuit -> heat that it carries; no range gets narrower than full pumps need. [MW]
+        now
+            The plant's time. [datetime64, UTC]
+        """
+        wanted = self._wanted_ranges(now)
+        minutes = float((now - self._moved) / MINUTE) if self.ranges else 1.0
+        if minutes < STEP and self.ranges and wanted == self._wanted:
+            return
+        self._moved, self._wanted = now, wanted
+        for (word, owner), declared in declared_ranges(self._site).items():
+            goal = wanted.get((word, owner), declared)
+            machine = self._site.equipment[owner]
+            if isinstance(machine, CoolingPlant):
+                share = loads.get(owner, 0.0) / machine.rated_cooling
+                goal = max(goal, min(share, 1.0) * declared)
+            held = self.ranges.get((word, owner), declared)
+            self.ranges[word, owner] = min(goal, held + WIDENING * min(minutes, STEP))
+        if not wanted and self.ranges == declared_ranges(self._site):
+            self.ranges = {}
+
+    def _wanted_ranges(self, now: np.datetime64) -> dict[Key, float]:
+        """Return the ranges that are asked for, of banks the mean of their units. [K]"""
+        asked: dict[Key, list[float]] = {}
+        for (name, owner), value in self.applied(now).items():
+            if name in RANGES and np.isfinite(value) and not self.is_local:
+                bank = owner.partition("/")[0]
+                asked.setdefault((RANGES[name], bank), []).append(value)
+        return {key: float(np.mean(values)) for key, values in asked.items()}
+
 
 _DIRECT: Final = {"renewable": "renewable_used_power", "heat_reuse": "heat_reuse_power"}
 """What is asked for -> word of the set point of the same value."""
-
-
-def _ranges(site: Site) -> dict[Key, _Range]:
-    """Return what may be asked of each machine; a coolant that nobody asks for is not a number."""
-    ranges = {}
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        span = _Range(low=-store.discharge_limit, high=store.charge_limit, safe=0.0)
-        ranges[f"{kind}_request", store.owner] = span
-    for exchange in site.exchanges:
-        if exchange.available:
-            span = _Range(low=0.0, high=np.inf, safe=np.inf)
-            ranges["renewable_request", exchange.owner] = span
-    for pump in site.of(HeatReuse):
-        span = _Range(low=0.0, high=min(pump.rated_heat, pump.contract_power), safe=0.0)
-        ranges["heat_reuse_request", pump.name] = span
-    water = [_water(plant) for plant in site.of(CoolingPlant) if plant.serves == "warm"]
-    for bank in site.of(Cdu):
-        for low, high in water:
-            span = _Range(low=low, high=high + bank.approach, safe=np.nan)
-            ranges.update(dict.fromkeys(((_COOLANT, unit) for unit in units_of(bank)), span))
-    return ranges
-
-
-def _water(plant: CoolingPlant) -> tuple[float, float]:
-    """Return the coldest and the warmest supply water that may be asked for. [degC]"""
-    return plant.supply_temperature - COOLER, plant.supply_limit - plant.supply_margin

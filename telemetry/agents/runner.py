@@ -9,11 +9,12 @@ import numpy as np
 import structlog
 
 from telemetry.agents.bms import Bms
+from telemetry.agents.circuits import hold_supply, move_ranges
 from telemetry.agents.cluster import Cluster
 from telemetry.agents.line import Line
 from telemetry.agents.placement import Placement
 from telemetry.agents.racks import Racks
-from telemetry.agents.readings import approach, rack_readings, readings
+from telemetry.agents.readings import coolant_flow, rack_readings, readings
 from telemetry.agents.requests import Requests
 from telemetry.agents.scene import Outcome, Report, Scene
 from telemetry.client import Client
@@ -24,7 +25,6 @@ from telemetry.ramps import STEP
 from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
 from telemetry.testbed import Plant
 from twin.axes import HOUR, MINUTE, QUARTER
-from twin.equipment import Accelerators
 from twin.workloads.halls import hall_powers
 
 NATIVE: Final = 10.0
@@ -239,10 +239,12 @@ class SimulatedSite:
         self._placement.place(cluster.at_work, service_racks)
         minutes = 1 if self._is_native else STEP
         for _ in range(0, STEP, minutes):
-            stores = self._requests.set_points(plant.now)
-            if points | stores != plant.ordered:
-                plant.order(points | stores)
-            self._hold_supply(minutes)
+            wanted = (
+                points | self._requests.set_points(plant.now) | move_ranges(plant, self._requests)
+            )
+            if wanted != plant.ordered:
+                plant.order(wanted)
+            hold_supply(plant, self._requests, minutes)
             begin = plant.now
             plant.advance(minutes)
             for moment, interval in self._moments(begin, minutes):
@@ -260,17 +262,6 @@ class SimulatedSite:
                 self._line.receive(self._begun + wall, lambda: self._is_stopped)
             yield moment, interval
 
-    def _hold_supply(self, minutes: int) -> None:
-        """Let the supply water follow what is asked of the coolant."""
-        plant = self._plant
-        heat = sum(
-            hall.liquid_share * plant.ordered["hall_power", hall.name]
-            for hall in plant.site.of(Accelerators)
-        )
-        above = approach(plant.site, heat)
-        for circuit in self._requests.move_supply(above, now=plant.now, minutes=minutes):
-            plant.hold_supply(circuit, self._requests.supply[circuit])
-
     def _speak(
         self,
         moment: np.datetime64,
@@ -284,14 +275,15 @@ class SimulatedSite:
         truth = plant.truth(minutes)
         halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
         load = self._placement.load(halls)
-        batches = self._racks.batches(load, truth, time=moment, interval=interval)
+        water = self._requests.water
+        share = coolant_flow(plant.site, truth, water.points(plant.site))
+        batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
         encoded = map(encode, batches)
         self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
         if self._is_native and int((moment - self._start) / SECOND) % BEAT:
             return
-        requests = self._requests
-        machines = readings(plant.site, truth, requests.applied(plant.now), supply=requests.supply)
-        racks = rack_readings(plant.site, truth, load)
+        machines = readings(plant.site, truth, self._requests.applied(plant.now), water=water)
+        racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat(moment)
         messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)
         self._sent["points"] += self._line.send(messages, kind="points")

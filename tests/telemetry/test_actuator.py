@@ -48,6 +48,9 @@ class Wire:
     def requests(self):
         return {sample.point: sample.value for sample in self.of(PointValue)}
 
+    def asked(self):
+        return {point: value for point, value in self.requests().items() if value is not None}
+
 
 def bound():
     binder = Binder(SITE)
@@ -88,7 +91,7 @@ def test_requests_are_in_the_units_of_the_wire(made, wire):
     """-0.3 MW are -300 kW; a temperature in degrees Celsius stays one."""
     binder = bound()
     made(binder).act(WANTED, NOW)
-    assert wire.requests() == pytest.approx(
+    assert wire.asked() == pytest.approx(
         {
             point(binder, "battery_request", "battery_1"): -300.0,
             point(binder, "technology_supply_request", "cdu_1/002"): 38.5,
@@ -125,8 +128,31 @@ def test_only_points_that_name_us_are_written(made, wire):
 
 def test_a_request_that_no_point_takes_is_left_out(made, wire):
     made().act(Wanted(requests={("battery_request", "battery_9"): 1.0}), NOW)
-    assert wire.of(PointValue) == []
+    assert wire.asked() == {}
     assert len(wire.of(JobOrders)) == 1
+
+
+def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
+    """A plan by rule chooses no water; what an optimum asked must not live on by our heartbeats."""
+    binder = bound()
+    ordering = made(binder)
+    key = ("facility_supply_request", "warm_plant")
+    ordering.act(replace(WANTED, requests={**WANTED.requests, key: 40.5}), NOW)
+    assert wire.asked()[point(binder, *key)] == 40.5
+    for expected in ([None], []):
+        wire.sent.clear()
+        ordering.act(WANTED, NOW)
+        told = [s.value for s in wire.of(PointValue) if s.point == point(binder, *key)]
+        assert told == expected
+
+
+def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
+    """It died before it could withdraw: the next one does not know what stands."""
+    binder = bound()
+    made(binder).act(WANTED, NOW)
+    values = wire.requests()
+    assert values[point(binder, "facility_range_request", "warm_plant")] is None
+    assert values[point(binder, "battery_request", "battery_1")] == -300.0
 
 
 # --- freeze

@@ -14,8 +14,9 @@ import sites
 from telemetry.binding import MOST, Binder
 from telemetry.codec import decode, encode
 from telemetry.listing import Paths, list_points, points_of
-from telemetry.points import MEANINGS, UNITS
+from telemetry.points import MEANINGS
 from telemetry.samples import PointMetadata, PointValue
+from telemetry.units import UNITS
 from twin import vocabulary
 
 NOON = np.datetime64("2026-06-16T12:00", "us")

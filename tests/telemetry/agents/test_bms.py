@@ -6,6 +6,7 @@ import pytest
 from telemetry import topics
 from telemetry.agents.bms import Bms
 from telemetry.agents.placement import Placement
+from telemetry.agents.ranges import Water
 from telemetry.agents.readings import rack_readings, readings
 from telemetry.agents.requests import Requests
 from telemetry.codec import decode
@@ -44,9 +45,9 @@ def plant(small):
             ("peak_power", ""): 2.5,
             ("facility_supply_temperature", "warm_plant"): temperature,
         }
-        supply = {"warm_plant": 38.0}
+        water = Water(supply={"warm_plant": 38.0, "chilled_plant": 18.0})
         load = Placement(small).load({"hall_1": 0.6, "hall_2": 0.6})
-        return readings(small, truth, {}, supply=supply), rack_readings(small, truth, load)
+        return readings(small, truth, {}, water=water), rack_readings(small, truth, load)
 
     return at
 

@@ -95,3 +95,78 @@ def test_water_stays_within_what_the_plant_allows(requests, asked, held):
     requests.ask(COOLANT[0], asked, now=NOW)
     requests.move_supply(3.0, now=NOW, minutes=600)
     assert requests.supply["warm_plant"] == pytest.approx(held)
+
+
+# --- the water: 10 K and 38 degC in the warm circuit, 8 K and 18 degC in the chilled, coolant 10 K
+
+SUPPLY = ("facility_supply_request", "warm_plant")
+RANGE = ("facility_range_request", "warm_plant")
+WARM = ("facility_range_set_point", "warm_plant")
+LOADS = {"warm_plant": 1.0, "chilled_plant": 0.1}
+LATER = NOW + QUARTER
+
+
+def test_a_circuit_follows_its_own_request_before_that_of_the_coolant(requests):
+    requests.ask(SUPPLY, 39.0, now=NOW)
+    for key in COOLANT:
+        requests.ask(key, 45.0, now=NOW)
+    assert requests.move_supply(3.0, now=NOW, minutes=15) == ["warm_plant"]
+    assert requests.supply == {"warm_plant": 39.0, "chilled_plant": 18.0}
+
+
+def test_chilled_water_is_asked_for_too_within_its_range(requests):
+    # 30 degC is beyond the limit of the site file; 2 K take more than 15 min at 0.1 K/min
+    chilled = ("facility_supply_request", "chilled_plant")
+    assert "lies between" in requests.ask(chilled, 30.0, now=NOW)
+    requests.ask(chilled, 20.0, now=NOW)
+    requests.move_supply(3.0, now=NOW, minutes=15)
+    assert requests.supply["chilled_plant"] == pytest.approx(19.5)
+
+
+def test_less_flow_comes_slowly_and_more_at_once(requests):
+    requests.ask(RANGE, 14.0, now=NOW)
+    requests.move_ranges(LOADS, now=NOW)
+    assert requests.ranges[WARM] == pytest.approx(10.2)  # a minute at 0.2 K/min
+    requests.move_ranges(LOADS, now=LATER)
+    assert requests.ranges[WARM] == pytest.approx(13.2)  # 3 K in a quarter-hour
+    requests.ask(RANGE, 6.0, now=LATER)
+    requests.move_ranges(LOADS, now=LATER)
+    assert requests.ranges[WARM] == pytest.approx(6.0)
+
+
+def test_no_range_is_narrower_than_full_pumps_need(requests):
+    # 1.9 MW of 3.8 MW at 10 K: full flow carries them at 5 K
+    requests.ask(RANGE, 2.0, now=NOW)
+    requests.move_ranges({"warm_plant": 1.9}, now=NOW)
+    assert requests.ranges[WARM] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("share", [0.01, 1.6])
+def test_ranges_far_from_the_declared_are_refused(requests, share):
+    assert "lies between" in requests.ask(RANGE, 10.0 * share, now=NOW)
+
+
+def test_a_bank_follows_the_mean_of_its_units(requests):
+    for unit, value in enumerate((10.0, 11.0, 12.0), 1):
+        requests.ask(("technology_range_request", f"cdu_1/00{unit}"), value, now=NOW)
+    for step in range(3):
+        requests.move_ranges(LOADS, now=NOW + step * QUARTER)
+    assert requests.ranges["technology_range_set_point", "cdu_1"] == pytest.approx(11.0)
+
+
+def test_silence_or_the_plants_own_people_bring_back_the_declared_water(requests):
+    for quiet in (False, True):
+        requests.is_local = False
+        for key, value in ((SUPPLY, 39.0), (RANGE, 12.0)):
+            requests.ask(key, value, now=NOW)
+        for step in range(2):
+            requests.move_ranges(LOADS, now=NOW + step * QUARTER)
+            requests.move_supply(3.0, now=NOW, minutes=15)
+        assert requests.ranges[WARM] == pytest.approx(12.0)
+        requests.is_local = not quiet
+        late = NOW + (6 if quiet else 2) * QUARTER
+        requests.move_ranges(LOADS, now=late)
+        requests.move_supply(3.0, now=late, minutes=15)
+        assert requests.ranges == {}
+        assert requests.supply["warm_plant"] == pytest.approx(38.0)
+        assert requests.water.is_local is not quiet

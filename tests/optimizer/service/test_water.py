@@ -1,0 +1,131 @@
+"""The water over the wire: asked where the plant takes it, else declared; and a real loop."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from optimizer.dispatch import Orders
+from optimizer.service.water import REQUESTS, declared, refusal, show_water, water_requests
+from sites.catalogue import locate
+from telemetry.binding import Binder
+from telemetry.listing import points_of
+from tests import moments, stage
+from twin.rules import SetPointRules
+from twin.steering import SUPPLY, WORDS
+
+ORDERS = Orders(
+    jobs={},
+    facility_supply_set_point={"warm_plant": 40.0, "chilled_plant": 18.0},
+    facility_range_set_point={"warm_plant": 12.0, "chilled_plant": 8.0},
+    technology_range_set_point={"cdu_1": 11.0},
+)
+
+
+def site(choice="cheapest"):
+    return sites.load("small").model_copy(update={"set_points": SetPointRules(choice=choice)})
+
+
+def points():
+    """Return the points that a plant with the agreed ones lets us write."""
+    binder = Binder(site())
+    for metadata in points_of(site()):
+        binder.learn(metadata)
+    return binder.integration_points
+
+
+def observed(enabled=1.0, **others):
+    circuits = ["warm_plant", "chilled_plant"]
+    values = {"facility_enabled": enabled} | others
+    data = {name: ("circuit", np.full(2, value)) for name, value in values.items()}
+    return xr.Dataset(data, coords={"circuit": circuits})
+
+
+def test_every_word_of_a_plan_is_asked_of_every_object():
+    asked = water_requests(site(), ORDERS)
+    assert asked["facility_supply_request", "warm_plant"] == 40.0
+    assert asked["facility_range_request", "chilled_plant"] == 8.0
+    assert [asked["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
+    assert len(asked) == 2 + 2 + 3
+    assert asked.keys() <= points().keys()
+    assert set(REQUESTS) == set(WORDS)
+
+
+def test_declared_water_is_not_asked_for():
+    assert water_requests(site(), Orders(jobs={})) == {}
+
+
+def test_a_plant_that_takes_all_of_it_is_planned_for():
+    assert refusal(site(), points(), observed()) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("facility_supply", "warm_plant"), ("facility_range", "warm_plant"), ("technology", "cdu_1")],
+)
+def test_a_point_that_is_lacking_is_named(word, told):
+    left = {key for key in points() if not key[0].startswith(word)}
+    assert told in refusal(site(), left, observed())
+    assert refusal(site("declared"), left, observed()) == ""
+
+
+def test_temperatures_alone_need_no_points_for_flows():
+    left = {key for key in points() if "range" not in key[0]}
+    assert refusal(site("temperature"), left, observed()) == ""
+    assert refusal(site("cheapest"), left, observed()) != ""
+
+
+@pytest.mark.parametrize("enabled", [0.0, np.nan])
+def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
+    assert "warm_plant does not say" in refusal(site(), points(), observed(enabled))
+
+
+def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
+    pilot = moments.pilot()
+    pilot.site = site()
+    first = pilot.run(replace(moments.facts(), is_steerable=False))
+    assert SUPPLY not in first.choice.schedule
+    assert first.problem.site.set_points.choice == "declared"
+    assert declared(site()) == site("declared")
+
+
+def test_what_is_asked_and_applied_is_shown():
+    rows = show_water(
+        site(), observed(facility_supply_applied=39.5), water_requests(site(), ORDERS)
+    )
+    assert rows[0] == {
+        "machine": "warm_plant",
+        "what": "supply temperature",
+        "unit": "degC",
+        "asked": 40.0,
+        "applied": 39.5,
+    }
+    assert [row["applied"] for row in rows[2:]] == [None] * 3
+    json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.slow
+def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded, monkeypatch):
+    """Six hours: asked, applied, and every schedule acknowledged."""
+    file = tmp_path / "steered.toml"
+    text = locate("small").read_text()
+    file.write_text(f'{text}\n[set_points]\nchoice = "cheapest"\n')
+    with stage.Stage(tmp_path, embedded.url) as played:
+        monkeypatch.setattr(stage, "SITE", "steered")
+        played.attend()
+        monkeypatch.setattr(stage, "SITE", str(file))
+        played.serve("--page", "0")
+        played.play(24)
+        result = played.result(timeout=300.0)
+        told = played.tell("status")["snapshot"]["telemetry"]
+    assert result["violations"] == {}
+    assert result["undecided"] == result["messages"].get("refused", 0) == 0
+    assert told["water_refusal"] == ""
+    for row in told["water"]:
+        assert row["applied"] == pytest.approx(row["asked"], abs=0.11)
+    lines = (tmp_path / "partner.jsonl").read_text().splitlines()
+    taken = {one["revision"] for one in map(json.loads, lines) if one["code"] == "A01"}
+    assert len(taken) == 24
