@@ -99,7 +99,7 @@ class Grid:
         ArchiveError
             If its checksum says that it is not what was written.
         """
-        packed = bytes(data[:-_CHECKSUM])
+        packed = bytes(data[:-_CHECKSUM])  # what takes the checksum takes no view
         if _checksum(packed) != data[-_CHECKSUM:]:
             raise ArchiveError("a block is not what was written: its checksum differs")
         blosc.decompress(packed, into)

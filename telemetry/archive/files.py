@@ -8,10 +8,10 @@ Icechunk itself.
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import icechunk
 from numcodecs import zstd  # type: ignore[import-untyped]
@@ -80,11 +80,30 @@ class Files:
         """Return a part of an object; from its end if ``start`` is negative."""
         name, offset, length = ref
         first = offset + (start if start >= 0 else length + start)
-        handle = os.open(self._folder / "chunks" / name, os.O_RDONLY)
-        try:
-            return os.pread(handle, size, first)
-        finally:
-            os.close(handle)
+        with self._open(name) as file:
+            return os.pread(file.fileno(), size, first)
+
+    def reader(self, wanted: Sequence[tuple[Ref, int, int]]) -> Callable[[int], bytes]:
+        """Return a function that gives parts of objects by their number; each is opened once.
+
+        Parameters
+        ----------
+        wanted
+            Objects, and where a part of each begins and ends. [B]
+        """
+        files = {name: self._open(name) for name in {ref[0] for ref, _, _ in wanted}}
+        places = [
+            (files[name].fileno(), end - start, offset + start)
+            for (name, offset, _), start, end in wanted
+        ]
+
+        def read(number: int, _files: Mapping[str, BinaryIO] = files) -> bytes:
+            return os.pread(*places[number])
+
+        return read
+
+    def _open(self, name: str) -> BinaryIO:
+        return open(f"{self._folder}/chunks/{name}", "rb", buffering=0)  # noqa: PTH123 - fast
 
 
 @lru_cache(maxsize=_REFS_REMEMBERED)

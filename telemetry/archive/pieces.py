@@ -24,6 +24,9 @@ WORKERS: Final = 2
 ALONE: Final = 4
 """Spans of an array that are not worth a second thread."""
 
+SHARES: Final = 4
+"""Shares of the spans that threads take; more than threads, so that none waits long."""
+
 SPAN: Final = 4 * 1024 * 1024
 """Longest read of neighbouring blocks. [B]"""
 
@@ -126,21 +129,22 @@ class Pieces:
             return
         fetch = self._fetcher(path, jobs)
 
-        def work(number: int) -> None:
-            start = jobs[number][1][0].offset
-            data = memoryview(fetch(number))
+        def work(numbers: range) -> None:
             room = np.empty(grid.block, dtype=grid.kind)
-            for piece in jobs[number][1]:
-                first = piece.offset - start
-                grid.decode(data[first : first + piece.size], room)
-                _place(piece, room, into)
+            for number in numbers:
+                start = jobs[number][1][0].offset
+                data = memoryview(fetch(number))
+                for piece in jobs[number][1]:
+                    first = piece.offset - start
+                    grid.decode(data[first : first + piece.size], room)
+                    _place(piece, room, into)
 
+        every = range(len(jobs))
         try:
             if len(jobs) <= ALONE:
-                for number in range(len(jobs)):
-                    work(number)
+                work(every)
             else:
-                list(pool().map(work, range(len(jobs))))
+                list(pool().map(work, [every[part::SHARES] for part in range(SHARES)]))
         except ArchiveError as error:
             message = f"{path}: {error}"
             raise ArchiveError(message) from error
@@ -205,12 +209,9 @@ class Pieces:
         if files is not None:
             refs = files.refs(path)
             if all(refs[place][0] for place, _ in jobs):
-
-                def local(number: int) -> bytes:
-                    start, end = ends[number]
-                    return files.read(refs[jobs[number][0]], start, end - start)
-
-                return local
+                return files.reader(
+                    [(refs[place], *end) for (place, _), end in zip(jobs, ends, strict=True)]
+                )
         asked = [
             (_key(path, place), RangeByteRequest(*end))
             for (place, _), end in zip(jobs, ends, strict=True)
@@ -229,10 +230,14 @@ def _runs(sorted_places: Numbers, size: int, order: Numbers | None) -> Iterator[
         return
     blocks = sorted_places // size
     edges = [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist(), len(blocks)]
+    steps = np.cumsum(np.diff(sorted_places, prepend=sorted_places[0] - 1) != 1)
+    starts = (sorted_places - blocks * size).tolist()
     for first, last in pairwise(edges):
-        inside = sorted_places[first:last] - blocks[first] * size
+        inside: slice | Numbers = slice(starts[first], starts[first] + last - first)
+        if steps[first] != steps[last - 1]:  # they are not neighbours
+            inside = sorted_places[first:last] - blocks[first] * size
         wanted = slice(first, last) if order is None else _short(order[first:last])
-        yield Run(int(blocks[first]), wanted, _short(inside))
+        yield Run(int(blocks[first]), wanted, inside)
 
 
 def _short(places: Numbers) -> slice | Numbers:
