@@ -46,14 +46,18 @@ def committed(
 
 
 def units_of(arrays: Arrays, values: FloatArray) -> dict[str, FloatArray]:
-    """Return the units that are on in every interval, by the names of their columns."""
-    return {name: values[at] for name, at in arrays.columns.items() if name.endswith(ON)}
+    """Return the units that are on in every interval, by their bank."""
+    return {
+        name.removesuffix(ON): values[at]
+        for name, at in arrays.columns.items()
+        if name.endswith(ON)
+    }
 
 
 def kept_units(arrays: Arrays, warm: Warm, instants: Instants) -> FloatArray:
     """Return the whole numbers that the last plan had for the intervals of another window."""
     flat = np.zeros(len(arrays.column_low))
     time = warm.time(instants)
-    for name, on in warm.units.items():
-        flat[arrays.columns[name]] = np.round(on[time])
+    for owner, on in warm.units.items():
+        flat[arrays.columns[f"{owner}{ON}"]] = np.round(on[time])
     return flat[arrays.is_integer]

@@ -19,7 +19,9 @@ WIDER: Final = 1.5
 """Factor by which the margins grow from one attempt to the next. [1]"""
 
 
-def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
+def decide(
+    problem: Problem, *, previous: Decision | None = None, keep_units: bool = False
+) -> Decision:
     """Return the best schedule of a problem that the twin finds safe.
 
     Parameters
@@ -28,6 +30,8 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
         The question.
     previous
         The decision in force until now, to tell what changed and to begin the search from.
+    keep_units
+        Whether units stay on or off as the last decision had them: a guard's quick question.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def decide(problem: Problem, *, previous: Decision | None = None) -> Decision:
     asked = problem
     warm = previous.warm if previous else None
     for attempt in range(1, ATTEMPTS + 1):
-        solution = solve_problem(asked, warm)
+        solution = solve_problem(asked, warm, keep_units=keep_units)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:

@@ -66,6 +66,8 @@ def solve_problem(
     clock = Clock()
     prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
     instants = problem.outlook["instant"].to_numpy()
+    if warm is not None:
+        problem = replace(problem, past_units={**warm.ran(instants[0]), **problem.past_units})
     with clock("curves"):
         inputs = inputs_of(problem)
     with clock("compile"):
@@ -86,7 +88,8 @@ def solve_problem(
         answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
         if answer is None:
             raise refusal(problem, arrays, solver)
-        left = replace(left, units=units_of(arrays, answer.values))
+        ran = problem.past_units
+        left = replace(left, units=units_of(arrays, answer.values), past_units=ran)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, answer)
     return Solution(

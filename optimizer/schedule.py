@@ -58,6 +58,11 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         sold = _columns(solution, pumps, "export_power")
         data["heat_reuse_power"] = ("time", "heat_reuse"), sold
     _add_connection(data, solution)
+    banks = [convert.owner for convert in site.converts if convert.units is not None]
+    if banks:
+        data = data.assign_coords(cooling_plant=banks)
+        on = np.round(_columns(solution, banks, "on"))
+        data["cooling_plant_units_on"] = ("time", "cooling_plant"), on
     if solution.inputs.points is not None:
         data = data.assign(steering.labelled(solution.inputs.points))
     accounts = list(solution.accounts)

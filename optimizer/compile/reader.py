@@ -100,9 +100,9 @@ class Reader:
             stand = self.columns[variable]
             step: Positions = np.array(last)
             if stand.axes:
-                first = next(iter(variable.index_set().subsets()))
-                before = 1 if first is self.model.instant else 0
-                step = np.maximum(stand.axes[0].members - before, 0)
+                members = stand.axes[0].members
+                before = max(len(members) - last - 1, 0)  # edges, or what was before the window
+                step = np.maximum(members - before, 0)
             trailing = (1,) * (len(stand.shape) - step.ndim)
             found[stand.all] = step.reshape(step.shape + trailing)
         return found

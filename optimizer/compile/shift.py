@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from optimizer.build import Shape
 from optimizer.compile.arrays import Arrays, IntArray
 from twin.physics import FloatArray
+
+MOST_PAST: Final = 96
+"""Most intervals of the past that are remembered. [1]"""
 
 type Instants = NDArray[np.datetime64]
 type Status = NDArray[np.int8]
@@ -35,14 +39,34 @@ class Warm:
         Edges of its intervals.
     basis
         Its optimum.
-    units
-        Bank -> units on in every interval.
+    units, past_units
+        Bank -> units on in every interval, and in those before it.
     """
 
     shape: Shape
     instants: Instants
     basis: Basis
     units: Mapping[str, FloatArray] = field(default_factory=dict)
+    past_units: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def ran(self, now: np.datetime64) -> dict[str, FloatArray]:
+        """Return how many units of each bank were on in the intervals up to a moment.
+
+        Parameters
+        ----------
+        now
+            First instant of another window; a plan that ended before it says nothing.
+        """
+        gone = int((self.instants[1:] <= now).sum())
+        if gone == len(self.instants) - 1:
+            return {}
+        found = {}
+        for owner, on in self.units.items():
+            before = self.past_units.get(owner, np.empty(0))
+            known = np.concatenate([before, np.round(on[:gone])])[-MOST_PAST:]
+            if known.size:
+                found[owner] = known
+        return found
 
     def time(self, instants: Instants) -> NDArray[np.int64]:
         """Return the interval of this window in which each of another begins, or the last."""
@@ -79,4 +103,6 @@ def _sources(
     for at in places.values():
         if at.ndim and len(at) in moves:
             source[at] = at[moves[len(at)]]
+        elif at.ndim and len(at) > len(edge):  # what was before the window stands in front
+            source[at[-len(time) :]] = at[-len(time) :][time]
     return source

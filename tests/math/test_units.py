@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from optimizer.build import numbers_of, shape_of
-from optimizer.commit import ON
 from optimizer.compile.structure import structure_of
 from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
@@ -145,7 +144,7 @@ def test_the_guard_keeps_the_units_of_the_last_plan():
     assert kept.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
     assert kept.objective == pytest.approx(3 * (90.0 + 70.0))
     assert solve_problem(later, once.warm).objective == pytest.approx(3 * 2 * 70.0)
-    assert list(once.warm.units) == [f"coal{ON}", f"gas{ON}"]
+    assert set(once.warm.units) == {"coal", "gas"}
 
 
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])

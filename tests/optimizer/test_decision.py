@@ -22,9 +22,9 @@ def judged(monkeypatch, refusals):
     asked, judges = [], []
     solve, verify = room.solve_problem, room.verify
 
-    def solving(question, warm):
+    def solving(question, warm, **settings):
         asked.append(question.margins)
-        return solve(question, warm)
+        return solve(question, warm, **settings)
 
     def judging(site, state, schedule):
         judges.append(site)

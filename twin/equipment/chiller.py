@@ -1,5 +1,6 @@
 """Chillers: a bank of equal centrifugal units with variable speed, and how many of them run."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Self
 
@@ -7,10 +8,16 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.equipment.declaration import Declared
-from twin.physics import FloatArray, chiller
+from twin.physics import FloatArray, chiller, machines
+from twin.relations import Flows, Running, Units
 from twin.units import Quantity
+from twin.weather import Weather
 
 _MOST_PART_LOAD = 1.03  # share of the cooling available; the fits end there
+
+_LOADS = 17  # loads at which a plant is asked how many units it runs
+
+_LEAST_OUTPUT = 0.1  # of a unit's rating, where hardly any load needs one
 
 _FEWER_FIRST = 1e-9  # share of power that another unit must save, so that ties do not flicker
 
@@ -56,6 +63,17 @@ class ChillerBank(Declared):
     condenser_minimum_flow: Annotated[
         float, Quantity("1", "least condenser flow, share of the rated one", above=0, at_most=1)
     ]
+
+    minimum_up: Annotated[float, Quantity("h", "a unit that started runs so long", at_least=0)] = (
+        0.0
+    )
+    minimum_down: Annotated[
+        float, Quantity("h", "a unit that stopped stays off so long", at_least=0)
+    ] = 0.0
+    restart: Annotated[
+        float, Quantity("h", "least time between two starts of a unit (anti-recycle)", at_least=0)
+    ] = 0.0
+    start_cost: Annotated[float, Quantity("EUR", "wear and energy of a start", at_least=0)] = 0.0
 
     @model_validator(mode="after")
     def _curves_are_whole(self) -> Self:
@@ -154,3 +172,90 @@ class ChillerBank(Declared):
         best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
         chosen = np.take_along_axis(power, best[None], axis=0)[0]
         return chosen, np.where(load > 0.0, best + 1.0, 0.0)
+
+    def units(
+        self,
+        operate: Callable[[FloatArray, Weather], Flows],
+        limit: Callable[[Weather], FloatArray],
+    ) -> Units | None:
+        """Return the units as something to be committed.
+
+        Parameters
+        ----------
+        operate
+            (cooling [MW], weather) -> what the plant draws, with its operating point.
+        limit
+            Weather -> most that the plant delivers. [MW]
+
+        Returns
+        -------
+        Units or None
+            None where a unit may start and stop at any time for nothing.
+        """
+        if not (self.minimum_up or self.minimum_down or self.restart or self.start_cost):
+            return None
+        return Units(
+            count=self.count,
+            minimum_up=self.minimum_up,
+            minimum_down=self.minimum_down,
+            restart=self.restart,
+            start_cost=self.start_cost,
+            running=lambda weather: self._running(operate, limit(weather), weather),
+        )
+
+    def _running(
+        self,
+        operate: Callable[[FloatArray, Weather], Flows],
+        most: FloatArray,
+        weather: Weather,
+    ) -> Running:
+        """Return what units give and draw, from the points at which the plant runs best.
+
+        The economiser carries what needs no unit; from there to the most, units are called in
+        proportion. A unit more shares the load of the middle and runs its pump at least flow.
+        """
+        loads = np.linspace(0.0, 1.0, _LOADS)[:, None] * most
+        point = operate(loads, weather).details
+        on, temperature = (
+            point["cooling_plant_units_on"],
+            point["cooling_plant_condenser_temperature"],
+        )
+        free = np.where(on <= 0.0, loads, 0.0).max(axis=0)
+        called = np.where(on[-1] > 0.0, on[-1], 1.0)
+        best = np.maximum(most - free, _LEAST_OUTPUT * self.rated_cooling) / called
+        carried = 0.5 * (most - free)
+        middle = np.maximum(carried / best, 1.0)
+        alone, more = (
+            self._shared(carried, middle + others, temperature[_LOADS // 2])
+            for others in (0.0, 1.0)
+        )
+        pump = machines.pump_power(
+            self.condenser_minimum_flow,
+            1.0,
+            rated_power=self.condenser_pump_power,
+            static_head_share=self.condenser_static_head,
+            minimum_flow_share=self.condenser_minimum_flow,
+        )
+        spare = np.maximum(more - alone, 0.0) + pump
+        return Running(
+            free=free,
+            least=np.zeros_like(free),
+            best=best,
+            most=np.maximum((most - free) / self.count, np.maximum(best, self.rated_cooling)),
+            spare_draw=spare,
+            short_draw=np.zeros_like(free),
+        )
+
+    def _shared(
+        self, load: FloatArray, units: FloatArray, condenser_temperature: FloatArray
+    ) -> FloatArray:
+        """Return the power of some units, which may be a broken number, that share a load. [MW]"""
+        chilled = 0.5 * (self.chilled_low + self.chilled_high)
+        power = units * chiller.chiller_power(
+            load / units,
+            self.rated_cooling,
+            chilled_temperature=chilled,
+            condenser_temperature=np.maximum(condenser_temperature, self.condenser_minimum),
+            curves=self.curves,
+        )
+        return np.asarray(self.eir_factor * power)

@@ -89,6 +89,7 @@ class CoolingPlant(Equipment):
                 limit=self.limit,
                 physics=self.operate,
                 steered=lambda points: partial(self.operate, points=points),
+                units=self.chillers.units(self.operate, self.limit) if self.chillers else None,
             ),
         )
 
@@ -121,9 +122,8 @@ class CoolingPlant(Equipment):
         if condenser is not None:
             return np.maximum(condenser.greatest_load(weather) - self.pump_power, 0.0)
         heat = np.zeros(len(weather))
-        step = _MOST_OVERLOAD * self.rated_cooling
-        for _ in range(_BISECTIONS):
-            step *= 0.5
+        for halving in range(1, _BISECTIONS + 1):
+            step = _MOST_OVERLOAD * self.rated_cooling * 0.5**halving
             leaving = self.rejection.leaving_temperature(
                 heat + step,
                 capacity_rate=np.asarray(self._rated_capacity_rate),

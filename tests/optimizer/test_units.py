@@ -1,0 +1,126 @@
+"""Chillers that have to be committed, in the whole decision of a site."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import optimizer.commit as room
+from optimizer.deciding import decide
+from optimizer.plan import solve_problem
+from optimizer.schedule import schedule_of
+from tests import small_days
+from twin.weather import Weather
+
+RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5.0}
+PLANT = "chilled_plant"
+
+
+def ruled(problem, **rules):
+    """Return a question whose chillers keep rules."""
+    plant = problem.site.equipment[PLANT]
+    chillers = plant.chillers.model_copy(update=rules)
+    equipment = problem.site.equipment | {PLANT: plant.model_copy(update={"chillers": chillers})}
+    known = {PLANT: np.zeros(4)}  # none was on for an hour
+    return replace(problem, site=problem.site.with_equipment(equipment), past_units=known)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Return the small site's question of a night that grows hot."""
+    problem = small_days.problem(8)
+    ahead = problem.outlook.copy(deep=True)
+    ahead["air_temperature"].values[:] += np.linspace(0.0, 20.0, 32)
+    return replace(problem, outlook=ahead)
+
+
+@pytest.fixture(scope="module")
+def asked(plain):
+    return ruled(plain, **RULES)
+
+
+@pytest.fixture(scope="module")
+def decision(asked):
+    return decide(asked)
+
+
+def test_without_rules_nothing_is_committed(plain):
+    (convert,) = (c for c in plain.site.converts if c.owner == PLANT)
+    assert convert.units is None
+    assert "cooling_plant_units_on" not in schedule_of(solve_problem(plain))
+
+
+def test_units_are_whole_and_keep_their_times(decision):
+    on = decision.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT).to_numpy()
+    assert decision.verdict.is_safe
+    assert (on == np.round(on)).all()
+    assert on.max() >= 1.0
+    # on full hours only, but for the first interval
+    changed = np.flatnonzero(np.diff(on)) + 1
+    assert (decision.schedule["time"].dt.minute.to_numpy()[changed] == 0).all()
+    starts = np.flatnonzero(np.diff(on, prepend=0.0) > 0)
+    assert len(starts)
+    for begin in starts:
+        assert (on[begin : begin + 4] >= on[begin]).all()  # an hour at least
+
+
+def test_units_carry_what_is_asked_of_them(asked):
+    """Proves: output is at most what needs no unit and what the units on can give."""
+    plan = solve_problem(asked)
+    (convert,) = (c for c in asked.site.converts if c.owner == PLANT)
+    running = convert.units.running(Weather.of(asked.outlook))
+    output = plan.inputs.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
+    on = plan.values[f"{PLANT}.on"]
+    assert (output <= running.free + running.most * on + 1e-6).all()
+    assert plan.values[f"{PLANT}.short"] == pytest.approx(
+        np.maximum((output - running.free) / running.best - on, 0.0), abs=1e-6
+    )
+
+
+def test_rules_cost_and_never_save(plain, asked):
+    assert solve_problem(asked).objective >= solve_problem(plain).objective - 1e-6
+    stricter = ruled(plain, **RULES | {"start_cost": 500.0})
+    assert solve_problem(stricter).objective >= solve_problem(asked).objective * (1.0 - 1e-3)
+
+
+def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
+    """Proves: the number called at the most is that which the plant itself would run."""
+    plant = plain.site.equipment[PLANT]
+    weather = Weather.of(plain.outlook)
+    ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
+    (convert,) = ruled_plant.relations()
+    running, most = convert.units.running(weather), plant.limit(weather)
+    on = plant.operate(most, weather).details["cooling_plant_units_on"]
+    called = (most - running.free) / running.best
+    assert called[on > 0] == pytest.approx(on[on > 0])
+    assert (running.free + running.most * plant.chillers.count >= most - 1e-9).all()
+    assert (running.spare_draw > 0.0).all()
+
+
+def test_the_guard_searches_nothing(asked, decision, monkeypatch):
+    """Proves: with units kept no whole numbers are sought, and they are those of the plan."""
+    calls = []
+    searched = room.whole
+
+    def counted(*given, **settings):
+        calls.append(1)
+        return searched(*given, **settings)
+
+    monkeypatch.setattr(room, "whole", counted)
+    kept = decide(asked, previous=decision, keep_units=True)
+    assert calls == []
+    np.testing.assert_array_equal(
+        kept.schedule["cooling_plant_units_on"], decision.schedule["cooling_plant_units_on"]
+    )
+    decide(asked, previous=decision)
+    assert calls == [1]
+
+
+def test_what_ran_is_remembered_over_decisions(decision):
+    """Proves: after an hour the next decision knows the units of that hour, and of those before."""
+    warm = replace(decision.warm, past_units={PLANT: np.array([2.0, 1.0])})
+    on = decision.warm.units[PLANT]
+    now = decision.start + np.timedelta64(60, "m")
+    assert warm.ran(now)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
+    assert warm.ran(decision.start)[PLANT].tolist() == [2.0, 1.0]
+    assert warm.ran(decision.start + np.timedelta64(2, "D")) == {}
