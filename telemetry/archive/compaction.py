@@ -32,7 +32,8 @@ from telemetry.archive.layout import (
     rolled_names,
 )
 from telemetry.archive.minutes import BELIEVED
-from telemetry.archive.pieces import WORKERS, Numbers
+from telemetry.archive.pieces import WORKERS
+from telemetry.archive.plan import Numbers
 from telemetry.archive.rollups import Rolled
 from telemetry.archive.store import OPEN_HOURS, Store, open_hours
 

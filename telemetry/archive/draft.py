@@ -11,7 +11,8 @@ from zarr.core.sync import sync
 
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told
-from telemetry.archive.pieces import Numbers, pool
+from telemetry.archive.pieces import pool
+from telemetry.archive.plan import Numbers
 from telemetry.archive.snapshot import Snapshot
 from telemetry.samples import PointMetadata
 

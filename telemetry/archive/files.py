@@ -8,10 +8,11 @@ Icechunk itself.
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import icechunk
 from numcodecs import zstd  # type: ignore[import-untyped]
@@ -78,32 +79,32 @@ class Files:
 
     def read(self, ref: Ref, start: int, size: int) -> bytes:
         """Return a part of an object; from its end if ``start`` is negative."""
-        name, offset, length = ref
-        first = offset + (start if start >= 0 else length + start)
-        with self._open(name) as file:
-            return os.pread(file.fileno(), size, first)
+        _, _, length = ref
+        first = start if start >= 0 else length + start
+        with self.reader([(ref, first, first + size)]) as read:
+            return read(0)
 
-    def reader(self, wanted: Sequence[tuple[Ref, int, int]]) -> Callable[[int], bytes]:
-        """Return a function that gives parts of objects by their number; each is opened once.
+    @contextmanager
+    def reader(self, wanted: Sequence[tuple[Ref, int, int]]) -> Iterator[Callable[[int], bytes]]:
+        """Give a function that reads parts of objects by their number; each is opened once.
 
         Parameters
         ----------
         wanted
             Objects, and where a part of each begins and ends. [B]
         """
-        files = {name: self._open(name) for name in {ref[0] for ref, _, _ in wanted}}
-        places = [
-            (files[name].fileno(), end - start, offset + start)
-            for (name, offset, _), start, end in wanted
-        ]
-
-        def read(number: int, _files: Mapping[str, BinaryIO] = files) -> bytes:
-            return os.pread(*places[number])
-
-        return read
-
-    def _open(self, name: str) -> BinaryIO:
-        return open(f"{self._folder}/chunks/{name}", "rb", buffering=0)  # noqa: PTH123 - fast
+        files: dict[str, int] = {}
+        try:
+            for name in {ref[0] for ref, _, _ in wanted}:
+                files[name] = os.open(f"{self._folder}/chunks/{name}", os.O_RDONLY)
+            places = [
+                (files[name], end - start, offset + start)
+                for (name, offset, _), start, end in wanted
+            ]
+            yield lambda number: os.pread(*places[number])
+        finally:
+            for file in files.values():
+                os.close(file)
 
 
 @lru_cache(maxsize=_REFS_REMEMBERED)

@@ -25,7 +25,7 @@ from telemetry.archive.layout import (
 from telemetry.archive.lazy import Bound, Stored, variable
 from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES, STORE
-from telemetry.archive.pieces import Numbers
+from telemetry.archive.plan import Numbers
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
 from telemetry.archive.store import on_disk

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from telemetry.archive.blocks import Values
 from telemetry.archive.layout import Level
-from telemetry.archive.pieces import Numbers
+from telemetry.archive.plan import Numbers
 
 type Floats = NDArray[np.floating]
 

@@ -27,7 +27,8 @@ from telemetry.archive.layout import (
     days_between,
     rolled_names,
 )
-from telemetry.archive.pieces import Numbers, Part, Pieces
+from telemetry.archive.pieces import Pieces
+from telemetry.archive.plan import Numbers, Part
 from twin.errors import ArchiveError
 
 BRANCH: Final = "main"

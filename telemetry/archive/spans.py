@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.archive.layout import DAY, OPEN
-from telemetry.archive.pieces import Numbers
+from telemetry.archive.plan import Numbers
 from telemetry.archive.snapshot import FINEST, Snapshot
 
 _FAR: Final = 2**40  # s: later than any time

@@ -90,7 +90,7 @@ def _verify(snapshot: Snapshot, path: str, grid: Grid, found: Verdict) -> None:
     """Read an array, shard by shard."""
     _, level, _, name = path.split("/")
     room = grid.empty(grid.block)
-    for place in _places(grid):
+    for place in snapshot.pieces.places(path):
         try:
             data = snapshot.pieces.shard(path, place)
         except FAILURES as error:
@@ -116,11 +116,6 @@ def _heard(block: np.ndarray) -> int:
     if block.dtype.kind == "f":
         return int(np.count_nonzero(~np.isnan(block)))
     return int(np.count_nonzero(block >= 0))
-
-
-def _places(grid: Grid) -> Iterator[Place]:
-    counts = [-(-size // cut) for size, cut in zip(grid.shape, grid.shard, strict=True)]
-    yield from np.ndindex(*counts)
 
 
 def _lose(found: Verdict, path: str, grid: Grid, place: Place, reason: str) -> None:

@@ -10,7 +10,7 @@ from telemetry.archive.blocks import Made, Values
 from telemetry.archive.draft import Draft
 from telemetry.archive.layout import ABSENT, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
 from telemetry.archive.minutes import Second
-from telemetry.archive.pieces import Numbers
+from telemetry.archive.plan import Numbers
 
 
 @dataclass(frozen=True, kw_only=True)

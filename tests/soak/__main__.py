@@ -33,6 +33,7 @@ class Soak:
 
 
 SOAKS = {
+    "compaction": Soak(module="tests.soak.compaction"),
     "kills": Soak(
         module="tests.soak.kills",
         options={

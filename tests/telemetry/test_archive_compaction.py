@@ -10,6 +10,7 @@ from telemetry.archive import open as open_archive
 from telemetry.journal import Position
 from telemetry.quality import Flag
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
+from twin.errors import ArchiveError
 
 HOUR = 3600
 
@@ -159,3 +160,12 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
     assert heard.open("racks").load().identical(before)
     assert heard.archive.keep_up(is_whole=True) == 4
     assert heard.open("racks").load().identical(before)
+
+
+def test_a_view_that_is_too_old_says_so(heard):
+    fill(heard, range(0, 4000, 100))
+    opened = heard.open("racks")
+    heard.archive.keep_up(is_whole=True)
+    with pytest.raises(ArchiveError, match=r"open the archive again"):
+        opened["power"].load()
+    assert heard.open("racks")["power"].load().sizes["time"] == 40
