@@ -1,0 +1,79 @@
+"""From what a plant sends, through journal-proof archive, to its parameters."""
+
+import numpy as np
+import pytest
+
+import sites
+import telemetry
+from telemetry.agents.bms import Bms
+from telemetry.archive import Archive
+from telemetry.codec import decode
+from telemetry.journal import Position
+from telemetry.nature import Noise
+from telemetry.trial import Trial
+from tests import skies
+from twin.calibrate import Grade, calibrate
+from twin.calibration.parameters import value_of
+from twin.equipment import Accelerators
+
+SITE = sites.load("small")
+EVERY = 3  # minutes between two readings
+ALIASES = {"hall_air_fan_power": "hall_air_draw"}
+RACK_POINTS = ("rack_power", "rack_supply_temperature", "rack_return_temperature", "rack_flow")
+
+
+def truth(record, minute):
+    """Return (word, machine) -> value of a minute of a record."""
+    values = {}
+    for name, array in record.data_vars.items():
+        axis = "time" if "time" in array.dims else "instant"
+        now = array.isel({axis: minute + (axis == "instant")})
+        word = ALIASES.get(str(name), str(name))
+        if now.dims:
+            pairs = zip(now[now.dims[0]].to_numpy().tolist(), now.to_numpy().tolist(), strict=True)
+            values.update({(word, owner): value for owner, value in pairs})
+        else:
+            owner = SITE.grid.name if word.startswith(("grid_", "peak_")) else ""
+            owner = "weather" if word in {"air_temperature", "relative_humidity"} else owner
+            values[word, owner if owner != "weather" else ""] = float(now)
+    return values
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory):
+    """Return a plant, and the state folder with the archive of two of its days."""
+    plant = Trial.run(SITE, skies.minutes("small", days=2), seed=3)
+    folder = tmp_path_factory.mktemp("state")
+    noise = Noise(power=0.01, level=0.01)
+    bms = Bms(SITE, None, rng=np.random.default_rng(1), noise=noise, repeat=10)
+    archive, offset = Archive(folder / "archive", SITE.name), 0
+
+    def hear(message):
+        nonlocal offset
+        offset += 10
+        archive.add(decode(*message), Position(1, offset))
+        archive.advance(Position(1, offset))
+
+    for message in bms.metadata():
+        hear(message)
+    racks = {name: np.zeros(sum(h.racks for h in SITE.of(Accelerators))) for name in RACK_POINTS}
+    times = plant.record["time"].to_numpy()
+    for minute in range(EVERY - 1, len(times), EVERY):
+        moment = times[minute] + np.timedelta64(1, "m")
+        for message in bms.values(truth(plant.record, minute), racks, time=moment):
+            hear(message)
+    archive.commit(everything=True)
+    return plant, folder
+
+
+@pytest.mark.slow
+def test_a_site_is_calibrated_by_its_archive(heard):
+    plant, folder = heard
+    told = calibrate(SITE, telemetry.open(SITE, root=folder))
+    named = {e.parameter.name: e for e in told.estimates}
+    for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor", "cdu_1.fouling"):
+        estimate = named[name]
+        true = value_of(plant.hidden.equipment[estimate.parameter.machine], estimate.parameter.path)
+        assert estimate.grade is not Grade.UNKNOWN, name
+        assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
+    assert named["hall_1.power_factor_error"].grade is Grade.UNKNOWN  # racks are not in it
