@@ -73,7 +73,7 @@ class Chilled(Circuit):
         power, given, kept = np.zeros((3, len(self.situation)))
         for store in self.situation.tanks:
             if trip is None or trip.owner != store.owner:
-                level = self.situation.result["tank_level"].sel(tank=store.owner).to_numpy()[:-1]
+                level = self.situation.flow("tank_level", store.owner)[:-1]
                 power += store.discharge_limit
                 given += self.situation.flow("tank_discharge", store.owner)
                 kept += np.maximum(level - store.low, 0.0) * store.discharge_efficiency

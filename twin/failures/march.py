@@ -16,11 +16,11 @@ from twin.physics.thermal_chain import Chain, Course, step_chain
 FINE: Final = 1.0
 """Shortest step. [s]"""
 
-COARSE: Final = 300.0
-"""Longest step. [s]"""
-
 GROWTH: Final = 25.0
 """A step is at most the time gone by over this. [1]"""
+
+COARSE: Final = 7500.0
+"""Longest step, times the growth. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Moment:
     level: FloatArray
 
 
-def grid(horizon: float, moments: Sequence[float]) -> FloatArray:
+def grid(horizon: float, moments: Sequence[float], *, growth: float = GROWTH) -> FloatArray:
     """Return the edges of steps that grow with time and do not jump over a change.
 
     Parameters
@@ -55,11 +55,13 @@ def grid(horizon: float, moments: Sequence[float]) -> FloatArray:
         The last edge. [s]
     moments
         Changes. [s]
+    growth
+        A step is at most the time gone by over this. [1]
     """
-    edges, last = [], 0.0
+    edges, last, most = [], 0.0, COARSE / growth
     while last < horizon:
         edges.append(last)
-        last += min(max(last / GROWTH, FINE), COARSE)
+        last += min(max(last / growth, FINE), most)
     inner = [moment for moment in moments if 0.0 < moment < horizon]
     return np.unique(np.array([*edges, *inner, horizon]))
 

@@ -89,11 +89,11 @@ class Situation:
         return self.site.of(HallAir)[0]
 
     def flow(self, name: str, owner: str) -> FloatArray:
-        """Return a flow of one machine on ``time``, in the unit of its name."""
-        array = self.result[name].variable  # a label sought by xarray takes ten times as long
-        dim = next(str(dim) for dim in array.dims if dim != "time")
-        place = self.result[dim].variable.to_numpy().tolist().index(owner)
-        return np.asarray(array[{dim: place}].to_numpy(), dtype=np.float64)
+        """Return a flow of one machine on ``time``, or a stock on ``instant``, in its unit."""
+        array = self.result.variables[name]  # a label sought by xarray takes ten times as long
+        dim = next(str(dim) for dim in array.dims if dim not in {"time", "instant"})
+        place = self.result.variables[dim].to_numpy().tolist().index(owner)
+        return np.asarray(array.to_numpy().take(place, array.dims.index(dim)), dtype=np.float64)
 
     @cached_property
     def plants(self) -> Mapping[str, Plant]:
@@ -107,11 +107,11 @@ class Situation:
         per_flow = water.capacity_rate(1.0, plant.loop.liquid, temperature=target)
         rated = plant.rated_cooling / plant.temperature_range
         output = self.flow("cooling_plant_output", name)
-        temperature = self.result["facility_supply_temperature"].sel(circuit=name).to_numpy()
+        temperature = self.flow("facility_supply_temperature", name)
         return Plant(
             machine=plant,
             target=np.asarray(target, dtype=np.float64),
-            temperature=np.asarray(temperature[:-1], dtype=np.float64),
+            temperature=temperature[:-1],
             output=output,
             load=self.flow("cooling_load", name),
             flow=self.flow("cooling_plant_flow", name) * per_flow / rated,

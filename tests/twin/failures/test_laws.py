@@ -7,6 +7,7 @@ import pytest
 
 from tests.twin.failures.drawing import drawn
 from twin.contingency import Contingency
+from twin.failures.coverage import QUICK
 from twin.failures.endurance import time_to_limit
 from twin.failures.trips import Part, trips
 
@@ -82,3 +83,15 @@ def test_all_failures_at_once_are_each_as_alone():
     together = times(site, start, operation)
     alone = np.concatenate([times(site, start, operation, [trip]) for trip in every])
     assert together == pytest.approx(alone, rel=2e-3)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_quick_steps_of_a_verdict_lose_little(seed):
+    site, start, operation, _ = drawn(seed)
+    exact, quick = (
+        time_to_limit(site, start, operation, growth=growth)["time_to_limit"].to_numpy()
+        for growth in (100.0, QUICK)
+    )
+    assert (np.isfinite(exact) == np.isfinite(quick)).all()
+    reached = np.isfinite(exact)
+    assert quick[reached] == pytest.approx(exact[reached], rel=0.05, abs=1.0 / 60.0)
