@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "release": "optimizer.cli.release",
     "archive": "optimizer.cli.archive",
     "replay": "optimizer.cli.replay",
+    "telemetry": "optimizer.cli.telemetry",
     "demo": "optimizer.cli.demo",
     "plant": "optimizer.cli.plant",
 }

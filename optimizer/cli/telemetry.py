@@ -1,0 +1,120 @@
+"""`gigatwin telemetry`: record a site, and draft its file from what is heard."""
+
+import signal
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+from optimizer.cli.logs import configure_logs
+from optimizer.cli.show import JsonFile, console, write_json
+from telemetry.archive.reading import state_folder
+from telemetry.recording import Recording
+from telemetry.shard_process import Task
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
+
+TOLD: Final = 60
+"""Seconds between two lines of the log. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Protocol(StrEnum):
+    """Versions of MQTT."""
+
+    V311 = "3.1.1"
+    V5 = "5"
+
+
+Broker = Annotated[
+    str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
+]
+Ca = Annotated[Path | None, typer.Option(envvar="GIGATWIN_CA", help="Of the broker's signer.")]
+Certificate = Annotated[
+    Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
+]
+Key = Annotated[Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Its private key.")]
+
+
+@app.callback()
+def telemetry() -> None:
+    """Hear and record a site."""
+
+
+@app.command()
+def record(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of the site, as it stands in topics.")],
+    broker: Broker,
+    hall: Annotated[
+        list[str] | None,
+        typer.Option(help="A hall whose racks have an ingester process of their own; repeat it."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, help="End by itself after so long; else on Ctrl-C.")
+    ] = None,
+    protocol: Annotated[
+        Protocol, typer.Option(help="Of MQTT; 5 is faster with Mosquitto, NATS speaks 3.1.1.")
+    ] = Protocol.V311,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Times are those of a simulated plant.")
+    ] = False,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    state: Annotated[
+        Path | None, typer.Option(help="State folder; by default as `gigatwin run`.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Record all that a site says, losing nothing, until Ctrl-C; no service need run."""
+    task = Task(
+        url=broker,
+        client_id="",
+        topics={},
+        folder="",
+        protocol="5" if protocol is Protocol.V5 else "3.1.1",
+        ca=str(ca or ""),
+        certificate=str(certificate or ""),
+        key=str(key or ""),
+    )
+    configure_logs()
+    folder = state or state_folder(site)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    recording = Recording(site, task, folder=folder, halls=hall or (), is_simulated=simulated)
+    with recording:
+        recording.wait(_Watch(recording, ended, seconds).over)
+    counters = dict(recording.counters)
+    console(json_file).print(
+        f"{site}: {counters['messages']:,} messages, {counters['batches']:,} rack batches and "
+        f"{counters['values']:,} values archived in {folder}"
+    )
+    write_json({"site": site, "folder": str(folder), **counters}, json_file)
+
+
+class _Watch:
+    """Tells when a recording is over, and how it goes once a minute."""
+
+    def __init__(self, recording: Recording, ended: threading.Event, seconds: float | None) -> None:
+        self._recording = recording
+        self._ended = ended
+        self._left = seconds
+        self._quiet = 0.0
+
+    def over(self, pause: float) -> bool:
+        """Wait so long [s]; return whether it is time to end."""
+        if self._left is not None:
+            pause = min(pause, self._left)
+            self._left -= pause
+        is_over = self._ended.wait(pause) or (self._left is not None and self._left <= 0.0)
+        self._quiet += pause
+        if self._quiet >= TOLD:
+            self._quiet = 0.0
+            counters = self._recording.counters
+            _logger.info("recording", **counters, troubles=self._recording.troubles)
+        return is_over

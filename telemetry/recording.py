@@ -1,0 +1,217 @@
+"""Record a site: an ingester process for each shard, and its archiver in this one.
+
+Whoever ends, ends alone: an ingester that dies is started again, and its journal goes on.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from telemetry import topics
+from telemetry.archive import Archive
+from telemetry.shard_process import Task
+from telemetry.site_archiver import FRUGAL, SiteArchiver
+from telemetry.topics import Kind
+from twin.errors import BrokerError
+
+PLANT: Final = "plant"
+"""Shard of what the plant says, jobs and clock; with no halls named, of everything."""
+
+AGAIN: Final = 2.0
+"""Wait before an ingester that died is started again. [s]"""
+
+GOODBYE: Final = 30.0
+"""Longest wait for an ingester that shall end. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+def shards(site: str, halls: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Return what each shard of a site hears: name -> filter -> quality of service.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    halls
+        Halls whose racks have an ingester of their own; none for one ingester in all.
+    """
+    batches = (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON)
+    values = {f"BMS/v1/PUB/Value/+/+/{site}/#": 1, f"BMS/v1/PUB/Metadata/+/+/{site}/#": 0}
+    others = [one for one in topics.listening(site) if not one.startswith("BMS/")]
+    racks = [topics.filter_of(kind, site=site) for kind in batches]
+    plant = values | dict.fromkeys([one for one in others if not halls or one not in racks], 1)
+    found = {PLANT: plant}
+    for hall in halls:
+        found[hall] = dict.fromkeys(
+            [topics.filter_of(kind, site=site, hall=hall) for kind in batches], 1
+        )
+    return found
+
+
+@dataclass
+class _Ingester:
+    """One ingester process, and what it told last."""
+
+    task: Task
+    process: subprocess.Popen[str] | None = None
+    told: dict[str, object] = field(default_factory=dict)
+    messages: int = 0
+    died: float = 0.0
+
+    def start(self) -> None:
+        words = [sys.executable, "-m", "telemetry.shard_process"]
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | FRUGAL,
+            start_new_session=True,  # Ctrl-C is ours to hand on
+        )
+        if self.process.stdin is not None:
+            self.process.stdin.write(self.task.text())
+            self.process.stdin.flush()
+        threading.Thread(target=self._hear, args=(self.process,), daemon=True).start()
+
+    def _hear(self, process: "subprocess.Popen[str]") -> None:
+        for line in process.stdout or ():
+            self.told = json.loads(line)
+
+    def watch(self) -> None:
+        """Start it again if it died."""
+        if self.process is None or self.process.poll() is None:
+            return
+        if not self.died:
+            self.died = time.monotonic()
+            self.messages += int(str(self.told.get("messages", 0)))
+            fault = self.told.get("fault", f"code {self.process.returncode}")
+            _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
+        elif time.monotonic() - self.died > AGAIN:
+            self.died = 0.0
+            self.told = {}
+            self.start()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def join(self) -> None:
+        if self.process is not None:
+            try:
+                self.process.wait(GOODBYE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Recording:
+    """A site that is being recorded.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    task
+        How to come to the broker; its topics, name and folder are filled in for each shard.
+    folder
+        State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it.
+    halls
+        Halls whose racks have an ingester of their own.
+    is_simulated
+        Whether times are those of a simulated plant.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        task: Task,
+        *,
+        folder: Path,
+        halls: Sequence[str] = (),
+        is_simulated: bool = False,
+    ) -> None:
+        heard = shards(site, halls)
+        folders = {name: folder / "journals" / name for name in heard}
+        self._ingesters = {
+            name: _Ingester(
+                replace(
+                    task,
+                    client_id=f"gigatwin-record-{site}-{name}",
+                    topics=filters,
+                    folder=str(folders[name]),
+                )
+            )
+            for name, filters in heard.items()
+        }
+        self.archive = Archive(folder / "archive", site)
+        self.archiver = SiteArchiver(
+            self.archive,
+            folders,
+            quarantine=folder / "quarantine",
+            is_simulated=is_simulated,
+        )
+        self._thread = threading.Thread(target=self.archiver.run, name="archiver")
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        for ingester in self._ingesters.values():
+            ingester.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take in what waits, archive all of it, and end."""
+        for ingester in self._ingesters.values():
+            ingester.stop()
+        for ingester in self._ingesters.values():
+            ingester.join()
+        self.archiver.stop()
+        self._thread.join()
+
+    def wait(self, ended: Callable[[float], bool]) -> None:
+        """Watch over the ingesters until told to end.
+
+        Parameters
+        ----------
+        ended
+            Waits so long [s] and returns whether it is time.
+
+        Raises
+        ------
+        BrokerError
+            If the archiver ended by itself.
+        """
+        while not ended(1.0):
+            for ingester in self._ingesters.values():
+                ingester.watch()
+            if not self._thread.is_alive():
+                raise BrokerError("record", "the archiver ended", "see the log before this line")
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far: ``messages`` taken in, and those of archiver and archive."""
+        messages = sum(
+            one.messages + int(str(one.told.get("messages", 0))) for one in self._ingesters.values()
+        )
+        return {
+            "messages": messages,
+            **self.archiver.counters,
+            **{name: self.archive.counters[name] for name in ("values", "late", "commits")},
+        }
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Shard -> what is wrong with it; empty if nothing is."""
+        told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}
+        told["archive"] = self.archive.trouble
+        return {name: trouble for name, trouble in told.items() if trouble}
