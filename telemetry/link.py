@@ -18,6 +18,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from telemetry.buffered import Buffered, Manner
 from telemetry.mailbox import Letter, Message
 
+__all__ = ["Link", "Listener", "Manner"]
+
 WINDOW: Final = 1000
 """Messages that may be sent and not yet acknowledged by the broker."""
 

@@ -12,8 +12,7 @@ from typing import Final
 import structlog
 
 from telemetry import troubles
-from telemetry.buffered import Manner
-from telemetry.link import Link
+from telemetry.link import Link, Manner
 from telemetry.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Receipt
 from telemetry.subscriptions import Subscriptions
 from telemetry.troubles import Kicks, Trouble

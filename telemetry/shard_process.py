@@ -83,9 +83,9 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
         _tell(told, shard, client)
     shard.stop()
     thread.join()
+    _tell(told, shard, client)
     client.stop()
     journal.close()
-    _tell(told, shard, client)
 
 
 def _tell(told: TextIO, shard: Shard, client: Client) -> None:
