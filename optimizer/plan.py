@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from optimizer.build import numbers_of, shape_of
+from optimizer.build import Shape, numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Warm, shifted
@@ -34,6 +34,25 @@ GAIN: Final = 1e-6
 
 PATIENCE: Final = 2
 """Rounds in a row that may bring nothing: the ways of stores are turned in two phases. [1]"""
+
+
+class Clock:
+    """CPU time by part of the work. [s]"""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Count the time of a part."""
+        begun = time.process_time()
+        yield
+        self.spent[part] += time.process_time() - begun
+
+
+def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
+    """Return bare results under their names."""
+    return {name: flat[at] for name, at in places.items()}
 
 
 def solve_problem(
@@ -66,43 +85,65 @@ def solve_problem(
     clock = Clock()
     prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
     instants = problem.outlook["instant"].to_numpy()
-    if warm is not None:
-        problem = replace(problem, past_units={**warm.ran(instants[0]), **problem.past_units})
+    problem = _told(problem, warm)
+    inputs, shape, arrays = _modelled(problem, clock)
+    fit = warm if warm is not None and warm.shape == shape else None
+    with clock("solve"):
+        basis = shifted(fit, arrays, instants) if fit else None
+        solver = Solver(arrays, prices, basis=basis)
+        relaxed = solver.run()
+        if relaxed is None:
+            raise refusal(problem, arrays, solver)
+        basis = solver.basis
+    with clock("commit"):
+        kept = kept_units(arrays, fit, instants) if fit and keep_units else None
+        answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
+        if answer is None:
+            raise refusal(problem, arrays, solver)
+        left = Warm(
+            shape=shape,
+            instants=instants,
+            basis=basis,
+            units=units_of(arrays, answer.values),
+            past_units=problem.past_units,
+        )
+    with clock("hold"):
+        answer, held = _without_waste(solver, arrays, inputs, answer)
+    said = _read(arrays, prices, answer)
+    spent = dict(clock.spent)
+    return Solution(
+        inputs=inputs, relaxed=relaxed.objective, held=held, warm=left, seconds=spent, **said
+    )
+
+
+def _modelled(problem: Problem, clock: Clock) -> tuple[Inputs, Shape, Arrays]:
+    """Return what the forms build from, the shape of the model, and its arrays."""
     with clock("curves"):
         inputs = inputs_of(problem)
     with clock("compile"):
         shape = shape_of(inputs)
         structure = structure_of(shape)
     with clock("numbers"):
-        arrays = structure.arrays(numbers_of(inputs))
-    with clock("solve"):
-        is_fit = warm is not None and warm.shape == shape
-        basis = shifted(warm, arrays, instants) if warm is not None and is_fit else None
-        solver = Solver(arrays, prices, basis=basis)
-        relaxed = solver.run()
-        if relaxed is None:
-            raise refusal(problem, arrays, solver)
-        left = Warm(shape=shape, instants=instants, basis=solver.basis)
-    with clock("commit"):
-        kept = kept_units(arrays, warm, instants) if warm and is_fit and keep_units else None
-        answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
-        if answer is None:
-            raise refusal(problem, arrays, solver)
-        ran = problem.past_units
-        left = replace(left, units=units_of(arrays, answer.values), past_units=ran)
-    with clock("hold"):
-        answer, held = _without_waste(solver, arrays, inputs, answer)
-    return Solution(
-        inputs=inputs,
-        values=_named(arrays.columns, answer.values),
-        duals=_named(arrays.rows, answer.duals) | _named(arrays.columns, answer.reduced_costs),
-        accounts=arrays.paid(answer.values, prices),
-        objective=answer.objective,
-        relaxed=relaxed.objective,
-        held=held,
-        warm=left,
-        seconds=dict(clock.spent),
-    )
+        return inputs, shape, structure.arrays(numbers_of(inputs))
+
+
+def _told(problem: Problem, warm: Warm | None) -> Problem:
+    """Return the problem with what the last plan made its units do, where it does not say."""
+    if warm is None:
+        return problem
+    now = problem.outlook["instant"].to_numpy()[0]
+    return replace(problem, past_units={**warm.ran(now), **problem.past_units})
+
+
+def _read(arrays: Arrays, prices: Mapping[str, float], answer: Answer) -> dict[str, Any]:
+    """Return what an answer says, under the names of the model."""
+    costs = _named(arrays.columns, answer.reduced_costs)
+    return {
+        "values": _named(arrays.columns, answer.values),
+        "duals": _named(arrays.rows, answer.duals) | costs,
+        "accounts": arrays.paid(answer.values, prices),
+        "objective": answer.objective,
+    }
 
 
 def _with_units(
@@ -162,22 +203,3 @@ def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answe
         held = [one.lowered() for one in held]
     message = "the plan cannot be kept from waste"
     raise SolverError(message)
-
-
-class Clock:
-    """CPU time by part of the work. [s]"""
-
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        """Count the time of a part."""
-        begun = time.process_time()
-        yield
-        self.spent[part] += time.process_time() - begun
-
-
-def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
-    """Return bare results under their names."""
-    return {name: flat[at] for name, at in places.items()}

@@ -122,7 +122,7 @@ class Pieces:
                     index = self.index(path, grid, place)
                     if index is None:
                         continue
-                    yield place, found(index, rows, wide, deep)
+                    yield place, found(index, rows, wide, chips=deep)
 
     def _tail(self, path: str, place: Place, size: int) -> bytes | None:
         """Return the last bytes of a shard."""

@@ -97,7 +97,7 @@ def by_shard(runs: Iterable[Run], count: int) -> dict[int, list[Run]]:
     return found
 
 
-def found(index: Index, rows: list[Run], columns: list[Run], chips: Run | None) -> list[Piece]:
+def found(index: Index, rows: list[Run], columns: list[Run], *, chips: Run | None) -> list[Piece]:
     """Return the blocks that there are, in the order of their bytes."""
     down, across = index.shape[:2]
     there = is_there(index)
