@@ -1,6 +1,5 @@
 """Decide: solve a problem, let the twin judge the answer, and say why it is as it is."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -9,7 +8,7 @@ from optimizer.explain import explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
-from optimizer.verify import Verdict, verify
+from optimizer.verify import verify
 from twin.errors import NoScheduleError
 
 ATTEMPTS: Final = 3
@@ -56,7 +55,10 @@ def decide(
             return Decision(
                 schedule=schedule,
                 verdict=verdict,
-                explanation=replace(explain(solution, schedule, last), failures=_failures(verdict)),
+                explanation=replace(
+                    explain(solution, schedule, last),
+                    failures=verdict.coverage.reached() if verdict.coverage else (),
+                ),
                 attempts=attempt,
                 warm=solution.warm,
             )
@@ -68,12 +70,6 @@ def decide(
         "  mend: lower the service or the work, or widen the limits named"
     )
     raise NoScheduleError(message)
-
-
-def _failures(verdict: Verdict) -> list[Mapping[str, object]]:
-    """Return the single failures that lead to a limit somewhere in the plan, the soonest first."""
-    rows = verdict.coverage.rows() if verdict.coverage else []
-    return [row for row in rows if row["worst_minutes"] is not None]
 
 
 def _wider(problem: Problem) -> Problem:

@@ -157,7 +157,7 @@ class Outbox:
     def note(self, outcome: Outcome) -> None:
         """Write a decision into the audit record."""
         told = show_decision(outcome, self.revision) or {}
-        schedule = outcome.choice.schedule
+        schedule, covered = outcome.choice.schedule, outcome.choice.coverage
         net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
         self.record(
             {
@@ -166,6 +166,7 @@ class Outbox:
                 "is_shadow": self._settings.is_shadow,
                 **told,
                 "degraded": outcome.choice.reason,
+                "failures": covered.reached() if covered else [],
                 "said": list(outcome.estimate.said),
                 "grid_power_mw": [round(value, 3) for value in net.tolist()],
                 "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},

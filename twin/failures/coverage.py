@@ -109,6 +109,10 @@ class Coverage:
         soonest = np.argsort(self.minutes.min(axis=1), kind="stable")
         return [found[place] for place in soonest.tolist()]
 
+    def reached(self) -> list[Mapping[str, object]]:
+        """Return those of :meth:`rows` that lead to a limit somewhere."""
+        return [row for row in self.rows() if row["worst_minutes"] is not None]
+
 
 def must_endure(trip: Trip) -> bool:
     """Return whether a schedule has to be such that a failure is endured.

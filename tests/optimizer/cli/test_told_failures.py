@@ -1,0 +1,52 @@
+"""What `status` and `explain` say of single failures."""
+
+from io import StringIO
+
+from rich.console import Console
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.cli.status import _show
+from optimizer.service.audit import AUDIT, Audit
+from tests.boards import FakeBoard, failures
+
+DECISION = {
+    "event": "decision",
+    "start": "2026-07-01T12:30:00Z",
+    "source": "optimum",
+    "accounts": {"electricity": 1.0},
+    "binding": [],
+    "changes": [],
+    "degraded": "",
+}
+
+
+def told(snapshot):
+    page = StringIO()
+    _show(Console(width=200, file=page), snapshot, [])
+    return page.getvalue()
+
+
+def test_status_names_the_failure_that_is_worst_now():
+    board = FakeBoard()
+    words = "3.7 min after warm_plant fails (supply limit of warm_plant)"
+    assert words in told(board.snapshot())
+    endless = [{**row, "minutes": None} for row in failures()["rows"]]
+    board.changes = {"failures": {**failures(), "rows": endless}}
+    assert "none after any single failure" in told(board.snapshot())
+    board.changes = {"failures": None}
+    assert "first limit" not in told(board.snapshot())
+
+
+def test_explain_tells_how_long_failures_are_endured(tmp_path):
+    rows = [row for row in failures()["rows"] if row["worst_minutes"] is not None]
+    Audit(tmp_path / AUDIT).add({**DECISION, "failures": rows})
+    result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "- if chilled_plant/power fails at 07-01 18:00:00Z: inlet limit of hall_air_1" in said
+    assert "after 2.7 min" in said
+    old = tmp_path / "old"
+    old.mkdir()
+    Audit(old / AUDIT).add(DECISION)  # written before failures were judged
+    assert CliRunner().invoke(app, ["explain", "rhine", "--state", str(old)]).exit_code == 0
