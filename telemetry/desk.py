@@ -13,6 +13,7 @@ import structlog
 
 from telemetry.archive import Archive
 from telemetry.codec import decode
+from telemetry.coverage import Coverage
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
@@ -22,6 +23,9 @@ from telemetry.window import Window
 from twin.errors import ArchiveError, WireError
 
 type Listener = Callable[[Sample], None]
+
+HEARTBEAT: Final = "/HeartbeatTimestampBms/"
+"""Part of the names of points that are the plant's heartbeats."""
 
 COUNTED: Final = ("quarantined", "future", "refused", "failed")
 
@@ -45,6 +49,8 @@ class Desk:
     counts
         ``quarantined``, ``future`` (not archived), ``refused`` (by the archive) and ``failed``
         (in the window or in a listener).
+    coverage
+        How much of what points said was heard.
     kept
         The last words on what is said once.
     listeners
@@ -53,6 +59,7 @@ class Desk:
 
     def __init__(self, window: Window, archive: Archive | None, quarantine: Path | None) -> None:
         self.counts = Counter(dict.fromkeys(COUNTED, 0))
+        self.coverage = Coverage()
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
         self.quarantine = Quarantine(quarantine)
@@ -79,6 +86,8 @@ class Desk:
         flag: Flag | None = None
         try:
             flag = self._window.add(sample, received)
+            if is_new and flag is not None and isinstance(sample, PointValue):
+                self._cover(sample)
             if is_new:
                 for listener in self.listeners:
                     listener(sample)
@@ -86,6 +95,14 @@ class Desk:
             self.counts["failed"] += 1
             _logger.exception("sample not taken", kind=type(sample).__name__)
         return flag
+
+    def _cover(self, sample: PointValue) -> None:
+        """Take down that a point, or the heart of the plant, was heard."""
+        self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
+        second = int(sample.time.astype("datetime64[s]").astype(np.int64))
+        self.coverage.hear(sample.point, second)
+        if HEARTBEAT in sample.point:
+            self.coverage.beat(second)
 
     def recall(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
         """Let the window know readings of before, as if each had come when it was made."""

@@ -18,6 +18,7 @@ import structlog
 
 from telemetry.archive import Archive, recall
 from telemetry.archiving import Archiver
+from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
 from telemetry.mailbox import Message
@@ -88,6 +89,11 @@ class Ingester:
     def trouble(self) -> str:
         """What is wrong with the journal and what to do about it; empty if nothing is."""
         return self._trouble
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of what points said was heard."""
+        return self._desk.coverage
 
     @property
     def counters(self) -> Mapping[str, int]:

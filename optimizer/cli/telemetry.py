@@ -9,11 +9,16 @@ from typing import Annotated, Final
 import structlog
 import typer
 
+import sites
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
+from telemetry.address import Tls
 from telemetry.archive.reading import state_folder
+from telemetry.discovery import Discovery, listen
 from telemetry.recording import Recording
 from telemetry.shard_process import Task
+from telemetry.topology import compare, racks_apart
+from twin.errors import Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -95,6 +100,59 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         f"{counters['values']:,} values archived in {folder}"
     )
     write_json({"site": site, "folder": str(folder), **counters}, json_file)
+
+
+@app.command()
+def discover(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of the site, as tag paths begin.")],
+    broker: Broker,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="How long to listen; metadata comes every 100 s.")
+    ] = 120.0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the draft goes; else to standard output.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Site file, or declared site, to compare with.")
+    ] = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Listen to a plant and write a draft of its site file; tell where a file differs from it."""
+    if out is not None and out.exists():
+        raise SiteError(str(out), [Fault(place="--out", value=str(out), mend="name a new file")])
+    screen = console("-" if out is None else json_file)
+    tls = Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
+    discovery = Discovery(site)
+    screen.print(f"listening to {site} for {seconds:g} s")
+    heard = listen(broker, discovery, seconds=seconds, tls=tls)
+    draft = discovery.draft()
+    if out is None:
+        typer.echo(draft, nl=False)
+    else:
+        out.write_text(draft, encoding="utf-8")
+    differences: list[str] = []
+    apart: list[str] = []
+    if against is not None:
+        loaded = sites.load(against)
+        points = list(discovery.points.values())
+        differences = compare(loaded, points, discovery.batches)
+        apart = sorted(racks_apart(loaded, points, discovery.batches))
+        screen.print(f"{len(differences)} differences from {against}", markup=False)
+        for difference in differences:
+            screen.print(f"  {difference}", markup=False)
+    content = {
+        "site": site,
+        "messages": heard,
+        "points": len(discovery.points),
+        "racks": len(discovery.batches),
+        "others": dict(discovery.strangers),
+        "differences": differences,
+        "racks_apart": apart,
+    }
+    write_json(content, json_file)
 
 
 class _Watch:

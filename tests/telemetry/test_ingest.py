@@ -327,3 +327,12 @@ def test_acknowledged_samples_survive_kills_exactly_once(mosquitto, tmp_path):
     power = open_archive("rhine", group="racks", root=tmp_path)["power"].isel(chip=0)
     assert power.sizes == {"time": count // racks, "rack": racks}
     assert (power.values == np.arange(count // racks)[:, None]).all()
+
+
+def test_gaps_of_points_are_found(service):
+    service.wire.send(metadata())
+    for second in (0, 100, 200, 600):
+        service.wire.send(value(second, 40.0 + second / 100))
+    until(lambda: service.ingester.counters["messages"] == 5)
+    until(lambda: service.ingester.coverage.gaps)
+    assert list(service.ingester.coverage.gaps.values()) == [3]  # of 400 s, 300 more than allowed
