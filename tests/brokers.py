@@ -19,7 +19,6 @@ persistence true
 persistence_location {folder}/
 max_packet_size 263168
 max_queued_messages 100000
-max_inflight_messages 2000
 user root
 """
 

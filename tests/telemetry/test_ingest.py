@@ -322,7 +322,7 @@ def test_acknowledged_samples_survive_kills_exactly_once(mosquitto, tmp_path):
             assert receipts[-1].wait(DEADLINE)
     assert all(receipt.wait(DEADLINE) for receipt in receipts)
     publisher.publish(*encode(tick(count // racks + 1)), qos=1).wait(DEADLINE)
-    assert process.wait(DEADLINE) == 0
+    assert process.wait(6 * DEADLINE) == 0  # a Mosquitto with a window of 20 is slow under load
     publisher.stop()
     power = open_archive("rhine", group="racks", root=tmp_path)["power"].isel(chip=0)
     assert power.sizes == {"time": count // racks, "rack": racks}
