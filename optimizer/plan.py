@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -100,19 +100,20 @@ def solve_problem(
         answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
         if answer is None:
             raise refusal(problem, arrays, solver)
-        left = Warm(
-            shape=shape,
-            instants=instants,
-            basis=basis,
-            units=units_of(arrays, answer.values),
-            past_units=problem.past_units,
-        )
+        units, past = units_of(arrays, answer.values), problem.past_units
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, answer)
-    said = _read(arrays, prices, answer)
-    spent = dict(clock.spent)
+    costs = _named(arrays.columns, answer.reduced_costs)
     return Solution(
-        inputs=inputs, relaxed=relaxed.objective, held=held, warm=left, seconds=spent, **said
+        inputs=inputs,
+        values=_named(arrays.columns, answer.values),
+        duals=_named(arrays.rows, answer.duals) | costs,
+        accounts=arrays.paid(answer.values, prices),
+        objective=answer.objective,
+        relaxed=relaxed.objective,
+        held=held,
+        warm=Warm(shape=shape, instants=instants, basis=basis, units=units, past_units=past),
+        seconds=dict(clock.spent),
     )
 
 
@@ -133,17 +134,6 @@ def _told(problem: Problem, warm: Warm | None) -> Problem:
         return problem
     now = problem.outlook["instant"].to_numpy()[0]
     return replace(problem, past_units={**warm.ran(now), **problem.past_units})
-
-
-def _read(arrays: Arrays, prices: Mapping[str, float], answer: Answer) -> dict[str, Any]:
-    """Return what an answer says, under the names of the model."""
-    costs = _named(arrays.columns, answer.reduced_costs)
-    return {
-        "values": _named(arrays.columns, answer.values),
-        "duals": _named(arrays.rows, answer.duals) | costs,
-        "accounts": arrays.paid(answer.values, prices),
-        "objective": answer.objective,
-    }
 
 
 def _with_units(
