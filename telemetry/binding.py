@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from telemetry.bands import Band, Limits, band, limited
 from telemetry.listing import Listed, list_points
 from telemetry.points import INTEGRATION, Meaning
-from telemetry.quality import Band, band
 from telemetry.samples import PLANT, PointMetadata
 from telemetry.units import UNITS
 from twin import vocabulary
@@ -42,6 +42,8 @@ class Binding:
         Who has to send its values.
     band
         What is plausible, in the canonical unit.
+    is_spare
+        Whether another point says the same: then this one is only compared with it.
     """
 
     point: str
@@ -53,6 +55,7 @@ class Binding:
     states: Mapping[int, int] | None
     sender: str
     band: Band
+    is_spare: bool = False
 
     @property
     def key(self) -> Key:
@@ -79,6 +82,8 @@ class Binder:
     ----------
     site
         The site; points of others are ignored and counted.
+    limits
+        Thresholds that the site sets itself.
 
     Attributes
     ----------
@@ -88,9 +93,13 @@ class Binder:
         Point -> why it is not understood; at most :data:`MOST`.
     integration_points
         (variable, object) -> point, for those that are ours to write.
+    doubled
+        (variable, object) of which several points speak.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, limits: Limits | None = None) -> None:
+        self.doubled: set[Key] = set()
+        self._limits = limits or {}
         self.counters: Counter[str] = Counter()
         self.unknown: dict[str, str] = {}
         self.integration_points: dict[Key, str] = {}
@@ -171,7 +180,8 @@ class Binder:
         if listed is None:
             return "unknown point"
         meaning = listed.meaning
-        if (meaning.variable, listed.label) in self._points:
+        is_spare = (meaning.variable, listed.label) in self._points
+        if is_spare and (meaning.is_setpoint or meaning.integration or meaning.states):
             return f"doubled point: {self._points[meaning.variable, listed.label]} says the same"
         scale, states = (1.0, 0.0), None
         if meaning.states:
@@ -192,7 +202,12 @@ class Binder:
             offset=scale[1],
             states=states,
             sender=metadata.integration or PLANT,
-            band=band(meaning.variable, self._site.equipment.get(listed.machine)),
+            band=limited(
+                band(meaning.variable, self._site.equipment.get(listed.machine)),
+                self._limits,
+                *(meaning.variable, f"{meaning.variable}/{listed.label}", metadata.point),
+            ),
+            is_spare=is_spare,
         )
 
     def _scale(self, listed: Listed, unit: str) -> tuple[float, float] | None:
@@ -208,7 +223,10 @@ class Binder:
         point = metadata.point
         self._known[point] = metadata
         self._bindings[point] = binding
-        self._points[binding.key] = point
+        if binding.is_spare:
+            self.doubled.add(binding.key)
+        else:
+            self._points[binding.key] = point
         self.unknown.pop(point, None)
         if metadata.integration == INTEGRATION:
             self.integration_points[binding.key] = point

@@ -4,15 +4,14 @@ Pure: the clock and what was read before are handed in.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
+from telemetry.bands import Band
 from telemetry.samples import GOOD, RackBatch
-from twin.equipment import Equipment
-from twin.vocabulary import term
 
 FUTURE: Final = np.timedelta64(5, "s")
 """How far a clock of the plant may be ahead of ours."""
@@ -38,82 +37,10 @@ class Flag(StrEnum):
     LATE = "late"
     FUTURE = "future"
     STALE = "stale"
+    UNIT = "unit"
+    FLAT = "flat"
+    DISAGREES = "disagrees"
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Band:
-    """What is plausible for a variable, in its canonical unit.
-
-    Attributes
-    ----------
-    low, high
-        Least and greatest value.
-    rate
-        Greatest change in a second, between two readings.
-    stuck
-        How long a sensor may show one number to the last digit; None for what may stand still.
-    share_of
-        Parameter of the machine of which ``low`` and ``high`` are shares, or "".
-    """
-
-    low: float
-    high: float
-    rate: float = math.inf
-    stuck: np.timedelta64 | None = None
-    share_of: str = ""
-
-    def of(self, machine: Equipment | None) -> Self:
-        """Return the band of one machine, in canonical units."""
-        if not self.share_of or machine is None:
-            return self
-        whole = float(getattr(machine, self.share_of))
-        return replace(self, low=self.low * whole, high=self.high * whole, share_of="")
-
-
-_HOURS: Final = np.timedelta64(2, "h")
-
-BANDS: Final[dict[str, Band]] = {
-    "grid_import_power": Band(low=-1.5, high=1.5, stuck=_HOURS, share_of="import_limit"),
-    "peak_power": Band(low=0.0, high=1.5, share_of="import_limit"),
-    "ups_output": Band(low=-0.02, high=1.3, share_of="rating"),
-    "distribution_output": Band(low=-0.02, high=1.3, share_of="rating"),
-    "hall_power": Band(low=-0.02, high=1.3, share_of="full_power"),
-    "battery_level": Band(low=-0.02, high=1.1, share_of="capacity"),
-    "battery_charge": Band(low=-1.2, high=1.2, share_of="power"),
-    "battery_applied": Band(low=-1.2, high=1.2, share_of="power"),
-    "tank_level": Band(low=-0.05, high=1.1, share_of="capacity"),
-    "tank_charge": Band(low=-1.2, high=1.2, share_of="power"),
-    "tank_applied": Band(low=-1.2, high=1.2, share_of="power"),
-    "renewable_used_power": Band(low=-0.05, high=1.2, share_of="power"),
-    "renewable_available_power": Band(low=-0.05, high=1.2, share_of="power"),
-    "renewable_applied": Band(low=-0.05, high=1.2, share_of="power"),
-    "heat_reuse_power": Band(low=-0.05, high=1.3, share_of="rated_heat"),
-    "heat_reuse_applied": Band(low=-0.05, high=1.3, share_of="rated_heat"),
-    "cooling_plant_output": Band(low=-0.1, high=1.6, share_of="rated_cooling"),
-    "cooling_plant_draw": Band(low=-0.01, high=1.0, share_of="rated_cooling"),
-    "facility_supply_temperature": Band(low=1.0, high=70.0, rate=2.0, stuck=_HOURS),
-    "facility_return_temperature": Band(low=1.0, high=90.0, rate=2.0),
-    "technology_supply_temperature": Band(low=1.0, high=80.0, rate=2.0),
-    "technology_return_temperature": Band(low=1.0, high=95.0, rate=5.0),
-    "rack_supply_temperature": Band(low=1.0, high=80.0, rate=5.0),
-    "rack_return_temperature": Band(low=1.0, high=95.0, rate=10.0),
-    "rack_power": Band(low=-0.01, high=1.5, share_of="rack_power"),
-    "air_temperature": Band(low=-60.0, high=60.0, rate=1.0),
-    "relative_humidity": Band(low=0.0, high=1.05),
-}
-"""By variable. The widths are ours: wide enough for a plant in trouble, narrow enough to see a kW
-that was meant as MW."""
-
-UNIT_BANDS: Final[dict[str, Band]] = {
-    "MW": Band(low=-5000.0, high=5000.0),
-    "MWh": Band(low=0.0, high=1e5),
-    "degC": Band(low=-60.0, high=150.0),
-    "K": Band(low=0.0, high=100.0),
-    "kg s-1": Band(low=-1.0, high=1e5),
-    "1": Band(low=-0.01, high=1.01),
-    "ms": Band(low=0.0, high=4.2e12),
-}
-"""By canonical unit, for variables that have no band of their own."""
 
 CHIP_LOW: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
 CHIP_HIGH: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.float32)
@@ -131,28 +58,50 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """What was read at a point before: the last reading, and since when it shows that number."""
+    """What was read at a point before.
+
+    Attributes
+    ----------
+    value, time
+        The last reading.
+    since
+        Since when it shows that very number.
+    level, steady
+        Since when it has stayed within a hair's breadth of which number.
+    """
 
     value: float = math.nan
     time: np.datetime64 = _NEVER
     since: np.datetime64 = _NEVER
+    level: float = math.nan
+    steady: np.datetime64 = _NEVER
 
-    def then(self, reading: Reading) -> "History":
-        """Return the history after a reading; one that is out of order or empty changes nothing."""
-        if reading.value is None or reading.time <= self.time:
+    def then(self, reading: Reading, flat: float = 0.0) -> "History":
+        """Return the history after a reading; one that is out of order or empty changes nothing.
+
+        Parameters
+        ----------
+        reading
+            The reading.
+        flat
+            The hair's breadth, in the unit of the reading.
+        """
+        value = reading.value
+        if value is None or reading.time <= self.time:
             return self
-        since = self.since if reading.value == self.value else reading.time
-        return History(value=reading.value, time=reading.time, since=since)
+        since = self.since if value == self.value else reading.time
+        is_steady = abs(value - self.level) <= flat
+        return History(
+            value=value,
+            time=reading.time,
+            since=since,
+            level=self.level if is_steady else value,
+            steady=self.steady if is_steady else reading.time,
+        )
 
 
 NOTHING: Final = History()
 """The history of a point that was never heard."""
-
-
-def band(variable: str, machine: Equipment | None = None) -> Band:
-    """Return what is plausible for a variable of a machine."""
-    found = BANDS.get(variable) or UNIT_BANDS[term(variable).unit]
-    return found.of(machine)
 
 
 def judge(
@@ -174,7 +123,7 @@ def judge(
     Returns
     -------
     Flag
-        The first fault found, in the order: source, clock, range, rate, stuck.
+        The first fault found, in the order: source, clock, unit, range, rate, stuck, flat.
     """
     value = reading.value
     if value is None or reading.quality != GOOD:
@@ -185,7 +134,7 @@ def judge(
         if now - reading.time > LATE:
             return Flag.LATE
     if not limits.low <= value <= limits.high:
-        return Flag.RANGE
+        return Flag.UNIT if _is_mixed_up(value, history, limits) else Flag.RANGE
     return _course(value, reading.time, history, limits)
 
 
@@ -196,11 +145,40 @@ def _course(value: float, time: np.datetime64, history: History, limits: Band) -
     if limits.rate < math.inf:
         seconds = max(float((time - history.time) / _SECOND), 1.0)
         if abs(value - history.value) > limits.rate * seconds:
-            return Flag.RATE
+            return Flag.UNIT if _is_mixed_up(value, history, limits) else Flag.RATE
     is_same = value == history.value
     if limits.stuck is not None and is_same and time - history.since > limits.stuck:
         return Flag.STUCK
+    is_steady = limits.flat > 0.0 and abs(value - history.level) <= limits.flat
+    if is_steady and time - history.steady > limits.flat_for:
+        return Flag.FLAT
     return Flag.GOOD
+
+
+MIXED_UP: Final = ((1e3, 0.0), (1e-3, 0.0), (100.0, 0.0), (0.01, 0.0))
+"""Factor and offset of what else a number may have been meant as: kW for MW, per cent for 1."""
+
+DEGREES: Final = ((1.8, 32.0), (1 / 1.8, -32 / 1.8), (1.0, 273.15), (1.0, -273.15))
+"""The same of temperatures: Fahrenheit and kelvin for Celsius, and back."""
+
+THOUSAND: Final = 1e3
+CLEARLY: Final = 20.0
+"""A first number that is so many times too large, up to a thousand times, is of another unit."""
+
+NEAR: Final = 0.02
+"""Share of the band within which a converted number is like the one before. [1]"""
+
+
+def _is_mixed_up(value: float, history: History, limits: Band) -> bool:
+    """Return whether another unit makes a number of the band, and like the one before it."""
+    if math.isnan(history.value):
+        most = max(abs(limits.low), abs(limits.high))
+        return CLEARLY * most <= abs(value) <= THOUSAND * most
+    near = NEAR * (limits.high - limits.low)
+    return any(
+        abs(value * factor + offset - history.value) <= near
+        for factor, offset in (*MIXED_UP, *DEGREES)
+    )
 
 
 def judge_batch(batch: RackBatch, now: np.datetime64 | None) -> Flag:

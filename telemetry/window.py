@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 
 from telemetry import quality, views
+from telemetry.bands import Limits
 from telemetry.binding import Binder, Binding
-from telemetry.quality import NOTHING, Flag, History, Reading, judge
+from telemetry.quality import Flag, Reading
 from telemetry.racks import Racks, microseconds
 from telemetry.rows import Rows
 from telemetry.samples import (
@@ -30,6 +31,7 @@ from telemetry.samples import (
     Tick,
 )
 from telemetry.slots import Slots
+from telemetry.verdicts import Verdicts
 from twin.run import Key
 from twin.site import Site
 
@@ -55,6 +57,8 @@ class Window:
         The site.
     depth
         How far back :meth:`dataset` reaches.
+    limits
+        Thresholds that the site sets itself; see :func:`telemetry.bands.read_limits`.
 
     Attributes
     ----------
@@ -67,21 +71,22 @@ class Window:
         tick of simulated time, or None.
     """
 
-    def __init__(self, site: Site, *, depth: np.timedelta64 = DEPTH) -> None:
-        self.binder = Binder(site)
+    def __init__(
+        self, site: Site, *, depth: np.timedelta64 = DEPTH, limits: Limits | None = None
+    ) -> None:
+        self.binder = Binder(site, limits)
         self.queue: QueueSnapshot | None = None
         self.history: JobHistory | None = None
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
         self.tick: Tick | None = None
         self._site = site
-        self._depth = depth
-        self._lock = RLock()
+        self._depth, self._lock = depth, RLock()
         self._counters: Counter[str] = Counter()
         self._slots = Slots(site)
         self._racks = Racks(site)
         self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
-        self._histories: dict[str, History] = {}
+        self._verdicts = Verdicts(self.binder)
         self._batch_interval: np.timedelta64 | None = None
         self._period = PERIOD
         self._rows = self._new_rows()
@@ -226,17 +231,14 @@ class Window:
         if sample.sender != binding.sender:
             self._counters["wrong sender"] += 1
             return None
-        before = self._histories.get(sample.point, NOTHING)
-        if sample.time == before.time:
+        if self._verdicts.has(sample):
             self._counters["duplicate"] += 1
             return None
         value = None if sample.value is None else binding.canonical(sample.value)
         reading = Reading(value=value, time=sample.time, quality=sample.quality)
-        flag = judge(reading, self._clock(received), before, limits=binding.band)
+        flag = self._verdicts.on(binding, reading, self._clock(received), period=self._period)
         self._counters[flag.value] += 1
-        if flag not in _UNHEARD:
-            self._histories[sample.point] = before.then(reading)
-        slot = self._slots.places.get(binding.key)
+        slot = None if binding.is_spare else self._slots.places.get(binding.key)
         if flag is Flag.GOOD and slot is not None and value is not None:
             time = microseconds(sample.time)
             if not self._slots.put(slot, time, value):

@@ -18,6 +18,7 @@ from optimizer.service.wear import Wear
 from telemetry import topics
 from telemetry.actuator import Actuator, Wanted
 from telemetry.archive import Archive
+from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
@@ -67,7 +68,7 @@ class PlantLink:
         self._client.subscribe(*topics.listening(site.name))
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
-        self.window = Window(site)
+        self.window = Window(site, limits=read_limits(folder / LIMITS))
         self._ingester = Ingester(
             self._client,
             self._journal,

@@ -26,6 +26,9 @@ CODES: Final[dict[Flag, int]] = {
     Flag.LATE: 5,
     Flag.FUTURE: 6,
     Flag.STALE: 7,
+    Flag.UNIT: 8,
+    Flag.FLAT: 9,
+    Flag.DISAGREES: 10,
 }
 """Numbers that stand for verdicts in the store; they never change."""
 

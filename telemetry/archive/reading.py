@@ -250,7 +250,7 @@ def _bound(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
     slots = Slots(site)
     for point, metadata in metadata_of(snapshot.root).items():
         binding = binder.learn(metadata)
-        if binding is not None and binding.key in slots.places:
+        if binding and not binding.is_spare and binding.key in slots.places:
             bound[slots.places[binding.key]] = columns[point], binding
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}

@@ -210,12 +210,25 @@ def test_points_of_other_sites_are_ignored():
     assert not binder.unknown
 
 
-def test_a_second_point_of_one_sense_is_refused():
+def test_a_second_sensor_of_one_quantity_is_a_spare():
     binder = Binder(site())
     binder.learn(metadata_of("grid_import_power"))
     twin_point = metadata_of("grid_import_power", point="PowerMeter/ActivePower/small/other")
-    assert binder.learn(twin_point) is None
-    assert binder.unknown[twin_point.point].startswith("doubled point")
+    assert binder.learn(twin_point).is_spare
+    assert binder.doubled == {("grid_import_power", "grid_1")}
+    assert not binder.learn(metadata_of("grid_import_power")).is_spare
+
+
+def test_a_second_request_or_state_of_one_sense_is_refused():
+    binder = Binder(site())
+    for variable in ("battery_request", "battery_available"):
+        known = metadata_of(variable)
+        binder.learn(known)
+        object_type, point_type, *_ = known.point.split("/")
+        twin_point = replace(known, point=f"{object_type}/{point_type}/small/other")
+        assert binder.learn(twin_point) is None
+        assert binder.unknown[twin_point.point].startswith("doubled point")
+    assert binder.doubled == set()
 
 
 def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.quality import BANDS, NOTHING, Flag, History, Reading, band, judge, judge_batch
+from telemetry.bands import BANDS, Band, band, limited, read_limits
+from telemetry.quality import NOTHING, Flag, History, Reading, judge, judge_batch
 from telemetry.samples import RackBatch
 from twin import vocabulary
 from twin.equipment.declaration import KINDS
+from twin.errors import SiteError
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -78,7 +80,7 @@ def test_bands_are_shares_of_the_machine():
     limits = band("grid_import_power", site.grid)
     assert (limits.low, limits.high) == pytest.approx((-1.5 * 4.7, 1.5 * 4.7))
     in_kilowatts = Reading(value=3500.0, time=NOON)  # a kW that was meant as MW
-    assert judge(in_kilowatts, None, limits=limits) is Flag.RANGE
+    assert judge(in_kilowatts, None, limits=limits) is Flag.UNIT
 
 
 def test_bands_are_of_declared_words_and_of_real_parameters():
@@ -114,3 +116,76 @@ def test_batches():
     assert judge_batch(batch(utilisation=90), None) is Flag.RANGE  # per cent for a share
     assert judge_batch(batch(), NOON - 6 * SECOND) is Flag.FUTURE
     assert judge_batch(batch(), NOON + 901 * SECOND) is Flag.LATE
+
+
+POWER = Band(low=-0.1, high=10.0, rate=0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [
+        (4000.0, Flag.UNIT),  # kW for MW
+        (0.004, Flag.UNIT),  # a jump down by a thousand: GW for MW
+        (4100.0, Flag.UNIT),
+        (8000.0, Flag.RANGE),  # 8 MW, where 4 were: something else
+        (4.1, Flag.GOOD),
+        (9.0, Flag.RATE),
+    ],
+)
+def test_a_unit_mixed_up_is_told_from_a_wild_number(value, flag):
+    before = NOTHING.then(Reading(value=4.0, time=NOON))
+    reading = Reading(value=value, time=NOON + SECOND)
+    assert judge(reading, None, before, limits=POWER) is flag
+
+
+def test_degrees_of_another_scale_are_told():
+    before = NOTHING.then(Reading(value=38.0, time=NOON))
+    for other in (38.0 * 1.8 + 32.0, 38.0 + 273.15):  # 100.4 degF, 311.15 K
+        reading = Reading(value=other, time=NOON + SECOND)
+        assert judge(reading, None, before, limits=SUPPLY) is Flag.UNIT
+
+
+def test_a_first_number_that_is_a_thousand_times_too_large_is_of_another_unit():
+    assert judge(Reading(value=4000.0, time=NOON), None, limits=POWER) is Flag.UNIT
+    assert judge(Reading(value=4e9, time=NOON), None, limits=POWER) is Flag.RANGE
+
+
+def test_a_sensor_that_hardly_moves_for_six_hours_is_flat():
+    limits = Band(low=0.0, high=100.0, flat=0.01)
+    history, flags = NOTHING, []
+    for quarter in range(28):
+        value = 50.0 + 0.001 * (quarter % 7)
+        reading = Reading(value=value, time=NOON + quarter * 900 * SECOND)
+        flags.append(judge(reading, None, history, limits=limits))
+        history = history.then(reading, limits.flat)
+    # since 12:00; the first after 18:00 is 18:15, number 25
+    assert flags == [Flag.GOOD] * 25 + [Flag.FLAT] * 3
+    live = Reading(value=50.02, time=NOON + 28 * 900 * SECOND)
+    assert judge(live, None, history, limits=limits) is Flag.GOOD
+
+
+def test_a_site_sets_thresholds_of_its_own(tmp_path):
+    path = tmp_path / "limits.json"
+    assert read_limits(path) == {}
+    path.write_text('{"air_temperature": {"high": 45, "stuck": 3600}, "a/b": {"high": 40}}')
+    limits = read_limits(path)
+    found = limited(band("air_temperature"), limits, "air_temperature", "a/b")
+    assert (found.low, found.high) == (-60.0, 40.0)
+    assert found.stuck == np.timedelta64(1, "h")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", "write NAME"),
+        ("{", "Expecting"),
+        ('{"a": 3}', "a = 3"),
+        ('{"a": {"hihg": 3}}', "a.hihg"),
+        ('{"a": {"high": true}}', "a.high"),
+        ('{"a": {"high": 1e999}}', "a.high"),
+    ],
+)
+def test_thresholds_that_cannot_be_read_are_faults(tmp_path, text, words):
+    (tmp_path / "limits.json").write_text(text)
+    with pytest.raises(SiteError, match=words):
+        read_limits(tmp_path / "limits.json")

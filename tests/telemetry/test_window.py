@@ -336,3 +336,50 @@ def test_points_that_are_ours_to_write_are_listed(window):
     point = ours["technology_supply_request", "cdu_1/002"]
     assert point.startswith("CDU/LiquidTemperatureSpRequest/small/")
     assert ("battery_request", "battery_1") in ours
+
+
+def spares(window, count):
+    """Announce further meters of the grid; return their points."""
+    known = metadata_of("grid_import_power")
+    points = [f"PowerMeter/ActivePower/small/spare_{number}" for number in range(count)]
+    for point in points:
+        window.add(replace(known, point=point))
+    return points
+
+
+def test_of_two_sensors_that_differ_neither_is_believed(window):
+    (spare,) = spares(window, 1)
+    assert window.add(value_of("grid_import_power", 2000.0)) is Flag.GOOD
+    second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
+    assert window.add(second) is Flag.GOOD  # 0.1 MW of a band of 14 MW
+    assert window.observed(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
+    far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
+    assert window.add(far) is Flag.DISAGREES
+    late = NOON + 3 * SECOND
+    assert window.add(value_of("grid_import_power", 2010.0, time=late)) is Flag.DISAGREES
+    assert window.observed(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
+    assert window.counters["disagrees"] == 2
+
+
+def test_of_three_sensors_the_odd_one_is_wrong(window):
+    first, second = spares(window, 2)
+    window.add(PointValue(point=first, time=NOON, value=2000.0))
+    window.add(PointValue(point=second, time=NOON, value=4000.0))
+    assert window.add(value_of("grid_import_power", 2010.0, time=NOON)) is Flag.GOOD
+    odd = PointValue(point=second, time=NOON + SECOND, value=4001.0)
+    assert window.add(odd) is Flag.DISAGREES
+
+
+def test_a_sensor_whose_twin_is_silent_is_believed(window):
+    (spare,) = spares(window, 1)
+    window.add(PointValue(point=spare, time=NOON, value=4000.0))
+    later = NOON + 4 * PERIOD
+    assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
+
+
+def test_a_site_sets_thresholds_of_its_own():
+    window = Window(site(), limits={"air_temperature": {"high": 30.0}})
+    for listed in list_points(site()):
+        window.add(listed.metadata)
+    assert window.add(value_of("air_temperature", 31.0)) is Flag.RANGE
+    assert window.add(value_of("air_temperature", 29.0, time=NOON + SECOND)) is Flag.GOOD

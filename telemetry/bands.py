@@ -1,0 +1,190 @@
+"""What is plausible for each variable: one table, and what a site says otherwise of its points."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+
+from twin.equipment import Equipment
+from twin.errors import Fault, SiteError
+from twin.vocabulary import term
+
+FLAT: Final = np.timedelta64(6, "h")
+"""Time within which a live sensor shows some change."""
+
+LIMITS: Final = "limits.json"
+"""File of a state folder with the thresholds of single points."""
+
+_TWENTIETH: Final = 0.05
+
+type Limits = Mapping[str, Mapping[str, float]]
+"""Variable, ``variable/object`` or point -> threshold -> its value, in the canonical unit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Band:
+    """What is plausible for a variable, in its canonical unit.
+
+    Attributes
+    ----------
+    low, high
+        Least and greatest value.
+    rate
+        Greatest change in a second, between two readings.
+    stuck
+        How long a sensor may show one number to the last digit; None for what may stand still.
+    flat, flat_for
+        Least change that a live sensor shows within a time; 0 for what may stand still.
+    apart
+        How much sensors of one quantity may differ; None for a twentieth of the band.
+    share_of
+        Parameter of the machine of which all these are shares, or "".
+    """
+
+    low: float
+    high: float
+    rate: float = math.inf
+    stuck: np.timedelta64 | None = None
+    flat: float = 0.0
+    flat_for: np.timedelta64 = FLAT
+    apart: float | None = None
+    share_of: str = ""
+
+    @property
+    def tolerance(self) -> float:
+        """How much sensors of one quantity may differ."""
+        return (self.high - self.low) * _TWENTIETH if self.apart is None else self.apart
+
+    def of(self, machine: Equipment | None) -> Self:
+        """Return the band of one machine, in canonical units."""
+        if not self.share_of or machine is None:
+            return self
+        whole = float(getattr(machine, self.share_of))
+        return replace(
+            self,
+            low=self.low * whole,
+            high=self.high * whole,
+            rate=self.rate * whole,
+            flat=self.flat * whole,
+            apart=None if self.apart is None else self.apart * whole,
+            share_of="",
+        )
+
+
+_HOURS: Final = np.timedelta64(2, "h")
+
+BANDS: Final[dict[str, Band]] = {
+    "grid_import_power": Band(low=-1.5, high=1.5, stuck=_HOURS, flat=1e-6, share_of="import_limit"),
+    "peak_power": Band(low=0.0, high=1.5, share_of="import_limit"),
+    "ups_output": Band(low=-0.02, high=1.3, share_of="rating"),
+    "distribution_output": Band(low=-0.02, high=1.3, share_of="rating"),
+    "hall_power": Band(low=-0.02, high=1.3, share_of="full_power"),
+    "battery_level": Band(low=-0.02, high=1.1, share_of="capacity"),
+    "battery_charge": Band(low=-1.2, high=1.2, share_of="power"),
+    "battery_applied": Band(low=-1.2, high=1.2, share_of="power"),
+    "tank_level": Band(low=-0.05, high=1.1, share_of="capacity"),
+    "tank_charge": Band(low=-1.2, high=1.2, share_of="power"),
+    "tank_applied": Band(low=-1.2, high=1.2, share_of="power"),
+    "renewable_used_power": Band(low=-0.05, high=1.2, share_of="power"),
+    "renewable_available_power": Band(low=-0.05, high=1.2, share_of="power"),
+    "renewable_applied": Band(low=-0.05, high=1.2, share_of="power"),
+    "heat_reuse_power": Band(low=-0.05, high=1.3, share_of="rated_heat"),
+    "heat_reuse_applied": Band(low=-0.05, high=1.3, share_of="rated_heat"),
+    "cooling_plant_output": Band(low=-0.1, high=1.6, share_of="rated_cooling"),
+    "cooling_plant_draw": Band(low=-0.01, high=1.0, share_of="rated_cooling"),
+    "facility_supply_temperature": Band(low=1.0, high=70.0, rate=2.0, stuck=_HOURS, apart=2.0),
+    "facility_return_temperature": Band(low=1.0, high=90.0, rate=2.0, apart=2.0),
+    "technology_supply_temperature": Band(low=1.0, high=80.0, rate=2.0, apart=2.0),
+    "technology_return_temperature": Band(low=1.0, high=95.0, rate=5.0),
+    "rack_supply_temperature": Band(low=1.0, high=80.0, rate=5.0),
+    "rack_return_temperature": Band(low=1.0, high=95.0, rate=10.0),
+    "rack_power": Band(low=-0.01, high=1.5, share_of="rack_power"),
+    "air_temperature": Band(low=-60.0, high=60.0, rate=1.0, apart=2.0),
+    "relative_humidity": Band(low=0.0, high=1.05),
+}
+"""By variable. The widths are ours: wide enough for a plant in trouble, narrow enough to see a kW
+that was meant as MW."""
+
+UNIT_BANDS: Final[dict[str, Band]] = {
+    "MW": Band(low=-5000.0, high=5000.0),
+    "MWh": Band(low=0.0, high=1e5),
+    "degC": Band(low=-60.0, high=150.0),
+    "K": Band(low=0.0, high=100.0),
+    "kg s-1": Band(low=-1.0, high=1e5),
+    "1": Band(low=-0.01, high=1.01),
+    "ms": Band(low=0.0, high=4.2e12),
+}
+"""By canonical unit, for variables that have no band of their own."""
+
+
+def band(variable: str, machine: Equipment | None = None) -> Band:
+    """Return what is plausible for a variable of a machine."""
+    found = BANDS.get(variable) or UNIT_BANDS[term(variable).unit]
+    return found.of(machine)
+
+
+def read_limits(path: Path) -> Limits:
+    """Return the thresholds that a site sets itself; none if there is no such file.
+
+    Parameters
+    ----------
+    path
+        JSON: an object by variable (``facility_flow``), by ``variable/object``
+        (``facility_flow/warm_plant``) or by point, of thresholds ``low``, ``high``, ``rate`` (a
+        second), ``stuck`` [s], ``flat``, ``flat_for`` [s] and ``apart``, in the canonical unit.
+
+    Raises
+    ------
+    SiteError
+        If it is not that.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise SiteError(str(path), [Fault(place="file", value="", mend=str(error))]) from error
+    faults = [] if isinstance(told, dict) else [_fault("file", told)]
+    for name, thresholds in told.items() if isinstance(told, dict) else ():
+        if not isinstance(thresholds, dict):
+            faults.append(_fault(name, thresholds))
+            continue
+        faults += [
+            _fault(f"{name}.{key}", value)
+            for key, value in thresholds.items()
+            if key not in THRESHOLDS or not _is_number(value)
+        ]
+    if faults:
+        raise SiteError(str(path), faults)
+    return {str(name): dict(thresholds) for name, thresholds in told.items()}
+
+
+THRESHOLDS: Final = ("low", "high", "rate", "stuck", "flat", "flat_for", "apart")
+"""What may be set."""
+
+_SPANS: Final = ("stuck", "flat_for")
+
+
+def limited(found: Band, limits: Limits, *names: str) -> Band:
+    """Return a band with what is set for any of some names, the last before the first."""
+    told = {key: value for name in names for key, value in limits.get(name, {}).items()}
+    spans: dict[str, Any] = {
+        key: np.timedelta64(round(told[key]), "s") for key in _SPANS if key in told
+    }
+    numbers = {key: float(value) for key, value in told.items() if key not in _SPANS}
+    changes: dict[str, Any] = dict(numbers)
+    changes.update(spans)
+    return replace(found, **changes)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _fault(place: str, value: object) -> Fault:
+    mend = f"write NAME: {{THRESHOLD: number}}, with a threshold of {', '.join(THRESHOLDS)}"
+    return Fault(place=str(place), value=repr(value), mend=mend)
