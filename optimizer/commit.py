@@ -14,7 +14,12 @@ ON = ".on"
 
 
 def committed(
-    arrays: Arrays, prices: Mapping[str, float], solver: Solver, *, kept: FloatArray | None
+    arrays: Arrays,
+    prices: Mapping[str, float],
+    solver: Solver,
+    *,
+    last: FloatArray | None,
+    is_kept: bool,
 ) -> Answer | None:
     """Return the best plan with whole units.
 
@@ -26,21 +31,26 @@ def committed(
         Account -> price of its unit.
     solver
         The solver of the linear model; its units are fixed afterwards.
-    kept
-        Numbers of units that are kept; without, they are searched.
+    last
+        Numbers of units of the last plan, if there are any.
+    is_kept
+        Whether they are kept; else better ones are sought from there.
 
     Returns
     -------
     Answer or None
         The plan; nothing if there is none with these numbers.
     """
+    if last is not None and is_kept:
+        return _fixed(arrays, solver, last)
+    found = whole(arrays, prices, begin=last)
+    return None if found is None else _fixed(arrays, solver, found.values)
+
+
+def _fixed(arrays: Arrays, solver: Solver, units: FloatArray) -> Answer | None:
+    """Return the best plan with given numbers of units."""
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
-    if kept is None:
-        found = whole(arrays, prices)
-        if found is None:
-            return None
-        kept = found.values
-    kept = np.clip(kept, arrays.column_low[places], arrays.column_high[places])
+    kept = np.clip(units, arrays.column_low[places], arrays.column_high[places])
     solver.bound(places, kept, high=kept)
     return solver.run()
 

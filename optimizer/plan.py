@@ -96,8 +96,8 @@ def solve_problem(
             raise refusal(problem, arrays, solver)
         basis = solver.basis
     with clock("commit"):
-        kept = kept_units(arrays, fit, instants) if fit and keep_units else None
-        answer = _with_units(arrays, prices, solver, relaxed=relaxed, kept=kept)
+        last = kept_units(arrays, fit, instants) if fit else None
+        answer = _with_units(arrays, prices, solver, relaxed=relaxed, last=last, keep=keep_units)
         if answer is None:
             raise refusal(problem, arrays, solver)
         units, past = units_of(arrays, answer.values), problem.past_units
@@ -142,17 +142,16 @@ def _with_units(
     solver: Solver,
     *,
     relaxed: Answer,
-    kept: FloatArray | None,
+    last: FloatArray | None,
+    keep: bool,
 ) -> Answer | None:
     """Return the plan with whole units; those that were kept are sought anew if they do not do."""
     if not arrays.is_integer.any():
         return relaxed
-    answer = committed(arrays, prices, solver, kept=kept)
-    return (
-        committed(arrays, prices, solver, kept=None)
-        if answer is None and kept is not None
-        else answer
-    )
+    answer = committed(arrays, prices, solver, last=last, is_kept=keep)
+    if answer is None and keep:
+        answer = committed(arrays, prices, solver, last=None, is_kept=False)
+    return answer
 
 
 def _without_waste(

@@ -103,6 +103,8 @@ def _sources(
     for at in places.values():
         if at.ndim and len(at) in moves:
             source[at] = at[moves[len(at)]]
+        elif at.ndim and len(at) == len(time) - 1:  # from the second interval on
+            source[at] = at[np.maximum(time[1:] - 1, 0)]
         elif at.ndim and len(at) > len(edge):  # what was before the window stands in front
             source[at[-len(time) :]] = at[-len(time) :][time]
     return source

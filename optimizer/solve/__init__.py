@@ -1,6 +1,6 @@
 """The only place that knows the solver."""
 
+from optimizer.solve.integers import GAP, Whole, whole
 from optimizer.solve.linear import OPTIONS, Answer, Conflict, Solver
-from optimizer.solve.whole import Whole, whole
 
-__all__ = ["OPTIONS", "Answer", "Conflict", "Solver", "Whole", "whole"]
+__all__ = ["GAP", "OPTIONS", "Answer", "Conflict", "Solver", "Whole", "whole"]

@@ -1,7 +1,9 @@
 """The limit of the solver's benches: the model of a site written by hand, straight into arrays.
 
 No Pyomo and nothing of our compiler: positions are counted here, and every cycle writes its numbers
-where they belong. It reads the same questions and curves, and must find the same optimum.
+where they belong. It reads the same questions and curves, and must find the same optimum. Rows and
+columns stand in the order of our models, since the simplex takes another path through every order,
+up to three times as long: so the ratio is that of the routes, not of luck.
 """
 
 from collections import defaultdict
@@ -13,6 +15,9 @@ from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, RAMP_PRICE, levels
 from optimizer.solve import OPTIONS
 from twin.workloads.queue import Pool
+
+BEHIND = 10**9
+"""Where rows of balances are counted from until all others are known."""
 
 
 class Quiet(highspy.Highs):
@@ -27,10 +32,15 @@ class Bare:
         self.site, self.steps = inputs.problem.site, len(inputs.hours)
         self.kinds = inputs.problem.outlook.sizes["cohort"]
         self.columns = self.rows = 0
+        self.balances = 0  # their rows stand behind all others
         self.moves = []  # (positions by step, is_edge) of columns and of rows
         self.parts = []  # rows, columns and what to write there
         self._declare(inputs)
-        pairs = [np.broadcast_arrays(r, c) for r, c, _ in self.parts]
+        for carrier, at in self.balance.items():
+            self.balance[carrier] = self._placed(at)
+            self.moves.append(("row", self.balance[carrier]))
+        self.rows += self.balances
+        pairs = [np.broadcast_arrays(self._placed(r), c) for r, c, _ in self.parts]
         rows = np.concatenate([r.ravel() for r, _ in pairs])
         cols = np.concatenate([c.ravel() for _, c in pairs])
         order = np.lexsort((cols, rows))
@@ -70,9 +80,20 @@ class Bare:
         self.moves.append(("row", at))
         return at
 
+    def _balance(self):
+        self.balances += self.steps
+        return BEHIND + np.arange(self.balances - self.steps, self.balances)
+
+    def _placed(self, rows):
+        """Return rows with those of the balances behind all others."""
+        behind = self.rows if self.balance_first is None else self.balance_first
+        self.balance_first = behind
+        return np.where(rows >= BEHIND, rows - BEHIND + behind, rows)
+
     def _declare(self, inputs):
         n, site = self.steps, self.site
-        self.balance = defaultdict(lambda: self._row(n))
+        self.balance_first = None
+        self.balance = defaultdict(self._balance)
         add = self.parts.append
         self.segments, self.lids, self.stores, self.trades = {}, {}, {}, {}
         for c in site.converts:
@@ -84,6 +105,8 @@ class Bare:
             if pieces > 1:
                 self.lids[c.owner] = self._row(n)
                 add((self.lids[c.owner][:, None], s, f"{c.owner}/lid"))
+            for e in (e for e in site.exchanges if e.owner == c.owner):
+                self.trades[e.owner] = self._exchange(e, inputs)
         for s in site.stores:
             into, out, level = self._column(n), self._column(n), self._column(n + 1)
             keeps, one_way = self._row(n), self._row(n)
@@ -97,10 +120,8 @@ class Bare:
             add((self.balance[s.carrier], out, 1.0))
             add((self.balance[s.carrier], into, -1.0))
         for e in site.exchanges:
-            bought, sold = self._column(n), self._column(n)
-            add((self.balance[e.carrier], bought, 1.0))
-            add((self.balance[e.carrier], sold, -1.0))
-            self.trades[e.owner] = bought, sold, *self._ramp(e, bought, sold, inputs)
+            if e.owner not in self.trades:
+                self.trades[e.owner] = self._exchange(e, inputs)
         self.peaks = []
         for promise in site.commitments:
             over, row = self._column(1), self._row(n)
@@ -113,8 +134,8 @@ class Bare:
         n, k, add = self.steps, self.kinds, self.parts.append
         self.racks, self.used = self._column(n, k, CAPS), self._column(n)
         self.met, self.late = self._column(n + 1, k), self._column(n + 1, k)
-        progress, self.jobs = self._row(n, k), self._row(n, k)
-        uses, self.within = self._row(n), self._row(n)
+        progress, uses = self._row(n, k), self._row(n)
+        self.jobs, self.within = self._row(n, k), self._row(n)
         for column, sign in ((self.met, 1.0), (self.late, -1.0)):
             add((progress, column[1:], sign))
             add((progress, column[:-1], -sign))
@@ -133,12 +154,21 @@ class Bare:
         self.water = self._column(n)
         add((self.balance["water"], self.water, 1.0))
 
+    def _exchange(self, exchange, inputs):
+        n, add = self.steps, self.parts.append
+        bought, sold = self._column(n), self._column(n)
+        add((self.balance[exchange.carrier], bought, 1.0))
+        add((self.balance[exchange.carrier], sold, -1.0))
+        return bought, sold, *self._ramp(exchange, bought, sold, inputs)
+
     def _ramp(self, exchange, bought, sold, inputs):
         allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
         if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
             return None, None, None
         n, add = self.steps, self.parts.append
-        over, up, down = self._column(n), self._row(n), self._row(n)
+        over = self._column(n)
+        later = self._row(n - 1), self._row(n - 1)
+        up, down = (np.concatenate([self._row(1), rows]) for rows in later)
         for row, sign in ((up, 1.0), (down, -1.0)):
             add((row, bought, sign))
             add((row, sold, -sign))
@@ -214,11 +244,11 @@ class Bare:
             kept = 1.0 if e.available else keep
             self.high[bought] = kept * problem.available(e)
             self.high[sold] = kept * e.export_limit
-            price = problem.series(e.price) if e.price else 0.0
-            self.cost[bought] = money * hours * (price + e.import_fee)
-            self.cost[sold] = money * hours * (e.export_fee - price)
+            price = hours * problem.series(e.price) if e.price else 0.0 * hours
+            self.cost[bought] = money * price + money * (hours * e.import_fee)
+            self.cost[sold] = money * (hours * e.export_fee) - money * price
             if e.carbon:
-                self.cost[bought] += problem.weights["carbon"] * hours * problem.series(e.carbon)
+                self.cost[bought] += problem.weights["carbon"] * (hours * problem.series(e.carbon))
             if over is not None:
                 allowed = MEAN_SHARE * e.ramp * 60.0 * hours
                 bought_last, sold_last = (
@@ -239,14 +269,15 @@ class Bare:
         """Return where each row or column was one interval later in the last window."""
         found = np.arange(count)
         for of, at in self.moves:
-            if of == sort and len(at) >= self.steps:
+            if of == sort and len(at) >= self.steps - 1:
                 found[at[:-1]] = at[1:]
         return found
 
     def solved(self, basis=None):
         """Return the solver after a run from a basis of one interval before."""
         highs = Quiet()
-        for name, value in OPTIONS.items():
+        presolve = "on" if basis is None else "off"
+        for name, value in (OPTIONS | {"presolve": presolve}).items():
             highs.setOptionValue(name, value)
         none = np.zeros(self.columns, dtype=np.int32)
         bounds = (self.low, self.high, self.row_low, self.row_high)

@@ -1,0 +1,88 @@
+"""Commitment of the chillers of four sites over a week: from nothing, and after new forecasts.
+
+Each site has a model of its own, as in a fleet, and they are solved one after another, so the time
+on two cores is half of what is told. Whole numbers for a day, a linear tail beyond.
+"""
+
+from dataclasses import replace
+
+from optimizer.build import numbers_of, shape_of
+from optimizer.commit import kept_units, units_of
+from optimizer.compile.shift import Basis, Warm
+from optimizer.compile.structure import structure_of
+from optimizer.inputs import Inputs, inputs_of
+from optimizer.problem import Problem
+from optimizer.solve import GAP, whole
+from tests.benchmarks.bench import Bench, Measured, Place, cpu
+from tests.benchmarks.solve_cycle import PATIENCE, elsewhere, prices_of
+from tests.benchmarks.solve_fleet import WEEK, Fleet
+
+RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 1.0, "start_cost": 20.0}
+"""What chillers keep: hours on and off, hours between two starts, and EUR for each."""
+
+NOTHING = Basis(columns=None, rows=None)  # whole numbers are sought from values, not from a basis
+
+
+def made(steps: int) -> list[list[Inputs]]:
+    """Return the questions of two cycles, their curves laid."""
+    fleet = Fleet(steps)
+    return [[inputs_of(_ruled(p)) for p in fleet.problems(cycle)] for cycle in (0, 1)]
+
+
+def _ruled(problem: Problem) -> Problem:
+    plant = problem.site.equipment["chilled_plant"]
+    chillers = plant.chillers.model_copy(update=RULES)
+    own = {"chilled_plant": plant.model_copy(update={"chillers": chillers})}
+    return replace(problem, site=problem.site.with_equipment(problem.site.equipment | own))
+
+
+def commit(inputs: Inputs, warm: Warm | None) -> Warm:
+    """Return what a commitment leaves to the next."""
+    shape, instants = shape_of(inputs), inputs.problem.outlook["instant"].to_numpy()
+    arrays = structure_of(shape).arrays(numbers_of(inputs))
+    begin = kept_units(arrays, warm, instants) if warm else None
+    found = whole(arrays, prices_of(inputs), begin=begin, time_limit=PATIENCE)
+    assert found is not None
+    assert found.gap <= GAP
+    values = arrays.column_low.copy()
+    values[found.places] = found.values
+    units = units_of(arrays, values)
+    return Warm(shape=shape, instants=instants, basis=NOTHING, units=units)
+
+
+def cold(_: Place, *, steps: int = WEEK) -> Measured:
+    """Commit all sites from nothing."""
+    first, _ = elsewhere(made, steps)
+    with cpu() as clock:
+        for inputs in first:
+            commit(inputs, None)
+    return Measured(value=clock.seconds)
+
+
+def warm(_: Place, *, steps: int = WEEK) -> Measured:
+    """Commit all sites a quarter-hour later, with new forecasts, from the last plan's units."""
+    first, second = elsewhere(made, steps)
+    left = [commit(inputs, None) for inputs in first]
+    with cpu() as clock:
+        for inputs, last in zip(second, left, strict=True):
+            commit(inputs, last)
+    return Measured(value=clock.seconds)
+
+
+BENCHES = (
+    Bench(
+        name="solve.commitment",
+        unit="CPU s",
+        ours=cold,
+        runs=1,
+        note="4 sites x 672 steps x 12 kinds, chillers in whole units, from nothing; every gap at"
+        " most 0.1 %, else the run fails",
+    ),
+    Bench(
+        name="solve.commitment_warm",
+        unit="CPU s",
+        ours=warm,
+        runs=1,
+        note="the same a quarter-hour later, after new forecasts, from the last plan's units",
+    ),
+)
