@@ -2,10 +2,12 @@
 
 import signal
 import threading
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
+import numpy as np
 import structlog
 import typer
 
@@ -14,11 +16,14 @@ from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
 from telemetry.address import Tls
 from telemetry.archive.reading import state_folder
+from telemetry.client import Client
+from telemetry.codec import encode
 from telemetry.discovery import Discovery, listen
 from telemetry.recording import Recording
 from telemetry.shard_process import Task
+from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.topology import compare, racks_apart
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SeriesError, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -153,6 +158,46 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         "racks_apart": apart,
     }
     write_json(content, json_file)
+
+
+@app.command()
+def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    hall: Annotated[str, typer.Argument(help="Its hall.")],
+    rack: Annotated[str, typer.Argument(help="The rack, as r0001.")],
+    broker: Broker,
+    exporter: Annotated[
+        list[str], typer.Option(help="http://HOST:9400/metrics; repeat it for each host.")
+    ],
+    period: Annotated[float, typer.Option(min=0.1, help="Time between two batches. [s]")] = 1.0,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many batches.")] = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+) -> None:
+    """Publish what dcgm-exporters tell of a rack's hosts, where there is no agent yet."""
+    configure_logs()
+    tls = Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
+    client = Client(broker, client_id=f"dcgm-{site}-{hall}-{rack}", tls=tls)
+    client.connect()
+    boot, sequence = int(time.time()), 0
+    try:
+        while count is None or sequence < count:
+            time.sleep(period - time.time() % period)
+            now = np.datetime64(time.time_ns() // 1000, "us")
+            try:
+                chips = [chip for url in exporter for chip in read_dcgm(get_dcgm(url), url)]
+            except SeriesError as error:
+                _logger.warning("nothing published", reason=str(error))
+                continue
+            sequence += 1
+            interval = np.timedelta64(round(period * 1000), "ms")
+            batch = batch_of(
+                chips, (site, hall, rack), key=(boot, sequence), time=now, interval=interval
+            )
+            client.publish(*encode(batch), qos=1)
+    finally:
+        client.stop()
 
 
 class _Watch:

@@ -1,0 +1,83 @@
+"""A bridge from Modbus TCP to the bus: a meter's registers as DSX Exchange points.
+
+    python modbus_bridge.py MODBUS_HOST MODBUS_PORT BROKER_HOST BROKER_PORT SITE
+
+It needs pymodbus and paho-mqtt only. Write your registers into `POINTS`, after the meter's manual.
+Gateways for BACnet, OPC UA, SNMP and Redfish look alike: read, scale, publish.
+"""
+
+import json
+import sys
+import time
+
+import paho.mqtt.client as mqtt
+from pymodbus.client import ModbusTcpClient
+
+# register, number of registers, factor, and what the point is
+POINTS = {
+    "PowerMeter/ActivePower/{site}/grid_1/power": (
+        (3059, 2, 1.0),
+        {"objectId": "grid_1", "objectName": "grid_1", "engUnit": "kW"},
+    ),
+    "BESS/GenericPoint/{site}/battery_1/level": (
+        (40, 1, 0.1),
+        {"associateId": "battery_1", "engUnit": "%", "processArea": ["State Of Charge"]},
+    ),
+}
+PERIOD, METADATA = 1.0, 100.0  # s
+
+
+def read(plc, register, count, factor):
+    """Return a number of one or two registers, high word first, or None if it cannot be read."""
+    answer = plc.read_holding_registers(register, count=count)
+    if answer.isError():
+        return None
+    kind = {1: plc.DATATYPE.INT16, 2: plc.DATATYPE.INT32}[count]
+    return plc.convert_from_registers(answer.registers, kind) * factor
+
+
+def announce(bus, site):
+    """Say what the points are; the broker keeps it."""
+    for name, (_, what) in POINTS.items():
+        point = name.format(site=site)
+        object_type, point_type, _ = point.split("/", 2)
+        told = {"objectType": object_type, "pointType": point_type, **what}
+        if object_type == "PowerMeter":
+            told["servesId"] = ["transformer_1"]
+        bus.publish(f"BMS/v1/PUB/Metadata/{point}", json.dumps(told), qos=1, retain=True)
+
+
+def tell(plc, bus, site):
+    """Say what the registers hold; a value that cannot be read is null and of no quality."""
+    for name, (register, _) in POINTS.items():
+        value = read(plc, *register)
+        said = {
+            "value": value,
+            "timestamp": int(time.time() * 1000),
+            "quality": int(value is not None),
+        }
+        bus.publish(f"BMS/v1/PUB/Value/{name.format(site=site)}", json.dumps(said), qos=1)
+
+
+def main(modbus_host, modbus_port, broker_host, broker_port, site, rounds=None):
+    """Publish until ended, or so many rounds."""
+    plc = ModbusTcpClient(modbus_host, port=int(modbus_port))
+    bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"bridge-{site}")
+    bus.connect(broker_host, int(broker_port))
+    bus.loop_start()
+    announced, done = -METADATA, 0
+    while rounds is None or done < rounds:
+        if time.monotonic() - announced >= METADATA:
+            announce(bus, site)
+            announced = time.monotonic()
+        if plc.connected or plc.connect():
+            tell(plc, bus, site)
+        done += 1
+        time.sleep(PERIOD)
+    bus.disconnect()
+    bus.loop_stop()
+    plc.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

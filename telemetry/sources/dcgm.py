@@ -1,0 +1,169 @@
+"""What dcgm-exporter tells of the accelerators of a host: Prometheus text, as rack batches."""
+
+import re
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from telemetry.samples import RackBatch
+from twin.errors import Fault, SeriesError
+
+PATIENCE: Final = 5.0
+"""Longest wait for an exporter. [s]"""
+
+LARGEST: Final = 4 * 1024 * 1024
+"""Text that is read at the most. [B]"""
+
+METRICS: Final = {
+    "power": ("DCGM_FI_DEV_POWER_USAGE", 1.0),
+    "temperature": ("DCGM_FI_DEV_GPU_TEMP", 1.0),
+    "utilisation": ("DCGM_FI_DEV_GPU_UTIL", 0.01),
+    "clock": ("DCGM_FI_DEV_SM_CLOCK", 1.0),
+}
+"""Variable of a chip -> metric, and the factor to [W], [degC], [1] and [MHz]."""
+
+USED, FREE = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE"
+"""Metrics of memory, in the same unit: its use is the share of what is used."""
+
+ENGINE: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+"""Taken for the utilisation where it is told: a share, and true for parts of a chip too. [1]"""
+
+_LINE: Final = re.compile(
+    r"^(?P<name>DCGM_[A-Z0-9_]+)\{(?P<labels>[^}]*)\}\s+(?P<value>\S+)(?:\s+\d+)?$"
+)
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """One accelerator: host, number in it, and its values in the order of a rack batch."""
+
+    host: str
+    number: int
+    values: tuple[float, float, float, float, float]
+
+
+def get_dcgm(url: str) -> str:
+    """Return what an exporter says now.
+
+    Parameters
+    ----------
+    url
+        As ``http://node-1:9400/metrics``.
+
+    Raises
+    ------
+    SeriesError
+        If it does not answer.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise SeriesError(
+            url, [Fault(place="url", value=url, mend="write http://HOST:9400/metrics")]
+        )
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return bytes(answer.read(LARGEST)).decode("utf-8", "replace")
+    except OSError as error:
+        mend = "is dcgm-exporter running there, and may this machine reach it?"
+        raise SeriesError(url, [Fault(place="exporter", value=str(error), mend=mend)]) from error
+
+
+def read_dcgm(text: str, source: str = "dcgm-exporter") -> list[Chip]:
+    """Return the accelerators of an exporter's text, by host and number.
+
+    Parameters
+    ----------
+    text
+        Prometheus text; other metrics are passed over, parts of a chip (MIG) too.
+    source
+        What to call it in an error.
+
+    Raises
+    ------
+    SeriesError
+        If it tells of no accelerator, or a metric of one is missing; all are named at once.
+    """
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        labels = dict(_LABEL.findall(match["labels"]))
+        if labels.get("GPU_I_ID") or not labels.get("gpu", "").isdigit():
+            continue
+        key = labels.get("Hostname", ""), int(labels["gpu"])
+        try:
+            value = float(match["value"])
+        except ValueError:
+            continue
+        if np.isfinite(value):
+            found.setdefault(key, {})[match["name"]] = value
+    faults: list[Fault] = []
+    chips = [_chip(key, told, faults) for key, told in sorted(found.items())]
+    if not found:
+        mend = "its counters must have the metrics of docs/telemetry.md"
+        faults.append(Fault(place="metrics", value="none of an accelerator", mend=mend))
+    if faults:
+        raise SeriesError(source, faults)
+    return chips
+
+
+def batch_of(
+    chips: Iterable[Chip],
+    rack: tuple[str, str, str],
+    *,
+    key: tuple[int, int],
+    time: np.datetime64,
+    interval: np.timedelta64,
+) -> RackBatch:
+    """Return the chips of one rack as a batch.
+
+    Parameters
+    ----------
+    chips
+        Of all its hosts; they are ordered by host and number.
+    rack
+        Site, hall and rack.
+    key
+        When the sender started, and its count since.
+    time, interval
+        End and length of what they tell of. [datetime64, UTC]
+    """
+    ordered = sorted(chips, key=lambda chip: (chip.host, chip.number))
+    site, hall, name = rack
+    values = np.array([chip.values for chip in ordered], dtype=np.float32).T
+    return RackBatch(
+        site=site,
+        hall=hall,
+        rack=name,
+        boot=key[0],
+        sequence=key[1],
+        time=time,
+        interval=interval,
+        values=np.ascontiguousarray(values),
+    )
+
+
+def _chip(key: tuple[str, int], told: dict[str, float], faults: list[Fault]) -> Chip:
+    """Return one accelerator; note what is missing of it."""
+    host, number = key
+    values = {
+        name: told[metric] * factor for name, (metric, factor) in METRICS.items() if metric in told
+    }
+    if ENGINE in told:
+        values["utilisation"] = told[ENGINE]
+    total = told.get(USED, np.nan) + told.get(FREE, np.nan)
+    if total > 0.0:
+        values["memory"] = told[USED] / total
+    wanted = ("power", "temperature", "utilisation", "memory", "clock")
+    missing = [name for name in wanted if name not in values]
+    if missing:
+        metrics = ", ".join(METRICS[name][0] if name in METRICS else USED for name in missing)
+        mend = f"let the exporter tell {metrics}"
+        faults.append(Fault(place=f"{host} gpu {number}", value="", mend=mend))
+    first = (values.get(name, float("nan")) for name in wanted)
+    power, temperature, use, memory, clock = first
+    return Chip(host=host, number=number, values=(power, temperature, use, memory, clock))
