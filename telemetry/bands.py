@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -166,19 +166,24 @@ def read_limits(path: Path) -> Limits:
 THRESHOLDS: Final = ("low", "high", "rate", "stuck", "flat", "flat_for", "apart")
 """What may be set."""
 
-_SPANS: Final = ("stuck", "flat_for")
-
 
 def limited(found: Band, limits: Limits, *names: str) -> Band:
     """Return a band with what is set for any of some names, the last before the first."""
     told = {key: value for name in names for key, value in limits.get(name, {}).items()}
-    spans: dict[str, Any] = {
-        key: np.timedelta64(round(told[key]), "s") for key in _SPANS if key in told
-    }
-    numbers = {key: float(value) for key, value in told.items() if key not in _SPANS}
-    changes: dict[str, Any] = dict(numbers)
-    changes.update(spans)
-    return replace(found, **changes)
+    return replace(
+        found,
+        low=told.get("low", found.low),
+        high=told.get("high", found.high),
+        rate=told.get("rate", found.rate),
+        stuck=_span(told["stuck"]) if "stuck" in told else found.stuck,
+        flat=told.get("flat", found.flat),
+        flat_for=_span(told["flat_for"]) if "flat_for" in told else found.flat_for,
+        apart=told.get("apart", found.apart),
+    )
+
+
+def _span(seconds: float) -> np.timedelta64:
+    return np.timedelta64(round(seconds), "s")
 
 
 def _is_number(value: object) -> bool:
