@@ -21,7 +21,7 @@ from telemetry.codec import encode
 from telemetry.durable import write_whole
 from telemetry.job_samples import JobOrders
 from telemetry.points import INTEGRATION
-from telemetry.samples import CapOrder, Decided, PointValue, Sample
+from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
 from twin.axes import QUARTER
 from twin.errors import JournalError
 from twin.run import Key
@@ -31,6 +31,9 @@ BEATS: Final = ("service_heartbeat", "service_heartbeat_echo")
 
 VALIDITY: Final = 2 * QUARTER
 """How long orders hold without renewal."""
+
+PATIENCE: Final = 1.0
+"""Time from a decision after which a plant that still waits has not heard of it. [s]"""
 
 HIGHEST: Final = 2**52
 """Highest sequence believed of a file: the wire takes twice as much. [1]"""
@@ -82,6 +85,9 @@ class Actuator:
         kept, self._sequence = _read(path)
         self._is_first = kept is None
         self.last = kept or Wanted()
+        self._ordered: Wanted | None = None
+        self._decided: Decided | None = None
+        self._told = 0.0
         self._asked: set[Key] | None = None  # not known: what was asked before a restart may stand
 
     def act(self, wanted: Wanted, now: np.datetime64) -> int:
@@ -135,7 +141,28 @@ class Actuator:
 
     def decided(self, now: np.datetime64, sequence: int) -> None:
         """Tell a simulated plant that it may go on; -1 says that nothing was ordered."""
-        self._send(Decided(site=self._site, time=now, sequence=sequence))
+        with self._lock:
+            self._decided = Decided(site=self._site, time=now, sequence=sequence)
+            self._told = time.monotonic()
+            self._send(self._decided)
+
+    def hear(self, sample: Sample) -> None:
+        """Order once more where a simulated plant waits for what was decided: a broker lost it.
+
+        Parameters
+        ----------
+        sample
+            Anything that was heard; only a tick that comes again matters.
+        """
+        with self._lock:
+            last = self._decided
+            if last is None or not isinstance(sample, Tick) or sample.time != last.time:
+                return
+            if time.monotonic() - self._told > PATIENCE:
+                again = last.sequence
+                if again >= 0 and self._ordered is not None:
+                    again = self._order(self._ordered, last.time)
+                self.decided(last.time, again)
 
     def beat(self, heard: float | None, now: np.datetime64) -> None:
         """Write our heartbeat, and echo that of the plant.
@@ -162,6 +189,7 @@ class Actuator:
         self._asked = set(requests)
 
     def _order(self, wanted: Wanted, now: np.datetime64) -> int:
+        self._ordered = wanted
         sequence = self._next()
         self._keep()
         until = now + VALIDITY

@@ -4,11 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from telemetry.broker import EmbeddedBroker
 from tests import brokers
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_logs():
+    """Take the logs back from the command line, whose streams end with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

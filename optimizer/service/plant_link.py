@@ -90,6 +90,7 @@ class PlantLink:
         self._client.start()
         self._ingester.start()
         if self._is_simulated:
+            self._ingester.listen(self._actuator.hear)
             self.decided(BEFORE, -1)  # a plant that waits says again where it is
         return self
 

@@ -15,7 +15,7 @@ from telemetry.codec import decode
 from telemetry.job_samples import JobOrders
 from telemetry.listing import points_of
 from telemetry.points import INTEGRATION
-from telemetry.samples import CapOrder, Decided, PointValue
+from telemetry.samples import CapOrder, Decided, PointValue, Tick
 from twin import axes
 from twin.errors import JournalFullError
 
@@ -274,6 +274,43 @@ def test_a_sequence_beyond_the_wire_is_not_believed(made, tmp_path):
 def test_a_simulated_plant_is_told_that_it_may_go_on(made, wire):
     made().decided(NOW, -1)
     assert wire.sent == [Decided(site="small", time=NOW, sequence=-1)]
+
+
+def tick(time):
+    return Tick(
+        site="small",
+        time=time,
+        interval=axes.QUARTER,
+        step=3,
+        steps=9,
+        batches=0,
+        points=0,
+        is_last=False,
+    )
+
+
+def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, monkeypatch):
+    ours = made()
+    ours.decided(NOW, ours.act(WANTED, NOW))
+    first = wire.of(JobOrders)
+    ours.hear(tick(NOW))  # it may still be on its way
+    ours.hear(tick(NOW + axes.QUARTER))  # not decided yet
+    assert wire.of(JobOrders) == first
+    monkeypatch.setattr(actuator, "PATIENCE", -1.0)
+    ours.hear(tick(NOW))
+    again = wire.of(JobOrders)[-1]
+    assert again.caps == first[0].caps
+    assert again.sequence > first[0].sequence
+    assert wire.of(Decided)[-1] == Decided(site="small", time=NOW, sequence=again.sequence)
+
+
+def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
+    monkeypatch.setattr(actuator, "PATIENCE", -1.0)
+    ours = made()
+    ours.decided(NOW, -1)
+    ours.hear(tick(NOW))
+    assert wire.of(JobOrders) == []
+    assert [decided.sequence for decided in wire.of(Decided)] == [-1, -1]
 
 
 def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
