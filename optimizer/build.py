@@ -6,7 +6,6 @@ and state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from optimizer import objectives
 from optimizer.forms import commitment, convert, exchange, store, units, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.shape import Shape, SiteShape
 from twin.physics import FloatArray
 from twin.relations import Commitment, Convert, Exchange, Store
 
@@ -32,38 +32,6 @@ BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
     objectives.Water: objectives.buy_water,
 }
 """Shape -> what writes it into its block."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteShape:
-    """What of one site decides which rows and columns there are.
-
-    Attributes
-    ----------
-    name
-        Block of the site; empty if it is the model itself.
-    parts
-        Block and shape of every member. A conversion and an exchange may share a block.
-    """
-
-    name: str
-    parts: tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What decides which rows and columns there are: equal shapes have equal models.
-
-    Attributes
-    ----------
-    steps
-        Number of intervals.
-    sites
-        The sites.
-    """
-
-    steps: int
-    sites: tuple[SiteShape, ...]
 
 
 def shape_of(*many: Inputs) -> Shape:

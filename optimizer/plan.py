@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.build import Shape, numbers_of, shape_of
+from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Warm, shifted
@@ -20,6 +20,7 @@ from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.problem import Problem
 from optimizer.refusal import refusal
+from optimizer.shape import Shape
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver
 from optimizer.waste import wasteful

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.build import Shape
 from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.shape import Shape
 from twin.physics import FloatArray
 
 MOST_PAST: Final = 96

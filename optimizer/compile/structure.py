@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 from pyomo.common.gc_manager import PauseGC
 
-from optimizer.build import Shape, build
+from optimizer.build import build
 from optimizer.compile.arrays import Accounts, Arrays, IntArray
 from optimizer.compile.reader import Reader
 from optimizer.compile.slots import Slots
+from optimizer.shape import Shape
 from twin.errors import SolverError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray

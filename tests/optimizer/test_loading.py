@@ -1,7 +1,9 @@
-"""Loading: the module comes whole, and the collector of garbage is as it was before."""
+"""Loading: the module comes whole, the collector is as before, and no start loads too much."""
 
 import gc
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -20,3 +22,14 @@ def test_the_collector_is_as_before(is_on):
     finally:
         (gc.enable if was_on else gc.disable)()
         gc.unfreeze()
+
+
+def test_the_service_does_not_load_what_its_solver_needs():
+    """Pyomo takes a third of a start, and only the process of the solver uses it."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, optimizer.service.start; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"pyomo", "highspy"} & set(told.stdout.split())
