@@ -22,7 +22,7 @@ from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
 from telemetry.mailbox import Message
-from telemetry.source import AGAIN, GATHER, LIMIT, MOST_WAITING, PATIENCE, Source
+from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.window import Window
 from twin.errors import JournalError
 
@@ -154,11 +154,7 @@ class Ingester:
             if len(self._waiting) >= MOST_WAITING and not self._make_room():
                 self._ended.wait(AGAIN)
             else:
-                messages = self._client.take(LIMIT, PATIENCE)
-                if messages and len(messages) < LIMIT:
-                    time.sleep(GATHER)
-                    messages += self._client.take(LIMIT - len(messages), 0.0)
-                self._take(messages)
+                self._take(gather(self._client))
             self._tell_oversized()
 
     def _take(self, messages: list[Message]) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from telemetry.journal import Journal
 from telemetry.mailbox import Message
-from telemetry.source import AGAIN, GATHER, LIMIT, MOST_WAITING, PATIENCE, Source
+from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.tail import archived
 from twin.errors import JournalError
 
@@ -69,10 +69,7 @@ class Shard:
             self._trim()
 
     def _take(self) -> list[Message]:
-        messages = self._client.take(LIMIT, PATIENCE)
-        if messages and len(messages) < LIMIT:
-            time.sleep(GATHER)
-            messages += self._client.take(LIMIT - len(messages), 0.0)
+        messages = gather(self._client)
         self._counts["messages"] += len(messages)
         return messages
 

@@ -1,5 +1,6 @@
 """Where an ingester takes messages from, and how it waits for them."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
@@ -37,3 +38,12 @@ class Source(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """What happened; ``oversized`` among it."""
+
+
+def gather(source: Source) -> list[Message]:
+    """Return the messages of one append: the first is awaited, and a few wait for more."""
+    messages = source.take(LIMIT, PATIENCE)
+    if messages and len(messages) < LIMIT:
+        time.sleep(GATHER)
+        messages += source.take(LIMIT - len(messages), 0.0)
+    return messages

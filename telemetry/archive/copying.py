@@ -8,6 +8,7 @@ from typing import Final
 
 from telemetry.archive.opening import STORE, locked
 from telemetry.archive.verifying import Verdict, verify
+from telemetry.archive.whole import whole
 from twin.errors import ArchiveError
 
 SUFFIX: Final = ".tar"
@@ -36,18 +37,10 @@ def backup(folder: Path, to: Path) -> int:
     if to.exists():
         message = f"{to} is there already; name a new file"
         raise ArchiveError(message)
-    draft = to.with_name(f".{to.name}.draft")
-    try:
-        with locked(folder), tarfile.open(draft, "w") as file:
-            file.add(folder / STORE, STORE)
-            if (folder / "kept.jsonl").exists():
-                file.add(folder / "kept.jsonl", "kept.jsonl")
-        draft.replace(to)
-    except OSError as error:
-        message = f"{to}: {error.strerror}; see to the disk"
-        raise ArchiveError(message) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole(to) as draft, locked(folder), tarfile.open(draft, "w") as file:
+        file.add(folder / STORE, STORE)
+        if (folder / "kept.jsonl").exists():
+            file.add(folder / "kept.jsonl", "kept.jsonl")
     return to.stat().st_size
 
 

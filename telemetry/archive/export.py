@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from telemetry.archive.whole import whole
 from twin.errors import ArchiveError
 
 ROWS: Final = 600
@@ -40,16 +41,8 @@ def export(dataset: xr.Dataset, to: Path) -> int:
     if write is None:
         message = f"{to}: an export ends in {', '.join(FORMATS)}"
         raise ArchiveError(message)
-    draft = to.with_name(f".{to.name}.draft")
-    try:
-        count = write(dataset, draft)
-        draft.replace(to)
-    except OSError as error:
-        message = f"{to}: {error.strerror}; see to the disk"
-        raise ArchiveError(message) from error
-    finally:
-        draft.unlink(missing_ok=True)
-    return count
+    with whole(to) as draft:
+        return write(dataset, draft)
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:

@@ -13,12 +13,9 @@ from tests.benchmarks import behind
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from twin import axes, state, vocabulary
 from twin.equipment import Accelerators
-from twin.run import run
 from twin.scale.layout import Layout
-from twin.scale.march import ceilings_of
-from twin.simulation import orders_of, stocks_of
+from twin.scale.march import spans
 from twin.site import Site
-from twin.weather import Weather
 
 DAYS = 365
 START = np.datetime64("2026-01-01", "us")
@@ -93,23 +90,10 @@ def limit(place: Place, days: int = DAYS) -> Measured:
 
 def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, list[behind.Pieces]]:
     """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
-    stocks = stocks_of(state.rest(site, START))
-    orders, weather = orders_of(site, told), Weather.of(told)
-    hours = told["duration"].to_numpy()
+    hours, rest = told["duration"].to_numpy(), state.rest(site, START)
     racks = behind.Racks(Layout.of(site), hours[0], folder, packed(site))
     power = np.empty(len(hours))
-    for first in range(0, len(hours), SPAN):
-        part = slice(first, first + SPAN)
-        air = weather.take(part)
-        found = run(
-            site,
-            stocks,
-            {key: values[part] for key, values in orders.items()},
-            weather=air,
-            hours=hours[part],
-            ceilings=ceilings_of(site, air),
-        )
-        stocks = {key: float(values[-1]) for key, values in found.stocks.items()}
+    for part, found in spans(site, rest, told, span=SPAN):
         power[part] = found.flows["facility_power", ""]
         racks.follow(found, told["time"].to_numpy()[part])
     racks.close()

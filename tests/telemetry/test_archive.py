@@ -14,6 +14,7 @@ from telemetry.journal import Journal, Position
 from telemetry.quality import Flag
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
+from tests.telemetry.heard import Heard, seconds_of
 from twin.errors import ArchiveError
 
 ROOT = Path(__file__).parents[2]
@@ -21,32 +22,9 @@ DEADLINE = 30.0
 KILLS = 8
 
 
-class Heard:
-    """An archive, and the end of a journal that nobody needs."""
-
-    def __init__(self, folder, **options):
-        self.folder = folder
-        self.archive = Archive(folder / "archive", "rhine", **options)
-        self.offset = 20
-
-    def hear(self, *samples, flag=Flag.GOOD):
-        for sample in samples:
-            self.offset += 10
-            assert self.archive.add(sample, Position(1, self.offset), flag=flag) == ""
-            self.archive.advance(Position(1, self.offset))
-
-    def open(self, group=None, **span):
-        site = sites.load("rhine") if group is None else "rhine"
-        return open_archive(site, group=group, root=self.folder, **span)
-
-
 @pytest.fixture
 def heard(tmp_path):
     return Heard(tmp_path)
-
-
-def seconds_of(dataset):
-    return ((dataset["time"].values - START) / np.timedelta64(1, "s")).tolist()
 
 
 def test_nothing_is_there_before_the_first_commit(heard):

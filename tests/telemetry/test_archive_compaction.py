@@ -5,39 +5,17 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive
-from telemetry.archive import open as open_archive
-from telemetry.journal import Position
 from telemetry.quality import Flag
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
+from tests.telemetry.heard import Heard, seconds_of
 from twin.errors import ArchiveError
 
 HOUR = 3600
 
 
-class Heard:
-    def __init__(self, folder, **options):
-        self.folder = folder
-        self.archive = Archive(folder / "archive", "rhine", **options)
-        self.offset = 20
-
-    def hear(self, *samples, flag=Flag.GOOD):
-        for sample in samples:
-            self.offset += 10
-            assert self.archive.add(sample, Position(1, self.offset), flag=flag) == ""
-            self.archive.advance(Position(1, self.offset))
-
-    def open(self, group, **wanted):
-        return open_archive("rhine", group=group, root=self.folder, **wanted)
-
-
 @pytest.fixture
 def heard(tmp_path):
     return Heard(tmp_path)
-
-
-def seconds_of(dataset):
-    return ((dataset["time"].values - START) / np.timedelta64(1, "s")).tolist()
 
 
 def fill(heard, seconds):

@@ -7,7 +7,7 @@ import xarray as xr
 
 from twin import state as states
 from twin.equipment import CoolingPlant
-from twin.run import run
+from twin.run import Run, run
 from twin.simulation import dataset, orders_of, stocks_of
 from twin.site import Site
 from twin.walk import Ceiling
@@ -37,11 +37,27 @@ def march(
         As :func:`twin.simulate` does, before the first span.
     """
     states.check(site, state)
+    grid = operation[["time", "duration", "instant"]]
+    for part, result in spans(site, state, operation, span=span):
+        whole = slice(part.start, part.stop + 1)
+        yield dataset(site, result, grid.isel(time=part, instant=whole))
+
+
+def spans(
+    site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
+) -> Iterator[tuple[slice, Run]]:
+    """Yield which intervals a span has and what the site did in them, without labels.
+
+    Parameters
+    ----------
+    site, state, operation, span
+        As for :func:`march`.
+    """
     stocks, orders = stocks_of(state), orders_of(site, operation)
     weather = Weather.of(operation)
     hours = operation["duration"].to_numpy()
     for first in range(0, len(hours), span):
-        part = slice(first, first + span)
+        part = slice(first, min(first + span, len(hours)))
         air = weather.take(part)
         result = run(
             site,
@@ -52,9 +68,7 @@ def march(
             ceilings=ceilings_of(site, air),
         )
         stocks = {key: float(values[-1]) for key, values in result.stocks.items()}
-        axes = operation[["time", "duration", "instant"]]
-        whole = slice(first, first + len(hours[part]) + 1)
-        yield dataset(site, result, axes.isel(time=part, instant=whole))
+        yield part, result
 
 
 def ceilings_of(site: Site, weather: Weather) -> dict[str, Ceiling]:
