@@ -33,6 +33,14 @@ BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
 }
 """Shape -> what writes it into its block."""
 
+COUPLERS: Final[Mapping[type, Callable[..., None]]] = {}
+"""Shape of a part that couples sites -> what writes it into a block beside theirs.
+
+Called as ``build(block, shape, ledger, sites=...)``: the ledger is that of the parts that couple,
+``sites`` maps a site's name to its own, closed by then; a site's block is
+``block.model().component(name)``.
+"""
+
 
 def shape_of(*many: Inputs) -> Shape:
     """Return the shape of a problem, or of problems of several sites over the same intervals.
@@ -84,18 +92,26 @@ def build(shape: Shape) -> pyo.ConcreteModel:
     pyomo.environ.ConcreteModel
         For each site one block per machine under its id (a promise under ``<id>_promise``), the
         blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account``
-        (one objective per account). ``bounds`` tells what bounds the variables. No parameter has a
-        value; :func:`fill` gives them.
+        (one objective per account). What couples sites stands beside them, with accounts of its
+        own. ``bounds`` tells what bounds the variables. No parameter has a value; :func:`fill`
+        gives them.
     """
     model = pyo.ConcreteModel()
     model.time = pyo.RangeSet(0, shape.steps - 1)
     model.instant = pyo.RangeSet(0, shape.steps)
     model.bounds = []
+    ledgers = {}
     for site in shape.sites:
         ledger, place = Ledger(), _block(model, site.name) if site.name else model
         for name, part in site.parts:
             BUILDERS[type(part)](_block(place, name), part, ledger)
         ledger.close(place)
+        ledgers[site.name] = ledger
+    if shape.couplings:
+        whole = Ledger()
+        for name, part in shape.couplings:
+            COUPLERS[type(part)](_block(model, name), part, whole, sites=ledgers)
+        whole.close(model)
     return model
 
 

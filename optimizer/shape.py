@@ -33,7 +33,10 @@ class Shape:
         Number of intervals.
     sites
         The sites.
+    couplings
+        Block and shape of every part that binds named sites to one another, written after them.
     """
 
     steps: int
     sites: tuple[SiteShape, ...]
+    couplings: tuple[tuple[str, object], ...] = ()

@@ -1,0 +1,86 @@
+"""Parts that couple sites: written after them, priced by accounts of their own, compiled alike."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyomo.environ as pyo
+import pytest
+
+from optimizer import build
+from optimizer.compile.structure import structure_of
+from optimizer.forms.table import columns, table
+from optimizer.inputs import inputs_of
+from optimizer.objectives import ACCOUNTS
+from optimizer.solve import Solver
+from tests.math.hand import outlook, problem, site
+
+NAMES = ("north", "south")
+JOBS = [("batch", [4.0], [4.0], 10.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cap:
+    """A limit on the import of all sites together, which may be exceeded for money."""
+
+    sites: tuple[str, ...]
+
+
+def cap(block, shape, ledger, *, sites):
+    assert tuple(sites) == shape.sites
+    model = block.model()
+    block.most, block.price = table(), table()
+    columns(block, "over", model.time)
+    one, other = (model.component(name).grid for name in shape.sites)
+    block.together = pyo.Constraint(
+        model.time,
+        rule=lambda b, t: one.import_power[t] + other.import_power[t] - b.over[t] <= b.most,
+    )
+    ledger.pay("peak", lambda t: block.price * block.over[t])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Two sites that have 4 MWh to do in an hour, at 10 and 20 EUR/MWh; undone they cost 100."""
+    monkeypatch.setattr(build, "COUPLERS", {Cap: cap})
+    where = [site().model_copy(update={"name": name}) for name in NAMES]
+    prices = ([10.0], [20.0])
+    return [
+        inputs_of(problem(one, outlook(price, jobs=JOBS)))
+        for one, price in zip(where, prices, strict=True)
+    ]
+
+
+def solve(asked, **numbers):
+    shape = replace(build.shape_of(*asked), couplings=(("cap", Cap(sites=NAMES)),))
+    given = {f"cap.{name}": np.array(value) for name, value in numbers.items()}
+    arrays = structure_of(shape).arrays(build.numbers_of(*asked) | given)
+    weights = asked[0].problem.weights
+    own = {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
+    prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
+    answer = Solver(arrays, prices).run()
+    return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
+
+
+def test_sites_share_what_couples_them(asked):
+    """Proves: 4 + 4 MW under a cap of 6 MW leave 2 MWh late, at 100 each, where power is dearer:
+    4 x 10 + 2 x 20 + 2 x 100. Sensitivity: without the cap 4 x 10 + 4 x 20 = 120.
+    """
+    answer, values = solve(asked, most=6.0, price=1e4)
+    assert values["north.grid.import_power"] == pytest.approx([4.0])
+    assert values["south.grid.import_power"] == pytest.approx([2.0])
+    assert answer.objective == pytest.approx(280.0)
+
+
+def test_what_couples_pays_into_accounts_of_its_own(asked):
+    """Proves: at 5 EUR for a MW over the cap nobody waits: 40 + 80 + 2 x 5."""
+    answer, values = solve(asked, most=6.0, price=5.0)
+    assert values["cap.over"] == pytest.approx([2.0])
+    assert answer.objective == pytest.approx(130.0)
+
+
+def test_without_couplings_a_model_is_as_before(asked):
+    shape = build.shape_of(*asked)
+    assert shape.couplings == ()
+    model = build.build(shape)
+    assert [block.local_name for block in model.component_objects(pyo.Block, descend_into=False)]
+    assert model.component("account") is None
