@@ -1,0 +1,106 @@
+"""Scenarios: nothing leaks into them, what is known they keep, and they hang together."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from twin.axes import regular, utc
+from twin.forecast.errors import Errors
+from twin.forecast.outlook import outlook
+from twin.forecast.record import measured_until, published_until, record
+from twin.forecast.scenarios import scenarios
+
+NOW = utc("2023-06-24T10:30")
+AXES = regular(NOW, 192)
+WORDS = ("electricity_price", "air_temperature", "wind_speed", "renewable_available_power")
+
+
+@pytest.fixture(scope="module")
+def series(make_series):
+    return make_series()
+
+
+@pytest.fixture(scope="module")
+def whole(site, series):
+    return record(site, *series)
+
+
+@pytest.fixture(scope="module")
+def drawn(site, whole):
+    return scenarios(site, whole, NOW, axes=AXES, count=5)
+
+
+@pytest.mark.parametrize("false", [np.nan, 1e9])
+def test_nothing_unpublished_leaks(site, series, drawn, false):
+    corrupted = []
+    for dataset in series:
+        changed = dataset.copy(deep=True)
+        ends = changed["instant"].to_numpy()[1:]
+        for name in changed.data_vars:
+            is_price = name == "electricity_price"
+            until = published_until(NOW, site.time_zone) if is_price else NOW
+            changed[name].values[ends > until] = false
+        corrupted.append(changed)
+    other = scenarios(site, record(site, *corrupted), NOW, axes=AXES, count=5)
+    assert [s.probability for s in other] == [s.probability for s in drawn]
+    for one, two in zip(drawn, other, strict=True):
+        xr.testing.assert_identical(one.outlook, two.outlook)  # bit for bit
+
+
+def test_probabilities_add_up_and_origins_lie_whole_in_the_past(drawn):
+    assert len(drawn) == 5
+    assert sum(s.probability for s in drawn) == pytest.approx(1.0, abs=1e-12)
+    reach = np.timedelta64(72, "h")  # two days, and the day after them
+    assert all(s.origin + reach <= measured_until(NOW) for s in drawn)
+
+
+def test_what_is_published_is_the_same_in_all(site, whole, drawn):
+    until = published_until(NOW, site.time_zone)
+    expected = outlook(site, whole, NOW, axes=AXES)
+    is_known = AXES["time"].to_numpy() < until
+    for one in drawn:
+        prices = one.outlook["electricity_price"]
+        np.testing.assert_array_equal(prices[is_known], expected["electricity_price"][is_known])
+        assert (prices[~is_known] != expected["electricity_price"][~is_known]).any()
+
+
+def test_a_scenario_is_the_forecast_and_the_error_of_its_origin(site, whole, drawn):
+    """The same sum made by hand, from the outlook of the origin and what came after it."""
+    expected = outlook(site, whole, NOW, axes=AXES)
+    for one in drawn:
+        then = regular(one.origin, 192)
+        told = outlook(site, whole, one.origin, axes=then)
+        came = outlook(site, whole, one.origin, axes=then, foresight=True)
+        is_open = AXES["time"].to_numpy() >= measured_until(NOW)
+        for name in ("air_temperature", "wind_speed"):
+            error = (came[name] - told[name]).to_numpy() * is_open
+            wanted = expected[name].to_numpy() + error
+            wanted = wanted if name == "air_temperature" else np.maximum(wanted, 0.0)
+            np.testing.assert_allclose(one.outlook[name], wanted, atol=1e-9)
+
+
+def test_sun_and_wind_stay_within_their_machines(site, drawn):
+    for one in drawn:
+        power = one.outlook["renewable_available_power"]
+        assert float(power.min()) >= 0.0
+        for name in ("pv_1", "wind_1"):
+            assert float(power.sel(renewable=name).max()) <= site.equipment[name].power
+
+
+def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
+    kept = Errors(site, whole)
+    before = NOW - np.timedelta64(1, "D")
+    kept.before(before, regular(before, 192))
+    other = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    for one, two in zip(drawn, other, strict=True):
+        assert one.probability == two.probability
+        xr.testing.assert_identical(one.outlook, two.outlook)
+
+
+def test_without_a_past_there_is_the_forecast_alone(site, whole):
+    early = utc("2023-06-03T10:00")
+    axes = regular(early, 192)
+    (one,) = scenarios(site, whole, early, axes=axes)
+    assert one.probability == 1.0
+    assert np.isnat(one.origin)
+    xr.testing.assert_identical(one.outlook, outlook(site, whole, early, axes=axes))

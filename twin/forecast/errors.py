@@ -1,0 +1,107 @@
+"""How wrong past forecasts were: whole blocks of errors, all words of one moment together.
+
+A block keeps what belongs together together: the errors of one day after the other, and those of
+price, wind, sun and temperature at the same time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.axes import intervals
+from twin.errors import SeriesError
+from twin.forecast.quarters import POWER, RECIPES, Quarters, quarters
+from twin.forecast.record import known, measured_until
+from twin.physics import FloatArray
+from twin.site import Site
+
+DAYS: Final = 60
+"""Latest days whose forecasts are looked back at. [1]"""
+
+_DAY: Final = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """The errors of one past forecast over a horizon and the day after it.
+
+    Attributes
+    ----------
+    origin
+        When the forecast was made, or would have been. [UTC]
+    errors
+        Word, or name of a renewable, -> what came less what was expected, in the word's unit.
+    """
+
+    origin: np.datetime64
+    errors: Mapping[str, FloatArray]
+
+
+class Errors:
+    """The errors of past forecasts, each worked out once.
+
+    Parameters
+    ----------
+    site
+        The site.
+    record
+        Its series; what is unpublished is never looked at.
+    """
+
+    def __init__(self, site: Site, record: xr.Dataset) -> None:
+        self._site, self._record = site, record
+        self._kept: dict[tuple[np.datetime64, int], Block | None] = {}
+
+    def before(self, now: np.datetime64, axes: xr.Dataset, *, days: int = DAYS) -> list[Block]:
+        """Return the errors of the same hour of past days, the youngest first.
+
+        Parameters
+        ----------
+        now
+            The moment, UTC.
+        axes
+            The horizon.
+        days
+            Most days before the moment that are looked at.
+
+        Returns
+        -------
+        list of Block
+            Those whose whole course has been measured by now; fewer where the record is short.
+        """
+        edges = axes["instant"].to_numpy()
+        until = {name: known(self._record[name], measured_until(now)) for name in (*RECIPES, POWER)}
+        found = []
+        for lag in range(1, days + 1):
+            origin = now - lag * _DAY
+            key = (origin, len(edges))
+            if key not in self._kept:
+                seen = self._forecast(origin, edges - lag * _DAY)
+                if seen is not None and seen.span.stop > min(until.values()):
+                    continue  # it goes on beyond what is known: perhaps tomorrow
+                self._kept[key] = None if seen is None else self._block(origin, seen)
+            block = self._kept[key]
+            if block is not None:
+                found.append(block)
+        return found
+
+    def _forecast(self, origin: np.datetime64, edges: np.ndarray) -> Quarters | None:
+        """Return what was forecast then; nothing where the record holds nothing to go by."""
+        try:
+            return quarters(self._site, self._record, origin, axes=intervals(edges))
+        except SeriesError:
+            return None
+
+    def _block(self, origin: np.datetime64, seen: Quarters) -> Block | None:
+        """Return what came less what was expected; nothing where a series has a hole."""
+        errors = {}
+        for name, expected in seen.rows.items():
+            array = self._record[name] if name in RECIPES else self._record[POWER]
+            series = array if name in RECIPES else array.sel(renewable=name)
+            errors[name] = series.to_numpy()[seen.span.start : seen.span.stop] - expected
+            if not np.isfinite(errors[name]).all():
+                return None
+        return Block(origin=origin, errors=errors)
