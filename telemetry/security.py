@@ -28,6 +28,8 @@ LARGEST: Final = 256 * 1024
 LARGEST_HEADER: Final = 1024
 """Longest header of a signed message; ours have about 130. [byte]"""
 
+FLEX: Final = "dsx-flex"
+"""Kind of what DSX Flex signs: its contract names no ``typ``; only ours are refused there."""
 _CURVE: Final = "P-256"
 _OTHERS: Final = 0o077  # permissions of group and others
 
@@ -95,8 +97,7 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
     if not path.exists():
         _write(path, json.dumps(new_key().private, indent=1), is_first=True)
     key = read_key(path)
-    public = folder / f"{name}.jwks.json"
-    public.write_text(json.dumps(jwks(key), indent=1) + "\n")
+    (folder / f"{name}.jwks.json").write_text(json.dumps(jwks(key), indent=1) + "\n")
     return key
 
 
@@ -143,14 +144,14 @@ def sign(document: Mapping[str, object], key: SigningKey, *, kind: str = "schedu
     key
         Whose word it is.
     kind
-        ``schedule``, ``status`` or ``ack``; stands in the header's ``typ``.
+        ``schedule``, ``status`` or ``ack``; stands in the header's ``typ``. Of :data:`FLEX` no typ.
 
     Returns
     -------
     str
         JWS compact serialisation: header, payload and signature in base64url, parted by dots.
     """
-    header = {"alg": ALGORITHM, "kid": key.kid, "typ": typ(kind)}
+    header = {"alg": ALGORITHM, "kid": key.kid} | ({} if kind == FLEX else {"typ": typ(kind)})
     payload = json.dumps(document, allow_nan=False, separators=(",", ":"))
     return jws.serialize_compact(header, payload, key._key, algorithms=[ALGORITHM])
 
@@ -197,8 +198,9 @@ def verify(compact: bytes | str, known: Mapping[str, object], *, kind: str = "sc
             raise WireError(kind, header.get("alg"), f"sign with {ALGORITHM}, nothing else counts")
         if "crit" in header or "b64" in header:
             raise WireError(kind, sorted(header), "the header asks for more than alg, kid and typ")
-        if header.get("typ") != typ(kind):
-            raise WireError(kind, header.get("typ"), f"typ must be {typ(kind)}")
+        said = header.get("typ")
+        if said != typ(kind) and (kind != FLEX or str(said).startswith("gigatwin-")):
+            raise WireError(kind, said, f"typ must be {typ(kind)}")
         name = header.get("kid")
         if not isinstance(name, str) or name not in keys:
             mend = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     POINT_METADATA = "point_metadata"
     RACK_BATCH = "rack_batch"
     RACK_BATCH_JSON = "rack_batch_json"
+    HELD = "held"
+    DURABLE = "durable"
     CAP_ORDER = "cap_order"
     CAP_STATUS = "cap_status"
     JOB_ORDERS = "job_orders"
@@ -35,11 +37,15 @@ class Kind(StrEnum):
     SCHEDULE = "schedule"
     FEED_STATUS = "feed_status"
     ACKNOWLEDGEMENT = "acknowledgement"
+    LOAD_TARGET = "load_target"
+    POWER_STATE = "power_state"
 
 
 PATTERNS: Final[dict[Kind, str]] = {
     Kind.RACK_BATCH: "dc/v1/{site}/{hall}/{rack}/tele",
     Kind.RACK_BATCH_JSON: "dc/v1/{site}/{hall}/{rack}/tele/json",
+    Kind.HELD: "dc/v1/{site}/{hall}/{rack}/tele/held",
+    Kind.DURABLE: "dc/v1/{site}/{hall}/{rack}/tele/durable",
     Kind.JOB_ORDERS: "dc/v1/{site}/jobs/set",
     Kind.JOB_STATUS: "dc/v1/{site}/jobs/status",
     Kind.JOB_QUEUE: "dc/v1/{site}/jobs/queue",
@@ -51,8 +57,10 @@ PATTERNS: Final[dict[Kind, str]] = {
     Kind.SCHEDULE: "feed/v1/{partner}/{site}/schedule",
     Kind.FEED_STATUS: "feed/v1/{partner}/{site}/status",
     Kind.ACKNOWLEDGEMENT: "feed/v1/{partner}/{site}/ack",
+    Kind.LOAD_TARGET: "grid/v1/isv/{partner}/loadtarget/set",
+    Kind.POWER_STATE: "grid/v1/dsx-flex-agent/{site}/powerstate/status",
 }
-"""Topics of our own; those of the building-management bus end in a path of any depth."""
+"""Topics of our own and of DSX Flex; those of building management end in a path of any depth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

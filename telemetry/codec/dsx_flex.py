@@ -1,0 +1,219 @@
+"""Load targets and power states as DSX Flex 1.7 writes them: CloudEvents whose data is signed.
+
+Only the data is signed. Of what stands around it nothing is believed that could do harm: who sent
+it follows from the topic and the key, and a signed text is taken once (:mod:`telemetry.targets`).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, cast
+
+import msgspec
+import numpy as np
+
+from telemetry.codec.strict import Json, expect_finite, milliseconds, moment, read, write
+from telemetry.flex import FeedState, FeedTarget, LoadTarget, LoadTargets
+from telemetry.security import FLEX, SigningKey, sign, verify
+from twin.axes import utc
+from twin.errors import ProblemError, WireError
+
+SPECIFICATION: Final = "1.0.2"
+"""Version of CloudEvents that the contract asks for."""
+
+MEGAWATT: Final[Mapping[str, float]] = {"watt": 1e-6, "kilowatt": 1e-3, "megawatt": 1.0}
+"""Units of the contract. [MW]"""
+
+MOST: Final = 500
+"""Most targets, and most feeds of one, that a message may have. [1]"""
+
+_UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+_TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+
+
+class _Envelope(msgspec.Struct):
+    specversion: Literal["1.0.2"]
+    id: Annotated[str, msgspec.Meta(pattern=_UUID)]
+    source: str
+    type: Literal["grid.loadtarget.set.v1"]
+    time: str
+    datacontenttype: Literal["application/json"]
+    subject: str
+    traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE)]
+    data: str
+    correlationid: Annotated[str, msgspec.Meta(pattern=_UUID)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Constraint(msgspec.Struct):
+    value: float
+    unit: Literal["watt", "kilowatt", "megawatt"]
+
+
+class _Interval(msgspec.Struct):
+    start_time: str | msgspec.UnsetType = msgspec.UNSET
+    end_time: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Strategy(msgspec.Struct):
+    best_effort: bool = False
+
+
+class _Target(msgspec.Struct):
+    interval: _Interval
+    load_constraint: _Constraint | None
+    feed_tags: Annotated[list[str], msgspec.Meta(max_length=MOST)] = []
+    strategy: _Strategy = msgspec.field(default_factory=_Strategy)
+
+
+class _Set(msgspec.Struct):
+    targets: Annotated[list[_Target], msgspec.Meta(min_length=1, max_length=MOST)]
+
+
+def read_load_targets(
+    topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
+) -> LoadTargets:
+    """Return a message that sets load targets, if its issuer signed it.
+
+    Parameters
+    ----------
+    topic, payload
+        The message.
+    issuer
+        Who may publish on this topic.
+    keys
+        JWK set of its public keys.
+
+    Raises
+    ------
+    WireError
+        If it is not what the contract says, or signed by nobody we know.
+    """
+    envelope = read(topic, payload, _Envelope)
+    if envelope.source != f"//grid/v1/isv/{issuer}":
+        raise WireError(topic, envelope.source, f"source must be //grid/v1/isv/{issuer}")
+    content = read(topic, verify(envelope.data, keys, kind=FLEX), _Set)
+    named = envelope.correlationid
+    return LoadTargets(
+        correlation=envelope.id if isinstance(named, msgspec.UnsetType) else named,
+        time=_moment(topic, envelope.time),
+        trace=envelope.traceparent,
+        signed=envelope.data,
+        targets=tuple(_target(topic, target) for target in content.targets),
+    )
+
+
+def write_power_state(
+    feeds: Mapping[str, FeedState],
+    *,
+    topic: str,
+    agent: str,
+    now: np.datetime64,
+    key: SigningKey,
+    ids: tuple[str, str],
+    correlation: str = "",
+) -> bytes:
+    """Return a power state, signed.
+
+    Parameters
+    ----------
+    feeds
+        Tag of each feed -> how it stands with it.
+    topic
+        Where it goes, for errors.
+    agent
+        Our name there.
+    now
+        The moment, UTC.
+    key
+        Our key.
+    ids
+        Id of the event, and its trace context.
+    correlation
+        Of the message that is confirmed; empty if none is.
+    """
+    content: dict[str, Json] = {
+        "snapshot_time": _text(now),
+        "feeds": {tag: _feed(topic, state) for tag, state in feeds.items()},
+    }
+    event: dict[str, Json] = {
+        "specversion": SPECIFICATION,
+        "id": ids[0],
+        "source": f"//grid/v1/dsx-flex-agent/{agent}",
+        "type": "grid.powerstate.status.v1",
+        "time": _text(now),
+        "datacontenttype": "application/json",
+        "subject": "powerstate",
+        "traceparent": ids[1],
+        "data": sign(cast("Mapping[str, object]", content), key, kind=FLEX),
+    }
+    return write(topic, event | ({"correlationid": correlation} if correlation else {}))
+
+
+def _target(topic: str, told: _Target) -> LoadTarget:
+    constraint, interval = told.load_constraint, told.interval
+    start, end = (
+        None if isinstance(text, msgspec.UnsetType) else _moment(topic, text)
+        for text in (interval.start_time, interval.end_time)
+    )
+    if start is not None and end is not None and end <= start:
+        raise WireError(topic, str(end), "a target ends after it starts")
+    power = None
+    if constraint is not None:
+        power = constraint.value * MEGAWATT[constraint.unit]
+        if power <= 0.0:
+            raise WireError(topic, constraint.value, "a target is above 0; null lifts it")
+    return LoadTarget(
+        start=start,
+        end=end,
+        feeds=tuple(told.feed_tags),
+        power=power,
+        is_best_effort=told.strategy.best_effort,
+    )
+
+
+def _feed(topic: str, state: FeedState) -> dict[str, Json]:
+    told: dict[str, Json] = {
+        "metadata": {
+            "power_minimum": _power(topic, state.least),
+            "power_maximum": _power(topic, state.most),
+            "default_constraint": _power(topic, state.most),
+        },
+        "targets": [_told(topic, one) for one in state.targets],
+        "calculated_load": _power(topic, max(state.load, 0.0)),
+        "in_flight": state.is_in_flight,
+        "event": state.event,
+        "compliant": state.is_compliant,
+    }
+    since = state.since
+    return told | ({} if since is None else {"power_event_start_time": _text(since)})
+
+
+def _told(topic: str, one: FeedTarget) -> Json:
+    target = one.target
+    times = {"start_time": target.start, "end_time": target.end}
+    return {
+        "active": one.is_active,
+        "load_constraint": _power(topic, target.power or 0.0),
+        "interval": {name: _text(at) for name, at in times.items() if at is not None},
+        "strategy": {"best_effort": target.is_best_effort},
+        "correlation_id": one.correlation,
+    }
+
+
+def _power(topic: str, power: float) -> Json:
+    expect_finite(topic, power)
+    return {"value": round(power, 6), "unit": "megawatt"}
+
+
+def _moment(topic: str, text: str) -> np.datetime64:
+    """Return a date-time of RFC 3339 as a moment of this century, UTC."""
+    if not _DATE_TIME.fullmatch(text):
+        raise WireError(topic, text, "write a time as 2026-07-01T12:00:00Z")
+    try:
+        return moment(topic, milliseconds(topic, utc(text)))
+    except (ProblemError, OverflowError) as error:
+        raise WireError(topic, text, "write a time as 2026-07-01T12:00:00Z") from error
+
+
+def _text(at: np.datetime64) -> str:
+    return f"{np.datetime_as_string(np.datetime64(at, 'ms'))}Z"

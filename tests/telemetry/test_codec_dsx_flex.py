@@ -1,0 +1,157 @@
+"""DSX Flex: what the contract allows is read, what it forbids is refused; ours fits it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from telemetry import security
+from telemetry.codec.dsx_flex import read_load_targets, write_power_state
+from telemetry.flex import FeedState, FeedTarget, LoadTarget
+from telemetry.security import FLEX
+from tests.feeds import key
+from tests.telemetry.flexing import STATUS, TOPIC, TRACE, content, event, payload, target, validator
+from twin.errors import WireError
+
+KEYS = security.jwks(key("tso-1"))
+NOON = np.datetime64("2026-07-01T12:00", "us")
+HOUR = np.timedelta64(1, "h")
+
+
+@pytest.fixture(scope="module")
+def contract(shared):
+    path = shared / "contracts" / "dsx-flex.yaml"
+    if not path.is_file():
+        pytest.skip("no contract: lay dsx-flex.yaml in ../shared/contracts")
+    return path
+
+
+def read(message, *, issuer="tso-1"):
+    return read_load_targets(TOPIC, message, issuer=issuer, keys=KEYS)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "power"),
+    [(80.5, "megawatt", 80.5), (80_500, "kilowatt", 80.5), (80.5e6, "watt", 80.5)],
+)
+def test_a_target_is_read_in_megawatts(value, unit, power, contract):
+    given = event(
+        target(value, unit, start="2026-07-01T14:00:00+02:00", end="2026-07-01T13:00:00.5Z")
+    )
+    validator(contract, "LoadTargetSetEvent").validate(given)
+    found = read(json.dumps(given).encode())
+    assert (found.correlation, found.trace) == (given["correlationid"], TRACE)
+    (one,) = found.targets
+    assert one.power == pytest.approx(power)
+    assert one.start == NOON
+    assert one.end == NOON + HOUR + np.timedelta64(500, "ms")
+    assert not one.is_best_effort
+    assert one.feeds == ()
+
+
+def test_null_lifts_and_best_effort_is_told():
+    found = read(payload(target(None), target(5.0, tags=["main-a"], best_effort=True)))
+    lifted, asked = found.targets
+    assert lifted.power is None
+    assert (asked.is_best_effort, asked.feeds, asked.start, asked.end) == (
+        True, ("main-a",), None, None,
+    )  # fmt: skip
+
+
+def test_without_a_correlation_the_event_has_one():
+    given = event(target())
+    del given["correlationid"]
+    assert read(json.dumps(given).encode()).correlation == given["id"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"specversion": "1.0"}, "specversion"),
+        ({"id": "7"}, "id"),
+        ({"source": "//grid/v1/isv/other"}, "source must be //grid/v1/isv/tso-1"),
+        ({"type": "grid.powerstate.status.v1"}, "type"),
+        ({"time": "yesterday"}, "write a time"),
+        ({"time": "2026-07-01T12:00:00"}, "write a time"),
+        ({"time": "2026-13-01T12:00:00Z"}, "write a time"),
+        ({"datacontenttype": "text/plain"}, "datacontenttype"),
+        ({"traceparent": "00-1-2-3"}, "traceparent"),
+        ({"data": "a.b.c"}, "signature"),
+        ({"data": {"targets": []}}, "at least|length >= 1"),
+        ({"by": "mallory"}, "no known key"),
+    ],
+)
+def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
+    with pytest.raises(WireError, match=told):
+        read(payload(target(), **changed))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (target(-1.0), "above 0"),
+        (target(0.0), "above 0"),
+        (target(True), "load_constraint.value|number|float"),
+        (target("5"), "float"),
+        (target(unit="gigawatt"), "gigawatt"),
+        (target(start="2026-07-01T13:00:00Z", end="2026-07-01T13:00:00Z"), "ends after it starts"),
+        (target(start="1999-07-01T13:00:00Z"), "2000 to 2099|century"),
+        ({"interval": {}}, "load_constraint"),
+        ({"load_constraint": None}, "interval"),
+    ],
+)
+def test_a_target_that_breaks_the_contract_is_refused(wrong, told):
+    with pytest.raises(WireError, match=told):
+        read(payload(wrong))
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
+    text = '{"targets":[{"interval":{},"load_constraint":{"value":%s,"unit":"watt"}}]}' % number
+    signed = security.jws.serialize_compact(
+        {"alg": "ES256", "kid": key("tso-1").kid}, text, key("tso-1")._key
+    )
+    with pytest.raises(WireError, match="number"):
+        read(payload(data=signed))
+
+
+def test_an_acknowledgement_of_the_feed_passes_for_no_target():
+    signed = security.sign({"targets": [target()]}, key("tso-1"), kind="ack")
+    with pytest.raises(WireError, match="typ"):
+        read(payload(data=signed))
+
+
+def test_a_power_state_fits_the_contract(contract):
+    asked = LoadTarget(start=NOON, end=NOON + HOUR, feeds=(), power=90.0, is_best_effort=False)
+    state = FeedState(
+        least=60.0,
+        most=150.0,
+        targets=[FeedTarget(target=asked, is_active=True, correlation=event()["id"])],
+        load=88.0,
+        is_in_flight=True,
+        event="start_ramp_down",
+        since=NOON,
+        is_compliant=True,
+    )
+    sent = json.loads(
+        write_power_state(
+            {"rhine": state},
+            topic=STATUS,
+            agent="rhine",
+            now=NOON,
+            key=key("rhine"),
+            ids=(event()["id"], TRACE),
+            correlation=event()["id"],
+        )
+    )
+    validator(contract, "PowerStateStatusEvent").validate(sent)
+    told = content(sent["data"])
+    validator(contract, "PowerStateStatusData").validate(told)
+    assert security.verify(sent["data"], security.jwks(key("rhine")), kind=FLEX)
+    feed = told["feeds"]["rhine"]
+    assert feed["metadata"]["power_minimum"] == {"value": 60.0, "unit": "megawatt"}
+    assert feed["calculated_load"] == {"value": 88.0, "unit": "megawatt"}
+    assert feed["targets"][0]["interval"] == {
+        "start_time": "2026-07-01T12:00:00.000Z",
+        "end_time": "2026-07-01T13:00:00.000Z",
+    }
