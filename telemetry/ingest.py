@@ -22,6 +22,7 @@ from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
 from telemetry.mailbox import Message
+from telemetry.progress import SAVED, Progress
 from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.window import Window
 from twin.errors import JournalError
@@ -70,6 +71,8 @@ class Ingester:
         self._ended = threading.Event()
         self._waiting: list[Message] = []
         self._retry = 0.0
+        self._progress = Progress(journal.folder)
+        self._saved = 0.0
         self._trouble = ""
         self._archiver: Archiver | None = None
         if archive is not None:
@@ -132,6 +135,7 @@ class Ingester:
                 if self._archive.is_due:
                     self._archiver.commit()
             count += 1
+        self._progress.recover(self._journal)
         _logger.info("recovered", messages=count, after=str(after or ""))
         return count
 
@@ -156,9 +160,14 @@ class Ingester:
             else:
                 self._take(gather(self._client))
             self._tell_oversized()
+            if time.monotonic() - self._saved > SAVED:
+                self._saved = time.monotonic()
+                self._progress.save(self._journal.end)
+        self._progress.save(self._journal.end)
 
     def _take(self, messages: list[Message]) -> None:
-        """Take messages in, or let them wait where the disk is full."""
+        """Take messages in, or let them wait where the disk is full; answer sources that ask."""
+        messages, asked = self._progress.sift(messages)
         self._counts["messages"] += len(messages)
         if self._waiting:
             self._waiting += messages
@@ -168,6 +177,8 @@ class Ingester:
                 self._append(messages, is_shown=True)
         elif messages:
             self._append(messages, is_shown=False)
+        if asked:
+            self._progress.answer(asked, self._client.publish)
 
     def _append(self, messages: list[Message], *, is_shown: bool) -> None:
         """Make messages durable, acknowledge them, and hand them on.
@@ -188,6 +199,7 @@ class Ingester:
                 if not is_shown:
                     self._show(messages)
                 return
+            self._progress.note(messages)
             self._client.acknowledge(messages)
             self._resume()
             self._counts["appends"] += 1

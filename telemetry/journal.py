@@ -99,6 +99,11 @@ class Journal:
             raise
 
     @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._folder
+
+    @property
     def end(self) -> Position:
         """Where the next frame will begin; all before it is durable."""
         return self._end

@@ -45,16 +45,16 @@ def shards(site: str, halls: Sequence[str] = ()) -> dict[str, dict[str, int]]:
     halls
         Halls whose racks have an ingester of their own; none for one ingester in all.
     """
-    batches = (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON)
+    batches = {Kind.RACK_BATCH: 1, Kind.RACK_BATCH_JSON: 1, Kind.HELD: 0}
     values = {f"BMS/v1/PUB/Value/+/+/{site}/#": 1, f"BMS/v1/PUB/Metadata/+/+/{site}/#": 0}
     others = [one for one in topics.listening(site) if not one.startswith("BMS/")]
-    racks = [topics.filter_of(kind, site=site) for kind in batches]
-    plant = values | dict.fromkeys([one for one in others if not halls or one not in racks], 1)
-    found = {PLANT: plant}
+    racks = {topics.filter_of(kind, site=site): qos for kind, qos in batches.items()}
+    rest = dict.fromkeys([one for one in others if one not in racks], 1)
+    found = {PLANT: values | rest | ({} if halls else racks)}
     for hall in halls:
-        found[hall] = dict.fromkeys(
-            [topics.filter_of(kind, site=site, hall=hall) for kind in batches], 1
-        )
+        found[hall] = {
+            topics.filter_of(kind, site=site, hall=hall): qos for kind, qos in batches.items()
+        }
     return found
 
 

@@ -1,6 +1,7 @@
 """One ingester of a site that is heard in shards: from the broker to its journal, no further.
 
 What the messages say is read by the archiver of the site; see :mod:`telemetry.site_archiver`.
+Sources that keep what they send are told what is durable; see :mod:`telemetry.progress`.
 """
 
 import threading
@@ -8,18 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import structlog
 
 from telemetry.journal import Journal
 from telemetry.mailbox import Message
+from telemetry.progress import SAVED, Progress
 from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.tail import archived
 from twin.errors import JournalError
-
-TRIMMED: Final = 5.0
-"""Time between two looks at what is archived. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -42,17 +40,19 @@ class Shard:
         self._journal = journal
         self._folder = folder
         self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
+        self._progress = Progress(folder)
+        self._asked: list[Message] = []
         self._ended = threading.Event()
         self._looked = 0.0
         self.trouble = ""
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far: ``messages``, ``appends``, and ``unjournaled``.
+        """What happened so far: ``messages``, ``appends``, ``unjournaled``, ``lost_at_sources``.
 
-        The last are of QoS 0 and were dropped while the disk was full.
+        Unjournaled are of QoS 0 and were dropped while the disk was full.
         """
-        return dict(self._counts)
+        return {**self._counts, "lost_at_sources": self._progress.lost}
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -61,16 +61,22 @@ class Shard:
     def run(self) -> None:
         """Take in until stopped."""
         waiting: list[Message] = []
+        self._progress.recover(self._journal)
         while not self._ended.is_set():
             if len(waiting) < MOST_WAITING:
                 waiting += self._take()
             if waiting:
                 waiting = self._append(waiting)
+            if self._asked:
+                self._progress.answer(self._asked, self._client.publish)
+                self._asked = []
             self._trim()
+        self._progress.save(self._journal.end)
 
     def _take(self) -> list[Message]:
-        messages = gather(self._client)
+        messages, asked = self._progress.sift(gather(self._client))
         self._counts["messages"] += len(messages)
+        self._asked += asked
         return messages
 
     def _append(self, messages: list[Message]) -> list[Message]:
@@ -90,15 +96,17 @@ class Shard:
         if self.trouble:
             _logger.info("journal written again")
             self.trouble = ""
+        self._progress.note(messages)
         self._client.acknowledge([one for one in messages if one.qos])
         self._counts["appends"] += 1
         return []
 
     def _trim(self) -> None:
-        """Let go of what is archived."""
-        if time.monotonic() - self._looked < TRIMMED:
+        """Let go of what is archived, once what sources may let go of is written down."""
+        if time.monotonic() - self._looked < SAVED:
             return
         self._looked = time.monotonic()
+        self._progress.save(self._journal.end)
         position = archived(self._folder)
         if position is not None:
             self._journal.trim(position)

@@ -31,6 +31,9 @@ class Source(Protocol):
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Let the broker forget messages."""
 
+    def publish(self, topic: str, payload: bytes) -> object:
+        """Say something, now or never."""
+
     @property
     def oversized(self) -> Sequence[tuple[str, int]]:
         """Topics and sizes of the latest messages that were too large. [B]"""

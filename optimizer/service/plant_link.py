@@ -66,6 +66,7 @@ class PlantLink:
         )
         self._client.subscribe(topics.METADATA, qos=0)
         self._client.subscribe(*topics.listening(site.name))
+        self._client.subscribe(topics.filter_of(topics.Kind.HELD, site=site.name), qos=0)
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
         self.window = Window(site, limits=read_limits(folder / LIMITS))

@@ -31,7 +31,10 @@ def of_site(kind, **names):
     return topics.build(kind, **{key: wanted[key] for key in wanted if f"{{{key}}}" in pattern})
 
 
-RACKS = {of_site(Kind.RACK_BATCH), of_site(Kind.RACK_BATCH_JSON), of_site(Kind.CAP_STATUS)}
+RACKS = {
+    of_site(kind) for kind in (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON, Kind.HELD, Kind.CAP_STATUS)
+}
+DURABLE = {of_site(Kind.DURABLE)}
 JOBS = {of_site(kind) for kind in (Kind.JOB_QUEUE, Kind.JOB_HISTORY, Kind.JOB_STATUS)}
 POINTS = {topics.point_value(TAG), topics.point_metadata(TAG)}
 REQUESTS = {topics.point_value(TAG, "GIGATWIN")}
@@ -54,7 +57,7 @@ def said(partner):
 
 OUT, BACK = said(PARTNER)
 WRITES = {
-    SERVICE: REQUESTS | CAPS | ORDERS | DECIDED | OUT,
+    SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT,
     "bms-small": POINTS,
     "nodes-small": RACKS,
     "cluster-small": JOBS,
@@ -65,9 +68,9 @@ WRITES = {
 READS = {
     SERVICE: POINTS | RACKS | JOBS | TICK | BACK,
     "bms-small": REQUESTS,
-    "nodes-small": CAPS,
+    "nodes-small": CAPS | DURABLE,
     "cluster-small": ORDERS,
-    PLANT: REQUESTS | CAPS | ORDERS | DECIDED,
+    PLANT: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED,
     PARTNER: OUT | BACK,
     OTHER: set(),
 }

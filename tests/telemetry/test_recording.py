@@ -24,6 +24,7 @@ DEADLINE = 60.0
 def test_shards_hear_everything_once():
     (one,) = shards("rhine").values()
     assert one["dc/v1/rhine/+/+/tele"] == 1
+    assert one["dc/v1/rhine/+/+/tele/held"] == 0
     assert one["BMS/v1/PUB/Value/+/+/rhine/#"] == 1
     assert one["BMS/v1/PUB/Metadata/+/+/rhine/#"] == 0
     several = shards("rhine", ["hall_1", "hall_2"])
@@ -31,6 +32,7 @@ def test_shards_hear_everything_once():
     assert several["hall_2"] == {
         "dc/v1/rhine/hall_2/+/tele": 1,
         "dc/v1/rhine/hall_2/+/tele/json": 1,
+        "dc/v1/rhine/hall_2/+/tele/held": 0,
     }
     assert "dc/v1/rhine/+/+/tele" not in several[PLANT]
     assert several[PLANT]["sim/v1/rhine/clock"] == 1

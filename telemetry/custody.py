@@ -1,0 +1,138 @@
+"""Who still holds what: a source keeps its batches until we say that they are durable here.
+
+A broker's acknowledgement does not mean that a message survives the broker (Mosquitto, killed, lost
+all that it had acknowledged). So a source that can keeps each batch, keyed by rack, boot and
+sequence, and asks now and then: on ``.../tele/held`` it tells from which to which sequence of each
+boot it holds. The ingester answers on ``.../tele/durable``: up to which sequence all is durable,
+and which ones beyond are missing. The source lets go of the first and sends the second again. What
+comes twice falls to its place in the archive.
+
+Both are JSON with ``v``, the version, and ``boots``: lists of ``[boot, first, last]``, and of
+``[boot, through, [[first, last], ...]]``. ``first`` is ``last + 1`` where nothing is held. Nobody
+is asked for more who never said that he holds anything.
+
+This module is loaded by ingester processes that load nothing else: standard library only.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from twin.errors import WireError
+
+VERSION: Final = 1
+HELD: Final = "/held"
+"""What stands behind the topic of a rack's batches where a source tells what it holds."""
+
+DURABLE: Final = "/durable"
+"""The same, where it is answered."""
+
+MOST_BOOTS: Final = 8
+"""Boots of one source that are told of at once."""
+
+MOST_RANGES: Final = 64
+"""Missing ranges of a boot that are told of at once; the rest follow when these have come."""
+
+LONGEST: Final = 65_536
+"""Longest payload of either. [B]"""
+
+LAST: Final = 2**53
+"""Greatest sequence."""
+
+type Range = tuple[int, int]
+"""First and last sequence of some batches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """What a source holds of one boot; nothing if ``first`` is greater than ``last``."""
+
+    boot: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Durable:
+    """What is durable of one boot: all up to ``through``; beyond it some are missing."""
+
+    boot: int
+    through: int
+    missing: tuple[Range, ...] = ()
+
+
+def encode_held(boots: list[Held]) -> bytes:
+    """Return the payload that tells what a source holds."""
+    rows = [[one.boot, one.first, one.last] for one in boots[:MOST_BOOTS]]
+    return _written({"v": VERSION, "boots": rows})
+
+
+def decode_held(topic: str, payload: bytes) -> list[Held]:
+    """Return what a source says that it holds.
+
+    Raises
+    ------
+    WireError
+        If it is not what :func:`encode_held` writes.
+    """
+    found = []
+    for row in _rows(topic, payload):
+        boot, first, last = _whole(topic, row, 3)
+        if first > last + 1:
+            raise WireError(topic, row, "a boot is [boot, first, last], and first at most last + 1")
+        found.append(Held(boot=boot, first=first, last=last))
+    return found
+
+
+def encode_durable(boots: list[Durable]) -> bytes:
+    """Return the payload that tells what is durable."""
+    rows = [[one.boot, one.through, list(one.missing[:MOST_RANGES])] for one in boots[:MOST_BOOTS]]
+    return _written({"v": VERSION, "boots": rows})
+
+
+def decode_durable(topic: str, payload: bytes) -> list[Durable]:
+    """Return what an ingester says that is durable.
+
+    Raises
+    ------
+    WireError
+        If it is not what :func:`encode_durable` writes.
+    """
+    found = []
+    for row in _rows(topic, payload):
+        if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list):  # noqa: PLR2004
+            raise WireError(topic, row, "a boot is [boot, through, missing]")
+        boot, through = _whole(topic, row[:2], 2)
+        pairs = [_whole(topic, pair, 2) for pair in row[2][:MOST_RANGES]]
+        if any(first > last for first, last in pairs):
+            raise WireError(topic, row, "a missing range is [first, last]")
+        missing = tuple((first, last) for first, last in pairs)
+        found.append(Durable(boot=boot, through=through, missing=missing))
+    return found
+
+
+def _written(document: dict[str, object]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _rows(topic: str, payload: bytes) -> list[object]:
+    """Return the rows of a payload."""
+    try:
+        document = json.loads(payload) if len(payload) <= LONGEST else None
+    except (ValueError, RecursionError) as error:
+        raise WireError(topic, payload, f"{error}") from error
+    if not isinstance(document, dict) or document.get("v") != VERSION:
+        raise WireError(topic, payload, f"an object with v {VERSION}, at most {LONGEST} bytes")
+    rows = document.get("boots")
+    if not isinstance(rows, list) or len(rows) > MOST_BOOTS:
+        raise WireError(topic, payload, f"boots is a list of at most {MOST_BOOTS}")
+    return rows
+
+
+def _whole(topic: str, row: object, count: int) -> tuple[int, ...]:
+    """Return so many whole numbers, none of them negative but for a last of -1."""
+    if not isinstance(row, list) or len(row) != count:
+        raise WireError(topic, row, f"a list of {count} numbers")
+    if not all(type(one) is int and -1 <= one <= LAST for one in row):
+        raise WireError(topic, row, "whole numbers that are not negative")
+    return tuple(row)

@@ -1,0 +1,254 @@
+"""What is durable of each source that keeps its batches, and what is missing of it.
+
+See :mod:`telemetry.custody` for the words. The state is written beside the journal now and then; a
+process that starts reads it, and of the journal what came after. If either is lost, sources are
+asked for more than need be, which comes to nothing: doubles fall to their place.
+"""
+
+import json
+import struct
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from telemetry import custody, durable
+from telemetry.custody import DURABLE, HELD, Durable, Held, Range
+from telemetry.frames import Position
+from telemetry.journal import Journal
+from telemetry.mailbox import Message
+from twin.errors import JournalError, WireError
+
+FILE: Final = "sources.json"
+"""File beside the segments of a journal."""
+
+SAVED: Final = 5.0
+"""Time between two times that it is written down. [s]"""
+
+MOST_SOURCES: Final = 200_000
+MOST_ISLANDS: Final = 1024
+"""Stretches of a boot beyond a gap that are remembered; what is beyond is asked for again."""
+
+_TELE: Final = "/tele"
+_JSON: Final = "/json"
+_KEY: Final = struct.Struct("<IQ")
+_KEY_AT: Final = 8  # behind magic, version, flags and length
+_MAGIC: Final = b"GTRB"
+
+type Say = Callable[[str, bytes], object]
+"""Sends an answer; nothing hangs on it, as every source asks again."""
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Boot:
+    """Batches of one boot of a source.
+
+    Attributes
+    ----------
+    through
+        All up to this sequence are durable, or held by nobody any more.
+    told
+        The last that the source had sent when it asked before.
+    islands
+        Stretches beyond a gap that are durable, in order, none touching the next.
+    """
+
+    through: int
+    told: int = -1
+    islands: list[Range] = field(default_factory=list)
+
+    def take(self, sequence: int) -> None:
+        """Take down that a batch is durable."""
+        if sequence == self.through + 1:
+            self.through = sequence
+            if self.islands:
+                self._absorb()
+        elif sequence > self.through:
+            self._put(sequence)
+
+    def let_go(self, first: int) -> int:
+        """Take down that nobody holds what is before; return how many were never here."""
+        if first - 1 <= self.through:
+            return 0
+        here = sum(min(b, first - 1) - a + 1 for a, b in self.islands if a < first)
+        lost = first - 1 - self.through - here
+        self.through = first - 1
+        self._absorb()
+        return lost
+
+    def missing(self, last: int) -> list[Range]:
+        """Return the gaps up to a sequence."""
+        gaps, at = [], self.through + 1
+        for first, end in self.islands:
+            if at > last:
+                break
+            gaps.append((at, min(first - 1, last)))
+            at = end + 1
+        if at <= last:
+            gaps.append((at, last))
+        return gaps
+
+    def _put(self, sequence: int) -> None:
+        place = bisect_left(self.islands, (sequence + 1, -1))
+        before = self.islands[place - 1] if place else None
+        if before is not None and before[1] >= sequence:
+            return
+        first = last = sequence
+        if place < len(self.islands) and self.islands[place][0] == sequence + 1:
+            last = self.islands.pop(place)[1]
+        if before is not None and before[1] == sequence - 1:
+            place -= 1
+            first = self.islands.pop(place)[0]
+        self.islands.insert(place, (first, last))
+        del self.islands[MOST_ISLANDS:]
+
+    def _absorb(self) -> None:
+        """Let islands that the shore has reached be part of it."""
+        while self.islands and self.islands[0][0] <= self.through + 1:
+            self.through = max(self.through, self.islands.pop(0)[1])
+
+
+class Progress:
+    """How far the sources of an ingester may let go.
+
+    Parameters
+    ----------
+    folder
+        Of the journal.
+
+    Attributes
+    ----------
+    lost
+        Batches that a source had to let go of before they came.
+    refused
+        Questions that could not be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.lost = 0
+        self.refused = 0
+        self._path = Path(folder) / FILE
+        self._sources: dict[str, dict[int, Boot]] = {}
+        self._topics: dict[str, dict[int, Boot]] = {}
+        self._is_changed = False
+
+    def recover(self, journal: Journal) -> None:
+        """Take up what an earlier process knew, and what of the journal it did not write down."""
+        position = None
+        try:
+            written = json.loads(self._path.read_text(encoding="ascii"))
+            position = Position.parse(written["position"])
+            for source, boots in written["sources"].items():
+                self._sources[source] = {
+                    int(boot): Boot(int(through), int(told), [(int(a), int(b)) for a, b in islands])
+                    for boot, through, told, islands in boots
+                }
+        except FileNotFoundError:
+            return  # no source of ours has ever asked
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _logger.warning("sources forgotten", place=str(self._path), reason=str(error))
+            position = None
+        for frame in journal.read(after=position):
+            self._note(frame.topic, frame.payload)
+
+    def sift(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
+        """Return messages without the questions of sources, and these."""
+        asked = [one for one in messages if one.topic.endswith(HELD)]
+        if not asked:
+            return messages, asked
+        return [one for one in messages if not one.topic.endswith(HELD)], asked
+
+    def note(self, messages: Sequence[Message]) -> None:
+        """Take down that messages are durable."""
+        if self._sources:
+            for one in messages:
+                self._note(one.topic, one.payload)
+
+    def answer(self, asked: Sequence[Message], say: Say) -> None:
+        """Answer the questions of sources."""
+        for one in asked:
+            source = one.topic.removesuffix(HELD)
+            try:
+                held = custody.decode_held(one.topic, one.payload)
+            except WireError as error:
+                if not self.refused:
+                    _logger.warning("question not read", reason=str(error))
+                self.refused += 1
+                continue
+            if source in self._sources or len(self._sources) < MOST_SOURCES:
+                say(source + DURABLE, custody.encode_durable(self._judge(source, held)))
+
+    def save(self, position: Position) -> None:
+        """Write all of it down, as it is with the journal up to a position.
+
+        A disk that does not take it is no reason to stop; see above.
+        """
+        if not self._is_changed:
+            return
+        sources = {
+            source: [
+                [boot, one.through, one.told, one.islands]
+                for boot, one in list(boots.items())[-custody.MOST_BOOTS :]
+            ]
+            for source, boots in self._sources.items()
+        }
+        text = json.dumps({"position": str(position), "sources": sources}, separators=(",", ":"))
+        try:
+            durable.write_whole(self._path, text)
+            self._is_changed = False
+        except JournalError as error:
+            _logger.warning("sources not written", reason=str(error))
+
+    def _judge(self, source: str, held: list[Held]) -> list[Durable]:
+        """Take down what a source holds; return what it may let go of, and what it shall send.
+
+        What it had sent by the time of its last question and is not here has been lost on the way;
+        what it has sent since may still be coming.
+        """
+        known = self._sources.setdefault(source, {})
+        answer = []
+        for one in held:
+            boot = known.setdefault(one.boot, Boot(one.first - 1))
+            lost = boot.let_go(one.first)
+            if lost:
+                self.lost += lost
+                _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
+            missing = boot.missing(min(boot.told, one.last))
+            boot.told = one.last
+            answer.append(Durable(boot=one.boot, through=boot.through, missing=tuple(missing)))
+        told = {one.boot for one in held}
+        for boot_number in [number for number in known if number not in told]:
+            del known[boot_number]
+        self._is_changed = True
+        return answer
+
+    def _note(self, topic: str, payload: bytes) -> None:
+        boots = self._topics.get(topic)
+        if boots is None:
+            source = topic.removesuffix(_JSON)
+            if source not in self._sources or not source.endswith(_TELE):
+                return
+            boots = self._topics[topic] = self._sources[source]
+        key = _key(payload)
+        boot = boots.get(key[0]) if key else None
+        if key and boot is not None:
+            boot.take(key[1])
+            self._is_changed = True
+
+
+def _key(payload: bytes) -> tuple[int, int] | None:
+    """Return boot and sequence of a batch, binary or JSON; None if it is none."""
+    if payload.startswith(_MAGIC):
+        return _KEY.unpack_from(payload, _KEY_AT) if len(payload) >= _KEY_AT + _KEY.size else None
+    try:
+        document = json.loads(payload)
+        boot, sequence = document["boot"], document["sequence"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_key = type(boot) is int and type(sequence) is int and 0 <= sequence <= custody.LAST
+    return (boot, sequence) if is_key else None

@@ -1,0 +1,162 @@
+"""A source that loses nothing: each batch is on its own disk until it is durable at the other end.
+
+What an ingester misses is sent again when it says so; see :mod:`telemetry.custody`. For gateways
+that speak for many racks; an agent of one rack needs the hundred lines of
+``docs/examples/lossless_agent.py`` only.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from telemetry import custody
+from telemetry.client import Client
+from telemetry.codec.rack_batch import encode_batch
+from telemetry.custody import DURABLE, HELD
+from telemetry.mailbox import Message, Receipt
+from telemetry.outbox import Letter, Outbox
+from telemetry.samples import RackBatch
+from twin.errors import JournalError, WireError
+
+ASKED: Final = 10.0
+"""Time between two questions what is durable. [s]"""
+
+GLANCE: Final = 0.2
+"""Longest wait for an answer before the time is looked at. [s]"""
+
+UNDERWAY: Final = 1000
+"""Batches that are sent again and not acknowledged by the broker yet."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """Sends rack batches and holds them until they are durable.
+
+    Parameters
+    ----------
+    client
+        Connected or not; it is neither started nor stopped here, and nobody else takes from it.
+    outbox
+        Where batches are held.
+    period
+        Time between two questions. [s]
+    """
+
+    def __init__(self, client: Client, outbox: Outbox, *, period: float = ASKED) -> None:
+        self._client = client
+        self._outbox = outbox
+        self._period = period
+        self._mutex = threading.Lock()
+        self._sources: dict[str, None] = {}
+        self._again: dict[tuple[str, int, int], Receipt] = {}
+        self._counts = Counter(dict.fromkeys(("published", "again", "unheld", "unread"), 0))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        for source in outbox.sources():
+            self._know(source)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far.
+
+        ``published``, of these ``unheld`` (the disk would not have them); ``again``, sent once
+        more because they were missing; ``unread``, answers that could not be read.
+        """
+        return dict(self._counts)
+
+    def start(self) -> None:
+        """Begin to ask and to send again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is held stays held."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def publish(self, batches: Sequence[RackBatch]) -> None:
+        """Hold batches and send them, in their order.
+
+        Parameters
+        ----------
+        batches
+            Those of one rack have rising keys (boot, sequence).
+        """
+        letters = []
+        for batch in batches:
+            source, payload = encode_batch(batch)
+            letters.append(Letter(source, batch.boot, batch.sequence, payload))
+        for source in {one.source for one in letters}:
+            self._know(source)
+        try:
+            self._outbox.put(letters)
+        except JournalError as error:
+            if not self._counts["unheld"]:
+                _logger.warning("sent without being held", reason=str(error))
+            self._counts["unheld"] += len(letters)
+        for one in letters:
+            self._client.publish(one.source, one.payload, qos=1)
+        self._counts["published"] += len(letters)
+
+    @property
+    def held(self) -> int:
+        """Payload of what is not known to be durable. [B]"""
+        return self._outbox.size
+
+    def _know(self, source: str) -> None:
+        """Want to hear what is durable of a source."""
+        with self._mutex:
+            if source in self._sources:
+                return
+            self._sources[source] = None
+        self._client.subscribe(source + DURABLE, qos=0)
+
+    def _run(self) -> None:
+        asked, connections = 0.0, 0
+        while not self._ended.is_set():
+            count = self._client.counters["connections"]
+            is_new = self._client.is_connected and count != connections
+            if is_new or time.monotonic() - asked >= self._period:
+                asked, connections = time.monotonic(), count
+                self._ask()
+            for message in self._client.take(timeout=GLANCE):
+                self._hear(message)
+
+    def _ask(self) -> None:
+        """Tell what is held, of all sources."""
+        with self._mutex:
+            sources = list(self._sources)
+        for source in sources:
+            if held := self._outbox.held(source):
+                self._client.publish(source + HELD, custody.encode_held(held), qos=0)
+
+    def _hear(self, message: Message) -> None:
+        """Let go of what is durable, and send what is missing."""
+        source = message.topic.removesuffix(DURABLE)
+        try:
+            boots = custody.decode_durable(message.topic, message.payload)
+            for one in boots:
+                self._outbox.let_go(source, one.boot, one.through)
+                for span in one.missing:
+                    self._send_again(source, one.boot, span)
+        except (WireError, JournalError) as error:
+            if not self._counts["unread"]:
+                _logger.warning("answer not followed", reason=str(error))
+            self._counts["unread"] += 1
+
+    def _send_again(self, source: str, boot: int, span: tuple[int, int]) -> None:
+        """Send what is held of a span, unless it is on its way already."""
+        self._again = {key: one for key, one in self._again.items() if not one.is_settled}
+        room = UNDERWAY - len(self._again)
+        if room <= 0:
+            return
+        for one in self._outbox.read(source, boot, span, limit=room):
+            key = one.source, one.boot, one.sequence
+            if key not in self._again:
+                self._again[key] = self._client.publish(one.source, one.payload, qos=1)
+                self._counts["again"] += 1
