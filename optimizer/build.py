@@ -12,18 +12,18 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import objectives
-from optimizer.forms import commitment, convert, exchange, store, units, work
+from optimizer.forms import convert, exchange, peak, store, units, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.shape import Shape, SiteShape
 from twin.physics import FloatArray
-from twin.relations import Commitment, Convert, Exchange, Store
+from twin.relations import Convert, Exchange, Peak, Store
 
 FORMS: Final[Mapping[type, Any]] = {
     Convert: convert,
     Store: store,
     Exchange: exchange,
-    Commitment: commitment,
+    Peak: peak,
 }
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
@@ -90,11 +90,11 @@ def build(shape: Shape) -> pyo.ConcreteModel:
     Returns
     -------
     pyomo.environ.ConcreteModel
-        For each site one block per machine under its id (a promise under ``<id>_promise``), the
-        blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account``
-        (one objective per account). What couples sites stands beside them, with accounts of its
-        own. ``bounds`` tells what bounds the variables. No parameter has a value; :func:`fill`
-        gives them.
+        For each site one block per machine under its id (a charge on a peak under ``<id>_peak``),
+        the blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and
+        ``account`` (one objective per account). What couples sites stands beside them, with
+        accounts of its own. ``bounds`` tells what bounds the variables. No parameter has a value;
+        :func:`fill` gives them.
     """
     model = pyo.ConcreteModel()
     model.time = pyo.RangeSet(0, shape.steps - 1)
@@ -155,9 +155,9 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
     """Yield block, form and relation of every member of a site, and of its halls together."""
     site = inputs.problem.site
     relation: Any
-    for relation in (*site.converts, *site.stores, *site.exchanges, *site.commitments):
-        promise = "_promise" if isinstance(relation, Commitment) else ""
-        yield f"{relation.owner}{promise}", FORMS[type(relation)], relation
+    for relation in (*site.converts, *site.stores, *site.exchanges, *site.peaks):
+        charge = "_peak" if isinstance(relation, Peak) else ""
+        yield f"{relation.owner}{charge}", FORMS[type(relation)], relation
         if getattr(relation, "units", None) is not None:
             yield relation.owner, units, relation
     yield "work", work, site.works

@@ -197,7 +197,7 @@ def _priced(
 
 def _words(owner: str, words: str) -> str:
     """Return a limit in words, with its machine."""
-    return words if owner == "work" else f"{words} ({owner.removesuffix('_promise')})"
+    return words if owner == "work" else f"{words} ({owner.removesuffix('_peak')})"
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:

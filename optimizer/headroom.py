@@ -43,7 +43,8 @@ class Headroom:
     own_power
         Power that sun, wind and batteries give, as far as it is planned. [MW]
     peak_power
-        Import that raises no peak: the greatest so far, or what the plan means to take. [MW]
+        Import that raises no peak: the greatest so far, what is usual, or what the plan means to
+        take. [MW]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -79,7 +80,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     site
         The site.
     state
-        Its state now, with the ``peak_power`` of the billing period so far.
+        Its state now, with the ``peak_power`` of the billing period so far and the usual import.
     outlook
         ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
         heat that is sold; in a schedule also what battery and renewables do, and the import that
@@ -94,7 +95,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
     and the capacity of each cooling plant is found between them. An import that is planned counts
-    as part of the peak: the plan has weighed its price. Before there is a peak nothing is calm.
+    as part of the peak: the plan has weighed its price. So does the usual import, which a month
+    that has just begun will reach. Before there is either nothing is calm.
     """
     pool = Pool.of(site)
     now = outlook.isel(time=slice(0, 1))
@@ -115,7 +117,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
-    peak = max(float(state["peak_power"]), _planned(now))
+    peak = max(float(state["peak_power"]), float(state["usual_power"]), _planned(now))
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(

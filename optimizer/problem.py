@@ -242,7 +242,7 @@ def _sense_of_state(problem: Problem) -> Iterator[Fault]:
             mend = f"must lie between {store.low:g} and {store.high:g} MWh"
             place = f"state, {kind}_level, {store.owner}"
             yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
-    for name in ("peak_power", "grid_import_power", "grid_export_power"):
+    for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
         power = float(problem.state[name])
         if power < 0.0:
             mend = "powers are never negative"

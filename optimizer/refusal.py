@@ -120,7 +120,7 @@ def _rows(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         owner, _, word = name.partition(".")
         if word in WORDS:
-            yield f"{WORDS[word]} ({owner.removesuffix('_promise')})"
+            yield f"{WORDS[word]} ({owner.removesuffix('_peak')})"
 
 
 def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArray]:

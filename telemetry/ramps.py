@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import xarray as xr
 
+from twin.axes import QUARTER
 from twin.physics import FloatArray
 from twin.run import Key
+from twin.tariffs import periods
 
 STEP: Final = 15
 """Minutes for which one set of orders holds, and over which the connection's meter averages."""
+
+MINUTES: Final = 60.0
+"""Minutes in an hour. [1]"""
 
 
 @dataclass(kw_only=True)
@@ -44,16 +50,29 @@ class Meter:
 
     Parameters
     ----------
+    state
+        State of the plant when it begins to count.
+    time_zone
+        IANA zone in whose calendar months it is billed.
+
+    Attributes
+    ----------
     net
         Mean import less export of the last quarter-hour. [MW]
     peak
-        Greatest mean import of the billing period so far. [MW]
+        Greatest mean import of the month so far. [MW]
+    usual
+        Mean import of about the last week. [MW]
     """
 
-    def __init__(self, net: float, *, peak: float) -> None:
-        self.net, self.peak = net, peak
-        self._count = 0
+    def __init__(self, state: xr.Dataset, time_zone: str) -> None:
+        self.net = float(state["grid_import_power"] - state["grid_export_power"])
+        self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
+        self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
+        self._time_zone = time_zone
+        self._turn = periods.month_end(self._now, time_zone)
         self._last: list[float] = []
+        self._count = 0
 
     def read(self, net: FloatArray) -> None:
         """Count some minutes.
@@ -67,5 +86,14 @@ class Meter:
             self._last = [*self._last[1 - STEP :], value]
             self._count += 1
             if self._count % STEP == 0:
-                self.peak = max(self.peak, float(np.mean(self._last)))
+                self._close(float(np.mean(self._last)))
         self.net = float(np.mean(self._last))
+
+    def _close(self, mean: float) -> None:
+        """Count a quarter-hour that is over; with the last of a month its peak is over, too."""
+        self.peak = max(self.peak, mean)
+        self.usual = periods.usual(self.usual, max(mean, 0.0), STEP / MINUTES)
+        self._now = self._now + QUARTER
+        if self._now >= self._turn:
+            self.peak = 0.0
+            self._turn = periods.month_end(self._now, self._time_zone)

@@ -85,8 +85,7 @@ class Plant:
             for name in surroundings["renewable"].to_numpy()
         }
         self._stocks = simulation.stocks_of(state)
-        net = float(state["grid_import_power"] - state["grid_export_power"])
-        self._meter = Meter(net, peak=float(state["peak_power"]))
+        self._meter = Meter(state, site.time_zone)
         self._clock = 0
         self._move = Move(begin={}, goal={}, over=TRANSITION)
         self._points: dict[Key, float] = {}
@@ -266,7 +265,9 @@ class Plant:
         """
         noise, rng = self._noise, self._rng
         net = self._meter.net * (1.0 + rng.normal(0.0, noise.power))
-        state = states.rest(self._believed, self.now, peak_power=self._meter.peak)
+        meter = self._meter
+        peak = {"peak_power": meter.peak, "usual_power": meter.usual}
+        state = states.rest(self._believed, self.now, **peak)
         for (name, owner), value in self._stocks.items():
             if name == "facility_supply_temperature":
                 seen = value + rng.normal(0.0, noise.temperature)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from twin import simulation
 from twin import state as states
-from twin.axes import HOUR
+from twin.axes import HOUR, QUARTER
 from twin.equipment import CoolingPlant
 from twin.errors import Fault, StateError
 from twin.observer.bank import SIGMAS, Bank
@@ -24,6 +24,7 @@ from twin.observer.stock import Carried, Memory, doubts, met
 from twin.observer.trust import TRUST
 from twin.run import Key
 from twin.site import Site
+from twin.tariffs import periods
 
 LONGEST: Final = 1.0
 """Longest stretch over which the model carries a state on, and longest silence of the meter. [h]"""
@@ -36,6 +37,8 @@ UNSEEN: Final = 9.0
 
 MOVERS: Final = {"facility_supply_temperature": "cooling_plant_output"}
 """What a stock is moved by, where that is not itself: held water strays when its load changes."""
+
+SECOND: Final = np.timedelta64(1, "s")
 
 EXCHANGE: Final = ("grid_import_power", "grid_export_power", "peak_power")
 """What only the meter of the connection can say."""
@@ -119,6 +122,7 @@ def estimate(
     for (name, owner), found in memory.items():
         state[name].loc[{str(state[name].dims[0]): owner}] = found.bank.mean
     silent = _exchange(state, observed, last)
+    _enter_peak(site, state, observed, last=last, is_silent="peak_power" in silent)
     if last is None:
         faults += [_unknown(name, "") for name in silent]
     if faults:
@@ -235,10 +239,34 @@ def _exchange(state: xr.Dataset, observed: xr.Dataset, last: Estimate | None) ->
             silent.append(name)
             seen = float(last.state[name]) if last else 0.0
         state[name].values = np.array(max(seen, 0.0))
-    if last is not None and "peak_power" in silent:
-        net = float(state["grid_import_power"])
-        state["peak_power"].values = np.array(max(float(last.state["peak_power"]), net))
     return silent
+
+
+def _enter_peak(
+    site: Site,
+    state: xr.Dataset,
+    observed: xr.Dataset,
+    *,
+    last: Estimate | None,
+    is_silent: bool,
+) -> None:
+    """Enter the peak of the month so far, and the usual import that the last estimate knew.
+
+    What the meter said before the month began is about the month before.
+    """
+    now = np.datetime64(str(state["instant"].to_numpy()), "us")
+    begin = periods.month_start(now, site.time_zone)
+    age = float(observed["peak_power_age"]) if "peak_power_age" in observed else 0.0
+    taken = float(state["grid_import_power"])
+    if is_silent or (now - begin) / SECOND < age:
+        is_same = last is not None and last.state["instant"].to_numpy() >= begin
+        before = float(last.state["peak_power"]) if last and is_same else 0.0
+        net = taken if now - begin >= QUARTER else 0.0
+        state["peak_power"].values = np.array(max(before, net))
+    if last is not None:
+        hours = min(_since(last, now), LONGEST)
+        taken = periods.usual(float(last.state["usual_power"]), taken, hours)
+    state["usual_power"].values = np.array(taken)
 
 
 def _silence(silent: list[str], now: np.datetime64, last: Estimate | None) -> float:

@@ -257,8 +257,8 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commitment:
-    """Pay for a property of a flow: here the peak of a billing period.
+class Peak:
+    """Pay for the greatest value of a flow in each billing period.
 
     Attributes
     ----------
@@ -267,7 +267,7 @@ class Commitment:
     quantity
         Word of the vocabulary whose greatest value is priced.
     price
-        Cost of each MW by which the running peak is raised. [EUR MW-1]
+        Cost of each MW of the greatest value of a billing period. [EUR MW-1]
     """
 
     owner: str
@@ -275,4 +275,4 @@ class Commitment:
     price: float
 
 
-Relation = Convert | Store | Exchange | Work | Commitment
+Relation = Convert | Store | Exchange | Work | Peak

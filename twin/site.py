@@ -11,7 +11,7 @@ from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
 from twin.network import Network
-from twin.relations import Commitment, Convert, Exchange, Relation, Store, Work
+from twin.relations import Convert, Exchange, Peak, Relation, Store, Work
 from twin.rules import SetPointRules
 from twin.units import Quantity
 from twin.workloads.kinds import Service, WorkKind
@@ -110,9 +110,9 @@ class Site(Declared):
         return tuple(r for r in self.relations if isinstance(r, Work))
 
     @cached_property
-    def commitments(self) -> tuple[Commitment, ...]:
-        """All promises."""
-        return tuple(r for r in self.relations if isinstance(r, Commitment))
+    def peaks(self) -> tuple[Peak, ...]:
+        """All charges on peaks."""
+        return tuple(r for r in self.relations if isinstance(r, Peak))
 
     def of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
         """Return the machines of one kind, in the order of the file."""

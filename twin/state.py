@@ -8,6 +8,7 @@ import xarray as xr
 from twin import vocabulary
 from twin.equipment import Battery, CoolingPlant, Tank
 from twin.errors import Fault, StateError
+from twin.physics import FloatArray
 from twin.site import Site
 
 NAMES = (
@@ -16,6 +17,7 @@ NAMES = (
     "facility_supply_temperature",
     "cooling_plant_output",
     "peak_power",
+    "usual_power",
     "grid_import_power",
     "grid_export_power",
 )
@@ -35,6 +37,7 @@ def rest(
     *,
     level: float = 0.5,
     peak_power: float = 0.0,
+    usual_power: float = 0.0,
     grid_import_power: float | None = None,
 ) -> xr.Dataset:
     """Return a calm state: stores part full, water at its set points.
@@ -49,6 +52,8 @@ def rest(
         Level of every store as a share of its window. [1]
     peak_power
         Greatest import of the billing period so far. [MW]
+    usual_power
+        Mean import of about the last week. [MW]
     grid_import_power
         Import of the last interval; by default that of the idle halls. [MW]
 
@@ -58,26 +63,23 @@ def rest(
         The state, with the scalar coordinate ``instant``.
     """
     windows = {store.owner: (store.low, store.high) for store in site.stores}
-    batteries = [b.name for b in site.of(Battery)]
-    tanks = [t.name for t in site.of(Tank)]
+    batteries, tanks = ([m.name for m in site.of(kind)] for kind in (Battery, Tank))
     plants = site.of(CoolingPlant)
-    names = [plant.name for plant in plants]
+    supply = [float(plant.supply_temperature) for plant in plants]
     idle = sum(work.racks * work.idle_power for work in site.works)
     drawn = idle if grid_import_power is None else grid_import_power
 
-    def levels(owners: list[str]) -> list[float]:
-        return [low + level * (high - low) for low, high in (windows[o] for o in owners)]
+    def levels(owners: list[str]) -> FloatArray:
+        return np.array([low + level * (high - low) for low, high in (windows[o] for o in owners)])
 
     state = xr.Dataset(
         {
-            "battery_level": ("battery", np.array(levels(batteries), dtype=float)),
-            "tank_level": ("tank", np.array(levels(tanks), dtype=float)),
-            "facility_supply_temperature": (
-                "circuit",
-                np.array([plant.supply_temperature for plant in plants], dtype=float),
-            ),
+            "battery_level": ("battery", levels(batteries)),
+            "tank_level": ("tank", levels(tanks)),
+            "facility_supply_temperature": ("circuit", np.array(supply)),
             "cooling_plant_output": ("circuit", np.zeros(len(plants))),
             "peak_power": ((), peak_power),
+            "usual_power": ((), usual_power),
             "grid_import_power": ((), drawn),
             "grid_export_power": ((), 0.0),
         },
@@ -85,7 +87,7 @@ def rest(
             "instant": np.datetime64(instant, "us"),
             "battery": batteries,
             "tank": tanks,
-            "circuit": names,
+            "circuit": [plant.name for plant in plants],
         },
     )
     return vocabulary.tag_all(state)

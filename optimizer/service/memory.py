@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from twin.observer.record import recalled, told
 from twin.observer.stock import Memory
 from twin.observer.trust import TRUST
 from twin.site import Site
+
+LATER: Final = frozenset({"usual_power"})
+"""Words that files of older versions lack: they count as nothing."""
 
 
 def keep(path: Path, estimate: Estimate) -> None:
@@ -62,7 +65,8 @@ def recall(path: Path, site: Site) -> Estimate | None:
     try:
         state = states.rest(site, np.datetime64(instant, "us"))
         for name in states.NAMES:
-            state[name].values = np.array(values[name], dtype=float).reshape(state[name].shape)
+            kept = values.get(name, 0.0) if name in LATER else values[name]
+            state[name].values = np.array(kept, dtype=float).reshape(state[name].shape)
         spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
         states.check(site, state)
     except (GigatwinError, KeyError, TypeError, ValueError):

@@ -74,7 +74,9 @@ class Setting:
         watched = truth[[*WEATHER, "renewable_available_power"]]
         around = minutes(watched, world.start, STEP * grid.sizes["time"])
         usual = _usual_import(site, truth, load_scale)
-        begin = state.rest(site, world.start, peak_power=usual, grid_import_power=usual)
+        begin = state.rest(
+            site, world.start, peak_power=usual, usual_power=usual, grid_import_power=usual
+        )
         return cls(
             site=site,
             world=world,

@@ -14,6 +14,7 @@ from twin.equipment import CoolingPlant, Grid, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
+from twin.tariffs.periods import peaks
 from twin.workloads.queue import Pool
 
 METERING: Final = 15
@@ -95,7 +96,7 @@ def settle(
     work
         What became of the jobs.
     peak_power
-        Greatest import of the billing period before the run. [MW]
+        Greatest import of the first month before the run. [MW]
 
     Returns
     -------
@@ -108,7 +109,7 @@ def settle(
     price and carbon intensity of the run, so that no policy gains by emptying the ones or putting
     off the other. Work left over is taken to run at the cap that its kind tolerates.
     """
-    meter = _Meter.of(record, series)
+    meter = _Meter.of(record, series, site.time_zone)
     energy = float(record["facility_power"].sum()) / MINUTES
     it_energy = float(record["it_power"].sum()) / MINUTES
     water = float(record["water_use"].sum()) / MINUTES
@@ -130,7 +131,7 @@ def settle(
         energy_mwh=energy,
         it_energy_mwh=it_energy,
         water_m3=water,
-        peak_mw=meter.peak,
+        peak_mw=float(meter.peaks.max()),
         pue=energy / it_energy,
         weighted={
             "carbon": (carbon + valued) * site.weights.carbon,
@@ -147,29 +148,30 @@ class _Meter:
     ----------
     taken, fed
         Energy imported and exported, ``(time,)``. [MWh]
-    peak
-        Greatest mean import. [MW]
+    peaks
+        Greatest mean import of each month. [MW]
     price, intensity
         True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
     """
 
     taken: FloatArray
     fed: FloatArray
-    peak: float
+    peaks: FloatArray
     price: FloatArray
     intensity: FloatArray
 
     @classmethod
-    def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
-        """Read the meter over a record in minutes."""
-        truth = series.sel(time=record["time"].to_numpy()[::METERING])
+    def of(cls, record: xr.Dataset, series: xr.Dataset, time_zone: str) -> Self:
+        """Read the meter over a record in minutes; a month is one of this time zone."""
+        starts = record["time"].to_numpy()[::METERING]
+        truth = series.sel(time=starts)
         hours = truth["duration"].to_numpy()
         power = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
         net = power.reshape(-1, METERING).mean(axis=1)
         return cls(
             taken=np.maximum(net, 0.0) * hours,
             fed=np.maximum(-net, 0.0) * hours,
-            peak=max(float(net.max()), 0.0),
+            peaks=peaks(starts, net, time_zone),
             price=truth["electricity_price"].to_numpy(),
             intensity=truth["carbon_intensity"].to_numpy(),
         )
@@ -180,12 +182,17 @@ class _Meter:
 
 
 def _contract(grid: Grid, meter: _Meter, *, peak_power: float) -> dict[str, float]:
-    """Return what the connection costs. [EUR]"""
+    """Return what the connection costs; of the first month's peak what exceeds that before. [EUR]
+
+    A month of which the run saw a part pays its whole peak: the run made it.
+    """
+    before = np.zeros_like(meter.peaks)
+    before[0] = peak_power
     fees = meter.taken.sum() * grid.import_fee + meter.fed.sum() * grid.export_fee
     return {
         "electricity": float((meter.taken - meter.fed) @ meter.price),
         "network": float(fees),
-        "peak": grid.peak_price * max(meter.peak - peak_power, 0.0),
+        "peak": grid.peak_price * float(np.maximum(meter.peaks - before, 0.0).sum()),
     }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, RAMP_PRICE, levels
 from optimizer.solve import OPTIONS
+from twin.tariffs.periods import months
 from twin.workloads.queue import Pool
 
 BEHIND = 10**9
@@ -123,11 +124,11 @@ class Bare:
             if e.owner not in self.trades:
                 self.trades[e.owner] = self._exchange(e, inputs)
         self.peaks = []
-        for promise in site.commitments:
-            over, row = self._column(1), self._row(n)
-            add((row, self.trades[promise.owner][0], 1.0))
-            add((row, np.broadcast_to(over, n), -1.0))
-            self.peaks.append((promise, over, row))
+        for peak in site.peaks:
+            over, row = self._column(2), self._row(n)
+            add((row, self.trades[peak.owner][0], 1.0))
+            add((row[:, None], over, f"{peak.owner}/months"))
+            self.peaks.append((peak, over, row))
         self._declare_work()
 
     def _declare_work(self):
@@ -208,7 +209,7 @@ class Bare:
             cost[out] = weight["money"] * s.wear_price * hours
             worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
             cost[level[-1]] = -worth * s.discharge_efficiency
-        self._trade(inputs)
+        self._trade(inputs, fed)
         pool = Pool.of(self.site)
         kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
         power = np.array([pool.power(caps(kind)) for kind in kinds])
@@ -236,7 +237,7 @@ class Bare:
         for at, name in self.feeds:
             self.value[at] = fed[name]
 
-    def _trade(self, inputs):
+    def _trade(self, inputs, fed):
         problem, hours = inputs.problem, inputs.hours
         money, keep = problem.weights["money"], 1.0 - problem.margins.power
         for e in self.site.exchanges:
@@ -260,10 +261,15 @@ class Bare:
                 self.row_high[up] = self.row_high[down] = allowed
                 self.row_high[up[0]] += last
                 self.row_high[down[0]] -= last
-        for promise, over, row in self.peaks:
-            peak = (1.0 - problem.margins.peak) * float(problem.state["peak_power"])
-            self.row_low[row], self.row_high[row] = -np.inf, peak
-            self.cost[over] = money * promise.price
+        month = months(problem.outlook["time"].to_numpy(), self.site.time_zone)
+        last = month[-1] - month[0]
+        for peak, over, row in self.peaks:
+            free = np.where(np.arange(2) == last, float(problem.state["usual_power"]), 0.0)
+            free[0] = max(free[0], float(problem.state["peak_power"]))
+            free *= 1.0 - problem.margins.peak
+            fed[f"{peak.owner}/months"] = -1.0 * (month[:, None] - month[0] == np.arange(2))
+            self.row_low[row], self.row_high[row] = -np.inf, free[month - month[0]]
+            self.cost[over] = money * peak.price * (np.arange(2) <= last)
 
     def sources(self, sort, count):
         """Return where each row or column was one interval later in the last window."""

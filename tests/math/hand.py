@@ -147,6 +147,7 @@ def site(*others, connection=None, work=None, margins=None, **replaced):
     equipment = plain | replaced | {one.name: one for one in others}
     return Site.model_construct(
         name="hand",
+        time_zone="UTC",
         equipment=equipment,
         work={one.name: one for one in work or [kind()]},
         service=Service.model_construct(racks=0.0),
@@ -183,8 +184,13 @@ def outlook(prices, *, hours=1.0, service=0.0, jobs=(), sun=None, terminal=0.0, 
     return vocabulary.tag_all(axes.intervals(edges).assign(variables).assign_coords(coords))
 
 
-def problem(where, ahead, *, level=0.0, peak=0.0, before=0.0, past_units=None, **weights):
-    start = state.rest(where, START, level=level, peak_power=peak, grid_import_power=before)
+def problem(
+    where, ahead, *, level=0.0, peak=0.0, usual=0.0, before=0.0, past_units=None, **weights
+):
+    now = ahead["instant"].to_numpy()[0]
+    start = state.rest(
+        where, now, level=level, peak_power=peak, usual_power=usual, grid_import_power=before
+    )
     return Problem(where, start, ahead, weights=weights, past_units=past_units or {})
 
 

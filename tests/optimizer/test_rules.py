@@ -105,6 +105,20 @@ def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
     assert list(orders.jobs.values()) == [1.0] * 8
 
 
+def test_threshold_begins_a_month_at_the_usual_import(site):
+    """Proves: without a peak yet, what may wait stays under the usual 1.5 MW, as if that were it.
+
+    Sensitivity: all jobs at once, which would make the month's peak in its first hour.
+    """
+    price, jobs = [20, *[90] * 23], queue_of(site, *[(1, 1, 2, 20)] * 8)
+    told = [
+        threshold(known(price), state.rest(site, NOW, **peak), queue=jobs, site=site).jobs
+        for peak in ({"peak_power": 1.5}, {"usual_power": 1.5}, {})
+    ]
+    assert told[1] == told[0]
+    assert sum(told[2].values()) > sum(told[0].values())
+
+
 @pytest.mark.parametrize(
     ("price", "way"), [(20, "battery_charge"), (90, "battery_discharge"), (50, None)]
 )

@@ -65,7 +65,7 @@ def test_statuses_move_with_their_instants(prices):
     moved = shifted(warm, arrays, edges + np.timedelta64(2, "h")).columns
     assert moved[arrays.columns["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
     assert moved[arrays.columns["battery.level"]].tolist() == [2, 3, 4, 5, 6, 7, 8, 8, 8]
-    assert moved[arrays.columns["grid_promise.peak_excess"]] == 99
+    assert moved[arrays.columns["grid_peak.peak_excess"]].tolist() == [0, 1]
 
 
 def test_a_basis_that_is_none_is_mended(prices):

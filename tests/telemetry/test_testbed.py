@@ -205,6 +205,27 @@ def test_the_peak_is_the_greatest_mean_of_a_quarter_hour(plant):
     assert means.max() < record["grid_import_power"].max()
 
 
+def test_a_month_begins_without_a_peak(small, outdoors):
+    """Proves: the quarter-hour that ends the month counts in it, the next in the next month."""
+    start = np.datetime64("2026-07-31T21:30", "us")  # 23:30 in Berlin
+    around = outdoors.assign_coords(
+        time=outdoors["time"] - START + start, instant=outdoors["instant"] - START + start
+    )
+    begin = state.rest(small, start, peak_power=9.0, usual_power=1.0, grid_import_power=1.0)
+    machine = Plant(small, around, begin, seed=0)
+    told = []
+    for hall in (1.2, 1.2, 0.4, 0.3):
+        machine.follow(points(hall))
+        told.append(float(machine.observe()["peak_power"]))
+    means = machine.record()["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    assert told[:2] == [9.0, 0.0]
+    assert told[2:] == pytest.approx([means[2], max(means[2:])])
+    usual = 1.0
+    for mean in means:
+        usual += (mean - usual) * (1.0 - np.exp(-0.25 / 168.0))
+    assert float(machine.observe()["usual_power"]) == pytest.approx(usual)
+
+
 def test_the_record_is_whole_and_in_minutes(plant):
     machine = plant(4)
     record = followed(machine, points(1.0), points(1.2, battery_charge=0.4), points(1.1))

@@ -30,7 +30,8 @@ def run(count=8, minutes=15, charge=0.1):
 
 
 def begin():
-    return states.rest(SITE, START, level=0.3, peak_power=3.0, grid_import_power=2.0)
+    powers = {"peak_power": 3.0, "usual_power": 2.0, "grid_import_power": 2.0}
+    return states.rest(SITE, START, level=0.3, **powers)
 
 
 def seen(state, *, without=(), **values):
@@ -205,6 +206,43 @@ def test_a_peak_that_is_not_measured_follows_the_import():
     believed = estimate(SITE, observed, last=first(), operation=run(1))
     assert float(believed.state["peak_power"]) == 3.7
     assert believed.silence == 0.0
+
+
+TURN = np.datetime64("2026-07-31T22:00", "us")
+"""The first of August in Berlin."""
+
+
+def around_the_turn(minutes, *, age=0.0, last=None, **values):
+    """Return an estimate some minutes after the turn of the month, of a reading of some age [s]."""
+    observed = seen(begin(), **values)
+    observed["instant"] = TURN + np.timedelta64(minutes, "m")
+    return estimate(SITE, observed.assign(peak_power_age=age), last=last)
+
+
+def test_what_the_meter_said_before_the_month_began_is_last_months():
+    """Proves: a peak of 3 MW read a minute before the turn is not one of August."""
+    late = around_the_turn(-15, peak_power=3.0)
+    assert float(late.state["peak_power"]) == 3.0
+    assert float(around_the_turn(0, age=60.0, last=late).state["peak_power"]) == 0.0
+    assert float(around_the_turn(1, age=61.0, last=late).state["peak_power"]) == 0.0
+    assert float(around_the_turn(0, last=late, peak_power=0.0).state["peak_power"]) == 0.0
+
+
+def test_a_peak_that_is_not_told_begins_with_the_month():
+    """Proves: a quarter of an hour into August its import of 1.2 MW is its peak, and then stays."""
+    late = around_the_turn(-15, peak_power=3.0)
+    first = around_the_turn(15, age=1000.0, last=late, grid_import_power=1.2)
+    assert float(first.state["peak_power"]) == 1.2
+    again = around_the_turn(30, age=1900.0, last=first, grid_import_power=0.7)
+    assert float(again.state["peak_power"]) == 1.2
+
+
+def test_the_usual_import_follows_slowly_and_outlives_the_month():
+    """Proves: an hour at 4 MW moves a mean of 2 MW by 2 (1 - exp(-1/168)) = 0.0118694 MW."""
+    late = around_the_turn(-30, grid_import_power=2.0)
+    assert float(late.state["usual_power"]) == 2.0
+    after = around_the_turn(30, last=late, grid_import_power=4.0)
+    assert float(after.state["usual_power"]) == pytest.approx(2.0118694, abs=1e-7)
 
 
 def test_a_meter_around_zero_gives_no_negative_power():

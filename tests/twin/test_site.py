@@ -48,7 +48,7 @@ def test_relations_stand_by_kind(small):
     assert [exchange.owner for exchange in small.exchanges] == ["grid_1", "solar_1", "wind_1"]
     assert [store.owner for store in small.stores] == ["battery_1", "tank_1"]
     assert [work.owner for work in small.works] == ["hall_1", "hall_2"]
-    assert small.commitments[0].price == 1300.0
+    assert small.peaks[0].price == 1300.0
     assert small.racks == 28
     assert small.of(Grid) == (small.grid,)
 

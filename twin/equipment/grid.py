@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 
 from twin.equipment.declaration import Equipment, register
-from twin.relations import Commitment, Exchange, Relation
+from twin.relations import Exchange, Peak, Relation
 from twin.units import Quantity
 
 
@@ -29,7 +29,7 @@ class Grid(Equipment):
     ] = 0.0
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the exchange at the connection and the promise about its peak."""
+        """Return the exchange at the connection and the charge on its peak."""
         return (
             Exchange(
                 owner=self.name,
@@ -42,5 +42,5 @@ class Grid(Equipment):
                 carbon="carbon_intensity",
                 ramp=self.ramp,
             ),
-            Commitment(owner=self.name, quantity="grid_import_power", price=self.peak_price),
+            Peak(owner=self.name, quantity="grid_import_power", price=self.peak_price),
         )

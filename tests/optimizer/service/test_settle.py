@@ -81,6 +81,20 @@ def test_a_peak_that_was_reached_before_costs_nothing(site, record, series):
     assert bill.peak_mw == pytest.approx(4.0)
 
 
+def test_each_month_pays_its_own_peak(site, record, series):
+    """Proves: 2 and 4 MW in July, 2 in August: 0.5 MW over July's 3.5 MW, and all 2 of August.
+
+    Sensitivity: 650 EUR if the running peak never fell; 3250 EUR told. The turn is at 22:00 UTC.
+    """
+    shift = np.datetime64("2026-07-31T21:15", "us") - START
+    for data in (record, series):
+        for name in ("time", "instant"):
+            data[name] = data[name] + shift
+    bill = settle(site, record, series, work=NOTHING, peak_power=3.5)
+    assert bill.accounts["peak"] == pytest.approx((0.5 + 2.0) * 1300.0)
+    assert bill.peak_mw == pytest.approx(4.0)
+
+
 def test_water_wear_and_contracts(bill):
     assert bill.water_m3 == pytest.approx(0.6)
     assert bill.accounts["water"] == pytest.approx(1.8)

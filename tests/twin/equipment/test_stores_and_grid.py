@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment import Battery, Grid, Tank
-from twin.relations import Commitment, Exchange
+from twin.relations import Exchange, Peak
 
 BATTERY = {
     "name": "battery",
@@ -81,12 +81,12 @@ def test_twice_the_span_keeps_twice_as_much():
     assert wider.capacity == pytest.approx(2.0 * tank.capacity)
 
 
-def test_a_connection_trades_and_promises_its_peak():
+def test_a_connection_trades_and_has_its_peak_charged():
     exchange, promise = Grid.model_validate(GRID | {"import_fee": "12 EUR/MWh"}).relations()
     assert isinstance(exchange, Exchange)
     assert (exchange.import_limit, exchange.export_limit, exchange.ramp) == (200.0, 0.0, 4.0)
     assert (exchange.import_fee, exchange.price) == (12.0, "electricity_price")
-    assert promise == Commitment(owner="grid", quantity="grid_import_power", price=900.0)
+    assert promise == Peak(owner="grid", quantity="grid_import_power", price=900.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""Billing periods: the months of a site's own clock, and what is carried across them."""
+
+import numpy as np
+import pytest
+
+from twin import axes
+from twin.tariffs.periods import month_end, month_start, months, peaks, usual
+
+BERLIN = "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("moment", "start", "end"),
+    [
+        ("2026-07-31T21:59", "2026-06-30T22:00", "2026-07-31T22:00"),
+        ("2026-07-31T22:00", "2026-07-31T22:00", "2026-08-31T22:00"),
+        ("2026-10-31T22:30", "2026-09-30T22:00", "2026-10-31T23:00"),  # summer time has ended
+        ("2026-12-31T23:30", "2026-12-31T23:00", "2027-01-31T23:00"),
+        ("2026-03-29T01:30", "2026-02-28T23:00", "2026-03-31T22:00"),
+    ],
+)
+def test_a_month_is_one_of_the_sites_clock(moment, start, end):
+    """Proves: months begin at local midnight, in winter 23:00 UTC, in summer 22:00 UTC."""
+    at = axes.utc(moment)
+    assert month_start(at, BERLIN) == axes.utc(start)
+    assert month_end(at, BERLIN) == axes.utc(end)
+
+
+def test_months_are_counted_through_the_year():
+    starts = np.array(
+        ["2026-12-31T22:45", "2026-12-31T23:00", "2027-01-31T23:00"], "datetime64[us]"
+    )
+    assert months(starts, BERLIN).tolist() == [12 * 2026 + 11, 12 * 2027, 12 * 2027 + 1]
+    assert months(starts, "UTC").tolist() == [12 * 2026 + 11, 12 * 2026 + 11, 12 * 2027]
+
+
+def test_each_month_has_its_peak_and_none_is_negative():
+    starts = axes.utc("2026-07-31T21:30") + np.arange(4) * axes.QUARTER
+    assert peaks(starts, np.array([3.0, 5.0, 4.0, 2.0]), BERLIN).tolist() == [5.0, 4.0]
+    assert peaks(starts, np.array([3.0, 5.0, -1.0, -2.0]), BERLIN).tolist() == [5.0, 0.0]
+
+
+def test_the_usual_import_is_a_mean():
+    """Proves: a step from 0 to 1 MW is told to 1 - 1/e after a week, however it is cut."""
+    assert usual(0.0, 1.0, 168.0) == pytest.approx(1.0 - np.exp(-1.0))
+    told = 0.0
+    for _ in range(672):
+        told = usual(told, 1.0, 0.25)
+    assert told == pytest.approx(1.0 - np.exp(-1.0))
+
+
+def test_the_usual_import_never_exceeds_what_was():
+    """Proves: within a month that began at or above it, it stays below the running peak."""
+    rng = np.random.default_rng(5)
+    told, peak = 3.0, 3.0
+    for taken in rng.uniform(0.0, 6.0, 500):
+        told, peak = usual(told, taken, 0.25), max(peak, taken)
+        assert told <= peak
