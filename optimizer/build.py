@@ -12,7 +12,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import objectives
-from optimizer.forms import convert, exchange, peak, store, units, work
+from optimizer.forms import convert, exchange, fence, peak, reserve, store, units, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.shape import Shape, SiteShape
@@ -28,7 +28,7 @@ FORMS: Final[Mapping[type, Any]] = {
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
 BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
-    **{form.Shape: form.build for form in (*FORMS.values(), units, work)},
+    **{form.Shape: form.build for form in (*FORMS.values(), units, work, reserve, fence)},
     objectives.Water: objectives.buy_water,
 }
 """Shape -> what writes it into its block."""
@@ -161,6 +161,10 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
         if getattr(relation, "units", None) is not None:
             yield relation.owner, units, relation
     yield "work", work, site.works
+    for product in site.reserves.values():
+        yield f"{product.name}_reserve", reserve, product
+    if site.reserves:
+        yield "reserves", fence, site
 
 
 def _block(place: pyo.Block, name: str) -> pyo.Block:

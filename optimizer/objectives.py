@@ -28,6 +28,19 @@ ACCOUNTS: Final = {
     "starts": Account(unit="EUR", weight="money", meaning="starts and stops of units"),
     "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),
     "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
+    "targets": Account(unit="EUR", weight="money", meaning="import above what partners ask for"),
+    "imbalance": Account(
+        unit="EUR", weight="money", meaning="deviation from the position, beside its price"
+    ),
+    "intraday": Account(
+        unit="EUR", weight="money", meaning="trades after day-ahead, beside its price"
+    ),
+    "budgets": Account(unit="EUR", weight="money", meaning="carbon and water beyond a budget"),
+    "reserves": Account(unit="EUR", weight="money", meaning="less what reserve capacity earns"),
+    "activation": Account(unit="EUR", weight="money", meaning="expected use of reserves"),
+    "reserve_shortfall": Account(
+        unit="EUR", weight="money", meaning="penalty for reserves sold and not held"
+    ),
     "carbon": Account(unit="kg", weight="carbon", meaning="carbon of the energy imported"),
     "water": Account(unit="m3", weight="water", meaning="water drawn"),
     "lateness": Account(unit="MWh h", weight="lateness", meaning="work overdue, for each hour"),

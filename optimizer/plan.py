@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from optimizer.bids import in_bids
 from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
@@ -102,6 +103,7 @@ def solve_problem(
         if answer is None:
             raise refusal(problem, arrays, solver)
         units, past = units_of(arrays, answer.values), problem.past_units
+        answer = in_bids(solver, arrays, problem, answer)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, answer)
     costs = _named(arrays.columns, answer.reduced_costs)

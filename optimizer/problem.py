@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer import capacity
 from twin import state as states
 from twin import vocabulary
 from twin.errors import Fault, ProblemError, StateError, UnitError
@@ -81,6 +82,8 @@ class Problem:
         faults = list(_weights(self.weights, own))
         object.__setattr__(self, "weights", own | dict(self.weights))
         faults += _whole(self)
+        if not faults:
+            faults += capacity.faults(self.site, self.outlook)
         if not faults:
             faults += [*_sense_of_outlook(self), *_sense_of_state(self)]
         if faults:

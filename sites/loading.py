@@ -73,6 +73,11 @@ def build(table: Table, name: str, *, source: str) -> Site:
         kind: _named(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
     }
     values = _named(values, name, faults) | {"equipment": machines, "work": kinds}
+    if "reserves" in values:
+        values["reserves"] = {
+            product: _named(entry, product, faults, place=f"reserves.{product}")
+            for product, entry in _entries(values, "reserves", faults).items()
+        }
     try:
         site = Site.model_validate(values)
     except ValidationError as error:

@@ -12,6 +12,7 @@ from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
 from twin.network import Network
 from twin.relations import Convert, Exchange, Peak, Relation, Store, Work
+from twin.reserves import Reserve
 from twin.rules import SetPointRules
 from twin.units import Quantity
 from twin.workloads.kinds import Service, WorkKind
@@ -51,6 +52,8 @@ class Site(Declared):
         The inference that must be served.
     network
         The network on medium voltage, or None if the file declares none.
+    reserves
+        Name -> reserve product that may be sold; empty if the site sells none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -70,6 +73,7 @@ class Site(Declared):
     contingency: Contingency = Contingency()
     set_points: SetPointRules = SetPointRules()
     network: Network | None = None
+    reserves: Mapping[str, Reserve] = {}
 
     @cached_property
     def relations(self) -> tuple[Relation, ...]:

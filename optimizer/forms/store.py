@@ -7,6 +7,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
+from optimizer.forms.holding import Held, held_by, hold_by_store, store_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
@@ -16,14 +17,23 @@ from twin.relations import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What of a store decides which rows and columns there are: the carrier it keeps."""
+    """What of a store decides which rows and columns there are.
+
+    Attributes
+    ----------
+    carrier
+        The carrier it keeps.
+    held
+        Reserves that it may hold.
+    """
 
     carrier: str
+    held: Held
 
 
-def shape(store: Store, _: Inputs) -> Shape:
+def shape(store: Store, inputs: Inputs) -> Shape:
     """Return the shape of a store."""
-    return Shape(carrier=store.carrier)
+    return Shape(carrier=store.carrier, held=held_by(store, inputs))
 
 
 def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
@@ -38,7 +48,7 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         "discharge_share": 1.0 / store.discharge_limit,
         "worth": max(worth, 0.0) * store.discharge_efficiency,
     }
-    return {name: np.array(value) for name, value in scalars.items()} | {
+    found = {name: np.array(value) for name, value in scalars.items()} | {
         "kept": (1.0 - store.standing_loss) ** hours,
         "gained": hours * store.charge_efficiency,
         "taken": hours / store.discharge_efficiency,
@@ -46,6 +56,7 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         "low": np.append(start, low),
         "high": np.append(start, high),
     }
+    return found | dict(store_numbers(store, inputs))
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -85,3 +96,4 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     ledger.use(shape.carrier, lambda t: block.charge[t])
     ledger.pay("wear", lambda t: block.wear[t] * block.discharge[t])
     ledger.pay_once("terminal", lambda: -1.0 * block.worth * block.level[end])
+    hold_by_store(block, shape.held, ledger)

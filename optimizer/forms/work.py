@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyomo.environ as pyo
 
+from optimizer.forms.holding import Held
+from optimizer.forms.pausing import held_by_work, hold_by_work, work_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
@@ -30,15 +32,22 @@ class Shape:
         Number of cohorts.
     carriers
         What racks draw: electricity, and the cooling that carries it away.
+    held
+        Reserves that work may hold.
     """
 
     cohorts: int
     carriers: tuple[str, ...]
+    held: Held
 
 
 def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
     """Return the shape of the work of all halls, which share it."""
-    return Shape(cohorts=inputs.problem.outlook.sizes["cohort"], carriers=tuple(_shares(works)))
+    return Shape(
+        cohorts=inputs.problem.outlook.sizes["cohort"],
+        carriers=tuple(_shares(works)),
+        held=held_by_work(inputs),
+    )
 
 
 def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
@@ -63,7 +72,7 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     }
     for carrier, share in _shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
-    return found
+    return found | dict(work_numbers(inputs))
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -97,6 +106,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
             for c in block.cohorts
         ),
     )
+    hold_by_work(block, shape.held, ledger)
 
 
 def _declare(block: pyo.Block) -> None:

@@ -14,7 +14,9 @@ class Battery(Equipment):
     """A battery with its converters; what lies below ``reserve`` is for ride-through, not trade.
 
     Levels are shares of what is left of the capacity. Wear is a price for each MWh, either given or
-    that of new cells over the energy that they give in their life.
+    that of new cells over the energy that they give in their life. Reserves that follow the grid by
+    the second are held only by a battery with a ``local_controller`` that answers by itself; that
+    of a UPS with a grid function is declared as one.
     """
 
     kind: ClassVar[str] = "battery"
@@ -39,6 +41,7 @@ class Battery(Equipment):
     ceiling: Annotated[
         float, Quantity("1", "greatest level, share of the capacity", above=0, at_most=1)
     ] = 1.0
+    local_controller: bool = False
     wear_price: Annotated[
         float, Quantity("EUR MWh-1", "wear for each MWh discharged", at_least=0)
     ] = 0.0

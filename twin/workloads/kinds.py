@@ -63,7 +63,21 @@ class WorkKind(Declared):
     minimum_run: Annotated[
         float, Quantity("h", "a started job runs at least this long", at_least=0)
     ] = 0.0
+    pause_time: (
+        Annotated[
+            float,
+            Quantity("min", "in which racks stop when asked to; none: holds no reserves", above=0),
+        ]
+        | None
+    ) = None
     throughput: Throughput
+
+    @model_validator(mode="after")
+    def _may_pause(self) -> Self:
+        if self.pause_time is not None and self.minimum_run > 0.0:
+            message = "a kind with a minimum_run cannot pause at any time: leave pause_time out"
+            raise ValueError(message)
+        return self
 
     @property
     def least_power(self) -> float:

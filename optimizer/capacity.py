@@ -1,0 +1,111 @@
+"""What a question says of reserve products: what is paid, what is sold, and who may hold it."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.backing import holders, pauses
+from twin.errors import Fault, UnitError
+from twin.physics import FloatArray
+from twin.reserves import Reserve, begins, is_valid
+from twin.site import Site
+from twin.workloads.kinds import WorkKind
+
+WORDS: Final = ("reserve_price", "reserve_held")
+"""What an outlook may say, on ``time`` and ``product``; left out, the site's prices and nothing."""
+
+GREATEST_PRICE: Final = 1e4
+"""Price beyond which a series is taken to be broken. [EUR MW-1 h-1]"""
+
+LEAST: Final = 1e-6
+"""Capacity that is no difference. [MW]"""
+
+
+def price(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+    """Return what a MW of a product is paid for an hour, ``(time,)``. [EUR MW-1 h-1]"""
+    told = _series(outlook, "reserve_price", product.name)
+    return np.full(outlook.sizes["time"], product.price) if told is None else told
+
+
+def held(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+    """Return the capacity of a product that is sold already, ``(time,)``. [MW]"""
+    told = _series(outlook, "reserve_held", product.name)
+    return np.zeros(outlook.sizes["time"]) if told is None else told
+
+
+def most(site: Site, product: Reserve) -> float:
+    """Return a capacity that no plan can exceed. [MW]"""
+    stores = sum(s.charge_limit + s.discharge_limit for s in holders(site, product))
+    racks = sum(work.racks * work.full_power for work in site.works)
+    return stores + (racks if load(site, product) else 0.0)
+
+
+def load(site: Site, product: Reserve) -> tuple[WorkKind, ...]:
+    """Return the kinds of work that may hold a product."""
+    return tuple(kind for kind in site.work.values() if pauses(product, kind))
+
+
+def faults(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield what an outlook says of reserves and cannot be.
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    outlook
+        What is expected; its axes are sound.
+    """
+    told = [word for word in WORDS if word in outlook]
+    try:
+        vocabulary.check(outlook, *told)
+    except UnitError as error:
+        yield from error.faults
+        return
+    for word in told:
+        if set(outlook[word].dims) != {"time", "product"} or "product" not in outlook.coords:
+            mend = "must stand on time and product"
+            yield Fault(place=f"outlook, {word}", value=str(outlook[word].dims), mend=mend)
+            return
+        for name in map(str, outlook["product"].to_numpy()):
+            if name not in site.reserves:
+                known = ", ".join(site.reserves) or "none"
+                mend = f"the site declares the reserves: {known}"
+                yield Fault(place=f"outlook, {word}", value=name, mend=mend)
+            else:
+                yield from _wrong(site.reserves[name], outlook, word)
+
+
+def _wrong(product: Reserve, outlook: xr.Dataset, word: str) -> Iterator[Fault]:
+    """Yield the first value of a word that cannot be, with its product and time."""
+    values = outlook[word].sel(product=product.name).to_numpy().astype(float)
+    instants = outlook["instant"].to_numpy()
+    finite = np.isfinite(values)
+    reasons = [(~finite, "must be finite")]
+    if word == "reserve_price":
+        mend = f"no market pays more than {GREATEST_PRICE:g} EUR/MW for an hour"
+        reasons.append((finite & (np.abs(values) > GREATEST_PRICE), mend))
+    else:
+        reasons.append((finite & (values < 0.0), "must not be negative"))
+        within = ~begins(product, instants)[1:-1]
+        change = np.concatenate([[False], within & (np.abs(np.diff(values)) > LEAST)])
+        reasons.append((change, "changes within a block: what is sold is sold for a whole block"))
+        lost = (values > LEAST) & ~is_valid(product, instants)
+        mend = f"there is no such product before {product.valid_from}"
+        if product.valid_until is not None:
+            mend += f" nor from {product.valid_until} on"
+        reasons.append((lost, mend))
+    for wrong, mend in reasons:
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            place = f"outlook, {word}, {product.name}, {instants[first]}"
+            yield Fault(place=place, value=f"{values[first]:g}", mend=mend)
+            return
+
+
+def _series(outlook: xr.Dataset, word: str, product: str) -> FloatArray | None:
+    if word not in outlook or product not in outlook["product"].to_numpy():
+        return None
+    return outlook[word].sel(product=product).to_numpy().astype(float)

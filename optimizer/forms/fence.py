@@ -1,0 +1,109 @@
+"""Room at the connection, and in what feeds the bus, for reserves that are activated together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer.forms.holding import added, new_table
+from optimizer.forms.reserve import capacity
+from optimizer.forms.table import table
+from optimizer.inputs import Inputs
+from optimizer.ledger import Ledger
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.weather import Weather
+
+FEEDS: Final = ("medium_voltage", "busbar")
+"""Carriers through which reserves reach the grid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What decides which rows there are.
+
+    Attributes
+    ----------
+    grid
+        Block of the connection.
+    feeders
+        Blocks of what feeds the bus.
+    products
+        Names of the products.
+    """
+
+    grid: str
+    feeders: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+def shape(site: Site, _: Inputs) -> Shape:
+    """Return the shape of the room of a site."""
+    feeders = tuple(convert.owner for convert in site.converts if convert.output in FEEDS)
+    return Shape(grid=site.grid.name, feeders=feeders, products=tuple(site.reserves))
+
+
+def numbers(site: Site, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the numbers of the room: limits less the margin, and power for each MW sold."""
+    keep = 1.0 - inputs.problem.margins.power
+    weather = Weather.of(inputs.problem.outlook)
+    found = {
+        "import_limit": np.array(keep * site.grid.import_limit),
+        "export_limit": np.array(keep * site.grid.export_limit),
+    }
+    for convert in site.converts:
+        if convert.output in FEEDS:
+            found[f"{convert.owner}_limit"] = keep * convert.limit(weather)
+    for name, product in site.reserves.items():
+        found[f"{name}_power_up"] = np.array(product.power_up)
+        found[f"{name}_power_down"] = np.array(product.power_down)
+    return found
+
+
+def build(block: pyo.Block, shape: Shape, _: Ledger) -> None:
+    """Keep room for all capacity on top of what is planned.
+
+    Parameters
+    ----------
+    block
+        Empty block; those of the connection, of what feeds the bus, and of the products stand
+        beside it.
+    shape
+        Its shape.
+    """
+    time, beside = block.model().time, block.parent_block()
+    grid = beside.component(shape.grid)
+    block.import_limit, block.export_limit = table(), table()
+    up, down = (_activated(block, shape.products, way) for way in ("up", "down"))
+    block.import_room = pyo.Constraint(
+        time,
+        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.import_limit,
+    )
+    block.export_room = pyo.Constraint(
+        time,
+        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.export_limit,
+    )
+    for name in shape.feeders:
+        limit = new_table(block, f"{name}_limit", time)
+        rule = _fed(beside.component(name), limit, down)
+        block.add_component(f"{name}_room", pyo.Constraint(time, rule=rule))
+
+
+def _activated(block: pyo.Block, products: tuple[str, ...], way: str) -> Callable[[Any], Any]:
+    """Return the power of all products one way."""
+    beside = block.parent_block()
+    parts = [
+        (new_table(block, f"{name}_power_{way}"), beside.component(f"{name}_reserve"))
+        for name in products
+    ]
+    return lambda t: added([power * capacity(product, t) for power, product in parts])
+
+
+def _fed(feeder: pyo.Block, limit: pyo.Param, down: Callable[[Any], Any]) -> Callable[..., Any]:
+    def rule(_: pyo.Block, t: Any) -> Any:
+        output = feeder.low[t] + sum(feeder.segment[t, k] for k in feeder.pieces)
+        return output + down(t) <= limit[t]
+
+    return rule

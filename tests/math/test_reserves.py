@@ -1,0 +1,306 @@
+"""Reserve capacity in a few steps: who holds it, what stands behind it, what it costs elsewhere.
+
+All begin four hours before midnight, in a block whose gate has closed, so nothing is sold in it;
+the day after is open. A MW of load lets a MW be given without export.
+"""
+
+import numpy as np
+import pytest
+
+from tests.math.hand import battery, grid, kind, machine, outlook, site, solved, through
+from twin import vocabulary
+from twin.reserves import Reserve
+
+EARLIER = np.timedelta64(4, "h")
+
+
+def product(name="fcr", **changes):
+    told = {
+        "direction": "symmetric",
+        "full_activation": 0.5,
+        "duration": 0.25,
+        "block": 4.0,
+        "time_zone": "UTC",
+        "gate": 0.0,
+        "least_bid": 0.1,
+        "bid_step": 0.1,
+        "price": 10.0,
+        "shortfall_price": 100.0,
+        "valid_from": "2020-01-01",
+        "source": "worked by hand",
+    }
+    return Reserve.model_validate({"name": name} | told | changes, context={"canonical": True})
+
+
+def held_by(store, *products, **settings):
+    keeper = store.model_copy(update={"local_controller": True})
+    named = {one.name: one for one in products}
+    return site(keeper, **settings).model_copy(update={"reserves": named})
+
+
+def ahead(prices, *, held=None, paid=None, **settings):
+    """Return an outlook from four hours before midnight; held and paid are of the product fcr."""
+    found = outlook(prices, **settings)
+    shifted = {axis: found[axis].to_numpy() - EARLIER for axis in ("time", "instant")}
+    found = found.assign_coords(shifted | {"duration": ("time", found["duration"].to_numpy())})
+    for word, values in (("reserve_held", held), ("reserve_price", paid)):
+        if values is not None:
+            rows = ("time", "product"), np.asarray(values, float)[:, None]
+            found = vocabulary.tag_all(found.assign({word: rows}).assign_coords(product=["fcr"]))
+    return found
+
+
+def offered(plan, name="fcr"):
+    return plan.values[f"{name}_reserve.offered"]
+
+
+def test_a_battery_sells_its_power():
+    """Proves: 1 MW for 4 h at 10 EUR/MW/h are 40, in the open block only.
+
+    8 MWh of load at 50 cost 400; of the 2 MWh in the battery 0.25 stay behind the MW, 1.75 save
+    87.5. Sensitivity: 260 without energy behind, 232.5 if the closed block were sold too.
+    """
+    where = held_by(battery(), product())
+    plan = solved(where, ahead([50.0] * 8, service=1.0), level=0.5)
+    assert offered(plan) == pytest.approx([0.0] * 4 + [1.0] * 4)
+    assert plan.accounts["reserves"].sum() == pytest.approx(-40.0)
+    assert plan.values["battery.level"][4:] == pytest.approx(0.25)
+    assert plan.objective == pytest.approx(400.0 - 40.0 - 87.5)
+
+
+@pytest.mark.parametrize(("paid", "expected"), [(10.0, 160.0), (100.0, 5.0)])
+def test_capacity_competes_with_trade(paid, expected):
+    """Proves: bought at 20, 4 MWh save 320 at 80, so load and battery cost 400 + 80 - 320 = 160.
+
+    A MW held meanwhile cannot be traded: 400 + 0.25 MWh at 20 - 40 = 365 at 10 EUR/MW/h, and 5 at
+    100. Sensitivity: -240 if the same MW were sold twice.
+    """
+    where = held_by(battery(), product(price=paid))
+    plan = solved(where, ahead([20.0] * 4 + [80.0] * 4, service=1.0))
+    assert plan.objective == pytest.approx(expected)
+
+
+def test_energy_limits_capacity():
+    """Proves: an hour both ways behind each MW leaves 0.5 MW to a battery of 1 MWh: 20 for 4 h.
+
+    Energy is free. Sensitivity: 40 if power alone counted, 30 if one direction did.
+    """
+    where = held_by(battery(capacity=1.0), product(duration=1.0))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=1.0)
+    assert offered(plan)[4:] == pytest.approx(0.5)
+    assert plan.objective == pytest.approx(-20.0)
+
+
+def test_losses_stand_behind_capacity():
+    """Proves: at .8 a MW for an hour takes 1.25 MWh both ways: of 1 MWh, 0.4 MW are sold, for 16.
+
+    Sensitivity: 20 if losses were left out.
+    """
+    where = held_by(battery(capacity=1.0, efficiency=0.8), product(duration=1.0))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=1.0)
+    assert plan.objective == pytest.approx(-16.0)
+
+
+def test_limited_storage_keeps_more_power():
+    """Proves: with 134 % of power behind it (FCR-N), 1 MW holds 0.7 MW in steps of 0.1: 28.
+
+    Sensitivity: 40 at 100 %; 29.85 without steps.
+    """
+    where = held_by(battery(), product(power_share=1.34, duration=1.0))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
+    assert offered(plan)[4:] == pytest.approx(0.7)
+    assert plan.objective == pytest.approx(-28.0)
+
+
+def test_up_only_is_held_by_a_full_battery_that_rests():
+    """Proves: upwards alone, 1 MW for 20 min (FCR-D) needs no room above: 40 for 4 h.
+
+    Wear keeps it full, so it cannot charge. Sensitivity: 0 if room downwards were asked of it.
+    """
+    up = product(direction="up", duration=1 / 3, opposite_share=0.2)
+    where = held_by(battery(wear_price=20.0), up)
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=1.0)
+    assert plan.objective == pytest.approx(-40.0)
+
+
+def test_charging_can_be_stopped_upwards():
+    """Proves: a battery that charges c can sell s <= 1 + c upwards, and keeps 0.2 s downwards.
+
+    Power is paid for at -40, capacity at 10: 40 c + 10 s is greatest at s = 1.6 (of 1.67), where
+    c = 1 - 0.2 s = 0.68. With 3 MW of load, 4 h earn 40 * 3.68 + 16 each. Sensitivity: s = 2, c = 1
+    if nothing were kept downwards; s = 1 if charging could not be stopped.
+    """
+    up = product(direction="up", duration=0.25, opposite_share=0.2)
+    where = held_by(battery(capacity=100.0), up)
+    plan = solved(where, ahead([0.0] * 4 + [-40.0] * 4, service=3.0), level=0.5)
+    assert offered(plan)[4:] == pytest.approx(1.6)
+    assert plan.objective == pytest.approx(-4 * (40.0 * 3.68 + 16.0))
+
+
+def test_capacity_is_constant_over_a_block():
+    """Proves: what the last hour leaves is sold for all four: 0.7 MW for 28, hour by hour 37.
+
+    Load of 1, 1, 1 and 0.5 MW; nothing may be exported. In the last hour the battery charges 0.3
+    MW, which is 0.8 MW of import to be given, and leaves 0.7 MW of charge to be taken.
+    """
+    where = held_by(battery(), product())
+    load = [1.0] * 7 + [0.5]
+    plan = solved(where, ahead([0.0] * 8, service=load), level=0.5)
+    assert plan.objective == pytest.approx(-28.0)
+    hourly = held_by(battery(), product(block=1.0))
+    assert solved(hourly, ahead([0.0] * 8, service=load), level=0.5).objective == pytest.approx(
+        -37.0
+    )
+
+
+def test_the_connection_must_bear_it():
+    """Proves: under 1.4 MW of import and 1 MW of load, 0.7 MW are sold: 28.
+
+    The battery gives 0.3 MW, so that 0.7 MW more may be imported, and 0.7 MW more be given: 1.2
+    of its 2 MWh. Sensitivity: 40 if the connection were not asked, 16 if the battery rested.
+    """
+    where = held_by(battery(), product(), connection=grid(import_limit=1.4))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
+    assert plan.objective == pytest.approx(-28.0)
+
+
+def test_what_feeds_the_bus_must_bear_it():
+    """Proves: the same with a line of 1.3 MW: 0.4 MW given and 0.6 MW sold for 24 (of 0.65)."""
+    line = machine("line", "medium_voltage", draws={"grid": through}, limit=1.3)
+    where = held_by(battery(), product(), line=line)
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
+    assert plan.objective == pytest.approx(-24.0)
+
+
+def test_bids_are_whole():
+    """Proves: of 1.6 MW one MW is sold, and 0.6 MW trade: 4 h at 0.6 MW and 50 save 120, less 40.
+
+    9.6 MWh are there. Sensitivity: -64 and no trade with 1.6 MW sold.
+    """
+    big = battery(capacity=20.0, power=1.6)
+    where = held_by(big, product(least_bid=1.0, bid_step=1.0, price=60.0))
+    plan = solved(where, ahead([0.0] * 4 + [50.0] * 4, service=2.0), level=0.5)
+    assert offered(plan)[4:] == pytest.approx(1.0)
+    assert plan.objective == pytest.approx(4 * 2 * 50.0 - 4 * 60.0 - 0.6 * 4 * 50.0)
+
+
+def test_no_capacity_without_a_controller():
+    """Proves: a battery that the daemon alone steers holds no FCR, but may hold mFRR: 40."""
+    where = site(battery()).model_copy(update={"reserves": {"fcr": product()}})
+    assert solved(where, ahead([0.0] * 8, service=1.0), level=0.5).objective == pytest.approx(0.0)
+    slow = product(needs_controller=False, full_activation=12.5)
+    where = site(battery()).model_copy(update={"reserves": {"fcr": slow}})
+    assert solved(where, ahead([0.0] * 8, service=1.0), level=0.5).objective == pytest.approx(-40.0)
+
+
+def test_what_is_sold_is_kept_though_trade_pays_more():
+    """Proves: 1 MW sold is held at 0.25 MWh, though the battery would save 320 in that time.
+
+    It fills up before at 20 and saves nothing at 80: 400 + 0.25 * 20 - 40 = 365 instead of 160.
+    Sensitivity: 160 - 40 if the promise were not kept, and 560 with the penalty paid.
+    """
+    where = held_by(battery(), product())
+    held = [0.0] * 4 + [1.0] * 4
+    plan = solved(where, ahead([20.0] * 4 + [80.0] * 4, service=1.0, held=held))
+    assert plan.values["fcr_reserve.shortfall"] == pytest.approx(0.0)
+    assert plan.objective == pytest.approx(365.0)
+
+
+def test_what_cannot_be_held_is_priced_and_told():
+    """Proves: an empty battery holds nothing for the first hour of 4 sold: 30 earned, and a price.
+
+    The penalty of 100 and the price of a broken promise, 10,000. Sensitivity: no plan at all if it
+    were hard; 40 earned if it were free. It takes 0.25 MWh for
+    nothing and holds from then on; before, at the start of an interval, nothing is behind.
+    """
+    where = held_by(battery(), product())
+    plan = solved(where, ahead([0.0] * 8, service=1.0, held=[1.0] * 4 + [0.0] * 4, paid=[10.0] * 8))
+    short = plan.values["fcr_reserve.shortfall"]
+    assert short == pytest.approx([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert plan.accounts["reserve_shortfall"].sum() == pytest.approx(10100.0)
+    assert plan.accounts["reserves"].sum() == pytest.approx(-30.0 - 40.0)
+
+
+def test_prices_by_block_win_over_the_declared_one():
+    """Proves: a series of 25 EUR/MW/h pays 100 for 4 h. Sensitivity: 40 as declared."""
+    where = held_by(battery(), product())
+    plan = solved(where, ahead([0.0] * 8, service=1.0, paid=[25.0] * 8), level=0.5)
+    assert plan.objective == pytest.approx(-100.0)
+
+
+def test_an_activation_may_begin_just_before_its_block_ends():
+    """Proves: of two hourly products behind each other, the energy of the first outlasts it.
+
+    Quarter-hours; 1 MW is sold in the hour from 00:00 and none after. A full hour that ends at
+    01:00 takes 1 MWh, so the battery may sell its last MWh at 100 only from then on: at that
+    moment 1 MWh is left, which saves 100. Sensitivity: 200 if energy were counted at the start of
+    the hour only.
+    """
+    where = held_by(battery(capacity=2.0, power=2.0), product(duration=1.0, block=1.0))
+    prices = [0.0] * 16 + [100.0] * 8
+    held = [0.0] * 16 + [1.0] * 4 + [0.0] * 4
+    look = ahead(prices, hours=0.25, service=1.0, held=held, paid=[0.0] * 24)
+    plan = solved(where, look, level=1.0)
+    level = plan.values["battery.level"]
+    assert level[16:21].min() >= 1.0 - 1e-9
+    assert level[16:21].max() <= 1.0 + 1e-9
+    assert plan.objective == pytest.approx(200.0 - 100.0)
+
+
+def test_use_is_expected_at_its_price():
+    """Proves: a fifth of 1 MW is expected upwards at 90 and bought back at 50: 0.2 * 40 earned.
+
+    For 4 h: 32 beside 40 of capacity, and 1 of wear for each MWh, 0.8. Sensitivity: 40 alone.
+    """
+    up = product(direction="up", activation_up=0.2, activation_up_price=90.0)
+    where = held_by(battery(wear_price=1.0), up)
+    plan = solved(where, ahead([50.0] * 8, service=1.0), level=0.0625)
+    assert plan.accounts["activation"].sum() == pytest.approx(-0.2 * 4 * (90.0 - 50.0 - 1.0))
+    assert plan.objective == pytest.approx(400.0 - 40.0 - 31.2)
+
+
+def test_work_that_may_pause_holds_mfrr():
+    """Proves: work holds what it can put off: 8 MWh, due by 03:00, at most 4 MW, hours from 22:00.
+
+    At 10, and 2 in the last hour, where it cannot be put off: 4 MWh there, 4 MWh from 00:00 on at
+    10 that earn 5 for each MW held: 8 + 40 - 20 = 28. Sensitivity: 8 if what must be done held
+    reserves too, 48 if none did.
+    """
+    batch = kind().model_copy(update={"pause_time": 10.0})
+    slow = product(
+        "mfrr", direction="up", needs_controller=False, full_activation=12.5, duration=1.0,
+        block=1.0, price=5.0,
+    )  # fmt: skip
+    where = site(work=[batch]).model_copy(update={"reserves": {"mfrr": slow}})
+    jobs = [("batch", [0.0] * 6 + [8.0], [8.0] * 7, 4.0)]
+    look = ahead([10.0] * 6 + [2.0], jobs=jobs)
+    plan = solved(where, look)
+    assert plan.objective == pytest.approx(28.0)
+    assert offered(plan, "mfrr").sum() == pytest.approx(4.0)
+    quick = slow.model_copy(update={"full_activation": 5.0})
+    where = where.model_copy(update={"reserves": {"mfrr": quick}})
+    assert solved(where, look).objective == pytest.approx(48.0)
+
+
+def test_a_pause_loses_work_that_must_be_made_up():
+    """Proves: with half an hour lost by a pause, each MW held needs 1.5 MWh ahead of the deadline.
+
+    6 MWh, 3 of them due an hour before the end, done at 00:00 in one hour at 6 MW: 3 MWh are ahead
+    there, so 2 MW are held. Sensitivity: 3 MW without the loss.
+    """
+    batch = kind().model_copy(update={"pause_time": 10.0, "pause_loss": 0.5})
+    slow = product(
+        "mfrr", direction="up", needs_controller=False, full_activation=12.5, duration=1.0,
+        block=1.0, price=5.0,
+    )  # fmt: skip
+    where = site(work=[batch]).model_copy(update={"reserves": {"mfrr": slow}})
+    jobs = [("batch", [0.0] * 4 + [3.0, 6.0], [0.0] * 4 + [6.0, 6.0], 6.0)]
+    plan = solved(where, ahead([10.0] * 6, jobs=jobs))
+    assert offered(plan, "mfrr") == pytest.approx([0.0] * 4 + [2.0, 0.0])
+
+
+def test_a_site_without_products_has_the_model_it_had():
+    """Proves: no row, column or account more. Sensitivity: empty blocks that shift every basis."""
+    with_none = solved(site(battery()), ahead([20.0] * 8, service=1.0))
+    assert not [name for name in with_none.values if "reserve" in name]
+    assert not {"reserves", "activation", "reserve_shortfall"} & set(with_none.accounts)

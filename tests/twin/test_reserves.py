@@ -1,0 +1,136 @@
+"""Reserve products: terms, blocks of the market's day, gates, and how long activations last."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from twin import axes
+from twin.reserves import Reserve, begins, edges, is_open, is_valid, lags, overlap
+
+FCR = {
+    "direction": "symmetric",
+    "full_activation": "30 s",
+    "duration": "15 min",
+    "block": "4 h",
+    "gate": "16 h",
+    "shortfall_price": "100 EUR/MW/h",
+    "valid_from": "2020-07-01",
+    "source": "a test",
+}
+
+
+def product(name="fcr", **changes):
+    return Reserve.model_validate({"name": name} | FCR | changes)
+
+
+def day(start, hours, minutes=60):
+    count = round(hours * 60 / minutes)
+    return axes.utc(start) + np.arange(count + 1) * np.timedelta64(minutes, "m")
+
+
+def test_a_file_gives_units():
+    told = product(price="12.5 EUR/MW/h")
+    assert (told.full_activation, told.duration, told.price) == (0.5, 0.25, 12.5)
+    assert (told.power_up, told.power_down) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("direction", "up", "down"), [("up", 1.34, 0.2), ("down", 0.2, 1.34)])
+def test_one_way_keeps_a_share_the_other_way(direction, up, down):
+    told = product(direction=direction, power_share=1.34, opposite_share=0.2)
+    assert (told.power_up, told.power_down) == (up, down)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"block": "5 h"}, "block must go into 24 h without a rest"),
+        ({"least_bid": "1.5 MW"}, "least_bid must be a multiple of bid_step"),
+        ({"valid_until": "2019-01-01"}, "valid_until must be after valid_from"),
+        ({"time_zone": "CET+1"}, "time_zone must be an IANA name"),
+        ({"opposite_share": 0.2}, "a symmetric product has no opposite_share"),
+        ({"duration": "0 h"}, "must be above 0 h"),
+        ({"price": "10"}, "name the unit"),
+        ({"direction": "both"}, "Input should be 'symmetric', 'up' or 'down'"),
+    ],
+)
+def test_terms_without_sense_are_told(changes, words):
+    with pytest.raises(ValidationError, match=words):
+        product(**changes)
+
+
+def test_blocks_follow_the_clock_of_the_market():
+    """Blocks of 4 h on a summer day of CEST, UTC + 2 h: 22:00, 02:00, ... UTC."""
+    found = edges(product(), axes.utc("2026-07-01T00:00Z"), axes.utc("2026-07-01T10:00Z"))
+    hours = ["2026-06-30T22", "2026-07-01T02", "2026-07-01T06", "2026-07-01T10"]
+    assert found.tolist() == np.array(hours, "datetime64[us]").tolist()
+
+
+@pytest.mark.parametrize(
+    ("begin", "length", "first"), [("2026-03-28T23:00Z", 23, 3), ("2026-10-24T22:00Z", 25, 5)]
+)
+def test_days_on_which_clocks_change(begin, length, first):
+    """23 and 25 h: the first of six blocks is an hour shorter or longer; hours are 23 and 25."""
+    span = axes.utc(begin), axes.utc(begin) + np.timedelta64(length, "h")
+    blocks = np.diff(edges(product(), *span)) / np.timedelta64(1, "h")
+    assert blocks.tolist() == [first, 4, 4, 4, 4, 4]
+    hourly = np.diff(edges(product(block="1 h"), *span)) / np.timedelta64(1, "h")
+    assert hourly.tolist() == [1] * length
+
+
+def test_the_market_day_of_finland_is_that_of_brussels():
+    """A day from 22:00 UTC, though Helsinki's begins at 21:00."""
+    found = edges(
+        product(block="24 h"), axes.utc("2026-07-01T12:00Z"), axes.utc("2026-07-01T13:00Z")
+    )
+    assert str(found[0]) == "2026-06-30T22:00:00.000000"
+
+
+def test_blocks_begin_at_edges_only():
+    """Of hours from 00:00 UTC, 02:00 and 06:00 begin blocks; a quarter past does not."""
+    assert np.flatnonzero(begins(product(), day("2026-07-01T00:00Z", 8))).tolist() == [2, 6]
+    assert not begins(product(), day("2026-07-01T00:15Z", 8)).any()
+
+
+def test_a_gate_closes_for_all_blocks_of_its_day():
+    """At 08:00 CEST of D - 1, 06:00 UTC, the day from 22:00 UTC on is closed, not the next."""
+    early = is_open(product(), day("2026-07-01T05:00Z", 48))
+    assert np.flatnonzero(early).tolist() == list(range(17, 48))
+    late = is_open(product(), day("2026-07-01T06:00Z", 48))
+    assert np.flatnonzero(late).tolist() == list(range(40, 48))
+
+
+def test_an_interval_is_open_only_with_all_its_blocks():
+    """Four hours across midnight of the market touch a closed day."""
+    four = is_open(product(block="1 h"), day("2026-07-01T06:00Z", 44, minutes=240))
+    assert np.flatnonzero(four).tolist() == [10]
+
+
+def test_a_product_has_dates():
+    """Sold from 2 July on, which begins at 22:00 UTC of the 1st, until the 3rd."""
+    told = product(valid_from="2026-07-02", valid_until="2026-07-03")
+    hours = day("2026-07-01T00:00Z", 72)
+    assert np.flatnonzero(is_valid(told, hours)).tolist() == list(range(22, 46))
+    assert np.flatnonzero(is_open(told, hours)).tolist() == list(range(22, 46))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "bid"), [(0.99, 0.0), (1.0 - 1e-9, 1.0), (1.6, 1.0), (3.2, 3.0), (0.0, 0.0)]
+)
+def test_bids_are_whole(capacity, bid):
+    assert float(product().bid(np.array(capacity))) == pytest.approx(bid)
+
+
+def test_a_least_bid_of_several_steps():
+    """Of 0.1 MW from 1 MW on: 0.95 is none, 1.27 is 1.2."""
+    told = product(bid_step="0.1 MW")
+    assert told.bid(np.array([0.95, 1.27])) == pytest.approx([0.0, 1.2])
+
+
+def test_activations_that_end_with_an_interval():
+    """Half an hour over quarters, then over hours; the first quarter has none before it."""
+    hours = np.array([0.25, 0.25, 0.25, 1.0])
+    assert lags(hours, 0.5) == 2
+    assert overlap(hours, 0.5, 2) == pytest.approx(
+        np.array([[0.0, 0.25], [0.25, 0.25], [0.25, 0.25], [0.0, 0.5]])
+    )
+    assert overlap(hours, 1.1, 2)[3] == pytest.approx([0.1, 1.0])

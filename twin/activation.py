@@ -1,0 +1,130 @@
+"""Full activation of reserves: the power and energy that it takes, and the levels it leads to."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.reserves import Reserve, overlap
+
+LEAST: Final = 1e-3
+"""Capacity that is none. [MW]"""
+
+INSTANT: Final = 1e-9
+"""Time that is none. [h]"""
+
+
+def powers(
+    products: Mapping[str, Reserve], held: Mapping[str, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the power kept free upwards and downwards for some capacities, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    products
+        Products by name.
+    held
+        Capacity by product. [MW]
+    """
+    up = sum((products[name].power_up * values for name, values in held.items()), np.zeros(1))
+    down = sum((products[name].power_down * values for name, values in held.items()), np.zeros(1))
+    return np.asarray(up), np.asarray(down)
+
+
+def courses(
+    store: Store,
+    products: Mapping[str, Reserve],
+    held: Mapping[str, FloatArray],
+    *,
+    level: FloatArray,
+    net: FloatArray,
+    hours: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the levels that full activation upwards, and downwards, leads to at its worst.
+
+    Parameters
+    ----------
+    store
+        What holds the capacity.
+    products
+        Products by name.
+    held
+        Capacity by product, ``(time,)``. [MW]
+    level
+        Level by plan, ``(instant,)``. [MWh]
+    net
+        Charge less discharge by plan, ``(time,)``. [MW]
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Lowest and highest level of each interval; where nothing is held, the middle of the window.
+        [MWh]
+
+    Notes
+    -----
+    An activation of each product ends at any moment and has lasted its full time; the plan goes on
+    meanwhile. Levels are piecewise linear between the edges of the plan and those moments that lie
+    a duration after an edge, so they are looked at there. Besides, the energy must be there at the
+    start of each interval, whatever the plan does after it.
+    """
+    ends = np.concatenate([[0.0], np.cumsum(hours)])
+    spans = [ends + products[name].duration for name in held]
+    points = np.unique(np.concatenate([ends, *spans]).round(9))
+    points = points[points <= ends[-1] + INSTANT]
+    cell = np.clip(np.searchsorted(ends, points[:-1] + INSTANT, side="right") - 1, 0, len(net) - 1)
+    planned = np.interp(points[1:], ends, level)
+    middle, found = 0.5 * (store.low + store.high), []
+    for sign, worst in ((-1.0, np.fmin), (1.0, np.fmax)):
+        runs, energy = np.zeros((len(cell), len(cell))), np.zeros(len(hours))  # runs: (end, cell)
+        for name, values in held.items():
+            product = products[name]
+            if product.goes_up if sign < 0.0 else product.goes_down:
+                age = points[1:, None] - points[None, :-1]
+                is_on = (age > INSTANT) & (age <= product.duration + INSTANT)
+                runs += values[cell] * is_on
+                energy += values * product.duration
+        flow = np.broadcast_to(net[cell], runs.shape)
+        moved = (_stored(store, flow + sign * runs) - _stored(store, flow)) @ np.diff(points)
+        begun = level[:-1] + _stored(store, sign * energy)
+        by_step = np.where(energy > 0.0, begun, np.nan)
+        worst.at(by_step, cell, np.where(runs.any(axis=1), planned + moved, np.nan))
+        found.append(np.where(np.isnan(by_step), middle, by_step))
+    return found[0], found[1]
+
+
+def _stored(store: Store, power: FloatArray) -> FloatArray:
+    """Return how fast a level changes while some net power is put in. [MW]"""
+    gained, lost = store.charge_efficiency * power, power / store.discharge_efficiency
+    return np.where(power > 0.0, gained, lost)
+
+
+def put_off(
+    product: Reserve, held: FloatArray, pause_loss: float, *, hours: FloatArray
+) -> FloatArray:
+    """Return the energy that work has not used when it is activated until the end of an interval.
+
+    Parameters
+    ----------
+    product
+        The product.
+    held
+        Capacity held by the work, ``(time,)``. [MW]
+    pause_loss
+        Time lost by a pause. [h]
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        What a pause loses is counted at once, ``(time,)``. [MWh]
+    """
+    count = len(hours)
+    spans = overlap(hours, product.duration, count)
+    rows = np.arange(count)[:, None] - np.arange(count)[::-1]
+    return np.asarray((spans * held[np.maximum(rows, 0)]).sum(axis=1) + pause_loss * held)

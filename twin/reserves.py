@@ -1,0 +1,275 @@
+"""Reserve products: what a MW of capacity asks of who holds it, for how long, and at what price.
+
+Up and down are the grid's: up lowers net import, down raises it. Capacity is sold by blocks of the
+market's own day, which has 23, 24 or 25 hours, in steps of a bid, before a gate closes.
+"""
+
+from datetime import date
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import available_timezones
+
+import numpy as np
+import pandas as pd
+from pydantic import model_validator
+
+from twin import axes
+from twin.equipment.declaration import Declared
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.units import Quantity
+
+DAY: Final = 24.0
+"""Hours of a wall clock's day. [h]"""
+
+ROUNDING: Final = 1e-6
+"""Share of a bid's step that is no difference. [1]"""
+
+
+class Reserve(Declared):
+    """A product of reserve capacity, as the market sells it from a date on.
+
+    What a MW sold asks for: ``power_share`` MW in the product's direction, ``opposite_share`` MW
+    in the other, and energy for full activation over ``duration``, however it was used before.
+    Terms that change by a date are two tables, one valid until it and one from it on.
+    """
+
+    name: str
+    direction: Literal["symmetric", "up", "down"]
+    full_activation: Annotated[
+        float, Quantity("min", "time in which all of it must be given", above=0)
+    ]
+    needs_controller: bool = True
+    duration: Annotated[
+        float, Quantity("h", "full activation that energy must be kept for", above=0, at_most=24)
+    ]
+    power_share: Annotated[
+        float, Quantity("1", "power kept for each MW sold", at_least=1, at_most=2)
+    ] = 1.0
+    opposite_share: Annotated[
+        float, Quantity("1", "power kept the other way for each MW sold", at_least=0, at_most=1)
+    ] = 0.0
+    block: Annotated[float, Quantity("h", "length of what is sold at once", above=0, at_most=24)]
+    time_zone: str = "Europe/Brussels"
+    gate: Annotated[
+        float, Quantity("h", "from the gate's closure to the day of delivery", at_least=0)
+    ]
+    least_bid: Annotated[float, Quantity("MW", "least that is sold", above=0)] = 1.0
+    bid_step: Annotated[float, Quantity("MW", "step in which it is sold", above=0)] = 1.0
+    price: Annotated[
+        float, Quantity("EUR MW-1 h-1", "paid for capacity, if no series tells", at_least=0)
+    ] = 0.0
+    shortfall_price: Annotated[
+        float, Quantity("EUR MW-1 h-1", "penalty for capacity sold and not held", above=0)
+    ]
+    activation_up: Annotated[
+        float,
+        Quantity("1", "energy expected upwards, share of the capacity", at_least=0, at_most=1),
+    ] = 0.0
+    activation_down: Annotated[
+        float,
+        Quantity("1", "energy expected downwards, share of the capacity", at_least=0, at_most=1),
+    ] = 0.0
+    activation_up_price: (
+        Annotated[float, Quantity("EUR MWh-1", "received for energy upwards")] | None
+    ) = None
+    activation_down_price: (
+        Annotated[float, Quantity("EUR MWh-1", "paid for energy downwards")] | None
+    ) = None
+    valid_from: date
+    valid_until: date | None = None
+    source: str
+
+    @model_validator(mode="after")
+    def _has_sense(self) -> Self:
+        if self.time_zone not in available_timezones():
+            message = "time_zone must be an IANA name such as Europe/Brussels"
+            raise ValueError(message)
+        whole = DAY / self.block
+        if abs(whole - round(whole)) > ROUNDING:
+            message = "block must go into 24 h without a rest"
+            raise ValueError(message)
+        bids = self.least_bid / self.bid_step
+        if abs(bids - round(bids)) > ROUNDING:
+            message = "least_bid must be a multiple of bid_step"
+            raise ValueError(message)
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            message = "valid_until must be after valid_from"
+            raise ValueError(message)
+        if self.direction == "symmetric" and self.opposite_share > 0.0:
+            message = "a symmetric product has no opposite_share: its power_share holds both ways"
+            raise ValueError(message)
+        return self
+
+    @property
+    def goes_up(self) -> bool:
+        """Whether net import is lowered."""
+        return self.direction != "down"
+
+    @property
+    def goes_down(self) -> bool:
+        """Whether net import is raised."""
+        return self.direction != "up"
+
+    @property
+    def power_up(self) -> float:
+        """Power kept upwards for each MW sold. [1]"""
+        return self.power_share if self.goes_up else self.opposite_share
+
+    @property
+    def power_down(self) -> float:
+        """Power kept downwards for each MW sold. [1]"""
+        return self.power_share if self.goes_down else self.opposite_share
+
+    def bid(self, capacity: FloatArray) -> FloatArray:
+        """Return the most that can be sold of some capacity: whole steps, or nothing. [MW]"""
+        whole = self.bid_step * np.floor(np.asarray(capacity) / self.bid_step + ROUNDING)
+        return np.where(whole >= self.least_bid * (1.0 - ROUNDING), whole, 0.0)
+
+
+def edges(product: Reserve, first: np.datetime64, last: np.datetime64) -> np.ndarray:
+    """Return the edges of a product's blocks that lie around a span of time.
+
+    Parameters
+    ----------
+    product
+        The product.
+    first, last
+        The moments, UTC. [datetime64]
+
+    Returns
+    -------
+    numpy.ndarray
+        Edges, rising, UTC. [datetime64]
+
+    Notes
+    -----
+    Blocks longer than an hour follow the wall clock, so that on the day on which clocks change one
+    of them is an hour shorter or longer. Blocks of an hour or less follow one another: 23 or 25
+    hours are as many.
+    """
+    zone = product.time_zone
+    begin = pd.Timestamp(first, tz="UTC").tz_convert(zone).normalize()
+    end = pd.Timestamp(last, tz="UTC").tz_convert(zone).normalize() + pd.DateOffset(days=1)
+    days = pd.date_range(begin.tz_localize(None), end.tz_localize(None), freq="D")
+    if product.block > 1.0:
+        steps = pd.to_timedelta(product.block * np.arange(round(DAY / product.block)), unit="h")
+        walls = pd.DatetimeIndex((days.to_numpy()[:, None] + steps.to_numpy()).ravel())
+        local = walls.tz_localize(
+            zone, ambiguous=np.ones(len(walls), dtype=bool), nonexistent="shift_forward"
+        )
+        found = local.tz_convert("UTC").tz_localize(None).to_numpy()
+    else:
+        span = [axes.utc(days[i].tz_localize(zone)) for i in (0, -1)]
+        width = np.timedelta64(round(product.block * 3600), "s")
+        found = np.arange(span[0], span[1] + width, width)
+    found = np.unique(found.astype("datetime64[us]"))
+    low = np.searchsorted(found, np.datetime64(first, "us"), side="right") - 1
+    high = np.searchsorted(found, np.datetime64(last, "us"), side="left")
+    return np.asarray(found[low : high + 1])
+
+
+def begins(product: Reserve, instants: np.ndarray) -> BoolArray:
+    """Return at which instants one block goes over into the next.
+
+    Parameters
+    ----------
+    product
+        The product.
+    instants
+        Edges of intervals. [datetime64, UTC]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(instant,)``; an edge of a block inside an interval is none: what is held there must
+        serve both blocks.
+    """
+    return np.isin(instants, edges(product, instants[0], instants[-1]))
+
+
+def is_open(product: Reserve, instants: np.ndarray) -> BoolArray:
+    """Return in which intervals capacity can still be sold.
+
+    Parameters
+    ----------
+    product
+        The product.
+    instants
+        Edges of intervals; the first is now. [datetime64, UTC]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(time,)``: whether the gate is open for all blocks that an interval touches, and the
+        product is valid on their days.
+    """
+    all_edges = edges(product, instants[0], instants[-1])
+    days = _days(product, all_edges[:-1])
+    gates = np.array([_gate(product, day) for day in days])
+    free = (gates > instants[0]) & np.array([_is_valid(product, day) for day in days])
+    first = np.searchsorted(all_edges, instants[:-1], side="right") - 1
+    last = np.searchsorted(all_edges, instants[1:], side="left") - 1
+    shut = np.concatenate([[0], np.cumsum(~free)])
+    return np.asarray(shut[last + 1] - shut[first] == 0)
+
+
+def is_valid(product: Reserve, instants: np.ndarray) -> BoolArray:
+    """Return in which intervals a product exists, by the market days of their first moments."""
+    days = _days(product, instants[:-1])
+    return np.array([_is_valid(product, day) for day in days])
+
+
+def lags(hours: FloatArray, duration: float) -> int:
+    """Return the most intervals that a full activation can touch that ends with one of them. [1]
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals. [h]
+    duration
+        Length of the activation. [h]
+    """
+    return max(int((row > 0.0).sum()) for row in overlap(hours, duration, len(hours)))
+
+
+def overlap(hours: FloatArray, duration: float, count: int) -> FloatArray:
+    """Return for how long a full activation that ends with an interval lasts in those before it.
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals, ``(time,)``. [h]
+    duration
+        Length of the activation. [h]
+    count
+        Number of intervals looked at, the one it ends with among them. [1]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(time, count)``; the interval itself stands last, before it the ones before. [h]
+    """
+    ends = np.concatenate([[0.0], np.cumsum(hours)])
+    found = np.zeros((len(hours), count))
+    for back in range(count):
+        rows = np.arange(back, len(hours))
+        begin = np.maximum(ends[rows - back], ends[rows + 1] - duration)
+        found[rows, count - 1 - back] = np.maximum(ends[rows - back + 1] - begin, 0.0)
+    return np.where(found > ROUNDING, found, 0.0)
+
+
+def _days(product: Reserve, moments: np.ndarray) -> list[date]:
+    """Return the market day of moments."""
+    local = pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(product.time_zone)
+    return [stamp.date() for stamp in local]
+
+
+def _gate(product: Reserve, day: date) -> np.datetime64:
+    """Return when the gate of a market day closes. [datetime64, UTC]"""
+    midnight = pd.Timestamp(day, tz=product.time_zone)
+    return axes.utc(midnight) - np.timedelta64(round(product.gate * 3600), "s")
+
+
+def _is_valid(product: Reserve, day: date) -> bool:
+    until = product.valid_until
+    return product.valid_from <= day and (until is None or day < until)
