@@ -12,9 +12,10 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import objectives
-from optimizer.forms import convert, exchange, fence, peak, reserve, store, units, work
+from optimizer.forms import commitment, convert, exchange, fence, peak, reserve, store, units, work
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.promised import promises
 from optimizer.shape import Shape, SiteShape
 from twin.physics import FloatArray
 from twin.relations import Convert, Exchange, Peak, Store
@@ -27,8 +28,10 @@ FORMS: Final[Mapping[type, Any]] = {
 }
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
+_FORMS: Final = (*FORMS.values(), units, work, reserve, fence, commitment)
+
 BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
-    **{form.Shape: form.build for form in (*FORMS.values(), units, work, reserve, fence)},
+    **{form.Shape: form.build for form in _FORMS},
     objectives.Water: objectives.buy_water,
 }
 """Shape -> what writes it into its block."""
@@ -55,7 +58,7 @@ def shape_of(*many: Inputs) -> Shape:
     return Shape(
         steps=len(many[0].hours),
         sites=tuple(
-            SiteShape(name=name, parts=(*_parts(inputs), ("water", objectives.Water())))
+            SiteShape(name=name, parts=tuple(_parts(inputs)))
             for name, inputs in zip(names, many, strict=True)
         ),
     )
@@ -72,7 +75,7 @@ def numbers_of(*many: Inputs) -> dict[str, FloatArray]:
     found = {}
     for inputs in many:
         before = f"{inputs.problem.site.name}." if len(many) > 1 else ""
-        for name, form, about in _all(inputs):
+        for name, form, about in (*_all(inputs), *_promised(inputs)):
             for word, values in form.numbers(about, inputs).items():
                 found[f"{before}{name}.{word}"] = np.asarray(values, dtype=float)
         found[f"{before}water.hours"] = inputs.hours
@@ -148,7 +151,9 @@ def _value(bound: Any, index: Any) -> float:
 
 
 def _parts(inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    return ((name, form.shape(about, inputs)) for name, form, about in _all(inputs))
+    yield from ((name, form.shape(about, inputs)) for name, form, about in _all(inputs))
+    yield "water", objectives.Water()
+    yield from ((name, form.shape(about, inputs)) for name, form, about in _promised(inputs))
 
 
 def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
@@ -165,6 +170,12 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
         yield f"{product.name}_reserve", reserve, product
     if site.reserves:
         yield "reserves", fence, site
+
+
+def _promised(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
+    """Yield block, form and promise of what stands upon the flows of all others."""
+    for promise in promises(inputs.problem.site, inputs.problem.outlook):
+        yield promise.owner, commitment, promise
 
 
 def _block(place: pyo.Block, name: str) -> pyo.Block:

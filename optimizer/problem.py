@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer import capacity
+from optimizer import capacity, promised
 from twin import state as states
 from twin import vocabulary
 from twin.errors import Fault, ProblemError, StateError, UnitError
@@ -114,6 +114,8 @@ class Problem:
     def available(self, exchange: Exchange) -> FloatArray:
         """Return the most that an exchange can bring in, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
+        if exchange.owner == self.site.grid.name and "grid_import_limit" in self.outlook:
+            return np.minimum(limit, self.series("grid_import_limit"))
         if not exchange.available:
             return limit
         given = self.outlook[exchange.available].sel(renewable=exchange.owner).to_numpy()
@@ -152,6 +154,7 @@ def _whole(problem: Problem) -> list[Fault]:
     site, outlook = problem.site, problem.outlook
     sources = [e.owner for e in site.exchanges if e.available]
     names = [*SERIES, *(["renewable_available_power"] if sources else [])]
+    names += promised.given(outlook)
     faults = list(_axes(outlook))
     try:
         vocabulary.check(outlook, *names)
@@ -162,10 +165,12 @@ def _whole(problem: Problem) -> list[Fault]:
     except (UnitError, StateError) as error:
         faults += error.faults
     for name in (name for name in names if name in outlook):
-        faults += _where(outlook[name], ~np.isfinite(outlook[name].to_numpy()), "must be finite")
+        wrong = ~promised.is_number(name, outlook[name].to_numpy())
+        faults += _where(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         mend = "the outlook does not say what it can give"
         faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))
+    faults += promised.labels(site, outlook)
     for kind in sorted(_labels(outlook, "kind") - set(site.work)):
         mend = f"the site knows the work {', '.join(site.work)}"
         faults.append(Fault(place="outlook, kind", value=kind, mend=mend))
@@ -209,6 +214,7 @@ def _where(array: xr.DataArray, wrong: BoolArray, mend: str) -> Iterator[Fault]:
 
 def _sense_of_outlook(problem: Problem) -> Iterator[Fault]:
     outlook = problem.outlook
+    yield from promised.sense(problem.site, outlook, greatest=GREATEST_PRICE)
     prices = outlook["electricity_price"], outlook["terminal_price"]
     for price in prices:
         mend = f"no market has more than {GREATEST_PRICE:g} EUR/MWh; is it in EUR/MWh?"

@@ -1,4 +1,4 @@
-"""What equipment and contracts may do to a carrier: five relations, the house's only grammar.
+"""What equipment and contracts may do to a carrier: six relations, the house's only grammar.
 
 The twin runs relations, the optimiser compiles them; neither knows the machines behind them. Each
 carrier has an energy sign: electricity and heat for others are +1, cooling is -1 (to deliver
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from twin.physics import FloatArray
+from twin.promises import Commitment
 from twin.weather import Weather
 
 ENERGY_SIGN: Final = {
@@ -275,4 +276,4 @@ class Peak:
     price: float
 
 
-Relation = Convert | Store | Exchange | Work | Peak
+Relation = Convert | Store | Exchange | Work | Peak | Commitment

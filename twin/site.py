@@ -11,6 +11,7 @@ from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
 from twin.network import Network
+from twin.promises import Commitment
 from twin.relations import Convert, Exchange, Peak, Relation, Store, Work
 from twin.reserves import Reserve
 from twin.rules import SetPointRules
@@ -117,6 +118,11 @@ class Site(Declared):
     def peaks(self) -> tuple[Peak, ...]:
         """All charges on peaks."""
         return tuple(r for r in self.relations if isinstance(r, Peak))
+
+    @cached_property
+    def commitments(self) -> tuple[Commitment, ...]:
+        """All promises about sums of flows."""
+        return tuple(r for r in self.relations if isinstance(r, Commitment))
 
     def of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
         """Return the machines of one kind, in the order of the file."""

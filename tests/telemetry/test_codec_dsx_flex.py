@@ -107,7 +107,7 @@ def test_a_target_that_breaks_the_contract_is_refused(wrong, told):
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
 def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
-    text = '{"targets":[{"interval":{},"load_constraint":{"value":%s,"unit":"watt"}}]}' % number
+    text = json.dumps({"targets": [target(5.5, "watt")]}).replace("5.5", number)
     signed = security.jws.serialize_compact(
         {"alg": "ES256", "kid": key("tso-1").kid}, text, key("tso-1")._key
     )

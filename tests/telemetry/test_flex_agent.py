@@ -72,7 +72,7 @@ def agent(embedded, tmp_path):
 
 
 @pytest.fixture
-def partner(embedded, agent):
+def partner(embedded):
     partner = Partner(embedded)
     yield partner
     partner.client.stop()

@@ -3,6 +3,13 @@
 from twin.equipment.accelerators import Accelerators
 from twin.equipment.battery import Battery
 from twin.equipment.cdu import Cdu
+from twin.equipment.contracts import (
+    CarbonBudget,
+    DayAhead,
+    HourlyMatching,
+    LoadTargetContract,
+    WaterBudget,
+)
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.equipment.declaration import KINDS, Declared, Equipment
 from twin.equipment.distribution import Distribution
@@ -21,8 +28,10 @@ __all__ = [
     "KINDS",
     "Accelerators",
     "Battery",
+    "CarbonBudget",
     "Cdu",
     "CoolingPlant",
+    "DayAhead",
     "Declared",
     "Distribution",
     "Equipment",
@@ -30,11 +39,14 @@ __all__ = [
     "Grid",
     "HallAir",
     "HeatReuse",
+    "HourlyMatching",
+    "LoadTargetContract",
     "Photovoltaic",
     "Renewable",
     "Switchgear",
     "Tank",
     "Transformer",
     "Ups",
+    "WaterBudget",
     "Wind",
 ]

@@ -1,6 +1,6 @@
 """The connection to the grid and its contract."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from twin.equipment.declaration import Equipment, register
 from twin.relations import Exchange, Peak, Relation
@@ -27,6 +27,7 @@ class Grid(Equipment):
     peak_price: Annotated[
         float, Quantity("EUR MW-1", "charge for the greatest import of a month", at_least=0)
     ] = 0.0
+    carbon: Literal["average", "matched"] = "average"
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the exchange at the connection and the charge on its peak."""
@@ -39,7 +40,7 @@ class Grid(Equipment):
                 price="electricity_price",
                 import_fee=self.import_fee,
                 export_fee=self.export_fee,
-                carbon="carbon_intensity",
+                carbon="carbon_intensity" if self.carbon == "average" else "",
                 ramp=self.ramp,
             ),
             Peak(owner=self.name, quantity="grid_import_power", price=self.peak_price),

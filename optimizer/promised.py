@@ -1,0 +1,145 @@
+"""The promises that a problem holds, checked before anything is built."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.equipment.contracts import DayAhead, HourlyMatching
+from twin.errors import Fault
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.promises import Commitment
+from twin.site import Site
+
+WORDS: Final = (
+    "grid_import_limit",
+    "grid_import_target",
+    "grid_import_target_price",
+    "day_ahead_position",
+    "position_held",
+    "imbalance_short_price",
+    "imbalance_long_price",
+    "intraday_price",
+    "matched_power",
+)
+"""Words of an outlook that only some hold: what is missing is not promised."""
+
+NONE: Final = frozenset({"grid_import_target", "grid_import_limit"})
+"""Of these, words in which infinite means that there is none."""
+
+HARD: Final = frozenset({"grid_import_target_price"})
+"""Of these, words in which infinite means that it must not be."""
+
+ROUNDING: Final = 1e-6
+"""Power or price that is no difference. [MW; EUR MWh-1]"""
+
+
+def promises(site: Site, outlook: xr.Dataset) -> tuple[Commitment, ...]:
+    """Return the commitments of a site of which an outlook says what they are.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outlook
+        What is expected.
+    """
+    return tuple(c for c in site.commitments if all(word in outlook for word in c.needs))
+
+
+def given(outlook: xr.Dataset) -> tuple[str, ...]:
+    """Return the words of :data:`WORDS` that an outlook holds."""
+    return tuple(word for word in WORDS if word in outlook)
+
+
+def is_number(name: str, values: FloatArray) -> BoolArray:
+    """Return where a word's values are numbers as it may have them."""
+    if name in NONE | HARD:
+        return np.asarray(~np.isnan(values) & (values != -np.inf))
+    return np.isfinite(values)
+
+
+def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[Fault]:
+    """Yield what has no sense in the promises of an outlook whose values are numbers.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outlook
+        What is expected.
+    greatest
+        Price beyond which a series is taken to be broken. [EUR MWh-1]
+    """
+    for name in given(outlook):
+        values, most = outlook[name], site.grid.import_limit
+        if name.endswith("_price"):
+            wrong = (np.abs(values) > greatest) & np.isfinite(values)
+            mend = f"no market has more than {greatest:g} EUR/MWh; is it in EUR/MWh?"
+            yield from _where(values, wrong, mend)
+        elif name == "position_held":
+            yield from _where(values, (values != 0.0) & (values != 1.0), "must be 0 or 1")
+        else:
+            least = -site.grid.export_limit if name in _NET else 0.0
+            off = (values < least - ROUNDING) | ((values > most + ROUNDING) & np.isfinite(values))
+            off &= name != "matched_power" or values < 0.0
+            mend = f"must lie between {least:g} and the connection's {most:g} MW"
+            yield from _where(values, off, mend)
+    yield from _contracts(site, outlook)
+
+
+_NET: Final = frozenset({"day_ahead_position", "grid_import_target"})
+
+
+def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield contracts that do not go together, or that could be lived on."""
+    for kind in (DayAhead, HourlyMatching):
+        for one in site.of(kind)[1:]:
+            mend = f"a site has one {kind.kind} at most"
+            yield Fault(place=f"equipment.{one.name}", value="", mend=mend)
+    is_matched = bool(site.of(HourlyMatching))
+    if is_matched != (site.grid.carbon == "matched"):
+        mend = 'an hourly_matching goes with carbon = "matched" at the connection, and only there'
+        yield Fault(place=f"equipment.{site.grid.name}, carbon", value=site.grid.carbon, mend=mend)
+    time = outlook["time"].to_numpy()
+    for one in promises(site, outlook):
+        terms = one.terms(outlook)
+        spread = terms.up_price + terms.down_price
+        wrong = terms.is_held & (spread < -ROUNDING)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            at = np.datetime_as_string(time[int(np.flatnonzero(terms.window == first)[0])], "m")
+            mend = (
+                "to be above and below at once would earn money: a short price must not lie "
+                "below the long price of the same interval"
+            )
+            shown = f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)"
+            yield Fault(place=f"{one.owner}, {at}Z", value=shown, mend=mend)
+
+
+def labels(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield the contracts of which an outlook with an axis of contracts says nothing."""
+    known = {str(name) for name in outlook.coords.get("contract", xr.DataArray([])).to_numpy()}
+    for one in promises(site, outlook):
+        axes = [word for word in one.needs if "contract" in outlook[word].dims]
+        if axes and one.owner not in known:
+            mend = "the outlook does not say what is promised"
+            yield Fault(place=f"outlook, contract, {one.owner}", value="", mend=mend)
+
+
+def _where(array: xr.DataArray, wrong: xr.DataArray, mend: str) -> Iterator[Fault]:
+    """Return one fault for all wrong values of a word, showing the first of them."""
+    bad = wrong.to_numpy()
+    if not bad.any():
+        return
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    place = f"outlook, {array.name}"
+    for dim, i in zip(array.dims, first, strict=True):
+        label = array[dim].to_numpy()[i]
+        is_time = isinstance(label, np.datetime64)
+        place += f", {np.datetime_as_string(label, 'm')}Z" if is_time else f", {label}"
+    others = int(bad.sum()) - 1
+    more = f" (and {others} more)" if others else ""
+    yield Fault(place=place, value=f"{array.to_numpy()[first]:g}{more}", mend=mend)
