@@ -12,7 +12,18 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import objectives
-from optimizer.forms import commitment, convert, exchange, fence, peak, reserve, store, units, work
+from optimizer.forms import (
+    commitment,
+    convert,
+    exchange,
+    fence,
+    peak,
+    reserve,
+    scenarios,
+    store,
+    units,
+    work,
+)
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.promised import promises
@@ -36,7 +47,10 @@ BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
 }
 """Shape -> what writes it into its block."""
 
-COUPLERS: Final[Mapping[type, Callable[..., None]]] = {}
+COUPLERS: Final[Mapping[type, Callable[..., None]]] = {
+    scenarios.FirstStage: scenarios.build_first_stage,
+    scenarios.Tail: scenarios.build_tail,
+}
 """Shape of a part that couples sites -> what writes it into a block beside theirs.
 
 Called as ``build(block, shape, ledger, sites=...)``: the ledger is that of the parts that couple,

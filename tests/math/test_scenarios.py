@@ -1,0 +1,152 @@
+"""Two stages and tails, solved in the head."""
+
+import numpy as np
+import pytest
+
+from optimizer.first_stage import decided_now, first_stage
+from optimizer.plan import solve_problem
+from optimizer.risk import Risk, cvar
+from optimizer.scenarios import Case, hedge
+from tests.math.hand import battery, outlook, problem, site
+from twin.errors import NoScheduleError, ProblemError
+
+COSTS = np.array([10.0, 20.0, 30.0, 100.0])
+CHANCES = np.array([0.4, 0.3, 0.2, 0.1])
+NEUTRAL = Risk(weight=0.0, violations=0.0)
+
+
+def cases(problems, chances):
+    return [
+        Case(problem=one, probability=p, name=f"case {i}")
+        for i, (one, p) in enumerate(zip(problems, chances, strict=True))
+    ]
+
+
+def priced(**settings):
+    """One MW of service for an hour, at each of the costs."""
+    where = site()
+    return cases(
+        [problem(where, outlook([price], service=1.0, **settings)) for price in COSTS], CHANCES
+    )
+
+
+@pytest.mark.parametrize(("level", "tail"), [(0.9, 100.0), (0.8, 65.0), (0.5, 40.0), (0.0, 26.0)])
+def test_the_tail_of_known_costs(level, tail):
+    """Proves: the mean of the worst tenth is 100, of the worst fifth (30 + 100)/2, of the worst
+    half (.2 x 20 + .2 x 30 + .1 x 100)/.5, of all 26. Sensitivity: a plain quantile gives 30.
+    """
+    found = hedge(priced(), risk=Risk(level=level, weight=1.0, violations=0.0))
+    assert found.objective == pytest.approx(tail, rel=1e-9)
+    assert found.tail == pytest.approx(tail, rel=1e-9)
+    assert found.mean == pytest.approx(26.0, rel=1e-9)
+    assert cvar(COSTS, CHANCES, level) == pytest.approx(tail, rel=1e-12)
+
+
+def test_mean_and_tail_are_weighed():
+    """Proves: .7 x 26 + .3 x 65."""
+    found = hedge(priced(), risk=Risk(level=0.8, weight=0.3, violations=0.0))
+    assert found.objective == pytest.approx(0.7 * 26.0 + 0.3 * 65.0, rel=1e-9)
+
+
+def test_the_tail_of_violations_is_weighed_on_its_own():
+    """Proves: one job of 1 MWh is due in an hour in which two cases leave it no rack. Late it costs
+    100 in each of them, so violations are 0, 0, 100, 100 at .4, .3, .2, .1: of the worst half
+    60. The cost is 10, 20 for the energy and 100, 100 late: mean .4 x 10 + .3 x 20 + .3 x 100.
+    """
+    where = site()
+    jobs = [("batch", [1.0], [1.0], 10.0)]
+    hours = [(10.0, 0.0), (20.0, 0.0), (0.0, 10.0), (0.0, 10.0)]
+    asked = [problem(where, outlook([price], service=racks, jobs=jobs)) for price, racks in hours]
+    found = hedge(cases(asked, CHANCES), now=0.0, risk=Risk(level=0.5, weight=0.0, violations=2.0))
+    np.testing.assert_allclose(found.violations, [0.0, 0.0, 100.0, 100.0], atol=1e-9)
+    assert found.objective == pytest.approx(40.0 + 2.0 * 60.0, rel=1e-9)
+
+
+def newsvendor(demands=(1.0, 2.0, 4.0), chances=(0.5, 0.3, 0.2)):
+    """Energy for the next hour costs 20 now; what is short then costs 50, what is left is lost."""
+    where = site(battery(capacity=4.0, power=4.0))
+    asked = [problem(where, outlook([20.0, 50.0], service=[0.0, demand])) for demand in demands]
+    return cases(asked, chances)
+
+
+def kept_now(found):
+    return float(found.first["battery.level"][1])
+
+
+def test_newsvendor():
+    """Proves: (50 - 20)/50 = .6 of the demand must be met; .5 is at 1 MWh, so 2 MWh are kept:
+    20 x 2 + 50 x .2 x 2 = 60. Sensitivity: for the mean demand of 1.9 MWh it would be 1.9.
+    """
+    found = hedge(newsvendor(), risk=NEUTRAL)
+    assert kept_now(found) == pytest.approx(2.0)
+    assert found.objective == pytest.approx(60.0)
+    np.testing.assert_allclose(found.costs, [40.0, 40.0, 140.0])
+
+
+def test_newsvendor_who_minds_the_tail():
+    """Proves: in the worst fifth 4 MWh are asked for, at 20 Q + 50 (4 - Q); so Q = 4, in all 80."""
+    found = hedge(newsvendor(), risk=Risk(level=0.8, weight=1.0, violations=0.0))
+    assert kept_now(found) == pytest.approx(4.0)
+    assert found.objective == pytest.approx(80.0)
+    np.testing.assert_allclose(found.costs, 80.0)
+
+
+def test_to_wait_and_see_costs_less_and_to_plan_for_the_mean_costs_more():
+    """Proves: known demand costs 20 x 1.9 = 38; here and now 60; for the mean demand
+    20 x 1.9 + 50 x (.3 x .1 + .2 x 2.1) = 60.5.
+    """
+    asked = newsvendor()
+    mean = problem(asked[0].problem.site, outlook([20.0, 50.0], service=[0.0, 1.9]))
+    bound = decided_now(mean, 1.0)
+    planned = first_stage(solve_problem(mean).values, bound)
+    assert planned["battery.level"][1] == pytest.approx(1.9)
+    assert hedge(asked, risk=NEUTRAL, now=0.0).objective == pytest.approx(38.0)
+    assert hedge(asked, risk=NEUTRAL).objective == pytest.approx(60.0)
+    assert hedge(asked, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
+
+
+def test_jobs_that_have_arrived_run_the_same_in_all_cases():
+    """Proves: 1 MWh is due in two hours, at 30 now and then at 10 or at 70: the mean of 40 is more
+    than 30, so it runs now; a case that knows waits for 10. Sensitivity: free, the mean is 20.
+    """
+    jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
+    asked = [problem(site(), outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
+    found = hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL)
+    assert found.objective == pytest.approx(30.0)
+    for scenario in ("s0", "s1"):
+        assert found.values[f"{scenario}.work.racks"].sum(axis=(1, 2)) == pytest.approx([1.0, 0.0])
+    assert hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL, now=0.0).objective == pytest.approx(20.0)
+
+
+def test_jobs_still_expected_run_as_each_case_likes():
+    """Proves: the same, but the job is only expected: it runs now in the dear case alone."""
+    jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
+    ahead = [outlook([30.0, price], jobs=jobs) for price in (10.0, 70.0)]
+    asked = [problem(site(), one.assign_coords(cohort=["batch/expected"])) for one in ahead]
+    assert hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
+
+
+def test_a_case_without_a_way_out_is_told():
+    """11 MW of service on a connection of 5 MW."""
+    where = site(connection=None)
+    good = problem(where, outlook([10.0], service=1.0))
+    tight = site(connection=where.equipment["grid"].model_copy(update={"import_limit": 0.5}))
+    with pytest.raises(NoScheduleError, match="every scenario"):
+        hedge(cases([good, problem(tight, outlook([10.0], service=1.0))], (0.5, 0.5)))
+
+
+def test_cases_must_belong_together():
+    one = problem(site(), outlook([10.0]))
+    other = problem(site(), outlook([10.0, 20.0]))
+    with pytest.raises(ProblemError, match="add up to 1"):
+        hedge(cases([one, one], (0.5, 0.6)))
+    with pytest.raises(ProblemError, match="intervals of the first"):
+        hedge(cases([one, other], (0.5, 0.5)))
+    with pytest.raises(ProblemError, match="two at least"):
+        hedge(cases([one], (1.0,)))
+
+
+@pytest.mark.parametrize("wrong", [{"level": 1.0}, {"weight": 1.1}, {"violations": -1.0}])
+def test_risk_has_bounds(wrong):
+    with pytest.raises(ProblemError, match=next(iter(wrong))):
+        Risk(**wrong)
