@@ -60,6 +60,10 @@ class Durable:
     through: int
     missing: tuple[Range, ...] = ()
 
+    def lacks(self, sequence: int) -> bool:
+        """Return whether a batch is told to be missing."""
+        return any(first <= sequence <= last for first, last in self.missing)
+
 
 def encode_held(boots: list[Held]) -> bytes:
     """Return the payload that tells what a source holds."""

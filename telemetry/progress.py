@@ -54,13 +54,21 @@ class Boot:
         All up to this sequence are durable, or held by nobody any more.
     told
         The last that the source had sent when it asked before.
+    top
+        The last that was here by then.
     islands
         Stretches beyond a gap that are durable, in order, none touching the next.
     """
 
     through: int
     told: int = -1
+    top: int = -1
     islands: list[Range] = field(default_factory=list)
+
+    @property
+    def newest(self) -> int:
+        """The last that is here."""
+        return self.islands[-1][1] if self.islands else self.through
 
     def take(self, sequence: int) -> None:
         """Take down that a batch is durable."""
@@ -145,7 +153,9 @@ class Progress:
             position = Position.parse(written["position"])
             for source, boots in written["sources"].items():
                 self._sources[source] = {
-                    int(boot): Boot(int(through), int(told), [(int(a), int(b)) for a, b in islands])
+                    int(boot): Boot(
+                        int(through), int(told), islands=[(int(a), int(b)) for a, b in islands]
+                    )
                     for boot, through, told, islands in boots
                 }
         except FileNotFoundError:
@@ -207,8 +217,9 @@ class Progress:
     def _judge(self, source: str, held: list[Held]) -> list[Durable]:
         """Take down what a source holds; return what it may let go of, and what it shall send.
 
-        What it had sent by the time of its last question and is not here has been lost on the way;
-        what it has sent since may still be coming.
+        What it had sent by the time of its last question, and is not here though later ones are,
+        has been lost on the way. So have the last of all, if nothing at all has come since; else
+        they may wait in the broker, and asking for them would only make its queue longer.
         """
         known = self._sources.setdefault(source, {})
         answer = []
@@ -218,8 +229,9 @@ class Progress:
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
-            missing = boot.missing(min(boot.told, one.last))
-            boot.told = one.last
+            is_still = boot.newest == boot.top
+            missing = boot.missing(min(boot.told, one.last if is_still else boot.newest))
+            boot.told, boot.top = one.last, boot.newest
             answer.append(Durable(boot=one.boot, through=boot.through, missing=tuple(missing)))
         told = {one.boot for one in held}
         for boot_number in [number for number in known if number not in told]:

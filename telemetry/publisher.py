@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec.rack_batch import encode_batch
 from telemetry.custody import DURABLE, HELD
-from telemetry.mailbox import Message, Receipt
+from telemetry.mailbox import Message
 from telemetry.outbox import Letter, Outbox
 from telemetry.samples import RackBatch
 from twin.errors import JournalError, WireError
@@ -29,7 +30,14 @@ GLANCE: Final = 0.2
 """Longest wait for an answer before the time is looked at. [s]"""
 
 UNDERWAY: Final = 1000
-"""Batches that are sent again and not acknowledged by the broker yet."""
+"""Batches that are sent again and not known to be durable yet."""
+
+PATIENCE: Final = (10.0, 300.0)
+"""Time after which what was sent again is sent once more, twice as long each time, and the longest.
+A connection that was lost ends it. [s]"""
+
+type Key = tuple[int, int]
+"""Boot and sequence."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -53,7 +61,7 @@ class Publisher:
         self._period = period
         self._mutex = threading.Lock()
         self._sources: dict[str, None] = {}
-        self._again: dict[tuple[str, int, int], Receipt] = {}
+        self._again: dict[str, dict[Key, _Resent]] = {}
         self._counts = Counter(dict.fromkeys(("published", "again", "unheld", "unread"), 0))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -121,6 +129,8 @@ class Publisher:
         while not self._ended.is_set():
             count = self._client.counters["connections"]
             is_new = self._client.is_connected and count != connections
+            if is_new:
+                self._again.clear()  # what was underway may have gone with the broker
             if is_new or time.monotonic() - asked >= self._period:
                 asked, connections = time.monotonic(), count
                 self._ask()
@@ -140,6 +150,11 @@ class Publisher:
         source = message.topic.removesuffix(DURABLE)
         try:
             boots = custody.decode_durable(message.topic, message.payload)
+            self._again[source] = {
+                key: resent
+                for key, resent in self._again.get(source, {}).items()
+                if any(one.boot == key[0] and one.lacks(key[1]) for one in boots)
+            }
             for one in boots:
                 self._outbox.let_go(source, one.boot, one.through)
                 for span in one.missing:
@@ -150,13 +165,30 @@ class Publisher:
             self._counts["unread"] += 1
 
     def _send_again(self, source: str, boot: int, span: tuple[int, int]) -> None:
-        """Send what is held of a span, unless it is on its way already."""
-        self._again = {key: one for key, one in self._again.items() if not one.is_settled}
-        room = UNDERWAY - len(self._again)
-        if room <= 0:
-            return
-        for one in self._outbox.read(source, boot, span, limit=room):
-            key = one.source, one.boot, one.sequence
-            if key not in self._again:
-                self._again[key] = self._client.publish(one.source, one.payload, qos=1)
-                self._counts["again"] += 1
+        """Send what is held of a span, unless it was sent again a short while ago.
+
+        What a broker has queued comes late, and would only come later if it were sent once more.
+        """
+        now, again = time.monotonic(), self._again[source]
+        room = UNDERWAY - sum(map(len, self._again.values()))
+        for one in self._outbox.read(source, boot, span, limit=UNDERWAY):
+            resent = again.get((boot, one.sequence))
+            if resent is None:
+                if room <= 0:
+                    return
+                room -= 1
+                resent = again[boot, one.sequence] = _Resent(PATIENCE[0])
+            elif now < resent.due:
+                continue
+            resent.due = now + resent.wait
+            resent.wait = min(2.0 * resent.wait, PATIENCE[1])
+            self._client.publish(one.source, one.payload, qos=1)
+            self._counts["again"] += 1
+
+
+@dataclass(slots=True)
+class _Resent:
+    """A batch that was sent again: how long to wait for it, and until when. [s]"""
+
+    wait: float
+    due: float = 0.0

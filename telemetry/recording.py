@@ -26,8 +26,14 @@ from twin.errors import BrokerError
 PLANT: Final = "plant"
 """Shard of what the plant says, jobs and clock; with no halls named, of everything."""
 
-AGAIN: Final = 2.0
-"""Wait before an ingester that died is started again. [s]"""
+AGAIN: Final = (0.0, 10.0)
+"""Wait before an ingester that died is started again, at first and at the longest. [s]"""
+
+STEADY: Final = 10.0
+"""Life after which the next death counts as the first. [s]"""
+
+GLANCE: Final = 0.25
+"""Time between two looks at the ingesters. [s]"""
 
 GOODBYE: Final = 30.0
 """Longest wait for an ingester that shall end. [s]"""
@@ -67,8 +73,11 @@ class _Ingester:
     told: dict[str, object] = field(default_factory=dict)
     messages: int = 0
     died: float = 0.0
+    began: float = 0.0
+    pause: float = 0.0
 
     def start(self) -> None:
+        self.began = time.monotonic()
         words = [sys.executable, "-m", "telemetry.shard_process"]
         self.process = subprocess.Popen(
             words,
@@ -85,7 +94,10 @@ class _Ingester:
 
     def _hear(self, process: "subprocess.Popen[str]") -> None:
         for line in process.stdout or ():
-            self.told = json.loads(line)
+            told = json.loads(line)
+            if told.get("is_connected") and not self.told.get("is_connected"):
+                _logger.info("listening", shard=self.task.client_id)
+            self.told = told
 
     def watch(self) -> None:
         """Start it again if it died."""
@@ -93,10 +105,12 @@ class _Ingester:
             return
         if not self.died:
             self.died = time.monotonic()
+            is_steady = self.died - self.began > STEADY
+            self.pause = AGAIN[0] if is_steady else min(2.0 * self.pause + GLANCE, AGAIN[1])
             self.messages += int(str(self.told.get("messages", 0)))
             fault = self.told.get("fault", f"code {self.process.returncode}")
             _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
-        elif time.monotonic() - self.died > AGAIN:
+        elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0
             self.told = {}
             self.start()
@@ -191,7 +205,7 @@ class Recording:
         BrokerError
             If the archiver ended by itself.
         """
-        while not ended(1.0):
+        while not ended(GLANCE):
             for ingester in self._ingesters.values():
                 ingester.watch()
             if not self._thread.is_alive():

@@ -98,6 +98,8 @@ class SiteArchiver:
 
     def run(self) -> None:
         """Archive what comes, until stopped; then commit all there is."""
+        positions = {name: str(at) for name, at in self._archive.positions.items()}
+        _logger.info("archiving", site=self._archive.site_name, **positions)
         while not self._ended.is_set():
             if not self.step():
                 self._ended.wait(self._pause())

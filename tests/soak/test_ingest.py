@@ -1,0 +1,85 @@
+"""What the soak of ingest holds against the archive; `./dev soak ingest` is the whole of it."""
+
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.journal import Position
+from telemetry.samples import PointValue
+from tests.soak import ingest, source
+from tests.soak.source import SECOND, START, Numbers
+
+
+def test_both_brokers_get_their_share():
+    assert ingest.parts(20) == [(0, 10), (10, 10)]
+    assert ingest.parts(1) == [(0, 1)]
+    assert [kills for _, kills in ingest.parts(120)] == [40, 40, 40]
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a stand after a run of eleven seconds, archived but for one."""
+    stand = ingest.Stand(tmp_path, "nats")
+    Numbers(tmp_path / "source" / "published").add(*range(10))
+    Numbers(tmp_path / "source" / "points").add(*range(10))
+    return stand
+
+
+def archive(stand, seconds, *, change=None, points=range(10)):
+    kept = Archive(stand.state / "archive", source.SITE)
+    for second in seconds:
+        for batch in source.batches(second, (1, second)):
+            if change and second == 4:
+                batch.values[change] += 1.0
+            kept.add(batch, Position(1, second + 1))
+    for second in points:
+        one = PointValue(point=source.POINT, time=START + second * SECOND, value=float(second))
+        kept.add(one, Position(1, second + 1))
+    kept.commit(everything=True)
+
+
+def faults(stand):
+    return stand.check(ingest.Tally())
+
+
+def test_what_was_published_is_found(kept):
+    archive(kept, range(10))
+    assert faults(kept) == []
+
+
+def test_a_second_that_was_killed_before_it_was_noted_is_no_fault(kept):
+    archive(kept, range(11))
+    assert faults(kept) == []
+
+
+def test_a_lost_second_is_noticed(kept):
+    archive(kept, [0, 1, 2, 3, 5, 6, 7, 8, 9], points=[0, 1, 2, 3, 5, 6, 7, 8, 9])
+    assert faults(kept) == [
+        "1 published seconds are absent, the first 4",
+        "1 acknowledged points are lost, the first of second 4",
+    ]
+
+
+def test_a_wrong_value_is_noticed(kept):
+    archive(kept, range(10), change=(0, 2))
+    (fault,) = faults(kept)
+    assert fault.startswith("power of 12 batches is not what was published, the first of rack 1")
+
+
+def test_what_nobody_published_is_noticed(kept):
+    archive(kept, range(14))
+    assert faults(kept) == ["3 seconds that nobody published"]
+
+
+def test_points_that_mosquitto_lost_are_counted_and_no_fault(kept):
+    kept.name = "mosquitto"
+    archive(kept, range(10), points=range(8))
+    tally = ingest.Tally()
+    assert kept.check(tally) == []
+    assert (tally.points, tally.points_gone) == (10, 2)
+
+
+@pytest.mark.slow
+def test_some_kills_lose_nothing():
+    figures = ingest.run(4, seed=11, say=lambda _: None)
+    assert figures["faults"] == []
+    assert figures["batches_read_back"] > 0
