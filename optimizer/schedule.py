@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.inputs import caps
+from optimizer.reserved import add_reserves
 from optimizer.solution import Solution
 from twin import steering, vocabulary
 from twin.equipment import Accelerators, Battery, HeatReuse, Renewable, Tank
@@ -29,7 +30,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         On the axes of the outlook: what the twin can replay (``hall_power``, orders to stores,
         ``renewable_used_power``, ``heat_reuse_power``, weather), what is promised at the
         connection, the racks by cohort and cap behind it, and the money by account; the set points
-        of the water, if they were chosen.
+        of the water, if they were chosen; the capacity held of reserve products, if there are any.
     """
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
@@ -68,7 +69,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     accounts = list(solution.accounts)
     money = np.stack([solution.accounts[name] for name in accounts], axis=-1)
     data["money"] = (("time", "account"), money)
-    return vocabulary.tag_all(data.assign_coords(account=accounts))
+    return add_reserves(vocabulary.tag_all(data.assign_coords(account=accounts)), solution)
 
 
 def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits, simulation, steering, vocabulary
+from twin import axes, backing, limits, simulation, steering, vocabulary
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.failures.coverage import Coverage, coverage
@@ -143,6 +143,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
+        *_reserves(site, schedule, replay, time),
         *_found("promise at the connection differs from the twin", miss / allowed, time),
     ]
     covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
@@ -160,7 +161,7 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
     names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
     vocabulary.check(schedule, *names)
-    faults = list(axes.faults_of(schedule, state["instant"].to_numpy()))
+    faults = [*axes.faults_of(schedule, state["instant"].to_numpy()), *backing.faults(schedule)]
     for name in names:
         values = schedule[name].to_numpy()
         if not (np.isfinite(values) & (values >= 0.0)).all():
@@ -259,6 +260,15 @@ def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarra
         *_found("coolant near the dew point of the halls", dry, time),
         *_found("ramp of the supply temperatures", slow, time),
     ]
+
+
+def _reserves(
+    site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Breach]:
+    """Judge that power and energy stand behind the reserves that are promised."""
+    keep = KEEP * site.margins.power
+    told = backing.judge(site, schedule, replay, keep=keep)
+    return [breach for name, beyond in told for breach in _found(name, beyond, time)]
 
 
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:

@@ -75,24 +75,29 @@ def courses(
     ends = np.concatenate([[0.0], np.cumsum(hours)])
     spans = [ends + products[name].duration for name in held]
     points = np.unique(np.concatenate([ends, *spans]).round(9))
-    points = points[points <= ends[-1] + INSTANT]
-    cell = np.clip(np.searchsorted(ends, points[:-1] + INSTANT, side="right") - 1, 0, len(net) - 1)
-    planned = np.interp(points[1:], ends, level)
+    points = points[(points > INSTANT) & (points <= ends[-1] + INSTANT)]
+    step = np.searchsorted(ends, points - INSTANT, side="right") - 1
+    planned = np.interp(points, ends, level)
     middle, found = 0.5 * (store.low + store.high), []
     for sign, worst in ((-1.0, np.fmin), (1.0, np.fmax)):
-        runs, energy = np.zeros((len(cell), len(cell))), np.zeros(len(hours))  # runs: (end, cell)
-        for name, values in held.items():
-            product = products[name]
-            if product.goes_up if sign < 0.0 else product.goes_down:
-                age = points[1:, None] - points[None, :-1]
-                is_on = (age > INSTANT) & (age <= product.duration + INSTANT)
-                runs += values[cell] * is_on
-                energy += values * product.duration
-        flow = np.broadcast_to(net[cell], runs.shape)
-        moved = (_stored(store, flow + sign * runs) - _stored(store, flow)) @ np.diff(points)
-        begun = level[:-1] + _stored(store, sign * energy)
-        by_step = np.where(energy > 0.0, begun, np.nan)
-        worst.at(by_step, cell, np.where(runs.any(axis=1), planned + moved, np.nan))
+        mine = {
+            name: values
+            for name, values in held.items()
+            if (products[name].goes_up if sign < 0.0 else products[name].goes_down)
+        }
+        energy = sum((products[name].duration * row for name, row in mine.items()), 0.0 * hours)
+        by_step = np.where(energy > 0.0, level[:-1] + _stored(store, sign * energy), np.nan)
+        change, used = np.zeros(len(points)), np.zeros(len(points))
+        recent = 0.0
+        for last in sorted({products[name].duration for name in mine}):
+            row = sum((r for name, r in mine.items() if products[name].duration >= last), 0.0 * net)
+            begin = np.maximum(ends[:-1], points[:, None] - last)
+            until = np.minimum(ends[1:], points[:, None] - recent)
+            lasts = np.maximum(until - begin, 0.0)
+            change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
+            used += lasts @ row
+            recent = last
+        worst.at(by_step, step, np.where(used > INSTANT, planned + change, np.nan))
         found.append(np.where(np.isnan(by_step), middle, by_step))
     return found[0], found[1]
 

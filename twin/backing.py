@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits
+from twin import axes, limits, vocabulary
 from twin.activation import LEAST, courses, powers, put_off
 from twin.equipment import Battery, Transformer
+from twin.errors import Fault
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.reserves import Reserve, begins, is_open, is_valid
@@ -23,6 +24,9 @@ from twin.workloads.queue import Pool
 
 WORDS: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
 """What a schedule says of its products, on ``time`` and ``product``."""
+
+HOLDERS: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
+"""Words of who holds a product, and their axes besides."""
 
 EXPECTED: Final = "expected"
 """End of the labels of work that has not arrived: nothing that runs and could stop."""
@@ -47,6 +51,33 @@ def holders(site: Site, product: Reserve) -> tuple[Store, ...]:
     """Return the stores that may hold a product."""
     names = {b.name for b in site.of(Battery) if holds(product, b)}
     return tuple(store for store in site.stores if store.owner in names)
+
+
+def faults(schedule: xr.Dataset) -> Iterator[Fault]:
+    """Yield what is wrong with the words that a schedule has for reserves; without any nothing.
+
+    Parameters
+    ----------
+    schedule
+        A plan.
+
+    Raises
+    ------
+    UnitError
+        If a word or its unit is missing.
+    """
+    axes_of = {word: {"time", "product"} for word in WORDS}
+    axes_of |= {word: {"time", "product", axis} for word, axis in HOLDERS.items()}
+    told = [word for word in axes_of if word in schedule]
+    if not told:
+        return
+    vocabulary.check(schedule, *dict.fromkeys((*WORDS, *told)))
+    for word in told:
+        values, wanted = schedule[word], axes_of[word]
+        if set(values.dims) != wanted or not wanted <= set(schedule.coords):
+            yield Fault(place=word, value="", mend=f"must stand on {', '.join(sorted(wanted))}")
+        elif not (np.isfinite(values.to_numpy()) & (values.to_numpy() >= 0.0)).all():
+            yield Fault(place=word, value="", mend="must be finite and not negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +164,6 @@ def _sold(plan: _Plan, product: Reserve) -> Iterator[Finding]:
     """Judge that what is sold is a bid, one for a block, in time, kept, and held by someone."""
     name, instants = product.name, axes.edges_of(plan.schedule)
     capacity, short, before = (plan.of(word, name) for word in WORDS)
-    for word, values in zip(WORDS, (capacity, short, before), strict=True):
-        beyond = np.where(np.isfinite(values) & (values >= -LEAST), 0.0, np.inf)
-        yield f"{word} of {name} must be finite and not negative", beyond
     more = capacity + short - before
     yield f"{name} falls short of what is sold and does not say so", -more / LEAST
     yield f"{name} is no bid of the market", np.abs(more - product.bid(more)) / LEAST
@@ -147,7 +175,7 @@ def _sold(plan: _Plan, product: Reserve) -> Iterator[Finding]:
     change = np.where(inside, np.abs(np.diff(more)), 0.0)
     yield f"{name} changes within a block", np.concatenate([[0.0], change]) / LEAST
     shares = np.zeros(len(capacity))
-    for word in ("battery_reserve", "work_reserve"):
+    for word in HOLDERS:
         values = plan.of(word, name)
         shares = shares + values.reshape(len(values), -1).sum(axis=1)
     yield f"{name} is promised and held by nobody", (capacity - shares) / LEAST

@@ -1,0 +1,95 @@
+"""Days of the small site that sells reserves: its battery FCR and FCR-D, its batch work mFRR.
+
+Bids are a tenth of a MW, since the site is a fiftieth of a real one.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from optimizer.deciding import decide
+from optimizer.problem import Problem
+from tests import small_days
+from twin import axes, vocabulary
+from twin.forecast.outlook import outlook
+from twin.reserves import Reserve
+from twin.workloads.arrivals import expect
+from twin.workloads.envelope import envelope
+from twin.workloads.queue import Pool
+
+COMMON = {
+    "gate": "0 h",
+    "least_bid": "0.1 MW",
+    "bid_step": "0.1 MW",
+    "shortfall_price": "200 EUR/MW/h",
+    "valid_from": "2025-01-01",
+    "source": "a test",
+}
+PRODUCTS = {
+    "fcr": {
+        "direction": "symmetric",
+        "full_activation": "30 s",
+        "duration": "15 min",
+        "block": "4 h",
+        "price": "25 EUR/MW/h",
+    },
+    "fcr_d_up": {
+        "direction": "up",
+        "full_activation": "30 s",
+        "duration": "20 min",
+        "opposite_share": 0.2,
+        "block": "1 h",
+        "price": "12 EUR/MW/h",
+    },
+    "mfrr": {
+        "direction": "up",
+        "needs_controller": False,
+        "full_activation": "12.5 min",
+        "duration": "1 h",
+        "block": "1 h",
+        "price": "9 EUR/MW/h",
+        "activation_up": 0.02,
+        "activation_up_price": "150 EUR/MWh",
+    },
+}
+
+
+def product(name):
+    return Reserve.model_validate({"name": name} | COMMON | PRODUCTS[name])
+
+
+@cache
+def site():
+    """Return the small site with a controller at its battery, and work that may pause."""
+    plain = small_days.setting().site.replace("battery_1", local_controller=True)
+    batch = plain.work["batch"].model_copy(update={"pause_time": 5.0, "minimum_run": 0.0})
+    return plain.model_copy(
+        update={
+            "reserves": {name: product(name) for name in PRODUCTS},
+            "work": {**plain.work, "batch": batch},
+        }
+    )
+
+
+@cache
+def problem(hours=30, fcr=0.3):
+    """Return the question of the first moment, with FCR sold until the market's midnight."""
+    here = small_days.setting()
+    now, pool = here.world.start, Pool.of(site())
+    grid = axes.horizon(now, [(24.0, 15.0), (hours - 24.0, 60.0)])
+    expected = expect(here.workload.past(now), pool.kinds, now)
+    ahead = outlook(site(), here.world.record, now, axes=grid)
+    ahead = ahead.merge(envelope(small_days.queue(), grid, expected=expected))
+    midnight = axes.utc("2026-06-16T22:00Z")
+    held = np.where(grid["time"].to_numpy() < midnight, fcr, 0.0)
+    ahead = ahead.assign_coords(product=["fcr"])
+    ahead["reserve_held"] = vocabulary.tag(
+        ahead["air_temperature"].expand_dims(product=["fcr"], axis=1).copy(data=held[:, None]),
+        "reserve_held",
+    )
+    return Problem(site(), here.begin, ahead)
+
+
+@cache
+def decision(**changes):
+    return decide(problem(**changes))
