@@ -59,7 +59,7 @@ def numbers(peak: Peak, inputs: Inputs) -> Mapping[str, FloatArray]:
     return {
         "member": member,
         "peak": np.asarray(member @ (keep * expected)),
-        "price": peak.price * member.any(axis=0),
+        "price": np.asarray(peak.price * member.any(axis=0), dtype=float),
     }
 
 

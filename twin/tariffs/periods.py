@@ -58,6 +58,21 @@ def month_end(moment: np.datetime64, time_zone: str) -> np.datetime64:
     return utc(first + pd.DateOffset(months=1))
 
 
+def year_ends(moment: np.datetime64, time_zone: str) -> tuple[np.datetime64, np.datetime64]:
+    """Return when the calendar year of a moment begins and ends. [datetime64, UTC]
+
+    Parameters
+    ----------
+    moment
+        The moment, UTC.
+    time_zone
+        IANA zone whose calendar counts.
+    """
+    year = pd.Timestamp(moment, tz="UTC").tz_convert(time_zone).year
+    begin, end = (pd.Timestamp(year=y, month=1, day=1, tz=time_zone) for y in (year, year + 1))
+    return utc(begin), utc(end)
+
+
 def peaks(starts: Moments, power: FloatArray, time_zone: str) -> FloatArray:
     """Return the greatest import of each month, ``(month,)``. [MW]
 

@@ -1,0 +1,265 @@
+"""Sample bills, worked out by hand to the cent."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from tests.twin.tariffs.samples import (
+    BERLIN,
+    EVENINGS,
+    GERMAN,
+    MADRID,
+    SPANISH,
+    STOCKHOLM,
+    WHOLE_YEAR,
+    quarters,
+    tariff,
+)
+from twin.errors import SeriesError
+from twin.tariffs.bill import bill
+from twin.tariffs.periods import months
+
+
+def euros(found):
+    """Return the lines of a bill as money by rule."""
+    return {line.rule.split(",")[0]: line.money for line in found.lines}
+
+
+def even(power, *peaks):
+    """Return a year of an even load, with other quarter-hours: (number, power). [MW]"""
+    load = np.full(len(WHOLE_YEAR), power)
+    for number, other in peaks:
+        load[number] = other
+    return load
+
+
+def test_a_german_year_of_band_load():
+    """Proves: 9 MW all year and one quarter-hour of 10 MW, in Berlin 2026.
+
+    Energy 9 x 8760 + 0.25 = 78,840.25 MWh; hours of use 78,840.25 / 10 = 7,884: 15 % is paid.
+    Power 10 x 100,000 = 1,000,000.00; energy 78,840.25 x 5 = 394,201.25; together 1,394,201.25.
+    Discount 0.85 of it, 1,185,071.0625, rounded half up. Levies 78,840.25 x 20.5 = 1,616,225.125,
+    half up .13. Metering 1,200. Sum 209,130.19 + 1,616,225.13 + 1,200.00 = 1,826,555.32 EUR.
+    """
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (20_000, 10.0)), time_zone=BERLIN)
+    assert found.branch == "band_load"
+    assert found.hours == pytest.approx(7884.025)
+    assert euros(found) == {
+        "network power": Decimal("1000000.00"),
+        "network energy": Decimal("394201.25"),
+        "band load of 7500 h: 15% is paid": Decimal("-1185071.06"),
+        "levies": Decimal("1616225.13"),
+        "metering": Decimal("1200.00"),
+    }
+    assert found.total == Decimal("1826555.32")
+    assert found.by_group()["network"] == Decimal("209130.19")
+
+
+def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
+    """Proves: the same year by its windows: 9 MW there, 10 % below: 900,000 + 394,201.25.
+
+    Band load, at 209,130.19, is cheaper. Without it the windows are.
+    """
+    load = even(9.0, (20_000, 10.0))
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    money = {way.name: (way.money, way.is_open) for way in found.branches}
+    assert money == {
+        "published": (Decimal("1394201.25"), True),
+        "atypical": (Decimal("1294201.25"), True),
+        "band_load": (Decimal("209130.19"), True),
+    }
+    rules = {name: rule for name, rule in GERMAN.items() if name != "band_load"}
+    found = bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert found.branch == "atypical"
+    assert euros(found)["network power"] == Decimal("900000.00")
+
+
+def test_a_peak_in_a_window_closes_the_windows_branch():
+    """Proves: 10 MW at 17:00 on Monday, 5 January 2026, is in a window: nothing is shifted."""
+    number = int(np.flatnonzero(np.datetime64("2026-01-05T16:00") == WHOLE_YEAR)[0])
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number, 10.0)), time_zone=BERLIN)
+    assert {way.name: way.is_open for way in found.branches}["atypical"] is False
+    rest = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number - 3, 10.0)), time_zone=BERLIN)
+    assert {way.name: way.is_open for way in rest.branches}["atypical"] is True  # 16:15
+
+
+def test_windows_pay_a_fifth_at_the_least():
+    """Proves: nothing is taken in the windows, 10 MW else; yet a fifth of the charge is paid.
+
+    The windows are 3 h on 22 + 20 + 23 working days of January, February and December 2026, 195 h
+    (no holidays are declared). Energy 10 x (8760 - 195) = 85,650 MWh. Published
+    1,000,000 + 428,250 = 1,428,250; a fifth is 285,650.00. By the windows 0 + 428,250 stands above.
+    With energy at nothing, a fifth of 1,000,000 is what is paid.
+    """
+    load = even(10.0)
+    local = WHOLE_YEAR + np.timedelta64(1, "h")  # winter time in all of these months
+    minute = (local - local.astype("datetime64[D]")) / np.timedelta64(1, "m")
+    month = local.astype("datetime64[M]").astype(int) % 12 + 1
+    day = (local.astype("datetime64[D]").astype(int) + 3) % 7
+    load[np.isin(month, [1, 2, 12]) & (day < 5) & (minute >= 990) & (minute < 1170)] = 0.0
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert found.energy == pytest.approx(85_650.0)
+    ways = {way.name: way.money for way in found.branches}
+    assert ways["atypical"] == Decimal("428250.00")
+    free = GERMAN | {"utilisation": GERMAN["utilisation"] | {"energy_price": "0 EUR/MWh"}}
+    found = bill(tariff(**free), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert {way.name: way.money for way in found.branches}["atypical"] == Decimal("200000.00")
+
+
+def test_few_hours_of_use_have_prices_of_their_own():
+    """Proves: 2 MW all year, one quarter-hour of 10: 17,522 MWh / 10 MW = 1,752 h < 2,500 h.
+
+    10 x 20,000 = 200,000.00; 17,522 x 40 = 700,880.00.
+    """
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(2.0, (9, 10.0)), time_zone=BERLIN)
+    published = found.branches[0]
+    assert [line.money for line in published.lines] == [Decimal("200000.00"), Decimal("700880.00")]
+    assert not found.branches[2].is_open
+
+
+def test_a_class_is_reached_at_its_hours():
+    """Proves: 8,000 h exactly are 8,000 h; a quarter-hour's kWh less are 15 %, not 10 %."""
+    load = even(0.0)
+    load[:32_000] = 5.0
+    for power, price in ((5.0, "-0.9"), (4.996, "-0.85")):
+        load[0] = power
+        found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+        assert found.lines[2].price == Decimal(price)
+
+
+JANUARY = quarters("2025-12-31T23:00", "2026-01-31T23:00")
+
+
+def test_a_spanish_january():
+    """Proves: 20 MW all January 2026 in Madrid, over 18 MW contracted in P1.
+
+    22 days from Monday to Friday less the 1st and the 6th are 20 working days: P1 9 h, P2 7 h, P6
+    8 h; 11 other days of P6: 180, 140 and 424 h, 3,600, 2,800 and 8,480 MWh.
+    Energy 108,442.80 + 57,400.00 + 10,769.60. Contracted powers for 31/365 of a year: 360,000,
+    300,000, 100,000, 80,000, 60,000 and 25,000 give 30,575.34, 25,479.45, 8,493.15, 6,794.52,
+    5,095.89 and 2,123.29. Excess: 2 MW in 720 quarter-hours, 2 sqrt(720) = 53.666 MW at 1,500:
+    80,499.00. Sum 335,673.04; tax 5.11269632 % of it 17,161.94; total 352,834.98 EUR.
+    """
+    found = bill(tariff(**SPANISH), JANUARY, np.full(2976, 20.0), time_zone=MADRID)
+    assert euros(found) == {
+        "energy P1": Decimal("108442.80"),
+        "energy P2": Decimal("57400.00"),
+        "energy P6": Decimal("10769.60"),
+        "contracted power P1": Decimal("30575.34"),
+        "contracted power P2": Decimal("25479.45"),
+        "contracted power P3": Decimal("8493.15"),
+        "contracted power P4": Decimal("6794.52"),
+        "contracted power P5": Decimal("5095.89"),
+        "contracted power P6": Decimal("2123.29"),
+        "excess power P1 2026-01": Decimal("80499.00"),
+        "electricity tax": Decimal("17161.94"),
+    }
+    assert found.total == Decimal("352834.98")
+    assert found.branches == ()
+
+
+def test_a_nordic_quarter_of_monthly_peaks():
+    """Proves: peaks of 3, 5 and 4 MW in three months at 1,300 EUR/MW; 1/4 of a fee of 999 EUR.
+
+    2 MW but for these quarter-hours: 90 days less an hour of summer time, 2,159 h: 4,318 MWh and
+    (1 + 3 + 2) / 4 = 1.5 MWh more. 4,319.5 x 7.77 = 33,562.515, half up .52.
+    """
+    starts = quarters("2025-12-31T23:00", "2026-03-31T22:00")
+    load = np.full(len(starts), 2.0)
+    for moment, power in (("01-31T22:45", 3.0), ("01-31T23:00", 5.0), ("03-31T21:45", 4.0)):
+        load[starts == np.datetime64(f"2026-{moment}")] = power
+    rules = {
+        "energy": [{"name": "transfer", "price": "7.77 EUR/MWh"}],
+        "peaks": [{"name": "power", "price": "1300 EUR/MW"}],
+        "standing": [{"name": "fee", "price": "999 EUR"}],
+    }
+    found = bill(tariff(**rules), starts, load, time_zone=STOCKHOLM)
+    assert euros(found) == {
+        "transfer": Decimal("33562.52"),
+        "power 2026-01": Decimal("3900.00"),
+        "power 2026-02": Decimal("6500.00"),
+        "power 2026-03": Decimal("5200.00"),
+        "fee": Decimal("249.75"),
+    }
+    assert found.total == Decimal("49412.27")
+
+
+def test_only_the_peak_in_the_windows_counts():
+    """Proves: 3 MW at 17:00 on a working Monday, 9 MW on the Sunday before: 3,900 EUR."""
+    starts = quarters("2026-01-03T23:00", "2026-01-06T23:00")
+    load = np.full(len(starts), 2.0)
+    load[starts == np.datetime64("2026-01-04T16:00")] = 9.0
+    load[starts == np.datetime64("2026-01-05T16:00")] = 3.0
+    rules = {"peaks": [{"name": "power", "price": "1300 EUR/MW", "windows": [EVENINGS]}]}
+    assert bill(tariff(**rules), starts, load, time_zone=BERLIN).total == Decimal("3900.00")
+
+
+def test_a_subscribed_power_with_its_greatest_excess():
+    """Proves: 8 MW subscribed at 24,000 a year, 2,000 a month; 9.5 and 9 MW cost 1.5 x 5,000."""
+    starts = quarters("2026-05-31T22:00", "2026-06-30T22:00")
+    load = np.full(len(starts), 8.0)
+    load[[7, 900]] = 9.5, 9.0
+    rules = {
+        "excess": "greatest",
+        "periods": [{"name": "all"}],
+        "contracted": [
+            {
+                "period": "all",
+                "power": "8 MW",
+                "price": "24000 EUR/MW",
+                "excess_price": "5000 EUR/MW",
+            }
+        ],
+    }
+    found = bill(tariff(**rules), starts, load, time_zone=STOCKHOLM)
+    assert [line.money for line in found.lines] == [Decimal("16000.00"), Decimal("7500.00")]
+
+
+@pytest.mark.parametrize(("rounding", "total"), [("line", "0.02"), ("total", "0.01")])
+def test_a_bill_rounds_by_its_own_rule(rounding, total):
+    """Proves: two lines of 0.005 EUR are 2 cents if each is rounded, and 1 cent if the sum is."""
+    starts = quarters("2026-06-01T00:00", "2026-06-01T00:15")
+    energy = [{"name": name, "price": "0.02 EUR/MWh"} for name in ("a", "b")]
+    found = bill(
+        tariff(energy=energy, rounding=rounding), starts, np.array([1.0]), time_zone=BERLIN
+    )
+    assert found.total == Decimal(total)
+
+
+def test_what_is_given_to_the_grid_is_not_taken_from_it():
+    starts = quarters("2026-06-01T00:00", "2026-06-01T00:30")
+    rules = {"energy": [{"name": "a", "price": "10 EUR/MWh"}]}
+    found = bill(tariff(**rules), starts, np.array([4.0, -4.0]), time_zone=BERLIN)
+    assert found.total == Decimal("10.00")
+
+
+def test_months_of_a_year_add_up_to_it():
+    """Proves: charges by the month and by share of a year are the same in twelve bills or in one.
+
+    Rounding apart, which may differ by half a cent a line.
+    """
+    rules = SPANISH | {"peaks": [{"name": "power", "price": "1300 EUR/MW"}], "taxes": []}
+    starts = quarters("2025-12-31T23:00", "2026-12-31T23:00")
+    load = np.random.default_rng(4).uniform(10.0, 24.0, len(starts))
+    whole = bill(tariff(**rules), starts, load, time_zone=MADRID)
+    first = np.flatnonzero(np.diff(months(starts, MADRID))) + 1
+    parts = np.split(np.arange(len(starts)), first)
+    money = [bill(tariff(**rules), starts[p], load[p], time_zone=MADRID).total for p in parts]
+    assert float(sum(money)) == pytest.approx(float(whole.total), abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda s, p: (np.delete(s, 5), np.delete(p, 5)), "no quarter-hour"),
+        (lambda s, p: (s, np.where(np.arange(len(p)) == 3, np.nan, p)), "not a number"),
+        (lambda s, p: (s[:0], p[:0]), "0 quarter-hours"),
+        (lambda s, p: (s[::-1], p), "no quarter-hour"),
+        (lambda s, p: (s, p[:-1]), "quarter-hours"),
+    ],
+)
+def test_quarter_hours_that_are_not_whole_are_refused(spoil, told):
+    starts, power = spoil(JANUARY[:96], np.ones(96))
+    with pytest.raises(SeriesError, match=told):
+        bill(tariff(), starts, power, time_zone=MADRID)

@@ -1,0 +1,122 @@
+"""What the meter of a connection showed, as a bill wants it."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.axes import HOUR, QUARTER
+from twin.errors import Fault, SeriesError
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.tariffs.clock import Clock
+from twin.tariffs.declaration import Tariff
+from twin.tariffs.periods import Moments, month_end, month_start, months, year_ends
+
+TWELVE = Decimal(12)
+
+
+class Metered:
+    """Quarter-hours of import under one tariff.
+
+    Parameters
+    ----------
+    tariff
+        The tariff in force.
+    starts
+        Starts of quarter-hours, UTC, rising and without holes. [datetime64]
+    power
+        Mean import less export in each. [MW]
+    time_zone
+        IANA zone of the site.
+
+    Raises
+    ------
+    SeriesError
+        If there is none, one is missing, or a power is not finite.
+    """
+
+    def __init__(
+        self, tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str
+    ) -> None:
+        check(starts, power)
+        self.tariff, self.time_zone = tariff, time_zone
+        self.starts, self.taken = starts, np.maximum(power, 0.0)
+        self.clock = Clock(starts, time_zone, holidays=tariff.holidays)
+
+    @cached_property
+    def end(self) -> np.datetime64:
+        """End of the last quarter-hour. [datetime64, UTC]"""
+        return np.datetime64(self.starts[-1] + QUARTER, "us")
+
+    @cached_property
+    def day(self) -> date:
+        """First day of the site's calendar that is billed."""
+        first: date = self.clock.days[0].item()
+        return first
+
+    @cached_property
+    def period(self) -> NDArray[np.int64]:
+        """Number of the time class of each quarter-hour. [1]"""
+        return self.clock.period(self.tariff.periods)
+
+    @cached_property
+    def month(self) -> NDArray[np.int64]:
+        """Number of the month of each quarter-hour. [1]"""
+        return months(self.starts, self.time_zone)
+
+    def energy(self, where: BoolArray | None = None) -> float:
+        """Return the energy taken, where it is asked for. [MWh]"""
+        chosen = self.taken if where is None else self.taken[where]
+        return float(chosen.sum()) * float(QUARTER / HOUR)
+
+    def peak(self, where: BoolArray | None = None) -> float:
+        """Return the greatest import, where it is asked for. [MW]"""
+        chosen = self.taken if where is None else self.taken[where]
+        return float(chosen.max(initial=0.0))
+
+    def by_month(self) -> Iterator[tuple[str, BoolArray]]:
+        """Yield each month's name, ``YYYY-MM``, and which quarter-hours lie in it."""
+        for month in np.unique(self.month).tolist():
+            yield f"{month // 12}-{month % 12 + 1:02d}", self.month == month
+
+    @cached_property
+    def year_share(self) -> Decimal:
+        """Share of a year that is billed: whole months count a twelfth, or days what they are."""
+        share = Decimal(0)
+        for _, inside in self.by_month():
+            first = self.starts[inside][0]
+            begin, end = year_ends(first, self.time_zone)
+            whole = end - begin
+            if self.tariff.year_by == "months":
+                whole = month_end(first, self.time_zone) - month_start(first, self.time_zone)
+            part = Decimal(int(inside.sum())) / Decimal(int(whole / QUARTER))
+            share += part / TWELVE if self.tariff.year_by == "months" else part
+        return share.quantize(Decimal("1e-20")).normalize()
+
+
+def check(starts: Moments, power: FloatArray) -> None:
+    """Refuse quarter-hours that are not whole.
+
+    Raises
+    ------
+    SeriesError
+        If there is none, one is missing, or a power is not finite.
+    """
+    mend = "a bill needs every quarter-hour once, in order"
+    faults = []
+    steps = np.diff(starts)
+    if not len(starts) or len(starts) != len(power):
+        faults.append(Fault(place="meter", value=f"{len(starts)} quarter-hours", mend=mend))
+    elif (steps != QUARTER).any():
+        hole = starts[int(np.argmax(steps != QUARTER))]
+        faults.append(Fault(place=f"meter, after {hole}Z", value="no quarter-hour", mend=mend))
+    elif not np.isfinite(power).all():
+        wrong = starts[int(np.argmin(np.isfinite(power)))]
+        faults.append(Fault(place=f"meter, {wrong}Z", value="not a number", mend=mend))
+    if faults:
+        source = "meter"
+        raise SeriesError(source, faults)

@@ -1,0 +1,128 @@
+"""Network charges by hours of use, and the two discounts on them: atypical use and band load."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from twin.tariffs.declaration import AtypicalUse, BandClass, BandLoad, UtilisationPrices
+from twin.tariffs.lines import Line, Writer
+from twin.tariffs.metered import Metered
+from twin.tariffs.money import counted, decimal
+
+PLAIN = "published"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """One way in which a network charge may be reckoned.
+
+    Attributes
+    ----------
+    name
+        ``published``, ``atypical`` or ``band_load``.
+    lines
+        Its lines.
+    note
+        Why it is open, or why not.
+    is_open
+        Whether what was taken meets its conditions.
+    """
+
+    name: str
+    lines: tuple[Line, ...]
+    note: str
+    is_open: bool = True
+
+    @property
+    def money(self) -> Decimal:
+        """What it charges. [EUR]"""
+        return sum((line.money for line in self.lines), Decimal(0))
+
+
+def branches(metered: Metered) -> tuple[Branch, ...]:
+    """Return all ways in which the network charge of a tariff may be reckoned, none if it has none.
+
+    Parameters
+    ----------
+    metered
+        What was taken. Hours of use and energy are those of a year: of a part of one, projected.
+    """
+    prices = metered.tariff.utilisation
+    if prices is None:
+        return ()
+    found = [_published(metered, prices)]
+    day = metered.day
+    atypical, band = metered.tariff.atypical, metered.tariff.band_load
+    if atypical and atypical.holds_on(day):
+        found.append(_atypical(metered, prices, atypical, published=found[0].money))
+    if band and band.holds_on(day):
+        found.append(_band(metered, band, found[0]))
+    return tuple(found)
+
+
+def hours_of_use(metered: Metered) -> float:
+    """Return the hours in which the peak would have taken the energy of a year. [h]"""
+    peak = metered.peak()
+    return metered.energy() / float(metered.year_share) / peak if peak else 0.0
+
+
+def class_of(band: BandLoad, hours: float) -> BandClass | None:
+    """Return the class of the discount that some hours of use reach."""
+    reached = [one for one in band.classes if hours >= one.hours]
+    return min(reached, key=lambda one: one.share, default=None)
+
+
+def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
+    hours = hours_of_use(metered)
+    side = "from" if hours >= prices.limit else "below"
+    lines = _lines(metered, prices, metered.peak())
+    return Branch(
+        name=PLAIN, lines=lines, note=f"{hours:,.0f} h of use: prices {side} {prices.limit:,.0f} h"
+    )
+
+
+def _lines(metered: Metered, prices: UtilisationPrices, peak: float) -> tuple[Line, ...]:
+    is_long = hours_of_use(metered) >= prices.limit
+    power = prices.power_price if is_long else prices.power_price_below
+    energy = prices.energy_price if is_long else prices.energy_price_below
+    writer = Writer(metered)
+    return (
+        writer.line(
+            "network power", counted(peak), "MW", price=decimal(power), share=metered.year_share
+        ),
+        writer.line("network energy", counted(metered.energy()), "MWh", price=decimal(energy)),
+    )
+
+
+def _atypical(
+    metered: Metered, prices: UtilisationPrices, rule: AtypicalUse, *, published: Decimal
+) -> Branch:
+    peak, low = metered.peak(), metered.peak(metered.clock.within_any(rule.windows))
+    shift = (peak - low) / peak if peak else 0.0
+    is_open = shift >= rule.least_shift and peak - low >= rule.least_power
+    lines = _lines(metered, prices, low)
+    least = decimal(rule.least_share) * published
+    short = least - sum((line.money for line in lines), Decimal(0))
+    if short > 0:
+        words = f"raised to {rule.least_share:.0%} of the published charge"
+        lines += (Writer(metered).line(words, short, "EUR", price=Decimal(1)),)
+    note = (
+        f"peak in the windows {low:.3f} MW, {shift:.1%} below the year's; needs "
+        f"{rule.least_shift:.0%} and {rule.least_power:g} MW"
+    )
+    return Branch(name="atypical", lines=lines, note=note, is_open=is_open)
+
+
+def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
+    hours = hours_of_use(metered)
+    energy = metered.energy() / float(metered.year_share)
+    reached = class_of(band, hours)
+    is_open = reached is not None and energy > band.least_energy
+    note = f"{hours:,.0f} h of use and {energy:,.0f} MWh of a year"
+    if not is_open or reached is None:
+        first = min(band.classes, key=lambda one: one.hours)
+        note += f"; needs {first.hours:,.0f} h and more than {band.least_energy:,.0f} MWh"
+        return Branch(name="band_load", lines=published.lines, note=note, is_open=False)
+    words = f"band load of {reached.hours:g} h: {reached.share:.0%} is paid"
+    saved = decimal(reached.share) - 1
+    line = Writer(metered).line(words, published.money, "EUR", price=saved)
+    return Branch(name="band_load", lines=(*published.lines, line), note=note)
