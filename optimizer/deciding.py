@@ -8,6 +8,7 @@ from optimizer.explain import explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
+from optimizer.softened import softened
 from optimizer.verify import verify
 from twin.errors import NoScheduleError
 
@@ -58,6 +59,7 @@ def decide(
                 explanation=replace(
                     explain(solution, schedule, last),
                     failures=verdict.coverage.reached() if verdict.coverage else (),
+                    softened=softened(solution),
                 ),
                 attempts=attempt,
                 warm=solution.warm,

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.softened import Softened
 from optimizer.solution import Solution
 from twin.physics import FloatArray
 
@@ -37,6 +38,7 @@ WORDS: Final[Mapping[str, str]] = {
     "stays_on": "least time that units stay on",
     "stays_off": "least time that units stay off",
     "rests": "least time between starts of a unit",
+    "promised": "load target or budget",
 }
 """What rows and columns of the model are called among people."""
 
@@ -97,6 +99,8 @@ class Explanation:
     failures
         Single failures that lead to a limit somewhere in the plan, the soonest first, as
         :meth:`twin.failures.coverage.Coverage.rows` gives them.
+    softened
+        Targets that are not kept, and what each paid.
     """
 
     accounts: Mapping[str, float]
@@ -104,6 +108,7 @@ class Explanation:
     changes: Sequence[str]
     degraded: str = ""
     failures: Sequence[Mapping[str, object]] = ()
+    softened: Sequence[Softened] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
@@ -113,6 +118,7 @@ class Explanation:
             "changes": list(self.changes),
             "degraded": self.degraded,
             "failures": [dict(row) for row in self.failures],
+            "softened": [target.as_json() for target in self.softened],
         }
 
 

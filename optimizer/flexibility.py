@@ -23,6 +23,7 @@ import xarray as xr
 
 from twin import axes, limits, vocabulary
 from twin.axes import HOUR
+from twin.curtailment import LIMIT
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
@@ -50,7 +51,7 @@ class _Course:
     edges: FloatArray
     net: FloatArray
     low: float
-    high: float
+    high: FloatArray
 
     def within(self, step: int) -> BoolArray:
         """Return which intervals touch the hour that begins with one."""
@@ -100,7 +101,7 @@ def flexibility(
         edges=np.asarray(edges, dtype=float),
         net=net,
         low=-max(site.grid.export_limit - keep, 0.0),
-        high=site.grid.import_limit - keep,
+        high=_most(site, schedule) - keep,
     )
     ramp_up, ramp_down = _ramps(site, course)
     batteries = [store for store in site.stores if store.carrier == ELECTRIC]
@@ -126,6 +127,12 @@ def flexibility(
         "ramp_down_limit": ramp_down,
     }
     return labelled(schedule, values)
+
+
+def _most(site: Site, schedule: xr.Dataset) -> FloatArray:
+    """Return the most import of each interval, where the connection is not firm. [MW]"""
+    most = np.full(schedule.sizes["time"], site.grid.import_limit)
+    return np.minimum(most, schedule[LIMIT].to_numpy()) if LIMIT in schedule else most
 
 
 def none(schedule: xr.Dataset) -> xr.Dataset:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import steering
+from twin import curtailment, steering
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.physics import FloatArray
 from twin.run import Key, run
@@ -109,7 +109,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
-    allowed = float(np.interp(keep * site.grid.import_limit + own, power, halls))
+    most = float(curtailment.import_limit(site, state, now)[0])
+    allowed = float(np.interp(keep * most + own, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
         drawn = ran.flows["cooling_load", plant.name]

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer import capacity, promised
+from twin import curtailment, vocabulary
 from twin import state as states
-from twin import vocabulary
 from twin.errors import Fault, ProblemError, StateError, UnitError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -114,8 +114,8 @@ class Problem:
     def available(self, exchange: Exchange) -> FloatArray:
         """Return the most that an exchange can bring in, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
-        if exchange.owner == self.site.grid.name and "grid_import_limit" in self.outlook:
-            return np.minimum(limit, self.series("grid_import_limit"))
+        if exchange.owner == self.site.grid.name:
+            return curtailment.import_limit(self.site, self.state, self.outlook)
         if not exchange.available:
             return limit
         given = self.outlook[exchange.available].sel(renewable=exchange.owner).to_numpy()

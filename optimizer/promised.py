@@ -82,7 +82,7 @@ def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[Fault
         elif name == "position_held":
             yield from _where(values, (values != 0.0) & (values != 1.0), "must be 0 or 1")
         else:
-            least = -site.grid.export_limit if name in _NET else 0.0
+            least = 0.0 - site.grid.export_limit if name in _NET else 0.0
             off = (values < least - ROUNDING) | ((values > most + ROUNDING) & np.isfinite(values))
             off &= name != "matched_power" or values < 0.0
             mend = f"must lie between {least:g} and the connection's {most:g} MW"

@@ -7,12 +7,20 @@ from optimizer.inputs import caps
 from optimizer.reserved import add_reserves
 from optimizer.solution import Solution
 from twin import steering, vocabulary
-from twin.equipment import Accelerators, Battery, HeatReuse, Renewable, Tank
+from twin.equipment import Accelerators, Battery, DayAhead, HeatReuse, Renewable, Tank
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
 from twin.workloads.queue import Pool
 
-KNOWN = (*WEATHER, "electricity_price", "carbon_intensity", "service_racks")
+KNOWN = (
+    *WEATHER,
+    "electricity_price",
+    "carbon_intensity",
+    "service_racks",
+    "grid_import_limit",
+    "grid_import_target",
+    "grid_import_target_price",
+)
 """Variables of the outlook that a schedule takes along: what it was made for."""
 
 
@@ -59,6 +67,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         sold = _columns(solution, pumps, "export_power")
         data["heat_reuse_power"] = ("time", "heat_reuse"), sold
     _add_connection(data, solution)
+    _add_trades(data, solution)
     banks = [convert.owner for convert in site.converts if convert.units is not None]
     if banks:
         data = data.assign_coords(cooling_plant=banks)
@@ -108,3 +117,11 @@ def _add_connection(data: xr.Dataset, solution: Solution) -> None:
     own = data["renewable_used_power"].sum("renewable").to_numpy()
     battery = (data["battery_discharge"] - data["battery_charge"]).sum("battery").to_numpy()
     data["facility_power"] = "time", net + own + battery
+
+
+def _add_trades(data: xr.Dataset, solution: Solution) -> None:
+    """Add what is to be bought and sold intraday, if anything can be."""
+    for market in solution.inputs.problem.site.of(DayAhead):
+        bought = solution.values.get(f"{market.name}.bought")
+        if bought is not None:
+            data["intraday_power"] = "time", bought - solution.values[f"{market.name}.sold"]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, backing, limits, simulation, steering, vocabulary
+from twin import axes, backing, curtailment, limits, simulation, steering, vocabulary
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.failures.coverage import Coverage, coverage
@@ -144,6 +144,11 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
         *_reserves(site, schedule, replay, time),
+        *_found(
+            "grid_import_power beyond what is left of the connection",
+            curtailment.beyond(site, state, schedule, replay, keep=KEEP * site.margins.power),
+            time,
+        ),
         *_found("promise at the connection differs from the twin", miss / allowed, time),
     ]
     covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))

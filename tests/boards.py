@@ -169,6 +169,18 @@ def decision():
             "moves 41 MWh of pre-training from 17:00-20:30 to 01:00-04:15: cheaper by 5,120 EUR",
             "charges tank_1 two hours earlier: the wet bulb is 2 K lower than expected",
         ],
+        "softened": [
+            {
+                "target": "load target of a partner (tso_1)",
+                "from": iso(NOW + 12 * STEP),
+                "to": iso(NOW + 15 * STEP),
+                "above": 2.5,
+                "below": 0.0,
+                "unit": "MWh",
+                "paid_eur": 750.0,
+                "is_hard": False,
+            }
+        ],
         "seconds": 1.84,
     }
 

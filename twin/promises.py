@@ -1,4 +1,4 @@
-"""Promises about sums of flows: what is promised, over which windows, and what a deviation costs."""
+"""Promises about sums of flows: what is promised, over which windows, what a deviation costs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -65,12 +65,23 @@ def _show(screen: Console, told: Told) -> None:
         row = limit["limit"], between, limit["intervals"], limit["price_eur"]
         binding.add_row(*map(str, row))
     screen.print(binding)
+    for target in told.get("softened", []):
+        screen.print(_softened(target), markup=False)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
         screen.print(f"- {change}", markup=False)
     for failure in told.get("failures", []):
         screen.print(_endured(failure), markup=False)
     if told["degraded"]:
         screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
+
+
+def _softened(row: Mapping[str, object]) -> str:
+    """Return in words what a target that is not kept paid."""
+    ways = [f"{row[way]} {row['unit']} {way}" for way in ("above", "below") if row[way]]
+    must = ", which must not be" if row["is_hard"] else ""
+    between = f"{_short(row['from'])} to {_short(row['to'])}"
+    paid = f"{row['paid_eur']:,.0f} EUR"
+    return f"- {row['target']}, {between}: {' and '.join(ways)}{must}, paid {paid}"
 
 
 def _endured(row: Mapping[str, object]) -> str:

@@ -6,8 +6,9 @@ null stands for what is not known:
 - `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time`, `clock` (simulated, real), `mode`
   (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
-  `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, and `binding`, as
-  `optimizer.explain.Binding.as_json` gives it;
+  `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
+  `optimizer.explain.Binding.as_json` gives it, and `softened`, as
+  `optimizer.softened.Softened.as_json` does;
 - `hold`, null without one: `author`, `reason`, `since`, `until` (null: until released);
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none), `sent`, `text`;

@@ -216,6 +216,7 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
         "accounts": accounts,
         "binding": told["binding"],
         "changes": told["changes"],
+        "softened": told.get("softened", []),
         "seconds": round(outcome.seconds, DIGITS),
     }
 
