@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from pydantic import ValidationError
 
 from sites.catalogue import Table, complete, locate, nearest, read, shown
@@ -61,6 +62,15 @@ def build(table: Table, name: str, *, source: str) -> Site:
     SiteError
         If the table has faults; all of them.
     """
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            return _build(table, name, source=source)
+    except FloatingPointError as error:
+        mend = f"no machine has such numbers together ({error}); look for one that is far too small"
+        raise SiteError(source, [Fault(place="numbers", value="", mend=mend)]) from error
+
+
+def _build(table: Table, name: str, *, source: str) -> Site:
     faults = list(_absurd(table))
     if faults:
         raise SiteError(source, faults)

@@ -1,6 +1,5 @@
 """What is plausible for each variable: one table, and what a site says otherwise of its points."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,8 +8,9 @@ from typing import Final, Self
 
 import numpy as np
 
+from telemetry.codec.strict import read
 from twin.equipment import Equipment
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, WireError
 from twin.vocabulary import term
 
 FLAT: Final = np.timedelta64(6, "h")
@@ -143,13 +143,14 @@ def read_limits(path: Path) -> Limits:
         If it is not that.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read(path.name, path.read_bytes(), dict[str, object])
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, WireError) as error:
         raise SiteError(str(path), [Fault(place="file", value="", mend=str(error))]) from error
-    faults = [] if isinstance(told, dict) else [_fault("file", told)]
-    for name, thresholds in told.items() if isinstance(told, dict) else ():
+    faults: list[Fault] = []
+    found: dict[str, dict[str, float]] = {}
+    for name, thresholds in told.items():
         if not isinstance(thresholds, dict):
             faults.append(_fault(name, thresholds))
             continue
@@ -158,10 +159,14 @@ def read_limits(path: Path) -> Limits:
             for key, value in thresholds.items()
             if key not in THRESHOLDS or not _is_number(value)
         ]
+        found[name] = thresholds
     if faults:
         raise SiteError(str(path), faults)
-    return {str(name): dict(thresholds) for name, thresholds in told.items()}
+    return found
 
+
+GREATEST: Final = 1e12
+"""No threshold is greater, in whatever unit."""
 
 THRESHOLDS: Final = ("low", "high", "rate", "stuck", "flat", "flat_for", "apart")
 """What may be set."""
@@ -187,7 +192,7 @@ def _span(seconds: float) -> np.timedelta64:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < GREATEST
 
 
 def _fault(place: str, value: object) -> Fault:

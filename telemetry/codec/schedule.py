@@ -148,8 +148,18 @@ def _read(payload: bytes, kind: Kind) -> dict[str, object]:
     document = read(kind, payload, dict[str, object])
     if document.get("v") != VERSION:
         raise WireError(kind, document.get("v"), f"this reader knows version {VERSION} only")
+    _refuse_long(document, kind)
     check(document, kind)
     return document
+
+
+def _refuse_long(document: Mapping[str, object], kind: Kind) -> None:
+    """Refuse too long a list at once: its schema would look at each entry, for seconds."""
+    fields = cast("Mapping[str, Mapping[str, object]]", schema(kind)["properties"])
+    for name, field in fields.items():
+        entries, most = document.get(name), field.get("maxItems")
+        if isinstance(entries, list) and isinstance(most, int) and len(entries) > most:
+            raise WireError(kind, f"{len(entries)} {name}", f"$.{name}: at most {most} are read")
 
 
 def _contradictions(document: Schedule) -> Iterator[WireError]:

@@ -1,6 +1,6 @@
 """How the weather services lay out their answers in JSON."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -8,6 +8,9 @@ from pydantic import BaseModel, Field
 from telemetry.sources.table import place, refuse
 from twin.errors import Fault
 
+type Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
+type Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
+type Elevation = Annotated[float, Field(ge=-500.0, le=9000.0)]
 type Entry = float | str | None
 
 _MEND: Final = "write a number or null"
@@ -16,10 +19,10 @@ _MEND: Final = "write a number or null"
 class Hourly(BaseModel):
     """An answer of Open-Meteo: parallel arrays, and their units beside them."""
 
-    latitude: float
-    longitude: float
-    elevation: float = 0.0
-    utc_offset_seconds: int | None = None
+    latitude: Latitude
+    longitude: Longitude
+    elevation: Elevation = 0.0
+    utc_offset_seconds: Annotated[int, Field(ge=-86_400, le=86_400)] | None = None
     hourly_units: dict[str, str] = Field(default_factory=dict)
     hourly: dict[str, list[Entry]]
 
@@ -27,9 +30,9 @@ class Hourly(BaseModel):
 class Place(BaseModel):
     """Where PVGIS looked."""
 
-    latitude: float
-    longitude: float
-    elevation: float = 0.0
+    latitude: Latitude
+    longitude: Longitude
+    elevation: Elevation = 0.0
 
 
 class Slope(BaseModel):

@@ -14,8 +14,11 @@ from twin.errors import Fault, SeriesError
 PATIENCE: Final = 5.0
 """Longest wait for an exporter. [s]"""
 
-LARGEST: Final = 4 * 1024 * 1024
-"""Text that is read at the most. [B]"""
+LARGEST: Final = 1024 * 1024
+"""Text that is read at the most; a host of eight chips has about 100 kB. [B]"""
+
+MOST: Final = 4
+"""Digits of an accelerator's number in its host."""
 
 METRICS: Final = {
     "power": ("DCGM_FI_DEV_POWER_USAGE", 1.0),
@@ -34,7 +37,7 @@ ENGINE: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 _LINE: Final = re.compile(
     r"^(?P<name>DCGM_[A-Z0-9_]+)\{(?P<labels>[^}]*)\}\s+(?P<value>\S+)(?:\s+\d+)?$"
 )
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL: Final = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ def get_dcgm(url: str) -> str:
         )
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            return bytes(answer.read(LARGEST)).decode("utf-8", "replace")
+            return bytes(answer.read(LARGEST + 1)).decode("utf-8", "replace")
     except OSError as error:
         mend = "is dcgm-exporter running there, and may this machine reach it?"
         raise SeriesError(url, [Fault(place="exporter", value=str(error), mend=mend)]) from error
@@ -84,17 +87,24 @@ def read_dcgm(text: str, source: str = "dcgm-exporter") -> list[Chip]:
     Raises
     ------
     SeriesError
-        If it tells of no accelerator, or a metric of one is missing; all are named at once.
+        If it is too long or tells of no accelerator, or a metric of one is missing; all are named
+        at once.
     """
+    if len(text) > LARGEST:
+        mend = f"an exporter says at most {LARGEST} letters; ask it for fewer metrics"
+        raise SeriesError(source, [Fault(place="size", value=str(len(text)), mend=mend)])
     found: dict[tuple[str, int], dict[str, float]] = {}
     for line in text.splitlines():
         match = _LINE.match(line)
         if match is None:
             continue
         labels = dict(_LABEL.findall(match["labels"]))
-        if labels.get("GPU_I_ID") or not labels.get("gpu", "").isdigit():
+        number = labels.get("gpu", "")
+        if labels.get("GPU_I_ID") or not (number.isascii() and number.isdigit()):
             continue
-        key = labels.get("Hostname", ""), int(labels["gpu"])
+        if len(number) > MOST:
+            continue
+        key = labels.get("Hostname", ""), int(number)
         try:
             value = float(match["value"])
         except ValueError:

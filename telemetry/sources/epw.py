@@ -19,6 +19,12 @@ _FIELDS: Final[dict[str, tuple[int, float, float]]] = {
 }
 """Place after the dry bulb, the number that means "missing", and the factor to our unit."""
 
+GREATEST: Final = 1e9
+"""No number of a row is greater; the seconds of a year come nearest."""
+
+_BOUNDS: Final = (90.0, 180.0, 24.0, 9000.0)
+"""Greatest latitude and longitude [deg], offset from UTC [h] and elevation [m]."""
+
 _FLAGS: Final = 6
 """Year, month, day, hour, minute and the source flags stand before the values of an EPW row."""
 
@@ -140,7 +146,7 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
         numbers = [float(cell) for cell in cells[6:10]]
     except ValueError:
         numbers = []
-    if len(numbers) != len(names) or not np.isfinite(numbers).all():
+    if len(numbers) != len(names) or not (np.abs(numbers) <= _BOUNDS).all():
         mend = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
         raise SeriesError(
             source, [Fault(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
@@ -166,7 +172,8 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
     faults = []
     for line, row in zip(lines, cells, strict=True):
         try:
-            is_good = len([float(cell) for cell in row]) == width
+            numbers = np.array([float(cell) for cell in row])
+            is_good = len(row) == width and bool((np.abs(numbers) < GREATEST).all())
         except ValueError:
             is_good = False
         if not is_good:

@@ -11,6 +11,9 @@ from twin.errors import Fault, SeriesError
 
 WANTED: Final = ("arrival_time", "length")
 
+LONGEST: Final = 1e6
+"""No job arrives later after hour 0, or lasts longer. [h]"""
+
 _MICROSECONDS: Final = 3.6e9
 """Microseconds of an hour."""
 
@@ -47,10 +50,15 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     arrival = numbers(table, "arrival_time", name="arrival_time")
     length = numbers(table, "length", name="length")
     size = numbers(table, "cpus", name="cpus") if "cpus" in table.columns else np.ones_like(length)
-    faults = []
+    faults, upto = [], f"or later, and below {LONGEST:g} h"
     for name, values, is_good, rule in (
-        ("arrival_time", arrival, arrival >= 0.0, "must be 0 h or later"),
-        ("length", length, length > 0.0, "must be above 0 h"),
+        ("arrival_time", arrival, (arrival >= 0.0) & (arrival < LONGEST), f"must be 0 h {upto}"),
+        (
+            "length",
+            length,
+            (length > 0.0) & (length < LONGEST),
+            f"must be above 0 h and below {LONGEST:g} h",
+        ),
         ("cpus", size, size > 0.0, "must be above 0"),
     ):
         faults += [

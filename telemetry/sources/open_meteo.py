@@ -7,8 +7,11 @@ import pandas as pd
 
 from telemetry.sources.answers import Entry, Hourly, numbers
 from telemetry.sources.record import Record
+from telemetry.sources.stamps import iso
 from telemetry.sources.table import place, refuse
 from twin.errors import Fault, SeriesError
+
+_LAST: Final = 4_102_444_800  # 2100-01-01 in seconds since 1970
 
 _NAMES: Final = {
     "temperature_2m": "air_temperature",
@@ -92,18 +95,13 @@ def _stamps(source: str, answer: Hourly) -> np.ndarray:
     entries = answer.hourly.get("time", [])
     if answer.hourly_units.get("time") == "unixtime":
         seconds = numbers(source, entries, name="time")
+        is_time = (seconds >= 0.0) & (seconds < _LAST)
+        _refuse_times(source, entries, ~is_time, mend="write seconds since 1970")
         return np.asarray(seconds.astype("datetime64[s]"), dtype="datetime64[us]")
     texts = pd.Series([str(entry) for entry in entries], dtype="str")
-    parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce")
-    faults = [
-        Fault(
-            place=place(source, row=row + 1, name="time"),
-            value=repr(entries[row]),
-            mend="write an ISO time",
-        )
-        for row in np.flatnonzero(parsed.isna().to_numpy())
-    ]
-    refuse(source, faults)
+    parsed = iso(texts, is_utc=False)
+    mend = "write an ISO time without an offset"
+    _refuse_times(source, entries, parsed.isna().to_numpy(), mend=mend)
     if answer.utc_offset_seconds is None:
         mend = "the times are local and name no offset; ask for timezone=GMT"
         raise SeriesError(
@@ -111,6 +109,14 @@ def _stamps(source: str, answer: Hourly) -> np.ndarray:
         )
     local = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
     return np.asarray(local - np.timedelta64(answer.utc_offset_seconds, "s"))
+
+
+def _refuse_times(source: str, entries: list[Entry], is_bad: np.ndarray, *, mend: str) -> None:
+    faults = [
+        Fault(place=place(source, row=row + 1, name="time"), value=repr(entries[row]), mend=mend)
+        for row in np.flatnonzero(is_bad)
+    ]
+    refuse(source, faults)
 
 
 def _unit(source: str, answer: Hourly, *, key: str) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from telemetry.sources.table import Table, place, refuse
 from telemetry.sources.zones import time_zone
 from twin.errors import Fault, SeriesError
 
-_OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
+_OFFSET: Final = re.compile(r"(?::\d\d|[Tt ]\d{2,6})(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
 _NO_ZONE: Final = 'the times are local and name no offset; give the zone, as in zone="DE-LU"'
 
 
@@ -75,12 +75,15 @@ def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
     """
     column = time_column(table)
     texts = pd.Series(table.columns[column], dtype="str")
+    if texts.empty:
+        mend = "a series needs two rows or more"
+        raise SeriesError(table.source, [Fault(place=table.source, value="0 rows", mend=mend)])
     has_offset = np.array([bool(_OFFSET.search(text)) for text in texts], dtype=bool)
     if has_offset.any() and not has_offset.all():
         odd = int(np.flatnonzero(has_offset != has_offset[0])[0])
         mend = "write all times with an offset, or none"
         _refuse_rows(table, column, rows=np.array([odd]), mend=mend)
-    parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=bool(has_offset.any()))
+    parsed = iso(texts, is_utc=bool(has_offset.any()))
     is_bad = parsed.isna().to_numpy()
     mend = "write an ISO time, as in 2026-07-01T00:00Z"
     _refuse_rows(table, column, rows=np.flatnonzero(is_bad), mend=mend)
@@ -97,6 +100,25 @@ def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
         )
         raise SeriesError(table.source, [fault])
     return localise(naive, time_zone(zone))
+
+
+def iso(texts: pd.Series, *, is_utc: bool) -> pd.Series:
+    """Return ISO times, NaT for texts that are none, or whose offset is where none is wanted.
+
+    Parameters
+    ----------
+    texts
+        One a row.
+    is_utc
+        Whether all name their offset; else none does.
+    """
+    try:
+        parsed = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=is_utc)
+    except (ValueError, OverflowError):  # some have an offset after all
+        parsed = None
+    if parsed is None or (parsed.dt.tz is not None and not is_utc):
+        return pd.Series(pd.NaT, index=texts.index, dtype="datetime64[us]")
+    return parsed
 
 
 def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:

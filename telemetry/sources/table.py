@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def read_table(path: str | Path) -> Table:
         fault = Fault(place=where, value=str(error), mend="close the quotes, or drop them")
         raise SeriesError(source, [fault]) from error
     header = [name.strip() for name in rows[0]]
-    doubled = sorted({name for name in header if header.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
         mend = "name each column once"
         raise SeriesError(source, [Fault(place=f"{source}, header", value=doubled[0], mend=mend)])

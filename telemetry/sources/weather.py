@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import xarray as xr
@@ -87,14 +88,9 @@ def _record(path: str | Path) -> Record:
         return read_epw(source, text)
     if text.startswith("#1"):
         return read_mos(source, text)
-    try:
-        answer = json.loads(text)
-    except json.JSONDecodeError as error:
-        fault = Fault(
-            place=f"{source}, row {error.lineno}", value=error.msg, mend="give whole JSON"
-        )
-        raise SeriesError(source, [fault]) from error
-    keys = set(answer) if isinstance(answer, dict) else set()
+    answer = _json(source, text)
+    told = answer if isinstance(answer, dict) else {}
+    keys = set(told)
     try:
         if {"hourly", "latitude"} <= keys:
             return read_open_meteo(source, Hourly.model_validate(answer))
@@ -105,9 +101,29 @@ def _record(path: str | Path) -> Record:
         where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
         fault = Fault(place=where, value=repr(first["input"])[:40], mend=first["msg"])
         raise SeriesError(source, [fault]) from error
-    reason = answer["reason"] if "reason" in keys else ", ".join(sorted(keys))
+    reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
     mend = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
     raise SeriesError(source, [Fault(place=source, value=str(reason), mend=mend)])
+
+
+def _json(source: str, text: str) -> object:
+    """Return the JSON of a file; Python's reader takes NaN and half letters, and we do not."""
+    try:
+        answer = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(answer, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        where, value = f"{source}, row {error.lineno}", error.msg
+    except (ValueError, RecursionError) as error:
+        where, value = source, str(error)
+    else:
+        return answer
+    raise SeriesError(source, [Fault(place=where, value=value, mend="give whole JSON")])
+
+
+def _refuse(constant: str) -> NoReturn:
+    message = f"{constant} is no number of JSON"
+    raise ValueError(message)
 
 
 def _rows(record: Record, year: int | None) -> Rows:

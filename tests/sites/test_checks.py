@@ -32,6 +32,18 @@ def test_two_suppliers(table, told):
     ]
 
 
+def test_more_machines_than_any_plant_has(table, told):
+    """A bank of 2^31 chillers would take 16 GiB to be looked at."""
+    table["equipment"]["chilled_plant"]["chillers"]["count"] = 2**31
+    assert any("chillers] count = 2147483648" in fault for fault in told(table))
+
+
+def test_numbers_that_overflow_together(table, told):
+    table["equipment"]["ups_1"]["rating"] = "1e-300 MW"
+    (fault,) = told(table)
+    assert fault.startswith("numbers: no machine has such numbers together")
+
+
 def test_no_halls(table, told):
     del table["equipment"]["hall_1"], table["equipment"]["hall_2"]
     assert "[equipment]: a site has at least one hall: accelerators" in told(table)

@@ -34,6 +34,7 @@ class Soak:
 
 SOAKS = {
     "compaction": Soak(module="tests.soak.compaction"),
+    "fuzz": Soak(module="tests.soak.fuzz"),
     "kills": Soak(
         module="tests.soak.kills",
         options={

@@ -76,6 +76,14 @@ def test_market_days_of_all_lengths_are_read(count):
     assert codec.dataset_of(document).sizes["time"] == count
 
 
+@pytest.mark.parametrize("entry", [{}, 0, None])
+def test_too_long_a_list_is_refused_without_a_look_at_its_entries(entry):
+    refused(schedule() | {"intervals": [entry] * 40_000}, "40000 intervals")
+    reasons = {"v": 1, "reasons": [entry] * 40_000}
+    with pytest.raises(WireError, match="40000 reasons"):
+        codec.read_acknowledgement(json.dumps(reasons).encode())
+
+
 def test_fields_of_the_future_are_passed_over():
     document = changed(["meta", "mood"], "calm", schedule() | {"extra": 1})
     document["intervals"][0]["price"] = 3

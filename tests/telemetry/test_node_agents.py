@@ -79,6 +79,19 @@ def test_what_an_exporter_lacks_is_named_at_once():
             read_dcgm(text)
 
 
+def test_numbers_of_accelerators_are_plain_digits():
+    for number in ("\u00b2", "\u0663", "9" * 5000, ""):
+        with pytest.raises(SeriesError, match="none of an accelerator"):
+            read_dcgm(other(TEXT, gpu=number))
+
+
+def test_a_long_text_of_an_exporter_is_refused_and_a_long_label_costs_no_square():
+    with pytest.raises(SeriesError, match="ask it for fewer metrics"):
+        read_dcgm(TEXT * 2000)
+    long = TEXT.replace("UUID=", f"{'x' * 100_000} UUID=")
+    assert read_dcgm(long)  # by the square of its length it would take minutes
+
+
 def test_an_exporter_that_is_not_there_is_told():
     with pytest.raises(SeriesError, match="is dcgm-exporter running there"):
         get_dcgm(f"http://127.0.0.1:{brokers.free_port()}/metrics")

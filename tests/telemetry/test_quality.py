@@ -177,12 +177,14 @@ def test_a_site_sets_thresholds_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1]", "write NAME"),
+        ("[1]", "object"),
         ("{", "Expecting"),
         ('{"a": 3}', "a = 3"),
         ('{"a": {"hihg": 3}}', "a.hihg"),
         ('{"a": {"high": true}}', "a.high"),
-        ('{"a": {"high": 1e999}}', "a.high"),
+        ('{"a": {"high": 1e13}}', "a.high"),
+        (f'{{"a": {{"high": 1{"0" * 400}}}}}', "a.high"),
+        ('{"a": {"high": 1e999}}', "too large"),
     ],
 )
 def test_thresholds_that_cannot_be_read_are_faults(tmp_path, text, words):

@@ -20,7 +20,9 @@ class Cdu(Equipment):
 
     kind: ClassVar[str] = "cdu"
 
-    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    count: Annotated[
+        int, Quantity("1", "number of equal units in service", at_least=1, at_most=10_000)
+    ]
     rated_heat: Annotated[float, Quantity("MW", "heat carried by one unit at rating", above=0)]
     approach: Annotated[
         float, Quantity("K", "technology supply less facility supply at rating", above=0, below=20)

@@ -30,7 +30,9 @@ class ChillerBank(Declared):
     terms 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
     """
 
-    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    count: Annotated[
+        int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
+    ]
     rated_cooling: Annotated[float, Quantity("MW", "rated cooling of one unit", above=0)]
     rated_cop: Annotated[float, Quantity("1", "rated cooling over power", above=1, below=20)]
     capacity_curve: tuple[float, float, float, float, float, float]

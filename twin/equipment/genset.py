@@ -25,7 +25,7 @@ class Genset(Equipment):
 
     kind: ClassVar[str] = "genset"
 
-    count: Annotated[int, Quantity("1", "number of equal sets", at_least=1)]
+    count: Annotated[int, Quantity("1", "number of equal sets", at_least=1, at_most=1000)]
     spare: Annotated[int, Quantity("1", "sets of these that may fail to start", at_least=0)] = 0
     rating: Annotated[float, Quantity("MW", "standby rating of one set at the bus", above=0)]
     load_points: tuple[float, ...]

@@ -26,7 +26,9 @@ _BISECTIONS: Final = 24  # speed to 1e-7
 class FanBank(Declared):
     """What dry coolers and towers have in common: a bank of equal units with variable fans."""
 
-    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    count: Annotated[
+        int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
+    ]
     air_flow: Annotated[float, Quantity("kg s-1", "air through one unit at full speed", above=0)]
     fan_power: Annotated[float, Quantity("MW", "fan power of one unit at full speed", at_least=0)]
     fan_exponent: Annotated[

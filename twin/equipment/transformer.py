@@ -17,7 +17,9 @@ class Transformer(Equipment):
 
     kind: ClassVar[str] = "transformer"
 
-    count: Annotated[int, Quantity("1", "number of equal units in service", at_least=1)]
+    count: Annotated[
+        int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
+    ]
     rating: Annotated[float, Quantity("MVA", "rated apparent power of one unit", above=0)]
     power_factor: Annotated[
         float, Quantity("1", "power factor of the load", above=0.5, at_most=1)

@@ -32,6 +32,7 @@ def test_size_is_one_where_none_is_named(tmp_path):
         ("arrival_time,length\n0,0\n", "row 2, length = 0: must be above 0 h"),
         ("arrival_time,length\n-1,1\n", "row 2, arrival_time = -1: must be 0 h or later"),
         ("arrival_time,length\n0,\n", "row 2, length = nan"),
+        ("arrival_time,length\n1e30,1\n", "row 2, arrival_time = 1e[+]30: .*below 1e[+]06 h"),
         ("arrival_time,length\n0,long\n", "row 2, length = 'long'"),
         ("arrival_time,length,cpus\n0,1,0\n", "row 2, cpus = 0"),
     ],

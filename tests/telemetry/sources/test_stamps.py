@@ -111,6 +111,23 @@ def test_mixed_offsets_and_broken_times_are_faults(tmp_path):
         read_prices(path)
 
 
+@pytest.mark.parametrize("odd", ["2023-06-01T02+05", "20230601T020000Z", "2023-06-01T02Z"])
+def test_an_offset_behind_the_hour_is_seen(tmp_path, odd):
+    path = tmp_path / "prices.csv"
+    path.write_text(f"Datetime,price_eur_mwh\n2023-06-01T00:00Z,1\n2023-06-01T01Z,1\n{odd},1\n")
+    assert read_prices(path)["electricity_price"].notnull().any()
+    path.write_text(f"Datetime,price_eur_mwh\n2023-06-01T00:00,1\n2023-06-01T01:00,1\n{odd},1\n")
+    with pytest.raises(SeriesError, match="with an offset, or none"):
+        read_prices(path, zone="DE-LU")
+
+
+def test_a_file_without_rows_is_a_fault(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text("Datetime,price_eur_mwh\n")
+    with pytest.raises(SeriesError, match="two rows"):
+        read_prices(path)
+
+
 def test_zones_are_market_ids_or_iana_names():
     assert time_zone("DE-LU") == time_zone("de_lu") == "Europe/Berlin"
     assert time_zone("SE3") == "Europe/Stockholm"

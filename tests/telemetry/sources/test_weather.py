@@ -151,6 +151,50 @@ def test_open_meteo_that_is_broken_is_a_fault(tmp_path):
         read_weather(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"elevation": 111.0', '"elevation": 1e9', "elevation"),
+        ('"latitude": 50.1', '"latitude": NaN', "NaN is no number"),
+        ('"latitude": 50.1', f'"latitude": {"9" * 5000}', "whole JSON"),
+        ("Europe/Berlin", "\\ud800", "whole JSON"),
+        ('"latitude": 50.1', f'"a": {"[" * 100_000}', "whole JSON"),
+        ('"utc_offset_seconds": 3600', '"utc_offset_seconds": 99999999999', "utc_offset"),
+        ("2023-06-01T05:00", "2023-06-01T05:00+25:00", "row 6, time"),
+        ("2023-06-01T05:00", "2023-06-01T05:00+02:00", "time"),
+    ],
+)
+def test_open_meteo_that_is_absurd_is_a_fault(tmp_path, old, new, words):
+    path = _open_meteo(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(SeriesError, match=words):
+        read_weather(path)
+
+
+@pytest.mark.parametrize("second", [None, -1, 1e30, "x"])
+def test_seconds_of_open_meteo_are_of_this_century(tmp_path, second):
+    times = [1_685_577_600 + 3600 * hour for hour in range(24)]
+    units = {"time": "unixtime"}
+    assert read_weather(_open_meteo(tmp_path, units=units, time=times)).sizes["time"] == 24
+    with pytest.raises(SeriesError, match="row 3, time"):
+        read_weather(_open_meteo(tmp_path, units=units, time=[*times[:2], second, *times[3:]]))
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "1e30", "-1e300"])
+def test_numbers_of_typical_weather_are_finite(tmp_path, cell):
+    path = _epw(tmp_path)
+    path.write_text(path.read_text().replace("1990,3,4,5,", f"1990,{cell},4,5,"))
+    with pytest.raises(SeriesError, match="3 numbers are wanted"):
+        read_weather(path, year=2023)
+    path = _mos(tmp_path, range(0, 86_400, 3600))
+    path.write_text(path.read_text().replace("\n7200\t", f"\n{cell.strip('-')}\t"))
+    if cell[0].isdigit():
+        with pytest.raises(SeriesError, match="18 numbers are wanted"):
+            read_weather(path, year=2023)
+
+
 def test_what_cannot_be_modelled_is_a_fault(tmp_path):
     nothing = [None] * 24
     with pytest.raises(SeriesError, match="no air temperature"):

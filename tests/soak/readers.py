@@ -1,0 +1,229 @@
+"""All that reads what others send or write: what is valid for it, and what it may answer."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from telemetry import codec, security, topics
+from telemetry.address import parse as parse_url
+from telemetry.codec import schedule as documents
+from telemetry.codec.dsx_flex import read_load_targets
+from telemetry.codec.market_document import as_market_document
+from telemetry.frames import Position, header, pack, unpack, whole
+from telemetry.packets import publishes
+from telemetry.samples import CHIP_VARIABLES, RackBatch
+from telemetry.sources.dcgm import read_dcgm
+from telemetry.topics import Kind
+from tests import feeds
+from tests.messages import GOOD, TOPICS
+from tests.soak.given_files import files
+from tests.soak.ways_in import MESSAGE, TEXT, Reader
+from tests.telemetry import flexing
+from twin.errors import BrokerError, SeriesError
+
+MOMENT = np.datetime64("2026-06-16T12:00", "us")
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """Return all of them."""
+    return (*_messages(), *_documents(), *_wire(), *files())
+
+
+def _messages() -> list[Reader]:
+    """Return the readers of messages that nobody signs."""
+    found = []
+    for kind, topic in TOPICS.items():
+        valid = [_batch(72)] if kind is Kind.RACK_BATCH else [json.dumps(GOOD[kind]).encode()]
+        if kind is Kind.RACK_BATCH_JSON:
+            columns = {name: [0.5] * 72 for name in CHIP_VARIABLES}
+            valid.append(json.dumps(GOOD[kind] | columns).encode())
+        found.append(
+            Reader(
+                name=str(kind),
+                share=20.0 if kind in {Kind.RACK_BATCH, Kind.POINT_VALUE} else 8.0,
+                valid=valid,
+                read=_told_again(topic),
+                spoils=TEXT if kind is Kind.RACK_BATCH else MESSAGE,
+            )
+        )
+    return found
+
+
+def _told_again(topic: str) -> Callable[[bytes], None]:
+    """Return a reader that writes what it took, and reads that, to the same bytes."""
+
+    def read(payload: bytes) -> None:
+        sample = codec.decode(topic, payload)
+        place, told = codec.encode(sample)
+        if codec.encode(codec.decode(place, told))[1] != told:
+            raise AssertionError("what was read is not what is written")
+
+    return read
+
+
+def _batch(chips: int) -> bytes:
+    values = np.linspace(0.0, 1000.0, len(CHIP_VARIABLES) * chips, dtype=np.float32)
+    batch = RackBatch(
+        site="rhine",
+        hall="hall_1",
+        rack="r0001",
+        boot=1,
+        sequence=7,
+        time=MOMENT,
+        interval=np.timedelta64(1, "s"),
+        values=values.reshape(len(CHIP_VARIABLES), chips),
+    )
+    return codec.encode(batch)[1]
+
+
+def _documents() -> list[Reader]:
+    """Return the readers of the feed: signatures, and what they sign."""
+    schedule = json.dumps(feeds.schedule(count=96)).encode()
+    answer = security.verify(
+        feeds.acknowledgement().payload, security.jwks(feeds.key("tso-1")), kind="ack"
+    )
+    status = {
+        "v": 1,
+        "site": "rhine",
+        "partner": "tso-1",
+        "time": 1781611200000,
+        "state": "ok",
+        "reason": "all is well",
+        "revision": 1,
+    }
+    known = security.jwks(feeds.key("rhine"))
+    signed = feeds.signed(feeds.schedule(count=96))
+
+    def read_schedule(payload: bytes) -> None:
+        found = documents.read_schedule(payload)
+        documents.dataset_of(found)
+        as_market_document(found)
+
+    return [
+        Reader(name="schedule", share=1.0, valid=[schedule], read=read_schedule, spoils=MESSAGE),
+        Reader(
+            name="acknowledgement",
+            share=6.0,
+            valid=[answer],
+            read=documents.read_acknowledgement,
+            spoils=MESSAGE,
+        ),
+        Reader(
+            name="feed status",
+            share=6.0,
+            valid=[json.dumps(status).encode()],
+            read=documents.read_status,
+            spoils=MESSAGE,
+        ),
+        *_targets(),
+        Reader(
+            name="signature",
+            share=2.0,
+            valid=[signed],
+            read=lambda payload: security.verify(payload, known),
+        ),
+    ]
+
+
+def _targets() -> list[Reader]:
+    """Return the readers of what a grid partner asks for: the event, and what is signed in it."""
+    keys = security.jwks(feeds.key("tso-1"))
+    whole_event = flexing.event(flexing.target(50.0, start=flexing.NOW, tags=["feed-a"]))
+    inner = flexing.content(whole_event["data"])
+
+    def read(payload: bytes) -> None:
+        read_load_targets(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
+
+    def read_inner(raw: bytes) -> None:
+        try:
+            signed = security.sign(json.loads(raw), feeds.key("tso-1"), kind=security.FLEX)
+        except (ValueError, RecursionError):
+            return  # nobody could sign it
+        read(json.dumps(whole_event | {"data": signed}).encode())
+
+    return [
+        Reader(
+            name="load target event",
+            share=3.0,
+            valid=[json.dumps(whole_event).encode()],
+            read=read,
+            spoils=MESSAGE,
+        ),
+        Reader(
+            name="load target",
+            share=3.0,
+            valid=[json.dumps(inner).encode()],
+            read=read_inner,
+            spoils=MESSAGE,
+        ),
+    ]
+
+
+def _wire() -> list[Reader]:
+    """Return the readers of what is around a message."""
+    names = [topic.encode() for topic in TOPICS.values()]
+    packets = [
+        b"\x32\x0f\x00\x05a/b/c\x00\x07payload",
+        b"\x30\x0c\x00\x05a/b/cpayload"[:14],
+        b"\x32\x10\x00\x05a/b/c\x00\x07\x00payload" * 3,
+    ]
+    segment = header(1) + b"".join(pack("a/b", bytes(n), 1_781_611_200_000_000) for n in range(9))
+    return [
+        Reader(
+            name="topic",
+            share=6.0,
+            valid=names,
+            read=lambda raw: topics.parse(raw.decode("utf-8", "surrogateescape")),
+        ),
+        Reader(name="packets", share=6.0, valid=packets, read=_packets, refusals=()),
+        Reader(name="journal", share=4.0, valid=[segment], read=_journal, refusals=()),
+        Reader(
+            name="address",
+            share=2.0,
+            valid=[b"mqtts://user:p%40ss@broker.plant:8883", b"mqtt://[::1]:1883"],
+            read=lambda raw: parse_url(raw.decode("utf-8", "replace")),
+            refusals=(BrokerError,),
+        ),
+        Reader(
+            name="prometheus",
+            share=4.0,
+            valid=[_exporter()],
+            read=lambda raw: read_dcgm(raw.decode("utf-8", "replace")),
+            refusals=(SeriesError,),
+        ),
+    ]
+
+
+def _packets(raw: bytes) -> None:
+    for is_5 in (False, True):
+        found, end = publishes(raw, 0, is_5=is_5)
+        if not 0 <= end <= len(raw) or sum(len(one[1]) for one in found) > len(raw):
+            raise AssertionError("more was found than came")
+
+
+def _journal(raw: bytes) -> None:
+    end = whole(raw, 1)
+    frames = list(unpack(raw[:end], Position(1, 0)))
+    if end > len(raw) or (frames and frames[-1].position.offset != end):
+        raise AssertionError("a frame ends where no frame ends")
+
+
+def _exporter() -> bytes:
+    labels = 'gpu="{}",UUID="GPU-604a",modelName="B200",Hostname="n2"'
+    metrics = {
+        "DCGM_FI_DEV_SM_CLOCK": 1965,
+        "DCGM_FI_DEV_GPU_TEMP": 51,
+        "DCGM_FI_DEV_POWER_USAGE": 913.482,
+        "DCGM_FI_DEV_GPU_UTIL": 97,
+        "DCGM_FI_DEV_FB_FREE": 45000,
+        "DCGM_FI_DEV_FB_USED": 135000,
+    }
+    lines = [
+        f"{name}{{{labels.format(chip)}}} {value}"
+        for name, value in metrics.items()
+        for chip in range(4)
+    ]
+    return "\n".join(["# TYPE x gauge", *lines, ""]).encode()

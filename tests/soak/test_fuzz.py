@@ -1,0 +1,52 @@
+"""A small sample of the fuzzing; `./dev soak fuzz` is the whole of it."""
+
+import pytest
+
+from tests.soak import fuzz, readers
+from tests.soak.ways_in import Reader
+from twin.errors import WireError
+
+
+@pytest.mark.slow
+def test_no_input_breaks_a_reader_or_takes_it_long():
+    figures = fuzz.run(3000, seed=20_000, say=lambda _: None)
+    assert figures["faults"] == []
+    assert figures["count"] == 3000
+    tried = figures["readers"]
+    often = [one for one in readers.readers() if one.share > 5 and one.refusals]
+    assert all(tried[one.name]["refused"] > 0 for one in often)
+
+
+def spoilt(monkeypatch, read, refusals=(WireError,)):
+    one = Reader(name="mine", share=1.0, valid=[b"good"], read=read, refusals=refusals)
+    monkeypatch.setattr(fuzz, "readers", lambda: (one,))
+    return fuzz.run(50, seed=1, say=lambda _: None)
+
+
+def test_a_reader_that_breaks_is_told_with_the_seed_that_does_it_again(monkeypatch):
+    def read(raw):
+        if raw != b"good":
+            raise KeyError(raw)
+
+    figures = spoilt(monkeypatch, read)
+    assert 0 < figures["broken"] == len(figures["seeds_of_broken"]) <= 50
+    again = fuzz.run(1, seed=figures["seeds_of_broken"][0], say=lambda _: None)
+    assert again["broken"] == 1
+    assert "KeyError" in again["faults"][0]
+
+
+def test_a_reader_that_is_slow_is_told(monkeypatch):
+    monkeypatch.setattr(fuzz, "LIMIT", -1.0)
+    assert spoilt(monkeypatch, lambda raw: raw)["broken"] == 50
+
+
+def test_a_refusal_that_cannot_be_printed_is_told(monkeypatch):
+    class TongueTiedError(Exception):
+        """Says what no log takes."""
+
+    def read(raw):
+        if raw != b"good":
+            raise TongueTiedError("\ud800")
+
+    figures = spoilt(monkeypatch, read, refusals=(TongueTiedError,))
+    assert "no terminal" in figures["faults"][0]
