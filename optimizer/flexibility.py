@@ -11,7 +11,8 @@ All is counted on the careful side. What may be offered for an hour from an inte
 * down, batteries only: more work may not be there, and more heat may not be carried away.
 
 Cooling that saves power while work rests, cold tanks, and sun and wind that could be curtailed are
-not counted. The limits of the connection bound all of it, with the site's margin.
+not counted. The limits of the connection bound all of it, with the site's margin. Power and energy
+behind reserves that are sold belong to those who bought them.
 """
 
 from collections.abc import Mapping
@@ -22,8 +23,10 @@ import numpy as np
 import xarray as xr
 
 from twin import axes, limits, vocabulary
+from twin.activation import powers
 from twin.axes import HOUR
 from twin.curtailment import LIMIT
+from twin.kept import kept_at_connection, kept_by
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
@@ -105,13 +108,18 @@ def flexibility(
     )
     ramp_up, ramp_down = _ramps(site, course)
     batteries = [store for store in site.stores if store.carrier == ELECTRIC]
-    stored = [_battery(site, store, replay, course) for store in batteries]
+    stored = [_battery(site, store, replay, course, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, course)
     nothing = np.zeros(len(net))
     given = sum((up for up, _ in stored), nothing)
     taken = sum((down for _, down in stored), nothing)
-    up = np.minimum(given + works, np.minimum(_least(course, course.falling), REACHED * ramp_up))
-    down = np.minimum(taken, np.minimum(_least(course, course.rising), REACHED * ramp_down))
+    sold_up, sold_down = kept_at_connection(site, schedule)
+    falls, rises = (
+        _least(course, course.falling - sold_up),
+        _least(course, course.rising - sold_down),
+    )
+    up = np.minimum(given + works, np.minimum(falls, REACHED * ramp_up))
+    down = np.minimum(taken, np.minimum(rises, REACHED * ramp_down))
     whole = edges[:-1] + SUSTAINED <= edges[-1] + LEAST
     up, down = (np.where(whole & (power > LEAST), power, 0.0) for power in (up, down))
     loss = max((1.0 / (b.charge_efficiency * b.discharge_efficiency) for b in batteries), default=1)
@@ -166,33 +174,34 @@ def _ramps(site: Site, course: _Course) -> tuple[FloatArray, FloatArray]:
 
 
 def _battery(
-    site: Site, store: Store, replay: xr.Dataset, course: _Course
+    site: Site, store: Store, replay: xr.Dataset, course: _Course, *, schedule: xr.Dataset
 ) -> tuple[FloatArray, FloatArray]:
     """Return the power that a battery can give and take beyond its plan, for an hour. [MW]
 
     The level that is missing (or too much) after the hour must be won back, within converters and
-    connection, before the plan needs it.
+    connection, before the plan needs it. What is sold as reserve is not offered once more.
     """
     kind = site.equipment[store.owner].kind
     level = replay[f"{kind}_level"].sel({kind: store.owner}).to_numpy()[1:]
     charge = (replay[f"{kind}_charge"] - replay[f"{kind}_discharge"]).sel({kind: store.owner})
     plan = charge.to_numpy()
     share = store.charge_limit / sum(s.charge_limit for s in site.stores if s.carrier == ELECTRIC)
-    spare = site.margins.level * (store.high - store.low)
-    can_give, can_take = store.discharge_limit + plan, store.charge_limit - plan
+    spare, kept = site.margins.level * (store.high - store.low), kept_by(site, schedule, store)
+    can_give = store.discharge_limit + plan - kept.up
+    can_take = store.charge_limit - plan - kept.down
     hours = np.diff(course.edges)
     regained = np.clip(np.minimum(can_take, share * course.rising), 0.0, None)
     released = np.clip(np.minimum(can_give, share * course.falling), 0.0, None)
     up = _kept(
         course,
         can_give,
-        (level - store.low - spare) * store.discharge_efficiency,
+        (level - store.low - spare - kept.behind[1:]) * store.discharge_efficiency,
         won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
     )
     down = _kept(
         course,
         can_take,
-        (store.high - spare - level) / store.charge_efficiency,
+        (store.high - spare - level - kept.room[1:]) / store.charge_efficiency,
         won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
     )
     return up, down
@@ -255,16 +264,32 @@ def _work(
             continue
         rate = (work / np.maximum(power, LEAST)).max()
         due = outlook["work_least"].sel(cohort=label).to_numpy()[1 : len(power) + 1]
-        ahead = np.cumsum(work * hours) - due
+        sold = _sold(site, schedule, label)
+        owed = sum(
+            (
+                put_off(site.reserves[p], row, kind.pause_loss, hours=hours)
+                for p, row in sold.items()
+            ),
+            np.zeros(len(power)),
+        )
+        ahead = np.cumsum(work * hours) - due - rate * owed
         put_off += _kept(
             course,
-            _settled(course, power, kind.minimum_run),
+            _settled(course, power - powers(site.reserves, sold)[0], kind.minimum_run),
             ahead / rate,
             won=np.zeros(len(power)),
             lost=kind.pause_loss,
         )
         lost = max(lost, 1.0 + kind.pause_loss / SUSTAINED)
     return put_off, lost
+
+
+def _sold(site: Site, schedule: xr.Dataset, label: str) -> dict[str, FloatArray]:
+    """Return what a cohort of work holds of each reserve product, ``(time,)``. [MW]"""
+    if "work_reserve" not in schedule:
+        return {}
+    part = schedule["work_reserve"].sel(cohort=label)
+    return {name: part.sel(product=name).to_numpy() for name in site.reserves}
 
 
 def _settled(course: _Course, power: FloatArray, minimum_run: float) -> FloatArray:

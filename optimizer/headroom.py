@@ -8,6 +8,7 @@ import xarray as xr
 
 from twin import curtailment, steering
 from twin.equipment import CoolingPlant, HeatReuse
+from twin.kept import kept_at_connection
 from twin.physics import FloatArray
 from twin.run import Key, run
 from twin.simulation import stocks_of
@@ -110,7 +111,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
     most = float(curtailment.import_limit(site, state, now)[0])
-    allowed = float(np.interp(keep * most + own, power, halls))
+    sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
+    allowed = float(np.interp(keep * most - sold_down + own, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
         drawn = ran.flows["cooling_load", plant.name]
@@ -131,7 +133,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         peak_power=peak or np.inf,
         chilled_load=load,
         chilled_spare=spare,
-        export_limit=_export_limit(site),
+        export_limit=_export_limit(site) - sold_up,
     )
 
 

@@ -5,10 +5,15 @@ above its expectation is expected again; where that would raise the peak, batter
 give.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+import xarray as xr
+
 from optimizer.dispatch import Orders
+from twin.kept import kept_by
 from twin.relations import Store
 from twin.site import Site
 
@@ -16,7 +21,9 @@ LEAST: Final = 0.1
 """Power below which nothing is shaved. [MW]"""
 
 
-def shave(orders: Orders, site: Site, excess: float) -> tuple[Orders, float]:
+def shave(
+    orders: Orders, site: Site, excess: float, *, spare: Mapping[str, float] | None = None
+) -> tuple[Orders, float]:
     """Return orders under which batteries take an excess of import away, as far as they can.
 
     Parameters
@@ -27,6 +34,8 @@ def shave(orders: Orders, site: Site, excess: float) -> tuple[Orders, float]:
         The site.
     excess
         Import expected above the peak; negative if there is room. [MW]
+    spare
+        Battery -> most by which it may be moved towards giving, where it keeps reserves. [MW]
 
     Returns
     -------
@@ -36,14 +45,15 @@ def shave(orders: Orders, site: Site, excess: float) -> tuple[Orders, float]:
     Notes
     -----
     Charging is cut before anything is discharged; whether there is enough in a battery is left to
-    its own controller.
+    its own controller. What is kept for reserves is not spent: a peak costs less than a promise.
     """
     left = excess
     charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
     batteries = [store for store in site.stores if store.carrier == "medium_voltage"]
     for battery in batteries:
         if left > LEAST:
-            left -= _move(battery, charge, discharge, left)
+            most = (spare or {}).get(battery.owner, left)
+            left -= _move(battery, charge, discharge, min(left, most))
     if left == excess:
         return orders, 0.0
     shaved = replace(orders, battery_charge=charge, battery_discharge=discharge)
@@ -61,3 +71,42 @@ def _move(
     given = min(wanted - cut, room)
     discharge[name] = discharge.get(name, 0.0) + given
     return cut + given
+
+
+def spare_of(
+    site: Site, plan: xr.Dataset, state: xr.Dataset, *, now: np.datetime64
+) -> dict[str, float]:
+    """Return how far batteries may be moved towards giving beside the reserves that they hold.
+
+    Parameters
+    ----------
+    site
+        The site.
+    plan
+        The schedule in force.
+    state
+        The state now.
+    now
+        Start of the interval.
+
+    Returns
+    -------
+    dict
+        Battery -> power beyond what is planned, so that power stays free for the interval, and
+        energy behind what is held in it and in the next; only batteries that hold any. [MW]
+    """
+    step = int(np.searchsorted(plan["time"].to_numpy(), now))
+    hours = float(plan["duration"][step])
+    found = {}
+    for store in site.stores:
+        kept = kept_by(site, plan, store) if store.carrier == "medium_voltage" else None
+        if kept is None or not (kept.up[step] > 0.0 or kept.behind[step + 1] > 0.0):
+            continue
+        names = ("battery_charge", "battery_discharge")
+        charge, discharge = (float(plan[n].sel(battery=store.owner)[step]) for n in names)
+        level = float(state["battery_level"].sel(battery=store.owner))
+        level += hours * (store.charge_efficiency * charge - discharge / store.discharge_efficiency)
+        energy = (level - store.low - kept.behind[step + 1]) * store.discharge_efficiency / hours
+        power = store.discharge_limit - float(kept.up[step]) - discharge + charge
+        found[store.owner] = max(min(energy, power), 0.0)
+    return found

@@ -1,5 +1,6 @@
 """Between two plans: ask the question of the moment, and steer by the plan in force."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -8,7 +9,7 @@ import xarray as xr
 from optimizer.dispatch import Orders, dispatch
 from optimizer.headroom import Headroom, headroom
 from optimizer.problem import Problem
-from optimizer.shave import shave
+from optimizer.shave import shave, spare_of
 from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
@@ -95,10 +96,17 @@ class Steering:
         step = plan.sel(time=queue.instant)
         room = headroom(self._site, state, plan.sel(time=[queue.instant]))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._carry)
-        return self._within_peak(orders, state, queue=queue, room=room)
+        spare = spare_of(self._site, plan, state, now=queue.instant)
+        return self._within_peak(orders, state, queue=queue, room=room, spare=spare)
 
     def _within_peak(
-        self, orders: Orders, state: xr.Dataset, *, queue: Queue, room: Headroom
+        self,
+        orders: Orders,
+        state: xr.Dataset,
+        *,
+        queue: Queue,
+        room: Headroom,
+        spare: Mapping[str, float],
     ) -> Orders:
         """Return orders that do not raise the peak by what the plan did not foresee."""
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
@@ -106,6 +114,7 @@ class Steering:
         measured = float(state["grid_import_power"] - state["grid_export_power"])
         is_next = queue.instant == self._until
         drift = max(measured - self._foreseen, 0.0) if is_next else 0.0
-        orders, shaved = shave(orders, self._site, expected + drift - room.peak_power)
+        excess = expected + drift - room.peak_power
+        orders, shaved = shave(orders, self._site, excess, spare=spare)
         self._foreseen, self._until = expected - shaved, queue.instant + axes.QUARTER
         return orders

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits, vocabulary
+from twin import axes, curtailment, limits, vocabulary
 from twin.activation import LEAST, courses, powers, put_off
 from twin.equipment import Battery, Transformer
 from twin.errors import Fault
@@ -116,14 +116,14 @@ class _Plan:
 
 
 def judge(
-    site: Site, schedule: xr.Dataset, replay: xr.Dataset, *, keep: float = 0.0
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, replay: xr.Dataset, *, keep: float = 0.0
 ) -> Iterator[Finding]:
     """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
 
     Parameters
     ----------
-    site
-        The site with its products.
+    site, state
+        The site with its products, and its state at the start.
     schedule
         A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on ``time`` and
         ``product``, ``battery_reserve`` and ``work_reserve`` by holder. Without the first there is
@@ -157,7 +157,7 @@ def judge(
     for battery in site.of(Battery):
         yield from _battery(plan, battery)
     yield from _work(plan)
-    yield from _connection(plan, keep)
+    yield from _connection(plan, state, keep)
 
 
 def _sold(plan: _Plan, product: Reserve) -> Iterator[Finding]:
@@ -252,7 +252,7 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
     yield f"work that {label} can put off behind its reserves", np.where(debt > 0.0, beyond, 0.0)
 
 
-def _connection(plan: _Plan, keep: float) -> Iterator[Finding]:
+def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
     """Judge that connection and transformers bear what is activated, on top of the plan."""
     held = {name: plan.of("reserve_capacity", name) for name in plan.products}
     up, down = powers(plan.products, held)
@@ -262,7 +262,10 @@ def _connection(plan: _Plan, keep: float) -> Iterator[Finding]:
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
     tolerance = limits.SHARE_BEYOND * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
-    yield "import with all reserves activated downwards", np.where(down > LEAST, beyond, 0.0)
+    more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))
+    left = curtailment.beyond(plan.site, state, plan.schedule, more, keep=keep)
+    beyond = np.where(down > LEAST, np.maximum(beyond, left), 0.0)
+    yield "import with all reserves activated downwards", beyond
     beyond = (up - net - (1.0 - keep) * grid.export_limit) / tolerance
     yield "export with all reserves activated upwards", np.where(up > LEAST, beyond, 0.0)
     for machine in plan.site.of(Transformer):

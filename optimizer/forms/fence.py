@@ -50,7 +50,7 @@ def numbers(site: Site, inputs: Inputs) -> Mapping[str, FloatArray]:
     keep = 1.0 - inputs.problem.margins.power
     weather = Weather.of(inputs.problem.outlook)
     found = {
-        "import_limit": np.array(keep * site.grid.import_limit),
+        "import_limit": keep * inputs.problem.available(site.exchanges[0]),
         "export_limit": np.array(keep * site.grid.export_limit),
     }
     for convert in site.converts:
@@ -75,11 +75,13 @@ def build(block: pyo.Block, shape: Shape, _: Ledger) -> None:
     """
     time, beside = block.model().time, block.parent_block()
     grid = beside.component(shape.grid)
-    block.import_limit, block.export_limit = table(), table()
+    block.import_limit, block.export_limit = table(time), table()
     up, down = (_activated(block, shape.products, way) for way in ("up", "down"))
     block.import_room = pyo.Constraint(
         time,
-        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.import_limit,
+        rule=lambda b, t: (
+            grid.import_power[t] - grid.export_power[t] + down(t) <= b.import_limit[t]
+        ),
     )
     block.export_room = pyo.Constraint(
         time,
