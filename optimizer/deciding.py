@@ -1,6 +1,7 @@
 """Decide: solve a problem, let the twin judge the answer, and say why it is as it is."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from optimizer.decision import Decision
@@ -20,7 +21,11 @@ WIDER: Final = 1.5
 
 
 def decide(
-    problem: Problem, *, previous: Decision | None = None, keep_units: bool = False
+    problem: Problem,
+    *,
+    previous: Decision | None = None,
+    keep_units: bool = False,
+    export: Path | None = None,
 ) -> Decision:
     """Return the best schedule of a problem that the twin finds safe.
 
@@ -32,6 +37,8 @@ def decide(
         The decision in force until now, to tell what changed and to begin the search from.
     keep_units
         Whether units stay on or off as the last decision had them: a guard's quick question.
+    export
+        File for the linear model of the attempt that is taken, if somebody wants it.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def decide(
     asked = problem
     warm = previous.warm if previous else None
     for attempt in range(1, ATTEMPTS + 1):
-        solution = solve_problem(asked, warm, keep_units=keep_units)
+        solution = solve_problem(asked, warm, keep_units=keep_units, export=export)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -58,7 +59,11 @@ def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatA
 
 
 def solve_problem(
-    problem: Problem, warm: Warm | None = None, *, keep_units: bool = False
+    problem: Problem,
+    warm: Warm | None = None,
+    *,
+    keep_units: bool = False,
+    export: Path | None = None,
 ) -> Solution:
     """Return the cheapest plan of a problem.
 
@@ -71,6 +76,8 @@ def solve_problem(
     keep_units
         Whether units that are on or off stay so as the last plan had them, which makes the question
         linear; where that does not do, they are sought anew.
+    export
+        File for the linear model, if somebody wants to solve it with another program.
 
     Returns
     -------
@@ -93,6 +100,8 @@ def solve_problem(
     with clock("solve"):
         basis = shifted(fit, arrays, instants) if fit else None
         solver = Solver(arrays, prices, basis=basis)
+        if export is not None:
+            solver.export(export)
         relaxed = solver.run()
         if relaxed is None:
             raise refusal(problem, arrays, solver)

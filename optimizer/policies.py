@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -99,6 +100,8 @@ class Optimal:
         For perfect foresight: the price at which the bill values what is left at the end.
     listen
         Called with every decision.
+    export
+        Folder for the linear model of every decision, ``<time>.mps.gz``; none are written without.
     """
 
     def __init__(
@@ -110,8 +113,10 @@ class Optimal:
         until: np.datetime64 | None = None,
         final_price: float = 0.0,
         listen: Callable[[Decision], None] = lambda _: None,
+        export: Path | None = None,
     ) -> None:
         self._site, self._record, self._workload = site, record, workload
+        self._export = export
         self._until, self._final_price, self._listen = until, final_price, listen
         self._wait = REPLAN if until is None else REPLAN_FORESIGHT
         self._planned = np.datetime64("NaT", "us")
@@ -128,11 +133,18 @@ class Optimal:
     def _decide(self, view: View) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            return decide(self._problem(view), previous=self._last)
+            return decide(self._problem(view), previous=self._last, export=self._model(view.now))
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
             return self._last.degraded(f"last plan kept: {error}")
+
+    def _model(self, now: np.datetime64) -> Path | None:
+        """Return the file for the model of a decision, its time without what files may not have."""
+        if self._export is None:
+            return None
+        stamp = np.datetime_as_string(now, unit="m").replace(":", "")
+        return self._export / f"{stamp}Z.mps.gz"
 
     def _problem(self, view: View) -> Problem:
         if self._until is None:

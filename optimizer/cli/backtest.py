@@ -57,6 +57,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     zone: Annotated[str | None, typer.Option(help="Zone of naive local prices.")] = None,
     policies: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(POLICIES),
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
+    export_mps: Annotated[
+        Path | None, typer.Option(help="Folder for the linear model of every decision.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="File for the table as Markdown, as in the README.")
@@ -82,7 +85,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         identity = {"site": loaded.name, "start": str(world.start), "days": days}
         open_folder(out, identity | {"load_scale": load_scale})
     setting = Setting.of(loaded, world, load_scale=load_scale)
-    results = _run(screen, setting, names, seeds=seeds, out=out)
+    results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
     screen.print(_table(results))
     if results.capture is not None:
         screen.print(
@@ -116,7 +119,13 @@ def _tell_world(screen: Console, world: World) -> None:
 
 
 def _run(
-    screen: Console, setting: Setting, names: Sequence[str], *, seeds: int, out: Path | None
+    screen: Console,
+    setting: Setting,
+    names: Sequence[str],
+    *,
+    seeds: int,
+    out: Path | None,
+    export: Path | None,
 ) -> Results:
     """Run the back-test under a progress bar for each policy and plant."""
     bars: dict[tuple[str, int], TaskID] = {}
@@ -139,7 +148,9 @@ def _run(
             write_trial(out, setting.site, trial)
 
     with progress:
-        return backtest(setting, policies=names, seeds=seeds, listen=listen, keep=keep)
+        return backtest(
+            setting, policies=names, seeds=seeds, listen=listen, keep=keep, export=export
+        )
 
 
 def _table(results: Results) -> Table:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -71,6 +72,7 @@ def backtest(
     seeds: int = 1,
     listen: Listener = lambda *_: None,
     keep: Callable[[Trial], None] = lambda _: None,
+    export: Path | None = None,
 ) -> Results:
     """Run policies on the same plants and compare them.
 
@@ -86,6 +88,8 @@ def backtest(
         Told of progress.
     keep
         Given every trial as soon as it is done.
+    export
+        Folder for the linear model of every decision; none are written without.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def backtest(
     found: dict[str, list[Summary]] = {name: [] for name in policies}
     for seed in range(seeds):
         for name in policies:
-            trial = run(setting, name, seed=seed, listen=listen)
+            trial = run(setting, name, seed=seed, listen=listen, export=export)
             keep(trial)
             found[name].append(trial.summary)
     world = setting.world
@@ -114,7 +118,9 @@ def backtest(
     )
 
 
-def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
+def run(
+    setting: Setting, name: str, *, seed: int, listen: Listener, export: Path | None = None
+) -> Trial:
     """Run one policy on one plant from start to end.
 
     Parameters
@@ -127,6 +133,8 @@ def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
         Seed of the plant.
     listen
         Told of progress.
+    export
+        Folder for the linear model of every decision, in a folder for policy and plant.
 
     Returns
     -------
@@ -135,7 +143,8 @@ def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
     """
     site, world = setting.site, setting.world
     decisions: list[Decision] = []
-    policy = make_policy(setting, name, decisions.append)
+    models = export and export / f"{name}_{seed}"
+    policy = make_policy(setting, name, decisions.append, export=models)
     plant = Plant(site, setting.surroundings, setting.begin, seed=seed)
     queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
     service = setting.truth["service_racks"].to_numpy().tolist()
@@ -161,8 +170,14 @@ def run(setting: Setting, name: str, *, seed: int, listen: Listener) -> Trial:
     )
 
 
-def make_policy(setting: Setting, name: str, listen: Callable[[Decision], None]) -> Policy:
-    """Return a policy by its name."""
+def make_policy(
+    setting: Setting,
+    name: str,
+    listen: Callable[[Decision], None],
+    *,
+    export: Path | None = None,
+) -> Policy:
+    """Return a policy by its name; one that plans writes its models where it is told to."""
     site, record = setting.site, setting.world.record
     match name:
         case "immediate":
@@ -170,7 +185,7 @@ def make_policy(setting: Setting, name: str, listen: Callable[[Decision], None])
         case "threshold":
             return threshold(site, record)
         case "optimal":
-            return Optimal(site, record, workload=setting.workload, listen=listen)
+            return Optimal(site, record, workload=setting.workload, listen=listen, export=export)
         case _:
             return Optimal(
                 site,
@@ -179,6 +194,7 @@ def make_policy(setting: Setting, name: str, listen: Callable[[Decision], None])
                 until=setting.world.end,
                 final_price=float(setting.truth["electricity_price"].mean()),
                 listen=listen,
+                export=export,
             )
 
 

@@ -1,5 +1,6 @@
 """Linear models in the hands of the solver: arrays in, values, duals and a status out."""
 
+import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +159,20 @@ class Solver:
         return answer
 
     def export(self, path: Path) -> None:
-        """Write the model for other solvers, in the format of the file's ending (.mps, .lp)."""
-        ask(self._highs.writeModel(str(path)), f"to write {path}", may_warn=True)
+        """Write the model for other solvers, in the format of the file's ending.
+
+        Parameters
+        ----------
+        path
+            ``.mps`` or ``.lp``, or one of them packed, ``.mps.gz``; its folder is made.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_packed = path.suffix == ".gz"
+        plain = path.with_suffix("") if is_packed else path  # the solver packs nothing itself
+        ask(self._highs.writeModel(str(plain)), f"to write {path}", may_warn=True)
+        if is_packed:
+            path.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=1))
+            plain.unlink()
 
     def _presolve(self, is_on: bool) -> None:
         ask(self._highs.setOptionValue("presolve", "on" if is_on else "off"), "option presolve")
