@@ -17,9 +17,11 @@ from optimizer.forms import (
     convert,
     exchange,
     fence,
+    moves,
     peak,
     reserve,
     scenarios,
+    sharing,
     store,
     units,
     work,
@@ -39,7 +41,7 @@ FORMS: Final[Mapping[type, Any]] = {
 }
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
-_FORMS: Final = (*FORMS.values(), units, work, reserve, fence, commitment)
+_FORMS: Final = (*FORMS.values(), units, work, moves, reserve, fence, commitment)
 
 BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
     **{form.Shape: form.build for form in _FORMS},
@@ -50,6 +52,7 @@ BUILDERS: Final[Mapping[type, Callable[..., None]]] = {
 COUPLERS: Final[Mapping[type, Callable[..., None]]] = {
     scenarios.FirstStage: scenarios.build_first_stage,
     scenarios.Tail: scenarios.build_tail,
+    sharing.Shape: sharing.build,
 }
 """Shape of a part that couples sites -> what writes it into a block beside theirs.
 
@@ -180,6 +183,8 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
         if getattr(relation, "units", None) is not None:
             yield relation.owner, units, relation
     yield "work", work, site.works
+    if inputs.problem.moves is not None:
+        yield "moves", moves, inputs.problem.moves
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve, product
     if site.reserves:

@@ -26,6 +26,7 @@ ACCOUNTS: Final = {
     "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
     "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
     "starts": Account(unit="EUR", weight="money", meaning="starts and stops of units"),
+    "transfer": Account(unit="EUR", weight="money", meaning="data of work that moves"),
     "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),
     "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
     "targets": Account(unit="EUR", weight="money", meaning="import above what partners ask for"),

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer import capacity, promised
+from optimizer.moves import Moves
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
@@ -63,6 +64,8 @@ class Problem:
     past_units
         Owner of units -> how many were on in the intervals before the first, as long as that one,
         the latest last; what is left out is not known.
+    moves
+        Work that may leave for other sites, and come from them; None for a site alone.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Problem:
     outlook: xr.Dataset
     weights: Mapping[str, float] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
+    moves: Moves | None = None
 
     def __post_init__(self) -> None:
         """Complete the weights and refuse what has no sense."""

@@ -17,6 +17,7 @@ from optimizer.forms.pausing import held_by_work, hold_by_work, work_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
+from optimizer.moves import GUEST
 from twin.physics import FloatArray
 from twin.relations import Work
 from twin.workloads.queue import Pool
@@ -34,11 +35,14 @@ class Shape:
         What racks draw: electricity, and the cooling that carries it away.
     held
         Reserves that work may hold.
+    moved
+        Cohorts that may leave the site; their progress is written by :mod:`optimizer.forms.moves`.
     """
 
     cohorts: int
     carriers: tuple[str, ...]
     held: Held
+    moved: tuple[int, ...] = ()
 
 
 def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
@@ -47,6 +51,21 @@ def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
         cohorts=inputs.problem.outlook.sizes["cohort"],
         carriers=tuple(_shares(works)),
         held=held_by_work(inputs),
+        moved=moved(inputs),
+    )
+
+
+def moved(inputs: Inputs) -> tuple[int, ...]:
+    """Return the cohorts that may leave the site by a lane; none of a site that is alone."""
+    moves, outlook = inputs.problem.moves, inputs.problem.outlook
+    if moves is None:
+        return ()
+    kinds = {lane.kind for lane in moves.lanes if lane.may_send}
+    labels = zip(outlook["cohort"].to_numpy(), outlook["kind"].to_numpy(), strict=True)
+    return tuple(
+        number
+        for number, (label, kind) in enumerate(labels)
+        if kind in kinds and not str(label).endswith(f"/{GUEST}")
     )
 
 
@@ -91,7 +110,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.cohorts = pyo.RangeSet(0, shape.cohorts - 1)
     block.caps = pyo.RangeSet(0, CAPS - 1)
     _declare(block)
-    _bind(block)
+    _bind(block, shape)
     for carrier in shape.carriers:
         _post(block, carrier, ledger)
     ledger.pay(
@@ -124,17 +143,21 @@ def _declare(block: pyo.Block) -> None:
     columns(block, "late", instant, block.cohorts, high=block.least)
 
 
-def _bind(block: pyo.Block) -> None:
+def _bind(block: pyo.Block, shape: Shape) -> None:
     """Write the rows that bind them."""
-    model = block.model()
-    block.progress = pyo.Constraint(
-        model.time,
-        block.cohorts,
-        rule=lambda b, t, c: (
-            b.met[t + 1, c] - b.late[t + 1, c] - b.met[t, c] + b.late[t, c]
-            == b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
-        ),
-    )
+    model, at_home = block.model(), block.cohorts
+    if shape.moved:
+        others = [c for c in range(shape.cohorts) if c not in shape.moved]
+        block.at_home = at_home = pyo.Set(initialize=others)
+    if len(at_home):
+        block.progress = pyo.Constraint(
+            model.time,
+            at_home,
+            rule=lambda b, t, c: (
+                b.met[t + 1, c] - b.late[t + 1, c] - b.met[t, c] + b.late[t, c]
+                == b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
+            ),
+        )
     block.uses = pyo.Constraint(
         model.time,
         rule=lambda b, t: (

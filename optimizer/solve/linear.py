@@ -121,6 +121,10 @@ class Solver:
         status = self._highs.changeColsBounds(len(columns), columns, low, high)
         ask(status, "changeColsBounds")
 
+    def price(self, columns: IntArray, costs: FloatArray) -> None:
+        """Set the costs of some columns."""
+        ask(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")
+
     def run(self) -> Answer | None:
         """Solve the model from the basis at hand.
 

@@ -1,0 +1,34 @@
+"""Fleets of sites that are solved in the head: ten racks of 1 MW each, one kind of work."""
+
+from dataclasses import replace
+
+from optimizer.moves import Lane, free, welcoming
+from tests.math.hand import kind, outlook, problem, site
+
+HOURS = 6
+DUE_AT_4 = [("batch", [0, 0, 0, 4, 4, 4], [4] * HOURS, 10.0)]
+"""4 MWh that are there from the first hour on and due by the end of the fourth."""
+
+NOTHING = [("batch", [0] * HOURS, [0] * HOURS, 0.0)]
+
+
+def lane(name="any", **others):
+    """Return a lane of one hour whose work is done within two more, in jobs of an hour."""
+    given = {
+        "kind": "batch", "may_send": True, "may_host": True,
+        "transfer_time": 1.0, "window": 2.0, "job_length": 1.0,
+    }  # fmt: skip
+    return Lane(name=name, **(given | others))
+
+
+def member(name, price, *lanes, jobs=DUE_AT_4, block=1.0, where=None, **settings):
+    """Return the question of a site at one price all along, or at a list of them."""
+    prices = [float(price)] * HOURS if isinstance(price, int | float) else price
+    own = (where or site()).model_copy(update={"name": name})
+    lanes = lanes or (lane(),)
+    ahead = welcoming(outlook(prices, jobs=jobs), own, lanes)
+    asked = problem(own, ahead, **settings)
+    return replace(asked, moves=free(lanes, asked.hours, block=block))
+
+
+__all__ = ["DUE_AT_4", "HOURS", "NOTHING", "kind", "lane", "member", "site"]

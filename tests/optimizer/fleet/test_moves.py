@@ -1,0 +1,146 @@
+"""Work that moves between two sites of a few racks, each number worked by hand.
+
+Sites have 4 MWh each, due by the end of the fourth hour. By the lane it takes an hour, and two more
+until it is promised to be done: what is sent in the first hour is done by the end of the fourth.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.build import shape_of
+from optimizer.fleet.whole import solve_whole
+from optimizer.inputs import inputs_of
+from optimizer.moves import free
+from tests.math.hand import outlook, problem, site
+from tests.optimizer.fleet.hands import DUE_AT_4, NOTHING, lane, member
+
+
+def whole(*members):
+    return solve_whole([inputs_of(one) for one in members])
+
+
+def sent(found, name):
+    return found.values[f"{name}.moves.sent"].sum(axis=(1, 2))
+
+
+def test_work_goes_where_power_is_cheap():
+    """Proves: 8 MWh at 10 instead of 4 at 50 and 4 at 10. Sensitivity: 240 without the lane."""
+    found = whole(member("north", 50), member("south", 10))
+    assert found.objective == pytest.approx(80.0)
+    assert sent(found, "north") == pytest.approx([4.0, 0, 0, 0, 0, 0])
+    assert found.values["south.moves.received"].sum() == pytest.approx(4.0)
+    done = found.values["south.work.racks"].sum(axis=(0, 2))
+    assert done == pytest.approx([4.0, 4.0])
+
+
+def test_what_is_sent_arrives_an_hour_later_and_is_done_in_two():
+    """Proves: at 10, 90, 10, 90, ... the guests, here from 1 h to 4 h, wait for the third hour."""
+    found = whole(member("north", 50), member("south", [90.0, 90.0, 10.0, 90.0, 90.0, 90.0]))
+    guests = found.values["south.work.racks"][:, 1, :].sum(axis=1)
+    assert guests == pytest.approx([0.0, 0.0, 4.0, 0.0, 0.0, 0.0])
+    assert found.objective == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize(("cost", "objective"), [(15.0, 200.0), (19.0, 232.0), (21.0, 240.0)])
+def test_data_has_its_price(cost, objective):
+    """Proves: moving saves 40 EUR/MWh; at 15 a side 4 x (10 + 30) + 40, at 21 nobody moves."""
+    dear = lane(send_cost=cost, host_cost=cost)
+    found = whole(member("north", 50, dear), member("south", 10, dear))
+    assert found.objective == pytest.approx(objective)
+
+
+@pytest.mark.parametrize("closed", ["may_send", "may_host"])
+def test_a_border_is_kept(closed):
+    """Proves: where work may not leave, or not come in, both stay alone: 200 + 40."""
+    north = lane(may_send=closed != "may_send")
+    south = lane(may_host=closed != "may_host")
+    found = whole(member("north", 50, north), member("south", 10, south))
+    assert found.objective == pytest.approx(240.0)
+
+
+def test_each_lane_has_its_own_border():
+    """Proves: by the second lane the south takes nothing in, by the first nothing leaves."""
+    north = lane("home", may_send=False), lane("union")
+    south = lane("home"), lane("union", may_host=False)
+    found = whole(member("north", 50, *north), member("south", 10, *south))
+    assert found.objective == pytest.approx(240.0)
+
+
+def test_what_comes_too_late_stays():
+    """Proves: what has to be done by the end of the third hour cannot be promised elsewhere."""
+    jobs = [("batch", [0, 0, 4, 4, 4, 4], [4] * 6, 10.0)]
+    found = whole(member("north", 50, jobs=jobs), member("south", 10, jobs=jobs))
+    assert found.objective == pytest.approx(240.0)
+
+
+def test_what_is_not_there_yet_cannot_leave():
+    """Proves: work that arrives in the second hour would be promised for the fifth."""
+    jobs = [("batch", [0, 0, 0, 4, 4, 4], [0, 4, 4, 4, 4, 4], 10.0)]
+    found = whole(member("north", 50, jobs=jobs), member("south", 10))
+    assert found.objective == pytest.approx(240.0)
+
+
+def test_guests_have_no_more_racks_than_jobs():
+    """Proves: a MWh in jobs of two hours is half a rack. Of each, half is done in the third hour at
+    10 and a quarter in each of its neighbours, at 60: 35 EUR/MWh. 4 x 35 + 4 x 10. Sensitivity: 80.
+    """
+    long, prices = lane(job_length=2.0), [60.0, 60.0, 10.0, 60.0, 60.0, 60.0]
+    found = whole(member("north", 50, long), member("south", prices, long))
+    guests = found.values["south.work.racks"][:, 1].sum(axis=1)
+    assert guests == pytest.approx([0.0, 1.0, 2.0, 1.0, 0.0, 0.0])
+    assert found.objective == pytest.approx(180.0)
+
+
+def test_no_more_comes_in_than_fits():
+    """Proves: 8 of 10 racks are busy at south; 2 MW from the hour in which guests begin to come to
+    that in which they are due, 3 h, take 6 of the 8 MWh of north. Sensitivity: 560 if all could.
+    """
+    jobs = [("batch", [0, 0, 0, 8, 8, 8], [8] * 6, 10.0)]
+    own = [("batch", [8, 16, 24, 32, 40, 48], [8, 16, 24, 32, 40, 48], 8.0)]
+    found = whole(member("north", 50, jobs=jobs), member("south", 10, jobs=own))
+    assert sent(found, "north").sum() == pytest.approx(6.0)
+    assert found.objective == pytest.approx(48 * 10.0 + 6 * 10.0 + 2 * 50.0)
+
+
+def test_late_guests_are_paid_for():
+    """Proves: guests that cannot be done in time are late where they are, at 100 EUR/MWh h, and
+    the plan prefers to keep them. With the transfer fixed at 4 MWh into a full site, all are late.
+    """
+    full = [("batch", [10, 20, 30, 40, 40, 40], [10, 20, 30, 40, 40, 40], 10.0)]
+    net = np.zeros((6, 1))
+    net[0] = 4.0
+    north, south = member("north", 50), member("south", 10, jobs=full)
+    north = replace(north, moves=north.moves.fixed(net))
+    south = replace(south, moves=south.moves.fixed(-net))
+    found = whole(north, south)
+    late = found.values["south.moves.late"][:, 0]
+    assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
+    assert found.objective == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
+
+
+def test_a_site_without_work_may_still_host():
+    found = whole(member("north", 50), member("south", 10, jobs=NOTHING))
+    assert found.objective == pytest.approx(40.0)
+
+
+def test_speed_tells_what_a_megawatt_hour_does():
+    """Proves: south's racks do twice the work of a MWh, so 4 MWh of north are 2 there."""
+    fast = lane(speed=2.0)
+    found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
+    assert found.values["south.moves.received"].sum() == pytest.approx(2.0)
+    assert found.objective == pytest.approx(20.0)
+
+
+def test_blocks_are_as_long_as_is_asked():
+    assert free((lane(),), np.full(96, 0.25)).edges == (0, 16, 32, 48, 64, 80, 96)
+    mixed = np.concatenate([np.full(8, 0.25), np.full(7, 1.0)])
+    assert free((lane(),), mixed, block=4.0).edges == (0, 10, 14)
+    assert free((lane(),), np.array([1.0]), block=4.0).edges == (0, 1)
+
+
+def test_a_site_alone_has_the_model_it_had():
+    shape = shape_of(inputs_of(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
+    assert dict(shape.sites[0].parts)["work"].moved == ()
+    assert "moves" not in dict(shape.sites[0].parts)
