@@ -6,11 +6,17 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Instants, Warm
-from optimizer.solve import Answer, Solver, whole
+from optimizer.solve import GAP, Answer, Solver, whole
 from twin.physics import FloatArray
 
 ON = ".on"
 """What names of numbers of units end with."""
+
+START = ".start"
+"""What names of units that start end with."""
+
+ROUNDING = 1e-6
+"""Part of a unit that is none. [1]"""
 
 
 def committed(
@@ -18,10 +24,15 @@ def committed(
     prices: Mapping[str, float],
     solver: Solver,
     *,
+    relaxed: Answer,
     last: FloatArray | None,
     is_kept: bool,
 ) -> Answer | None:
-    """Return the best plan with whole units.
+    """Return the best plan with whole units, or one as near to it as a search would come.
+
+    Those of the last plan are tried first, then those of the linear model rounded up: what they
+    cost beyond the linear model bounds what any others could save, and where that is less than a
+    search would leave, there is nothing to seek. A search begins from the better of them.
 
     Parameters
     ----------
@@ -31,6 +42,8 @@ def committed(
         Account -> price of its unit.
     solver
         The solver of the linear model; its units are fixed afterwards.
+    relaxed
+        Optimum of the linear model, with units in fractions.
     last
         Numbers of units of the last plan, if there are any.
     is_kept
@@ -43,8 +56,34 @@ def committed(
     """
     if last is not None and is_kept:
         return _fixed(arrays, solver, last)
-    found = whole(arrays, prices, begin=last)
+    tried = None
+    for units in ([] if last is None else [last]) + [_rounded(arrays, relaxed.values)]:
+        better = _fixed(arrays, solver, units)
+        if better and (tried is None or better.objective < tried.objective):
+            tried = better
+        if _is_near(tried, relaxed):
+            return tried
+    found = whole(arrays, prices, begin=None if tried is None else tried.values)
     return None if found is None else _fixed(arrays, solver, found.values)
+
+
+def _rounded(arrays: Arrays, values: FloatArray) -> FloatArray:
+    """Return whole numbers that carry what fractions do: as many from each start to the next."""
+    flat = np.zeros(len(values))
+    for owner, on in units_of(arrays, values).items():
+        may_start = arrays.column_high[arrays.columns[f"{owner}{START}"]][-len(on) :] > 0.0
+        may_start[0] = True
+        first = np.flatnonzero(may_start)
+        most = np.maximum.reduceat(np.ceil(on - ROUNDING), first)
+        flat[arrays.columns[f"{owner}{ON}"]] = np.repeat(most, np.diff(np.append(first, len(on))))
+    return flat[arrays.is_integer]
+
+
+def _is_near(answer: Answer | None, relaxed: Answer) -> bool:
+    """Return whether no other whole numbers can save more than a search would leave."""
+    if answer is None:
+        return False
+    return answer.objective - relaxed.objective <= GAP * abs(answer.objective)
 
 
 def _fixed(arrays: Arrays, solver: Solver, units: FloatArray) -> Answer | None:

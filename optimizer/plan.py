@@ -160,9 +160,9 @@ def _with_units(
     """Return the plan with whole units; those that were kept are sought anew if they do not do."""
     if not arrays.is_integer.any():
         return relaxed
-    answer = committed(arrays, prices, solver, last=last, is_kept=keep)
+    answer = committed(arrays, prices, solver, relaxed=relaxed, last=last, is_kept=keep)
     if answer is None and keep:
-        answer = committed(arrays, prices, solver, last=None, is_kept=False)
+        answer = committed(arrays, prices, solver, relaxed=relaxed, last=None, is_kept=False)
     return answer
 
 

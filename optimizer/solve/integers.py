@@ -61,7 +61,7 @@ def whole(
     prices
         Account -> price of its unit.
     begin
-        Values of these columns to begin with.
+        Values of all columns to begin with: a plan that keeps every row.
     time_limit
         Longest that the search may take; then the best that was found is taken. [s]
 
@@ -81,7 +81,8 @@ def whole(
     pass_model(highs, arrays, prices, is_whole=True)
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
     if begin is not None:
-        ask(highs.setSolution(len(places), places, begin), "setSolution", may_warn=True)
+        every = np.arange(len(begin), dtype=np.int32)
+        ask(highs.setSolution(len(every), every, begin), "setSolution", may_warn=True)
     ask(highs.run(), "run", may_warn=True)
     status, info = highs.getModelStatus(), highs.getInfo()
     if status == highspy.HighsModelStatus.kInfeasible:

@@ -9,6 +9,7 @@ import optimizer.commit as room
 from optimizer.deciding import decide
 from optimizer.plan import solve_problem
 from optimizer.schedule import schedule_of
+from optimizer.solve import GAP
 from tests import small_days
 from twin.weather import Weather
 
@@ -98,7 +99,7 @@ def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
 
 
 def test_the_guard_searches_nothing(asked, decision, monkeypatch):
-    """Proves: with units kept no whole numbers are sought, and they are those of the plan."""
+    """Proves: units that are kept, or near enough to the best, are those of the last plan."""
     calls = []
     searched = room.whole
 
@@ -113,7 +114,21 @@ def test_the_guard_searches_nothing(asked, decision, monkeypatch):
         kept.schedule["cooling_plant_units_on"], decision.schedule["cooling_plant_units_on"]
     )
     decide(asked, previous=decision)
-    assert calls == [1]
+    ahead = asked.outlook.copy(deep=True)
+    ahead["air_temperature"].values[:] -= 25.0
+    later = decide(replace(asked, outlook=ahead), previous=decision)
+    assert calls == []  # no search would leave less than the last ones, or rounded ones, cost
+    units = "cooling_plant_units_on"
+    assert later.schedule[units].sum() < decision.schedule[units].sum()
+
+
+def test_what_is_not_near_enough_is_sought(asked, monkeypatch):
+    """Proves: rounded units lie within the gap of those that a search finds, never below them."""
+    rounded = solve_problem(asked).objective
+    monkeypatch.setattr(room, "GAP", 0.0)
+    sought = solve_problem(asked).objective
+    assert sought <= rounded * (1.0 + 1e-9)
+    assert rounded - sought <= GAP * abs(sought)
 
 
 def test_what_ran_is_remembered_over_decisions(decision):
