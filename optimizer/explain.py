@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.reserved import told
 from optimizer.softened import Softened
 from optimizer.solution import Solution
 from twin.physics import FloatArray
@@ -39,6 +40,16 @@ WORDS: Final[Mapping[str, str]] = {
     "stays_off": "least time that units stay off",
     "rests": "least time between starts of a unit",
     "promised": "load target or budget",
+    "power_up": "power kept for reserves upwards",
+    "power_down": "power kept for reserves downwards",
+    "energy_up": "energy behind reserves upwards",
+    "energy_down": "room for reserves downwards",
+    "lasts_up": "energy behind reserves upwards, to the end of their use",
+    "lasts_down": "room for reserves downwards, to the end of their use",
+    "import_room": "connection, with reserves used downwards",
+    "export_room": "connection, with reserves used upwards",
+    "stops": "work that runs and may stop for reserves",
+    "puts_off": "deadlines of work that may stop for reserves",
 }
 """What rows and columns of the model are called among people."""
 
@@ -101,6 +112,8 @@ class Explanation:
         :meth:`twin.failures.coverage.Coverage.rows` gives them.
     softened
         Targets that are not kept, and what each paid.
+    reserves
+        Capacity that is held, by product and block, in words: its price, and what it costs.
     """
 
     accounts: Mapping[str, float]
@@ -109,6 +122,7 @@ class Explanation:
     degraded: str = ""
     failures: Sequence[Mapping[str, object]] = ()
     softened: Sequence[Softened] = ()
+    reserves: Sequence[str] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
@@ -119,6 +133,7 @@ class Explanation:
             "degraded": self.degraded,
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.softened],
+            "reserves": list(self.reserves),
         }
 
 
@@ -147,6 +162,7 @@ def explain(
         binding=_binding(_held_back(solution.duals, schedule), time),
         changes=() if previous is None else _changes(previous, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
+        reserves=told(solution, schedule),
     )
 
 

@@ -67,6 +67,8 @@ def _show(screen: Console, told: Told) -> None:
     screen.print(binding)
     for target in told.get("softened", []):
         screen.print(_softened(target), markup=False)
+    for line in told.get("reserves", []):
+        screen.print(f"- {line}", markup=False)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
         screen.print(f"- {change}", markup=False)
     for failure in told.get("failures", []):

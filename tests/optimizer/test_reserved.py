@@ -140,6 +140,13 @@ def test_what_is_not_held_is_told():
     )
 
 
+def test_an_explanation_tells_reserves():
+    decision = reserve_days.decision()
+    assert any(line.startswith("fcr: 0.8 MW held") for line in decision.explanation.reserves)
+    assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserves)
+    assert small_days.decision().explanation.reserves == ()
+
+
 def asked(**words):
     plain = reserve_days.problem()
     return Problem(plain.site, plain.state, plain.outlook.assign(**words))
