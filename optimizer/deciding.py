@@ -8,6 +8,7 @@ from optimizer.decision import Decision
 from optimizer.explain import explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
+from optimizer.reserved import told
 from optimizer.schedule import schedule_of
 from optimizer.softened import softened
 from optimizer.verify import verify
@@ -67,6 +68,7 @@ def decide(
                     explain(solution, schedule, last),
                     failures=verdict.coverage.reached() if verdict.coverage else (),
                     softened=softened(solution),
+                    reserves=told(solution, schedule),
                 ),
                 attempts=attempt,
                 warm=solution.warm,

@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.reserved import told
 from optimizer.softened import Softened
 from optimizer.solution import Solution
 from twin.physics import FloatArray
@@ -162,7 +161,6 @@ def explain(
         binding=_binding(_held_back(solution.duals, schedule), time),
         changes=() if previous is None else _changes(previous, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
-        reserves=told(solution, schedule),
     )
 
 
