@@ -11,6 +11,7 @@ from sites.catalogue import nearest
 from sites.faults import spot
 from sites.network_checks import check_network
 from sites.sizing import demand, ratings
+from sites.tariff_checks import check_tariffs
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
 from twin.errors import Fault, SiteError
 from twin.paths import without_path
@@ -33,7 +34,7 @@ def check(site: Site) -> list[Fault]:
         Empty if the site can be; the sizes are judged only where every carrier has its supplier.
     """
     faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
-    faults += [*_floors(site), *check_network(site)]
+    faults += [*_floors(site), *check_network(site), *check_tariffs(site)]
     return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 
 

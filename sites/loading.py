@@ -83,10 +83,10 @@ def _build(table: Table, name: str, *, source: str) -> Site:
         kind: _named(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
     }
     values = _named(values, name, faults) | {"equipment": machines, "work": kinds}
-    if "reserves" in values:
-        values["reserves"] = {
-            product: _named(entry, product, faults, place=f"reserves.{product}")
-            for product, entry in _entries(values, "reserves", faults).items()
+    for group in {"reserves", "tariffs"} & values.keys():
+        values[group] = {
+            one: _named(entry, one, faults, place=f"{group}.{one}")
+            for one, entry in _entries(values, group, faults).items()
         }
     try:
         site = Site.model_validate(values)

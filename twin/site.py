@@ -15,6 +15,7 @@ from twin.promises import Commitment
 from twin.relations import Convert, Exchange, Peak, Relation, Store, Work
 from twin.reserves import Reserve
 from twin.rules import SetPointRules
+from twin.tariffs.declaration import Tariff
 from twin.units import Quantity
 from twin.workloads.kinds import Service, WorkKind
 
@@ -55,6 +56,8 @@ class Site(Declared):
         The network on medium voltage, or None if the file declares none.
     reserves
         Name -> reserve product that may be sold; empty if the site sells none.
+    tariffs
+        Name -> dated rules of the network's contract; empty if the plain fees of the grid hold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -75,6 +78,7 @@ class Site(Declared):
     set_points: SetPointRules = SetPointRules()
     network: Network | None = None
     reserves: Mapping[str, Reserve] = {}
+    tariffs: Mapping[str, Tariff] = {}
 
     @cached_property
     def relations(self) -> tuple[Relation, ...]:

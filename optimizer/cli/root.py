@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "validate": "optimizer.cli.validate",
     "backtest": "optimizer.cli.backtest",
     "explain": "optimizer.cli.explain",
+    "tariff": "optimizer.cli.tariff",
     "fit": "optimizer.cli.fit",
     "run": "optimizer.cli.run",
     "status": "optimizer.cli.status",

@@ -143,7 +143,17 @@ def read_decision(folder: Path, at: str | None = None, *, seed: int = 0) -> Told
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
 
-def read_course(folder: Path, *, seed: int = 0) -> xr.Dataset:
-    """Return the course of the optimal policy that a back-test wrote."""
-    with xr.open_dataset(folder / f"optimal_{seed}.nc", engine="h5netcdf") as course:
+def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.Dataset:
+    """Return the course of a policy that a back-test wrote.
+
+    Raises
+    ------
+    StateError
+        If the folder holds none of it.
+    """
+    path = folder / f"{policy}_{seed}.nc"
+    if not path.exists():
+        mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+    with xr.open_dataset(path, engine="h5netcdf") as course:
         return course.load()

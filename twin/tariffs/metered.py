@@ -84,6 +84,12 @@ class Metered:
             yield f"{month // 12}-{month % 12 + 1:02d}", self.month == month
 
     @cached_property
+    def time_share(self) -> float:
+        """Share of the year that was metered. [1]"""
+        begin, end = year_ends(self.starts[0], self.time_zone)
+        return len(self.starts) / float((end - begin) / QUARTER)
+
+    @cached_property
     def year_share(self) -> Decimal:
         """Share of a year that is billed: whole months count a twelfth, or days what they are."""
         share = Decimal(0)

@@ -62,7 +62,7 @@ def branches(metered: Metered) -> tuple[Branch, ...]:
 def hours_of_use(metered: Metered) -> float:
     """Return the hours in which the peak would have taken the energy of a year. [h]"""
     peak = metered.peak()
-    return metered.energy() / float(metered.year_share) / peak if peak else 0.0
+    return metered.energy() / metered.time_share / peak if peak else 0.0
 
 
 def class_of(band: BandLoad, hours: float) -> BandClass | None:
@@ -114,7 +114,7 @@ def _atypical(
 
 def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
     hours = hours_of_use(metered)
-    energy = metered.energy() / float(metered.year_share)
+    energy = metered.energy() / metered.time_share
     reached = class_of(band, hours)
     is_open = reached is not None and energy > band.least_energy
     note = f"{hours:,.0f} h of use and {energy:,.0f} MWh of a year"

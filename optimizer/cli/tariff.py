@@ -1,0 +1,189 @@
+"""`gigatwin tariff`: the bill of a network contract, and band load watched through the year."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.archive import check_site, read_course
+from optimizer.service.meter import of_course, read_meter
+from twin.errors import Fault, ProblemError
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.tariffs.band import Watch, watch
+from twin.tariffs.bill import Bill
+from twin.tariffs.force import bills, in_force
+from twin.tariffs.money import cents
+from twin.tariffs.periods import Moments, year_ends
+
+app = typer.Typer(add_completion=False, help="Bill quarter-hours by the site's tariffs.")
+
+
+@app.command()
+def tariff(
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    meter: Annotated[
+        Path | None,
+        typer.Option(help="CSV of quarter-hours: time_utc, and import_mw, _kw, _mwh or _kwh."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder that gigatwin backtest --out wrote.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="Whose run of the back-test.")] = "optimal",
+    seed: Annotated[int, typer.Option(min=0, help="Which plant of the back-test.")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Print the bill line by line, every branch of the network charge, and the hours of use."""
+    loaded = sites.load(site)
+    if not loaded.tariffs:
+        raise _refused(loaded.name, "declares no tariff: add a table [tariffs.<name>]")
+    starts, power = _quarters(loaded, meter=meter, run=run, policy=policy, seed=seed)
+    screen = console(json_file)
+    found = bills(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
+    for one in found:
+        _show(screen, one)
+    watched = _watched(loaded, starts, power)
+    if watched is not None:
+        _tell(screen, watched)
+    total = sum((one.total for one in found), Decimal(0))
+    screen.print(f"[bold]{total:,.2f} EUR[/]")
+    write_json(
+        {
+            "site": loaded.name,
+            "total_eur": float(total),
+            "bills": [_as_json(one) for one in found],
+            "band_load": None if watched is None else _watch_json(watched),
+        },
+        json_file,
+    )
+
+
+def _quarters(
+    site: Site, *, meter: Path | None, run: Path | None, policy: str, seed: int
+) -> tuple[Moments, FloatArray]:
+    """Return the quarter-hours that are to be billed: starts, and import less export. [MW]"""
+    if meter is not None and run is None:
+        return read_meter(meter)
+    if run is not None and meter is None:
+        check_site(run, site)
+        return of_course(read_course(run, policy=policy, seed=seed))
+    raise _refused("--meter, --run", "name one of them: a meter's file, or a back-test's folder")
+
+
+def _watched(site: Site, starts: Moments, power: FloatArray) -> Watch | None:
+    """Return where the band load of the last year in the file stands."""
+    begin, _ = year_ends(starts[-1], site.time_zone)
+    year = starts >= begin
+    last, here = list(in_force(site.tariffs, starts[year], site.time_zone))[-1]
+    return watch(last, starts[year][here], power[year][here], time_zone=site.time_zone)
+
+
+def _show(screen: Console, bill: Bill) -> None:
+    title = f"{bill.tariff}, {_stamp(bill.start)} to {_stamp(bill.end)}"
+    columns = ("rule", "quantity", "price", "EUR")
+    shown = table(escape(title), *columns, numbers=columns[1:])
+    for line in bill.lines:
+        quantity = f"{line.quantity:,} {line.unit}"
+        shown.add_row(
+            escape(line.rule), quantity, f"{line.price:,} {line.per}", f"{cents(line.money):,}"
+        )
+    shown.add_section()
+    shown.add_row("total", "", "", f"[bold]{bill.total:,}[/]")
+    screen.print(shown)
+    screen.print(
+        f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, {bill.hours:,.0f} hours of use a year"
+    )
+    for branch in bill.branches:
+        mark = "taken" if branch.name == bill.branch else "open" if branch.is_open else "closed"
+        words = f"network charge {branch.name}: {cents(branch.money):,} EUR, {mark} ({branch.note})"
+        screen.print(f"- {words}", markup=False)
+    for note in bill.notes:
+        screen.print(f"- {note}", markup=False)
+
+
+def _tell(screen: Console, watched: Watch) -> None:
+    """Show where band load stands, a class a row."""
+    columns = ("hours", "rest needs [MW]", "peak may be [MW]", "worth [EUR]")
+    title = (
+        f"Band load: {watched.hours:,.0f} h so far, {watched.expected:,.0f} h expected of a year, "
+        f"{watched.left:,.0f} h are left"
+    )
+    shown = table(title, *columns, numbers=columns)
+    for hours, needed in watched.needed.items():
+        reachable = f"{needed:,.2f}" if needed <= watched.peak else "more than the peak"
+        reached = " *" if hours == watched.reached else ""
+        peak, worth = watched.most_peak[hours], watched.worth[hours]
+        shown.add_row(f"{hours:,.0f}{reached}", reachable, f"{peak:,.2f}", f"{worth:,.0f}")
+    screen.print(shown)
+    if watched.unseen:
+        screen.print(f"- {watched.unseen:,.0f} h of the year before are taken to be as the mean")
+    if not watched.reached:
+        screen.print("- no class is expected to be reached")
+
+
+def _as_json(bill: Bill) -> dict[str, object]:
+    return {
+        "tariff": bill.tariff,
+        "start": _stamp(bill.start),
+        "end": _stamp(bill.end),
+        "total_eur": float(bill.total),
+        "energy_mwh": bill.energy,
+        "peak_mw": bill.peak,
+        "hours_of_use": bill.hours,
+        "branch": bill.branch,
+        "branches": {
+            branch.name: {
+                "eur": float(cents(branch.money)),
+                "open": branch.is_open,
+                "note": branch.note,
+            }
+            for branch in bill.branches
+        },
+        "lines": [
+            {
+                "rule": line.rule,
+                "group": line.group,
+                "quantity": float(line.quantity),
+                "unit": line.unit,
+                "price": float(line.price),
+                "eur": float(cents(line.money)),
+            }
+            for line in bill.lines
+        ],
+        "notes": list(bill.notes),
+    }
+
+
+def _watch_json(watched: Watch) -> dict[str, object]:
+    return {
+        "energy_mwh": watched.energy,
+        "peak_mw": watched.peak,
+        "hours": watched.hours,
+        "expected_hours": watched.expected,
+        "left_h": watched.left,
+        "reached": watched.reached,
+        "charge_eur": watched.charge,
+        "classes": [
+            {
+                "hours": hours,
+                "needed_mw": needed if np.isfinite(needed) else None,
+                "most_peak_mw": watched.most_peak[hours],
+                "worth_eur": watched.worth[hours],
+            }
+            for hours, needed in watched.needed.items()
+        ],
+    }
+
+
+def _stamp(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, unit='m')}Z"
+
+
+def _refused(place: str, mend: str) -> ProblemError:
+    return ProblemError("tariff", [Fault(place=place, value="", mend=mend)])

@@ -1,0 +1,94 @@
+"""`gigatwin tariff`: the bill of a meter's file, and the hours of use."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+from sites import catalogue
+
+RULES = """
+[tariffs.{name}]
+valid_from = {first}-01-01
+valid_to = {last}-01-01
+status = "assumed"
+source = "assumed"
+utilisation.power_price = "100 EUR/kW"
+utilisation.energy_price = "5 EUR/MWh"
+utilisation.power_price_below = "20 EUR/kW"
+utilisation.energy_price_below = "40 EUR/MWh"
+band_load.valid_from = 2014-01-01
+band_load.status = "assumed"
+band_load.source = "assumed"
+band_load.least_energy = "10 GWh"
+band_load.classes = [{{ hours = "7000 h", share = 0.2 }}, {{ hours = "8000 h", share = 0.1 }}]
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Return a site file with two years of tariffs in place of the plain fees."""
+    text = catalogue.locate("small").read_text(encoding="utf-8")
+    kept = [row for row in text.splitlines() if not row.startswith(("import_fee", "peak_price"))]
+    rules = [RULES.format(name=f"in_{year}", first=year, last=year + 1) for year in (2026, 2027)]
+    path = tmp_path / "billed.toml"
+    path.write_text("\n".join([*kept, *rules]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def meter(tmp_path):
+    """Return a file of 3 MW over 48 quarter-hours around the turn of the year in Berlin."""
+    starts = np.datetime64("2026-12-31T17:00") + np.arange(48) * np.timedelta64(15, "m")
+    rows = [f"{start},3.0" for start in starts]
+    path = tmp_path / "meter.csv"
+    path.write_text("\n".join(["time_utc,import_mw", *rows]), encoding="utf-8")
+    return path
+
+
+def called(*words):
+    return CliRunner().invoke(app, ["tariff", *map(str, words)])
+
+
+def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
+    """Proves: six hours of 2026, six of 2027, each 18 MWh and 3 MW by 24/35,040 of a year.
+
+    300,000 x 24 / 2,976 / 12 = 201.61 (the share of a month of 31 days), and 18 x 5 = 90. 3 MW all
+    the time are 8,760 h: a tenth is paid, 0.9 x 291.61 = 262.449 are not.
+    """
+    done = called(site, "--meter", meter, "--json", "-")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [one["tariff"] for one in told["bills"]] == ["in_2026", "in_2027"]
+    first = told["bills"][0]
+    assert [line["eur"] for line in first["lines"]] == [201.61, 90.0, -262.45]
+    assert first["branch"] == "band_load"
+    assert first["branches"]["published"] == {
+        "eur": 291.61,
+        "open": True,
+        "note": "8,760 h of use: prices from 2,500 h",
+    }
+    assert told["total_eur"] == pytest.approx(2 * 29.16)
+    band = told["band_load"]
+    assert band["hours"] == pytest.approx(6.0)  # of 2027 only
+    assert band["left_h"] == 8754.0
+    assert band["expected_hours"] == pytest.approx(8760.0)
+    assert band["classes"][0]["needed_mw"] == pytest.approx((21_000 - 18) / 8754)
+
+
+def test_people_see_the_lines_and_the_hours(site, meter):
+    shown = called(site, "--meter", meter).output
+    assert "network power" in shown
+    assert "network charge published" in shown
+    assert "Band load: 6 h so far, 8,760 h expected" in shown
+
+
+def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
+    assert "declares no tariff" in called("small", "--meter", meter).output
+    assert "name one of them" in called(site).output
+    assert "name one of them" in called(site, "--meter", meter, "--run", tmp_path).output
+    assert "the policy threshold first" in (
+        called(site, "--run", tmp_path, "--policy", "threshold").output.replace("\n", " ")
+    )

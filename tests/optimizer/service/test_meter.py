@@ -1,0 +1,58 @@
+"""Meters' files: what is read, and what is refused."""
+
+import numpy as np
+import pytest
+
+from optimizer.service.meter import read_meter
+from twin.errors import SeriesError
+
+
+def written(tmp_path, text):
+    path = tmp_path / "meter.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("import_mw", "4.0"), ("import_kw", "4000"), ("import_mwh", "1.0"), ("import_kwh", "1000")],
+)
+def test_every_unit_is_a_mean_power(tmp_path, column, value):
+    """Proves: 1 MWh in a quarter-hour are 4 MW."""
+    path = written(tmp_path, f"time_utc,{column}\n2026-01-01T00:00,{value}\n")
+    starts, power = read_meter(path)
+    assert starts.tolist() == [np.datetime64("2026-01-01T00:00", "us").item()]
+    assert power == pytest.approx([4.0])
+
+
+def test_offsets_are_followed_through_the_change_of_the_clock(tmp_path):
+    """Proves: 02:45+02:00 and 02:00+01:00 are neighbours in October."""
+    rows = "2026-10-25T02:45+02:00,1\n2026-10-25T02:00+01:00,2\n"
+    starts, power = read_meter(written(tmp_path, f"time,import_mw\n{rows}"))
+    assert np.diff(starts)[0] == np.timedelta64(15, "m")
+    assert power.tolist() == [1.0, 2.0]
+
+
+def test_a_value_that_is_none_is_left_to_the_bill(tmp_path):
+    _, power = read_meter(written(tmp_path, "time_utc,import_mw\n2026-01-01T00:00,n/a x\n"))
+    assert np.isnan(power[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("when,import_mw\n2026-01-01,1\n", "needs one of time_utc"),
+        ("time_utc,load\n2026-01-01,1\n", "import_kwh"),
+        ("time,import_mw\n2026-01-01T00:00,1\n", "times without an offset"),
+        ("time_utc,import_mw\nyesterday,1\n", "write ISO times"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_what_is_no_meters_file_is_refused(tmp_path, text, told):
+    with pytest.raises(SeriesError, match=told):
+        read_meter(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(SeriesError, match="cannot be read"):
+        read_meter(tmp_path / "none.csv")

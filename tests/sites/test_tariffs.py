@@ -1,0 +1,82 @@
+"""Tariffs in a site file: how they stand there, and what is refused."""
+
+import tomllib
+from datetime import date
+
+import pytest
+
+from sites.loading import build
+
+TABLES = """
+[tariffs.first]
+valid_from = 2026-01-01
+valid_to = 2027-01-01
+status = "assumed"
+source = "assumed"
+peaks = [{ name = "power", price = "15.6 EUR/kW", of = "year" }]
+
+[[tariffs.first.periods]]
+name = "day"
+days = "working"
+hours = ["6-22"]
+
+[[tariffs.first.periods]]
+name = "night"
+
+[[tariffs.first.energy]]
+name = "transfer by day"
+price = "1.2 ct/kWh"
+periods = ["day"]
+
+[tariffs.second]
+valid_from = 2027-01-01
+status = "draft"
+source = "assumed"
+peaks = [{ name = "power", price = "16 EUR/kW", of = "year" }]
+"""
+
+
+@pytest.fixture
+def with_tariffs(table):
+    """Return the table of a site without plain fees, with two tariffs."""
+    for key in ("import_fee", "peak_price"):
+        table["equipment"]["grid_1"].pop(key, None)
+    text = TABLES.replace("1.2 ct/kWh", "0.012 EUR/kWh")
+    return table | tomllib.loads(text)
+
+
+def test_tariffs_are_read_with_their_units_and_days(with_tariffs):
+    first, second = build(with_tariffs, "small", source="small.toml").tariffs.values()
+    assert (first.name, first.valid_from) == ("first", date(2026, 1, 1))
+    assert first.energy[0].price == pytest.approx(12.0)
+    assert first.peaks[0].price == pytest.approx(15_600.0)
+    assert first.billing == second.billing == "year"
+    assert second.valid_to is None
+
+
+def test_two_tariffs_on_one_day(with_tariffs, told):
+    del with_tariffs["tariffs"]["first"]["valid_to"]
+    (fault,) = told(with_tariffs)
+    assert fault.startswith("[tariffs.first] valid_to: two tariffs on one day: second holds from")
+
+
+def test_plain_fees_beside_a_tariff(with_tariffs, told):
+    with_tariffs["equipment"]["grid_1"]["peak_price"] = "1300 EUR/MW"
+    (fault,) = told(with_tariffs)
+    assert fault.startswith("[equipment.grid_1] peak_price = 1300: the tariff says what")
+
+
+def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):
+    with_tariffs["tariffs"]["second"]["peaks"][0]["of"] = "month"
+    (fault,) = told(with_tariffs)
+    assert fault == "[tariffs.second]: its peaks are of a month, those of first of a year"
+
+
+def test_faults_name_their_place(with_tariffs, told):
+    with_tariffs["tariffs"]["first"]["energy"][0]["price"] = "12 EUR/kW"
+    with_tariffs["tariffs"]["second"]["statuss"] = "draft"
+    with_tariffs["tariffs"]["second"]["peaks"][0]["of"] = "week"
+    found = told(with_tariffs)
+    assert any("[tariffs.first.energy] price" in fault for fault in found)
+    assert any("[tariffs.second] statuss: no such parameter of tariff" in fault for fault in found)
+    assert any("[tariffs.second.peaks] of" in fault for fault in found)

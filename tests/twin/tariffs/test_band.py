@@ -1,0 +1,95 @@
+"""Band load through the year, and tariffs that follow one another."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from tests.twin.tariffs.samples import BERLIN, GERMAN, WHOLE_YEAR, YEAR, quarters, tariff
+from twin.errors import SeriesError
+from twin.tariffs.band import share_paid, watch
+from twin.tariffs.bill import bill
+from twin.tariffs.declaration import Tariff
+from twin.tariffs.force import bills
+
+
+def test_half_a_year_tells_what_the_rest_needs():
+    """Proves: 8 MW for the first 4,380 h of 8,760, one quarter-hour of them 10 MW.
+
+    35,040.5 MWh so far, 3,504 h of use; the mean 8.0001 MW gives 70,081 MWh and 7,008 h: 7,000 h
+    are expected. They need 70,000 - 35,040.5 = 34,959.5 MWh in 4,380 h, 7.9816 MW; 8,000 h need
+    44,959.5 MWh, 10.2647 MW, more than the peak. At 70,081 MWh the peak may be 10.0116 MW for
+    7,000 h. Published 10 x 100,000 + 70,081 x 5 = 1,350,405 EUR, of which 0.8 is 1,080,324 EUR.
+    """
+    load = np.full(17_520, 8.0)
+    load[5] = 10.0
+    told = watch(tariff(**GERMAN), WHOLE_YEAR[:17_520], load, time_zone=BERLIN)
+    assert told is not None
+    assert (told.energy, told.peak, told.unseen, told.left) == (35_040.5, 10.0, 0.0, 4_380.0)
+    assert told.hours == pytest.approx(3_504.05)
+    assert told.expected == pytest.approx(7_008.1)
+    assert told.reached == 7_000.0
+    assert told.needed[7000.0] == pytest.approx(7.981621, abs=1e-6)
+    assert told.needed[8000.0] == pytest.approx(10.264726, abs=1e-6)
+    assert told.needed[8000.0] > told.peak
+    assert told.most_peak[7000.0] == pytest.approx(10.011571, abs=1e-6)
+    assert told.charge == pytest.approx(1_350_405.0)
+    assert told.worth[7000.0] == pytest.approx(1_080_324.0)
+
+
+def test_a_week_stands_for_its_year():
+    """Proves: what lay before the first quarter-hour is taken to be as the mean."""
+    week = WHOLE_YEAR[9_600:10_272]
+    told = watch(tariff(**GERMAN), week, np.full(672, 8.0), time_zone=BERLIN)
+    assert told is not None
+    assert told.unseen == 2_400.0
+    assert told.unseen + told.left + 168.0 == 8_760.0
+    assert told.expected == pytest.approx(8_760.0)
+    assert told.reached == 8_000.0
+
+
+def test_a_tariff_without_the_rule_is_not_watched():
+    assert watch(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
+
+
+@pytest.mark.parametrize(
+    ("energy", "peak", "share"),
+    [(70_000.0, 10.0, 0.2), (69_999.0, 10.0, 1.0), (80_000.0, 10.0, 0.1), (9_000.0, 1.0, 1.0)],
+)
+def test_the_share_that_is_paid(energy, peak, share):
+    """Proves: by class, and nothing off under 10 GWh."""
+    band = tariff(**GERMAN).band_load
+    assert band is not None
+    assert share_paid(band, energy, peak) == share
+
+
+def test_what_is_expected_is_what_the_bill_of_the_year_says():
+    """Proves: watched at the year's end, the class and its worth are those of the bill."""
+    load = np.random.default_rng(1).uniform(8.0, 9.9, len(WHOLE_YEAR))
+    told = watch(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert told is not None
+    assert told.left == 0.0
+    assert told.expected == pytest.approx(found.hours)
+    ways = {way.name: float(way.money) for way in found.branches}
+    saved = ways["published"] - ways["band_load"]
+    assert told.worth[told.reached] == pytest.approx(saved, abs=60.0)  # whole kW and kWh
+
+
+def test_a_year_end_makes_two_bills():
+    """Proves: each quarter-hour is billed by the tariff of its own day, in local time."""
+    rules = {"energy": [{"name": "a", "price": "10 EUR/MWh"}]}
+    old = Tariff.model_validate(YEAR | rules)
+    dear = {"name": "later", "valid_from": "2027-01-01", "valid_to": None}
+    dear["energy"] = [{"name": "a", "price": "20 EUR/MWh"}]
+    new = Tariff.model_validate(YEAR | dear)
+    starts = quarters("2026-12-31T22:00", "2027-01-01T00:00")
+    found = bills({"b": new, "a": old}, starts, np.full(8, 4.0), time_zone=BERLIN)
+    assert [one.tariff for one in found] == ["sample", "later"]
+    assert [one.total for one in found] == [Decimal("40.00"), Decimal("80.00")]
+
+
+def test_days_without_a_tariff_are_told():
+    starts = quarters("2027-06-01T00:00", "2027-06-01T01:00")
+    with pytest.raises(SeriesError, match=r"2027-06-01: no tariff is in force.*2026-01-01 to 2027"):
+        bills({"a": tariff()}, starts, np.ones(4), time_zone=BERLIN)

@@ -1,0 +1,80 @@
+"""Tariffs as they stand in files: what is refused, and when what applies."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.twin.tariffs.samples import (
+    BERLIN,
+    GERMAN,
+    MADRID,
+    SIX_PERIODS,
+    WHOLE_YEAR,
+    quarters,
+    tariff,
+)
+from twin.tariffs.clock import Clock
+from twin.tariffs.declaration import Window, minutes
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"valid_to": "2026-01-01"}, "valid_to is the first day"),
+        ({"source": " "}, "name the source"),
+        ({"status": "law"}, "in_force"),
+        ({"energy": [{"name": "a", "price": "1 EUR/MWh", "periods": ["P1"]}]}, "no period is call"),
+        ({"periods": [{"name": "P1", "months": [1]}]}, "the last period takes"),
+        ({"periods": [{"name": "P1", "months": [13]}, {"name": "P2"}]}, "from 1 to 12"),
+        ({"periods": [{"name": "P1", "hours": ["22-6"]}, {"name": "P2"}]}, "no span of a day"),
+        ({"atypical": GERMAN["atypical"]}, "discounts on the table utilisation"),
+        ({**GERMAN, "peaks": [{"name": "p", "price": "1 EUR/MW"}]}, "months or of years"),
+        ({"energy": [{"name": "a", "price": 3.0}]}, "a bare number has no unit"),
+    ],
+)
+def test_what_has_no_sense_is_refused(rules, told):
+    with pytest.raises(ValidationError, match=told):
+        tariff(**rules)
+
+
+@pytest.mark.parametrize(
+    ("span", "between"),
+    [("9-14", (540, 840)), ("16:30-20", (990, 1200)), ("22:15-24", (1335, 1440))],
+)
+def test_spans_of_a_day(span, between):
+    assert minutes(span) == between
+
+
+@pytest.mark.parametrize("span", ["14-9", "9-9", "9-25", "9:75-11", "9", "a-b", "-1-5"])
+def test_spans_that_are_none(span):
+    with pytest.raises(ValueError, match="no span of a day"):
+        minutes(span)
+
+
+def test_the_six_periods_of_a_year_in_madrid():
+    """Proves: hours by class in 2026, no holidays declared: 261 days from Monday to Friday.
+
+    Of January, February, July and December 88: P1 9 h, P2 7 h; of March and November 43: P2 9, P3
+    7; of June, August and September 65: P3 9, P4 7; of April, May and October 65: P4 9, P5 7.
+    P1 792; P2 616 + 387 = 1003; P3 301 + 585 = 886; P4 455 + 585 = 1040; P5 455; P6 the rest: 4584.
+    """
+    rules = tariff(periods=SIX_PERIODS)
+    starts = quarters("2025-12-31T23:00", "2026-12-31T23:00")
+    period = Clock(starts, MADRID).period(rules.periods)
+    names = [one.name for one in rules.periods]
+    hours = {name: 0.0 for name in sorted(set(names))}
+    for number, name in enumerate(names):
+        hours[name] += 0.25 * float((period == number).sum())
+    assert hours == {"P1": 792, "P2": 1003, "P3": 886, "P4": 1040, "P5": 455, "P6": 4584}
+
+
+def test_windows_follow_the_clock_and_not_the_sun():
+    """Proves: 16:30 in Berlin is 15:30 UTC in winter, 14:30 in summer; weekends are other days."""
+    window = Window.model_validate({"hours": ["16:30-16:45"], "days": "working"})
+    found = WHOLE_YEAR[Clock(WHOLE_YEAR, BERLIN).within(window)]
+    assert len(found) == 261
+    assert found[0] == np.datetime64("2026-01-01T15:30")
+    assert np.datetime64("2026-07-01T14:30") in found
+    assert np.datetime64("2026-07-04T14:30") not in found  # a Saturday
+    free = Window.model_validate({"days": "other"})
+    assert Clock(WHOLE_YEAR, BERLIN).within(free).sum() == 96 * 104 + 0  # both changes on Sundays

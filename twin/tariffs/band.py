@@ -1,0 +1,142 @@
+"""Band load watched through the year: hours of use so far, what they still need, what it is worth.
+
+The discount goes by the year's energy over its greatest quarter-hour: one quarter-hour can lose it,
+and so can a year of waiting for cheap hours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from twin.axes import HOUR
+from twin.physics import FloatArray
+from twin.tariffs.declaration import BandLoad, Tariff, UtilisationPrices
+from twin.tariffs.metered import Metered
+from twin.tariffs.network import class_of
+from twin.tariffs.periods import Moments, year_ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Where a year of band load stands.
+
+    Attributes
+    ----------
+    energy, peak
+        Energy taken so far [MWh] and greatest import of the year [MW].
+    hours
+        Hours of use so far: energy over peak. [h]
+    unseen
+        Part of the year before the first quarter-hour, taken to be as the mean. [h]
+    left
+        Rest of the year. [h]
+    expected
+        Hours of use of the whole year if the rest is as the mean. [h]
+    needed
+        Hours of a class -> mean import of the rest that reaches it at the peak so far. [MW] Above
+        the peak it cannot be reached.
+    most_peak
+        Hours of a class -> greatest peak at which the energy expected reaches it. [MW]
+    charge
+        Published network charge of the year expected. [EUR]
+    worth
+        Hours of a class -> what its discount takes off that. [EUR]
+    reached
+        Hours of the class that is expected; 0 if none is. [h]
+    """
+
+    energy: float
+    peak: float
+    hours: float
+    unseen: float
+    left: float
+    expected: float
+    needed: Mapping[float, float]
+    most_peak: Mapping[float, float]
+    charge: float
+    worth: Mapping[float, float]
+    reached: float
+
+
+def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) -> Watch | None:
+    """Return where the band load of a year stands after some quarter-hours; None without the rule.
+
+    Parameters
+    ----------
+    tariff
+        The tariff in force.
+    starts
+        Starts of the year's quarter-hours so far, UTC. [datetime64]
+    power
+        Mean import less export in each. [MW]
+    time_zone
+        IANA zone of the site.
+    """
+    if tariff.band_load is None or tariff.utilisation is None:
+        return None
+    metered = Metered(tariff, starts, power, time_zone=time_zone)
+    energy, peak, mean = metered.energy(), metered.peak(), float(metered.taken.mean())
+    begin, end = year_ends(starts[0], time_zone)
+    unseen, left = (max(float(span / HOUR), 0.0) for span in (starts[0] - begin, end - metered.end))
+    year = energy + mean * (unseen + left)
+    classes = sorted(one.hours for one in tariff.band_load.classes)
+    charge = published(tariff.utilisation, year, peak)
+    reached = _class(tariff.band_load, year, peak)
+    return Watch(
+        energy=energy,
+        peak=peak,
+        hours=energy / peak if peak else 0.0,
+        unseen=unseen,
+        left=left,
+        expected=year / peak if peak else 0.0,
+        needed={
+            hours: max(hours * peak - energy - mean * unseen, 0.0) / left if left else np.inf
+            for hours in classes
+        },
+        most_peak={hours: year / hours for hours in classes},
+        charge=charge,
+        worth={one.hours: (1.0 - one.share) * charge for one in tariff.band_load.classes},
+        reached=reached,
+    )
+
+
+def published(prices: UtilisationPrices, energy: float, peak: float) -> float:
+    """Return the published network charge of a year. [EUR]
+
+    Parameters
+    ----------
+    prices
+        Prices by hours of use.
+    energy
+        Energy of the year. [MWh]
+    peak
+        Its greatest import. [MW]
+    """
+    is_long = energy >= prices.limit * peak
+    power_price = prices.power_price if is_long else prices.power_price_below
+    energy_price = prices.energy_price if is_long else prices.energy_price_below
+    return power_price * peak + energy_price * energy
+
+
+def share_paid(band: BandLoad, energy: float, peak: float) -> float:
+    """Return the share of the published charge that a year pays. [1]
+
+    Parameters
+    ----------
+    band
+        The rule.
+    energy
+        Energy of the year. [MWh]
+    peak
+        Its greatest import. [MW]
+    """
+    hours = energy / peak if peak else 0.0
+    found = class_of(band, hours) if energy > band.least_energy else None
+    return found.share if found else 1.0
+
+
+def _class(band: BandLoad, energy: float, peak: float) -> float:
+    hours = energy / peak if peak else 0.0
+    found = class_of(band, hours) if energy > band.least_energy else None
+    return found.hours if found else 0.0
