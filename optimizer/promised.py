@@ -96,9 +96,9 @@ _NET: Final = frozenset({"day_ahead_position", "grid_import_target"})
 def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
     """Yield contracts that do not go together, or that could be lived on."""
     for kind in (DayAhead, HourlyMatching):
-        for one in site.of(kind)[1:]:
+        for other in site.of(kind)[1:]:
             mend = f"a site has one {kind.kind} at most"
-            yield Fault(place=f"equipment.{one.name}", value="", mend=mend)
+            yield Fault(place=f"equipment.{other.name}", value="", mend=mend)
     is_matched = bool(site.of(HourlyMatching))
     if is_matched != (site.grid.carbon == "matched"):
         mend = 'an hourly_matching goes with carbon = "matched" at the connection, and only there'
@@ -129,9 +129,9 @@ def labels(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
             yield Fault(place=f"outlook, contract, {one.owner}", value="", mend=mend)
 
 
-def _where(array: xr.DataArray, wrong: xr.DataArray, mend: str) -> Iterator[Fault]:
+def _where(array: xr.DataArray, wrong: BoolArray | xr.DataArray, mend: str) -> Iterator[Fault]:
     """Return one fault for all wrong values of a word, showing the first of them."""
-    bad = wrong.to_numpy()
+    bad = np.asarray(wrong)
     if not bad.any():
         return
     first = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -1,6 +1,6 @@
 """Between two plans: ask the question of the moment, and steer by the plan in force."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -24,8 +24,23 @@ FAR: Final = (24.0, 60.0)
 """The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
 
 
+type Promised = Callable[[xr.Dataset], xr.Dataset]
+"""Horizon -> what others ask of the site over it, in words of an outlook."""
+
+
+def nothing(_: xr.Dataset) -> xr.Dataset:
+    """Ask nothing."""
+    return xr.Dataset()
+
+
 def question(
-    site: Site, record: xr.Dataset, state: xr.Dataset, *, queue: Queue, past: Jobs
+    site: Site,
+    record: xr.Dataset,
+    state: xr.Dataset,
+    *,
+    queue: Queue,
+    past: Jobs,
+    promised: Promised = nothing,
 ) -> Problem:
     """Return the question of a moment, from nothing but what is known then.
 
@@ -41,6 +56,8 @@ def question(
         The jobs that have arrived.
     past
         Arrivals of the two weeks before, from which those to come are expected.
+    promised
+        What others ask of the site.
 
     Returns
     -------
@@ -58,7 +75,8 @@ def question(
     ahead = outlook(site, record, queue.instant, axes=grid)
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
-    return Problem(site=site, state=state, outlook=ahead.merge(room))
+    whole = ahead.merge(room).merge(promised(grid), compat="override")
+    return Problem(site=site, state=state, outlook=whole)
 
 
 class Steering:

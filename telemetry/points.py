@@ -233,7 +233,7 @@ def _water() -> Iterator[Meaning]:
 
 def _states() -> Iterator[Meaning]:
     """Yield whether machines of each registered kind may be planned on, and whether they run."""
-    for kind in KINDS:
+    for kind in (kind for kind, machine in KINDS.items() if machine.is_machine):
         name = _axis(kind)
         available = Meaning(
             variable=f"{name}_available",

@@ -168,6 +168,7 @@ class Service:
             record=self._series.record(now),
             hold=_words(held.author, held.reason) if held else "",
             is_steerable=not self._link.water_refusal(now),
+            promised=self._outbox.promised,
         )
 
     def _act(self, outcome: Outcome) -> int:
@@ -243,7 +244,7 @@ class Service:
         beaten = 0.0
         while not stop.wait(HOUSEKEEPING):
             try:
-                self._outbox.poll()
+                self._outbox.poll(self._clock.now())
                 if time.monotonic() - beaten >= HEARTBEAT:
                     beaten = time.monotonic()
                     self._beat(beaten)
@@ -269,8 +270,7 @@ class Service:
 
     def is_ready(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""
-        found = [self._link.trouble, self._missing, self._link.archive_trouble]
-        return [text for text in found if text]
+        return [t for t in (self._link.trouble, self._missing, self._link.archive_trouble) if t]
 
     def snapshot(self) -> Mapping[str, object]:
         """Return what happens now as the page wants it; see ``tests/boards.py`` for a whole one."""

@@ -15,6 +15,7 @@ from optimizer.service.audit import AUDIT, Audit
 from optimizer.service.document import Identity, Label, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
+from optimizer.service.load_targets import LoadTargets
 from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
@@ -58,11 +59,15 @@ class Outbox:
     def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
         self._site, self._settings = site, settings
         self._partners = read_partners(folder / "keys" / "partners")
+        key = make_keys(folder / "keys")
+        self._targets = LoadTargets(
+            site, settings, partners=self._partners, key=key, path=folder / "targets.json"
+        )
         self._feed = Feed(
             self._connect,
             site=site.name,
             partners=self._partners,
-            key=make_keys(folder / "keys"),
+            key=key,
             folder=folder / "feed",
         )
         self._audit = Audit(folder / AUDIT)
@@ -88,10 +93,11 @@ class Outbox:
             yield
             return
         self._feed.start(now())
-        try:
-            yield
-        finally:
-            self._feed.stop(now())
+        with self._targets.open():
+            try:
+                yield
+            finally:
+                self._feed.stop(now())
 
     def _connect(self, partner: str, will: Will) -> Client:
         return Client(
@@ -134,7 +140,12 @@ class Outbox:
         choice = outcome.choice
         reason = choice.reason[:MOST_LETTERS] or "the plan is the verified optimum"
         self._feed.status(STATES[choice.source], reason=reason, now=now)
+        self._targets.tell(outcome, now)
         return revision
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what partners ask of the connection; see :meth:`LoadTargets.promised`."""
+        return self._targets.promised(axes)
 
     def _flexible(self, outcome: Outcome) -> xr.Dataset:
         choice = outcome.choice
@@ -152,6 +163,7 @@ class Outbox:
             quality="estimated" if said else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
+            is_firm=self._targets.is_firm,
         )
 
     def note(self, outcome: Outcome) -> None:
@@ -181,14 +193,17 @@ class Outbox:
         """Tell every partner how the feed is."""
         self._feed.status(state, reason=reason, now=now)
 
-    def poll(self) -> None:
-        """Take the answers that have come."""
+    def poll(self, now: np.datetime64) -> None:
+        """Take the answers and the load targets that have come."""
         for answer in self._feed.poll():
             self.record({"event": "acknowledgement", **answer})
+        for told in self._targets.poll(now):
+            self.record(told)
 
     def trouble(self, now: np.datetime64) -> str:
         """Return who has not acknowledged in time; empty if everybody has."""
-        return "; ".join(str(late) for late in self._feed.overdue(now))
+        late = [str(late) for late in self._feed.overdue(now)]
+        return "; ".join([*late, *([self._targets.trouble] if self._targets.trouble else [])])
 
     def show(self, now: np.datetime64) -> list[Mapping[str, object]]:
         """Return how it stands with every partner, as the page wants it."""

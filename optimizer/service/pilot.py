@@ -14,7 +14,7 @@ from optimizer.headroom import headroom
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.water import APPLIED, declared
-from optimizer.steering import Steering, question
+from optimizer.steering import Promised, Steering, nothing, question
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.physics import FloatArray
@@ -51,6 +51,8 @@ class Facts:
         Why a person holds the service; empty if nobody does.
     is_steerable
         Whether the plant takes set points of its water; if not, plans keep to the declared ones.
+    promised
+        Horizon -> what others ask of the connection over it, in words of an outlook.
     """
 
     observed: xr.Dataset
@@ -59,6 +61,7 @@ class Facts:
     record: xr.Dataset
     hold: str = ""
     is_steerable: bool = True
+    promised: Promised = nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +149,14 @@ class Pilot:
         if not facts.is_steerable:
             site = declared(site)
             last = None if last and SUPPLY in last.schedule else last
-        problem = question(site, facts.record, believed.state, queue=queue, past=facts.past)
+        problem = question(
+            site,
+            facts.record,
+            believed.state,
+            queue=queue,
+            past=facts.past,
+            promised=facts.promised,
+        )
         hold = facts.hold or (
             "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
         )

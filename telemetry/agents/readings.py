@@ -205,7 +205,8 @@ def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
 def _states(site: Site, truth: Mapping[Key, float]) -> dict[Key, float]:
     """Return that every machine is available, and which ones operate."""
     values: dict[Key, float] = {}
-    for name, machine in site.equipment.items():
+    machines = {name: one for name, one in site.equipment.items() if one.is_machine}
+    for name, machine in machines.items():
         powers = _POWERS.get(machine.kind, ())
         runs = not powers or any(truth.get((word, name), 0.0) > RUNNING for word in powers)
         word = "renewable" if machine.kind in RENEWABLES else machine.kind

@@ -22,13 +22,17 @@ DAYS: Final = 4
 class Contract(Equipment):
     """A promise about the site as a whole; no machine."""
 
+    is_machine: ClassVar[bool] = False
+
 
 @register
 class LoadTargetContract(Contract):
     """Limits of net import that a grid partner may set, and what it costs to be above one.
 
     A target gives way only to what is dearer: the inference service and all limits of machines and
-    connection hold in any case, so no target asks for more than is safe.
+    connection hold in any case, so no target asks for more than is safe. Its effect is ``priced``;
+    ``hard``, dearer than anything that can give way; or ``curtailment``, a limit of a connection
+    that is not firm, of which ``least`` is the firm part.
     """
 
     kind: ClassVar[str] = "load_target"
@@ -47,7 +51,7 @@ class LoadTargetContract(Contract):
     least: Annotated[
         float, Quantity("MW", "least that is kept to, whatever is asked", at_least=0)
     ] = 0.0
-    is_hard: bool = False
+    effect: Literal["priced", "hard", "curtailment"] = "priced"
 
     @property
     def issuer(self) -> str:
@@ -56,13 +60,15 @@ class LoadTargetContract(Contract):
 
     def price(self, is_best_effort: np.ndarray) -> FloatArray:
         """Return what a MWh above a target costs; infinite where it is hard. [EUR MWh-1]"""
-        firm = np.inf if self.is_hard else self.up_price
+        firm = np.inf if self.effect == "hard" else self.up_price
         best = self.best_effort_price
         return np.where(is_best_effort, firm if best is None else best, firm)
 
     def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of every interval."""
+        """Return the promise of every interval; a curtailment is a limit, and no promise."""
         words = ("grid_import_target", "grid_import_target_price")
+        if self.effect == "curtailment":
+            return ()
         return (
             Commitment(
                 owner=self.name,

@@ -20,11 +20,14 @@ class Equipment(Declared):
     ----------
     kind
         Word under which site files know it.
+    is_machine
+        Whether it stands somewhere, with points of its own; a contract does not.
     name
         Id in the site file.
     """
 
     kind: ClassVar[str] = ""
+    is_machine: ClassVar[bool] = True
     name: str
 
     def relations(self) -> tuple[Relation, ...]:

@@ -1,0 +1,150 @@
+"""Load targets of grid partners: from the wire into the question, and back how it stands."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import structlog
+import xarray as xr
+
+from optimizer.service.pilot import Outcome
+from optimizer.service.settings import Settings
+from telemetry.client import Client
+from telemetry.flex_agent import FlexAgent, Load
+from telemetry.partners import Partner
+from telemetry.security import SigningKey
+from telemetry.targets import Targets
+from twin import vocabulary
+from twin.equipment.contracts import LoadTargetContract
+from twin.physics import FloatArray
+from twin.site import Site
+
+logger = structlog.get_logger(__name__)
+
+
+class LoadTargets:
+    """What partners ask of the connection of a site, by its contracts with them.
+
+    Parameters
+    ----------
+    site
+        The site; without a contract for load targets nobody is listened to.
+    settings
+        Broker and how to reach it.
+    partners
+        Whose keys are known.
+    key
+        Key of the site.
+    path
+        File that keeps the targets.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: Settings,
+        *,
+        partners: Iterable[Partner],
+        key: SigningKey,
+        path: Path,
+    ) -> None:
+        self._site, self._settings = site, settings
+        self._contracts = site.of(LoadTargetContract)
+        keys = {partner.name: partner.keys for partner in partners}
+        issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
+        self._strangers = [c.issuer for c in self._contracts if c.issuer not in keys]
+        self._targets = Targets(path, feed=site.name, most=site.grid.import_limit)
+        self._agent = FlexAgent(
+            self._connect,
+            agent=site.name,
+            issuers=issuers,
+            least=min((c.least for c in self._contracts), default=0.0),
+            targets=self._targets,
+            key=key,
+        )
+        self._is_asked = bool(issuers)
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether nobody may curtail the connection."""
+        return all(contract.effect != "curtailment" for contract in self._contracts)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps targets from being taken; empty if nothing does."""
+        unknown = ", ".join(self._strangers)
+        words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
+        return "; ".join(text for text in (words, self._agent.trouble) if text)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Listen to the partners, if there are any who may set targets."""
+        if not self._is_asked:
+            yield
+            return
+        self._agent.start()
+        try:
+            yield
+        finally:
+            self._agent.stop()
+
+    def poll(self, now: np.datetime64) -> list[Mapping[str, object]]:
+        """Take what has come, and return it for the record."""
+        return self._agent.poll(now) if self._is_asked else []
+
+    def tell(self, outcome: Outcome, now: np.datetime64) -> None:
+        """Tell the partners how it stands after a decision."""
+        if not self._is_asked:
+            return
+        first = outcome.choice.schedule.isel(time=0)
+        state = outcome.estimate.state
+        planned, measured = (
+            float(data["grid_import_power"] - data["grid_export_power"]) for data in (first, state)
+        )
+        self._agent.tell(Load(planned=planned, measured=measured), now)
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what is asked over a horizon, in words of an outlook.
+
+        Parameters
+        ----------
+        axes
+            The horizon.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``grid_import_target`` and its price on ``time`` and ``contract``, and what curtailments
+            leave of the connection as ``grid_import_limit``; the whole connection where nothing is
+            asked. Nothing if the site has no contract for targets.
+        """
+        edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
+        found = xr.Dataset(coords={"time": axes["time"]})
+        limit = np.full(axes.sizes["time"], most)
+        names: list[str] = []
+        targets: list[FloatArray] = []
+        prices: list[FloatArray] = []
+        for contract in self._contracts:
+            power, is_best = self._targets.limit(contract.issuer, edges)
+            power = np.clip(power, contract.least, most)
+            if contract.effect == "curtailment":
+                limit = np.minimum(limit, power)
+                found["grid_import_limit"] = "time", limit
+            else:
+                names.append(contract.name)
+                targets.append(power)
+                prices.append(contract.price(is_best))
+        if names:
+            found = found.assign_coords(contract=names)
+            found["grid_import_target"] = ("time", "contract"), np.stack(targets, axis=-1)
+            found["grid_import_target_price"] = ("time", "contract"), np.stack(prices, axis=-1)
+        return vocabulary.tag_all(found)
+
+    def _connect(self) -> Client:
+        return Client(
+            self._settings.broker,
+            client_id=f"gigatwin-{self._site.name}-flex",
+            protocol=self._settings.protocol,
+            tls=self._settings.tls,
+        )

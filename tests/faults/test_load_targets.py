@@ -1,0 +1,126 @@
+"""Load targets of a grid partner, end to end: set on the wire, held by the plan, confirmed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry import security
+from telemetry.client import Client
+from telemetry.security import FLEX, private_key
+from tests import stage as stages
+from tests.faults.words import schedules
+from tests.stage import DEADLINE, PARTNER
+from tests.telemetry.flexing import content, event, target
+
+pytestmark = pytest.mark.slow
+
+STEPS = 32
+HOUR = 3_600_000
+TOPIC = f"grid/v1/isv/{PARTNER}/loadtarget/set"
+STATUS = "grid/v1/dsx-flex-agent/small/powerstate/status"
+CONTRACT = f"""
+[equipment.tso_1]
+kind = "load_target"
+partner = "{PARTNER}"
+up_price = "5000 EUR/MWh"
+least = "0.2 MW"
+"""
+
+
+class Operator:
+    """A system operator who sets targets and hears power states."""
+
+    def __init__(self, stage):
+        self.key = private_key(json.loads(stage.keys.read_bytes())["key"])
+        self.site = json.loads(stage.keys.read_bytes())["site"]
+        self.client = Client(stage.broker, client_id="operator", is_clean=True)
+        self.client.connect(DEADLINE)
+        assert self.client.subscribe(STATUS).wait(DEADLINE)
+        self.heard = []
+
+    def set(self, *targets, at):
+        signed = security.sign({"targets": list(targets)}, self.key, kind=FLEX)
+        told = event(data=signed, source=f"//grid/v1/isv/{PARTNER}", at=iso(at))
+        assert self.client.publish(TOPIC, json.dumps(told).encode(), qos=1).wait(DEADLINE)
+        return told["correlationid"]
+
+    def states(self):
+        """Return all power states so far: envelope and feed, each with a signature that fits."""
+        messages = self.client.take(timeout=0.05)
+        self.client.acknowledge(messages)
+        for message in messages:
+            told = json.loads(message.payload)
+            security.verify(told["data"], self.site, kind=FLEX)
+            self.heard.append((told, content(told["data"])["feeds"]["small"]))
+        return self.heard
+
+
+def least(rows, window):
+    return min(rows[at] for at in window)
+
+
+def iso(milliseconds):
+    return f"{np.datetime_as_string(np.datetime64(milliseconds, 'ms'))}Z"
+
+
+@pytest.fixture
+def contracted(tmp_path, stage, monkeypatch):
+    """Return a stage whose site has a contract with its partner."""
+    path = tmp_path / "small.toml"
+    path.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
+    monkeypatch.setattr(stages, "SITE", str(path))
+    return stage
+
+
+def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear):
+    contracted.serve("--page", "0")
+    operator = Operator(contracted)
+    contracted.play(STEPS)
+    first = ear.until(lambda: schedules(ear))[0]
+    rows = {row["start"]: row["scheduled_mw"] for row in first["intervals"]}
+    times = sorted(rows)[8:STEPS]
+    window = max((times[i : i + 4] for i in range(len(times) - 3)), key=lambda w: least(rows, w))
+    wanted = round(0.9 * least(rows, window), 3)
+    assert wanted > 0.3
+    asked = target(wanted, start=iso(window[0]), end=iso(window[-1] + HOUR // 4))
+    correlation = operator.set(asked, at=first["created"])
+    confirmed = ear.until(
+        lambda: [s for s in operator.states() if s[0].get("correlationid") == correlation]
+    )[0][1]
+    assert confirmed["targets"][0]["load_constraint"] == {"value": wanted, "unit": "megawatt"}
+    assert not confirmed["targets"][0]["active"]
+
+    def held():
+        newest = schedules(ear)[-1]
+        found = {row["start"]: row["scheduled_mw"] for row in newest["intervals"]}
+        if newest["meta"]["source"] != "optimum":
+            return None
+        return max(found[at] for at in window if at in found) <= wanted + 0.001 and newest
+
+    newest = ear.until(held)
+    assert newest["revision"] > first["revision"]
+    told = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)])
+    assert told[0]["compliant"]
+    created = schedules(ear)[-1]["created"]
+    operator.set(target(0.1), at=created + 5 * HOUR)  # from the future: refused
+    lifted = operator.set(target(None), at=created)
+    ear.until(lambda: [e for e, _ in operator.states() if e.get("correlationid") == lifted])
+    assert operator.states()[-1][1]["targets"] == []
+    events = [one for one in audit(contracted) if one["event"].startswith("load_target")]
+    assert [one["event"] for one in events] == [
+        "load_target", "load_target_refused", "load_target",
+    ]  # fmt: skip
+    assert [one.get("correlation") for one in events] == [correlation, None, lifted]
+    assert "made in the future" in events[1]["reason"]
+
+
+def is_active(feed):
+    return any(one["active"] for one in feed["targets"])
+
+
+def audit(stage):
+    """Return what the service has written down."""
+    return [json.loads(line)["entry"] for line in (stage.state / "audit.jsonl").open()]
