@@ -1,5 +1,6 @@
 """Decide: solve a problem, let the twin judge the answer, and say why it is as it is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from optimizer.schedule import schedule_of
 from optimizer.softened import softened
 from optimizer.verify import verify
 from twin.errors import NoScheduleError
+from twin.physics import FloatArray
 
 ATTEMPTS: Final = 3
 """Most times that a refused answer is sought anew with wider margins. [1]"""
@@ -27,6 +29,7 @@ def decide(
     previous: Decision | None = None,
     keep_units: bool = False,
     export: Path | None = None,
+    first: Mapping[str, FloatArray] | None = None,
 ) -> Decision:
     """Return the best schedule of a problem that the twin finds safe.
 
@@ -40,6 +43,8 @@ def decide(
         Whether units stay on or off as the last decision had them: a guard's quick question.
     export
         File for the linear model of the attempt that is taken, if somebody wants it.
+    first
+        What is decided already of the first intervals, as a hedge over scenarios gives it.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def decide(
     asked = problem
     warm = previous.warm if previous else None
     for attempt in range(1, ATTEMPTS + 1):
-        solution = solve_problem(asked, warm, keep_units=keep_units, export=export)
+        solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:

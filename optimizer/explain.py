@@ -1,7 +1,7 @@
 """Say why: money by account, what binds and what it costs, what changed since the last plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -113,6 +113,8 @@ class Explanation:
         Targets that are not kept, and what each paid.
     reserves
         Capacity that is held, by product and block, in words: its price, and what it costs.
+    hedge
+        What was weighed over scenarios, as :mod:`optimizer.hedged` tells it; empty if nothing was.
     """
 
     accounts: Mapping[str, float]
@@ -122,6 +124,7 @@ class Explanation:
     failures: Sequence[Mapping[str, object]] = ()
     softened: Sequence[Softened] = ()
     reserves: Sequence[str] = ()
+    hedge: Mapping[str, object] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
@@ -133,6 +136,7 @@ class Explanation:
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.softened],
             "reserves": list(self.reserves),
+            **({"hedge": dict(self.hedge)} if self.hedge else {}),
         }
 
 

@@ -58,7 +58,9 @@ def first_stage(values: Mapping[str, FloatArray], bound: FirstStage) -> dict[str
     return found | {"work.racks": racks}
 
 
-def kept(arrays: Arrays, first: Mapping[str, FloatArray], *, blocks: Sequence[str]) -> Arrays:
+def kept(
+    arrays: Arrays, first: Mapping[str, FloatArray], *, blocks: Sequence[str] = ("",)
+) -> Arrays:
     """Return a model in which what was decided now is kept.
 
     Parameters
@@ -70,6 +72,8 @@ def kept(arrays: Arrays, first: Mapping[str, FloatArray], *, blocks: Sequence[st
     blocks
         Blocks of the scenarios; an empty one is the model of one site itself.
     """
+    if not first:
+        return arrays
     low, high = arrays.column_low.copy(), arrays.column_high.copy()
     for name, values in first.items():
         for block in blocks:
@@ -78,3 +82,17 @@ def kept(arrays: Arrays, first: Mapping[str, FloatArray], *, blocks: Sequence[st
             at = places[is_kept]
             low[at] = high[at] = np.clip(values[is_kept], low[at], high[at])
     return replace(arrays, column_low=low, column_high=high)
+
+
+def freed(costs: FloatArray, before: Arrays, after: Arrays) -> FloatArray:
+    """Return reduced costs without those of columns that were kept: no limit binds there.
+
+    Parameters
+    ----------
+    costs
+        Of every column.
+    before, after
+        The model, and the one in which something is kept.
+    """
+    is_same = (before.column_low == after.column_low) & (before.column_high == after.column_high)
+    return np.where(is_same, costs, 0.0)

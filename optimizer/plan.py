@@ -17,6 +17,7 @@ from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.curves import MOST_SEGMENTS
+from optimizer.first_stage import freed, kept
 from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import ACCOUNTS
@@ -64,6 +65,7 @@ def solve_problem(
     *,
     keep_units: bool = False,
     export: Path | None = None,
+    first: Mapping[str, FloatArray] | None = None,
 ) -> Solution:
     """Return the cheapest plan of a problem.
 
@@ -78,6 +80,8 @@ def solve_problem(
         linear; where that does not do, they are sought anew.
     export
         File for the linear model, if somebody wants to solve it with another program.
+    first
+        What is decided already of the first intervals, as a hedge over scenarios gives it.
 
     Returns
     -------
@@ -95,7 +99,8 @@ def solve_problem(
     prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
     instants = problem.outlook["instant"].to_numpy()
     problem = _told(problem, warm)
-    inputs, shape, arrays = _modelled(problem, clock)
+    inputs, shape, free = _modelled(problem, clock)
+    arrays = kept(free, first or {})
     fit = warm if warm is not None and warm.shape == shape else None
     with clock("solve"):
         basis = shifted(fit, arrays, instants) if fit else None
@@ -115,7 +120,7 @@ def solve_problem(
         answer = in_bids(solver, arrays, problem, answer)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, inputs, answer)
-    costs = _named(arrays.columns, answer.reduced_costs)
+    costs = _named(arrays.columns, freed(answer.reduced_costs, free, arrays))
     return Solution(
         inputs=inputs,
         values=_named(arrays.columns, answer.values),

@@ -7,6 +7,7 @@ the mean of the worst.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -55,6 +56,11 @@ class Case:
     problem: Problem
     probability: float
     name: str
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The problem with its curves, laid once."""
+        return inputs_of(self.problem)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +154,7 @@ def hedge(
     """
     _check(cases)
     weighed = risk or Risk()
-    many = [inputs_of(_named(case.problem, f"s{i}")) for i, case in enumerate(cases)]
+    many = [_block(case.inputs, f"s{i}") for i, case in enumerate(cases)]
     shape = bound(many, now)
     probability = np.array([case.probability for case in cases])
     arrays = structure_of(shape).arrays(_numbers(many, shape, probability, risk=weighed))
@@ -196,9 +202,10 @@ def _check(cases: Sequence[Case]) -> None:
         raise ProblemError(source, faults)
 
 
-def _named(problem: Problem, name: str) -> Problem:
-    """Return a problem whose site is a block of a model of many."""
-    return replace(problem, site=problem.site.model_copy(update={"name": name}))
+def _block(inputs: Inputs, name: str) -> Inputs:
+    """Return a problem with its curves whose site is a block of a model of many."""
+    site = inputs.problem.site.model_copy(update={"name": name})
+    return replace(inputs, problem=replace(inputs.problem, site=site))
 
 
 def _names(many: Sequence[Inputs]) -> tuple[str, ...]:

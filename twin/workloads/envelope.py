@@ -13,6 +13,7 @@ from twin.workloads.arrivals import Arrivals, stay
 from twin.workloads.jobs import IntArray, Jobs
 from twin.workloads.kinds import WorkKind
 from twin.workloads.queue import Queue
+from twin.workloads.repeated import Repeated
 
 LAXITY_EDGES: Final = (2.0, 8.0)
 """Bounds of the groups of a kind, by the hours that a job may still wait. [h]"""
@@ -34,7 +35,7 @@ def envelope(
     queue: Queue,
     axes: xr.Dataset,
     *,
-    expected: Arrivals | None = None,
+    expected: Arrivals | Repeated | None = None,
     future: Jobs | None = None,
     is_cautious: bool = True,
 ) -> xr.Dataset:
@@ -47,7 +48,7 @@ def envelope(
     axes
         ``time`` and ``instant`` of the horizon.
     expected
-        The stream of jobs to expect; left out, nothing is expected.
+        The stream of jobs to expect, or one course that it may take; left out, nothing is expected.
     future
         Jobs that will arrive, where they are known (perfect foresight).
     is_cautious

@@ -1,0 +1,113 @@
+"""The courses that a question may take: other prices, weather, sun, wind and arrivals of work."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.problem import Problem
+from optimizer.scenarios import Case
+from twin.axes import intervals
+from twin.forecast.errors import Errors
+from twin.forecast.quarters import POWER, RECIPES
+from twin.forecast.scenarios import COUNT, scenarios
+from twin.workloads.arrivals import Arrivals, expect
+from twin.workloads.envelope import envelope
+from twin.workloads.jobs import HISTORY, Jobs
+from twin.workloads.queue import Queue
+from twin.workloads.repeated import Repeated
+
+FINE: Final = np.timedelta64(2, "h")
+"""How far ahead courses keep the intervals of the question."""
+
+OTHERS: Final = ("service_racks", "terminal_price", "work_least", "work_most", "work_racks_limit")
+"""Words of a question that are made anew for each course, beside the forecast's."""
+
+_DAY: Final = np.timedelta64(1, "D")
+
+
+def cases_of(
+    problem: Problem,
+    record: xr.Dataset,
+    *,
+    queue: Queue,
+    past: Jobs,
+    errors: Errors,
+    count: int = COUNT,
+    seed: int = 0,
+) -> list[Case]:
+    """Return the courses that a question may take.
+
+    Parameters
+    ----------
+    problem
+        The question, as :func:`optimizer.steering.question` asks it.
+    record
+        The series of its site; what is unpublished is never looked at.
+    queue
+        The jobs that have arrived.
+    past
+        Arrivals of the two weeks before.
+    errors
+        Errors of past forecasts, kept from question to question.
+    count
+        How many courses, at most. [1]
+    seed
+        Of the days whose arrivals come again where the weather's own lies too far back.
+
+    Returns
+    -------
+    list of Case
+        Each with the forecast errors of one past moment and the arrivals of the days that followed
+        it; where that is longer ago than arrivals are remembered, of other days, drawn.
+    """
+    site, axes = problem.site, _axes(problem)
+    found = []
+    for one in scenarios(site, record, queue.instant, axes=axes, errors=errors, count=count):
+        work = _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)
+        room = envelope(queue, axes, expected=work)
+        ahead = one.outlook.merge(room)
+        others = set(problem.outlook.data_vars) - set(ahead.data_vars)
+        asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
+        name = "the forecast" if np.isnat(one.origin) else f"as after {_day(one.origin)}"
+        found.append(Case(problem=asked, probability=one.probability, name=name))
+    return found
+
+
+def _axes(problem: Problem) -> xr.Dataset:
+    """Return the intervals of the courses: those of the question near and far, hours between.
+
+    What is decided later needs no quarter-hours, and each course is solved in half the time. Where
+    the question holds words that stand on its own intervals, as a position sold, they stay.
+    """
+    edges = problem.outlook["instant"].to_numpy()
+    own = set(problem.outlook.data_vars) - {*RECIPES, POWER, *OTHERS}
+    if own:
+        return intervals(edges)
+    is_kept = (edges <= edges[0] + FINE) | (edges == edges.astype("datetime64[h]"))
+    is_kept[-1] = True
+    is_kept[1:] |= problem.hours >= 1.0
+    return intervals(edges[is_kept])
+
+
+def _arrivals(
+    past: Jobs, queue: Queue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
+) -> Arrivals | Repeated:
+    """Return the arrivals of one course; the steady stream where none can come again."""
+    now, kinds = queue.instant, queue.pool.kinds
+    edges = axes["instant"].to_numpy()
+    span = edges[-1] - edges[0]
+    first = now - HISTORY if not len(past) else max(past.arrival[0], now - HISTORY)
+    lags = [lag for lag in range(1, HISTORY // _DAY + 1) if span <= lag * _DAY <= now - first]
+    if not lags or np.isnat(origin):
+        return expect(past, kinds, now)
+    days = int((now - origin) // _DAY)
+    if days not in lags:
+        drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
+        days = int(drawn.choice(lags))
+    return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
+
+
+def _day(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, unit='m')}Z"

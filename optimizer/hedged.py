@@ -1,0 +1,160 @@
+"""Decide with scenarios: hedge now, plan the rest for the forecast, and tell what the hedge costs.
+
+The plan that leaves is one for the forecast, judged by the twin as any other; only what is done
+until the next plan is taken from the hedge.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from optimizer.compile.shift import Warm
+from optimizer.deciding import decide
+from optimizer.decision import Decision
+from optimizer.first_stage import NOW, decided_now, first_stage
+from optimizer.plan import solve_problem
+from optimizer.problem import Problem
+from optimizer.risk import Risk
+from optimizer.scenarios import LEAST, Case, Hedge, hedge
+from twin.errors import NoScheduleError, SolverError
+from twin.physics import FloatArray
+
+MOST_TOLD: Final = 3
+"""Scenarios of the tail that are told, the dearest first. [1]"""
+
+TOLD: Final = ("electricity_price", "air_temperature")
+"""Words of the outlook whose means tell courses apart, beside sun, wind and work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hedged:
+    """A decision that was hedged.
+
+    Attributes
+    ----------
+    decision
+        What is to be done; its explanation tells of the hedge.
+    warm
+        What the next hedge may begin from; None where there was none.
+    """
+
+    decision: Decision
+    warm: Warm | None
+
+
+def decide_hedged(
+    problem: Problem,
+    cases: Sequence[Case],
+    *,
+    risk: Risk | None = None,
+    previous: Decision | None = None,
+    warm: Warm | None = None,
+    is_compared: bool = True,
+    export: Path | None = None,
+) -> Hedged:
+    """Return a decision whose next hour is best for many courses of the world.
+
+    Parameters
+    ----------
+    problem
+        The question with the forecast alone.
+    cases
+        The courses that it may take; fewer than two are no reason to hedge.
+    risk
+        What is weighed.
+    previous
+        The decision in force until now.
+    warm
+        What the last hedge left.
+    is_compared
+        Whether it is told what the hedge costs in the mean and saves in the tail beside a plan for
+        the forecast alone, which takes two more solves.
+    export
+        File for the linear model of the plan, if somebody wants it.
+
+    Returns
+    -------
+    Hedged
+        The decision. Where no first stage does for all courses, or none that does gives a safe
+        plan, it is that for the forecast alone, and says so.
+
+    Raises
+    ------
+    NoScheduleError
+        If not even that keeps every limit.
+    SolverError
+        If the solver fails at that.
+    """
+    if len(cases) < LEAST:
+        return Hedged(decision=decide(problem, previous=previous, export=export), warm=warm)
+    try:
+        found = hedge(cases, risk=risk, warm=warm)
+        decision = decide(problem, previous=previous, first=found.first, export=export)
+        other = _unhedged(problem, cases, found) if is_compared else None
+    except (NoScheduleError, SolverError) as error:
+        bare = decide(problem, previous=previous, export=export)
+        said = bare.explanation.degraded
+        reason = f"not hedged: {error}"
+        return Hedged(decision=bare.degraded(f"{said}; {reason}" if said else reason), warm=warm)
+    told = replace(decision.explanation, hedge=_told(cases, found, other))
+    return Hedged(decision=replace(decision, explanation=told), warm=found.warm)
+
+
+def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge:
+    """Return what the courses would pay had the plan for the forecast alone been followed."""
+    planned = first_stage(solve_problem(problem).values, decided_now(problem, NOW))
+    return hedge(cases, risk=found.risk, given=planned, warm=found.warm)
+
+
+def _told(cases: Sequence[Case], found: Hedge, other: Hedge | None) -> dict[str, object]:
+    """Return a hedge in plain values: mean and tail, what they would be else, and the tail."""
+    risk = found.risk
+    told: dict[str, object] = {
+        "scenarios": len(cases),
+        "level": risk.level,
+        "weight": risk.weight,
+        "mean_eur": round(found.mean, 2),
+        "tail_eur": round(found.tail, 2),
+    }
+    if other is not None:
+        told["costs_in_the_mean_eur"] = round(found.mean - other.mean, 2)
+        told["saves_in_the_tail_eur"] = round(other.tail - found.tail, 2)
+    means = _means(cases)
+    usual = {word: found.probability @ values for word, values in means.items()}
+    dearest = np.argsort(-found.costs)[:MOST_TOLD]
+    before = np.concatenate([[0.0], np.cumsum(found.probability[np.argsort(-found.costs)])])
+    told["tail"] = [
+        {
+            "scenario": found.names[i],
+            "probability": round(float(found.probability[i]), 4),
+            "cost_eur": round(float(found.costs[i]), 2),
+            "lateness_and_breaches_eur": round(float(found.violations[i]), 2),
+            "beside_the_mean": {
+                word: round(float(values[i] - usual[word]), 2) for word, values in means.items()
+            },
+        }
+        for place, i in enumerate(dearest.tolist())
+        if before[place] < 1.0 - risk.level or place == 0
+    ]
+    return told
+
+
+def _means(cases: Sequence[Case]) -> Mapping[str, FloatArray]:
+    """Return the means over the horizon of what differs between courses, ``(case,)``."""
+    found: dict[str, list[float]] = {}
+    for case in cases:
+        ahead, hours = case.problem.outlook, case.problem.hours
+        rows = {
+            name: case.problem.series(name) for name in ("electricity_price", "air_temperature")
+        }
+        if "renewable_available_power" in ahead:
+            power = case.problem.series("renewable_available_power")
+            rows["renewable_available_power"] = power.sum(axis=1)
+        for name, values in rows.items():
+            found.setdefault(name, []).append(float(hours @ values / hours.sum()))
+        done = float(case.problem.series("work_most")[-1].sum())
+        found.setdefault("work_most", []).append(done)
+    return {name: np.array(values) for name, values in found.items()}

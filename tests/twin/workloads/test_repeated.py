@@ -1,0 +1,64 @@
+"""Arrivals that come again, by hand."""
+
+import numpy as np
+import pytest
+
+from twin.axes import utc
+from twin.workloads.jobs import Jobs
+from twin.workloads.kinds import WorkKind
+from twin.workloads.repeated import Repeated
+
+NOW = utc("2026-06-16T12:00")
+DAY = np.timedelta64(24, "h")
+KINDS = (WorkKind.model_construct(name="batch", slack=1.0),)
+
+
+def jobs(hours_ago, *, length=3.0, racks=4.0):
+    """Return jobs of one kind that arrived so many hours ago, the eldest first."""
+    arrival = NOW - np.array([round(h * 60) for h in hours_ago]).astype("timedelta64[m]")
+    whole = np.full(len(arrival), length)
+    return Jobs(
+        number=np.arange(len(arrival)),
+        kind=np.zeros(len(arrival), dtype=np.int64),
+        arrival=arrival,
+        deadline=arrival + np.timedelta64(6, "h"),
+        length=whole,
+        racks=np.full(len(arrival), racks),
+    )
+
+
+def again(past, *, lag=DAY, span=DAY):
+    return Repeated.of(past, KINDS, NOW, lag=lag, span=span)
+
+
+def test_a_job_of_yesterday_comes_again():
+    """One of 22 h ago comes in 2 h, runs 3 h on 4 racks and may wait 3 h: until 5 h from now."""
+    found = again(jobs([22.0]))
+    hours = np.array([0.0, 2.0, 3.0, 5.0, 6.0, 9.0])
+    np.testing.assert_allclose(found.most(hours), [[0.0, 0.0, 4.0, 12.0, 12.0, 12.0]])
+    np.testing.assert_allclose(found.least(hours), [[0.0, 0.0, 0.0, 0.0, 4.0, 12.0]])
+
+
+def test_racks_are_there_while_the_job_may_run():
+    """From 2 h on, for twice its rest and its wait, 9 h: half of the first 4 h, all of the next."""
+    found = again(jobs([22.0]))
+    np.testing.assert_allclose(found.present(np.array([0.0, 4.0, 8.0])), [[2.0, 4.0]])
+
+
+def test_only_the_span_after_the_lag_comes_again():
+    past = jobs([49.0, 47.0, 25.0, 23.0, 1.0])
+    assert again(past).start == pytest.approx([1.0, 23.0])
+    assert again(past, lag=2 * DAY, span=DAY).start == pytest.approx([1.0, 23.0])
+    assert again(past, lag=2 * DAY, span=2 * DAY).start == pytest.approx([1.0, 23.0, 25.0, 47.0])
+
+
+def test_nothing_after_now_is_looked_at():
+    known = jobs([20.0])
+    later = jobs([-1.0])
+    assert again(known.then(later), span=2 * DAY).start == pytest.approx([4.0])
+
+
+def test_without_jobs_nothing_comes():
+    found = again(jobs([]))
+    assert found.most(np.array([0.0, 1.0])).shape == (0, 2)
+    assert found.present(np.array([0.0, 1.0])).shape == (0, 1)
