@@ -20,6 +20,8 @@ GROUPS = {
 def main() -> int:
     """Measure what is asked for, show it as a table, and write it for scripts."""
     told = _arguments()
+    if told.export_mps:
+        told.export_mps.mkdir(parents=True, exist_ok=True)
     screen = console(told.json)
     shown = table("./dev bench", "row", "ours", "limit", "unit", "ratio", "peak MB")
     rows = []

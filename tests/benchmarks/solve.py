@@ -1,5 +1,10 @@
 """The benches of the solver."""
 
-from tests.benchmarks import solve_commitment, solve_cycle
+from tests.benchmarks import solve_commitment, solve_cycle, solve_linopy, solve_ten
 
-BENCHES = (*solve_cycle.BENCHES, *solve_commitment.BENCHES)
+BENCHES = (
+    *solve_cycle.BENCHES,
+    *solve_commitment.BENCHES,
+    *solve_linopy.BENCHES,
+    *solve_ten.BENCHES,
+)

@@ -15,9 +15,9 @@ from optimizer.build import numbers_of, shape_of
 from optimizer.compile.shift import Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.inputs import Inputs
-from optimizer.objectives import ACCOUNTS
 from optimizer.solve import Solver
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
+from tests.benchmarks.exporting import prices_of
 from tests.benchmarks.solve_bare import Bare
 from tests.benchmarks.solve_fleet import WEEK, Fleet
 
@@ -54,12 +54,6 @@ def _made(steps: int, cycle: int) -> list[Inputs]:
 def fleet_of(steps: int) -> Fleet:
     """Return the fleet, its series read once."""
     return Fleet(steps)
-
-
-def prices_of(inputs: Inputs) -> dict[str, float]:
-    """Return what a unit of every account costs."""
-    weights = inputs.problem.weights
-    return {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
 
 
 def ours(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:

@@ -1,0 +1,64 @@
+"""The fleet's rolling cycle beside linopy, which rebuilds and solves the same models.
+
+Both begin from the same arrays of the same questions; ours shifts the last basis, linopy begins
+from nothing, since a model that is built anew has none.
+"""
+
+import json
+import statistics
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.build import numbers_of, shape_of
+from optimizer.inputs import Inputs
+from tests.benchmarks import peering, solve_cycle
+from tests.benchmarks.bench import Bench, Measured, Place
+from tests.benchmarks.exporting import prices_of
+from tests.benchmarks.solve_fleet import WEEK
+
+CYCLES = 4
+"""Cycles that are timed, after the first. [1]"""
+
+
+def limit(place: Place, *, steps: int = WEEK, cycles: int = CYCLES) -> Measured:
+    """Let linopy rebuild and solve the sites' models of every cycle."""
+    many = enumerate(solve_cycle.questions(steps, cycles + 1))
+    files = [
+        [str(_written(inputs, place.scratch / f"{cycle}-{number}.npz"))
+         for number, inputs in enumerate(sites)]
+        for cycle, sites in many
+    ]  # fmt: skip
+    told = peering.ask("fleet_linopy", files, export=place.export)
+    figures = {f"objective_{number}": value for number, value in enumerate(told["objectives"])}
+    return Measured(value=statistics.median(told["seconds"][1:]), figures=figures)
+
+
+def _written(inputs: Inputs, file: Path) -> Path:
+    """Write a site's model as its forms know it: their shapes and arrays, and the prices."""
+    shape = shape_of(inputs)
+    (site,) = shape.sites
+    parts = [(name, _form(part), asdict(part)) for name, part in site.parts]
+    about = {"steps": shape.steps, "parts": parts, "prices": prices_of(inputs)}
+    np.savez(file, about=json.dumps(about), **numbers_of(inputs))
+    return file
+
+
+def _form(part: object) -> str:
+    name = type(part).__module__.rpartition(".")[2]
+    return "water" if name == "objectives" else name
+
+
+BENCHES = (
+    Bench(
+        name="solve.linopy",
+        unit="CPU s",
+        ours=partial(solve_cycle.ours, steps=WEEK, cycles=CYCLES),
+        limit=limit,
+        runs=1,
+        note="4 sites x 672 steps x 12 kinds, one model a site; median of 4 cycles as solve.cycle;"
+        " limit: linopy, vectorised, rebuilds each model from the same arrays and solves it",
+    ),
+)
