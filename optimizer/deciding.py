@@ -5,14 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import xarray as xr
+
 from optimizer.decision import Decision
-from optimizer.explain import explain
+from optimizer.explain import Explanation, explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.reserved import told
 from optimizer.schedule import schedule_of
 from optimizer.softened import softened
-from optimizer.verify import verify
+from optimizer.solution import Solution
+from optimizer.verify import Verdict, verify
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 
@@ -69,23 +72,34 @@ def decide(
             return Decision(
                 schedule=schedule,
                 verdict=verdict,
-                explanation=replace(
-                    explain(solution, schedule, last),
-                    failures=verdict.coverage.reached() if verdict.coverage else (),
-                    softened=softened(solution),
-                    reserves=told(solution, schedule),
-                ),
+                explanation=_reasons(solution, schedule, verdict, last=last),
                 attempts=attempt,
                 warm=solution.warm,
             )
         warm = solution.warm
         asked = _wider(asked)
+    raise _refused(problem, verdict)
+
+
+def _refused(problem: Problem, verdict: Verdict) -> NoScheduleError:
+    """Return the error that tells why no plan is safe."""
     refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
-    message = (
+    return NoScheduleError(
         f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n"
         "  mend: lower the service or the work, or widen the limits named"
     )
-    raise NoScheduleError(message)
+
+
+def _reasons(
+    solution: Solution, schedule: xr.Dataset, verdict: Verdict, *, last: xr.Dataset | None
+) -> Explanation:
+    """Return why a schedule is as it is."""
+    return replace(
+        explain(solution, schedule, last),
+        failures=verdict.coverage.reached() if verdict.coverage else (),
+        softened=softened(solution),
+        reserves=told(solution, schedule),
+    )
 
 
 def _wider(problem: Problem) -> Problem:

@@ -4,7 +4,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from optimizer.bids import in_bids
 from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
-from optimizer.compile.shift import Warm, shifted
+from optimizer.compile.shift import Instants, Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.curves import MOST_SEGMENTS
 from optimizer.first_stage import freed, kept
@@ -95,54 +96,109 @@ def solve_problem(
     SolverError
         If the solver fails.
     """
-    clock = Clock()
-    prices = {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
-    instants = problem.outlook["instant"].to_numpy()
     problem = _told(problem, warm)
-    inputs, shape, free = _modelled(problem, clock)
-    arrays = kept(free, first or {})
-    fit = warm if warm is not None and warm.shape == shape else None
+    return _solved(problem, warm, keep_units=keep_units, export=export, first=first or {})
+
+
+def _solved(
+    problem: Problem,
+    warm: Warm | None,
+    *,
+    keep_units: bool,
+    export: Path | None,
+    first: Mapping[str, FloatArray],
+) -> Solution:
+    """Solve the linear model, then with whole units and bids, then without waste."""
+    clock = Clock()
+    model = _modelled(_told(problem, warm), warm, first=first, clock=clock)
+    arrays, prices, instants = model.arrays, model.prices, model.instants
     with clock("solve"):
-        basis = shifted(fit, arrays, instants) if fit else None
+        basis = shifted(model.fit, arrays, instants) if model.fit else None
         solver = Solver(arrays, prices, basis=basis)
-        if export is not None:
-            solver.export(export)
-        relaxed = solver.run()
-        if relaxed is None:
-            raise refusal(problem, arrays, solver)
+        relaxed = _relaxed(model, solver, export)
         basis = solver.basis
     with clock("commit"):
-        last = kept_units(arrays, fit, instants) if fit else None
-        answer = _with_units(arrays, prices, solver, relaxed=relaxed, last=last, keep=keep_units)
-        if answer is None:
-            raise refusal(problem, arrays, solver)
-        units, past = units_of(arrays, answer.values), problem.past_units
-        answer = in_bids(solver, arrays, problem, answer)
+        answer = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
+        units, past = units_of(arrays, answer.values), model.problem.past_units
+        answer = in_bids(solver, arrays, model.problem, answer)
     with clock("hold"):
-        answer, held = _without_waste(solver, arrays, inputs, answer)
-    costs = _named(arrays.columns, freed(answer.reduced_costs, free, arrays))
+        answer, held = _without_waste(solver, arrays, model.inputs, answer)
     return Solution(
-        inputs=inputs,
+        inputs=model.inputs,
         values=_named(arrays.columns, answer.values),
-        duals=_named(arrays.rows, answer.duals) | costs,
+        duals=model.duals(answer),
         accounts=arrays.paid(answer.values, prices),
         objective=answer.objective,
         relaxed=relaxed.objective,
         held=held,
-        warm=Warm(shape=shape, instants=instants, basis=basis, units=units, past_units=past),
+        warm=Warm(shape=model.shape, instants=instants, basis=basis, units=units, past_units=past),
         seconds=dict(clock.spent),
     )
 
 
-def _modelled(problem: Problem, clock: Clock) -> tuple[Inputs, Shape, Arrays]:
-    """Return what the forms build from, the shape of the model, and its arrays."""
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """A problem as arrays.
+
+    Attributes
+    ----------
+    problem, inputs, shape, prices, instants
+        The question, what the forms build from, the shape, account -> price, edges of intervals.
+    free, arrays
+        The model, and the same with what is decided already kept.
+    fit
+        What the last solve left, if its model had the same shape.
+    """
+
+    problem: Problem
+    inputs: Inputs
+    shape: Shape
+    prices: Mapping[str, float]
+    instants: Instants
+    free: Arrays
+    arrays: Arrays
+    fit: Warm | None
+
+    def duals(self, answer: Answer) -> dict[str, FloatArray]:
+        """Return the prices of rows and of the bounds of columns by their names."""
+        costs = freed(answer.reduced_costs, self.free, self.arrays)
+        return _named(self.arrays.rows, answer.duals) | _named(self.arrays.columns, costs)
+
+
+def _modelled(
+    problem: Problem,
+    warm: Warm | None,
+    *,
+    first: Mapping[str, FloatArray] | None,
+    clock: Clock,
+) -> _Model:
     with clock("curves"):
         inputs = inputs_of(problem)
     with clock("compile"):
         shape = shape_of(inputs)
         structure = structure_of(shape)
     with clock("numbers"):
-        return inputs, shape, structure.arrays(numbers_of(inputs))
+        free = structure.arrays(numbers_of(inputs))
+    return _Model(
+        problem=problem,
+        inputs=inputs,
+        shape=shape,
+        prices={name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()},
+        instants=problem.outlook["instant"].to_numpy(),
+        free=free,
+        arrays=kept(free, first or {}),
+        fit=warm if warm is not None and warm.shape == shape else None,
+    )
+
+
+def _relaxed(model: _Model, solver: Solver, export: Path | None) -> Answer:
+    """Return the plan with units in fractions."""
+    if export is not None:
+        solver.export(export)
+    found = solver.run()
+    if found is None:
+        raise refusal(model.problem, model.arrays, solver)
+    return found
 
 
 def _told(problem: Problem, warm: Warm | None) -> Problem:
@@ -153,21 +209,18 @@ def _told(problem: Problem, warm: Warm | None) -> Problem:
     return replace(problem, past_units={**warm.ran(now), **problem.past_units})
 
 
-def _with_units(
-    arrays: Arrays,
-    prices: Mapping[str, float],
-    solver: Solver,
-    *,
-    relaxed: Answer,
-    last: FloatArray | None,
-    keep: bool,
-) -> Answer | None:
+def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -> Answer:
     """Return the plan with whole units; those that were kept are sought anew if they do not do."""
+    arrays, fit = model.arrays, model.fit
+    last = kept_units(arrays, fit, model.instants) if fit else None
     if not arrays.is_integer.any():
         return relaxed
-    answer = committed(arrays, prices, solver, relaxed=relaxed, last=last, is_kept=keep)
+    seek = partial(committed, arrays, model.prices, solver, relaxed=relaxed)
+    answer = seek(last=last, is_kept=keep)
     if answer is None and keep:
-        answer = committed(arrays, prices, solver, relaxed=relaxed, last=None, is_kept=False)
+        answer = seek(last=None, is_kept=False)
+    if answer is None:
+        raise refusal(model.problem, arrays, solver)
     return answer
 
 

@@ -23,7 +23,7 @@ from optimizer.objectives import ACCOUNTS
 from optimizer.problem import Problem
 from optimizer.risk import VIOLATIONS, Risk, cvar
 from optimizer.shape import Shape
-from optimizer.solve import Solver
+from optimizer.solve import Answer, Solver
 from twin.errors import Fault, NoScheduleError, ProblemError
 from twin.physics import FloatArray
 
@@ -156,32 +156,43 @@ def hedge(
     weighed = risk or Risk()
     many = [_block(case.inputs, f"s{i}") for i, case in enumerate(cases)]
     shape = bound(many, now)
-    probability = np.array([case.probability for case in cases])
-    arrays = structure_of(shape).arrays(_numbers(many, shape, probability, risk=weighed))
+    numbers = _numbers(many, shape, _probability(cases), risk=weighed)
+    arrays = structure_of(shape).arrays(numbers)
     if given is not None:
-        arrays = kept(arrays, given, blocks=_names(many))
+        arrays = kept(arrays, given, blocks=[one.problem.site.name for one in many])
     instants = cases[0].problem.outlook["instant"].to_numpy()
     fit = warm if warm is not None and warm.shape == shape else None
     basis = shifted(fit, arrays, instants) if fit else None
-    prices = _prices(cases, weighed)
-    solver = Solver(arrays, prices, basis=basis)
+    solver = Solver(arrays, _prices(cases, weighed), basis=basis)
     answer = solver.run()
     if answer is None:
         message = f"{cases[0].problem.site.name}: no first stage keeps the limits of every scenario"
         raise NoScheduleError(message)
+    left = Warm(shape=shape, instants=instants, basis=solver.basis)
+    return _hedge(cases, weighed, arrays, answer=answer, warm=left)
+
+
+def _hedge(
+    cases: Sequence[Case], risk: Risk, arrays: Arrays, *, answer: Answer, warm: Warm
+) -> Hedge:
+    """Return what the solver found as a hedge."""
     values = {name: answer.values[at] for name, at in arrays.columns.items()}
     costs, violations = _paid(arrays, answer.values, cases)
     return Hedge(
-        first=_first(values, shape),
+        first=_first(values, warm.shape),
         costs=costs,
         violations=violations,
-        probability=probability,
+        probability=_probability(cases),
         names=tuple(case.name for case in cases),
-        risk=weighed,
+        risk=risk,
         objective=answer.objective,
         values=values,
-        warm=Warm(shape=shape, instants=instants, basis=solver.basis),
+        warm=warm,
     )
+
+
+def _probability(cases: Sequence[Case]) -> FloatArray:
+    return np.array([case.probability for case in cases])
 
 
 def _check(cases: Sequence[Case]) -> None:
@@ -208,10 +219,6 @@ def _block(inputs: Inputs, name: str) -> Inputs:
     return replace(inputs, problem=replace(inputs.problem, site=site))
 
 
-def _names(many: Sequence[Inputs]) -> tuple[str, ...]:
-    return tuple(inputs.problem.site.name for inputs in many)
-
-
 def bound(many: Sequence[Inputs], now: float) -> Shape:
     """Return the shape of all scenarios, bound to one another.
 
@@ -222,7 +229,7 @@ def bound(many: Sequence[Inputs], now: float) -> Shape:
     now
         How long what is decided now stays decided. [h]
     """
-    names, first = _names(many), many[0].problem
+    names, first = tuple(one.problem.site.name for one in many), many[0].problem
     tails = {
         COST_TAIL: Tail(scenarios=names, account=COST_TAIL, accounts=tuple(ACCOUNTS)),
         VIOLATION_TAIL: Tail(scenarios=names, account=VIOLATION_TAIL, accounts=VIOLATIONS),
