@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from telemetry.bms_rules import expect_value
 from telemetry.samples import PLANT
 from twin.errors import WireError
 
@@ -159,6 +160,8 @@ def parse(topic: str) -> Address:
         raise WireError(topic, topic, "a topic has no +, # or control characters")
     match levels:
         case ["BMS", "v1", sender, "Value", *rest]:
+            tail("/".join(rest))
+            expect_value(topic, *rest[:2], sender=name(sender))
             return Address(kind=Kind.POINT_VALUE, sender=name(sender), point=tail("/".join(rest)))
         case ["BMS", "v1", sender, "Metadata", *rest] if sender == PLANT:
             return Address(kind=Kind.POINT_METADATA, sender=sender, point=tail("/".join(rest)))

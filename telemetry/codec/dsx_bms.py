@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from telemetry.bms_rules import PHASES, rule_of
 from telemetry.codec.strict import (
     MOMENT,
     Json,
@@ -14,7 +15,6 @@ from telemetry.codec.strict import (
     read,
     write,
 )
-from telemetry.points import METER
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.topics import Address, point_metadata, point_value
 from twin.errors import WireError
@@ -103,17 +103,23 @@ def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetada
     Raises
     ------
     WireError
-        If it names other types than its topic, has both unit and states, names its object twice,
-        or is otherwise not what the contract says.
+        If it names other types than its topic, lacks what its point must have, has what it must
+        not, or is otherwise not what the contract says; see :mod:`telemetry.bms_rules`.
     """
-    record = read(topic, payload, _Metadata)
+    document = read(topic, payload, dict[str, object])
+    record = _record(topic, document)
     object_type, point_type, _ = address.point.split("/", 2)
+    rule = rule_of(topic, object_type, point_type)
     expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
-    if record.eng_unit and record.state_text:
-        raise WireError(topic, record.eng_unit, "a point has engUnit or stateText, not both")
-    if record.associate_id and (record.object_id or record.object_name or record.serves_id):
-        mend = "a point has associateId, or objectId, objectName and servesId, not both"
-        raise WireError(topic, record.associate_id, mend)
+    faults = rule.faults(document)
+    if {"engUnit", "stateText"} <= document.keys() and not faults:
+        faults = ["engUnit or stateText is wanted, not both"]
+    if faults:
+        raise WireError(topic, ", ".join(sorted(document)), "; ".join(faults))
+    if rule.unit and record.eng_unit != rule.unit:
+        raise WireError(topic, record.eng_unit, f"the engUnit of {point_type} is {rule.unit}")
+    if "phase" in document and record.phase not in PHASES:
+        raise WireError(topic, record.phase, f"a phase is one of {', '.join(sorted(PHASES))}")
     return PointMetadata(
         point=address.point,
         object_type=object_type,
@@ -134,8 +140,21 @@ def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetada
     )
 
 
+def _record(topic: str, document: dict[str, object]) -> _Metadata:
+    try:
+        return msgspec.convert(document, _Metadata)
+    except ValueError as error:
+        raise WireError(topic, "", str(error)) from error
+
+
 def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
-    """Return the topic and the payload of what a point is; empty fields are left out."""
+    """Return the topic and the payload of what a point is; empty fields are mostly left out.
+
+    Raises
+    ------
+    WireError
+        If there is no such point, or a text cannot be sent.
+    """
     topic = point_metadata(sample.point)
     fields: dict[str, Json] = {
         "objectType": sample.object_type,
@@ -155,7 +174,8 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     else:
         fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
         fields["servesId"] = list(sample.serves)
-    document: dict[str, Json] = {name: value for name, value in fields.items() if value}
-    if sample.object_type == METER:
-        document["servesId"] = list(sample.serves)
+    wanted = rule_of(topic, sample.object_type, sample.point_type).wanted(fields)
+    document: dict[str, Json] = {
+        name: value for name, value in fields.items() if value or name in wanted
+    }
     return topic, write(topic, document)

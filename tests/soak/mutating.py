@@ -16,6 +16,9 @@ LARGE = 300_000
 FITTING = 240_000
 """About the size of the largest message that is read. [B]"""
 
+MANY = 1000
+"""Entries or letters from which nothing grows by a further spoiling."""
+
 MARK = "@@{}@@"
 
 
@@ -103,11 +106,11 @@ def _spoilt(tree: Json, dice: random.Random, marks: dict[str, str]) -> Json:
         case 3 if isinstance(holder, dict):
             holder[dice.choice((f"{key}s", "", str(key).upper(), "v", "time", "\x00"))] = 1
         case 4 if isinstance(holder[key], list):
-            holder[key] = holder[key] * dice.choice((0, 2, 3))
+            holder[key] = holder[key][:MANY] * dice.choice((0, 2, 3))
         case 5 if isinstance(holder[key], int | float):
             holder[key] = holder[key] * dice.choice((-1, 0, 0.5, 1000, 1 + 1e-9))
         case 6 if isinstance(holder[key], str):
-            holder[key] = str(holder[key]) * dice.choice((0, 2, 100))
+            holder[key] = str(holder[key])[:MANY] * dice.choice((0, 2, 100))
         case _:
             holder[key] = _value(dice, marks)
     return tree

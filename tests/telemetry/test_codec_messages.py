@@ -34,7 +34,8 @@ TIMES = st.integers(946_684_800_000, 4_102_444_799_999).map(
 )
 COUNTS = st.integers(0, 2**53)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-POINTS = st.lists(NAMES, min_size=3, max_size=5).map("/".join)
+TAGS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+POINTS = TAGS.map("Sensor/GenericPoint/{}".format)
 SPAN = np.timedelta64(900, "s")
 
 
@@ -91,7 +92,7 @@ def test_samples_come_back_as_they_were(sample):
 
 
 @given(
-    levels=st.lists(NAMES, min_size=3, max_size=5),
+    point=POINTS,
     unit=TEXTS,
     states=st.lists(st.tuples(st.integers(-9, 9), TEXTS), max_size=3),
     area=st.lists(TEXTS, max_size=3),
@@ -101,12 +102,12 @@ def test_samples_come_back_as_they_were(sample):
     is_setpoint=st.booleans(),
 )
 def test_metadata_comes_back(  # noqa: PLR0913
-    levels, unit, states, area, serves, name, is_associated, is_setpoint
+    point, unit, states, area, serves, name, is_associated, is_setpoint
 ):
     metadata = PointMetadata(
-        point="/".join(levels),
-        object_type=levels[0],
-        point_type=levels[1],
+        point=point,
+        object_type="Sensor",
+        point_type="GenericPoint",
         object_id=name,
         object_name="" if is_associated else name,
         is_associated=is_associated,

@@ -266,7 +266,7 @@ def test_strange_points_cannot_fill_the_memory():
     assert binder.counters["unknown point"] == MOST + 10
 
 
-@pytest.mark.parametrize("changes", [{"unit": "degC"}, {"object_name": ""}, {"phase": "D"}])
+@pytest.mark.parametrize("changes", [{"unit": "degC"}, {"scope": "x"}, {"phase": "D"}])
 def test_the_contract_would_notice(changes, validator):
     spoilt = metadata_of("technology_supply_temperature", **changes)
     check = validator["PUB", "Metadata", "CDU", "LiquidTemperature"]

@@ -26,9 +26,9 @@ def test_what_is_built_is_parsed(kind, site, hall, rack, partner):
     assert {key: getattr(address, key) for key in names} == names
 
 
-@given(sender=NAMES, levels=st.lists(NAMES, min_size=3, max_size=6))
+@given(sender=NAMES, levels=st.lists(NAMES, min_size=1, max_size=4))
 def test_points_of_any_depth_are_parsed(sender, levels):
-    point = "/".join(levels)
+    point = "/".join(["CDU", "GenericPoint", *levels])
     address = topics.parse(topics.point_value(point, sender))
     assert (address.kind, address.sender, address.point) == (Kind.POINT_VALUE, sender, point)
     address = topics.parse(topics.point_metadata(point))
