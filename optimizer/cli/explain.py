@@ -10,6 +10,7 @@ from rich.console import Console
 import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.risk import in_words
 from optimizer.service.archive import SHOWN, check_site, read_course, read_decision
 from optimizer.service.audit import Told, read_service_decision
 from twin import axes, vocabulary
@@ -18,7 +19,7 @@ app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 
 
 @app.command()
-def explain(
+def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site.")],
     run: Annotated[
         Path | None,
@@ -26,6 +27,7 @@ def explain(
     ] = None,
     at: Annotated[str | None, typer.Option(help="A moment, UTC.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
+    policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
     state: StateFolder = None,
     json_file: JsonFile = None,
@@ -35,9 +37,9 @@ def explain(
     screen = console(json_file)
     if run is not None:
         check_site(run, loaded)
-        told = read_decision(run, moment, seed=seed)
+        told = read_decision(run, moment, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
-        _show_step(screen, run, seed=seed, at=moment or told["start"])
+        _show_step(screen, run, policy=policy, seed=seed, at=moment or told["start"])
     else:
         told = read_service_decision(state_of(site, state), moment)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}, {told.get('source')}")
@@ -45,9 +47,9 @@ def explain(
     write_json(told, json_file)
 
 
-def _show_step(screen: Console, run: Path, *, seed: int, at: str) -> None:
+def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -> None:
     """Show what happened in the interval of a back-test."""
-    step = read_course(run, seed=seed).sel(time=axes.utc(at), method="pad")
+    step = read_course(run, policy=policy, seed=seed).sel(time=axes.utc(at), method="pad")
     for name in SHOWN:
         word = vocabulary.term(name)
         screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
@@ -68,6 +70,8 @@ def _show(screen: Console, told: Told) -> None:
     for target in told.get("softened", []):
         screen.print(_softened(target), markup=False)
     for line in told.get("reserves", []):
+        screen.print(f"- {line}", markup=False)
+    for line in in_words(told.get("hedge", {})):
         screen.print(f"- {line}", markup=False)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
         screen.print(f"- {change}", markup=False)

@@ -105,7 +105,9 @@ def _told(decision: Decision) -> dict[str, object]:
     return told | decision.explanation.as_json()
 
 
-def read_decision(folder: Path, at: str | None = None, *, seed: int = 0) -> Told:
+def read_decision(
+    folder: Path, at: str | None = None, *, policy: str = "optimal", seed: int = 0
+) -> Told:
     """Return the decision that was in force at a moment.
 
     Parameters
@@ -114,6 +116,8 @@ def read_decision(folder: Path, at: str | None = None, *, seed: int = 0) -> Told
         What ``gigatwin backtest --out`` wrote.
     at
         The moment; the last decision if None.
+    policy
+        A policy that plans.
     seed
         Seed of the plant.
 
@@ -127,16 +131,17 @@ def read_decision(folder: Path, at: str | None = None, *, seed: int = 0) -> Told
     StateError
         If the folder holds no decisions, or none that was in force then.
     """
-    path = folder / f"optimal_{seed}.decisions.json"
+    path = folder / f"{policy}_{seed}.decisions.json"
     if not path.exists():
-        mend = "run gigatwin backtest with --out and the policy optimal first"
+        mend = f"run gigatwin backtest with --out and the policy {policy} first"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
     decisions: list[Told] = json.loads(path.read_text(encoding="utf-8"))
     if at is None:
         return decisions[-1]
     moment = axes.utc(at)
     starts = [axes.utc(decision["start"]) for decision in decisions]
-    last = axes.utc(str(read_course(folder, seed=seed)["instant"].to_numpy()[-1]))
+    course = read_course(folder, policy=policy, seed=seed)
+    last = axes.utc(str(course["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < last:
         mend = f"the run goes from {starts[0]}Z to {last}Z"
         raise StateError("run", [Fault(place="--at", value=at, mend=mend)])

@@ -9,7 +9,7 @@ import pytest
 from optimizer.cases import cases_of
 from optimizer.deciding import decide
 from optimizer.hedged import decide_hedged
-from optimizer.risk import Risk
+from optimizer.risk import Risk, in_words
 from optimizer.scenarios import Case, hedge
 from optimizer.steering import question
 from tests import small_days
@@ -121,6 +121,18 @@ def test_it_is_told_what_the_hedge_costs_and_which_courses_are_the_tail(found):
     assert costs[0] >= told["tail_eur"] - 0.01
     words = {"electricity_price", "air_temperature", "renewable_available_power", "work_most"}
     assert set(told["tail"][0]["beside_the_mean"]) == words
+
+
+def test_it_is_told_in_words(found):
+    told = found.decision.explanation.hedge
+    first, second, *tail = in_words(told)
+    assert (
+        f"over {COUNT} scenarios: mean {told['mean_eur']:,.0f} EUR, mean of the worst 10%" in first
+    )
+    assert "beside a plan for the forecast alone it costs" in second
+    assert len(tail) == len(told["tail"])
+    assert tail[0].startswith(f"worst, {told['tail'][0]['scenario']}")
+    assert list(in_words({})) == []
 
 
 def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(found):
