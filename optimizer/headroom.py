@@ -46,6 +46,7 @@ class Headroom:
     peak_power
         Import that raises no peak: the greatest so far, what is usual, or what the plan means to
         take. [MW]
+        Nor does it break a target of a partner.
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -121,7 +122,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
     peak = max(float(state["peak_power"]), float(state["usual_power"]), _planned(now))
-    calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak else allowed
+    peak = min(peak or np.inf, max(_asked(now), _planned(now)))
+    calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
         racks=max(racks, 0.0),
@@ -130,7 +132,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         base_power=base,
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
         own_power=own,
-        peak_power=peak or np.inf,
+        peak_power=peak,
         chilled_load=load,
         chilled_spare=spare,
         export_limit=_export_limit(site) - sold_up,
@@ -171,6 +173,11 @@ def _own(now: xr.Dataset) -> float:
     """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
     used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
     return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
+
+
+def _asked(now: xr.Dataset) -> float:
+    """Return the least net import that partners ask for; infinite if nobody does. [MW]"""
+    return float(now["grid_import_target"].min()) if "grid_import_target" in now else np.inf
 
 
 def _planned(now: xr.Dataset) -> float:

@@ -32,6 +32,12 @@ NONE: Final = frozenset({"grid_import_target", "grid_import_limit"})
 HARD: Final = frozenset({"grid_import_target_price"})
 """Of these, words in which infinite means that it must not be."""
 
+RELIED: Final = np.timedelta64(1, "h")
+"""How long a plan that is no optimum is relied upon; targets later than that ease no work now."""
+
+SAME: Final = 0.01
+"""Power above a target that is no breach. [MW]"""
+
 ROUNDING: Final = 1e-6
 """Power or price that is no difference. [MW; EUR MWh-1]"""
 
@@ -117,6 +123,25 @@ def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
             )
             shown = f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)"
             yield Fault(place=f"{one.owner}, {at}Z", value=shown, mend=mend)
+
+
+def beyond_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
+    """Return whether a plan takes more than partners ask for, as long as it is relied upon.
+
+    Parameters
+    ----------
+    outlook
+        What is expected and asked.
+    schedule
+        What the plan promises at the connection.
+    """
+    if "grid_import_target" not in outlook:
+        return False
+    time = schedule["time"].to_numpy()
+    near = time[time < time[0] + RELIED]
+    asked = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
+    net = (schedule["grid_import_power"] - schedule["grid_export_power"]).sel(time=near)
+    return bool((net.to_numpy() > asked.to_numpy() + SAME).any())
 
 
 def labels(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:

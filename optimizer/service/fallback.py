@@ -15,6 +15,7 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.problem import Problem
+from optimizer.promised import beyond_targets
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import cushioned
 from optimizer.verify import Breach, verify
@@ -159,6 +160,9 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
         message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
         raise NoScheduleError(message)
     schedule = _promised(problem, _renewed(problem, left))
+    if beyond_targets(problem.outlook, schedule):
+        message = "the plan before takes more than a partner asks for"
+        raise NoScheduleError(message)
     replay, covered = _judged(problem, schedule)
     old = last.degraded(f"the plan of {np.datetime_as_string(last.start, unit='m')}Z is kept on")
     return Choice(
@@ -229,7 +233,8 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     Returns
     -------
     Choice
-        The plan that keeps as much of the running work as the limits allow.
+        The plan that keeps as much of the running work as the limits allow, and as partners ask
+        for; where none does that, the one with least work.
 
     Raises
     ------
@@ -237,6 +242,7 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
         If none keeps every limit.
     """
     refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
+    found: Choice | None = None
     for share in EASED:
         try:
             plan = _promised(problem, _steady(problem, share * running_power))
@@ -246,10 +252,14 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
         except (NoScheduleError, FaultsError) as error:
             refusal = NoScheduleError(str(error))
             continue
-        return Choice(
+        found = Choice(
             schedule=schedule, replay=replay, source=source, reason=reason, coverage=covered
         )
-    raise refusal
+        if source is Source.HOLD or not beyond_targets(problem.outlook, schedule):
+            break
+    if found is None:
+        raise refusal
+    return found
 
 
 def _steady(problem: Problem, work_power: float) -> xr.Dataset:

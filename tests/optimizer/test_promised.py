@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.headroom import headroom
 from optimizer.problem import Problem
 from optimizer.softened import softened
 from tests import small_days
@@ -157,3 +158,18 @@ def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
     curtailed = decide(Problem(before.site, before.state, limited.drop_vars("contract")))
     held = curtailed.schedule["grid_import_power"].to_numpy()[window].max()
     assert held <= wanted * (1.0 - before.margins.power) + 1e-6
+
+
+def test_between_two_plans_a_target_is_kept_like_a_peak():
+    """A month that peaked at 4.5 MW leaves 3 MW to a partner who asks for them, or the plan."""
+    where, state = small_days.problem().site, small_days.problem().state
+    state = state.assign(peak_power=state["peak_power"] * 0.0 + 4.5)
+    state["peak_power"].attrs["units"] = "MW"
+    ahead = small_days.problem().outlook
+    asked_for = with_target(ahead, [3.0] * ahead.sizes["time"])
+    assert headroom(where, state, ahead).peak_power == 4.5
+    assert headroom(where, state, asked_for).peak_power == 3.0
+    planned = asked_for.assign(grid_import_power=("time", np.full(ahead.sizes["time"], 3.2)))
+    assert headroom(where, state, planned).peak_power == 3.2
+    loose = with_target(ahead, [4.7] * ahead.sizes["time"])
+    assert headroom(where, state, loose).peak_power == 4.5

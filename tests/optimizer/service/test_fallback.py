@@ -10,9 +10,11 @@ from optimizer.deciding import decide
 from optimizer.service.fallback import Source, by_rule, choose
 from optimizer.verify import verify
 from tests import moments
+from tests.math.test_commitments import with_target
 from tests.spoilt_schedules import FORM, PHYSICS
 from tests.tight_site import tight
 from twin.axes import QUARTER
+from twin.equipment.contracts import LoadTargetContract
 from twin.errors import NoScheduleError, SolverError
 from twin.workloads.queue import Pool
 
@@ -261,3 +263,47 @@ def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
     held = by_rule(wanted, 2.2, source=Source.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
     assert held.coverage.exposed.any()
+
+
+def asked_for(problem, power):
+    """Return the same question with a partner who asks for less."""
+    contract = LoadTargetContract.model_construct(name="tso", up_price=300.0)
+    where = problem.site.with_equipment({**problem.site.equipment, "tso": contract})
+    ahead = with_target(problem.outlook, [power] * problem.outlook.sizes["time"])
+    return replace(problem, site=where, outlook=ahead)
+
+
+def first_hour(choice):
+    """Return the greatest net import of the hour in which a plan is relied upon. [MW]"""
+    plan = choice.schedule
+    net = plan["grid_import_power"] - plan["grid_export_power"]
+    return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER)).max())
+
+
+def test_a_rule_eases_work_for_a_target_of_a_partner():
+    free = chosen(question(), fails)
+    least = first_hour(chosen(question(), fails, power=0.0))
+    wanted = 0.5 * (first_hour(free) + least)
+    eased = chosen(asked_for(question(), wanted), fails)
+    assert eased.source is Source.RULE
+    assert first_hour(free) > wanted + 0.05
+    assert first_hour(eased) <= wanted + 0.01
+
+
+def test_a_target_that_no_rule_keeps_leaves_no_work():
+    least = first_hour(chosen(question(), fails, power=0.0))
+    eased = chosen(asked_for(question(), 0.5 * least), fails)
+    assert first_hour(eased) == pytest.approx(least, abs=0.02)
+
+
+def test_a_person_who_holds_is_obeyed_before_a_partner():
+    held = by_rule(asked_for(question(), 0.1), RUNNING, source=Source.HOLD, reason="")
+    free = by_rule(question(), RUNNING, source=Source.HOLD, reason="")
+    assert first_hour(held) == pytest.approx(first_hour(free))
+
+
+def test_an_old_plan_that_breaks_a_new_target_is_not_kept_on():
+    kept = chosen(next_question(), fails, last=optimum())
+    assert kept.source is Source.SHIFTED
+    wanted = first_hour(kept) - 0.05
+    assert chosen(asked_for(next_question(), wanted), fails, last=optimum()).source is Source.RULE
