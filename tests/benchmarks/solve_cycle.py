@@ -62,15 +62,18 @@ def ours(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
     seconds, found = [], []
     for many in questions(steps, cycles + 1):
         with cpu() as clock:
-            total = 0.0
+            solvers, total = {}, 0.0
             for inputs in many:
-                total += _cycle(inputs, left, place)
+                total += _cycle(inputs, left, solvers if place.export else None)
         seconds.append(clock.seconds)
         found.append(total)
+        for name, solver in solvers.items():
+            solver.export(place.export / f"{name}-{steps}-ours.mps")
     return _told(seconds, found)
 
 
-def _cycle(inputs: Inputs, left: dict[str, Warm], place: Place) -> float:
+def _cycle(inputs: Inputs, left: dict[str, Warm], solvers: dict[str, Solver] | None) -> float:
+    """Return a site's optimum; its solver lives on only where it is asked for."""
     name, shape = inputs.problem.site.name, shape_of(inputs)
     instants = inputs.problem.outlook["instant"].to_numpy()
     arrays = structure_of(shape).arrays(numbers_of(inputs))
@@ -80,8 +83,8 @@ def _cycle(inputs: Inputs, left: dict[str, Warm], place: Place) -> float:
     answer = solver.run()
     assert answer is not None
     left[name] = Warm(shape=shape, instants=instants, basis=solver.basis)
-    if place.export:
-        solver.export(place.export / f"{name}-{len(inputs.hours)}-ours.mps")
+    if solvers is not None:
+        solvers[name] = solver
     return answer.objective
 
 
@@ -92,7 +95,7 @@ def limit(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
     seconds, found = [], []
     for many in questions(steps, cycles + 1):
         with cpu() as clock:
-            total = 0.0
+            solvers, total = {}, 0.0
             for inputs in many:
                 name = inputs.problem.site.name
                 if name not in models or not models[name].fits(inputs):
@@ -103,9 +106,11 @@ def limit(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
                 bases[name] = solver.getBasis()
                 total += solver.getObjectiveValue()
                 if place.export:
-                    solver.writeModel(str(place.export / f"{name}-{steps}-limit.mps"))
+                    solvers[name] = solver
         seconds.append(clock.seconds)
         found.append(total)
+        for name, solver in solvers.items():
+            solver.writeModel(str(place.export / f"{name}-{steps}-limit.mps"))
     return _told(seconds, found)
 
 
