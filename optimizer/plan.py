@@ -110,7 +110,7 @@ def _solved(
 ) -> Solution:
     """Solve the linear model, then with whole units and bids, then without waste."""
     clock = Clock()
-    model = _modelled(_told(problem, warm), warm, first=first, clock=clock)
+    model = _modelled(problem, warm, first=first, clock=clock)
     arrays, prices, instants = model.arrays, model.prices, model.instants
     with clock("solve"):
         basis = shifted(model.fit, arrays, instants) if model.fit else None
