@@ -8,6 +8,7 @@ import xarray as xr
 
 from optimizer.dispatch import Orders, dispatch
 from optimizer.headroom import Headroom, headroom
+from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.shave import shave, spare_of
 from twin import axes
@@ -41,6 +42,7 @@ def question(
     queue: Queue,
     past: Jobs,
     promised: Promised = nothing,
+    apart: int = 0,
 ) -> Problem:
     """Return the question of a moment, from nothing but what is known then.
 
@@ -58,6 +60,8 @@ def question(
         Arrivals of the two weeks before, from which those to come are expected.
     promised
         What others ask of the site.
+    apart
+        Racks that nobody acts on: none of them is planned with, and each may draw all it can.
 
     Returns
     -------
@@ -75,8 +79,17 @@ def question(
     ahead = outlook(site, record, queue.instant, axes=grid)
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
-    whole = ahead.merge(room).merge(promised(grid), compat="override")
+    bought = positions(site, record, queue.instant, axes=grid)
+    whole = ahead.merge(room).merge(bought).merge(promised(grid), compat="override")
+    whole["service_racks"] = _with(whole["service_racks"], apart, site)
     return Problem(site=site, state=state, outlook=whole)
+
+
+def _with(racks: xr.DataArray, apart: int, site: Site) -> xr.DataArray:
+    """Return racks that are busy whatever is planned. [1]"""
+    if not apart:
+        return racks
+    return np.minimum(racks + apart, float(site.racks)).assign_attrs(racks.attrs)
 
 
 class Steering:

@@ -80,7 +80,7 @@ class Commitment:
     terms
         Outlook -> the promise in numbers.
     windows
-        Number of windows; 0 where each interval is one.
+        Least number of windows; 0 where each interval is one.
     trades
         Outlook -> what may still be traded; None if nothing.
     """

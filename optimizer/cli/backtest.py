@@ -40,6 +40,10 @@ WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, 
 JobFile = Annotated[Path, typer.Option(help="Jobs: arrival_time and length in hours, cpus.")]
 CarbonFile = Annotated[Path | None, typer.Option(help="Carbon intensity, unless in the prices.")]
 
+PositionFile = Annotated[
+    Path | None, typer.Option(help="What was bought day-ahead, and the prices of imbalance.")
+]
+
 
 @app.command()
 def run(  # noqa: PLR0913  (one parameter an option of the command line)
@@ -51,6 +55,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
     carbon: CarbonFile = None,
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
+    position: PositionFile = None,
     load_scale: Annotated[
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = 0.6,
@@ -77,6 +82,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         carbon=carbon,
         zone=zone or loaded.zone,
         carbon_kind=carbon_kind,
+        position=position,
     )
     screen.print(f"reading the series of {loaded.name} from {start} for {days} days")
     world = read_world(loaded, files, start=start, days=days)

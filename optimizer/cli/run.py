@@ -1,5 +1,6 @@
 """`gigatwin run`: the service of a site."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +53,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon: Annotated[
         Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
     ] = None,
+    position: Annotated[
+        Path | None,
+        typer.Option(envvar="GIGATWIN_POSITION", help="File of what was bought day-ahead."),
+    ] = None,
     zone: Annotated[
         str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
     ] = None,
@@ -81,7 +86,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
     settings = Settings(
         broker=broker,
-        files=synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon, zone),
+        files=synthetic_files(loaded)
+        if is_synthetic
+        else replace(_files(prices, weather, carbon, zone), position=position),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,

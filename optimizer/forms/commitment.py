@@ -44,11 +44,12 @@ class Shape:
 
 def shape(commitment: Commitment, inputs: Inputs) -> Shape:
     """Return the shape of a promise."""
+    windows = len(commitment.terms(inputs.problem.outlook).target) if commitment.windows else 0
     return Shape(
         quantity=commitment.quantity,
         grid=inputs.problem.site.grid.name,
         account=commitment.account,
-        windows=commitment.windows,
+        windows=windows,
         may_trade=commitment.trades is not None,
     )
 
@@ -62,7 +63,7 @@ def numbers(commitment: Commitment, inputs: Inputs) -> Mapping[str, FloatArray]:
     if commitment.quantity == "carbon":
         weight = hours * inputs.problem.series("carbon_intensity")
     if commitment.windows:
-        in_window = terms.window[None, :] == np.arange(commitment.windows)[:, None]
+        in_window = terms.window[None, :] == np.arange(len(terms.target))[:, None]
         weight = weight * in_window * held[:, None]
     else:
         weight = weight * held

@@ -9,7 +9,7 @@ import structlog
 import xarray as xr
 
 from optimizer.service.world import HISTORY, Files, carbon_of, read_outdoors
-from telemetry.sources import only, read_prices
+from telemetry.sources import only, read_positions, read_prices
 from twin import axes
 from twin.equipment import Renewable
 from twin.errors import Fault, GigatwinError, SeriesError
@@ -47,7 +47,8 @@ class Series:
 
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
-        self._paths = [path for path in (files.prices, files.weather, files.carbon) if path]
+        named = (files.prices, files.weather, files.carbon, files.position)
+        self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, Stamp] = {}
         self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
@@ -100,7 +101,8 @@ class Series:
         prices = read_prices(files.prices, zone=files.zone)
         carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
         weather = read_outdoors(self._site, files.weather, start=now - HISTORY, end=now + AHEAD)
-        return make_record(self._site, only(prices, "electricity_price"), carbon, weather)
+        held = [read_positions(files.position, zone=files.zone)] if files.position else []
+        return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -6,6 +6,7 @@ from typing import Self
 import xarray as xr
 
 from optimizer.heat import sell_heat
+from optimizer.positions import positions
 from optimizer.service.world import World
 from telemetry.ramps import STEP
 from telemetry.surroundings import minutes
@@ -71,6 +72,8 @@ class Setting:
         )
         grid = axes.regular(world.start, int((world.end - world.start) / QUARTER))
         truth = outlook(site, world.record, world.start, axes=grid, foresight=True)
+        bought = positions(site, world.record, world.start, axes=grid, foresight=True)
+        truth = truth.merge(bought, compat="override")
         watched = truth[[*WEATHER, "renewable_available_power"]]
         around = minutes(watched, world.start, STEP * grid.sizes["time"])
         usual = _usual_import(site, truth, load_scale)

@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.sources import between, only, read_carbon, read_jobs, read_prices, read_weather
+from telemetry.sources import (
+    between,
+    only,
+    read_carbon,
+    read_jobs,
+    read_positions,
+    read_prices,
+    read_weather,
+)
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.errors import Fault, ProblemError
@@ -31,9 +39,9 @@ class Files:
 
     Attributes
     ----------
-    prices, carbon, weather, jobs
+    prices, carbon, weather, jobs, position
         Paths; ``carbon`` may be left out: then that of the prices counts, or none. A service has
-        its jobs from the wire and leaves ``jobs`` out too.
+        its jobs from the wire and leaves ``jobs`` out too. Without ``position`` none is held.
     zone
         Zone of naive local prices; the site's by default.
     carbon_kind
@@ -43,6 +51,7 @@ class Files:
     prices: Path
     weather: Path
     jobs: Path | None = None
+    position: Path | None = None
     carbon: Path | None = None
     zone: str | None = None
     carbon_kind: Literal["direct", "lca"] = "direct"
@@ -116,6 +125,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         ((files.carbon or files.prices).name, carbon),
         (files.weather.name, weather),
     )
+    bought = [read_positions(files.position, zone=files.zone)] if files.position else []
     gaps: list[str] = []
     for name, part in parts:
         inside = between(part, start=first, end=last)
@@ -125,7 +135,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
-        record=make_record(site, *(part for _, part in parts)),
+        record=make_record(site, *(part for _, part in parts), *bought),
         jobs=_jobs(files.jobs, first, last),
         start=first,
         end=last,

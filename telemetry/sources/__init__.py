@@ -4,6 +4,7 @@ from telemetry.sources.bundle import SeriesBundle, read
 from telemetry.sources.carbon import read_carbon
 from telemetry.sources.jobs import read_jobs
 from telemetry.sources.load import read_load
+from telemetry.sources.positions import read_positions
 from telemetry.sources.prices import read_prices
 from telemetry.sources.recognise import recognise
 from telemetry.sources.series import between, only
@@ -18,6 +19,7 @@ __all__ = [
     "read_carbon",
     "read_jobs",
     "read_load",
+    "read_positions",
     "read_prices",
     "read_weather",
     "recognise",

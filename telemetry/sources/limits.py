@@ -10,6 +10,9 @@ from twin.vocabulary import term
 
 LIMITS: Final[dict[str, tuple[float, float]]] = {
     "electricity_price": (-10_000.0, 10_000.0),
+    "day_ahead_position": (-10_000.0, 10_000.0),
+    "imbalance_short_price": (-100_000.0, 100_000.0),
+    "imbalance_long_price": (-100_000.0, 100_000.0),
     "carbon_intensity": (0.0, 3_000.0),
     "air_temperature": (-60.0, 60.0),
     "relative_humidity": (0.0, 1.05),

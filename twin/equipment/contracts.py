@@ -16,7 +16,7 @@ YEAR: Final = 8760.0
 """Hours over which a budget of a year is spread. [h]"""
 
 DAYS: Final = 4
-"""Most days of UTC that a horizon touches; there is room for all. [1]"""
+"""Days of UTC that there is room for, though a horizon of two touches fewer. [1]"""
 
 
 class Contract(Equipment):
@@ -171,12 +171,13 @@ class Budget(Contract):
     window: Literal["horizon", "day"] = "horizon"
 
     def _promise(self, quantity: Sum, *, amount: float, price: float) -> tuple[Relation, ...]:
-        count = 1 if self.window == "horizon" else DAYS
+        is_whole = self.window == "horizon"
 
         def terms(outlook: xr.Dataset) -> Terms:
             hours, time = _hours(outlook), outlook["time"].to_numpy()
             days = (time.astype("datetime64[D]") - time[0].astype("datetime64[D]")).astype(float)
-            window = np.minimum(days, count - 1.0)
+            window = 0.0 * days if is_whole else days
+            count = 1 if is_whole else max(DAYS, int(days[-1]) + 1)
             covered = np.bincount(window.astype(int), weights=hours, minlength=count)
             return Terms(
                 target=np.where(covered > 0.0, amount * covered / YEAR, np.inf),
@@ -192,7 +193,7 @@ class Budget(Contract):
                 account="budgets",
                 needs=(),
                 terms=terms,
-                windows=count,
+                windows=1 if is_whole else DAYS,
             ),
         )
 

@@ -25,6 +25,9 @@ WEATHER: Final = (
 MEASURED: Final = (*WEATHER, "carbon_intensity")
 """What is known only once it has been measured."""
 
+MARKET: Final = ("day_ahead_position", "imbalance_short_price", "imbalance_long_price")
+"""What a record holds only if a series does."""
+
 PUBLICATION: Final = pd.Timedelta(hours=12, minutes=45)
 """Local time at which tomorrow's day-ahead prices stand published."""
 
@@ -40,7 +43,8 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     site
         The site.
     series
-        Prices, carbon and weather, each on its own ``time`` and ``instant``, of any resolution.
+        Prices, carbon and weather, perhaps a position and prices of imbalance, each on its own
+        ``time`` and ``instant``, of any resolution.
         Where two hold the same word, the first counts.
 
     Returns
@@ -57,7 +61,9 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     UnitError
         If one has another unit than the vocabulary's.
     """
-    sources = {name: _holder(name, series) for name in ("electricity_price", *MEASURED)}
+    bought = [name for name in MARKET if any(name in dataset for dataset in series)]
+    wanted = ("electricity_price", *MEASURED, *bought)
+    sources = {name: _holder(name, series) for name in wanted}
     sun_and_wind = _renewable_power(site, sources)
     axes = _quarters(sources)
     whole = axes.assign(

@@ -1,0 +1,59 @@
+"""Positions from a file: what was bought, nothing guessed, no prices that could be lived on."""
+
+import numpy as np
+import pytest
+
+from telemetry.sources import read_positions
+from twin.errors import SeriesError
+
+HEAD = "time_utc,position_mw,short_eur_mwh,long_eur_mwh\n"
+
+
+def file(folder, text):
+    path = folder / "position.csv"
+    path.write_text(text)
+    return path
+
+
+def rows(*cells):
+    return "".join(f"2026-07-01T{hour:02d}:00Z,{row}\n" for hour, row in enumerate(cells))
+
+
+def test_what_was_bought_and_what_imbalance_costs(tmp_path):
+    found = read_positions(file(tmp_path, HEAD + rows("10,90,20", "-5,80,-30", "0,70,70")))
+    assert found["day_ahead_position"].values.tolist() == [10.0, -5.0, 0.0]
+    assert found["day_ahead_position"].attrs["units"] == "MW"
+    assert found["imbalance_short_price"].values.tolist() == [90.0, 80.0, 70.0]
+    assert found["imbalance_long_price"].values.tolist() == [20.0, -30.0, 70.0]
+
+
+def test_one_price_is_both(tmp_path):
+    text = "time_utc,position_mw,imbalance_eur_mwh\n" + rows("10,90", "9,80")
+    found = read_positions(file(tmp_path, text))
+    assert np.array_equal(found["imbalance_short_price"], found["imbalance_long_price"])
+
+
+def test_a_position_alone_will_do(tmp_path):
+    found = read_positions(file(tmp_path, "time_utc,position_mw\n" + rows("1", "2")))
+    assert list(found.data_vars) == ["day_ahead_position"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + rows("10,90,20", ",80,20", "9,80,20"), "say what was bought"),
+        (HEAD + rows("10,90,20", "9,30,45"), "30 below 45 EUR/MWh"),
+        (HEAD + rows("10,90,20", "99999,90,20"), "must lie between"),
+        ("time_utc,position_mw,short_eur_mwh\n" + rows("10,90", "9,80"), "wanted is position_mw"),
+        ("time_utc,load_mw\n" + rows("10", "9"), "wanted is position_mw"),
+    ],
+)
+def test_a_file_without_sense_is_refused(tmp_path, text, told):
+    with pytest.raises(SeriesError, match=told):
+        read_positions(file(tmp_path, text))
+
+
+def test_an_hour_that_is_missing_is_refused(tmp_path):
+    text = "time_utc,position_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n2026-07-01T03:00Z,1\n"
+    with pytest.raises(SeriesError, match="say what was bought"):
+        read_positions(file(tmp_path, text))
