@@ -39,6 +39,9 @@ class Told(TypedDict):
     degraded: str
     source: NotRequired[str]
     failures: NotRequired[list[dict[str, object]]]
+    softened: NotRequired[list[dict[str, object]]]
+    reserves: NotRequired[list[str]]
+    hedge: NotRequired[dict[str, object]]
 
 
 @dataclass(frozen=True, kw_only=True)

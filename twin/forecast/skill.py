@@ -76,7 +76,8 @@ def skill(
     dict
         Word, or name of a renewable, -> scores; what is known at a moment does not count.
     """
-    errors, rows = Errors(site, record), {}
+    errors = Errors(site, record)
+    rows: dict[str, list[tuple[float, ...]]] = {}
     for now in moments:
         axes = regular(now, hours * 4)
         told = outlook(site, record, now, axes=axes)
