@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from optimizer.hedging import Hedging
 from optimizer.policies import Optimal, View, immediate, threshold
 from tests import small_days
 from twin import axes, state
@@ -91,6 +92,7 @@ def decided(policy, now, future):
         "immediate": lambda: immediate(here.site, record),
         "threshold": lambda: threshold(here.site, record),
         "optimal": lambda: Optimal(here.site, record, workload=workload, listen=listen),
+        "cvar": lambda: Hedging(here.site, record, workload=workload, count=3, listen=listen),
         "perfect": lambda: Optimal(
             here.site, record, workload=workload, until=here.world.end, listen=listen
         ),
@@ -100,11 +102,12 @@ def decided(policy, now, future):
     return made.orders(View(state=calm, queue=queue)), schedules
 
 
+@pytest.mark.parametrize("policy", ["optimal", pytest.param("cvar", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", SPOILERS)
 @pytest.mark.parametrize("now", [BEFORE, AFTER], ids=["before noon", "after publication"])
-def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how):
-    orders, (schedule,) = decided("optimal", now, known_future())
-    other_orders, (other_schedule,) = decided("optimal", now, other_future(now, how))
+def test_the_plan_is_the_same_to_the_bit_whatever_comes(now, how, policy):
+    orders, (schedule,) = decided(policy, now, known_future())
+    other_orders, (other_schedule,) = decided(policy, now, other_future(now, how))
     assert other_orders == orders
     assert other_schedule.identical(schedule)
     assert len(orders.jobs) > 0
