@@ -7,6 +7,7 @@ from typing import Final
 
 import xarray as xr
 
+from optimizer.compile.shift import Warm
 from optimizer.decision import Decision
 from optimizer.explain import Explanation, explain
 from optimizer.plan import solve_problem
@@ -33,6 +34,7 @@ def decide(
     keep_units: bool = False,
     export: Path | None = None,
     first: Mapping[str, FloatArray] | None = None,
+    warm: Warm | None = None,
 ) -> Decision:
     """Return the best schedule of a problem that the twin finds safe.
 
@@ -48,6 +50,8 @@ def decide(
         File for the linear model of the attempt that is taken, if somebody wants it.
     first
         What is decided already of the first intervals, as a hedge over scenarios gives it.
+    warm
+        Where the search begins, if not where the last decision's ended.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def decide(
         If the solver fails.
     """
     asked = problem
-    warm = previous.warm if previous else None
+    warm = warm or (previous.warm if previous else None)
     for attempt in range(1, ATTEMPTS + 1):
         solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)

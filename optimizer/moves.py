@@ -108,6 +108,29 @@ def free(lanes: tuple[Lane, ...], hours: FloatArray, *, block: float = BLOCK) ->
     )
 
 
+def moved(moves: Moves | None, outlook: xr.Dataset) -> tuple[int, ...]:
+    """Return the numbers of the cohorts that may leave a site; none of a site that is alone.
+
+    Parameters
+    ----------
+    moves
+        Its lanes, or None.
+    outlook
+        What it expects.
+    """
+    if moves is None:
+        return ()
+    kinds = {lane.kind for lane in moves.lanes if lane.may_send}
+    own, guests = outlook["kind"].to_numpy().tolist(), coming(outlook)
+    return tuple(n for n, kind in enumerate(own) if kind in kinds and n not in guests)
+
+
+def coming(outlook: xr.Dataset) -> tuple[int, ...]:
+    """Return the numbers of the cohorts that come from other sites."""
+    labels = outlook["cohort"].to_numpy().tolist()
+    return tuple(n for n, label in enumerate(labels) if str(label).endswith(f"/{GUEST}"))
+
+
 def welcoming(outlook: xr.Dataset, site: Site, lanes: tuple[Lane, ...]) -> xr.Dataset:
     """Return an outlook with a cohort for the work that comes by each lane.
 

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.inputs import caps
+from optimizer.moves import coming
 from optimizer.reserved import add_reserves
 from optimizer.solution import Solution
 from twin import steering, vocabulary
@@ -97,7 +98,10 @@ def _add_work(data: xr.Dataset, solution: Solution) -> None:
     power = (racks * pool.power(levels)).sum(axis=-1)
     data["work_racks"] = ("time", "cohort", "level"), racks
     data["work_power"] = ("time", "cohort"), power
-    data["work_late"] = ("instant", "cohort"), np.maximum(solution.values["work.late"], 0.0)
+    late = np.maximum(solution.values["work.late"], 0.0)
+    if "moves.late" in solution.values:  # of guests
+        late[:, coming(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
+    data["work_late"] = ("instant", "cohort"), late
     always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
     total = always + power.sum(axis=-1)
     halls = site.of(Accelerators)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms import under_way, work
+from optimizer.forms import under_way
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from optimizer.moves import GUEST, Moves
+from optimizer.moves import GUEST, Moves, moved
 from twin.physics import FloatArray
 
 
@@ -47,7 +47,7 @@ def shape(moves: Moves, inputs: Inputs) -> Shape:
     return Shape(
         lanes=len(moves.lanes),
         starts=moves.edges[:-1],
-        moved=work.moved(inputs),
+        moved=moved(moves, outlook),
         guests=tuple(guests),
     )
 

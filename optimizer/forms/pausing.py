@@ -11,6 +11,7 @@ from optimizer.forms.holding import Held, added, held_where, new_table, prices
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
+from optimizer.moves import coming, moved
 from twin.backing import EXPECTED
 from twin.physics import FloatArray
 from twin.reserves import overlap
@@ -25,8 +26,9 @@ def held_by_work(inputs: Inputs) -> Held:
 def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of what work may hold; none if it may hold nothing.
 
-    Work that has not arrived holds nothing: there is nothing yet that could stop. What is put off
-    is bought later, at the mean price of the horizon, and what the pause loses once more.
+    Work that has not arrived holds nothing: there is nothing yet that could stop; nor does work
+    that may move or has come from elsewhere, which others count on. What is put off is bought
+    later, at the mean price of the horizon, and what the pause loses once more.
     """
     held, hours, problem = held_by_work(inputs), inputs.hours, inputs.problem
     if not held.products:
@@ -34,6 +36,7 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
     pool, outlook = Pool.of(problem.site), problem.outlook
     kinds = [problem.site.work[str(name)] for name in outlook["kind"].to_numpy()]
     is_here = np.array([not str(c).endswith(EXPECTED) for c in outlook["cohort"].to_numpy()])
+    is_here[[*moved(problem.moves, outlook), *coming(outlook)]] = False
     power = np.array([pool.power(caps(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
     full = problem.series("work_racks_limit") * power[:, CAPS - 1]

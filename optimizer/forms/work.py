@@ -17,7 +17,7 @@ from optimizer.forms.pausing import held_by_work, hold_by_work, work_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
-from optimizer.moves import GUEST
+from optimizer.moves import moved
 from twin.physics import FloatArray
 from twin.relations import Work
 from twin.workloads.queue import Pool
@@ -51,21 +51,7 @@ def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
         cohorts=inputs.problem.outlook.sizes["cohort"],
         carriers=tuple(_shares(works)),
         held=held_by_work(inputs),
-        moved=moved(inputs),
-    )
-
-
-def moved(inputs: Inputs) -> tuple[int, ...]:
-    """Return the cohorts that may leave the site by a lane; none of a site that is alone."""
-    moves, outlook = inputs.problem.moves, inputs.problem.outlook
-    if moves is None:
-        return ()
-    kinds = {lane.kind for lane in moves.lanes if lane.may_send}
-    labels = zip(outlook["cohort"].to_numpy(), outlook["kind"].to_numpy(), strict=True)
-    return tuple(
-        number
-        for number, (label, kind) in enumerate(labels)
-        if kind in kinds and not str(label).endswith(f"/{GUEST}")
+        moved=moved(inputs.problem.moves, inputs.problem.outlook),
     )
 
 

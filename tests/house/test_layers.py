@@ -17,7 +17,7 @@ MAY_IMPORT = {
 }
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
-    "dask": {"telemetry.view_store", "twin.scale"},
+    "dask": {"optimizer.fleet.crew", "telemetry.view_store", "twin.scale"},
     "google_crc32c": {"telemetry.archive"},
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},

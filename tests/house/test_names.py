@@ -9,7 +9,7 @@ from twin.errors import UnitError
 from twin.vocabulary import term
 
 SAYS_NOTHING = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
-FOREIGN = {"pyomo", "highspy"}
+FOREIGN = {"dask", "pyomo", "highspy"}
 HOOKS = {"twin.units"}
 """Files that answer pydantic's own hooks, whose values can be anything."""
 

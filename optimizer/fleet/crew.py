@@ -1,0 +1,154 @@
+"""Who asks the sites: one process, or the workers of a Dask cluster. Both find the same."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from optimizer.decision import Decision
+from optimizer.fleet.member import Member, Reply
+from optimizer.problem import Problem
+from twin.errors import Fault, ServiceError
+from twin.physics import FloatArray
+
+CONNECT: Final = "10s"
+"""Longest to wait for a cluster."""
+
+
+class Crew(Protocol):
+    """All sites of a fleet; answers come in their order."""
+
+    def alone(self) -> list[Reply]:
+        """Return what all do when nothing moves."""
+        ...
+
+    def ask(self, prices: FloatArray) -> list[Reply]:
+        """Return what all do at prices of the lanes, ``(block, lane)``. [EUR MWh-1]"""
+        ...
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[Reply]:
+        """Return what all do when told what to send less what to take in. [MWh]"""
+        ...
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in. [MWh]"""
+        ...
+
+    def close(self) -> None:
+        """Let the sites go."""
+        ...
+
+
+class Here:
+    """All sites in this process, asked one after another.
+
+    Parameters
+    ----------
+    problems
+        Their questions.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._members = [Member(problem) for problem in problems]
+
+    def alone(self) -> list[Reply]:
+        """Return what all do when nothing moves."""
+        return [member.alone() for member in self._members]
+
+    def ask(self, prices: FloatArray) -> list[Reply]:
+        """Return what all do at prices of the lanes."""
+        return [member.ask(prices) for member in self._members]
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[Reply]:
+        """Return what all do when told what to send less what to take in."""
+        return [member.settle(net) for member, net in zip(self._members, nets, strict=True)]
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in."""
+        return [member.decide(net) for member, net in zip(self._members, nets, strict=True)]
+
+    def close(self) -> None:
+        """Let the sites go."""
+        self._members = []
+
+
+class Cluster:
+    """The sites spread over the workers of a Dask cluster, each kept warm by one of them.
+
+    Questions and answers travel as pickles, as Dask has them: whoever reaches the cluster's ports
+    can run code on it, so they belong into a closed network, or behind Dask's own TLS.
+
+    Parameters
+    ----------
+    problems
+        Questions of the sites.
+    address
+        Of the scheduler, as ``tcp://10.0.0.1:8786``.
+
+    Raises
+    ------
+    ServiceError
+        If there is no dask, no scheduler, or no worker.
+    """
+
+    def __init__(self, problems: Sequence[Problem], address: str) -> None:
+        self._client = _connected(address)
+        workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        if not workers:
+            self._client.close()
+            fault = Fault(place=address, value="no workers", mend="start a worker at least")
+            raise ServiceError("cluster", [fault])
+        placed = [
+            self._client.submit(
+                Member, problem, actor=True, pure=False, workers=[workers[number % len(workers)]]
+            )
+            for number, problem in enumerate(problems)
+        ]
+        with self._client.as_current():  # by which the members find their way
+            self._members: list[Any] = [future.result() for future in placed]
+
+    def alone(self) -> list[Reply]:
+        """Return what all do when nothing moves."""
+        calls = [member.alone() for member in self._members]
+        return [call.result() for call in calls]
+
+    def ask(self, prices: FloatArray) -> list[Reply]:
+        """Return what all do at prices of the lanes."""
+        calls = [member.ask(prices) for member in self._members]
+        return [call.result() for call in calls]
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[Reply]:
+        """Return what all do when told what to send less what to take in."""
+        calls = [member.settle(net) for member, net in zip(self._members, nets, strict=True)]
+        return [call.result() for call in calls]
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in."""
+        calls = [member.decide(net) for member, net in zip(self._members, nets, strict=True)]
+        return [call.result() for call in calls]
+
+    def close(self) -> None:
+        """Let the sites go, and the cluster for others."""
+        self._members = []
+        self._client.close()
+
+
+def _connected(address: str) -> Any:
+    """Return a client of a scheduler."""
+    try:
+        from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
+    except ImportError as error:
+        mend = "install the planner's environment, or leave the cluster out"
+        fault = Fault(place="dask.distributed", value="", mend=mend)
+        raise ServiceError("cluster", [fault]) from error
+    try:
+        return distributed.Client(  # type: ignore[no-untyped-call]
+            address, timeout=CONNECT, set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        mend = "start a scheduler there, or leave the cluster out"
+        fault = Fault(place="address", value=address, mend=mend)
+        raise ServiceError("cluster", [fault]) from error
+
+
+def crew_of(problems: Sequence[Problem], cluster: str | None) -> Crew:
+    """Return who asks the sites: the cluster at an address, or this process without one."""
+    return Here(problems) if cluster is None else Cluster(problems, cluster)

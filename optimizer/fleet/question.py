@@ -1,0 +1,117 @@
+"""Give sites the lanes of a fleet: the same for all, open where a route lets work leave or come."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from optimizer.moves import BLOCK, Lane, free, welcoming
+from optimizer.problem import Problem
+from twin.errors import Fault, ProblemError
+from twin.routes import Route
+from twin.workloads.queue import Pool
+
+SAME: Final = 1e-6
+"""Share by which racks may differ and still be the same. [1]"""
+
+
+def share(
+    problems: Sequence[Problem], routes: Mapping[str, Route], *, block: float = BLOCK
+) -> tuple[Problem, ...]:
+    """Return the questions of sites that share work.
+
+    Parameters
+    ----------
+    problems
+        Their questions alone, over the same intervals.
+    routes
+        Name -> which work may move from where to where.
+    block
+        Shortest time over which the sites settle what moves. [h]
+
+    Returns
+    -------
+    tuple of Problem
+        With the lanes of all routes, and a cohort for the work that may come by each.
+
+    Raises
+    ------
+    ProblemError
+        If sites, routes and intervals do not fit together; all faults are told at once.
+
+    Notes
+    -----
+    Work is told in MWh of uncapped racks, so that racks must draw the same at all sites.
+    """
+    faults = [*_sense_of_sites(problems), *_sense_of_routes(problems, routes)]
+    if faults:
+        raise ProblemError("fleet", faults)
+    return tuple(_opened(problem, routes, block) for problem in problems)
+
+
+def _opened(problem: Problem, routes: Mapping[str, Route], block: float) -> Problem:
+    """Return a question with its lanes."""
+    site = problem.site
+    lanes = tuple(
+        Lane(
+            name=name,
+            kind=route.kind,
+            may_send=_is_among(site.name, route.origins) and route.kind in site.work,
+            may_host=_is_among(site.name, route.hosts) and route.kind in site.work,
+            transfer_time=route.transfer_time,
+            window=route.window,
+            job_length=route.job_length,
+            send_cost=route.move_cost,
+        )
+        for name, route in routes.items()
+    )
+    outlook = welcoming(problem.outlook, site, lanes)
+    return replace(problem, outlook=outlook, moves=free(lanes, problem.hours, block=block))
+
+
+def _is_among(name: str, sites: Sequence[str] | None) -> bool:
+    return sites is None or name in sites
+
+
+def _sense_of_sites(problems: Sequence[Problem]) -> Iterator[Fault]:
+    """Yield what keeps sites from being a fleet."""
+    names = [problem.site.name for problem in problems]
+    if len(names) <= 1:
+        yield Fault(place="sites", value=", ".join(names), mend="a fleet has two sites at least")
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault(place="sites", value=name, mend="every site once")
+    for problem in problems:
+        own, first = problem.outlook["instant"], problems[0].outlook["instant"]
+        if not np.array_equal(own.to_numpy(), first.to_numpy()):
+            mend = f"must have the intervals of {problems[0].site.name}"
+            yield Fault(place=f"{problem.site.name}, instant", value="", mend=mend)
+        power = Pool.of(problem.site).rack_power
+        as_first = Pool.of(problems[0].site).rack_power
+        if abs(power - as_first) > SAME * as_first:
+            mend = f"must be {as_first:g} MW, as at {problems[0].site.name}: work is told in MWh"
+            place = f"{problem.site.name}, power of a rack"
+            yield Fault(place=place, value=f"{power:g} MW", mend=mend)
+
+
+def _sense_of_routes(problems: Sequence[Problem], routes: Mapping[str, Route]) -> Iterator[Fault]:
+    """Yield what no route can mean."""
+    known = {problem.site.name: problem.site for problem in problems}
+    if not routes:
+        yield Fault(place="routes", value="none", mend="name a kind of work that may move")
+    for name, route in routes.items():
+        for way, given in (("origins", route.origins), ("hosts", route.hosts)):
+            for site in given or ():
+                place = f"routes.{name}.{way}"
+                if site not in known:
+                    yield Fault(place=place, value=site, mend=f"the sites are {', '.join(known)}")
+                elif route.kind not in known[site].work:
+                    mend = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
+                    yield Fault(place=place, value=site, mend=mend)
+        if not any(route.kind in site.work for site in known.values()):
+            yield Fault(place=f"routes.{name}.kind", value=route.kind, mend="no site does it")
+        if route.job_length > route.window:
+            mend = f"must not exceed the window of {route.window:g} h: no job could be done in it"
+            yield Fault(
+                place=f"routes.{name}.job_length", value=f"{route.job_length:g} h", mend=mend
+            )

@@ -1,0 +1,127 @@
+"""Small dense programs: least linear cost, or least distance to a point."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import highspy
+import numpy as np
+
+from optimizer.solve.passing import Quiet, ask
+from twin.errors import SolverError
+from twin.physics import FloatArray
+
+QUIET: Final[dict[str, Any]] = {"output_flag": False, "threads": 1, "parallel": "off"}
+"""What the solver is told; two of one process must have as many threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """Rows of a small program: ``low <= matrix @ x <= high``, and bounds of ``x``."""
+
+    matrix: FloatArray
+    low: FloatArray
+    high: FloatArray
+    column_low: FloatArray
+    column_high: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Values of the columns, duals of the rows, and the objective."""
+
+    values: FloatArray
+    duals: FloatArray
+    objective: float
+
+
+def cheapest(cost: FloatArray, rows: Dense) -> Found:
+    """Return the values of least cost.
+
+    Parameters
+    ----------
+    cost
+        Of every column.
+    rows
+        What they keep.
+
+    Raises
+    ------
+    SolverError
+        If there are none.
+    """
+    return _solved(_passed(cost, rows))
+
+
+def nearest(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
+    """Return the values nearest to a point.
+
+    Parameters
+    ----------
+    point
+        Where they would be if rows allowed.
+    weight
+        Weight of the square of each column's distance; 0 for those that do not count.
+    rows
+        What they keep.
+
+    Raises
+    ------
+    SolverError
+        If there are none.
+    """
+    solver = _passed(-weight * point, rows)
+    counted = np.flatnonzero(weight).astype(np.int32)
+    before = np.concatenate([[0], np.cumsum(weight != 0.0)]).astype(np.int32)
+    status = solver.passHessian(
+        len(weight),
+        len(counted),
+        int(highspy.HessianFormat.kTriangular),
+        before[:-1],
+        counted,
+        weight[counted],
+    )
+    ask(status, "passHessian", may_warn=True)
+    return _solved(solver)
+
+
+def _passed(cost: FloatArray, rows: Dense) -> Any:
+    solver: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
+    for option, value in QUIET.items():
+        ask(solver.setOptionValue(option, value), f"option {option}")
+    count, columns = rows.matrix.shape
+    at = np.nonzero(rows.matrix)
+    start = np.searchsorted(at[0], np.arange(count + 1)).astype(np.int32)
+    status = solver.passModel(
+        columns,
+        count,
+        len(at[0]),
+        int(highspy.MatrixFormat.kRowwise),
+        int(highspy.ObjSense.kMinimize),
+        0.0,
+        cost,
+        rows.column_low,
+        rows.column_high,
+        rows.low,
+        rows.high,
+        start,
+        at[1].astype(np.int32),
+        rows.matrix[at],
+        np.zeros(columns, dtype=np.int32),
+    )
+    ask(status, "passModel", may_warn=True)
+    return solver
+
+
+def _solved(solver: Any) -> Found:
+    ask(solver.run(), "run", may_warn=True)
+    status = solver.getModelStatus()
+    solution = solver.getSolution()
+    found = Found(
+        values=np.array(solution.col_value),
+        duals=np.array(solution.row_dual),
+        objective=float(solver.getObjectiveValue()),
+    )
+    if status != highspy.HighsModelStatus.kOptimal or not np.isfinite(found.values).all():
+        message = f"a small program ended with: {solver.modelStatusToString(status)}"
+        raise SolverError(message)
+    return found

@@ -1,0 +1,42 @@
+"""Three copies of the small site at other prices, over half a day, whose batch may move."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from optimizer.fleet.question import share
+from tests import small_days
+from twin.routes import Route
+
+NAMES = ("north", "middle", "south")
+FACTORS = (1.6, 1.0, 0.4)
+"""By which prices differ from those of the series. [1]"""
+
+ROUTE = {"kind": "batch", "transfer_time": "1 h", "window": "4 h", "job_length": "1 h"}
+
+
+def route(**others):
+    return Route.model_validate(ROUTE | others)
+
+
+def alone(hours=12):
+    """Return the questions of the sites that share nothing."""
+    asked = small_days.problem(hours)
+    found = []
+    for name, factor in zip(NAMES, FACTORS, strict=True):
+        price = asked.outlook["electricity_price"]
+        ahead = asked.outlook.assign(electricity_price=price.copy(data=factor * price.to_numpy()))
+        site = asked.site.model_copy(update={"name": name})
+        found.append(replace(asked, site=site, outlook=ahead))
+    return tuple(found)
+
+
+@cache
+def together(hours=12):
+    """Return their questions with one lane."""
+    return share(alone(hours), {"union": route()}, block=2.0)
+
+
+def nets_of(fleet):
+    return np.array(fleet.coordination.nets)

@@ -1,0 +1,90 @@
+"""Prices find what one model finds, and never more than nothing moved."""
+
+import numpy as np
+import pytest
+
+from optimizer.fleet.coordinate import coordinate
+from optimizer.fleet.crew import Here
+from optimizer.fleet.whole import solve_whole
+from optimizer.inputs import inputs_of
+from tests.optimizer.fleet.hands import lane, member
+
+STEEP = [("batch", [6, 12, 18, 24, 24, 24], [24] * 6, 10.0)]
+
+
+def settled(*members, **rules):
+    return coordinate(Here(members), **rules)
+
+
+def test_two_sites_settle_what_is_cheapest():
+    """Proves: as in one model, 8 MWh at 10 instead of 4 at 50 and 4 at 10."""
+    found = settled(member("north", 50), member("south", 10), gap=1e-6)
+    assert found.cost == pytest.approx(80.0)
+    assert found.bound == pytest.approx(80.0, rel=1e-5)
+    assert sum(found.alone) == pytest.approx(240.0)
+    assert found.nets[0].sum() == pytest.approx(4.0)
+    # a price between what sending saves, 50, and what hosting costs, 10
+    assert 10.0 - 1e-6 <= found.prices[0, 0] <= 50.0 + 1e-6
+
+
+def test_where_nothing_may_move_sites_stay_alone():
+    closed = lane(may_send=False)
+    found = settled(member("north", 50, closed), member("south", 10, closed))
+    assert found.cost == pytest.approx(sum(found.alone)) == pytest.approx(240.0)
+    assert all(np.abs(net).max() < 1e-9 for net in found.nets)
+    assert found.rounds == 1
+
+
+def many(seed, count=4):
+    """Return sites with other prices, work and costs of data, of which some may not take all."""
+    rng = np.random.default_rng(seed)
+    members = []
+    for number in range(count):
+        work = rng.uniform(5.0, 30.0)
+        jobs = [("batch", [work * s for s in (0.1, 0.2, 0.4, 1, 1, 1)], [work] * 6, 9.0)]
+        own = lane(send_cost=rng.uniform(0, 3), may_host=bool(rng.random() > 0.3))
+        prices = rng.uniform(-10.0, 90.0, 6).tolist()
+        members.append(member(f"site_{number}", prices, own, jobs=jobs, block=2.0))
+    return members
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_prices_find_what_one_model_finds(seed):
+    members = many(seed)
+    found = settled(*members, gap=1e-4)
+    whole = solve_whole([inputs_of(one) for one in members]).objective
+    assert found.bound <= whole + 1e-6 * abs(whole)
+    assert whole - 1e-6 * abs(whole) <= found.cost <= whole + 2e-4 * abs(whole)
+    assert np.abs(sum(found.nets)).max() < 1e-6
+    assert found.cost <= sum(found.alone) + 1e-6
+    assert found.rounds <= 25
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_sites_changes_nothing(seed):
+    members = many(seed)
+    costs = [settled(*order, gap=1e-5).cost for order in (members, members[::-1])]
+    assert costs[0] == pytest.approx(costs[1], rel=3e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_dearer_data_never_costs_less(seed):
+    found = []
+    for cost in (0.0, 5.0, 20.0, 500.0):
+        members = [
+            member(f"site_{n}", price, lane(send_cost=cost), jobs=STEEP)
+            for n, price in enumerate(np.random.default_rng(seed).uniform(0, 90, (3, 6)).tolist())
+        ]
+        found.append(settled(*members, gap=1e-6).cost)
+    assert all(np.diff(found) > -1e-3)
+    alone = sum(settled(*members).alone)
+    assert found[-1] == pytest.approx(alone)
+    assert found[0] < alone
+
+
+def test_rounds_are_told_and_end():
+    told = []
+    found = settled(*many(0), gap=-1.0, rounds=3, listen=lambda *one: told.append(one))
+    assert [number for number, _ in told] == [1, 2, 3]
+    assert found.rounds == 3
+    assert np.abs(sum(found.nets)).max() < 1e-6

@@ -1,0 +1,153 @@
+"""A fleet of real sites: settled by prices, decided by each, judged by the twin."""
+
+import json
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.fleet.coordinate import coordinate
+from optimizer.fleet.crew import Here
+from optimizer.fleet.decisions import decide_fleet
+from optimizer.fleet.question import share
+from optimizer.fleet.whole import solve_whole
+from optimizer.inputs import caps, inputs_of
+from tests.optimizer.fleet.small_fleet import NAMES, alone, nets_of, route, together
+from twin.errors import ProblemError, ServiceError
+from twin.workloads.queue import Pool
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    return decide_fleet(together())
+
+
+def test_every_site_is_safe_and_what_moves_is_balanced(fleet):
+    assert tuple(fleet.decisions) == NAMES
+    assert all(decision.verdict.is_safe for decision in fleet.decisions.values())
+    assert np.abs(nets_of(fleet).sum(axis=0)).max() < 1e-6
+    assert nets_of(fleet)[0].sum() > 0.5  # the dearest sends
+    assert nets_of(fleet)[2].sum() < -0.5  # to the cheapest
+
+
+def test_it_is_as_cheap_as_in_one_model(fleet):
+    whole = solve_whole([inputs_of(one) for one in together()]).objective
+    settled = fleet.coordination
+    assert settled.bound <= whole + 1e-6 * abs(whole)
+    assert settled.cost <= whole + 1.001e-3 * abs(whole)
+    assert settled.cost < sum(settled.alone)
+    # decisions are without waste, so they may cost a little more than the linear answer
+    assert sum(fleet.costs.values()) >= settled.bound
+    assert fleet.gap < 5e-3
+    apart = [
+        cost + (settled.prices * net).sum() - bound
+        for cost, net, bound in zip(settled.costs, settled.nets, settled.bounds, strict=True)
+    ]
+    assert min(apart) > -1e-6 * abs(settled.bound)
+    assert sum(apart) == pytest.approx(settled.cost - settled.bound)
+
+
+def work_of(problem, decision, label):
+    """Return the work that a schedule does of a cohort by each instant. [MWh]"""
+    schedule, site = decision.schedule, problem.site
+    kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
+    rate = Pool.of(site).rack_power * kind.throughput.work(caps(kind))
+    power = (schedule["work_racks"].sel(cohort=label).to_numpy() * rate).sum(axis=-1)
+    return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
+
+
+def test_guests_are_worked_on_between_arrival_and_promise(fleet):
+    problem, net = together()[2], -nets_of(fleet)[2][:, 0]
+    edges = np.concatenate([[0.0], np.cumsum(problem.hours)])
+    blocks = edges[list(problem.moves.edges)]
+    done = work_of(problem, fleet.decisions["south"], "union/guest")
+
+    def come(delay):
+        since = edges[:, None] - delay - blocks[:-1]
+        return np.clip(since / np.diff(blocks), 0.0, 1.0) @ net
+
+    assert (done <= come(1.0) + 1e-4).all()
+    late = fleet.decisions["south"].schedule["work_late"].sel(cohort="union/guest").to_numpy()
+    assert (done + late >= come(5.0) - 1e-4).all()
+    assert done[-1] > 0.5
+
+
+def test_no_work_is_lost_on_the_way(fleet):
+    """What the fleet does by the end and what is owed is what it would have to do alone."""
+    done = owed = least = 0.0
+    for problem, decision in zip(together(), fleet.decisions.values(), strict=True):
+        labels = problem.outlook["cohort"].to_numpy()
+        batch = [str(one) for one in labels if str(one).startswith(("batch", "union"))]
+        done += sum(work_of(problem, decision, label)[-1] for label in batch)
+        owed += float(decision.schedule["work_late"].sel(cohort=batch)[-1].sum())
+        least += float(problem.outlook["work_least"].sel(cohort=batch)[-1].sum())
+    assert done + owed >= least - 1e-3
+
+
+def test_transfers_are_told_in_words_and_plain_values(fleet):
+    first = fleet.transfers[0]
+    assert first.host == "south"
+    assert str(first).startswith(f"{first.origin} sends {first.total:.1f} MWh of batch to south")
+    told = fleet.as_json()
+    json.dumps(told, allow_nan=False)
+    taken = -float(nets_of(fleet)[2].sum())
+    assert told["sites"]["south"]["takes_in_mwh"] == pytest.approx(taken, abs=1e-3)
+    sent = sum(one["mwh"] for one in told["transfers"] if one["host"] == "south")
+    assert sent == pytest.approx(taken, abs=0.2)
+    assert sum(site["earned_by_moves"] for site in told["sites"].values()) == pytest.approx(
+        0, abs=1
+    )
+
+
+def test_a_closed_border_leaves_sites_as_they_are_alone():
+    closed = share(alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0)
+    found = decide_fleet(closed)
+    for problem, decision in zip(alone(), found.decisions.values(), strict=True):
+        own = decide(problem)
+        cost = sum(own.explanation.accounts.values())
+        assert sum(decision.explanation.accounts.values()) == pytest.approx(cost, rel=2e-3)
+
+
+def test_only_who_may_takes_in(fleet):
+    """Sovereignty: the cheapest site lies outside, so it takes nothing in."""
+    inside = share(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
+    found = coordinate(Here(inside))
+    assert (found.nets[2] >= -1e-9).all()
+    assert found.cost >= fleet.coordination.bound - 1e-6 * abs(fleet.coordination.bound)
+
+
+def test_a_fleet_that_makes_no_sense_is_refused_whole():
+    wrong = {
+        "union": route(hosts=["north", "atlantis"], job_length="9 h"),
+        "other": route(kind="poetry"),
+    }
+    with pytest.raises(ProblemError) as refused:
+        share((alone()[0], alone()[0]), wrong)
+    told = str(refused.value)
+    for words in ("every site once", "atlantis", "poetry", "job_length", "no site does it"):
+        assert words in told
+    with pytest.raises(ProblemError, match="two sites at least"):
+        share(alone()[:1], {"union": route()})
+    with pytest.raises(ProblemError, match="name a kind"):
+        share(alone(), {})
+
+
+def test_a_cluster_that_is_not_there_is_told():
+    with pytest.raises(ServiceError, match="start a scheduler there"):
+        decide_fleet(together(), cluster="tcp://127.0.0.1:9")
+
+
+@pytest.mark.slow
+def test_two_workers_find_the_same_schedule_to_the_bit(fleet):
+    distributed = pytest.importorskip("dask.distributed")
+    assert multiprocessing.get_start_method() is not None
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        found = decide_fleet(together(), cluster=cluster.scheduler_address)
+    assert found.coordination.rounds == fleet.coordination.rounds
+    np.testing.assert_array_equal(nets_of(found), nets_of(fleet))
+    for name, decision in fleet.decisions.items():
+        other = found.decisions[name].schedule
+        assert other.identical(decision.schedule)
