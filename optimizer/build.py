@@ -30,8 +30,9 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.promised import promises
 from optimizer.shape import Shape, SiteShape
+from twin.peaks import Peak
 from twin.physics import FloatArray
-from twin.relations import Convert, Exchange, Peak, Store
+from twin.relations import Convert, Exchange, Store
 
 FORMS: Final[Mapping[type, Any]] = {
     Convert: convert,
@@ -178,7 +179,7 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
     site = inputs.problem.site
     relation: Any
     for relation in (*site.converts, *site.stores, *site.exchanges, *site.peaks):
-        charge = "_peak" if isinstance(relation, Peak) else ""
+        charge = f"_{relation.name}" if isinstance(relation, Peak) else ""
         yield f"{relation.owner}{charge}", FORMS[type(relation)], relation
         if getattr(relation, "units", None) is not None:
             yield relation.owner, units, relation

@@ -29,6 +29,8 @@ WORDS: Final[Mapping[str, str]] = {
     "within_site": "racks of the site",
     "within_jobs": "racks that the waiting jobs can use",
     "below_peak": "running peak of the billing period",
+    "below_excess": "contracted power",
+    "below_band": "peak that band load allows",
     "ramp_up": "ramp of the connection, upwards",
     "ramp_down": "ramp of the connection, downwards",
     "first_up": "ramp of the connection, upwards",
@@ -51,6 +53,9 @@ WORDS: Final[Mapping[str, str]] = {
     "puts_off": "deadlines of work that may stop for reserves",
 }
 """What rows and columns of the model are called among people."""
+
+PEAKS: Final = ("peak", "excess", "band")
+"""What charges on peaks are called, in the names of their blocks and rows."""
 
 UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "met"})
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
@@ -219,9 +224,16 @@ def _priced(
             yield owner, word, LOWER[word], np.maximum(prices, 0.0)
 
 
+def owner_of(block: str) -> str:
+    """Return whose block of the model it is: the charges on a connection's peaks are its own."""
+    for name in PEAKS:
+        block = block.removesuffix(f"_{name}")
+    return block
+
+
 def _words(owner: str, words: str) -> str:
     """Return a limit in words, with its machine."""
-    return words if owner == "work" else f"{words} ({owner.removesuffix('_peak')})"
+    return words if owner == "work" else f"{words} ({owner_of(owner)})"
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:

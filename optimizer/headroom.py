@@ -121,7 +121,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
-    peak = max(float(state["peak_power"]), float(state["usual_power"]), _planned(now))
+    peak = max(_calm_import(site, state, now), _planned(now))
     peak = min(peak or np.inf, max(_asked(now), _planned(now)))
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
@@ -173,6 +173,12 @@ def _own(now: xr.Dataset) -> float:
     """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
     used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
     return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
+
+
+def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+    """Return the import that raises no charge in the interval. [MW]"""
+    peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
+    return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
 
 
 def _asked(now: xr.Dataset) -> float:

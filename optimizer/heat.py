@@ -33,7 +33,7 @@ def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> x
     weather = Weather.of(known)
     sold = np.stack([pump.limit(weather) for pump in pumps], axis=-1)
     if follow_price:
-        cost = known["electricity_price"].to_numpy() + site.grid.import_fee
+        cost = known["electricity_price"].to_numpy() + site.import_fees(known["time"].to_numpy())
         income = np.array([pump.heat_price * pump.rated_cop for pump in pumps])
         sold = np.where(cost[:, None] <= income, sold, 0.0)
     names = [pump.name for pump in pumps]

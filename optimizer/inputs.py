@@ -64,14 +64,14 @@ def inputs_of(problem: Problem) -> Inputs:
 def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]:
     """Return the cost of carriers after the horizon, by the mean slopes of its last interval.
 
-    Energy of the grid costs the terminal price, its fee, and what the mean carbon of the horizon
-    weighs; prices below zero do not last, so they are not expected. Each carrier costs what the
-    first machine that delivers it draws.
+    Energy of the grid costs the terminal price, its mean fee, and what the mean carbon of the
+    horizon weighs; prices below zero do not last, so they are not expected. Each carrier costs what
+    the first machine that delivers it draws.
     """
     price = max(float(problem.outlook["terminal_price"]), 0.0)
     carbon = float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
-    grid = problem.site.grid
-    fees = problem.weights["money"] * (price + grid.import_fee)
+    fee = float(problem.site.import_fees(problem.outlook["time"].to_numpy()).mean())
+    fees = problem.weights["money"] * (price + fee)
     worth = {"grid": fees + problem.weights["carbon"] * carbon, "water": problem.weights["water"]}
     for convert in reversed(problem.site.converts):
         if convert.output not in worth:

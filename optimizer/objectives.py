@@ -24,6 +24,7 @@ ACCOUNTS: Final = {
     "renewables": Account(unit="EUR", weight="money", meaning="paid for contracted sun and wind"),
     "heat": Account(unit="EUR", weight="money", meaning="less what is earned by heat"),
     "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
+    "excess": Account(unit="EUR", weight="money", meaning="power beyond what is contracted"),
     "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
     "starts": Account(unit="EUR", weight="money", meaning="starts and stops of units"),
     "transfer": Account(unit="EUR", weight="money", meaning="data of work that moves"),

@@ -96,7 +96,7 @@ def curtail(
     most = keep * (site_power + grid.export_limit)
     if follow_price:
         price = float(known["electricity_price"][0])
-        if price + grid.import_fee < 0:
+        if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
             most = site_power - keep * grid.import_limit
         elif price - grid.export_fee < 0:
             most = site_power

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.compile.arrays import Arrays, IntArray
-from optimizer.explain import WORDS
+from optimizer.explain import WORDS, owner_of
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
 from twin.errors import NoScheduleError
@@ -120,7 +120,7 @@ def _rows(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         owner, _, word = name.partition(".")
         if word in WORDS:
-            yield f"{WORDS[word]} ({owner.removesuffix('_peak')})"
+            yield f"{WORDS[word]} ({owner_of(owner)})"
 
 
 def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArray]:

@@ -98,13 +98,20 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     """
     known = sell_heat(known, site, follow_price=True)
     room = headroom(site, state, known)
-    caps, must = _cheapest(known, queue, room)
+    paid = _with_network(known, site)
+    caps, must = _cheapest(paid, queue, room)
     caps = within(queue, caps, headroom=room, must=must)
     used = work_power(queue, caps)
-    flows, charge = trade(known, state, site=site, room=room, spare=room.calm_power - used)
+    flows, charge = trade(paid, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
     heat = _heat(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows)
+
+
+def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
+    """Return what is known, with the price as it is where the tariff's time classes count."""
+    fees = site.billing.energy_prices(known["time"].to_numpy())
+    return known.assign(electricity_price=known["electricity_price"] + fees)
 
 
 def _heat(known: xr.Dataset) -> dict[str, float]:

@@ -10,7 +10,8 @@ import xarray as xr
 from twin.axes import QUARTER
 from twin.physics import FloatArray
 from twin.run import Key
-from twin.tariffs import periods
+from twin.tariffs.billing import Billing
+from twin.tariffs.periods import usual
 
 STEP: Final = 15
 """Minutes for which one set of orders holds, and over which the connection's meter averages."""
@@ -52,25 +53,24 @@ class Meter:
     ----------
     state
         State of the plant when it begins to count.
-    time_zone
-        IANA zone in whose calendar months it is billed.
+    billing
+        How its import is billed.
 
     Attributes
     ----------
     net
         Mean import less export of the last quarter-hour. [MW]
     peak
-        Greatest mean import of the month so far. [MW]
+        Greatest mean import of the billing period so far, of what counts in it. [MW]
     usual
         Mean import of about the last week. [MW]
     """
 
-    def __init__(self, state: xr.Dataset, time_zone: str) -> None:
+    def __init__(self, state: xr.Dataset, billing: Billing) -> None:
         self.net = float(state["grid_import_power"] - state["grid_export_power"])
         self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
         self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
-        self._time_zone = time_zone
-        self._turn = periods.month_end(self._now, time_zone)
+        self._billing, self._turn = billing, billing.end(self._now)
         self._last: list[float] = []
         self._count = 0
 
@@ -90,10 +90,11 @@ class Meter:
         self.net = float(np.mean(self._last))
 
     def _close(self, mean: float) -> None:
-        """Count a quarter-hour that is over; with the last of a month its peak is over, too."""
-        self.peak = max(self.peak, mean)
-        self.usual = periods.usual(self.usual, max(mean, 0.0), STEP / MINUTES)
+        """Count a quarter-hour that is over; the last of a billing period ends its peak."""
+        if self._billing.counts(np.array([self._now]))[0]:
+            self.peak = max(self.peak, mean)
+        self.usual = usual(self.usual, max(mean, 0.0), STEP / MINUTES)
         self._now = self._now + QUARTER
         if self._now >= self._turn:
             self.peak = 0.0
-            self._turn = periods.month_end(self._now, self._time_zone)
+            self._turn = self._billing.end(self._now)

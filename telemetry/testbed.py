@@ -85,7 +85,7 @@ class Plant:
             for name in surroundings["renewable"].to_numpy()
         }
         self._stocks = simulation.stocks_of(state)
-        self._meter = Meter(state, site.time_zone)
+        self._meter = Meter(state, site.billing)
         self._clock = 0
         self._move = Move(begin={}, goal={}, over=TRANSITION)
         self._points: dict[Key, float] = {}

@@ -24,7 +24,7 @@ from twin.observer.stock import Carried, Memory, doubts, met
 from twin.observer.trust import TRUST
 from twin.run import Key
 from twin.site import Site
-from twin.tariffs import periods
+from twin.tariffs.periods import usual
 
 LONGEST: Final = 1.0
 """Longest stretch over which the model carries a state on, and longest silence of the meter. [h]"""
@@ -250,22 +250,23 @@ def _enter_peak(
     last: Estimate | None,
     is_silent: bool,
 ) -> None:
-    """Enter the peak of the month so far, and the usual import that the last estimate knew.
+    """Enter the peak of the billing period so far, and the usual import.
 
-    What the meter said before the month began is about the month before.
+    What the meter said before the period began is about the one before.
     """
     now = np.datetime64(str(state["instant"].to_numpy()), "us")
-    begin = periods.month_start(now, site.time_zone)
+    begin = site.billing.start(now)
     age = float(observed["peak_power_age"]) if "peak_power_age" in observed else 0.0
     taken = float(state["grid_import_power"])
     if is_silent or (now - begin) / SECOND < age:
         is_same = last is not None and last.state["instant"].to_numpy() >= begin
         before = float(last.state["peak_power"]) if last and is_same else 0.0
-        net = taken if now - begin >= QUARTER else 0.0
+        is_new = now - begin >= QUARTER and site.billing.counts(np.array([now - QUARTER]))[0]
+        net = taken if is_new else 0.0
         state["peak_power"].values = np.array(max(before, net))
     if last is not None:
         hours = min(_since(last, now), LONGEST)
-        taken = periods.usual(float(last.state["usual_power"]), taken, hours)
+        taken = usual(float(last.state["usual_power"]), taken, hours)
     state["usual_power"].values = np.array(taken)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from twin.peaks import Peak
 from twin.physics import FloatArray
 from twin.promises import Commitment
 from twin.weather import Weather
@@ -255,25 +256,6 @@ class Work:
     idle_power: float
     full_power: float
     heat: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peak:
-    """Pay for the greatest value of a flow in each billing period.
-
-    Attributes
-    ----------
-    owner
-        Id of the contract.
-    quantity
-        Word of the vocabulary whose greatest value is priced.
-    price
-        Cost of each MW of the greatest value of a billing period. [EUR MW-1]
-    """
-
-    owner: str
-    quantity: str
-    price: float
 
 
 Relation = Convert | Store | Exchange | Work | Peak | Commitment

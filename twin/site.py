@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
 from twin.contingency import Contingency
@@ -11,10 +13,14 @@ from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
 from twin.network import Network
+from twin.peaks import Peak
+from twin.physics import FloatArray
 from twin.promises import Commitment
-from twin.relations import Convert, Exchange, Peak, Relation, Store, Work
+from twin.relations import Convert, Exchange, Relation, Store, Work
 from twin.reserves import Reserve
 from twin.rules import SetPointRules
+from twin.tariffs import charges
+from twin.tariffs.billing import Billing
 from twin.tariffs.declaration import Tariff
 from twin.units import Quantity
 from twin.workloads.kinds import Service, WorkKind
@@ -120,8 +126,18 @@ class Site(Declared):
 
     @cached_property
     def peaks(self) -> tuple[Peak, ...]:
-        """All charges on peaks."""
-        return tuple(r for r in self.relations if isinstance(r, Peak))
+        """All charges on peaks, by the tariffs where there are any."""
+        plain = (relation for relation in self.relations if isinstance(relation, Peak))
+        return tuple(one for peak in plain for one in charges.of_site(peak, self.billing))
+
+    @cached_property
+    def billing(self) -> Billing:
+        """How the import is billed."""
+        return Billing(self.time_zone, self.tariffs)
+
+    def import_fees(self, moments: NDArray[np.datetime64]) -> FloatArray:
+        """Return network fee and taxes on import in intervals that begin then. [EUR MWh-1]"""
+        return self.grid.import_fee + self.billing.energy_prices(moments)
 
     @cached_property
     def commitments(self) -> tuple[Commitment, ...]:
@@ -184,6 +200,10 @@ class Site(Declared):
     def with_margins(self, margins: Margins) -> Self:
         """Return a copy of the site with other margins."""
         return self._with(margins=margins)
+
+    def with_tariffs(self, tariffs: Mapping[str, Tariff]) -> Self:
+        """Return a copy of the site under other tariffs."""
+        return self._with(tariffs=dict(tariffs))
 
     def __getstate__(self) -> dict[object, object]:
         """Return what is declared: what follows from it is worked out anew where it arrives."""

@@ -55,7 +55,7 @@ def numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     found = {
         "import_limit": keep * problem.available(exchange),
         "export_limit": np.array(keep * exchange.export_limit),
-        "import_fee": hours * exchange.import_fee,
+        "import_fee": hours * (exchange.import_fee + _network(exchange, inputs)),
         "export_fee": hours * exchange.export_fee,
     }
     if exchange.price:
@@ -101,3 +101,11 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         block.carbon = table(time)
         ledger.pay("carbon", lambda t: block.carbon[t] * block.import_power[t])
     limits.ramp(block, shape.ramped, ledger=ledger)
+
+
+def _network(exchange: Exchange, inputs: Inputs) -> FloatArray:
+    """Return what the tariffs charge beside the plain fee; for the connection only. [EUR MWh-1]"""
+    moments, site = inputs.problem.outlook["time"].to_numpy(), inputs.problem.site
+    if exchange.carrier != "grid":
+        return np.zeros(len(moments))
+    return site.billing.energy_prices(moments)

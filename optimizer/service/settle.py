@@ -10,11 +10,13 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from twin.equipment import CoolingPlant, Grid, HeatReuse, Renewable
+from optimizer.service.contract import network_accounts
+from optimizer.service.promise_bill import promise_accounts
+from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
-from twin.tariffs.periods import peaks
+from twin.tariffs.periods import Moments
 from twin.workloads.queue import Pool
 
 METERING: Final = 15
@@ -109,7 +111,7 @@ def settle(
     price and carbon intensity of the run, so that no policy gains by emptying the ones or putting
     off the other. Work left over is taken to run at the cap that its kind tolerates.
     """
-    meter = _Meter.of(record, series, site.time_zone)
+    meter = _Meter.of(record, series)
     energy = float(record["facility_power"].sum()) / MINUTES
     it_energy = float(record["it_power"].sum()) / MINUTES
     water = float(record["water_use"].sum()) / MINUTES
@@ -117,24 +119,31 @@ def settle(
     kept = _energy_kept(site, record)
     carbon = float(meter.taken @ meter.intensity)
     valued = (owed - kept) * float(meter.intensity.mean())
+    promised = promise_accounts(site, record, series, net=meter.net)
+    counted = promised.pop("carbon", carbon)  # by the market, where hours are matched
+    share = counted / carbon if carbon else 1.0
+    budgets = promised.pop("budgets", 0.0)
     return Bill(
         accounts={
-            **_contract(site.grid, meter, peak_power=peak_power),
+            "electricity": float((meter.taken - meter.fed) @ meter.price),
+            **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
             "water": water * site.weights.water,
             "wear": _wear(site, record),
             "renewables": _renewables(site, record),
             "heat": _heat(site, record),
-            "stocks": -kept * meter.mean_cost(site.grid),
-            "backlog": owed * meter.mean_cost(site.grid),
+            **promised,
+            "stocks": -kept * meter.mean_cost(site),
+            "backlog": owed * meter.mean_cost(site),
         },
         carbon_kg=carbon,
         energy_mwh=energy,
         it_energy_mwh=it_energy,
         water_m3=water,
-        peak_mw=float(meter.peaks.max()),
+        peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted={
-            "carbon": (carbon + valued) * site.weights.carbon,
+            "carbon": (counted + valued * share) * site.weights.carbon,
+            "budgets": budgets,
             "lateness": work.late_energy * site.weights.lateness,
         },
     )
@@ -146,54 +155,41 @@ class _Meter:
 
     Attributes
     ----------
+    starts, net
+        Starts of its quarter-hours [datetime64] and mean import less export, ``(time,)``. [MW]
     taken, fed
         Energy imported and exported, ``(time,)``. [MWh]
-    peaks
-        Greatest mean import of each month. [MW]
     price, intensity
         True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
     """
 
+    starts: Moments
+    net: FloatArray
     taken: FloatArray
     fed: FloatArray
-    peaks: FloatArray
     price: FloatArray
     intensity: FloatArray
 
     @classmethod
-    def of(cls, record: xr.Dataset, series: xr.Dataset, time_zone: str) -> Self:
-        """Read the meter over a record in minutes; a month is one of this time zone."""
+    def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
+        """Read the meter over a record in minutes."""
         starts = record["time"].to_numpy()[::METERING]
         truth = series.sel(time=starts)
         hours = truth["duration"].to_numpy()
         power = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
         net = power.reshape(-1, METERING).mean(axis=1)
         return cls(
+            starts=starts,
+            net=net,
             taken=np.maximum(net, 0.0) * hours,
             fed=np.maximum(-net, 0.0) * hours,
-            peaks=peaks(starts, net, time_zone),
             price=truth["electricity_price"].to_numpy(),
             intensity=truth["carbon_intensity"].to_numpy(),
         )
 
-    def mean_cost(self, grid: Grid) -> float:
+    def mean_cost(self, site: Site) -> float:
         """Return the mean price of the run with its fee. [EUR MWh-1]"""
-        return float(self.price.mean()) + grid.import_fee
-
-
-def _contract(grid: Grid, meter: _Meter, *, peak_power: float) -> dict[str, float]:
-    """Return what the connection costs; of the first month's peak what exceeds that before. [EUR]
-
-    A month of which the run saw a part pays its whole peak: the run made it.
-    """
-    before = np.zeros_like(meter.peaks)
-    before[0] = peak_power
-    fees = meter.taken.sum() * grid.import_fee + meter.fed.sum() * grid.export_fee
-    return {
-        "electricity": float((meter.taken - meter.fed) @ meter.price),
-        "network": float(fees),
-        "peak": grid.peak_price * float(np.maximum(meter.peaks - before, 0.0).sum()),
-    }
+        return float(self.price.mean()) + float(site.import_fees(self.starts).mean())
 
 
 def energy_owed(site: Site, work: Work, *, overhead: float) -> float:

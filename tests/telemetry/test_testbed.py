@@ -11,6 +11,7 @@ from telemetry.testbed import Plant
 from twin import axes, state, vocabulary
 from twin.equipment import Cdu, CoolingPlant, Ups
 from twin.limits import violations
+from twin.tariffs.declaration import Tariff
 
 START = axes.utc("2026-07-01T06:00")
 SILENT = Noise(load=0.0, power=0.0, level=0.0, temperature=0.0)
@@ -224,6 +225,19 @@ def test_a_month_begins_without_a_peak(small, outdoors):
     for mean in means:
         usual += (mean - usual) * (1.0 - np.exp(-0.25 / 168.0))
     assert float(machine.observe()["usual_power"]) == pytest.approx(usual)
+
+
+def test_only_what_counts_is_the_peak(small, outdoors):
+    """Proves: with a window from 06:15 to 06:30 UTC, the second quarter-hour alone is the peak."""
+    windows = [{"hours": ["8:15-8:30"]}]  # in Berlin
+    rules = {"peaks": [{"name": "power", "price": "9 EUR/MW", "windows": windows}]}
+    about = {"name": "a", "valid_from": "2026-01-01", "status": "assumed", "source": "assumed"}
+    site = small.with_tariffs({"a": Tariff.model_validate(about | rules)})
+    machine = Plant(site, outdoors, state.rest(small, START, peak_power=0.0), seed=0)
+    record = followed(machine, points(1.5), points(0.4), points(1.5))
+    means = record["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    assert float(machine.observe()["peak_power"]) == pytest.approx(means[1])
+    assert means[1] < min(means[0], means[2])
 
 
 def test_the_record_is_whole_and_in_minutes(plant):

@@ -3,7 +3,8 @@
 from typing import Annotated, ClassVar, Literal
 
 from twin.equipment.declaration import Equipment, register
-from twin.relations import Exchange, Peak, Relation
+from twin.peaks import Peak
+from twin.relations import Exchange, Relation
 from twin.units import Quantity
 
 

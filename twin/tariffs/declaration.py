@@ -139,6 +139,7 @@ class UtilisationPrices(Declared):
 
     limit: Annotated[float, Quantity("h", "hours of use that part them", above=0)] = 2500.0
     expected: Annotated[float, Quantity("h", "hours that plans are made for", above=0)] = 8000.0
+    plan_for: Literal["published", "atypical", "band_load"] = "published"
     power_price: Annotated[float, Quantity("EUR MW-1", "of a year, from the limit on", at_least=0)]
     energy_price: Annotated[float, Quantity("EUR MWh-1", "from the limit on", at_least=0)]
     power_price_below: Annotated[
@@ -183,6 +184,9 @@ class Tariff(Dated):
     """Everything a network contract charges while it is in force."""
 
     name: str
+    expected_peak: Annotated[
+        float, Quantity("MW", "greatest import that comes anyway: no plan saves it", at_least=0)
+    ] = 0.0
     rounding: Literal["line", "total"] = "line"
     year_by: Literal["months", "days"] = "months"
     holidays: tuple[date, ...] = ()
@@ -214,6 +218,13 @@ class Tariff(Dated):
         if self.atypical and not self.atypical.windows:
             message = "atypical use has windows"
             raise ValueError(message)
+        planned = self.utilisation and self.utilisation.plan_for
+        if planned and planned != "published" and getattr(self, planned) is None:
+            message = f"plans are made for {planned}, of which there is no table"
+            raise ValueError(message)
+        if len({self.windows, *(price.windows for price in self.peaks)}) > 1:
+            message = "all peaks of a tariff count in the same windows"
+            raise ValueError(message)
         if len(self._spans) > 1:
             message = "peaks are of months or of years; one bill knows one of them"
             raise ValueError(message)
@@ -224,6 +235,14 @@ class Tariff(Dated):
         """Over what peaks are counted: those that hours of use go by over the year."""
         yearly: set[Literal["month", "year"]] = {"year"} if self.utilisation else set()
         return {price.of for price in self.peaks} | yearly
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Windows in which a peak counts; empty if it does at any time."""
+        if self.utilisation is None:
+            return self.peaks[0].windows if self.peaks else ()
+        is_atypical = self.utilisation.plan_for == "atypical" and self.atypical is not None
+        return self.atypical.windows if is_atypical and self.atypical else ()
 
     @property
     def billing(self) -> Literal["month", "year"]:

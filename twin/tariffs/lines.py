@@ -76,10 +76,10 @@ class Writer:
 
     def energy(self) -> Iterator[Line]:
         """Yield the lines of energy: for each price, those of its time classes."""
-        names = [period.name for period in self.metered.tariff.periods]
+        periods = self.metered.tariff.periods
         for price in self.metered.tariff.energy:
-            numbers = [names.index(name) for name in price.periods]
-            where = np.isin(self.metered.period, numbers) if numbers else None
+            numbers = [n for n, period in enumerate(periods) if period.name in price.periods]
+            where = np.isin(self.metered.period, numbers) if price.periods else None
             yield self.line(
                 price.name,
                 counted(self.metered.energy(where)),
@@ -107,7 +107,6 @@ class Writer:
     def contracted(self) -> Iterator[Line]:
         """Yield the contracted powers, and by month what went beyond them."""
         metered = self.metered
-        names = [period.name for period in metered.tariff.periods]
         for contract in metered.tariff.contracted:
             yield self.line(
                 f"contracted power {contract.period}",
@@ -116,17 +115,8 @@ class Writer:
                 price=decimal(contract.price),
                 share=metered.year_share,
             )
-        for contract in metered.tariff.contracted:
-            inside = metered.period == names.index(contract.period)
-            for month, of_month in metered.by_month():
-                over = np.maximum(metered.taken[inside & of_month] - contract.power, 0.0)
-                if over.any():
-                    yield self.line(
-                        f"excess power {contract.period} {month}",
-                        counted(_excess(over, metered.tariff.excess)),
-                        "MW",
-                        price=decimal(contract.excess_price),
-                    )
+        for rule, power, price in excess_of(metered):
+            yield self.line(rule, counted(power), "MW", price=decimal(price))
 
     def standing(self) -> Iterator[Line]:
         """Yield what is paid whatever is taken."""
@@ -145,6 +135,27 @@ class Writer:
             yield line
 
 
-def _excess(over: "np.ndarray[tuple[int], np.dtype[np.float64]]", rule: str) -> float:
-    """Return what powers beyond the contract count as. [MW]"""
-    return float(over.max() if rule == "greatest" else np.sqrt((over**2).sum()))
+def excess_of(metered: Metered) -> Iterator[tuple[str, float, float]]:
+    """Yield what went beyond each contracted power in each month.
+
+    Parameters
+    ----------
+    metered
+        What was taken.
+
+    Yields
+    ------
+    tuple of str and float
+        The rule, what the excess counts as [MW], and its price. [EUR MW-1]
+    """
+    tariff = metered.tariff
+    for contract in tariff.contracted:
+        numbers = [n for n, period in enumerate(tariff.periods) if period.name == contract.period]
+        inside = np.isin(metered.period, numbers)
+        for month, of_month in metered.by_month():
+            over = np.maximum(metered.taken[inside & of_month] - contract.power, 0.0)
+            if over.any():
+                is_greatest = tariff.excess == "greatest"
+                power = over.max() if is_greatest else np.sqrt((over**2).sum())
+                rule = f"excess power {contract.period} {month}"
+                yield rule, float(power), contract.excess_price

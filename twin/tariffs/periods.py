@@ -7,7 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twin.axes import utc
-from twin.physics import FloatArray
 
 USUAL: Final = 168.0
 """Time over which the mean import is taken: a week has nights, and days without work. [h]"""
@@ -71,22 +70,6 @@ def year_ends(moment: np.datetime64, time_zone: str) -> tuple[np.datetime64, np.
     year = pd.Timestamp(moment, tz="UTC").tz_convert(time_zone).year
     begin, end = (pd.Timestamp(year=y, month=1, day=1, tz=time_zone) for y in (year, year + 1))
     return utc(begin), utc(end)
-
-
-def peaks(starts: Moments, power: FloatArray, time_zone: str) -> FloatArray:
-    """Return the greatest import of each month, ``(month,)``. [MW]
-
-    Parameters
-    ----------
-    starts
-        Starts of the metering intervals, UTC, rising and without holes. [datetime64]
-    power
-        Mean import less export of each. [MW]
-    time_zone
-        IANA zone whose calendar counts.
-    """
-    first = np.unique(months(starts, time_zone), return_index=True)[1]
-    return np.maximum(np.maximum.reduceat(power, first), 0.0)
 
 
 def usual(before: float, imported: float, hours: float) -> float:

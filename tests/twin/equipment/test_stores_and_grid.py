@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment import Battery, Grid, Tank
-from twin.relations import Exchange, Peak
+from twin.peaks import Peak
+from twin.relations import Exchange
 
 BATTERY = {
     "name": "battery",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from twin import axes
-from twin.tariffs.periods import month_end, month_start, months, peaks, usual
+from twin.tariffs.periods import month_end, month_start, months, usual
 
 BERLIN = "Europe/Berlin"
 
@@ -32,12 +32,6 @@ def test_months_are_counted_through_the_year():
     )
     assert months(starts, BERLIN).tolist() == [12 * 2026 + 11, 12 * 2027, 12 * 2027 + 1]
     assert months(starts, "UTC").tolist() == [12 * 2026 + 11, 12 * 2026 + 11, 12 * 2027]
-
-
-def test_each_month_has_its_peak_and_none_is_negative():
-    starts = axes.utc("2026-07-31T21:30") + np.arange(4) * axes.QUARTER
-    assert peaks(starts, np.array([3.0, 5.0, 4.0, 2.0]), BERLIN).tolist() == [5.0, 4.0]
-    assert peaks(starts, np.array([3.0, 5.0, -1.0, -2.0]), BERLIN).tolist() == [5.0, 0.0]
 
 
 def test_the_usual_import_is_a_mean():

@@ -1,0 +1,72 @@
+"""What the connection cost a run: energy at the exchange, network fees, peaks and excess power."""
+
+from typing import Final
+
+import numpy as np
+
+from twin.axes import HOUR, QUARTER
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.tariffs.billing import Billing
+from twin.tariffs.force import in_force
+from twin.tariffs.lines import excess_of
+from twin.tariffs.metered import Metered
+from twin.tariffs.periods import Moments
+
+HOURS: Final = float(QUARTER / HOUR)
+
+
+def network_accounts(
+    site: Site, starts: Moments, net: FloatArray, *, peak_power: float
+) -> dict[str, float]:
+    """Return what decisions add to the bill of the network. [EUR]
+
+    Parameters
+    ----------
+    site
+        The site.
+    starts
+        Starts of the run's quarter-hours, UTC. [datetime64]
+    net
+        Mean import less export in each. [MW]
+    peak_power
+        Greatest import of the first billing period before the run, of what counts in it. [MW]
+
+    Returns
+    -------
+    dict
+        ``network`` and ``peak``, and ``excess`` where powers are contracted. Standing charges and
+        contracted powers themselves are paid whatever is done: ``gigatwin tariff`` tells them.
+
+    Notes
+    -----
+    Of the first billing period's peak only what exceeds that before is paid. A period of which the
+    run saw a part pays its whole peak: the run made it. The prices are those that the tariff
+    declares to plan for, without rounding.
+    """
+    taken, fed = np.maximum(net, 0.0) * HOURS, np.maximum(-net, 0.0) * HOURS
+    fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
+    found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
+    if site.billing.classes:
+        found["excess"] = _excess(site.billing, starts, net)
+    return found
+
+
+def _peaks(site: Site, starts: Moments, net: FloatArray, *, before: float) -> float:
+    """Return what the peaks of all billing periods cost. [EUR]"""
+    billing = site.billing
+    first = np.unique(billing.numbers(starts), return_index=True)[1]
+    counted = np.where(billing.counts(starts), np.maximum(net, 0.0), 0.0)
+    peaks = np.maximum.reduceat(counted, first)
+    peaks[0] = max(peaks[0] - before, 0.0)
+    prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid.peak_price
+    return float((prices * peaks).sum())
+
+
+def _excess(billing: Billing, starts: Moments, net: FloatArray) -> float:
+    """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
+    total = 0.0
+    for tariff, here in in_force(billing.tariffs, starts, billing.time_zone):
+        metered = Metered(tariff, starts[here], net[here], time_zone=billing.time_zone)
+        total += sum(price * power for _, power, price in excess_of(metered))
+    return total

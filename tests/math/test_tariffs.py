@@ -1,0 +1,184 @@
+"""What a tariff says within a horizon: time classes, windows, contracts, and band load."""
+
+import numpy as np
+import pytest
+
+from optimizer.build import shape_of
+from optimizer.inputs import inputs_of
+from tests.math.hand import START, grid, outlook, problem, site, solved
+from twin import axes
+from twin.tariffs.declaration import Tariff
+
+ABOUT = {"status": "assumed", "source": "assumed"}
+MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
+"""4 MWh that may be done in either of two hours, from midnight UTC on 1 July 2026."""
+
+FIRST = {"name": "first", "hours": ["0-1"]}
+REST = {"name": "rest"}
+
+
+def under(**rules):
+    """Return a site on UTC with a tariff."""
+    base = {"name": "sample", "valid_from": "2026-01-01", **ABOUT}
+    sample = Tariff.model_validate(base | rules)
+    return site(connection=grid()).model_copy(update={"tariffs": {"sample": sample}})
+
+
+def moved(ahead, start):
+    times = {name: ahead[name] - START + start for name in ("time", "instant")}
+    return ahead.assign_coords(times)
+
+
+def test_time_classes_are_part_of_the_price():
+    """Proves: 10 + 5 in the first hour, 12 in the second: 4 MWh cost 48, of it no fee.
+
+    Sensitivity: 60 in the first hour if the class were not seen. A levy of 1 on all adds 4.
+    """
+    rules = {
+        "periods": [FIRST, REST],
+        "energy": [{"name": "dear", "price": "5 EUR/MWh", "periods": ["first"]}],
+    }
+    plan = solved(under(**rules), outlook([10.0, 12.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(48.0)
+    assert plan.accounts["network"] == pytest.approx([0.0, 0.0])
+    rules["energy"] = [*rules["energy"], {"name": "levy", "price": "1 EUR/MWh", "is_levy": True}]
+    plan = solved(under(**rules), outlook([10.0, 12.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(52.0)
+
+
+@pytest.mark.parametrize(("hours", "cost"), [("0-1", 80.0), ("1-2", 40.0), ("0-2", 180.0)])
+def test_a_peak_counts_in_its_windows_only(hours, cost):
+    """Proves: at 60 EUR/MW, 10 in the first hour and 20 in the second.
+
+    Window in the first hour: all goes to the second, 80. In the second: all in the first, 40. In
+    both: 2 and 2 cost 60 + 120 = 180, 4 in the first 40 + 240.
+    """
+    windows = [{"hours": [hours]}]
+    rules = {"peaks": [{"name": "power", "price": "60 EUR/MW", "windows": windows}]}
+    plan = solved(under(**rules), outlook([10.0, 20.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("rule", "price", "cost"),
+    [
+        ("greatest", 8.0, 48.0),
+        ("greatest", 12.0, 50.0),
+        ("root_of_squares", 3.0, 40.0 + 3.0 * 8.0**0.5),
+        ("root_of_squares", 4.0, 50.0),
+    ],
+)
+def test_power_beyond_a_contract_is_priced(rule, price, cost):
+    """Proves: 3 MW contracted, 20 and 10 EUR/MWh: the 4th MW at 10 saves 10.
+
+    By its greatest excess it costs its price: 8 are paid, 12 are not. By the root of the squares of
+    8 quarter-hours it costs 2.83 times as much at the most: 3 are paid (8.49), 4 are not (11.3).
+    """
+    contract = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW"}
+    contract["excess_price"] = f"{price} EUR/MW"
+    rules = {"excess": rule, "periods": [REST], "contracted": [contract]}
+    plan = solved(under(**rules), outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(cost)
+    assert plan.accounts.keys() >= {"excess"}
+
+
+def test_each_class_has_a_contract_of_its_own():
+    """Proves: 1 MW in the cheap first hour, 10 MW in the other: 1 x 10 + 3 x 20 = 70 EUR.
+
+    Sensitivity: 40 under the other's contract, 160 if 3 MW of excess at 40 were bought.
+    """
+    rules = {
+        "excess": "greatest",
+        "periods": [FIRST, REST],
+        "contracted": [
+            {"period": name, "power": power, "price": "0 EUR/MW", "excess_price": "40 EUR/MW"}
+            for name, power in (("first", "1 MW"), ("rest", "10 MW"))
+        ],
+    }
+    plan = solved(under(**rules), outlook([10.0, 20.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(70.0)
+    assert plan.values["grid.import_power"] == pytest.approx([1.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("start", "cost"), [("2026-07-31T23:00", 60.0), ("2026-12-31T23:00", 180.0)]
+)
+def test_a_peak_of_the_year_outlives_the_month_and_not_the_year(start, cost):
+    """Proves: under the year's 2 MW, 2 x 20 + 2 x 10; in a new year its 2 MW are paid, 120 more."""
+    rules = {"peaks": [{"name": "power", "price": "60 EUR/MW", "of": "year"}]}
+    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), axes.utc(start))
+    assert solved(under(**rules), ahead, peak=2.0).objective == pytest.approx(cost)
+
+
+def test_a_peak_that_is_expected_is_free():
+    """Proves: with 4 MW declared to come anyway nothing is saved: 40. Sensitivity: 180."""
+    rules = {"peaks": [{"name": "power", "price": "60 EUR/MW"}]}
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE)
+    assert solved(under(**rules, expected_peak="4 MW"), ahead).objective == pytest.approx(40.0)
+    assert solved(under(**rules), ahead).objective == pytest.approx(180.0)
+
+
+BAND = {
+    "utilisation": {
+        "plan_for": "band_load", "expected": "7000 h",
+        "power_price": "0 EUR/MW", "energy_price": "1 EUR/MWh",
+        "power_price_below": "0 EUR/MW", "energy_price_below": "9 EUR/MWh",
+    },
+    "band_load": {
+        "valid_from": "2014-01-01", **ABOUT, "least_energy": "10 GWh",
+        "classes": [{"hours": "7000 h", "share": 0.2}, {"hours": "8000 h", "share": 0.1}],
+    },
+}  # fmt: skip
+
+
+def guarded(**band):
+    return BAND | {"band_load": BAND["band_load"] | band}
+
+
+def test_band_load_guards_the_peak_that_it_allows():
+    """Proves: 21 GWh in 7,000 h allow 3 MW: 1 x 20 + 3 x 10, and a fifth of 1 EUR on 4 MWh: 50.8.
+
+    The 4th MW would save 10 and cost 0.8 x 21,000 EUR over 3 % of 3 MW, 186,667 EUR/MW.
+    Sensitivity: 40.8 where no energy is expected, so that nothing is guarded.
+    """
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE)
+    plan = solved(under(**guarded(expected_energy="21 GWh")), ahead)
+    assert plan.objective == pytest.approx(50.8)
+    assert plan.values["grid.import_power"] == pytest.approx([1.0, 3.0])
+    assert solved(under(**guarded()), ahead).objective == pytest.approx(40.8)
+
+
+def test_a_class_that_is_lost_already_is_guarded_no_more():
+    """Proves: after a quarter-hour of 4 MW this year there is nothing left to guard: 40.8."""
+    where = under(**guarded(expected_energy="21 GWh"))
+    plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE), peak=4.0)
+    assert plan.objective == pytest.approx(40.8)
+
+
+def test_only_what_a_tariff_declares_is_in_the_model():
+    """Proves: without a tariff there is one charge, as ever; with one, those of its rules."""
+
+    def charges(where):
+        inputs = inputs_of(problem(where, outlook([20.0, 10.0], jobs=MOVABLE)))
+        ((own,),) = ([s.parts for s in shape_of(inputs).sites],)
+        return [name for name, part in own if name.startswith("grid_")]
+
+    assert charges(site()) == ["grid_peak"]
+    assert charges(under()) == ["grid_peak"]
+    assert charges(under(**guarded(expected_energy="21 GWh"))) == ["grid_peak", "grid_band"]
+    contract = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW"}
+    rules = {"periods": [REST], "contracted": [contract]}
+    assert charges(under(**rules)) == ["grid_peak", "grid_excess"]
+
+
+def test_contracts_keep_the_shape_of_the_model_across_a_month():
+    """Proves: six classes, with and without a month's end, have equally many peaks."""
+    names = [f"P{n}" for n in range(1, 7)]
+    periods = [{"name": n, "hours": [f"{4 * i}-{4 * i + 4}"]} for i, n in enumerate(names[:5])]
+    contracts = [{"period": n, "power": "3 MW", "price": "9 EUR/MW"} for n in names]
+    where = under(periods=[*periods, {"name": "P6"}], contracted=contracts)
+    shapes = [
+        shape_of(inputs_of(problem(where, moved(outlook(np.ones(8)), axes.utc(start)))))
+        for start in ("2026-07-15T20:00", "2026-07-31T20:00")
+    ]
+    assert shapes[0] == shapes[1]
