@@ -7,9 +7,10 @@ boot it holds. The ingester answers on ``.../tele/durable``: up to which sequenc
 and which ones beyond are missing. The source lets go of the first and sends the second again. What
 comes twice falls to its place in the archive.
 
-Both are JSON with ``v``, the version, and ``boots``: lists of ``[boot, first, last]``, and of
-``[boot, through, [[first, last], ...]]``. ``first`` is ``last + 1`` where nothing is held. Nobody
-is asked for more who never said that he holds anything.
+Both are JSON with ``v``, the version, and ``boots``: lists of ``[boot, first, last, gone]``, and of
+``[boot, through, missing]``, where ``gone`` (which may be left out) and ``missing`` are lists of
+``[first, last]``. ``first`` is ``last + 1`` where nothing is held. Nobody is asked for more who
+never said that he holds anything.
 
 This module is loaded by ingester processes that load nothing else: standard library only.
 """
@@ -45,11 +46,12 @@ type Range = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """What a source holds of one boot; nothing if ``first`` is greater than ``last``."""
+    """What a source holds of one boot, but for what is gone; nothing if first is after last."""
 
     boot: int
     first: int
     last: int
+    gone: tuple[Range, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,10 @@ class Durable:
 
 def encode_held(boots: list[Held]) -> bytes:
     """Return the payload that tells what a source holds."""
-    rows = [[one.boot, one.first, one.last] for one in boots[:MOST_BOOTS]]
+    rows = [
+        [one.boot, one.first, one.last, *([list(one.gone[:MOST_RANGES])] if one.gone else [])]
+        for one in boots[:MOST_BOOTS]
+    ]
     return _written({"v": VERSION, "boots": rows})
 
 
@@ -81,10 +86,13 @@ def decode_held(topic: str, payload: bytes) -> list[Held]:
     """
     found = []
     for row in _rows(topic, payload):
-        boot, first, last = _whole(topic, row, 3)
+        if not isinstance(row, list):
+            raise WireError(topic, row, "a boot is [boot, first, last, gone]")
+        boot, first, last = _whole(topic, row[:3], 3)
         if first > last + 1:
             raise WireError(topic, row, "a boot is [boot, first, last], and first at most last + 1")
-        found.append(Held(boot=boot, first=first, last=last))
+        gone = _ranges(topic, row[3:])
+        found.append(Held(boot=boot, first=first, last=last, gone=gone))
     return found
 
 
@@ -104,13 +112,10 @@ def decode_durable(topic: str, payload: bytes) -> list[Durable]:
     """
     found = []
     for row in _rows(topic, payload):
-        if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list):  # noqa: PLR2004
+        if not isinstance(row, list):
             raise WireError(topic, row, "a boot is [boot, through, missing]")
         boot, through = _whole(topic, row[:2], 2)
-        pairs = [_whole(topic, pair, 2) for pair in row[2][:MOST_RANGES]]
-        if any(first > last for first, last in pairs):
-            raise WireError(topic, row, "a missing range is [first, last]")
-        missing = tuple((first, last) for first, last in pairs)
+        missing = _ranges(topic, row[2:])
         found.append(Durable(boot=boot, through=through, missing=missing))
     return found
 
@@ -131,6 +136,19 @@ def _rows(topic: str, payload: bytes) -> list[object]:
     if not isinstance(rows, list) or len(rows) > MOST_BOOTS:
         raise WireError(topic, payload, f"boots is a list of at most {MOST_BOOTS}")
     return rows
+
+
+def _ranges(topic: str, rest: list[object]) -> tuple[Range, ...]:
+    """Return the ranges that may stand at the end of a row."""
+    if not rest:
+        return ()
+    (pairs,) = rest if len(rest) == 1 else (None,)
+    if not isinstance(pairs, list):
+        raise WireError(topic, rest, "ranges are a list of [first, last]")
+    whole = [_whole(topic, pair, 2) for pair in pairs[:MOST_RANGES]]
+    if any(first > last for first, last in whole):
+        raise WireError(topic, pairs, "a range is [first, last]")
+    return tuple((first, last) for first, last in whole)
 
 
 def _whole(topic: str, row: object, count: int) -> tuple[int, ...]:

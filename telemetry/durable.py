@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +13,22 @@ from twin.errors import JournalError, JournalFullError
 MODE: Final = 0o640
 """Permissions of files: the group may read."""
 
+GLANCE: Final = 0.02
+"""Time between two looks at a lock. [s]"""
+
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """How a disk says that there is no room."""
 
 
-def lock(path: Path) -> int:
+def lock(path: Path, *, patience: float = 0.0) -> int:
     """Open a file that only one process may hold; the lock is gone when the process is.
+
+    Parameters
+    ----------
+    path
+        The file.
+    patience
+        How long to wait for another process that is about to end. [s]
 
     Raises
     ------
@@ -28,8 +39,16 @@ def lock(path: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, MODE)
     except OSError as error:
         raise failure(path, error) from error
+    deadline = time.monotonic() + patience
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(GLANCE)
     except OSError as error:
         os.close(handle)
         message = (

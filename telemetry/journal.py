@@ -70,6 +70,8 @@ class Journal:
         Size at which a segment is closed and the next begun; one append is never split. [B]
     clock
         Nanoseconds since 1970, for the moment of receipt. [ns]
+    patience
+        How long to wait for another process that writes it and is about to end. [s]
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Journal:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         clock: Callable[[], int] = time.time_ns,
+        patience: float = 0.0,
     ) -> None:
         self._folder = Path(folder)
         self._segment_bytes = segment_bytes
@@ -91,7 +94,7 @@ class Journal:
         self._file: int | None = None
         self.repairs: list[Repair] = []
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = durable.lock(self._folder / "lock")
+        self._lock: int | None = durable.lock(self._folder / "lock", patience=patience)
         try:
             self._end = self._repaired_end()
         except BaseException:

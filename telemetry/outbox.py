@@ -195,9 +195,13 @@ class Outbox:
 
     def _open(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
-        base.execute("pragma journal_mode=wal")
-        base.execute("pragma synchronous=full")
-        base.executescript(_MADE)
+        try:
+            base.execute("pragma journal_mode=wal")
+            base.execute("pragma synchronous=full")
+            base.executescript(_MADE)
+        except sqlite3.Error:
+            base.close()
+            raise
         return base
 
     def _set_aside(self, error: sqlite3.Error) -> None:

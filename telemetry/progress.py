@@ -7,6 +7,7 @@ asked for more than need be, which comes to nothing: doubles fall to their place
 
 import json
 import struct
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class Boot:
             if self.islands:
                 self._absorb()
         elif sequence > self.through:
-            self._put(sequence)
+            self._put(sequence, sequence)
 
     def let_go(self, first: int) -> int:
         """Take down that nobody holds what is before; return how many were never here."""
@@ -88,6 +89,17 @@ class Boot:
         self.through = first - 1
         self._absorb()
         return lost
+
+    def give_up(self, span: Range) -> int:
+        """Take down that nobody holds a span; return how many of it were never here."""
+        absent = [
+            (max(first, span[0]), min(last, span[1])) for first, last in self.missing(span[1])
+        ]
+        absent = [(first, last) for first, last in absent if first <= last]
+        for first, last in absent:
+            self._put(first, last)
+        self._absorb()
+        return sum(last - first + 1 for first, last in absent)
 
     def missing(self, last: int) -> list[Range]:
         """Return the gaps up to a sequence."""
@@ -101,15 +113,15 @@ class Boot:
             gaps.append((at, last))
         return gaps
 
-    def _put(self, sequence: int) -> None:
-        place = bisect_left(self.islands, (sequence + 1, -1))
+    def _put(self, first: int, last: int) -> None:
+        """Put a stretch that is not here, or is only one."""
+        place = bisect_left(self.islands, (first + 1, -1))
         before = self.islands[place - 1] if place else None
-        if before is not None and before[1] >= sequence:
+        if before is not None and before[1] >= first:
             return
-        first = last = sequence
-        if place < len(self.islands) and self.islands[place][0] == sequence + 1:
+        if place < len(self.islands) and self.islands[place][0] == last + 1:
             last = self.islands.pop(place)[1]
-        if before is not None and before[1] == sequence - 1:
+        if before is not None and before[1] == first - 1:
             place -= 1
             first = self.islands.pop(place)[0]
         self.islands.insert(place, (first, last))
@@ -149,7 +161,7 @@ class Progress:
         """Take up what an earlier process knew, and what of the journal it did not write down."""
         position = None
         try:
-            written = json.loads(self._path.read_text(encoding="ascii"))
+            written = json.loads(_sound(self._path.read_text(encoding="ascii")))
             position = Position.parse(written["position"])
             for source, boots in written["sources"].items():
                 self._sources[source] = {
@@ -209,7 +221,7 @@ class Progress:
         }
         text = json.dumps({"position": str(position), "sources": sources}, separators=(",", ":"))
         try:
-            durable.write_whole(self._path, text)
+            durable.write_whole(self._path, f"{_checksum(text)} {text}")
             self._is_changed = False
         except JournalError as error:
             _logger.warning("sources not written", reason=str(error))
@@ -225,7 +237,7 @@ class Progress:
         answer = []
         for one in held:
             boot = known.setdefault(one.boot, Boot(one.first - 1))
-            lost = boot.let_go(one.first)
+            lost = boot.let_go(one.first) + sum(map(boot.give_up, one.gone))
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
@@ -251,6 +263,18 @@ class Progress:
         if key and boot is not None:
             boot.take(key[1])
             self._is_changed = True
+
+
+def _sound(told: str) -> str:
+    """Return a text behind its checksum; ValueError if that differs."""
+    checksum, _, text = told.partition(" ")
+    if checksum != _checksum(text):
+        raise ValueError("its checksum differs")
+    return text
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _key(payload: bytes) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec.rack_batch import encode_batch
-from telemetry.custody import DURABLE, HELD
+from telemetry.custody import DURABLE, HELD, Durable, Range
 from telemetry.mailbox import Message
 from telemetry.outbox import Letter, Outbox
 from telemetry.samples import RackBatch
@@ -29,8 +29,11 @@ ASKED: Final = 10.0
 GLANCE: Final = 0.2
 """Longest wait for an answer before the time is looked at. [s]"""
 
-UNDERWAY: Final = 1000
-"""Batches that are sent again and not known to be durable yet."""
+UNDERWAY: Final = 2000
+"""Batches that are sent again and not known to be durable yet, shared by all sources."""
+
+LEAST: Final = 16
+"""Of these, what any source may have underway however many there are."""
 
 PATIENCE: Final = (10.0, 300.0)
 """Time after which what was sent again is sent once more, twice as long each time, and the longest.
@@ -63,6 +66,8 @@ class Publisher:
         self._sources: dict[str, None] = {}
         self._again: dict[str, dict[Key, _Resent]] = {}
         self._counts = Counter(dict.fromkeys(("published", "again", "unheld", "unread"), 0))
+        self._gone: dict[tuple[str, int], tuple[Range, ...]] = {}
+        self._sent = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         for source in outbox.sources():
@@ -142,7 +147,11 @@ class Publisher:
         with self._mutex:
             sources = list(self._sources)
         for source in sources:
-            if held := self._outbox.held(source):
+            held = [
+                replace(one, gone=self._gone.get((source, one.boot), ()))
+                for one in self._outbox.held(source)
+            ]
+            if held:
                 self._client.publish(source + HELD, custody.encode_held(held), qos=0)
 
     def _hear(self, message: Message) -> None:
@@ -150,45 +159,72 @@ class Publisher:
         source = message.topic.removesuffix(DURABLE)
         try:
             boots = custody.decode_durable(message.topic, message.payload)
-            self._again[source] = {
-                key: resent
-                for key, resent in self._again.get(source, {}).items()
-                if any(one.boot == key[0] and one.lacks(key[1]) for one in boots)
-            }
+            self._settle(source, boots)
             for one in boots:
                 self._outbox.let_go(source, one.boot, one.through)
-                for span in one.missing:
-                    self._send_again(source, one.boot, span)
+                gone = [part for s in one.missing for part in self._send_again(source, one.boot, s)]
+                self._gone[source, one.boot] = tuple(gone[: custody.MOST_RANGES])
         except (WireError, JournalError) as error:
             if not self._counts["unread"]:
                 _logger.warning("answer not followed", reason=str(error))
             self._counts["unread"] += 1
 
-    def _send_again(self, source: str, boot: int, span: tuple[int, int]) -> None:
+    def _settle(self, source: str, boots: Sequence[Durable]) -> None:
+        """Forget what has come; what was sent before it and has not come is lost once more."""
+        lacking: dict[Key, _Resent] = {}
+        newest = 0
+        for key, resent in self._again.get(source, {}).items():
+            if any(one.boot == key[0] and one.lacks(key[1]) for one in boots):
+                lacking[key] = resent
+            else:
+                newest = max(newest, resent.number)
+        for resent in lacking.values():
+            if resent.number < newest:
+                resent.due = 0.0
+        self._again[source] = lacking
+
+    def _send_again(self, source: str, boot: int, span: Range) -> list[Range]:
         """Send what is held of a span, unless it was sent again a short while ago.
 
         What a broker has queued comes late, and would only come later if it were sent once more.
+        Returns what of the span is not held.
         """
         now, again = time.monotonic(), self._again[source]
-        room = UNDERWAY - sum(map(len, self._again.values()))
-        for one in self._outbox.read(source, boot, span, limit=UNDERWAY):
+        share = max(UNDERWAY // max(len(self._sources), 1), LEAST)
+        letters = self._outbox.read(source, boot, span, limit=share)
+        for one in letters:
             resent = again.get((boot, one.sequence))
             if resent is None:
-                if room <= 0:
-                    return
-                room -= 1
+                if len(again) >= share:
+                    break
                 resent = again[boot, one.sequence] = _Resent(PATIENCE[0])
             elif now < resent.due:
                 continue
+            self._sent += 1
+            resent.number = self._sent
             resent.due = now + resent.wait
             resent.wait = min(2.0 * resent.wait, PATIENCE[1])
             self._client.publish(one.source, one.payload, qos=1)
             self._counts["again"] += 1
+        return _gaps(span, [one.sequence for one in letters], is_all=len(letters) < share)
 
 
 @dataclass(slots=True)
 class _Resent:
-    """A batch that was sent again: how long to wait for it, and until when. [s]"""
+    """A batch that was sent again: how long to wait for it, until when [s], and its number."""
 
     wait: float
     due: float = 0.0
+    number: int = 0
+
+
+def _gaps(span: Range, held: Sequence[int], *, is_all: bool) -> list[Range]:
+    """Return what of a span is not held; only up to the last that is, if that is not all."""
+    gone, at = [], span[0]
+    for sequence in held:
+        if sequence > at:
+            gone.append((at, sequence - 1))
+        at = sequence + 1
+    if is_all and at <= span[1]:
+        gone.append((at, span[1]))
+    return gone

@@ -17,6 +17,9 @@ from telemetry.journal import Journal
 from telemetry.shard import Shard
 from twin.errors import GigatwinError
 
+PATIENCE: Final = 10.0
+"""Wait for an ingester of before, whose parent was killed and which is about to end. [s]"""
+
 TOLD: Final = 2.0
 """Time between two lines that tell how it goes. [s]"""
 
@@ -67,7 +70,7 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
     client = Client(task.url, client_id=task.client_id, protocol=task.protocol, tls=task.tls)
     for topic, qos in task.topics.items():
         client.subscribe(topic, qos=qos)
-    journal = Journal(Path(task.folder))
+    journal = Journal(Path(task.folder), patience=PATIENCE)
     shard = Shard(client, journal, folder=Path(task.folder))
     ended = threading.Event()
 

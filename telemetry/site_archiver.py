@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import LATENESS, Archive
+from telemetry.archive.losses import tell
 from telemetry.archive.minutes import MINUTE
 from telemetry.bulk import Bulk, Scanner, in_order
 from telemetry.codec import decode
@@ -169,6 +170,10 @@ class SiteArchiver:
             name: Tail(folder, positions.get(name)) for name, folder in self._journals.items()
         }
         self._newest = dict.fromkeys(self._journals, 0)
+        for name, tail in self._tails.items():
+            if tail.is_cut:
+                reason = f"the journal {name} begins after {tail.position}, where the archive ends"
+                tell(self._archive.folder, [{"group": "all", "reason": reason}])
 
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""

@@ -4,6 +4,7 @@ The writer of a journal holds its lock and trims it; who follows only reads. A f
 segments, written whole, tells the writer what need not be kept any more.
 """
 
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +82,13 @@ class Tail:
         JournalError
             If the disk does not take it.
         """
-        durable.write_whole(self._folder / ARCHIVED, str(position))
+        durable.write_whole(self._folder / ARCHIVED, f"{position} {_checksum(str(position))}")
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the segment that is to be read next is gone, and later ones are there."""
+        segments = self._segments()
+        return bool(self.position.segment and segments and segments[0] > self.position.segment)
 
     def _segments(self) -> list[int]:
         return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
@@ -90,9 +97,15 @@ class Tail:
         return self._folder / f"{segment:012d}{SUFFIX}"
 
 
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
 def archived(folder: Path) -> Position | None:
-    """Return up to where a journal is archived; None if nobody has told."""
+    """Return up to where a journal is archived; None if nobody has told, or not this."""
     try:
-        return Position.parse((Path(folder) / ARCHIVED).read_text(encoding="ascii"))
+        told = (Path(folder) / ARCHIVED).read_text(encoding="ascii")
+        text, _, checksum = told.partition(" ")
+        return Position.parse(text) if checksum == _checksum(text) else None
     except (FileNotFoundError, ValueError):
         return None

@@ -6,17 +6,23 @@ from typing import Final
 import icechunk
 import numpy as np
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told
-from telemetry.archive.pieces import pool
+from telemetry.archive.pieces import SPOILT, pool
 from telemetry.archive.plan import Numbers
+from telemetry.archive.seals import Guard
 from telemetry.archive.snapshot import Snapshot
 from telemetry.samples import PointMetadata
+from twin.errors import ArchiveError
 
 LABELS_OF_A_CHUNK: Final = 65_536
+
+GUARDED: Final = (ZstdCodec(level=0), Crc32cCodec())
+"""How small arrays are written: a changed bit of them is noticed."""
 
 MANY: Final = 16
 """Blocks of a shard from which on a second thread is worth it."""
@@ -29,12 +35,24 @@ class Draft:
     ----------
     session
         Writable.
+    guard
+        Checks what says where objects lie, on a local disk.
+
+    Attributes
+    ----------
+    losses
+        Shards that had to be given up, of all or of a part: path -> place -> why.
     """
 
-    def __init__(self, session: icechunk.Session) -> None:
+    def __init__(self, session: icechunk.Session, guard: Guard | None = None) -> None:
         self.session = session
-        self.snapshot = Snapshot(session)
+        self.losses: dict[str, dict[Place, str]] = {}
+        self.snapshot = Snapshot(session, guard=guard, forgive=self._forgive)
         self.root = self.snapshot.root
+
+    def _forgive(self, path: str, place: Place, reason: str) -> None:
+        """Take down that something cannot be read any more."""
+        self.losses.setdefault(path, {})[place] = reason
 
     def label(self, group: str, labels: Sequence[str], *, known: int) -> None:
         """Give columns to the labels of a group, of which so many are known."""
@@ -66,6 +84,7 @@ class Draft:
                     dtype="uint8",
                     fill_value=0,
                     dimension_names=("time",),
+                    compressors=GUARDED,
                 )
             held = self._array(path)
             rows = np.array([second - day * DAY for second in seconds if second // DAY == day])
@@ -132,12 +151,21 @@ class Draft:
             edges = np.flatnonzero(np.diff(columns // across, prepend=-1)).tolist()
             for first, last in zip(edges, [*edges[1:], len(columns)], strict=True):
                 j = int(columns[first] // across)
-                block = _merged(
-                    grid,
-                    cells.part(rows, slice(first, last)),
-                    at=(top, columns[first:last] - j * across),
-                    before=parts.get((i, j)),
-                )
+                try:
+                    block = _merged(
+                        grid,
+                        cells.part(rows, slice(first, last)),
+                        at=(top, columns[first:last] - j * across),
+                        before=parts.get((i, j)),
+                    )
+                except ArchiveError as error:
+                    self._forgive(path, place, str(error))
+                    block = _merged(
+                        grid,
+                        cells.part(rows, slice(first, last)),
+                        at=(top, columns[first:last] - j * across),
+                        before=None,
+                    )
                 if block is not None:
                     todo[i, j] = block
         if not todo:
@@ -149,10 +177,14 @@ class Draft:
 
     def _parts(self, path: str, grid: Grid, place: Place) -> dict[Place, bytes]:
         """Return the blocks of a shard as they are stored."""
-        data = self.snapshot.pieces.shard(path, place)
-        if data is None:
+        try:
+            data = self.snapshot.pieces.shard(path, place)
+            if data is None:
+                return {}
+            index = grid.index(data[-grid.index_bytes :])
+        except SPOILT as error:
+            self._forgive(path, place, str(error))
             return {}
-        index = grid.index(data[-grid.index_bytes :])
         found: dict[Place, bytes] = {}
         for i, j in np.argwhere(is_there(index)).tolist():
             offset, size = index[i, j].tolist()
@@ -191,9 +223,11 @@ class Draft:
                 dtype="str",
                 fill_value="",
                 dimension_names=(label,),
+                compressors=GUARDED,
             )
 
     def _array(self, path: str) -> Array:
+        self.snapshot.check(path)
         return array(self.root, path)
 
 

@@ -18,6 +18,7 @@ import icechunk
 from numcodecs import zstd  # type: ignore[import-untyped]
 
 from telemetry.archive.blocks import Place
+from telemetry.archive.seals import Guard, Seals
 
 _HEADER: Final = 39
 _MARK: Final = b"ICE\xf0\x9f\xa7\x8aCHUNK"
@@ -46,9 +47,23 @@ class Files:
         The same, opened.
     snapshot
         Which snapshot.
+    seals
+        Of the repository.
+
+    Attributes
+    ----------
+    guard
+        Checks the manifests of an array.
     """
 
-    def __init__(self, folder: Path, repository: icechunk.Repository, snapshot: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        repository: icechunk.Repository,
+        snapshot: str,
+        *,
+        seals: Seals | None = None,
+    ) -> None:
         self._folder = folder
         told = repository.inspect_snapshot(snapshot)
         self._nodes: dict[str, tuple[str, list[str]]] = {
@@ -60,16 +75,21 @@ class Files:
             if node["node_type"] == "array"
         }
         self._refs: dict[str, dict[Place, Ref]] = {}
+        manifests = {path: names for path, (_, names) in self._nodes.items()}
+        self.guard = Guard(seals or Seals(folder), manifests)
 
     def refs(self, path: str) -> dict[Place, Ref]:
         """Return the objects of an array by their place.
 
         Raises
         ------
+        SpoiltError
+            If the manifests are not what was written.
         KeyError, ValueError, OSError, struct.error
-            If the manifests are not what we know.
+            If they are not what we know.
         """
         if path not in self._refs:
+            self.guard.check(path)
             node, names = self._nodes[path]
             found: dict[Place, Ref] = {}
             for name in names:

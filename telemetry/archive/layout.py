@@ -179,6 +179,29 @@ def array(root: zarr.Group, path: str) -> Array:
     return found
 
 
+def is_spare(path: str) -> bool:
+    """Return whether an archive can go on without an array: one of a day or a month."""
+    return path.count("/") > 1
+
+
+def where(path: str, place: tuple[int, ...]) -> dict[str, str]:
+    """Return in words what a shard of an array tells of, or all of it if no place is given."""
+    group, name, *rest = path.split("/")
+    if not rest:
+        return {"group": group, "variable": name}
+    level = {one.name: one for one in (OPEN, RAW, SPARSE, *ROLLED.values())}.get(name, OPEN)
+    first, rows = level.rows(rest[0])
+    last = first + rows * level.step
+    found = {"group": group, "level": name, "variable": rest[-1]}
+    if place:
+        first += place[0] * level.shard * level.step
+        last = first + level.shard * level.step
+        width = level.width[group]
+        found["columns"] = f"{place[1] * width} to {(place[1] + 1) * width - 1}"
+    span = {"from": f"{np.datetime64(first, 's')}Z", "to": f"{np.datetime64(last, 's')}Z"}
+    return found | span
+
+
 def numbers(root: zarr.Group, path: str, part: slice) -> NDArray[np.int64]:
     """Return a part of an array of whole numbers."""
     return np.asarray(array(root, path)[part], dtype=np.int64)

@@ -1,7 +1,13 @@
-"""Open the repository of an archive, and do the right thing where it is spoilt."""
+"""Open the repository of an archive, and do the right thing where it is spoilt.
+
+What is spoilt in the last commit was sound in one before: the repository goes back to that one, and
+what came after is read again from the journals. Only where there is none it is made anew. In either
+case all that there was is kept aside, for who can read more of it.
+"""
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,14 +15,24 @@ from pathlib import Path
 from typing import Final
 
 import icechunk
+import numpy as np
 import structlog
 
+from telemetry.archive.losses import tell
+from telemetry.archive.seals import Seals, SpoiltError
+from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
 from telemetry.durable import MODE
 from twin.errors import ArchiveError
 
 STORE: Final = "store"
 """Folder of the repository inside that of the archive."""
+
+OLDER: Final = "overwritten"
+"""Folder of a repository where Icechunk keeps what its file of heads was before."""
+
+MOST_OLDER: Final = 5
+"""Older files of heads that are tried."""
 
 PROBE_BYTES: Final = 4096
 
@@ -34,7 +50,7 @@ _logger = structlog.get_logger(__name__)
 
 
 def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
-    """Open a repository or make it; one that is spoilt is set aside and made anew.
+    """Open a repository or make it; of one that is spoilt a copy is set aside.
 
     Parameters
     ----------
@@ -48,7 +64,7 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
     Store
         The repository.
     Path or None
-        Where the spoilt one is now, if it was.
+        Where the copy of the spoilt one is, if it was.
 
     Raises
     ------
@@ -60,15 +76,67 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
     is_there = path.exists() and any(path.iterdir())
     try:
         if not is_there or icechunk.Repository.exists(storage):
-            return _of_site(Store.open(storage, site), site), None
+            return _of_site(Store.open(storage, site, path), site), None
         reason = "the repository has lost its head"
-    except FAILURES as error:
+    except (SpoiltError, *FAILURES) as error:
         reason = str(error).partition("\n")[0]
     _probe(folder)
     aside = path.with_name(f"{STORE}.spoilt-{time.time_ns()}")
-    path.rename(aside)
+    _keep(path, aside)
+    if (store := _gone_back(path, site, reason)) is not None:
+        return _of_site(store, site), aside
+    shutil.rmtree(path)
     _logger.error("archive set aside", place=str(path), reason=reason, to=str(aside))
-    return Store.open(storage, site), aside
+    tell(folder, [{"group": "all", "reason": f"{reason}; all of it is now in {aside.name}"}])
+    return Store.open(storage, site, path), aside
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """Keep all files of a repository under another name; what never changes takes no room."""
+    for file in sorted(path.rglob("*")):
+        to = aside / file.relative_to(path)
+        if file.is_dir():
+            to.mkdir(parents=True)
+        elif file.parent == path:  # the head and the seals
+            shutil.copy2(file, to)
+        else:
+            to.hardlink_to(file)
+
+
+def _gone_back(path: Path, site: str, reason: str) -> Store | None:
+    """Go back to the last commit that is sound; return None if there is none."""
+    seals = Seals(path)
+    heads = list(dict.fromkeys(reversed(seals.snapshots)))
+    for _ in _heads_file(path):
+        for name in heads:
+            try:
+                seals.check("snapshots", name)
+                icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
+                seals.renew(name)
+                store = Store.open(on_disk(path), site, path)
+            except (SpoiltError, *FAILURES):
+                continue
+            mend = "what came after is read again from the journals, as far as they reach"
+            since = f"{np.datetime64(max(store.mark.closed, 0), 's')}Z"
+            told = {
+                "group": "all",
+                "from": since,
+                "reason": f"{reason}; gone back to {name}: {mend}",
+            }
+            tell(path.parent, [told])
+            return store
+    return None
+
+
+def _heads_file(path: Path) -> Iterator[None]:
+    """Yield once with the file that tells the heads as it is, then with older ones in its place."""
+    yield
+    older = sorted((path / OLDER).glob("repo.*"), key=lambda one: one.stat().st_mtime)
+    for one in older[: -MOST_OLDER - 1 : -1]:
+        draft = path / "repo.draft"
+        shutil.copyfile(one, draft)
+        draft.replace(path / "repo")
+        yield
 
 
 @contextmanager

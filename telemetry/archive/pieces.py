@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import icechunk
@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 from telemetry.archive.blocks import Grid, Index, Place, Values
 from telemetry.archive.files import Files
 from telemetry.archive.plan import Job, Part, Run, by_shard, found, place, runs, spans
+from telemetry.archive.seals import SpoiltError
 from twin.errors import ArchiveError
 
 WORKERS: Final = 2
@@ -29,6 +30,12 @@ SHARES: Final = 4
 
 INDEXES: Final = 4096
 """Indexes of shards that are remembered."""
+
+SPOILT: Final = (ArchiveError, FileNotFoundError, icechunk.IcechunkError, ValueError)
+"""What is raised for a shard that is spoilt or gone."""
+
+type Forgive = Callable[[str, Place, str], None]
+"""Is told the path of an array, which of its shards, and why it counts as not there."""
 
 
 @lru_cache(maxsize=1)
@@ -46,10 +53,16 @@ class Pieces:
         Of a session.
     files
         The same on a local disk; None to read through the store.
+    forgive
+        Told of each shard or block that is spoilt, which then counts as not there: for a writer,
+        who must go on. None to raise.
     """
 
-    def __init__(self, store: Store, files: Files | None = None) -> None:
+    def __init__(
+        self, store: Store, files: Files | None = None, *, forgive: Forgive | None = None
+    ) -> None:
         self._store = store
+        self._forgive = forgive
         self._files = files
         self._indexes: dict[tuple[str, Place], Index | None] = {}
 
@@ -77,8 +90,9 @@ class Pieces:
                 for span in spans(pieces)
             ]
             if jobs:
-                with self._fetcher(path, jobs) as fetch:
-                    _work(jobs, fetch, grid, into=into)
+                self._work(path, grid, jobs, into=into)
+        except SpoiltError:
+            raise
         except ArchiveError as error:
             message = f"{path}: {error}"
             raise ArchiveError(message) from error
@@ -92,16 +106,30 @@ class Pieces:
         if key not in self._indexes:
             if len(self._indexes) > INDEXES:
                 self._indexes.clear()
-            data = self._tail(path, place, grid.index_bytes)
             try:
+                data = self._tail(path, place, grid.index_bytes)
                 self._indexes[key] = None if data is None else grid.index(data)
-            except ArchiveError as error:
+            except SpoiltError:
+                raise
+            except SPOILT as error:
                 message = f"shard {place}: {error}"
-                raise ArchiveError(message) from error
+                if self._forgive is not None:
+                    self._forgive(path, place, message)
+                elif isinstance(error, ArchiveError):
+                    raise ArchiveError(message) from error
+                else:
+                    raise
+                self._indexes[key] = None
         return self._indexes[key]
 
     def shard(self, path: str, place: Place) -> bytes | None:
-        """Return a whole shard; None if there is none."""
+        """Return a whole shard; None if there is none.
+
+        Raises
+        ------
+        FileNotFoundError, icechunk.IcechunkError
+            If it is gone.
+        """
         got = sync(self._store.get(_key(path, place), default_buffer_prototype()))
         return None if got is None else got.to_bytes()
 
@@ -143,6 +171,21 @@ class Pieces:
         """Return the shards that an array has."""
         return sorted(sync(_places(self._store, path)))
 
+    def _work(self, path: str, grid: Grid, jobs: list[Job], *, into: Values) -> None:
+        """Read jobs, one by one where all of them at once do not come."""
+        forgive = None if self._forgive is None else partial(self._forgive, path)
+        try:
+            with self._fetcher(path, jobs) as fetch:
+                _work(jobs, fetch, grid, into=into, forgive=forgive)
+        except SPOILT as error:
+            if forgive is None or isinstance(error, SpoiltError):
+                raise
+            if len(jobs) == 1:
+                forgive(jobs[0][0], str(error))
+                return
+            for job in jobs:
+                self._work(path, grid, [job], into=into)
+
     @contextmanager
     def _fetcher(self, path: str, jobs: list[Job]) -> Iterator[Callable[[int], bytes]]:
         """Give a function that reads the bytes of a span by its number."""
@@ -162,7 +205,14 @@ class Pieces:
         yield lambda number: b"" if (found := got[number]) is None else found.to_bytes()
 
 
-def _work(jobs: list[Job], fetch: Callable[[int], bytes], grid: Grid, *, into: Values) -> None:
+def _work(
+    jobs: list[Job],
+    fetch: Callable[[int], bytes],
+    grid: Grid,
+    *,
+    into: Values,
+    forgive: Callable[[Place, str], None] | None,
+) -> None:
     """Read and place the blocks of all spans, a share of them in each thread."""
 
     def work(numbers: range) -> None:
@@ -172,8 +222,14 @@ def _work(jobs: list[Job], fetch: Callable[[int], bytes], grid: Grid, *, into: V
             data = memoryview(fetch(number))
             for piece in jobs[number][1]:
                 first = piece.offset - start
-                grid.decode(data[first : first + piece.size], room)
-                place(piece, room, into)
+                try:
+                    grid.decode(data[first : first + piece.size], room)
+                except ArchiveError as error:
+                    if forgive is None:
+                        raise
+                    forgive(jobs[number][0], str(error))
+                else:
+                    place(piece, room, into)
 
     every = range(len(jobs))
     if len(jobs) <= ALONE:

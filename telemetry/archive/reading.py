@@ -26,6 +26,7 @@ from telemetry.archive.lazy import Bound, Stored, variable
 from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES, STORE
 from telemetry.archive.plan import Numbers
+from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
 from telemetry.archive.store import on_disk
@@ -114,8 +115,8 @@ def open_folder(
     try:
         snapshot = snapshot_of(folder)
         opened = _opened(snapshot, site, group=group, level=resolution, span=span)
-    except FAILURES as error:
-        message = f"{folder}: cannot be read: {error}; the service sets it aside when it starts"
+    except (SpoiltError, *FAILURES) as error:
+        message = f"{folder}: cannot be read: {error}; the service mends it when it starts"
         raise ArchiveError(message) from error
     return opened.assign_attrs(site=name, title=f"what was heard of {name}")
 
@@ -141,7 +142,8 @@ def snapshot_of(folder: Path) -> Snapshot:
     if not path.is_dir():
         message = f"{folder}: no archive; name the state folder of a service as root"
         raise ArchiveError(message)
-    return Snapshot.last(icechunk.Repository.open(on_disk(path)), path)
+    seals = Seals(path)  # before the head is looked up: what is committed meanwhile is later
+    return Snapshot.last(icechunk.Repository.open(on_disk(path)), path, seals=seals)
 
 
 def _opened(
@@ -183,11 +185,21 @@ def _chips(snapshot: Snapshot, seconds: Numbers, levels: Sequence[Level] = FINES
     """Return the most chips that a rack has in the periods of some seconds."""
     most = 1
     for level in levels:
-        name = "power" if level in FINEST else "power_mean"
+        names = [name if level in FINEST else f"{name}_mean" for name in CHIP_VARIABLES]
         for period in {level.period(day) for day in np.unique(seconds // DAY * DAY).tolist()}:
-            grid = snapshot.grid(f"racks/{level.name}/{period}/{name}")
-            most = max(most, grid.shape[2] if grid else 0)
+            most = max(most, _deep(snapshot, [f"racks/{level.name}/{period}/{n}" for n in names]))
     return most
+
+
+def _deep(snapshot: Snapshot, paths: Sequence[str]) -> int:
+    """Return the chips of the first array that is sound; who reads the others is told."""
+    for path in paths:
+        try:
+            grid = snapshot.grid(path)
+        except SpoiltError:
+            continue
+        return grid.shape[2] if grid else 0
+    return 0
 
 
 def _points(snapshot: Snapshot, *, span: Span) -> xr.Dataset:

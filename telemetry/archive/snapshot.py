@@ -17,6 +17,7 @@ from telemetry.archive.files import Files
 from telemetry.archive.layout import (
     DAY,
     HOUR,
+    LABELS,
     LAYOUT,
     OPEN,
     RAW,
@@ -27,8 +28,9 @@ from telemetry.archive.layout import (
     days_between,
     rolled_names,
 )
-from telemetry.archive.pieces import Pieces
+from telemetry.archive.pieces import Forgive, Pieces
 from telemetry.archive.plan import Numbers, Part
+from telemetry.archive.seals import Guard, Seals
 from twin.errors import ArchiveError
 
 BRANCH: Final = "main"
@@ -46,6 +48,10 @@ class Snapshot:
         Of the repository.
     files
         Its objects on a local disk; None to read through the session.
+    guard
+        Checks the files that say where objects lie, where nobody reads them past the session.
+    forgive
+        See :class:`telemetry.archive.pieces.Pieces`.
 
     Raises
     ------
@@ -53,7 +59,15 @@ class Snapshot:
         If another version of gigatwin wrote it.
     """
 
-    def __init__(self, session: icechunk.Session, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        session: icechunk.Session,
+        files: Files | None = None,
+        *,
+        guard: Guard | None = None,
+        forgive: Forgive | None = None,
+    ) -> None:
+        self.guard = files.guard if files is not None else guard
         self.store: Store = session.store
         self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
         found = self.root.attrs.get("layout", LAYOUT)
@@ -63,15 +77,54 @@ class Snapshot:
                 "read it with the version that wrote it, or name another folder"
             )
             raise ArchiveError(message)
-        self.pieces = Pieces(self.store, files)
+        self.pieces = Pieces(self.store, files, forgive=forgive)
         self._grids: dict[str, Grid | None] = {}
+        for group, label in LABELS.items():
+            self.check(f"{group}/{label}")
+        self.check("points/metadata")
 
     @classmethod
-    def last(cls, repository: icechunk.Repository, folder: Path | None = None) -> "Snapshot":
-        """Return the last commit; with a folder, if that is on a local disk."""
-        session = repository.readonly_session(BRANCH)
-        files = Files(folder, repository, session.snapshot_id) if folder is not None else None
-        return cls(session, files)
+    def last(
+        cls,
+        repository: icechunk.Repository,
+        folder: Path | None = None,
+        *,
+        seals: Seals | None = None,
+    ) -> "Snapshot":
+        """Return the last commit.
+
+        Parameters
+        ----------
+        repository
+            Opened.
+        folder
+            Of it, if that is on a local disk.
+        seals
+            Of it, read before it was opened.
+
+        Raises
+        ------
+        SpoiltError
+            If what says where things lie is not what was written.
+        """
+        if folder is None:
+            return cls(repository.readonly_session(BRANCH))
+        seals = seals or Seals(folder)
+        head = repository.lookup_branch(BRANCH)
+        seals.check_head(head)
+        session = repository.readonly_session(snapshot_id=head)
+        return cls(session, Files(folder, repository, head, seals=seals))
+
+    def check(self, path: str) -> None:
+        """Hold that what says where the objects of an array lie is what was written.
+
+        Raises
+        ------
+        SpoiltError
+            If it is not.
+        """
+        if self.guard is not None:
+            self.guard.check(path)
 
     def names(self, path: str) -> list[str]:
         """Return what lies in a group, in order; nothing if there is no such group."""
@@ -84,6 +137,7 @@ class Snapshot:
     def grid(self, path: str) -> Grid | None:
         """Return the grid of an array; None if it is not there."""
         if path not in self._grids:
+            self.check(path)
             try:
                 self._grids[path] = Grid.of(array(self.root, path))
             except KeyError:
@@ -113,6 +167,7 @@ class Snapshot:
         for day in days_between(max(first, begin), min(last, end)):
             if day in known:
                 start, _ = OPEN.rows(day)
+                self.check(f"{group}/heard/{day}")
                 held = array(self.root, f"{group}/heard/{day}")
                 (rows,) = np.nonzero(np.asarray(held[:]))
                 seconds = rows.astype(np.int64) + start

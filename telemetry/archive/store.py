@@ -5,19 +5,23 @@ A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN`); see
 compacted already goes to the minutes too, together with what its block held.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
 import icechunk
+import structlog
 import zarr
 
 from telemetry.archive.draft import Draft
-from telemetry.archive.layout import LAYOUT, VARIABLES, labels_of
+from telemetry.archive.files import Files
+from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of, where
+from telemetry.archive.losses import tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.minutes import Taken
 from telemetry.archive.pieces import WORKERS
+from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.writing import Writer, has
 from telemetry.samples import PointMetadata
@@ -38,6 +42,8 @@ type Dimension = (
     | icechunk.ManifestSplitDimCondition.Any
 )
 
+_logger = structlog.get_logger(__name__)
+
 icechunk.set_logs_filter("error")
 
 
@@ -48,6 +54,10 @@ class Store:
     ----------
     repository
         Made or opened; see :meth:`open`.
+    folder
+        Of it, if that is on a local disk.
+    seals
+        Of it, read before it was opened.
 
     Attributes
     ----------
@@ -59,16 +69,26 @@ class Store:
         Group -> labels in the order of their columns.
     """
 
-    def __init__(self, repository: icechunk.Repository) -> None:
+    def __init__(
+        self,
+        repository: icechunk.Repository,
+        folder: Path | None = None,
+        *,
+        seals: Seals | None = None,
+    ) -> None:
         self.repository = repository
+        self._folder = folder
+        self._seals = seals
         self._snapshot = repository.lookup_branch(BRANCH)
+        last = Snapshot.last(repository, folder, seals=seals)
         self.mark = Mark.read(told(repository))
-        root = Snapshot.last(repository).root
+        root = last.root
+        self._seal()
         self.site = str(root.attrs["site"])
         self.labels = {group: labels_of(root, group) for group in VARIABLES}
 
     @classmethod
-    def open(cls, storage: icechunk.Storage, site: str) -> Self:
+    def open(cls, storage: icechunk.Storage, site: str, folder: Path | None = None) -> Self:
         """Open a repository, or make it.
 
         Parameters
@@ -77,23 +97,34 @@ class Store:
             Where it lies.
         site
             Name of the site, for a new one.
+        folder
+            Of it, if that is on a local disk: then what it consists of is sealed.
 
         Returns
         -------
         Store
             The store.
         """
+        seals = None if folder is None else Seals(folder)
         if icechunk.Repository.exists(storage):
             repository = icechunk.Repository.open(storage)
+            if seals is not None:
+                seals.check_head(repository.lookup_branch(BRANCH))
             if told(repository):
-                return cls(repository)  # else somebody was killed who was about to make it
+                return cls(
+                    repository, folder, seals=seals
+                )  # else somebody was killed who was about to make it
         else:
             repository = icechunk.Repository.create(storage, config=_configuration())
         session = repository.writable_session(BRANCH)
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update({"layout": LAYOUT, "site": site, OPEN_HOURS: {}})
         session.commit("begin", metadata=Mark().told())
-        return cls(repository)
+        return cls(repository, folder, seals=seals)
+
+    def last(self) -> Snapshot:
+        """Return the last commit."""
+        return Snapshot.last(self.repository, self._folder, seals=self._seals)
 
     def begin(self) -> Draft:
         """Return a new transaction.
@@ -107,12 +138,52 @@ class Store:
         if session.snapshot_id != self._snapshot:
             message = "another process writes it"
             raise ArchiveError(message)
-        return Draft(session)
+        if self._folder is None:
+            return Draft(session)
+        files = Files(self._folder, self.repository, self._snapshot, seals=self._seals)
+        return Draft(session, files.guard)
 
     def end(self, draft: Draft, message: str, mark: Mark) -> None:
-        """Commit a transaction, and how far the archive reaches with it."""
+        """Commit a transaction, and how far the archive reaches with it; say what was lost."""
         self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
         self.mark = mark
+        self._seal()
+        tell(
+            self._folder and self._folder.parent,
+            [
+                {**where(path, place), "reason": reason}
+                for path, places in draft.losses.items()
+                for place, reason in places.items()
+            ],
+        )
+
+    def mend[T](self, work: Callable[[], T]) -> T:
+        """Do what writes; give up an array that nobody can find the objects of, and do it again.
+
+        Raises
+        ------
+        SpoiltError
+            If all that is there is affected.
+        """
+        while True:
+            try:
+                return work()
+            except SpoiltError as error:
+                if not is_spare(error.path):
+                    raise
+                draft = self.begin()
+                del draft.root[error.path]
+                draft.losses[error.path] = {(): str(error)}
+                self.end(draft, "given up", self.mark)
+
+    def _seal(self) -> None:
+        """Seal what was written; a disk that does not take it leaves it unsealed."""
+        if self._seals is None:
+            return
+        try:
+            self._seals.renew(self._snapshot)
+        except OSError as error:
+            _logger.warning("archive not sealed", place=str(self._folder), reason=error.strerror)
 
     def write(
         self,
@@ -140,6 +211,16 @@ class Store:
         ArchiveError
             If another process committed since this one opened it.
         """
+        self.mend(lambda: self._write(taken, metadata, columns, is_sparse))
+        self.labels = {group: list(known) for group, known in columns.items()}
+
+    def _write(
+        self,
+        taken: Taken,
+        metadata: Mapping[str, PointMetadata],
+        columns: Columns,
+        is_sparse: bool,
+    ) -> None:
         with zarr.config.set({"threading.max_workers": WORKERS}):
             draft = self.begin()
             opened = open_hours(draft.root)
@@ -156,12 +237,13 @@ class Store:
                 draft.describe(metadata, columns["points"])
             draft.root.attrs[OPEN_HOURS] = opened
             self.end(draft, "readings", taken.mark)
-        self.labels = {group: list(known) for group, known in columns.items()}
 
     def tidy(self, before: datetime) -> None:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
         self.repository.expire_snapshots(older_than=before)
         self.repository.garbage_collect(delete_object_older_than=before)
+        self._snapshot = self.repository.lookup_branch(BRANCH)
+        self._seal()
 
 
 def open_hours(root: zarr.Group) -> dict[str, list[int]]:

@@ -9,7 +9,6 @@ import structlog
 
 from telemetry.archive.compaction import KEPT, RETENTION, compact, due, retire
 from telemetry.archive.layout import HOUR
-from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import Store, open_hours
 
 SPREAD: Final = 1200
@@ -57,9 +56,12 @@ class Upkeep:
         is_whole
             Whether open hours are compacted as well, and old commits forgotten at once.
         """
+        return store.mend(lambda: self._run(store, is_whole))
+
+    def _run(self, store: Store, is_whole: bool) -> int:
         closed = store.mark.closed
         self._round = (closed - self._offset) // HOUR
-        opened = open_hours(Snapshot.last(store.repository).root)
+        opened = open_hours(store.last().root)
         last = closed - self._offset
         found = due(opened, 2**62 if is_whole else last)
         for group, hour in found:

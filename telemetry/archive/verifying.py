@@ -6,10 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
+from telemetry.archive import losses
 from telemetry.archive.blocks import Grid, Place, is_there
-from telemetry.archive.layout import OPEN, RAW, ROLLED, SPARSE, VARIABLES, rolled_names
+from telemetry.archive.layout import (
+    LABELS,
+    OPEN,
+    RAW,
+    ROLLED,
+    SPARSE,
+    VARIABLES,
+    array,
+    metadata_of,
+    rolled_names,
+    where,
+)
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.reading import snapshot_of
+from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import open_hours
 from twin.errors import ArchiveError
@@ -28,7 +41,7 @@ class Verdict:
     points
         Values of single seconds that were heard; of racks, one for each chip and variable.
     lost
-        What cannot be read: where, from when to when, and why.
+        What cannot be read: where, from when to when, and why; and what was given up before.
     open_hours
         Hours of a group that are not compacted yet.
     """
@@ -65,16 +78,46 @@ def verify(folder: Path) -> Verdict:
     """
     try:
         snapshot = snapshot_of(folder)
-    except FAILURES as error:
-        message = f"{folder}: cannot be opened: {error}; restore a backup"
+        found = Verdict(lost=losses.read(folder))
+        found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
+        paths = list(_paths(snapshot))
+    except (SpoiltError, *FAILURES) as error:
+        message = (
+            f"{folder}: cannot be opened: {error}; who writes it goes back to an earlier commit"
+            " when he starts, or restore a backup"
+        )
         raise ArchiveError(message) from error
-    found = Verdict()
-    found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
-    for path in _paths(snapshot):
-        grid = snapshot.grid(path)
-        if grid is not None:
-            _verify(snapshot, path, grid, found)
+    for path in paths:
+        try:
+            grid = snapshot.grid(path)
+            if grid is not None:
+                _verify(snapshot, path, grid, found)
+        except (ArchiveError, *FAILURES) as error:
+            _give_up(found, path, str(error))
+    _verify_heard(snapshot, found)
     return found
+
+
+def _verify_heard(snapshot: Snapshot, found: Verdict) -> None:
+    """Read what tells what there is: the seconds that were heard, labels and metadata."""
+    for group, label in LABELS.items():
+        if group not in snapshot.root:
+            continue
+        days = [f"{group}/heard/{day}" for day in snapshot.days(group)]
+        for path in [f"{group}/{label}", *days]:
+            try:
+                snapshot.check(path)
+                array(snapshot.root, path)[:]
+            except (ArchiveError, *FAILURES) as error:
+                _give_up(found, path, str(error))
+    try:
+        metadata_of(snapshot.root)
+    except FAILURES as error:
+        _give_up(found, "points/metadata", str(error))
+
+
+def _give_up(found: Verdict, path: str, reason: str, place: Place = ()) -> None:
+    found.lost.append({**where(path, place), "reason": reason.partition("\n")[0]})
 
 
 def _paths(snapshot: Snapshot) -> Iterator[str]:
@@ -94,7 +137,7 @@ def _verify(snapshot: Snapshot, path: str, grid: Grid, found: Verdict) -> None:
         try:
             data = snapshot.pieces.shard(path, place)
         except FAILURES as error:
-            _lose(found, path, grid, place, str(error))
+            _give_up(found, path, str(error), place)
             continue
         if data is None:
             continue
@@ -108,7 +151,7 @@ def _verify(snapshot: Snapshot, path: str, grid: Grid, found: Verdict) -> None:
                 if level not in ROLLED and name != "value":
                     found.points += int(_heard(room))
         except (ArchiveError, *FAILURES) as error:
-            _lose(found, path, grid, place, str(error))
+            _give_up(found, path, str(error), place)
 
 
 def _heard(block: np.ndarray) -> int:
@@ -116,24 +159,3 @@ def _heard(block: np.ndarray) -> int:
     if block.dtype.kind == "f":
         return int(np.count_nonzero(~np.isnan(block)))
     return int(np.count_nonzero(block >= 0))
-
-
-def _lose(found: Verdict, path: str, grid: Grid, place: Place, reason: str) -> None:
-    """Take down what a shard would have told."""
-    group, name, period, variable = path.split("/")
-    level = _LEVELS[name]
-    start, _ = level.rows(period)
-    first = start + place[0] * grid.shard[0] * level.step
-    last = first + grid.shard[0] * level.step
-    column = place[1] * grid.shard[1]
-    found.lost.append(
-        {
-            "group": group,
-            "level": name,
-            "variable": variable,
-            "from": f"{np.datetime64(first, 's')}Z",
-            "to": f"{np.datetime64(last, 's')}Z",
-            "columns": f"{column} to {min(column + grid.shard[1], grid.shape[1]) - 1}",
-            "reason": reason.partition("\n")[0],
-        }
-    )

@@ -19,6 +19,7 @@ from telemetry.archive.compaction import RETENTION
 from telemetry.archive.gathering import COUNTED, Batches, Gathering
 from telemetry.archive.minutes import Taken
 from telemetry.archive.opening import FAILURES, locked, opened
+from telemetry.archive.seals import SpoiltError
 from telemetry.archive.store import Store
 from telemetry.archive.upkeep import Upkeep
 from telemetry.journal import Position
@@ -57,7 +58,7 @@ class Archive:
         Name of an event -> how often: ``batches``, ``values``, of these ``late``; ``known`` (held
         already), ``too_late`` (refused), ``commits``, ``compacted`` (hours).
     set_aside
-        Folders of spoilt repositories that this archive replaced.
+        Copies of repositories that were spoilt.
 
     Raises
     ------
@@ -204,7 +205,7 @@ class Archive:
             try:
                 with locked(self.folder):
                     self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
-            except FAILURES as error:
+            except (SpoiltError, *FAILURES) as error:
                 reason = str(error).partition("\n")[0]
                 self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
                 self._look_again(taken, news)

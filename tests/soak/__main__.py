@@ -35,6 +35,8 @@ class Soak:
 SOAKS = {
     "compaction": Soak(module="tests.soak.compaction"),
     "fuzz": Soak(module="tests.soak.fuzz"),
+    "flips": Soak(module="tests.soak.flips"),
+    "ingest": Soak(module="tests.soak.ingest"),
     "kills": Soak(
         module="tests.soak.kills",
         options={

@@ -38,7 +38,7 @@ A_RUN = 50
 READY = 5.0
 """Time within which what was killed promises to be ready again. [s]"""
 
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Longest wait for anything, on however slow a machine. [s]"""
 
 EARLY = 0.2

@@ -34,7 +34,7 @@ ASKED = 0.5
 """Time between two questions what is durable. [s]"""
 
 POINT = "BESS/GenericPoint/rhine/battery_1/battery_level"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Longest wait at the end. [s]"""
 
 

@@ -10,6 +10,8 @@ import pytest
 import sites
 from telemetry.archive import REACH, Archive
 from telemetry.archive import open as open_archive
+from telemetry.archive.reading import snapshot_of
+from telemetry.archive.verifying import verify
 from telemetry.journal import Journal, Position
 from telemetry.quality import Flag
 from tests.telemetry import archives
@@ -204,21 +206,83 @@ def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
     assert Archive(tmp_path / "archive", "rhine").set_aside == []
 
 
-@pytest.mark.parametrize("part", ["repo", "snapshots", "manifests"])
-def test_a_spoilt_archive_is_set_aside_and_made_anew(heard, part):
+@pytest.mark.parametrize("part", ["snapshots", "manifests"])
+def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
-    for path in (heard.folder / "archive" / "store").rglob("*"):
-        if path.is_file() and part in path.parts[-2:]:
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    halve(heard, part)
     again = Heard(heard.folder)
     (aside,) = again.archive.set_aside
     assert "spoilt" in aside.name
     assert aside.is_dir()
     assert again.archive.position is None
+    assert "checksum differs" in (heard.folder / "archive" / "lost.jsonl").read_text()
     again.hear(batch("r0001", 0), tick(0))
     again.archive.commit()
     assert seconds_of(again.open("racks")) == [0]
+    assert Heard(heard.folder).archive.set_aside == []
+
+
+def halve(heard, part):
+    for path in (heard.folder / "archive" / "store").rglob("*"):
+        if path.is_file() and part in path.parts[-2:]:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
+    for second in (0, 60):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+    halve(heard, "repo")
+    again = Heard(heard.folder)
+    assert len(again.archive.set_aside) == 1
+    assert seconds_of(again.open("racks"))[:1] == [0]
+    before = again.archive.position
+    again.hear(batch("r0001", 60), tick(60))
+    again.archive.commit()
+    assert seconds_of(again.open("racks")) == [0, 60]
+    assert before is not None
+    (loss,) = verify(heard.folder / "archive").lost
+    assert loss["group"] == "all"
+
+
+def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
+    store = heard.folder / "archive" / "store"
+    kept = None
+    for second in (0, 60):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+        kept = kept or (store / "repo").read_bytes()
+    (store / "repo").write_bytes(kept)
+    with pytest.raises(ArchiveError, match="which is not its last commit"):
+        heard.open("racks")
+
+
+def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
+    for second in range(3):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+    snapshot = snapshot_of(heard.folder / "archive")
+    (name,) = snapshot.guard._nodes["racks/sparse/20260701/power"]
+    path = heard.folder / "archive" / "store" / "manifests" / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    (loss,) = verify(heard.folder / "archive").lost
+    assert (loss["level"], loss["variable"]) == ("sparse", "power")
+    chips = heard.open("racks")
+    assert chips["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2]
+    with pytest.raises(ArchiveError, match="checksum differs"):
+        chips["power"].load()
+    again = Heard(heard.folder)  # who writes gives it up, and goes on
+    again.hear(batch("r0001", 3), tick(3))
+    again.archive.commit()
+    assert again.archive.set_aside == []
+    power = again.open("racks")["power"].isel(chip=0, rack=0).values
+    assert power[3] == 3
+    assert np.isnan(power[:3]).all()
+    assert again.open("racks")["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2, 3]
+    assert verify(heard.folder / "archive").lost[0]["variable"] == "power"
 
 
 def test_a_headless_archive_is_set_aside(heard):

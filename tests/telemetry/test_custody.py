@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry import custody
-from telemetry.codec import encode
+from telemetry.codec import decode, encode
 from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.custody import DURABLE, HELD, Durable, Held
 from telemetry.journal import Journal
 from telemetry.mailbox import Message
 from telemetry.outbox import Letter, Outbox
 from telemetry.progress import FILE, Boot, Progress
+from telemetry.publisher import Publisher, _gaps
 from tests.telemetry.archives import batch
 from twin.errors import JournalError, JournalFullError, WireError
 
@@ -131,6 +132,62 @@ def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
     assert progress.lost == 2
 
 
+def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
+    progress = Progress(tmp_path)
+    told(progress, Held(boot=1, first=1, last=0))
+    progress.note(batches(1, 2, 5, 9))
+    told(progress, Held(boot=1, first=1, last=9))
+    (answer,) = told(progress, Held(boot=1, first=1, last=9))
+    assert answer.missing == ((3, 4), (6, 8))
+    (answer,) = told(progress, Held(boot=1, first=1, last=9, gone=((3, 6),)))
+    assert answer == Durable(boot=1, through=6, missing=((7, 8),))
+    assert progress.lost == 3
+
+
+def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
+    assert _gaps((3, 9), [4, 5, 8], is_all=True) == [(3, 3), (6, 7), (9, 9)]
+    assert _gaps((3, 9), [4, 5, 8], is_all=False) == [(3, 3), (6, 7)]
+    assert _gaps((3, 9), [], is_all=True) == [(3, 9)]
+
+
+class Wire:
+    """A client without a broker, which keeps what it is to send."""
+
+    counters = {"connections": 1}  # noqa: RUF012 - it stays as it is
+    is_connected = True
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, topic, payload, *, qos=0):
+        self.sent.append((topic, payload))
+
+    def subscribe(self, topic, qos):
+        assert topic == SOURCE + DURABLE
+
+
+def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
+    wire, outbox = Wire(), box()
+    publisher = Publisher(wire, outbox)
+    publisher.publish([batch("r0001", second, sequence=second) for second in range(1, 7)])
+    assert len(wire.sent) == 6
+
+    def hear(*missing, through=1):
+        wire.sent.clear()
+        answer = custody.encode_durable([Durable(boot=1, through=through, missing=missing)])
+        publisher._hear(Message(SOURCE + DURABLE, answer))
+        return [decode(*one).sequence for one in wire.sent]
+
+    assert hear((2, 4)) == [2, 3, 4]
+    assert outbox.held(SOURCE)[0].first == 2  # what is durable is let go of
+    assert hear((2, 4)) == []  # they may be on their way
+    assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
+    outbox._base.execute("delete from batches where sequence = 3")
+    assert hear((2, 3)) == []
+    publisher._ask()
+    assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
+
+
 def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
     progress = Progress(tmp_path)
     told(progress, Held(boot=1, first=1, last=0))
@@ -195,8 +252,22 @@ def letters(*sequences, boot=1, size=100, source=SOURCE):
     return [Letter(source, boot, sequence, bytes(size)) for sequence in sequences]
 
 
-def test_an_outbox_holds_until_it_may_let_go(tmp_path):
-    outbox = Outbox(tmp_path / "box")
+@pytest.fixture
+def box(tmp_path):
+    """Return a function that opens an outbox, which is closed in the end."""
+    opened = []
+
+    def make(**words):
+        opened.append(Outbox(tmp_path / "box", **words))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_an_outbox_holds_until_it_may_let_go(box):
+    outbox = box()
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
     assert outbox.size == 300
@@ -212,14 +283,14 @@ def test_an_outbox_holds_until_it_may_let_go(tmp_path):
     )  # a boot of which nothing is held is forgotten when another is there
     assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
     outbox.close()
-    outbox = Outbox(tmp_path / "box")
+    outbox = box()
     assert outbox.sources() == [SOURCE]
     assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
     assert outbox.size == 100
 
 
-def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(tmp_path):
-    outbox = Outbox(tmp_path / "box", most_bytes=1000)
+def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
+    outbox = box(most_bytes=1000)
     for sequence in range(1, 21):
         outbox.put(letters(sequence))
     (held,) = outbox.held(SOURCE)
@@ -228,16 +299,16 @@ def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(tmp_path):
     assert outbox.size == 100 * (21 - held.first) <= 1000
 
 
-def test_a_spoilt_outbox_is_set_aside(tmp_path):
+def test_a_spoilt_outbox_is_set_aside(tmp_path, box):
     (tmp_path / "box").write_bytes(b"nonsense" * 1000)
-    outbox = Outbox(tmp_path / "box")
+    outbox = box()
     outbox.put(letters(1))
     (aside,) = tmp_path.glob("box.spoilt-*")
     assert aside.read_bytes().startswith(b"nonsense")
 
 
-def test_a_full_disk_leaves_an_outbox_as_it_was(tmp_path):
-    outbox = Outbox(tmp_path / "box")
+def test_a_full_disk_leaves_an_outbox_as_it_was(box):
+    outbox = box()
     outbox.put(letters(1))
     outbox._base.execute("pragma max_page_count = 8")
     with pytest.raises(JournalFullError, match="make room"):
@@ -251,10 +322,10 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(tmp_path):
         outbox.put(letters(3))
 
 
-def test_random_losses_are_made_good(tmp_path):
+def test_random_losses_are_made_good(tmp_path, box):
     """A wire that loses a third of all that goes either way; in the end all is here, once asked."""
     dice = random.Random(3)
-    outbox, progress, journal = Outbox(tmp_path / "box"), Progress(tmp_path), set()
+    outbox, progress, journal = box(), Progress(tmp_path), set()
     last = 0
     for _ in range(400):
         if last < 200:
