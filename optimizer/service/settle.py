@@ -1,6 +1,9 @@
 """Settle what a plant really did: money by account, carbon, water, work and lateness.
 
-The same bill is written for every policy, from the plant's own record and the true prices.
+The same bill is written for every policy, from the plant's own record and the true prices. Stores
+that end fuller or emptier than they began, and work left over, are valued at the mean price and
+carbon intensity of the run, so that no policy gains by emptying the ones or putting off the other.
+Work left over is taken to run at the cap that its kind tolerates.
 """
 
 from collections.abc import Mapping
@@ -105,32 +108,22 @@ def settle(
     Bill
         The settled run.
 
-    Notes
-    -----
-    Stores that end fuller or emptier than they began, and work left over, are valued at the mean
-    price and carbon intensity of the run, so that no policy gains by emptying the ones or putting
-    off the other. Work left over is taken to run at the cap that its kind tolerates.
     """
     meter = _Meter.of(record, series)
-    energy = float(record["facility_power"].sum()) / MINUTES
-    it_energy = float(record["it_power"].sum()) / MINUTES
-    water = float(record["water_use"].sum()) / MINUTES
+    sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
+    energy, it_energy, water = (float(total) / MINUTES for total in sums)
     owed = energy_owed(site, work, overhead=energy / it_energy)
     kept = _energy_kept(site, record)
     carbon = float(meter.taken @ meter.intensity)
     valued = (owed - kept) * float(meter.intensity.mean())
     promised = promise_accounts(site, record, series, net=meter.net)
-    counted = promised.pop("carbon", carbon)  # by the market, where hours are matched
-    share = counted / carbon if carbon else 1.0
-    budgets = promised.pop("budgets", 0.0)
+    weighted = _weighted(site, work, promised=promised, carbon=carbon, valued=valued)
     return Bill(
         accounts={
             "electricity": float((meter.taken - meter.fed) @ meter.price),
             **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
             "water": water * site.weights.water,
-            "wear": _wear(site, record),
-            "renewables": _renewables(site, record),
-            "heat": _heat(site, record),
+            **_machines(site, record),
             **promised,
             "stocks": -kept * meter.mean_cost(site),
             "backlog": owed * meter.mean_cost(site),
@@ -141,12 +134,24 @@ def settle(
         water_m3=water,
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
-        weighted={
-            "carbon": (counted + valued * share) * site.weights.carbon,
-            "budgets": budgets,
-            "lateness": work.late_energy * site.weights.lateness,
-        },
+        weighted=weighted,
     )
+
+
+def _weighted(
+    site: Site, work: Work, *, promised: dict[str, float], carbon: float, valued: float
+) -> dict[str, float]:
+    """Take out of promises what is no money, and return what all that weighs. [EUR]
+
+    Where hours are matched by contracts, carbon counts by the market, and what is left over alike.
+    """
+    counted = promised.pop("carbon", carbon)
+    share = counted / carbon if carbon else 1.0
+    return {
+        "carbon": (counted + valued * share) * site.weights.carbon,
+        "budgets": promised.pop("budgets", 0.0),
+        "lateness": work.late_energy * site.weights.lateness,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +216,15 @@ def energy_owed(site: Site, work: Work, *, overhead: float) -> float:
         power = float(pool.power(kind.least_power))
         total += left * power / (pool.rack_power * (1.0 - kind.tolerance))
     return total * overhead
+
+
+def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
+    """Return what the machines cost beside energy and water, by account. [EUR]"""
+    return {
+        "wear": _wear(site, record),
+        "renewables": _renewables(site, record),
+        "heat": _heat(site, record),
+    }
 
 
 def _wear(site: Site, record: xr.Dataset) -> float:
