@@ -7,7 +7,7 @@ and are withdrawn by a value of null. What is frozen survives a restart in a fil
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -51,12 +51,15 @@ class Wanted:
         Number of each job that runs -> its cap. [1]
     halls
         Hall -> greatest power. [MW]
+    without
+        Hall -> racks that this does not apply to.
     requests
         (word, object) -> value of a set point, in the word's unit.
     """
 
     jobs: Mapping[int, float] = field(default_factory=dict)
     halls: Mapping[str, float] = field(default_factory=dict)
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requests: Mapping[Key, float] = field(default_factory=dict)
 
 
@@ -129,7 +132,7 @@ class Actuator:
             if self._is_first:
                 return -1
             self.last = _eased(self.last, eased) if eased else self.last
-            return self._order(Wanted(jobs=self.last.jobs, halls=self.last.halls), now)
+            return self._order(replace(self.last, requests={}), now)
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
@@ -202,6 +205,7 @@ class Actuator:
                     issued=now,
                     expires=until,
                     power_cap=power,
+                    without=wanted.without.get(hall, ()),
                 )
             )
         for key, value in wanted.requests.items():
@@ -223,7 +227,9 @@ class Actuator:
     def _keep(self) -> None:
         """Write down what is ordered; a disk that is full keeps no order from the plant."""
         jobs = {str(number): cap for number, cap in self.last.jobs.items()}
+        without = {hall: list(racks) for hall, racks in self.last.without.items()}
         kept = {"jobs": jobs, "halls": dict(self.last.halls), "sequence": self._sequence}
+        kept |= {"without": without} if without else {}
         try:
             write_whole(self._path, json.dumps(kept))
         except (OSError, JournalError) as error:
@@ -241,7 +247,7 @@ def _eased(last: Wanted, eased: Wanted) -> Wanted:
     """Return the lower of two sets of caps: a job that is in one only does not run."""
     jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
     halls = {hall: min(cap, eased.halls.get(hall, cap)) for hall, cap in last.halls.items()}
-    return Wanted(jobs=jobs, halls=halls)
+    return Wanted(jobs=jobs, halls=halls, without=eased.without)
 
 
 def _read(path: Path) -> tuple[Wanted | None, int]:
@@ -252,6 +258,9 @@ def _read(path: Path) -> tuple[Wanted | None, int]:
         wanted = Wanted(
             jobs={int(number): cap for number, cap in jobs.items()},
             halls=dict(_pairs(kept["halls"])),
+            without={
+                str(hall): tuple(map(str, racks)) for hall, racks in kept.get("without", {}).items()
+            },
         )
         return wanted, min(int(kept["sequence"]), HIGHEST)
     except FileNotFoundError:

@@ -164,6 +164,8 @@ class CapOrder:
         Times of validity. [datetime64, UTC]
     power_cap
         Greatest power at the inlets of the hall's racks. [MW]
+    without
+        Racks of the hall that it does not apply to and does not count.
     """
 
     site: str
@@ -172,6 +174,7 @@ class CapOrder:
     issued: np.datetime64
     expires: np.datetime64
     power_cap: float
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,7 +83,7 @@ def compare(
         found.append(f"{name} ({heard.types[name]}): the site file has no such machine")
     for name in sorted(told.types.keys() - heard.types.keys()):
         found.append(f"{name} ({told.types[name]}): the plant has announced no point of it")
-    return found + _rack_words(site, heard.racks, set(batches))
+    return found + rack_words(site, heard.racks, set(batches))
 
 
 def racks_apart(
@@ -102,11 +102,29 @@ def racks_apart(
     batches
         Hall and rack of the batches that were heard.
     """
-    known = {rack for hall in site.of(Accelerators) for rack in racks_of(hall)}
-    plant = Heard.of(points).racks
+    return named_apart(site, Heard.of(points).racks, set(batches))
+
+
+def named_apart(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> set[str]:
+    """Return the same from names; see :func:`racks_apart`.
+
+    Parameters
+    ----------
+    site
+        The site file.
+    plant
+        Racks as the plant names them.
+    batches
+        Hall and rack of the batches that were heard.
+    """
     cluster = {f"{hall}-{rack}" for hall, rack in batches}
     apart = plant ^ cluster if plant and cluster else set()
-    return apart | ((plant | cluster) - known)
+    return apart | ((plant | cluster) - known_racks(site))
+
+
+def known_racks(site: Site) -> set[str]:
+    """Return the racks of a site file, ``{hall}-{rack}``."""
+    return {rack for hall in site.of(Accelerators) for rack in racks_of(hall)}
 
 
 def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:
@@ -120,9 +138,10 @@ def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:
     return found
 
 
-def _rack_words(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> list[str]:
+def rack_words(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> list[str]:
+    """Return in words where plant, cluster and site file name other racks; see :func:`compare`."""
     cluster = {f"{hall}-{rack}" for hall, rack in batches}
-    known = {rack for hall in site.of(Accelerators) for rack in racks_of(hall)}
+    known = known_racks(site)
     told: Mapping[str, set[str]] = {
         "racks that the plant names and the site file does not know": plant - known,
         "racks that send batches and the site file does not know": cluster - known,

@@ -169,6 +169,7 @@ class Service:
             hold=_words(held.author, held.reason) if held else "",
             is_steerable=not self._link.water_refusal(now),
             promised=self._outbox.promised,
+            apart=self._link.racks_apart(now),
         )
 
     def _act(self, outcome: Outcome) -> int:
@@ -179,9 +180,8 @@ class Service:
 
     def _blind(self, error: Exception, now: np.datetime64) -> int:
         """Do what can be done without a plan: say so, and leave the plant to its own controls."""
-        text = (
-            str(error) if isinstance(error, GigatwinError) else f"{type(error).__name__}: {error}"
-        )
+        kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
+        text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, because=text)
         with self._lock:
             self._missing = text

@@ -20,6 +20,7 @@ from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
 from optimizer.service.settings import Settings
+from telemetry.apart import told as told_apart
 from telemetry.client import Client, Will
 from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
@@ -177,7 +178,9 @@ class Outbox:
                 "start": stamp(outcome.time),
                 "is_shadow": self._settings.is_shadow,
                 **told,
-                "degraded": outcome.choice.reason,
+                "degraded": "; ".join(
+                    filter(None, [outcome.choice.reason, told_apart(outcome.apart)])
+                ),
                 "failures": covered.reached() if covered else [],
                 "said": list(outcome.estimate.said),
                 "grid_power_mw": [round(value, 3) for value in net.tolist()],

@@ -53,6 +53,8 @@ class Facts:
         Whether the plant takes set points of its water; if not, plans keep to the declared ones.
     promised
         Horizon -> what others ask of the connection over it, in words of an outlook.
+    apart
+        Racks that are not acted on, as plant and cluster do not name them alike.
     """
 
     observed: xr.Dataset
@@ -62,6 +64,7 @@ class Facts:
     hold: str = ""
     is_steerable: bool = True
     promised: Promised = nothing
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,8 @@ class Outcome:
         What to do now.
     seconds
         How long it took, of the wall clock. [s]
+    apart
+        Racks that are not acted on, ``{hall}-{rack}``.
     """
 
     time: np.datetime64
@@ -93,6 +98,7 @@ class Outcome:
     queue: Queue
     orders: Orders
     seconds: float
+    apart: tuple[str, ...] = ()
 
 
 @dataclass
@@ -156,6 +162,7 @@ class Pilot:
             queue=queue,
             past=facts.past,
             promised=facts.promised,
+            apart=len(facts.apart),
         )
         hold = facts.hold or (
             "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
@@ -176,6 +183,7 @@ class Pilot:
             queue=queue,
             orders=self._orders(choice, problem, queue=queue, caps=caps),
             seconds=time.perf_counter() - begun,
+            apart=facts.apart,
         )
         self._last, self.believed = outcome, believed
         if not self.is_shadow:

@@ -17,11 +17,13 @@ from optimizer.service.water import refusal, show_water, water_requests
 from optimizer.service.wear import Wear
 from telemetry import topics
 from telemetry.actuator import Actuator, Wanted
+from telemetry.apart import Apart
 from telemetry.archive import Archive
 from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
+from telemetry.listing import racks_of
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
@@ -81,6 +83,8 @@ class PlantLink:
         self._actuator = Actuator(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
+        self.apart = Apart(site)
+        self._ingester.listen(self.apart.hear)
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self._seen: Jobs | None = None
         self._lock = threading.Lock()
@@ -141,6 +145,10 @@ class PlantLink:
         joined = joined.take(np.argsort(joined.arrival, kind="stable"))
         self._seen = joined.take(joined.arrival > now - HISTORY)
         return self._seen.between(now - HISTORY, now)
+
+    def racks_apart(self, now: np.datetime64) -> tuple[str, ...]:
+        """Return the racks that are not acted on; see :class:`telemetry.apart.Apart`."""
+        return self.apart.racks(now, self.window.period)
 
     def water_refusal(self, now: np.datetime64) -> str:
         """Return why the set points of the water cannot be asked for; empty if they can."""
@@ -216,6 +224,7 @@ class PlantLink:
             ],
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
+            "racks_apart": list(self.racks_apart(now)),
             "water": show_water(self._site, observed, self._actuator.last.requests),
             "water_refusal": self.water_refusal(now),
         }
@@ -240,17 +249,32 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     Returns
     -------
     Wanted
-        Caps of jobs; caps of halls, a little above what they are expected to draw; requests to
+        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
+        but those that nobody acts on; requests to
         stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, and
         of the set points of the water where the plan has chosen them.
     """
     orders, queue = outcome.orders, outcome.queue
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    racks = float(outcome.problem.outlook["service_racks"][0])
-    powers = hall_powers(site, work_power=work_power(queue, caps), service_racks=racks)
-    full = {hall.name: hall.full_power for hall in site.of(Accelerators)}
-    halls = {hall: min(power * (1.0 + ROOM), full[hall]) for hall, power in powers.items()}
-    return Wanted(jobs=orders.jobs, halls=halls, requests=_requests(site, outcome, orders))
+    halls = site.of(Accelerators)
+    apart = outcome.apart
+    without = {
+        hall.name: tuple(
+            rack.removeprefix(f"{hall.name}-") for rack in racks_of(hall) if rack in apart
+        )
+        for hall in halls
+    }
+    racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
+    powers = hall_powers(
+        site, work_power=work_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
+    )
+    rooms = {}
+    for hall in halls:
+        left = (hall.racks - len(without[hall.name])) / hall.racks
+        rooms[hall.name] = min(powers[hall.name] * left * (1.0 + ROOM), hall.full_power * left)
+    told = {name: names for name, names in without.items() if names}
+    requests = _requests(site, outcome, orders)
+    return Wanted(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
 
 
 def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:

@@ -10,6 +10,7 @@ from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
+from telemetry.apart import told
 
 
 class Watch:
@@ -50,6 +51,11 @@ class Watch:
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
             "telemetry": (_doubts(last), Severity.MEDIUM, "see to the sensors named"),
+            "racks": (
+                of_racks(self._link, now),
+                Severity.MEDIUM,
+                "make plant, cluster and file agree",
+            ),
             "wear": self._link.wear.alarm(),
         }
         for cause, (text, severity, mend) in found.items():
@@ -60,6 +66,12 @@ def _fallback(last: Outcome | None) -> str:
     if last is None or last.choice.source in {Source.OPTIMUM, Source.HOLD}:
         return ""
     return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
+
+
+def of_racks(link: PlantLink, now: np.datetime64) -> str:
+    """Return which racks are not acted on, and how names differ; empty if none does."""
+    racks = link.racks_apart(now)
+    return f"{told(racks)}: {'; '.join(link.apart.words())}" if racks else ""
 
 
 def _doubts(last: Outcome | None) -> str:

@@ -91,15 +91,23 @@ class Cluster:
         reason = _outdated(order, before.sequence if before else None, now=now)
         if order.hall not in halls:
             reason = f"there is no such hall; there are {', '.join(halls)}"
-        elif not halls[order.hall].idle_power <= order.power_cap:
+        elif not halls[order.hall].idle_power <= _of_all(halls[order.hall], order):
             reason = f"the hall draws {halls[order.hall].idle_power:g} MW when it waits"
         if not reason:
             self._caps[order.hall] = order
         return CapStatus(order=order, is_applied=not reason, reason=reason)
 
     def caps(self, now: np.datetime64) -> dict[str, float]:
-        """Return the caps of halls that are in force: none that has expired. [MW]"""
-        return {hall: order.power_cap for hall, order in self._caps.items() if order.expires > now}
+        """Return the caps of halls that are in force: none that has expired. [MW]
+
+        Racks that a cap does not apply to are free to draw what they can.
+        """
+        halls = {hall.name: hall for hall in self._site.of(Accelerators)}
+        return {
+            name: _of_all(halls[name], order)
+            for name, order in self._caps.items()
+            if order.expires > now
+        }
 
     def advance(self, hours: float, service_racks: float) -> tuple[Progress, list[JobStatus]]:
         """Run the jobs for an interval.
@@ -195,6 +203,11 @@ class Cluster:
         now = self.queue.instant
         past = JobColumns.of(self._workload.past(now), tuple(self._site.work))
         return JobHistory(site=self._site.name, time=now, jobs=past)
+
+
+def _of_all(hall: Accelerators, order: CapOrder) -> float:
+    """Return what a hall may draw under a cap, with the racks that it does not apply to. [MW]"""
+    return order.power_cap + len(order.without) * hall.rack_power
 
 
 def _outdated(order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64) -> str:

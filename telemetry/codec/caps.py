@@ -30,9 +30,10 @@ class _Order(msgspec.Struct):
     issued: Annotated[int, MOMENT]
     expires: Annotated[int, MOMENT]
     power_cap_mw: Annotated[float, msgspec.Meta(ge=0)]
+    without: list[str] = []
 
 
-class _Status(_Order):
+class _Status(_Order, kw_only=True):
     applied: bool
     reason: str
 
@@ -87,12 +88,14 @@ def _order(address: Address, topic: str, record: _Order) -> CapOrder:
         issued=moment(topic, record.issued),
         expires=moment(topic, record.expires),
         power_cap=record.power_cap_mw,
+        without=tuple(record.without),
     )
 
 
 def _fields(topic: str, order: CapOrder) -> dict[str, Json]:
     expect_finite(topic, order.power_cap)
-    return {
+    without: dict[str, Json] = {"without": list(order.without)} if order.without else {}
+    return without | {
         "v": VERSION,
         "site": order.site,
         "hall": order.hall,

@@ -94,7 +94,11 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
         orders = Steering(problem.site).orders(made.schedule, problem.state, queue)
         replay = made.verdict.replay
         outcome = SimpleNamespace(
-            orders=orders, queue=queue, problem=problem, choice=SimpleNamespace(replay=replay)
+            orders=orders,
+            queue=queue,
+            problem=problem,
+            choice=SimpleNamespace(replay=replay),
+            apart=(),
         )
         requests = wanted(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]

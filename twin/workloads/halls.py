@@ -5,7 +5,9 @@ from twin.site import Site
 from twin.workloads.queue import Pool
 
 
-def hall_powers(site: Site, *, work_power: float, service_racks: float) -> dict[str, float]:
+def hall_powers(
+    site: Site, *, work_power: float, service_racks: float, apart: int = 0
+) -> dict[str, float]:
     """Return what each hall draws when jobs and service are spread evenly over all racks.
 
     Parameters
@@ -16,6 +18,9 @@ def hall_powers(site: Site, *, work_power: float, service_racks: float) -> dict[
         Power above idle of the jobs that run. [MW]
     service_racks
         Racks busy with the service. [1]
+    apart
+        Racks on which none of this runs: then the others carry it, and what comes back is what the
+        hall would draw if all its racks were as busy as these. [1]
 
     Returns
     -------
@@ -23,6 +28,7 @@ def hall_powers(site: Site, *, work_power: float, service_racks: float) -> dict[
         Hall -> power of its racks. [MW]
     """
     pool = Pool.of(site)
-    total = pool.racks * pool.rack_idle_power + work_power
-    total += service_racks * float(pool.power(1.0))
+    share = pool.racks / max(pool.racks - apart, 1)
+    total = pool.racks * pool.rack_idle_power + work_power * share
+    total += service_racks * float(pool.power(1.0)) * share
     return {hall.name: total * hall.racks / pool.racks for hall in site.of(Accelerators)}

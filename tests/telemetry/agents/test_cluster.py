@@ -1,5 +1,7 @@
 """The scheduler: whom it obeys, and what it does on its own. Jobs of 6 racks on 28 racks."""
 
+from dataclasses import replace
+
 import pytest
 
 from telemetry.agents.cluster import Cluster
@@ -134,3 +136,13 @@ def test_what_is_done_is_told(small, cluster):
     queue = cluster.snapshot().queue(small)
     assert queue.done.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]
     assert queue.running.tolist() == [True, False, False, False, False]
+
+
+def test_racks_that_a_cap_leaves_out_may_draw_all_they_can(cluster, small):
+    """Of 14 racks two are left out: the hall may draw the cap and two full racks."""
+    hall = small.equipment["hall_1"]
+    twelve = hall.idle_power * 12 / 14
+    assert not cluster.cap(cap(twelve), START).is_applied
+    order = replace(cap(twelve, sequence=2), without=("r0003", "r0004"))
+    assert cluster.cap(order, START).is_applied
+    assert cluster.caps(START) == {"hall_1": pytest.approx(twelve + 2 * hall.rack_power)}

@@ -1,0 +1,133 @@
+"""A rack whose name differs, over MQTT: planned without, capped without, and said everywhere."""
+
+import json
+import time
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from optimizer.service.outbox import Outbox
+from optimizer.service.plant_link import PlantLink, wanted
+from optimizer.service.settings import Settings
+from optimizer.service.watch import of_racks
+from telemetry import topics
+from telemetry.client import Client
+from telemetry.codec import decode, encode
+from telemetry.topics import Kind
+from tests import moments, small_days
+from tests.telemetry.test_apart import batches, points
+
+RENAMED = [("hall_1-r0003", "hall_1-r0O03")]
+APART = ("hall_1-r0003",)
+DEADLINE = 20.0
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@cache
+def usual():
+    return moments.pilot().run(moments.facts())
+
+
+@cache
+def without():
+    return moments.pilot().run(replace(moments.facts(), apart=APART))
+
+
+@pytest.fixture
+def outcomes():
+    """Return what is planned with all racks and without one.
+
+    Pyomo takes the place of ``sum`` while it reads rules, in all threads: no ingester may run then,
+    and in a service the solver has a process of its own.
+    """
+    return usual(), without()
+
+
+@pytest.fixture
+def link(embedded, tmp_path):
+    settings = Settings(broker=embedded.url, files=small_days.files(), is_simulated=True)
+    with PlantLink(moments.site(), settings, tmp_path) as link:
+        yield link
+
+
+@pytest.fixture
+def plant(embedded):
+    """Return a client that hears caps and says what all racks are; one is called differently."""
+    client = Client(embedded.url, client_id="plant", is_clean=True)
+    client.connect()
+    client.subscribe(topics.filter_of(Kind.CAP_ORDER, site="small")).wait(DEADLINE)
+    yield client
+    client.stop(0.0)
+
+
+def caps(plant):
+    """Return the caps that come, by hall."""
+    found = {}
+    until(
+        lambda: (
+            found.update(
+                {
+                    order.hall: order
+                    for order in (decode(one.topic, one.payload) for one in plant.take(10, 0.1))
+                }
+            )
+            or len(found) == 2
+        )
+    )
+    return found
+
+
+def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, plant, monkeypatch):
+    usual, outcome = outcomes
+    for sample in [*points(renamed=RENAMED), *batches()]:
+        plant.publish(*encode(sample), qos=1).wait(DEADLINE)
+    now, period = moments.start(), link.window.period
+    until(lambda: "hall_1-r0O03" in str(link.apart.words()) and link.window.counters["batch good"])
+    assert link.racks_apart(now) == ()
+    later = now + 2 * period
+    until(lambda: link.racks_apart(later) == APART)
+    more = outcome.problem.service - usual.problem.service
+    assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
+    assert outcome.choice.source == usual.choice.source
+
+    link.act(outcome)
+    heard = caps(plant)
+    assert heard["hall_1"].without == ("r0003",)
+    assert heard["hall_2"].without == ()
+    link.freeze(outcome.time)
+    assert caps(plant)["hall_1"].without == ("r0003",)
+
+    text = of_racks(link, later)
+    assert "not acted on, as their names differ: hall_1-r0003: " in text
+    assert "the site file does not know: hall_1-r0O03" in text
+    assert link.show_telemetry(later)["racks_apart"] == ["hall_1-r0003"]
+    record = []
+    outbox = object.__new__(Outbox)
+    outbox._settings, outbox.record = link_settings(), record.append
+    monkeypatch.setattr(Outbox, "revision", 1)
+    outbox.note(outcome)
+    assert "hall_1-r0003" in record[0]["degraded"]
+    json.dumps(record)
+
+
+def link_settings():
+    return Settings(broker="mqtt://x", files=small_days.files(), is_simulated=True)
+
+
+def test_caps_of_the_others_carry_what_the_rack_does_not():
+    """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
+    site = moments.site()
+    told = wanted(site, without())
+    assert told.without == {"hall_1": ("r0003",)}
+    one, two = told.halls["hall_1"] / 13, told.halls["hall_2"] / 14
+    assert one == pytest.approx(two)
+    assert one <= site.equipment["hall_1"].rack_power
+    assert wanted(site, usual()).without == {}
