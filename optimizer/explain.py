@@ -1,7 +1,7 @@
 """Say why: money by account, what binds and what it costs, what changed since the last plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,6 +9,7 @@ import xarray as xr
 
 from optimizer.softened import Softened
 from optimizer.solution import Solution
+from optimizer.weighed import Weighed
 from twin.physics import FloatArray
 
 LEAST_PRICE: Final = 0.01
@@ -45,6 +46,8 @@ WORDS: Final[Mapping[str, str]] = {
     "power_down": "power kept for reserves downwards",
     "energy_up": "energy behind reserves upwards",
     "energy_down": "room for reserves downwards",
+    "first_energy_up": "energy behind reserves upwards",
+    "first_energy_down": "room for reserves downwards",
     "lasts_up": "energy behind reserves upwards, to the end of their use",
     "lasts_down": "room for reserves downwards, to the end of their use",
     "import_room": "connection, with reserves used downwards",
@@ -119,7 +122,7 @@ class Explanation:
     reserves
         Capacity that is held, by product and block, in words: its price, and what it costs.
     hedge
-        What was weighed over scenarios, as :mod:`optimizer.hedged` tells it; empty if nothing was.
+        What was weighed over scenarios; None if nothing was.
     """
 
     accounts: Mapping[str, float]
@@ -129,7 +132,7 @@ class Explanation:
     failures: Sequence[Mapping[str, object]] = ()
     softened: Sequence[Softened] = ()
     reserves: Sequence[str] = ()
-    hedge: Mapping[str, object] = field(default_factory=dict)
+    hedge: Weighed | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin explain --json`` writes."""
@@ -141,7 +144,7 @@ class Explanation:
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.softened],
             "reserves": list(self.reserves),
-            **({"hedge": dict(self.hedge)} if self.hedge else {}),
+            **({"hedge": self.hedge.as_json()} if self.hedge else {}),
         }
 
 

@@ -4,7 +4,7 @@ The plan that leaves is one for the forecast, judged by the twin as any other; o
 until the next plan is taken from the hedge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.risk import Risk
 from optimizer.scenarios import LEAST, Case, Hedge, hedge
+from optimizer.weighed import Weighed, Worst
 from twin.errors import NoScheduleError, SolverError
 from twin.physics import FloatArray
 
@@ -99,7 +100,7 @@ def decide_hedged(
         said = bare.explanation.degraded
         reason = f"not hedged: {error}"
         return Hedged(decision=bare.degraded(f"{said}; {reason}" if said else reason), warm=warm)
-    told = replace(decision.explanation, hedge=_told(cases, found, other))
+    told = replace(decision.explanation, hedge=_weighed(cases, found, other))
     return Hedged(decision=replace(decision, explanation=told), warm=found.warm)
 
 
@@ -109,37 +110,34 @@ def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge:
     return hedge(cases, risk=found.risk, given=planned, warm=found.warm)
 
 
-def _told(cases: Sequence[Case], found: Hedge, other: Hedge | None) -> dict[str, object]:
-    """Return a hedge in plain values: mean and tail, what they would be else, and the tail."""
-    risk = found.risk
-    told: dict[str, object] = {
-        "scenarios": len(cases),
-        "level": risk.level,
-        "weight": risk.weight,
-        "mean_eur": round(found.mean, 2),
-        "tail_eur": round(found.tail, 2),
-    }
-    if other is not None:
-        told["costs_in_the_mean_eur"] = round(found.mean - other.mean, 2)
-        told["saves_in_the_tail_eur"] = round(other.tail - found.tail, 2)
+def _weighed(cases: Sequence[Case], found: Hedge, other: Hedge | None) -> Weighed:
+    """Return a hedge for people: mean and tail, what they would be else, and the tail."""
+    return Weighed(
+        scenarios=len(cases),
+        risk=found.risk,
+        mean=found.mean,
+        tail=found.tail,
+        premium=None if other is None else found.mean - other.mean,
+        relief=None if other is None else other.tail - found.tail,
+        worst=tuple(_worst(cases, found)),
+    )
+
+
+def _worst(cases: Sequence[Case], found: Hedge) -> Iterator[Worst]:
+    """Yield the scenarios of the tail, the dearest first."""
     means = _means(cases)
-    usual = {word: found.probability @ values for word, values in means.items()}
-    dearest = np.argsort(-found.costs)[:MOST_TOLD]
-    before = np.concatenate([[0.0], np.cumsum(found.probability[np.argsort(-found.costs)])])
-    told["tail"] = [
-        {
-            "scenario": found.names[i],
-            "probability": round(float(found.probability[i]), 4),
-            "cost_eur": round(float(found.costs[i]), 2),
-            "lateness_and_breaches_eur": round(float(found.violations[i]), 2),
-            "beside_the_mean": {
-                word: round(float(values[i] - usual[word]), 2) for word, values in means.items()
-            },
-        }
-        for place, i in enumerate(dearest.tolist())
-        if before[place] < 1.0 - risk.level or place == 0
-    ]
-    return told
+    usual = {word: float(found.probability @ values) for word, values in means.items()}
+    dearest = np.argsort(-found.costs)
+    before = np.cumsum(found.probability[dearest]) - found.probability[dearest]
+    for share, i in list(zip(before, dearest.tolist(), strict=True))[:MOST_TOLD]:
+        if share < 1.0 - found.risk.level:
+            yield Worst(
+                scenario=found.names[i],
+                probability=float(found.probability[i]),
+                cost=float(found.costs[i]),
+                violations=float(found.violations[i]),
+                apart={word: float(values[i]) - usual[word] for word, values in means.items()},
+            )
 
 
 def _means(cases: Sequence[Case]) -> Mapping[str, FloatArray]:

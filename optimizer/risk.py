@@ -1,8 +1,7 @@
 """Risk: how much the mean of the worst cases counts beside the mean of all."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -72,33 +71,3 @@ def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
     threshold = costs[order][np.argmax(reached)]
     beyond = probability @ np.maximum(costs - threshold, 0.0)
     return float(threshold + beyond / (1.0 - level))
-
-
-def in_words(hedge: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words what was weighed over scenarios, one line each; nothing if nothing was.
-
-    Parameters
-    ----------
-    hedge
-        As :attr:`optimizer.explain.Explanation.hedge`.
-    """
-    if not hedge:
-        return
-    worst = f"{1.0 - hedge['level']:.0%}"
-    yield (
-        f"hedged over {hedge['scenarios']} scenarios: mean {hedge['mean_eur']:,.0f} EUR, "
-        f"mean of the worst {worst} {hedge['tail_eur']:,.0f} EUR"
-    )
-    if "costs_in_the_mean_eur" in hedge:
-        yield (
-            f"beside a plan for the forecast alone it costs {hedge['costs_in_the_mean_eur']:,.0f} "
-            f"EUR in the mean and saves {hedge['saves_in_the_tail_eur']:,.0f} EUR in the tail"
-        )
-    for row in hedge["tail"]:
-        apart = ", ".join(
-            f"{name.replace('_', ' ')} {value:+g}" for name, value in row["beside_the_mean"].items()
-        )
-        yield (
-            f"worst, {row['scenario']} ({row['probability']:.0%}): {row['cost_eur']:,.0f} EUR; "
-            f"beside the mean of all: {apart}"
-        )

@@ -8,7 +8,7 @@ the mean of the worst.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -235,7 +235,7 @@ def bound(many: Sequence[Inputs], now: float) -> Shape:
         VIOLATION_TAIL: Tail(scenarios=names, account=VIOLATION_TAIL, accounts=VIOLATIONS),
     }
     shared = decided_now(first, now, scenarios=names)
-    couplings: dict[str, Any] = {FIRST_STAGE: shared} if shared.steps else {}
+    couplings: dict[str, object] = {FIRST_STAGE: shared} if shared.steps else {}
     return replace(shape_of(*many), couplings=tuple((couplings | tails).items()))
 
 

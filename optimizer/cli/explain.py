@@ -10,7 +10,6 @@ from rich.console import Console
 import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.risk import in_words
 from optimizer.service.archive import SHOWN, check_site, read_course, read_decision
 from optimizer.service.audit import Told, read_service_decision
 from twin import axes, vocabulary
@@ -71,7 +70,7 @@ def _show(screen: Console, told: Told) -> None:
         screen.print(_softened(target), markup=False)
     for line in told.get("reserves", []):
         screen.print(f"- {line}", markup=False)
-    for line in in_words(told.get("hedge", {})):
+    for line in told["hedge"]["words"] if "hedge" in told else []:
         screen.print(f"- {line}", markup=False)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:
         screen.print(f"- {change}", markup=False)

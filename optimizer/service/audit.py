@@ -28,6 +28,12 @@ AUDIT: Final = "audit.jsonl"
 """Name of the record in the state folder of a service."""
 
 
+class HedgeTold(TypedDict):
+    """What a hedged decision tells of its scenarios, in words beside its numbers."""
+
+    words: list[str]
+
+
 class Told(TypedDict):
     """One decision as it is written down; only a service's has a source."""
 
@@ -41,7 +47,7 @@ class Told(TypedDict):
     failures: NotRequired[list[dict[str, object]]]
     softened: NotRequired[list[dict[str, object]]]
     reserves: NotRequired[list[str]]
-    hedge: NotRequired[dict[str, object]]
+    hedge: NotRequired[HedgeTold]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 from optimizer.cases import cases_of
 from optimizer.deciding import decide
 from optimizer.hedged import decide_hedged
-from optimizer.risk import Risk, in_words
+from optimizer.risk import Risk
 from optimizer.scenarios import Case, hedge
 from optimizer.steering import question
 from tests import small_days
@@ -124,22 +124,20 @@ def test_it_is_told_what_the_hedge_costs_and_which_courses_are_the_tail(found):
 
 
 def test_it_is_told_in_words(found):
-    told = found.decision.explanation.hedge
-    first, second, *tail = in_words(told)
-    assert (
-        f"over {COUNT} scenarios: mean {told['mean_eur']:,.0f} EUR, mean of the worst 10%" in first
-    )
+    weighed = found.decision.explanation.hedge
+    first, second, *tail = weighed.words()
+    said = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
+    assert said in first
     assert "beside a plan for the forecast alone it costs" in second
-    assert len(tail) == len(told["tail"])
-    assert tail[0].startswith(f"worst, {told['tail'][0]['scenario']}")
-    assert list(in_words({})) == []
+    assert len(tail) == len(weighed.worst)
+    assert tail[0].startswith(f"worst, {weighed.worst[0].scenario}")
 
 
 def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(found):
-    told, risk = found.decision.explanation.hedge, Risk()
-    costs = told["costs_in_the_mean_eur"], told["saves_in_the_tail_eur"]
-    gain = risk.weight * costs[1] - (1.0 - risk.weight) * costs[0]
-    assert gain >= -0.02 - risk.violations * abs(told["tail"][0]["lateness_and_breaches_eur"])
+    weighed, risk = found.decision.explanation.hedge, Risk()
+    assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in weighed.worst)
+    gain = risk.weight * weighed.relief - (1.0 - risk.weight) * weighed.premium
+    assert gain >= -1e-6 * weighed.tail
 
 
 def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
