@@ -11,8 +11,19 @@ if TYPE_CHECKING:
     from sites.loading import load
     from sites.reference import pages
     from sites.sizing import demand, ratings
+    from sites.tariff_files import read_tariffs
 
-__all__ = ["data", "demand", "load", "names", "outcomes", "pages", "parameters", "ratings"]
+__all__ = [
+    "data",
+    "demand",
+    "load",
+    "names",
+    "outcomes",
+    "pages",
+    "parameters",
+    "ratings",
+    "read_tariffs",
+]
 
 _HOME: Final = {
     "demand": "sites.sizing",
@@ -21,6 +32,7 @@ _HOME: Final = {
     "pages": "sites.reference",
     "parameters": "sites.declarations",
     "ratings": "sites.sizing",
+    "read_tariffs": "sites.tariff_files",
 }
 
 

@@ -22,8 +22,8 @@ GREATEST_SIZE: Final = 1_000_000
 LONGEST_LINE: Final = 1_000
 """The parser takes time with the square of a dotted key's length. [bytes]"""
 
-DEEPEST: Final = 6
-"""A table may stand in so many others; `equipment.cooling.chillers` stands in two."""
+DEEPEST: Final = 7
+"""So deep may a value stand in tables and lists; `tariffs.x.atypical.windows` has lists in tables."""
 
 ABOUT: Final = ("source", "note")
 """Keys of a standard machine that tell about it and are no parameters."""

@@ -35,14 +35,23 @@ def tariff(
     run: Annotated[
         Path | None, typer.Option(help="Folder that gigatwin backtest --out wrote.")
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            help="Bill by these tariffs instead: germany, spain, nordic, or a path of a file."
+        ),
+    ] = None,
     policy: Annotated[str, typer.Option(help="Whose run of the back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of the back-test.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Print the bill line by line, every branch of the network charge, and the hours of use."""
     loaded = sites.load(site)
+    if rules is not None:
+        loaded = loaded.with_tariffs(sites.read_tariffs(rules))
     if not loaded.tariffs:
-        raise _refused(loaded.name, "declares no tariff: add a table [tariffs.<name>]")
+        mend = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
+        raise _refused(loaded.name, mend)
     starts, power = _quarters(loaded, meter=meter, run=run, policy=policy, seed=seed)
     screen = console(json_file)
     found = bills(loaded.tariffs, starts, power, time_zone=loaded.time_zone)

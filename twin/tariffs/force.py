@@ -1,6 +1,7 @@
 """Which of a site's dated tariffs is in force, and the bills of a span that crosses several."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from twin.tariffs.bill import Bill, bill
 from twin.tariffs.clock import Clock
 from twin.tariffs.declaration import Tariff
 from twin.tariffs.metered import check
-from twin.tariffs.periods import Moments
+from twin.tariffs.periods import Moments, months
+
+MONTHS: Final = 12
+"""Months of a year. [1]"""
 
 
 def in_force(
@@ -55,7 +59,7 @@ def in_force(
 def bills(
     tariffs: Mapping[str, Tariff], starts: Moments, power: FloatArray, *, time_zone: str
 ) -> tuple[Bill, ...]:
-    """Return one bill per tariff that was in force, in the order of time.
+    """Return one bill per year and tariff that was in force, in the order of time.
 
     Parameters
     ----------
@@ -74,6 +78,11 @@ def bills(
         If a quarter-hour is missing, or no tariff is in force.
     """
     check(starts, power)
-    parts = list(in_force(tariffs, starts, time_zone))
+    year = months(starts, time_zone) // MONTHS
+    parts = [
+        (tariff, here & (year == one))
+        for tariff, here in in_force(tariffs, starts, time_zone)
+        for one in np.unique(year[here]).tolist()
+    ]
     found = [bill(t, starts[here], power[here], time_zone=time_zone) for t, here in parts]
     return tuple(sorted(found, key=lambda one: one.start))

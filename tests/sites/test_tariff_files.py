@@ -1,0 +1,63 @@
+"""The examples of tariffs: whole, honest about their sources, and billed."""
+
+import numpy as np
+import pytest
+
+import sites
+from sites.tariff_files import EXAMPLES
+from twin import axes
+from twin.axes import QUARTER
+from twin.errors import SiteError
+from twin.tariffs.force import bills
+
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
+START = axes.utc("2022-12-31T23:00")
+YEAR = START + np.arange(35_040) * QUARTER
+"""2023 in Berlin and Madrid."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_bills_a_year_and_says_what_is_assumed(name):
+    """Proves: 150 MW all of 2023 have a bill of plausible size, and prices that are ours say so."""
+    rules = sites.read_tariffs(name)
+    assert all(
+        tariff.status == "assumed" and "assumed" in tariff.source for tariff in rules.values()
+    )
+    (found,) = bills(rules, YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin")
+    assert 1e6 < float(found.total) < 1e8
+    assert found.hours == pytest.approx(8760.0)
+
+
+def test_the_german_example_takes_the_cheapest_branch():
+    """Proves: 8,760 h of use pay a tenth of 150 x 90,000 + 1,314,000 x 4 = 18,756,000 EUR."""
+    (found,) = bills(
+        sites.read_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
+    )
+    assert found.branch == "band_load"
+    assert float(found.by_group()["network"]) == pytest.approx(1_875_600.0)
+
+
+def test_spanish_contracts_never_fall():
+    (tariff,) = sites.read_tariffs("spain").values()
+    powers = [contract.power for contract in tariff.contracted]
+    assert powers == sorted(powers)
+
+
+def test_a_span_over_a_year_end_is_billed_by_the_year():
+    """Proves: of one tariff two bills, each with its own peak: an hour of 2022, an hour of 2023."""
+    starts = START - 4 * QUARTER + np.arange(8) * QUARTER
+    power = np.repeat([9.0, 3.0], 4)
+    found = bills(sites.read_tariffs("germany"), starts, power, time_zone="Europe/Berlin")
+    assert [one.peak for one in found] == [9.0, 3.0]
+
+
+def test_a_strange_name_is_told(tmp_path):
+    with pytest.raises(SiteError, match=r"germany, nordic, spain; did you mean spain\?"):
+        sites.read_tariffs("spian")
+    empty = tmp_path / "empty.toml"
+    empty.write_text("tariffs = 3\n", encoding="utf-8")
+    with pytest.raises(SiteError, match=r"add a table \[tariffs\.<name>\]"):
+        sites.read_tariffs(empty)
+    empty.write_text("[tariffs]\na = 3\n[tariffs.b]\nvalid_from = 2026-01-01\n", encoding="utf-8")
+    with pytest.raises(SiteError, match=r"write a table \[tariffs\.a\](?s:.*)status: is missing"):
+        sites.read_tariffs(empty)
