@@ -96,12 +96,10 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     Notes
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
-    and the capacity of each cooling plant is found between them. An import that is planned counts
-    as part of the peak: the plan has weighed its price. So does the usual import, which a month
-    that has just begun will reach. Before there is either nothing is calm.
+    and the capacity of each cooling plant is found between them. The peak counts the import that is
+    planned, as its price is weighed, and the usual one, which a month reaches anyway.
     """
-    pool = Pool.of(site)
-    now = outlook.isel(time=slice(0, 1))
+    pool, now = Pool.of(site), outlook.isel(time=slice(0, 1))
     racks = float(pool.racks - now["service_racks"][0])
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
@@ -111,9 +109,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)
     power, own = ran.flows["facility_power", ""], _own(now)
     keep = 1.0 - site.margins.power
-    most = float(curtailment.import_limit(site, state, now)[0])
+    most = keep * float(curtailment.import_limit(site, state, now)[0]) + own
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
-    allowed = float(np.interp(keep * most - sold_down + own, power, halls))
+    allowed = float(np.interp(most - sold_down, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
         drawn = ran.flows["cooling_load", plant.name]
@@ -121,8 +119,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
-    peak = max(_calm_import(site, state, now), _planned(now))
-    peak = min(peak or np.inf, max(_asked(now), _planned(now)))
+    peak = _peak(site, state, now)
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
@@ -179,6 +176,13 @@ def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     """Return the import that raises no charge in the interval. [MW]"""
     peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
     return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
+
+
+def _peak(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+    """Return the import that raises no charge and breaks no target; infinite if any may. [MW]"""
+    planned = _planned(now)
+    free = max(_calm_import(site, state, now), planned) or np.inf
+    return min(free, max(_asked(now), planned))
 
 
 def _asked(now: xr.Dataset) -> float:

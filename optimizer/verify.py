@@ -146,7 +146,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_reserves(site, state, schedule, replay),
         *_found(
             "grid_import_power beyond what is left of the connection",
-            curtailment.beyond(site, state, schedule, replay, keep=KEEP * site.margins.power),
+            curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
             time,
         ),
         *_found("promise at the connection differs from the twin", miss / allowed, time),

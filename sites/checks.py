@@ -8,6 +8,7 @@ import numpy as np
 
 from sites.backup import check_backup
 from sites.catalogue import nearest
+from sites.contract_checks import check_contracts
 from sites.faults import spot
 from sites.network_checks import check_network
 from sites.sizing import demand, ratings
@@ -35,6 +36,7 @@ def check(site: Site) -> list[Fault]:
     """
     faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
     faults += [*_floors(site), *check_network(site), *check_tariffs(site)]
+    faults += check_contracts(site)
     return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 
 

@@ -48,7 +48,7 @@ def import_limit(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArr
 
 
 def beyond(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, replay: xr.Dataset, *, keep: float
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, ran: xr.Dataset, keep: float
 ) -> FloatArray:
     """Return by how much a run lies beyond the limit that its schedule was made for.
 
@@ -58,7 +58,7 @@ def beyond(
         The site and its state at the start.
     schedule
         ``grid_import_limit`` on ``time``; without it nothing is beyond.
-    replay
+    ran
         What the twin did.
     keep
         Share of the limit to be kept free. [1]
@@ -73,7 +73,7 @@ def beyond(
         return np.zeros(schedule.sizes["time"])
     limit = np.minimum(_given(schedule), most) * (1.0 - keep)
     allowed = np.maximum(limit, _reached(site, state, schedule, share=JUDGED))
-    taken = replay["grid_import_power"].to_numpy()
+    taken = ran["grid_import_power"].to_numpy()
     return np.asarray((taken - allowed) / (SHARE_BEYOND * most))
 
 

@@ -20,6 +20,10 @@ from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
 
+PositionFile = Annotated[
+    Path | None, typer.Option(envvar="GIGATWIN_POSITION", help="File of what was bought day-ahead.")
+]
+
 
 class Protocol(StrEnum):
     """Versions of MQTT."""
@@ -53,10 +57,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon: Annotated[
         Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
     ] = None,
-    position: Annotated[
-        Path | None,
-        typer.Option(envvar="GIGATWIN_POSITION", help="File of what was bought day-ahead."),
-    ] = None,
+    position: PositionFile = None,
     zone: Annotated[
         str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
     ] = None,
@@ -84,11 +85,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load(site)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
+    files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon, zone)
     settings = Settings(
         broker=broker,
-        files=synthetic_files(loaded)
-        if is_synthetic
-        else replace(_files(prices, weather, carbon, zone), position=position),
+        files=replace(files, position=position),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,

@@ -1,0 +1,38 @@
+"""Faults between contracts of a site, and between them and its connection."""
+
+from collections.abc import Iterator
+
+from sites.faults import spot
+from twin.equipment import DayAhead, HourlyMatching, LoadTargetContract
+from twin.errors import Fault
+from twin.site import Site
+
+
+def check_contracts(site: Site) -> Iterator[Fault]:
+    """Yield contracts that cannot stand side by side, or ask for more than the connection has.
+
+    Parameters
+    ----------
+    site
+        The site.
+    """
+    for kind in (DayAhead, HourlyMatching):
+        for other in site.of(kind)[1:]:
+            mend = f"a site has one {kind.kind} at most; remove it"
+            yield Fault(place=spot(f"equipment.{other.name}", "kind"), value="", mend=mend)
+    is_matched = bool(site.of(HourlyMatching))
+    if is_matched != (site.grid.carbon == "matched"):
+        place = spot(f"equipment.{site.grid.name}", "carbon")
+        mend = 'an hourly_matching goes with carbon = "matched" here, and "matched" with it'
+        yield Fault(place=place, value=f'"{site.grid.carbon}"', mend=mend)
+    issuers: set[str] = set()
+    for contract in site.of(LoadTargetContract):
+        if contract.least > site.grid.import_limit:
+            place = spot(f"equipment.{contract.name}", "least")
+            mend = f"the connection has {site.grid.import_limit:g} MW only"
+            yield Fault(place=place, value=f"{contract.least:g} MW", mend=mend)
+        if contract.issuer in issuers:
+            place = spot(f"equipment.{contract.name}", "partner")
+            mend = "another contract has the same partner, whose targets cannot be told apart"
+            yield Fault(place=place, value=f'"{contract.issuer}"', mend=mend)
+        issuers.add(contract.issuer)
