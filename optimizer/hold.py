@@ -37,8 +37,6 @@ class Held:
         Lengths of the pieces, ``(step, piece)``. [MW]
     is_chain
         Whether a piece asks for all before it to be full; otherwise pieces exclude one another.
-    may_rest
-        Whether the machine may always do less: what it wasted hid that its piece is out of reach.
     """
 
     names: tuple[str, ...]
@@ -46,14 +44,29 @@ class Held:
     piece: Pieces
     width: FloatArray
     is_chain: bool
-    may_rest: bool = False
 
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Return least and greatest values of the columns, ``(step, piece)``. [MW]"""
+    def bounds(self, slack: int = 0) -> tuple[FloatArray, FloatArray]:
+        """Return least and greatest values of the columns, ``(step, piece)``. [MW]
+
+        Parameters
+        ----------
+        slack
+            Pieces of a chain before the one that is held which are open too. [1]
+        """
         number = np.arange(self.width.shape[1])
-        is_before = number < self.piece[:, None] if self.is_chain else np.False_
-        is_open = number == self.piece[:, None]
-        return self.width * is_before, self.width * (is_before | is_open)
+        if not self.is_chain:
+            return np.zeros_like(self.width), self.width * (number == self.piece[:, None])
+        return (
+            self.width * (number < self.piece[:, None] - slack),
+            self.width * (number <= self.piece[:, None]),
+        )
+
+    def at(self, values: Mapping[str, FloatArray]) -> "Held":
+        """Return the same held to the pieces in which outputs lie; ways stay as they are."""
+        if not self.is_chain:
+            return self
+        given = stacked(self.names, values)[self.steps].sum(axis=1)[:, None]
+        return replace(self, piece=piece_of(self.width, given))
 
     def moved(self, values: Mapping[str, FloatArray], turn: int) -> Pieces:
         """Return the pieces to try next: the neighbours of those that are empty or full.
@@ -67,16 +80,17 @@ class Held:
             return np.where(empty, (self.steps + turn) % 2, self.piece)
         return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
 
-    def lowered(self) -> "Held":
-        """Return the same held to the pieces before, if the machine may do less."""
-        return replace(self, piece=np.maximum(self.piece - 1, 0)) if self.may_rest else self
-
 
 def stacked[T: np.generic](names: tuple[str, ...], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:
     """Return the arrays of a chain or of two ways as one, ``(time, piece)``."""
     if len(names) == 1:
         return arrays[names[0]]
     return np.stack([arrays[name] for name in names], axis=1)
+
+
+def piece_of(width: FloatArray, given: FloatArray) -> Pieces:
+    """Return the piece in which an output above the least one lies, ``(step,)``."""
+    return np.asarray((np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1))
 
 
 def hold(
@@ -100,15 +114,8 @@ def hold(
             width = inputs.curves[convert.owner].width[steps]
             names: tuple[str, ...] = (f"{convert.owner}.segment",)
             given = values[names[0]][steps].sum(axis=1)[:, None]
-            piece = (np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1)
-            yield Held(
-                names=names,
-                steps=steps,
-                piece=piece,
-                width=width,
-                is_chain=True,
-                may_rest=bool(convert.relieves),
-            )
+            piece = piece_of(width, given)
+            yield Held(names=names, steps=steps, piece=piece, width=width, is_chain=True)
     for owner, ways, gains, limits in _two_ways(inputs):
         if owner in where:
             names, steps = tuple(f"{owner}.{way}" for way in ways), np.array(where[owner])

@@ -247,18 +247,24 @@ def _without_waste(
 def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answer, list[Held]]:
     """Return the best plan that is held, and what holds it.
 
-    A heat pump that wasted power took less heat from its circuit than it does without waste, and
-    there may be no more: machines that may rest then do less.
+    What one machine wasted others had to carry: without it their outputs may lie in pieces before
+    those that they are held to, so these are opened until a plan is found, which tells the right
+    ones.
     """
-    for _ in range(MOST_SEGMENTS):
+    slack = 0
+    for _ in range(2 * MOST_SEGMENTS):
         for one in held:
-            low, high = one.bounds()
+            low, high = one.bounds(slack)
             places = stacked(one.names, arrays.columns)[one.steps]
             high = np.minimum(high, arrays.column_high[places])
-            solver.bound(places.ravel(), low.ravel(), high=high.ravel())
+            solver.bound(places.ravel(), np.minimum(low, high).ravel(), high=high.ravel())
         found = solver.run()
-        if found is not None:
+        if found is None:
+            slack += 1
+            continue
+        again = [one.at(_named(arrays.columns, found.values)) for one in held]
+        if not slack or all((a.piece == b.piece).all() for a, b in zip(again, held, strict=True)):
             return found, held
-        held = [one.lowered() for one in held]
+        held, slack = again, 0
     message = "the plan cannot be kept from waste"
     raise SolverError(message)

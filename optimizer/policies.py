@@ -9,9 +9,12 @@ import numpy as np
 import xarray as xr
 
 from optimizer import rules
+from optimizer.book import Book
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
+from optimizer.guard import Guard
+from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.steering import FAR, NEAR, Steering, question
 from twin import axes
@@ -28,6 +31,9 @@ REPLAN: Final = np.timedelta64(60, "m")
 
 REPLAN_FORESIGHT: Final = np.timedelta64(240, "m")
 """The same with perfect foresight, where only the plant can surprise. [min]"""
+
+FORESIGHT: Final = 168.0
+"""Hours that perfect foresight looks ahead: longer than stores and nearly all jobs can wait. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,11 @@ class Policy(Protocol):
         """Return what the plant shall do in the quarter-hour that begins now."""
         ...
 
+    @property
+    def guard(self) -> Guard | None:
+        """What watches the quarter-hour that runs, if anything does."""
+        ...
+
 
 class Rule:
     """A rule that looks at the known prices only.
@@ -74,6 +85,10 @@ class Rule:
 
     def __init__(self, site: Site, record: xr.Dataset, rule: Callable[..., Orders]) -> None:
         self._site, self._record, self._rule = site, record, rule
+
+    @property
+    def guard(self) -> None:
+        """Rules watch nothing."""
 
     def orders(self, view: View) -> Orders:
         """Return the orders of the rule."""
@@ -120,7 +135,7 @@ class Optimal:
         self._until, self._final_price, self._listen = until, final_price, listen
         self._wait = REPLAN if until is None else REPLAN_FORESIGHT
         self._planned = np.datetime64("NaT", "us")
-        self._steering = Steering(site)
+        self._steering, self._book = Steering(site), Book(site)
         self._last: Decision | None = None
 
     def orders(self, view: View) -> Orders:
@@ -130,14 +145,21 @@ class Optimal:
             self._listen(self._last)
         return self._steering.orders(self._last.schedule, view.state, view.queue)
 
+    @property
+    def guard(self) -> Guard | None:
+        """What watches the quarter-hour that runs."""
+        return self._steering.guard
+
     def _decide(self, view: View) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            return decide(self._problem(view), previous=self._last, export=self._model(view.now))
+            found = self._best(self._problem(view), view)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
             return self._last.degraded(f"last plan kept: {error}")
+        self._book.close(found.schedule, view.now + self._wait)
+        return found
 
     def _model(self, now: np.datetime64) -> Path | None:
         """Return the file for the model of a decision, its time without what files may not have."""
@@ -146,23 +168,37 @@ class Optimal:
         stamp = np.datetime_as_string(now, unit="m").replace(":", "")
         return self._export / f"{stamp}Z.mps.gz"
 
+    def _best(self, problem: Problem, view: View) -> Decision:
+        return decide(problem, previous=self._last, export=self._model(view.now))
+
     def _problem(self, view: View) -> Problem:
         if self._until is None:
             past = self._workload.past(view.now)
-            return question(self._site, self._record, view.state, queue=view.queue, past=past)
+            return question(
+                self._site,
+                self._record,
+                view.state,
+                queue=view.queue,
+                past=past,
+                promised=self._book.held,
+            )
         return self._foreseen(view, self._until)
 
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
-        """Return the question to the end of the run, with everything known."""
-        left = (until - view.now) / axes.HOUR
+        """Return the question to the end of the run or of the week ahead, all known."""
+        left = min((until - view.now) / axes.HOUR, FORESIGHT)
         steps = [(min(left, NEAR[0]), NEAR[1])]
         if left > NEAR[0]:
             steps.append((left - NEAR[0], FAR[1]))
         grid = axes.horizon(view.now, steps)
         ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
-        ahead["terminal_price"].values = np.array(self._final_price)
+        if grid["instant"].to_numpy()[-1] == until:
+            ahead["terminal_price"].values = np.array(self._final_price)
+        bought = positions(self._site, self._record, view.now, axes=grid, foresight=True)
+        ahead = ahead.merge(bought)
         room = envelope(view.queue, grid, future=self._workload.jobs)
-        return Problem(site=self._site, state=view.state, outlook=ahead.merge(room))
+        whole = ahead.merge(room).merge(self._book.held(grid))
+        return Problem(site=self._site, state=view.state, outlook=whole)
 
 
 def immediate(site: Site, record: xr.Dataset) -> Policy:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders, dispatch
+from optimizer.guard import Guard
 from optimizer.headroom import Headroom, headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
@@ -99,6 +100,11 @@ class Steering:
     ----------
     site
         The site.
+
+    Attributes
+    ----------
+    guard
+        Watches the quarter-hour that was last given orders.
     """
 
     def __init__(self, site: Site) -> None:
@@ -106,6 +112,7 @@ class Steering:
         self._carry: dict[str, float] = {}
         self._foreseen = np.nan
         self._until = np.datetime64("NaT", "us")
+        self.guard: Guard | None = None
 
     def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: Queue) -> Orders:
         """Return the orders that come closest to a plan in the quarter-hour that begins now.
@@ -144,8 +151,10 @@ class Steering:
         expected = room.import_power(work_power(queue, caps))
         measured = float(state["grid_import_power"] - state["grid_export_power"])
         is_next = queue.instant == self._until
-        drift = max(measured - self._foreseen, 0.0) if is_next else 0.0
+        saved = self.guard.saved if self.guard else 0.0
+        drift = max(measured + saved - self._foreseen, 0.0) if is_next else 0.0
         excess = expected + drift - room.peak_power
         orders, shaved = shave(orders, self._site, excess, spare=spare)
         self._foreseen, self._until = expected - shaved, queue.instant + axes.QUARTER
+        self.guard = Guard(site=self._site, planned=orders, peak=room.peak_power, spare=spare)
         return orders

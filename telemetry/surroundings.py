@@ -31,7 +31,9 @@ def minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
     for name, array in series.data_vars.items():
         values = array.transpose("time", ...).to_numpy()
         columns = values.reshape(len(middle), -1)
-        smooth = np.stack([np.interp(wanted, middle, column) for column in columns.T], axis=-1)
+        smooth = np.empty((len(wanted), columns.shape[1]))  # a site may have neither sun nor wind
+        for i, column in enumerate(columns.T):
+            smooth[:, i] = np.interp(wanted, middle, column)
         dims = ("time", *(d for d in array.dims if d != "time"))
         grid[name] = xr.DataArray(
             smooth.reshape(len(wanted), *values.shape[1:]), dims=dims, attrs=array.attrs

@@ -268,7 +268,8 @@ class Plant:
         meter = self._meter
         peak = {"peak_power": meter.peak, "usual_power": meter.usual}
         state = states.rest(self._believed, self.now, **peak)
-        for (name, owner), value in self._stocks.items():
+        shown = {key: value for key, value in self._stocks.items() if key[0] in state}
+        for (name, owner), value in shown.items():  # water on its way has no sensor
             if name == "facility_supply_temperature":
                 seen = value + rng.normal(0.0, noise.temperature)
             elif name == "cooling_plant_output":

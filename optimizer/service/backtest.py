@@ -1,8 +1,9 @@
 """Back-test: run policies in closed loop on a plant that is not what they believe it to be."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,11 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
+from optimizer.guard import WHOLE, Guard
+from optimizer.hedging import Hedging
 from optimizer.policies import Optimal, Policy, View, immediate, threshold
 from optimizer.service.course import course_of, work_of
+from optimizer.service.held import hold, plant_of, settled
 from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
@@ -27,9 +31,15 @@ from twin.workloads.halls import hall_powers
 from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
-"""All policies, in the order in which they are run and shown."""
+"""The usual policies, in the order in which they are run and shown."""
+
+KNOWN: Final = (*POLICIES, "cvar")
+"""All policies: ``cvar`` is ``optimal`` with scenarios, hedged against the dearest of them."""
 
 HOURS: Final = float(QUARTER / HOUR)
+
+LOOK: Final = 3
+"""Minutes between two looks of a guard. [min]"""
 
 type Listener = Callable[[str, int, int, int], None]
 """Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
@@ -81,7 +91,7 @@ def backtest(
     setting
         Site, world and work.
     policies
-        Names of :data:`POLICIES`.
+        Names of :data:`KNOWN`.
     seeds
         Number of plants, each with its own hidden nature.
     listen
@@ -145,14 +155,17 @@ def run(
     decisions: list[Decision] = []
     models = export and export / f"{name}_{seed}"
     policy = make_policy(setting, name, decisions.append, export=models)
-    plant = Plant(site, setting.surroundings, setting.begin, seed=seed)
+    plant = plant_of(setting, seed=seed)
     queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
     service = setting.truth["service_racks"].to_numpy().tolist()
     steps: list[tuple[Queue, Progress]] = []
     for i, racks in enumerate(service):
         orders = policy.orders(View(state=plant.observe(), queue=queue))
         queue, progress = advance(queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
-        plant.follow(set_points(site, orders, racks, work_power=float(progress.work_power.sum())))
+        hold(plant, decisions, plant.now)
+        power = float(progress.work_power.sum())
+        points = partial(set_points, site, service_racks=racks, work_power=power)
+        follow(plant, orders, policy.guard, points=points)
         steps.append((queue, progress))
         listen(name, seed, i + 1, len(service))
     record = plant.record()
@@ -162,12 +175,56 @@ def run(
         seed=seed,
         course=course_of(setting, record, steps=steps, decisions=decisions),
         bill=settle(
-            site, record, world.record, work=work, peak_power=float(setting.begin["peak_power"])
+            site,
+            record,
+            world.record,
+            work=work,
+            peak_power=float(setting.begin["peak_power"]),
+            reserves=settled(plant, decisions, setting),
         ),
         work=work,
         violations=violations(site, record),
         decisions=tuple(decisions),
     )
+
+
+def follow(
+    plant: Plant,
+    orders: Orders,
+    guard: Guard | None,
+    *,
+    points: Callable[[Orders], Mapping[Key, float]],
+) -> None:
+    """Let a plant follow orders for a quarter-hour, and what a guard makes of them.
+
+    Parameters
+    ----------
+    plant
+        The plant.
+    orders
+        Orders at the start of the quarter-hour.
+    guard
+        What watches it; None if nothing does.
+    points
+        Orders -> set points of the plant.
+    """
+    plant.order(points(orders))
+    if guard is None:
+        plant.advance(WHOLE)
+        return
+    plant.advance(LOOK)
+    for minutes in range(LOOK, WHOLE, LOOK):
+        mean, latest = (_net_import(plant, span) for span in (minutes, 1))
+        better = guard.look(minutes=minutes, mean=mean, latest=latest)
+        if better:
+            plant.order(points(better))
+        plant.advance(min(LOOK, WHOLE - minutes))
+
+
+def _net_import(plant: Plant, minutes: int) -> float:
+    """Return what the connection's meter says of the last minutes. [MW]"""
+    true = plant.truth(minutes)
+    return true["grid_import_power", ""] - true["grid_export_power", ""]
 
 
 def make_policy(
@@ -186,6 +243,8 @@ def make_policy(
             return threshold(site, record)
         case "optimal":
             return Optimal(site, record, workload=setting.workload, listen=listen, export=export)
+        case "cvar":
+            return Hedging(site, record, workload=setting.workload, listen=listen, export=export)
         case _:
             return Optimal(
                 site,
@@ -199,7 +258,7 @@ def make_policy(
 
 
 def set_points(
-    site: Site, orders: Orders, service_racks: float, *, work_power: float
+    site: Site, orders: Orders, *, service_racks: float, work_power: float
 ) -> dict[Key, float]:
     """Return orders as set points of the plant.
 

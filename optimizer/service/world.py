@@ -136,7 +136,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
         record=make_record(site, *(part for _, part in parts), *bought),
-        jobs=_jobs(files.jobs, first, last),
+        jobs=jobs_of(files.jobs, first, last),
         start=first,
         end=last,
         gaps=tuple(dict.fromkeys(gaps)),
@@ -144,7 +144,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     )
 
 
-def _jobs(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
     """Return the jobs of every year that the run and its history touch: a trace is a usual year."""
     years = range(
         int(pd.Timestamp(first - HISTORY).year), int(pd.Timestamp(last - QUARTER).year) + 1

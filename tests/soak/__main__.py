@@ -32,18 +32,28 @@ class Soak:
     options: dict[str, Option] = field(default_factory=dict)
 
 
+_BROKER = Option(help="URL of a broker for the service, else one of our own")
+
 SOAKS = {
     "compaction": Soak(module="tests.soak.compaction"),
-    "fuzz": Soak(module="tests.soak.fuzz"),
     "flips": Soak(module="tests.soak.flips"),
+    "fuzz": Soak(module="tests.soak.fuzz"),
     "ingest": Soak(module="tests.soak.ingest"),
     "kills": Soak(
+        module="tests.soak.all_kills",
+        options={
+            "broker": _BROKER,
+            "hours": Option(kind=float, help="length of a simulated day; by default as the kills"),
+        },
+    ),
+    "kills.service": Soak(
         module="tests.soak.kills",
         options={
-            "broker": Option(help="URL of a broker, else one of our own"),
+            "broker": _BROKER,
             "hours": Option(kind=float, default=24.0, help="length of a simulated day"),
         },
     ),
+    "replay": Soak(module="tests.soak.replay"),
 }
 """Name of a soak -> where it is, and the words that it alone knows."""
 

@@ -1,0 +1,155 @@
+"""Random problems: what is decided is followed by a plant, and no limit may be broken there.
+
+Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
+made as the service makes it, the next an hour later, and a plant of another nature follows them.
+That no plan is found is an answer too, if words say why; it is counted as refused.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from optimizer.policies import View
+from optimizer.service.backtest import follow, make_policy, set_points
+from optimizer.service.setting import Setting
+from optimizer.service.world import HISTORY, World, carbon_of, jobs_of, read_outdoors
+from telemetry.sources import only, read_prices
+from telemetry.testbed import Plant
+from tests import small_days
+from tests.random_sites import random_site
+from twin.errors import NoScheduleError
+from twin.forecast.record import record
+from twin.limits import violations as found
+from twin.site import Site
+from twin.workloads.queue import Pool, advance, open_queue
+
+COUNT = 100
+"""Problems of a run, unless told otherwise. [1]"""
+
+HOURS = 2
+"""Hours of a problem; a decision is in force for one. [h]"""
+
+RUN_IN = 30
+"""Minutes at the start that do not count: there the plant is put from rest under load at once, as
+none is. [min]"""
+
+DAYS = (2, 27)
+"""First and last day of the synthetic month on which a problem may begin. [1]"""
+
+
+def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, object]:
+    """Decide and follow some problems.
+
+    Parameters
+    ----------
+    count
+        Number of problems.
+    seed
+        Of the first; the others follow.
+    say
+        Told of every broken one, and of the way made.
+    """
+    begun = time.monotonic()
+    broken: dict[int, str] = {}
+    refused: list[int] = []
+    for number in range(seed, seed + count):
+        try:
+            breaches = violations(number)
+        except NoScheduleError:
+            refused.append(number)
+        except Exception as error:  # whatever goes wrong, the others are tried
+            broken[number] = f"{type(error).__name__}: {error}"
+        else:
+            if breaches:
+                broken[number] = breaches
+        if number in broken:
+            say(f"seed {number}: {broken[number]}")
+        if (done := number - seed + 1) % 25 == 0:
+            say(f"{done} of {count}: {len(broken)} broken, {len(refused)} refused")
+    return {
+        "count": count,
+        "broken": len(broken),
+        "seeds_of_broken": list(broken),
+        "seconds": round(time.monotonic() - begun, 1),
+        "refused": refused,
+    }
+
+
+def violations(seed: int) -> str:
+    """Return the limits that a plant breaks in the hour after a random decision, in words.
+
+    Parameters
+    ----------
+    seed
+        Of everything.
+
+    Raises
+    ------
+    NoScheduleError
+        If there is no plan.
+    """
+    here = setting(seed)
+    site, world = here.site, here.world
+    policy = make_policy(here, "optimal", lambda _: None)
+    plant = Plant(site, here.surroundings, here.begin, seed=seed)
+    queue = open_queue(Pool.of(site), here.workload.jobs, world.start)
+    for racks in here.truth["service_racks"].to_numpy().tolist():
+        orders = policy.orders(View(state=plant.observe(), queue=queue))
+        queue, done = advance(queue, orders.jobs, hours=0.25, arrivals=here.workload.jobs)
+        power = float(done.work_power.sum())
+        points = partial(set_points, site, service_racks=racks, work_power=power)
+        follow(plant, orders, policy.guard, points=points)
+    ran = plant.record()
+    ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
+    counted = found(site, ran).to_series()
+    return ", ".join(f"{limit}: {count}" for limit, count in counted[counted > 0].items())
+
+
+def setting(seed: int) -> Setting:
+    """Return a random site in a random world."""
+    rng = np.random.default_rng([seed, 7])
+    site = random_site(seed)
+    hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
+    start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
+    end = start + np.timedelta64(HOURS, "h")
+    world = World(
+        record=record(site, *_world(site, start, end, rng=rng)),
+        jobs=_jobs(start, end),
+        start=start,
+        end=end,
+        gaps=(),
+        notes=(),
+    )
+    return Setting.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
+
+
+def _world(
+    site: Site, start: np.datetime64, end: np.datetime64, *, rng: np.random.Generator
+) -> list[xr.Dataset]:
+    """Return prices, carbon and weather: those of the month, dearer or cheaper, warmer or colder.
+
+    A price is scaled and moved, so that some are below zero throughout; air from -20 to 40 degC and
+    wind from none to a storm are among the others.
+    """
+    files = small_days.files()
+    prices = read_prices(files.prices)
+    carbon = carbon_of(prices, None, beside=files.prices, kind="direct")
+    weather = read_outdoors(site, files.weather, start=start - HISTORY, end=end)
+    price = prices["electricity_price"]
+    dearer = rng.uniform(0.0, 5.0) * price + rng.normal(0.0, 60.0)
+    air = np.clip(weather["air_temperature"] + rng.uniform(-30.0, 12.0), -20.0, 40.0)
+    wind = weather["wind_speed"] * rng.uniform(0.0, 2.5)
+    prices = prices.assign(electricity_price=dearer.assign_attrs(price.attrs))
+    weather = weather.assign(
+        air_temperature=air.assign_attrs(weather["air_temperature"].attrs),
+        wind_speed=wind.assign_attrs(weather["wind_speed"].attrs),
+    )
+    return [only(prices, "electricity_price"), carbon, weather]
+
+
+def _jobs(start: np.datetime64, end: np.datetime64) -> pd.DataFrame:
+    return jobs_of(small_days.files().jobs, start, end)

@@ -1,0 +1,33 @@
+"""A few random problems, among them all that once broke."""
+
+import pytest
+
+from tests.soak import replay
+
+BROKE = {
+    0: "water on its way to the halls, which no sensor shows",
+    8: "neither sun nor wind",
+    23: "waste of one machine that another had to carry",
+}
+
+
+@pytest.mark.parametrize("seed", BROKE, ids=BROKE.get)
+def test_what_broke_once_does_not_break_again(seed):
+    assert replay.violations(seed) == ""
+
+
+def test_figures_tell_what_broke(monkeypatch):
+    """Proves: breaches and exceptions are counted by seed, and do not end the soak."""
+    told = {1: "", 2: "chip_temperature of hall_1: 3", 3: ZeroDivisionError("seldom")}
+
+    def violations(seed):
+        if isinstance(told[seed], Exception):
+            raise told[seed]
+        return told[seed]
+
+    monkeypatch.setattr(replay, "violations", violations)
+    lines = []
+    figures = replay.run(3, seed=1, say=lines.append)
+    assert (figures["count"], figures["broken"]) == (3, 2)
+    assert figures["seeds_of_broken"] == [2, 3]
+    assert lines == ["seed 2: chip_temperature of hall_1: 3", "seed 3: ZeroDivisionError: seldom"]
