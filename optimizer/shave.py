@@ -13,12 +13,16 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
+from twin import axes
 from twin.kept import kept_by
 from twin.relations import Store
 from twin.site import Site
 
 LEAST: Final = 0.1
 """Power below which nothing is shaved. [MW]"""
+
+AHEAD: Final = 2.0
+"""Time in which energy that is spent may be missed: a plan to come, and what it needs. [h]"""
 
 
 def shave(
@@ -93,20 +97,23 @@ def spare_of(
     -------
     dict
         Battery -> power beyond what is planned, so that power stays free for the interval, and
-        energy behind what is held in it and in the next; only batteries that hold any. [MW]
+        energy behind what is held for the next hours, in which no plan could win it back; only
+        batteries that hold any then. [MW]
     """
-    step = int(np.searchsorted(plan["time"].to_numpy(), now))
+    edges = (axes.edges_of(plan) - now) / axes.HOUR
+    step = int(np.searchsorted(edges, 0.0))
     hours = float(plan["duration"][step])
+    soon = (edges > 0.0) & (edges <= AHEAD)
     found = {}
     for store in site.stores:
         kept = kept_by(site, plan, store) if store.carrier == "medium_voltage" else None
-        if kept is None or not (kept.up[step] > 0.0 or kept.behind[step + 1] > 0.0):
+        if kept is None or not (kept.up[step] > 0.0 or (kept.behind[soon] > 0.0).any()):
             continue
-        names = ("battery_charge", "battery_discharge")
-        charge, discharge = (float(plan[n].sel(battery=store.owner)[step]) for n in names)
-        level = float(state["battery_level"].sel(battery=store.owner))
-        level += hours * (store.charge_efficiency * charge - discharge / store.discharge_efficiency)
-        energy = (level - store.low - kept.behind[step + 1]) * store.discharge_efficiency / hours
-        power = store.discharge_limit - float(kept.up[step]) - discharge + charge
-        found[store.owner] = max(min(energy, power), 0.0)
+        names = ("battery_charge", "battery_discharge", "battery_level")
+        charge, discharge, level = (plan[n].sel(battery=store.owner).to_numpy() for n in names)
+        off = float(state["battery_level"].sel(battery=store.owner)) - level[step]
+        energy = float((level + off - store.low - kept.behind)[soon].min())
+        power = store.discharge_limit - float(kept.up[step] + discharge[step] - charge[step])
+        most = min(energy * store.discharge_efficiency / hours, power)
+        found[store.owner] = max(most, 0.0)
     return found

@@ -143,7 +143,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
-        *_reserves(site, state, schedule, replay),
+        *_reserves(site, state, schedule, replay=replay),
         *_found(
             "grid_import_power beyond what is left of the connection",
             curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
@@ -268,11 +268,11 @@ def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarra
 
 
 def _reserves(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, replay: xr.Dataset
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset
 ) -> list[Breach]:
     """Judge that power and energy stand behind the reserves that are promised."""
     keep, time = KEEP * site.margins.power, schedule["time"].to_numpy()
-    told = backing.judge(site, state, schedule, replay, keep=keep)
+    told = backing.judge(site, state, schedule, replay=replay, keep=keep)
     return [breach for name, beyond in told for breach in _found(name, beyond, time)]
 
 

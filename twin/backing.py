@@ -116,7 +116,7 @@ class _Plan:
 
 
 def judge(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, replay: xr.Dataset, *, keep: float = 0.0
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, keep: float = 0.0
 ) -> Iterator[Finding]:
     """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
 
@@ -263,7 +263,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     tolerance = limits.SHARE_BEYOND * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
     more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))
-    left = curtailment.beyond(plan.site, state, plan.schedule, more, keep=keep)
+    left = curtailment.beyond(plan.site, state, plan.schedule, ran=more, keep=keep)
     beyond = np.where(down > LEAST, np.maximum(beyond, left), 0.0)
     yield "import with all reserves activated downwards", beyond
     beyond = (up - net - (1.0 - keep) * grid.export_limit) / tolerance

@@ -84,4 +84,4 @@ def kept_at_connection(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, Fl
 
 def _at_edges(values: FloatArray) -> FloatArray:
     """Return the greater of what the intervals on both sides of each edge ask for."""
-    return np.maximum(np.append(values, values[-1]), np.append(values[0], values))
+    return np.asarray(np.maximum(np.append(values, values[-1]), np.append(values[0], values)))

@@ -42,6 +42,9 @@ class Reserve(Declared):
     duration: Annotated[
         float, Quantity("h", "full activation that energy must be kept for", above=0, at_most=24)
     ]
+    recovery: Annotated[
+        float, Quantity("h", "in which energy must be back after use", at_least=0, at_most=24)
+    ] = 2.0
     power_share: Annotated[
         float, Quantity("1", "power kept for each MW sold", at_least=1, at_most=2)
     ] = 1.0
@@ -187,7 +190,9 @@ def begins(product: Reserve, instants: np.ndarray) -> BoolArray:
     return np.isin(instants, edges(product, instants[0], instants[-1]))
 
 
-def is_open(product: Reserve, instants: np.ndarray) -> BoolArray:
+def is_open(
+    product: Reserve, instants: np.ndarray, *, now: np.datetime64 | None = None
+) -> BoolArray:
     """Return in which intervals capacity can still be sold.
 
     Parameters
@@ -195,7 +200,9 @@ def is_open(product: Reserve, instants: np.ndarray) -> BoolArray:
     product
         The product.
     instants
-        Edges of intervals; the first is now. [datetime64, UTC]
+        Edges of intervals. [datetime64, UTC]
+    now
+        The moment; by default the first edge. [datetime64, UTC]
 
     Returns
     -------
@@ -206,7 +213,9 @@ def is_open(product: Reserve, instants: np.ndarray) -> BoolArray:
     all_edges = edges(product, instants[0], instants[-1])
     days = _days(product, all_edges[:-1])
     gates = np.array([_gate(product, day) for day in days])
-    free = (gates > instants[0]) & np.array([_is_valid(product, day) for day in days])
+    free = (gates > (instants[0] if now is None else now)) & np.array(
+        [_is_valid(product, day) for day in days]
+    )
     first = np.searchsorted(all_edges, instants[:-1], side="right") - 1
     last = np.searchsorted(all_edges, instants[1:], side="left") - 1
     shut = np.concatenate([[0], np.cumsum(~free)])

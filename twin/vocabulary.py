@@ -58,6 +58,8 @@ WORDS: Final[dict[str, Term]] = {
     "reserve_held": Term("MW", "capacity of a reserve product that is sold already"),
     "reserve_capacity": Term("MW", "capacity of a reserve product that is held"),
     "reserve_shortfall": Term("MW", "capacity of a reserve product that is sold and not held"),
+    "reserve_used_up": Term("MW", "power of a reserve product that was called upwards"),
+    "reserve_used_down": Term("MW", "power of a reserve product that was called downwards"),
     "battery_reserve": Term("MW", "part of a reserve product's capacity that a battery holds"),
     "work_reserve": Term("MW", "part of a reserve product's capacity that work holds"),
     "recovery_energy": Term("MWh", "energy taken up again after an upward reserve is used"),

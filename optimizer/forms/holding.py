@@ -10,19 +10,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
+from optimizer.capacity import held as sold
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from twin.axes import HOUR
 from twin.backing import holders
+from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserves import Reserve, lags, overlap
+from twin.reserves import Reserve, is_open, lags, overlap
+
+SOON: Final = 1.0
+"""Time to the next plan. [h]"""
+
+LAG: Final = 0.5 * TRANSITION / 60.0
+"""Time by which what flows into a store lags behind its set point. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +59,9 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     held, hours, problem = held_by(store, inputs), inputs.hours, inputs.problem
     if not held.products:
         return {}
-    low, high = limits.levels(store, problem)
-    start, margin = problem.level(store), problem.margins.level * (store.high - store.low)
-    found = {
-        "reserve_low": np.append(min(store.low + margin, start), low),
-        "reserve_high": np.append(max(store.high - margin, start), high),
+    found = dict(_window(store, held, inputs)) | {
+        "lag_up": np.array(LAG * store.charge_efficiency),
+        "lag_down": np.array(LAG / store.discharge_efficiency),
     }
     loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
     most = store.charge_limit + store.discharge_limit
@@ -72,6 +79,36 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
             f"{name}_cost": hours * _cost(store, product, inputs),
         }
     return found
+
+
+def _window(store: Store, held: Held, inputs: Inputs) -> Mapping[str, FloatArray]:
+    """Return the levels between which energy counts: less the margin where more can be sold.
+
+    What is sold already may use half of the margin by the next plan, and all of it until then: it
+    was kept for it. No promise is broken to win a margin back. A store that starts outside may stay
+    there, and holds nothing.
+    """
+    problem, instants = inputs.problem, inputs.problem.outlook["instant"].to_numpy()
+    products = [problem.site.reserves[name] for name in held.products]
+    opens = np.any([is_open(product, instants) for product in products], axis=0)
+    margin = problem.margins.level * (store.high - store.low)
+    later = (instants - instants[0]) / HOUR >= SOON
+    is_open_at = np.append(opens, False) | np.append(False, opens)
+    low, high = limits.levels(store, problem)
+    start = problem.level(store)
+    now = {p.name: float(sold(problem.outlook, p)[0]) * p.duration for p in products}
+    behind, room = (
+        sum(now[p.name] * way for p, way in ways) / store.discharge_efficiency
+        for ways in ([(p, p.goes_up) for p in products], [(p, p.goes_down) for p in products])
+    )
+    spare = (start - store.low - behind, store.high - start - room)
+    under, over = (
+        np.where(is_open_at, margin, later * min(max(left, 0.0), 0.5 * margin)) for left in spare
+    )
+    return {
+        "reserve_low": np.minimum(store.low + under, np.append(start, low)),
+        "reserve_high": np.maximum(store.high - over, np.append(start, high)),
+    }
 
 
 def _cost(store: Store, product: Reserve, inputs: Inputs) -> FloatArray:
@@ -113,6 +150,7 @@ def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
     time, instant, past = block.model().time, block.model().instant, held.window - 1
     block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
     block.reserve_low, block.reserve_high = table(instant), table(instant)
+    block.lag_up, block.lag_down = table(), table()
     for name in held.products:
         columns(block, name, block.moments, high=new_table(block, f"{name}_most", block.moments))
         for way in ("up", "down"):
@@ -141,7 +179,10 @@ def _keep_power(block: pyo.Block, held: Held) -> None:
 
 
 def _keep_energy(block: pyo.Block, held: Held) -> None:
-    """Keep energy for a full activation that begins with an interval, and that ends with it."""
+    """Keep energy for a full activation that begins with an interval, and that ends with it.
+
+    A plant goes over to a new set point slowly: what was charged until an edge is not all there.
+    """
     time, past = block.model().time, held.window - 1
 
     def first(way: str) -> Callable[[Any], Any]:
@@ -154,17 +195,38 @@ def _keep_energy(block: pyo.Block, held: Held) -> None:
         return lambda t: added([spent_by(capacity, share, t, window) for capacity, share in pairs])
 
     up, down, ends_up, ends_down = first("up"), first("down"), spent("up"), spent("down")
-    block.energy_up = pyo.Constraint(
-        time, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
+    block.at_once = pyo.Set(initialize=[0])
+    block.first_energy_up = pyo.Constraint(
+        block.at_once, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
     )
-    block.energy_down = pyo.Constraint(
-        time, rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t]
+    block.first_energy_down = pyo.Constraint(
+        block.at_once, rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t]
     )
+    if len(time) > 1:
+        block.later = pyo.RangeSet(1, len(time) - 1)
+        block.energy_up = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: (
+                up(t) - b.level[t] + b.lag_up * b.charge[t - 1] <= -1.0 * b.reserve_low[t]
+            ),
+        )
+        block.energy_down = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: (
+                down(t) + b.level[t] + b.lag_down * b.discharge[t - 1] <= b.reserve_high[t]
+            ),
+        )
     block.lasts_up = pyo.Constraint(
-        time, rule=lambda b, t: ends_up(t) - b.level[t + 1] <= -1.0 * b.reserve_low[t + 1]
+        time,
+        rule=lambda b, t: (
+            ends_up(t) - b.level[t + 1] + b.lag_up * b.charge[t] <= -1.0 * b.reserve_low[t + 1]
+        ),
     )
     block.lasts_down = pyo.Constraint(
-        time, rule=lambda b, t: ends_down(t) + b.level[t + 1] <= b.reserve_high[t + 1]
+        time,
+        rule=lambda b, t: (
+            ends_down(t) + b.level[t + 1] + b.lag_down * b.discharge[t] <= b.reserve_high[t + 1]
+        ),
     )
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 
 from optimizer.service.contract import network_accounts
 from optimizer.service.promise_bill import promise_accounts
+from optimizer.service.reserve_bill import reserve_accounts
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
@@ -86,7 +87,13 @@ class Bill:
 
 
 def settle(
-    site: Site, record: xr.Dataset, series: xr.Dataset, *, work: Work, peak_power: float
+    site: Site,
+    record: xr.Dataset,
+    series: xr.Dataset,
+    *,
+    work: Work,
+    peak_power: float,
+    reserves: xr.Dataset | None = None,
 ) -> Bill:
     """Write the bill of a run.
 
@@ -102,12 +109,14 @@ def settle(
         What became of the jobs.
     peak_power
         Greatest import of the first month before the run. [MW]
+    reserves
+        What was held and called of reserve products, in the quarter-hours of the meter, as
+        :func:`optimizer.service.reserve_bill.reserve_accounts` wants it; None if there are none.
 
     Returns
     -------
     Bill
         The settled run.
-
     """
     meter = _Meter.of(record, series)
     sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
@@ -127,6 +136,7 @@ def settle(
             **promised,
             "stocks": -kept * meter.mean_cost(site),
             "backlog": owed * meter.mean_cost(site),
+            **reserve_accounts(site, reserves, meter.price),
         },
         carbon_kg=carbon,
         energy_mwh=energy,

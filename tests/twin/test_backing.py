@@ -134,7 +134,7 @@ def test_a_plan_by_hand_is_found_sound():
 
 def hand_judged(problem, schedule):
     """Return what is broken by a plan of the hand's machines, which the twin cannot run."""
-    found = backing.judge(problem.site, problem.state, schedule, schedule)
+    found = backing.judge(problem.site, problem.state, schedule, replay=schedule)
     return [name for name, beyond in found if not (beyond <= 1.0).all()]
 
 
