@@ -13,7 +13,7 @@ from rich.table import Table
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.archive import open_folder, write_results, write_trial
-from optimizer.service.backtest import POLICIES, Trial, backtest
+from optimizer.service.backtest import KNOWN, POLICIES, Trial, backtest
 from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, World, read_world
@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = 0.6,
     zone: Annotated[str | None, typer.Option(help="Zone of naive local prices.")] = None,
-    policies: Annotated[str, typer.Option(help="Names, by commas.")] = ",".join(POLICIES),
+    policies: Annotated[str, typer.Option(help="Names, by commas; cvar too.")] = ",".join(POLICIES),
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     export_mps: Annotated[
         Path | None, typer.Option(help="Folder for the linear model of every decision.")
@@ -109,9 +109,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _names(policies: str) -> list[str]:
     names = [name.strip() for name in policies.split(",") if name.strip()]
-    unknown = [name for name in names if name not in POLICIES]
+    unknown = [name for name in names if name not in KNOWN]
     if unknown or not names:
-        mend = f"choose among {', '.join(POLICIES)}"
+        mend = f"choose among {', '.join(KNOWN)}"
         fault = Fault(place="--policies", value=", ".join(unknown), mend=mend)
         raise ProblemError("command", [fault])
     return names
