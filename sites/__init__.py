@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sites.declarations import parameters
     from sites.loading import load
     from sites.reference import pages
+    from sites.routes import load_routes
     from sites.sizing import demand, ratings
     from sites.tariff_files import read_tariffs
 
@@ -17,6 +18,7 @@ __all__ = [
     "data",
     "demand",
     "load",
+    "load_routes",
     "names",
     "outcomes",
     "pages",
@@ -28,6 +30,7 @@ __all__ = [
 _HOME: Final = {
     "demand": "sites.sizing",
     "load": "sites.loading",
+    "load_routes": "sites.routes",
     "outcomes": "sites.cases.book",
     "pages": "sites.reference",
     "parameters": "sites.declarations",

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "calibrate": "optimizer.cli.calibrate",
     "validate": "optimizer.cli.validate",
     "backtest": "optimizer.cli.backtest",
+    "fleet": "optimizer.cli.fleet",
     "explain": "optimizer.cli.explain",
     "tariff": "optimizer.cli.tariff",
     "fit": "optimizer.cli.fit",

@@ -77,7 +77,7 @@ class FleetDecision:
             Of the site.
         """
         settled = self.coordination
-        return -float((settled.prices * settled.nets[number]).sum())
+        return 0.0 - float((settled.prices * settled.nets[number]).sum())
 
 
 def decide_fleet(

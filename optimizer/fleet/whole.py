@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
@@ -12,6 +13,9 @@ from optimizer.problem import Problem
 from optimizer.solve import Solver
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
+
+TIME_LIMIT: Final = 3600.0
+"""Longest that the model of a fleet may take. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +42,15 @@ def account_prices(problem: Problem) -> dict[str, float]:
     return {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
 
 
-def solve_whole(many: Sequence[Inputs]) -> Whole:
+def solve_whole(many: Sequence[Inputs], *, time_limit: float = TIME_LIMIT) -> Whole:
     """Return the cheapest plan of several sites that share work, sought in one model.
 
     Parameters
     ----------
     many
         Questions of at least two sites with the same lanes over the same intervals.
+    time_limit
+        Longest that it may take. [s]
 
     Raises
     ------
@@ -64,7 +70,7 @@ def solve_whole(many: Sequence[Inputs]) -> Whole:
         for inputs in many
         for account, price in account_prices(inputs.problem).items()
     }
-    answer = Solver(arrays, prices).run()
+    answer = Solver(arrays, prices, time_limit=time_limit).run()
     if answer is None:
         message = f"{', '.join(names)}: no schedule of the fleet keeps every limit"
         raise NoScheduleError(message)

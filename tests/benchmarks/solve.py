@@ -1,10 +1,11 @@
 """The benches of the solver."""
 
-from tests.benchmarks import solve_commitment, solve_cycle, solve_linopy, solve_ten
+from tests.benchmarks import solve_commitment, solve_cycle, solve_growth, solve_linopy, solve_ten
 
 BENCHES = (
     *solve_cycle.BENCHES,
     *solve_commitment.BENCHES,
+    *solve_growth.BENCHES,
     *solve_linopy.BENCHES,
     *solve_ten.BENCHES,
 )

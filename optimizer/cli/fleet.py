@@ -1,0 +1,148 @@
+"""`gigatwin fleet`: sites that share work, settled by prices, decided and judged one by one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.fleet.coordinate import GAP
+from optimizer.fleet.decisions import FleetDecision, decide_fleet
+from optimizer.fleet.question import share
+from optimizer.problem import Problem
+from optimizer.service.setting import Setting
+from optimizer.service.world import Files, read_world
+from optimizer.steering import question
+from twin.errors import Fault, ProblemError
+from twin.routes import Route
+from twin.site import Site
+from twin.workloads.queue import Pool, open_queue
+
+app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
+
+AHEAD: Final = 2
+"""Days that a plan sees."""
+
+COLUMNS: Final = ("alone [EUR]", "together [EUR]", "sends [MWh]", "takes in [MWh]", "earns [EUR]")
+
+
+@app.command()
+def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
+    names: Annotated[list[str], typer.Argument(metavar="SITE...", help="Two sites at least.")],
+    prices: Annotated[
+        list[str], typer.Option(help="FILE for all, or SITE=FILE; synthetic if left out.")
+    ] = [],  # noqa: B006  (typer copies it)
+    weather: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
+    jobs: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
+    carbon: Annotated[list[str], typer.Option(help="As prices, unless in them.")] = [],  # noqa: B006
+    start: Annotated[str, typer.Option(help="First moment; a date is 00:00 UTC.")] = "2026-06-16",
+    load_scale: Annotated[
+        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
+    ] = 0.6,
+    routes: Annotated[
+        Path | None, typer.Option(help="TOML file of routes; left out, --move may go anywhere.")
+    ] = None,
+    move: Annotated[str, typer.Option(help="Kind of work that may move.")] = "batch",
+    transfer_cost: Annotated[
+        float, typer.Option(min=0.0, help="Of moving a MWh of work with its data [EUR].")
+    ] = 5.0,
+    gap: Annotated[float, typer.Option(min=1e-6, help="Share of the cost to be missed.")] = GAP,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler, as tcp://10.0.0.1:8786.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Settle what work moves between sites over the next two days, and decide for each of them."""
+    screen = console(json_file)
+    loaded = [sites.load(name) for name in names]
+    given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
+    files = {kind: _each(kind, told, loaded) for kind, told in given.items()}
+    ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
+    for name, route in ways.items():
+        screen.print(f"{name}: {_words(route)}", markup=False)
+    alone = [
+        _asked(site, {k: paths[n] for k, paths in files.items()}, start, load_scale=load_scale)
+        for n, site in enumerate(loaded)
+    ]
+    problems = share(alone, ways)
+
+    def listen(number: int, left: float) -> None:
+        screen.print(f"round {number}: {max(left, 0.0):.3%} may be missed")
+
+    found = decide_fleet(problems, cluster=cluster, gap=gap, listen=listen)
+    screen.print(_table(found))
+    for transfer in found.transfers:
+        screen.print(str(transfer), markup=False)
+    settled = found.coordination
+    saved = sum(settled.alone) - settled.cost
+    screen.print(
+        f"sharing saves {saved:,.0f} EUR; by other prices no more than "
+        f"{max(settled.cost - settled.bound, 0.0):,.0f} EUR could still be saved "
+        f"({max(settled.gap, 0.0):.3%}, {settled.rounds} rounds)"
+    )
+    write_json(found.as_json(), json_file)
+
+
+def _each(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
+    """Return the file of each site: its own, or that for all; synthetic if none is named."""
+    own = dict(word.split("=", 1) for word in told if "=" in word)
+    general = [word for word in told if "=" not in word]
+    unknown = own.keys() - {site.name for site in loaded}
+    if unknown or len(general) > 1:
+        value = ", ".join(sorted(unknown) or general)
+        mend = f"give one FILE for all, or SITE=FILE for {', '.join(s.name for s in loaded)}"
+        raise ProblemError("command", [Fault(place=f"--{kind}", value=value, mend=mend)])
+    usual: Path | None = Path(general[0]) if general else None
+    if usual is None and kind != "carbon":
+        usual = sites.data(kind)
+    return [Path(own[site.name]) if site.name in own else usual for site in loaded]
+
+
+def _anywhere(kind: str, cost: float) -> dict[str, Route]:
+    """Return a route by which a kind of work may go from every site to every other."""
+    return {"anywhere": Route.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
+
+
+def _asked(
+    site: Site, files: Mapping[str, Path | None], start: str, *, load_scale: float
+) -> Problem:
+    """Return the question of a site alone at the first moment of a run."""
+    paths = {kind: path for kind, path in files.items() if path is not None}
+    world = read_world(site, Files(**paths, zone=site.zone), start=start, days=AHEAD)
+    setting = Setting.of(site, world, load_scale=load_scale)
+    queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
+    past = setting.workload.past(world.start)
+    return question(site, world.record, setting.begin, queue=queue, past=past)
+
+
+def _words(route: Route) -> str:
+    """Return a route in words."""
+    origins, hosts = (", ".join(given or ("every site",)) for given in (route.origins, route.hosts))
+    return (
+        f"{route.kind} may go from {origins} to {hosts} in {route.transfer_time:g} h at "
+        f"{route.move_cost:g} EUR/MWh, done within {route.window:g} h"
+    )
+
+
+def _table(found: FleetDecision) -> Table:
+    """Return what each site costs and what it moves."""
+    headings = [escape(heading) for heading in COLUMNS]
+    shown = table("fleet over two days", "site", *headings, numbers=headings)
+    settled, totals = found.coordination, [0.0] * len(COLUMNS)
+    for number, (name, cost) in enumerate(found.costs.items()):
+        net = settled.nets[number]
+        cells = (
+            settled.alone[number],
+            cost,
+            float(net.clip(min=0.0).sum()),
+            float((-net).clip(min=0.0).sum()),
+            found.earned(number),
+        )
+        totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
+        shown.add_row(name, *(f"{cell:,.0f}" for cell in cells))
+    shown.add_row("all", *(f"{total + 0.0:,.0f}" for total in totals))
+    return shown

@@ -1,0 +1,91 @@
+"""`gigatwin fleet`: what planners type, what they read, and what is refused."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli import app
+from twin.errors import SiteError
+
+ROUTES = """
+[routes.inside]
+kind = "batch"
+origins = ["rhine", "small"]
+hosts = ["rhine"]
+transfer_time = "30 min"
+window = "5 h"
+data = "2 TB/MWh"
+data_price = "0.01 EUR/GB"
+"""
+
+
+@pytest.fixture
+def routes(tmp_path):
+    path = tmp_path / "routes.toml"
+    path.write_text(ROUTES, encoding="utf-8")
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["fleet", *map(str, words)])
+
+
+def test_routes_are_read_in_their_units(routes):
+    inside = sites.load_routes(routes)["inside"]
+    assert inside.transfer_time == pytest.approx(0.5)
+    assert inside.move_cost == pytest.approx(2000 * 0.01)
+    assert inside.hosts == ("rhine",)
+
+
+def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
+    path = tmp_path / "routes.toml"
+    path.write_text('speed = 3\n[routes.a]\nwindow = 5\nkin = "batch"\n', encoding="utf-8")
+    with pytest.raises(SiteError) as refused:
+        sites.load_routes(path)
+    told = str(refused.value)
+    for words in ("speed", "a bare number has no unit", "kin", "kind"):
+        assert words in told
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(SiteError, match=r"write one table \[routes"):
+        sites.load_routes(path)
+
+
+@pytest.mark.slow
+def test_a_fleet_is_decided_and_told(tmp_path):
+    dear = tmp_path / "dear.csv"
+    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    head, *rows = (line.split(",") for line in lines)
+    place = head.index("price_eur_mwh")
+    for row in rows:
+        row[place] = f"{3.0 * float(row[place]):.2f}"
+    dear.write_text("\n".join(",".join(row) for row in [head, *rows]), encoding="utf-8")
+    result = run("rhine", "baltica", "--prices", f"rhine={dear}", "--json", tmp_path / "f.json")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert told["sites"]["rhine"]["sends_mwh"] > 10.0
+    assert told["sites"]["baltica"]["takes_in_mwh"] == pytest.approx(
+        told["sites"]["rhine"]["sends_mwh"], abs=0.1
+    )
+    assert all(site["is_safe"] for site in told["sites"].values())
+    assert told["gap_of_prices"] <= 1e-3
+    assert told["objective"] < told["objective_alone"]
+    assert "rhine sends" in " ".join(result.output.split())
+    assert "sharing saves" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rhine"], "a fleet has two sites at least"),
+        (["rhine", "rhine"], "every site once"),
+        (["rhine", "baltica", "--move", "poetry"], "no site does it"),
+        (["rhine", "baltica", "--prices", "iberia=x.csv"], "SITE=FILE for rhine, baltica"),
+        (["rhine", "atlantis"], "atlantis"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words, told):
+    result = run(*words)
+    assert result.exit_code == 1
+    assert told in result.stderr
