@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -18,10 +19,11 @@ import structlog
 
 from telemetry import topics
 from telemetry.archive import Archive
+from telemetry.archive.places import Place
 from telemetry.shard_process import Task
-from telemetry.site_archiver import FRUGAL, SiteArchiver
+from telemetry.site_archiver import COUNTED, FRUGAL, SiteArchiver
 from telemetry.topics import Kind
-from twin.errors import BrokerError
+from twin.errors import ArchiveError, BrokerError
 
 PLANT: Final = "plant"
 """Shard of what the plant says, jobs and clock; with no halls named, of everything."""
@@ -143,6 +145,11 @@ class Recording:
         Halls whose racks have an ingester of their own.
     is_simulated
         Whether times are those of a simulated plant.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive is that of another site, or the disk is at fault.
     """
 
     def __init__(
@@ -167,14 +174,20 @@ class Recording:
             )
             for name, filters in heard.items()
         }
-        self.archive = Archive(folder / "archive", site)
-        self.archiver = SiteArchiver(
-            self.archive,
-            folders,
+        self._make = partial(
+            SiteArchiver,
+            journals=folders,
             quarantine=folder / "quarantine",
             is_simulated=is_simulated,
         )
-        self._thread = threading.Thread(target=self.archiver.run, name="archiver")
+        self._folder, self._site = folder / "archive", site
+        self._archive: Archive | None = None
+        self._archiver: SiteArchiver | None = None
+        self._trouble = ""
+        self._ended = threading.Event()
+        if Place.of(self._folder).is_local:
+            self._archive = Archive(self._folder, site)
+        self._thread = threading.Thread(target=self._run, name="archiver")
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -189,8 +202,27 @@ class Recording:
             ingester.stop()
         for ingester in self._ingesters.values():
             ingester.join()
-        self.archiver.stop()
+        self._ended.set()
+        if self._archiver is not None:
+            self._archiver.stop()
         self._thread.join()
+
+    def _run(self) -> None:
+        """Archive; a bucket that is not there is waited for, while all stays in the journals."""
+        while self._archive is None:
+            try:
+                self._archive = Archive(self._folder, self._site)
+            except ArchiveError as error:
+                if not self._trouble:
+                    _logger.warning("archive not opened", reason=str(error))
+                self._trouble = str(error)
+                if self._ended.wait(AGAIN[1]):
+                    return
+        self._trouble = ""
+        self._archiver = self._make(self._archive)
+        if self._ended.is_set():
+            self._archiver.stop()
+        self._archiver.run()
 
     def wait(self, ended: Callable[[float], bool]) -> None:
         """Watch over the ingesters until told to end.
@@ -217,15 +249,17 @@ class Recording:
         messages = sum(
             one.messages + int(str(one.told.get("messages", 0))) for one in self._ingesters.values()
         )
+        read = self._archiver.counters if self._archiver else dict.fromkeys(COUNTED, 0)
+        written = self._archive.counters if self._archive else {}
         return {
             "messages": messages,
-            **self.archiver.counters,
-            **{name: self.archive.counters[name] for name in ("values", "late", "commits")},
+            **read,
+            **{name: written.get(name, 0) for name in ("values", "late", "commits")},
         }
 
     @property
     def troubles(self) -> dict[str, str]:
         """Shard -> what is wrong with it; empty if nothing is."""
         told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}
-        told["archive"] = self.archive.trouble
+        told["archive"] = self._archive.trouble if self._archive else self._trouble
         return {name: trouble for name, trouble in told.items() if trouble}

@@ -15,6 +15,7 @@ import sites
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
 from telemetry.address import Tls
+from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
 from telemetry.client import Client
 from telemetry.codec import encode
@@ -72,6 +73,13 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Times are those of a simulated plant.")
     ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GIGATWIN_STORE",
+            help="s3://bucket/prefix where values go; add ?endpoint=URL for a store of your own.",
+        ),
+    ] = None,
     ca: Ca = None,
     certificate: Certificate = None,
     key: Key = None,
@@ -93,6 +101,8 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     configure_logs()
     folder = state or state_folder(site)
+    if store is not None:
+        name_bucket(folder / "archive", store)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from telemetry.archive.opening import STORE, locked
+from telemetry.archive.opening import locked
+from telemetry.archive.places import STORE, Place
 from telemetry.archive.verifying import Verdict, verify
 from telemetry.archive.whole import whole
 from twin.errors import ArchiveError
@@ -31,6 +32,9 @@ def backup(folder: Path, to: Path) -> int:
     ArchiveError
         If there is no archive, or the file is there.
     """
+    if url := Place.of(folder).url:
+        message = f"{folder}: its values are in {url}; let that store copy the bucket"
+        raise ArchiveError(message)
     if not (folder / STORE).is_dir():
         message = f"{folder}: no archive; name the state folder of a service"
         raise ArchiveError(message)

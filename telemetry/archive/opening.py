@@ -19,14 +19,12 @@ import numpy as np
 import structlog
 
 from telemetry.archive.losses import tell
+from telemetry.archive.places import STORE, Place
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
 from telemetry.durable import MODE
 from twin.errors import ArchiveError
-
-STORE: Final = "store"
-"""Folder of the repository inside that of the archive."""
 
 OLDER: Final = "overwritten"
 """Folder of a repository where Icechunk keeps what its file of heads was before."""
@@ -71,8 +69,11 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
     ArchiveError
         If it is that of another site or of a later version, or the disk is at fault.
     """
-    path = folder / STORE
-    storage = on_disk(path)
+    place = Place.of(folder)
+    if place.folder is None:
+        return _in_bucket(place, site), None
+    path = place.folder
+    storage = place.storage
     is_there = path.exists() and any(path.iterdir())
     try:
         if not is_there or icechunk.Repository.exists(storage):
@@ -89,6 +90,16 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
     _logger.error("archive set aside", place=str(path), reason=reason, to=str(aside))
     tell(folder, [{"group": "all", "reason": f"{reason}; all of it is now in {aside.name}"}])
     return Store.open(storage, site, path), aside
+
+
+def _in_bucket(place: Place, site: str) -> Store:
+    """Open a repository in a bucket or make it there; nothing there is ever replaced by us."""
+    try:
+        return _of_site(Store.open(place.storage, site), site)
+    except FAILURES as error:
+        reason = str(error).partition("\n")[0]
+        message = f"{place.url}: {reason}; see to the object store, the bucket and its credentials"
+        raise ArchiveError(message) from error
 
 
 def _keep(path: Path, aside: Path) -> None:

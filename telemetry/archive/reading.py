@@ -24,12 +24,12 @@ from telemetry.archive.layout import (
 )
 from telemetry.archive.lazy import Bound, Stored, variable
 from telemetry.archive.minutes import CODES
-from telemetry.archive.opening import FAILURES, STORE
+from telemetry.archive.opening import FAILURES
+from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
-from telemetry.archive.seals import Seals, SpoiltError
+from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
-from telemetry.archive.store import on_disk
 from telemetry.binding import Binder, Binding
 from telemetry.samples import CHIP_VARIABLES
 from telemetry.slots import Slots
@@ -54,7 +54,7 @@ def open(
     end: np.datetime64 | str | None = None,
     group: Group | None = None,
     resolution: Resolution = None,
-    root: Path | None = None,
+    root: Path | str | None = None,
 ) -> xr.Dataset:
     """Open what was heard of a site.
 
@@ -77,7 +77,8 @@ def open(
         believed), and so on. They come with the compaction of their hour.
     root
         State folder of the service; ``$GIGATWIN_STATE`` if None, or else the service's own
-        default, ``gigatwin/<site>`` in the user's state folder.
+        default, ``gigatwin/<site>`` in the user's state folder. Or the URL of its bucket, see
+        :mod:`telemetry.archive.places`.
 
     Returns
     -------
@@ -98,19 +99,19 @@ def open(
     >>> chips["power"].isel(time=-1).sum("chip").load()  # doctest: +SKIP
     """
     name = site if isinstance(site, str) else site.name
-    folder = Path(root or state_folder(name)) / "archive"
+    folder = str(root) if is_url(root or "") else Path(root or state_folder(name)) / "archive"
     return open_folder(folder, site, group=group, resolution=resolution, span=(start, end))
 
 
 def open_folder(
-    folder: Path,
+    folder: Path | str,
     site: Site | str,
     *,
     group: Group | None,
     resolution: Resolution = None,
     span: Span = (None, None),
 ) -> xr.Dataset:
-    """Open the archive that lies in a folder; see :func:`open`."""
+    """Open the archive that lies in a folder, or in a bucket; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
     try:
         snapshot = snapshot_of(folder)
@@ -130,20 +131,20 @@ def state_folder(site: str) -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "gigatwin" / site
 
 
-def snapshot_of(folder: Path) -> Snapshot:
-    """Return the last commit of the archive that lies in a folder.
+def snapshot_of(folder: Path | str) -> Snapshot:
+    """Return the last commit of the archive that lies in a folder, or in a bucket.
 
     Raises
     ------
     ArchiveError
         If there is none.
     """
-    path = folder / STORE
-    if not path.is_dir():
+    place = Place.of(folder)
+    if place.folder is not None and not place.folder.is_dir():
         message = f"{folder}: no archive; name the state folder of a service as root"
         raise ArchiveError(message)
-    seals = Seals(path)  # before the head is looked up: what is committed meanwhile is later
-    return Snapshot.last(icechunk.Repository.open(on_disk(path)), path, seals=seals)
+    seals = place.seals  # before the head is looked up: what is committed meanwhile is later
+    return Snapshot.last(icechunk.Repository.open(place.storage), place.folder, seals=seals)
 
 
 def _opened(

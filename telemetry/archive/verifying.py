@@ -21,6 +21,7 @@ from telemetry.archive.layout import (
     where,
 )
 from telemetry.archive.opening import FAILURES
+from telemetry.archive.places import is_url
 from telemetry.archive.reading import snapshot_of
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import Snapshot
@@ -58,13 +59,13 @@ class Verdict:
         return self.stored / self.points if self.points else 0.0
 
 
-def verify(folder: Path) -> Verdict:
+def verify(folder: Path | str) -> Verdict:
     """Read all of an archive.
 
     Parameters
     ----------
     folder
-        Where it lies.
+        Where it lies, or the URL of its bucket.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def verify(folder: Path) -> Verdict:
     """
     try:
         snapshot = snapshot_of(folder)
-        found = Verdict(lost=losses.read(folder))
+        found = Verdict(lost=[] if is_url(folder) else losses.read(Path(folder)))
         found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))
     except (SpoiltError, *FAILURES) as error:

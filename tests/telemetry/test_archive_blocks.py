@@ -8,7 +8,7 @@ import zarr
 from telemetry.archive.blocks import Made
 from telemetry.archive.files import Files
 from telemetry.archive.layout import MINUTE, OPEN, RAW, VARIABLES
-from telemetry.archive.opening import STORE
+from telemetry.archive.places import STORE
 from telemetry.archive.pieces import Pieces
 from telemetry.archive.plan import Part
 from telemetry.archive.snapshot import Snapshot

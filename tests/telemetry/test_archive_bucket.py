@@ -1,0 +1,211 @@
+"""The same archive in a bucket, at a stand-in for an object store in a process of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.archive.copying import backup
+from telemetry.archive.places import FILE, Place, name_bucket
+from telemetry.archive.verifying import verify
+from telemetry.codec import encode
+from telemetry.journal import Journal
+from telemetry.recording import Recording
+from telemetry.shard_process import Task
+from telemetry.site_archiver import SiteArchiver
+from tests import brokers
+from tests.telemetry.archives import POINT, SITE, START, batch, metadata, value
+from twin.errors import ArchiveError
+
+ROOT = Path(__file__).parents[2]
+SERVER = Path(os.environ.get("GIGATWIN_S3", ROOT / ".venv-s3" / "bin" / "moto_server"))
+DEADLINE = 30.0
+HASTY = 5  # s; a store that stands still is not waited for longer
+SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://", "http://bucket/prefix", "s3://bucket/prefix?endpoint=http://x&colour=red"],
+)
+def test_a_url_that_is_none_of_a_bucket_is_refused(tmp_path, url):
+    with pytest.raises(ArchiveError, match="s3://bucket/prefix"):
+        name_bucket(tmp_path, url)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_an_archive_stays_where_it_began(tmp_path):
+    Archive(tmp_path, SITE)
+    with pytest.raises(ArchiveError, match="has its values in store"):
+        name_bucket(tmp_path, "s3://bucket/prefix")
+    name_bucket(tmp_path / "new", "s3://bucket/prefix")
+    name_bucket(tmp_path / "new", "s3://bucket/prefix")
+    assert Place.of(tmp_path / "new").url == "s3://bucket/prefix"
+    with pytest.raises(ArchiveError, match="has its values in s3://bucket/prefix"):
+        name_bucket(tmp_path / "new", "s3://bucket/other")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"bucket": 1}'])
+def test_a_spoilt_name_of_a_bucket_is_told(tmp_path, text):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ArchiveError, match="write"):
+        Place.of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Yield the process of the stand-in, and its endpoint."""
+    if shutil.which(SERVER) is None:
+        pytest.skip("no moto: .ci/run makes .venv-s3, or name moto_server in GIGATWIN_S3")
+    port = brokers.free_port()
+    words = [str(SERVER), "-H", "127.0.0.1", "-p", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, **quiet)
+    deadline = time.monotonic() + DEADLINE
+    while not brokers.is_listening(port):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield process, f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def bucket(server, tmp_path, monkeypatch):
+    """Return the URL of an empty place in a bucket."""
+    _, endpoint = server
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    made = urllib.request.Request(f"{endpoint}/{tmp_path.name.replace('_', '-')}", method="PUT")
+    urllib.request.urlopen(made, timeout=DEADLINE).close()
+    return f"s3://{tmp_path.name.replace('_', '-')}/gigatwin/rhine?endpoint={endpoint}"
+
+
+def fill(folder, url=None, *, seconds=SECONDS):
+    """Record some seconds, one reading of them late, and compact them."""
+    if url is not None:
+        name_bucket(folder / "archive", url)
+    journal = Journal(folder / "journal")
+    archive = Archive(folder / "archive", SITE)
+    archiver = SiteArchiver(archive, {"a": folder / "journal"}, is_simulated=True)
+    journal.append([encode(metadata())])
+    for second in seconds:
+        racks = [encode(batch(rack, second)) for rack in ("r0001", "r0002")]
+        journal.append([*racks, encode(value(second, float(second)))])
+        while archiver.step():
+            pass
+    archiver.commit(everything=True)
+    archive.keep_up(is_whole=True)
+    journal.append([encode(batch("r0003", 5))])
+    archiver.stop()
+    archiver.run()
+    journal.close()
+    return archive
+
+
+@pytest.mark.slow
+def test_what_is_in_a_bucket_is_what_would_be_on_a_disk(bucket, tmp_path):
+    fill(tmp_path / "disk")
+    archive = fill(tmp_path / "bucket", bucket)
+    assert archive.set_aside == []
+    assert not (tmp_path / "bucket" / "archive" / "store").exists()
+    for group in ("racks", "points"):
+        for resolution in (None, "1min", "15min", "1h"):
+            asked = {"group": group, "resolution": resolution}
+            here = open_archive(SITE, root=tmp_path / "disk", **asked).load()
+            there = open_archive(SITE, root=bucket, **asked).load()
+            assert there.identical(here), asked
+            named = open_archive(SITE, root=tmp_path / "bucket", **asked).load()
+            assert named.identical(here), asked
+    chips = open_archive(SITE, group="racks", root=bucket)
+    times = ((chips["time"].values - START) / np.timedelta64(1, "s")).tolist()
+    assert times == sorted([*SECONDS, 5])
+    verdict = verify(bucket)
+    assert verdict.lost == []
+    assert verdict.points == verify(tmp_path / "disk" / "archive").points > 0
+
+
+@pytest.mark.slow
+def test_who_starts_again_goes_on_where_he_was(bucket, tmp_path):
+    fill(tmp_path, bucket)
+    again = Archive(tmp_path / "archive", SITE)
+    assert again.position is None
+    assert str(again.positions["a"]) == str(Archive(tmp_path / "archive", SITE).positions["a"])
+    again.add(value(3900, 7.0), again.positions["a"], journal="b")
+    again.commit(everything=True)
+    points = open_archive(SITE, group="points", root=bucket)
+    assert points["value"].sel(point=POINT).values[-1] == 7.0
+
+
+@pytest.mark.slow
+def test_of_two_that_write_one_is_refused(bucket, tmp_path):
+    fill(tmp_path, bucket)
+    first, second = (Archive(tmp_path / "archive", SITE) for _ in range(2))
+    position = first.positions["a"]
+    for number, one in enumerate((first, second)):
+        one.add(value(3900 + number, 7.0), position, journal="b")
+    first.commit(everything=True)
+    with pytest.raises(ArchiveError, match=r"cannot be written|another process"):
+        second.commit(everything=True)
+    points = open_archive(SITE, group="points", root=bucket)
+    assert points["value"].sel(point=POINT).dropna("time").sizes["time"] == len(SECONDS) + 1
+
+
+@pytest.mark.slow
+def test_a_store_that_stands_still_for_a_while_loses_nothing(bucket, server, tmp_path):
+    process, _ = server
+    archive = fill(tmp_path, bucket)
+    position = archive.positions["a"]
+    archive.add(value(3900, 7.0), position, journal="b")
+    process.send_signal(signal.SIGSTOP)
+    resumed = subprocess.Popen(["sh", "-c", f"sleep {HASTY}; kill -CONT {process.pid}"])
+    archive.commit(everything=True)  # waits, or fails and is tried again
+    resumed.wait()
+    points = open_archive(SITE, group="points", root=bucket)
+    assert points["value"].sel(point=POINT).values[-1] == 7.0
+
+
+@pytest.mark.slow
+def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    url = f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
+    name_bucket(tmp_path, url)
+    with pytest.raises(ArchiveError, match="see to the object store"):
+        Archive(tmp_path, SITE)
+    assert list(tmp_path.glob("store*")) == [tmp_path / FILE]
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_bucket_is_left_to_its_store(bucket, tmp_path):
+    name_bucket(tmp_path, bucket)
+    with pytest.raises(ArchiveError, match="let that store copy the bucket"):
+        backup(tmp_path, tmp_path / "file.tar")
+
+
+@pytest.mark.slow
+def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    name_bucket(
+        tmp_path / "archive", f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
+    )
+    url = f"mqtt://127.0.0.1:{brokers.free_port()}"
+    task = Task(url=url, client_id="", topics={}, folder="")
+    with Recording(SITE, task, folder=tmp_path) as running:
+        deadline = time.monotonic() + 4 * DEADLINE
+        while "archive" not in running.troubles:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert "see to the object store" in running.troubles["archive"]
+        assert running.counters["commits"] == 0
+        assert all(one.process.poll() is None for one in running._ingesters.values())
