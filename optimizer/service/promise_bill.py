@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.positions import positions
 from optimizer.promised import promises
 from twin.physics import FloatArray
 from twin.promises import HARD, Commitment
@@ -48,6 +49,9 @@ def promise_accounts(
     worse. A budget of a year is settled on the share that the run makes of the year.
     """
     truth = series.sel(time=record["time"].to_numpy()[::METERING])
+    if "position_held" not in truth:  # a record, which does not say so
+        held = positions(site, series, truth["time"].to_numpy()[0], axes=truth, foresight=True)
+        truth = truth.assign(held.data_vars)
     water = record["water_use"].to_numpy().reshape(-1, METERING).sum(axis=1) / MINUTES
     paid: dict[str, float] = defaultdict(float)
     for promise in promises(site, truth):

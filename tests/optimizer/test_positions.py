@@ -149,5 +149,19 @@ def test_unmatched_energy_counts_with_the_residual_mix():
     assert paid == {"carbon": pytest.approx(200.0)}
 
 
+def test_a_record_is_settled_as_it_is(record):
+    """Days 2 to 4 at 12 MW; 10, 11, 12, 13 bought in turn: an hour 0.75 MWh short, 0.25 long.
+
+    On day 2 at 70 and 20 to 50: 0.75 x 20 + 0.25 x 30 = 22.5 an hour; on day 3 at 80 and 20: 30;
+    on day 4 nothing is held.
+    """
+    series = record.assign(carbon_intensity=("time", np.zeros(record.sizes["time"])))
+    later = series.isel(time=slice(96, None))
+    minutes = axes.regular(later["time"].to_numpy()[0], 3 * 1440, np.timedelta64(1, "m"))
+    ran = minutes.assign(water_use=("time", np.zeros(3 * 1440)))
+    paid = promise_accounts(market_site(), ran, series, net=np.full(3 * 96, 12.0))
+    assert paid == {"imbalance": pytest.approx(24 * 22.5 + 24 * 30.0)}
+
+
 def test_a_site_without_promises_pays_for_none():
     assert settled(site(), quarters([50.0, 50.0]), 4.0) == {}
