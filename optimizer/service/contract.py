@@ -66,7 +66,7 @@ def _peaks(site: Site, starts: Moments, net: FloatArray, *, before: float) -> fl
 def _excess(billing: Billing, starts: Moments, net: FloatArray) -> float:
     """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
     total = 0.0
-    for tariff, here in in_force(billing.tariffs, starts, billing.time_zone):
+    for tariff, here in in_force(billing.tariffs, starts, billing.time_zone, goes_on=True):
         metered = Metered(tariff, starts[here], net[here], time_zone=billing.time_zone)
         total += sum(price * power for _, power, price in excess_of(metered))
     return total

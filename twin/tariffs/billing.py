@@ -23,7 +23,8 @@ class Billing:
     time_zone
         IANA zone of the site.
     tariffs
-        Name -> dated tariff; without any, peaks are of the calendar month and always count.
+        Name -> dated tariff, of which the last goes on until another follows; without any, peaks
+        are of the calendar month and always count.
     """
 
     def __init__(self, time_zone: str, tariffs: Mapping[str, Tariff]) -> None:
@@ -135,7 +136,7 @@ class Billing:
 
     def tariff_at(self, moment: np.datetime64) -> Tariff:
         """Return the tariff in force at a moment."""
-        return next(in_force(self.tariffs, np.array([moment]), self.time_zone))[0]
+        return next(in_force(self.tariffs, np.array([moment]), self.time_zone, goes_on=True))[0]
 
     def _parts(self, moments: Moments) -> list[tuple[Tariff, BoolArray, Clock]]:
         """Return each tariff in force, at which of the moments, and these by its clock."""
@@ -143,5 +144,5 @@ class Billing:
             return []
         return [
             (tariff, here, Clock(moments[here], self.time_zone, holidays=tariff.holidays))
-            for tariff, here in in_force(self.tariffs, moments, self.time_zone)
+            for tariff, here in in_force(self.tariffs, moments, self.time_zone, goes_on=True)
         ]

@@ -1,6 +1,6 @@
 """Which of a site's dated tariffs is in force, and the bills of a span that crosses several."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ MONTHS: Final = 12
 
 
 def in_force(
-    tariffs: Mapping[str, Tariff], moments: Moments, time_zone: str
+    tariffs: Mapping[str, Tariff], moments: Moments, time_zone: str, *, goes_on: bool = False
 ) -> Iterator[tuple[Tariff, BoolArray]]:
     """Yield each tariff that is in force at some moments, and at which.
 
@@ -31,27 +31,33 @@ def in_force(
         Starts of intervals, UTC. [datetime64]
     time_zone
         IANA zone of the site.
+    goes_on
+        Whether a tariff goes on until another follows, and the first was always there: a plan must
+        count with something, a bill must not.
 
     Raises
     ------
     SeriesError
-        If at a moment none is in force.
+        If at a moment none is in force, and none goes on.
     """
     days = Clock(moments, time_zone).days
-    free = np.ones(len(days), dtype=bool)
-    for tariff in tariffs.values():
-        here = days >= np.datetime64(tariff.valid_from)
-        if tariff.valid_to is not None:
-            here &= days < np.datetime64(tariff.valid_to)
-        free &= ~here
-        if here.any():
-            yield tariff, here
-    if free.any():
-        spans = ", ".join(
-            f"{t.valid_from} to {t.valid_to or 'further notice'}" for t in tariffs.values()
-        )
-        mend = f"no tariff is in force; there are those of {spans}"
-        fault = Fault(place="tariffs", value=str(days[np.argmax(free)]), mend=mend)
+    in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
+    begins = np.array([tariff.valid_from for tariff in in_order], dtype="datetime64[D]")
+    which = np.maximum(np.searchsorted(begins, days, side="right") - 1, 0)
+    for number in np.unique(which).tolist():
+        tariff, here = in_order[number], which == number
+        if not goes_on:
+            _check(tariff, days[here], in_order)
+        yield tariff, here
+
+
+def _check(tariff: Tariff, days: Moments, in_order: Sequence[Tariff]) -> None:
+    """Refuse days on which a tariff is not in force."""
+    wrong = [day for day in np.unique(days).tolist() if not tariff.holds_on(day)]
+    if wrong:
+        spans = [f"{one.valid_from} to {one.valid_to or 'further notice'}" for one in in_order]
+        mend = f"no tariff is in force; there are those of {', '.join(spans)}"
+        fault = Fault(place="tariffs", value=str(wrong[0]), mend=mend)
         source = "tariffs"
         raise SeriesError(source, [fault])
 

@@ -87,6 +87,13 @@ def test_a_contract_bounds_what_is_calm():
     assert Billing("UTC", {}).calm_import(moment, peak=9.0, usual=2.0) == 9.0
 
 
+def test_a_plan_goes_on_under_the_last_tariff():
+    """Proves: after its last day a tariff goes on in plans, where the bill would be refused."""
+    billing = Billing(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
+    years = np.array([f"{year}-06-01" for year in (2020, 2026, 2030)], dtype="datetime64[us]")
+    assert billing.energy_prices(years).tolist() == [7.0, 7.0, 7.0]
+
+
 def test_the_year_begins_where_its_peak_does():
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "of": "year"}]}
     billing = Billing(BERLIN, {"sample": tariff(**rules)})
