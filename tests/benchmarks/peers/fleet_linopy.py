@@ -139,7 +139,7 @@ class Site:
         bought = self.model.variables[f"{shape['owner']}.import_power"]
         beyond = bought - (own["member"] * over).sum("period")
         self.rows(f"{name}.below_peak", beyond <= own["peak"])
-        self.costs.append((self.price["peak"] * own["price"] * over).sum())
+        self.costs.append((self.price[shape["account"]] * own["price"] * over).sum())
 
     def work(self, name, shape):
         """Racks by cohort and cap, work met and work late."""
