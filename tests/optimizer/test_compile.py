@@ -14,6 +14,8 @@ from optimizer.inputs import inputs_of
 from optimizer.objectives import ACCOUNTS
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, source, tank
+from tests.math.test_commitments import asked, position, with_target, with_words
+from twin.equipment.contracts import CarbonBudget, HourlyMatching, WaterBudget
 from twin.errors import SolverError
 
 JOBS = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0), ("batch", [0.0, 0.0, 0.0], [1, 2, 3], 4)]
@@ -25,6 +27,23 @@ def inputs():
     where = site(battery(), tank(capacity=3.0, power=1.0), source(), connection=connection)
     ahead = outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0, sun=[1.0, 2.0, 3.0])
     return inputs_of(problem(where, ahead))
+
+
+@pytest.fixture
+def promised():
+    """Return inputs of a site that promises all that can be promised."""
+    contracts = (
+        asked(),
+        position(intraday_limit=2.0),
+        CarbonBudget.model_construct(name="cap", amount=1e6, price=0.1, window="day"),
+        WaterBudget.model_construct(name="well", amount=1e3, price=1.0),
+        HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=500.0),
+    )
+    connection = grid(export_limit=5.0).model_copy(update={"carbon": "matched"})
+    ahead = outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0)
+    words = {"day_ahead_position": 1.0, "position_held": 1.0, "intraday_price": 30.0}
+    ahead = with_words(with_target(ahead, [3.0, 2.0, 3.0]), **words)
+    return inputs_of(problem(site(*contracts, connection=connection), ahead))
 
 
 def drawn(numbers, rng):
@@ -70,9 +89,11 @@ def dense(arrays):
     return found
 
 
+@pytest.mark.parametrize("given", ["inputs", "promised"])
 @pytest.mark.parametrize("seed", range(5))
-def test_slots_give_what_a_fresh_compile_gives(inputs, seed):
+def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
     """Proves: matrix, bounds, costs and constants are equal to the last bit, on random numbers."""
+    inputs = request.getfixturevalue(given)
     shape = shape_of(inputs)
     numbers = drawn(numbers_of(inputs), np.random.default_rng(seed))
     arrays = structure_of(shape).arrays(numbers)
