@@ -74,7 +74,8 @@ def quantile(members: FloatArray, probability: FloatArray, share: float) -> Floa
     order = np.argsort(members, axis=0, kind="stable")
     reached = np.cumsum(probability[order], axis=0) >= share - 1e-12
     first = np.argmax(reached, axis=0)[None]
-    return np.take_along_axis(np.take_along_axis(members, order, axis=0), first, axis=0)[0]
+    ranked = np.take_along_axis(members, order, axis=0)
+    return np.asarray(np.take_along_axis(ranked, first, axis=0)[0])
 
 
 def is_covered(
