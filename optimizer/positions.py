@@ -60,7 +60,7 @@ def positions(
             usual = spot + sign[name] * markets[0].imbalance_spread
             found[name] = np.where(known > 0.0, price, usual)
     words = {name: ("time", values) for name, values in found.items()}
-    return vocabulary.tag_all(xr.Dataset(words, coords={"time": axes["time"]}))
+    return vocabulary.tag_all(xr.Dataset(words, coords={"time": axes["time"].to_numpy()}))
 
 
 def _means(

@@ -120,7 +120,7 @@ class LoadTargets:
             asked. Nothing if the site has no contract for targets.
         """
         edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
-        found = xr.Dataset(coords={"time": axes["time"]})
+        found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
         limit = np.full(axes.sizes["time"], most)
         names: list[str] = []
         targets: list[FloatArray] = []

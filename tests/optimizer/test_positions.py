@@ -1,5 +1,7 @@
 """A position over a horizon: as far as it is known, on whole intervals, and what a run pays."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -51,7 +53,9 @@ def test_a_position_is_known_when_its_auction_is(record):
     held = positions(market_site(), record, NOON, axes=ahead)["position_held"]
     assert int(held.sum()) == 12 * 4
     ahead = axes.horizon(LATER, [(24.0, 15.0), (24.0, 60.0)])
-    found = positions(market_site(), record, LATER, axes=ahead)
+    with warnings.catch_warnings(action="error"):
+        found = positions(market_site(), record, LATER, axes=ahead)
+        assert ahead.merge(found)["duration"].equals(ahead["duration"])
     assert float((found["position_held"] * ahead["duration"]).sum()) == 35.0
     assert set(found.data_vars) == {"day_ahead_position", "position_held"}
     assert float(found["day_ahead_position"].sel(time="2026-07-02T12:00")) == 11.5  # of an hour
