@@ -96,10 +96,18 @@ class _Ingester:
 
     def _hear(self, process: "subprocess.Popen[str]") -> None:
         for line in process.stdout or ():
-            told = json.loads(line)
+            try:
+                told = dict(json.loads(line))
+            except (TypeError, ValueError):  # a library of the process wrote where it should not
+                _logger.warning("ingester says", shard=self.task.client_id, line=line.strip())
+                continue
             if told.get("is_connected") and not self.told.get("is_connected"):
                 _logger.info("listening", shard=self.task.client_id)
+            if (trouble := told.get("trouble")) and trouble != self.told.get("trouble"):
+                _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
             self.told = told
+        if process.stdout is not None:
+            process.stdout.close()
 
     def watch(self) -> None:
         """Start it again if it died."""
@@ -115,6 +123,7 @@ class _Ingester:
         elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0
             self.told = {}
+            self.stop()  # the pipe to the dead one
             self.start()
 
     def stop(self) -> None:

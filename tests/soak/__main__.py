@@ -37,6 +37,7 @@ _BROKER = Option(help="URL of a broker for the service, else one of our own")
 SOAKS = {
     "compaction": Soak(module="tests.soak.compaction"),
     "flips": Soak(module="tests.soak.flips"),
+    "full": Soak(module="tests.soak.full"),
     "fuzz": Soak(module="tests.soak.fuzz"),
     "ingest": Soak(module="tests.soak.ingest"),
     "kills": Soak(

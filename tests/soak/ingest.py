@@ -148,12 +148,7 @@ class Stand:
 
     def play(self, kills: int, dice: random.Random, tally: Tally, *, say: Say) -> list[str]:
         """Kill so often; return the promises that did not hold."""
-        self.protocol = "3.1.1" if self.name == "nats" else dice.choice(("3.1.1", "5"))
-        self.broker.start()
-        self._record()
-        self._until(self._listens, "the recording does not begin")
-        self._publish()
-        self._until(self._grows, "nothing is recorded")
+        self.begin(dice)
         for number in range(kills):
             time.sleep(LOAD * dice.random())
             (target,) = dice.choices(list(TARGETS), TARGETS.values())
@@ -162,16 +157,29 @@ class Stand:
             begun = time.monotonic()
             if dice.random() < EARLY and number + 1 < kills:
                 continue
-            self._until(self._is_back, f"not back after {target} was killed")
+            self.until(self.is_back, f"not back after {target} was killed")
             if target != "source":
                 tally.ready.setdefault(target, []).append(time.monotonic() - begun)
             if number % 10 == 9:
                 say(f"  {number + 1}/{kills} kills")
-        return [*self._finish(tally), *self.check(tally)]
+        return [*self.finish(tally), *self.check(tally)]
 
-    def _finish(self, tally: Tally) -> list[str]:
+    def begin(self, dice: random.Random) -> None:
+        """Start all, and wait until what is published becomes durable."""
+        self.protocol = "3.1.1" if self.name == "nats" else dice.choice(("3.1.1", "5"))
+        self.broker.start()
+        self.record()
+        self.until(self._listens, "the recording does not begin")
+        self.publish()
+        self.until(self.grows, "nothing is recorded")
+
+    def mark(self) -> None:
+        """Take down where the journals end."""
+        self._ends = self._journaled()
+
+    def finish(self, tally: Tally) -> list[str]:
         """Let the source deliver all it holds, then end; return what did not go well."""
-        self._until(self._is_back, "not back after the last kill")
+        self.until(self.is_back, "not back after the last kill")
         os.kill(self.source.pid, signal.SIGTERM)
         self.source.await_end(PATIENCE)
         left, again = (int(word) for word in (self.folder / "source" / "left").read_text().split())
@@ -242,18 +250,20 @@ class Stand:
 
     # --- processes
 
-    def _record(self) -> None:
+    def record(self) -> None:
+        """Start the recording."""
         words = ["telemetry", "record", SITE, "--broker", self.broker.url, "--hall", source.HALL]
-        self._heard = len(self._words(self.recorder))
+        self._heard = len(self.words(self.recorder))
         words += ["--protocol", self.protocol, "--simulated", "--state", str(self.state)]
         self.recorder.start(words)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Start the source."""
         self.source.run(["-m", "tests.soak.source", self.broker.url, str(self.folder / "source")])
 
     def _kill(self, target: str) -> None:
         """Kill someone; whoever would start him again does so at once."""
-        self._ends = self._journaled()
+        self.mark()
         if target in SHARDS and (pid := self._ingester(target)) is not None:
             os.kill(pid, signal.SIGKILL)
         if target in ("archiver", "all"):
@@ -263,9 +273,9 @@ class Stand:
             self.broker.start()
         if target in ("source", "all"):
             self.source.kill()
-            self._publish()
+            self.publish()
         if target in ("archiver", "all"):
-            self._record()
+            self.record()
 
     def _ingester(self, target: str) -> int | None:
         """Return the process of an ingester; None if it is not there just now."""
@@ -290,18 +300,20 @@ class Stand:
 
     def _listens(self) -> bool:
         """Whether the archiver follows and both ingesters are let in."""
-        words = self._words(self.recorder)[self._heard :]
+        words = self.words(self.recorder)[self._heard :]
         return "archiving" in words and words.count("listening") >= len(SHARDS)
 
-    def _grows(self) -> bool:
+    def grows(self) -> bool:
+        """Whether all journals have grown since the last mark."""
         now = zip(self._journaled(), self._ends, strict=True)
         return all(after > before for after, before in now)
 
-    def _is_back(self) -> bool:
+    def is_back(self) -> bool:
         """Whether what is published becomes durable, and the archiver follows."""
-        return self._grows() and "archiving" in self._words(self.recorder)[self._heard :]
+        return self.grows() and "archiving" in self.words(self.recorder)[self._heard :]
 
-    def _until(self, is_so: Callable[[], bool], fault: str) -> None:
+    def until(self, is_so: Callable[[], bool], fault: str) -> None:
+        """Wait until something is so; a process that ended by itself is a fault."""
         deadline = time.monotonic() + PATIENCE
         while not is_so():
             for one in (self.recorder, self.source):
@@ -313,12 +325,13 @@ class Stand:
             time.sleep(GLANCE)
 
     @staticmethod
-    def _words(process: Mortal) -> str:
+    def words(process: Mortal) -> str:
+        """Return the log of a process."""
         return process.log.read_text(errors="replace") if process.log.exists() else ""
 
     def last_words(self) -> list[str]:
         """Return the ends of the logs."""
-        return [f"{one.name}: {self._words(one)[-1500:]}" for one in (self.recorder, self.source)]
+        return [f"{one.name}: {self.words(one)[-1500:]}" for one in (self.recorder, self.source)]
 
     def close(self) -> None:
         """End whoever still runs."""

@@ -1,9 +1,13 @@
 """A site recorded by processes of its own, from a real broker, though one of them is killed."""
 
+import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from optimizer.cli.root import app
 from telemetry.archive import open as open_archive
 from telemetry.client import Client
 from telemetry.codec import encode
-from telemetry.recording import PLANT, Recording, shards
+from telemetry.recording import PLANT, Recording, _Ingester, shards
 from telemetry.shard_process import Task
 from tests import brokers
 from tests.telemetry.archives import POINT, START, batch, metadata, value
@@ -105,3 +109,26 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
     found = json.loads(told.stdout[told.stdout.index("{") :])
     assert found["site"] == "rhine"
     assert found["messages"] == 0
+
+
+def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
+    """What a library prints within an ingester stood among its answers, and ended the listening."""
+    ingester = _Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
+    lines = [
+        "2026-11-25 [warning] journal not written",
+        '{"messages": 3}',
+        "[1]",
+        '{"messages": 5}',
+    ]
+    ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
+    assert ingester.told == {"messages": 5}
+
+
+@pytest.mark.slow
+def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
+    (tmp_path / "sources.json").write_text("spoilt")
+    task = Task(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
+    words = [sys.executable, "-m", "telemetry.shard_process"]
+    done = subprocess.run(words, input=task.text(), capture_output=True, text=True, check=True)
+    assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"
