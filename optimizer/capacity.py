@@ -24,6 +24,11 @@ LEAST: Final = 1e-6
 """Capacity that is no difference. [MW]"""
 
 
+def column(product: str) -> str:
+    """Return the name of the model's column of what somebody holds of a product."""
+    return f"held_{product}"
+
+
 def price(outlook: xr.Dataset, product: Reserve) -> FloatArray:
     """Return what a MW of a product is paid for an hour, ``(time,)``. [EUR MW-1 h-1]"""
     told = _series(outlook, "reserve_price", product.name)
@@ -94,8 +99,8 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str) -> Iterator[Fault]:
         reasons.append((change, "changes within a block: what is sold is sold for a whole block"))
         lost = (values > LEAST) & ~is_valid(product, instants)
         mend = f"there is no such product before {product.valid_from}"
-        if product.valid_until is not None:
-            mend += f" nor from {product.valid_until} on"
+        if product.valid_to is not None:
+            mend += f" nor from {product.valid_to} on"
         reasons.append((lost, mend))
     for wrong, mend in reasons:
         if wrong.any():

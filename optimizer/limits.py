@@ -9,6 +9,7 @@ import pyomo.environ as pyo
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.prices import RAMP_PRICE
 from optimizer.problem import Problem
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
@@ -19,9 +20,6 @@ MEAN_SHARE = 0.6
 A change of P MW in 10 minutes at r MW/min is P = 10 r; quarter-hour means may then differ by 9 r,
 which keeps a tenth in hand. Longer intervals are taken alike.
 """
-
-RAMP_PRICE = 1e4
-"""Price of a MW beyond the ramp, so that a plan never fails for it. [EUR MW-1]"""
 
 
 def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
@@ -66,7 +64,7 @@ def ramp(block: pyo.Block, steps: tuple[int, ...], *, ledger: Ledger) -> None:
     steps
         Intervals in which it is held; without any nothing is written.
     ledger
-        Where a breach is paid, at :data:`RAMP_PRICE`.
+        Where a breach is paid, at :data:`optimizer.prices.RAMP_PRICE`.
     """
     if not steps:
         return

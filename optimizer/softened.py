@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.limits import RAMP_PRICE
+from optimizer.prices import RAMP_PRICE
 from optimizer.promised import promises
 from optimizer.solution import Solution
 from twin.physics import FloatArray

@@ -110,6 +110,24 @@ class Actuator:
             self._drop(wanted.requests, now)
             return self._order(wanted, now)
 
+    def adjust(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+        """Ask for some set points anew; everything else stays as it was ordered.
+
+        Parameters
+        ----------
+        requests
+            (word, object) -> value, in the word's unit; only what has been asked for before.
+        now
+            The service's time.
+        """
+        with self._lock:
+            asked = self._asked or set()
+            known = {key: value for key, value in requests.items() if key in asked}
+            self.last = replace(self.last, requests={**self.last.requests, **known})
+            if self._ordered is not None:
+                self._ordered = replace(self._ordered, requests=self.last.requests)
+            self._ask(known, now)
+
     def freeze(self, now: np.datetime64, eased: Wanted | None = None) -> int:
         """Renew the last caps and jobs, and withdraw all requests: local control takes over.
 
@@ -208,16 +226,19 @@ class Actuator:
                     without=wanted.without.get(hall, ()),
                 )
             )
-        for key, value in wanted.requests.items():
-            point = self._binder.integration_points.get(key)
-            binding = None if point is None else self._binder.get(point)
-            if binding is not None:
-                self._write(binding.point, binding.wire(value), now)
+        self._ask(wanted.requests, now)
         jobs = JobOrders(
             site=self._site, sequence=sequence, issued=now, expires=until, caps=wanted.jobs
         )
         self._send(jobs)
         return sequence
+
+    def _ask(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+        for key, value in requests.items():
+            point = self._binder.integration_points.get(key)
+            binding = None if point is None else self._binder.get(point)
+            if binding is not None:
+                self._write(binding.point, binding.wire(value), now)
 
     def _next(self) -> int:
         """Return a number above all before, those before a restart among them."""

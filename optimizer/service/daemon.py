@@ -16,8 +16,9 @@ import structlog
 
 from optimizer.service.clock import Clock
 from optimizer.service.fallback import Source
+from optimizer.service.guarding import Guarding
+from optimizer.service.heart import Heart
 from optimizer.service.memory import keep, recall
-from optimizer.service.notify import notify
 from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
 from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
@@ -31,14 +32,8 @@ from twin.errors import GigatwinError, StateError
 from twin.estimate import estimate
 from twin.site import Site
 
-HEARTBEAT: Final = 10.0
-"""Time between two of our heartbeats, as the plant's contract wants it. [s]"""
-
 FIRST: Final = 120.0
 """Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
-
-STUCK: Final = 300.0
-"""Length of a decision after which systemd starts us anew; a solver is killed long before. [s]"""
 
 HOUSEKEEPING: Final = 0.1
 """Time between two looks at everything. [s]"""
@@ -87,7 +82,7 @@ class Service:
         self._picture = Picture(site)
         self._lock = threading.RLock()
         self._last: Outcome | None = None
-        self._busy = np.inf
+        self._heart, self._guarding = Heart(self._beat), Guarding()
         self._missing = "no quarter-hour has been decided yet"
         self._was_held = bool(overrides.hold(time.time()))
         link.listen(clock.listen)
@@ -133,7 +128,7 @@ class Service:
 
     def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
-        begun = self._busy = time.monotonic()
+        begun = self._heart.busy = time.monotonic()
         sequence = -1
         try:
             facts = self._facts(now)
@@ -146,6 +141,7 @@ class Service:
                 if not self.settings.is_shadow:
                     self._outbox.publish(plan, outcome, now=now)
                     sequence = self._act(outcome)
+                    self._guarding.begin(now, pilot.guard)
                 self._outbox.note(outcome)
                 self._picture.add(outcome, facts.observed, plan)
                 self._last, self._missing = outcome, ""
@@ -156,7 +152,7 @@ class Service:
             sequence = self._blind(error, now)
         if self._clock.is_simulated:
             self._link.decided(now, sequence)
-        self._busy = np.inf
+        self._heart.busy = np.inf
         self._tell(now, time.monotonic() - begun)
 
     def _facts(self, now: np.datetime64) -> Facts:
@@ -196,8 +192,6 @@ class Service:
             facts = summary(self._last) | {"revision": self._outbox.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
-    # --- HOLD
-
     def hold(self, *, author: str, reason: str, hours: float | None) -> None:
         """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
 
@@ -221,6 +215,7 @@ class Service:
             if not self.settings.is_shadow:
                 now = self._clock.now()
                 self._link.freeze(now)
+                self._guarding.begin(now, None)
                 self._outbox.status("hold", reason=_words(author, reason), now=now)
 
     def release(self, *, author: str) -> None:
@@ -238,28 +233,32 @@ class Service:
                 reason = f"{how}; planning goes on with the next quarter-hour"
                 self._outbox.status("degraded", reason=reason, now=self._clock.now())
 
-    # --- the house
-
     def _keep_house(self, stop: threading.Event) -> None:
-        beaten = 0.0
         while not stop.wait(HOUSEKEEPING):
             try:
                 self._outbox.poll(self._clock.now())
-                if time.monotonic() - beaten >= HEARTBEAT:
-                    beaten = time.monotonic()
-                    self._beat(beaten)
+                self._heart.look()
+                self._watch_peak()
                 if self._was_held and not self._overrides.hold(time.time()):
                     self._ended("the HOLD has run out")
                 self._watch.look(self._clock.now(), self._last, self._missing)
             except Exception:
                 logger.exception("housekeeping")
 
-    def _beat(self, moment: float) -> None:
-        """Tell plant and systemd that we live; systemd only if no decision is stuck."""
-        if moment - self._busy < STUCK:
-            notify("WATCHDOG=1")
+    def _beat(self) -> None:
+        """Tell the plant that we live, unless it is nothing to us."""
         if not self.settings.is_shadow:
             self._link.beat(self._clock.now())
+
+    def _watch_peak(self) -> None:
+        """Move batteries where the quarter-hour would raise the peak; a simulated one is over."""
+        now = self._clock.now()
+        if self._clock.is_simulated or not self._guarding.is_due(now):
+            return
+        with self._lock:
+            orders = self._guarding.look(now, self._link.observed(now))
+            if orders is not None:
+                self._link.move_batteries(orders, now)
 
     def _leave(self) -> None:
         """Withdraw requests before the end: the plant's own controls take over."""

@@ -10,6 +10,7 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, within
+from optimizer.guard import Guard
 from optimizer.headroom import headroom
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
@@ -190,6 +191,14 @@ class Pilot:
             self.caps = outcome.orders.jobs
         self._decision = choice.decision or self._decision
         return outcome
+
+    @property
+    def guard(self) -> Guard | None:
+        """What watches the quarter-hour that runs; none unless batteries follow a plan in it."""
+        last = self._last
+        if last is None or last.choice.source not in {Source.OPTIMUM, Source.SHIFTED}:
+            return None
+        return self._steering.guard
 
     def _estimate(self, facts: Facts) -> Estimate:
         """Return the state now; what was measured once is not believed twice."""

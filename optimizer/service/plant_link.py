@@ -13,25 +13,21 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
-from optimizer.service.water import refusal, show_water, water_requests
+from optimizer.service.wanted import battery_requests, wanted
+from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
 from telemetry import topics
-from telemetry.actuator import Actuator, Wanted
+from telemetry.actuator import Actuator
 from telemetry.apart import Apart
 from telemetry.archive import Archive
 from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
-from telemetry.listing import racks_of
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
-from twin.equipment import Accelerators, Cdu, HeatReuse
-from twin.run import Key
 from twin.site import Site
-from twin.workloads.capping import work_power
-from twin.workloads.halls import hall_powers
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Pool, Queue, open_queue
 
@@ -40,9 +36,6 @@ TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 
 SHOWN: Final = 20
 """Most strange points that are shown. [1]"""
-
-ROOM: Final = 0.03
-"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
 
 
 class PlantLink:
@@ -165,6 +158,10 @@ class PlantLink:
         """Order what was decided, and return the sequence of the job orders."""
         return self._actuator.act(wanted(self._site, outcome), outcome.time)
 
+    def move_batteries(self, orders: Orders, now: np.datetime64) -> None:
+        """Ask batteries for other powers; all else stays as it was ordered."""
+        self._actuator.adjust(battery_requests(self._site, orders), now)
+
     def freeze(self, now: np.datetime64, held: Outcome | None = None) -> int:
         """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""
         return self._actuator.freeze(now, wanted(self._site, held) if held else None)
@@ -234,65 +231,3 @@ def _age(observed: xr.Dataset) -> float | None:
     """Return the age of the newest reading of the connection's meter. [s]"""
     age = float(observed["grid_import_power_age"])
     return max(age, 0.0) if np.isfinite(age) else None
-
-
-def wanted(site: Site, outcome: Outcome) -> Wanted:
-    """Return a decision as what is ordered of a plant.
-
-    Parameters
-    ----------
-    site
-        The site.
-    outcome
-        What was decided.
-
-    Returns
-    -------
-    Wanted
-        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
-        but those that nobody acts on; requests to
-        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, and
-        of the set points of the water where the plan has chosen them.
-    """
-    orders, queue = outcome.orders, outcome.queue
-    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    halls = site.of(Accelerators)
-    apart = outcome.apart
-    without = {
-        hall.name: tuple(
-            rack.removeprefix(f"{hall.name}-") for rack in racks_of(hall) if rack in apart
-        )
-        for hall in halls
-    }
-    racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
-    powers = hall_powers(
-        site, work_power=work_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
-    )
-    rooms = {}
-    for hall in halls:
-        left = (hall.racks - len(without[hall.name])) / hall.racks
-        rooms[hall.name] = min(powers[hall.name] * left * (1.0 + ROOM), hall.full_power * left)
-    told = {name: names for name, names in without.items() if names}
-    requests = _requests(site, outcome, orders)
-    return Wanted(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
-
-
-def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
-    found: dict[Key, float] = {}
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        into, out = (getattr(orders, f"{kind}_{way}") for way in ("charge", "discharge"))
-        net = into.get(store.owner, 0.0) - out.get(store.owner, 0.0)
-        found[f"{kind}_request", store.owner] = net
-    for exchange in site.exchanges:
-        if exchange.available:
-            cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)
-            found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
-    for pump in site.of(HeatReuse):
-        found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    found |= water_requests(site, orders)
-    water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
-    for bank in site.of(Cdu):
-        for unit in range(1, bank.count + 1):
-            found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
-    return found

@@ -11,7 +11,7 @@ import xarray as xr
 from optimizer.deciding import decide
 from optimizer.inputs import inputs_of
 from optimizer.service.backtest import run, set_points
-from optimizer.service.plant_link import wanted
+from optimizer.service.wanted import wanted
 from optimizer.steering import Steering
 from optimizer.verify import verify
 from tests import small_days

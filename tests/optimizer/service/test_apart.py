@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from optimizer.service.outbox import Outbox
-from optimizer.service.plant_link import PlantLink, wanted
+from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
+from optimizer.service.wanted import wanted
 from optimizer.service.watch import of_racks
 from telemetry import topics
 from telemetry.client import Client

@@ -1,0 +1,101 @@
+"""The service between two decisions: looks at the meter, and moves batteries before a peak is made.
+
+Nothing is planned here: jobs, water and everything else stay as they were decided.
+"""
+
+from typing import Final
+
+import numpy as np
+import structlog
+import xarray as xr
+
+from optimizer.dispatch import Orders
+from optimizer.guard import WHOLE, Guard
+from twin.axes import MINUTE, QUARTER
+
+LOOK: Final = 1.0
+"""Time between two looks. [min]"""
+
+READ: Final = np.timedelta64(5, "s")
+"""Time between two readings of the meter. [s]"""
+
+OLDEST: Final = 90.0
+"""Age of a reading of the meter from which on it says nothing of now. [s]"""
+
+logger = structlog.get_logger(__name__)
+
+
+class Guarding:
+    """Counts what the meter shows of the quarter-hour that runs.
+
+    Notes
+    -----
+    Of minutes in which nothing was heard, what was heard before them is believed.
+    """
+
+    def __init__(self) -> None:
+        self._guard: Guard | None = None
+        self._begin = self._counted = self._looked = np.datetime64("NaT", "us")
+        self._energy = 0.0
+
+    def begin(self, time: np.datetime64, guard: Guard | None) -> None:
+        """Begin with a quarter-hour.
+
+        Parameters
+        ----------
+        time
+            Its start.
+        guard
+            What watches it; None if nothing shall, as under HOLD.
+        """
+        self._guard = guard
+        self._begin = self._counted = self._looked = time
+        self._energy = 0.0
+
+    def is_due(self, now: np.datetime64) -> bool:
+        """Return whether it is time to read the meter.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        """
+        is_running = self._begin <= now < self._begin + QUARTER
+        return self._guard is not None and is_running and now - self._counted >= READ
+
+    def look(self, now: np.datetime64, observed: xr.Dataset) -> Orders | None:
+        """Count what the meter shows, and return other orders if they are called for.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        observed
+            Newest readings: ``grid_import_power``, ``grid_export_power`` [MW] and the age of the
+            first [s].
+
+        Returns
+        -------
+        Orders or None
+            As :meth:`optimizer.guard.Guard.look` gives them, at most once a minute.
+        """
+        if self._guard is None or not self._begin <= now < self._begin + QUARTER:
+            return None
+        net = float(observed["grid_import_power"] - observed["grid_export_power"])
+        if not np.isfinite(net) or not float(observed["grid_import_power_age"]) <= OLDEST:
+            return None
+        self._energy += net * max(float((now - self._counted) / MINUTE), 0.0)
+        self._counted = now
+        minutes = float((now - self._begin) / MINUTE)
+        if (now - self._looked) / MINUTE < LOOK or minutes >= WHOLE:
+            return None
+        self._looked = now
+        orders = self._guard.look(minutes=minutes, mean=self._energy / minutes, latest=net)
+        if orders is not None:
+            logger.info(
+                "guarded the peak",
+                import_mw=round(net, 3),
+                peak_mw=round(self._guard.peak, 3),
+                less_mw=round(self._guard.cut, 3),
+            )
+        return orders

@@ -1,0 +1,94 @@
+"""A decision as what is ordered of a plant."""
+
+from typing import Final
+
+import numpy as np
+
+from optimizer.dispatch import Orders
+from optimizer.service.pilot import Outcome
+from optimizer.service.water import water_requests
+from telemetry.actuator import Wanted
+from telemetry.listing import racks_of
+from twin.equipment import Accelerators, Cdu, HeatReuse
+from twin.run import Key
+from twin.site import Site
+from twin.workloads.capping import work_power
+from twin.workloads.halls import hall_powers
+
+ROOM: Final = 0.03
+"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
+
+BATTERY: Final = "battery_request"
+"""What is asked of a battery."""
+
+
+def wanted(site: Site, outcome: Outcome) -> Wanted:
+    """Return a decision as what is ordered of a plant.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outcome
+        What was decided.
+
+    Returns
+    -------
+    Wanted
+        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
+        but those that nobody acts on; requests to
+        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, and
+        of the set points of the water where the plan has chosen them.
+    """
+    orders, queue = outcome.orders, outcome.queue
+    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    halls = site.of(Accelerators)
+    apart = outcome.apart
+    without = {
+        hall.name: tuple(
+            rack.removeprefix(f"{hall.name}-") for rack in racks_of(hall) if rack in apart
+        )
+        for hall in halls
+    }
+    racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
+    powers = hall_powers(
+        site, work_power=work_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
+    )
+    rooms = {}
+    for hall in halls:
+        left = (hall.racks - len(without[hall.name])) / hall.racks
+        rooms[hall.name] = min(powers[hall.name] * left * (1.0 + ROOM), hall.full_power * left)
+    told = {name: names for name, names in without.items() if names}
+    requests = _requests(site, outcome, orders)
+    return Wanted(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
+
+
+def battery_requests(site: Site, orders: Orders) -> dict[Key, float]:
+    """Return what orders ask of batteries; to charge is positive. [MW]"""
+    return {key: net for key, net in _store_requests(site, orders).items() if key[0] == BATTERY}
+
+
+def _store_requests(site: Site, orders: Orders) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        into, out = (getattr(orders, f"{kind}_{way}") for way in ("charge", "discharge"))
+        net = into.get(store.owner, 0.0) - out.get(store.owner, 0.0)
+        found[f"{kind}_request", store.owner] = net
+    return found
+
+
+def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
+    found = _store_requests(site, orders)
+    for exchange in site.exchanges:
+        if exchange.available:
+            cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)
+            found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
+    for pump in site.of(HeatReuse):
+        found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    found |= water_requests(site, orders)
+    water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
+    for bank in site.of(Cdu):
+        for unit in range(1, bank.count + 1):
+            found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
+    return found

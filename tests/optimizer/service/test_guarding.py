@@ -1,0 +1,74 @@
+"""The service at the meter, between two decisions."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.dispatch import Orders
+from optimizer.guard import Guard
+from optimizer.service.guarding import Guarding
+from optimizer.service.wanted import battery_requests
+from tests import moments
+from twin.axes import MINUTE
+
+PEAK = 2.0
+BEGIN = np.datetime64("2026-06-16T00:00", "us")
+
+
+@pytest.fixture
+def guarding():
+    """Return the watch over a quarter-hour in which the battery charges with 0.6 MW."""
+    site = moments.site()
+    orders = Orders(jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0})
+    watch = Guarding()
+    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK))
+    return watch
+
+
+def meter(net, age=5.0):
+    words = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
+    return xr.Dataset(words | {"grid_import_power_age": age})
+
+
+def looks(watch, nets, step=10.0, age=5.0):
+    """Return what is ordered, by the minute, while the meter shows some powers for 10 s each."""
+    found = {}
+    for i, net in enumerate(nets, start=1):
+        now = BEGIN + np.timedelta64(round(i * step), "s")
+        if watch.is_due(now):
+            orders = watch.look(now, meter(net, age))
+            if orders is not None:
+                found[float((now - BEGIN) / MINUTE)] = orders
+    return found
+
+
+def test_below_the_peak_nothing_is_done(guarding):
+    assert looks(guarding, [1.9] * 89) == {}
+
+
+def test_a_peak_in_the_making_is_held_off_within_minutes(guarding):
+    """Proves: at 2.4 MW the first look a minute on cuts 0.4 MW and what that minute brought."""
+    (first, orders), *_ = looks(guarding, [2.4] * 7).items()
+    assert first == 1.0
+    left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
+    (asked,) = battery_requests(moments.site(), orders).values()
+    assert asked == pytest.approx(0.6 - (2.4 - left))
+
+
+def test_looks_are_a_minute_apart(guarding):
+    nets = [2.4 + 0.2 * (i // 6) for i in range(24)]
+    times = list(looks(guarding, nets))
+    assert (np.diff(times) >= 1.0).all()
+    assert len(times) > 1
+
+
+@pytest.mark.parametrize(("net", "age"), [(np.nan, 5.0), (9.0, 600.0), (9.0, np.nan)])
+def test_a_meter_that_is_not_heard_moves_nothing(guarding, net, age):
+    assert looks(guarding, [net] * 60, age=age) == {}
+
+
+def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
+    assert not guarding.is_due(BEGIN + np.timedelta64(15, "m"))
+    guarding.begin(BEGIN, None)
+    assert not guarding.is_due(BEGIN + MINUTE)
+    assert guarding.look(BEGIN + MINUTE, meter(9.0)) is None
