@@ -227,6 +227,24 @@ def test_a_bill_rounds_by_its_own_rule(rounding, total):
     assert found.total == Decimal(total)
 
 
+def test_a_class_of_several_rows_is_billed_whole():
+    """Proves: 1 MW all of 2026 takes each class's hours in MWh, also those of other seasons.
+
+    The hours are those of tests/twin/tariffs/test_declaration.py; there are no holidays here.
+    """
+    names = ("P1", "P2", "P3", "P4", "P5", "P6")
+    energy = [{"name": name, "price": "1 EUR/MWh", "periods": [name]} for name in names]
+    starts = quarters("2025-12-31T23:00", "2026-12-31T23:00")
+    rules = tariff(periods=SPANISH["periods"], energy=energy)
+    found = bill(rules, starts, np.ones(len(starts)), time_zone=MADRID)
+    assert [int(line.money) for line in found.lines] == [792, 1003, 886, 1040, 455, 4584]
+    merged = tariff(
+        periods=SPANISH["periods"],
+        energy=[{"name": "all", "price": "1 EUR/MWh", "periods": list(names)}],
+    )
+    assert bill(merged, starts, np.ones(len(starts)), time_zone=MADRID).total == Decimal("8760.00")
+
+
 def test_what_is_given_to_the_grid_is_not_taken_from_it():
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:30")
     rules = {"energy": [{"name": "a", "price": "10 EUR/MWh"}]}

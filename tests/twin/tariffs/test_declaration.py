@@ -30,6 +30,19 @@ from twin.tariffs.declaration import Window, minutes
         ({"atypical": GERMAN["atypical"]}, "discounts on the table utilisation"),
         ({**GERMAN, "peaks": [{"name": "p", "price": "1 EUR/MW"}]}, "months or of years"),
         ({"energy": [{"name": "a", "price": 3.0}]}, "a bare number has no unit"),
+        (
+            {"utilisation": GERMAN["utilisation"] | {"plan_for": "atypical"}},
+            "plans are made for atypical, of which there is no table",
+        ),
+        (
+            {
+                "peaks": [
+                    {"name": "a", "price": "1 EUR/MW"},
+                    {"name": "b", "price": "1 EUR/MW", "windows": [{"hours": ["6-9"]}]},
+                ]
+            },
+            "all peaks of a tariff count in the same windows",
+        ),
     ],
 )
 def test_what_has_no_sense_is_refused(rules, told):
