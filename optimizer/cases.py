@@ -1,5 +1,6 @@
 """The courses that a question may take: other prices, weather, sun, wind and arrivals of work."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -8,10 +9,10 @@ import xarray as xr
 
 from optimizer.problem import Problem
 from optimizer.scenarios import Case
-from twin.axes import intervals
+from twin.axes import HOUR, intervals
 from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES
-from twin.forecast.scenarios import COUNT, scenarios
+from twin.forecast.scenarios import COUNT, Scenario, scenarios
 from twin.workloads.arrivals import Arrivals, expect
 from twin.workloads.envelope import envelope
 from twin.workloads.jobs import HISTORY, Jobs
@@ -63,10 +64,12 @@ def cases_of(
         it; where that is longer ago than arrivals are remembered, of other days, drawn.
     """
     site, axes = problem.site, _axes(problem)
+    drawn = scenarios(site, record, queue.instant, axes=axes, errors=errors, count=count)
+    works = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in drawn]
+    share = _share(works, drawn, expect(past, queue.pool.kinds, queue.instant), axes=axes)
     found = []
-    for one in scenarios(site, record, queue.instant, axes=axes, errors=errors, count=count):
-        work = _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)
-        room = envelope(queue, axes, expected=work)
+    for one, work in zip(drawn, works, strict=True):
+        room = envelope(queue, axes, expected=work.scaled(share))
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
@@ -107,6 +110,24 @@ def _arrivals(
         drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
         days = int(drawn.choice(lags))
     return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
+
+
+def _share(
+    works: Sequence[Arrivals | Repeated],
+    drawn: Sequence[Scenario],
+    expected: Arrivals,
+    *,
+    axes: xr.Dataset,
+) -> float:
+    """Return the factor that gives the work of all courses the mean of the two weeks. [1]
+
+    A few days stand for all, and their work may be a fifth more or less.
+    """
+    edges = axes["instant"].to_numpy()
+    end = np.array([(edges[-1] - edges[0]) / HOUR])
+    came = [one.probability * work.most(end).sum() for one, work in zip(drawn, works, strict=True)]
+    usual, mean = float(expected.most(end).sum()), float(sum(came))
+    return usual / mean if mean > 0.0 else 1.0
 
 
 def _day(moment: np.datetime64) -> str:

@@ -73,6 +73,15 @@ def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
         assert np.abs(work[0] - work[1]).max() > 1e-3
 
 
+def test_the_work_of_all_courses_is_that_of_the_two_weeks(asked, cases):
+    """What has arrived is the same in all, and what is expected has the mean of the question."""
+    expected = float(asked.outlook["work_most"].to_numpy()[-1].sum())
+    each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
+    mean = float(np.dot([case.probability for case in cases], each))
+    assert mean == pytest.approx(expected, rel=1e-9)
+    assert np.ptp(each) > 0.01 * expected
+
+
 def test_courses_are_the_same_every_time(asked, cases):
     again = courses(asked, count=COUNT)
     for one, two in zip(cases, again, strict=True):

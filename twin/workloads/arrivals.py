@@ -1,7 +1,7 @@
 """What to expect of jobs that have not arrived yet, from those of the past two weeks."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class Arrivals:
     length: FloatArray
     slack: FloatArray
     rate: FloatArray
+
+    def scaled(self, share: float) -> Self:
+        """Return the same stream with more or fewer racks, by a factor. [1]"""
+        return replace(self, rate=share * self.rate)
 
     def most(self, hours: FloatArray) -> FloatArray:
         """Return the work that jobs yet to arrive can have done by some hours from now.

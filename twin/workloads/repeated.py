@@ -1,6 +1,6 @@
 """One course that arrivals may take: the jobs that came at the same hour of a past day, again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -70,6 +70,10 @@ class Repeated:
             wait=jobs.length * slack[jobs.kind] if len(jobs) else np.empty(0),
             racks=jobs.racks,
         )
+
+    def scaled(self, share: float) -> Self:
+        """Return the same jobs on more or fewer racks, by a factor. [1]"""
+        return replace(self, racks=share * self.racks)
 
     def most(self, hours: FloatArray) -> FloatArray:
         """Return the rack-hours that can be done by some hours from now, ``(job, hours)``. [h]"""
