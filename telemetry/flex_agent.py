@@ -6,6 +6,7 @@ caller, for the record.
 """
 
 import secrets
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -74,6 +75,10 @@ class FlexAgent:
     ----------
     trouble
         Why targets cannot be taken; empty if they can.
+
+    Notes
+    -----
+    One thread polls; any may tell.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class FlexAgent:
         self._topic = topics.build(Kind.POWER_STATE, site=agent)
         self._client: Client | None = None
         self._waiting: list[Message] = []
+        self._lock = threading.RLock()
         self._load = Load(planned=0.0, measured=0.0)
         self._limit, self._flight = np.inf, ""
         self._since: np.datetime64 | None = None
@@ -174,7 +180,8 @@ class FlexAgent:
         ]
         _logger.info("load target taken", partner=issuer, correlation=found.correlation)
         trace = found.trace[: len("00-") + 32]
-        self._publish("target_set", now, correlation=found.correlation, trace=trace)
+        with self._lock:
+            self._publish("target_set", now, correlation=found.correlation, trace=trace)
         told = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**told, "targets": asked}
 
@@ -192,8 +199,9 @@ class FlexAgent:
         now
             The service's time.
         """
-        self._load = load
-        self._publish(self._event(now), now)
+        with self._lock:
+            self._load = load
+            self._publish(self._event(now), now)
 
     def _event(self, now: np.datetime64) -> Event:
         """Return what has happened since the last power state."""
