@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer import capacity
+from optimizer.capacity import column
 from optimizer.solution import Solution
 from twin import vocabulary
 from twin.equipment import Battery
@@ -74,7 +75,7 @@ def _stored(solution: Solution, product: Reserve, batteries: Sequence[str]) -> F
     """Return what batteries hold of a product, ``(time, battery)``. [MW]"""
     rows = np.zeros((len(solution.inputs.hours), len(batteries)))
     for place, owner in enumerate(batteries):
-        rows[:, place] = _window(solution, f"{owner}.{product.name}", rows[:, place])
+        rows[:, place] = _window(solution, f"{owner}.{column(product.name)}", rows[:, place])
     return rows
 
 
@@ -82,7 +83,7 @@ def _worked(solution: Solution, product: Reserve) -> FloatArray:
     """Return what work holds of a product, ``(time, cohort)``. [MW]"""
     cohorts = solution.inputs.problem.outlook.sizes["cohort"]
     nothing = np.zeros((len(solution.inputs.hours), cohorts))
-    return _window(solution, f"work.{product.name}", nothing)
+    return _window(solution, f"work.{column(product.name)}", nothing)
 
 
 def _window(solution: Solution, name: str, nothing: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from sites.catalogue import nearest
 from sites.contract_checks import check_contracts
 from sites.faults import spot
 from sites.network_checks import check_network
+from sites.reserve_checks import check_reserves
 from sites.sizing import demand, ratings
 from sites.tariff_checks import check_tariffs
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
@@ -36,6 +37,7 @@ def check(site: Site) -> list[Fault]:
     """
     faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
     faults += [*_floors(site), *check_network(site), *check_tariffs(site)]
+    faults += check_reserves(site)
     faults += check_contracts(site)
     return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 

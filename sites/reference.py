@@ -1,6 +1,7 @@
 """The reference pages, written from what the code declares."""
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -84,6 +85,8 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, BaseModel):
         return "its defaults"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"{value:g}" if isinstance(value, int | float) else f"`{value}`"
 
 
@@ -94,8 +97,13 @@ def _shape(annotation: object) -> str:
         return "table: " + " or ".join(f"`{kind_of(model)}`" for model in inner)
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{word}`" for word in get_args(annotation))
+    if annotation is bool:
+        return "`true` or `false`"
     if get_origin(annotation) is tuple:
-        return "list of names" if str in get_args(annotation) else "list of numbers"
+        names = {str: "list of names", date: "list of dates"}
+        return next((names[one] for one in names if one in get_args(annotation)), "list of numbers")
+    if date in {annotation, *get_args(annotation)}:
+        return "date"
     return "table of numbers" if get_origin(annotation) is Mapping else "text"
 
 

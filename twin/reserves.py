@@ -79,7 +79,7 @@ class Reserve(Declared):
         Annotated[float, Quantity("EUR MWh-1", "paid for energy downwards")] | None
     ) = None
     valid_from: date
-    valid_until: date | None = None
+    valid_to: date | None = None
     source: str
 
     @model_validator(mode="after")
@@ -95,8 +95,8 @@ class Reserve(Declared):
         if abs(bids - round(bids)) > ROUNDING:
             message = "least_bid must be a multiple of bid_step"
             raise ValueError(message)
-        if self.valid_until is not None and self.valid_until <= self.valid_from:
-            message = "valid_until must be after valid_from"
+        if self.valid_to is not None and self.valid_to <= self.valid_from:
+            message = "valid_to must be after valid_from"
             raise ValueError(message)
         if self.direction == "symmetric" and self.opposite_share > 0.0:
             message = "a symmetric product has no opposite_share: its power_share holds both ways"
@@ -280,5 +280,5 @@ def _gate(product: Reserve, day: date) -> np.datetime64:
 
 
 def _is_valid(product: Reserve, day: date) -> bool:
-    until = product.valid_until
+    until = product.valid_to
     return product.valid_from <= day and (until is None or day < until)

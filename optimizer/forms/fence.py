@@ -50,8 +50,8 @@ def numbers(site: Site, inputs: Inputs) -> Mapping[str, FloatArray]:
     keep = 1.0 - inputs.problem.margins.power
     weather = Weather.of(inputs.problem.outlook)
     found = {
-        "import_limit": keep * inputs.problem.available(site.exchanges[0]),
-        "export_limit": np.array(keep * site.grid.export_limit),
+        "most_import": keep * inputs.problem.available(site.exchanges[0]),
+        "most_export": np.array(keep * site.grid.export_limit),
     }
     for convert in site.converts:
         if convert.output in FEEDS:
@@ -75,17 +75,15 @@ def build(block: pyo.Block, shape: Shape, _: Ledger) -> None:
     """
     time, beside = block.model().time, block.parent_block()
     grid = beside.component(shape.grid)
-    block.import_limit, block.export_limit = table(time), table()
+    block.most_import, block.most_export = table(time), table()
     up, down = (_activated(block, shape.products, way) for way in ("up", "down"))
     block.import_room = pyo.Constraint(
         time,
-        rule=lambda b, t: (
-            grid.import_power[t] - grid.export_power[t] + down(t) <= b.import_limit[t]
-        ),
+        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.most_import[t],
     )
     block.export_room = pyo.Constraint(
         time,
-        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.export_limit,
+        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.most_export,
     )
     for name in shape.feeders:
         limit = new_table(block, f"{name}_limit", time)

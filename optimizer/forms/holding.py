@@ -16,6 +16,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
+from optimizer.capacity import column
 from optimizer.capacity import held as sold
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
@@ -152,7 +153,9 @@ def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
     block.reserve_low, block.reserve_high = table(instant), table(instant)
     block.lag_up, block.lag_down = table(), table()
     for name in held.products:
-        columns(block, name, block.moments, high=new_table(block, f"{name}_most", block.moments))
+        columns(
+            block, column(name), block.moments, high=new_table(block, f"{name}_most", block.moments)
+        )
         for way in ("up", "down"):
             new_table(block, f"{name}_power_{way}")
             new_table(block, f"{name}_behind_{way}")
@@ -166,7 +169,7 @@ def _keep_power(block: pyo.Block, held: Held) -> None:
     time, past = block.model().time, held.window - 1
 
     def kept(way: str) -> Callable[[Any], list[Any]]:
-        pairs = [_pair(block, name, f"{name}_power_{way}") for name in held.products]
+        pairs = [_pair(block, column(name), f"{name}_power_{way}") for name in held.products]
         return lambda t: [power * capacity[t + past] for capacity, power in pairs]
 
     up, down = kept("up"), kept("down")
@@ -186,11 +189,11 @@ def _keep_energy(block: pyo.Block, held: Held) -> None:
     time, past = block.model().time, held.window - 1
 
     def first(way: str) -> Callable[[Any], Any]:
-        pairs = [_pair(block, name, f"{name}_behind_{way}") for name in held.products]
+        pairs = [_pair(block, column(name), f"{name}_behind_{way}") for name in held.products]
         return lambda t: added([energy * capacity[t + past] for capacity, energy in pairs])
 
     def spent(way: str) -> Callable[[Any], Any]:
-        pairs = [_pair(block, name, f"{name}_spent_{way}") for name in held.products]
+        pairs = [_pair(block, column(name), f"{name}_spent_{way}") for name in held.products]
         window = block.window
         return lambda t: added([spent_by(capacity, share, t, window) for capacity, share in pairs])
 
@@ -233,7 +236,7 @@ def _keep_energy(block: pyo.Block, held: Held) -> None:
 def _post(block: pyo.Block, name: str, past: int, *, ledger: Ledger) -> None:
     """Offer what is held, and pay for its use."""
     time = block.model().time
-    capacity, cost = block.component(name), new_table(block, f"{name}_cost", time)
+    capacity, cost = block.component(column(name)), new_table(block, f"{name}_cost", time)
     ledger.offer(name, up=lambda t: capacity[t + past], down=lambda t: capacity[t + past])
     ledger.pay("activation", lambda t: cost[t] * capacity[t + past])
 

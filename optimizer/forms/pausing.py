@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.capacity import load
+from optimizer.capacity import column, load
 from optimizer.forms.holding import Held, added, held_where, new_table, prices
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
@@ -81,11 +81,11 @@ def hold_by_work(block: pyo.Block, held: Held, ledger: Ledger) -> None:
     block.rate, block.lost = table(block.cohorts), table(block.cohorts)
     for name in held.products:
         most = new_table(block, f"{name}_most", block.moments, block.cohorts)
-        columns(block, name, block.moments, block.cohorts, high=most)
+        columns(block, column(name), block.moments, block.cohorts, high=most)
         new_table(block, f"{name}_power_up")
         new_table(block, f"{name}_spent_up", time, block.window)
         new_table(block, f"{name}_cost", time, block.cohorts)
-        ledger.offer(name, up=_sum(block, block.component(name), past))
+        ledger.offer(name, up=_sum(block, block.component(column(name)), past))
         ledger.pay("activation", _paid(block, name, past))
     _keep(block, held)
 
@@ -95,11 +95,11 @@ def _keep(block: pyo.Block, held: Held) -> None:
     time, past, products = block.model().time, held.window - 1, held.products
 
     def kept(t: Any, c: Any) -> list[Any]:
-        parts = [(block.component(f"{p}_power_up"), block.component(p)) for p in products]
+        parts = [(block.component(f"{p}_power_up"), block.component(column(p))) for p in products]
         return [power * capacity[t + past, c] for power, capacity in parts]
 
     def lost(t: Any, c: Any) -> list[Any]:
-        return [block.lost[c] * block.component(p)[t + past, c] for p in products]
+        return [block.lost[c] * block.component(column(p))[t + past, c] for p in products]
 
     spent = [_spent(block, product) for product in products]
     block.stops = pyo.Constraint(
@@ -121,7 +121,7 @@ def _keep(block: pyo.Block, held: Held) -> None:
 
 def _spent(block: pyo.Block, product: str) -> Callable[[Any, Any], Any]:
     """Return the work that an activation of a product puts off that ends with an interval."""
-    capacity, share = block.component(product), block.component(f"{product}_spent_up")
+    capacity, share = block.component(column(product)), block.component(f"{product}_spent_up")
     rate, window = block.rate, block.window
     return lambda t, c: sum(share[t, k] * rate[c] * capacity[t + k, c] for k in window)
 
@@ -131,5 +131,5 @@ def _sum(block: pyo.Block, capacity: Any, past: int) -> Callable[[Any], Any]:
 
 
 def _paid(block: pyo.Block, name: str, past: int) -> Callable[[Any], Any]:
-    capacity, cost = block.component(name), block.component(f"{name}_cost")
+    capacity, cost = block.component(column(name)), block.component(f"{name}_cost")
     return lambda t: sum(cost[t, c] * capacity[t + past, c] for c in block.cohorts)

@@ -45,7 +45,7 @@ def test_one_way_keeps_a_share_the_other_way(direction, up, down):
     [
         ({"block": "5 h"}, "block must go into 24 h without a rest"),
         ({"least_bid": "1.5 MW"}, "least_bid must be a multiple of bid_step"),
-        ({"valid_until": "2019-01-01"}, "valid_until must be after valid_from"),
+        ({"valid_to": "2019-01-01"}, "valid_to must be after valid_from"),
         ({"time_zone": "CET+1"}, "time_zone must be an IANA name"),
         ({"opposite_share": 0.2}, "a symmetric product has no opposite_share"),
         ({"duration": "0 h"}, "must be above 0 h"),
@@ -107,7 +107,7 @@ def test_an_interval_is_open_only_with_all_its_blocks():
 
 def test_a_product_has_dates():
     """Sold from 2 July on, which begins at 22:00 UTC of the 1st, until the 3rd."""
-    told = product(valid_from="2026-07-02", valid_until="2026-07-03")
+    told = product(valid_from="2026-07-02", valid_to="2026-07-03")
     hours = day("2026-07-01T00:00Z", 72)
     assert np.flatnonzero(is_valid(told, hours)).tolist() == list(range(22, 46))
     assert np.flatnonzero(is_open(told, hours)).tolist() == list(range(22, 46))

@@ -1,0 +1,72 @@
+"""Reserves in site files: the example of the docs, and faults in words."""
+
+import re
+import tomllib
+
+import pytest
+
+import sites
+from sites import catalogue
+from sites.loading import build
+from twin.errors import SiteError
+
+DOCS = catalogue.ROOM.parent / "docs" / "planners.md"
+
+
+def example():
+    """Return the tables of the example in the docs."""
+    block = re.search(r"```toml\n(\[reserves\.fcr\].*?)```", DOCS.read_text(), re.DOTALL)
+    return tomllib.loads(block[1])["reserves"]
+
+
+def declared(change=lambda _: None):
+    """Return the table of the small site with the example's reserves, changed."""
+    table = catalogue.read(catalogue.ROOM / "small.toml")
+    table["reserves"] = example()
+    table["equipment"]["battery_1"]["local_controller"] = True
+    table["work"]["batch"]["pause_time"] = "5 min"
+    change(table)
+    return table
+
+
+def faults(change):
+    with pytest.raises(SiteError) as caught:
+        build(declared(change), "small", source="small.toml")
+    return str(caught.value)
+
+
+def test_the_example_of_the_docs_is_a_site():
+    site = build(declared(), "small", source="small.toml")
+    assert list(site.reserves) == ["fcr", "fcr_d_up", "mfrr"]
+    assert site.reserves["mfrr"].full_activation == 12.5
+    assert sites.load("small").reserves == {}
+
+
+def put(table, value, *path):
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("reserves", "fcr", "duration"), "15 MW", "[reserves.fcr] duration"),
+        (("reserves", "fcr", "durration"), "15 min", "did you mean duration?"),
+        (("reserves", "fcr", "block"), "7 h", "block must go into 24 h without a rest"),
+        (("reserves", "fcr", "direction"), "both", "direction"),
+        (("reserves", "fcr", "valid_from"), "soon", "valid_from"),
+        (("reserves", "fcr", "name"), "x", "the name is fcr"),
+        (("reserves", "fcr"), 3, "write a table [reserves.fcr]"),
+        (("reserves",), 3, "write one table [reserves.<name>] for each"),
+        (
+            ("equipment", "battery_1", "local_controller"),
+            False,
+            "nobody may hold it; give a battery local_controller = true",
+        ),
+        (("work", "training", "pause_time"), "5 min", "leave pause_time out"),
+        (("work", "batch", "pause_loss"), "1.5 h", "a call puts off 2.5 h of work"),
+    ],
+)
+def test_faults_are_told_in_words(path, value, words):
+    assert words in faults(lambda table: put(table, value, *path))
