@@ -16,6 +16,7 @@ from optimizer.dispatch import Orders
 from optimizer.guard import Guard
 from optimizer.positions import positions
 from optimizer.problem import Problem
+from optimizer.scaling import scaling as follow_carbon
 from optimizer.steering import FAR, NEAR, Steering, question
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
@@ -209,3 +210,8 @@ def immediate(site: Site, record: xr.Dataset) -> Policy:
 def threshold(site: Site, record: xr.Dataset) -> Policy:
     """Return the policy of the cheapest known hours."""
     return Rule(site, record, rules.threshold)
+
+
+def scaling(site: Site, record: xr.Dataset) -> Policy:
+    """Return the published policy that follows the carbon of the grid."""
+    return Rule(site, record, follow_carbon)

@@ -63,7 +63,7 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
             caps[job] = 1.0
     caps = within(queue, caps, headroom=room, must=np.ones(len(caps), dtype=bool))
     cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
-    heat = _heat(known)
+    heat = heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat)
 
 
@@ -104,7 +104,7 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     used = work_power(queue, caps)
     flows, charge = trade(paid, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
-    heat = _heat(known)
+    heat = heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows)
 
 
@@ -114,7 +114,7 @@ def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
     return known.assign(electricity_price=known["electricity_price"] + fees)
 
 
-def _heat(known: xr.Dataset) -> dict[str, float]:
+def heat_sold(known: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
     return values_of(known[name].isel(time=0)) if name in known else {}
@@ -125,7 +125,7 @@ def _cheapest(
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
     hours = float(known["duration"][0])
-    price, free = _ahead(known, queue, room, hours)
+    price, free = ahead(known, queue, room, word="electricity_price")
     order = np.argsort(price, kind="stable")
     ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
     must = pressing(queue, hours)
@@ -152,24 +152,36 @@ def _cheapest(
     return caps, must
 
 
-def _ahead(
-    known: xr.Dataset, queue: Queue, room: Headroom, hours: float
+def ahead(
+    known: xr.Dataset, queue: Queue, room: Headroom, *, word: str
 ) -> tuple[FloatArray, FloatArray]:
-    """Return prices and racks free for work, as far ahead as jobs may wait."""
-    price = known["electricity_price"].to_numpy()
+    """Return what a word is, and the racks free for work, as far ahead as jobs may wait.
+
+    Parameters
+    ----------
+    known
+        The word and ``service_racks`` on equal intervals; beyond them the last day is repeated.
+    queue
+        The jobs.
+    room
+        What the site leaves for work now.
+    word
+        What rules go by: a price, or the carbon of a MWh.
+    """
+    value, hours = known[word].to_numpy(), float(known["duration"][0])
     service = known["service_racks"].to_numpy()
-    count, day = len(price), round(DAY / hours)
+    count, day = len(value), round(DAY / hours)
     furthest = float(np.max((queue.jobs.deadline - queue.instant) / HOUR, initial=hours))
     missing = int(min(furthest, AHEAD) / hours) - count
     if missing > 0:
-        beyond = price[-day:] if count >= day else price.mean()
-        price = np.append(price, np.resize(beyond, missing))
+        beyond = value[-day:] if count >= day else value.mean()
+        value = np.append(value, np.resize(beyond, missing))
         service = np.append(service, np.resize(service[-day:], missing))
     free = BUSY * np.minimum(
         queue.pool.racks - service, room.calm_power / float(queue.pool.power(1.0))
     )
     free[0] = room.racks
-    return price, free
+    return value, free
 
 
 def _load(queue: Queue, free: FloatArray, hours: float) -> float:

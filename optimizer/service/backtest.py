@@ -14,7 +14,7 @@ from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.guard import WHOLE, Guard
 from optimizer.hedging import Hedging
-from optimizer.policies import Optimal, Policy, View, immediate, threshold
+from optimizer.policies import Optimal, Policy, View, immediate, scaling, threshold
 from optimizer.service.course import course_of, work_of
 from optimizer.service.held import hold, plant_of, settled
 from optimizer.service.results import Results, Summary
@@ -33,8 +33,9 @@ from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
 
-KNOWN: Final = (*POLICIES, "cvar")
-"""All policies: ``cvar`` is ``optimal`` with scenarios, hedged against the dearest of them."""
+KNOWN: Final = (*POLICIES, "scaling", "cvar")
+"""All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
+``optimal`` with scenarios, hedged against the dearest of them."""
 
 HOURS: Final = float(QUARTER / HOUR)
 
@@ -241,6 +242,8 @@ def make_policy(
             return immediate(site, record)
         case "threshold":
             return threshold(site, record)
+        case "scaling":
+            return scaling(site, record)
         case "optimal":
             return Optimal(site, record, workload=setting.workload, listen=listen, export=export)
         case "cvar":
