@@ -41,6 +41,9 @@ READY = 5.0
 PATIENCE = 180.0
 """Longest wait for anything, on however slow a machine. [s]"""
 
+REDELIVERED = 4.0
+"""Time after which a broker has sent again what was not acknowledged: `ack_wait`, twice. [s]"""
+
 EARLY = 0.2
 """Share of kills that come before all is back."""
 
@@ -184,7 +187,7 @@ class Stand:
         self.source.await_end(PATIENCE)
         left, again = (int(word) for word in (self.folder / "source" / "left").read_text().split())
         tally.again += again
-        time.sleep(source.ASKED)  # points that only NATS holds for us come meanwhile
+        time.sleep(REDELIVERED)  # what NATS holds for an ingester that was killed comes meanwhile
         os.kill(self.recorder.pid, signal.SIGTERM)
         code = self.recorder.await_end(PATIENCE)
         faults = [f"the source still holds {left} B that never became durable"] * bool(left)

@@ -14,8 +14,12 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli.root import app
+from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec import decode, encode
+from telemetry.custody import HELD
+from telemetry.mailbox import Message
+from telemetry.progress import Progress
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.window import Window
@@ -244,3 +248,65 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     batches = [decode(one.topic, one.payload) for one in messages]
     assert [one.sequence for one in batches] == [1, 2]
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])
+
+
+class Bus:
+    """A broker that only we hear."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, topic, payload, qos=0):
+        self.sent.append((topic, payload if isinstance(payload, bytes) else payload.encode()))
+
+    def batches(self):
+        """Return the sequences that were sent since they were last asked for."""
+        told = [decode(*one).sequence for one in self.sent if one[0].endswith("/tele")]
+        self.sent.clear()
+        return told
+
+
+def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    source = "dc/v1/rhine/hall_1/r0001/tele"
+    agent = example("lossless_agent").Agent(source, tmp_path / "file")
+    agent.bus = Bus()
+    progress = Progress(tmp_path)
+
+    def ask(*arrived):
+        agent.ask()
+        (topic, question) = agent.bus.sent.pop()
+        assert topic == source + HELD
+        sent = {decode(*one).sequence: one for one in agent.bus.sent}
+        progress.note([Message(*sent[sequence], 1) for sequence in arrived])
+        agent.bus.sent.clear()
+        said = []
+        progress.answer([Message(topic, question)], lambda *words: said.append(words))
+        agent.hear(said[0][1])
+        return agent.bus.batches()
+
+    assert ask() == []
+    for second in range(6):
+        agent.publish([(900.0, 50.0, 0.5, 0.25, 1965.0)], 1_782_864_000.0 + second)
+    assert ask(1, 2, 5) == []  # the others may be on their way
+    assert ask() == [3, 4, 6]  # nothing has come for a while: the last is lost too
+    agent.run("delete from batches where sequence = 4")
+    assert ask() == [3, 6]
+    assert ask() == [3, 6]  # 4 is known to be gone, and asked for no more
+    assert progress.lost == 1
+    agent.base.close()
+
+
+def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    module = example("lossless_agent")
+    for boot in (7, 9):
+        agent = module.Agent("dc/v1/rhine/hall_1/r0001/tele", tmp_path / "file")
+        agent.boot, agent.bus = boot, Bus()
+        agent.publish([(900.0, 50.0, 0.5, 0.25, 1965.0)], 1_782_864_000.0)
+        agent.bus.sent.clear()
+        agent.ask()
+        ((topic, payload),) = agent.bus.sent
+        agent.base.close()
+    held = custody.decode_held(topic, payload)
+    assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
