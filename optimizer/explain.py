@@ -170,13 +170,13 @@ def explain(
     time = schedule["time"].to_numpy()
     return Explanation(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
-        binding=_binding(_held_back(solution.duals, schedule), time),
+        binding=_binding(held_back(solution.duals, schedule), time),
         changes=() if previous is None else _changes(previous, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
 
 
-def _held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
+def held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
     """Return the prices of limits that people set: not of sun and wind, nor of heat bought back."""
     sources, pumps = (
         schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
@@ -197,14 +197,14 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
     the level at the start, is given and no limit.
     """
     found = []
-    for owner, word, words, prices in _priced(duals):
+    for owner, word, words, prices in priced(duals):
         over = prices.reshape(len(prices), -1).max(axis=1)[-len(time) :]
         begin = 0 if word.startswith("first") else len(time) - len(over)
         bound = begin + np.flatnonzero(over > LEAST_PRICE)
         if len(bound):
             found.append(
                 Binding(
-                    limit=_words(owner, words),
+                    limit=words_of(owner, words),
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
@@ -214,7 +214,7 @@ def _binding(duals: Mapping[str, FloatArray], time: np.ndarray) -> tuple[Binding
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
 
 
-def _priced(
+def priced(
     duals: Mapping[str, FloatArray],
 ) -> Iterator[tuple[str, str, str, FloatArray]]:
     """Yield owner, word, the word for people and the prices of what has one, none negative."""
@@ -234,7 +234,7 @@ def owner_of(block: str) -> str:
     return block
 
 
-def _words(owner: str, words: str) -> str:
+def words_of(owner: str, words: str) -> str:
     """Return a limit in words, with its machine."""
     return words if owner == "work" else f"{words} ({owner_of(owner)})"
 

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "fleet": "optimizer.cli.fleet",
     "explain": "optimizer.cli.explain",
     "tariff": "optimizer.cli.tariff",
+    "front": "optimizer.cli.front",
     "fit": "optimizer.cli.fit",
     "run": "optimizer.cli.run",
     "status": "optimizer.cli.status",

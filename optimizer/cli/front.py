@@ -1,0 +1,113 @@
+"""`gigatwin front`: what less carbon costs a site, and what its limits are worth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+import sites
+from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
+from optimizer.plan import solve_problem
+from optimizer.problem import Problem
+from optimizer.service.setting import Setting
+from optimizer.service.world import Files, read_world
+from optimizer.steering import question
+from twin.errors import Fault, ProblemError
+from twin.plots import plot_front
+from twin.workloads.queue import Pool, open_queue
+
+app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
+
+COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "energy [MWh]", "peak [MW]")
+
+
+@app.command()
+def run(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    prices: Annotated[Path | None, typer.Option(help="Prices; synthetic if left out.")] = None,
+    weather: Annotated[Path | None, typer.Option(help="Weather; synthetic if left out.")] = None,
+    jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
+    carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
+    start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
+        "2026-06-16"
+    ),
+    load_scale: Annotated[
+        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
+    ] = 0.6,
+    carbon_prices: Annotated[
+        str, typer.Option(help="Prices of carbon to try, by commas [EUR/kg].")
+    ] = ",".join(f"{price:g}" for price in CARBON_PRICES),
+    out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Plan the next two days at several prices of carbon, and value each limit at today's."""
+    tried, screen = _numbers(carbon_prices), console(json_file)
+    given = {"prices": prices, "weather": weather, "jobs": jobs}
+    paths = {name: path or sites.data(name) for name, path in given.items()}
+    problem = _problem(site, Files(**paths, carbon=carbon), start, load_scale=load_scale)
+    bar = (TextColumn("plans"), BarColumn(), MofNCompleteColumn())
+    with Progress(*bar, console=screen) as progress:
+        task = progress.add_task("plans", total=len(tried))
+        found = front(problem, tried, listen=lambda done, _: progress.update(task, completed=done))
+        worths = sensitivities(solve_problem(problem))
+    title = f"{problem.site.name}, two days from {start}"
+    screen.print(_table(found, title))
+    screen.print(_worths(worths))
+    if out is not None:
+        plot_front(found, title=title).savefig(out)
+        screen.print(f"the picture is in {out}", markup=False)
+    write_json(
+        {
+            "site": problem.site.name,
+            "start": start,
+            "front": found.reset_coords().to_dataframe().reset_index(drop=True).to_dict("records"),
+            "sensitivities": [vars(one) for one in worths],
+        },
+        json_file,
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    """Return prices of carbon as they were typed, rising."""
+    try:
+        found = sorted({float(word) for word in text.split(",")})
+    except ValueError as error:
+        fault = Fault(place="--carbon-prices", value=text, mend="numbers, as 0,0.05,0.2")
+        raise ProblemError("command", [fault]) from error
+    return found
+
+
+def _problem(site: str, files: Files, start: str, *, load_scale: float) -> Problem:
+    """Return the question of a moment."""
+    loaded = sites.load(site)
+    world = read_world(loaded, files, start=start, days=2)
+    setting = Setting.of(loaded, world, load_scale=load_scale)
+    queue = open_queue(Pool.of(loaded), setting.workload.jobs, world.start)
+    past = setting.workload.past(world.start)
+    return question(loaded, world.record, setting.begin, queue=queue, past=past)
+
+
+def _table(found: xr.Dataset, title: str) -> Table:
+    shown = table(title, *COLUMNS, "safe", numbers=COLUMNS)
+    for row in found.reset_coords().to_dataframe().reset_index().to_dict("records"):
+        shown.add_row(
+            f"{row['carbon_price']:g}",
+            f"{row['cost']:,.0f}",
+            f"{row['carbon'] / 1e3:,.1f}",
+            f"{row['energy']:,.1f}",
+            f"{row['peak']:.1f}",
+            "yes" if row["is_safe"] else "no",
+        )
+    return shown
+
+
+def _worths(worths: tuple[Sensitivity, ...]) -> Table:
+    heads = ("one more is worth [EUR]", "binds [h]")
+    shown = table("limits over these two days", "limit", "unit", *heads, numbers=heads)
+    for one in worths:
+        shown.add_row(one.limit, one.unit, f"{one.worth:,.2f}", f"{one.hours:.1f}")
+    return shown

@@ -1,0 +1,170 @@
+"""For planners: what less carbon costs, and what one more unit of each limit is worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.compile.shift import Warm
+from optimizer.explain import LEAST_PRICE, held_back, priced, words_of
+from optimizer.plan import solve_problem
+from optimizer.problem import Problem
+from optimizer.schedule import schedule_of
+from optimizer.solution import Solution
+from optimizer.verify import verify
+
+CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Prices of carbon that are usually tried. [EUR kg-1]"""
+
+UNITS: Final = {
+    "level": "MWh",
+    "met": "MWh",
+    "within_site": "rack",
+    "within_jobs": "rack",
+    "carries": "unit",
+    "stays_on": "unit",
+    "stays_off": "unit",
+    "rests": "unit",
+}
+"""Word of a limit -> its unit, where that is not MW."""
+
+type Listener = Callable[[int, int], None]
+"""Told of progress: plans made, plans in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """What one more unit of a limit would save over the whole horizon.
+
+    Attributes
+    ----------
+    limit
+        The limit, in words, with its machine.
+    unit
+        Its unit.
+    worth
+        What a unit more of it saves, to first order. [EUR per its unit]
+    hours
+        How long it binds. [h]
+    """
+
+    limit: str
+    unit: str
+    worth: float
+    hours: float
+
+
+def front(
+    problem: Problem,
+    carbon_prices: Sequence[float] = CARBON_PRICES,
+    *,
+    listen: Listener = lambda *_: None,
+) -> xr.Dataset:
+    """Trade money for carbon: plan anew at each price of carbon, each from the plan before.
+
+    Parameters
+    ----------
+    problem
+        The question; its own price of carbon does not matter.
+    carbon_prices
+        Prices to be tried, rising. [EUR kg-1]
+    listen
+        Told of progress.
+
+    Returns
+    -------
+    xarray.Dataset
+        On ``carbon_price``: ``cost`` [EUR], all that is weighed but carbon, and ``carbon`` [kg],
+        both with what is left to be imported after the end, at the terminal price and the mean
+        carbon of the horizon;
+        ``energy`` imported [MWh], ``water`` [m3], ``peak`` [MW], ``lateness`` [MWh h], and
+        ``is_safe``, what the twin says.
+
+    Raises
+    ------
+    NoScheduleError
+        If no plan keeps every limit.
+
+    Notes
+    -----
+    Every point is optimal for its weight, so they lie on the convex hull of what can be had: as
+    the price rises, cost rises and carbon falls.
+    """
+    rows: dict[str, list[float]] = {}
+    warm: Warm | None = None
+    for number, price in enumerate(carbon_prices):
+        asked = replace(problem, weights={**problem.weights, "carbon": float(price)})
+        solution = solve_problem(asked, warm)
+        warm = solution.warm
+        for name, value in _point(solution).items():
+            rows.setdefault(name, []).append(value)
+        listen(number + 1, len(carbon_prices))
+    data = xr.Dataset(
+        {name: ("carbon_price", np.array(values)) for name, values in rows.items()},
+        coords={"carbon_price": ("carbon_price", np.array(carbon_prices, dtype=float))},
+    )
+    units = {"cost": "EUR", "carbon": "kg", "energy": "MWh", "water": "m3", "peak": "MW"}
+    units |= {"lateness": "MWh h", "is_safe": "1", "carbon_price": "EUR kg-1"}
+    for name, unit in units.items():
+        data[name].attrs["units"] = unit
+    return data
+
+
+def _point(solution: Solution) -> dict[str, float]:
+    """Return a plan as numbers."""
+    problem, schedule = solution.inputs.problem, schedule_of(solution)
+    hours, weight = problem.hours, problem.weights["carbon"]
+    imported = schedule["grid_import_power"].to_numpy()
+    paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
+    late, share = problem.weights["lateness"], _carbon_share(solution)
+    carbon = float(hours @ (imported * problem.series("carbon_intensity")))
+    carbon += paid["terminal"] * share
+    return {
+        "cost": solution.objective - weight * carbon,
+        "carbon": carbon,
+        "energy": float(hours @ imported),
+        "water": float(hours @ np.asarray(solution.values["water.water_use"])),
+        "peak": float(imported.max()),
+        "lateness": paid.get("lateness", 0.0) / late if late else 0.0,
+        "is_safe": float(verify(problem.site, problem.state, schedule).is_safe),
+    }
+
+
+def _carbon_share(solution: Solution) -> float:
+    """Return the carbon in what is left at the end, for each EUR that it weighs. [kg EUR-1]"""
+    problem, whole = solution.inputs.problem, solution.inputs.worth["grid"]
+    mean = float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
+    return mean / whole if whole > 0.0 else 0.0
+
+
+def sensitivities(solution: Solution) -> tuple[Sensitivity, ...]:
+    """Return what one more unit of each limit is worth, the dearest first.
+
+    Parameters
+    ----------
+    solution
+        A plan.
+
+    Returns
+    -------
+    tuple of Sensitivity
+        From the plan's own prices, so to first order: a battery of twice the size is not worth
+        twice as much.
+    """
+    schedule, hours = schedule_of(solution), solution.inputs.hours
+    found = []
+    for owner, word, words, prices in priced(held_back(solution.duals, schedule)):
+        over = prices.reshape(len(prices), -1).sum(axis=1)[-len(hours) :]
+        is_bound = over > LEAST_PRICE
+        if is_bound.any():
+            found.append(
+                Sensitivity(
+                    limit=words_of(owner, words),
+                    unit=UNITS.get(word, "MW"),
+                    worth=float(over.sum()),
+                    hours=float(hours[-len(over) :][is_bound].sum()),
+                )
+            )
+    return tuple(sorted(found, key=lambda one: -one.worth))

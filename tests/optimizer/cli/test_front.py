@@ -1,0 +1,28 @@
+"""`gigatwin front` as a planner runs it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+
+
+@pytest.mark.slow
+def test_a_front_is_shown_drawn_and_written(tmp_path):
+    picture, told = tmp_path / "front.png", tmp_path / "front.json"
+    words = ["front", "small", "--carbon-prices", "0.4,0", "--out", picture, "--json", told]
+    shown = CliRunner().invoke(app, [str(word) for word in words])
+    assert shown.exit_code == 0, shown.output
+    assert "binds [h]" in shown.output
+    found = json.loads(told.read_text())
+    assert [row["carbon_price"] for row in found["front"]] == [0.0, 0.4]
+    assert found["front"][1]["carbon"] < found["front"][0]["carbon"]
+    assert {"limit", "unit", "worth", "hours"} <= set(found["sensitivities"][0])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_no_price_is_told():
+    shown = CliRunner().invoke(app, ["front", "small", "--carbon-prices", "cheap"])
+    assert shown.exit_code == 1
+    assert "--carbon-prices" in shown.output
