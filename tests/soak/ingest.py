@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,7 +55,13 @@ SHARDS = (source.HALL, PLANT)
 TARGETS = {source.HALL: 6, PLANT: 2, "archiver": 4, "broker": 5, "source": 2, "all": 1}
 """Who is killed, and how often relative to the others."""
 
-BROKERS = {"nats": brokers.nats, "mosquitto": brokers.mosquitto}
+INFLIGHT = "max_inflight_messages 1000\n"
+"""As in `deploy/mosquitto`: with the 20 of its default, a few hundred messages pass. [1/s]"""
+
+BROKERS = {
+    "nats": brokers.nats,
+    "mosquitto": partial(brokers.Broker, "mosquitto", brokers.MOSQUITTO + INFLIGHT),
+}
 
 type Say = Callable[[str], None]
 
@@ -184,7 +191,7 @@ class Stand:
         """Let the source deliver all it holds, then end; return what did not go well."""
         self.until(self.is_back, "not back after the last kill")
         os.kill(self.source.pid, signal.SIGTERM)
-        self.source.await_end(PATIENCE)
+        self.source.await_end(10 * PATIENCE)
         left, again = (int(word) for word in (self.folder / "source" / "left").read_text().split())
         tally.again += again
         time.sleep(REDELIVERED)  # what NATS holds for an ingester that was killed comes meanwhile

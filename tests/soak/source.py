@@ -34,8 +34,8 @@ ASKED = 0.5
 """Time between two questions what is durable. [s]"""
 
 POINT = "BESS/GenericPoint/rhine/battery_1/battery_level"
-PATIENCE = 120.0
-"""Longest wait at the end. [s]"""
+PATIENCE = 60.0
+"""Longest wait at the end without anything becoming durable. [s]"""
 
 
 def value(second, rack, chip):
@@ -100,8 +100,10 @@ def main(url, folder):
         second += 1
         ahead = (second - first) / PACE - (time.monotonic() - begun)
         ended.wait(max(ahead, 0.0))
-    deadline = time.monotonic() + PATIENCE
-    while (outbox.size or waiting) and time.monotonic() < deadline:
+    left, since = outbox.size, time.monotonic()
+    while (outbox.size or waiting) and time.monotonic() < since + PATIENCE:
+        if outbox.size < left:
+            left, since = outbox.size, time.monotonic()
         time.sleep(0.05)
         points.add(*[at for at, one in waiting.items() if one.wait(0.0)])
         waiting = {at: one for at, one in waiting.items() if not one.is_settled}
