@@ -130,6 +130,8 @@ def _tell(screen: Console, watched: Watch) -> None:
         peak, worth = watched.most_peak[hours], watched.worth[hours]
         shown.add_row(f"{hours:,.0f}{reached}", reachable, f"{peak:,.2f}", f"{worth:,.0f}")
     screen.print(shown)
+    if watched.reached:
+        screen.print("- * is the class that the year is expected to reach")
     if watched.unseen:
         screen.print(f"- {watched.unseen:,.0f} h of the year before are taken to be as the mean")
     if not watched.reached:

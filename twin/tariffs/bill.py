@@ -96,7 +96,8 @@ def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) 
     lines = [*(taken.lines if taken else ()), *writer.energy(), *writer.peaks()]
     lines += [*writer.contracted(), *writer.standing()]
     lines += writer.taxes(sum((line.money for line in lines), Decimal(0)))
-    notes = [f"{tariff.name}: {tariff.status}, {tariff.source}"]
+    dated = {tariff.name: tariff, "atypical": tariff.atypical, "band_load": tariff.band_load}
+    notes = [f"{name}: {rule.status}, {rule.source}" for name, rule in dated.items() if rule]
     if metered.year_share < 1:
         notes.append("a part of a year: hours of use and energy of the year are projected")
     return Bill(

@@ -56,6 +56,17 @@ def test_a_german_year_of_band_load():
     assert found.by_group()["network"] == Decimal("209130.19")
 
 
+def test_a_bill_names_the_sources_of_its_rules():
+    rules = GERMAN | {"band_load": GERMAN["band_load"] | {"status": "draft", "source": "a bill"}}
+    found = bill(tariff(**rules), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN)
+    assert found.notes[:3] == (
+        "sample: assumed, assumed",
+        "atypical: assumed, assumed",
+        "band_load: draft, a bill",
+    )
+    assert found.notes[3].startswith("a part of a year")
+
+
 def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
     """Proves: the same year by its windows: 9 MW there, 10 % below: 900,000 + 394,201.25.
 
