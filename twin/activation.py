@@ -8,6 +8,7 @@ import numpy as np
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.reserves import Reserve, overlap
+from twin.walk import TAPER
 
 LEAST: Final = 1e-3
 """Capacity that is none. [MW]"""
@@ -41,6 +42,7 @@ def courses(
     level: FloatArray,
     net: FloatArray,
     hours: FloatArray,
+    fading: float = TAPER,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the levels that full activation upwards, and downwards, leads to at its worst.
 
@@ -58,6 +60,8 @@ def courses(
         Charge less discharge by plan, ``(time,)``. [MW]
     hours
         Lengths of the intervals. [h]
+    fading
+        Time constant with which power fades near an end of the window. [h]
 
     Returns
     -------
@@ -70,7 +74,8 @@ def courses(
     An activation of each product ends at any moment and has lasted its full time; the plan goes on
     meanwhile. Levels are piecewise linear between the edges of the plan and those moments that lie
     a duration after an edge, so they are looked at there. Besides, the energy must be there at the
-    start of each interval, whatever the plan does after it.
+    start of each interval, whatever the plan does after it. What full power needs beyond the end of
+    the window, so that it does not fade, counts as used.
     """
     ends = np.concatenate([[0.0], np.cumsum(hours)])
     spans = [ends + products[name].duration for name in held]
@@ -86,7 +91,10 @@ def courses(
             if (products[name].goes_up if sign < 0.0 else products[name].goes_down)
         }
         energy = sum((products[name].duration * row for name, row in mine.items()), 0.0 * hours)
-        by_step = np.where(energy > 0.0, level[:-1] + _stored(store, sign * energy), np.nan)
+        every = sum(mine.values(), 0.0 * hours)
+        rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
+        begun = level[:-1] + _stored(store, sign * energy) + rest
+        by_step = np.where(energy > 0.0, begun, np.nan)
         change, used = np.zeros(len(points)), np.zeros(len(points))
         recent = 0.0
         for last in sorted({products[name].duration for name in mine}):
@@ -97,9 +105,14 @@ def courses(
             change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
             used += lasts @ row
             recent = last
-        worst.at(by_step, step, np.where(used > INSTANT, planned + change, np.nan))
+        worst.at(by_step, step, np.where(used > INSTANT, planned + change + full[step], np.nan))
         found.append(np.where(np.isnan(by_step), middle, by_step))
     return found[0], found[1]
+
+
+def _more(held: FloatArray, planned: FloatArray) -> FloatArray:
+    """Return the power that flows with what is held in use, one way; none where none is held."""
+    return np.where(held > INSTANT, np.maximum(held + planned, 0.0), 0.0)
 
 
 def _stored(store: Store, power: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ from twin.activation import powers
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
+from twin.walk import TAPER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def kept_by(site: Site, schedule: xr.Dataset, store: Store) -> Kept:
     energy = {True: np.zeros(count), False: np.zeros(count)}
     for name, values in held.items():
         product = site.reserves[name]
-        spent = product.duration * values / store.discharge_efficiency
+        spent = (product.duration + TAPER) * values / store.discharge_efficiency
         energy[True] += spent * product.goes_up
         energy[False] += spent * product.goes_down
     return Kept(

@@ -27,6 +27,11 @@ from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.reserves import Reserve, is_open, lags, overlap
+from twin.walk import TAPER
+
+FADES: Final = TAPER
+"""Time constant with which a store's controller lets power fade near an end of its window: what
+is sold must be given in full until its time is over. [h]"""
 
 SOON: Final = 1.0
 """Time to the next plan. [h]"""
@@ -63,20 +68,23 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     found = dict(_window(store, held, inputs)) | {
         "lag_up": np.array(LAG * store.charge_efficiency),
         "lag_down": np.array(LAG / store.discharge_efficiency),
+        "fades": FADES / store.discharge_efficiency * _in_use(held, inputs),
     }
     loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
     most = store.charge_limit + store.discharge_limit
     for name in held.products:
         product = problem.site.reserves[name]
         spent = loss * overlap(hours, product.duration, held.window)
+        spent[:, -1] += loss * FADES
+        behind = loss * (product.duration + FADES)
         found |= {
             f"{name}_most": np.append(none, np.full_like(hours, most)),
             f"{name}_power_up": np.array(product.power_up),
             f"{name}_power_down": np.array(product.power_down),
             f"{name}_spent_up": spent * product.goes_up,
             f"{name}_spent_down": spent * product.goes_down,
-            f"{name}_behind_up": np.array(loss * product.duration * product.goes_up),
-            f"{name}_behind_down": np.array(loss * product.duration * product.goes_down),
+            f"{name}_behind_up": np.array(behind * product.goes_up),
+            f"{name}_behind_down": np.array(behind * product.goes_down),
             f"{name}_cost": hours * _cost(store, product, inputs),
         }
     return found
@@ -110,6 +118,15 @@ def _window(store: Store, held: Held, inputs: Inputs) -> Mapping[str, FloatArray
         "reserve_low": np.minimum(store.low + under, np.append(start, low)),
         "reserve_high": np.maximum(store.high - over, np.append(start, high)),
     }
+
+
+def _in_use(held: Held, inputs: Inputs) -> FloatArray:
+    """Return 1 in intervals in which anything is sold or can be, else 0, ``(time,)``."""
+    outlook = inputs.problem.outlook
+    products = [inputs.problem.site.reserves[name] for name in held.products]
+    instants = outlook["instant"].to_numpy()
+    found = [is_open(p, instants) | (sold(outlook, p) > 0.0) for p in products]
+    return np.asarray(np.any(found, axis=0), dtype=float)
 
 
 def _cost(store: Store, product: Reserve, inputs: Inputs) -> FloatArray:
@@ -151,7 +168,7 @@ def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
     time, instant, past = block.model().time, block.model().instant, held.window - 1
     block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
     block.reserve_low, block.reserve_high = table(instant), table(instant)
-    block.lag_up, block.lag_down = table(), table()
+    block.lag_up, block.lag_down, block.fades = table(), table(), table(time)
     for name in held.products:
         columns(
             block, column(name), block.moments, high=new_table(block, f"{name}_most", block.moments)
@@ -222,13 +239,15 @@ def _keep_energy(block: pyo.Block, held: Held) -> None:
     block.lasts_up = pyo.Constraint(
         time,
         rule=lambda b, t: (
-            ends_up(t) - b.level[t + 1] + b.lag_up * b.charge[t] <= -1.0 * b.reserve_low[t + 1]
+            ends_up(t) - b.level[t + 1] + b.lag_up * b.charge[t] + b.fades[t] * b.discharge[t]
+            <= -1.0 * b.reserve_low[t + 1]
         ),
     )
     block.lasts_down = pyo.Constraint(
         time,
         rule=lambda b, t: (
-            ends_down(t) + b.level[t + 1] + b.lag_down * b.discharge[t] <= b.reserve_high[t + 1]
+            ends_down(t) + b.level[t + 1] + b.lag_down * b.discharge[t] + b.fades[t] * b.charge[t]
+            <= b.reserve_high[t + 1]
         ),
     )
 

@@ -73,8 +73,8 @@ def test_what_is_sold_is_not_offered_once_more(site):
 
 
 def test_energy_behind_what_is_sold_is_not_offered(site):
-    """Of 7 MWh, 4 stand behind 4 MW for an hour: 3 MW for an hour are left, though 6 MW are."""
-    up, _ = offers(site, holding(4.0, level=7.0))
+    """Of 7.8 MWh, 4.8 stand behind 4 MW for 1.2 h: 3 MW for an hour are left, though 6 MW are."""
+    up, _ = offers(site, holding(4.0, level=7.8))
     assert up == pytest.approx(3.0)
 
 
@@ -98,9 +98,9 @@ def shaved(site, plan, *, level, excess=10.0, charge=0.0):
     [
         (0.0, 4.0, 0.0, 10.0),  # nothing is sold: its controller looks after the energy
         (4.0, 20.0, 0.0, 6.0),  # power
-        (4.0, 4.5, 0.0, 2.0),  # 0.5 MWh above 4 in a quarter of an hour
+        (4.0, 5.3, 0.0, 2.0),  # 0.5 MWh above 4.8 in a quarter of an hour
         (4.0, 3.0, 0.0, 0.0),  # it lacks already
-        (4.0, 3.5, 4.0, 2.0),  # 1 MWh comes in by plan, half of it may be left away
+        (4.0, 4.3, 4.0, 2.0),  # 1 MWh comes in by plan, half of it may be left away
     ],
 )
 def test_a_peak_is_not_shaved_with_what_is_sold(site, capacity, level, charge, taken):

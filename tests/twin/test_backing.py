@@ -28,11 +28,13 @@ STORE = Store(
 )
 
 
-def worst(held, *, level, net, hours, **changes):
+def worst(held, *, level, net, hours, fading=0.0, **changes):
     one = product(**changes)
     series = (np.asarray(values, float) for values in (held, level, net, hours))
     held, level, net, hours = series
-    return courses(STORE, {"fcr": one}, {"fcr": held}, level=level, net=net, hours=hours)
+    held_by_name = {"fcr": held}
+    settings = {"level": level, "net": net, "hours": hours, "fading": fading}
+    return courses(STORE, {"fcr": one}, held_by_name, **settings)
 
 
 def test_a_battery_at_rest():
@@ -40,6 +42,15 @@ def test_a_battery_at_rest():
     low, high = worst([1.0, 1.0], level=[1.0, 1.0, 1.0], net=[0.0, 0.0], hours=[1.0, 1.0])
     assert low == pytest.approx([0.7222, 0.7222], abs=1e-4)
     assert high == pytest.approx([1.225, 1.225])
+
+
+def test_power_that_fades_needs_more():
+    """0.9 MW for a quarter from 2 MWh, while 0.1 MW are given: 2 - 0.0278 - 0.25, and 0.2 h * 1 MW.
+
+    Of the window below 0.2 / 0.9 = 0.2222 cannot be used at full power. At the start 0.25 + 0.2.
+    """
+    low, _ = worst([0.9], level=[2.0, 2.0 - 0.1 / 3.6], net=[-0.1], hours=[0.25], fading=0.2)
+    assert low == pytest.approx([2.0 - 0.0278 - 0.25 - 0.2222], abs=1e-4)
 
 
 def test_a_battery_that_gives_by_plan():
@@ -76,6 +87,7 @@ def test_products_of_different_lengths_end_together():
         level=np.array([2.0, 1.0, 0.0]),
         net=np.array([-1.0, -1.0]),
         hours=np.array([1.0, 1.0]),
+        fading=0.0,
     )
     assert low == pytest.approx([0.7, -0.3])
 
@@ -120,7 +132,7 @@ def test_which_work_may_pause(changes, may):
 
 
 def test_a_plan_by_hand_is_found_sound():
-    """What the model thinks is behind a MW is what the twin finds: hold with 0.25 MWh, no less."""
+    """What the model thinks is behind a MW is what the twin finds: hold with 0.45 MWh, no less."""
     plan = solved(held_by(hand.battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     schedule = schedule_of(plan)
     problem = plan.inputs.problem
