@@ -28,10 +28,8 @@ from twin.workloads.jobs import Workload
 from twin.workloads.queue import Queue
 
 REPLAN: Final = np.timedelta64(60, "m")
-"""Time between two decisions: forecasts, prices and weather are hourly. [min]"""
-
-REPLAN_FORESIGHT: Final = np.timedelta64(240, "m")
-"""The same with perfect foresight, where only the plant can surprise. [min]"""
+"""Time between two decisions, with perfect foresight too: forecasts, prices and weather are hourly,
+and the plant surprises both alike. [min]"""
 
 FORESIGHT: Final = 168.0
 """Hours that perfect foresight looks ahead: longer than stores and nearly all jobs can wait. [h]"""
@@ -134,14 +132,13 @@ class Optimal:
         self._site, self._record, self._workload = site, record, workload
         self._export = export
         self._until, self._final_price, self._listen = until, final_price, listen
-        self._wait = REPLAN if until is None else REPLAN_FORESIGHT
         self._planned = np.datetime64("NaT", "us")
         self._steering, self._book = Steering(site), Book(site)
         self._last: Decision | None = None
 
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
-        if self._last is None or view.now - self._planned >= self._wait:
+        if self._last is None or view.now - self._planned >= REPLAN:
             self._last, self._planned = self._decide(view), view.now
             self._listen(self._last)
         return self._steering.orders(self._last.schedule, view.state, view.queue)
@@ -159,7 +156,7 @@ class Optimal:
             if self._last is None:
                 raise
             return self._last.degraded(f"last plan kept: {error}")
-        self._book.close(found.schedule, view.now + self._wait)
+        self._book.close(found.schedule, view.now + REPLAN)
         return found
 
     def _model(self, now: np.datetime64) -> Path | None:

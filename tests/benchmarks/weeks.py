@@ -38,7 +38,7 @@ def main() -> None:
     files = Files(prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone)
     found: list[Results] = []
     screen = console(None)
-    for month in range(1, 13):
+    for month in range(told.every, 13, told.every):
         world = read_world(site, files, start=f"{told.year}-{month:02d}-{FIRST:02d}", days=7)
         setting = Setting.of(site, world, load_scale=LOAD_SCALE)
         found.append(backtest(setting, policies=POLICIES))
@@ -82,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("site")
     parser.add_argument("year", type=int)
     parser.add_argument("table", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="every so many months")
     for name in ("prices", "weather", "jobs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
