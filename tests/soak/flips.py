@@ -241,7 +241,7 @@ def _compare(
     here = np.flatnonzero(np.isin(times, there))
     rows = np.searchsorted(there, times[here])
     columns = [those.index(one) for one in held[label].values.tolist()]
-    for part, values in _parts(held, rows):
+    for part, values in _parts(held, rows) if len(rows) else ():
         found[np.ix_(here[part], columns)] = values.reshape(values.shape[0], len(columns), -1)
     expected = np.array(seconds, dtype=float)[:, None, None] + np.zeros(found.shape)
     if group == "racks":

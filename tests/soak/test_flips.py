@@ -1,0 +1,72 @@
+"""A small sample of the soaks of changed bytes and of full disks, and that they can fail."""
+
+import os
+import random
+
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.archive.losses import FILE
+from tests.soak import flips, full
+from tests.telemetry.archives import batch
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    flips.make(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(base, tmp_path):
+    flips.shutil.copytree(base, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def read(folder, seconds, **words):
+    return flips.read(folder, seconds, flips.Tally(), **words)
+
+
+def test_what_is_whole_is_no_fault(copy):
+    assert read(copy, flips.ARCHIVED) == []
+    told = flips.write(copy, is_whole=True)
+    assert told == frozenset()
+    assert read(copy, [*flips.ARCHIVED, *flips.WAITING], sure=flips.LATER) == []
+    assert flips.again(copy) == []
+
+
+def test_what_is_absent_without_a_word_is_a_fault(copy):
+    faults = read(copy, [*flips.ARCHIVED, 305])
+    assert "racks power is absent without a word in [305]" in faults
+    assert "points value is absent without a word in [305]" in faults
+    (copy / "archive" / FILE).write_text('{"group": "all", "from": "2026-07-01T00:05:00Z"}\n')
+    assert read(copy, [*flips.ARCHIVED, 305]) == []
+    assert read(copy, [], sure=[305]) != []  # what came after the change must be there
+
+
+def test_a_lie_is_a_fault(copy):
+    archive = Archive(copy / "archive", flips.SITE)
+    archive.add(batch("r0001", 100, value=7.0), archive.positions["a"], journal="b")
+    archive.commit(everything=True)
+    assert "racks clock lies in [100]" in read(copy, flips.ARCHIVED)
+
+
+def test_as_many_places_are_changed_as_told(copy):
+    told = list(flips.change(copy, random.Random(1), 12))
+    assert 6 < len(told) <= 12
+
+
+@pytest.mark.slow
+def test_changed_bytes_are_noticed():
+    figures = flips.run(4 * flips.A_TRIAL, seed=77, say=lambda _: None)
+    assert figures["faults"] == []
+    assert sum(figures["changed"].values()) > 20
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing():
+    if os.geteuid():
+        pytest.skip("only root may mount a small file system")
+    figures = full.run(2, seed=1, say=lambda _: None)
+    assert figures["faults"] == []
