@@ -1,6 +1,8 @@
 """DSX Flex: what the contract allows is read, what it forbids is refused; ours fits it."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +157,14 @@ def test_a_power_state_fits_the_contract(contract):
         "start_time": "2026-07-01T12:00:00.000Z",
         "end_time": "2026-07-01T13:00:00.000Z",
     }
+
+
+def test_the_example_for_partners_is_read():
+    page = (Path(__file__).parents[2] / "docs" / "grid-partners.md").read_text()
+    chapter = page.split("## Setting a load target")[1].split("\n## ")[0]
+    blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    envelope, told = map(json.loads, blocks)
+    signed = security.sign(told, key("tso-1"), kind=FLEX)
+    found = read(json.dumps(envelope | {"data": signed}).encode())
+    (one,) = found.targets
+    assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)
