@@ -10,10 +10,14 @@ import xarray as xr
 from optimizer.softened import Softened
 from optimizer.solution import Solution
 from optimizer.weighed import Weighed
+from twin.axes import HOUR
 from twin.physics import FloatArray
 
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
+
+LEAST_LATE: Final = 0.1
+"""Change of lateness that is not worth a word. [MWh h]"""
 
 LEAST_MOVE: Final = 2.0
 """Energy below which a move of work is not worth a word. [MWh]"""
@@ -261,9 +265,29 @@ def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
         word = "saves" if saved >= 0 else "costs"
         told.append(
             f"moved {energy:.0f} MWh of {kind}, most from {_stamp(source)} to {_stamp(target)}: "
-            f"{word} {abs(saved):,.0f} EUR of energy"
+            f"{word} {abs(saved):,.0f} EUR of energy, {_delay(new, old, kind, moved)}"
         )
     return tuple(told)
+
+
+def _delay(new: xr.Dataset, old: xr.Dataset, kind: str, moved: FloatArray) -> str:
+    """Return how much later, or earlier, work of a kind runs, and what of it is then overdue."""
+    hours = ((new["time"] - new["time"][0]) / HOUR + 0.5 * new["duration"]).to_numpy()
+    whole = float(_energy(new, kind).sum())
+    shift = float(moved @ hours - moved.sum() * hours.mean()) / whole if whole > 0.0 else 0.0
+    words = f"{abs(shift):.1f} h {'later' if shift >= 0 else 'earlier'} in the mean of its work"
+    late = _overdue(new, kind) - _overdue(old, kind)
+    if abs(late) < LEAST_LATE:
+        return words
+    return f"{words}, {'adds' if late > 0 else 'spares'} {abs(late):.1f} MWh h of lateness"
+
+
+def _overdue(schedule: xr.Dataset, kind: str) -> float:
+    """Return the work of a kind that is overdue, for each hour. [MWh h]"""
+    instants, starts = (schedule[name].to_numpy() for name in ("instant", "time"))
+    ends = np.searchsorted(instants, starts, side="right")
+    late = schedule["work_late"].isel(instant=ends).where(schedule["kind"] == kind, 0.0)
+    return float(late.sum("cohort").to_numpy() @ schedule["duration"].to_numpy())
 
 
 def _energy(schedule: xr.Dataset, kind: str) -> xr.DataArray:

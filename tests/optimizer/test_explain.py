@@ -20,6 +20,7 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
     plan = axes.regular(START, len(prices), np.timedelta64(minutes, "m"))
     plan["electricity_price"] = "time", np.array(prices, float)
     plan["work_power"] = ("time", "cohort"), np.array(work, float).T
+    plan["work_late"] = ("instant", "cohort"), np.zeros((len(prices) + 1, len(work)))
     return plan.assign_coords(cohort=[f"{kind}/0" for kind in kinds], kind=("cohort", list(kinds)))
 
 
@@ -78,19 +79,30 @@ def changes(before, after):
 
 
 def test_a_move_is_told_with_what_it_saves():
-    # 3 MWh from 80 to 20 and 1 MWh from 60 to 20: 3 x 60 + 1 x 40 = 220 EUR
+    # 3 MWh from 80 to 20 and 1 MWh from 60 to 20: 3 x 60 + 1 x 40 = 220 EUR; 3 x 2 h and 1 x 1 h
+    # later make 7 MWh h of 5 MWh
     before = hours_of([80.0, 60.0, 20.0], [3.0, 2.0, 0.0])
     after = hours_of([80.0, 60.0, 20.0], [0.0, 1.0, 4.0])
     assert changes(before, after) == (
         "moved 4 MWh of batch, most from 2026-07-01T00:00Z to 2026-07-01T02:00Z: "
-        "saves 220 EUR of energy",
+        "saves 220 EUR of energy, 1.4 h later in the mean of its work",
     )
 
 
 def test_a_move_that_costs_is_told_as_such():
     before = hours_of([80.0, 20.0], [0.0, 4.0])
     after = hours_of([80.0, 20.0], [4.0, 0.0])
-    assert changes(before, after)[0].endswith("costs 240 EUR of energy")
+    assert changes(before, after)[0].endswith(
+        "costs 240 EUR of energy, 1.0 h earlier in the mean of its work"
+    )
+
+
+def test_what_becomes_overdue_is_told():
+    before = hours_of([80.0, 20.0], [4.0, 0.0])
+    after = hours_of([80.0, 20.0], [0.0, 4.0])
+    after["work_late"].values[1] = 4.0
+    assert changes(before, after)[0].endswith("in the mean of its work, adds 4.0 MWh h of lateness")
+    assert changes(after, before)[0].endswith("spares 4.0 MWh h of lateness")
 
 
 def test_only_what_both_plans_cover_is_compared():
