@@ -18,6 +18,8 @@ from tests.telemetry.flexing import content, event, target
 pytestmark = pytest.mark.slow
 
 STEPS = 32
+PATIENCE = 3 * DEADLINE
+"""Longest wait for a first plan: models are compiled first. [s]"""
 HOUR = 3_600_000
 TOPIC = f"grid/v1/isv/{PARTNER}/loadtarget/set"
 STATUS = "grid/v1/dsx-flex-agent/small/powerstate/status"
@@ -79,7 +81,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
     contracted.serve("--page", "0")
     operator = Operator(contracted)
     contracted.play(STEPS)
-    first = ear.until(lambda: schedules(ear))[0]
+    first = ear.until(lambda: schedules(ear), PATIENCE)[0]
     rows = {row["start"]: row["scheduled_mw"] for row in first["intervals"]}
     times = sorted(rows)[8:STEPS]
     window = max((times[i : i + 4] for i in range(len(times) - 3)), key=lambda w: least(rows, w))
@@ -100,9 +102,9 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
             return None
         return max(found[at] for at in window if at in found) <= wanted + 0.001 and newest
 
-    newest = ear.until(held)
+    newest = ear.until(held, PATIENCE)
     assert newest["revision"] > first["revision"]
-    told = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)])
+    told = ear.until(lambda: [feed for _, feed in operator.states() if is_active(feed)], PATIENCE)
     assert told[0]["compliant"]
     created = schedules(ear)[-1]["created"]
     operator.set(target(0.1), at=created + 5 * HOUR)  # from the future: refused
