@@ -96,9 +96,10 @@ def _lines(metered: Metered, prices: UtilisationPrices, peak: float) -> tuple[Li
 def _atypical(
     metered: Metered, prices: UtilisationPrices, rule: AtypicalUse, *, published: Decimal
 ) -> Branch:
-    peak, low = metered.peak(), metered.peak(metered.clock.within_any(rule.windows))
+    inside = metered.clock.within_any(rule.windows)
+    peak, low = metered.peak(), metered.peak(inside)
     shift = (peak - low) / peak if peak else 0.0
-    is_open = shift >= rule.least_shift and peak - low >= rule.least_power
+    is_low = shift >= rule.least_shift and peak - low >= rule.least_power
     lines = _lines(metered, prices, low)
     least = decimal(rule.least_share) * published
     short = least - sum((line.money for line in lines), Decimal(0))
@@ -109,7 +110,9 @@ def _atypical(
         f"peak in the windows {low:.3f} MW, {shift:.1%} below the year's; needs "
         f"{rule.least_shift:.0%} and {rule.least_power:g} MW"
     )
-    return Branch(name="atypical", lines=lines, note=note, is_open=is_open)
+    if not inside.any():
+        note = "no quarter-hour lies in a window: nothing can be said"
+    return Branch(name="atypical", lines=lines, note=note, is_open=is_low and bool(inside.any()))
 
 
 def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:

@@ -95,6 +95,16 @@ def test_a_peak_in_a_window_closes_the_windows_branch():
     assert {way.name: way.is_open for way in rest.branches}["atypical"] is True  # 16:15
 
 
+def test_a_span_without_a_window_says_nothing_of_the_windows_branch():
+    """Proves: of a summer day nobody can say that its peak in winter evenings is low."""
+    day = quarters("2026-07-01T00:00", "2026-07-02T00:00")
+    found = bill(tariff(**GERMAN), day, np.linspace(1.0, 2.0, 96), time_zone=BERLIN)
+    (atypical,) = [way for way in found.branches if way.name == "atypical"]
+    assert not atypical.is_open
+    assert "nothing can be said" in atypical.note
+    assert found.branch == "published"
+
+
 def test_windows_pay_a_fifth_at_the_least():
     """Proves: nothing is taken in the windows, 10 MW else; yet a fifth of the charge is paid.
 
