@@ -110,6 +110,7 @@ class Steering:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._carry: dict[str, float] = {}
+        self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._foreseen = np.nan
         self._until = np.datetime64("NaT", "us")
         self.guard: Guard | None = None
@@ -131,9 +132,11 @@ class Steering:
         Orders
             Within what the site leaves, and without raising the peak by what was not foreseen.
         """
+        if queue.instant != self._begun:  # else the quarter-hour is decided once more
+            self._begun, self._before = queue.instant, self._carry
         step = plan.sel(time=queue.instant)
         room = headroom(self._site, state, plan.sel(time=[queue.instant]))
-        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._carry)
+        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         spare = spare_of(self._site, plan, state, now=queue.instant)
         return self._within_peak(orders, state, queue=queue, room=room, spare=spare)
 

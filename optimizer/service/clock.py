@@ -28,6 +28,9 @@ SETTLED: Final = 0.3
 LONGEST: Final = 30.0
 """Longest wait for what was sent before a tick, however much else is said. [s]"""
 
+AGAIN: Final = np.timedelta64(1, "m")
+"""Shortest time from a decision to one more in the same quarter-hour, whoever asks how often."""
+
 MOST: Final = 1000
 """Most moments whose samples are counted. [1]"""
 
@@ -50,6 +53,10 @@ class Clock(Protocol):
         """Take note of a sample from the wire."""
         ...
 
+    def again(self) -> None:
+        """Have the quarter-hour that runs decided once more: somebody asks for something else."""
+        ...
+
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the start of every quarter-hour to be decided, until it is to stop."""
         ...
@@ -64,6 +71,11 @@ class RealClock:
     """
 
     is_simulated = False
+    _is_again = False
+
+    def again(self) -> None:
+        """Have the quarter-hour that runs decided once more."""
+        self._is_again = True
 
     def now(self) -> np.datetime64:
         """Return the time, UTC."""
@@ -74,14 +86,15 @@ class RealClock:
 
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the start of every quarter-hour as it begins, until it is to stop."""
-        last = np.datetime64("1970-01-01", "us")
+        last = decided = np.datetime64("1970-01-01", "us")
         while not stop.is_set():
             begun = np.datetime64(pd.Timestamp(self.now()).floor("15min"), "us")
             is_back = begun < last - QUARTER
             if is_back:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
-            if begun > last or is_back:
-                last = begun
+            is_asked = self._is_again and self.now() - decided >= AGAIN
+            if begun > last or is_back or is_asked:
+                last, decided, self._is_again = begun, self.now(), False
                 yield begun
             left = float((begun + QUARTER - self.now()) / np.timedelta64(1, "s"))
             stop.wait(min(max(left, 0.0), GLANCE))
@@ -91,6 +104,9 @@ class SimulatedClock:
     """The clock of a simulated plant: each of its ticks is decided, and it waits for that."""
 
     is_simulated = True
+
+    def again(self) -> None:
+        """Do nothing: the plant waits in the next tick, which is decided with what is known."""
 
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()

@@ -236,7 +236,8 @@ class Service:
     def _keep_house(self, stop: threading.Event) -> None:
         while not stop.wait(HOUSEKEEPING):
             try:
-                self._outbox.poll(self._clock.now())
+                if self._outbox.poll(self._clock.now()):
+                    self._clock.again()
                 self._heart.look()
                 self._watch_peak()
                 if self._was_held and not self._overrides.hold(time.time()):

@@ -196,12 +196,14 @@ class Outbox:
         """Tell every partner how the feed is."""
         self._feed.status(state, reason=reason, now=now)
 
-    def poll(self, now: np.datetime64) -> None:
-        """Take the answers and the load targets that have come."""
+    def poll(self, now: np.datetime64) -> bool:
+        """Take the answers and the load targets that have come; return whether targets changed."""
         for answer in self._feed.poll():
             self.record({"event": "acknowledgement", **answer})
-        for told in self._targets.poll(now):
+        targets = self._targets.poll(now)
+        for told in targets:
             self.record(told)
+        return any(told["event"] == "load_target" for told in targets)
 
     def trouble(self, now: np.datetime64) -> str:
         """Return who has not acknowledged in time; empty if everybody has."""

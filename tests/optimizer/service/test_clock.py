@@ -28,6 +28,24 @@ class Told(RealClock):
         return self.looks[0]
 
 
+def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
+    told = Told(*(START + minutes * axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
+    cycles = told.cycles(Turning(told))
+    assert next(cycles) == START
+    told.again()
+    assert [next(cycles), next(cycles)] == [START, START + QUARTER]
+
+
+def test_who_asks_often_is_heard_once_a_minute():
+    told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
+    looks = len(told.looks)
+    found = []
+    for _ in told.cycles(Turning(told)):
+        found.append(looks - len(told.looks))
+        told.again()
+    assert found == [0, 6, 12]
+
+
 class Turning(Event):
     """An event that never waits, but turns to a clock's next look, and is set after the last."""
 
