@@ -90,7 +90,7 @@ def _with(racks: xr.DataArray, apart: int, site: Site) -> xr.DataArray:
     """Return racks that are busy whatever is planned. [1]"""
     if not apart:
         return racks
-    return np.minimum(racks + apart, float(site.racks)).assign_attrs(racks.attrs)
+    return (racks + apart).clip(max=float(site.racks)).assign_attrs(racks.attrs)
 
 
 class Steering:

@@ -46,9 +46,13 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Plan the next two days at several prices of carbon, and value each limit at today's."""
     tried, screen = _numbers(carbon_prices), console(json_file)
-    given = {"prices": prices, "weather": weather, "jobs": jobs}
-    paths = {name: path or sites.data(name) for name, path in given.items()}
-    problem = _problem(site, Files(**paths, carbon=carbon), start, load_scale=load_scale)
+    files = Files(
+        prices=prices or sites.data("prices"),
+        weather=weather or sites.data("weather"),
+        jobs=jobs or sites.data("jobs"),
+        carbon=carbon,
+    )
+    problem = _problem(site, files, start, load_scale=load_scale)
     bar = (TextColumn("plans"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         task = progress.add_task("plans", total=len(tried))

@@ -61,7 +61,7 @@ class Guarding:
             The service's time.
         """
         is_running = self._begin <= now < self._begin + QUARTER
-        return self._guard is not None and is_running and now - self._counted >= READ
+        return self._guard is not None and bool(is_running and now - self._counted >= READ)
 
     def look(self, now: np.datetime64, observed: xr.Dataset) -> Orders | None:
         """Count what the meter shows, and return other orders if they are called for.
