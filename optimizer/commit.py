@@ -15,6 +15,9 @@ ON = ".on"
 START = ".start"
 """What names of units that start end with."""
 
+SEARCH = 20.0
+"""Longest search, a third of what a decision may take; then the best that is known is taken. [s]"""
+
 ROUNDING = 1e-6
 """Part of a unit that is none. [1]"""
 
@@ -63,7 +66,8 @@ def committed(
             tried = better
         if _is_near(tried, relaxed):
             return tried
-    found = whole(arrays, prices, begin=None if tried is None else tried.values)
+    begin = None if tried is None else tried.values
+    found = whole(arrays, prices, begin=begin, time_limit=SEARCH)
     return None if found is None else _fixed(arrays, solver, found.values)
 
 
