@@ -111,8 +111,11 @@ def _asked(
     site: Site, files: Mapping[str, Path | None], start: str, *, load_scale: float
 ) -> Problem:
     """Return the question of a site alone at the first moment of a run."""
-    paths = {kind: path for kind, path in files.items() if path is not None}
-    world = read_world(site, Files(**paths, zone=site.zone), start=start, days=AHEAD)
+    prices, weather = (files[kind] or sites.data(kind) for kind in ("prices", "weather"))
+    given = Files(
+        prices=prices, weather=weather, jobs=files["jobs"], carbon=files["carbon"], zone=site.zone
+    )
+    world = read_world(site, given, start=start, days=AHEAD)
     setting = Setting.of(site, world, load_scale=load_scale)
     queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
     past = setting.workload.past(world.start)

@@ -34,7 +34,7 @@ class Times:
     def share(self, delay: float) -> FloatArray:
         """Return the share of each block that entered a delay [h] ago, ``(instant, block)``. [1]"""
         since = self._edges[:, None] - delay - self._begin
-        return np.clip(since / self.length, 0.0, 1.0)
+        return np.asarray(np.clip(since / self.length, 0.0, 1.0))
 
     def fits(self, delay: float) -> BoolArray:
         """Return the blocks whose last work ends a delay [h] later within the horizon."""
