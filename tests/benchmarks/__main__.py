@@ -10,6 +10,8 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.measuring import measure
 
 GROUPS = {
+    "daemon": "tests.benchmarks.daemon",
+    "feed": "tests.benchmarks.feed",
     "ingest": "tests.benchmarks.ingest",
     "reads": "tests.benchmarks.reads",
     "solve": "tests.benchmarks.solve",
