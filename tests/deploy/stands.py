@@ -100,5 +100,7 @@ def nats(folder, certificates):
     text = filled(DEPLOY / "nats" / "nats-server.conf", places)
     start = text.index('        {{\n            user: "CN=gridco"')
     block = text[start : text.index("\n        }}\n", start)]
-    text = text.replace(block, f"{block}\n        }}}}\n{block.replace('gridco', 'otherco')}")
+    lines = block.replace("gridco", "otherco").splitlines()
+    other = "\n".join(line for line in lines if "grid.v1" not in line)  # it sets no load targets
+    text = text.replace(block, f"{block}\n        }}}}\n{other}")
     return Stand(Broker("nats-server", text, folder), certificates, plain)

@@ -56,22 +56,23 @@ def said(partner):
 
 
 OUT, BACK = said(PARTNER)
+TARGETS, STATES = {of_site(Kind.LOAD_TARGET)}, {of_site(Kind.POWER_STATE)}
 WRITES = {
-    SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT,
+    SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT | STATES,
     "bms-small": POINTS,
     "nodes-small": RACKS,
     "cluster-small": JOBS,
     PLANT: POINTS | RACKS | JOBS | TICK,
-    PARTNER: BACK,
+    PARTNER: BACK | TARGETS,
     OTHER: set(),
 }
 READS = {
-    SERVICE: POINTS | RACKS | JOBS | TICK | BACK,
+    SERVICE: POINTS | RACKS | JOBS | TICK | BACK | TARGETS,
     "bms-small": REQUESTS,
     "nodes-small": CAPS | DURABLE,
     "cluster-small": ORDERS,
     PLANT: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED,
-    PARTNER: OUT | BACK,
+    PARTNER: OUT | BACK | STATES,
     OTHER: set(),
 }
 SCHEDULE = of_site(Kind.SCHEDULE)
