@@ -13,7 +13,7 @@ LEAST: Final = 1e-6
 """Capacity that is no difference. [MW]"""
 
 
-def in_bids(solver: Solver, arrays: Arrays, problem: Problem, answer: Answer) -> Answer:
+def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer) -> Answer:
     """Return the best plan that offers no more of each product than a whole bid.
 
     Parameters

@@ -120,7 +120,7 @@ def _solved(
     with clock("commit"):
         answer = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
         units, past = units_of(arrays, answer.values), model.problem.past_units
-        answer = in_bids(solver, arrays, model.problem, answer)
+        answer = in_bids(solver, arrays, problem=model.problem, answer=answer)
     with clock("hold"):
         answer, held = _without_waste(solver, arrays, model.inputs, answer)
     return Solution(

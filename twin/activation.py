@@ -1,6 +1,7 @@
 """Full activation of reserves: the power and energy that it takes, and the levels it leads to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -77,37 +78,47 @@ def courses(
     start of each interval, whatever the plan does after it. What full power needs beyond the end of
     the window, so that it does not fade, counts as used.
     """
-    ends = np.concatenate([[0.0], np.cumsum(hours)])
-    spans = [ends + products[name].duration for name in held]
-    points = np.unique(np.concatenate([ends, *spans]).round(9))
+    up = [(products[n].duration, row) for n, row in held.items() if products[n].goes_up]
+    down = [(products[n].duration, row) for n, row in held.items() if products[n].goes_down]
+    plan = partial(_worst, store, level=level, net=net, hours=hours, fading=fading)
+    return plan(up, sign=-1.0), plan(down, sign=1.0)
+
+
+def _worst(
+    store: Store,
+    mine: Sequence[tuple[float, FloatArray]],
+    *,
+    sign: float,
+    level: FloatArray,
+    net: FloatArray,
+    hours: FloatArray,
+    fading: float,
+) -> FloatArray:
+    """Return the level that full activation one way leads to at its worst; see :func:`courses`.
+
+    ``mine`` are pairs of duration [h] and capacity ``(time,)`` [MW]; ``sign`` is -1 upwards.
+    """
+    ends, worst = np.concatenate([[0.0], np.cumsum(hours)]), np.fmin if sign < 0.0 else np.fmax
+    points = np.unique(np.concatenate([ends, *(ends + span for span, _ in mine)]).round(9))
     points = points[(points > INSTANT) & (points <= ends[-1] + INSTANT)]
     step = np.searchsorted(ends, points - INSTANT, side="right") - 1
-    planned = np.interp(points, ends, level)
-    middle, found = 0.5 * (store.low + store.high), []
-    for sign, worst in ((-1.0, np.fmin), (1.0, np.fmax)):
-        mine = {
-            name: values
-            for name, values in held.items()
-            if (products[name].goes_up if sign < 0.0 else products[name].goes_down)
-        }
-        energy = sum((products[name].duration * row for name, row in mine.items()), 0.0 * hours)
-        every = sum(mine.values(), 0.0 * hours)
-        rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
-        begun = level[:-1] + _stored(store, sign * energy) + rest
-        by_step = np.where(energy > 0.0, begun, np.nan)
-        change, used = np.zeros(len(points)), np.zeros(len(points))
-        recent = 0.0
-        for last in sorted({products[name].duration for name in mine}):
-            row = sum((r for name, r in mine.items() if products[name].duration >= last), 0.0 * net)
-            begin = np.maximum(ends[:-1], points[:, None] - last)
-            until = np.minimum(ends[1:], points[:, None] - recent)
-            lasts = np.maximum(until - begin, 0.0)
-            change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
-            used += lasts @ row
-            recent = last
-        worst.at(by_step, step, np.where(used > INSTANT, planned + change + full[step], np.nan))
-        found.append(np.where(np.isnan(by_step), middle, by_step))
-    return found[0], found[1]
+    energy = sum((span * row for span, row in mine), 0.0 * hours)
+    every = sum((row for _, row in mine), 0.0 * hours)
+    rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
+    begun = level[:-1] + _stored(store, sign * energy) + rest
+    by_step = np.where(energy > 0.0, begun, np.nan)
+    change, used, recent = np.zeros(len(points)), np.zeros(len(points)), 0.0
+    for last in sorted({span for span, _ in mine}):
+        row = sum((one for span, one in mine if span >= last), 0.0 * net)
+        begin = np.maximum(ends[:-1], points[:, None] - last)
+        until = np.minimum(ends[1:], points[:, None] - recent)
+        lasts = np.maximum(until - begin, 0.0)
+        change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
+        used += lasts @ row
+        recent = last
+    ended = np.interp(points, ends, level) + change + full[step]
+    worst.at(by_step, step, np.where(used > INSTANT, ended, np.nan))
+    return np.where(np.isnan(by_step), 0.5 * (store.low + store.high), by_step)
 
 
 def _more(held: FloatArray, planned: FloatArray) -> FloatArray:

@@ -270,7 +270,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     yield "export with all reserves activated upwards", np.where(up > LEAST, beyond, 0.0)
     for machine in plan.site.of(Transformer):
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
-        more = down / (machine.power_factor * machine.count * machine.rating)
-        beyond = (loading + more - (1.0 - keep)) / limits.SHARE_BEYOND
+        added = down / (machine.power_factor * machine.count * machine.rating)
+        beyond = (loading + added - (1.0 - keep)) / limits.SHARE_BEYOND
         words = f"load of {machine.name} with all reserves activated downwards"
         yield words, np.where(down > LEAST, beyond, 0.0)

@@ -212,7 +212,9 @@ def _keep_energy(block: pyo.Block, held: Held) -> None:
     def spent(way: str) -> Callable[[Any], Any]:
         pairs = [_pair(block, column(name), f"{name}_spent_{way}") for name in held.products]
         window = block.window
-        return lambda t: added([spent_by(capacity, share, t, window) for capacity, share in pairs])
+        return lambda t: added(
+            [spent_by(capacity, share, t, window=window) for capacity, share in pairs]
+        )
 
     up, down, ends_up, ends_down = first("up"), first("down"), spent("up"), spent("down")
     block.at_once = pyo.Set(initialize=[0])
@@ -260,7 +262,7 @@ def _post(block: pyo.Block, name: str, past: int, *, ledger: Ledger) -> None:
     ledger.pay("activation", lambda t: cost[t] * capacity[t + past])
 
 
-def spent_by(capacity: Any, share: Any, t: Any, window: Any) -> Any:
+def spent_by(capacity: Any, share: Any, t: Any, *, window: Any) -> Any:
     """Return the energy of an activation of one product that ends with an interval. [MWh]"""
     return sum(share[t, k] * capacity[t + k] for k in window)
 
