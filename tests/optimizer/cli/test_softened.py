@@ -1,0 +1,29 @@
+"""What explain says of a target that is not kept."""
+
+import pytest
+
+from optimizer.cli.explain import _softened
+
+ROW = {
+    "target": "load target of a partner (tso_1)",
+    "from": "2026-07-01T14:00Z",
+    "to": "2026-07-01T15:45Z",
+    "above": 2.5,
+    "below": 0.0,
+    "unit": "MWh",
+    "paid_eur": 1250.0,
+    "is_hard": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, "2.5 MWh above, paid 1,250 EUR"),
+        ({"is_hard": True}, "2.5 MWh above, which must not be, paid 1,250 EUR"),
+        ({"below": 1.0, "paid_eur": -20.0}, "2.5 MWh above and 1.0 MWh below, paid -20 EUR"),
+    ],
+)
+def test_a_target_that_is_not_kept_is_one_line(changed, told):
+    line = f"- load target of a partner (tso_1), 07-01 14:00Z to 07-01 15:45Z: {told}"
+    assert _softened(ROW | changed) == line
