@@ -7,9 +7,12 @@ import pytest
 import xarray as xr
 
 import sites
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.structure import structure_of
 from optimizer.dispatch import Orders
 from optimizer.flexibility import flexibility
 from optimizer.headroom import headroom
+from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.reserved import told
@@ -18,6 +21,7 @@ from optimizer.shave import shave, spare_of
 from tests import reserve_days, small_days
 from tests.math import hand
 from tests.math.test_reserves import ahead, held_by, product, solved
+from tests.optimizer.test_compile import as_pyomo_says, dense
 from twin import axes, vocabulary
 from twin import state as states
 from twin.errors import ProblemError
@@ -204,3 +208,25 @@ def test_a_rolled_plan_keeps_the_shape():
     first = solve_problem(reserve_days.problem())
     again = solve_problem(reserve_days.problem(fcr=0.2), first.warm)
     assert again.warm.shape == first.warm.shape
+
+
+def test_the_model_of_reserves_is_compiled_as_pyomo_says():
+    """Slots give what a fresh compile gives, with batteries and work that hold three products."""
+    slow = product("mfrr", direction="up", needs_controller=False, full_activation=12.5)
+    up = product("up", direction="up", duration=1.5, opposite_share=0.2, activation_up=0.1)
+    batch = hand.kind().model_copy(update={"pause_time": 5.0, "pause_loss": 0.25})
+    where = held_by(hand.battery(efficiency=0.9), product(), up, slow, work=[batch])
+    jobs = [("batch", [0.0] * 7 + [4.0], [4.0] * 8, 4.0)]
+    look = ahead([20.0] * 4 + [80.0] * 4, service=1.0, jobs=jobs, held=[0.5] * 4 + [0.0] * 4)
+    inputs = inputs_of(hand.problem(where, look, level=0.5))
+    shape, numbers = shape_of(inputs), numbers_of(inputs)
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
+    np.testing.assert_allclose(dense(arrays), rows, rtol=1e-15)
+    np.testing.assert_allclose(arrays.row_low, low, rtol=1e-15)
+    np.testing.assert_allclose(arrays.row_high, high, rtol=1e-15)
+    np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
+    np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
+    np.testing.assert_allclose(arrays.accounts.offset, offset, rtol=1e-15)
+    paid, _ = arrays.accounts.weighted(dict.fromkeys(arrays.accounts.names, 1.0), len(bounds))
+    np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
