@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from telemetry.archive.blocks import Made, Values, is_there
+from telemetry.archive.blocks import Grid, Made, Values, is_there
 from telemetry.archive.draft import Draft
 from telemetry.archive.layout import (
     ABSENT,
@@ -133,12 +133,10 @@ class _Hour:
     def run(self) -> int:
         """Compact it; return how many cells it has."""
         snapshot = self._draft.snapshot
-        name = next(iter(VARIABLES[self._group]))
-        if snapshot.grid(self._path(SPARSE, name)) is not None:
+        if any(self._grid(SPARSE, name) is not None for name in VARIABLES[self._group]):
             seconds = snapshot.heard(self._group, self._hour, self._hour + HOUR)
             return self._roll_sparse(seconds) if len(seconds) else 0
-        grid = snapshot.grid(self._path(OPEN, name))
-        if grid is None:
+        if all(self._grid(OPEN, name) is None for name in VARIABLES[self._group]):
             return 0
         seconds = np.arange(self._hour, self._hour + HOUR)
         shards = list(self._columns())
@@ -218,31 +216,29 @@ class _Hour:
         )
 
     def _columns(self) -> Iterator[Numbers]:
-        """Yield the columns of each shard of the hour in which a minute has anything."""
-        name = next(iter(VARIABLES[self._group]))
-        path = self._path(OPEN, name)
-        grid = self._draft.snapshot.grid(path)
-        if grid is None:
-            return
+        """Yield the columns of each shard of the hour in which a minute has anything.
+
+        All variables are asked: what one of them has is not lost with what is spoilt of another.
+        """
         width = RAW.width[self._group]
         found: set[int] = set()
-        for place in self._minutes():
-            index = self._draft.snapshot.pieces.index(path, grid, place)
-            if index is not None:
-                blocks = np.flatnonzero(is_there(index).any(axis=0))
-                first = place[1] * grid.shard[1]
-                found |= set(((first + blocks * grid.block[1]) // width).tolist())
-                last = first + blocks * grid.block[1] + grid.block[1] - 1
-                found |= set((np.minimum(last, self._count - 1) // width).tolist())
+        for name in VARIABLES[self._group]:
+            grid, path = self._grid(OPEN, name), self._path(OPEN, name)
+            if grid is None:
+                continue
+            for place in self._minutes(grid):
+                index = self._draft.snapshot.pieces.index(path, grid, place)
+                if index is not None:
+                    blocks = np.flatnonzero(is_there(index).any(axis=0))
+                    first = place[1] * grid.shard[1]
+                    found |= set(((first + blocks * grid.block[1]) // width).tolist())
+                    last = first + blocks * grid.block[1] + grid.block[1] - 1
+                    found |= set((np.minimum(last, self._count - 1) // width).tolist())
         for shard in sorted(found):
             yield np.arange(shard * width, min((shard + 1) * width, self._count))
 
-    def _minutes(self) -> Iterator[tuple[int, ...]]:
-        """Yield the places of the hour's minutes."""
-        name = next(iter(VARIABLES[self._group]))
-        grid = self._draft.snapshot.grid(self._path(OPEN, name))
-        if grid is None:
-            return
+    def _minutes(self, grid: Grid) -> Iterator[tuple[int, ...]]:
+        """Yield the places of the hour's minutes in an array."""
         first = (self._hour % DAY) // OPEN.shard
         deep = [
             range(-(-size // cut)) for size, cut in zip(grid.shape[2:], grid.shard[2:], strict=True)
@@ -257,8 +253,12 @@ class _Hour:
     def _drop(self) -> None:
         """Delete the minutes."""
         for name in VARIABLES[self._group]:
-            for place in list(self._minutes()):
+            grid = self._grid(OPEN, name)
+            for place in list(self._minutes(grid)) if grid is not None else ():
                 self._draft.drop(self._path(OPEN, name), place)
+
+    def _grid(self, level: Level, name: str) -> Grid | None:
+        return self._draft.snapshot.grid(self._path(level, name))
 
     def _path(self, level: Level, name: str) -> str:
         return f"{self._group}/{level.name}/{level.period(self._hour)}/{name}"

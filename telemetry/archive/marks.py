@@ -1,5 +1,6 @@
 """How far an archive reaches in the journals that it is written from."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -41,18 +42,26 @@ class Mark:
         return seen is not None and position <= seen and second < self.closed
 
     def told(self) -> dict[str, str]:
-        """Return it as the commit keeps it."""
-        return {
+        """Return it as the commit keeps it, with a checksum: a wrong one would lose in silence."""
+        told = {
             "position": _told(self.position),
             "seen": _told(self.seen),
             "closed": str(self.closed),
         }
+        return {**told, "checksum": _checksum(told)}
 
     @classmethod
     def read(cls, told: dict[str, str]) -> Self:
         """Return what :meth:`told` wrote; ValueError or KeyError if it did not."""
+        if told.get("checksum", _checksum(told)) != _checksum(told):
+            raise ValueError("how far the archive reaches is not what was written")
         first, last = (_read(told[key]) for key in ("position", "seen"))
         return cls(position=first, seen=last, closed=int(told["closed"]))
+
+
+def _checksum(told: Mapping[str, str]) -> str:
+    text = "|".join(told[name] for name in ("position", "seen", "closed"))
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _told(places: Places) -> str:

@@ -122,13 +122,18 @@ class Writer:
     def _is_sparse(self, second: int, otherwise: bool) -> bool:
         """Return on which level the day of a second was begun."""
         for level, answer in ((SPARSE, True), (OPEN, False), (RAW, False)):
-            if self._draft.snapshot.grid(self._path(level, second)) is not None:
+            paths = [self._path(level, second, name) for name in VARIABLES[self._group]]
+            if any(self._draft.snapshot.grid(path) is not None for path in paths):
                 return answer
         return otherwise
 
     def is_compacted(self, second: int) -> bool:
-        """Return whether the hour of a second has been compacted."""
-        path = self._path(RAW, second)
+        """Return whether the hour of a second has been compacted, as far as any variable tells."""
+        return any(
+            self._has_hour(self._path(RAW, second, name), second) for name in VARIABLES[self._group]
+        )
+
+    def _has_hour(self, path: str, second: int) -> bool:
         grid = self._draft.snapshot.grid(path)
         if grid is None:
             return False
@@ -140,8 +145,7 @@ class Writer:
             for column in range(-(-grid.shape[1] // grid.shard[1]))
         )
 
-    def _path(self, level: Level, second: int) -> str:
-        name = next(iter(VARIABLES[self._group]))
+    def _path(self, level: Level, second: int, name: str) -> str:
         return f"{self._group}/{level.name}/{level.period(second)}/{name}"
 
 

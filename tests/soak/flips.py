@@ -151,8 +151,8 @@ def trial(base: Path, copy: Path, dice: random.Random, given: tuple[int, Tally])
 def change(folder: Path, dice: random.Random, count: int) -> Iterator[tuple[str, str]]:
     """Change so many files; yield what kind each is, and what was done."""
     kinds: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_size:
+    for path in sorted(folder.rglob("*"), key=lambda one: one.stat().st_mtime_ns):
+        if path.is_file() and path.stat().st_size:  # names are random, the order of writing is not
             kinds.setdefault(_kind(path.relative_to(folder)), []).append(path)
     seals = kinds.pop("seals", [])
     if dice.random() < SEALS:

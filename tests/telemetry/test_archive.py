@@ -10,6 +10,7 @@ import pytest
 import sites
 from telemetry.archive import REACH, Archive
 from telemetry.archive import open as open_archive
+from telemetry.archive.marks import Mark
 from telemetry.archive.reading import snapshot_of
 from telemetry.archive.verifying import verify
 from telemetry.journal import Journal, Position
@@ -197,6 +198,40 @@ def test_one_process_commits_and_another_is_refused(tmp_path):
     first.archive.commit()
     with pytest.raises(ArchiveError, match="another process writes it"):
         second.archive.commit()
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
+    """The hour was found by its first variable: with that gone, all others were dropped."""
+    archive = Archive(tmp_path / "archive", "rhine")
+    for second in range(0, 120, 10):
+        archive.add(batch("r0001", second), Position(1, second + 1))
+    archive.commit(everything=True)
+    if is_late:
+        archive.keep_up(is_whole=True)
+    snapshot = snapshot_of(tmp_path / "archive")
+    level = "raw" if is_late else "open"
+    for name in snapshot.guard._nodes[f"racks/{level}/20260701/power"]:
+        path = tmp_path / "archive" / "store" / "manifests" / name
+        path.write_bytes(path.read_bytes()[:-1])
+    archive = Archive(tmp_path / "archive", "rhine")
+    archive.add(batch("r0001", 5), Position(1, 200))
+    archive.commit(everything=True)
+    archive.keep_up(is_whole=True)
+    chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
+    told = sorted([*range(0, 120, 10), 5])
+    assert chips["clock"].values.tolist() == told
+    assert chips["power"].sel(time=START + 5 * archives.SECOND).values == 5
+    assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
+
+
+def test_a_wrong_reach_is_noticed():
+    told = Mark(position={"a": Position(7, 100)}, seen={"a": Position(7, 120)}, closed=60).told()
+    assert Mark.read(told).closed == 60
+    with pytest.raises(ValueError, match="not what was written"):
+        Mark.read({**told, "position": "a@7:900"})
+    del told["checksum"]  # as commits had none
+    assert Mark.read(told).position == {"a": Position(7, 100)}
 
 
 def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
