@@ -98,24 +98,30 @@ class Part:
         return spent
 
 
+STRETCH = 20.0
+"""Length of a stretch of which the most memory is told. [s]"""
+
+
 class Watch:
-    """What processes hold in memory together, at the most."""
+    """What processes hold in memory together, at the most, one stretch after another."""
 
     def __init__(self, parts):
         self._parts = parts
-        self._most = 0.0
+        self._begun = time.monotonic()
+        self._most = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
         while not self._ended.wait(0.5):
-            self._most = max(
-                self._most, sum(part.memory("Pss", "smaps_rollup") for part in self._parts)
-            )
+            held = sum(part.memory("Pss", "smaps_rollup") for part in self._parts)
+            if (time.monotonic() - self._begun) / STRETCH >= len(self._most):
+                self._most.append(0.0)
+            self._most[-1] = max(self._most[-1], held)
 
     def end(self):
-        """Return the most. [MB]"""
+        """Return the most of each stretch. [MB]"""
         self._ended.set()
         self._thread.join()
         return self._most
@@ -230,7 +236,7 @@ def _live(place, with_broker):
     wall = float(plant.told("took"))
     plant.end()
     _await(folder, len(SITES) * RACKS * SECONDS)
-    most = watch.end()
+    course = watch.end()
     spent = _end(parts)
     for site in SITES:
         check(folder, site, begin, SECONDS, RACKS)
@@ -238,7 +244,9 @@ def _live(place, with_broker):
     shown = ", ".join(f"{cpu:.1f}" for cpu, _ in spent)
     sys.stderr.write(
         f"live: {total / wall:,.0f} messages/s, none lost or doubled; all processes together"
-        f" {most:,.0f} MB at the most; CPU s of archivers and ingesters {shown}\n"
+        f" {max(course):,.0f} MB at the most, in stretches of {STRETCH:g} s"
+        f" {', '.join(f'{most:.0f}' for most in course)};"
+        f" CPU s of archivers and ingesters {shown}\n"
     )
     return points_of(total) / wall
 

@@ -87,10 +87,11 @@ class Packets:
 def publish(topic, payload, number=0):
     """Return a PUBLISH of QoS 1."""
     body = struct.pack("!H", len(topic)) + topic + struct.pack("!H", number) + payload
-    return b"\x32" + _length(len(body)) + body
+    return b"\x32" + length_of(len(body)) + body
 
 
-def _length(size):
+def length_of(size):
+    """Return a length as MQTT writes it."""
     found = bytearray()
     while True:
         size, digit = divmod(size, 128)
@@ -106,7 +107,7 @@ class Pipe:
         self._socket = socket.create_connection(("127.0.0.1", port))
         name = name.encode()
         body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack("!H", len(name)) + name
-        self._socket.sendall(b"\x10" + _length(len(body)) + body)
+        self._socket.sendall(b"\x10" + length_of(len(body)) + body)
         assert self._socket.recv(4) == b"\x20\x02\x00\x00"
         self.sent = self.acknowledged = 0
         threading.Thread(target=self._hear, daemon=True).start()

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from telemetry import topics
 from telemetry.codec import decode
 from telemetry.topics import Kind
+from tests.benchmarks.load import length_of
 from tests.benchmarks.load import publish as packet
 from tests.deploy import stands
 from twin.errors import BrokerError, WireError
@@ -195,16 +196,7 @@ def test_a_client_that_floods_keeps_nobody_waiting(stand, topic):
 def _at_most_once(topic, payload):
     name = topic.encode()
     body = struct.pack("!H", len(name)) + name + payload
-    return b"\x30" + _length(len(body)) + body
-
-
-def _length(size):
-    found = bytearray()
-    while True:
-        size, digit = divmod(size, 128)
-        found.append(digit | (0x80 if size else 0))
-        if not size:
-            return bytes(found)
+    return b"\x30" + length_of(len(body)) + body
 
 
 def test_64_mib_reach_nobody(stand):
@@ -214,7 +206,7 @@ def test_64_mib_reach_nobody(stand):
         topic = "dc/v1/small/hall_1/r0001/tele/json"
         size = 64 * 2**20
         head = struct.pack("!H", len(topic)) + topic.encode()
-        begun = b"\x30" + _length(len(head) + size) + head
+        begun = b"\x30" + length_of(len(head) + size) + head
         result = []
 
         def send():
