@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from twin import axes, limits, vocabulary
-from twin.activation import powers
+from twin.activation import powers, put_off
 from twin.axes import HOUR
 from twin.curtailment import LIMIT
 from twin.kept import kept_at_connection, kept_by
@@ -247,9 +247,9 @@ def _work(
     site: Site, schedule: xr.Dataset, outlook: xr.Dataset, course: _Course
 ) -> tuple[FloatArray, float]:
     """Return the power of work that can be put off for an hour, and MWh to regain for each MWh."""
-    put_off, lost = np.zeros(len(course.net)), 1.0
+    delayed, lost = np.zeros(len(course.net)), 1.0
     if "work_racks" not in schedule or outlook["instant"][0] != schedule["time"][0]:
-        return put_off, lost
+        return delayed, lost
     pool, hours = Pool.of(site), np.diff(course.edges)
     for label in schedule["cohort"].to_numpy().tolist():
         if str(label).endswith(EXPECTED):
@@ -273,7 +273,7 @@ def _work(
             np.zeros(len(power)),
         )
         ahead = np.cumsum(work * hours) - due - rate * owed
-        put_off += _kept(
+        delayed += _kept(
             course,
             _settled(course, power - powers(site.reserves, sold)[0], kind.minimum_run),
             ahead / rate,
@@ -281,7 +281,7 @@ def _work(
             lost=kind.pause_loss,
         )
         lost = max(lost, 1.0 + kind.pause_loss / SUSTAINED)
-    return put_off, lost
+    return delayed, lost
 
 
 def _sold(site: Site, schedule: xr.Dataset, label: str) -> dict[str, FloatArray]:

@@ -23,7 +23,7 @@ LONGEST_LINE: Final = 1_000
 """The parser takes time with the square of a dotted key's length. [bytes]"""
 
 DEEPEST: Final = 7
-"""So deep may a value stand in tables and lists; `tariffs.x.atypical.windows` has lists in tables."""
+"""So deep may a value stand in tables and lists, as `tariffs.x.atypical.windows` does."""
 
 ABOUT: Final = ("source", "note")
 """Keys of a standard machine that tell about it and are no parameters."""

@@ -65,8 +65,12 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     return whole
 
 
-_RIGHT: Final = ([], ["short_eur_mwh", "long_eur_mwh"], ["long_eur_mwh", "short_eur_mwh"],
-                 ["imbalance_eur_mwh"])  # fmt: skip
+_RIGHT: Final[tuple[list[str], ...]] = (
+    [],
+    ["short_eur_mwh", "long_eur_mwh"],
+    ["long_eur_mwh", "short_eur_mwh"],
+    ["imbalance_eur_mwh"],
+)
 
 
 def _refuse_gaps(whole: xr.Dataset) -> None:

@@ -230,3 +230,18 @@ def test_the_model_of_reserves_is_compiled_as_pyomo_says():
     np.testing.assert_allclose(arrays.accounts.offset, offset, rtol=1e-15)
     paid, _ = arrays.accounts.weighted(dict.fromkeys(arrays.accounts.names, 1.0), len(bounds))
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
+
+
+def test_work_that_holds_a_reserve_offers_no_more_for_it():
+    """Proves: what work has sold is counted against what it could put off, and breaks nothing."""
+    found = reserve_days.decision()
+    problem, schedule = reserve_days.problem(), found.schedule
+    sold = schedule["work_reserve"].copy(deep=True)
+    sold.loc[{"product": "mfrr"}] = 0.3 * schedule["work_power"]
+
+    def offered(held):
+        plan = schedule.assign(work_reserve=held)
+        whole = flexibility(problem.site, plan, found.verdict.replay, outlook=problem.outlook)
+        return whole["reserve_up_power"].to_numpy()
+
+    assert (offered(sold) <= offered(0.0 * sold) + 1e-9).all()

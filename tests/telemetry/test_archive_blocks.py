@@ -8,8 +8,8 @@ import zarr
 from telemetry.archive.blocks import Made
 from telemetry.archive.files import Files
 from telemetry.archive.layout import MINUTE, OPEN, RAW, VARIABLES
-from telemetry.archive.places import STORE
 from telemetry.archive.pieces import Pieces
+from telemetry.archive.places import STORE
 from telemetry.archive.plan import Part
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import Store, on_disk
