@@ -74,9 +74,9 @@ def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):
 
 def test_faults_name_their_place(with_tariffs, told):
     with_tariffs["tariffs"]["first"]["energy"][0]["price"] = "12 EUR/kW"
-    with_tariffs["tariffs"]["second"]["statuss"] = "draft"
+    with_tariffs["tariffs"]["second"]["stage"] = "draft"
     with_tariffs["tariffs"]["second"]["peaks"][0]["of"] = "week"
     found = told(with_tariffs)
     assert any("[tariffs.first.energy] price" in fault for fault in found)
-    assert any("[tariffs.second] statuss: no such parameter of tariff" in fault for fault in found)
+    assert any("[tariffs.second] stage: no such parameter of tariff" in fault for fault in found)
     assert any("[tariffs.second.peaks] of" in fault for fault in found)
