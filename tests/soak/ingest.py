@@ -58,8 +58,13 @@ TARGETS = {source.HALL: 6, PLANT: 2, "archiver": 4, "broker": 5, "source": 2, "a
 INFLIGHT = "max_inflight_messages 1000\n"
 """As in `deploy/mosquitto`: with the 20 of its default, a few hundred messages pass. [1/s]"""
 
+SYNCED = brokers.NATS.replace(
+    'store_dir: "{folder}"', 'store_dir: "{folder}", sync_interval: always'
+)
+"""As in `deploy/nats`: without it, what was acknowledged last may be gone with the process."""
+
 BROKERS = {
-    "nats": brokers.nats,
+    "nats": partial(brokers.Broker, "nats-server", SYNCED),
     "mosquitto": partial(brokers.Broker, "mosquitto", brokers.MOSQUITTO + INFLIGHT),
 }
 
