@@ -229,15 +229,21 @@ def _without_waste(
 ) -> tuple[Answer, tuple[Held, ...]]:
     """Return a plan in which physics is kept where waste would pay, and what had to be held."""
     held: list[Held] = []
-    idle, turn = 0, 0
+    idle, turn, is_loose = 0, 0, False
     while idle < PATIENCE and turn < ROUNDS:
         turn += 1
         values = _named(arrays.columns, answer.values)
         fresh = list(hold(inputs, values, where=wasteful(inputs, values)))
+        fresh = [one for one in fresh if not (is_loose and one.is_chain)]
         if not (held or fresh):
             break
-        held = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
-        found, held = _solve_held(solver, arrays, held)
+        tried = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
+        found, again = _solve_held(solver, arrays, tried)
+        if not again and held and not is_loose:
+            break  # the plan before wastes nothing
+        if not again:  # one that wastes but runs in no circle: the twin judges what it really draws
+            is_loose, again = True, [one for one in tried if not one.is_chain]
+        held = again
         is_better = answer.objective - found.objective > GAIN * abs(found.objective)
         idle = 0 if fresh or is_better else idle + 1
         answer = found
@@ -249,7 +255,7 @@ def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answe
 
     What one machine wasted others had to carry: without it their outputs may lie in pieces before
     those that they are held to, so these are opened until a plan is found, which tells the right
-    ones.
+    ones. Where nothing can be held, the best plan that wastes.
     """
     slack = 0
     for _ in range(2 * MOST_SEGMENTS):
@@ -266,5 +272,11 @@ def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answe
         if not slack or all((a.piece == b.piece).all() for a, b in zip(again, held, strict=True)):
             return found, held
         held, slack = again, 0
-    message = "the plan cannot be kept from waste"
-    raise SolverError(message)
+    for one in (one for one in held if one.is_chain):  # nothing runs in a circle all the same
+        places = stacked(one.names, arrays.columns)[one.steps].ravel()
+        solver.bound(places, arrays.column_low[places], high=arrays.column_high[places])
+    found = solver.run()
+    if found is None:
+        message = "the plan cannot be kept from waste"
+        raise SolverError(message)
+    return found, []

@@ -28,12 +28,6 @@ OPTIONS: Final[dict[str, Any]] = {
 """What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
 
 
-WEIGHTS: Final = "simplex_dual_edge_weight_strategy"
-
-DEVEX: Final = 1
-"""How the solver weighs edges from a basis that is given: its usual weights have to be computed for
-it, and led to nine times as many iterations on a week of a site."""
-
 IIS: Final = int(highspy.IisStrategy.kIisStrategyFromLp) | int(
     highspy.IisStrategy.kIisStrategyIrreducible
 )
@@ -110,7 +104,6 @@ class Solver:
         pass_model(self._highs, arrays, prices)
         self._is_cold = basis is None
         if basis is not None:
-            ask(self._highs.setOptionValue(WEIGHTS, DEVEX), f"option {WEIGHTS}")
             ask(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
 
     @property
@@ -146,7 +139,12 @@ class Solver:
             If the solver ends in any other way, or answers with what is not a number.
         """
         self._presolve(self._is_cold)
-        ask(self._highs.run(), "run", may_warn=True)
+        if self._highs.run() == highspy.HighsStatus.kError and not self._is_cold:
+            ask(
+                self._highs.clearSolver(), "clearSolver"
+            )  # the basis that was given may be at fault
+            self._presolve(True)
+            ask(self._highs.run(), "run from nothing", may_warn=True)
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             self._presolve(False)
             ask(self._highs.run(), "run", may_warn=True)

@@ -15,7 +15,6 @@ from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, levels
 from optimizer.prices import RAMP_PRICE
 from optimizer.solve import OPTIONS
-from optimizer.solve.linear import DEVEX, WEIGHTS
 from twin.tariffs.periods import months
 from twin.workloads.queue import Pool
 
@@ -294,7 +293,6 @@ class Bare:
             self.start, self.index, self.value, none,
         )  # fmt: skip
         if basis is not None:
-            highs.setOptionValue(WEIGHTS, DEVEX)
             moved = highspy.HighsBasis()
             moved.col_status = np.array(basis.col_status, dtype=object)[self.shift[0]].tolist()
             moved.row_status = np.array(basis.row_status, dtype=object)[self.shift[1]].tolist()

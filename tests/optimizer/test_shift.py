@@ -1,5 +1,6 @@
 """A basis moved in time: the next window begins where the last one would have gone on."""
 
+import highspy
 import numpy as np
 import pytest
 
@@ -80,3 +81,22 @@ def test_a_basis_that_is_none_is_mended(prices):
     found = Solver(arrays, PRICES, basis=basis).run()
     assert found is not None
     assert found.objective == pytest.approx(Solver(arrays, PRICES).run().objective, rel=1e-9)
+
+
+def test_a_basis_that_the_solver_fails_on_is_dropped(prices, monkeypatch):
+    """Proves: an error of the solver from a basis that was given is not the end of it."""
+    inputs = inputs_of(asked(prices[:8]))
+    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    money = {name: 1.0 for name in ACCOUNTS}
+    first = Solver(arrays, money)
+    best = first.run()
+    again = Solver(arrays, money, basis=first.basis)
+    ran, calls = again._highs.run, []
+
+    def run():
+        calls.append(1)
+        return highspy.HighsStatus.kError if len(calls) == 1 else ran()
+
+    monkeypatch.setattr(again._highs, "run", run)
+    assert again.run().objective == pytest.approx(best.objective)
+    assert len(calls) == 2

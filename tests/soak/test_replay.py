@@ -8,6 +8,7 @@ BROKE = {
     0: "water on its way to the halls, which no sensor shows",
     8: "neither sun nor wind",
     23: "waste of one machine that another had to carry",
+    78: "waste that no pieces keep out, and a battery that ran in a circle for it",
 }
 
 
