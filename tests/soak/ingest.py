@@ -188,6 +188,11 @@ class Stand:
         self.publish()
         self.until(self.grows, "nothing is recorded")
 
+    def _published(self) -> int:
+        """Return how long the source's list of what it has published is: it lives if that grows."""
+        path = self.folder / "source" / "published"
+        return path.stat().st_size if path.exists() else 0
+
     def mark(self) -> None:
         """Take down where the journals end."""
         self._ends = self._journaled()
@@ -195,6 +200,8 @@ class Stand:
     def finish(self, tally: Tally) -> list[str]:
         """Let the source deliver all it holds, then end; return what did not go well."""
         self.until(self.is_back, "not back after the last kill")
+        before = self._published()
+        self.until(lambda: self._published() > before, "the source publishes no more")
         os.kill(self.source.pid, signal.SIGTERM)
         self.source.await_end(10 * PATIENCE)
         left, again = (int(word) for word in (self.folder / "source" / "left").read_text().split())
