@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         {
             "site": problem.site.name,
             "start": start,
-            "front": found.reset_coords().to_dataframe().reset_index(drop=True).to_dict("records"),
+            "front": found.to_dataframe().reset_index().to_dict("records"),
             "sensitivities": [vars(one) for one in worths],
         },
         json_file,

@@ -79,4 +79,5 @@ def test_every_kind_that_converts_is_tried():
     }
     assert set(KINDS) - tried == {
         "accelerators", "battery", "genset", "grid", "photovoltaic", "tank", "wind",
+        "carbon_budget", "day_ahead", "hourly_matching", "load_target", "water_budget",
     }  # fmt: skip
