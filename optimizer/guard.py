@@ -25,23 +25,30 @@ class Guard:
     site
         The site.
     planned
-        What was ordered at its start.
+        What the plan orders, before anything is shaved.
     peak
         Mean import that raises no peak. [MW]
     spare
         Battery -> most by which it may be moved, where it holds something for others. [MW]
+    least
+        What is shaved from the start on, whatever the meter shows. [MW]
     cut
-        What is shaved now beyond what was planned. [MW]
+        What is shaved now, that included. [MW]
     saved
-        Mean of that over the quarter-hour, if it is kept to its end. [MW]
+        Mean of what is shaved beyond it over the quarter-hour, if it is kept to its end. [MW]
     """
 
     site: Site
     planned: Orders
     peak: float
     spare: Mapping[str, float] = field(default_factory=dict)
-    cut: float = 0.0
-    saved: float = 0.0
+    least: float = 0.0
+    cut: float = field(init=False)
+    saved: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        """Begin with what is shaved already."""
+        self.cut = self.least
 
     def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
@@ -59,7 +66,7 @@ class Guard:
         -------
         Orders or None
             With batteries that charge less or give more, or, where there is room again, as they
-            were planned; nothing if the orders stand.
+            were ordered at first; nothing if the orders stand.
 
         Notes
         -----
@@ -70,7 +77,7 @@ class Guard:
         if left <= 0.0:
             return None
         allowed = (WHOLE * self.peak - minutes * mean) / left
-        wanted = max(self.cut + latest - allowed, 0.0)
+        wanted = max(self.cut + latest - allowed, self.least)
         if abs(wanted - self.cut) <= LEAST:
             return None
         orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)

@@ -157,7 +157,9 @@ class Steering:
         saved = self.guard.saved if self.guard else 0.0
         drift = max(measured + saved - self._foreseen, 0.0) if is_next else 0.0
         excess = expected + drift - room.peak_power
-        orders, shaved = shave(orders, self._site, excess, spare=spare)
+        ordered, shaved = shave(orders, self._site, excess, spare=spare)
         self._foreseen, self._until = expected - shaved, queue.instant + axes.QUARTER
-        self.guard = Guard(site=self._site, planned=orders, peak=room.peak_power, spare=spare)
-        return orders
+        self.guard = Guard(
+            site=self._site, planned=orders, peak=room.peak_power, spare=spare, least=shaved
+        )
+        return ordered

@@ -61,3 +61,16 @@ def test_small_changes_are_none(guard):
     guard.look(minutes=5, mean=4.1, latest=4.4)
     assert guard.look(minutes=6, mean=4.1, latest=3.95) is None
     assert guard.look(minutes=15, mean=5.0, latest=5.0) is None
+
+
+def test_what_was_shaved_at_the_start_counts_and_stays(guard):
+    """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
+    (battery,) = guard.planned.battery_charge
+    watch = Guard(
+        site=guard.site, planned=guard.planned, peak=PEAK, spare={battery: 0.5}, least=0.3
+    )
+    orders = watch.look(minutes=5, mean=4.1, latest=4.4)  # 0.45 MW too many
+    assert battery_of(orders) == pytest.approx((0.1, 0.0))
+    assert watch.saved == pytest.approx(0.2 * 10 / 15)
+    orders = watch.look(minutes=10, mean=3.0, latest=3.0)
+    assert battery_of(orders) == pytest.approx((0.3, 0.0))
