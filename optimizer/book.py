@@ -51,7 +51,7 @@ class Book:
             return xr.Dataset()
         rows = [self._row(product, horizon) for product in self._products.values()]
         data = (("time", "product"), np.stack(rows, axis=-1))
-        coords = {"time": horizon["time"], "product": list(self._products)}
+        coords = {"time": horizon["time"].to_numpy(), "product": list(self._products)}
         return vocabulary.tag_all(xr.Dataset({"reserve_held": data}, coords=coords))
 
     def close(self, schedule: xr.Dataset, until: np.datetime64) -> None:

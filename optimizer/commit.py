@@ -1,6 +1,6 @@
 """Commit units: how many of a bank run when, in whole numbers, and the plan that follows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def committed(
     if last is not None and is_kept:
         return _fixed(arrays, solver, last)
     tried = None
-    for units in ([] if last is None else [last]) + [_rounded(arrays, relaxed.values)]:
+    for units in _candidates(arrays, relaxed, last):
         better = _fixed(arrays, solver, units)
         if better and (tried is None or better.objective < tried.objective):
             tried = better
@@ -69,6 +69,13 @@ def committed(
     begin = None if tried is None else tried.values
     found = whole(arrays, prices, begin=begin, time_limit=SEARCH)
     return None if found is None else _fixed(arrays, solver, found.values)
+
+
+def _candidates(arrays: Arrays, relaxed: Answer, last: FloatArray | None) -> Iterator[FloatArray]:
+    """Yield whole numbers that may be near enough, the likeliest first."""
+    if last is not None:
+        yield last
+    yield _rounded(arrays, relaxed.values)
 
 
 def _rounded(arrays: Arrays, values: FloatArray) -> FloatArray:

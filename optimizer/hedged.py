@@ -145,9 +145,7 @@ def _means(cases: Sequence[Case]) -> Mapping[str, FloatArray]:
     found: dict[str, list[float]] = {}
     for case in cases:
         ahead, hours = case.problem.outlook, case.problem.hours
-        rows = {
-            name: case.problem.series(name) for name in ("electricity_price", "air_temperature")
-        }
+        rows = {name: case.problem.series(name) for name in TOLD}
         if "renewable_available_power" in ahead:
             power = case.problem.series("renewable_available_power")
             rows["renewable_available_power"] = power.sum(axis=1)

@@ -169,7 +169,7 @@ def _modelled(
     problem: Problem,
     warm: Warm | None,
     *,
-    first: Mapping[str, FloatArray] | None,
+    first: Mapping[str, FloatArray],
     clock: Clock,
 ) -> _Model:
     with clock("curves"):
@@ -186,7 +186,7 @@ def _modelled(
         prices={name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()},
         instants=problem.outlook["instant"].to_numpy(),
         free=free,
-        arrays=kept(free, first or {}),
+        arrays=kept(free, first),
         fit=warm if warm is not None and warm.shape == shape else None,
     )
 

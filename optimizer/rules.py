@@ -62,9 +62,30 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
             racks -= queue.jobs.racks[job]
             caps[job] = 1.0
     caps = within(queue, caps, headroom=room, must=np.ones(len(caps), dtype=bool))
+    return work_only(known, queue, caps, site=site, room=room)
+
+
+def work_only(
+    known: xr.Dataset, queue: Queue, caps: FloatArray, *, site: Site, room: Headroom
+) -> Orders:
+    """Return the orders of who steers jobs only: stores rest, and nothing follows a price.
+
+    Parameters
+    ----------
+    known
+        The weather, the renewables and the heat that is sold in the first interval.
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    site
+        The site.
+    room
+        What it leaves for work.
+    """
     cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
-    heat = heat_sold(known)
-    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat)
+    sold = _heat_sold(known)
+    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
 
 def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
@@ -104,7 +125,7 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     used = work_power(queue, caps)
     flows, charge = trade(paid, state, site=site, room=room, spare=room.calm_power - used)
     cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
-    heat = heat_sold(known)
+    heat = _heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows)
 
 
@@ -114,7 +135,7 @@ def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
     return known.assign(electricity_price=known["electricity_price"] + fees)
 
 
-def heat_sold(known: xr.Dataset) -> dict[str, float]:
+def _heat_sold(known: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
     return values_of(known[name].isel(time=0)) if name in known else {}

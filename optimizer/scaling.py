@@ -14,15 +14,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, pressing, urgency, within
+from optimizer.dispatch import Orders, pressing, urgency, within
 from optimizer.headroom import Headroom, headroom
 from optimizer.heat import sell_heat
-from optimizer.quartiles import curtail
-from optimizer.rules import EDGE, ahead, heat_sold
+from optimizer.rules import EDGE, ahead, work_only
 from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.capping import work_power
 from twin.workloads.queue import Queue
 
 LEAST_CARBON: Final = 1e-3
@@ -54,8 +52,7 @@ def scaling(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -
     room = headroom(site, state, known)
     caps, must = _greenest(known, queue, room)
     caps = within(queue, caps, headroom=room, must=must)
-    cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
-    return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat_sold(known))
+    return work_only(known, queue, caps, site=site, room=room)
 
 
 def _greenest(

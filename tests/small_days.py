@@ -15,7 +15,7 @@ from twin import axes
 from twin.forecast.outlook import outlook
 from twin.workloads.arrivals import expect
 from twin.workloads.envelope import envelope
-from twin.workloads.queue import Pool, open_queue
+from twin.workloads.queue import Pool
 
 START = "2026-06-16"
 
@@ -52,8 +52,7 @@ def problem(hours=8):
 
 def queue():
     """Return the jobs of the first moment."""
-    here = setting()
-    return open_queue(Pool.of(here.site), here.workload.jobs, here.world.start)
+    return setting().queue()
 
 
 @cache

@@ -16,11 +16,9 @@ from optimizer.fleet.question import share
 from optimizer.problem import Problem
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, read_world
-from optimizer.steering import question
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
 from twin.site import Site
-from twin.workloads.queue import Pool, open_queue
 
 app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
 
@@ -116,10 +114,7 @@ def _asked(
         prices=prices, weather=weather, jobs=files["jobs"], carbon=files["carbon"], zone=site.zone
     )
     world = read_world(site, given, start=start, days=AHEAD)
-    setting = Setting.of(site, world, load_scale=load_scale)
-    queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
-    past = setting.workload.past(world.start)
-    return question(site, world.record, setting.begin, queue=queue, past=past)
+    return Setting.of(site, world, load_scale=load_scale).question()
 
 
 def _words(route: Route) -> str:

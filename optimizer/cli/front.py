@@ -15,10 +15,8 @@ from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.service.setting import Setting
 from optimizer.service.world import Files, read_world
-from optimizer.steering import question
 from twin.errors import Fault, ProblemError
 from twin.plots import plot_front
-from twin.workloads.queue import Pool, open_queue
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
@@ -89,10 +87,7 @@ def _problem(site: str, files: Files, start: str, *, load_scale: float) -> Probl
     """Return the question of a moment."""
     loaded = sites.load(site)
     world = read_world(loaded, files, start=start, days=2)
-    setting = Setting.of(loaded, world, load_scale=load_scale)
-    queue = open_queue(Pool.of(loaded), setting.workload.jobs, world.start)
-    past = setting.workload.past(world.start)
-    return question(loaded, world.record, setting.begin, queue=queue, past=past)
+    return Setting.of(loaded, world, load_scale=load_scale).question()
 
 
 def _table(found: xr.Dataset, title: str) -> Table:

@@ -1,9 +1,8 @@
 """Back-test: run policies in closed loop on a plant that is not what they believe it to be."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,24 +10,16 @@ import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.dispatch import Orders
-from optimizer.guard import WHOLE, Guard
 from optimizer.hedging import Hedging
-from optimizer.policies import Optimal, Policy, View, immediate, scaling, threshold
+from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.course import course_of, work_of
-from optimizer.service.held import hold, plant_of, settled
+from optimizer.service.held import plant_of, settled
+from optimizer.service.playing import played
 from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
-from telemetry.testbed import Plant
-from twin import steering
-from twin.axes import HOUR, QUARTER
-from twin.equipment import HeatReuse
 from twin.limits import violations
-from twin.run import Key
-from twin.site import Site
-from twin.workloads.halls import hall_powers
-from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
+from twin.workloads.queue import Progress, Queue
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
@@ -36,11 +27,6 @@ POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 KNOWN: Final = (*POLICIES, "scaling", "cvar")
 """All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
 ``optimal`` with scenarios, hedged against the dearest of them."""
-
-HOURS: Final = float(QUARTER / HOUR)
-
-LOOK: Final = 3
-"""Minutes between two looks of a guard. [min]"""
 
 type Listener = Callable[[str, int, int, int], None]
 """Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
@@ -157,18 +143,11 @@ def run(
     models = export and export / f"{name}_{seed}"
     policy = make_policy(setting, name, decisions.append, export=models)
     plant = plant_of(setting, seed=seed)
-    queue = open_queue(Pool.of(site), setting.workload.jobs, world.start)
-    service = setting.truth["service_racks"].to_numpy().tolist()
+    count = setting.truth.sizes["time"]
     steps: list[tuple[Queue, Progress]] = []
-    for i, racks in enumerate(service):
-        orders = policy.orders(View(state=plant.observe(), queue=queue))
-        queue, progress = advance(queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
-        hold(plant, decisions, plant.now)
-        power = float(progress.work_power.sum())
-        points = partial(set_points, site, service_racks=racks, work_power=power)
-        follow(plant, orders, policy.guard, points=points)
-        steps.append((queue, progress))
-        listen(name, seed, i + 1, len(service))
+    for step in played(setting, policy, plant, decisions=decisions):
+        steps.append(step)
+        listen(name, seed, len(steps), count)
     record = plant.record()
     work = work_of(steps)
     return Trial(
@@ -187,45 +166,6 @@ def run(
         violations=violations(site, record),
         decisions=tuple(decisions),
     )
-
-
-def follow(
-    plant: Plant,
-    orders: Orders,
-    guard: Guard | None,
-    *,
-    points: Callable[[Orders], Mapping[Key, float]],
-) -> None:
-    """Let a plant follow orders for a quarter-hour, and what a guard makes of them.
-
-    Parameters
-    ----------
-    plant
-        The plant.
-    orders
-        Orders at the start of the quarter-hour.
-    guard
-        What watches it; None if nothing does.
-    points
-        Orders -> set points of the plant.
-    """
-    plant.order(points(orders))
-    if guard is None:
-        plant.advance(WHOLE)
-        return
-    plant.advance(LOOK)
-    for minutes in range(LOOK, WHOLE, LOOK):
-        mean, latest = (_net_import(plant, span) for span in (minutes, 1))
-        better = guard.look(minutes=minutes, mean=mean, latest=latest)
-        if better:
-            plant.order(points(better))
-        plant.advance(min(LOOK, WHOLE - minutes))
-
-
-def _net_import(plant: Plant, minutes: int) -> float:
-    """Return what the connection's meter says of the last minutes. [MW]"""
-    true = plant.truth(minutes)
-    return true["grid_import_power", ""] - true["grid_export_power", ""]
 
 
 def make_policy(
@@ -258,42 +198,3 @@ def make_policy(
                 listen=listen,
                 export=export,
             )
-
-
-def set_points(
-    site: Site, orders: Orders, *, service_racks: float, work_power: float
-) -> dict[Key, float]:
-    """Return orders as set points of the plant.
-
-    Parameters
-    ----------
-    site
-        The site.
-    orders
-        What a policy wants.
-    service_racks
-        Racks busy with the service. [1]
-    work_power
-        Power above idle of the jobs that run. [MW]
-
-    Returns
-    -------
-    dict
-        (name, machine) -> set point. [MW]
-    """
-    halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
-    points: dict[Key, float] = {("hall_power", hall): power for hall, power in halls.items()}
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        for way in ("charge", "discharge"):
-            told = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
-            points[f"{kind}_{way}", store.owner] = told
-    for exchange in site.exchanges:
-        if exchange.available:
-            cap = orders.renewable_cap.get(exchange.owner, np.inf)
-            points["renewable_used_power", exchange.owner] = cap
-    for pump in site.of(HeatReuse):
-        points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    for word in steering.WORDS:
-        points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
-    return points

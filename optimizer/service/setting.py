@@ -7,7 +7,9 @@ import xarray as xr
 
 from optimizer.heat import sell_heat
 from optimizer.positions import positions
+from optimizer.problem import Problem
 from optimizer.service.world import World
+from optimizer.steering import question
 from telemetry.ramps import STEP
 from telemetry.surroundings import minutes
 from twin import axes, state
@@ -18,7 +20,7 @@ from twin.forecast.record import WEATHER
 from twin.simulation import simulate
 from twin.site import Site
 from twin.workloads.jobs import Workload, from_jobs
-from twin.workloads.queue import Pool
+from twin.workloads.queue import Pool, Queue, open_queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,15 @@ class Setting:
             surroundings=around,
             begin=begin,
         )
+
+    def queue(self) -> Queue:
+        """Return the jobs of the first moment."""
+        return open_queue(Pool.of(self.site), self.workload.jobs, self.world.start)
+
+    def question(self) -> Problem:
+        """Return the question of the first moment, from nothing but what is known then."""
+        past = self.workload.past(self.world.start)
+        return question(self.site, self.world.record, self.begin, queue=self.queue(), past=past)
 
 
 def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.soak.ingest import Stand, Tally
@@ -42,17 +43,9 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
         name = brokers[number % len(brokers)]
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             stand = SmallDisk(Path(folder), name)
-            try:
-                dice = random.Random(seed + number)
-                faults = stand.fill_often(min(A_RUN, count - done), dice, (tally, waits), say=say)
-            except Exception as error:  # whatever it is, it is a finding and not the end
-                faults = [repr(error), *stand.last_words()]
-            finally:
-                stand.close()
-        for fault in faults:
-            tally.faults.append(f"{name}, seed {seed + number}: {fault}")
-            say(f"BROKEN: {tally.faults[-1]}")
-        tally.seeds += [seed + number] * bool(faults)
+            dice, kills = random.Random(seed + number), min(A_RUN, count - done)
+            play = partial(stand.fill_often, kills, dice, (tally, waits), say=say)
+            tally.judge(stand, play, seed + number, say=say)
     return {
         "count": count,
         "broken": len(tally.faults),

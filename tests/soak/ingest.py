@@ -84,6 +84,19 @@ class Tally:
     points: int = 0
     points_gone: int = 0
 
+    def judge(self, stand: "Stand", play: Callable[[], list[str]], seed: int, *, say: Say) -> None:
+        """Play a run to its end, and take down what did not go well."""
+        try:
+            faults = play()
+        except Exception as error:  # whatever it is, it is a finding and not the end
+            faults = [repr(error), *stand.last_words()]
+        finally:
+            stand.close()
+        for fault in faults:
+            self.faults.append(f"{stand.name}, seed {seed}: {fault}")
+            say(f"BROKEN: {self.faults[-1]}")
+        self.seeds += [seed] * bool(faults)
+
     def figures(self) -> dict[str, object]:
         """Return them in short."""
         found: dict[str, object] = {
@@ -112,16 +125,10 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             stand = Stand(Path(folder), name)
             say(f"run {number + 1} with {name}, seed {seed + number}, kills from {done + 1}")
-            try:
-                faults = stand.play(kills, random.Random(seed + number), tally, say=say)
-            except Exception as error:  # whatever it is, it is a finding and not the end
-                faults = [f"{error!r}", *stand.last_words()]
-            finally:
-                stand.close()
-        for fault in faults:
-            tally.faults.append(f"{name}, seed {seed + number}: {fault}")
-            say(f"BROKEN: {tally.faults[-1]}")
-        tally.seeds += [seed + number] * bool(faults)
+            dice = random.Random(seed + number)
+            tally.judge(
+                stand, partial(stand.play, kills, dice, tally, say=say), seed + number, say=say
+            )
     return {
         "count": count,
         "broken": len(tally.faults),

@@ -7,14 +7,14 @@ That no plan is found is an answer too, if words say why; it is counted as refus
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from optimizer.policies import View
-from optimizer.service.backtest import follow, make_policy, set_points
+from optimizer.decision import Decision
+from optimizer.service.backtest import make_policy
+from optimizer.service.playing import played
 from optimizer.service.setting import Setting
 from optimizer.service.world import HISTORY, World, carbon_of, jobs_of, read_outdoors
 from telemetry.sources import only, read_prices
@@ -25,7 +25,6 @@ from twin.errors import NoScheduleError
 from twin.forecast.record import record
 from twin.limits import violations as found
 from twin.site import Site
-from twin.workloads.queue import Pool, advance, open_queue
 
 COUNT = 100
 """Problems of a run, unless told otherwise. [1]"""
@@ -93,19 +92,14 @@ def violations(seed: int) -> str:
         If there is no plan.
     """
     here = setting(seed)
-    site, world = here.site, here.world
-    policy = make_policy(here, "optimal", lambda _: None)
-    plant = Plant(site, here.surroundings, here.begin, seed=seed)
-    queue = open_queue(Pool.of(site), here.workload.jobs, world.start)
-    for racks in here.truth["service_racks"].to_numpy().tolist():
-        orders = policy.orders(View(state=plant.observe(), queue=queue))
-        queue, done = advance(queue, orders.jobs, hours=0.25, arrivals=here.workload.jobs)
-        power = float(done.work_power.sum())
-        points = partial(set_points, site, service_racks=racks, work_power=power)
-        follow(plant, orders, policy.guard, points=points)
+    decisions: list[Decision] = []
+    policy = make_policy(here, "optimal", decisions.append)
+    plant = Plant(here.site, here.surroundings, here.begin, seed=seed)
+    for _ in played(here, policy, plant, decisions=decisions):
+        pass
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
-    counted = found(site, ran).to_series()
+    counted = found(here.site, ran).to_series()
     return ", ".join(f"{limit}: {count}" for limit, count in counted[counted > 0].items())
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from optimizer.dispatch import Orders
 from optimizer.service.archive import read_course, read_decision, write_results, write_trial
-from optimizer.service.backtest import POLICIES, backtest, run, set_points
+from optimizer.service.backtest import POLICIES, backtest, run
+from optimizer.service.playing import set_points
 from tests import small_days
 from twin.errors import StateError
 
