@@ -31,9 +31,9 @@ def archive(folder, site):
     kept = Archive(folder / site / "archive", site)
     running = SiteArchiver(kept, {site: folder / "journals" / site})
     ended = until_closed()
+    say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)
     thread.start()
-    say("ready")
     ended.wait()
     running.stop()
     thread.join()

@@ -39,9 +39,9 @@ def main(url, folder, site):
     journal = Journal(folder / "journals" / site)
     running = Shard(client, journal, folder=folder / "journals" / site)
     ended = until_closed()
+    say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)
     thread.start()
-    say("ready")
     client.connect()
     count = folder / f"{site}.count"
     while not ended.wait(0.2):
