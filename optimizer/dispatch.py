@@ -89,10 +89,10 @@ def dispatch(
 
     Notes
     -----
-    Jobs that must run come first, planned or not; then the rest of the planned racks is given
-    out by :func:`urgency`. A gang is started if the plan calls for half of it, kept if for a
-    quarter; what is left over is carried on, up to the widest gang. One cap a kind brings the
-    power to the plan; jobs that cannot wait run uncapped.
+    Jobs that must run, or are due while they still can be capped, come first, planned or not; then
+    the rest of the planned racks is given out by :func:`urgency`. A gang is started if the plan
+    calls for half of it, kept if for a quarter; what is left over is carried on, up to the widest
+    gang. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
     """
     hours = float(step["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -100,8 +100,8 @@ def dispatch(
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = pressing(queue, hours)
-    on = _choose(queue, wanted, must=must, racks=headroom.racks)
-    caps = _caps(queue, on, power, uncapped=queue.laxity < hours)
+    on = _choose(queue, wanted, must=must | due(queue, hours), racks=headroom.racks)
+    caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = within(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
@@ -134,6 +134,20 @@ def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
     young = queue.running & (queue.ran < queue.each("minimum_run"))
     spent = queue.running & (queue.laxity < hours + queue.each("pause_loss"))
     return (queue.laxity < hours) | young | spent
+
+
+def due(queue: Queue, hours: float) -> NDArray[np.bool_]:
+    """Return which jobs would have to run uncapped one day if they waited in the coming interval.
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    hours
+        Length of the interval. [h]
+    """
+    tolerance = queue.each("tolerance")
+    return queue.laxity < hours + queue.rest * tolerance / (1.0 - tolerance)
 
 
 def urgency(queue: Queue, must: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -217,9 +231,18 @@ def _choose(
 
 
 def _caps(
-    queue: Queue, on: NDArray[np.bool_], power: FloatArray, *, uncapped: NDArray[np.bool_]
+    queue: Queue,
+    on: NDArray[np.bool_],
+    planned: FloatArray,
+    *,
+    power: FloatArray,
+    uncapped: NDArray[np.bool_],
 ) -> FloatArray:
-    """Return the cap of each job: one a kind that meets the planned power, 1 for the pressed."""
+    """Return the cap of each job: one a kind, 1 for the pressed.
+
+    It brings the power to the plan where more racks run than planned. Where fewer do, they keep the
+    planned cap: to burn the power of the others on them would be work at a worse price.
+    """
     pool, racks = queue.pool, queue.jobs.racks
     caps = np.where(on, 1.0, 0.0)
     for k, kind in enumerate(pool.kinds):
@@ -227,8 +250,9 @@ def _caps(
         free = mine & ~uncapped
         if not free.any():
             continue
-        fixed = float(racks[mine & uncapped].sum() * pool.power(1.0))
-        each = (power[k] - fixed) / racks[free].sum() + pool.rack_idle_power
+        pressed = float(racks[mine & uncapped].sum())
+        over = max(float(racks[free].sum()), planned[k] - pressed)
+        each = (power[k] - pressed * float(pool.power(1.0))) / over + pool.rack_idle_power
         caps[free] = np.clip(each / pool.rack_power, kind.least_power, 1.0)
     return caps
 

@@ -2,6 +2,8 @@
 
 The meter averages over the quarter-hour that runs. What sun, wind or jobs did not bring in its
 first minutes can be made good in its last ones, before the peak of the billing period is raised.
+A plant turns towards new orders slowly, so little of what is ordered late counts in the mean, and
+what import does on its way must be foreseen.
 """
 
 from collections.abc import Mapping
@@ -10,10 +12,14 @@ from typing import Final
 
 from optimizer.dispatch import Orders
 from optimizer.shave import LEAST, shave
+from twin.limits import TRANSITION
 from twin.site import Site
 
 WHOLE: Final = 15
 """Minutes over which the connection's meter averages. [min]"""
+
+SOON: Final = 3.0
+"""Time for which a rise of the import is expected to go on: until somebody looks again. [min]"""
 
 
 @dataclass
@@ -33,9 +39,7 @@ class Guard:
     least
         What is shaved from the start on, whatever the meter shows. [MW]
     cut
-        What is shaved now, that included. [MW]
-    saved
-        Mean of what is shaved beyond it over the quarter-hour, if it is kept to its end. [MW]
+        What is to be shaved, that included, once the plant has followed. [MW]
     """
 
     site: Site
@@ -44,11 +48,18 @@ class Guard:
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
     cut: float = field(init=False)
-    saved: float = field(init=False, default=0.0)
+    _from: float = field(init=False)
+    _since: float = field(init=False, default=0.0)
+    _energy: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """Begin with what is shaved already."""
-        self.cut = self.least
+        self.cut = self._from = self.least
+
+    @property
+    def saved(self) -> float:
+        """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
+        return (self._energy + self._shaved(WHOLE)) / WHOLE
 
     def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
@@ -71,18 +82,48 @@ class Guard:
         Notes
         -----
         With a peak :math:`P`, a mean :math:`m` over :math:`n` minutes and a meter that averages
-        over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`.
+        over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
+        import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute.
         """
         left = WHOLE - minutes
         if left <= 0.0:
             return None
         allowed = (WHOLE * self.peak - minutes * mean) / left
-        wanted = max(self.cut + latest - allowed, self.least)
+        rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
+        coming = latest + rise * mean_way(left, SOON) * SOON
+        now = self._cut_at(minutes)
+        wanted = max(now + (coming - allowed) / mean_way(left), self.least)
         if abs(wanted - self.cut) <= LEAST:
             return None
         orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)
         if abs(cut - self.cut) <= LEAST:
             return None
-        self.saved += (cut - self.cut) * left / WHOLE
-        self.cut = cut
+        self._energy += self._shaved(minutes)
+        self._from, self._since, self.cut = now, minutes, cut
         return orders
+
+    def _cut_at(self, minutes: float) -> float:
+        """Return what of the cut the plant has made true by a minute. [MW]"""
+        way = min((minutes - self._since) / TRANSITION, 1.0)
+        return self._from + (self.cut - self._from) * way
+
+    def _shaved(self, until: float) -> float:
+        """Return what is shaved beyond ``least`` from the last order on. [MW min]"""
+        span = until - self._since
+        if span <= 0.0:
+            return 0.0
+        turned = (self.cut - self._from) * mean_way(span)
+        return (self._from - self.least + turned) * span
+
+
+def mean_way(span: float, over: float = TRANSITION) -> float:
+    """Return the mean share made of a way in the time since it began.
+
+    Parameters
+    ----------
+    span
+        That time. [min]
+    over
+        Time that the whole way takes. [min]
+    """
+    return span / (2.0 * over) if span <= over else 1.0 - over / (2.0 * span)

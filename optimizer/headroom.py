@@ -1,7 +1,7 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 import xarray as xr
@@ -64,6 +64,17 @@ class Headroom:
     chilled_load: float = 0.0
     chilled_spare: float = 0.0
     export_limit: float = 0.0
+
+    def without(self, power: float) -> Self:
+        """Return the same with less calm power where the site takes more than was thought.
+
+        Parameters
+        ----------
+        power
+            What it takes more; nothing changes below 0. [MW]
+        """
+        calm = self.calm_power - max(power, 0.0) / self.slope
+        return replace(self, calm_power=max(calm, 0.0))
 
     def import_power(self, work_power: float) -> float:
         """Return the net import while work draws some power above idle. [MW]"""

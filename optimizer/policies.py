@@ -17,7 +17,7 @@ from optimizer.guard import Guard
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.scaling import scaling as follow_carbon
-from optimizer.steering import FAR, NEAR, Steering, question
+from optimizer.steering import WEEK, Steering, question
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
@@ -30,9 +30,6 @@ from twin.workloads.queue import Queue
 REPLAN: Final = np.timedelta64(60, "m")
 """Time between two decisions, with perfect foresight too: forecasts, prices and weather are hourly,
 and the plant surprises both alike. [min]"""
-
-FORESIGHT: Final = 168.0
-"""Hours that perfect foresight looks ahead: longer than stores and nearly all jobs can wait. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +95,7 @@ class Rule:
 
 
 class Optimal:
-    """Plan anew every hour over two days with what is known, and dispatch every quarter-hour.
+    """Plan anew every hour over a week with what is known, and dispatch every quarter-hour.
 
     Parameters
     ----------
@@ -184,11 +181,8 @@ class Optimal:
 
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
-        left = min((until - view.now) / axes.HOUR, FORESIGHT)
-        steps = [(min(left, NEAR[0]), NEAR[1])]
-        if left > NEAR[0]:
-            steps.append((left - NEAR[0], FAR[1]))
-        grid = axes.horizon(view.now, steps)
+        edges = axes.horizon(view.now, WEEK)["instant"].to_numpy()
+        grid = axes.intervals(edges[edges <= until])
         ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)

@@ -77,6 +77,33 @@ def _move(
     return cut + given
 
 
+def able(site: Site, step: xr.Dataset, state: xr.Dataset, *, spare: Mapping[str, float]) -> float:
+    """Return by how much batteries can be moved towards giving for a quarter-hour. [MW]
+
+    Parameters
+    ----------
+    site
+        The site.
+    step
+        The interval of a schedule.
+    state
+        The state now.
+    spare
+        Battery -> most by which it may be moved, where it keeps reserves. [MW]
+    """
+    total = 0.0
+    for store in (one for one in site.stores if one.carrier == "medium_voltage"):
+        name = store.owner
+        charge, discharge = (
+            float(step[f"battery_{way}"].sel(battery=name)) for way in ("charge", "discharge")
+        )
+        level = float(state["battery_level"].sel(battery=name))
+        given = (level - store.low) * store.discharge_efficiency / (axes.QUARTER / axes.HOUR)
+        most = charge + min(max(given, 0.0), store.discharge_limit) - discharge
+        total += max(min(most, spare.get(name, most)), 0.0)
+    return total
+
+
 def spare_of(
     site: Site, plan: xr.Dataset, state: xr.Dataset, *, now: np.datetime64
 ) -> dict[str, float]:

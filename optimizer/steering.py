@@ -1,17 +1,17 @@
 """Between two plans: ask the question of the moment, and steer by the plan in force."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders, dispatch
-from optimizer.guard import Guard
-from optimizer.headroom import Headroom, headroom
+from optimizer.guard import WHOLE, Guard, mean_way
+from optimizer.headroom import headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
-from optimizer.shave import shave, spare_of
+from optimizer.shave import able, shave, spare_of
 from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
@@ -21,10 +21,8 @@ from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
 
-NEAR: Final = (24.0, 15.0)
-FAR: Final = (24.0, 60.0)
+WEEK: Final = ((24.0, 15.0), (144.0, 60.0))
 """The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
-
 
 type Promised = Callable[[xr.Dataset], xr.Dataset]
 """Horizon -> what others ask of the site over it, in words of an outlook."""
@@ -67,7 +65,7 @@ def question(
     Returns
     -------
     Problem
-        Over the two days of :data:`NEAR` and :data:`FAR`.
+        Over the :data:`WEEK`.
 
     Raises
     ------
@@ -76,7 +74,7 @@ def question(
     SeriesError
         If the record does not reach the horizon.
     """
-    grid = axes.horizon(queue.instant, [NEAR, FAR])
+    grid = axes.horizon(queue.instant, WEEK)
     ahead = outlook(site, record, queue.instant, axes=grid)
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
@@ -111,7 +109,7 @@ class Steering:
         self._site = site
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
-        self._foreseen = np.nan
+        self._settled, self._foreseen = np.nan, np.nan
         self._until = np.datetime64("NaT", "us")
         self.guard: Guard | None = None
 
@@ -135,31 +133,35 @@ class Steering:
         if queue.instant != self._begun:  # else the quarter-hour is decided once more
             self._begun, self._before = queue.instant, self._carry
         step = plan.sel(time=queue.instant)
-        room = headroom(self._site, state, plan.sel(time=[queue.instant]))
-        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
+        drift = self._drift(state, queue.instant)
         spare = spare_of(self._site, plan, state, now=queue.instant)
-        return self._within_peak(orders, state, queue=queue, room=room, spare=spare)
-
-    def _within_peak(
-        self,
-        orders: Orders,
-        state: xr.Dataset,
-        *,
-        queue: Queue,
-        room: Headroom,
-        spare: Mapping[str, float],
-    ) -> Orders:
-        """Return orders that do not raise the peak by what the plan did not foresee."""
+        room = headroom(self._site, state, plan.sel(time=[queue.instant]))
+        room = room.without(drift - able(self._site, step, state, spare=spare))
+        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps))
-        measured = float(state["grid_import_power"] - state["grid_export_power"])
-        is_next = queue.instant == self._until
-        saved = self.guard.saved if self.guard else 0.0
-        drift = max(measured + saved - self._foreseen, 0.0) if is_next else 0.0
         excess = expected + drift - room.peak_power
         ordered, shaved = shave(orders, self._site, excess, spare=spare)
-        self._foreseen, self._until = expected - shaved, queue.instant + axes.QUARTER
         self.guard = Guard(
             site=self._site, planned=orders, peak=room.peak_power, spare=spare, least=shaved
         )
+        self._foresee(expected - shaved, state, queue.instant)
         return ordered
+
+    def _drift(self, state: xr.Dataset, now: np.datetime64) -> float:
+        """Return by how much the last quarter-hour took more than was foreseen of it. [MW]"""
+        if now != self._until:
+            return 0.0
+        saved = self.guard.saved if self.guard else 0.0
+        return max(_net(state) + saved - self._foreseen, 0.0)
+
+    def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
+        """Note what the meter would show, without surprise, while the plant turns to an import."""
+        before = self._settled if now == self._until else _net(state)
+        self._foreseen = before + (settled - before) * mean_way(WHOLE)
+        self._settled, self._until = settled, now + axes.QUARTER
+
+
+def _net(state: xr.Dataset) -> float:
+    """Return the import less the export as measured. [MW]"""
+    return float(state["grid_import_power"] - state["grid_export_power"])

@@ -42,6 +42,9 @@ TOGETHER: Final = {
 STOCKS: Final = ("battery_level", "tank_level", "facility_supply_temperature")
 """Limited variables of the state."""
 
+JUDGED: Final = 48.0
+"""Hours of a schedule that are judged: what comes later is planned anew many times before. [h]"""
+
 DISOBEYED: Final = 0.05
 """Share of a store's power by which it may differ from its orders: levels are measured. [1]"""
 
@@ -124,13 +127,15 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     Returns
     -------
     Verdict
-        The judgement; it never raises for a bad schedule.
+        The judgement of the first :data:`JUDGED` hours, with a replay of all; it never raises for a
+        bad schedule.
     """
     try:
         _check_sense(state, schedule)
-        replay = simulation.simulate(site, state, schedule)
+        whole = simulation.simulate(site, state, schedule)
     except GigatwinError as error:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
+    schedule, replay = _near(schedule), _near(whole)
     time = schedule["time"].to_numpy()
     promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
@@ -154,11 +159,18 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
     return Verdict(
         breaches=tuple(breaches),
-        replay=replay,
+        replay=whole,
         power_error=float(miss.max()),
         exposed=tuple(b for name, beyond in covered.beyond() for b in _found(name, beyond, time)),
         coverage=covered,
     )
+
+
+def _near(values: xr.Dataset) -> xr.Dataset:
+    """Return the intervals that are judged."""
+    edges = axes.edges_of(values)
+    count = int(((edges[1:] - edges[0]) / axes.HOUR <= JUDGED).sum())
+    return values.isel(time=slice(max(count, 1)), instant=slice(max(count, 1) + 1))
 
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:

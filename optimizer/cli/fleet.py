@@ -54,7 +54,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Settle what work moves between sites over the next two days, and decide for each of them."""
+    """Settle what work moves between sites over the next week, and decide for each of them."""
     screen = console(json_file)
     loaded = [sites.load(name) for name in names]
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
@@ -129,7 +129,7 @@ def _words(route: Route) -> str:
 def _table(found: FleetDecision) -> Table:
     """Return what each site costs and what it moves."""
     headings = [escape(heading) for heading in COLUMNS]
-    shown = table("fleet over two days", "site", *headings, numbers=headings)
+    shown = table("fleet over a week", "site", *headings, numbers=headings)
     settled, totals = found.coordination, [0.0] * len(COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
         net = settled.nets[number]

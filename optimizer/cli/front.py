@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Plan the next two days at several prices of carbon, and value each limit at today's."""
+    """Plan the next week at several prices of carbon, and value each limit at today's."""
     tried, screen = _numbers(carbon_prices), console(json_file)
     files = Files(
         prices=prices or sites.data("prices"),
@@ -56,7 +56,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         task = progress.add_task("plans", total=len(tried))
         found = front(problem, tried, listen=lambda done, _: progress.update(task, completed=done))
         worths = sensitivities(solve_problem(problem))
-    title = f"{problem.site.name}, two days from {start}"
+    title = f"{problem.site.name}, a week from {start}"
     screen.print(_table(found, title))
     screen.print(_worths(worths))
     if out is not None:
@@ -106,7 +106,7 @@ def _table(found: xr.Dataset, title: str) -> Table:
 
 def _worths(worths: tuple[Sensitivity, ...]) -> Table:
     heads = ("one more is worth [EUR]", "binds [h]")
-    shown = table("limits over these two days", "limit", "unit", *heads, numbers=heads)
+    shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in worths:
         shown.add_row(one.limit, one.unit, f"{one.worth:,.2f}", f"{one.hours:.1f}")
     return shown

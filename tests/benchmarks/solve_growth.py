@@ -14,10 +14,9 @@ from optimizer.fleet.crew import Here
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
-from optimizer.steering import FAR, NEAR
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.solve_cycle import elsewhere
-from tests.benchmarks.solve_wide import Wide
+from tests.benchmarks.solve_wide import TWO_DAYS, Wide
 
 FEW = 4
 """Sites of the fleet that others are held against. [1]"""
@@ -32,7 +31,7 @@ def made(count: int, horizon: Horizon) -> tuple[Problem, ...]:
     return Wide(count, horizon).problems()
 
 
-def by_prices(_: Place, *, count: int, horizon: Horizon = (NEAR, FAR)) -> Measured:
+def by_prices(_: Place, *, count: int, horizon: Horizon = TWO_DAYS) -> Measured:
     """Settle by prices, each site by its own model."""
     problems = elsewhere(made, count, horizon)
     structure_of.cache_clear()
@@ -43,13 +42,13 @@ def by_prices(_: Place, *, count: int, horizon: Horizon = (NEAR, FAR)) -> Measur
     return Measured(value=clock.seconds, cost=clock.seconds / count, figures=figures)
 
 
-def few(place: Place, *, horizon: Horizon = (NEAR, FAR)) -> Measured:
+def few(place: Place, *, horizon: Horizon = TWO_DAYS) -> Measured:
     """Settle four sites by prices."""
     found = by_prices(place, count=FEW, horizon=horizon)
     return Measured(value=found.value, cost=found.value / FEW)
 
 
-def as_one(_: Place, *, count: int = FEW, horizon: Horizon = (NEAR, FAR)) -> Measured:
+def as_one(_: Place, *, count: int = FEW, horizon: Horizon = TWO_DAYS) -> Measured:
     """Solve all sites in one model."""
     problems = elsewhere(made, count, horizon)
     with cpu() as clock:

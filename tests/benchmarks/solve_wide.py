@@ -1,7 +1,7 @@
 """Fleets of 4 to 32 sites for the benches: the reference sites, each a little other every time.
 
 Each has its own racks, prices, weather and state, and the twelve kinds of work of the solver's
-benches, over the two days that a plan sees. Two kinds that may wait two days may move.
+benches, over two days. Two kinds that may wait two days may move.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ import sites
 from optimizer.fleet.question import share
 from optimizer.problem import Problem
 from optimizer.service.world import Files, read_world
-from optimizer.steering import FAR, NEAR
 from tests.benchmarks.solve_fleet import (
     DAYS,
     FREE_SHARE,
@@ -31,6 +30,9 @@ from twin.forecast.outlook import outlook
 from twin.routes import Route
 from twin.site import Site
 from twin.workloads.queue import Pool
+
+TWO_DAYS = ((24.0, 15.0), (24.0, 60.0))
+"""Hours covered and minutes an interval."""
 
 MOVABLE = ("tier_0_48h", "tier_25_48h")
 ROUTE = {"transfer_time": "1 h", "window": "8 h", "job_length": "2 h", "cost": "2 EUR/MWh"}
@@ -55,7 +57,7 @@ class Wide:
     """
 
     count: int
-    horizon: tuple[tuple[float, float], ...] = (NEAR, FAR)
+    horizon: tuple[tuple[float, float], ...] = TWO_DAYS
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the questions, with their lanes."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.dispatch import dispatch, pressing, urgency, within
+from optimizer.dispatch import dispatch, due, pressing, urgency, within
 from optimizer.headroom import Headroom
 from twin.axes import utc
 from twin.workloads.capping import work_power
@@ -83,6 +83,30 @@ def test_one_cap_meets_the_power_of_the_plan():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     orders, _ = ordered(queue, plan(batch=(20, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8, 11: 0.8})
+
+
+def test_fewer_racks_keep_the_cap_of_the_plan():
+    """15 racks planned at 0.8, and a gang of 10 to be had: their power is not burnt on 10 racks."""
+    orders, carry = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
+    assert orders.jobs == pytest.approx({10: 0.8})
+    orders, _ = ordered(queue_of((1, 2, 20, 9)), plan(batch=(15, 0.8)))
+    each = 15 * float(POOL.power(0.8)) / 20 + POOL.rack_idle_power
+    assert orders.jobs == pytest.approx({10: each / POOL.rack_power})
+
+
+def test_a_job_starts_while_it_can_run_capped_to_its_deadline():
+    """9 h that may lose a tenth need 10 h capped; with an hour of laxity and none to wait."""
+    queue = queue_of((0, 9, 10, 1.2), (0, 9, 10, 1.3))
+    assert due(queue, 0.25).tolist() == [True, False]
+    assert not pressing(queue, 0.25).any()
+    orders, _ = ordered(queue, plan())
+    assert orders.jobs == pytest.approx({10: 0.75})
+
+
+def test_what_is_due_capped_raises_no_peak():
+    queue = queue_of((0, 9, 50, 1.2))
+    calm = Headroom(racks=100.0, work_power=8.0, calm_power=0.5)
+    assert ordered(queue, plan(), room=calm)[0].jobs == {}
 
 
 def test_a_cap_is_never_deeper_than_tolerated():
@@ -187,7 +211,7 @@ def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
 
 def test_rounding_does_not_drift():
     """A plan of 17 racks an interval, gangs of 10: over two days the error stays below a gang."""
-    queue = queue_of(*[(1, 90, 10, 60)] * 6)
+    queue = queue_of(*[(1, 90, 10, 100)] * 6)
     carry, planned, given = {}, 0.0, 0.0
     for _ in range(192):
         orders, carry = ordered(queue, plan(batch=(17, 1.0)), carry=carry)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
-from optimizer.steering import FAR, NEAR, Steering
+from optimizer.steering import WEEK, Steering
 from tests import moments, small_days
 from twin.axes import QUARTER
 from twin.errors import SeriesError
@@ -39,9 +39,9 @@ def at(quarters):
     return queue, drawing(state, 1.0)
 
 
-def test_the_question_covers_a_day_in_quarters_and_a_day_in_hours():
+def test_the_question_covers_a_day_in_quarters_and_six_in_hours():
     hours = question().hours
-    assert hours.sum() == pytest.approx(NEAR[0] + FAR[0])
+    assert hours.sum() == pytest.approx(168.0) == sum(span for span, _ in WEEK)
     assert (hours[:96] == 0.25).all()
     assert (hours[96:] == 1.0).all()
 
@@ -50,7 +50,7 @@ def test_the_question_begins_now_whatever_the_quarter():
     queue, state = at(3)
     problem = moments.asked(state, queue)
     assert problem.outlook["time"].to_numpy()[0] == queue.instant
-    assert problem.hours.sum() == pytest.approx(48.0)
+    assert problem.hours.sum() == pytest.approx(168.0)
     assert problem.hours[96] == pytest.approx(0.25)  # up to the full hour
 
 

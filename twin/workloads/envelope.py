@@ -65,9 +65,10 @@ def envelope(
     A cohort is a kind of work and a group of laxity (under 2 h, 2 to 8 h, above), or the jobs
     of a kind that are expected; jobs known to come count by their laxity on arrival. A job with
     rest :math:`r` on :math:`s` racks, which may start from :math:`a` and wait until :math:`b`, can
-    have done :math:`s \min(\max(t - a, 0), r)` by :math:`t` and must have done
-    :math:`s \min(\max(t - b, 0), r)`, both uncapped. The sums over a cohort bound what any
-    schedule can do; that gangs run whole is left to the dispatch.
+    have done :math:`s \min(\max(t - a, 0), r)` by :math:`t`, uncapped, and must have done
+    :math:`s \min(p \max(t - b, 0), r)`, at the slowest pace :math:`p` that its kind tolerates and
+    its deadline leaves. The sums over a cohort bound what any schedule can do; that gangs run whole
+    is left to the dispatch.
     """
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
@@ -75,12 +76,15 @@ def envelope(
     limit = np.zeros((len(edges) - 1, count))
     for jobs, rest in _known(queue, future, axes["instant"].to_numpy()[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
-        need = _in_hand(queue.pool.kinds, jobs, rest) if is_cautious else rest
-        last = np.maximum((jobs.deadline - queue.instant) / HOUR - need, start)
+        due = (jobs.deadline - queue.instant) / HOUR
+        pace, kept = np.ones(1), 0.0
+        if is_cautious:
+            pace, kept = _pace(queue.pool.kinds, jobs, rest, due - start), RESERVE
+        last = np.maximum(due - kept - rest / pace, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)
         most += np.clip(edges[:, None] - start, 0.0, rest) @ sums
-        least += np.clip(edges[:, None] - last, 0.0, rest) @ sums
+        least += np.clip((edges[:, None] - last) * pace, 0.0, rest) @ sums
         spent = np.clip(edges[:, None], start, start + stay(rest, last - start))
         limit += np.diff(spent, axis=0) / np.diff(edges)[:, None] @ sums
     if expected is not None:
@@ -93,10 +97,26 @@ def envelope(
     return _labelled(queue, axes, least * energy, most * energy, limit)
 
 
-def _in_hand(kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray) -> FloatArray:
-    """Return the hours that plans leave jobs for their rest: capped all along, and a reserve."""
-    tolerance = np.array([kind.tolerance for kind in kinds])
-    return np.asarray(rest / (1.0 - tolerance[jobs.kind]) + RESERVE)
+def _pace(kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray, left: FloatArray) -> FloatArray:
+    """Return how fast jobs must run once they may wait no longer, as a share of uncapped. [1]
+
+    Capped all along is the cheapest, so that is the pace while it meets the deadline: a job that
+    has lost the time that plans keep in hand does not run uncapped to win it back.
+
+    Parameters
+    ----------
+    kinds
+        The kinds of the site.
+    jobs
+        The jobs.
+    rest
+        Hours to run, uncapped. [h]
+    left
+        Hours until their deadlines. [h]
+    """
+    tolerance = np.array([kind.tolerance for kind in kinds])[jobs.kind]
+    needed = rest / np.maximum(left, np.maximum(rest, 1e-9))
+    return np.clip(needed, 1.0 - tolerance, 1.0)
 
 
 def group_of(laxity: FloatArray) -> IntArray:

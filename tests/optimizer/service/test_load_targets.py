@@ -11,7 +11,7 @@ import sites
 from optimizer.service.load_targets import LoadTargets
 from optimizer.service.settings import Settings
 from optimizer.service.world import Files
-from optimizer.steering import FAR, NEAR
+from optimizer.steering import WEEK
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.security import jwks
 from tests.feeds import key, partner
@@ -22,7 +22,7 @@ from twin.promises import HARD
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 SITE = sites.load("small")  # 4.7 MW
-GRID = axes.horizon(NOW, [NEAR, FAR])
+GRID = axes.horizon(NOW, WEEK)
 
 
 def contract(name="tso_1", issuer="tso-1", **changes):

@@ -34,7 +34,23 @@ def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
     """3 h of 10 racks due at 10 h, at 60 % throughput: 5 h and 2 in hand, so from 3 h on."""
     room = envelope(open_queue(pool, make_jobs((1, 0, 3, 10, 10)), start), hours)
     least = room["work_least"].sum("cohort").to_numpy()
-    assert least[:8] == pytest.approx([0, 0, 0, 0, 1, 2, 3, 3])
+    assert least[:9] == pytest.approx([0, 0, 0, 0, 0.6, 1.2, 1.8, 2.4, 3])
+
+
+@pytest.mark.parametrize(
+    ("deadline", "pace"),
+    [
+        (6, 0.6),  # an hour in hand is given up before the job must run faster
+        (5, 0.6),
+        (4, 0.75),  # capped as far as tolerated it would be late
+        (3, 1.0),
+    ],
+)
+def test_a_job_that_has_lost_its_time_runs_on_capped(pool, make_jobs, start, hours, deadline, pace):
+    """3 h of 10 racks: no faster than the deadline asks for."""
+    room = envelope(open_queue(pool, make_jobs((1, 0, 3, 10, deadline)), start), hours)
+    least = room["work_least"].sum("cohort").to_numpy()
+    assert least[:4] == pytest.approx(pace * np.arange(4))
 
 
 def test_a_late_job_is_due_as_fast_as_it_can_run(pool, make_jobs, start, hours):
