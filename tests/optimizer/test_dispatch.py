@@ -87,7 +87,7 @@ def test_one_cap_meets_the_power_of_the_plan():
 
 def test_fewer_racks_keep_the_cap_of_the_plan():
     """15 racks planned at 0.8, and a gang of 10 to be had: their power is not burnt on 10 racks."""
-    orders, carry = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8})
     orders, _ = ordered(queue_of((1, 2, 20, 9)), plan(batch=(15, 0.8)))
     each = 15 * float(POOL.power(0.8)) / 20 + POOL.rack_idle_power

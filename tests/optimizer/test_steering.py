@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.headroom import headroom
+from optimizer.shave import able
 from optimizer.steering import WEEK, Steering
 from tests import moments, small_days
 from twin.axes import QUARTER
@@ -106,3 +108,36 @@ def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
     with pytest.raises(KeyError):
         Steering(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
     assert queue.instant == moments.start() + QUARTER
+
+
+def test_a_plant_on_its_way_is_no_surprise():
+    """Proves: 10 of 15 minutes of a turn take a third of it from the mean, and that is foreseen."""
+    steering, (queue, state) = Steering(moments.site()), at(0)
+    first = steering.orders(plan(), drawing(state, 1.0), queue)
+    settled = steering.guard.least + _expected(plan(), state, queue, first)
+    queue, state = at(1)
+    calm = given(Steering(moments.site()).orders(plan(), drawing(state, 1.0), queue))
+    shown = 1.0 + (settled - 1.0) * (1.0 - 10.0 / 30.0)
+    assert given(steering.orders(plan(), drawing(state, shown), queue)) == pytest.approx(calm)
+
+
+def _expected(schedule, state, queue, orders):
+    room = headroom(moments.site(), state, schedule.sel(time=[queue.instant]))
+    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    return room.import_power(work_power(queue, caps))
+
+
+def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():
+    site, step = moments.site(), plan().isel(time=0)
+    state = question().state
+    charge, discharge = (float(step[f"battery_{way}"][0]) for way in ("charge", "discharge"))
+    (battery,) = (store for store in site.stores if store.carrier == "medium_voltage")
+    full = able(site, step, state, spare={})
+    assert full == pytest.approx(charge - discharge + battery.discharge_limit)
+    empty = state.assign(battery_level=state["battery_level"] * 0.0 + battery.low)
+    assert able(site, step, empty, spare={}) == pytest.approx(charge - min(discharge, charge))
+    assert able(site, step, state, spare={battery.owner: 0.1}) == pytest.approx(0.1)
+    room = headroom(site, state, plan().isel(time=[0]))
+    assert room.without(0.5).calm_power == pytest.approx(room.calm_power - 0.5 / room.slope)
+    assert room.without(-1.0) == room
+    assert room.without(1e6).calm_power == 0.0

@@ -1,9 +1,12 @@
 """The verdict: a good schedule may leave, and no spoilt one does."""
 
+import numpy as np
 import pytest
+import xarray as xr
 
+from optimizer.deciding import decide
 from optimizer.verify import verify
-from tests import small_days
+from tests import moments, small_days
 from tests.spoilt_schedules import FORM, PHYSICS, worked
 from tests.tight_site import hot, tight
 from twin import state
@@ -154,3 +157,16 @@ def test_chips_that_throttle_protect_themselves(problem, schedule):
     assert rows["cdu_1/001"]["worst_minutes"] < 1.0
     assert rows["cdu_1/001"]["worst_limit"] == "throttling in hall_1"
     assert verdict.is_safe
+
+
+@pytest.mark.parametrize(("hour", "is_safe"), [(40, False), (100, True)])
+def test_two_days_are_judged_and_a_week_is_replayed(hour, is_safe):
+    """What comes later is planned anew many times; it must not keep today from being decided."""
+    asked = moments.asked()
+    week = decide(asked).schedule
+    since = (week["time"] - week["time"][0]) / np.timedelta64(1, "h")
+    lie = week["grid_import_power"] + xr.where(since == hour, 2.0, 0.0)
+    spoilt = week.assign(grid_import_power=lie.assign_attrs(units="MW"))
+    verdict = verify(asked.site, asked.state, spoilt)
+    assert verdict.is_safe is is_safe
+    assert verdict.replay.sizes["time"] == len(asked.hours)
