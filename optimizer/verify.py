@@ -1,8 +1,7 @@
 """Judge a schedule before it leaves: replay it on the twin and hold it against every limit.
 
-Physics is shared with the optimiser, judgement is not: this file knows no model, no ledger and no
-solver. It believes nothing that the schedule promises; the outlook for which it was made, weather,
-sun and wind and service, is what it is judged in.
+Physics is shared with the optimiser, judgement is not: this file knows no model and no solver, and
+believes no promise. The outlook for which a schedule was made is what it is judged in.
 """
 
 from dataclasses import dataclass, replace
@@ -127,20 +126,19 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     Returns
     -------
     Verdict
-        The judgement of the first :data:`JUDGED` hours, with a replay of all; it never raises for a
-        bad schedule.
+        The judgement of :data:`JUDGED` hours, the replay of all; it never raises for bad schedules.
     """
     try:
         _check_sense(state, schedule)
         whole = simulation.simulate(site, state, schedule)
     except GigatwinError as error:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
-    schedule, replay = _near(schedule), _near(whole)
+    schedule, replay = (axes.beginning(data, JUDGED) for data in (schedule, whole))
     time = schedule["time"].to_numpy()
     promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
     net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
     miss = np.abs(net - promised)
-    allowed = ENERGY_TOLERANCE * site.grid.import_limit
+    unlike = miss / (ENERGY_TOLERANCE * site.grid.import_limit)
     breaches = [
         *_limits(site, state, replay, time),
         *_ramp(site, state, schedule, promised),
@@ -154,7 +152,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
             curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
             time,
         ),
-        *_found("promise at the connection differs from the twin", miss / allowed, time),
+        *_found("promise at the connection differs from the twin", unlike, time),
     ]
     covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
     return Verdict(
@@ -164,13 +162,6 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         exposed=tuple(b for name, beyond in covered.beyond() for b in _found(name, beyond, time)),
         coverage=covered,
     )
-
-
-def _near(values: xr.Dataset) -> xr.Dataset:
-    """Return the intervals that are judged."""
-    edges = axes.edges_of(values)
-    count = int(((edges[1:] - edges[0]) / axes.HOUR <= JUDGED).sum())
-    return values.isel(time=slice(max(count, 1)), instant=slice(max(count, 1) + 1))
 
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
@@ -194,8 +185,7 @@ def _refused(reason: str, start: np.datetime64) -> Verdict:
 
 def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
     """Return the breach of one limit, if any interval lies beyond 1."""
-    bad = ~(beyond <= 1.0)
-    if not bad.any():
+    if not (bad := ~(beyond <= 1.0)).any():
         return []
     first = np.datetime64(time[bad][0], "us")
     return [Breach(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
@@ -203,8 +193,7 @@ def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
 
 def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
     """Judge every limit; one that the state itself breaks must not be broken further."""
-    margins = site.margins
-    keeps = {"power": margins.power, "temperature": margins.temperature, "level": 0.0}
+    keeps = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
     found = []
     for declared in limits.limits(site):
         limit = declared
@@ -220,10 +209,9 @@ def _ramp(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, promised: FloatArray
 ) -> list[Breach]:
     before = float(state["grid_import_power"] - state["grid_export_power"])
-    net = np.concatenate([[before], promised])
     width = schedule["duration"].to_numpy() * 60.0
     over = np.minimum(width, limits.TRANSITION * width / 15.0)
-    beyond = np.abs(np.diff(net)) / over / site.grid.ramp
+    beyond = np.abs(np.diff(promised, prepend=before)) / over / site.grid.ramp
     return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
@@ -262,8 +250,8 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
             pairs[store.owner] = [schedule[name].sel({kind: store.owner}) for name in names]
     found = []
     for owner, (one, other) in pairs.items():
-        least = np.minimum(one.to_numpy(), other.to_numpy())
-        found += _found(f"both ways at once through {owner}", least / CIRCLE, time)
+        beyond = np.minimum(one.to_numpy(), other.to_numpy()) / CIRCLE
+        found += _found(f"both ways at once through {owner}", beyond, time)
     return found
 
 
@@ -285,7 +273,7 @@ def _reserves(
     """Judge that power and energy stand behind the reserves that are promised."""
     keep, time = KEEP * site.margins.power, schedule["time"].to_numpy()
     told = backing.judge(site, state, schedule, replay=replay, keep=keep)
-    return [breach for name, beyond in told for breach in _found(name, beyond, time)]
+    return [breach for pair in told for breach in _found(*pair, time)]
 
 
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
@@ -307,6 +295,6 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
             found += _found(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
-        worst = over.max("renewable").to_numpy() / ROUNDING
-        found += _found("renewable_used_power above what is available", worst, time)
+        beyond = over.max("renewable").to_numpy() / ROUNDING
+        found += _found("renewable_used_power above what is available", beyond, time)
     return found

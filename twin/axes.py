@@ -134,6 +134,22 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     return intervals(np.array(edges))
 
 
+def beginning(values: xr.Dataset, hours: float) -> xr.Dataset:
+    """Return the first hours of what stands on axes of time; one interval at the least.
+
+    Parameters
+    ----------
+    values
+        On ``time`` and ``instant``, or on ``time`` and ``duration``.
+    hours
+        How long. [h]
+    """
+    edges = edges_of(values)
+    count = max(int(((edges[1:] - edges[0]) / HOUR <= hours).sum()), 1)
+    spans = {"time": slice(count), "instant": slice(count + 1)}
+    return values.isel({dim: span for dim, span in spans.items() if dim in values.dims})
+
+
 def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return interval means on another grid, conserving the integral.
 

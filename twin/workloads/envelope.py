@@ -66,9 +66,8 @@ def envelope(
     of a kind that are expected; jobs known to come count by their laxity on arrival. A job with
     rest :math:`r` on :math:`s` racks, which may start from :math:`a` and wait until :math:`b`, can
     have done :math:`s \min(\max(t - a, 0), r)` by :math:`t`, uncapped, and must have done
-    :math:`s \min(p \max(t - b, 0), r)`, at the slowest pace :math:`p` that its kind tolerates and
-    its deadline leaves. The sums over a cohort bound what any schedule can do; that gangs run whole
-    is left to the dispatch.
+    :math:`s \min(p \max(t - b, 0), r)`, at the slowest pace :math:`p` that kind and deadline leave.
+    The sums bound what any schedule can do; that gangs run whole is left to the dispatch.
     """
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
@@ -77,9 +76,7 @@ def envelope(
     for jobs, rest in _known(queue, future, axes["instant"].to_numpy()[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
         due = (jobs.deadline - queue.instant) / HOUR
-        pace, kept = np.ones(1), 0.0
-        if is_cautious:
-            pace, kept = _pace(queue.pool.kinds, jobs, rest, due - start), RESERVE
+        pace, kept = _hand(queue.pool.kinds, jobs, rest, due - start) if is_cautious else (1.0, 0.0)
         last = np.maximum(due - kept - rest / pace, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)
@@ -93,12 +90,13 @@ def envelope(
         most += expected.most(edges).T @ sums
         least += expected.least(edges).T @ sums
         limit += expected.present(edges).T @ sums
-    energy = queue.pool.rack_power
-    return _labelled(queue, axes, least * energy, most * energy, limit)
+    return _labelled(queue, axes, least, most, limit)
 
 
-def _pace(kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray, left: FloatArray) -> FloatArray:
-    """Return how fast jobs must run once they may wait no longer, as a share of uncapped. [1]
+def _hand(
+    kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray, left: FloatArray
+) -> tuple[FloatArray, float]:
+    """Return how fast jobs must run once they may wait no longer, and the time kept in hand.
 
     Capped all along is the cheapest, so that is the pace while it meets the deadline: a job that
     has lost the time that plans keep in hand does not run uncapped to win it back.
@@ -113,10 +111,15 @@ def _pace(kinds: Sequence[WorkKind], jobs: Jobs, rest: FloatArray, left: FloatAr
         Hours to run, uncapped. [h]
     left
         Hours until their deadlines. [h]
+
+    Returns
+    -------
+    tuple
+        Share of the uncapped pace, by job [1], and hours. [h]
     """
     tolerance = np.array([kind.tolerance for kind in kinds])[jobs.kind]
     needed = rest / np.maximum(left, np.maximum(rest, 1e-9))
-    return np.clip(needed, 1.0 - tolerance, 1.0)
+    return np.clip(needed, 1.0 - tolerance, 1.0), RESERVE
 
 
 def group_of(laxity: FloatArray) -> IntArray:
@@ -154,9 +157,10 @@ def _labelled(
     kinds = queue.pool.kinds
     labels = list(cohorts(kinds))
     names = [kind.name for kind in kinds for _ in range(GROUPS + 1)]
+    energy = queue.pool.rack_power
     data = {
-        "work_least": (("instant", "cohort"), least),
-        "work_most": (("instant", "cohort"), most),
+        "work_least": (("instant", "cohort"), least * energy),
+        "work_most": (("instant", "cohort"), most * energy),
         "work_racks_limit": (("time", "cohort"), limit),
     }
     coords = {"cohort": labels, "kind": ("cohort", names)}
