@@ -19,8 +19,13 @@ from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Queue
 from twin.workloads.repeated import Repeated
 
-FINE: Final = np.timedelta64(2, "h")
-"""How far ahead courses keep the intervals of the question."""
+FINE: Final = 2.0
+"""How far ahead courses keep the intervals of the question. [h]"""
+
+HOURLY: Final = 48.0
+"""How far ahead they keep hours; from there on every :data:`FEW` hours are one interval. [h]"""
+
+FEW: Final = 4
 
 OTHERS: Final = ("service_racks", "terminal_price", "work_least", "work_most", "work_racks_limit")
 """Words of a question that are made anew for each course, beside the forecast's."""
@@ -79,18 +84,20 @@ def cases_of(
 
 
 def _axes(problem: Problem) -> xr.Dataset:
-    """Return the intervals of the courses: those of the question near and far, hours between.
+    """Return the intervals of the courses: those of the question near, then hours, then longer.
 
-    What is decided later needs no quarter-hours, and each course is solved in half the time. Where
-    the question holds words that stand on its own intervals, as a position sold, they stay.
+    What is decided later needs no quarter-hours, and each course is solved in a third of the time.
+    Where the question holds words that stand on its own intervals, as a position sold, they stay.
     """
     edges = problem.outlook["instant"].to_numpy()
     own = set(problem.outlook.data_vars) - {*RECIPES, POWER, *OTHERS}
     if own:
         return intervals(edges)
-    is_kept = (edges <= edges[0] + FINE) | (edges == edges.astype("datetime64[h]"))
+    ahead = (edges - edges[0]) / HOUR
+    is_hour = (edges == edges.astype("datetime64[h]")) & (ahead <= HOURLY)
+    far = np.cumsum(ahead > HOURLY)
+    is_kept = (ahead <= FINE) | is_hour | ((far > 0) & (far % FEW == 0))
     is_kept[-1] = True
-    is_kept[1:] |= problem.hours >= 1.0
     return intervals(edges[is_kept])
 
 
