@@ -71,12 +71,12 @@ def envelope(
     """
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
-    least, most = np.zeros((len(edges), count)), np.zeros((len(edges), count))
-    limit = np.zeros((len(edges) - 1, count))
-    for jobs, rest in _known(queue, future, axes["instant"].to_numpy()[-1]):
+    least, most, limit = (np.zeros((len(edges) - n, count)) for n in (0, 0, 1))
+    for jobs, rest, is_here in _known(queue, future, axes["instant"].to_numpy()[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
         due = (jobs.deadline - queue.instant) / HOUR
-        pace, kept = _hand(queue.pool.kinds, jobs, rest, due - start) if is_cautious else (1.0, 0.0)
+        is_kept = is_cautious and is_here
+        pace, kept = _hand(queue.pool.kinds, jobs, rest, due - start) if is_kept else (1.0, 0.0)
         last = np.maximum(due - kept - rest / pace, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
         sums = _sums(place, count, jobs.racks)
@@ -135,12 +135,15 @@ def group_of(laxity: FloatArray) -> IntArray:
 
 def _known(
     queue: Queue, future: Jobs | None, until: np.datetime64
-) -> list[tuple[Jobs, FloatArray]]:
-    """Return the jobs of the queue and those known to come, with what they have to run."""
-    known = [(queue.jobs, queue.rest)]
+) -> list[tuple[Jobs, FloatArray, bool]]:
+    """Return jobs with what they have to run and whether they are here: the queue, those to come.
+
+    Of jobs to come plans keep nothing in hand, whether they are known or expected.
+    """
+    known = [(queue.jobs, queue.rest, True)]
     if future is not None:
         coming = future.between(queue.instant, until)
-        known.append((coming, coming.length))
+        known.append((coming, coming.length, False))
     return known
 
 
