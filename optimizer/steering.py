@@ -156,10 +156,14 @@ class Steering:
         return max(_net(state) + saved - self._foreseen, 0.0)
 
     def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
-        """Note what the meter would show, without surprise, while the plant turns to an import."""
+        """Note what may be shown at the end, without surprise, while the plant turns to an import.
+
+        Meters tell the quarter-hour's mean or their newest reading: the higher is no surprise.
+        """
         before = self._settled if now == self._until else _net(state)
-        self._foreseen = before + (settled - before) * mean_way(WHOLE)
-        self._settled, self._until = settled, now + axes.QUARTER
+        mean = before + (settled - before) * mean_way(WHOLE)
+        self._settled, self._foreseen = settled, max(mean, settled)
+        self._until = now + axes.QUARTER
 
 
 def _net(state: xr.Dataset) -> float:

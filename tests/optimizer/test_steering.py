@@ -110,14 +110,17 @@ def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
     assert queue.instant == moments.start() + QUARTER
 
 
-def test_a_plant_on_its_way_is_no_surprise():
-    """Proves: 10 of 15 minutes of a turn take a third of it from the mean, and that is foreseen."""
+@pytest.mark.parametrize("meter", ["mean", "newest"])
+@pytest.mark.parametrize("begin", [0.5, 4.0])
+def test_a_plant_on_its_way_is_no_surprise(meter, begin):
+    """Proves: a turn of 10 of 15 minutes, up or down, is foreseen however the meter reads it."""
     steering, (queue, state) = Steering(moments.site()), at(0)
-    first = steering.orders(plan(), drawing(state, 1.0), queue)
-    settled = steering.guard.least + _expected(plan(), state, queue, first)
+    first = steering.orders(plan(), drawing(state, begin), queue)
+    settled = _expected(plan(), state, queue, first) - steering.guard.least
     queue, state = at(1)
-    calm = given(Steering(moments.site()).orders(plan(), drawing(state, 1.0), queue))
-    shown = 1.0 + (settled - 1.0) * (1.0 - 10.0 / 30.0)
+    calm = given(Steering(moments.site()).orders(plan(), drawing(state, begin), queue))
+    mean = begin + (settled - begin) * (1.0 - 10.0 / 30.0)
+    shown = {"mean": mean, "newest": settled}[meter]
     assert given(steering.orders(plan(), drawing(state, shown), queue)) == pytest.approx(calm)
 
 
