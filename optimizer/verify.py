@@ -209,9 +209,9 @@ def _ramp(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, promised: FloatArray
 ) -> list[Breach]:
     before = float(state["grid_import_power"] - state["grid_export_power"])
-    width = schedule["duration"].to_numpy() * 60.0
-    over = np.minimum(width, limits.TRANSITION * width / 15.0)
-    beyond = np.abs(np.diff(promised, prepend=before)) / over / site.grid.ramp
+    net = np.concatenate([[before], promised])  # what is promised on other axes is no schedule
+    over = schedule["duration"].to_numpy() * 60.0 * min(limits.TRANSITION / 15.0, 1.0)
+    beyond = np.abs(np.diff(net)) / over / site.grid.ramp
     return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
