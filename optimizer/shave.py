@@ -53,8 +53,7 @@ def shave(
     """
     left = excess
     charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
-    batteries = [store for store in site.stores if store.carrier == "medium_voltage"]
-    for battery in batteries:
+    for battery in _batteries(site):
         if left > LEAST:
             most = (spare or {}).get(battery.owner, left)
             left -= _move(battery, charge, discharge, min(left, most))
@@ -62,6 +61,11 @@ def shave(
         return orders, 0.0
     shaved = replace(orders, battery_charge=charge, battery_discharge=discharge)
     return shaved, excess - left
+
+
+def _batteries(site: Site) -> list[Store]:
+    """Return the stores of electricity."""
+    return [store for store in site.stores if store.carrier == "medium_voltage"]
 
 
 def _move(
@@ -92,7 +96,7 @@ def able(site: Site, step: xr.Dataset, state: xr.Dataset, *, spare: Mapping[str,
         Battery -> most by which it may be moved, where it keeps reserves. [MW]
     """
     total = 0.0
-    for store in (one for one in site.stores if one.carrier == "medium_voltage"):
+    for store in _batteries(site):
         name = store.owner
         charge, discharge = (
             float(step[f"battery_{way}"].sel(battery=name)) for way in ("charge", "discharge")
@@ -132,9 +136,9 @@ def spare_of(
     hours = float(plan["duration"][step])
     soon = (edges > 0.0) & (edges <= AHEAD)
     found = {}
-    for store in site.stores:
-        kept = kept_by(site, plan, store) if store.carrier == "medium_voltage" else None
-        if kept is None or not (kept.up[step] > 0.0 or (kept.behind[soon] > 0.0).any()):
+    for store in _batteries(site):
+        kept = kept_by(site, plan, store)
+        if not (kept.up[step] > 0.0 or (kept.behind[soon] > 0.0).any()):
             continue
         names = ("battery_charge", "battery_discharge", "battery_level")
         charge, discharge, level = (plan[n].sel(battery=store.owner).to_numpy() for n in names)
