@@ -72,7 +72,7 @@ def shape_of(*many: Inputs) -> Shape:
         Problems with their curves and worths.
     """
     is_fleet = len(many) > 1
-    names = [inputs.problem.site.name if is_fleet else "" for inputs in many]
+    names = [inputs.name if is_fleet else "" for inputs in many]
     return Shape(
         steps=len(many[0].hours),
         sites=tuple(
@@ -92,7 +92,7 @@ def numbers_of(*many: Inputs) -> dict[str, FloatArray]:
     """
     found = {}
     for inputs in many:
-        before = f"{inputs.problem.site.name}." if len(many) > 1 else ""
+        before = f"{inputs.name}." if len(many) > 1 else ""
         for name, form, about in (*_all(inputs), *_promised(inputs)):
             for word, values in form.numbers(about, inputs).items():
                 found[f"{before}{name}.{word}"] = np.asarray(values, dtype=float)

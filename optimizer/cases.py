@@ -14,7 +14,7 @@ from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES
 from twin.forecast.scenarios import COUNT, Scenario, scenarios
 from twin.workloads.arrivals import Arrivals, expect
-from twin.workloads.envelope import envelope
+from twin.workloads.envelope import envelopes
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Queue
 from twin.workloads.repeated import Repeated
@@ -73,8 +73,8 @@ def cases_of(
     works = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in drawn]
     share = _share(works, drawn, expect(past, queue.pool.kinds, queue.instant), axes=axes)
     found = []
-    for one, work in zip(drawn, works, strict=True):
-        room = envelope(queue, axes, expected=work.scaled(share))
+    rooms = envelopes(queue, axes, [work.scaled(share) for work in works])
+    for one, room in zip(drawn, rooms, strict=True):
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))

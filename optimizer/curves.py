@@ -8,7 +8,7 @@ with steps, such as machines that switch on, two steps between two samples look 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from optimizer.reach import Reach
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 from twin.relations import Convert, SetPoints
 from twin.weather import Weather
 
@@ -127,32 +128,42 @@ def lay(
 def _lower_hull(curve: FloatArray) -> FloatArray:
     """Return the greatest convex function below sampled curves, on the same ``(sample, time)``."""
     hull = curve.copy()
-    for i, j in combinations(range(len(SAMPLES)), 2):
-        hull[i : j + 1] = np.minimum(hull[i : j + 1], _chord(curve, i, j))
+    for first in range(len(SAMPLES) - 1):
+        chords, is_on = _chords(curve, first)
+        lowest = np.where(is_on, chords, np.inf).min(axis=0)
+        hull[first + 1 :] = np.minimum(hull[first + 1 :], lowest)
     return hull
 
 
-def _chord(curve: FloatArray, i: int, j: int) -> FloatArray:
-    """Return the line between two samples at all samples from the one to the other."""
-    share = (SAMPLES[i : j + 1, None] - SAMPLES[i]) / (SAMPLES[j] - SAMPLES[i])
-    return np.asarray(curve[i] + share * (curve[j] - curve[i]))
+def _chords(curve: FloatArray, first: int) -> tuple[FloatArray, BoolArray]:
+    """Return the lines from a sample through each later one, at all later samples.
+
+    Returns
+    -------
+    tuple
+        The lines, ``(end, sample, time)``, and where the sample lies before the end or at it.
+    """
+    ahead = SAMPLES[first + 1 :] - SAMPLES[first]
+    slope = (curve[first + 1 :] - curve[first]) / ahead[:, None]
+    lines = curve[first] + slope[:, None] * ahead[:, None]
+    return lines, np.tril(np.ones((len(ahead), len(ahead)), dtype=bool))[:, :, None]
 
 
 def _break_points(curve: FloatArray) -> NDArray[np.int64]:
     """Return the samples ``(point, time)`` between which chords of a convex curve err least."""
     last, count = len(SAMPLES) - 1, curve.shape[1]
-    miss = {
-        (i, j): (_chord(curve, i, j) - curve[i : j + 1]).max(axis=0)
-        for i, j in combinations(range(last + 1), 2)
-    }
+    miss = np.zeros((last, last + 1, count))
+    for first in range(last):
+        chords, is_on = _chords(curve, first)
+        miss[first, first + 1 :] = np.where(is_on, chords - curve[first + 1 :], 0.0).max(axis=1)
     small = GOOD_ENOUGH * np.abs(curve).max()
     for segments in range(1, MOST_SEGMENTS + 1):
-        choices = [(0, *inner, last) for inner in combinations(range(1, last), segments - 1)]
-        worst = np.stack([np.max([miss[pair] for pair in pairwise(c)], axis=0) for c in choices])
+        choices = np.array([(0, *c, last) for c in combinations(range(1, last), segments - 1)])
+        worst = miss[choices[:, :-1], choices[:, 1:]].max(axis=1)
         best = worst.argmin(axis=0)
         if worst[best, np.arange(count)].max() <= small:
             break
-    return np.array(choices)[best].T
+    return np.asarray(choices[best].T)
 
 
 def _lift(

@@ -33,12 +33,20 @@ class Inputs:
         Carrier -> expected cost of one more MWh of it after the horizon, weighted. [EUR MWh-1]
     points
         Set points of the water; None if they are the declared ones.
+    block
+        Block of the problem in a model of many; by default its site's name.
     """
 
     problem: Problem
     curves: Mapping[str, Segments]
     worth: Mapping[str, float]
     points: SetPoints | None = None
+    block: str = ""
+
+    @property
+    def name(self) -> str:
+        """Block of the problem in a model of many."""
+        return self.block or self.problem.site.name
 
     @property
     def hours(self) -> FloatArray:

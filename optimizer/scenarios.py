@@ -154,12 +154,12 @@ def hedge(
     """
     _check(cases)
     weighed = risk or Risk()
-    many = [_block(case.inputs, f"s{i}") for i, case in enumerate(cases)]
+    many = [replace(case.inputs, block=f"s{i}") for i, case in enumerate(cases)]
     shape = bound(many, now)
     numbers = _numbers(many, shape, _probability(cases), risk=weighed)
     arrays = structure_of(shape).arrays(numbers)
     if given is not None:
-        arrays = kept(arrays, given, blocks=[one.problem.site.name for one in many])
+        arrays = kept(arrays, given, blocks=[one.name for one in many])
     instants = cases[0].problem.outlook["instant"].to_numpy()
     fit = warm if warm is not None and warm.shape == shape else None
     basis = shifted(fit, arrays, instants) if fit else None
@@ -213,23 +213,17 @@ def _check(cases: Sequence[Case]) -> None:
         raise ProblemError(source, faults)
 
 
-def _block(inputs: Inputs, name: str) -> Inputs:
-    """Return a problem with its curves whose site is a block of a model of many."""
-    site = inputs.problem.site.model_copy(update={"name": name})
-    return replace(inputs, problem=replace(inputs.problem, site=site))
-
-
 def bound(many: Sequence[Inputs], now: float) -> Shape:
     """Return the shape of all scenarios, bound to one another.
 
     Parameters
     ----------
     many
-        The scenarios, each a site of its own name.
+        The scenarios, each a block of its own name.
     now
         How long what is decided now stays decided. [h]
     """
-    names, first = tuple(one.problem.site.name for one in many), many[0].problem
+    names, first = tuple(one.name for one in many), many[0].problem
     tails = {
         COST_TAIL: Tail(scenarios=names, account=COST_TAIL, accounts=tuple(ACCOUNTS)),
         VIOLATION_TAIL: Tail(scenarios=names, account=VIOLATION_TAIL, accounts=VIOLATIONS),

@@ -63,9 +63,8 @@ def rest(
         The state, with the scalar coordinate ``instant``.
     """
     windows = {store.owner: (store.low, store.high) for store in site.stores}
-    batteries, tanks = ([m.name for m in site.of(kind)] for kind in (Battery, Tank))
-    plants = site.of(CoolingPlant)
-    supply = [float(plant.supply_temperature) for plant in plants]
+    labels = _labels(site)
+    supply = [float(plant.supply_temperature) for plant in site.of(CoolingPlant)]
     idle = sum(work.racks * work.idle_power for work in site.works)
     drawn = idle if grid_import_power is None else grid_import_power
 
@@ -74,10 +73,10 @@ def rest(
 
     state = xr.Dataset(
         {
-            "battery_level": ("battery", levels(batteries)),
-            "tank_level": ("tank", levels(tanks)),
+            "battery_level": ("battery", levels(labels["battery"])),
+            "tank_level": ("tank", levels(labels["tank"])),
             "facility_supply_temperature": ("circuit", np.array(supply)),
-            "cooling_plant_output": ("circuit", np.zeros(len(plants))),
+            "cooling_plant_output": ("circuit", np.zeros(len(supply))),
             "peak_power": ((), peak_power),
             "usual_power": ((), usual_power),
             "grid_import_power": ((), drawn),
@@ -85,12 +84,19 @@ def rest(
         },
         coords={
             "instant": np.datetime64(instant, "us"),
-            "battery": batteries,
-            "tank": tanks,
-            "circuit": [plant.name for plant in plants],
+            **labels,
         },
     )
     return vocabulary.tag_all(state)
+
+
+def _labels(site: Site) -> dict[str, list[str]]:
+    """Return the labels of a state's axes."""
+    return {
+        "battery": [machine.name for machine in site.of(Battery)],
+        "tank": [machine.name for machine in site.of(Tank)],
+        "circuit": [machine.name for machine in site.of(CoolingPlant)],
+    }
 
 
 def check(site: Site, state: xr.Dataset) -> xr.Dataset:
@@ -105,9 +111,8 @@ def check(site: Site, state: xr.Dataset) -> xr.Dataset:
     """
     vocabulary.check(state, *NAMES)
     faults = []
-    expected = rest(site)
-    for dim in ("battery", "tank", "circuit"):
-        has, wants = list(state[dim].to_numpy()), list(expected[dim].to_numpy())
+    for dim, wants in _labels(site).items():
+        has = state[dim].to_numpy().tolist()
         if has != wants:
             mend = f"the site has {wants}"
             faults.append(Fault(place=f"state, {dim}", value=str(has), mend=mend))

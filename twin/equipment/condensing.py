@@ -9,12 +9,14 @@ import numpy as np
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import FloatArray, machines
+from twin.physics.search import farthest
 from twin.weather import Weather
 
 _SPEEDS: Final = 7  # fan speeds tried between the least and full speed
 _WARMTHS: Final = 5  # condenser temperatures among which the one that suits a load is sought
 _NEAR: Final = 0.01  # K below the greatest temperature of the condensers, so that it is kept
 _PASSES: Final = 3  # compressor power to 1e-4 of itself
+_TOLERANCE: Final = 1e-7  # MW of the greatest load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,23 +170,21 @@ class Condenser:
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""
-        speed = np.ones(len(weather))
-        load = np.zeros(len(weather))
-        step = 1.25 * self.chillers.count * self.chillers.rated_cooling
-        for _ in range(32):
-            step *= 0.5
-            trial = load + step
-            power, _ = self._compress(trial, np.full_like(trial, self.chillers.condenser_high))
-            water_rate, pump = self._condenser_water(trial)
-            heat = trial + power + pump
+        bank, full = self.chillers, np.ones(len(weather))
+
+        def excess(load: FloatArray) -> FloatArray:
+            power, _ = self._compress(load, np.full_like(load, bank.condenser_high))
+            water_rate, pump = self._condenser_water(load)
+            heat = load + power + pump
             leaving = self.rejection.leaving_temperature(
-                heat, capacity_rate=water_rate, weather=weather, speed=speed
+                heat, capacity_rate=water_rate, weather=weather, speed=full
             )
             temperature = leaving + heat / water_rate
-            limit = self.chillers.capacity(self.supply_temperature, temperature)
-            fits = (temperature <= self.chillers.condenser_high) & (trial <= limit)
-            load = np.where(fits, trial, load)
-        return load
+            limit = bank.capacity(self.supply_temperature, temperature)
+            return np.maximum(temperature - bank.condenser_high, load - limit)
+
+        most = 1.25 * bank.count * bank.rated_cooling * full
+        return farthest(excess, 0.0 * full, most, tolerance=_TOLERANCE)
 
     def _condenser_water(self, load: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return capacity rate [MW K-1] and pump power [MW]; the flow follows the load."""

@@ -17,7 +17,6 @@ from twin.relations import Convert, Flows, Relation, SetPoints
 from twin.units import Quantity
 from twin.weather import Weather
 
-_BISECTIONS: Final = 40
 _MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
 _LEAST_LOAD: Final = 1e-12  # MW, so that shares of no load are finite
 
@@ -121,16 +120,12 @@ class CoolingPlant(Equipment):
         condenser = self._condenser(self.supply_temperature)
         if condenser is not None:
             return np.maximum(condenser.greatest_load(weather) - self.pump_power, 0.0)
-        heat = np.zeros(len(weather))
-        for halving in range(1, _BISECTIONS + 1):
-            step = _MOST_OVERLOAD * self.rated_cooling * 0.5**halving
-            leaving = self.rejection.leaving_temperature(
-                heat + step,
-                capacity_rate=np.asarray(self._rated_capacity_rate),
-                weather=weather,
-                speed=np.ones(len(weather)),
-            )
-            heat = np.where(leaving <= supply_temperature, heat + step, heat)
+        heat = self.rejection.greatest_heat(
+            supply_temperature,
+            capacity_rate=self._rated_capacity_rate,
+            weather=weather,
+            most=_MOST_OVERLOAD * self.rated_cooling,
+        )
         return np.maximum(heat - self.pump_power, 0.0)
 
     def extrapolates(self, weather: Weather) -> BoolArray:

@@ -8,6 +8,7 @@ from pydantic import Field
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
 from twin.physics.numeric import BoolArray
+from twin.physics.search import farthest
 from twin.units import Quantity
 from twin.weather import Weather
 
@@ -20,7 +21,8 @@ _WET_BULBS: Final = (-10.0, 26.7)  # degC
 _RANGES: Final = (1.1, 18.0)  # K
 _RATIOS: Final = (0.25, 3.0)  # water over air, each over its rated flow
 _LEAST_APPROACH: Final = 1.1  # K
-_BISECTIONS: Final = 24  # speed to 1e-7
+_SPEED_TOLERANCE: Final = 1e-7
+_HEAT_TOLERANCE: Final = 1e-9  # MW
 
 
 class FanBank(Declared):
@@ -96,17 +98,46 @@ class FanBank(Declared):
             Share of full speed; 1 where the target is out of reach. [1]
         """
         shape = np.broadcast_shapes(np.shape(heat), np.shape(target), (len(weather),))
-        low, high = np.full(shape, self.minimum_speed), np.ones(shape)
-        trial = low
-        for _ in range(_BISECTIONS):
+
+        def excess(speed: FloatArray) -> FloatArray:
             leaving = self.leaving_temperature(
-                heat, capacity_rate=capacity_rate, weather=weather, speed=trial
+                heat, capacity_rate=capacity_rate, weather=weather, speed=speed
             )
-            is_enough = leaving <= target
-            high = np.where(is_enough, trial, high)
-            low = np.where(is_enough, low, trial)
-            trial = 0.5 * (low + high)
-        return high
+            return np.asarray(leaving - target)
+
+        full = np.ones(shape)
+        return farthest(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
+
+    def greatest_heat(
+        self, target: FloatArray | float, *, capacity_rate: float, weather: Weather, most: float
+    ) -> FloatArray:
+        """Return the most heat with which the water leaves no warmer than a target at full speed.
+
+        Parameters
+        ----------
+        target
+            Temperature wanted of the leaving water. [degC]
+        capacity_rate
+            Capacity rate of the water through all units. [MW K-1]
+        weather
+            Outdoor air.
+        most
+            The widest that it is searched. [MW]
+
+        Returns
+        -------
+        numpy.ndarray
+            Heat; 0 where the target is out of reach. [MW]
+        """
+        full, rate = np.ones(len(weather)), np.asarray(capacity_rate)
+
+        def excess(heat: FloatArray) -> FloatArray:
+            leaving = self.leaving_temperature(
+                heat, capacity_rate=rate, weather=weather, speed=full
+            )
+            return np.asarray(leaving - target)
+
+        return farthest(excess, 0.0 * full, most * full, tolerance=_HEAT_TOLERANCE)
 
 
 class DryCooler(FanBank):

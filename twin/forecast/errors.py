@@ -13,7 +13,7 @@ import xarray as xr
 
 from twin.axes import intervals
 from twin.errors import SeriesError
-from twin.forecast.quarters import POWER, RECIPES, Quarters, quarters
+from twin.forecast.quarters import POWER, RECIPES, Span, quarters
 from twin.forecast.record import known, measured_until
 from twin.physics import FloatArray
 from twin.site import Site
@@ -73,30 +73,37 @@ class Errors:
             Those whose whole course has been measured by now; fewer where the record is short.
         """
         edges = axes["instant"].to_numpy()
-        until = {name: known(self._record[name], measured_until(now)) for name in (*RECIPES, POWER)}
+        until = min(known(self._record[n], measured_until(now)) for n in (*RECIPES, POWER))
         found = []
         for lag in range(1, days + 1):
             origin = now - lag * _DAY
             key = (origin, len(edges))
             if key not in self._kept:
-                seen = self._forecast(origin, edges - lag * _DAY)
-                if seen is not None and seen.span.stop > min(until.values()):
+                then = intervals(edges - lag * _DAY)
+                if self._ends(then) > until:
                     continue  # it goes on beyond what is known: perhaps tomorrow
-                self._kept[key] = None if seen is None else self._block(origin, seen)
+                self._kept[key] = self._block(origin, then)
             block = self._kept[key]
             if block is not None:
                 found.append(block)
         return found
 
-    def _forecast(self, origin: np.datetime64, edges: np.ndarray) -> Quarters | None:
-        """Return what was forecast then; nothing where the record holds nothing to go by."""
+    def _ends(self, axes: xr.Dataset) -> int:
+        """Return the row of the record after the last that a forecast needs; 0 before its first."""
         try:
-            return quarters(self._site, self._record, origin, axes=intervals(edges))
+            return Span.of(self._record, axes).stop
+        except SeriesError:
+            return 0
+
+    def _block(self, origin: np.datetime64, axes: xr.Dataset) -> Block | None:
+        """Return what came less what was expected; nothing where a series has a hole.
+
+        Nor where the record held nothing to go by then.
+        """
+        try:
+            seen = quarters(self._site, self._record, origin, axes=axes)
         except SeriesError:
             return None
-
-    def _block(self, origin: np.datetime64, seen: Quarters) -> Block | None:
-        """Return what came less what was expected; nothing where a series has a hole."""
         errors = {}
         for name, expected in seen.rows.items():
             array = self._record[name] if name in RECIPES else self._record[POWER]

@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-from numpy.polynomial.polynomial import polyval3d
 
 from twin.physics.air import (
     humidity_ratio,
@@ -73,9 +72,17 @@ def yorkcalc_approach(
     >>> round(float(yorkcalc_approach(20.0, 6.0, liquid_gas_ratio=1.0)), 2)
     5.38
     """
-    bulb, span, ratio = np.broadcast_arrays(wet_bulb_temperature, cooling_range, liquid_gas_ratio)
-    approach: FloatArray = polyval3d(ratio, span, bulb, _YORK_CALC)
-    return approach
+    # one argument after the other, each on its own axes: the air is one number an interval, while
+    # trials of heat and fan speed stand on axes of their own
+    of_range = [
+        [_quadratic(wet_bulb_temperature, *terms) for terms in rows] for rows in _YORK_CALC.tolist()
+    ]
+    of_ratio = [_quadratic(cooling_range, *terms) for terms in of_range]
+    return _quadratic(liquid_gas_ratio, *of_ratio)
+
+
+def _quadratic(x: Numeric, constant: Numeric, linear: Numeric, square: Numeric) -> Numeric:
+    return constant + x * (linear + x * square)
 
 
 def tower_outlet(

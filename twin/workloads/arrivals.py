@@ -35,6 +35,11 @@ class Arrivals:
     slack: FloatArray
     rate: FloatArray
 
+    @property
+    def rows(self) -> IntArray:
+        """Place of each row's kind among the kinds of the site; here a row is a class."""
+        return self.kind
+
     def scaled(self, share: float) -> Self:
         """Return the same stream with more or fewer racks, by a factor. [1]"""
         return replace(self, rate=share * self.rate)

@@ -1,6 +1,8 @@
 """How far the work of a queue may be moved: what must and what can be done by every instant."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -13,6 +15,7 @@ from twin.workloads.arrivals import Arrivals, stay
 from twin.workloads.jobs import IntArray, Jobs
 from twin.workloads.kinds import WorkKind
 from twin.workloads.queue import Queue
+from twin.workloads.ramps import presence, ramps
 from twin.workloads.repeated import Repeated
 
 LAXITY_EDGES: Final = (2.0, 8.0)
@@ -69,6 +72,44 @@ def envelope(
     :math:`s \min(p \max(t - b, 0), r)`, at the slowest pace :math:`p` that kind and deadline leave.
     The sums bound what any schedule can do; that gangs run whole is left to the dispatch.
     """
+    room = _of_jobs(queue, axes, future=future, is_cautious=is_cautious)
+    if expected is not None:
+        room = room + _of_arrivals(queue, axes, expected)
+    return _labelled(queue, axes, room)
+
+
+def envelopes(
+    queue: Queue, axes: xr.Dataset, courses: Sequence[Arrivals | Repeated]
+) -> list[xr.Dataset]:
+    """Return the room of every course that arrivals may take, as :func:`envelope` does of one.
+
+    Parameters
+    ----------
+    queue
+        The queue at the first instant of the axes; its part is the same in all.
+    axes
+        ``time`` and ``instant`` of the horizon.
+    courses
+        The courses.
+    """
+    here = _of_jobs(queue, axes, future=None, is_cautious=True)
+    return [_labelled(queue, axes, here + _of_arrivals(queue, axes, one)) for one in courses]
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Rack-hours ``(instant, cohort)`` [h] and racks ``(time, cohort)`` [1] of some jobs."""
+
+    least: FloatArray
+    most: FloatArray
+    limit: FloatArray
+
+    def __add__(self, other: "_Room") -> "_Room":
+        return _Room(self.least + other.least, self.most + other.most, self.limit + other.limit)
+
+
+def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious: bool) -> _Room:
+    """Return the room of the jobs that are here, and of those known to come."""
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
     least, most, limit = (np.zeros((len(edges) - n, count)) for n in (0, 0, 1))
@@ -79,18 +120,26 @@ def envelope(
         pace, kept = _hand(queue.pool.kinds, jobs, rest, due - start) if is_kept else (1.0, 0.0)
         last = np.maximum(due - kept - rest / pace, start)
         place = jobs.kind * (GROUPS + 1) + group_of(last - start)
-        sums = _sums(place, count, jobs.racks)
-        most += np.clip(edges[:, None] - start, 0.0, rest) @ sums
-        least += np.clip((edges[:, None] - last) * pace, 0.0, rest) @ sums
-        spent = np.clip(edges[:, None], start, start + stay(rest, last - start))
-        limit += np.diff(spent, axis=0) / np.diff(edges)[:, None] @ sums
-    if expected is not None:
-        place = expected.kind * (GROUPS + 1) + GROUPS
-        sums = _sums(place, count, np.ones(len(place)))
-        most += expected.most(edges).T @ sums
-        least += expected.least(edges).T @ sums
-        limit += expected.present(edges).T @ sums
-    return _labelled(queue, axes, least, most, limit)
+        sums = partial(ramps, edges, place=place, count=count)
+        most += sums(begin=start, length=rest, slope=jobs.racks).T
+        least += sums(begin=last, length=rest / pace, slope=jobs.racks * pace).T
+        life = stay(rest, last - start)
+        limit += presence(
+            edges, begin=start, length=life, slope=jobs.racks, place=place, count=count
+        ).T
+    return _Room(least, most, limit)
+
+
+def _of_arrivals(queue: Queue, axes: xr.Dataset, expected: Arrivals | Repeated) -> _Room:
+    """Return the room of jobs that are expected."""
+    edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
+    place = expected.rows * (GROUPS + 1) + GROUPS
+    sums = np.eye(len(queue.pool.kinds) * (GROUPS + 1))[place]
+    return _Room(
+        expected.least(edges).T @ sums,
+        expected.most(edges).T @ sums,
+        expected.present(edges).T @ sums,
+    )
 
 
 def _hand(
@@ -147,24 +196,15 @@ def _known(
     return known
 
 
-def _sums(place: IntArray, count: int, racks: FloatArray) -> FloatArray:
-    """Return the matrix that sums jobs into cohorts, weighted by their racks."""
-    sums = np.zeros((len(place), count))
-    sums[np.arange(len(place)), place] = racks
-    return sums
-
-
-def _labelled(
-    queue: Queue, axes: xr.Dataset, least: FloatArray, most: FloatArray, limit: FloatArray
-) -> xr.Dataset:
+def _labelled(queue: Queue, axes: xr.Dataset, room: _Room) -> xr.Dataset:
     kinds = queue.pool.kinds
     labels = list(cohorts(kinds))
     names = [kind.name for kind in kinds for _ in range(GROUPS + 1)]
     energy = queue.pool.rack_power
     data = {
-        "work_least": (("instant", "cohort"), least * energy),
-        "work_most": (("instant", "cohort"), most * energy),
-        "work_racks_limit": (("time", "cohort"), limit),
+        "work_least": (("instant", "cohort"), room.least * energy),
+        "work_most": (("instant", "cohort"), room.most * energy),
+        "work_racks_limit": (("time", "cohort"), room.limit),
     }
     coords = {"cohort": labels, "kind": ("cohort", names)}
     bare = axes[["time", "duration", "instant"]].drop_vars(set(axes.data_vars))

@@ -1,7 +1,7 @@
 """One course that arrivals may take: the jobs that came at the same hour of a past day, again."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 
@@ -10,6 +10,13 @@ from twin.physics import FloatArray
 from twin.workloads.arrivals import stay
 from twin.workloads.jobs import IntArray, Jobs
 from twin.workloads.kinds import WorkKind
+from twin.workloads.ramps import presence, ramps
+
+
+class _Rows(TypedDict):
+    slope: FloatArray
+    place: IntArray
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,8 @@ class Repeated:
         Hours that it may wait. [h]
     racks
         Racks that it uses while it runs. [1]
+    kinds
+        Number of kinds of the site. [1]
     """
 
     kind: IntArray
@@ -35,6 +44,7 @@ class Repeated:
     length: FloatArray
     wait: FloatArray
     racks: FloatArray
+    kinds: int
 
     @classmethod
     def of(
@@ -69,27 +79,34 @@ class Repeated:
             length=jobs.length,
             wait=jobs.length * slack[jobs.kind] if len(jobs) else np.empty(0),
             racks=jobs.racks,
+            kinds=len(kinds),
         )
 
     def scaled(self, share: float) -> Self:
         """Return the same jobs on more or fewer racks, by a factor. [1]"""
         return replace(self, racks=share * self.racks)
 
+    @property
+    def rows(self) -> IntArray:
+        """Place of each row's kind among the kinds of the site; here there is one row a kind."""
+        return np.arange(self.kinds)
+
     def most(self, hours: FloatArray) -> FloatArray:
-        """Return the rack-hours that can be done by some hours from now, ``(job, hours)``. [h]"""
-        return self._done(hours, self.start)
+        """Return the rack-hours that can be done by some hours from now, ``(kind, hours)``. [h]"""
+        return self._sum(hours, begin=self.start, length=self.length)
 
     def least(self, hours: FloatArray) -> FloatArray:
-        """Return the rack-hours that must be done by some hours from now, ``(job, hours)``. [h]"""
-        return self._done(hours, self.start + self.wait)
+        """Return the rack-hours that must be done by some hours from now, ``(kind, hours)``. [h]"""
+        return self._sum(hours, begin=self.start + self.wait, length=self.length)
 
     def present(self, edges: FloatArray) -> FloatArray:
-        """Return the mean racks that the jobs can use between edges, ``(job, intervals)``. [1]"""
-        first = self.start[:, None]
-        last = first + stay(self.length, self.wait)[:, None]
-        there = np.diff(np.clip(edges[None], first, last), axis=1)
-        return np.asarray(self.racks[:, None] * there / np.diff(edges))
+        """Return the mean racks that the jobs can use between edges, ``(kind, intervals)``. [1]"""
+        life = stay(self.length, self.wait)
+        return presence(edges, begin=self.start, length=life, **self._rows)
 
-    def _done(self, hours: FloatArray, start: FloatArray) -> FloatArray:
-        spent = np.clip(np.atleast_1d(hours) - start[:, None], 0.0, self.length[:, None])
-        return np.asarray(self.racks[:, None] * spent)
+    def _sum(self, hours: FloatArray, *, begin: FloatArray, length: FloatArray) -> FloatArray:
+        return ramps(np.atleast_1d(hours), begin=begin, length=length, **self._rows)
+
+    @property
+    def _rows(self) -> _Rows:
+        return {"slope": self.racks, "place": self.kind, "count": self.kinds}

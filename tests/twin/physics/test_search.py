@@ -1,0 +1,58 @@
+"""The last place up to which a bound is kept, beside what halving finds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twin.physics.search import farthest
+
+MANY = 40
+
+
+def rising(seed):
+    """Return curves that never fall: bent, with a flat stretch, and some that cross nowhere."""
+    rng = np.random.default_rng(seed)
+    low, power = 4.0 * rng.random(MANY) - 3.0, 6.0 * rng.random(MANY) + 0.2
+    flat, step = rng.random(MANY), np.where(rng.random(MANY) < 0.3, 5.0, 0.0)
+
+    def excess(share):
+        kept = np.where((share > flat) & (share < flat + 0.2), flat, share)
+        return low + 3.0 * kept**power + step * (share > flat)
+
+    return excess
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_it_is_within_the_bound_and_nothing_beyond_it_is(seed):
+    excess, tolerance = rising(seed), 1e-7
+    found = farthest(excess, np.zeros(MANY), np.ones(MANY), tolerance=tolerance)
+    never = excess(np.zeros(MANY)) > 0.0
+    assert (found[never] == 0.0).all()
+    assert (excess(found)[~never] <= 0.0).all()
+    beyond = np.minimum(found + tolerance, 1.0)
+    assert ((excess(beyond) > 0.0) | (found == 1.0) | (excess(found) == 0.0)).all()
+
+
+def test_it_goes_either_way():
+    """The least x with x^2 >= 2, from 2 down to 0."""
+    found = farthest(lambda x: 2.0 - x**2, np.full(1, 2.0), np.zeros(1), tolerance=1e-9)
+    assert found == pytest.approx(np.sqrt(2.0), abs=2e-9)
+    assert (found**2 >= 2.0).all()
+
+
+def test_a_bound_that_is_kept_everywhere_is_kept_at_the_end():
+    found = farthest(lambda x: x - 9.0, np.zeros(2), np.array([1.0, 2.0]), tolerance=1e-9)
+    assert found.tolist() == [1.0, 2.0]
+
+
+def test_few_trials_do():
+    """Halving takes 27 to the same tolerance."""
+    places = []
+
+    def excess(x):
+        places.append(x)
+        return np.exp(3.0 * x) - 5.0
+
+    farthest(excess, np.zeros(1), np.ones(1), tolerance=1e-8)
+    assert len(places) <= 12
