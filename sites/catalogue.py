@@ -144,7 +144,7 @@ def read(path: Path) -> Table:
 def standards(family: str) -> dict[str, Table]:
     """Return the standard machines of a family by name; empty if there are none."""
     path = STANDARD / f"{family}.toml"
-    table = read(path) if path.exists() else {}
+    table = read(path) if family in families() else {}
     return {name: entry for name, entry in table.items() if isinstance(entry, dict)}
 
 

@@ -155,9 +155,11 @@ def parse(topic: str) -> Address:
     WireError
         If it is not one of ours, or a name in it is not allowed.
     """
-    levels = topic.split("/")
-    if len(topic.encode(errors="replace")) > _LONGEST or _FORBIDDEN.search(topic):
+    if len(topic) > _LONGEST or len(topic.encode(errors="replace")) > _LONGEST:
+        raise WireError(topic, topic, f"a topic has {_LONGEST} bytes at most")
+    if _FORBIDDEN.search(topic):
         raise WireError(topic, topic, "a topic has no +, # or control characters")
+    levels = topic.split("/")
     match levels:
         case ["BMS", "v1", sender, "Value", *rest]:
             tail("/".join(rest))

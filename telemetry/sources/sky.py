@@ -21,7 +21,7 @@ def global_irradiance(
     Returns
     -------
     numpy.ndarray
-        Means over the intervals, roughly. [W m-2]
+        Means over the intervals, roughly; NaN where the cover is not known. [W m-2]
 
     Notes
     -----
@@ -38,10 +38,13 @@ def global_irradiance(
     """
     from pvlib.solarposition import spa_python  # noqa: PLC0415 (takes a second, seldom needed)
 
-    sun = spa_python(pd.DatetimeIndex(middle, tz="UTC"), latitude, longitude)
+    is_seen = np.isfinite(cloud_cover)  # a hole in a file may be years long
+    sun = spa_python(pd.DatetimeIndex(middle[is_seen], tz="UTC"), latitude, longitude)
     sine = np.sin(np.radians(sun["elevation"].to_numpy()))
     clear = np.maximum(910.0 * sine - 30.0, 0.0)
-    return np.asarray(clear * (1.0 - 0.75 * cloud_cover**3.4))
+    found = np.full(len(cloud_cover), np.nan)
+    found[is_seen] = clear * (1.0 - 0.75 * cloud_cover[is_seen] ** 3.4)
+    return found
 
 
 def air_pressure(elevation: float) -> float:

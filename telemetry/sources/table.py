@@ -108,6 +108,9 @@ def read_table(path: str | Path) -> Table:
         where = f"{source}, row {reader.line_num}"
         fault = Fault(place=where, value=str(error), mend="close the quotes, or drop them")
         raise SeriesError(source, [fault]) from error
+    if not rows:
+        mend = "there is nothing but separators; give a file with a header and rows"
+        raise SeriesError(source, [Fault(place=source, value="", mend=mend)])
     header = [name.strip() for name in rows[0]]
     doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:

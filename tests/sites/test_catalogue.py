@@ -85,6 +85,11 @@ def test_inner_tables_take_standards_too():
     assert filled["throughput"]["power_points"][-1] == 1.0
 
 
+@pytest.mark.parametrize("family", [300 * "x", "../standard/chillers", ""])
+def test_a_family_that_no_file_can_have_has_no_standard_machines(family):
+    assert catalogue.standards(family) == {}
+
+
 @pytest.mark.parametrize(("family", "name"), ENTRIES)
 def test_every_standard_machine_has_a_source(family, name):
     assert len(catalogue.standards(family)[name]["source"]) > 20

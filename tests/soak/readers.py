@@ -181,7 +181,14 @@ def _wire() -> list[Reader]:
             valid=names,
             read=lambda raw: topics.parse(raw.decode("utf-8", "surrogateescape")),
         ),
-        Reader(name="packets", share=6.0, valid=packets, read=_packets, refusals=()),
+        Reader(
+            name="packets",  # a stream of messages, so that what it may take grows with it
+            share=6.0,
+            valid=packets,
+            read=_packets,
+            refusals=(),
+            is_message=False,
+        ),
         Reader(name="journal", share=4.0, valid=[segment], read=_journal, refusals=()),
         Reader(
             name="address",

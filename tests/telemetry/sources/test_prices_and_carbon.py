@@ -98,6 +98,8 @@ def test_broken_files_are_faults(write, tmp_path):
         read_prices(write('time,price_eur_mwh\n2023-01-01T00:00Z,"1\n' + 200_000 * "x"))
     with pytest.raises(SeriesError, match="the file is empty"):
         read_prices(write("\n"))
+    with pytest.raises(SeriesError, match="nothing but separators"):
+        read_prices(write(",,\n , \n"))
     with pytest.raises(SeriesError, match="give a file that is there"):
         read_prices(tmp_path / "none.csv")
     with pytest.raises(SeriesError, match="name each column once"):
