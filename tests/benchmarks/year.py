@@ -1,0 +1,129 @@
+"""Back-tests of a year in pieces, its months or a week of each, and the table for docs/results.md.
+
+What stands in the folder, a file for each policy and piece, is not run again: a run of hours may be
+stopped and gone on with, and another policy compared with what is there. Run it as
+
+    ./dev python -m tests.benchmarks.year SITE YEAR FOLDER --prices F --weather F --jobs F
+"""
+
+import argparse
+import calendar
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import sites
+from optimizer.cli.show import console
+from optimizer.service.backtest import backtest
+from optimizer.service.results import Summary, write_json
+from optimizer.service.setting import Setting
+from optimizer.service.world import Files, read_world
+from telemetry.durable import write_whole
+
+WEEK_FROM: Final = 8
+"""Day of the month on which its week begins: no week meets the end of a billing period."""
+
+RULE, BOUND = "threshold", "perfect"
+
+LOAD_SCALE: Final = 0.6
+"""Mean share of the racks that jobs use, as in the back-test of a week. [1]"""
+
+type Piece = dict[str, Summary]
+"""Policy -> its numbers."""
+
+
+def main() -> None:
+    """Run the pieces and write their table, whole again after each of them."""
+    told = _arguments()
+    policies = (RULE, told.policy, BOUND)
+    found: dict[str, Piece] = {}
+    seconds = dict.fromkeys(policies, 0.0)
+    screen = console(None)
+    for first, days in _pieces(told.year, told.of, told.every):
+        found[first] = {}
+        for name in policies:
+            kept = _kept(told, name, first, days)
+            found[first][name] = Summary(**kept["policies"][name])
+            seconds[name] += kept["cpu_s"]
+        write_whole(told.folder / f"{told.policy}.md", table(found, policies, seconds=seconds))
+        screen.print(f"{first}, {days} days: capture {_capture(found[first], policies):.1%}")
+
+
+def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[str, Any]:
+    """Return the results of a policy over a piece, run only if they are not there."""
+    path: Path = told.folder / f"{first}-{days}-{policy}.json"
+    if not path.exists():
+        site = sites.load(told.site)
+        files = Files(prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone)
+        world = read_world(site, files, start=first, days=days)
+        setting = Setting.of(site, world, load_scale=LOAD_SCALE)
+        write_json(path, backtest(setting, policies=[policy]).as_json())
+    kept: dict[str, Any] = json.loads(path.read_text())
+    return kept
+
+
+def _pieces(year: int, of: str, every: int) -> Iterator[tuple[str, int]]:
+    """Yield first day and number of days of the pieces of a year."""
+    for month in range(every, 13, every):
+        first = WEEK_FROM if of == "weeks" else 1
+        days = 7 if of == "weeks" else calendar.monthrange(year, month)[1]
+        yield f"{year}-{month:02d}-{first:02d}", days
+
+
+def table(
+    found: dict[str, Piece], policies: tuple[str, str, str], *, seconds: dict[str, float]
+) -> str:
+    """Return the pieces as rows of Markdown, their sums last, and the processor time."""
+    rule, ours, bound = policies
+    head = (
+        f"| from | {rule} [EUR] | {ours} [EUR] | {bound} [EUR] | capture | cost of {ours} [EUR] "
+        "| carbon [t] | water [m3] | late [h] | peak [MW] | violations |"
+    )
+    ruler = "|---" + "|---:" * (head.count("|") - 2) + "|"
+    rows = [_row(first, piece, policies) for first, piece in found.items()]
+    sums = {name: _sum([piece[name] for piece in found.values()]) for name in policies}
+    spent = ", ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
+    lines = [head, ruler, *rows, _row("all", sums, policies), "", f"Processor time: {spent}."]
+    return "\n".join(lines) + "\n"
+
+
+def _sum(many: list[Summary]) -> Summary:
+    """Return sums over pieces; of the peaks the greatest."""
+    total = Summary.over(many)
+    sums = {
+        name: getattr(total, name) * len(many)
+        for name in ("objective", "cost_eur", "carbon_kg", "water_m3", "lateness_h")
+    }
+    return Summary(**(vars(total) | sums | {"peak_mw": max(one.peak_mw for one in many)}))
+
+
+def _row(name: str, piece: Piece, policies: tuple[str, str, str]) -> str:
+    ours = piece[policies[1]]
+    money = " | ".join(f"{piece[policy].objective:,.0f}" for policy in policies)
+    rest = f"{ours.cost_eur:,.0f} | {ours.carbon_kg / 1e3:,.0f} | {ours.water_m3:,.0f}"
+    end = f"{ours.lateness_h:.1f} | {ours.peak_mw:.1f} | {ours.violations:d}"
+    return f"| {name} | {money} | {_capture(piece, policies):.0%} | {rest} | {end} |"
+
+
+def _capture(piece: Piece, policies: tuple[str, str, str]) -> float:
+    """Return the share of what foresight saves over the rule that is saved."""
+    rule, ours, bound = (piece[name].objective for name in policies)
+    return (rule - ours) / (rule - bound)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev python -m tests.benchmarks.year")
+    parser.add_argument("site")
+    parser.add_argument("year", type=int)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--of", choices=("weeks", "months"), default="months")
+    parser.add_argument("--every", type=int, default=1, help="every so many months")
+    parser.add_argument("--policy", default="optimal", help="what is compared with the two others")
+    for name in ("prices", "weather", "jobs"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
