@@ -94,11 +94,10 @@ def _axes(problem: Problem) -> xr.Dataset:
     if own:
         return intervals(edges)
     ahead = (edges - edges[0]) / HOUR
-    is_hour = (edges == edges.astype("datetime64[h]")) & (ahead <= HOURLY)
-    far = np.cumsum(ahead > HOURLY)
-    is_kept = (ahead <= FINE) | is_hour | ((far > 0) & (far % FEW == 0))
-    is_kept[-1] = True
-    return intervals(edges[is_kept])
+    is_hour = edges == edges.astype("datetime64[h]")
+    is_whole = edges.astype("datetime64[h]").astype(np.int64) % FEW == 0
+    is_far = is_hour & is_whole & (ahead > HOURLY)
+    return intervals(edges[(ahead <= FINE) | (is_hour & (ahead <= HOURLY)) | is_far])
 
 
 def _arrivals(

@@ -64,10 +64,13 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
 
 
 def _pieces(year: int, of: str, every: int) -> Iterator[tuple[str, int]]:
-    """Yield first day and number of days of the pieces of a year."""
+    """Yield first day and number of days of the pieces of a year.
+
+    Without its last day: a file of local time ends before it in UTC.
+    """
     for month in range(every, 13, every):
-        first = WEEK_FROM if of == "weeks" else 1
-        days = 7 if of == "weeks" else calendar.monthrange(year, month)[1]
+        whole = calendar.monthrange(year, month)[1] - (month == 12)
+        first, days = (WEEK_FROM, 7) if of == "weeks" else (1, whole)
         yield f"{year}-{month:02d}-{first:02d}", days
 
 
