@@ -40,6 +40,10 @@ class Decision:
         """First instant of the schedule."""
         return np.datetime64(self.schedule["time"].to_numpy()[0], "us")
 
+    def kept(self) -> Self:
+        """Return what of it a long run keeps: not what the twin replayed, nor where to begin."""
+        return replace(self, verdict=replace(self.verdict, replay=None), warm=None)
+
     def degraded(self, reason: str) -> Self:
         """Return the same decision, kept on for a reason that is told."""
         return replace(self, explanation=replace(self.explanation, degraded=reason))

@@ -12,14 +12,13 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.hedging import Hedging
 from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
-from optimizer.service.course import course_of, work_of
+from optimizer.service.course import Step, course_of, work_of
 from optimizer.service.held import plant_of, settled
 from optimizer.service.playing import played
 from optimizer.service.results import Results, Summary
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
 from twin.limits import violations
-from twin.workloads.queue import Progress, Queue
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
@@ -141,15 +140,17 @@ def run(
     site, world = setting.site, setting.world
     decisions: list[Decision] = []
     models = export and export / f"{name}_{seed}"
-    policy = make_policy(setting, name, decisions.append, export=models)
+    policy = make_policy(
+        setting, name, lambda decision: decisions.append(decision.kept()), export=models
+    )
     plant = plant_of(setting, seed=seed)
     count = setting.truth.sizes["time"]
-    steps: list[tuple[Queue, Progress]] = []
-    for step in played(setting, policy, plant, decisions=decisions):
-        steps.append(step)
+    steps: list[Step] = []
+    for queue, progress in played(setting, policy, plant, decisions=decisions):
+        steps.append((queue.backlog, progress))
         listen(name, seed, len(steps), count)
     record = plant.record()
-    work = work_of(steps)
+    work = work_of(queue, steps)
     return Trial(
         policy=name,
         seed=seed,

@@ -30,15 +30,21 @@ class Promise(Protocol):
         ...
 
 
-def work_of(steps: Sequence[tuple[Queue, Progress]]) -> Work:
+type Step = tuple[float, Progress]
+"""Work not yet done after a quarter-hour [MWh], and what was done in it: a run has too many to keep
+the queue of each."""
+
+
+def work_of(last: Queue, steps: Sequence[Step]) -> Work:
     """Return what became of the work of a run.
 
     Parameters
     ----------
+    last
+        The queue at its end.
     steps
-        Queue after each quarter-hour, and what was done in it.
+        Every quarter-hour.
     """
-    last = steps[-1][0]
     left = {
         kind.name: float(last.jobs.racks[last.jobs.kind == k] @ last.rest[last.jobs.kind == k])
         * last.pool.rack_power
@@ -56,7 +62,7 @@ def course_of(
     setting: Setting,
     record: xr.Dataset,
     *,
-    steps: Sequence[tuple[Queue, Progress]],
+    steps: Sequence[Step],
     decisions: Sequence[Promise],
 ) -> xr.Dataset:
     """Return a run in quarter-hours, with the prices it met and the promises of the plans.
@@ -68,7 +74,7 @@ def course_of(
     record
         What the plant did, in minutes.
     steps
-        Queue after each quarter-hour, and what was done in it.
+        Every quarter-hour.
     decisions
         Every decision of a planning policy.
 
@@ -87,12 +93,11 @@ def course_of(
         .merge(means.assign_coords(time=grid["time"]))
         .merge(setting.truth.drop_vars("terminal_price"), compat="override")
     )
-    queues, progress = zip(*steps, strict=True)
-    first = queues[0].backlog + float(progress[0].work_done.sum())
-    backlog = np.array([first, *(queue.backlog for queue in queues)])
+    backlog, progress = zip(*steps, strict=True)
+    first = backlog[0] + float(progress[0].work_done.sum())
     course["work_power"] = ("time", "kind"), np.stack([p.work_power for p in progress])
-    course["work_backlog"] = "instant", backlog
-    course = course.assign_coords(kind=[kind.name for kind in queues[0].pool.kinds])
+    course["work_backlog"] = "instant", np.array([first, *backlog])
+    course = course.assign_coords(kind=list(setting.site.work))
     for name in ("work_power", "work_backlog"):
         course[name] = vocabulary.tag(course[name], name)
     return course.assign(_promises(decisions, course["time"].to_numpy()))

@@ -141,7 +141,7 @@ def judge(setting: Setting, outcome: Outcome, *, seed: int) -> Judgement:
     """
     count = len(outcome.steps)
     truth = setting.truth.isel(time=slice(0, count), instant=slice(0, count + 1))
-    site, work = setting.site, work_of(outcome.steps)
+    site, work = setting.site, work_of(outcome.queue, outcome.steps)
     bill = settle(
         site,
         outcome.record,

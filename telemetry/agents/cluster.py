@@ -48,7 +48,7 @@ class Cluster:
     queue
         The jobs that are here.
     steps
-        Queue after each interval, and what was done in it.
+        Work not yet done after each interval, and what was done in it. [MWh]
     sequence
         Of the last job orders that came, applied or not.
     at_work
@@ -58,7 +58,7 @@ class Cluster:
     def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
         self._site, self._workload = site, workload
         self.queue: Queue = open_queue(Pool.of(site), workload.jobs, start)
-        self.steps: list[tuple[Queue, Progress]] = []
+        self.steps: list[tuple[float, Progress]] = []
         self.sequence = NEVER
         self.at_work: tuple[Placed, ...] = ()
         self._orders: JobOrders | None = None
@@ -146,7 +146,7 @@ class Cluster:
         self.queue, progress = advance(
             queue, self._running, hours=hours, arrivals=self._workload.jobs
         )
-        self.steps.append((self.queue, progress))
+        self.steps.append((self.queue.backlog, progress))
         return progress, [self._status(self.sequence, text, is_applied=True) for text in said]
 
     def _asked(self) -> FloatArray:

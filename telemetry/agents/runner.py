@@ -130,7 +130,10 @@ class SimulatedSite:
         self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
         self._line.close(self._tick(len(self._cluster.steps), is_last=True), timeout=FAREWELL)
         return Outcome(
-            record=self._plant.record(), steps=tuple(self._cluster.steps), counts=self.counts
+            record=self._plant.record(),
+            queue=self._cluster.queue,
+            steps=tuple(self._cluster.steps),
+            counts=self.counts,
         )
 
     def stop(self) -> None:

@@ -79,12 +79,15 @@ class Outcome:
     ----------
     record
         What the plant did, in minutes.
+    queue
+        The queue at the end.
     steps
-        Queue after each quarter-hour, and what was done in it.
+        Work not yet done after each quarter-hour, and what was done in it. [MWh]
     counts
         Messages by kind, orders ``refused``, and quarter-hours that were ``undecided``.
     """
 
     record: xr.Dataset
-    steps: Sequence[tuple[Queue, Progress]]
+    queue: Queue
+    steps: Sequence[tuple[float, Progress]]
     counts: Counter[str]

@@ -35,7 +35,12 @@ def outcome(setting):
         cluster.advance(0.25, racks)
         halls = hall_powers(site, work_power=0.0, service_racks=racks)
         plant.follow({("hall_power", hall): power for hall, power in halls.items()} | still)
-    return Outcome(record=plant.record(), steps=tuple(cluster.steps), counts=Counter(batches=9))
+    return Outcome(
+        record=plant.record(),
+        queue=cluster.queue,
+        steps=tuple(cluster.steps),
+        counts=Counter(batches=9),
+    )
 
 
 def test_the_world_is_as_long_as_the_run(setting):
@@ -58,6 +63,7 @@ def test_a_judgement_counts_and_settles(setting, outcome):
 def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
     part = Outcome(
         record=outcome.record.isel(time=slice(0, 30), instant=slice(0, 31)),
+        queue=outcome.queue,
         steps=outcome.steps[:2],
         counts=Counter(),
     )
