@@ -22,7 +22,7 @@ from twin.forecast.reduce import reduced
 from twin.physics import FloatArray
 from twin.site import Site
 
-COUNT: Final = 10
+COUNT: Final = 6
 """Scenarios that stand for all. [1]"""
 
 TINY: Final = 1e-9
