@@ -15,16 +15,19 @@ from optimizer.compile.shift import Warm
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.first_stage import NOW, decided_now, first_stage
+from optimizer.known import LEAST
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.risk import Risk
-from optimizer.scenarios import LEAST, Case, Hedge, hedge
+from optimizer.scenarios import Case, Hedge, hedge
 from optimizer.weighed import Weighed, Worst
 from twin.errors import NoScheduleError, SolverError
 from twin.physics import FloatArray
 
 MOST_TOLD: Final = 3
 """Scenarios of the tail that are told, the dearest first. [1]"""
+
+TOO_FEW: Final = "the series hold no two past forecasts to look back at; give longer ones"
 
 TOLD: Final = ("electricity_price", "air_temperature")
 """Words of the outlook whose means tell courses apart, beside sun, wind and work."""
@@ -90,18 +93,24 @@ def decide_hedged(
         If the solver fails at that.
     """
     if len(cases) < LEAST:
-        return Hedged(decision=decide(problem, previous=previous, export=export), warm=warm)
+        return Hedged(decision=_bare(problem, previous, export, because=TOO_FEW), warm=warm)
     try:
         found = hedge(cases, risk=risk, warm=warm)
         decision = decide(problem, previous=previous, first=found.first, export=export)
         other = _unhedged(problem, cases, found) if is_compared else None
     except (NoScheduleError, SolverError) as error:
-        bare = decide(problem, previous=previous, export=export)
-        said = bare.explanation.degraded
-        reason = f"not hedged: {error}"
-        return Hedged(decision=bare.degraded(f"{said}; {reason}" if said else reason), warm=warm)
+        return Hedged(decision=_bare(problem, previous, export, because=str(error)), warm=warm)
     told = replace(decision.explanation, hedge=_weighed(cases, found, other))
     return Hedged(decision=replace(decision, explanation=told), warm=found.warm)
+
+
+def _bare(
+    problem: Problem, previous: Decision | None, export: Path | None, *, because: str
+) -> Decision:
+    """Return the decision for the forecast alone, which says why it is not hedged."""
+    found = decide(problem, previous=previous, export=export)
+    said = found.explanation.degraded
+    return found.degraded("; ".join(filter(None, [said, f"not hedged: {because}"])))
 
 
 def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge:

@@ -19,6 +19,7 @@ from optimizer.compile.structure import structure_of
 from optimizer.first_stage import NOW, decided_now, first_stage, kept
 from optimizer.forms.scenarios import FirstStage, Tail
 from optimizer.inputs import Inputs, inputs_of
+from optimizer.known import LEAST
 from optimizer.objectives import ACCOUNTS
 from optimizer.problem import Problem
 from optimizer.risk import VIOLATIONS, Risk, cvar
@@ -34,9 +35,6 @@ VIOLATION_TAIL: Final = "violation_tail"
 
 ROUNDING: Final = 1e-9
 """How far probabilities may be from a sum of 1. [1]"""
-
-LEAST: Final = 2
-"""Fewest scenarios that there is anything to weigh between. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)

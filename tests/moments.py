@@ -13,6 +13,7 @@ from optimizer.steering import question
 from tests import small_days
 from twin import vocabulary
 from twin.axes import HOUR, QUARTER
+from twin.site import Scenarios
 from twin.workloads.queue import advance
 
 STOCKS = {
@@ -37,10 +38,16 @@ def calm():
     return begin.assign(grid_import_power=begin["grid_import_power"] * 0.0 + 1.2)
 
 
-def pilot(solver=None):
+def weighing(count):
+    """Return the site, weighing so many scenarios."""
+    return site().model_copy(update={"scenarios": Scenarios(count=count)})
+
+
+def pilot(solver=None, where=None):
     """Return a pilot whose solver sits in this process."""
     return Pilot(
-        site=site(), decide=solver or (lambda problem, last: decide(problem, previous=last))
+        site=where or site(),
+        decide=solver or (lambda problem, last: decide(problem, previous=last)),
     )
 
 

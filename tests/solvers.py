@@ -26,7 +26,7 @@ ERRORS = {
 ANSWERS = {"rubbish": "no decision at all", "no pickle": lambda: None}
 
 
-def moody(problem, previous):
+def moody(problem, previous, *_):
     """Do what the problem, a dictionary with a mood, tells; decide nothing but who was asked."""
     mood = problem["mood"]
     if mood in ENDS:

@@ -47,6 +47,20 @@ class Margins(Declared):
     )
 
 
+class Scenarios(Declared):
+    """How many courses of prices, weather and arrivals a plan weighs beside the forecast."""
+
+    count: Annotated[
+        int,
+        Quantity(
+            "1",
+            "courses that a decision is weighed over; 0 plans for the forecast alone",
+            at_least=0,
+            at_most=30,
+        ),
+    ] = 0
+
+
 class Site(Declared):
     """A frozen description of one site; changes give a changed copy.
 
@@ -82,6 +96,7 @@ class Site(Declared):
     margins: Margins = Margins()
     contingency: Contingency = Contingency()
     set_points: SetPointRules = SetPointRules()
+    scenarios: Scenarios = Scenarios()
     network: Network | None = None
     reserves: Mapping[str, Reserve] = {}
     tariffs: Mapping[str, Tariff] = {}

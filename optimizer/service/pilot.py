@@ -1,8 +1,9 @@
 """One quarter-hour of the service's mind: estimate, ask, choose, steer. No clock, no network."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from optimizer.decision import Decision
 from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, within
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
+from optimizer.known import LEAST, Known
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.water import APPLIED, declared
@@ -111,7 +113,7 @@ class Pilot:
     site
         The site.
     decide
-        Asks the solver.
+        Asks the solver; where the site weighs scenarios it is given ``known`` too.
     caps
         Number of each job that runs -> its cap, as last ordered. [1]
     believed
@@ -121,7 +123,7 @@ class Pilot:
     """
 
     site: Site
-    decide: Decide
+    decide: Callable[..., Decision]
     caps: Mapping[int, float] = field(default_factory=dict)
     believed: Estimate | None = None
     is_shadow: bool = False
@@ -175,7 +177,7 @@ class Pilot:
         else:
             caps = _with_pressing(queue, caps, problem)
             power = work_power(queue, caps)
-            choice = choose(problem, self.decide, last=last, running_power=power)
+            choice = choose(problem, self._asked(facts), last=last, running_power=power)
         outcome = Outcome(
             time=now,
             estimate=believed,
@@ -211,6 +213,13 @@ class Pilot:
             last=self.believed,
             operation=self._done(last, facts.observed) if last else None,
         )
+
+    def _asked(self, facts: Facts) -> Decide:
+        """Return what asks the solver; where the site weighs scenarios, with what is known."""
+        if self.site.scenarios.count < LEAST:
+            return self.decide
+        known = Known(record=facts.record, queue=facts.queue, past=facts.past)
+        return partial(self.decide, known=known)
 
     def _running(self, queue: Queue) -> FloatArray:
         """Return the caps of the jobs that run, in the order of the queue. [1]"""

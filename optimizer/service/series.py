@@ -13,12 +13,16 @@ from telemetry.sources import only, read_positions, read_prices
 from twin import axes
 from twin.equipment import Renewable
 from twin.errors import Fault, GigatwinError, SeriesError
+from twin.forecast.errors import DAYS
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
 from twin.site import Site
 
 AHEAD: Final = np.timedelta64(4, "D")
-"""How far ahead the weather is asked for: beyond the horizon of any plan."""
+"""How far ahead the weather is asked for."""
+
+LOOKED_BACK: Final = np.timedelta64(DAYS + 14, "D")
+"""How far back where scenarios are weighed: to the first past forecast and what it went by."""
 
 ANY: Final = np.datetime64("2026-06-16T00:00", "us")
 """A moment as good as any."""
@@ -48,6 +52,7 @@ class Series:
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
         named = (files.prices, files.weather, files.carbon, files.position)
+        self._back = LOOKED_BACK if site.scenarios.count else HISTORY
         self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, Stamp] = {}
         self._read_at = np.datetime64("NaT", "us")
@@ -100,7 +105,7 @@ class Series:
             raise SeriesError(source, faults)
         prices = read_prices(files.prices, zone=files.zone)
         carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
-        weather = read_outdoors(self._site, files.weather, start=now - HISTORY, end=now + AHEAD)
+        weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
         held = [read_positions(files.position, zone=files.zone)] if files.position else []
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
 

@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from optimizer.decision import Decision
+from optimizer.known import Known
 from optimizer.loading import load
 from optimizer.problem import Problem
 from twin.errors import GigatwinError, NoScheduleError, SolverError
@@ -29,7 +30,7 @@ FAREWELL: Final = 2.0
 logger = structlog.get_logger(__name__)
 
 
-type Solve = Callable[[Problem, Decision | None], Decision]
+type Solve = Callable[[Problem, Decision | None, Known | None], Decision]
 
 
 class Worker:
@@ -41,7 +42,7 @@ class Worker:
         Longest wait for an answer. [s]
     solve
         What decides, a function that the other process can import; by default
-        :func:`optimizer.deciding.decide`, which only the other process loads.
+        :func:`optimizer.hedging.solver`, which only the other process loads.
     """
 
     def __init__(self, deadline: float = DEADLINE, solve: Solve | None = None) -> None:
@@ -59,7 +60,9 @@ class Worker:
         """End the process."""
         self.stop()
 
-    def decide(self, problem: Problem, previous: Decision | None) -> Decision:
+    def decide(
+        self, problem: Problem, previous: Decision | None, known: Known | None = None
+    ) -> Decision:
         """Return the best schedule of a problem, found in the other process.
 
         Parameters
@@ -68,6 +71,8 @@ class Worker:
             The question.
         previous
             The decision in force until now, to tell what changed.
+        known
+            What courses are drawn from; None to decide for the forecast alone.
 
         Raises
         ------
@@ -81,7 +86,7 @@ class Worker:
                 self._again("it died between two questions")
             begun = time.monotonic()
             try:
-                answer = self._ask(problem, previous)
+                answer = self._ask(problem, previous, known)
             except (EOFError, OSError) as error:
                 is_late = time.monotonic() - begun >= self.deadline
                 self._again("it hung" if is_late else "it died")
@@ -99,13 +104,13 @@ class Worker:
         message = f"the solver gave no decision: {answer!r:.80}"
         raise SolverError(message)
 
-    def _ask(self, problem: Problem, previous: Decision | None) -> object:
+    def _ask(self, *question: object) -> object:
         """Return the answer; at the deadline the process is killed, whatever it is at."""
         guard = threading.Timer(self.deadline, self._process.kill)
         guard.daemon = True
         guard.start()
         try:
-            self._pipe.send((problem, previous))
+            self._pipe.send(question)
             answer: object = self._pipe.recv()
             return answer
         finally:
@@ -146,11 +151,11 @@ def _serve(pipe: Connection, solve: Solve | None) -> None:
     answer = solve or _default()
     while True:
         try:
-            problem, previous = pipe.recv()
+            question = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(_answer(answer, problem, previous))
+            pipe.send(_answer(answer, *question))
         except BrokenPipeError:
             return
 
@@ -164,16 +169,16 @@ def _end_with_parent() -> None:
 
 def _default() -> Solve:
     """Load the solver, which the service itself has no need of."""
-    decide = load("optimizer.deciding").decide
-    return lambda problem, previous: decide(problem, previous=previous)
+    solver: Callable[[], Solve] = load("optimizer.hedging").solver
+    return solver()
 
 
 def _answer(
-    solve: Solve, problem: Problem, previous: Decision | None
+    solve: Solve, problem: Problem, previous: Decision | None, known: Known | None
 ) -> Decision | tuple[str, str]:
     """Return the decision, or the kind and the words of what went wrong."""
     try:
-        return solve(problem, previous)
+        return solve(problem, previous, known)
     except GigatwinError as error:
         return type(error).__name__, str(error)
     except Exception as error:  # whatever it is, the service must hear of it

@@ -49,11 +49,20 @@ class Errors:
         The site.
     record
         Its series; what is unpublished is never looked at.
+
+    Attributes
+    ----------
+    record
+        The series; newer ones may take their place.
     """
 
     def __init__(self, site: Site, record: xr.Dataset) -> None:
-        self._site, self._record = site, record
+        self._site, self.record = site, record
         self._kept: dict[tuple[np.datetime64, int], Block | None] = {}
+
+    def __len__(self) -> int:
+        """Return how many past forecasts are kept."""
+        return len(self._kept)
 
     def before(self, now: np.datetime64, axes: xr.Dataset, *, days: int = DAYS) -> list[Block]:
         """Return the errors of the same hour of past days, the youngest first.
@@ -73,7 +82,9 @@ class Errors:
             Those whose whole course has been measured by now; fewer where the record is short.
         """
         edges = axes["instant"].to_numpy()
-        until = min(known(self._record[n], measured_until(now)) for n in (*RECIPES, POWER))
+        until = min(known(self.record[n], measured_until(now)) for n in (*RECIPES, POWER))
+        oldest = now - days * _DAY
+        self._kept = {key: block for key, block in self._kept.items() if key[0] >= oldest}
         found = []
         for lag in range(1, days + 1):
             origin = now - lag * _DAY
@@ -91,7 +102,7 @@ class Errors:
     def _ends(self, axes: xr.Dataset) -> int:
         """Return the row of the record after the last that a forecast needs; 0 before its first."""
         try:
-            return Span.of(self._record, axes).stop
+            return Span.of(self.record, axes).stop
         except SeriesError:
             return 0
 
@@ -101,12 +112,12 @@ class Errors:
         Nor where the record held nothing to go by then.
         """
         try:
-            seen = quarters(self._site, self._record, origin, axes=axes)
+            seen = quarters(self._site, self.record, origin, axes=axes)
         except SeriesError:
             return None
         errors = {}
         for name, expected in seen.rows.items():
-            array = self._record[name] if name in RECIPES else self._record[POWER]
+            array = self.record[name] if name in RECIPES else self.record[POWER]
             series = array if name in RECIPES else array.sel(renewable=name)
             errors[name] = series.to_numpy()[seen.span.start : seen.span.stop] - expected
             if not np.isfinite(errors[name]).all():

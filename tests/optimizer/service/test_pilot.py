@@ -253,3 +253,27 @@ def test_without_jobs_there_is_nothing_to_order():
     for hold in ("", "pumps"):
         outcome = moments.pilot(fails).run(moments.facts(moments.calm(), empty, hold=hold))
         assert outcome.orders.jobs == {}
+
+
+def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_them():
+    given = []
+
+    def solver(*_, known=None):
+        given.append(known)
+        return optimum()
+
+    facts = moments.facts()
+    for where in (moments.site(), moments.weighing(1), moments.weighing(3)):
+        outcome = moments.pilot(solver, where).run(facts)
+        assert outcome.choice.source is Source.OPTIMUM
+    assert given[:2] == [None, None]
+    assert (given[2].record, given[2].queue, given[2].past) == (
+        facts.record,
+        facts.queue,
+        facts.past,
+    )
+
+
+def test_under_hold_nothing_is_weighed():
+    outcome = moments.pilot(fails, moments.weighing(3)).run(moments.facts(hold="me: because"))
+    assert outcome.choice.source is Source.HOLD

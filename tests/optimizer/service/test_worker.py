@@ -5,13 +5,15 @@ import select
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optimizer.decision import Decision
+from optimizer.known import Known
 from optimizer.service.worker import Worker
-from tests import small_days
+from tests import moments, small_days
 from tests.solvers import asked, moody
 from twin.errors import NoScheduleError, SolverError
 
@@ -165,3 +167,15 @@ def test_the_real_solver_decides_there_as_it_does_here():
         float(here.schedule["money"].sum())
     )
     assert there.verdict.is_safe
+
+
+def test_courses_are_weighed_there_where_the_question_comes_with_what_is_known():
+    facts = moments.facts()
+    known = Known(record=facts.record, queue=facts.queue, past=facts.past)
+    asked = replace(moments.asked(), site=moments.weighing(3))
+    with Worker() as worker:
+        bare = worker.decide(asked, None)
+        weighed = [worker.decide(asked, bare, known) for _ in range(2)]
+    assert bare.explanation.hedge is None
+    assert [one.explanation.hedge.scenarios for one in weighed] == [3, 3]
+    assert all(one.verdict.is_safe for one in weighed)

@@ -97,6 +97,14 @@ def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
         xr.testing.assert_identical(one.outlook, two.outlook)
 
 
+def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
+    kept = Errors(site, whole)
+    for days in (3, 2, 1, 0):
+        now = NOW - np.timedelta64(days, "D")
+        kept.before(now, regular(now, 192), days=5)
+    assert len(kept) <= 5
+
+
 def test_without_a_past_there_is_the_forecast_alone(site, whole):
     early = utc("2023-06-03T10:00")
     axes = regular(early, 192)
