@@ -9,7 +9,7 @@ stopped and gone on with, and another policy compared with what is there. Run it
 import argparse
 import calendar
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ def main() -> None:
     found: dict[str, Piece] = {}
     seconds = dict.fromkeys(policies, 0.0)
     screen = console(None)
-    for first, days in _pieces(told.year, told.of, told.every):
+    for first, days in _pieces(told.year, told.of, told.months):
         found[first] = {}
         for name in policies:
             kept = _kept(told, name, first, days)
@@ -63,12 +63,12 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
     return kept
 
 
-def _pieces(year: int, of: str, every: int) -> Iterator[tuple[str, int]]:
+def _pieces(year: int, of: str, months: Sequence[int]) -> Iterator[tuple[str, int]]:
     """Yield first day and number of days of the pieces of a year.
 
     Without its last day: a file of local time ends before it in UTC.
     """
-    for month in range(every, 13, every):
+    for month in months:
         whole = calendar.monthrange(year, month)[1] - (month == 12)
         first, days = (WEEK_FROM, 7) if of == "weeks" else (1, whole)
         yield f"{year}-{month:02d}-{first:02d}", days
@@ -121,7 +121,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("year", type=int)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--of", choices=("weeks", "months"), default="months")
-    parser.add_argument("--every", type=int, default=1, help="every so many months")
+    parser.add_argument("--months", type=int, nargs="+", default=range(1, 13), metavar="MONTH")
     parser.add_argument("--policy", default="optimal", help="what is compared with the two others")
     for name in ("prices", "weather", "jobs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
