@@ -181,6 +181,15 @@ def decision():
                 "is_hard": False,
             }
         ],
+        "reserves": ["holds 10 MW of FCR up from 00:00 to 04:00 for 1,240 EUR"],
+        "hedge": {
+            "words": [
+                "hedged over 6 scenarios: mean 2,039,000 EUR, mean of the worst 10% 2,210,000 EUR",
+                "in the tail: as after 2026-05-30T00:00Z, 1 in 6, 2,210,000 EUR; beside the mean "
+                "of all: electricity price +21.40",
+            ]
+        },
+        "degraded": "carbon_intensity: nothing from 2026-06-16T00:00Z on, so forecast",
         "seconds": 1.84,
     }
 

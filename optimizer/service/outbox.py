@@ -172,15 +172,14 @@ class Outbox:
         told = show_decision(outcome, self.revision) or {}
         schedule, covered = outcome.choice.schedule, outcome.choice.coverage
         net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
+        wrong = outcome.choice.reason, str(told.get("degraded", "")), told_apart(outcome.apart)
         self.record(
             {
                 "event": "decision",
                 "start": stamp(outcome.time),
                 "is_shadow": self._settings.is_shadow,
                 **told,
-                "degraded": "; ".join(
-                    filter(None, [outcome.choice.reason, told_apart(outcome.apart)])
-                ),
+                "degraded": "; ".join(filter(None, wrong)),
                 "failures": covered.reached() if covered else [],
                 "said": list(outcome.estimate.said),
                 "grid_power_mw": [round(value, 3) for value in net.tolist()],

@@ -217,6 +217,9 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
         "binding": told["binding"],
         "changes": told["changes"],
         "softened": told.get("softened", []),
+        "reserves": told.get("reserves", []),
+        "degraded": told.get("degraded", ""),
+        **{name: told[name] for name in ("hedge",) if name in told},
         "seconds": round(outcome.seconds, DIGITS),
     }
 

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,6 +192,18 @@ def test_a_decision_is_shown_with_its_source_and_reason():
     assert (rule["source"], rule["reason"]) == ("rule", "the solver's process died")
     assert is_plain(best)
     assert is_plain(rule)
+
+
+def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
+    made = outcome()
+    told = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
+    hedge = SimpleNamespace(as_json=lambda: told)
+    why = replace(made.choice.decision.explanation, hedge=hedge, degraded="not hedged", reserves=())
+    decision = replace(made.choice.decision, explanation=why)
+    shown = show_decision(replace(made, choice=replace(made.choice, decision=decision)), 7)
+    assert shown["hedge"] == told
+    assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
+    assert "hedge" not in show_decision(made, 7)
 
 
 def test_a_hold_is_shown_in_utc():

@@ -64,14 +64,17 @@ function limits({ decision: last }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
+  const besides = [...(last.reserves ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
+  const list = (title, texts) => element("div", {}, element("h3", {}, title),
+    element("ul", {}, ...texts.map((text) => element("li", {}, told(text)))));
   return [
     binding.length ? table(binding, [
       ["What holds the plan back", false, (row) => row.limit],
       ["From – to", false, (row) => `${clock(row.from)} – ${clock(row.to)}`],
       ["Worth per unit", true, (row) => amount(row.price_eur, "EUR", 2)],
     ]) : empty("No limit holds the plan back."),
-    changes.length ? element("div", {}, element("h3", {}, "Changes since the last plan"),
-      element("ul", {}, ...changes.map((text) => element("li", {}, told(text))))) : empty("Nothing changed since the last plan."),
+    changes.length ? list("Changes since the last plan", changes) : empty("Nothing changed since the last plan."),
+    ...(besides.length ? [list("Besides", besides)] : []),
   ];
 }
 
