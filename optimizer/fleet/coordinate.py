@@ -20,7 +20,7 @@ from twin.physics import FloatArray
 GAP: Final = 1e-3
 """Share of the cost at which what is settled is near enough to the best there can be. [1]"""
 
-ROUNDS: Final = 40
+ROUNDS: Final = 80
 """Most times that the sites are asked. [1]"""
 
 EARLY: Final = 1.5
