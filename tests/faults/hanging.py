@@ -11,7 +11,7 @@ DEADLINE = 1.5
 """Longest wait for a decision. [s]"""
 
 
-def hang(_problem, _previous):
+def hang(*_):
     """Decide nothing, for ever."""
     Event().wait()
 
