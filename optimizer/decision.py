@@ -42,7 +42,8 @@ class Decision:
 
     def kept(self) -> Self:
         """Return what of it a long run keeps: not what the twin replayed, nor where to begin."""
-        return replace(self, verdict=replace(self.verdict, replay=None), warm=None)
+        judged = replace(self.verdict, replay=None, coverage=None)
+        return replace(self, verdict=judged, warm=None)
 
     def degraded(self, reason: str) -> Self:
         """Return the same decision, kept on for a reason that is told."""
