@@ -20,6 +20,7 @@ import structlog
 
 from telemetry.archive.losses import tell
 from telemetry.archive.places import STORE, Place
+from telemetry.archive.repository import repository
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
@@ -122,7 +123,7 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
         for name in heads:
             try:
                 seals.check("snapshots", name)
-                icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
+                repository(on_disk(path)).reset_branch(BRANCH, name)
                 seals.renew(name)
                 store = Store.open(on_disk(path), site, path)
             except (SpoiltError, *FAILURES):

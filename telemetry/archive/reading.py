@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import icechunk
 import numpy as np
 import xarray as xr
 
@@ -27,6 +26,7 @@ from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
+from telemetry.archive.repository import repository
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
@@ -144,7 +144,7 @@ def snapshot_of(folder: Path | str) -> Snapshot:
         message = f"{folder}: no archive; name the state folder of a service as root"
         raise ArchiveError(message)
     seals = place.seals  # before the head is looked up: what is committed meanwhile is later
-    return Snapshot.last(icechunk.Repository.open(place.storage), place.folder, seals=seals)
+    return Snapshot.last(repository(place.storage), place.folder, seals=seals)
 
 
 def _opened(

@@ -21,6 +21,7 @@ from telemetry.archive.losses import tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.minutes import Taken
 from telemetry.archive.pieces import WORKERS
+from telemetry.archive.repository import repository as open_repository
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.writing import Writer, has
@@ -107,7 +108,7 @@ class Store:
         """
         seals = None if folder is None else Seals(folder)
         if icechunk.Repository.exists(storage):
-            repository = icechunk.Repository.open(storage)
+            repository = open_repository(storage)
             if seals is not None:
                 seals.check_head(repository.lookup_branch(BRANCH))
             if told(repository):

@@ -1,0 +1,47 @@
+"""A repository whose library panics: an error as any other, for who can handle it."""
+
+import icechunk
+import pytest
+
+from telemetry.archive.opening import FAILURES, opened
+from telemetry.archive.repository import repository
+from telemetry.archive.store import on_disk
+
+
+class PanicException(BaseException):
+    """As the library raises it where a file of heads leads it too far: in 1 of 10,000 changes."""
+
+
+def breaks(monkeypatch, error, *, times=1):
+    """Let the library raise an error the first times that a repository is opened."""
+    right, left = icechunk.Repository.open, [error] * times
+
+    def broken(*given, **options):
+        if left:
+            raise left.pop()
+        return right(*given, **options)
+
+    monkeypatch.setattr(icechunk.Repository, "open", broken)
+
+
+def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
+    breaks(monkeypatch, PanicException("range start index 919 out of range"))
+    with pytest.raises(RuntimeError, match="heads cannot be read: range start index 919") as caught:
+        repository(on_disk(tmp_path))
+    assert isinstance(caught.value, FAILURES)
+
+
+def test_other_ends_of_the_process_stay_what_they_are(monkeypatch, tmp_path):
+    breaks(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        repository(on_disk(tmp_path))
+
+
+def test_an_archive_that_panics_is_kept_aside_and_goes_on(monkeypatch, tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    opened(folder, "rhine")
+    breaks(monkeypatch, PanicException("index out of bounds"))
+    store, aside = opened(folder, "rhine")
+    assert store.site == "rhine"
+    assert aside.is_dir()
