@@ -298,7 +298,11 @@ class Bare:
             moved.row_status = np.array(basis.row_status, dtype=object)[self.shift[1]].tolist()
             moved.valid = moved.alien = True
             highs.setBasis(moved)
-        highs.run()
+        if highs.run() == highspy.HighsStatus.kError and basis is not None:
+            highs.clearSolver()  # as ours does: the basis may be at fault
+            highs.setOptionValue("presolve", "on")
+            highs.run()
+        assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         return highs
 
     @property
