@@ -100,10 +100,7 @@ class FanBank(Declared):
         shape = np.broadcast_shapes(np.shape(heat), np.shape(target), (len(weather),))
 
         def excess(speed: FloatArray) -> FloatArray:
-            leaving = self.leaving_temperature(
-                heat, capacity_rate=capacity_rate, weather=weather, speed=speed
-            )
-            return np.asarray(leaving - target)
+            return self._excess(heat, target, rate=capacity_rate, weather=weather, speed=speed)
 
         full = np.ones(shape)
         return farthest(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
@@ -132,12 +129,22 @@ class FanBank(Declared):
         full, rate = np.ones(len(weather)), np.asarray(capacity_rate)
 
         def excess(heat: FloatArray) -> FloatArray:
-            leaving = self.leaving_temperature(
-                heat, capacity_rate=rate, weather=weather, speed=full
-            )
-            return np.asarray(leaving - target)
+            return self._excess(heat, target, rate=rate, weather=weather, speed=full)
 
         return farthest(excess, 0.0 * full, most * full, tolerance=_HEAT_TOLERANCE)
+
+    def _excess(
+        self,
+        heat: FloatArray,
+        target: FloatArray | float,
+        *,
+        rate: FloatArray,
+        weather: Weather,
+        speed: FloatArray,
+    ) -> FloatArray:
+        """Return by how much the water leaves warmer than a target. [K]"""
+        leaving = self.leaving_temperature(heat, capacity_rate=rate, weather=weather, speed=speed)
+        return np.asarray(leaving - target)
 
 
 class DryCooler(FanBank):

@@ -124,9 +124,8 @@ def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious
         most += sums(begin=start, length=rest, slope=jobs.racks).T
         least += sums(begin=last, length=rest / pace, slope=jobs.racks * pace).T
         life = stay(rest, last - start)
-        limit += presence(
-            edges, begin=start, length=life, slope=jobs.racks, place=place, count=count
-        ).T
+        there = sums(begin=start, length=life, slope=jobs.racks)
+        limit += presence(there, edges).T
     return _Room(least, most, limit)
 
 

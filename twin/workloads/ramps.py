@@ -55,32 +55,20 @@ def ramps(
     return np.asarray(hours * begun(slopes) - begun(slopes * edges))
 
 
-def presence(
-    edges: FloatArray,
-    *,
-    begin: FloatArray,
-    length: FloatArray,
-    slope: FloatArray,
-    place: IntArray,
-    count: int,
-) -> FloatArray:
+def presence(spent: FloatArray, edges: FloatArray) -> FloatArray:
     """Return how much there is on the mean between edges of what is there for a time.
 
     Parameters
     ----------
+    spent
+        :func:`ramps` at the edges: each begins when it comes, and rises by how much it is for as
+        long as it stays.
     edges
         Edges of the intervals, rising. [h]
-    begin, length
-        When each comes, and for how long. [h]
-    slope
-        How much each is. [any unit]
-    place, count
-        Row of each, and the number of rows.
 
     Returns
     -------
     numpy.ndarray
         Never below 0, ``(row, interval)``. [the slope's unit]
     """
-    spent = ramps(edges, begin=begin, length=length, slope=slope, place=place, count=count)
     return np.maximum(np.diff(spent, axis=1) / np.diff(edges), 0.0)  # they round below 0

@@ -1,7 +1,7 @@
 """One course that arrivals may take: the jobs that came at the same hour of a past day, again."""
 
 from dataclasses import dataclass, replace
-from typing import Self, TypedDict
+from typing import Self
 
 import numpy as np
 
@@ -11,12 +11,6 @@ from twin.workloads.arrivals import stay
 from twin.workloads.jobs import IntArray, Jobs
 from twin.workloads.kinds import WorkKind
 from twin.workloads.ramps import presence, ramps
-
-
-class _Rows(TypedDict):
-    slope: FloatArray
-    place: IntArray
-    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +96,14 @@ class Repeated:
     def present(self, edges: FloatArray) -> FloatArray:
         """Return the mean racks that the jobs can use between edges, ``(kind, intervals)``. [1]"""
         life = stay(self.length, self.wait)
-        return presence(edges, begin=self.start, length=life, **self._rows)
+        return presence(self._sum(edges, begin=self.start, length=life), edges)
 
     def _sum(self, hours: FloatArray, *, begin: FloatArray, length: FloatArray) -> FloatArray:
-        return ramps(np.atleast_1d(hours), begin=begin, length=length, **self._rows)
-
-    @property
-    def _rows(self) -> _Rows:
-        return {"slope": self.racks, "place": self.kind, "count": self.kinds}
+        return ramps(
+            np.atleast_1d(hours),
+            begin=begin,
+            length=length,
+            slope=self.racks,
+            place=self.kind,
+            count=self.kinds,
+        )

@@ -31,7 +31,7 @@ def test_sums_are_those_of_a_table_of_all_ramps(seed):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_presence_is_the_mean_of_what_is_there(seed):
     of = drawn(seed)
-    found = presence(HOURS, **of)
+    found = presence(ramps(HOURS, **of), HOURS)
     assert (found >= 0.0).all()
     assert (found * np.diff(HOURS)).sum(axis=1) == pytest.approx(ramps(HOURS[-1:], **of)[:, 0])
 
@@ -41,4 +41,5 @@ def test_by_hand():
     one = {"begin": [1.0], "length": [1.5], "slope": [2.0], "place": [0], "count": 1}
     one = {name: np.asarray(value) for name, value in one.items()} | {"count": 1}
     assert ramps(np.array([1.0, 1.5, 9.0]), **one).tolist() == [[0.0, 1.0, 3.0]]
-    assert presence(np.array([0.0, 1.0, 2.0, 3.0]), **one).tolist() == [[0.0, 2.0, 1.0]]
+    edges = np.array([0.0, 1.0, 2.0, 3.0])
+    assert presence(ramps(edges, **one), edges).tolist() == [[0.0, 2.0, 1.0]]
