@@ -19,8 +19,8 @@ import numpy as np
 import structlog
 
 from telemetry.archive.losses import tell
+from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import STORE, Place
-from telemetry.archive.repository import repository
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
@@ -123,7 +123,8 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
         for name in heads:
             try:
                 seals.check("snapshots", name)
-                repository(on_disk(path)).reset_branch(BRANCH, name)
+                with panics_as_errors():
+                    icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
                 seals.renew(name)
                 store = Store.open(on_disk(path), site, path)
             except (SpoiltError, *FAILURES):

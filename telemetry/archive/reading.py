@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+import icechunk
 import numpy as np
 import xarray as xr
 
@@ -24,9 +25,9 @@ from telemetry.archive.layout import (
 from telemetry.archive.lazy import Bound, Stored, variable
 from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES
+from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
-from telemetry.archive.repository import repository
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
@@ -144,7 +145,9 @@ def snapshot_of(folder: Path | str) -> Snapshot:
         message = f"{folder}: no archive; name the state folder of a service as root"
         raise ArchiveError(message)
     seals = place.seals  # before the head is looked up: what is committed meanwhile is later
-    return Snapshot.last(repository(place.storage), place.folder, seals=seals)
+    with panics_as_errors():
+        held = icechunk.Repository.open(place.storage)
+        return Snapshot.last(held, place.folder, seals=seals)
 
 
 def _opened(

@@ -20,8 +20,8 @@ from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of, whe
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.minutes import Taken
+from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.pieces import WORKERS
-from telemetry.archive.repository import repository as open_repository
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.writing import Writer, has
@@ -89,6 +89,7 @@ class Store:
         self.labels = {group: labels_of(root, group) for group in VARIABLES}
 
     @classmethod
+    @panics_as_errors()
     def open(cls, storage: icechunk.Storage, site: str, folder: Path | None = None) -> Self:
         """Open a repository, or make it.
 
@@ -108,9 +109,10 @@ class Store:
         """
         seals = None if folder is None else Seals(folder)
         if icechunk.Repository.exists(storage):
-            repository = open_repository(storage)
+            repository = icechunk.Repository.open(storage)
             if seals is not None:
                 seals.check_head(repository.lookup_branch(BRANCH))
+                _hold_writable(repository)
             if told(repository):
                 return cls(
                     repository, folder, seals=seals
@@ -168,7 +170,8 @@ class Store:
         """
         while True:
             try:
-                return work()
+                with panics_as_errors():
+                    return work()
             except SpoiltError as error:
                 if not is_spare(error.path):
                     raise
@@ -259,6 +262,12 @@ def told(repository: icechunk.Repository) -> dict[str, str]:
     """Return what the last commit says of itself."""
     snapshot = repository.lookup_snapshot(repository.lookup_branch(BRANCH))
     return {key: str(value) for key, value in snapshot.metadata.items()}
+
+
+def _hold_writable(repository: icechunk.Repository) -> None:
+    """Hold that a commit can be made: it copies what every commit before it said of itself."""
+    for _ in repository.ancestry(branch=BRANCH):
+        pass
 
 
 def on_disk(folder: Path) -> icechunk.Storage:

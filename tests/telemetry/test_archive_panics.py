@@ -4,8 +4,8 @@ import icechunk
 import pytest
 
 from telemetry.archive.opening import FAILURES, opened
-from telemetry.archive.repository import repository
-from telemetry.archive.store import on_disk
+from telemetry.archive.places import STORE
+from telemetry.archive.reading import snapshot_of
 
 
 class PanicException(BaseException):
@@ -25,16 +25,18 @@ def breaks(monkeypatch, error, *, times=1):
 
 
 def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
+    (tmp_path / STORE).mkdir()
     breaks(monkeypatch, PanicException("range start index 919 out of range"))
-    with pytest.raises(RuntimeError, match="heads cannot be read: range start index 919") as caught:
-        repository(on_disk(tmp_path))
+    with pytest.raises(RuntimeError, match="is spoilt: range start index 919") as caught:
+        snapshot_of(tmp_path)
     assert isinstance(caught.value, FAILURES)
 
 
 def test_other_ends_of_the_process_stay_what_they_are(monkeypatch, tmp_path):
+    (tmp_path / STORE).mkdir()
     breaks(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        repository(on_disk(tmp_path))
+        snapshot_of(tmp_path)
 
 
 def test_an_archive_that_panics_is_kept_aside_and_goes_on(monkeypatch, tmp_path):
