@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from twin.axes import regular, utc
+from twin.axes import QUARTER, horizon, regular, utc
 from twin.forecast.errors import Errors
 from twin.forecast.outlook import outlook
 from twin.forecast.record import measured_until, published_until, record
@@ -68,7 +68,7 @@ def test_a_scenario_is_the_forecast_and_the_error_of_its_origin(site, whole, dra
     """The same sum made by hand, from the outlook of the origin and what came after it."""
     expected = outlook(site, whole, NOW, axes=AXES)
     for one in drawn:
-        then = regular(one.origin, 192)
+        then = regular(one.origin + np.timedelta64(30, "m"), 192)  # made at the full hour before
         told = outlook(site, whole, one.origin, axes=then)
         came = outlook(site, whole, one.origin, axes=then, foresight=True)
         is_open = AXES["time"].to_numpy() >= measured_until(NOW)
@@ -95,6 +95,19 @@ def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
     for one, two in zip(drawn, other, strict=True):
         assert one.probability == two.probability
         xr.testing.assert_identical(one.outlook, two.outlook)
+
+
+def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
+    kept = Errors(site, whole)
+    for quarter in range(4):
+        now = utc("2023-06-24T10:00") + quarter * QUARTER
+        for_all, alone = (
+            one.before(now, horizon(now, ((2, 15), (46, 60))))
+            for one in (kept, Errors(site, whole))
+        )
+        for one, two in zip(for_all, alone, strict=True):
+            np.testing.assert_equal(one.errors, two.errors)
+    assert 0 < len(for_all) <= len(kept) <= 60
 
 
 def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
