@@ -53,7 +53,7 @@ def load(site: Site, product: Reserve) -> tuple[WorkKind, ...]:
     return tuple(kind for kind in site.work.values() if pauses(product, kind))
 
 
-def faults(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+def faults(site: Site, outlook: xr.Dataset, *, place: str = "outlook") -> Iterator[Fault]:
     """Yield what an outlook says of reserves and cannot be.
 
     Parameters
@@ -62,6 +62,8 @@ def faults(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
         The site with its products.
     outlook
         What is expected; its axes are sound.
+    place
+        Where it comes from.
     """
     told = [word for word in WORDS if word in outlook]
     try:
@@ -72,18 +74,18 @@ def faults(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
     for word in told:
         if set(outlook[word].dims) != {"time", "product"} or "product" not in outlook.coords:
             mend = "must stand on time and product"
-            yield Fault(place=f"outlook, {word}", value=str(outlook[word].dims), mend=mend)
+            yield Fault(place=f"{place}, {word}", value=str(outlook[word].dims), mend=mend)
             return
         for name in map(str, outlook["product"].to_numpy()):
             if name not in site.reserves:
                 known = ", ".join(site.reserves) or "none"
                 mend = f"the site declares the reserves: {known}"
-                yield Fault(place=f"outlook, {word}", value=name, mend=mend)
+                yield Fault(place=f"{place}, {word}", value=name, mend=mend)
             else:
-                yield from _wrong(site.reserves[name], outlook, word)
+                yield from _wrong(site.reserves[name], outlook, word, place)
 
 
-def _wrong(product: Reserve, outlook: xr.Dataset, word: str) -> Iterator[Fault]:
+def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iterator[Fault]:
     """Yield the first value of a word that cannot be, with its product and time."""
     values = outlook[word].sel(product=product.name).to_numpy().astype(float)
     instants = outlook["instant"].to_numpy()
@@ -105,8 +107,8 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str) -> Iterator[Fault]:
     for wrong, mend in reasons:
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            place = f"outlook, {word}, {product.name}, {instants[first]}"
-            yield Fault(place=place, value=f"{values[first]:g}", mend=mend)
+            where = f"{place}, {word}, {product.name}, {instants[first]}"
+            yield Fault(place=where, value=f"{values[first]:g}", mend=mend)
             return
 
 

@@ -17,6 +17,7 @@ from optimizer.guard import Guard
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.scaling import scaling as follow_carbon
+from optimizer.sold import sold
 from optimizer.steering import WEEK, Steering, question
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
@@ -187,9 +188,10 @@ class Optimal:
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
         bought = positions(self._site, self._record, view.now, axes=grid, foresight=True)
-        ahead = ahead.merge(bought)
+        held = sold(self._site, self._record, view.now, axes=grid, foresight=True)
         room = envelope(view.queue, grid, future=self._workload.jobs)
-        whole = ahead.merge(room).merge(self._book.held(grid))
+        whole = ahead.merge(bought).merge(held).merge(room)
+        whole = whole.merge(self._book.held(grid), compat="override")
         return Problem(site=self._site, state=view.state, outlook=whole)
 
 

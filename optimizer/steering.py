@@ -12,6 +12,7 @@ from optimizer.headroom import headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.shave import able, shave, spare_of
+from optimizer.sold import sold
 from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
@@ -79,7 +80,8 @@ def question(
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
     bought = positions(site, record, queue.instant, axes=grid)
-    whole = ahead.merge(room).merge(bought).merge(promised(grid), compat="override")
+    held = sold(site, record, queue.instant, axes=grid)
+    whole = ahead.merge(room).merge(bought).merge(held).merge(promised(grid), compat="override")
     whole["service_racks"] = _with(whole["service_racks"], apart, site)
     return Problem(site=site, state=state, outlook=whole)
 

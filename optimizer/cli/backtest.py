@@ -44,6 +44,10 @@ PositionFile = Annotated[
     Path | None, typer.Option(help="What was bought day-ahead, and the prices of imbalance.")
 ]
 
+ReserveFile = Annotated[
+    Path | None, typer.Option(help="What reserve products pay, and what of them is sold.")
+]
+
 
 @app.command()
 def run(  # noqa: PLR0913  (one parameter an option of the command line)
@@ -56,6 +60,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon: CarbonFile = None,
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
     position: PositionFile = None,
+    reserves: ReserveFile = None,
     load_scale: Annotated[
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = 0.6,
@@ -83,6 +88,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         zone=zone or loaded.zone,
         carbon_kind=carbon_kind,
         position=position,
+        reserves=reserves,
     )
     screen.print(f"reading the series of {loaded.name} from {start} for {days} days")
     world = read_world(loaded, files, start=start, days=days)

@@ -24,6 +24,11 @@ PositionFile = Annotated[
     Path | None, typer.Option(envvar="GIGATWIN_POSITION", help="File of what was bought day-ahead.")
 ]
 
+ReserveFile = Annotated[
+    Path | None,
+    typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserves: prices, and what is sold."),
+]
+
 
 class Protocol(StrEnum):
     """Versions of MQTT."""
@@ -58,6 +63,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
     ] = None,
     position: PositionFile = None,
+    reserves: ReserveFile = None,
     zone: Annotated[
         str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
     ] = None,
@@ -88,7 +94,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon, zone)
     settings = Settings(
         broker=broker,
-        files=replace(files, position=position),
+        files=replace(files, position=position, reserves=reserves),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,

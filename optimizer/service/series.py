@@ -8,8 +8,8 @@ import numpy as np
 import structlog
 import xarray as xr
 
-from optimizer.service.world import HISTORY, Files, carbon_of, read_outdoors
-from telemetry.sources import only, read_positions, read_prices
+from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
+from telemetry.sources import only, read_prices
 from twin import axes
 from twin.equipment import Renewable
 from twin.errors import Fault, GigatwinError, SeriesError
@@ -51,7 +51,7 @@ class Series:
 
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
-        named = (files.prices, files.weather, files.carbon, files.position)
+        named = (files.prices, files.weather, files.carbon, files.position, files.reserves)
         self._back = LOOKED_BACK if site.scenarios.count else HISTORY
         self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, Stamp] = {}
@@ -106,7 +106,7 @@ class Series:
         prices = read_prices(files.prices, zone=files.zone)
         carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
         weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
-        held = [read_positions(files.position, zone=files.zone)] if files.position else []
+        held = market_of(self._site, files)
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
 
 

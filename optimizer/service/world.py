@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from optimizer import capacity
 from telemetry.sources import (
     between,
     only,
@@ -15,11 +16,12 @@ from telemetry.sources import (
     read_jobs,
     read_positions,
     read_prices,
+    read_reserves,
     read_weather,
 )
 from twin import axes, vocabulary
 from twin.axes import QUARTER
-from twin.errors import Fault, ProblemError
+from twin.errors import Fault, ProblemError, SeriesError
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
 from twin.site import Site
@@ -39,9 +41,10 @@ class Files:
 
     Attributes
     ----------
-    prices, carbon, weather, jobs, position
+    prices, carbon, weather, jobs, position, reserves
         Paths; ``carbon`` may be left out: then that of the prices counts, or none. A service has
-        its jobs from the wire and leaves ``jobs`` out too. Without ``position`` none is held.
+        its jobs from the wire and leaves ``jobs`` out too. Without ``position`` none is held, and
+        without ``reserves`` products pay what the site says.
     zone
         Zone of naive local prices; the site's by default.
     carbon_kind
@@ -52,6 +55,7 @@ class Files:
     weather: Path
     jobs: Path | None = None
     position: Path | None = None
+    reserves: Path | None = None
     carbon: Path | None = None
     zone: str | None = None
     carbon_kind: Literal["direct", "lca"] = "direct"
@@ -125,7 +129,6 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         ((files.carbon or files.prices).name, carbon),
         (files.weather.name, weather),
     )
-    bought = [read_positions(files.position, zone=files.zone)] if files.position else []
     gaps: list[str] = []
     for name, part in parts:
         inside = between(part, start=first, end=last)
@@ -135,7 +138,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
-        record=make_record(site, *(part for _, part in parts), *bought),
+        record=make_record(site, *(part for _, part in parts), *market_of(site, files)),
         jobs=jobs_of(files.jobs, first, last),
         start=first,
         end=last,
@@ -178,6 +181,30 @@ def carbon_of(
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
         return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
     return read_carbon(path or beside, kind=kind)
+
+
+def market_of(site: Site, files: Files) -> list[xr.Dataset]:
+    """Return what was bought and sold on markets, as far as there are files of it.
+
+    Raises
+    ------
+    SeriesError
+        If a file cannot be read, or tells of reserves what the site's products cannot be.
+    """
+    found = [read_positions(files.position, zone=files.zone)] if files.position else []
+    if files.reserves:
+        told = read_reserves(files.reserves, zone=files.zone)
+        usual = {name: product.price for name, product in site.reserves.items()}
+        if "reserve_price" in told:
+            own = [usual.get(str(name), 0.0) for name in told["product"].to_numpy()]
+            told["reserve_price"] = told["reserve_price"].fillna(xr.DataArray(own, dims="product"))
+        if "reserve_held" in told:
+            told["reserve_held"] = told["reserve_held"].fillna(0.0)
+        place = files.reserves.name
+        if wrong := list(capacity.faults(site, told, place=place)):
+            raise SeriesError(place, wrong)
+        found.append(told)
+    return found
 
 
 def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:

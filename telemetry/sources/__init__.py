@@ -7,6 +7,7 @@ from telemetry.sources.load import read_load
 from telemetry.sources.positions import read_positions
 from telemetry.sources.prices import read_prices
 from telemetry.sources.recognise import recognise
+from telemetry.sources.reserves import read_reserves
 from telemetry.sources.series import between, only
 from telemetry.sources.weather import read_weather
 from telemetry.sources.zones import time_zone
@@ -21,6 +22,7 @@ __all__ = [
     "read_load",
     "read_positions",
     "read_prices",
+    "read_reserves",
     "read_weather",
     "recognise",
     "time_zone",

@@ -13,6 +13,8 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "day_ahead_position": (-10_000.0, 10_000.0),
     "imbalance_short_price": (-100_000.0, 100_000.0),
     "imbalance_long_price": (-100_000.0, 100_000.0),
+    "reserve_price": (-10_000.0, 10_000.0),
+    "reserve_held": (0.0, 10_000.0),
     "carbon_intensity": (0.0, 3_000.0),
     "air_temperature": (-60.0, 60.0),
     "relative_humidity": (0.0, 1.05),

@@ -28,6 +28,9 @@ MEASURED: Final = (*WEATHER, "carbon_intensity")
 MARKET: Final = ("day_ahead_position", "imbalance_short_price", "imbalance_long_price")
 """What a record holds only if a series does."""
 
+RESERVES: Final = ("reserve_price", "reserve_held")
+"""The same, by product."""
+
 PUBLICATION: Final = pd.Timedelta(hours=12, minutes=45)
 """Local time at which tomorrow's day-ahead prices stand published."""
 
@@ -43,8 +46,8 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     site
         The site.
     series
-        Prices, carbon and weather, perhaps a position and prices of imbalance, each on its own
-        ``time`` and ``instant``, of any resolution.
+        Prices, carbon and weather, perhaps a position and prices of imbalance, perhaps reserves by
+        ``product``, each on its own ``time`` and ``instant``, of any resolution.
         Where two hold the same word, the first counts.
 
     Returns
@@ -69,15 +72,13 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     whole = axes.assign(
         {name: _place(source[name], source, axes) for name, source in sources.items()}
     )
-    held = sources["air_temperature"]
-    powers = [_place(power, held, axes) for power in sun_and_wind.transpose("renewable", "time")]
-    stacked = np.stack(powers, axis=-1) if powers else np.empty((axes.sizes["time"], 0))
-    whole["renewable_available_power"] = (
-        ("time", "renewable"),
-        stacked,
-        {"gaps": _gaps(*(sources[name][name] for name in WEATHER))},
-    )
-    whole = whole.assign_coords(renewable=sun_and_wind["renewable"])
+    powers = _each(sun_and_wind, sources["air_temperature"], axes)
+    gaps = _gaps(*(sources[name][name] for name in WEATHER))
+    whole["renewable_available_power"] = powers.assign_attrs(gaps=gaps)
+    for name in RESERVES:
+        if any(name in dataset for dataset in series):
+            source = _holder(name, series)
+            whole[name] = _each(source[name], source, axes)
     stamps = pd.DatetimeIndex(axes["time"].to_numpy(), tz="UTC")
     local = stamps.tz_convert(site.time_zone).tz_localize(None).to_numpy()
     return vocabulary.tag_all(
@@ -185,6 +186,14 @@ def _place(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.Dat
     whole: FloatArray = np.full(axes.sizes["time"], np.nan)
     whole[low : high - 1] = np.where(blank > 0.0, np.nan, means)
     return xr.DataArray(whole, dims="time", attrs={"gaps": _gaps(values)})
+
+
+def _each(values: xr.DataArray, source: xr.Dataset, axes: xr.Dataset) -> xr.DataArray:
+    """Return series of several owners, each as :func:`_place` gives it, ``(time, owner)``."""
+    (owner,) = (str(name) for name in values.dims if name != "time")
+    rows = [_place(one, source, axes).to_numpy() for one in values.transpose(owner, "time")]
+    stacked = np.stack(rows, axis=-1) if rows else np.empty((axes.sizes["time"], 0))
+    return xr.DataArray(stacked, dims=("time", owner), coords={owner: values[owner].to_numpy()})
 
 
 def _gaps(*arrays: xr.DataArray) -> list[str]:

@@ -1,0 +1,59 @@
+"""Reserves from a file: what is sold of each product, nothing guessed, and what a MW is paid."""
+
+import numpy as np
+import pytest
+
+from telemetry.sources import read_reserves
+from twin.errors import SeriesError
+
+HEAD = "time_utc,fcr_mw,fcr_eur_mw_h,mfrr_mw\n"
+
+
+def file(folder, text):
+    path = folder / "reserves.csv"
+    path.write_text(text)
+    return path
+
+
+def rows(*cells):
+    return "".join(f"2026-07-01T{4 * i:02d}:00Z,{row}\n" for i, row in enumerate(cells))
+
+
+def test_what_is_sold_and_what_it_is_paid(tmp_path):
+    found = read_reserves(file(tmp_path, HEAD + rows("2,18.5,1", "0,12,1", "3,9,0")))
+    assert found["product"].values.tolist() == ["fcr", "mfrr"]
+    blocks = found.isel(time=slice(None, None, 4))
+    assert blocks["reserve_held"].sel(product="fcr").values.tolist() == [2.0, 0.0, 3.0]
+    assert blocks["reserve_held"].sel(product="mfrr").values.tolist() == [1.0, 1.0, 0.0]
+    assert blocks["reserve_price"].sel(product="fcr").values.tolist() == [18.5, 12.0, 9.0]
+    assert np.isnan(found["reserve_price"].sel(product="mfrr")).all()
+    assert found["reserve_held"].attrs["units"] == "MW"
+    assert found["instant"].values[-1] == np.datetime64("2026-07-01T12:00")
+
+
+def test_a_block_is_longer_where_clocks_change_and_a_missing_one_is_refused(tmp_path):
+    head, times = "time,fcr_mw\n", ["24T20", "25T00", "25T04", "25T08", "25T12"]
+    lines = [f"2026-10-{one}:00,{i}\n" for i, one in enumerate(times)]
+    found = read_reserves(file(tmp_path, head + "".join(lines)), zone="Europe/Berlin")
+    assert found["reserve_held"].values.ravel().tolist() == sorted([*range(5)] * 4 + [1])
+    with pytest.raises(SeriesError, match="say what is sold"):
+        read_reserves(file(tmp_path, head + "".join(lines[:2] + lines[3:])), zone="Europe/Berlin")
+
+
+def test_prices_alone_will_do(tmp_path):
+    found = read_reserves(file(tmp_path, "time_utc,fcr_eur_mw_h\n" + rows("5", "6")))
+    assert list(found.data_vars) == ["reserve_price"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + rows("2,18,1", ",18,1", "2,18,1"), "fcr_mw.*say what is sold"),
+        (HEAD + rows("2,18,1", "-2,18,1"), "must lie between 0 and"),
+        (HEAD + rows("2,18,1", "2,99999,1"), "must lie between"),
+        ("time_utc,position_mwh\n" + rows("1", "2"), "wanted is a column <product>_mw"),
+    ],
+)
+def test_a_file_without_sense_is_refused(tmp_path, text, told):
+    with pytest.raises(SeriesError, match=told):
+        read_reserves(file(tmp_path, text))
