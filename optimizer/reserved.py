@@ -16,6 +16,9 @@ from twin.reserves import Reserve, begins
 
 LEAST: Final = 1e-6
 """Capacity that is no difference. [MW]"""
+SOON: Final = np.timedelta64(24, "h")
+"""How long what is offered is told block by block; what comes after is planned anew before its gate
+closes."""
 
 
 def add_reserves(data: xr.Dataset, solution: Solution) -> xr.Dataset:
@@ -107,24 +110,35 @@ def told(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
 
 def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterator[str]:
     part = schedule.sel(product=product.name)
-    held, short, price = (
-        part[f"reserve_{name}"].to_numpy() for name in ("capacity", "shortfall", "price")
+    held, short, sold, price = (
+        part[f"reserve_{name}"].to_numpy() for name in ("capacity", "shortfall", "held", "price")
     )
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
     costs = _marginal(solution, product)
-    changes = np.any(np.abs(np.diff([held, short, price], axis=1)) > LEAST, axis=0)
+    changes = np.any(np.abs(np.diff([held, short, sold, price], axis=1)) > LEAST, axis=0)
     starts = np.flatnonzero(np.concatenate([[True], begins(product, edges)[1:-1] | changes]))
+    later: list[float] = []
+    first = edges[-1]
     for begin, end in zip(starts, [*starts[1:], len(held)], strict=True):
         span = slice(begin, end)
         time = f"{_stamp(edges[begin])} to {_stamp(edges[end])}"
+        is_sold = sold[begin] > LEAST
         if held[begin] > LEAST:
+            first = first if is_sold else min(first, edges[begin])
+            if not is_sold and edges[begin] - first >= SOON:
+                later.append(held[begin])
+                continue
             cost = float(costs[span].sum() / hours[span].sum())
+            what = "sold and held" if is_sold else "offered"
             yield (
-                f"{product.name}: {held[begin]:.4g} MW held from {time} at {price[begin]:.2f} "
+                f"{product.name}: {held[begin]:.4g} MW {what} from {time} at {price[begin]:.2f} "
                 f"EUR/MW/h; the last MW costs {cost:.2f} elsewhere"
             )
         if short[begin] > LEAST:
             yield f"{product.name}: {short[begin]:.4g} MW sold and NOT held from {time}"
+    if later:
+        most, least = max(later), min(later)
+        yield f"{product.name}: {least:.4g} to {most:.4g} MW in {len(later)} blocks after that"
 
 
 def _marginal(solution: Solution, product: Reserve) -> FloatArray:

@@ -172,9 +172,19 @@ def _table(results: Results) -> Table:
     title = f"{results.site}, {results.days} days from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
     rows = [_row(summary) for summary in results.policies.values()]
-    for (_, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+    for (key, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
         shown.add_row(escape(heading), *cells)
+        if key == "cost_eur":
+            for account, money in _accounts(results).items():
+                shown.add_row(f"  {account}", *(f"{one:,.0f}" for one in money))
     return shown
+
+
+def _accounts(results: Results) -> dict[str, list[float]]:
+    """Return account -> its money, a policy each, of those that come to a euro in any. [EUR]"""
+    names = dict.fromkeys(name for money in results.accounts.values() for name in money)
+    every = {name: [one.get(name, 0.0) for one in results.accounts.values()] for name in names}
+    return {name: money for name, money in every.items() if max(map(abs, money)) >= 1.0}
 
 
 def _markdown(results: Results) -> str:

@@ -15,7 +15,7 @@ from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.course import Step, course_of, work_of
 from optimizer.service.held import plant_of, settled
 from optimizer.service.playing import played
-from optimizer.service.results import Results, Summary
+from optimizer.service.results import Results, Summary, accounts_over
 from optimizer.service.setting import Setting
 from optimizer.service.settle import Bill, Work, settle
 from twin.limits import violations
@@ -94,11 +94,13 @@ def backtest(
     """
     began = time.process_time()
     found: dict[str, list[Summary]] = {name: [] for name in policies}
+    bills: dict[str, list[Bill]] = {name: [] for name in policies}
     for seed in range(seeds):
         for name in policies:
             trial = run(setting, name, seed=seed, listen=listen, export=export)
             keep(trial)
             found[name].append(trial.summary)
+            bills[name].append(trial.bill)
     world = setting.world
     days = round((world.end - world.start) / np.timedelta64(1, "D"))
     return Results(
@@ -111,6 +113,7 @@ def backtest(
         notes=world.notes,
         policies={name: Summary.over(many) for name, many in found.items()},
         by_seed=found,
+        accounts={name: accounts_over(many) for name, many in bills.items()},
     )
 
 
@@ -149,19 +152,20 @@ def run(
     for queue, progress in played(setting, policy, plant, decisions=decisions):
         steps.append((queue.backlog, progress))
         listen(name, seed, len(steps), count)
-    record = plant.record()
-    work = work_of(queue, steps)
+    record, work = plant.record(), work_of(queue, steps)
+    course = course_of(setting, record, steps=steps, decisions=decisions)
+    held = settled(plant, decisions, setting)
     return Trial(
         policy=name,
         seed=seed,
-        course=course_of(setting, record, steps=steps, decisions=decisions),
+        course=course if held is None else course.merge(held, compat="override"),
         bill=settle(
             site,
             record,
             world.record,
             work=work,
             peak_power=float(setting.begin["peak_power"]),
-            reserves=settled(plant, decisions, setting),
+            reserves=held,
         ),
         work=work,
         violations=violations(site, record),

@@ -78,6 +78,8 @@ class Results:
         Name -> summary over the seeds.
     by_seed
         Name -> one summary a seed.
+    accounts
+        Name -> account -> money over the seeds; they add up to the cost. [EUR]
     """
 
     site: str
@@ -89,6 +91,7 @@ class Results:
     notes: tuple[str, ...]
     policies: Mapping[str, Summary]
     by_seed: Mapping[str, Sequence[Summary]]
+    accounts: Mapping[str, Mapping[str, float]]
 
     @property
     def capture(self) -> float | None:
@@ -113,7 +116,16 @@ class Results:
             "notes": list(self.notes),
             "policies": {name: asdict(summary) for name, summary in self.policies.items()},
             "by_seed": {name: [asdict(s) for s in many] for name, many in self.by_seed.items()},
+            "accounts": {name: dict(money) for name, money in self.accounts.items()},
         }
+
+
+def accounts_over(bills: Sequence[Bill]) -> dict[str, float]:
+    """Return the money of every account, averaged over seeds. [EUR]"""
+    names = dict.fromkeys(name for bill in bills for name in bill.accounts)
+    return {
+        name: float(np.mean([bill.accounts.get(name, 0.0) for bill in bills])) for name in names
+    }
 
 
 def write_json(path: Path, value: object) -> None:

@@ -131,7 +131,7 @@ def test_what_is_held_is_told_with_its_price():
     big, whole = hand.battery(capacity=20.0, power=1.6), product(least_bid=1.0, bid_step=1.0)
     plan = solved(held_by(big, whole), ahead([0.0] * 4 + [2.0] * 4, service=2.0), level=0.5)
     assert told(plan, schedule_of(plan)) == (
-        "fcr: 1 MW held from 2026-07-01T00:00Z to 2026-07-01T04:00Z at 10.00 EUR/MW/h; "
+        "fcr: 1 MW offered from 2026-07-01T00:00Z to 2026-07-01T04:00Z at 10.00 EUR/MW/h; "
         "the last MW costs 2.00 elsewhere",
     )
 
@@ -144,9 +144,17 @@ def test_what_is_not_held_is_told():
     )
 
 
+def test_what_is_sold_is_told_from_what_is_offered_and_the_far_in_one_line():
+    plan = reserve_days.decision(hours=78).explanation.reserves
+    lines = [line for line in plan if line.startswith("fcr: ")]
+    assert lines[0].startswith("fcr: 0.3 MW sold and held from 2026-06-16T00:00Z")
+    assert lines[-1].endswith("blocks after that")
+    assert sum("offered" in line for line in lines) <= 6
+
+
 def test_an_explanation_tells_reserves():
     decision = reserve_days.decision()
-    assert any(line.startswith("fcr: 0.8 MW held") for line in decision.explanation.reserves)
+    assert any(line.startswith("fcr: 0.8 MW offered") for line in decision.explanation.reserves)
     assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserves)
     assert small_days.decision().explanation.reserves == ()
 

@@ -67,6 +67,9 @@ def test_the_json_has_its_keys(rule_day):
     assert (told["site"], told["days"], told["capture"]) == ("small", 1, None)
     keys = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
     assert set(f"{keys} violations pue work_done".split()) <= set(told["policies"]["immediate"])
+    money = told["accounts"]["immediate"]
+    assert sum(money.values()) == pytest.approx(told["policies"]["immediate"]["cost_eur"])
+    assert "  electricity" in result.stderr
 
 
 def test_the_table_is_shown_beside_it_with_what_is_done_meanwhile(rule_day):

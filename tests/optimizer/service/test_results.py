@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.service.results import Results, Summary, write_json, write_netcdf
+from optimizer.service.results import (
+    Results,
+    Summary,
+    accounts_over,
+    write_json,
+    write_netcdf,
+)
+from optimizer.service.settle import Bill
 
 
 def summary(objective=0.0, violations=0, **others):
@@ -29,6 +36,7 @@ def results(**objectives):
         notes=(),
         policies=policies,
         by_seed={name: [one] for name, one in policies.items()},
+        accounts={name: {"electricity": one.cost_eur} for name, one in policies.items()},
     )
 
 
@@ -66,6 +74,18 @@ def test_the_json_has_the_keys_of_the_command():
     wanted += " violations pue work_done"
     assert set(wanted.split()) <= set(told["policies"]["optimal"])
     assert told["by_seed"]["optimal"] == [asdict(summary(2.0))]
+    assert told["accounts"]["optimal"] == {"electricity": 1.0}
+
+
+def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
+    numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
+    bills = [
+        Bill(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
+        for accounts in ({"electricity": 4.0, "reserves": -1.0}, {"electricity": 2.0})
+    ]
+    over = accounts_over(bills)
+    assert over == {"electricity": 3.0, "reserves": -0.5}
+    assert sum(over.values()) == np.mean([bill.cost for bill in bills])
 
 
 @pytest.mark.parametrize("wrong", [{"pue": float("nan")}, {"pue": object()}])
