@@ -40,6 +40,9 @@ SPREAD: Final = 25
 LAG: Final = LATENESS // 2
 """How far a journal may be behind the others before its minutes wait for it. [s]"""
 
+ATTEMPTS: Final = 2
+"""How often the last commit is tried: what failed may have been mended. [1]"""
+
 AGAIN: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
@@ -104,9 +107,11 @@ class SiteArchiver:
         while not self._ended.is_set():
             if not self.step():
                 self._ended.wait(self._pause())
-        while self.step():
-            pass
-        self.commit(everything=True)
+        for _ in range(ATTEMPTS):
+            while self.step():
+                pass
+            if self.commit(everything=True):
+                break
 
     def _pause(self) -> float:
         """Return how long to wait before the journals are read again. [s]

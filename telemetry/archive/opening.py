@@ -33,7 +33,8 @@ OLDER: Final = "overwritten"
 MOST_OLDER: Final = 5
 """Older files of heads that are tried."""
 
-PROBE_BYTES: Final = 4096
+PROBE_BYTES: Final = 1 << 20
+"""More than a commit of nothing takes. [B]"""
 
 FAILURES: Final = (
     icechunk.IcechunkError,
@@ -48,7 +49,7 @@ FAILURES: Final = (
 _logger = structlog.get_logger(__name__)
 
 
-def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
+def opened(folder: Path, site: str, *, is_tried: bool = False) -> tuple[Store, Path | None]:
     """Open a repository or make it; of one that is spoilt a copy is set aside.
 
     Parameters
@@ -57,6 +58,8 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
         Of the archive.
     site
         Name of its site.
+    is_tried
+        Whether a commit is tried too, which changes nothing: the last one has failed.
 
     Returns
     -------
@@ -78,7 +81,10 @@ def opened(folder: Path, site: str) -> tuple[Store, Path | None]:
     is_there = path.exists() and any(path.iterdir())
     try:
         if not is_there or icechunk.Repository.exists(storage):
-            return _of_site(Store.open(storage, site, path), site), None
+            held = _of_site(Store.open(storage, site, path), site)
+            if is_tried:
+                held.try_out()
+            return held, None
         reason = "the repository has lost its head"
     except (SpoiltError, *FAILURES) as error:
         reason = str(error).partition("\n")[0]
@@ -127,6 +133,7 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
                     icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
                 seals.renew(name)
                 store = Store.open(on_disk(path), site, path)
+                store.try_out()
             except (SpoiltError, *FAILURES):
                 continue
             mend = "what came after is read again from the journals, as far as they reach"

@@ -112,7 +112,6 @@ class Store:
             repository = icechunk.Repository.open(storage)
             if seals is not None:
                 seals.check_head(repository.lookup_branch(BRANCH))
-                _hold_writable(repository)
             if told(repository):
                 return cls(
                     repository, folder, seals=seals
@@ -159,6 +158,10 @@ class Store:
                 for place, reason in places.items()
             ],
         )
+
+    def try_out(self) -> None:
+        """Commit nothing: a head that can be read may still be spoilt where only commits look."""
+        self.mend(lambda: self.end(self.begin(), "tried", self.mark))
 
     def mend[T](self, work: Callable[[], T]) -> T:
         """Do what writes; give up an array that nobody can find the objects of, and do it again.
@@ -262,12 +265,6 @@ def told(repository: icechunk.Repository) -> dict[str, str]:
     """Return what the last commit says of itself."""
     snapshot = repository.lookup_snapshot(repository.lookup_branch(BRANCH))
     return {key: str(value) for key, value in snapshot.metadata.items()}
-
-
-def _hold_writable(repository: icechunk.Repository) -> None:
-    """Hold that a commit can be made: it copies what every commit before it said of itself."""
-    for _ in repository.ancestry(branch=BRANCH):
-        pass
 
 
 def on_disk(folder: Path) -> icechunk.Storage:

@@ -209,6 +209,8 @@ class Archive:
                 reason = str(error).partition("\n")[0]
                 self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
                 self._look_again(taken, news)
+                if self._is_behind:
+                    self._failure = f"{self.folder}: {reason}; an earlier commit is gone on from"
                 raise ArchiveError(self._failure) from error
             self._failure = ""
             with self._mutex:
@@ -279,10 +281,11 @@ class Archive:
     def _look_again(self, taken: Taken, news: dict[str, PointMetadata]) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
         before = self._store.mark
-        with locked(self.folder):
-            self._store = self._open()
         with self._mutex:
             self._gathered.news = news | self._gathered.news
+        with locked(self.folder):
+            self._store = self._open(is_tried=True)
+        with self._mutex:
             if self._store.mark == before:
                 return
             is_written = self._store.mark == taken.mark
@@ -292,9 +295,9 @@ class Archive:
                 self._forget()
                 self._is_behind = True
 
-    def _open(self) -> Store:
+    def _open(self, *, is_tried: bool = False) -> Store:
         """Open the repository; take down whether it was set aside."""
-        store, aside = opened(self.folder, self.site_name)
+        store, aside = opened(self.folder, self.site_name, is_tried=is_tried)
         if aside is not None:
             self.set_aside.append(aside)
         return store

@@ -91,7 +91,12 @@ def test_heads_that_can_be_read_and_not_written_are_mended(tmp_path):
             break
     assert is_found
     archive = Archive(folder, "rhine")
+    archive.add(batch("r0001", 300), Position(1, 10_000))
+    with pytest.raises(ArchiveError, match="an earlier commit is gone on from"):
+        archive.commit(everything=True)
     assert len(archive.set_aside) == 1
+    archive.rewind()
+    archive.caught_up()
     archive.add(batch("r0001", 300), Position(1, 10_000))
     assert archive.commit(everything=True)
     assert "gone back to" in verify(folder).lost[0]["reason"]
