@@ -19,6 +19,7 @@ from optimizer.service.setting import Setting
 from optimizer.service.world import Files, World, read_world
 from telemetry.durable import write_whole
 from twin.errors import Fault, ProblemError
+from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
 
@@ -90,9 +91,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         position=position,
         reserves=reserves,
     )
-    screen.print(f"reading the series of {loaded.name} from {start} for {days} days")
-    world = read_world(loaded, files, start=start, days=days)
-    _tell_world(screen, world)
+    world = _read(screen, loaded, files, start=start, days=days)
     if out is not None:
         identity = {"site": loaded.name, "start": str(world.start), "days": days}
         open_folder(out, identity | {"load_scale": load_scale})
@@ -123,11 +122,15 @@ def _names(policies: str) -> list[str]:
     return names
 
 
-def _tell_world(screen: Console, world: World) -> None:
+def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -> World:
+    """Return the world, and tell what was filled and modelled."""
+    screen.print(f"reading the series of {site.name} from {start} for {days} days")
+    world = read_world(site, files, start=start, days=days)
     for gap in world.gaps:
         screen.print(f"filled: {gap}", markup=False)
     for note in world.notes:
         screen.print(f"note: {note}", markup=False)
+    return world
 
 
 def _run(

@@ -18,8 +18,9 @@ from telemetry.address import Tls
 from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
 from telemetry.client import Client
-from telemetry.codec import encode
 from telemetry.discovery import Discovery, listen
+from telemetry.outbox import Outbox
+from telemetry.publisher import Publisher
 from telemetry.recording import Recording
 from telemetry.shard_process import Task
 from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
@@ -184,13 +185,22 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: Ca = None,
     certificate: Certificate = None,
     key: Key = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder that holds what is not durable at the site yet.")
+    ] = None,
 ) -> None:
-    """Publish what dcgm-exporters tell of a rack's hosts, where there is no agent yet."""
+    """Publish what dcgm-exporters tell of a rack's hosts, where there is no agent yet.
+
+    Each batch is held on disk until the site's recording has it, over any loss of the broker.
+    """
     configure_logs()
     tls = Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
-    client = Client(broker, client_id=f"dcgm-{site}-{hall}-{rack}", tls=tls)
-    client.connect()
-    boot, sequence = int(time.time()), 0
+    name = f"dcgm-{site}-{hall}-{rack}"
+    client = Client(broker, client_id=name, tls=tls)
+    publisher = Publisher(client, Outbox((state or state_folder(site) / "sources") / name))
+    client.start()
+    publisher.start()
+    boot, sequence, said = int(time.time()), 0, ""
     try:
         while count is None or sequence < count:
             time.sleep(period - time.time() % period)
@@ -205,9 +215,14 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
             batch = batch_of(
                 chips, (site, hall, rack), key=(boot, sequence), time=now, interval=interval
             )
-            client.publish(*encode(batch), qos=1)
+            publisher.publish([batch])
+            if said != (said := client.trouble) and said:
+                _logger.warning("held and not sent", reason=said)
     finally:
+        publisher.stop()
         client.stop()
+        if publisher.held:
+            _logger.info("held until the next start", bytes=publisher.held)
 
 
 class _Watch:

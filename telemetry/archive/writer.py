@@ -209,9 +209,7 @@ class Archive:
                 reason = str(error).partition("\n")[0]
                 self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
                 self._look_again(taken, news)
-                if self._is_behind:
-                    self._failure = f"{self.folder}: {reason}; an earlier commit is gone on from"
-                raise ArchiveError(self._failure) from error
+                raise ArchiveError(self.trouble) from error
             self._failure = ""
             with self._mutex:
                 self._taken, self._taken_bytes = None, 0
@@ -288,8 +286,7 @@ class Archive:
         with self._mutex:
             if self._store.mark == before:
                 return
-            is_written = self._store.mark == taken.mark
-            if is_written:
+            if self._store.mark == taken.mark:  # it was written
                 self._taken, self._taken_bytes = None, 0
             else:  # spoilt and made anew
                 self._forget()

@@ -92,7 +92,7 @@ def test_heads_that_can_be_read_and_not_written_are_mended(tmp_path):
     assert is_found
     archive = Archive(folder, "rhine")
     archive.add(batch("r0001", 300), Position(1, 10_000))
-    with pytest.raises(ArchiveError, match="an earlier commit is gone on from"):
+    with pytest.raises(ArchiveError, match="behind the journal; it is being read again"):
         archive.commit(everything=True)
     assert len(archive.set_aside) == 1
     archive.rewind()
