@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 import xarray as xr
 
+from optimizer.known import LEAST
 from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
 from telemetry.sources import only, read_prices
 from twin import axes
@@ -52,7 +53,7 @@ class Series:
     def __init__(self, site: Site, files: Files) -> None:
         self._site, self._files = site, files
         named = (files.prices, files.weather, files.carbon, files.position, files.reserves)
-        self._back = LOOKED_BACK if site.scenarios.count else HISTORY
+        self._back = LOOKED_BACK if site.scenarios.count >= LEAST else HISTORY
         self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, Stamp] = {}
         self._read_at = np.datetime64("NaT", "us")
