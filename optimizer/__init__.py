@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Final
 
 _HOME: Final = {
-    "backtest": "optimizer.service.backtest",
+    "backtest": "optimizer.service.trials.backtest",
     "decide": "optimizer.deciding",
     "Decision": "optimizer.decision",
     "Files": "optimizer.service.world",
     "Problem": "optimizer.problem",
     "read_world": "optimizer.service.world",
-    "Setting": "optimizer.service.setting",
+    "Setting": "optimizer.service.trials.setting",
 }
 
 __all__ = list(_HOME)

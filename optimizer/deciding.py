@@ -12,7 +12,7 @@ from optimizer.decision import Decision
 from optimizer.explain import Explanation, explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
-from optimizer.reserved import told
+from optimizer.reserves.reserved import told
 from optimizer.schedule import schedule_of
 from optimizer.softened import softened
 from optimizer.solution import Solution

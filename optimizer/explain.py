@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.hedge.weighed import Weighed
 from optimizer.softened import Softened
 from optimizer.solution import Solution
-from optimizer.weighed import Weighed
 from twin.axes import HOUR
 from twin.physics import FloatArray
 

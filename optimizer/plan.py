@@ -11,19 +11,19 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.bids import in_bids
 from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Instants, Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.curves import MOST_SEGMENTS
-from optimizer.first_stage import freed, kept
+from optimizer.hedge.first_stage import freed, kept
 from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.problem import Problem
 from optimizer.refusal import refusal
+from optimizer.reserves.bids import in_bids
 from optimizer.shape import Shape
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver

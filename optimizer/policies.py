@@ -9,15 +9,15 @@ import numpy as np
 import xarray as xr
 
 from optimizer import rules
-from optimizer.book import Book
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.guard import Guard
 from optimizer.positions import positions
 from optimizer.problem import Problem
+from optimizer.reserves.book import Book
+from optimizer.reserves.sold import sold
 from optimizer.scaling import scaling as follow_carbon
-from optimizer.sold import sold
 from optimizer.steering import WEEK, Steering, question
 from twin import axes
 from twin.errors import NoScheduleError, SolverError

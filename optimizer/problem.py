@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer import capacity, promised
+from optimizer import promised
 from optimizer.moves import Moves
+from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError

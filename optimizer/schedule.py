@@ -5,7 +5,7 @@ import xarray as xr
 
 from optimizer.inputs import caps
 from optimizer.moves import coming
-from optimizer.reserved import add_reserves
+from optimizer.reserves.reserved import add_reserves
 from optimizer.solution import Solution
 from twin import steering, vocabulary
 from twin.equipment import Accelerators, Battery, DayAhead, HeatReuse, Renewable, Tank

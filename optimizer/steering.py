@@ -11,8 +11,8 @@ from optimizer.guard import WHOLE, Guard, mean_way
 from optimizer.headroom import headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
+from optimizer.reserves.sold import sold
 from optimizer.shave import able, shave, spare_of
-from optimizer.sold import sold
 from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site

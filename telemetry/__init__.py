@@ -8,7 +8,7 @@ from typing import Final
 
 _MODULES: Final = {
     "Plant": "telemetry.testbed",
-    "follow": "telemetry.following",
+    "follow": "telemetry.grid.following",
     "open": "telemetry.archive",
     "open_view": "telemetry.view_store",
 }

@@ -1,6 +1,6 @@
 from telemetry import sources as sources
 from telemetry.archive import open
-from telemetry.following import follow
+from telemetry.grid.following import follow
 from telemetry.testbed import Plant
 from telemetry.view_store import open_view
 

@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from telemetry.address import Tls, parse
-from telemetry.buffered import Manner
-from telemetry.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
-from telemetry.session import Session
-from telemetry.troubles import Trouble
+from telemetry.wire.buffered import Manner
+from telemetry.wire.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
+from telemetry.wire.session import Session
+from telemetry.wire.troubles import Trouble
 from twin.errors import BrokerError, WireError
 
 __all__ = ["Client", "Message", "Receipt", "Tls", "Will"]

@@ -18,8 +18,8 @@ from telemetry.client import Client, Message, Receipt, Will
 from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, Status
 from telemetry.codec.schedule import check, read_schedule
 from telemetry.codec.strict import VERSION, milliseconds
-from telemetry.partners import Overdue, Partner, overdue, read_answer, series, worth
-from telemetry.revisions import Memory, Revisions, Sent
+from telemetry.grid.partners import Overdue, Partner, overdue, read_answer, series, worth
+from telemetry.grid.revisions import Memory, Revisions, Sent
 from telemetry.security import SigningKey, jwks, sign, verify
 from telemetry.topics import Kind
 from twin.axes import MINUTE

@@ -21,10 +21,10 @@ from telemetry.archiving import Archiver
 from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
-from telemetry.mailbox import Message
 from telemetry.progress import SAVED, Progress
 from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.window import Window
+from telemetry.wire.mailbox import Message
 from twin.errors import JournalError
 
 COUNTED: Final = ("messages", "appends", "repeated", "unjournaled", "oversized")

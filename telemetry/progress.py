@@ -20,7 +20,7 @@ from telemetry import custody, durable
 from telemetry.custody import DURABLE, HELD, Durable, Held, Range
 from telemetry.frames import Position
 from telemetry.journal import Journal
-from telemetry.mailbox import Message
+from telemetry.wire.mailbox import Message
 from twin.errors import JournalError, WireError
 
 FILE: Final = "sources.json"

@@ -18,9 +18,9 @@ from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec.rack_batch import encode_batch
 from telemetry.custody import DURABLE, HELD, Durable, Range
-from telemetry.mailbox import Message
 from telemetry.outbox import Letter, Outbox
 from telemetry.samples import RackBatch
+from telemetry.wire.mailbox import Message
 from twin.errors import JournalError, WireError
 
 ASKED: Final = 10.0

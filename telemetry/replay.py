@@ -17,9 +17,9 @@ from telemetry.archive.layout import ABSENT, metadata_of
 from telemetry.archive.minutes import CODES
 from telemetry.archive.reading import open_folder, snapshot_of
 from telemetry.codec import encode
-from telemetry.mailbox import Receipt
 from telemetry.quality import Flag
 from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch
+from telemetry.wire.mailbox import Receipt
 from twin.errors import ArchiveError, BrokerError
 
 PIECE: Final = np.timedelta64(60, "s")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from telemetry.mailbox import Message
+from telemetry.wire.mailbox import Message
 
 LIMIT: Final = 5000
 """Messages of one append."""

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.nature import Noise, disturbed, restlessness
-from telemetry.ramps import STEP, Meter, Move
+from telemetry.plants.nature import Noise, disturbed, restlessness
+from telemetry.plants.ramps import STEP, Meter, Move
 from twin import simulation, steering
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
@@ -49,7 +49,7 @@ class Plant:
         What the service believes the plant to be.
     surroundings
         Weather and ``renewable_available_power`` on minutes, as
-        :func:`telemetry.surroundings.minutes` gives.
+        :func:`telemetry.plants.surroundings.minutes` gives.
     state
         True state at the first minute.
     seed

@@ -7,8 +7,8 @@ import numpy as np
 from telemetry import security
 from telemetry.client import Message
 from telemetry.codec.strict import milliseconds
-from telemetry.mailbox import Receipt
-from telemetry.partners import Partner
+from telemetry.grid.partners import Partner
+from telemetry.wire.mailbox import Receipt
 
 START = np.datetime64("2026-06-16T12:00", "us")
 QUARTER_MS = 900_000

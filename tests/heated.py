@@ -8,7 +8,7 @@ import numpy as np
 import sites
 from optimizer.deciding import decide
 from optimizer.problem import Problem
-from optimizer.service.setting import Setting
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import read_world
 from tests import small_days
 from twin import axes

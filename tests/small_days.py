@@ -9,7 +9,7 @@ import pandas as pd
 import sites
 from optimizer.deciding import decide
 from optimizer.problem import Problem
-from optimizer.service.setting import Setting
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from twin import axes
 from twin.forecast.outlook import outlook

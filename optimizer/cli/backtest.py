@@ -12,10 +12,10 @@ from rich.table import Table
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.archive import open_folder, write_results, write_trial
-from optimizer.service.backtest import KNOWN, POLICIES, Trial, backtest
-from optimizer.service.results import Results, Summary
-from optimizer.service.setting import Setting
+from optimizer.service.trials.archive import open_folder, write_results, write_trial
+from optimizer.service.trials.backtest import KNOWN, POLICIES, Trial, backtest
+from optimizer.service.trials.results import Results, Summary
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, World, read_world
 from telemetry.durable import write_whole
 from twin.errors import Fault, ProblemError

@@ -10,8 +10,8 @@ from rich.console import Console
 import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.archive import SHOWN, check_site, read_course, read_decision
 from optimizer.service.audit import Told, read_service_decision
+from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, vocabulary
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")

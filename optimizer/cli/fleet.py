@@ -14,7 +14,7 @@ from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import share
 from optimizer.problem import Problem
-from optimizer.service.setting import Setting
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from twin.errors import Fault, ProblemError
 from twin.routes import Route

@@ -13,7 +13,7 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
-from optimizer.service.setting import Setting
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from twin.errors import Fault, ProblemError
 from twin.plots import plot_front

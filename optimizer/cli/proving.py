@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from optimizer.cli.show import console, table, write_json
 from optimizer.service.plant import setting_of
-from telemetry.acceptance import COVERAGE, DAYS, MOST, Result, prove
+from telemetry.trials.acceptance import COVERAGE, DAYS, MOST, Result, prove
 from twin.site import Site
 
 QUARTERS: Final = 96

@@ -15,7 +15,7 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.cli.streaming import Detail, stream
 from optimizer.cli.trip import Day, show_trips
 from optimizer.heat import sell_heat
-from optimizer.service.results import write_netcdf
+from optimizer.service.trials.results import write_netcdf
 from optimizer.service.world import read_outdoors
 from telemetry.sources import between, read_load
 from twin import axes, state

@@ -11,8 +11,8 @@ from rich.markup import escape
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.archive import check_site, read_course
 from optimizer.service.meter import of_course, read_meter
+from optimizer.service.trials.archive import check_site, read_course
 from twin.errors import Fault, ProblemError
 from twin.physics import FloatArray
 from twin.site import Site

@@ -21,8 +21,8 @@ from telemetry.client import Client
 from telemetry.discovery import Discovery, listen
 from telemetry.outbox import Outbox
 from telemetry.publisher import Publisher
-from telemetry.recording import Recording
-from telemetry.shard_process import Task
+from telemetry.shards.recording import Recording
+from telemetry.shards.shard_process import Task
 from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.topology import compare, racks_apart
 from twin.errors import Fault, SeriesError, SiteError

@@ -16,11 +16,11 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
-from optimizer.capacity import column
-from optimizer.capacity import held as sold
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.reserves.capacity import column
+from optimizer.reserves.capacity import held as sold
 from twin.axes import HOUR
 from twin.backing import holders
 from twin.limits import TRANSITION

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.capacity import column, load
 from optimizer.forms.holding import Held, added, held_where, new_table, prices
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
 from optimizer.moves import coming, moved
+from optimizer.reserves.capacity import column, load
 from twin.backing import EXPECTED
 from twin.physics import FloatArray
 from twin.reserves import overlap

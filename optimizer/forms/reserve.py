@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.capacity import held, most, price
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.reserves.capacity import held, most, price
 from twin.physics import FloatArray
 from twin.reserves import Reserve, begins, is_open
 

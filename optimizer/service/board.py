@@ -9,7 +9,7 @@ null stands for what is not known:
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.explain.Binding.as_json` gives it, `softened`, as
   `optimizer.softened.Softened.as_json` does, `reserves` in words, `degraded`, or "", and where
-  scenarios were weighed `hedge`, as `optimizer.weighed.Weighed.as_json` gives it;
+  scenarios were weighed `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
 - `hold`, null without one: `author`, `reason`, `since`, `until` (null: until released);
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none), `sent`, `text`;

@@ -9,7 +9,6 @@ import xarray as xr
 
 from optimizer.flexibility import none
 from optimizer.service.record import LEAD_MIN, Record
-from telemetry import eic
 from telemetry.codec.documents import (
     Code,
     Interval,
@@ -23,6 +22,7 @@ from telemetry.codec.documents import (
 )
 from telemetry.codec.schedule import QUARTER_MS
 from telemetry.codec.strict import VERSION, milliseconds
+from telemetry.grid import eic
 from twin import axes
 from twin.axes import HOUR, MINUTE, QUARTER
 from twin.physics import FloatArray

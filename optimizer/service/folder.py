@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO, Final, Self
 
-from optimizer.service.results import write_json
+from optimizer.service.trials.results import write_json
 from twin.errors import Fault, JournalError, ServiceError
 
 SCHEMA: Final = 1
@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, object]:
     Parameters
     ----------
     path
-        A file that :func:`optimizer.service.results.write_json` wrote.
+        A file that :func:`optimizer.service.trials.results.write_json` wrote.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

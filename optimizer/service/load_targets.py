@@ -11,10 +11,10 @@ import xarray as xr
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client
-from telemetry.flex_agent import FlexAgent, Load
-from telemetry.partners import Partner
+from telemetry.grid.flex_agent import FlexAgent, Load
+from telemetry.grid.partners import Partner
+from telemetry.grid.targets import Targets
 from telemetry.security import SigningKey
-from telemetry.targets import Targets
 from twin import vocabulary
 from twin.equipment.contracts import LoadTargetContract
 from twin.physics import FloatArray

@@ -66,7 +66,7 @@ def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
     Parameters
     ----------
     course
-        Means of quarter-hours, as :func:`optimizer.service.course.course_of` gives.
+        Means of quarter-hours, as :func:`optimizer.service.trials.course.course_of` gives.
 
     Returns
     -------

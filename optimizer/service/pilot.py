@@ -13,7 +13,7 @@ from optimizer.decision import Decision
 from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, within
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
-from optimizer.known import LEAST, Known
+from optimizer.hedge.known import LEAST, Known
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.water import APPLIED, declared

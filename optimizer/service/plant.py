@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 import sites
-from optimizer.service.course import course_of, work_of
-from optimizer.service.results import Summary, write_json, write_netcdf
-from optimizer.service.setting import Setting
-from optimizer.service.settle import Bill, Work, settle
+from optimizer.service.trials.course import course_of, work_of
+from optimizer.service.trials.results import Summary, write_json, write_netcdf
+from optimizer.service.trials.setting import Setting
+from optimizer.service.trials.settle import Bill, Work, settle
 from optimizer.service.world import DAY, Files, read_world
 from telemetry.agents.scene import Outcome, Scene
 from twin.axes import QUARTER

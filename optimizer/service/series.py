@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 import xarray as xr
 
-from optimizer.known import LEAST
+from optimizer.hedge.known import LEAST
 from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
 from telemetry.sources import only, read_prices
 from twin import axes

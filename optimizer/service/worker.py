@@ -16,7 +16,7 @@ from typing import Final, Self
 import structlog
 
 from optimizer.decision import Decision
-from optimizer.known import Known
+from optimizer.hedge.known import Known
 from optimizer.loading import load
 from optimizer.problem import Problem
 from twin.errors import GigatwinError, NoScheduleError, SolverError
@@ -42,7 +42,7 @@ class Worker:
         Longest wait for an answer. [s]
     solve
         What decides, a function that the other process can import; by default
-        :func:`optimizer.hedging.solver`, which only the other process loads.
+        :func:`optimizer.hedge.hedging.solver`, which only the other process loads.
     """
 
     def __init__(self, deadline: float = DEADLINE, solve: Solve | None = None) -> None:
@@ -169,7 +169,7 @@ def _end_with_parent() -> None:
 
 def _default() -> Solve:
     """Load the solver, which the service itself has no need of."""
-    solver: Callable[[], Solve] = load("optimizer.hedging").solver
+    solver: Callable[[], Solve] = load("optimizer.hedge.hedging").solver
     return solver()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from optimizer import capacity
+from optimizer.reserves import capacity
 from telemetry.sources import (
     between,
     only,

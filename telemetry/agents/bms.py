@@ -11,7 +11,7 @@ from telemetry import topics
 from telemetry.agents.requests import Requests
 from telemetry.codec import encode
 from telemetry.listing import Listed, list_points, racks_of
-from telemetry.nature import Noise
+from telemetry.plants.nature import Noise
 from telemetry.points import BMS, INTEGRATION, RACK, SYSTEM
 from telemetry.samples import PointValue
 from telemetry.units import UNITS

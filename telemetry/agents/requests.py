@@ -14,7 +14,7 @@ from telemetry.agents.ranges import (
     declared_ranges,
     ranges_of,
 )
-from telemetry.ramps import STEP
+from telemetry.plants.ramps import STEP
 from twin.axes import MINUTE
 from twin.equipment import CoolingPlant
 from twin.run import Key

@@ -20,8 +20,8 @@ from telemetry.agents.scene import Outcome, Report, Scene
 from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.job_samples import JobOrders
-from telemetry.nature import Noise
-from telemetry.ramps import STEP
+from telemetry.plants.nature import Noise
+from telemetry.plants.ramps import STEP
 from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
 from telemetry.testbed import Plant
 from twin.axes import HOUR, MINUTE, QUARTER

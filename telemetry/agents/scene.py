@@ -21,7 +21,8 @@ class Scene:
     site
         What the service believes the plant to be.
     surroundings
-        Weather and available power in minutes, as :func:`telemetry.surroundings.minutes` gives.
+        Weather and available power in minutes, as
+        :func:`telemetry.plants.surroundings.minutes` gives.
     begin
         True state at the start.
     workload

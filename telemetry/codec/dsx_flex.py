@@ -1,7 +1,8 @@
 """Load targets and power states as DSX Flex 1.7 writes them: CloudEvents whose data is signed.
 
 Only the data is signed. Of what stands around it nothing is believed that could do harm: who sent
-it follows from the topic and the key, and a signed text is taken once (:mod:`telemetry.targets`).
+it follows from the topic and the key, and a signed text is taken once
+(:mod:`telemetry.grid.targets`).
 """
 
 import re
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 
 from telemetry.codec.strict import Json, expect_finite, milliseconds, moment, read, write
-from telemetry.flex import FeedState, FeedTarget, LoadTarget, LoadTargets
+from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget, LoadTargets
 from telemetry.security import FLEX, SigningKey, sign, verify
 from twin.axes import utc
 from twin.errors import ProblemError, WireError

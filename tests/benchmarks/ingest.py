@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from telemetry.archive import open as open_archive
 from telemetry.client import Client
 from telemetry.samples import CHIP_VARIABLES
-from telemetry.site_archiver import FRUGAL
+from telemetry.shards.site_archiver import FRUGAL
 from tests.benchmarks import load
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.ingest_shard import topic

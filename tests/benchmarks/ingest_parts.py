@@ -16,7 +16,7 @@ from telemetry.ingest import Ingester
 from telemetry.journal import Journal
 from telemetry.listing import list_points
 from telemetry.samples import PointValue
-from telemetry.site_archiver import SiteArchiver
+from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.window import Window
 from tests.benchmarks import load
 from tests.benchmarks.ingest_shard import say, until_closed

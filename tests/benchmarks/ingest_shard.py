@@ -6,7 +6,7 @@ from pathlib import Path
 
 from telemetry.client import Client
 from telemetry.journal import Journal
-from telemetry.shard import Shard
+from telemetry.shards.shard import Shard
 
 
 def topic(site):

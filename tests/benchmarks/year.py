@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import sites
 from optimizer.cli.show import console
-from optimizer.service.backtest import backtest
-from optimizer.service.results import Summary, write_json
-from optimizer.service.setting import Setting
+from optimizer.service.trials.backtest import backtest
+from optimizer.service.trials.results import Summary, write_json
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from telemetry.durable import write_whole
 

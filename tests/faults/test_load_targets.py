@@ -13,7 +13,7 @@ from telemetry.security import FLEX, private_key
 from tests import stage as stages
 from tests.faults.words import schedules
 from tests.stage import DEADLINE, PARTNER
-from tests.telemetry.flexing import content, event, target
+from tests.telemetry.grid.flexing import content, event, target
 
 pytestmark = pytest.mark.slow
 

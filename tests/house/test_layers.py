@@ -28,7 +28,7 @@ LIVES_IN = {
     "msgspec": {"telemetry.codec"},
     "numba": {"twin.compiled"},
     "numcodecs": {"telemetry.archive"},
-    "paho": {"telemetry.buffered", "telemetry.link"},
+    "paho": {"telemetry.wire.buffered", "telemetry.wire.link"},
     "pint": {"twin.units"},
     "power_grid_model": {"twin.physics.powerflow"},
     "prometheus_client": {"optimizer.service"},

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from optimizer.first_stage import decided_now, first_stage
+from optimizer.hedge.first_stage import decided_now, first_stage
+from optimizer.hedge.risk import Risk, cvar
+from optimizer.hedge.scenarios import Case, hedge
 from optimizer.plan import solve_problem
-from optimizer.risk import Risk, cvar
-from optimizer.scenarios import Case, hedge
 from tests.math.hand import battery, outlook, problem, site
 from twin.errors import NoScheduleError, ProblemError
 

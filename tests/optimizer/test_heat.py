@@ -8,7 +8,7 @@ from optimizer.heat import sell_heat
 from optimizer.plan import solve_problem
 from optimizer.rules import immediate, threshold
 from optimizer.schedule import schedule_of
-from optimizer.service.backtest import run
+from optimizer.service.trials.backtest import run
 from optimizer.verify import verify
 from tests import heated, small_days
 from tests.spoilt_schedules import HEAT, HEAT_FORM

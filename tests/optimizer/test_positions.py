@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from optimizer.positions import positions
-from optimizer.service.promise_bill import promise_accounts
+from optimizer.service.trials.promise_bill import promise_accounts
 from tests import small_days
 from tests.math.hand import START, grid, outlook, site
 from tests.math.test_commitments import YEAR, asked, position, with_target, with_words

@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.policies import scaling
 from optimizer.scaling import allocated
-from optimizer.service.backtest import run
+from optimizer.service.trials.backtest import run
 from tests import small_days
 
 

@@ -10,8 +10,8 @@ import xarray as xr
 
 from optimizer.deciding import decide
 from optimizer.inputs import inputs_of
-from optimizer.service.backtest import run
-from optimizer.service.playing import set_points
+from optimizer.service.trials.backtest import run
+from optimizer.service.trials.playing import set_points
 from optimizer.service.wanted import wanted
 from optimizer.steering import Steering
 from optimizer.verify import verify

@@ -29,7 +29,7 @@ from telemetry.codec import encode
 from telemetry.journal import Journal
 from telemetry.progress import Progress
 from telemetry.samples import CHIP_VARIABLES
-from telemetry.site_archiver import SiteArchiver
+from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.tail import archived
 from tests.telemetry.archives import POINT, SECOND, SITE, START, batch, metadata, value
 from twin.errors import ArchiveError

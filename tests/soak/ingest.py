@@ -23,7 +23,7 @@ import numpy as np
 
 from telemetry.archive import open as open_archive
 from telemetry.archive.verifying import verify
-from telemetry.recording import PLANT
+from telemetry.shards.recording import PLANT
 from tests import brokers
 from tests.soak import source
 from tests.soak.source import CHIPS, POINT, RACKS, SITE, START, read_numbers

@@ -13,15 +13,15 @@ from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.codec.market_document import as_market_document
 from telemetry.codec.strict import LARGEST
 from telemetry.frames import Position, header, pack, unpack, whole
-from telemetry.packets import publishes
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.sources.dcgm import read_dcgm
 from telemetry.topics import Kind
+from telemetry.wire.packets import publishes
 from tests import feeds
 from tests.messages import GOOD, TOPICS
 from tests.soak.given_files import files
 from tests.soak.ways_in import MESSAGE, TEXT, Reader
-from tests.telemetry import flexing
+from tests.telemetry.grid import flexing
 from twin.errors import BrokerError, SeriesError
 
 MOMENT = np.datetime64("2026-06-16T12:00", "us")

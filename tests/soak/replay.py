@@ -13,9 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.service.backtest import make_policy
-from optimizer.service.playing import played
-from optimizer.service.setting import Setting
+from optimizer.service.trials.backtest import make_policy
+from optimizer.service.trials.playing import played
+from optimizer.service.trials.setting import Setting
 from optimizer.service.world import HISTORY, World, carbon_of, jobs_of, read_outdoors
 from telemetry.sources import only, read_prices
 from telemetry.testbed import Plant

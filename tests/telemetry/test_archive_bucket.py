@@ -18,9 +18,9 @@ from telemetry.archive.places import FILE, Place, name_bucket
 from telemetry.archive.verifying import verify
 from telemetry.codec import encode
 from telemetry.journal import Journal
-from telemetry.recording import Recording
-from telemetry.shard_process import Task
-from telemetry.site_archiver import SiteArchiver
+from telemetry.shards.recording import Recording
+from telemetry.shards.shard_process import Task
+from telemetry.shards.site_archiver import SiteArchiver
 from tests import brokers
 from tests.telemetry.archives import POINT, SITE, START, batch, metadata, value
 from twin.errors import ArchiveError

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from telemetry import session
 from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client, Tls, Will
-from telemetry.mailbox import BYTES, Inbox, Message, Receipt
+from telemetry.wire import session
+from telemetry.wire.mailbox import BYTES, Inbox, Message, Receipt
 from tests import brokers
 from twin.errors import BrokerError, WireError
 

@@ -9,10 +9,19 @@ import pytest
 
 from telemetry import security
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
-from telemetry.flex import FeedState, FeedTarget, LoadTarget
+from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget
 from telemetry.security import FLEX
 from tests.feeds import key
-from tests.telemetry.flexing import STATUS, TOPIC, TRACE, content, event, payload, target, validator
+from tests.telemetry.grid.flexing import (
+    STATUS,
+    TOPIC,
+    TRACE,
+    content,
+    event,
+    payload,
+    target,
+    validator,
+)
 from twin.errors import WireError
 
 KEYS = security.jwks(key("tso-1"))

@@ -13,10 +13,10 @@ from telemetry.codec import decode, encode
 from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.custody import DURABLE, HELD, Durable, Held
 from telemetry.journal import Journal
-from telemetry.mailbox import Message
 from telemetry.outbox import Letter, Outbox
 from telemetry.progress import FILE, Boot, Progress
 from telemetry.publisher import Publisher, _gaps
+from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
 from twin.errors import JournalError, JournalFullError, WireError
 

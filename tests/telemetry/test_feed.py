@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from telemetry import eic, security
+from telemetry import security
 from telemetry.codec.schedule import read_schedule, read_status
 from telemetry.feed import Feed
-from telemetry.partners import party_of, series
-from telemetry.revisions import KEPT
+from telemetry.grid import eic
+from telemetry.grid.partners import party_of, series
+from telemetry.grid.revisions import KEPT
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, partner, plan
 from twin.errors import JournalError, WireError
 
@@ -121,7 +122,7 @@ def test_what_is_not_durable_is_not_sent(bench, monkeypatch):
 
 
 def test_old_documents_are_removed_but_the_one_in_force(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.revisions.KEPT", 3)
+    monkeypatch.setattr("telemetry.grid.revisions.KEPT", 3)
     assert KEPT > 96
     for _ in range(6):
         bench.feed.publish(plan())

@@ -11,7 +11,7 @@ import yaml
 
 from telemetry import security, topics
 from telemetry.codec.schedule import schema
-from telemetry.reader import REASONS
+from telemetry.grid.reader import REASONS
 from telemetry.topics import Kind
 
 DOCS = Path(__file__).parents[2] / "docs"

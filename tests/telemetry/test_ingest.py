@@ -18,9 +18,9 @@ from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
-from telemetry.mailbox import Message
 from telemetry.samples import JobStatus, PointValue
 from telemetry.window import Window
+from telemetry.wire.mailbox import Message
 from tests.telemetry import archives, ingesting
 from tests.telemetry.archives import START, batch, metadata, tick, value
 

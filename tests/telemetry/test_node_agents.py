@@ -18,12 +18,12 @@ from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec import decode, encode
 from telemetry.custody import HELD
-from telemetry.mailbox import Message
 from telemetry.outbox import Outbox
 from telemetry.progress import Progress
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.window import Window
+from telemetry.wire.mailbox import Message
 from tests import brokers
 from twin.errors import SeriesError
 

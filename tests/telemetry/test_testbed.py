@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.nature import Noise, disturbed, restlessness
-from telemetry.ramps import STEP
-from telemetry.surroundings import minutes
+from telemetry.plants.nature import Noise, disturbed, restlessness
+from telemetry.plants.ramps import STEP
+from telemetry.plants.surroundings import minutes
 from telemetry.testbed import Plant
 from twin import axes, state, vocabulary
 from twin.equipment import Cdu, CoolingPlant, Ups

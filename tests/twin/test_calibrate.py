@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import sites
-from telemetry.sensing import Failing, Sensing
-from telemetry.trial import Trial
+from telemetry.plants.sensing import Failing, Sensing
+from telemetry.trials.trial import Trial
 from tests import skies
 from twin.calibrate import Grade, calibrate
 from twin.calibration.history import History

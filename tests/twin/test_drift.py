@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.trial import Trial
+from telemetry.trials.trial import Trial
 from tests import skies
 from twin.calibrate import calibrate
 from twin.drift import REFERENCE, Point, Week, changes

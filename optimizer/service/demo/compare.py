@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import sites
-from optimizer.service.backtest import run
 from optimizer.service.plant import setting_of
-from optimizer.service.results import write_json
+from optimizer.service.trials.backtest import run
+from optimizer.service.trials.results import write_json
 
 POLICIES: Final = ("threshold", "immediate")
 """Policies that are run on the same plant."""

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
-from optimizer.service.archive import write_trial
-from optimizer.service.backtest import run as run_policy
+from optimizer.service.trials.archive import write_trial
+from optimizer.service.trials.backtest import run as run_policy
 from tests import small_days
 
 

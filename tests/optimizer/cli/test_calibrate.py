@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from optimizer.service.calibrations import FILE, keep
-from optimizer.service.results import write_netcdf
-from telemetry.trial import Trial
+from optimizer.service.trials.results import write_netcdf
+from telemetry.trials.trial import Trial
 from tests import skies
 from tests.twin.test_drift import weeks
 

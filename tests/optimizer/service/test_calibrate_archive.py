@@ -9,8 +9,8 @@ from telemetry.agents.bms import Bms
 from telemetry.archive import Archive
 from telemetry.codec import decode
 from telemetry.journal import Position
-from telemetry.nature import Noise
-from telemetry.trial import Trial
+from telemetry.plants.nature import Noise
+from telemetry.trials.trial import Trial
 from tests import skies
 from twin.calibrate import Grade, calibrate
 from twin.calibration.parameters import value_of

@@ -9,10 +9,11 @@ import sites
 from optimizer.flexibility import flexibility, none
 from optimizer.service.document import Identity, Label, document_of, quarters
 from optimizer.service.record import ENOUGH, Baseline, PlanErrors, Record
-from telemetry import eic, security
+from telemetry import security
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
-from telemetry.partners import Partner
+from telemetry.grid import eic
+from telemetry.grid.partners import Partner
 from tests import small_days
 from tests.feeds import key
 from twin import axes, vocabulary

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from optimizer.plan import solve_problem
-from optimizer.service.backtest import run
+from optimizer.service.trials.backtest import run
 from tests import small_days
 
 

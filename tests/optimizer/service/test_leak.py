@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from optimizer.hedging import Hedging
+from optimizer.hedge.hedging import Hedging
 from optimizer.policies import Optimal, View, immediate, threshold
 from tests import small_days
 from twin import axes, state

@@ -15,7 +15,7 @@ from optimizer.steering import WEEK
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.security import jwks
 from tests.feeds import key, partner
-from tests.telemetry.flexing import TOPIC, content, payload, target
+from tests.telemetry.grid.flexing import TOPIC, content, payload, target
 from twin import axes
 from twin.equipment.contracts import LoadTargetContract
 from twin.promises import HARD

@@ -9,7 +9,7 @@ from optimizer.service import wear as module
 from optimizer.service.alarms import Severity
 from optimizer.service.calibrations import FILE, keep, kept
 from optimizer.service.wear import Wear, calibrate_week
-from telemetry.trial import Trial
+from telemetry.trials.trial import Trial
 from tests import moments, skies
 from tests.twin.test_drift import EIR, weeks
 from twin.drift import Point

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.decision import Decision
-from optimizer.known import Known
+from optimizer.hedge.known import Known
 from optimizer.service.worker import Worker
 from tests import moments, small_days
 from tests.solvers import asked, moody

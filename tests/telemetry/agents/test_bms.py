@@ -10,7 +10,7 @@ from telemetry.agents.ranges import Water
 from telemetry.agents.readings import rack_readings, readings
 from telemetry.agents.requests import Requests
 from telemetry.codec import decode
-from telemetry.nature import Noise
+from telemetry.plants.nature import Noise
 from telemetry.samples import PointValue
 from twin import axes, state
 from twin.simulation import stocks_of

@@ -1,0 +1,140 @@
+"""The courses that a question may take: other prices, weather, sun, wind and arrivals of work."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.hedge.scenarios import Case
+from optimizer.problem import Problem
+from twin.axes import HOUR, intervals
+from twin.forecast.errors import Errors
+from twin.forecast.quarters import POWER, RECIPES
+from twin.forecast.scenarios import COUNT, Scenario, scenarios
+from twin.workloads.arrivals import Arrivals, expect
+from twin.workloads.envelope import envelopes
+from twin.workloads.jobs import HISTORY, Jobs
+from twin.workloads.queue import Queue
+from twin.workloads.repeated import Repeated
+
+FINE: Final = 2.0
+"""How far ahead courses keep the intervals of the question. [h]"""
+
+HOURLY: Final = 48.0
+"""How far ahead they keep hours; from there on every :data:`FEW` hours are one interval. [h]"""
+
+FEW: Final = 4
+
+OTHERS: Final = ("service_racks", "terminal_price", "work_least", "work_most", "work_racks_limit")
+"""Words of a question that are made anew for each course, beside the forecast's."""
+
+_DAY: Final = np.timedelta64(1, "D")
+
+
+def cases_of(
+    problem: Problem,
+    record: xr.Dataset,
+    *,
+    queue: Queue,
+    past: Jobs,
+    errors: Errors,
+    count: int = COUNT,
+    seed: int = 0,
+) -> list[Case]:
+    """Return the courses that a question may take.
+
+    Parameters
+    ----------
+    problem
+        The question, as :func:`optimizer.steering.question` asks it.
+    record
+        The series of its site; what is unpublished is never looked at.
+    queue
+        The jobs that have arrived.
+    past
+        Arrivals of the two weeks before.
+    errors
+        Errors of past forecasts, kept from question to question.
+    count
+        How many courses, at most. [1]
+    seed
+        Of the days whose arrivals come again where the weather's own lies too far back.
+
+    Returns
+    -------
+    list of Case
+        Each with the forecast errors of one past moment and the arrivals of the days that followed
+        it; where that is longer ago than arrivals are remembered, of other days, drawn.
+    """
+    site, axes = problem.site, _axes(problem)
+    drawn = scenarios(site, record, queue.instant, axes=axes, errors=errors, count=count)
+    works = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in drawn]
+    share = _share(works, drawn, expect(past, queue.pool.kinds, queue.instant), axes=axes)
+    found = []
+    rooms = envelopes(queue, axes, [work.scaled(share) for work in works])
+    for one, room in zip(drawn, rooms, strict=True):
+        ahead = one.outlook.merge(room)
+        others = set(problem.outlook.data_vars) - set(ahead.data_vars)
+        asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
+        name = "the forecast" if np.isnat(one.origin) else f"as after {_day(one.origin)}"
+        found.append(Case(problem=asked, probability=one.probability, name=name))
+    return found
+
+
+def _axes(problem: Problem) -> xr.Dataset:
+    """Return the intervals of the courses: those of the question near, then hours, then longer.
+
+    What is decided later needs no quarter-hours, and each course is solved in a third of the time.
+    Where the question holds words that stand on its own intervals, as a position sold, they stay.
+    """
+    edges = problem.outlook["instant"].to_numpy()
+    own = set(problem.outlook.data_vars) - {*RECIPES, POWER, *OTHERS}
+    if own:
+        return intervals(edges)
+    ahead = (edges - edges[0]) / HOUR
+    is_hour = edges == edges.astype("datetime64[h]")
+    is_whole = edges.astype("datetime64[h]").astype(np.int64) % FEW == 0
+    is_far = is_hour & is_whole & (ahead > HOURLY)
+    return intervals(edges[(ahead <= FINE) | (is_hour & (ahead <= HOURLY)) | is_far])
+
+
+def _arrivals(
+    past: Jobs, queue: Queue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
+) -> Arrivals | Repeated:
+    """Return the arrivals of one course; the steady stream where none can come again."""
+    now, kinds = queue.instant, queue.pool.kinds
+    edges = axes["instant"].to_numpy()
+    span = edges[-1] - edges[0]
+    first = now - HISTORY if not len(past) else max(past.arrival[0], now - HISTORY)
+    lags = [lag for lag in range(1, HISTORY // _DAY + 1) if span <= lag * _DAY <= now - first]
+    if not lags or np.isnat(origin):
+        return expect(past, kinds, now)
+    days = int((now - origin) // _DAY)
+    if days not in lags:
+        drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
+        days = int(drawn.choice(lags))
+    return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
+
+
+def _share(
+    works: Sequence[Arrivals | Repeated],
+    drawn: Sequence[Scenario],
+    expected: Arrivals,
+    *,
+    axes: xr.Dataset,
+) -> float:
+    """Return the factor that gives the work of all courses the mean of the two weeks. [1]
+
+    A few days stand for all, and their work may be a fifth more or less.
+    """
+    edges = axes["instant"].to_numpy()
+    end = np.array([(edges[-1] - edges[0]) / HOUR])
+    came = [one.probability * work.most(end).sum() for one, work in zip(drawn, works, strict=True)]
+    usual, mean = float(expected.most(end).sum()), float(sum(came))
+    return usual / mean if mean > 0.0 else 1.0
+
+
+def _day(moment: np.datetime64) -> str:
+    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -1,0 +1,100 @@
+"""What was weighed over scenarios, for people: mean, tail, what hedging costs, and the worst."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.hedge.risk import Risk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worst:
+    """One of the dearest scenarios.
+
+    Attributes
+    ----------
+    scenario
+        What it is called.
+    probability
+        How probable it is. [1]
+    cost, violations
+        What it pays, and how much of it for broken promises. [EUR]
+    apart
+        Word -> its mean over the horizon less that of all scenarios, in the word's unit.
+    """
+
+    scenario: str
+    probability: float
+    cost: float
+    violations: float
+    apart: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    """What was weighed over scenarios.
+
+    Attributes
+    ----------
+    scenarios
+        How many. [1]
+    risk
+        How mean and tail were weighed.
+    mean, tail
+        Mean cost, and mean of the worst costs. [EUR]
+    premium, relief
+        What that costs more in the mean and less in the tail than the plan for the forecast alone;
+        None if it was not asked. [EUR]
+    worst
+        The scenarios of the tail, the dearest first.
+    """
+
+    scenarios: int
+    risk: Risk
+    mean: float
+    tail: float
+    premium: float | None
+    relief: float | None
+    worst: tuple[Worst, ...]
+
+    def words(self) -> list[str]:
+        """Return it in words, one line each."""
+        worst = f"{1.0 - self.risk.level:.0%}"
+        lines = [
+            f"hedged over {self.scenarios} scenarios: mean {self.mean:,.0f} EUR, "
+            f"mean of the worst {worst} {self.tail:,.0f} EUR"
+        ]
+        if self.premium is not None and self.relief is not None:
+            lines.append(
+                f"beside a plan for the forecast alone it costs {self.premium:,.0f} EUR in the "
+                f"mean and saves {self.relief:,.0f} EUR in the tail"
+            )
+        for one in self.worst:
+            apart = (f"{name.replace('_', ' ')} {value:+.2f}" for name, value in one.apart.items())
+            lines.append(
+                f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
+                f"beside the mean of all: {', '.join(apart)}"
+            )
+        return lines
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain values."""
+        beside = {"costs_in_the_mean_eur": self.premium, "saves_in_the_tail_eur": self.relief}
+        return {
+            "scenarios": self.scenarios,
+            "level": self.risk.level,
+            "weight": self.risk.weight,
+            "mean_eur": round(self.mean, 2),
+            "tail_eur": round(self.tail, 2),
+            **{name: round(money, 2) for name, money in beside.items() if money is not None},
+            "tail": [
+                {
+                    "scenario": one.scenario,
+                    "probability": round(one.probability, 4),
+                    "cost_eur": round(one.cost, 2),
+                    "violations_eur": round(one.violations, 2),
+                    "beside_the_mean": {name: round(v, 2) for name, v in one.apart.items()},
+                }
+                for one in self.worst
+            ],
+            "words": self.words(),
+        }

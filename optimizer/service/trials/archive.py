@@ -1,0 +1,164 @@
+"""What a back-test leaves on disk, and how it is read again: every file whole or not there.
+
+A folder holds ``run.json``, which says what was run, ``results.json`` and, for each policy and
+seed, the course in quarter-hours (``optimal_0.nc``), its picture (``optimal_0.png``), and every
+decision with its reasons (``optimal_0.decisions.json``).
+"""
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.decision import Decision
+from optimizer.service.audit import Told
+from optimizer.service.trials.backtest import Trial
+from optimizer.service.trials.results import Results, write_json, write_netcdf
+from twin import axes, plots
+from twin.errors import Fault, ProblemError, StateError
+from twin.site import Site
+
+RESULTS: Final = "results.json"
+
+IDENTITY: Final = "run.json"
+"""File that tells which back-test a folder holds."""
+
+SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
+"""Words of the interval asked for that an explanation shows beside its reasons."""
+
+
+def open_folder(folder: Path, identity: dict[str, object]) -> None:
+    """Make the folder of a back-test, or find that of the same one.
+
+    Parameters
+    ----------
+    folder
+        Where results shall go.
+    identity
+        What makes a back-test: ``site``, ``start``, ``days`` and the like.
+
+    Raises
+    ------
+    ProblemError
+        If the folder holds another back-test, or is a file.
+    """
+    mend = "name a new folder, or remove this one"
+    if folder.exists() and not folder.is_dir():
+        raise ProblemError("run", [Fault(place="--out", value=f"{folder} is a file", mend=mend)])
+    path = folder / IDENTITY
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != identity:
+            shown = f"{folder} holds {found.get('site')} from {found.get('start')}"
+            raise ProblemError("run", [Fault(place="--out", value=shown, mend=mend)])
+    write_json(path, identity)
+
+
+def check_site(folder: Path, site: Site) -> None:
+    """Refuse to explain one site by the run of another.
+
+    Raises
+    ------
+    StateError
+        If the folder holds another site's run.
+    """
+    path = folder / IDENTITY
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if found.get("site", site.name) != site.name:
+        mend = f"the run is of {found['site']}"
+        raise StateError("run", [Fault(place=str(folder), value=site.name, mend=mend)])
+
+
+def write_trial(folder: Path, site: Site, trial: Trial) -> None:
+    """Write a trial: its course, its picture, its decisions.
+
+    Parameters
+    ----------
+    folder
+        The folder of the back-test; made if it is not there.
+    site
+        The site.
+    trial
+        What was run.
+    """
+    stem = f"{trial.policy}_{trial.seed}"
+    write_netcdf(folder / f"{stem}.nc", trial.course)
+    figure = plots.plot_run(trial.course, site, title=f"{site.name}, {trial.policy}")
+    draft = folder / f".{stem}.png"
+    figure.savefig(draft, format="png")
+    draft.replace(folder / f"{stem}.png")
+    if trial.decisions:
+        told = [_told(decision) for decision in trial.decisions]
+        write_json(folder / f"{stem}.decisions.json", told)
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write the summary of a back-test."""
+    write_json(folder / RESULTS, results.as_json())
+
+
+def _told(decision: Decision) -> dict[str, object]:
+    start = np.datetime_as_string(decision.start, unit="m")
+    told: dict[str, object] = {"start": f"{start}Z", "attempts": decision.attempts}
+    return told | decision.explanation.as_json()
+
+
+def read_decision(
+    folder: Path, at: str | None = None, *, policy: str = "optimal", seed: int = 0
+) -> Told:
+    """Return the decision that was in force at a moment.
+
+    Parameters
+    ----------
+    folder
+        What ``gigatwin backtest --out`` wrote.
+    at
+        The moment; the last decision if None.
+    policy
+        A policy that plans.
+    seed
+        Seed of the plant.
+
+    Returns
+    -------
+    Told
+        Its accounts, binding limits, changes and what was degraded.
+
+    Raises
+    ------
+    StateError
+        If the folder holds no decisions, or none that was in force then.
+    """
+    path = folder / f"{policy}_{seed}.decisions.json"
+    if not path.exists():
+        mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+    decisions: list[Told] = json.loads(path.read_text(encoding="utf-8"))
+    if at is None:
+        return decisions[-1]
+    moment = axes.utc(at)
+    starts = [axes.utc(decision["start"]) for decision in decisions]
+    course = read_course(folder, policy=policy, seed=seed)
+    last = axes.utc(str(course["instant"].to_numpy()[-1]))
+    if not starts[0] <= moment < last:
+        mend = f"the run goes from {starts[0]}Z to {last}Z"
+        raise StateError("run", [Fault(place="--at", value=at, mend=mend)])
+    return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
+
+
+def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.Dataset:
+    """Return the course of a policy that a back-test wrote.
+
+    Raises
+    ------
+    StateError
+        If the folder holds none of it.
+    """
+    path = folder / f"{policy}_{seed}.nc"
+    if not path.exists():
+        mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+    with xr.open_dataset(path, engine="h5netcdf") as course:
+        return course.load()

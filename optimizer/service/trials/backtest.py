@@ -1,0 +1,205 @@
+"""Back-test: run policies in closed loop on a plant that is not what they believe it to be."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.decision import Decision
+from optimizer.hedge.hedging import Hedging
+from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
+from optimizer.service.trials.course import Step, course_of, work_of
+from optimizer.service.trials.held import plant_of, settled
+from optimizer.service.trials.playing import played
+from optimizer.service.trials.results import Results, Summary, accounts_over
+from optimizer.service.trials.setting import Setting
+from optimizer.service.trials.settle import Bill, Work, settle
+from twin.limits import violations
+
+POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
+"""The usual policies, in the order in which they are run and shown."""
+
+KNOWN: Final = (*POLICIES, "scaling", "cvar")
+"""All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
+``optimal`` with scenarios, hedged against the dearest of them."""
+
+type Listener = Callable[[str, int, int, int], None]
+"""Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One policy on one plant.
+
+    Attributes
+    ----------
+    policy, seed
+        Which.
+    course
+        What happened in quarter-hours: the plant's means, the plan's promises, the queue.
+    bill, work, violations
+        The settled run, its work, and the violated minutes by limit.
+    decisions
+        Every decision of a planning policy.
+    """
+
+    policy: str
+    seed: int
+    course: xr.Dataset
+    bill: Bill
+    work: Work
+    violations: xr.DataArray
+    decisions: tuple[Decision, ...]
+
+    @property
+    def summary(self) -> Summary:
+        """The trial in numbers."""
+        return Summary.of(self.bill, self.work, int(self.violations.sum()))
+
+
+def backtest(
+    setting: Setting,
+    *,
+    policies: Sequence[str] = POLICIES,
+    seeds: int = 1,
+    listen: Listener = lambda *_: None,
+    keep: Callable[[Trial], None] = lambda _: None,
+    export: Path | None = None,
+) -> Results:
+    """Run policies on the same plants and compare them.
+
+    Parameters
+    ----------
+    setting
+        Site, world and work.
+    policies
+        Names of :data:`KNOWN`.
+    seeds
+        Number of plants, each with its own hidden nature.
+    listen
+        Told of progress.
+    keep
+        Given every trial as soon as it is done.
+    export
+        Folder for the linear model of every decision; none are written without.
+
+    Returns
+    -------
+    Results
+        Summaries by policy.
+    """
+    began = time.process_time()
+    found: dict[str, list[Summary]] = {name: [] for name in policies}
+    bills: dict[str, list[Bill]] = {name: [] for name in policies}
+    for seed in range(seeds):
+        for name in policies:
+            trial = run(setting, name, seed=seed, listen=listen, export=export)
+            keep(trial)
+            found[name].append(trial.summary)
+            bills[name].append(trial.bill)
+    world = setting.world
+    days = round((world.end - world.start) / np.timedelta64(1, "D"))
+    return Results(
+        site=setting.site.name,
+        start=np.datetime_as_string(world.start, unit="m") + "Z",
+        days=days,
+        seeds=seeds,
+        cpu_s=time.process_time() - began,
+        gaps=world.gaps,
+        notes=world.notes,
+        policies={name: Summary.over(many) for name, many in found.items()},
+        by_seed=found,
+        accounts={name: accounts_over(many) for name, many in bills.items()},
+    )
+
+
+def run(
+    setting: Setting, name: str, *, seed: int, listen: Listener, export: Path | None = None
+) -> Trial:
+    """Run one policy on one plant from start to end.
+
+    Parameters
+    ----------
+    setting
+        Site, world and work.
+    name
+        The policy.
+    seed
+        Seed of the plant.
+    listen
+        Told of progress.
+    export
+        Folder for the linear model of every decision, in a folder for policy and plant.
+
+    Returns
+    -------
+    Trial
+        The settled run.
+    """
+    site, world = setting.site, setting.world
+    decisions: list[Decision] = []
+    models = export and export / f"{name}_{seed}"
+    policy = make_policy(
+        setting, name, lambda decision: decisions.append(decision.kept()), export=models
+    )
+    plant = plant_of(setting, seed=seed)
+    count = setting.truth.sizes["time"]
+    steps: list[Step] = []
+    for queue, progress in played(setting, policy, plant, decisions=decisions):
+        steps.append((queue.backlog, progress))
+        listen(name, seed, len(steps), count)
+    record, work = plant.record(), work_of(queue, steps)
+    course = course_of(setting, record, steps=steps, decisions=decisions)
+    held = settled(plant, decisions, setting)
+    return Trial(
+        policy=name,
+        seed=seed,
+        course=course if held is None else course.merge(held, compat="override"),
+        bill=settle(
+            site,
+            record,
+            world.record,
+            work=work,
+            peak_power=float(setting.begin["peak_power"]),
+            reserves=held,
+        ),
+        work=work,
+        violations=violations(site, record),
+        decisions=tuple(decisions),
+    )
+
+
+def make_policy(
+    setting: Setting,
+    name: str,
+    listen: Callable[[Decision], None],
+    *,
+    export: Path | None = None,
+) -> Policy:
+    """Return a policy by its name; one that plans writes its models where it is told to."""
+    site, record = setting.site, setting.world.record
+    match name:
+        case "immediate":
+            return immediate(site, record)
+        case "threshold":
+            return threshold(site, record)
+        case "scaling":
+            return scaling(site, record)
+        case "optimal":
+            return Optimal(site, record, workload=setting.workload, listen=listen, export=export)
+        case "cvar":
+            return Hedging(site, record, workload=setting.workload, listen=listen, export=export)
+        case _:
+            return Optimal(
+                site,
+                record,
+                workload=setting.workload,
+                until=setting.world.end,
+                final_price=float(setting.truth["electricity_price"].mean()),
+                listen=listen,
+                export=export,
+            )

@@ -1,0 +1,86 @@
+"""Reserves of a back-test: a plant that answers the grid, what it holds, and what is settled."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from optimizer.service.trials.course import Promise
+from optimizer.service.trials.setting import Setting
+from telemetry.plants.activating import ActivatedPlant, calls
+from telemetry.testbed import Plant
+from twin import axes
+
+WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price")
+"""What of a schedule is settled."""
+
+
+def plant_of(setting: Setting, *, seed: int) -> Plant:
+    """Return the plant of a back-test; of a site with reserves one that the grid calls.
+
+    Parameters
+    ----------
+    setting
+        Site and world.
+    seed
+        Seed of the plant and of the calls, which come as often as the products expect.
+    """
+    site = setting.site
+    if not site.reserves:
+        return Plant(site, setting.surroundings, setting.begin, seed=seed)
+    plant = ActivatedPlant(site, setting.surroundings, setting.begin, seed=seed)
+    minutes = setting.surroundings.sizes["time"]
+    plant.listen(calls(site.reserves, minutes, seed=seed))
+    return plant
+
+
+def hold(plant: Plant, decisions: Sequence[Promise], now: np.datetime64) -> None:
+    """Let a plant hold what the plan in force promises for a quarter-hour; a rule promises none.
+
+    Parameters
+    ----------
+    plant
+        From :func:`plant_of`.
+    decisions
+        All so far.
+    now
+        Start of the quarter-hour. [datetime64, UTC]
+    """
+    if not isinstance(plant, ActivatedPlant) or not decisions:
+        return
+    step = decisions[-1].schedule["battery_reserve"].sel(time=now, method="pad")
+    plant.hold(
+        {
+            (str(name), str(battery)): float(step.sel(product=name, battery=battery))
+            for name in step["product"].to_numpy()
+            for battery in step["battery"].to_numpy()
+        }
+    )
+
+
+def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.Dataset | None:
+    """Return what was held and called in each quarter-hour of a run; None if nothing could be.
+
+    Parameters
+    ----------
+    plant
+        The plant after its run.
+    decisions
+        Every decision.
+    setting
+        Site and world.
+    """
+    if not isinstance(plant, ActivatedPlant) or not decisions:
+        return None
+    called = plant.called()
+    time = called["time"].to_numpy()
+    starts = [decision.start for decision in decisions]
+    current = np.searchsorted(starts, time, side="right") - 1
+    steps = [
+        decisions[which].schedule[[*WORDS]].sel(time=moment, method="pad")
+        for moment, which in zip(time, current, strict=True)
+    ]
+    grid = axes.regular(setting.world.start, len(time))
+    held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
+    bare = held[[*WORDS]].drop_vars([n for n in held.coords if n not in {"time", "product"}])
+    return grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")

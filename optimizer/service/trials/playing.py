@@ -1,0 +1,120 @@
+"""Let a policy play with a plant: quarter-hour after quarter-hour, with a guard within each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from optimizer.decision import Decision
+from optimizer.dispatch import Orders
+from optimizer.guard import WHOLE, Guard
+from optimizer.policies import Policy, View
+from optimizer.service.trials.held import hold
+from optimizer.service.trials.setting import Setting
+from telemetry.testbed import Plant
+from twin import steering
+from twin.axes import HOUR, QUARTER
+from twin.equipment import HeatReuse
+from twin.run import Key
+from twin.site import Site
+from twin.workloads.halls import hall_powers
+from twin.workloads.queue import Progress, Queue, advance
+
+HOURS: Final = float(QUARTER / HOUR)
+
+LOOK: Final = 3
+"""Minutes between two looks of a guard. [min]"""
+
+
+def played(
+    setting: Setting, policy: Policy, plant: Plant, *, decisions: Sequence[Decision]
+) -> Iterator[tuple[Queue, Progress]]:
+    """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
+
+    Parameters
+    ----------
+    setting
+        Site, world and work.
+    policy
+        What decides.
+    plant
+        What follows.
+    decisions
+        Every decision so far: the policy adds to them.
+    """
+    queue = setting.queue()
+    for racks in setting.truth["service_racks"].to_numpy().tolist():
+        orders = policy.orders(View(state=plant.observe(), queue=queue))
+        queue, progress = advance(queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
+        hold(plant, decisions, plant.now)
+        power = float(progress.work_power.sum())
+        points = partial(set_points, setting.site, service_racks=racks, work_power=power)
+        _follow(plant, orders, policy.guard, points=points)
+        yield queue, progress
+
+
+def _follow(
+    plant: Plant,
+    orders: Orders,
+    guard: Guard | None,
+    *,
+    points: Callable[[Orders], Mapping[Key, float]],
+) -> None:
+    """Let a plant follow orders for a quarter-hour, and what a guard makes of them."""
+    plant.order(points(orders))
+    if guard is None:
+        plant.advance(WHOLE)
+        return
+    plant.advance(LOOK)
+    for minutes in range(LOOK, WHOLE, LOOK):
+        mean, latest = (_net_import(plant, span) for span in (minutes, 1))
+        better = guard.look(minutes=minutes, mean=mean, latest=latest)
+        if better:
+            plant.order(points(better))
+        plant.advance(min(LOOK, WHOLE - minutes))
+
+
+def _net_import(plant: Plant, minutes: int) -> float:
+    """Return what the connection's meter says of the last minutes. [MW]"""
+    true = plant.truth(minutes)
+    return true["grid_import_power", ""] - true["grid_export_power", ""]
+
+
+def set_points(
+    site: Site, orders: Orders, *, service_racks: float, work_power: float
+) -> dict[Key, float]:
+    """Return orders as set points of the plant.
+
+    Parameters
+    ----------
+    site
+        The site.
+    orders
+        What a policy wants.
+    service_racks
+        Racks busy with the service. [1]
+    work_power
+        Power above idle of the jobs that run. [MW]
+
+    Returns
+    -------
+    dict
+        (name, machine) -> set point. [MW]
+    """
+    halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
+    points: dict[Key, float] = {("hall_power", hall): power for hall, power in halls.items()}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        for way in ("charge", "discharge"):
+            told = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
+            points[f"{kind}_{way}", store.owner] = told
+    for exchange in site.exchanges:
+        if exchange.available:
+            cap = orders.renewable_cap.get(exchange.owner, np.inf)
+            points["renewable_used_power", exchange.owner] = cap
+    for pump in site.of(HeatReuse):
+        points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    for word in steering.WORDS:
+        points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
+    return points

@@ -1,0 +1,152 @@
+"""The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from optimizer.service.trials.settle import Bill, Work
+from telemetry.durable import write_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One policy in numbers; the names are those of the JSON object, with their units in them.
+
+    ``work_done`` [MWh] counts the work left over at the end, ``work_left``, which is paid for at
+    the mean price; so it is the same for all policies.
+    """
+
+    objective: float
+    cost_eur: float
+    carbon_kg: float
+    energy_mwh: float
+    it_energy_mwh: float
+    water_m3: float
+    peak_mw: float
+    lateness_h: float
+    violations: int
+    pue: float
+    work_done: float
+    work_left: float
+
+    @classmethod
+    def of(cls, bill: Bill, work: Work, violations: int) -> "Summary":
+        """Return the summary of one settled run."""
+        return cls(
+            objective=bill.objective,
+            cost_eur=bill.cost,
+            carbon_kg=bill.carbon_kg,
+            energy_mwh=bill.energy_mwh,
+            it_energy_mwh=bill.it_energy_mwh,
+            water_m3=bill.water_m3,
+            peak_mw=bill.peak_mw,
+            lateness_h=work.lateness,
+            violations=violations,
+            pue=bill.pue,
+            work_done=work.done + sum(work.left.values()),
+            work_left=sum(work.left.values()),
+        )
+
+    @classmethod
+    def over(cls, summaries: Sequence["Summary"]) -> "Summary":
+        """Return the summary over seeds: violations summed, the rest averaged."""
+        means = {
+            field.name: float(np.mean([getattr(s, field.name) for s in summaries]))
+            for field in fields(cls)
+            if field.name != "violations"
+        }
+        return cls(**means, violations=sum(s.violations for s in summaries))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A whole back-test.
+
+    Attributes
+    ----------
+    site, start, days, seeds
+        What was run.
+    cpu_s
+        Processor time of everything, in all processes. [s]
+    gaps, notes
+        What was filled in the series, what was modelled.
+    policies
+        Name -> summary over the seeds.
+    by_seed
+        Name -> one summary a seed.
+    accounts
+        Name -> account -> money over the seeds; they add up to the cost. [EUR]
+    """
+
+    site: str
+    start: str
+    days: int
+    seeds: int
+    cpu_s: float
+    gaps: tuple[str, ...]
+    notes: tuple[str, ...]
+    policies: Mapping[str, Summary]
+    by_seed: Mapping[str, Sequence[Summary]]
+    accounts: Mapping[str, Mapping[str, float]]
+
+    @property
+    def capture(self) -> float | None:
+        """Share of what perfect foresight saves over the threshold rule that optimal saves too."""
+        if not {"threshold", "optimal", "perfect"} <= set(self.policies):
+            return None
+        rule, ours, bound = (
+            self.policies[name].objective for name in ("threshold", "optimal", "perfect")
+        )
+        return (rule - ours) / (rule - bound) if rule != bound else None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that ``--json`` writes."""
+        return {
+            "site": self.site,
+            "start": self.start,
+            "days": self.days,
+            "seeds": self.seeds,
+            "cpu_s": round(self.cpu_s, 2),
+            "capture": self.capture,
+            "gaps": list(self.gaps),
+            "notes": list(self.notes),
+            "policies": {name: asdict(summary) for name, summary in self.policies.items()},
+            "by_seed": {name: [asdict(s) for s in many] for name, many in self.by_seed.items()},
+            "accounts": {name: dict(money) for name, money in self.accounts.items()},
+        }
+
+
+def accounts_over(bills: Sequence[Bill]) -> dict[str, float]:
+    """Return the money of every account, averaged over seeds. [EUR]"""
+    names = dict.fromkeys(name for bill in bills for name in bill.accounts)
+    return {
+        name: float(np.mean([bill.accounts.get(name, 0.0) for bill in bills])) for name in names
+    }
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write an object as JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
+    """Write a dataset as NetCDF, whole or not at all; lists in attributes become texts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = dataset.copy()
+    plain.attrs = {key: _plain(value) for key, value in dataset.attrs.items()}
+    for name in plain.variables:
+        attrs = plain[name].attrs
+        plain[name].attrs = {key: _plain(value) for key, value in attrs.items()}
+    draft = path.with_name(f".{path.name}.draft")
+    plain.to_netcdf(draft, engine="h5netcdf")
+    draft.replace(path)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return "; ".join(str(item) for item in value)
+    return int(value) if isinstance(value, bool) else value

@@ -1,0 +1,116 @@
+"""The setting that all trials of a back-test share: site, world, work, and how the plant begins."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import xarray as xr
+
+from optimizer.heat import sell_heat
+from optimizer.positions import positions
+from optimizer.problem import Problem
+from optimizer.service.world import World
+from optimizer.steering import question
+from telemetry.plants.ramps import STEP
+from telemetry.plants.surroundings import minutes
+from twin import axes, state
+from twin.axes import QUARTER
+from twin.equipment import Accelerators
+from twin.forecast.outlook import outlook
+from twin.forecast.record import WEATHER
+from twin.simulation import simulate
+from twin.site import Site
+from twin.workloads.jobs import Workload, from_jobs
+from twin.workloads.queue import Pool, Queue, open_queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all trials of a back-test share.
+
+    Attributes
+    ----------
+    site, world, workload
+        Where, in which world, with which work.
+    truth
+        Prices, carbon, weather, renewables and service in quarter-hours, as they really were.
+    surroundings
+        Weather and available power in minutes.
+    begin
+        True state of the plant at the start.
+    """
+
+    site: Site
+    world: World
+    workload: Workload
+    truth: xr.Dataset
+    surroundings: xr.Dataset
+    begin: xr.Dataset
+
+    @classmethod
+    def of(cls, site: Site, world: World, *, load_scale: float) -> Self:
+        """Return the common setting of a site in a world.
+
+        Parameters
+        ----------
+        site
+            The site.
+        world
+            Prices, carbon, weather and jobs.
+        load_scale
+            Mean movable work, as a share of all racks at full work. [1]
+
+        Notes
+        -----
+        The month so far is taken to have peaked at the import of this mean work: neither a free
+        peak nor a full connection is given away at the start.
+        """
+        workload = from_jobs(
+            world.jobs,
+            site,
+            start=world.start,
+            end=world.end,
+            load_scale=load_scale,
+            close=False,
+        )
+        grid = axes.regular(world.start, int((world.end - world.start) / QUARTER))
+        truth = outlook(site, world.record, world.start, axes=grid, foresight=True)
+        bought = positions(site, world.record, world.start, axes=grid, foresight=True)
+        truth = truth.merge(bought, compat="override")
+        watched = truth[[*WEATHER, "renewable_available_power"]]
+        around = minutes(watched, world.start, STEP * grid.sizes["time"])
+        usual = _usual_import(site, truth, load_scale)
+        begin = state.rest(
+            site, world.start, peak_power=usual, usual_power=usual, grid_import_power=usual
+        )
+        return cls(
+            site=site,
+            world=world,
+            workload=workload,
+            truth=truth,
+            surroundings=around,
+            begin=begin,
+        )
+
+    def queue(self) -> Queue:
+        """Return the jobs of the first moment."""
+        return open_queue(Pool.of(self.site), self.workload.jobs, self.world.start)
+
+    def question(self) -> Problem:
+        """Return the question of the first moment, from nothing but what is known then."""
+        past = self.workload.past(self.world.start)
+        return question(self.site, self.world.record, self.begin, queue=self.queue(), past=past)
+
+
+def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:
+    """Return the mean import when the mean work is done evenly. [MW]"""
+    pool = Pool.of(site)
+    busy = load_scale * pool.racks + truth["service_racks"]
+    power = pool.racks * pool.rack_idle_power + busy * float(pool.power(1.0))
+    halls = [hall.name for hall in site.of(Accelerators)]
+    shares = [hall.racks / pool.racks for hall in site.of(Accelerators)]
+    split = power.clip(max=site.racks * pool.rack_power) * xr.DataArray(
+        shares, coords={"hall": halls}, dims="hall"
+    )
+    operation = sell_heat(truth, site).assign(hall_power=split.assign_attrs(units="MW"))
+    calm = state.rest(site, truth["time"].to_numpy()[0])
+    return float(simulate(site, calm, operation)["grid_import_power"].mean())

@@ -1,0 +1,1 @@
+"""Grid partners: who they are, what they get, answer and ask."""

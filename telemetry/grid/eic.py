@@ -1,0 +1,128 @@
+"""Energy Identification Codes (EIC): who, where and at which meter, as ENTSO-E's codes say it.
+
+A code has 16 letters: two of the office that gave it out, one for its type, twelve free ones, and a
+check character.
+"""
+
+from typing import Final
+
+from twin.errors import WireError
+
+LENGTH: Final = 16
+"""Letters of a code. [1]"""
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+_OFFICE: Final = "00"  # no issuing office has this number: no real code begins with it
+_FREE: Final = 12
+
+BIDDING_ZONES: Final[dict[str, str]] = {
+    "AT": "10YAT-APG------L",
+    "BE": "10YBE----------2",
+    "CH": "10YCH-SWISSGRIDZ",
+    "CZ": "10YCZ-CEPS-----N",
+    "DE-LU": "10Y1001A1001A82H",
+    "DK1": "10YDK-1--------W",
+    "DK2": "10YDK-2--------M",
+    "EE": "10Y1001A1001A39I",
+    "ES": "10YES-REE------0",
+    "FI": "10YFI-1--------U",
+    "FR": "10YFR-RTE------C",
+    "GR": "10YGR-HTSO-----Y",
+    "HU": "10YHU-MAVIR----U",
+    "IE": "10Y1001A1001A59C",
+    "IT-NORTH": "10Y1001A1001A73I",
+    "LT": "10YLT-1001A0008Q",
+    "LV": "10YLV-1001A00074",
+    "NL": "10YNL----------L",
+    "NO1": "10YNO-1--------2",
+    "NO2": "10YNO-2--------T",
+    "NO3": "10YNO-3--------J",
+    "NO4": "10YNO-4--------9",
+    "NO5": "10Y1001A1001A48H",
+    "PL": "10YPL-AREA-----S",
+    "PT": "10YPT-REN------W",
+    "RO": "10YRO-TEL------P",
+    "SE1": "10Y1001A1001A44P",
+    "SE2": "10Y1001A1001A45N",
+    "SE3": "10Y1001A1001A46L",
+    "SE4": "10Y1001A1001A47J",
+    "SI": "10YSI-ELES-----O",
+    "SK": "10YSK-SEPS-----K",
+}
+"""Bidding zones by the names that site files use; from ENTSO-E's public list of area codes."""
+
+
+def check_character(first: str) -> str:
+    """Return the last letter of a code.
+
+    Parameters
+    ----------
+    first
+        Its first 15 letters: digits, capital letters and ``-``.
+
+    Returns
+    -------
+    str
+        One letter; ``-`` says that these 15 letters may not be used.
+
+    Notes
+    -----
+    Letters count 0 to 36 and are weighted 16 to 2 from the left; the check character is
+    ``36 - (sum - 1) mod 37`` [1]_.
+
+    References
+    ----------
+    .. [1] ENTSO-E, "Energy Identification Code (EIC) Reference Manual," version 5.5, 2021.
+    """
+    weights = range(LENGTH, 1, -1)
+    total = sum(
+        w * _ALPHABET.index(letter) for w, letter in zip(weights, first.upper(), strict=True)
+    )
+    return _ALPHABET[36 - (total - 1) % 37]
+
+
+def is_valid(code: str) -> bool:
+    """Return whether a text is a code with the right check character."""
+    if len(code) != LENGTH or not set(code) <= set(_ALPHABET) or code.endswith("-"):
+        return False
+    return check_character(code[:-1]) == code[-1]
+
+
+def bidding_zone(name: str) -> str:
+    """Return the code of a bidding zone.
+
+    Raises
+    ------
+    WireError
+        If the table has no such zone.
+    """
+    code = BIDDING_ZONES.get(name.upper().replace("_", "-"))
+    if code is None:
+        known = ", ".join(BIDDING_ZONES)
+        raise WireError(
+            "bidding zone", name, f"add its code to telemetry/grid/eic.py; it has {known}"
+        )
+    return code
+
+
+def demonstration(name: str, kind: str = "X") -> str:
+    """Return a code for demonstrations: well formed, and never given out to anyone.
+
+    Parameters
+    ----------
+    name
+        What to name; only its letters and digits count, and only the first seven of them.
+    kind
+        ``X`` for a party, ``Z`` for a measurement point.
+
+    Returns
+    -------
+    str
+        A code that begins with ``00``, which is no issuing office, and says ``DEMO``.
+    """
+    word = "".join(letter for letter in name.upper() if letter in _ALPHABET[:-1])
+    for filler in _ALPHABET[::-1]:
+        first = f"{_OFFICE}{kind}" + f"DEMO-{word[:7]}".ljust(_FREE, filler)
+        if check_character(first) != "-":
+            return first + check_character(first)
+    raise WireError("demonstration code", name, "give it another name")

@@ -1,0 +1,267 @@
+"""Our side of DSX Flex towards the grid: targets in, power states out.
+
+A message is never answered with a no: the contract's only confirmation is a power state that
+carries the correlation of what was taken. What is refused is logged, counted and told to the
+caller, for the record.
+"""
+
+import secrets
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from telemetry import topics
+from telemetry.client import Client, Message, Receipt
+from telemetry.codec.dsx_flex import read_load_targets, write_power_state
+from telemetry.grid.flex import Event, FeedState, FeedTarget
+from telemetry.grid.targets import Targets
+from telemetry.security import SigningKey
+from telemetry.topics import Kind
+from twin.errors import JournalError, SecurityError, WireError
+
+PERIOD: Final = np.timedelta64(1, "m")
+"""Time between two power states in which nothing happens."""
+
+SHARE: Final = 0.01
+"""Share of the connection by which a load may be off and still be there. [1]"""
+
+FAREWELL: Final = 2.0
+"""How long a clean end waits for the broker to take the last word. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a feed takes, net; powers in MW.
+
+    Attributes
+    ----------
+    planned
+        Net import that is planned now. [MW]
+    measured
+        Net import as measured last. [MW]
+    """
+
+    planned: float
+    measured: float
+
+
+class FlexAgent:
+    """One feed towards those who may set its load.
+
+    Parameters
+    ----------
+    connect
+        Makes the connection, not yet started.
+    agent
+        Our name in topics.
+    issuers
+        Name -> JWK set of whoever may set targets.
+    least
+        Least target that the feed is held to. [MW]
+    targets
+        What they have set.
+    key
+        Our key.
+
+    Attributes
+    ----------
+    trouble
+        Why targets cannot be taken; empty if they can.
+
+    Notes
+    -----
+    One thread polls; any may tell.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        *,
+        agent: str,
+        issuers: Mapping[str, Mapping[str, object]],
+        least: float,
+        targets: Targets,
+        key: SigningKey,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.trouble = ""
+        self.targets = targets
+        self._connect, self._agent, self._key = connect, agent, key
+        self._issuers, self._least = issuers, least
+        self._topic = topics.build(Kind.POWER_STATE, site=agent)
+        self._client: Client | None = None
+        self._waiting: list[Message] = []
+        self._lock = threading.RLock()
+        self._load = Load(planned=0.0, measured=0.0)
+        self._limit, self._flight = np.inf, ""
+        self._since: np.datetime64 | None = None
+        self._told = np.datetime64("NaT", "us")
+
+    def start(self) -> Receipt:
+        """Connect, in the background, and listen; return whether the broker lets us."""
+        self._client = self._connect()
+        names = [topics.build(Kind.LOAD_TARGET, partner=name) for name in self._issuers]
+        receipt = self._client.subscribe(*names, qos=1)
+        self._client.start()
+        return receipt
+
+    def stop(self) -> None:
+        """Disconnect; the broker keeps what is set meanwhile."""
+        if self._client is not None:
+            self._client.stop(FAREWELL)
+
+    def poll(self, now: np.datetime64) -> list[Mapping[str, object]]:
+        """Take what has come, confirm it, and tell the power state if it is time.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+
+        Returns
+        -------
+        list
+            What was taken or refused, for the record.
+        """
+        if self._client is None:
+            return []
+        waiting = [*self._waiting, *self._client.take(timeout=0.0)]
+        told, done = [], []
+        for message in waiting:
+            try:
+                told.append(self.handle(message, now))
+            except JournalError as error:
+                if not self._waiting:
+                    _logger.exception("a load target cannot be kept, so not taken")
+                self.trouble = f"load targets cannot be kept: {error}"
+                break
+            self.trouble = ""
+            done.append(message)
+        self._waiting = waiting[len(done) :]
+        self._client.acknowledge(done)
+        if not np.isnat(self._told) and now - self._told >= PERIOD:
+            self.tell(self._load, now)
+        return told
+
+    def handle(self, message: Message, now: np.datetime64) -> Mapping[str, object]:
+        """Take one message and confirm it, or refuse it.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be kept; it has no effect.
+        """
+        issuer = self._issuer(message.topic)
+        try:
+            keys = self._issuers.get(issuer, {})
+            found = read_load_targets(message.topic, message.payload, issuer=issuer, keys=keys)
+            held = self.targets.take(issuer, found, now)
+        except (WireError, SecurityError) as error:
+            self.counters["refused"] += 1
+            _logger.warning("load target refused", topic=message.topic, reason=str(error))
+            return {"event": "load_target_refused", "partner": issuer, "reason": str(error)}
+        self.counters["taken"] += 1
+        asked = [
+            {
+                "start": str(one.target.start),
+                "end": None if one.target.end is None else str(one.target.end),
+                "power_mw": one.target.power,
+                "best_effort": one.target.is_best_effort,
+            }
+            for one in held
+        ]
+        _logger.info("load target taken", partner=issuer, correlation=found.correlation)
+        trace = found.trace[: len("00-") + 32]
+        with self._lock:
+            self._publish("target_set", now, correlation=found.correlation, trace=trace)
+        told = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
+        return {**told, "targets": asked}
+
+    def _issuer(self, topic: str) -> str:
+        """Return who may publish on a topic; nobody if it is none of those we asked for."""
+        return {topics.build(Kind.LOAD_TARGET, partner=n): n for n in self._issuers}.get(topic, "")
+
+    def tell(self, load: Load, now: np.datetime64) -> None:
+        """Tell how it stands, and whether a ramp has begun or ended.
+
+        Parameters
+        ----------
+        load
+            What the feed takes.
+        now
+            The service's time.
+        """
+        with self._lock:
+            self._load = load
+            self._publish(self._event(now), now)
+
+    def _event(self, now: np.datetime64) -> Event:
+        """Return what has happened since the last power state."""
+        near = SHARE * self.targets.most
+        limit, before = self._asked(now), self._limit
+        measured, planned = self._load.measured, self._load.planned
+        self._limit = limit
+        if limit != before:
+            self._since = None if np.isinf(limit) else now
+            is_down = limit < before
+            self._flight = "down" if is_down else "up"
+            is_there = measured <= limit + near if is_down else measured >= planned - near
+            if not is_there:
+                return "start_ramp_down" if is_down else "start_ramp_up"
+        if self._flight == "down" and measured <= limit + near:
+            self._flight = ""
+            return "end_ramp_down"
+        if self._flight == "up" and measured >= planned - near:
+            self._flight = ""
+            return "end_ramp_up"
+        return "periodic"
+
+    def _asked(self, now: np.datetime64) -> float:
+        active = self.targets.active(now)
+        return np.inf if active is None or active.target.power is None else active.target.power
+
+    def _publish(
+        self, event: Event, now: np.datetime64, *, correlation: str = "", trace: str = ""
+    ) -> None:
+        """Send a power state; it is no order, so it may be lost with a connection."""
+        self._told = now
+        if self._client is None:
+            return
+        limit, moment = self._asked(now), np.array([now])
+        state = FeedState(
+            least=self._least,
+            most=self.targets.most,
+            targets=[
+                FeedTarget(
+                    target=one.target,
+                    is_active=bool(one.covers(moment)[0]),
+                    correlation=one.correlation,
+                )
+                for one in self.targets.held(now)
+                if one.target.power is not None
+            ],
+            load=self._load.planned,
+            is_in_flight=bool(self._flight),
+            event=event,
+            since=self._since,
+            is_compliant=self._load.planned <= limit * (1.0 + SHARE),
+        )
+        parent = trace or f"00-{secrets.token_hex(16)}"
+        payload = write_power_state(
+            {self.targets.feed: state},
+            topic=self._topic,
+            agent=self._agent,
+            now=now,
+            key=self._key,
+            ids=(str(uuid.uuid4()), f"{parent}-{secrets.token_hex(8)}-01"),
+            correlation=correlation,
+        )
+        self._client.publish(self._topic, payload, qos=1)

@@ -1,0 +1,164 @@
+"""Who gets the schedule of a site, under which numbers, and what their answers are worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+import numpy as np
+
+from telemetry import topics
+from telemetry.client import Message
+from telemetry.codec.documents import Acknowledgement, Code, Party
+from telemetry.codec.market_document import SERIES
+from telemetry.codec.schedule import read_acknowledgement
+from telemetry.codec.strict import moment
+from telemetry.grid import eic
+from telemetry.grid.revisions import Memory, Sent
+from telemetry.security import verify
+from telemetry.topics import Kind
+from twin.errors import WireError
+
+LETTERS: Final = 35
+"""Letters of an identification (mRID) that ENTSO-E allows. [1]"""
+
+ROLES: Final = {
+    "A04": "System operator",
+    "A08": "Balance responsible party",
+    "A50": "Distribution system operator",
+}
+"""Roles that a partner may have in the market: codes of ENTSO-E's list, and what they mean."""
+
+Worth = Literal["accepted", "rejected", "repeated", "contradicted", "stale", "unknown"]
+"""What an answer does: the first two count, the others have no effect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partner:
+    """Somebody who gets the schedule.
+
+    Attributes
+    ----------
+    name
+        Name in topics.
+    party
+        Who it is in the market.
+    keys
+        JWK set of its public keys.
+    """
+
+    name: str
+    party: Party
+    keys: Mapping[str, object]
+
+    @classmethod
+    def demonstration(cls, name: str, keys: Mapping[str, object]) -> Self:
+        """Return a partner who plays a system operator in a demonstration."""
+        code, title = eic.demonstration(name), f"{name} (demonstration)"
+        return cls(name=name, party=party_of(code, title, "A04"), keys=keys)
+
+
+def party_of(code: str, name: str, role: str) -> Party:
+    """Return who a partner is in the market.
+
+    Parameters
+    ----------
+    code
+        Energy Identification Code.
+    name
+        Name for people.
+    role
+        One of :data:`ROLES`.
+
+    Raises
+    ------
+    WireError
+        If the code has another check character, or the role is none of a partner.
+    """
+    if not eic.is_valid(code):
+        raise WireError("party", code, "is no Energy Identification Code; see its last letter")
+    if role not in ROLES:
+        raise WireError("party", role, f"a partner's role is one of {', '.join(ROLES)}")
+    return Party(eic=code, name=name, role=Code(code=role, text=ROLES[role]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overdue:
+    """A partner who answers no more: an alarm.
+
+    Attributes
+    ----------
+    partner
+        Its name.
+    revision
+        The newest that it should have acknowledged.
+    since
+        When the first one was made that has no answer.
+    """
+
+    partner: str
+    revision: int
+    since: np.datetime64
+
+    def __str__(self) -> str:
+        """Return the alarm as a line of text."""
+        since = np.datetime_as_string(self.since, unit="s")
+        return f"{self.partner} has acknowledged nothing since {since}Z, also not {self.revision}"
+
+
+def overdue(partner: str, memory: Memory, before: np.datetime64) -> Overdue | None:
+    """Return the alarm of a partner if what it got before some moment has no answer yet.
+
+    An answer to a later document makes up for those before it, which it supersedes.
+    """
+    waiting: list[Sent] = []
+    for sent in memory.sent:
+        waiting = [] if sent.answer else [*waiting, sent]
+    if not waiting or moment("schedule", waiting[0].at) >= before:
+        return None
+    since = moment("schedule", waiting[0].at)
+    return Overdue(partner=partner, revision=waiting[-1].revision, since=since)
+
+
+def series(site: str, partner: str, revision: int) -> str:
+    """Return the identification (mRID) of the document series of a revision.
+
+    Raises
+    ------
+    WireError
+        If the names are too long: ENTSO-E allows 35 letters.
+    """
+    mrid = f"{site}.{partner}.{(revision - 1) // SERIES}"
+    if len(mrid) > LETTERS:
+        raise WireError("mrid", mrid, f"shorten site and partner: {LETTERS} letters at most")
+    return mrid
+
+
+def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) -> Acknowledgement:
+    """Return the answer that a message brings, if its partner signed it for its topic.
+
+    Raises
+    ------
+    WireError
+        If topic, signature, schema, or names do not fit.
+    """
+    address = topics.parse(message.topic)
+    partner = partners.get(address.partner)
+    if address.kind != Kind.ACKNOWLEDGEMENT or address.site != site or partner is None:
+        raise WireError(message.topic, address.partner, "is no topic of a partner of ours")
+    answer = read_acknowledgement(verify(message.payload, partner.keys, kind="ack"))
+    if (answer["site"], answer["partner"]) != (site, partner.name):
+        raise WireError(message.topic, answer["partner"], "is signed for another topic")
+    return answer
+
+
+def worth(answer: Acknowledgement, memory: Memory) -> Worth:
+    """Return what an answer does, beside what was sent to its partner."""
+    wanted = answer["mrid"], answer["revision"]
+    sent = next((s for s in memory.sent if (s.mrid, s.revision) == wanted), None)
+    if memory.in_force and answer["revision"] < memory.in_force.revision:
+        return "stale"
+    if sent is None:
+        return "unknown"
+    if sent.answer:
+        return "repeated" if sent.answer == answer["code"] else "contradicted"
+    return "accepted" if answer["code"] == "A01" else "rejected"

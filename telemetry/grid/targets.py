@@ -1,0 +1,251 @@
+"""Load targets that partners have set: which count, what they ask when; kept across restarts.
+
+Of one issuer the target that was taken last counts, for as long as it says: a target for tonight
+leaves the one in force alone. Several issuers stand side by side, so the tightest of them binds.
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from telemetry.codec.strict import milliseconds
+from telemetry.durable import write_whole
+from telemetry.grid.flex import LoadTarget, LoadTargets
+from twin.errors import WireError
+
+EARLY: Final = np.timedelta64(5, "m")
+"""How far a sender's clock may be ahead of ours."""
+
+AHEAD: Final = np.timedelta64(366, "D")
+"""How far ahead a target may start."""
+
+KEPT: Final = 100
+"""Most targets of an issuer that stand at a time. [1]"""
+
+SEEN: Final = 1000
+"""Signed texts that are remembered, so that none is taken twice. [1]"""
+
+_logger = structlog.get_logger(__name__)
+
+type Edges = NDArray[np.datetime64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A target that was taken, its start filled in.
+
+    Attributes
+    ----------
+    issuer
+        Who set it.
+    correlation
+        Of its message.
+    target
+        The target.
+    """
+
+    issuer: str
+    correlation: str
+    target: LoadTarget
+
+    def covers(self, at: Edges) -> NDArray[np.bool_]:
+        """Return at which moments it is in force."""
+        start, end = self.target.start, self.target.end
+        started = np.full(len(at), True) if start is None else at >= start
+        return started if end is None else started & (at < end)
+
+
+class Targets:
+    """The targets in force and to come of one feed.
+
+    Parameters
+    ----------
+    path
+        The file that keeps them.
+    feed
+        Tag of the feed.
+    most
+        What the feed can take: no target may be above it. [MW]
+
+    Notes
+    -----
+    All methods may be called from any thread. Times are given: there is no clock in here.
+    """
+
+    def __init__(self, path: Path, *, feed: str, most: float) -> None:
+        self.feed, self.most = feed, most
+        self._path, self._lock = path, threading.RLock()
+        self._held: tuple[Held, ...] = ()
+        self._latest: dict[str, int] = {}
+        self._seen: tuple[str, ...] = ()
+        self._recall()
+
+    def take(self, issuer: str, message: LoadTargets, now: np.datetime64) -> tuple[Held, ...]:
+        """Take a message; its targets are on disk when this returns.
+
+        Parameters
+        ----------
+        issuer
+            Who signed it.
+        message
+            What it says.
+        now
+            The moment, UTC.
+
+        Returns
+        -------
+        tuple of Held
+            What of it is for this feed; one that lifts is among them, without a power.
+
+        Raises
+        ------
+        WireError
+            If it was taken before, is older than what was taken, is made or begins too far ahead,
+            is over, or asks for more than the feed can take. Nothing of it is taken then.
+        JournalError
+            If it cannot be kept.
+        """
+        digest = sha256(message.signed.encode()).hexdigest()
+        made = milliseconds("loadtarget", message.time)
+        with self._lock:
+            if digest in self._seen:
+                raise WireError("loadtarget", message.correlation, "was taken before")
+            if made < self._latest.get(issuer, 0):
+                raise WireError("loadtarget", str(message.time), "is older than what was taken")
+            if message.time > now + EARLY:
+                raise WireError("loadtarget", str(message.time), "is made in the future")
+            fresh = tuple(
+                Held(issuer=issuer, correlation=message.correlation, target=self._own(one, now))
+                for one in message.targets
+                if not one.feeds or self.feed in one.feeds
+            )
+            held = (*_standing(self._held, fresh, now), *fresh)
+            if sum(one.issuer == issuer for one in held) > KEPT:
+                raise WireError("loadtarget", message.correlation, f"more than {KEPT} would stand")
+            seen = (*self._seen, digest)[-SEEN:]
+            self._keep(held, {**self._latest, issuer: made}, seen)
+        return fresh
+
+    def held(self, now: np.datetime64) -> tuple[Held, ...]:
+        """Return the targets in force and to come, in the order in which they were taken."""
+        with self._lock:
+            return tuple(_standing(self._held, (), now))
+
+    def limit(self, issuer: str, edges: Edges) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return what an issuer asks for in each interval: the least of it where it changes.
+
+        Parameters
+        ----------
+        issuer
+            The issuer.
+        edges
+            Edges of the intervals, UTC.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Most power [MW], infinite where nothing is asked, and whether that is best effort.
+        """
+        with self._lock:
+            own = [one for one in self._held if one.issuer == issuer]
+        changes = [t for one in own for t in (one.target.start, one.target.end) if t is not None]
+        inner = np.array(changes, dtype=edges.dtype)
+        inner = inner[(inner > edges[0]) & (inner < edges[-1])]
+        points = np.union1d(edges[:-1], inner)
+        power, is_best = np.full(len(points), np.inf), np.zeros(len(points), dtype=bool)
+        for one in own:
+            where, target = one.covers(points), one.target
+            power[where] = np.inf if target.power is None else target.power
+            is_best[where] = target.is_best_effort
+        of = np.searchsorted(edges, points, side="right") - 1
+        order = np.lexsort((is_best, power, of))  # of equals, the one that is no best effort
+        first = order[np.unique(of[order], return_index=True)[1]]
+        return power[first], is_best[first]
+
+    def active(self, now: np.datetime64) -> Held | None:
+        """Return the tightest target in force, of all issuers; None if nothing is asked."""
+        moment = np.array([now])
+        found = {one.issuer: one for one in self.held(now) if one.covers(moment)[0]}
+        asked = [one for one in found.values() if one.target.power is not None]
+        return min(asked, key=lambda one: one.target.power or 0.0) if asked else None
+
+    def _own(self, target: LoadTarget, now: np.datetime64) -> LoadTarget:
+        """Return a target with its start, or refuse it."""
+        start = now if target.start is None else target.start
+        if target.end is not None and target.end <= max(start, now):
+            raise WireError("loadtarget", str(target.end), "is over, or ends before it starts")
+        if start > now + AHEAD:
+            raise WireError("loadtarget", str(start), "starts more than a year ahead")
+        if target.power is not None and target.power > self.most:
+            mend = f"{self.feed} takes {self.most:g} MW at most; null lifts a target"
+            raise WireError("loadtarget", f"{target.power:g} MW from {start}", mend)
+        return replace(target, start=start)
+
+    def _keep(self, held: Iterable[Held], latest: dict[str, int], seen: tuple[str, ...]) -> None:
+        kept = tuple(held)
+        content = {"held": [_plain(one) for one in kept], "latest": latest, "seen": seen}
+        write_whole(self._path, json.dumps(content))
+        self._held, self._latest, self._seen = kept, latest, seen
+
+    def _recall(self) -> None:
+        """Read the file; one that is not as we wrote it is set aside, and that is said."""
+        try:
+            content = json.loads(self._path.read_bytes())
+            self._held = tuple(_read(one) for one in content["held"])
+            self._latest = {str(name): int(at) for name, at in content["latest"].items()}
+            self._seen = tuple(str(digest) for digest in content["seen"])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            _logger.exception("load targets are lost: partners must set them again")
+            self._held, self._latest, self._seen = (), {}, ()
+            if self._path.exists():
+                self._path.replace(self._path.with_suffix(".broken"))
+
+
+def _standing(held: Iterable[Held], fresh: tuple[Held, ...], now: np.datetime64) -> Iterable[Held]:
+    """Yield the targets that are not over and that no later one of their issuer hides."""
+    for one in held:
+        end = one.target.end
+        if (end is None or end > now) and not any(_hides(other, one, now) for other in fresh):
+            yield one
+
+
+def _hides(later: Held, earlier: Held, now: np.datetime64) -> bool:
+    """Return whether a target covers all that is left of an earlier one of its issuer."""
+    first, second = (max(one.target.start or now, now) for one in (later, earlier))
+    last, end = later.target.end, earlier.target.end
+    is_as_long = last is None or (end is not None and end <= last)
+    return later.issuer == earlier.issuer and first <= second and is_as_long
+
+
+def _plain(one: Held) -> Mapping[str, object]:
+    target = one.target
+    return {
+        "issuer": one.issuer,
+        "correlation": one.correlation,
+        "start": str(target.start),
+        "end": None if target.end is None else str(target.end),
+        "power": target.power,
+        "is_best_effort": target.is_best_effort,
+    }
+
+
+def _read(stored: Mapping[str, object]) -> Held:
+    end, power = stored["end"], stored["power"]
+    target = LoadTarget(
+        start=np.datetime64(str(stored["start"]), "us"),
+        end=None if end is None else np.datetime64(str(end), "us"),
+        feeds=(),
+        power=None if power is None else float(str(power)),
+        is_best_effort=bool(stored["is_best_effort"]),
+    )
+    return Held(issuer=str(stored["issuer"]), correlation=str(stored["correlation"]), target=target)

@@ -1,0 +1,274 @@
+"""Record a site: an ingester process for each shard, and its archiver in this one.
+
+Whoever ends, ends alone: an ingester that dies is started again, and its journal goes on.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from telemetry import topics
+from telemetry.archive import Archive
+from telemetry.archive.places import Place
+from telemetry.shards.shard_process import Task
+from telemetry.shards.site_archiver import COUNTED, FRUGAL, SiteArchiver
+from telemetry.topics import Kind
+from twin.errors import ArchiveError, BrokerError
+
+PLANT: Final = "plant"
+"""Shard of what the plant says, jobs and clock; with no halls named, of everything."""
+
+AGAIN: Final = (0.0, 10.0)
+"""Wait before an ingester that died is started again, at first and at the longest. [s]"""
+
+STEADY: Final = 10.0
+"""Life after which the next death counts as the first. [s]"""
+
+GLANCE: Final = 0.25
+"""Time between two looks at the ingesters. [s]"""
+
+GOODBYE: Final = 30.0
+"""Longest wait for an ingester that shall end. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+def shards(site: str, halls: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Return what each shard of a site hears: name -> filter -> quality of service.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    halls
+        Halls whose racks have an ingester of their own; none for one ingester in all.
+    """
+    batches = {Kind.RACK_BATCH: 1, Kind.RACK_BATCH_JSON: 1, Kind.HELD: 0}
+    values = {f"BMS/v1/PUB/Value/+/+/{site}/#": 1, f"BMS/v1/PUB/Metadata/+/+/{site}/#": 0}
+    others = [one for one in topics.listening(site) if not one.startswith("BMS/")]
+    racks = {topics.filter_of(kind, site=site): qos for kind, qos in batches.items()}
+    rest = dict.fromkeys([one for one in others if one not in racks], 1)
+    found = {PLANT: values | rest | ({} if halls else racks)}
+    for hall in halls:
+        found[hall] = {
+            topics.filter_of(kind, site=site, hall=hall): qos for kind, qos in batches.items()
+        }
+    return found
+
+
+@dataclass
+class _Ingester:
+    """One ingester process, and what it told last."""
+
+    task: Task
+    process: subprocess.Popen[str] | None = None
+    told: dict[str, object] = field(default_factory=dict)
+    messages: int = 0
+    died: float = 0.0
+    began: float = 0.0
+    pause: float = 0.0
+
+    def start(self) -> None:
+        self.began = time.monotonic()
+        words = [sys.executable, "-m", "telemetry.shards.shard_process"]
+        self.process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | FRUGAL,
+            start_new_session=True,  # Ctrl-C is ours to hand on
+        )
+        if self.process.stdin is not None:
+            self.process.stdin.write(self.task.text())
+            self.process.stdin.flush()
+        threading.Thread(target=self._hear, args=(self.process,), daemon=True).start()
+
+    def _hear(self, process: "subprocess.Popen[str]") -> None:
+        for line in process.stdout or ():
+            try:
+                told = dict(json.loads(line))
+            except (TypeError, ValueError):  # a library of the process wrote where it should not
+                _logger.warning("ingester says", shard=self.task.client_id, line=line.strip())
+                continue
+            if told.get("is_connected") and not self.told.get("is_connected"):
+                _logger.info("listening", shard=self.task.client_id)
+            if (trouble := told.get("trouble")) and trouble != self.told.get("trouble"):
+                _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
+            self.told = told
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def watch(self) -> None:
+        """Start it again if it died."""
+        if self.process is None or self.process.poll() is None:
+            return
+        if not self.died:
+            self.died = time.monotonic()
+            is_steady = self.died - self.began > STEADY
+            self.pause = AGAIN[0] if is_steady else min(2.0 * self.pause + GLANCE, AGAIN[1])
+            self.messages += int(str(self.told.get("messages", 0)))
+            fault = self.told.get("fault", f"code {self.process.returncode}")
+            _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
+        elif time.monotonic() - self.died >= self.pause:
+            self.died = 0.0
+            self.told = {}
+            self.stop()  # the pipe to the dead one
+            self.start()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def join(self) -> None:
+        if self.process is not None:
+            try:
+                self.process.wait(GOODBYE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Recording:
+    """A site that is being recorded.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    task
+        How to come to the broker; its topics, name and folder are filled in for each shard.
+    folder
+        State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it.
+    halls
+        Halls whose racks have an ingester of their own.
+    is_simulated
+        Whether times are those of a simulated plant.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive is that of another site, or the disk is at fault.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        task: Task,
+        *,
+        folder: Path,
+        halls: Sequence[str] = (),
+        is_simulated: bool = False,
+    ) -> None:
+        heard = shards(site, halls)
+        folders = {name: folder / "journals" / name for name in heard}
+        self._ingesters = {
+            name: _Ingester(
+                replace(
+                    task,
+                    client_id=f"gigatwin-record-{site}-{name}",
+                    topics=filters,
+                    folder=str(folders[name]),
+                )
+            )
+            for name, filters in heard.items()
+        }
+        self._make = partial(
+            SiteArchiver,
+            journals=folders,
+            quarantine=folder / "quarantine",
+            is_simulated=is_simulated,
+        )
+        self._folder, self._site = folder / "archive", site
+        self._archive: Archive | None = None
+        self._archiver: SiteArchiver | None = None
+        self._trouble = ""
+        self._ended = threading.Event()
+        if Place.of(self._folder).is_local:
+            self._archive = Archive(self._folder, site)
+        self._thread = threading.Thread(target=self._run, name="archiver")
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        for ingester in self._ingesters.values():
+            ingester.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take in what waits, archive all of it, and end."""
+        for ingester in self._ingesters.values():
+            ingester.stop()
+        for ingester in self._ingesters.values():
+            ingester.join()
+        self._ended.set()
+        if self._archiver is not None:
+            self._archiver.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Archive; a bucket that is not there is waited for, while all stays in the journals."""
+        while self._archive is None:
+            try:
+                self._archive = Archive(self._folder, self._site)
+            except ArchiveError as error:
+                if not self._trouble:
+                    _logger.warning("archive not opened", reason=str(error))
+                self._trouble = str(error)
+                if self._ended.wait(AGAIN[1]):
+                    return
+        self._trouble = ""
+        self._archiver = self._make(self._archive)
+        if self._ended.is_set():
+            self._archiver.stop()
+        self._archiver.run()
+
+    def wait(self, ended: Callable[[float], bool]) -> None:
+        """Watch over the ingesters until told to end.
+
+        Parameters
+        ----------
+        ended
+            Waits so long [s] and returns whether it is time.
+
+        Raises
+        ------
+        BrokerError
+            If the archiver ended by itself.
+        """
+        while not ended(GLANCE):
+            for ingester in self._ingesters.values():
+                ingester.watch()
+            if not self._thread.is_alive():
+                raise BrokerError("record", "the archiver ended", "see the log before this line")
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far: ``messages`` taken in, and those of archiver and archive."""
+        messages = sum(
+            one.messages + int(str(one.told.get("messages", 0))) for one in self._ingesters.values()
+        )
+        read = self._archiver.counters if self._archiver else dict.fromkeys(COUNTED, 0)
+        written = self._archive.counters if self._archive else {}
+        return {
+            "messages": messages,
+            **read,
+            **{name: written.get(name, 0) for name in ("values", "late", "commits")},
+        }
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Shard -> what is wrong with it; empty if nothing is."""
+        told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}
+        told["archive"] = self._archive.trouble if self._archive else self._trouble
+        return {name: trouble for name, trouble in told.items() if trouble}

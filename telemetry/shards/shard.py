@@ -1,0 +1,112 @@
+"""One ingester of a site that is heard in shards: from the broker to its journal, no further.
+
+What the messages say is read by the archiver of the site, :mod:`telemetry.shards.site_archiver`.
+Sources that keep what they send are told what is durable; see :mod:`telemetry.progress`.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from telemetry.journal import Journal
+from telemetry.progress import SAVED, Progress
+from telemetry.source import AGAIN, MOST_WAITING, Source, gather
+from telemetry.tail import archived
+from telemetry.wire.mailbox import Message
+from twin.errors import JournalError
+
+_logger = structlog.get_logger(__name__)
+
+
+class Shard:
+    """Takes in a part of what a plant says.
+
+    Parameters
+    ----------
+    client
+        Connected or not; it is neither started nor stopped here.
+    journal
+        Where messages become durable.
+    folder
+        Of the journal.
+    """
+
+    def __init__(self, client: Source, journal: Journal, *, folder: Path) -> None:
+        self._client = client
+        self._journal = journal
+        self._folder = folder
+        self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
+        self._progress = Progress(folder)
+        self._asked: list[Message] = []
+        self._ended = threading.Event()
+        self._looked = 0.0
+        self.trouble = ""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened so far: ``messages``, ``appends``, ``unjournaled``, ``lost_at_sources``.
+
+        Unjournaled are of QoS 0 and were dropped while the disk was full.
+        """
+        return {**self._counts, "lost_at_sources": self._progress.lost}
+
+    def stop(self) -> None:
+        """End :meth:`run`, from any thread."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Take in until stopped."""
+        waiting: list[Message] = []
+        self._progress.recover(self._journal)
+        while not self._ended.is_set():
+            if len(waiting) < MOST_WAITING:
+                waiting += self._take()
+            if waiting:
+                waiting = self._append(waiting)
+            if self._asked:
+                self._progress.answer(self._asked, self._client.publish)
+                self._asked = []
+            self._trim()
+        self._progress.save(self._journal.end)
+
+    def _take(self) -> list[Message]:
+        messages, asked = self._progress.sift(gather(self._client))
+        self._counts["messages"] += len(messages)
+        self._asked += asked
+        return messages
+
+    def _append(self, messages: list[Message]) -> list[Message]:
+        """Make messages durable and acknowledge them; return those that must wait."""
+        try:
+            self._journal.append([(one.topic, one.payload) for one in messages])
+        except JournalError as error:
+            if not self.trouble:
+                _logger.warning("journal not written", reason=str(error))
+            self.trouble = str(error)
+            self._ended.wait(AGAIN)
+            held = [one for one in messages if one.qos]
+            if len(messages) < MOST_WAITING:
+                return messages
+            self._counts["unjournaled"] += len(messages) - len(held)
+            return held
+        if self.trouble:
+            _logger.info("journal written again")
+            self.trouble = ""
+        self._progress.note(messages)
+        self._client.acknowledge([one for one in messages if one.qos])
+        self._counts["appends"] += 1
+        return []
+
+    def _trim(self) -> None:
+        """Let go of what is archived, once what sources may let go of is written down."""
+        if time.monotonic() - self._looked < SAVED:
+            return
+        self._looked = time.monotonic()
+        self._progress.save(self._journal.end)
+        position = archived(self._folder)
+        if position is not None:
+            self._journal.trim(position)

@@ -1,0 +1,131 @@
+"""An ingester in a process of its own: told on its standard input, ended when that is closed.
+
+So it never outlives who started it, and no password stands among the words of a process. It loads
+neither the archive nor the twin.
+"""
+
+import json
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self, TextIO
+
+import structlog
+
+from telemetry.address import Tls
+from telemetry.client import Client
+from telemetry.journal import Journal
+from telemetry.shards.shard import Shard
+from twin.errors import GigatwinError
+
+PATIENCE: Final = 10.0
+"""Wait for an ingester of before, whose parent was killed and which is about to end. [s]"""
+
+TOLD: Final = 2.0
+"""Time between two lines that tell how it goes. [s]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a shard hears, and where it keeps it.
+
+    Attributes
+    ----------
+    url, client_id, protocol
+        Of the broker, and how we come to it.
+    topics
+        Filter -> quality of service.
+    folder
+        Of the journal.
+    ca, certificate, key
+        Files, for ``mqtts://``.
+    """
+
+    url: str
+    client_id: str
+    topics: dict[str, int]
+    folder: str
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def text(self) -> str:
+        """Return it as the line that a process reads."""
+        return json.dumps(vars(self)) + "\n"
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Return what :meth:`text` wrote."""
+        return cls(**json.loads(line))
+
+    @property
+    def tls(self) -> Tls | None:
+        """Certificates, if any are named."""
+        files = [Path(name) if name else None for name in (self.ca, self.certificate, self.key)]
+        return Tls(ca=files[0], certificate=files[1], key=files[2]) if any(files) else None
+
+
+def serve(task: Task, source: TextIO, told: TextIO) -> None:
+    """Take in until a stream ends; tell every now and then how it goes, as JSON lines."""
+    client = Client(task.url, client_id=task.client_id, protocol=task.protocol, tls=task.tls)
+    for topic, qos in task.topics.items():
+        client.subscribe(topic, qos=qos)
+    journal = Journal(Path(task.folder), patience=PATIENCE)
+    shard = Shard(client, journal, folder=Path(task.folder))
+    ended = threading.Event()
+
+    def wait() -> None:
+        source.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    thread = threading.Thread(target=shard.run, name="shard")
+    thread.start()
+    client.start()
+    while not ended.wait(TOLD):
+        _tell(told, shard, client)
+    shard.stop()
+    thread.join()
+    _tell(told, shard, client)
+    client.stop()
+    journal.close()
+
+
+def _tell(told: TextIO, shard: Shard, client: Client) -> None:
+    line = {
+        **shard.counters,
+        "is_connected": client.is_connected,
+        "trouble": shard.trouble or client.trouble,
+    }
+    told.write(json.dumps(line) + "\n")
+    told.flush()
+
+
+def _log_to_stderr() -> None:
+    """Log as lines of JSON where our parent logs: the standard output is what we tell him."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> int:
+    """Read a task and serve it."""
+    _log_to_stderr()
+    try:
+        serve(Task.read(sys.stdin.readline()), sys.stdin, sys.stdout)
+    except GigatwinError as error:
+        sys.stdout.write(json.dumps({"fault": str(error)}) + "\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

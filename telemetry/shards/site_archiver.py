@@ -1,0 +1,244 @@
+"""The archiver of a site that is heard in shards: the only writer of the site's archive.
+
+It follows the journals of all shards, the one first whose data is oldest, so that none of them is
+late only because another was read before.
+"""
+
+import os
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from telemetry.archive import LATENESS, Archive
+from telemetry.archive.losses import tell
+from telemetry.archive.minutes import MINUTE
+from telemetry.codec import decode
+from telemetry.frames import Frame, Position
+from telemetry.quality import FUTURE, Flag
+from telemetry.quarantine import Quarantine
+from telemetry.samples import GOOD, PointValue, RackBatch
+from telemetry.shards.bulk import Bulk, Scanner, in_order
+from telemetry.tail import Tail
+from twin.errors import ArchiveError, JournalError, WireError
+
+IDLE: Final = 0.25
+"""Shortest wait when no journal has anything new. [s]"""
+
+LONGEST: Final = 60.0
+"""Longest wait. [s]"""
+
+SPREAD: Final = 25
+"""Seconds over which the sites of a machine begin. [s]"""
+
+LAG: Final = LATENESS // 2
+"""How far a journal may be behind the others before its minutes wait for it. [s]"""
+
+ATTEMPTS: Final = 2
+"""How often the last commit is tried: what failed may have been mended. [1]"""
+
+AGAIN: Final = 5.0
+"""Wait after a commit that failed. [s]"""
+
+FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
+"""Environment in which the C library gives memory back that a minute no longer needs."""
+
+COUNTED: Final = ("frames", "batches", "future", "quarantined", "refused", "torn")
+
+_logger = structlog.get_logger(__name__)
+
+
+class SiteArchiver:
+    """Reads journals into an archive.
+
+    Parameters
+    ----------
+    archive
+        Of the site.
+    journals
+        Name of a shard -> folder of its journal.
+    quarantine
+        Folder for what cannot be read; None to count it only.
+    is_simulated
+        Whether times are those of a simulated plant.
+
+    Attributes
+    ----------
+    counters
+        ``frames`` that were read, of these ``batches`` of racks, ``future`` (not archived),
+        ``quarantined`` and ``refused`` (too old); ``torn``, the ends of journals passed over.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        journals: Mapping[str, Path],
+        *,
+        quarantine: Path | None = None,
+        is_simulated: bool = False,
+    ) -> None:
+        self.counters = Counter(dict.fromkeys(COUNTED, 0))
+        self._archive = archive
+        self._journals = dict(journals)
+        self._quarantine = Quarantine(quarantine)
+        self._is_simulated = is_simulated
+        self._scanner = Scanner(archive.site_name, is_simulated=is_simulated)
+        self._ended = threading.Event()
+        self._tails: dict[str, Tail] = {}
+        self._newest: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
+        self._rewind()
+
+    def stop(self) -> None:
+        """End :meth:`run`, from any thread."""
+        self._ended.set()
+
+    def run(self) -> None:
+        """Archive what comes, until stopped; then commit all there is."""
+        positions = {name: str(at) for name, at in self._archive.positions.items()}
+        _logger.info("archiving", site=self._archive.site_name, **positions)
+        while not self._ended.is_set():
+            if not self.step():
+                self._ended.wait(self._pause())
+        for _ in range(ATTEMPTS):
+            while self.step():
+                pass
+            if self.commit(everything=True):
+                break
+
+    def _pause(self) -> float:
+        """Return how long to wait before the journals are read again. [s]
+
+        Until another minute can be closed: what waits there takes no memory. Sites of one machine
+        do not do it all at once.
+        """
+        if self._is_simulated:
+            return IDLE
+        moment = time.time() - LATENESS - self._offset
+        return min(max(MINUTE - moment % MINUTE, IDLE), LONGEST)
+
+    def step(self) -> bool:
+        """Read one piece of a journal and commit what is due; return whether there was any."""
+        names = sorted(self._tails, key=lambda name: self._newest[name])
+        is_new = any(self._read(name) for name in names[:1]) or any(
+            self._read(name) for name in names[1:]
+        )
+        is_behind = self._archive.is_behind
+        if is_behind or (self._archive.is_due and not self._lags()):
+            self.commit()
+        return is_new or is_behind
+
+    def _lags(self) -> bool:
+        """Read of journals that are behind the others; return whether there was anything."""
+        newest = max(self._newest.values())
+        behind = [name for name, at in self._newest.items() if at < newest - LAG]
+        return any([self._read(name) for name in behind])
+
+    def commit(self, *, everything: bool = False) -> bool:
+        """Commit, and let the ingesters trim; return False if the disk would not have it."""
+        try:
+            if self._archive.is_behind:  # it forgot what was not committed: read it again
+                self._rewind()
+                return True
+            if self._archive.commit(everything=everything):
+                self._tell()
+            self._archive.keep_up()
+        except (ArchiveError, JournalError) as error:
+            _logger.warning("archive not written", reason=str(error))
+            self._ended.wait(AGAIN)
+            return False
+        return True
+
+    def _tell(self) -> None:
+        """Tell the ingesters which segments they need not keep."""
+        positions = self._archive.positions
+        told = {name: at.segment for name, at in positions.items() if name in self._tails}
+        if told != self._told:
+            os.sync()  # the archive's own files: its library leaves them to the system
+            for name in told:
+                self._tails[name].archived(positions[name])
+            self._told = told
+
+    def _rewind(self) -> None:
+        """Read all journals again from where the archive is."""
+        self._archive.rewind()
+        self._archive.caught_up()
+        positions = self._archive.positions
+        self._tails = {
+            name: Tail(folder, positions.get(name)) for name, folder in self._journals.items()
+        }
+        self._newest = dict.fromkeys(self._journals, 0)
+        for name, tail in self._tails.items():
+            if tail.is_cut:
+                reason = f"the journal {name} begins after {tail.position}, where the archive ends"
+                tell(self._archive.folder, [{"group": "all", "reason": reason}])
+
+    def _read(self, name: str) -> bool:
+        """Read a piece of a journal; return whether there was any."""
+        tail = self._tails[name]
+        data, start = tail.read()
+        if not data:
+            return False
+        stop = self._archive.seen.get(name)
+        limit = 2**62
+        if stop is not None and stop.segment == start.segment and stop.offset > start.offset:
+            limit = stop.offset  # what a commit has seen is told apart from what came after
+        found = self._scanner.scan(data, start.segment, start=start.offset, stop=limit)
+        if found.end == start.offset:
+            is_over = tail.pass_over()
+            self.counters["torn"] += is_over
+            return is_over
+        tail.advance(found.end)
+        self._add(found, tail.position, name)
+        return True
+
+    def _add(self, found: Bulk, position: Position, name: str) -> None:
+        self.counters["frames"] += found.count
+        self.counters["future"] += found.future
+        for batches in found.batches:
+            self.counters["batches"] += len(batches.labels)
+            if len(batches.seconds):
+                self._newest[name] = max(self._newest[name], int(batches.seconds.max()))
+            refused = self._archive.add_racks(batches, position, journal=name)
+            for label, count in refused.items():
+                self.counters["refused"] += count
+                self._quarantine.put(label, f"{count} batches not archived: too old", 0)
+        for frame in in_order(found.others):
+            self._add_frame(frame, name)
+        self._archive.advance(position, name)
+
+    def _add_frame(self, frame: Frame, name: str) -> None:
+        """Archive what a frame says, if it can be read."""
+        try:
+            sample = decode(frame.topic, frame.payload)
+        except WireError as error:
+            self._refuse(frame, str(error))
+            return
+        except Exception as error:
+            _logger.exception("decoder failed", topic=ascii(frame.topic))
+            self._refuse(frame, f"not understood: {error!r}")
+            return
+        flag = Flag.GOOD
+        if isinstance(sample, PointValue | RackBatch):
+            if not self._is_simulated and sample.time - frame.received > FUTURE:
+                self.counters["future"] += 1
+                return
+            moment = int(sample.time.astype("datetime64[s]").astype(np.int64))
+            self._newest[name] = max(self._newest[name], moment)
+        if isinstance(sample, PointValue) and sample.quality != GOOD:
+            flag = Flag.BAD_SOURCE
+        reason = self._archive.add(sample, frame.position, flag=flag, journal=name)
+        if reason:
+            self.counters["refused"] += 1
+            self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload)
+
+    def _refuse(self, frame: Frame, reason: str) -> None:
+        self.counters["quarantined"] += 1
+        self._quarantine.put(frame.topic, reason, frame.payload)

@@ -1,0 +1,1 @@
+"""Trials of calibration and observer on plants whose nature is known."""

@@ -1,0 +1,1 @@
+"""One connection to a broker: bytes, acknowledgements, what waits, and what is wrong."""

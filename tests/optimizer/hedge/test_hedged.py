@@ -1,0 +1,193 @@
+"""A hedged decision: the courses behind it, what is kept of the hedge, and how it is told."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.hedge.cases import cases_of
+from optimizer.hedge.hedged import decide_hedged
+from optimizer.hedge.risk import Risk
+from optimizer.hedge.scenarios import Case, hedge
+from optimizer.steering import question
+from tests import small_days
+from twin import axes
+from twin.forecast.errors import Errors
+from twin.forecast.record import published_until
+
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def asked():
+    here = small_days.setting()
+    now = here.world.start
+    return question(
+        here.site,
+        here.world.record,
+        here.begin,
+        queue=small_days.queue(),
+        past=here.workload.past(now),
+    )
+
+
+def courses(asked, **settings):
+    here = small_days.setting()
+    return cases_of(
+        asked,
+        here.world.record,
+        queue=small_days.queue(),
+        past=here.workload.past(here.world.start),
+        errors=Errors(here.site, here.world.record),
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def cases(asked):
+    return courses(asked, count=COUNT)
+
+
+@pytest.fixture(scope="module")
+def found(asked, cases):
+    return decide_hedged(asked, cases)
+
+
+def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
+    assert len(cases) == COUNT
+    assert sum(case.probability for case in cases) == pytest.approx(1.0)
+    assert len({case.name for case in cases}) == COUNT
+    site, now = asked.site, asked.outlook["time"].to_numpy()[0]
+    one, *others = (case.problem.outlook for case in cases)
+    is_known = one["time"].to_numpy() < published_until(now, site.time_zone)
+    assert 0 < is_known.sum() < len(is_known)
+    arrived = [not c.endswith("/expected") for c in one["cohort"].to_numpy().tolist()]
+    for other in others:
+        price = one["electricity_price"].to_numpy(), other["electricity_price"].to_numpy()
+        np.testing.assert_array_equal(price[0][is_known], price[1][is_known])
+        assert (price[0][~is_known] != price[1][~is_known]).any()
+        work = one["work_most"].to_numpy(), other["work_most"].to_numpy()
+        np.testing.assert_array_equal(work[0][:, arrived], work[1][:, arrived])
+        assert np.abs(work[0] - work[1]).max() > 1e-3
+
+
+def test_the_work_of_all_courses_is_that_of_the_two_weeks(asked, cases):
+    """What has arrived is the same in all, and what is expected has the mean of the question."""
+    expected = float(asked.outlook["work_most"].to_numpy()[-1].sum())
+    each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
+    mean = float(np.dot([case.probability for case in cases], each))
+    assert mean == pytest.approx(expected, rel=1e-9)
+    assert np.ptp(each) > 0.01 * expected
+
+
+def test_courses_are_the_same_every_time(asked, cases):
+    again = courses(asked, count=COUNT)
+    for one, two in zip(cases, again, strict=True):
+        assert one.problem.outlook.identical(two.problem.outlook)
+        assert one.probability == two.probability
+
+
+def test_courses_stand_on_the_question_near_then_on_hours_and_on_four_of_them(asked, cases):
+    edges = cases[0].problem.outlook["instant"].to_numpy()
+    own = asked.outlook["instant"].to_numpy()
+    assert edges[:9].tolist() == own[:9].tolist()
+    assert edges[-1] == own[-1]
+    hours = np.diff(edges[8:]) / np.timedelta64(1, "h")
+    assert hours.tolist() == [1.0] * 46 + [4.0] * 30
+
+
+def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
+    there = asked.outlook["electricity_price"].rename("intraday_bid")
+    held = replace(asked, outlook=asked.outlook.assign(intraday_bid=there))
+    for case in courses(held, count=2):
+        assert case.problem.outlook["intraday_bid"].equals(there)
+        assert case.problem.outlook["instant"].equals(asked.outlook["instant"])
+
+
+def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
+    kept = hedge(cases).first
+    schedule = found.decision.schedule
+    assert found.decision.verdict.is_safe
+    for kind in ("battery", "tank"):
+        for owner in schedule[kind].to_numpy().tolist():
+            planned = schedule[f"{kind}_level"].sel({kind: owner}).to_numpy()[:5]
+            np.testing.assert_allclose(planned, kept[f"{owner}.level"], atol=1e-5)
+    racks = kept["work.racks"]
+    planned = schedule["work_racks"].to_numpy()[: len(racks)]
+    is_kept = np.isfinite(racks)
+    assert is_kept.any()
+    np.testing.assert_allclose(planned[is_kept], racks[is_kept], atol=1e-5)
+
+
+def test_it_is_told_what_the_hedge_costs_and_which_courses_are_the_tail(found):
+    told = json.loads(json.dumps(found.decision.explanation.as_json(), allow_nan=False))["hedge"]
+    assert told["scenarios"] == COUNT
+    assert told["tail_eur"] >= told["mean_eur"]
+    assert told["tail"][0]["scenario"].startswith("as after ")
+    costs = [row["cost_eur"] for row in told["tail"]]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[0] >= told["tail_eur"] - 0.01
+    words = {"electricity_price", "air_temperature", "renewable_available_power", "work_most"}
+    assert set(told["tail"][0]["beside_the_mean"]) == words
+
+
+def test_it_is_told_in_words(found):
+    weighed = found.decision.explanation.hedge
+    first, second, *tail = weighed.words()
+    said = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
+    assert said in first
+    assert "beside a plan for the forecast alone it costs" in second
+    assert len(tail) == len(weighed.worst)
+    assert tail[0].startswith(f"worst, {weighed.worst[0].scenario}")
+
+
+def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(found):
+    weighed, risk = found.decision.explanation.hedge, Risk()
+    assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in weighed.worst)
+    gain = risk.weight * weighed.relief - (1.0 - risk.weight) * weighed.premium
+    assert gain >= -1e-6 * weighed.tail
+
+
+def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
+    """Levels that were kept have a price in the model, and are no limit of the site."""
+    binding = found.decision.explanation.binding
+    levels = [limit for limit in binding if limit.limit.startswith("level of the store")]
+    kept_until = asked.outlook["time"].to_numpy()[4]
+    assert all(limit.last >= kept_until for limit in levels)
+
+
+def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases):
+    tight = asked.site.with_margins(asked.site.margins.model_copy(update={"power": 0.95}))
+    broken = replace(cases[0].problem, site=tight)
+    wrong = [replace(cases[0], problem=broken), *cases[1:]]
+    decision = decide_hedged(asked, wrong).decision
+    assert "not hedged" in decision.explanation.degraded
+    assert decision.schedule.equals(decide(asked).schedule)
+
+
+def test_one_course_needs_no_hedge(asked):
+    only = [Case(problem=asked, probability=1.0, name="the forecast")]
+    found = decide_hedged(asked, only)
+    assert found.decision.schedule.equals(decide(asked).schedule)
+    assert "hedge" not in found.decision.explanation.as_json()
+
+
+def test_a_record_without_a_past_gives_the_forecast_alone(asked):
+    here = small_days.setting()
+    now = here.world.start
+    record = here.world.record
+    first = axes.utc("2026-06-14")
+    young = record.where(record["time"] >= first)
+    for name in record.data_vars:
+        young[name].attrs = record[name].attrs
+    (only,) = cases_of(
+        asked,
+        young,
+        queue=small_days.queue(),
+        past=here.workload.past(now),
+        errors=Errors(here.site, young),
+    )
+    assert only.name == "the forecast"
+    assert only.probability == 1.0

@@ -1,0 +1,21 @@
+"""The policy that hedges, in closed loop."""
+
+import pytest
+
+from optimizer.service.trials.backtest import run
+from tests import small_days
+
+PLANNERS = ("optimal", "cvar")
+
+
+@pytest.mark.slow
+def test_the_policy_hedges_every_hour_and_does_the_same_work():
+    setting = small_days.setting(3)
+    trials = {name: run(setting, name, seed=0, listen=lambda *_: None) for name in PLANNERS}
+    hedges = [decision.explanation.hedge for decision in trials["cvar"].decisions]
+    assert len(hedges) == 3
+    assert all(told.scenarios > 1 for told in hedges)
+    assert not any(decision.explanation.hedge for decision in trials["optimal"].decisions)
+    done = [trial.summary.work_done for trial in trials.values()]
+    assert min(done) > 0.999 * max(done)
+    assert all(trial.summary.violations == 0 for trial in trials.values())

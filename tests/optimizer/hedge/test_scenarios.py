@@ -1,0 +1,134 @@
+"""Scenarios of a whole site: equal ones are one, the present is shared, and what is known helps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.build import numbers_of
+from optimizer.compile.structure import structure_of
+from optimizer.hedge.first_stage import decided_now, first_stage
+from optimizer.hedge.risk import Risk, cvar
+from optimizer.hedge.scenarios import Case, bound, hedge
+from optimizer.inputs import inputs_of
+from optimizer.plan import solve_problem
+from tests import small_days
+from tests.math.hand import battery, grid, outlook, problem, site, tank
+from tests.optimizer.test_compile import as_pyomo_says, dense, drawn
+
+NEUTRAL = Risk(weight=0.0, violations=0.0)
+CHANCES = np.array([0.5, 0.3, 0.2])
+COUNT = len(CHANCES)
+
+
+def changed(asked, factor, shift):
+    """Return a problem with other prices and another warmth from the second hour on."""
+    ahead = asked.outlook.copy(deep=True)
+    later = np.arange(ahead.sizes["time"]) >= 4
+    price = ahead["electricity_price"].to_numpy()
+    ahead["electricity_price"].values = np.where(later, factor * price, price)
+    ahead["air_temperature"].values = ahead["air_temperature"].to_numpy() + later * shift
+    return replace(asked, outlook=ahead)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    asked = small_days.problem()
+    courses = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
+    return [
+        Case(problem=one, probability=p, name=f"case {i}")
+        for i, (one, p) in enumerate(zip(courses, CHANCES, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def found(cases):
+    return hedge(cases)
+
+
+def test_equal_scenarios_are_the_one_problem(cases):
+    one = cases[0].problem
+    equal = [replace(case, problem=one) for case in cases]
+    alone = solve_problem(one)
+    found = hedge(equal, risk=Risk(violations=0.0))
+    assert alone.held == ()  # what scenarios do not know of
+    assert found.objective == pytest.approx(alone.objective, rel=1e-6)
+    np.testing.assert_allclose(found.costs, alone.objective, rtol=1e-6)
+
+
+def test_the_present_is_shared_and_the_future_is_not(cases, found):
+    steps = decided_now(cases[0].problem, 1.0).steps
+    assert steps == 4
+    for store in cases[0].problem.site.stores:
+        one, *others = (found.values[f"s{i}.{store.owner}.level"] for i in range(COUNT))
+        for other in others:
+            np.testing.assert_allclose(one[: steps + 1], other[: steps + 1], atol=1e-6)
+    labels = cases[0].problem.outlook["cohort"].to_numpy().tolist()
+    has_come = [not label.endswith("/expected") for label in labels]
+    one, *others = (found.values[f"s{i}.work.racks"] for i in range(COUNT))
+    for other in others:
+        np.testing.assert_allclose(one[:steps, has_come], other[:steps, has_come], atol=1e-6)
+        assert np.abs(one[steps:] - other[steps:]).max() > 1e-3
+    np.testing.assert_allclose(found.first["work.racks"][:, has_come], one[:steps, has_come])
+    assert np.isnan(found.first["work.racks"][:, ~np.array(has_come)]).all()
+
+
+def test_knowing_helps_and_planning_for_one_course_hurts(cases):
+    """Wait and see <= here and now <= the plan for the first course, kept in all."""
+    plan = solve_problem(cases[0].problem)
+    planned = first_stage(plan.values, decided_now(cases[0].problem, 1.0))
+    seen = hedge(cases, risk=NEUTRAL, now=0.0).objective
+    here = hedge(cases, risk=NEUTRAL).objective
+    kept = hedge(cases, risk=NEUTRAL, given=planned).objective
+    assert seen <= here + 1e-6
+    assert here <= kept + 1e-6
+    each = [solve_problem(case.problem).relaxed for case in cases]
+    assert seen == pytest.approx(float(np.dot(CHANCES, each)), rel=1e-6)
+
+
+def test_the_objective_is_what_its_parts_say(found):
+    risk = found.risk
+    violations = cvar(found.violations, found.probability, risk.level)
+    whole = (1.0 - risk.weight) * found.mean + risk.weight * found.tail
+    assert found.objective == pytest.approx(whole + risk.violations * violations, rel=1e-6)
+
+
+def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
+    mean = hedge(cases, risk=NEUTRAL)
+    tail = hedge(cases, risk=Risk(level=0.8, weight=1.0, violations=0.0))
+    slack = 1e-6 * abs(mean.mean)
+    assert cvar(tail.costs, tail.probability, 0.8) <= cvar(mean.costs, CHANCES, 0.8) + slack
+    assert tail.mean >= mean.mean - slack
+
+
+def test_a_hedge_begins_from_the_last(cases, found):
+    again = hedge(cases, warm=found.warm)
+    assert again.objective == pytest.approx(found.objective, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
+    """Proves: the rows that bind scenarios compile as Pyomo does, to the last bit."""
+    where = site(battery(), tank(capacity=3.0, power=1.0), connection=grid(ramp=0.1))
+    jobs = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0)]
+    many = [
+        inputs_of(problem(where.model_copy(update={"name": name}), outlook(prices, jobs=jobs)))
+        for name, prices in (("s0", [10.0, 30.0, 20.0]), ("s1", [20.0, 10.0, 60.0]))
+    ]
+    shape = bound(many, 1.0)
+    given = structure_of(shape).inputs
+    sizes = {name: np.zeros(axes) for name, (_, axes) in given.items()}
+    assert set(numbers_of(*many)) < set(sizes)
+    numbers = drawn(sizes, np.random.default_rng(seed))
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, costs, offset, limits = as_pyomo_says(shape, numbers)
+    np.testing.assert_array_equal(dense(arrays), rows)
+    np.testing.assert_array_equal(arrays.row_low, low)
+    np.testing.assert_array_equal(arrays.row_high, high)
+    np.testing.assert_array_equal(arrays.column_low, limits[:, 0])
+    np.testing.assert_array_equal(arrays.column_high, limits[:, 1])
+    own = arrays.accounts
+    found = np.zeros_like(costs)
+    np.add.at(found, (own.which, own.column), own.cost)
+    np.testing.assert_array_equal(found, costs)
+    np.testing.assert_array_equal(own.offset, offset)

@@ -1,0 +1,255 @@
+"""What is held in reserve is spent by nobody else, and is told with its price."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.structure import structure_of
+from optimizer.dispatch import Orders
+from optimizer.flexibility import flexibility
+from optimizer.headroom import headroom
+from optimizer.inputs import inputs_of
+from optimizer.plan import solve_problem
+from optimizer.problem import Problem
+from optimizer.reserves.reserved import told
+from optimizer.schedule import schedule_of
+from optimizer.shave import shave, spare_of
+from tests import reserve_days, small_days
+from tests.math import hand
+from tests.math.test_reserves import ahead, held_by, product, solved
+from tests.optimizer.test_compile import as_pyomo_says, dense
+from twin import axes, vocabulary
+from twin import state as states
+from twin.errors import ProblemError
+from twin.site import Margins
+
+START = axes.utc("2026-06-16")
+
+
+@pytest.fixture(scope="module")
+def site():
+    """Return a site without margins: 100 MW connection, lossless 40 MWh battery of 10 MW, FCR."""
+    exact = sites.load("small").with_margins(Margins(power=0.0, temperature="0 K", level=0.0))
+    wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
+    whole = wide.replace(
+        "battery_1",
+        capacity="40 MWh",
+        power="10 MW",
+        charge_efficiency=1.0,
+        discharge_efficiency=1.0,
+        reserve=0.0,
+        ceiling=1.0,
+        local_controller=True,
+    )
+    return whole.model_copy(update={"reserves": {"fcr": product(duration=1.0)}})
+
+
+def holding(capacity, *, level=20.0, charge=0.0, count=16):
+    """Return a plan of 50 MW of import whose resting battery holds a capacity, with its replay."""
+    plan = axes.regular(START, count).assign_coords(battery=["battery_1"], product=["fcr"])
+    plan["grid_import_power"] = "time", np.full(count, 50.0)
+    plan["grid_export_power"] = "time", np.zeros(count)
+    plan["battery_charge"] = ("time", "battery"), np.full((count, 1), charge)
+    plan["battery_discharge"] = ("time", "battery"), np.zeros((count, 1))
+    plan["battery_level"] = (
+        ("instant", "battery"), (level + charge * 0.25 * np.arange(count + 1))[:, None],
+    )  # fmt: skip
+    plan["reserve_capacity"] = ("time", "product"), np.full((count, 1), capacity)
+    plan["battery_reserve"] = ("time", "product", "battery"), np.full((count, 1, 1), capacity)
+    return vocabulary.tag_all(plan)
+
+
+def offers(site, plan):
+    nothing = xr.Dataset(coords={"instant": plan["instant"]})
+    found = flexibility(site, plan, plan, outlook=nothing)
+    return found["reserve_up_power"][:12].to_numpy(), found["reserve_down_power"][:12].to_numpy()
+
+
+def test_what_is_sold_is_not_offered_once_more(site):
+    """Of 10 MW, 4 are sold both ways. Sensitivity: 10, sold twice."""
+    up, down = offers(site, holding(4.0))
+    assert up == pytest.approx(6.0)
+    assert down == pytest.approx(6.0)
+
+
+def test_energy_behind_what_is_sold_is_not_offered(site):
+    """Of 7.8 MWh, 4.8 stand behind 4 MW for 1.2 h: 3 MW for an hour are left, though 6 MW are."""
+    up, _ = offers(site, holding(4.0, level=7.8))
+    assert up == pytest.approx(3.0)
+
+
+def test_the_connection_is_kept_free_for_what_is_sold(site):
+    """4 MW sold of the 5 MW that 55 MW of connection leave: 1 MW downwards."""
+    narrow = site.replace("grid_1", import_limit="55 MW")
+    _, down = offers(narrow, holding(4.0))
+    assert down == pytest.approx(1.0)
+
+
+def shaved(site, plan, *, level, excess=10.0, charge=0.0):
+    state = states.rest(site, START)
+    state["battery_level"].values[:] = level
+    spare = spare_of(site, plan, state, now=START)
+    orders = Orders(jobs={}, battery_charge={"battery_1": charge})
+    return shave(orders, site, excess, spare=spare)[1]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "level", "charge", "taken"),
+    [
+        (0.0, 4.0, 0.0, 10.0),  # nothing is sold: its controller looks after the energy
+        (4.0, 20.0, 0.0, 6.0),  # power
+        (4.0, 5.3, 0.0, 2.0),  # 0.5 MWh above 4.8 in a quarter of an hour
+        (4.0, 3.0, 0.0, 0.0),  # it lacks already
+        (4.0, 4.3, 4.0, 2.0),  # 1 MWh comes in by plan, half of it may be left away
+    ],
+)
+def test_a_peak_is_not_shaved_with_what_is_sold(site, capacity, level, charge, taken):
+    plan = holding(capacity, charge=charge)
+    assert shaved(site, plan, level=level, charge=charge) == pytest.approx(taken)
+
+
+def test_work_leaves_room_for_what_is_sold():
+    """0.1 MW downwards take 0.1 MW from what all of the site may import."""
+    here = small_days.setting()
+    where = here.site.replace("grid_1", import_limit="3 MW")
+    where = where.model_copy(update={"reserves": {"fcr": product()}})
+    plan = here.truth.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(product=["fcr"])
+    plan["reserve_capacity"] = ("time", "product"), [[0.1]]
+    free = headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
+    kept = headroom(where, here.begin, plan)
+    lost = free.slope * (free.work_power - kept.work_power)
+    assert lost == pytest.approx(0.1, abs=0.01)
+    assert free.export_limit - kept.export_limit == pytest.approx(0.1)
+
+
+def test_what_is_held_is_told_with_its_price():
+    """Of 1.6 MW one is sold at 10 EUR/MW/h, in whole MW; one more would lose trade at 2."""
+    big, whole = hand.battery(capacity=20.0, power=1.6), product(least_bid=1.0, bid_step=1.0)
+    plan = solved(held_by(big, whole), ahead([0.0] * 4 + [2.0] * 4, service=2.0), level=0.5)
+    assert told(plan, schedule_of(plan)) == (
+        "fcr: 1 MW offered from 2026-07-01T00:00Z to 2026-07-01T04:00Z at 10.00 EUR/MW/h; "
+        "the last MW costs 2.00 elsewhere",
+    )
+
+
+def test_what_is_not_held_is_told():
+    where = held_by(hand.battery(), product())
+    plan = solved(where, ahead([0.0] * 8, service=1.0, held=[1.0] * 4 + [0.0] * 4))
+    assert "fcr: 1 MW sold and NOT held from 2026-06-30T20:00Z to 2026-06-30T21:00Z" in told(
+        plan, schedule_of(plan)
+    )
+
+
+def test_what_is_sold_is_told_from_what_is_offered_and_the_far_in_one_line():
+    plan = reserve_days.decision(hours=78).explanation.reserves
+    lines = [line for line in plan if line.startswith("fcr: ")]
+    assert lines[0].startswith("fcr: 0.3 MW sold and held from 2026-06-16T00:00Z")
+    assert lines[-1].endswith("blocks after that")
+    assert sum("offered" in line for line in lines) <= 6
+
+
+def test_an_explanation_tells_reserves():
+    decision = reserve_days.decision()
+    assert any(line.startswith("fcr: 0.8 MW offered") for line in decision.explanation.reserves)
+    assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserves)
+    assert small_days.decision().explanation.reserves == ()
+
+
+def asked(**words):
+    plain = reserve_days.problem()
+    return Problem(plain.site, plain.state, plain.outlook.assign(**words))
+
+
+def changed(word, change):
+    outlook = reserve_days.problem().outlook
+    if word not in outlook:
+        held = outlook["reserve_held"]
+        return vocabulary.tag(held.copy(data=change(held.to_numpy().copy())), word)
+    return outlook[word].copy(data=change(outlook[word].to_numpy().copy()))
+
+
+def at(step, value):
+    def change(values):
+        values[step] = value
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("word", "change", "words"),
+    [
+        ("reserve_held", at(3, np.nan), "must be finite"),
+        ("reserve_held", at(3, -1.0), "must not be negative"),
+        ("reserve_held", at(3, 0.1), "changes within a block"),
+        ("reserve_price", at(3, 2e4), "no market pays more than 10000 EUR/MW for an hour"),
+        ("reserve_price", at(3, np.inf), "must be finite"),
+    ],
+)
+def test_what_cannot_be_sold_or_paid_is_refused(word, change, words):
+    with pytest.raises(ProblemError, match=words) as caught:
+        asked(**{word: changed(word, change)})
+    assert f"outlook, {word}, fcr, 2026-06-16T00:45" in str(caught.value)
+
+
+def test_an_unknown_product_is_refused():
+    plain = reserve_days.problem()
+    other = plain.outlook.assign_coords(product=["ffr"])
+    with pytest.raises(ProblemError, match="the site declares the reserves: fcr, fcr_d_up, mfrr"):
+        Problem(plain.site, plain.state, other)
+
+
+def test_a_product_that_does_not_exist_yet_cannot_be_sold():
+    plain = reserve_days.problem()
+    later = reserve_days.product("fcr").model_copy(update={"valid_from": date(2030, 1, 1)})
+    where = plain.site.model_copy(update={"reserves": {**plain.site.reserves, "fcr": later}})
+    with pytest.raises(ProblemError, match="there is no such product before 2030-01-01"):
+        Problem(where, plain.state, plain.outlook)
+
+
+def test_a_rolled_plan_keeps_the_shape():
+    """What is sold already is a number, as are the blocks: the same model serves."""
+    first = solve_problem(reserve_days.problem())
+    again = solve_problem(reserve_days.problem(fcr=0.2), first.warm)
+    assert again.warm.shape == first.warm.shape
+
+
+def test_the_model_of_reserves_is_compiled_as_pyomo_says():
+    """Slots give what a fresh compile gives, with batteries and work that hold three products."""
+    slow = product("mfrr", direction="up", needs_controller=False, full_activation=12.5)
+    up = product("up", direction="up", duration=1.5, opposite_share=0.2, activation_up=0.1)
+    batch = hand.kind().model_copy(update={"pause_time": 5.0, "pause_loss": 0.25})
+    where = held_by(hand.battery(efficiency=0.9), product(), up, slow, work=[batch])
+    jobs = [("batch", [0.0] * 7 + [4.0], [4.0] * 8, 4.0)]
+    look = ahead([20.0] * 4 + [80.0] * 4, service=1.0, jobs=jobs, held=[0.5] * 4 + [0.0] * 4)
+    inputs = inputs_of(hand.problem(where, look, level=0.5))
+    shape, numbers = shape_of(inputs), numbers_of(inputs)
+    arrays = structure_of(shape).arrays(numbers)
+    rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
+    np.testing.assert_allclose(dense(arrays), rows, rtol=1e-15)
+    np.testing.assert_allclose(arrays.row_low, low, rtol=1e-15)
+    np.testing.assert_allclose(arrays.row_high, high, rtol=1e-15)
+    np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
+    np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
+    np.testing.assert_allclose(arrays.accounts.offset, offset, rtol=1e-15)
+    paid, _ = arrays.accounts.weighted(dict.fromkeys(arrays.accounts.names, 1.0), len(bounds))
+    np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
+
+
+def test_work_that_holds_a_reserve_offers_no_more_for_it():
+    """Proves: what work has sold is counted against what it could put off, and breaks nothing."""
+    found = reserve_days.decision()
+    problem, schedule = reserve_days.problem(), found.schedule
+    sold = schedule["work_reserve"].copy(deep=True)
+    sold.loc[{"product": "mfrr"}] = 0.3 * schedule["work_power"]
+
+    def offered(held):
+        plan = schedule.assign(work_reserve=held)
+        whole = flexibility(problem.site, plan, found.verdict.replay, outlook=problem.outlook)
+        return whole["reserve_up_power"].to_numpy()
+
+    assert (offered(sold) <= offered(0.0 * sold) + 1e-9).all()

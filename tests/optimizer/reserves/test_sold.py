@@ -1,0 +1,104 @@
+"""Reserves of a record over a horizon: nothing before its gate has closed."""
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.decision import Decision
+from optimizer.reserves.sold import sold
+from optimizer.service.world import Files, market_of
+from optimizer.steering import question
+from tests import reserve_days, small_days
+from twin import axes
+from twin.errors import SeriesError
+from twin.forecast.record import record
+
+NOW = axes.utc("2026-06-16T00:00Z")
+MIDNIGHT = axes.utc("2026-06-16T22:00Z")
+"""The market's: the gate of the day after closes then."""
+
+DAY = axes.regular(NOW, 192)
+
+
+def files(folder, text):
+    path = folder / "reserves.csv"
+    path.write_text(text)
+    return Files(prices=path, weather=path, reserves=path)
+
+
+def series(folder, held, paid):
+    """Return a record with four-hour blocks of FCR from the market's day before on."""
+    begin = axes.utc("2026-06-14T22:00Z")
+    lines = "".join(
+        f"{begin + np.timedelta64(4 * i, 'h')}Z,{mw},{eur}\n"
+        for i, (mw, eur) in enumerate(zip(held, paid, strict=True))
+    )
+    told = market_of(reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines))
+    own = small_days.setting().world.record
+    day = own[["time", "duration", "instant"]]
+    parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
+    return record(reserve_days.site(), parts, *told)
+
+
+def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(tmp_path):
+    whole = series(tmp_path, [0.1] * 6 + [0.2] * 6 + [0.3] * 6, [*range(6), *range(10, 28)][:18])
+    found = sold(reserve_days.site(), whole, NOW, axes=DAY)
+    night = DAY["time"].to_numpy() >= MIDNIGHT
+    held = found["reserve_held"].sel(product="fcr").to_numpy()
+    assert held[~night] == pytest.approx(0.2)
+    assert not held[night].any()
+    paid = found["reserve_price"].sel(product="fcr").to_numpy()
+    assert paid[night][:96] == pytest.approx(np.repeat(np.arange(10.0, 16.0), 16))
+    assert found["reserve_price"].sel(product="mfrr").to_numpy() == pytest.approx(9.0)
+    later = sold(reserve_days.site(), whole, MIDNIGHT, axes=axes.regular(MIDNIGHT, 96))
+    assert later["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx(0.3)
+    known = sold(reserve_days.site(), whole, NOW, axes=DAY, foresight=True)
+    assert known["reserve_held"].sel(product="fcr").to_numpy()[night][:96] == pytest.approx(0.3)
+
+
+def test_an_interval_over_several_blocks_holds_the_most_of_them(tmp_path):
+    whole = series(tmp_path, [0.1] * 6 + [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [20.0] * 12)
+    wide = axes.intervals(NOW + np.array([0, 8, 16]) * axes.HOUR)
+    found = sold(reserve_days.site(), whole, NOW, axes=wide)
+    assert found["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx([0.3, 0.1])
+
+
+def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
+    """As the service asks: its record holds the file."""
+    whole = series(tmp_path, [0.3] * 12, [20.0] * 12)
+    here = small_days.setting()
+    problem = question(
+        reserve_days.site(),
+        whole,
+        here.begin,
+        queue=small_days.queue(),
+        past=here.workload.past(here.world.start),
+    )
+    found = decide(problem)
+    assert isinstance(found, Decision)
+    today = found.schedule["time"].to_numpy() < MIDNIGHT
+    held = found.schedule["reserve_capacity"].sel(product="fcr").to_numpy()
+    assert held[today] == pytest.approx(0.3, abs=1e-6)
+    assert (found.schedule["reserve_price"].sel(product="fcr").to_numpy()[today] == 20.0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("time_utc,ffr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n", "ffr.*declares.*fcr"),
+        (
+            "time_utc,fcr_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,2\n",
+            "reserves.csv, reserve_held, fcr, 2026-07-01T01:00.*within a block",
+        ),
+        ("time_utc,fcr_mw\n2020-07-01T00:00Z,1\n2020-07-01T01:00Z,1\n", "no such product before"),
+    ],
+)
+def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):
+    with pytest.raises(SeriesError, match=told):
+        market_of(reserve_days.site(), files(tmp_path, text))
+
+
+def test_a_record_or_a_site_without_reserves_tells_nothing():
+    here = small_days.setting()
+    assert not sold(reserve_days.site(), here.world.record, NOW, axes=DAY).data_vars
+    assert not sold(here.site, here.world.record, NOW, axes=DAY).data_vars

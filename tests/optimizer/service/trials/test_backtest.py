@@ -1,0 +1,181 @@
+"""The closed loop: four policies, one plant, the same work; what is left on disk of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from optimizer.dispatch import Orders
+from optimizer.service.trials.archive import read_course, read_decision, write_results, write_trial
+from optimizer.service.trials.backtest import POLICIES, backtest, run
+from optimizer.service.trials.playing import set_points
+from tests import small_days
+from twin.errors import StateError
+
+HOURS = 3
+
+
+@pytest.fixture(scope="module")
+def trials():
+    """Return what was kept of a back-test of three hours."""
+    kept, told = [], []
+    results = backtest(
+        small_days.setting(HOURS),
+        listen=lambda *step: told.append(step),
+        keep=kept.append,
+    )
+    return results, kept, told
+
+
+@pytest.fixture(scope="module")
+def optimal(trials):
+    return next(trial for trial in trials[1] if trial.policy == "optimal")
+
+
+@pytest.fixture(scope="module")
+def folder(trials, tmp_path_factory):
+    """Return the folder that a back-test leaves."""
+    folder = tmp_path_factory.mktemp("run")
+    results, kept, _ = trials
+    for trial in kept:
+        if trial.policy in {"optimal", "immediate"}:
+            write_trial(folder, small_days.setting(HOURS).site, trial)
+    write_results(folder, results)
+    return folder
+
+
+def test_all_policies_do_the_same_work(trials):
+    done = [summary.work_done for summary in trials[0].policies.values()]
+    assert len(done) == 4
+    assert min(done) > 0.999 * max(done)
+
+
+def test_no_policy_breaks_a_limit_of_the_plant(trials):
+    assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
+        POLICIES, 0
+    )
+
+
+def test_every_step_of_every_policy_is_told(trials):
+    steps = 4 * HOURS
+    assert trials[2] == [(name, 0, i + 1, steps) for name in POLICIES for i in range(steps)]
+
+
+def test_the_json_is_that_of_the_command(trials):
+    told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
+    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
+    assert list(told["policies"]) == list(POLICIES)
+    assert told["start"] == "2026-06-16T00:00Z"
+
+
+def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
+    course = optimal.course
+    assert course.sizes["time"] == 4 * HOURS
+    assert course.sizes["instant"] == 4 * HOURS + 1
+    for name in ("electricity_price", "facility_power", "plan_grid_import_power", "tank_level"):
+        assert course[name].notnull().all(), name
+
+
+def test_the_plant_comes_close_to_the_plan(optimal):
+    # jobs run whole or not at all: on 28 racks the widest are a tenth of them
+    course = optimal.course
+    error = np.abs(course["plan_facility_power"] - course["facility_power"])
+    assert float(error.mean()) < 0.15 * float(course["facility_power"].mean())
+
+
+def test_energy_of_the_bill_is_that_of_the_course(optimal):
+    course = optimal.course
+    energy = float((course["facility_power"] * course["duration"]).sum())
+    assert optimal.bill.energy_mwh == pytest.approx(energy)
+    bought = course["grid_import_power"] - course["grid_export_power"]
+    bought = float((bought * course["duration"] * course["electricity_price"]).sum())
+    assert optimal.bill.accounts["electricity"] == pytest.approx(bought, rel=1e-6)
+
+
+def test_backlog_falls_by_the_work_and_rises_by_arrivals(trials):
+    course = next(t for t in trials[1] if t.policy == "immediate").course
+    assert (course["work_backlog"] >= 0.0).all()
+    assert float(course["work_backlog"][-1]) != float(course["work_backlog"][0])
+
+
+def test_only_plans_have_decisions(trials):
+    counts = {trial.policy: len(trial.decisions) for trial in trials[1]}
+    assert counts["immediate"] == counts["threshold"] == 0
+    assert counts["optimal"] == HOURS  # one an hour
+    assert counts["perfect"] >= 1
+
+
+def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
+    first = next(t for t in trials[1] if t.policy == "threshold")
+    here = small_days.setting(HOURS)
+    again, other = (run(here, "threshold", seed=seed, listen=lambda *_: None) for seed in (0, 1))
+    assert again.bill == first.bill
+    assert again.course.identical(first.course)
+    assert other.bill != first.bill
+
+
+def test_set_points_by_hand():
+    # 28 racks wait at 24 kW; 2 serve at 108 kW more; work of 1 MW: 1.888 MW in two equal halls
+    orders = Orders(
+        jobs={},
+        battery_charge={"battery_1": 0.3},
+        battery_discharge={},
+        tank_charge={},
+        tank_discharge={"tank_1": 0.1},
+        renewable_cap={"wind_1": 0.2},
+    )
+    points = set_points(small_days.setting(HOURS).site, orders, service_racks=2.0, work_power=1.0)
+    assert points["hall_power", "hall_1"] == pytest.approx(0.944)
+    assert points["hall_power", "hall_2"] == pytest.approx(0.944)
+    assert points["battery_charge", "battery_1"] == 0.3
+    assert points["battery_discharge", "battery_1"] == 0.0
+    assert points["tank_discharge", "tank_1"] == 0.1
+    assert points["renewable_used_power", "wind_1"] == 0.2
+    assert points["renewable_used_power", "solar_1"] == np.inf
+
+
+def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [
+        "immediate_0.nc",
+        "immediate_0.png",
+        "optimal_0.decisions.json",
+        "optimal_0.nc",
+        "optimal_0.png",
+        "results.json",
+    ]
+    assert (folder / "optimal_0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_decision_in_force_is_found(folder):
+    assert read_decision(folder)["start"] == "2026-06-16T02:00Z"
+    assert read_decision(folder, "2026-06-16T01:59")["start"] == "2026-06-16T01:00Z"
+    assert read_decision(folder, "2026-06-16T00:00")["start"] == "2026-06-16T00:00Z"
+
+
+def test_the_course_is_read_as_it_was(folder, optimal):
+    course = read_course(folder)
+    np.testing.assert_array_equal(course["facility_power"], optimal.course["facility_power"])
+
+
+@pytest.mark.parametrize("at", ["2026-06-15T23:59", "2026-06-16T03:00"])
+def test_a_moment_outside_the_run_is_refused(folder, at):
+    with pytest.raises(StateError, match=r"--at = 2026.*goes from 2026-06-16T00:00"):
+        read_decision(folder, at)
+
+
+def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
+    with pytest.raises(StateError, match=r"optimal_0\.decisions\.json.*backtest"):
+        read_decision(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_day_of_all_policies():
+    found = backtest(small_days.setting(24)).policies
+    done = [summary.work_done for summary in found.values()]
+    assert min(done) > 0.999 * max(done)
+    assert sum(summary.violations for summary in found.values()) == 0
+    objective = {name: summary.objective for name, summary in found.items()}
+    assert objective["optimal"] < objective["threshold"] < objective["immediate"]
+    assert objective["perfect"] < objective["threshold"]
+    assert found["optimal"].lateness_h <= found["threshold"].lateness_h + 1e-9

@@ -1,0 +1,102 @@
+"""What a run adds to the network's bill: the same as the bill says, without what is fixed."""
+
+import numpy as np
+import pytest
+
+import sites
+from optimizer.service.trials.contract import network_accounts
+from tests.twin.tariffs.samples import GERMAN, SPANISH, WHOLE_YEAR, quarters, tariff
+from twin.axes import QUARTER
+from twin.tariffs.bill import bill
+from twin.tariffs.billing import Billing
+
+BERLIN = "Europe/Berlin"
+
+
+@pytest.fixture
+def under():
+    """Return the small site without plain fees, with a tariff."""
+
+    def make(**rules):
+        plain = sites.load("small").replace(
+            "grid_1", import_fee=0.0, peak_price=0.0, export_fee=0.0
+        )
+        return plain.with_tariffs({"sample": tariff(**rules)})
+
+    return make
+
+
+def test_a_month_is_what_its_bill_says_beside_what_is_fixed(under):
+    """Proves: energy, peaks and excess of a Spanish month are the bill's, cents and kWh apart."""
+    where = under(**SPANISH, peaks=[{"name": "power", "price": "1300 EUR/MW"}])
+    starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
+    load = np.random.default_rng(2).uniform(10.0, 24.0, len(starts))
+    found = network_accounts(where, starts, load, peak_power=0.0)
+    told = bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
+    by_rule = {
+        word: sum(float(line.money) for line in told.lines if line.rule.startswith(start))
+        for word, start in (("network", "energy"), ("peak", "power"), ("excess", "excess"))
+    }
+    assert found.keys() == by_rule.keys()
+    for account, money in by_rule.items():
+        assert found[account] == pytest.approx(money, abs=2.0)
+    assert by_rule["excess"] > 0.0
+
+
+def test_a_year_of_band_load_is_what_its_bill_says(under):
+    """Proves: planned for the class that comes, a year costs its share of the published charge."""
+    rules = GERMAN | {
+        "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "7900 h"},
+        "standing": [],
+    }
+    load = np.full(len(WHOLE_YEAR), 9.0)
+    load[77] = 10.0
+    found = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=0.0)
+    told = bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    assert sum(found.values()) == pytest.approx(float(told.total), abs=1.0)
+    later = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=9.5)
+    assert found["peak"] - later["peak"] == pytest.approx(9.5 * 0.15 * 100_000.0)
+
+
+def test_a_site_without_a_tariff_pays_its_plain_fees():
+    """Proves: 12 EUR on 2 MWh, 2 EUR on 1 MWh given, 1,300 EUR for 1 MW above 3."""
+    starts = quarters("2026-06-01T00:00", "2026-06-01T00:45")
+    found = network_accounts(
+        sites.load("small"), starts, np.array([4.0, 4.0, -4.0]), peak_power=3.0
+    )
+    assert found == {"network": pytest.approx(26.0), "peak": pytest.approx(1300.0)}
+
+
+@pytest.mark.parametrize(
+    ("hour", "peak", "calm"), [("08:00", 3.0, 3.0), ("08:00", 1.0, 2.0), ("20:00", 3.0, np.inf)]
+)
+def test_outside_the_windows_nothing_is_raised(hour, peak, calm):
+    """Proves: in the window of the day the greater of peak and usual import is calm, else all."""
+    rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "windows": [{"hours": ["6-18"]}]}]}
+    billing = Billing("UTC", {"sample": tariff(**rules)})
+    moment = np.datetime64(f"2026-06-01T{hour}", "us")
+    assert billing.calm_import(moment, peak=peak, usual=2.0) == calm
+
+
+def test_a_contract_bounds_what_is_calm():
+    contract = {"period": "all", "power": "2.5 MW", "price": "1 EUR/MW"}
+    rules = {"periods": [{"name": "all"}], "contracted": [contract]}
+    billing = Billing("UTC", {"sample": tariff(**rules)})
+    moment = np.datetime64("2026-06-01T08:00", "us")
+    assert billing.calm_import(moment, peak=9.0, usual=2.0) == 2.5
+    assert Billing("UTC", {}).calm_import(moment, peak=9.0, usual=2.0) == 9.0
+
+
+def test_a_plan_goes_on_under_the_last_tariff():
+    """Proves: after its last day a tariff goes on in plans, where the bill would be refused."""
+    billing = Billing(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
+    years = np.array([f"{year}-06-01" for year in (2020, 2026, 2030)], dtype="datetime64[us]")
+    assert billing.energy_prices(years).tolist() == [7.0, 7.0, 7.0]
+
+
+def test_the_year_begins_where_its_peak_does():
+    rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "of": "year"}]}
+    billing = Billing(BERLIN, {"sample": tariff(**rules)})
+    moment = np.datetime64("2026-06-01T08:00", "us")
+    assert billing.start(moment) == WHOLE_YEAR[0]
+    assert billing.end(moment) == WHOLE_YEAR[-1] + QUARTER

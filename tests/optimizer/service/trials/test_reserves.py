@@ -1,0 +1,135 @@
+"""Reserves in closed loop: sold at the gate, called by the grid, given by the plant, and billed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.reserves.book import Book
+from optimizer.service.trials import backtest, held
+from optimizer.service.trials.reserve_bill import reserve_accounts
+from optimizer.service.trials.setting import Setting
+from telemetry.plants.activating import ActivatedPlant, calls
+from tests import reserve_days, small_days
+from tests.math.hand import site as hand_site
+from tests.math.test_reserves import product
+from twin import axes, vocabulary
+
+NOTHING = 0.01
+"""Power that is no difference to the verdict: set points move on during a call. [MW]"""
+
+START = axes.utc("2026-07-01T00:00Z")
+
+
+def settled(**rows):
+    """Return what was held in quarter-hours, of one product."""
+    count = len(next(iter(rows.values())))
+    found = axes.regular(START, count).assign_coords(product=["fcr"])
+    words = {"reserve_capacity": 0.0, "reserve_shortfall": 0.0, "reserve_price": 10.0} | rows
+    for word, values in words.items():
+        data = np.broadcast_to(np.asarray(values, float), count)[:, None]
+        found[word] = ("time", "product"), data
+    return vocabulary.tag_all(found)
+
+
+def billed(rows, price=50.0, **changes):
+    where = hand_site().model_copy(update={"reserves": {"fcr": product(**changes)}})
+    count = len(next(iter(rows.values())))
+    return reserve_accounts(where, settled(**rows), np.full(count, price))
+
+
+def test_capacity_is_paid_by_the_hour():
+    """2 MW for a quarter and 1 MW for another at 10 EUR/MW/h: 7.5."""
+    assert billed({"reserve_capacity": [2.0, 1.0]})["reserves"] == pytest.approx(-7.5)
+
+
+def test_what_is_missing_costs_the_penalty_unless_it_was_just_used():
+    """1 MW short for three quarters at 100; the two within half an hour of use are excused: 25."""
+    rows = {"reserve_shortfall": [0.0, 1.0, 1.0, 1.0], "reserve_used_up": [0.5, 0.0, 0.0, 0.0]}
+    assert billed(rows, recovery=0.5)["reserve_shortfall"] == pytest.approx(25.0)
+    assert billed(rows, recovery=0.0)["reserve_shortfall"] == pytest.approx(75.0)
+
+
+def test_energy_is_paid_at_its_own_price_beside_the_meter():
+    """1 MWh upwards at 90: the meter spared 50 that are given back: 40 earned.
+
+    1 MWh downwards at 20: the meter took 50, of which 30 come back.
+    """
+    up = billed({"reserve_used_up": [4.0]}, activation_up_price=90.0)
+    assert up["activation"] == pytest.approx(-40.0)
+    down = billed({"reserve_used_down": [4.0]}, activation_down_price=20.0)
+    assert down["activation"] == pytest.approx(-30.0)
+    metered = billed({"reserve_used_up": [4.0], "reserve_used_down": [2.0]})
+    assert metered["activation"] == 0.0
+
+
+def test_a_site_without_reserves_has_no_such_accounts():
+    assert reserve_accounts(hand_site(), None, np.zeros(4)) == {}
+
+
+def test_a_book_sells_what_is_offered_when_the_gate_closes():
+    """At 21:00 UTC the gate of the day from 22:00 on closes before the next decision at 22:00."""
+    decision = reserve_days.decision()
+    schedule, book = decision.schedule, Book(reserve_days.site())
+    horizon = schedule[["time", "duration", "instant"]]
+    book.close(schedule, axes.utc("2026-06-16T21:00Z"))
+    assert float(book.held(horizon)["reserve_held"].max()) == 0.0
+    book.close(schedule, axes.utc("2026-06-16T22:00Z"))
+    sold = book.held(horizon)["reserve_held"].sel(product="fcr").to_numpy()
+    night = schedule["time"].to_numpy() >= axes.utc("2026-06-16T22:00Z")
+    offered = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
+    assert sold[night] == pytest.approx(offered[night])
+    assert not sold[~night].any()
+
+
+def test_a_site_without_products_keeps_no_book():
+    horizon = small_days.decision().schedule[["time", "duration", "instant"]]
+    assert not Book(small_days.setting().site).held(horizon).data_vars
+
+
+def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
+    """A quarter of an hour each, two hours apart at least; the same seed calls alike."""
+    fcr = {"fcr": product()}
+    course = calls(fcr, 6000, seed=1, share=0.02)["fcr"]
+    begins = np.flatnonzero((course != 0.0) & (np.append(0.0, course[:-1]) == 0.0))
+    lengths = [int((course[b : b + 60] != 0.0).sum()) for b in begins]
+    assert set(lengths[:-1]) == {15}
+    assert np.diff(begins).min() >= 135
+    assert {-1.0, 1.0} <= set(course)
+    assert np.mean(course != 0.0) == pytest.approx(0.04, abs=0.02)
+    assert np.array_equal(course, calls(fcr, 6000, seed=1, share=0.02)["fcr"])
+    assert not calls(fcr, 6000, seed=1)["fcr"].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_energy_behind_is_enough(seed, monkeypatch):
+    """A plant of another nature is called fully, at random moments, and gives all of it.
+
+    From two hours before the first block that is sold, at 22:00 UTC, for eight hours. Nothing else
+    breaks.
+    """
+    world = small_days.world(2)
+    begin = world.start + np.timedelta64(20, "h")
+    whole = replace(world, start=begin, end=begin + np.timedelta64(8, "h"))
+    setting = Setting.of(reserve_days.site(), whole, load_scale=0.6)
+    seen = []
+
+    def called(products, minutes, *, seed):
+        return calls(products, minutes, seed=seed, share=0.05)
+
+    def plant_of(setting, *, seed):
+        seen.append(held.plant_of(setting, seed=seed))
+        return seen[-1]
+
+    monkeypatch.setattr(held, "calls", called)
+    monkeypatch.setattr(backtest, "plant_of", plant_of)
+    trial = backtest.run(setting, "optimal", seed=seed, listen=lambda *_: None)
+    plant = seen[0]
+    assert isinstance(plant, ActivatedPlant)
+    used = plant.called()
+    assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
+    assert plant.missed().max() < NOTHING
+    assert int(trial.violations.drop_sel(limit="ramp of grid_import_power").sum()) == 0
+    assert trial.bill.accounts["reserves"] < -80.0
+    assert trial.bill.accounts["reserve_shortfall"] < 0.02 * -trial.bill.accounts["reserves"]

@@ -1,0 +1,130 @@
+"""Results: what is captured, what is averaged, and files that are whole or not there."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.service.trials.results import (
+    Results,
+    Summary,
+    accounts_over,
+    write_json,
+    write_netcdf,
+)
+from optimizer.service.trials.settle import Bill
+
+
+def summary(objective=0.0, violations=0, **others):
+    names = ("cost_eur", "carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3", "peak_mw")
+    names += ("lateness_h", "pue", "work_done", "work_left")
+    values = dict.fromkeys(names, 1.0) | others
+    return Summary(objective=objective, violations=violations, **values)
+
+
+def results(**objectives):
+    policies = {name: summary(value) for name, value in objectives.items()}
+    return Results(
+        site="small",
+        start="2026-06-16T00:00Z",
+        days=7,
+        seeds=1,
+        cpu_s=1.234,
+        gaps=("prices.csv: a/b",),
+        notes=(),
+        policies=policies,
+        by_seed={name: [one] for name, one in policies.items()},
+        accounts={name: {"electricity": one.cost_eur} for name, one in policies.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "optimal", "perfect", "capture"),
+    [
+        (100.0, 70.0, 60.0, 0.75),
+        (100.0, 60.0, 60.0, 1.0),
+        (100.0, 110.0, 60.0, -0.25),
+        (-10.0, -40.0, -50.0, 0.75),
+        (100.0, 100.0, 100.0, None),  # nothing to capture
+    ],
+)
+def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfect, capture):
+    found = results(threshold=threshold, optimal=optimal, perfect=perfect).capture
+    assert found == (None if capture is None else pytest.approx(capture))
+
+
+def test_there_is_no_capture_without_its_three_policies():
+    assert results(threshold=100.0, optimal=70.0).capture is None
+
+
+def test_violations_are_summed_over_seeds_and_the_rest_averaged():
+    over = Summary.over([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
+    assert (over.objective, over.violations, over.peak_mw) == (15.0, 3, 4.0)
+    assert isinstance(over.violations, int)
+
+
+def test_the_json_has_the_keys_of_the_command():
+    told = results(immediate=4.0, threshold=3.0, optimal=2.0, perfect=1.0).as_json()
+    told = json.loads(json.dumps(told, allow_nan=False))
+    assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
+    assert set(told["policies"]) == {"optimal", "immediate", "threshold", "perfect"}
+    wanted = "objective cost_eur carbon_kg energy_mwh it_energy_mwh water_m3 peak_mw lateness_h"
+    wanted += " violations pue work_done"
+    assert set(wanted.split()) <= set(told["policies"]["optimal"])
+    assert told["by_seed"]["optimal"] == [asdict(summary(2.0))]
+    assert told["accounts"]["optimal"] == {"electricity": 1.0}
+
+
+def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
+    numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
+    bills = [
+        Bill(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
+        for accounts in ({"electricity": 4.0, "reserves": -1.0}, {"electricity": 2.0})
+    ]
+    over = accounts_over(bills)
+    assert over == {"electricity": 3.0, "reserves": -0.5}
+    assert sum(over.values()) == np.mean([bill.cost for bill in bills])
+
+
+@pytest.mark.parametrize("wrong", [{"pue": float("nan")}, {"pue": object()}])
+def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
+    path = tmp_path / "results.json"
+    write_json(path, {"pue": 1.1})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, wrong)
+    assert json.loads(path.read_text()) == {"pue": 1.1}
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def course(values):
+    time = np.array(["2026-06-16", "2026-06-17"], dtype="datetime64[us]")
+    dataset = xr.Dataset({"price": ("time", values, {"units": "EUR MWh-1", "gaps": ["a", "b"]})})
+    return dataset.assign_coords(time=time).assign_attrs(notes=["x"], typical_year=False)
+
+
+def test_a_course_is_written_and_read_again(tmp_path):
+    path = tmp_path / "run" / "optimal_0.nc"
+    original = course([1.0, 2.0])
+    write_netcdf(path, original)
+    with xr.open_dataset(path, engine="h5netcdf") as read:
+        assert read["price"].to_numpy().tolist() == [1.0, 2.0]
+        assert read["price"].attrs == {"units": "EUR MWh-1", "gaps": "a; b"}
+    assert original["price"].attrs["gaps"] == ["a", "b"]  # untouched
+
+
+def test_a_course_that_breaks_off_leaves_the_old_one_whole(tmp_path, monkeypatch):
+    path = tmp_path / "optimal_0.nc"
+    write_netcdf(path, course([1.0, 2.0]))
+
+    def full_disk(_, path, **__):
+        path.write_bytes(b"half")
+        raise BlockingIOError
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
+    with pytest.raises(BlockingIOError):
+        write_netcdf(path, course([9.0, 9.0]))
+    monkeypatch.undo()
+    with xr.open_dataset(path, engine="h5netcdf") as read:
+        assert read["price"].to_numpy().tolist() == [1.0, 2.0]

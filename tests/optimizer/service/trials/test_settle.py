@@ -1,0 +1,156 @@
+"""The bill of one hour, by hand."""
+
+import numpy as np
+import pytest
+
+import sites
+from optimizer.service.trials.settle import Work, energy_owed, settle
+from tests.heated import heated
+from twin import axes, vocabulary
+
+START = axes.utc("2026-06-16")
+NOTHING = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
+
+
+@pytest.fixture
+def site():
+    """Return the small site with a contract for its wind."""
+    return sites.load("small").replace("wind_1", price=40.0)
+
+
+@pytest.fixture
+def record():
+    """Return an hour of a plant whose means of quarter-hours are 2, 4, -0.4 and 2 MW."""
+    hour = axes.regular(START, 60, axes.MINUTE)
+    net = np.repeat([2.0, 4.0, -0.4, 2.0], 15)
+    net[:15] = np.linspace(1.0, 3.0, 15)  # what the meter averages
+    flows = {
+        "grid_import_power": np.maximum(net, 0.0),
+        "grid_export_power": np.maximum(-net, 0.0),
+        "facility_power": np.full(60, 2.2),
+        "it_power": np.full(60, 2.0),
+        "water_use": np.full(60, 0.6),
+    }
+    for name, values in flows.items():
+        hour[name] = "time", values
+    labels = {"battery": ["battery_1"], "tank": ["tank_1"], "renewable": ["solar_1", "wind_1"]}
+    hour = hour.assign_coords(labels | {"circuit": ["warm_plant", "chilled_plant"]})
+    given = np.where(np.arange(60) < 12, 0.5, 0.0)
+    hour["battery_discharge"] = ("time", "battery"), given[:, None]
+    hour["tank_discharge"] = ("time", "tank"), np.zeros((60, 1))
+    hour["battery_level"] = ("instant", "battery"), np.linspace(1.0, 0.5, 61)[:, None]
+    hour["tank_level"] = ("instant", "tank"), np.linspace(1.0, 1.5, 61)[:, None]
+    hour["renewable_used_power"] = ("time", "renewable"), np.tile([0.1, 0.3], (60, 1))
+    hour["cooling_plant_draw"] = ("time", "circuit"), np.tile([0.05, 0.1], (60, 1))
+    hour["cooling_plant_output"] = ("time", "circuit"), np.tile([2.0, 0.5], (60, 1))
+    return vocabulary.tag_all(hour)
+
+
+@pytest.fixture
+def series():
+    truth = axes.regular(START - np.timedelta64(1, "h"), 12)
+    truth["electricity_price"] = "time", [900.0] * 4 + [100.0, 50.0, -20.0, 10.0] + [900.0] * 4
+    truth["carbon_intensity"] = "time", [9.0] * 4 + [400.0, 300.0, 200.0, 100.0] + [9.0] * 4
+    return truth
+
+
+@pytest.fixture
+def bill(site, record, series):
+    work = Work(done=5.0, left={"training": 2.0}, lateness=1.5, late_energy=0.7)
+    return settle(site, record, series, work=work, peak_power=3.5)
+
+
+def test_energy_is_paid_by_the_quarter_hour(bill):
+    # 0.5 x 100 + 1 x 50 + 0.5 x 10, and 0.1 MWh sold at -20
+    assert bill.accounts["electricity"] == pytest.approx(105.0 + 2.0)
+
+
+def test_fees_are_paid_both_ways(bill):
+    # 12 EUR on 2 MWh bought, 2 EUR on 0.1 MWh sold
+    assert bill.accounts["network"] == pytest.approx(24.2)
+
+
+def test_the_peak_is_metered_over_quarter_hours_and_paid_beyond_the_last(bill):
+    assert bill.peak_mw == pytest.approx(4.0)
+    assert bill.accounts["peak"] == pytest.approx(0.5 * 1300.0)
+
+
+def test_a_peak_that_was_reached_before_costs_nothing(site, record, series):
+    bill = settle(site, record, series, work=NOTHING, peak_power=4.2)
+    assert bill.accounts["peak"] == 0.0
+    assert bill.peak_mw == pytest.approx(4.0)
+
+
+def test_each_month_pays_its_own_peak(site, record, series):
+    """Proves: 2 and 4 MW in July, 2 in August: 0.5 MW over July's 3.5 MW, and all 2 of August.
+
+    Sensitivity: 650 EUR if the running peak never fell; 3250 EUR told. The turn is at 22:00 UTC.
+    """
+    shift = np.datetime64("2026-07-31T21:15", "us") - START
+    for data in (record, series):
+        for name in ("time", "instant"):
+            data[name] = data[name] + shift
+    bill = settle(site, record, series, work=NOTHING, peak_power=3.5)
+    assert bill.accounts["peak"] == pytest.approx((0.5 + 2.0) * 1300.0)
+    assert bill.peak_mw == pytest.approx(4.0)
+
+
+def test_water_wear_and_contracts(bill):
+    assert bill.water_m3 == pytest.approx(0.6)
+    assert bill.accounts["water"] == pytest.approx(1.8)
+    assert bill.accounts["wear"] == pytest.approx(0.8)  # 0.1 MWh at 8 EUR
+    assert bill.accounts["renewables"] == pytest.approx(12.0)  # 0.3 MWh at 40 EUR
+
+
+def test_energy_and_effectiveness(bill):
+    assert (bill.energy_mwh, bill.it_energy_mwh) == pytest.approx((2.2, 2.0))
+    assert bill.pue == pytest.approx(1.1)
+
+
+def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
+    # battery -0.5 x 0.96, tank +0.5 x 0.1 / 0.5 MWh; 35 + 12 EUR
+    assert bill.accounts["stocks"] == pytest.approx(0.38 * 47.0)
+
+
+def test_work_left_over_is_paid_at_the_cap_that_it_tolerates(site, bill):
+    # training does 0.9 of its work at 0.7231 of its power: a MWh of it takes
+    # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
+    work = Work(done=0.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    assert energy_owed(site, work, overhead=1.1) == pytest.approx(1.32308, abs=1e-5)
+    assert bill.accounts["backlog"] == pytest.approx(1.32308 * 47.0, abs=1e-3)
+
+
+def test_carbon_counts_what_is_bought_and_values_what_is_left(bill):
+    # 0.5 x 400 + 1 x 300 + 0.5 x 100; left 1.323 + 0.38 MWh at the mean of 250 kg
+    assert bill.carbon_kg == pytest.approx(550.0)
+    assert bill.weighted["carbon"] == pytest.approx(0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3)
+
+
+def test_lateness_weighs_by_its_energy(bill):
+    assert bill.weighted["lateness"] == pytest.approx(0.7 * 200.0)
+
+
+def test_the_objective_is_all_of_it(bill):
+    assert bill.cost == pytest.approx(sum(bill.accounts.values()))
+    assert bill.objective == pytest.approx(bill.cost + sum(bill.weighted.values()))
+
+
+def test_work_done_now_or_paid_later_at_the_mean_price_is_all_one(site, record, series):
+    """No policy gains by leaving work undone: a MWh left costs what a MWh drawn evenly costs."""
+    record["grid_export_power"].values[:] = 0.0
+    record["grid_import_power"].values[:] = 2.0
+    plain = settle(site, record, series, work=NOTHING, peak_power=9.0)
+    record["grid_import_power"] += 0.1
+    more = settle(site, record, series, work=NOTHING, peak_power=9.0)
+    drawn = more.objective - plain.objective
+    # 0.1 MWh drawn evenly: at the mean of the prices, of the fee, of the carbon
+    assert drawn == pytest.approx(0.1 * (35.0 + 12.0 + 0.08 * 250.0))
+
+
+def test_heat_earns_its_fixed_price(record, series):
+    # 0.4 MW for 30 of 60 minutes at 25 EUR/MWh
+    sold = np.where(np.arange(60) < 30, 0.4, 0.0)[:, None]
+    record = record.assign_coords(heat_reuse=["pump"])
+    record["heat_reuse_power"] = ("time", "heat_reuse"), sold
+    bill = settle(heated(), record, series, work=NOTHING, peak_power=3.5)
+    assert bill.accounts["heat"] == pytest.approx(-5.0)

@@ -1,0 +1,192 @@
+"""The agent of DSX Flex on a broker: targets taken and confirmed, ramps told, refusals recorded."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from telemetry import security
+from telemetry.client import Client
+from telemetry.grid.flex_agent import FlexAgent, Load
+from telemetry.grid.targets import Targets
+from telemetry.security import FLEX
+from tests.feeds import key
+from tests.telemetry.grid.flexing import STATUS, TOPIC, content, event, target
+
+NOW = np.datetime64("2026-07-01T12:00", "us")
+MINUTE = np.timedelta64(1, "m")
+DEADLINE = 10.0
+
+
+def agent_of(broker, folder):
+    def connect():
+        return Client(broker.url, client_id="gigatwin-rhine-flex")
+
+    return FlexAgent(
+        connect,
+        agent="rhine",
+        issuers={"tso-1": security.jwks(key("tso-1"))},
+        least=60.0,
+        targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
+        key=key("rhine"),
+    )
+
+
+class Partner:
+    """Somebody who sets targets and hears power states."""
+
+    def __init__(self, broker):
+        self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", is_clean=True)
+        self.client.connect()
+        assert self.client.subscribe(STATUS).wait(DEADLINE)
+
+    def set(self, *targets, topic=TOPIC, **others):
+        told = event(*targets, **others)
+        assert self.client.publish(topic, json.dumps(told).encode(), qos=1).wait(DEADLINE)
+        return told
+
+    def hear(self):
+        """Return the next power state: envelope and feed."""
+        messages = until(lambda: self.client.take(limit=1))
+        self.client.acknowledge(messages)
+        told = json.loads(messages[0].payload)
+        security.verify(told["data"], security.jwks(key("rhine")), kind=FLEX)
+        return told, content(told["data"])["feeds"]["rhine"]
+
+
+def until(found):
+    deadline = time.monotonic() + DEADLINE
+    while not (it := found()):
+        assert time.monotonic() < deadline, "not heard in time"
+    return it
+
+
+@pytest.fixture
+def agent(embedded, tmp_path):
+    agent = agent_of(embedded, tmp_path)
+    assert agent.start().wait(DEADLINE)
+    yield agent
+    agent.stop()
+
+
+@pytest.fixture
+def partner(embedded):
+    partner = Partner(embedded)
+    yield partner
+    partner.client.stop()
+
+
+def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
+    agent.tell(Load(planned=120.0, measured=121.0), NOW)
+    _, before = partner.hear()
+    assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
+    told = partner.set(target(100.0))
+    (record,) = until(lambda: agent.poll(NOW))
+    assert record["targets"] == [
+        {"start": str(NOW), "end": None, "power_mw": 100.0, "best_effort": False}
+    ]
+    envelope, feed = partner.hear()
+    assert envelope["correlationid"] == told["correlationid"]
+    assert envelope["traceparent"][:35] == told["traceparent"][:35]
+    assert envelope["traceparent"] != told["traceparent"]
+    assert feed["event"] == "target_set"
+    assert not feed["compliant"]  # 120 MW are still planned
+    (shown,) = feed["targets"]
+    assert (shown["active"], shown["correlation_id"]) == (True, told["correlationid"])
+    assert agent.targets.limit("tso-1", NOW + 15 * MINUTE * np.arange(3))[0].tolist() == [100.0] * 2
+
+
+def test_ramps_are_told_as_they_begin_and_end(agent, partner):
+    told = []
+
+    def step(planned, measured, after):
+        agent.tell(Load(planned=planned, measured=measured), NOW + after * MINUTE)
+        _, feed = partner.hear()
+        told.append((feed["event"], feed["in_flight"], feed["compliant"]))
+        return feed
+
+    step(120.0, 120.0, 0)
+    partner.set(target(100.0))
+    until(lambda: agent.poll(NOW))
+    partner.hear()
+    feed = step(99.0, 118.0, 1)
+    assert feed["power_event_start_time"] == "2026-07-01T12:01:00.000Z"
+    step(99.0, 110.0, 2)
+    step(99.0, 100.5, 3)
+    partner.set(target(None), at="2026-07-01T12:04:00Z")
+    until(lambda: agent.poll(NOW + 3 * MINUTE))
+    partner.hear()
+    feed = step(120.0, 100.0, 5)
+    assert "power_event_start_time" not in feed
+    step(120.0, 119.0, 6)
+    step(120.0, 120.0, 7)
+    assert told == [
+        ("periodic", False, True),
+        ("start_ramp_down", True, True),
+        ("periodic", True, True),
+        ("end_ramp_down", False, True),
+        ("start_ramp_up", True, True),
+        ("end_ramp_up", False, True),
+        ("periodic", False, True),
+    ]
+
+
+def test_it_is_told_again_each_minute(agent, partner):
+    agent.tell(Load(planned=80.0, measured=80.0), NOW)
+    partner.hear()
+    agent.poll(NOW + MINUTE - np.timedelta64(1, "s"))
+    agent.poll(NOW + MINUTE)
+    envelope, _ = partner.hear()
+    assert envelope["time"] == "2026-07-01T12:01:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"by": "mallory"}, {"source": "//grid/v1/isv/tso-2"}, {"at": "2026-07-01T12:06:00Z"}],
+)
+def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
+    partner.set(target(1.0), **others)
+    (record,) = until(lambda: agent.poll(NOW))
+    assert record["event"] == "load_target_refused"
+    assert agent.targets.active(NOW) is None
+    assert agent.counters["refused"] == 1
+
+
+def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
+    partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
+    (record,) = until(lambda: agent.poll(NOW))
+    assert "151 MW from 2026-07-01T13:00" in record["reason"]
+    assert "takes 150 MW at most" in record["reason"]
+
+
+def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    partner.set(target(100.0))
+    until(lambda: agent.poll(NOW) or agent.trouble)
+    assert "make room" in agent.trouble
+    assert agent.targets.active(NOW) is None
+    monkeypatch.undo()
+    assert agent.poll(NOW)[0]["event"] == "load_target"
+    assert agent.trouble == ""
+    assert agent.targets.active(NOW).target.power == 100.0
+
+
+def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
+    agent = agent_of(nats, tmp_path)
+    assert agent.start().wait(DEADLINE)
+    partner = Partner(nats)
+    partner.set(target(110.0))
+    until(lambda: agent.poll(NOW))
+    agent.stop()
+    partner.set(target(90.0), at="2026-07-01T12:01:00Z")
+    later = agent_of(nats, tmp_path)
+    later.start()
+    until(lambda: later.poll(NOW + 2 * MINUTE))
+    assert later.targets.active(NOW + 2 * MINUTE).target.power == 90.0
+    later.stop()
+    partner.client.stop()

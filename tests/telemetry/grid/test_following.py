@@ -1,0 +1,304 @@
+"""A partner's side: what is forged, replayed, expired or not for it is refused, and told so."""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from telemetry import security
+from telemetry.client import Client
+from telemetry.codec.schedule import read_acknowledgement
+from telemetry.codec.strict import milliseconds
+from telemetry.feed import Feed
+from telemetry.grid.following import follow
+from telemetry.grid.reader import Reader
+from tests.feeds import MINUTE, START, key, keys, partner, plan, schedule, signed
+from twin.errors import BrokerError, SecurityError
+
+NOW = milliseconds("test", START)
+TOPIC = "feed/v1/tso-1/rhine/schedule"
+SAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
+
+
+@pytest.fixture
+def reader():
+    return Reader("rhine", "tso-1", key=key("tso-1"), known=security.jwks(key("rhine")))
+
+
+def answer_of(judgement):
+    """Return code and reason of an answer; None if there is none."""
+    if judgement.answer is None:
+        return None
+    payload = security.verify(judgement.answer, security.jwks(key("tso-1")), kind="ack")
+    answer = read_acknowledgement(payload)
+    (reason,) = answer["reasons"]
+    return answer["code"], reason["code"]
+
+
+def judged(reader, document, now=NOW, **others):
+    return reader.judge(signed(document, **others), now)
+
+
+def test_a_good_document_is_taken_and_acknowledged_with_a_reason(reader):
+    judgement = judged(reader, schedule())
+    assert judgement.schedule == schedule()
+    assert answer_of(judgement) == ("A01", "A01")
+
+
+def test_what_is_forged_gets_no_answer(reader):
+    for by in ("stranger", "tso-1"):
+        judgement = judged(reader, schedule(), by=by)
+        assert judgement.schedule is None
+        assert answer_of(judgement) is None
+        assert "not signed by rhine" in judgement.reason
+    assert judged(reader, schedule(), kind="status").schedule is None
+
+
+@pytest.mark.parametrize("revision", [1, 4, 5])
+def test_what_is_older_or_as_old_is_refused(reader, revision):
+    judged(reader, schedule(5))
+    judgement = judged(reader, schedule(revision, power=50.0))
+    assert judgement.schedule is None
+    assert answer_of(judgement) == ("A02", "A51")
+    assert judged(reader, schedule(6)).schedule is not None
+
+
+def test_the_same_again_gets_the_same_answer_and_is_not_taken_twice(reader):
+    judged(reader, schedule(5))
+    judgement = judged(reader, schedule(5))
+    assert judgement.schedule is None
+    assert answer_of(judgement) == ("A01", "A01")
+
+
+def test_what_has_expired_is_refused(reader):
+    assert answer_of(judged(reader, schedule(), now=NOW + 3_600_000)) == ("A02", "A57")
+    assert answer_of(judged(reader, schedule(), now=NOW + 3_599_999)) == ("A01", "A01")
+
+
+def test_in_a_simulation_the_newest_signed_time_is_the_clock(reader):
+    years = 10 * 365 * 24 * 3_600_000
+    assert judged(reader, schedule(1, is_simulated=True), now=NOW + years).schedule
+    later = schedule(2, start=START + 120 * MINUTE, is_simulated=True)
+    assert judged(reader, later, now=NOW + years).schedule
+    old = schedule(3, is_simulated=True)  # valid for an hour from the first start
+    assert answer_of(judged(reader, old, now=NOW + years)) == ("A02", "A57")
+
+
+def test_what_is_for_others_is_refused(reader):
+    for document in (schedule(name="dso-2"), schedule(site="iberia")):
+        assert answer_of(judged(reader, document)) == ("A02", "A53")
+
+
+def test_what_breaks_the_schema_is_refused_if_it_says_what_it_is(reader):
+    assert answer_of(judged(reader, schedule() | {"v": 2})) == ("A02", "A94")
+    assert answer_of(judged(reader, schedule() | {"intervals": []})) == ("A02", "A94")
+    for broken in ({"mrid": 1}, {"revision": "x"}, {"revision": 0}, {"revision": True}):
+        assert answer_of(judged(reader, schedule() | {"v": 2} | broken)) is None
+    assert answer_of(judged(reader, {})) is None
+
+
+@pytest.mark.parametrize("junk", [b"", b"\xff" * 99, b"a.b.c", b"[" * 100_000])
+def test_junk_raises_nothing(reader, junk):
+    judgement = reader.judge(junk, NOW)
+    assert judgement.schedule is None
+    assert judgement.answer is None
+
+
+def test_keys_are_checked_before_anything():
+    with pytest.raises(SecurityError, match="site"):
+        follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys={"key": {}})
+    with pytest.raises(SecurityError, match=r"none\.json"):
+        follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys="none.json")
+
+
+def test_a_broker_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr("telemetry.grid.following.PATIENCE", 0.2)
+    with pytest.raises(BrokerError, match="127"):
+        follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys=keys())
+
+
+# --- over a broker
+
+
+def until(condition, seconds=20.0):
+    """Wait for something with a deadline; return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+    message = "nothing came in time"
+    raise TimeoutError(message)
+
+
+@contextmanager
+def running(url, name, folder):
+    """Run a feed with one partner, whose name keeps it apart from what others left retained."""
+    feed = Feed(
+        lambda partner_name, will: Client(url, client_id=f"feed-{partner_name}", will=will),
+        site="rhine",
+        partners=[partner(name)],
+        key=key("rhine"),
+        folder=folder / "feed",
+    )
+    feed.start(START)
+    yield feed
+    feed.stop(START)
+
+
+def clock():
+    return NOW
+
+
+def collected(feed, count):
+    """Return the answers that count, once there are enough."""
+    answers = []
+
+    def enough():
+        answers.extend(feed.poll(0.05))
+        return len(answers) >= count
+
+    until(enough)
+    return answers
+
+
+def following(url):
+    return follow("rhine", partner="tso-1", broker=url, keys=keys(), timeout=20.0, clock=clock)
+
+
+@pytest.mark.slow
+def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path):
+    with running(embedded.url, "tso-1", tmp_path) as feed:
+        feed.publish(plan(power=10.0))
+        course = following(embedded.url)
+        first = next(course)  # the retained one
+        assert float(first["grid_import_power"].max()) == 10.0
+        feed.publish(plan(power=-20.0))
+        second = next(course)
+        assert float(second["grid_export_power"].max()) == 20.0
+        assert second.attrs["revision"] == 2
+        assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
+        assert feed.in_force("tso-1")["revision"] == 2
+        course.close()
+
+
+@pytest.mark.slow
+def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
+    rogue = Client(embedded.url, client_id="rogue")
+    rogue.connect(10.0)
+    with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
+        feed.publish(plan(power=10.0))
+        course = following(embedded.url)
+        assert next(course).attrs["revision"] == 1
+        for payload in (
+            b"junk",
+            signed(schedule(99), by="stranger"),
+            signed(schedule(1, power=66.0)),
+            signed(schedule(99, name="dso-2")),
+            signed(schedule(99, start=START - 600 * MINUTE)),
+        ):
+            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
+        feed.publish(plan(power=12.0))
+        assert next(course).attrs["revision"] == 2
+        course.close()
+    rogue.stop()
+    told = [log["reason"] for log in logs if log["event"] == "schedule refused"]
+    words = ["not signed", "not signed", "not newer", "another", "No longer valid"]
+    assert all(word in reason for word, reason in zip(words, told, strict=True)), told
+
+
+SIMULATED = {"is_simulated": True}
+ROGUE = {
+    "refused": signed(schedule(99, **SIMULATED), by="stranger"),
+    "not newer": signed(schedule(1, power=66.0, **SIMULATED)),
+    "not for us": signed(schedule(99, name="dso-2", **SIMULATED)),
+    "no longer valid": signed(schedule(99, start=START - 600 * MINUTE, **SIMULATED)),
+    "refused: 1 was expected": signed(schedule(99) | {"v": 2}),
+    "refused: ": b"junk",
+}
+"""What the sample partner says -> what a rogue publishes."""
+
+
+@pytest.mark.slow
+def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
+    path, answers = tmp_path / "keys.json", tmp_path / "answers.jsonl"
+    path.write_text(json.dumps(keys()))
+    command = [sys.executable, SAMPLE, "--broker", broker.url, "--site", "rhine"]
+    command += ["--partner", "tso-1", "--keys", path, "--count", "2", "--json", answers]
+    rogue = Client(broker.url, client_id="rogue")
+    rogue.connect(10.0)
+    with running(broker.url, "tso-1", tmp_path) as feed:
+        feed.publish(plan(power=10.0, **SIMULATED))
+        assert feed.flush(10.0)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
+        (again,) = (tmp_path / "feed" / "documents").iterdir()  # as brokers do after a restart
+        assert rogue.publish(TOPIC, again.read_bytes(), qos=1).wait(10.0)
+        assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
+        for words, payload in ROGUE.items():
+            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
+            assert words in process.stdout.readline()
+        feed.publish(plan(power=20.0, **SIMULATED))
+        last, _ = process.communicate(timeout=20)
+        assert last == "revision 2 accepted: 20.0 to 20.0 MW\n"
+        assert process.returncode == 0
+        assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
+    rogue.stop()
+    codes = [json.loads(line)["code"] for line in answers.read_text().splitlines()]
+    assert codes == ["A01", "A01", "A02", "A02", "A02", "A01"]
+
+
+@pytest.mark.slow
+def test_the_broker_speaks_our_last_will(embedded, tmp_path):
+    """A site that is killed is told offline by the broker, in its own signature."""
+    code = """
+import sys, time
+from telemetry.client import Client
+from telemetry.feed import Feed
+from telemetry import security
+from tests.feeds import START, partner
+from contextlib import contextmanager
+from pathlib import Path
+connect = lambda name, will: Client(sys.argv[1], client_id="killed", will=will)
+key = security.make_keys(Path(sys.argv[2]))
+feed = Feed(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
+feed.start(START)
+feed.status("ok", reason="fresh optimum", now=START)
+feed.flush(10.0)
+print("said", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, embedded.url, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    while "said" not in process.stdout.readline():
+        pass
+    watcher = Client(embedded.url, client_id="watcher")
+    watcher.connect(10.0)
+    watcher.subscribe("feed/v1/will/rhine/status")
+    states = []
+
+    def heard(state):
+        for message in watcher.take(timeout=0.05):
+            known = security.jwks(security.make_keys(tmp_path))
+            states.append(json.loads(security.verify(message.payload, known, kind="status")))
+        return any(told["state"] == state for told in states)
+
+    until(lambda: heard("ok"))
+    process.kill()
+    until(lambda: heard("offline"))
+    process.communicate()
+    watcher.stop()
+
+
+def test_the_sample_partner_fits_on_a_page():
+    assert len(SAMPLE.read_text().splitlines()) <= 60
+    assert "gigatwin import" not in SAMPLE.read_text()
+    for room in ("twin", "telemetry", "sites", "optimizer"):
+        assert f"import {room}" not in SAMPLE.read_text()
+        assert f"from {room}" not in SAMPLE.read_text()

@@ -1,0 +1,147 @@
+"""Load targets: the latest of an issuer counts, the tightest of all binds, none is lost."""
+
+import numpy as np
+import pytest
+
+from telemetry.grid.flex import LoadTarget, LoadTargets
+from telemetry.grid.targets import KEPT, Targets
+from twin.errors import WireError
+
+NOW = np.datetime64("2026-07-01T12:00", "us")
+MINUTE = np.timedelta64(1, "m")
+EDGES = NOW + 15 * MINUTE * np.arange(5)
+
+
+def asked(power=100.0, *, start=None, end=None, feeds=(), best=False):
+    """Return a target; minutes from NOW."""
+    first, last = (None if at is None else NOW + at * MINUTE for at in (start, end))
+    return LoadTarget(start=first, end=last, feeds=feeds, power=power, is_best_effort=best)
+
+
+class Desk:
+    def __init__(self, folder):
+        self.folder, self.count = folder, 0
+        self.book = Targets(folder / "targets.json", feed="rhine", most=150.0)
+
+    def take(self, *targets, by="tso", at=0, now=0, signed=None):
+        self.count += 1
+        message = LoadTargets(
+            correlation=f"c{self.count}",
+            time=NOW + at * MINUTE,
+            trace="",
+            signed=signed or f"s{self.count}",
+            targets=targets,
+        )
+        return self.book.take(by, message, NOW + now * MINUTE)
+
+    def limit(self, by="tso"):
+        return self.book.limit(by, EDGES)[0].tolist()
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_nothing_asked_is_no_limit(desk):
+    assert desk.limit() == [np.inf] * 4
+    assert desk.book.active(NOW) is None
+
+
+def test_without_an_end_it_stands_until_it_is_replaced_or_lifted(desk):
+    desk.take(asked(100.0))
+    assert desk.limit() == [100.0] * 4
+    desk.take(asked(120.0), at=1)
+    assert desk.limit() == [120.0] * 4
+    desk.take(asked(None), at=2)
+    assert desk.limit() == [np.inf] * 4
+
+
+def test_one_for_later_leaves_the_one_in_force_alone(desk):
+    desk.take(asked(100.0))
+    desk.take(asked(60.0, start=30, end=45))
+    assert desk.limit() == [100.0, 100.0, 60.0, 100.0]
+
+
+def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
+    """60 MW from 12:20 to 12:25 bind the whole quarter-hour: its mean may not be above."""
+    desk.take(asked(60.0, start=20, end=25))
+    assert desk.limit() == [np.inf, 60.0, np.inf, np.inf]
+
+
+def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
+    desk.take(asked(100.0), by="tso")
+    desk.take(asked(90.0), by="dso")
+    desk.take(asked(None), by="other")
+    assert (desk.limit("tso"), desk.limit("dso")) == ([100.0] * 4, [90.0] * 4)
+    assert desk.book.active(NOW).issuer == "dso"
+
+
+def test_of_equal_powers_the_one_that_is_no_best_effort_counts(desk):
+    desk.take(asked(100.0, best=True), asked(100.0, start=5, end=10))
+    assert desk.book.limit("tso", EDGES)[1].tolist() == [False, True, True, True]
+
+
+def test_another_feed_is_none_of_ours(desk):
+    assert desk.take(asked(10.0, feeds=("iberia",)), asked(90.0, feeds=("iberia", "rhine")))
+    assert desk.limit() == [90.0] * 4
+
+
+def test_they_are_there_after_a_restart(desk):
+    desk.take(asked(100.0, end=45, best=True))
+    again = Desk(desk.folder)
+    assert again.limit() == [100.0, 100.0, 100.0, np.inf]
+    assert again.book.held(NOW) == desk.book.held(NOW)
+    with pytest.raises(WireError, match="taken before"):
+        again.take(asked(120.0), signed="s1")
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", "null", '{"held": [{}]}', '{"held": 3}'])
+def test_a_broken_file_is_set_aside(desk, junk):
+    desk.take(asked(100.0))
+    (desk.folder / "targets.json").write_text(junk)
+    again = Desk(desk.folder)
+    assert again.limit() == [np.inf] * 4
+    assert (desk.folder / "targets.broken").read_text() == junk
+    again.take(asked(90.0))
+    assert Desk(desk.folder).limit() == [90.0] * 4
+
+
+def test_a_text_that_was_signed_once_counts_once(desk):
+    desk.take(asked(60.0), signed="s")
+    desk.take(asked(None), at=1)
+    with pytest.raises(WireError, match="taken before"):
+        desk.take(asked(60.0), at=2, signed="s")
+    assert desk.limit() == [np.inf] * 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "at", "told"),
+    [
+        (asked(150.1), 0, "takes 150 MW at most"),
+        (asked(end=0), 0, "is over"),
+        (asked(start=-60, end=-30), 0, "is over"),
+        (asked(start=600_000), 0, "more than a year"),
+        (asked(), 6, "made in the future"),
+        (asked(), -2, "older than what was taken"),
+    ],
+)
+def test_what_has_no_sense_has_no_effect(desk, wrong, at, told):
+    desk.take(asked(100.0), at=-1)
+    with pytest.raises(WireError, match=told):
+        desk.take(asked(50.0), wrong, at=at)
+    assert desk.limit() == [100.0] * 4
+
+
+def test_not_more_than_some_stand(desk):
+    desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(KEPT)))
+    with pytest.raises(WireError, match="would stand"):
+        desk.take(asked(90.0, start=9000, end=9001))
+    desk.take(asked(90.0))  # hides all of them
+    assert len(desk.book.held(NOW)) == 1
+
+
+def test_what_is_over_is_forgotten(desk):
+    desk.take(asked(100.0, end=30))
+    desk.take(asked(90.0, start=60, end=90), now=31, at=31)
+    assert [one.target.power for one in desk.book.held(NOW + 31 * MINUTE)] == [90.0]

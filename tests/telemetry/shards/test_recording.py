@@ -1,0 +1,134 @@
+"""A site recorded by processes of its own, from a real broker, though one of them is killed."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+from telemetry.archive import open as open_archive
+from telemetry.client import Client
+from telemetry.codec import encode
+from telemetry.shards.recording import PLANT, Recording, _Ingester, shards
+from telemetry.shards.shard_process import Task
+from tests import brokers
+from tests.telemetry.archives import POINT, START, batch, metadata, value
+
+DEADLINE = 60.0
+
+
+def test_shards_hear_everything_once():
+    (one,) = shards("rhine").values()
+    assert one["dc/v1/rhine/+/+/tele"] == 1
+    assert one["dc/v1/rhine/+/+/tele/held"] == 0
+    assert one["BMS/v1/PUB/Value/+/+/rhine/#"] == 1
+    assert one["BMS/v1/PUB/Metadata/+/+/rhine/#"] == 0
+    several = shards("rhine", ["hall_1", "hall_2"])
+    assert list(several) == [PLANT, "hall_1", "hall_2"]
+    assert several["hall_2"] == {
+        "dc/v1/rhine/hall_2/+/tele": 1,
+        "dc/v1/rhine/hall_2/+/tele/json": 1,
+        "dc/v1/rhine/hall_2/+/tele/held": 0,
+    }
+    assert "dc/v1/rhine/+/+/tele" not in several[PLANT]
+    assert several[PLANT]["sim/v1/rhine/clock"] == 1
+
+
+def test_a_task_is_read_as_it_was_told():
+    task = Task(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
+    assert Task.read(task.text()) == task
+    assert str(task.tls.ca) == "g"
+    assert Task(url="mqtt://c", client_id="d", topics={}, folder="f").tls is None
+
+
+@pytest.mark.slow
+def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
+    broker = brokers.mosquitto(tmp_path)
+    broker.start()
+    task = Task(url=broker.url, client_id="", topics={}, folder="")
+    folder = tmp_path / "state"
+    plant = Client(broker.url, client_id="plant")
+    try:
+        with Recording(
+            "rhine", task, folder=folder, halls=["hall_1"], is_simulated=True
+        ) as running:
+            ingester = running._ingesters["hall_1"]
+            until(lambda: all(one.told.get("is_connected") for one in running._ingesters.values()))
+            plant.connect()
+            plant.publish(*encode(metadata()), qos=1)
+            for second in range(100):
+                for sample in (batch("r0001", second), value(second, float(second))):
+                    assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
+                if second == 50:
+                    os.kill(ingester.process.pid, signal.SIGKILL)
+            until(lambda: watched(running) and running.counters["batches"] >= 100)
+            until(lambda: running.counters["values"] >= 100)
+        assert running.troubles == {}
+    finally:
+        plant.stop()
+        broker.stop()
+    chips = open_archive("rhine", group="racks", root=folder)
+    times = ((chips["time"].values - START) / np.timedelta64(1, "s")).tolist()
+    assert times == list(range(100))
+    assert chips["power"].isel(chip=0, rack=0).values.tolist() == list(range(100))
+    points = open_archive("rhine", group="points", root=folder)
+    assert points["value"].sel(point=POINT).values.tolist() == list(range(100))
+
+
+def watched(running):
+    for ingester in running._ingesters.values():
+        ingester.watch()
+    return True
+
+
+def until(is_so):
+    deadline = time.monotonic() + DEADLINE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_the_command_records_for_so_long_and_says_what(tmp_path):
+    broker = brokers.mosquitto(tmp_path)
+    broker.start()
+    try:
+        words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "3"]
+        told = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
+    finally:
+        broker.stop()
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout[told.stdout.index("{") :])
+    assert found["site"] == "rhine"
+    assert found["messages"] == 0
+
+
+def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
+    """What a library prints within an ingester stood among its answers, and ended the listening."""
+    ingester = _Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
+    lines = [
+        "2026-11-25 [warning] journal not written",
+        '{"messages": 3}',
+        "[1]",
+        '{"messages": 5}',
+    ]
+    ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
+    assert ingester.told == {"messages": 5}
+
+
+@pytest.mark.slow
+def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
+    (tmp_path / "sources.json").write_text("spoilt")
+    task = Task(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
+    words = [sys.executable, "-m", "telemetry.shards.shard_process"]
+    done = subprocess.run(words, input=task.text(), capture_output=True, text=True, check=True)
+    assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"

@@ -1,0 +1,93 @@
+"""Messages found in a buffer are those that paho finds, wherever the buffer is cut."""
+
+from importlib.metadata import version
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry.wire.buffered import Buffered
+from telemetry.wire.packets import publishes
+
+
+def length(size):
+    found = bytearray()
+    while True:
+        size, digit = divmod(size, 128)
+        found.append(digit | (0x80 if size else 0))
+        if not size:
+            return bytes(found)
+
+
+def packet(topic, payload, *, qos=1, number=7, flags=0, properties=None):
+    body = len(topic).to_bytes(2) + topic
+    body += number.to_bytes(2) if qos else b""
+    if properties is not None:
+        body += length(len(properties)) + properties
+    body += payload
+    return bytes([0x30 | qos << 1 | flags]) + length(len(body)) + body
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.binary(min_size=1, max_size=40),
+        st.binary(max_size=300),
+        st.sampled_from([0, 1]),
+        st.integers(1, 65_535),
+        st.sampled_from([0, 1, 8, 9]),
+        st.binary(max_size=200),
+    ),
+    max_size=8,
+)
+
+
+@given(messages=MESSAGES, is_5=st.booleans(), cut=st.integers(0, 10_000))
+def test_whole_messages_are_found_and_the_rest_is_left(messages, is_5, cut):
+    sent, ends = [], [0]
+    for topic, payload, qos, number, flags, properties in messages:
+        sent.append(
+            packet(
+                topic,
+                payload,
+                qos=qos,
+                number=number,
+                flags=flags,
+                properties=properties if is_5 else None,
+            )
+        )
+        ends.append(ends[-1] + len(sent[-1]))
+    data = b"".join(sent)
+    found, at = publishes(data[:cut], 0, is_5=is_5)
+    assert at == max(end for end in ends if end <= max(cut, 0))
+    assert found == [
+        (topic, payload, qos << 1 | flags, number if qos else 0)
+        for topic, payload, qos, number, flags, _ in messages[: len(found)]
+    ]
+
+
+@given(data=st.binary(max_size=400), is_5=st.booleans())
+def test_whatever_comes_nothing_is_raised(data, is_5):
+    _, at = publishes(data, 0, is_5=is_5)
+    assert 0 <= at <= len(data)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"\x40\x02\x00\x01",  # an acknowledgement
+        b"\x34" + packet(b"t", b"p", qos=1)[1:],  # QoS 2
+        packet(b"", b"p"),  # no topic: an alias, perhaps
+        b"\x32\x03\x00\x05t",  # a topic longer than its packet
+        b"\x30\xff\xff\xff\xff\x01",  # a length of five digits
+        b"\x30\x00",
+        b"\x32\x04\x00\x02tt",  # no number
+    ],
+)
+def test_what_is_not_a_message_is_left_to_paho(other):
+    good = packet(b"a/b", b"1")
+    assert publishes(good + other + good, 0, is_5=False) == ([(b"a/b", b"1", 2, 7)], len(good))
+
+
+def test_the_paho_that_we_reach_into_is_the_one_we_know():
+    assert version("paho-mqtt").startswith("2.")
+    assert {"_sock_recv", "_packet_queue", "_sock_close"} <= set(dir(Buffered))
