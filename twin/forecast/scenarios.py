@@ -86,7 +86,8 @@ def scenarios(
         If the record does not reach the horizon, or holds nothing to forecast from.
     """
     found = quarters(site, record, now, axes=axes)
-    blocks = (errors or Errors(site, record)).before(now, axes)
+    kept = Errors(site, record) if errors is None else errors  # an empty one is to be filled
+    blocks = kept.before(now, axes)
     if not blocks:
         whole = labelled(site, axes, found, rows=found.rows)
         return (Scenario(outlook=whole, probability=1.0, origin=np.datetime64("NaT", "us")),)

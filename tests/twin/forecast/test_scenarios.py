@@ -97,6 +97,15 @@ def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
         xr.testing.assert_identical(one.outlook, two.outlook)
 
 
+def test_errors_that_are_kept_are_filled_and_looked_up_again(site, whole, monkeypatch):
+    kept = Errors(site, whole)
+    first = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    assert len(kept) > 5
+    monkeypatch.setattr(Errors, "_block", None)  # nothing is worked out twice
+    again = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    assert [one.origin for one in again] == [one.origin for one in first]
+
+
 def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
     kept = Errors(site, whole)
     for quarter in range(4):
