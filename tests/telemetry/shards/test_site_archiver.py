@@ -249,7 +249,7 @@ def test_kills_of_the_archiver_lose_and_double_nothing(tmp_path):
         append(
             journal, batch("r0001", second), batch("r0002", second), value(second, float(second))
         )
-    command = [sys.executable, "-m", "tests.telemetry.test_site_archiver", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.telemetry.shards.test_site_archiver", str(tmp_path)]
     dice = random.Random(5)
     for _ in range(6):
         process = subprocess.Popen(command, cwd=ROOT)
