@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sites import catalogue, loading
 from telemetry import bands
-from telemetry.sources import recognise
+from telemetry.sources import read_positions, read_reserves, recognise
 from telemetry.sources.bundle import read as read_bundle
 from telemetry.sources.load import read_load
 from tests.soak.mutating import Spoil
@@ -30,12 +30,15 @@ def files() -> list[Reader]:
 
     series = in_file(lambda path: (recognise(path), read_bundle(path, year=2026)), "series")
     load = in_file(read_load, "load")
+    bought, held = in_file(read_positions, "position"), in_file(read_reserves, "reserves")
     site = (catalogue.HOMES["decision"] / "small.toml").read_bytes()
     limits = json.dumps({"facility_flow/warm_plant": {"high": 900, "flat_for": 60.5}}).encode()
     table = json.dumps(catalogue.read(catalogue.HOMES["decision"] / "small.toml")).encode()
     files = [
         *((name, text, series, SeriesError, spoils) for name, text, spoils in _series()),
         ("load", _load(), load, SeriesError, TABLE),
+        ("position", _market("position_mw,imbalance_eur_mwh", 1), bought, SeriesError, TABLE),
+        ("reserves", _market("fcr_mw,fcr_eur_mw_h", 4), held, SeriesError, TABLE),
         ("site file", site, in_file(loading.load, "site.toml"), SiteError, TABLE),
         ("site", table, _build, SiteError, MESSAGE),
         ("limits", limits, in_file(bands.read_limits, "limits.json"), SiteError, MESSAGE),
@@ -64,6 +67,12 @@ def _build(raw: bytes) -> None:
         return
     if isinstance(table, dict) and raw.count(b"[") + raw.count(b"{") < 500:  # as deep as it gets
         loading.build(table, "small", source="small.toml")
+
+
+def _market(columns: str, step: int) -> bytes:
+    """Return a day of what was bought or sold, so many hours a row."""
+    rows = [f"2026-06-01T{hour:02d}:00Z,{hour / 8},18.5" for hour in range(0, 24, step)]
+    return "\n".join([f"time_utc,{columns}", *rows]).encode()
 
 
 def _series() -> list[tuple[str, bytes, tuple[tuple[Spoil, float], ...]]]:
