@@ -18,6 +18,9 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.units import Quantity
 
+WORDS: Final = ("reserve_price", "reserve_held")
+"""What a record or an outlook may say of each product, on ``time`` and ``product``."""
+
 DAY: Final = 24.0
 """Hours of a wall clock's day. [h]"""
 

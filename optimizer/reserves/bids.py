@@ -1,16 +1,12 @@
 """From capacity that a plan could hold to bids that a market takes: whole steps, rounded down."""
 
-from typing import Final
-
 import numpy as np
 
 from optimizer.compile.arrays import Arrays
 from optimizer.problem import Problem
+from optimizer.reserves.capacity import LEAST
 from optimizer.solve import Answer, Solver
 from twin.errors import SolverError
-
-LEAST: Final = 1e-6
-"""Capacity that is no difference. [MW]"""
 
 
 def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer) -> Answer:

@@ -6,18 +6,15 @@ Where bids are made by people, what they sold comes as ``reserve_held`` of an ou
 
 from collections import defaultdict
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from optimizer.reserves.capacity import LEAST
 from twin import axes, vocabulary
 from twin.physics import FloatArray
 from twin.reserves import Reserve, edges, is_open
 from twin.site import Site
-
-LEAST: Final = 1e-6
-"""Capacity that is no difference. [MW]"""
 
 
 class Book:

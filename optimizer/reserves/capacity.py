@@ -10,12 +10,9 @@ from twin import vocabulary
 from twin.backing import holders, pauses
 from twin.errors import Fault, UnitError
 from twin.physics import FloatArray
-from twin.reserves import Reserve, begins, is_valid
+from twin.reserves import WORDS, Reserve, begins, is_valid
 from twin.site import Site
 from twin.workloads.kinds import WorkKind
-
-WORDS: Final = ("reserve_price", "reserve_held")
-"""What an outlook may say, on ``time`` and ``product``; left out, the site's prices and nothing."""
 
 GREATEST_PRICE: Final = 1e4
 """Price beyond which a series is taken to be broken. [EUR MW-1 h-1]"""

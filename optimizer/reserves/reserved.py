@@ -7,15 +7,13 @@ import numpy as np
 import xarray as xr
 
 from optimizer.reserves import capacity
-from optimizer.reserves.capacity import column
+from optimizer.reserves.capacity import LEAST, column
 from optimizer.solution import Solution
 from twin import vocabulary
 from twin.equipment import Battery
 from twin.physics import FloatArray
 from twin.reserves import Reserve, begins
 
-LEAST: Final = 1e-6
-"""Capacity that is no difference. [MW]"""
 SOON: Final = np.timedelta64(24, "h")
 """How long what is offered is told block by block; what comes after is planned anew before its gate
 closes."""

@@ -6,16 +6,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.reserves.capacity import WORDS
 from twin import vocabulary
 from twin.axes import QUARTER, edges_of
+from twin.forecast.baselines import DAY
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
-from twin.reserves import Reserve, is_open
+from twin.reserves import WORDS, Reserve, is_open
 from twin.site import Site
-
-DAY: Final = 96
-"""Quarter-hours of a day. [1]"""
 
 BACK: Final = 14
 """Most days that a price is looked for in the past. [1]"""
@@ -58,12 +55,11 @@ def sold(
     known = [_is_known(one, instants, now, foresight=foresight) for one in products]
     found = {}
     for word in words:
-        quarters = [
-            _TOLD[word](_values(record, word, one, rows), is_known, one)
+        columns = [
+            _OVER[word](np.where(is_known, _values(record, word, one, rows), np.nan), places, one)
             for one, is_known in zip(products, known, strict=True)
         ]
-        intervals = [_over(word, values, places) for values in quarters]
-        found[word] = (("time", "product"), np.stack(intervals, axis=-1))
+        found[word] = (("time", "product"), np.stack(columns, axis=-1))
     coords = {"time": axes["time"].to_numpy(), "product": list(site.reserves)}
     return vocabulary.tag_all(xr.Dataset(found, coords=coords))
 
@@ -86,28 +82,23 @@ def _values(record: xr.Dataset, word: str, product: Reserve, rows: np.ndarray) -
     return values
 
 
-def _held(values: FloatArray, is_known: BoolArray, _: Reserve) -> FloatArray:
-    return np.where(is_known & np.isfinite(values), values, 0.0)
+def _most(known: FloatArray, places: np.ndarray, _: Reserve) -> FloatArray:
+    """Return the most that is sold in every interval. [MW]"""
+    horizon = np.nan_to_num(known[BACK * DAY :])
+    return np.asarray(np.maximum.reduceat(horizon, places[:-1] - places[0]))
 
 
-def _price(values: FloatArray, is_known: BoolArray, product: Reserve) -> FloatArray:
-    known = np.where(is_known, values, np.nan)
+def _mean(known: FloatArray, places: np.ndarray, product: Reserve) -> FloatArray:
+    """Return the mean price of every interval, continued from the days before."""
     found = known.copy()
     for back in range(DAY, BACK * DAY + 1, DAY):
         before = np.concatenate([np.full(back, np.nan), known[:-back]])
         found = np.where(np.isnan(found), before, found)
-    return np.where(np.isnan(found), product.price, found)
+    horizon = np.where(np.isnan(found), product.price, found)[BACK * DAY :]
+    return np.asarray(np.add.reduceat(horizon, places[:-1] - places[0]) / np.diff(places))
 
 
-_TOLD: Final[dict[str, Callable[[FloatArray, BoolArray, Reserve], FloatArray]]] = {
-    "reserve_price": _price,
-    "reserve_held": _held,
+_OVER: Final[dict[str, Callable[[FloatArray, np.ndarray, Reserve], FloatArray]]] = {
+    "reserve_price": _mean,
+    "reserve_held": _most,
 }
-
-
-def _over(word: str, values: FloatArray, places: np.ndarray) -> FloatArray:
-    """Return the most of every interval, or the mean of a price, from quarter-hours."""
-    horizon, begins = values[BACK * DAY :], places[:-1] - places[0]
-    if word == "reserve_held":
-        return np.asarray(np.maximum.reduceat(horizon, begins))
-    return np.asarray(np.add.reduceat(horizon, begins) / np.diff(places))

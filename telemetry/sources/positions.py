@@ -5,7 +5,7 @@ from typing import Final
 
 import xarray as xr
 
-from telemetry.sources.series import Rows, assemble
+from telemetry.sources.series import Rows, assemble, refuse_holes
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import numbers, read_table
 from twin.errors import Fault, SeriesError
@@ -60,7 +60,8 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
         source=table.source, lines=table.lines, stamps=stamps, values=values, notes=tuple(notes)
     )
     whole = assemble(rows)
-    _refuse_gaps(whole)
+    mend = "say what was bought; 0 where nothing was"
+    refuse_holes(whole, "day_ahead_position", column=POSITION, mend=mend)
     _refuse_crossed(whole)
     return whole
 
@@ -71,17 +72,6 @@ _RIGHT: Final[tuple[list[str], ...]] = (
     ["long_eur_mwh", "short_eur_mwh"],
     ["imbalance_eur_mwh"],
 )
-
-
-def _refuse_gaps(whole: xr.Dataset) -> None:
-    """Refuse a position with a hole: what was bought is not guessed from its neighbours."""
-    source = str(whole.attrs["source"])
-    holes = [*whole["day_ahead_position"].attrs["gaps"]]
-    holes += whole["day_ahead_position"].attrs["long_gaps"]
-    mend = "say what was bought; 0 where nothing was"
-    faults = [Fault(place=f"{source}, {POSITION}", value=str(gap), mend=mend) for gap in holes]
-    if faults:
-        raise SeriesError(source, faults)
 
 
 def _refuse_crossed(whole: xr.Dataset) -> None:

@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.sources.series import Rows, assemble
+from telemetry.sources.series import Rows, assemble, refuse_holes
 from telemetry.sources.stamps import moments
-from telemetry.sources.table import Table, numbers, read_table, refuse
+from telemetry.sources.table import Table, numbers, read_table
 from twin.axes import HOUR
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
@@ -60,7 +60,9 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
         for product, found in _columns(table).items()
     }
     for product, part in parts.items():
-        _refuse_gaps(part, product)
+        if "reserve_held" in part:
+            mend = "say what is sold; 0 where nothing is"
+            refuse_holes(part, "reserve_held", column=f"{product}_mw", mend=mend)
     first = next(iter(parts.values()))
     whole = first.drop_vars(list(first.data_vars)).assign_coords(product=list(parts))
     blank = np.full(first.sizes["time"], np.nan)
@@ -103,18 +105,3 @@ def _by_hour(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = np.maximum(lasts.astype(int), 1)
     hour = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(row, count), np.repeat(stamps[row], count) + hour * HOUR
-
-
-def _refuse_gaps(part: xr.Dataset, product: str) -> None:
-    """Refuse a hole in what is sold: it is not guessed from its neighbours."""
-    if "reserve_held" not in part:
-        return
-    source, attrs = str(part.attrs["source"]), part["reserve_held"].attrs
-    mend = "say what is sold; 0 where nothing is"
-    refuse(
-        source,
-        [
-            Fault(place=f"{source}, {product}_mw", value=str(gap), mend=mend)
-            for gap in [*attrs["gaps"], *attrs["long_gaps"]]
-        ],
-    )

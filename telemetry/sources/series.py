@@ -137,6 +137,32 @@ def only(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     return kept.assign_attrs({key: _union(kept, key) for key in ("gaps", "long_gaps")})
 
 
+def refuse_holes(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None:
+    """Refuse a variable with a hole, for what is not guessed from its neighbours.
+
+    Parameters
+    ----------
+    whole
+        Series as :func:`assemble` makes them.
+    name
+        The variable.
+    column
+        Its header in the file.
+    mend
+        What to write there.
+
+    Raises
+    ------
+    SeriesError
+        If there is one, filled or not.
+    """
+    source, attrs = str(whole.attrs["source"]), whole[name].attrs
+    holes = [*attrs["gaps"], *attrs["long_gaps"]]
+    refuse(
+        source, [Fault(place=f"{source}, {column}", value=str(hole), mend=mend) for hole in holes]
+    )
+
+
 def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
     faults = [
         Fault(

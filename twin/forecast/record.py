@@ -11,6 +11,7 @@ from twin.axes import QUARTER, regrid, regular, utc
 from twin.equipment import Renewable
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
+from twin.reserves import WORDS
 from twin.site import Site
 
 WEATHER: Final = (
@@ -27,9 +28,6 @@ MEASURED: Final = (*WEATHER, "carbon_intensity")
 
 MARKET: Final = ("day_ahead_position", "imbalance_short_price", "imbalance_long_price")
 """What a record holds only if a series does."""
-
-RESERVES: Final = ("reserve_price", "reserve_held")
-"""The same, by product."""
 
 PUBLICATION: Final = pd.Timedelta(hours=12, minutes=45)
 """Local time at which tomorrow's day-ahead prices stand published."""
@@ -75,7 +73,7 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     powers = _each(sun_and_wind, sources["air_temperature"], axes)
     gaps = _gaps(*(sources[name][name] for name in WEATHER))
     whole["renewable_available_power"] = powers.assign_attrs(gaps=gaps)
-    for name in RESERVES:
+    for name in WORDS:  # what a record holds only if a series does, as MARKET
         if any(name in dataset for dataset in series):
             source = _holder(name, series)
             whole[name] = _each(source[name], source, axes)
