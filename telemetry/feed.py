@@ -20,7 +20,8 @@ from telemetry.codec.schedule import check, read_schedule
 from telemetry.codec.strict import VERSION, milliseconds
 from telemetry.grid.partners import Overdue, Partner, overdue, read_answer, series, worth
 from telemetry.grid.revisions import Memory, Revisions, Sent
-from telemetry.security import SigningKey, jwks, sign, verify
+from telemetry.keys import SigningKey, jwks
+from telemetry.security import sign, verify
 from telemetry.topics import Kind
 from twin.axes import MINUTE
 from twin.errors import WireError

@@ -8,6 +8,7 @@ from telemetry import security
 from telemetry.client import Message
 from telemetry.codec.strict import milliseconds
 from telemetry.grid.partners import Partner
+from telemetry.keys import jwks, new_key
 from telemetry.wire.mailbox import Receipt
 
 START = np.datetime64("2026-06-16T12:00", "us")
@@ -15,7 +16,7 @@ QUARTER_MS = 900_000
 MINUTE = np.timedelta64(1, "m")
 
 
-KEYS = defaultdict(security.new_key)
+KEYS = defaultdict(new_key)
 
 
 def key(name):
@@ -24,12 +25,12 @@ def key(name):
 
 
 def partner(name="tso-1"):
-    return Partner.demonstration(name, security.jwks(key(name)))
+    return Partner.demonstration(name, jwks(key(name)))
 
 
 def keys(name="tso-1", site="rhine"):
     """Return what a partner's key file holds."""
-    return {"partner": name, "key": key(name).private, "site": security.jwks(key(site))}
+    return {"partner": name, "key": key(name).private, "site": jwks(key(site))}
 
 
 def plan(start=START, *, count=96, site="rhine", power=100.0, valid=60, **meta):

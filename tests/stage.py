@@ -20,7 +20,7 @@ from optimizer.service.demo.process import Process
 from telemetry import topics
 from telemetry.client import Client
 from telemetry.durable import write_whole
-from telemetry.security import make_keys, partner_keys
+from telemetry.keys import make_keys, partner_keys
 from telemetry.topics import Kind
 from twin.errors import ServiceError
 

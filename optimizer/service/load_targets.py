@@ -14,7 +14,7 @@ from telemetry.client import Client
 from telemetry.grid.flex_agent import FlexAgent, Load
 from telemetry.grid.partners import Partner
 from telemetry.grid.targets import Targets
-from telemetry.security import SigningKey
+from telemetry.keys import SigningKey
 from twin import vocabulary
 from twin.equipment.contracts import LoadTargetContract
 from twin.physics import FloatArray

@@ -27,7 +27,7 @@ from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
 from telemetry.grid.partners import Overdue, Partner, party_of
-from telemetry.security import make_keys, public_keys
+from telemetry.keys import make_keys, public_keys
 from twin.axes import QUARTER
 from twin.errors import Fault, SecurityError, ServiceError, WireError
 from twin.site import Site

@@ -14,7 +14,8 @@ import numpy as np
 
 from telemetry.codec.strict import Json, expect_finite, milliseconds, moment, read, write
 from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget, LoadTargets
-from telemetry.security import FLEX, SigningKey, sign, verify
+from telemetry.keys import SigningKey
+from telemetry.security import FLEX, sign, verify
 from twin.axes import utc
 from twin.errors import ProblemError, WireError
 

@@ -21,7 +21,7 @@ from telemetry.client import Client, Message, Receipt
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
 from telemetry.grid.flex import Event, FeedState, FeedTarget
 from telemetry.grid.targets import Targets
-from telemetry.security import SigningKey
+from telemetry.keys import SigningKey
 from telemetry.topics import Kind
 from twin.errors import JournalError, SecurityError, WireError
 

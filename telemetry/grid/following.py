@@ -14,7 +14,7 @@ from telemetry.address import Tls
 from telemetry.client import Client, Message
 from telemetry.codec.schedule import dataset_of
 from telemetry.grid.reader import Reader
-from telemetry.security import private_key, read_json
+from telemetry.keys import private_key, read_json
 from telemetry.topics import Kind
 from twin.errors import SecurityError
 

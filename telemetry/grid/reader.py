@@ -8,7 +8,8 @@ from typing import Final, Literal, cast
 from telemetry.codec.documents import Acknowledgement, Code, Schedule
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import VERSION, read
-from telemetry.security import SigningKey, sign, verify
+from telemetry.keys import SigningKey
+from telemetry.security import sign, verify
 from twin.errors import WireError
 
 REASONS: Final = {

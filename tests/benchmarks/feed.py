@@ -2,6 +2,7 @@
 
 from telemetry import security
 from telemetry.codec.schedule import check, dataset_of, read_schedule
+from telemetry.keys import jwks
 from telemetry.topics import Kind
 from tests import feeds
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
@@ -13,7 +14,7 @@ COUNT = 200
 def ours(_: Place) -> Measured:
     """Check a schedule by its contract, sign it, and do what a partner does with it."""
     key, document = feeds.key("rhine"), feeds.schedule()
-    known = security.jwks(key)
+    known = jwks(key)
     with cpu() as clock:
         for _count in range(COUNT):
             check(document, Kind.SCHEDULE)
@@ -26,7 +27,7 @@ def ours(_: Place) -> Measured:
 def limit(_: Place) -> Measured:
     """Only sign it and verify the signature."""
     key, document = feeds.key("rhine"), feeds.schedule()
-    known = security.jwks(key)
+    known = jwks(key)
     with cpu() as clock:
         for _count in range(COUNT):
             security.verify(security.sign(document, key), known)

@@ -9,7 +9,8 @@ import pytest
 import sites
 from telemetry import security
 from telemetry.client import Client
-from telemetry.security import FLEX, private_key
+from telemetry.keys import private_key
+from telemetry.security import FLEX
 from tests import stage as stages
 from tests.faults.words import schedules
 from tests.stage import DEADLINE, PARTNER

@@ -22,7 +22,7 @@ LIVES_IN = {
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},
     "iotcore": {"telemetry.broker"},
-    "joserfc": {"telemetry.security"},
+    "joserfc": {"telemetry.keys", "telemetry.security"},
     "jsonschema": {"telemetry.codec"},
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.codec"},

@@ -8,6 +8,7 @@ comes before everything is back from the one before.
 
 import os
 import random
+import shutil
 import signal
 import statistics
 import tempfile
@@ -84,8 +85,8 @@ class Tally:
     points: int = 0
     points_gone: int = 0
 
-    def judge(self, stand: "Stand", play: Callable[[], list[str]], seed: int, *, say: Say) -> None:
-        """Play a run to its end, and take down what did not go well."""
+    def judge(self, stand: "Stand", play: Callable[[], list[str]], seed: int, *, say: Say) -> bool:
+        """Play a run to its end, take down what did not go well, and tell whether all did."""
         try:
             faults = play()
         except Exception as error:  # whatever it is, it is a finding and not the end
@@ -96,6 +97,7 @@ class Tally:
             self.faults.append(f"{stand.name}, seed {seed}: {fault}")
             say(f"BROKEN: {self.faults[-1]}")
         self.seeds += [seed] * bool(faults)
+        return not faults
 
     def figures(self) -> dict[str, object]:
         """Return them in short."""
@@ -122,13 +124,16 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
     begun, tally = time.monotonic(), Tally()
     for number, (done, kills) in enumerate(parts(count)):
         name = list(BROKERS)[number % len(BROKERS)]
-        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            stand = Stand(Path(folder), name)
-            say(f"run {number + 1} with {name}, seed {seed + number}, kills from {done + 1}")
-            dice = random.Random(seed + number)
-            tally.judge(
-                stand, partial(stand.play, kills, dice, tally, say=say), seed + number, say=say
-            )
+        folder = Path(tempfile.mkdtemp(prefix="soak-"))
+        stand = Stand(folder, name)
+        say(f"run {number + 1} with {name}, seed {seed + number}, kills from {done + 1}")
+        dice = random.Random(seed + number)
+        if tally.judge(
+            stand, partial(stand.play, kills, dice, tally, say=say), seed + number, say=say
+        ):
+            shutil.rmtree(folder)
+        else:
+            say(f"  what it left stands in {folder}")
     return {
         "count": count,
         "broken": len(tally.faults),

@@ -13,6 +13,7 @@ from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.codec.market_document import as_market_document
 from telemetry.codec.strict import LARGEST
 from telemetry.frames import Position, header, pack, unpack, whole
+from telemetry.keys import jwks
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.sources.dcgm import read_dcgm
 from telemetry.topics import Kind
@@ -83,9 +84,7 @@ def _batch(chips: int) -> bytes:
 def _documents() -> list[Reader]:
     """Return the readers of the feed: signatures, and what they sign."""
     schedule = json.dumps(feeds.schedule(count=96)).encode()
-    answer = security.verify(
-        feeds.acknowledgement().payload, security.jwks(feeds.key("tso-1")), kind="ack"
-    )
+    answer = security.verify(feeds.acknowledgement().payload, jwks(feeds.key("tso-1")), kind="ack")
     status = {
         "v": 1,
         "site": "rhine",
@@ -95,7 +94,7 @@ def _documents() -> list[Reader]:
         "reason": "all is well",
         "revision": 1,
     }
-    known = security.jwks(feeds.key("rhine"))
+    known = jwks(feeds.key("rhine"))
     signed = feeds.signed(feeds.schedule(count=96))
 
     def read_schedule(payload: bytes) -> None:
@@ -131,7 +130,7 @@ def _documents() -> list[Reader]:
 
 def _targets() -> list[Reader]:
     """Return the readers of what a grid partner asks for: the event, and what is signed in it."""
-    keys = security.jwks(feeds.key("tso-1"))
+    keys = jwks(feeds.key("tso-1"))
     whole_event = flexing.event(flexing.target(50.0, start=flexing.NOW, tags=["feed-a"]))
     inner = flexing.content(whole_event["data"])
 

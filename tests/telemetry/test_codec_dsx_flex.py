@@ -10,6 +10,7 @@ import pytest
 from telemetry import security
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
 from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget
+from telemetry.keys import jwks
 from telemetry.security import FLEX
 from tests.feeds import key
 from tests.telemetry.grid.flexing import (
@@ -24,7 +25,7 @@ from tests.telemetry.grid.flexing import (
 )
 from twin.errors import WireError
 
-KEYS = security.jwks(key("tso-1"))
+KEYS = jwks(key("tso-1"))
 NOON = np.datetime64("2026-07-01T12:00", "us")
 HOUR = np.timedelta64(1, "h")
 
@@ -158,7 +159,7 @@ def test_a_power_state_fits_the_contract(contract):
     validator(contract, "PowerStateStatusEvent").validate(sent)
     told = content(sent["data"])
     validator(contract, "PowerStateStatusData").validate(told)
-    assert security.verify(sent["data"], security.jwks(key("rhine")), kind=FLEX)
+    assert security.verify(sent["data"], jwks(key("rhine")), kind=FLEX)
     feed = told["feeds"]["rhine"]
     assert feed["metadata"]["power_minimum"] == {"value": 60.0, "unit": "megawatt"}
     assert feed["calculated_load"] == {"value": 88.0, "unit": "megawatt"}

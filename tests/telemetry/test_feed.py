@@ -15,10 +15,11 @@ from telemetry.feed import Feed
 from telemetry.grid import eic
 from telemetry.grid.partners import party_of, series
 from telemetry.grid.revisions import KEPT
+from telemetry.keys import jwks
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, partner, plan
 from twin.errors import JournalError, WireError
 
-SITE_KEYS = security.jwks(key("rhine"))
+SITE_KEYS = jwks(key("rhine"))
 
 
 class Bench:

@@ -2,21 +2,20 @@
 
 import base64
 import json
-import stat
 
 import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from telemetry import security
+from telemetry import keys, security
 from tests.feeds import key
-from twin.errors import SecurityError, WireError
+from twin.errors import WireError
 
 DOCUMENT = {"v": 1, "power": 1.5}
 
 
 def known(*names):
-    return security.jwks(*(key(name) for name in names))
+    return keys.jwks(*(key(name) for name in names))
 
 
 def token(header, payload=b"{}", private=None):
@@ -28,9 +27,9 @@ def part(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def refused(message, words, keys=None):
+def refused(message, words, keys=None, kind="schedule"):
     with pytest.raises(WireError) as caught:
-        security.verify(message, keys or known("site"))
+        security.verify(message, keys or known("site"), kind=kind)
     assert words in str(caught.value)
 
 
@@ -74,6 +73,36 @@ def test_the_algorithm_is_not_for_the_message_to_choose():
     refused(token({"alg": "HS256", "kid": kid, "typ": typ}, private=secret), "ES256")
     other = RSAKey.generate_key(2048)
     refused(token({"alg": "RS256", "kid": kid, "typ": typ}, private=other), "ES256")
+
+
+@pytest.fixture(scope="module")
+def rsa():
+    return RSAKey.generate_key(2048)
+
+
+def test_a_partner_may_sign_load_targets_with_rsa_and_nothing_else(rsa):
+    both = {"keys": [*known("site")["keys"], rsa.as_dict(private=False)]}
+    header = {"alg": "RS256", "kid": rsa.thumbprint()}
+    text = token(header, b'{"v": 1}', rsa)
+    assert security.verify(text, both, kind=security.FLEX) == b'{"v": 1}'
+    refused(text[:-8] + "AAAAAAAA", "signature", both, security.FLEX)
+    refused(text, "no known key", known("site"), security.FLEX)
+    for kind in ("schedule", "status", "ack"):
+        refused(token(header | {"typ": security.typ(kind)}, b"{}", rsa), "ES256", both, kind)
+
+
+def test_the_key_says_which_algorithm(rsa):
+    both = {"keys": [*known("site")["keys"], rsa.as_dict(private=False)]}
+    own = ECKey.import_key(key("site").private)
+    crossed = [
+        token({"alg": "ES256", "kid": rsa.thumbprint()}, private=own),
+        token({"alg": "RS256", "kid": key("site").kid}, private=rsa),
+    ]
+    for text in crossed:
+        refused(text, "signature", both, security.FLEX)
+    secret = OctKey.import_key(json.dumps(rsa.as_dict(private=False)))
+    shared = token({"alg": "HS256", "kid": rsa.thumbprint()}, private=secret)
+    refused(shared, "ES256 or RS256", both, security.FLEX)
 
 
 def test_a_key_within_the_message_does_not_count():
@@ -123,54 +152,3 @@ def test_a_header_that_asks_for_more_is_refused():
     header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("schedule")}
     text = f"{part(header | {'crit': ['exp'], 'exp': 1})}.{part(DOCUMENT)}.AAAA"
     refused(text, "asks for more")
-
-
-def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
-    first = security.make_keys(tmp_path / "keys")
-    path = tmp_path / "keys" / "feed.private.json"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert security.make_keys(tmp_path / "keys").kid == first.kid
-    public = (tmp_path / "keys" / "feed.jwks.json").read_text()
-    assert '"d"' not in public
-    assert json.loads(public) == security.jwks(first)
-    assert first.private["d"] not in repr(first)
-
-
-def test_a_key_that_others_can_read_is_refused(tmp_path):
-    security.make_keys(tmp_path)
-    path = tmp_path / "feed.private.json"
-    path.chmod(0o644)
-    with pytest.raises(SecurityError, match=r"chmod 600 feed\.private\.json"):
-        security.make_keys(tmp_path)
-
-
-@pytest.mark.parametrize("junk", ["", "null", "[]", "{}", '{"kty":"EC"}', "{"])
-def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
-    path = tmp_path / "feed.private.json"
-    path.write_text(junk)
-    path.chmod(0o600)
-    with pytest.raises(SecurityError):
-        security.make_keys(tmp_path)
-
-
-def test_only_private_keys_of_the_curve_sign():
-    for jwk in (key("site").public, ECKey.generate_key("P-384").as_dict(private=True)):
-        with pytest.raises(SecurityError, match="P-256"):
-            security.private_key(jwk)
-
-
-@pytest.mark.parametrize("junk", [{}, {"keys": []}, {"keys": [{}]}, {"keys": 1}, {"keys": [1]}])
-def test_what_is_no_set_of_keys_is_refused(junk):
-    with pytest.raises(SecurityError):
-        security.verify("a.b.c", junk)
-
-
-def test_a_partner_file_holds_its_private_and_our_public_key(tmp_path):
-    path = tmp_path / "tso-1.json"
-    first = security.partner_keys(path, partner="tso-1", site=key("site"))
-    again = security.partner_keys(path, partner="tso-1", site=key("other"))
-    assert first == again
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    kept = json.loads(path.read_text())
-    assert kept["site"] == known("other")
-    assert security.jwks(security.private_key(kept["key"])) == first

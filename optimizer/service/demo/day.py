@@ -14,7 +14,7 @@ from optimizer.service.demo.sweep import sweep
 from optimizer.service.demo.watcher import Seen, Watcher
 from telemetry.broker import EmbeddedBroker
 from telemetry.durable import write_whole
-from telemetry.security import make_keys, partner_keys
+from telemetry.keys import make_keys, partner_keys
 from twin.errors import Fault, ServiceError
 from twin.site import Site
 

@@ -9,11 +9,11 @@ import sites
 from optimizer.flexibility import flexibility, none
 from optimizer.service.document import Identity, Label, document_of, quarters
 from optimizer.service.record import ENOUGH, Baseline, PlanErrors, Record
-from telemetry import security
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
 from telemetry.grid import eic
 from telemetry.grid.partners import Partner
+from telemetry.keys import jwks
 from tests import small_days
 from tests.feeds import key
 from twin import axes, vocabulary
@@ -52,7 +52,7 @@ def document(site, plan, *, now=NOW, record=None, flexible=None, **label):
 
 def checked(plan):
     """Return a plan if it is a valid document once it has number and receiver."""
-    party = Partner.demonstration("tso-1", security.jwks(key("tso-1"))).party
+    party = Partner.demonstration("tso-1", jwks(key("tso-1"))).party
     whole = plan | {
         "partner": "tso-1",
         "mrid": "small.tso-1.0",

@@ -13,7 +13,7 @@ from optimizer.service.settings import Settings
 from optimizer.service.world import Files
 from optimizer.steering import WEEK
 from telemetry.codec.dsx_flex import read_load_targets
-from telemetry.security import jwks
+from telemetry.keys import jwks
 from tests.feeds import key, partner
 from tests.telemetry.grid.flexing import TOPIC, content, payload, target
 from twin import axes

@@ -11,6 +11,7 @@ from telemetry import security
 from telemetry.client import Client
 from telemetry.grid.flex_agent import FlexAgent, Load
 from telemetry.grid.targets import Targets
+from telemetry.keys import jwks
 from telemetry.security import FLEX
 from tests.feeds import key
 from tests.telemetry.grid.flexing import STATUS, TOPIC, content, event, target
@@ -27,7 +28,7 @@ def agent_of(broker, folder):
     return FlexAgent(
         connect,
         agent="rhine",
-        issuers={"tso-1": security.jwks(key("tso-1"))},
+        issuers={"tso-1": jwks(key("tso-1"))},
         least=60.0,
         targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
         key=key("rhine"),
@@ -52,7 +53,7 @@ class Partner:
         messages = until(lambda: self.client.take(limit=1))
         self.client.acknowledge(messages)
         told = json.loads(messages[0].payload)
-        security.verify(told["data"], security.jwks(key("rhine")), kind=FLEX)
+        security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
         return told, content(told["data"])["feeds"]["rhine"]
 
 

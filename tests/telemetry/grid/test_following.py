@@ -17,6 +17,7 @@ from telemetry.codec.strict import milliseconds
 from telemetry.feed import Feed
 from telemetry.grid.following import follow
 from telemetry.grid.reader import Reader
+from telemetry.keys import jwks, make_keys
 from tests.feeds import MINUTE, START, key, keys, partner, plan, schedule, signed
 from twin.errors import BrokerError, SecurityError
 
@@ -27,14 +28,14 @@ SAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
 
 @pytest.fixture
 def reader():
-    return Reader("rhine", "tso-1", key=key("tso-1"), known=security.jwks(key("rhine")))
+    return Reader("rhine", "tso-1", key=key("tso-1"), known=jwks(key("rhine")))
 
 
 def answer_of(judgement):
     """Return code and reason of an answer; None if there is none."""
     if judgement.answer is None:
         return None
-    payload = security.verify(judgement.answer, security.jwks(key("tso-1")), kind="ack")
+    payload = security.verify(judgement.answer, jwks(key("tso-1")), kind="ack")
     answer = read_acknowledgement(payload)
     (reason,) = answer["reasons"]
     return answer["code"], reason["code"]
@@ -260,12 +261,12 @@ def test_the_broker_speaks_our_last_will(embedded, tmp_path):
 import sys, time
 from telemetry.client import Client
 from telemetry.feed import Feed
-from telemetry import security
+from telemetry.keys import make_keys
 from tests.feeds import START, partner
 from contextlib import contextmanager
 from pathlib import Path
 connect = lambda name, will: Client(sys.argv[1], client_id="killed", will=will)
-key = security.make_keys(Path(sys.argv[2]))
+key = make_keys(Path(sys.argv[2]))
 feed = Feed(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
 feed.start(START)
 feed.status("ok", reason="fresh optimum", now=START)
@@ -285,7 +286,7 @@ time.sleep(60)
 
     def heard(state):
         for message in watcher.take(timeout=0.05):
-            known = security.jwks(security.make_keys(tmp_path))
+            known = jwks(make_keys(tmp_path))
             states.append(json.loads(security.verify(message.payload, known, kind="status")))
         return any(told["state"] == state for told in states)
 

@@ -1,0 +1,71 @@
+"""Keys: made once, kept from others, and refused where they are none."""
+
+import base64
+import json
+import stat
+
+import pytest
+from joserfc.jwk import ECKey
+
+from telemetry import keys
+from tests.feeds import key
+from twin.errors import SecurityError
+
+
+def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
+    first = keys.make_keys(tmp_path / "keys")
+    path = tmp_path / "keys" / "feed.private.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keys.make_keys(tmp_path / "keys").kid == first.kid
+    public = (tmp_path / "keys" / "feed.jwks.json").read_text()
+    assert '"d"' not in public
+    assert json.loads(public) == keys.jwks(first)
+    assert first.private["d"] not in repr(first)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path):
+    keys.make_keys(tmp_path)
+    path = tmp_path / "feed.private.json"
+    path.chmod(0o644)
+    with pytest.raises(SecurityError, match=r"chmod 600 feed\.private\.json"):
+        keys.make_keys(tmp_path)
+
+
+@pytest.mark.parametrize("junk", ["", "null", "[]", "{}", '{"kty":"EC"}', "{"])
+def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
+    path = tmp_path / "feed.private.json"
+    path.write_text(junk)
+    path.chmod(0o600)
+    with pytest.raises(SecurityError):
+        keys.make_keys(tmp_path)
+
+
+def test_only_private_keys_of_the_curve_sign():
+    for jwk in (key("site").public, ECKey.generate_key("P-384").as_dict(private=True)):
+        with pytest.raises(SecurityError, match="P-256"):
+            keys.private_key(jwk)
+
+
+@pytest.mark.parametrize("junk", [{}, {"keys": []}, {"keys": [{}]}, {"keys": 1}, {"keys": [1]}])
+def test_what_is_no_set_of_keys_is_refused(junk):
+    with pytest.raises(SecurityError):
+        keys.public_keys(junk)
+
+
+@pytest.mark.parametrize("bits", [1024, keys.LEAST - 8, keys.MOST + 8])
+def test_rsa_keys_too_short_or_too_long_are_refused(bits):
+    modulus = (1 << (bits - 1) | 1).to_bytes(bits // 8)
+    text = base64.urlsafe_b64encode(modulus).rstrip(b"=").decode()
+    with pytest.raises(SecurityError, match=f"{bits} bits.*2048 to 8192"):
+        keys.public_keys({"keys": [{"kty": "RSA", "n": text, "e": "AQAB"}]})
+
+
+def test_a_partner_file_holds_its_private_and_our_public_key(tmp_path):
+    path = tmp_path / "tso-1.json"
+    first = keys.partner_keys(path, partner="tso-1", site=key("site"))
+    again = keys.partner_keys(path, partner="tso-1", site=key("other"))
+    assert first == again
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept = json.loads(path.read_text())
+    assert kept["site"] == keys.jwks(key("other"))
+    assert keys.jwks(keys.private_key(kept["key"])) == first
