@@ -7,6 +7,7 @@ neither the archive nor the twin.
 import json
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self, TextIO
@@ -99,8 +100,9 @@ def _tell(told: TextIO, shard: Shard, client: Client) -> None:
         "is_connected": client.is_connected,
         "trouble": shard.trouble or client.trouble,
     }
-    told.write(json.dumps(line) + "\n")
-    told.flush()
+    with suppress(BrokenPipeError):  # who listened is gone: the input ends too
+        told.write(json.dumps(line) + "\n")
+        told.flush()
 
 
 def _log_to_stderr() -> None:

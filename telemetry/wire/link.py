@@ -158,8 +158,8 @@ class Link:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        told = Message(topic, bytes(message.payload), message.qos, message.retain)
-        self._listener.arrived(told._replace(generation=self.generation, number=message.mid))
+        kind = (message.qos, message.retain, self.generation, message.mid, message.dup)
+        self._listener.arrived(Message(topic, bytes(message.payload), *kind))
 
     def _arrived(self, topic: bytes, payload: bytes, flags: int, number: int) -> None:
         """Tell of a message that paho has not seen."""
@@ -167,8 +167,9 @@ class Link:
             name = topic.decode()
         except UnicodeDecodeError:
             name = ""
-        qos, is_retained = flags >> 1 & 3, bool(flags & 1)
-        self._listener.arrived(Message(name, payload, qos, is_retained, self.generation, number))
+        qos, is_retained, is_again = flags >> 1 & 3, bool(flags & 1), bool(flags & 8)
+        told = Message(name, payload, qos, is_retained, self.generation, number, is_again)
+        self._listener.arrived(told)
 
     def _on_publish(
         self,

@@ -30,6 +30,8 @@ class Message(NamedTuple):
         The connection that brought it, counted from 1; only that one can acknowledge it.
     number
         Its packet number on that connection, 0 at QoS 0.
+    is_again
+        Whether the broker says that it has sent it before.
     """
 
     topic: str
@@ -38,6 +40,7 @@ class Message(NamedTuple):
     is_retained: bool = False
     generation: int = 0
     number: int = 0
+    is_again: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from telemetry.wire import troubles
+from telemetry.wire.acks import Acks
 from telemetry.wire.link import Link, Manner
 from telemetry.wire.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Receipt
 from telemetry.wire.subscriptions import Subscriptions
@@ -67,7 +68,7 @@ class Session:
         self._depth = depth
         self._link = Link(manner, self)
         self._outbox: deque[Letter] = deque()
-        self._acks: deque[tuple[int, int]] = deque()
+        self._acks = Acks(keeps_newest=not manner.is_clean, counts=self.counts)
         self._underway: dict[int, Receipt] = {}
         self._window = 0
         self._subscriptions = Subscriptions()
@@ -120,7 +121,7 @@ class Session:
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Have messages acknowledged."""
-        self._acks.extend([(m.generation, m.number) for m in messages if m.qos])
+        self._acks.add([(m.generation, m.number) for m in messages if m.qos])
         self._bell.ring()
 
     def end(self, timeout: float) -> None:
@@ -234,11 +235,7 @@ class Session:
             self.counts["published"] += 1
 
     def _send_acks(self) -> None:
-        pending = [self._acks.popleft() for _ in range(len(self._acks))]
-        numbers = [number for generation, number in pending if generation == self._link.generation]
-        self.counts["acknowledged"] += len(numbers)
-        self.counts["acknowledged_too_late"] += len(pending) - len(numbers)
-        if numbers:
+        if numbers := self._acks.take(self._link.generation):
             self._link.acknowledge(numbers)
 
     def _down(self, ended: Trouble | None) -> None:
@@ -256,6 +253,7 @@ class Session:
     def greeted(self, is_known: bool, window: int) -> None:
         """Ask for the topics that the broker does not know we want; be up."""
         self._subscriptions.renew(is_known)
+        self._acks.begin()
         self._window = window
         self.counts["connections"] += 1
         with self.changed:
@@ -271,6 +269,8 @@ class Session:
 
     def arrived(self, message: Message) -> None:
         """Keep a message, or say why not."""
+        if message.is_again and self._acks.is_kept(message.number):
+            return  # it is durable, and was not acknowledged on purpose
         self.counts["received"] += 1
         if message.topic and len(message.payload) <= PAYLOAD:
             if not self.inbox.put(message):
@@ -282,7 +282,7 @@ class Session:
         else:
             self.counts["spoilt"] += 1
         if message.qos:
-            self._acks.append((message.generation, message.number))
+            self._acks.add([(message.generation, message.number)])
 
     def delivered(self, number: int, is_taken: bool) -> None:
         """Tell who published it."""
