@@ -212,8 +212,8 @@ class Stand:
     def finish(self, tally: Tally) -> list[str]:
         """Let the source deliver all it holds, then end; return what did not go well.
 
-        NATS is started anew: before 2.11.9 only this has it hand out what it was about to give to
-        an ingester that was killed (ADR 049).
+        NATS is started anew: only this has 2.10 hand out what it was about to give to an ingester
+        that was killed (ADR 049).
         """
         self.until(self.is_back, "not back after the last kill")
         if self.name == "nats":

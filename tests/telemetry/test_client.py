@@ -1,5 +1,4 @@
 import contextlib
-import itertools
 import socket
 import subprocess
 import threading
@@ -12,78 +11,8 @@ from telemetry.client import Client, Tls, Will
 from telemetry.wire import session
 from telemetry.wire.mailbox import BYTES, Inbox, Message, Receipt
 from tests import brokers
+from tests.telemetry.clients import LONG, eventually, taken
 from twin.errors import BrokerError, WireError
-
-LONG = 10.0
-names = (f"client-{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def made():
-    """Return the function that makes clients, which end with the test."""
-    clients = []
-
-    def make(url, **options):
-        options.setdefault("client_id", next(names))
-        clients.append(Client(url, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.stop(timeout=0.0)
-
-
-@pytest.fixture
-def connected(made):
-    """Return the function that makes connected clients."""
-
-    def connect(url, *filters, qos=1, **options):
-        client = made(url, **options)
-        client.connect(LONG)
-        if filters:
-            assert client.subscribe(*filters, qos=qos).wait(LONG)
-        return client
-
-    return connect
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Return the function that runs a broker of a configuration, until the test ends."""
-    started = []
-
-    def start(binary, template):
-        started.append(brokers.Broker(binary, template, tmp_path))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for broker in started:
-        broker.stop()
-
-
-def taken(client, count, *, acknowledge=True):
-    """Return so many messages, as they come."""
-    messages = []
-    deadline = time.monotonic() + LONG
-    while len(messages) < count and time.monotonic() < deadline:
-        fresh = client.take(timeout=0.5)
-        messages += fresh
-        if acknowledge:
-            client.acknowledge(fresh)
-    came = len(messages)
-    assert came >= count
-    return messages
-
-
-def eventually(condition):
-    """Wait for a condition that another thread or process brings about."""
-    deadline = time.monotonic() + LONG
-    tick = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline
-        tick.wait(0.01)
-
 
 # Without a broker.
 

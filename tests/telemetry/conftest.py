@@ -1,0 +1,55 @@
+"""Clients and brokers that end with the test."""
+
+import itertools
+
+import pytest
+
+from telemetry.client import Client
+from tests import brokers
+from tests.telemetry.clients import LONG
+
+names = (f"client-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def made():
+    """Return the function that makes clients, which end with the test."""
+    clients = []
+
+    def make(url, **options):
+        options.setdefault("client_id", next(names))
+        clients.append(Client(url, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.stop(timeout=0.0)
+
+
+@pytest.fixture
+def connected(made):
+    """Return the function that makes connected clients."""
+
+    def connect(url, *filters, qos=1, **options):
+        client = made(url, **options)
+        client.connect(LONG)
+        if filters:
+            assert client.subscribe(*filters, qos=qos).wait(LONG)
+        return client
+
+    return connect
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return the function that runs a broker of a configuration, until the test ends."""
+    started = []
+
+    def start(binary, template):
+        started.append(brokers.Broker(binary, template, tmp_path))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for broker in started:
+        broker.stop()

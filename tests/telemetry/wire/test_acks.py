@@ -1,0 +1,99 @@
+"""The newest message of a lasting session stays at the broker until a newer one is durable."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry.wire.acks import Acks
+from tests import brokers
+from tests.telemetry.clients import LONG, eventually, taken
+
+ONE_AT_A_TIME = brokers.MOSQUITTO + "max_inflight_messages 1\n"
+
+
+def acks(*, keeps_newest=True):
+    return Acks(keeps_newest=keeps_newest, counts=Counter())
+
+
+@given(st.lists(st.integers(1, 5), max_size=20))
+def test_all_but_the_newest_are_acknowledged_once_and_in_their_order(sizes):
+    box, sent, handed_in = acks(), [], 0
+    for size in sizes:
+        box.add((1, handed_in + number) for number in range(size))
+        handed_in += size
+        sent += box.take(1)
+    has_room = any(size > 1 for size in sizes)
+    assert sent == list(range(handed_in - has_room))
+    assert [number for number in range(handed_in) if box.is_kept(number)] == list(
+        range(handed_in - has_room, handed_in)
+    )
+
+
+def test_a_session_that_ends_with_its_connection_keeps_nothing():
+    box = acks(keeps_newest=False)
+    box.add([(1, 1), (1, 2)])
+    assert box.take(1) == [1, 2]
+
+
+def test_nothing_is_kept_where_messages_come_one_at_a_time():
+    box = acks()
+    for number in range(1, 5):
+        box.add([(1, number)])
+        assert box.take(1) == [number]
+
+
+def test_what_an_earlier_connection_brought_comes_too_late():
+    counts = Counter()
+    box = Acks(keeps_newest=True, counts=counts)
+    box.add([(1, 1), (1, 2)])
+    assert box.take(1) == [1]
+    box.add([(1, 3), (2, 1), (2, 2)])
+    box.begin()
+    assert not box.is_kept(2)
+    assert box.take(2) == [1]
+    assert counts == {"acknowledged": 4, "acknowledged_too_late": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_the_newest_comes_again_to_a_later_connection_only(request, made, connected, kind):
+    url = request.getfixturevalue(kind).url
+    first = connected(url, "a/#", client_id="keeper")
+    sender = connected(url, is_clean=True)
+    for number in range(50):
+        sender.publish("a", str(number).encode(), qos=1)
+    taken(first, 50)
+    eventually(lambda: first.counters["acknowledged"] == 50)
+    assert first.take(timeout=5.0) == []  # NATS sends it again after 2 s, and it is passed over
+    first.stop()
+    again = made(url, client_id="keeper")
+    again.connect(LONG)
+    assert {one.payload for one in taken(again, 1)} == {b"49"}
+
+
+@pytest.mark.slow
+def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
+    client = connected(nats.url, "a/#")
+    sender = connected(nats.url, is_clean=True)
+    for number in range(50):
+        sender.publish("a", str(number).encode(), qos=1)
+    taken(client, 50)
+    assert client.take(timeout=1.0) == []  # until NATS has let go of all that was acknowledged
+    nats.kill()
+    nats.start()
+    log = (nats.folder / "log").read_text()
+    restored = [line for line in log.splitlines() if "Restored" in line and "MQTT_msgs'" in line]
+    assert "Restored 0 messages" not in restored[-1]
+    assert "ahead of stream" not in log
+
+
+@pytest.mark.slow
+def test_a_broker_that_sends_one_at_a_time_does_not_wait_for_ever(run, connected):
+    url = run("mosquitto", ONE_AT_A_TIME).url
+    client = connected(url, "a/#")
+    sender = connected(url, is_clean=True)
+    for number in range(50):
+        sender.publish("a", str(number).encode(), qos=1)
+    assert [int(one.payload) for one in taken(client, 50)] == list(range(50))
