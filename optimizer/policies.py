@@ -13,12 +13,10 @@ from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.guard import Guard
-from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.reserves.book import Book
-from optimizer.reserves.sold import sold
 from optimizer.scaling import scaling as follow_carbon
-from optimizer.steering import WEEK, Steering, question
+from optimizer.steering import WEEK, Steering, question, told
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
@@ -184,14 +182,11 @@ class Optimal:
         """Return the question to the end of the run or of the week ahead, all known."""
         edges = axes.horizon(view.now, WEEK)["instant"].to_numpy()
         grid = axes.intervals(edges[edges <= until])
-        ahead = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
+        ahead = told(self._site, self._record, view.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
-        bought = positions(self._site, self._record, view.now, axes=grid, foresight=True)
-        held = sold(self._site, self._record, view.now, axes=grid, foresight=True)
         room = envelope(view.queue, grid, future=self._workload.jobs)
-        whole = ahead.merge(bought).merge(held).merge(room)
-        whole = whole.merge(self._book.held(grid), compat="override")
+        whole = ahead.merge(room).merge(self._book.held(grid), compat="override")
         return Problem(site=self._site, state=view.state, outlook=whole)
 
 

@@ -76,14 +76,47 @@ def question(
         If the record does not reach the horizon.
     """
     grid = axes.horizon(queue.instant, WEEK)
-    ahead = outlook(site, record, queue.instant, axes=grid)
+    ahead = told(site, record, queue.instant, axes=grid)
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
-    bought = positions(site, record, queue.instant, axes=grid)
-    held = sold(site, record, queue.instant, axes=grid)
-    whole = ahead.merge(room).merge(bought).merge(held).merge(promised(grid), compat="override")
+    whole = ahead.merge(room).merge(promised(grid), compat="override")
     whole["service_racks"] = _with(whole["service_racks"], apart, site)
     return Problem(site=site, state=state, outlook=whole)
+
+
+def told(
+    site: Site, record: xr.Dataset, now: np.datetime64, *, axes: xr.Dataset, foresight: bool = False
+) -> xr.Dataset:
+    """Return what the record tells of a horizon: the outlook, what is bought and what is sold.
+
+    Parameters
+    ----------
+    site
+        The site.
+    record
+        Its series, as :func:`twin.forecast.record.record` makes them.
+    now
+        The moment, UTC.
+    axes
+        The horizon.
+    foresight
+        Know all of the record.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`twin.forecast.outlook.outlook` tells, with the words of
+        :func:`optimizer.positions.positions` and :func:`optimizer.reserves.sold.sold`.
+
+    Raises
+    ------
+    SeriesError
+        If the record does not reach the horizon.
+    """
+    whole = outlook(site, record, now, axes=axes, foresight=foresight)
+    for more in (positions, sold):
+        whole = whole.merge(more(site, record, now, axes=axes, foresight=foresight))
+    return whole
 
 
 def _with(racks: xr.DataArray, apart: int, site: Site) -> xr.DataArray:
