@@ -207,8 +207,8 @@ class Session:
         if not self.is_up:
             return
         self._subscriptions.send(self._link.subscribe)
-        if self._acks:
-            self._send_acks()
+        if numbers := self._acks.take(self._link.generation):
+            self._link.acknowledge(numbers)
         if not self._link.has_to_write:
             self._send_letters()
 
@@ -233,10 +233,6 @@ class Session:
             if letter.qos:
                 self._underway[number] = letter.receipt
             self.counts["published"] += 1
-
-    def _send_acks(self) -> None:
-        if numbers := self._acks.take(self._link.generation):
-            self._link.acknowledge(numbers)
 
     def _down(self, ended: Trouble | None) -> None:
         """Take down that there is no connection, and why."""
@@ -271,6 +267,8 @@ class Session:
         """Keep a message, or say why not."""
         if message.is_again and self._acks.is_kept(message.number):
             return  # it is durable, and was not acknowledged on purpose
+        if message.qos:
+            self._acks.note()
         self.counts["received"] += 1
         if message.topic and len(message.payload) <= PAYLOAD:
             if not self.inbox.put(message):

@@ -78,6 +78,22 @@ def test_points_that_mosquitto_lost_are_counted_and_no_fault(kept):
     assert (tally.points, tally.points_gone) == (10, 2)
 
 
+@pytest.mark.parametrize(
+    ("version", "deaths", "kept_back"),
+    [("2.10.27", 2, 2), ("2.10.27", 1, None), ("2.15.1", 2, None)],
+)
+def test_what_nats_may_keep_back_is_counted(kept, version, deaths, kept_back):
+    archive(kept, range(10), points=range(8))
+    (kept.broker.folder / "log").write_text(f"[1] [INF]   Version:  {version}\n")
+    kept.deaths = deaths
+    tally = ingest.Tally()
+    found = kept.check(tally)
+    if kept_back is None:
+        assert found == ["2 acknowledged points are lost, the first of second 8"]
+    else:
+        assert (found, tally.points_kept) == ([], kept_back)
+
+
 @pytest.mark.slow
 def test_some_kills_lose_nothing():
     figures = ingest.run(4, seed=11, say=lambda _: None)
