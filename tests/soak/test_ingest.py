@@ -6,7 +6,10 @@ from telemetry.archive import Archive
 from telemetry.journal import Position
 from telemetry.samples import PointValue
 from tests.soak import ingest, source
+from tests.soak.readback import check
 from tests.soak.source import SECOND, START, Numbers
+from tests.soak.stand import Stand
+from tests.soak.tally import Tally
 
 
 def test_both_brokers_get_their_share():
@@ -18,7 +21,7 @@ def test_both_brokers_get_their_share():
 @pytest.fixture
 def kept(tmp_path):
     """Return a stand after a run of eleven seconds, archived but for one."""
-    stand = ingest.Stand(tmp_path, "nats")
+    stand = Stand(tmp_path, "nats")
     Numbers(tmp_path / "source" / "published").add(*range(10))
     Numbers(tmp_path / "source" / "points").add(*range(10))
     return stand
@@ -38,7 +41,7 @@ def archive(stand, seconds, *, change=None, points=range(10)):
 
 
 def faults(stand):
-    return stand.check(ingest.Tally())
+    return check(stand, Tally())
 
 
 def test_what_was_published_is_found(kept):
@@ -73,8 +76,8 @@ def test_what_nobody_published_is_noticed(kept):
 def test_points_that_mosquitto_lost_are_counted_and_no_fault(kept):
     kept.name = "mosquitto"
     archive(kept, range(10), points=range(8))
-    tally = ingest.Tally()
-    assert kept.check(tally) == []
+    tally = Tally()
+    assert check(kept, tally) == []
     assert (tally.points, tally.points_gone) == (10, 2)
 
 
@@ -86,8 +89,8 @@ def test_what_nats_may_keep_back_is_counted(kept, version, deaths, kept_back):
     archive(kept, range(10), points=range(8))
     (kept.broker.folder / "log").write_text(f"[1] [INF]   Version:  {version}\n")
     kept.deaths = deaths
-    tally = ingest.Tally()
-    found = kept.check(tally)
+    tally = Tally()
+    found = check(kept, tally)
     if kept_back is None:
         assert found == ["2 acknowledged points are lost, the first of second 8"]
     else:

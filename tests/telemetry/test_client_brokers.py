@@ -1,0 +1,278 @@
+"""A client at brokers: embedded, Mosquitto and NATS, which come and go."""
+
+import socket
+import subprocess
+import time
+
+import pytest
+
+from telemetry.broker import EmbeddedBroker
+from telemetry.client import Tls, Will
+from telemetry.wire import session
+from tests import brokers
+from tests.telemetry.clients import LONG, eventually, taken
+from twin.errors import BrokerError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize("kind", ["embedded", "mosquitto", "nats"])
+def test_messages_go_both_ways(request, connected, kind, protocol):
+    if protocol == "5" and kind != "mosquitto":
+        pytest.skip(f"{kind} speaks MQTT 3.1.1 only")
+    url = request.getfixturevalue(kind).url
+    client = connected(url, "a/#", "b/+/c", protocol=protocol)
+    other = connected(url, protocol=protocol, is_clean=True)
+    sent = [("a", b""), ("a/b", bytes(40_000)), ("b/x/c", b"1"), ("a/ä", bytes(256 * 1024))]
+    for topic, payload in sent:
+        assert other.publish(topic, payload, qos=1).wait(LONG)
+    other.publish("a/now", b"0")
+    came = {m.topic: m for m in taken(client, 5)}  # NATS keeps the order within a filter only
+    assert {topic: len(m.payload) for topic, m in came.items()} == {
+        "a": 0,
+        "a/b": 40_000,
+        "b/x/c": 1,
+        "a/ä": 256 * 1024,
+        "a/now": 1,
+    }
+    assert all(came[topic].payload == payload and came[topic].qos == 1 for topic, payload in sent)
+    eventually(lambda: client.counters["acknowledged"] >= 4)
+    assert client.trouble == ""
+
+
+@pytest.mark.slow
+def test_a_retained_message_comes_to_those_who_come_later(broker, connected):
+    connected(broker.url).publish("kept", b"1", qos=1, retain=True).wait(LONG)
+    first = taken(connected(broker.url, "kept"), 1)[0]
+    assert (first.payload, first.is_retained) == (b"1", True)
+
+
+@pytest.mark.slow
+def test_a_will_is_said_for_the_dead_only(broker, connected):
+    watcher = connected(broker.url, "will/#")
+    polite = connected(broker.url, will=Will("will/polite", b"gone"))
+    polite.stop()
+    killed = connected(broker.url, will=Will("will/killed", b"gone"))
+    killed._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    assert taken(watcher, 1)[0].topic == "will/killed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("filters", [(), ("a/#",)])
+def test_a_session_outlives_its_client(broker, made, connected, filters):
+    connected(broker.url, "a/#", client_id="keeper").stop()
+    sender = connected(broker.url)
+    for number in range(150):
+        sender.publish("a/b", str(number).encode(), qos=1)
+    assert sender.publish("a/b", b"150", qos=1).wait(LONG)
+    again = made(broker.url, client_id="keeper")
+    if filters:
+        again.subscribe(*filters)
+    again.connect(LONG)
+    came = [message.payload for message in taken(again, 151)]
+    assert came == [str(number).encode() for number in range(151)]
+
+
+@pytest.mark.slow
+def test_what_was_not_acknowledged_comes_again(broker, made, connected):
+    first = connected(broker.url, "a/#", client_id="keeper")
+    sender = connected(broker.url)
+    for number in range(10):
+        assert sender.publish("a", str(number).encode(), qos=1).wait(LONG)
+    came = taken(first, 10, acknowledge=False)
+    first.acknowledge(came[:4])
+    first.stop()
+    again = made(broker.url, client_id="keeper")
+    again.connect(LONG)
+    left = {str(number).encode() for number in range(4, 10)}
+    while left:  # NATS may bring some of the others too
+        left -= {message.payload for message in taken(again, 1)}
+
+
+@pytest.mark.slow
+def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected):
+    client = connected(broker.url, "a/#")
+    connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
+    came = taken(client, 1, acknowledge=False)
+    client._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: client.counters["connections"] == 2 and client.is_connected)
+    client.acknowledge(came)
+    eventually(lambda: client.counters["acknowledged_too_late"] == 1)
+    assert client.counters["acknowledged"] == 0
+    assert taken(client, 1)[0].payload == b"1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_a_broker_that_is_lost_and_back(request, connected, kind):
+    broker = request.getfixturevalue(kind)
+    client = connected(broker.url, "a/#")
+    sender = connected(broker.url)
+    broker.stop()
+    eventually(lambda: not client.is_connected and not sender.is_connected)
+    eventually(lambda: "nothing listens there" in client.trouble)
+    receipt = sender.publish("a", b"meanwhile", qos=1)
+    assert not receipt.wait(0.0)
+    broker.start()
+    assert receipt.wait(LONG)
+    assert taken(client, 1)[0].payload == b"meanwhile"
+    assert client.trouble == ""
+    assert client.counters["lost_connections"] == 1
+
+
+@pytest.mark.slow
+def test_an_embedded_broker_that_forgot_all_is_asked_again(connected):
+    first = EmbeddedBroker()
+    first.start()
+    client = connected(first.url, "a/#")
+    first.stop()
+    with EmbeddedBroker(first.port) as second:
+        eventually(lambda: client.is_connected and client.counters["connections"] == 2)
+        sender = connected(second.url)
+        eventually(lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_two_clients_of_one_name_are_told(mosquitto, connected, made, protocol):
+    one = connected(mosquitto.url, client_id="twin", protocol=protocol)
+    two = made(mosquitto.url, client_id="twin", protocol=protocol)
+    two.start()
+    eventually(lambda: "another client 'twin'" in one.trouble + two.trouble)
+
+
+@pytest.mark.slow
+def test_a_frozen_broker_is_noticed(mosquitto, connected, monkeypatch):
+    client = connected(mosquitto.url)
+    mosquitto.pause()
+    monkeypatch.setattr(session, "SILENCE", 0.3)
+    monkeypatch.setattr(session, "GREETING", 0.3)
+    eventually(lambda: not client.is_connected)
+    eventually(lambda: "fell silent" in client.trouble or "does not answer" in client.trouble)
+    mosquitto.resume()
+    monkeypatch.undo()
+    eventually(lambda: client.is_connected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_nothing_taken_nothing_lost(mosquitto, connected, protocol):
+    count = 2000
+    client = connected(mosquitto.url, "a/#", depth=100, protocol=protocol)
+    sender = connected(mosquitto.url, protocol=protocol)
+    receipts = [sender.publish("a", str(i).encode(), qos=1) for i in range(count)]
+    assert all(receipt.wait(LONG) for receipt in receipts)
+    eventually(lambda: client.counters["waiting"] >= 20)
+    assert client.counters["waiting"] <= 300
+    came = taken(client, count)
+    assert [m.payload for m in came] == [str(i).encode() for i in range(count)]
+    assert client.counters["dropped"] == 0
+
+
+@pytest.mark.slow
+def test_a_flood_of_qos_0_is_dropped_and_counted(mosquitto, connected):
+    client = connected(mosquitto.url, "a/#", depth=100, qos=0)
+    sender = connected(mosquitto.url)
+    for _ in range(3000):
+        sender.publish("a", b"0")
+    assert sender.publish("b", b"", qos=1).wait(LONG)
+    eventually(lambda: client.counters["dropped"] > 0)
+    assert client.counters["waiting"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_what_is_too_large_is_counted_acknowledged_and_dropped(run, connected, kind):
+    broker = run(BINARIES[kind], LARGE[kind])
+    client = connected(broker.url, "a/#")
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(broker.port), "-t", "a/large", "-q", "1", "-s"],
+        input=bytes(300_000),
+        check=True,
+    )
+    connected(broker.url).publish("a/small", b"1", qos=1).wait(LONG)
+    assert taken(client, 1)[0].topic == "a/small"
+    eventually(lambda: client.counters["acknowledged"] == 2)
+    assert client.oversized == (("a/large", 300_000),)
+
+
+BINARIES = {"mosquitto": "mosquitto", "nats": "nats-server"}
+LARGE = {
+    "mosquitto": brokers.MOSQUITTO.replace("max_packet_size 263168", "max_packet_size 1000000"),
+    "nats": brokers.NATS,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_a_refused_login_is_told_at_once(run, tmp_path, made, protocol):
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), "me", "right"], check=True)
+    locked = brokers.MOSQUITTO.replace("allow_anonymous true", f"password_file {passwords}")
+    broker = run("mosquitto", locked)
+    place = broker.url.removeprefix("mqtt://")
+    made(f"mqtt://me:right@{place}", protocol=protocol).connect(LONG)
+    for login in ("", "me:wrong@"):
+        client = made(f"mqtt://{login}{place}", protocol=protocol)
+        began = time.monotonic()
+        with pytest.raises(BrokerError, match="Not authorized") as told:
+            client.connect(LONG)
+        assert time.monotonic() - began < LONG / 2
+        assert "user and password" in told.value.mend
+        assert "wrong" not in str(told.value)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Return the folder of an authority's certificate, and of a broker's and a client's."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    usage = ("-addext", "keyUsage=critical,keyCertSign")  # Python 3.13 insists on it
+    openssl(*new, *usage, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+    for name in ("broker", "client"):
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
+        signed += ("-addext", "basicConstraints=critical,CA:FALSE")
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+        openssl(*new, *signed, "-subj", f"/CN={name}", *files)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(  # paho leaves the socket of a failed handshake to the collector
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_both_sides_show_their_certificates(run, authority, connected, made):
+    lines = "".join(
+        f"{word} {authority}/{name}\n"
+        for word, name in [
+            ("cafile", "ca.pem"),
+            ("certfile", "broker.pem"),
+            ("keyfile", "broker.key"),
+        ]
+    )
+    broker = run("mosquitto", f"{brokers.MOSQUITTO}{lines}require_certificate true\n")
+    url = broker.url.replace("mqtt:", "mqtts:")
+    ca = authority / "ca.pem"
+    ours = Tls(ca=ca, certificate=authority / "client.pem", key=authority / "client.key")
+    client = connected(url, "a", tls=ours)
+    assert client.publish("a", bytes(200_000), qos=1).wait(LONG)
+    assert len(taken(client, 1)[0].payload) == 200_000
+    for tls, told in [(Tls(), "not trusted"), (Tls(ca=ca), "TLS failed|hung up")]:
+        with pytest.raises(BrokerError, match=told):
+            made(url, tls=tls).connect(1.0)
+    with pytest.raises(BrokerError, match="hung up before"):
+        made(broker.url).connect(1.0)
+
+
+@pytest.mark.slow
+def test_a_refused_subscription_is_told(run, connected):
+    greedy = brokers.NATS.replace("max_ack_pending: 2000", "max_ack_pending: 40000")
+    broker = run("nats-server", greedy)
+    client = connected(broker.url, "a")
+    assert not client.subscribe("b/#").wait(LONG)
+    assert "does not let us hear b/#" in client.trouble
