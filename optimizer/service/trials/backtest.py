@@ -11,6 +11,7 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.hedge.hedging import Hedging
+from optimizer.informed import INFORMED, Informed
 from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.trials.course import Step, course_of, work_of
 from optimizer.service.trials.held import plant_of, settled
@@ -23,9 +24,10 @@ from twin.limits import violations
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
 
-KNOWN: Final = (*POLICIES, "scaling", "cvar")
+KNOWN: Final = (*POLICIES, "scaling", "cvar", *INFORMED)
 """All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
-``optimal`` with scenarios, hedged against the dearest of them."""
+``optimal`` with scenarios, hedged against the dearest of them; those of
+:data:`optimizer.informed.INFORMED` are ``optimal`` told a part of what comes."""
 
 type Listener = Callable[[str, int, int, int], None]
 """Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
@@ -193,6 +195,15 @@ def make_policy(
             return Optimal(site, record, workload=setting.workload, listen=listen, export=export)
         case "cvar":
             return Hedging(site, record, workload=setting.workload, listen=listen, export=export)
+        case name if name in INFORMED:
+            return Informed(
+                site,
+                record,
+                knows=INFORMED[name],
+                workload=setting.workload,
+                listen=listen,
+                export=export,
+            )
         case _:
             return Optimal(
                 site,

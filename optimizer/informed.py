@@ -1,0 +1,62 @@
+"""A policy that is told a part of what is to come: what perfect forecasts of it would be worth."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import xarray as xr
+
+from optimizer.policies import Optimal, View
+from optimizer.problem import Problem
+from optimizer.steering import WEEK
+from twin import axes
+from twin.forecast.outlook import outlook
+from twin.workloads.envelope import envelope
+
+JOBS: Final = "jobs"
+
+KNOWLEDGE: Final = {
+    "prices": ("electricity_price", "terminal_price", "carbon_intensity"),
+    "weather": (
+        *("air_temperature", "relative_humidity", "air_pressure", "wind_speed"),
+        *("global_irradiance", "renewable_available_power"),
+    ),
+    JOBS: (),
+}
+"""What one may be told -> its words in an outlook; carbon goes with the prices."""
+
+INFORMED: Final = {f"optimal+{name}": name for name in KNOWLEDGE}
+"""Name of a policy -> what it is told."""
+
+
+class Informed(Optimal):
+    """Plan as the optimum does, but told the truth of the week ahead in one respect.
+
+    No site could: what it saves over the optimum is the most that better forecasts of this are
+    worth, and what it leaves to perfect foresight is due to all else.
+
+    Parameters
+    ----------
+    knows
+        A key of :data:`KNOWLEDGE`.
+    given
+        As for :class:`optimizer.policies.Optimal`.
+    """
+
+    def __init__(self, *given: Any, knows: str, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._knows = knows
+
+    def _problem(self, view: View) -> Problem:
+        problem = super()._problem(view)
+        grid = axes.horizon(view.now, WEEK)
+        if self._knows == JOBS:
+            room = envelope(view.queue, grid, future=self._workload.jobs)
+            rest = problem.outlook.drop_dims("cohort")
+            whole = room.merge(rest, compat="override").assign_attrs(rest.attrs)
+            return replace(problem, outlook=whole)
+        return replace(problem, outlook=self._told(problem.outlook, grid, view))
+
+    def _told(self, ahead: xr.Dataset, grid: xr.Dataset, view: View) -> xr.Dataset:
+        """Return an outlook with the truth in the place of forecasts."""
+        truth = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
+        return ahead.assign({name: truth[name] for name in KNOWLEDGE[self._knows]})
