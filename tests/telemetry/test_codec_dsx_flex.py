@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joserfc.jwk import RSAKey
 
 from telemetry import security
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
@@ -125,6 +126,16 @@ def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
     )
     with pytest.raises(WireError, match="number"):
         read(payload(data=signed))
+
+
+def test_a_target_signed_with_rs256_is_read():
+    own = RSAKey.generate_key(2048)
+    content = json.dumps({"targets": [target(80.0)]})
+    header = {"alg": "RS256", "kid": own.thumbprint()}
+    signed = security.jws.serialize_compact(header, content, own, algorithms=["RS256"])
+    both = {"keys": [*KEYS["keys"], own.as_dict(private=False)]}
+    found = read_load_targets(TOPIC, payload(data=signed), issuer="tso-1", keys=both)
+    assert [one.power for one in found.targets] == [80.0]
 
 
 def test_an_acknowledgement_of_the_feed_passes_for_no_target():
