@@ -1,16 +1,21 @@
 """A policy that is told a part of what is to come: what perfect forecasts of it would be worth."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import xarray as xr
 
+from optimizer.decision import Decision
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
 from optimizer.steering import WEEK
 from twin import axes
 from twin.forecast.outlook import outlook
+from twin.site import Site
 from twin.workloads.envelope import envelope
+from twin.workloads.jobs import Workload
 
 JOBS: Final = "jobs"
 
@@ -36,14 +41,23 @@ class Informed(Optimal):
 
     Parameters
     ----------
+    site, record, workload, listen, export
+        As for :class:`optimizer.policies.Optimal`.
     knows
         A key of :data:`KNOWLEDGE`.
-    given
-        As for :class:`optimizer.policies.Optimal`.
     """
 
-    def __init__(self, *given: Any, knows: str, **options: Any) -> None:
-        super().__init__(*given, **options)
+    def __init__(
+        self,
+        site: Site,
+        record: xr.Dataset,
+        *,
+        workload: Workload,
+        knows: str,
+        listen: Callable[[Decision], None] = lambda _: None,
+        export: Path | None = None,
+    ) -> None:
+        super().__init__(site, record, workload=workload, listen=listen, export=export)
         self._knows = knows
 
     def _problem(self, view: View) -> Problem:

@@ -23,6 +23,8 @@ from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
 
+USUAL: Final = ",".join(POLICIES)
+
 COLUMNS: Final = (
     ("objective", "objective [EUR]", "{:,.0f}"),
     ("cost_eur", "cost [EUR]", "{:,.0f}"),
@@ -66,9 +68,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = 0.6,
     zone: Annotated[str | None, typer.Option(help="Zone of naive local prices.")] = None,
-    policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = ",".join(
-        POLICIES
-    ),
+    policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     export_mps: Annotated[
         Path | None, typer.Option(help="Folder for the linear model of every decision.")

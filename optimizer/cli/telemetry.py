@@ -50,6 +50,17 @@ Certificate = Annotated[
     Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
 ]
 Key = Annotated[Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Its private key.")]
+Halls = Annotated[
+    list[str] | None,
+    typer.Option(help="A hall whose racks have an ingester process of their own; repeat it."),
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        help="An object type, as Rack, whose points have an ingester of their own; repeat it.",
+    ),
+]
 
 
 @app.callback()
@@ -61,10 +72,8 @@ def telemetry() -> None:
 def record(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site, as it stands in topics.")],
     broker: Broker,
-    hall: Annotated[
-        list[str] | None,
-        typer.Option(help="A hall whose racks have an ingester process of their own; repeat it."),
-    ] = None,
+    hall: Halls = None,
+    kind: Types = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.0, help="End by itself after so long; else on Ctrl-C.")
     ] = None,
@@ -107,7 +116,9 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    recording = Recording(site, task, folder=folder, halls=hall or (), is_simulated=simulated)
+    recording = Recording(
+        site, task, folder=folder, halls=hall or (), types=kind or (), is_simulated=simulated
+    )
     with recording:
         recording.wait(_Watch(recording, ended, seconds).over)
     counters = dict(recording.counters)

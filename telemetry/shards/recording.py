@@ -17,16 +17,12 @@ from typing import Final, Self
 
 import structlog
 
-from telemetry import topics
 from telemetry.archive import Archive
 from telemetry.archive.places import Place
+from telemetry.shards.parts import shards
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import COUNTED, FRUGAL, SiteArchiver
-from telemetry.topics import Kind
 from twin.errors import ArchiveError, BrokerError
-
-PLANT: Final = "plant"
-"""Shard of what the plant says, jobs and clock; with no halls named, of everything."""
 
 AGAIN: Final = (0.0, 10.0)
 """Wait before an ingester that died is started again, at first and at the longest. [s]"""
@@ -41,29 +37,6 @@ GOODBYE: Final = 30.0
 """Longest wait for an ingester that shall end. [s]"""
 
 _logger = structlog.get_logger(__name__)
-
-
-def shards(site: str, halls: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Return what each shard of a site hears: name -> filter -> quality of service.
-
-    Parameters
-    ----------
-    site
-        Its name.
-    halls
-        Halls whose racks have an ingester of their own; none for one ingester in all.
-    """
-    batches = {Kind.RACK_BATCH: 1, Kind.RACK_BATCH_JSON: 1, Kind.HELD: 0}
-    values = {f"BMS/v1/PUB/Value/+/+/{site}/#": 1, f"BMS/v1/PUB/Metadata/+/+/{site}/#": 0}
-    others = [one for one in topics.listening(site) if not one.startswith("BMS/")]
-    racks = {topics.filter_of(kind, site=site): qos for kind, qos in batches.items()}
-    rest = dict.fromkeys([one for one in others if one not in racks], 1)
-    found = {PLANT: values | rest | ({} if halls else racks)}
-    for hall in halls:
-        found[hall] = {
-            topics.filter_of(kind, site=site, hall=hall): qos for kind, qos in batches.items()
-        }
-    return found
 
 
 @dataclass
@@ -150,13 +123,15 @@ class Recording:
         How to come to the broker; its topics, name and folder are filled in for each shard.
     folder
         State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it.
-    halls
-        Halls whose racks have an ingester of their own.
+    halls, types
+        Halls whose racks, and object types whose points, have an ingester of their own.
     is_simulated
         Whether times are those of a simulated plant.
 
     Raises
     ------
+    WireError
+        If there is no such object type.
     ArchiveError
         If the archive is that of another site, or the disk is at fault.
     """
@@ -168,9 +143,10 @@ class Recording:
         *,
         folder: Path,
         halls: Sequence[str] = (),
+        types: Sequence[str] = (),
         is_simulated: bool = False,
     ) -> None:
-        heard = shards(site, halls)
+        heard = shards(site, halls, types)
         folders = {name: folder / "journals" / name for name in heard}
         self._ingesters = {
             name: _Ingester(

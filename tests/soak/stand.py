@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from telemetry.shards.recording import PLANT
+from telemetry.shards.parts import PLANT
 from tests import brokers
 from tests.soak import source
 from tests.soak.source import SITE

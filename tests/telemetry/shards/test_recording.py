@@ -15,12 +15,15 @@ from typer.testing import CliRunner
 
 from optimizer.cli.root import app
 from telemetry.archive import open as open_archive
+from telemetry.bms_rules import RULES
 from telemetry.client import Client
 from telemetry.codec import encode
-from telemetry.shards.recording import PLANT, Recording, _Ingester, shards
+from telemetry.shards.parts import PLANT, shards
+from telemetry.shards.recording import Recording, _Ingester
 from telemetry.shards.shard_process import Task
 from tests import brokers
 from tests.telemetry.archives import POINT, START, batch, metadata, value
+from twin.errors import WireError
 
 DEADLINE = 60.0
 
@@ -42,6 +45,23 @@ def test_shards_hear_everything_once():
     assert several[PLANT]["sim/v1/rhine/clock"] == 1
 
 
+def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
+    parts = shards("rhine", ["hall_1"], ["Rack", "CDU"])
+    assert list(parts) == [PLANT, "Rack", "CDU", "hall_1"]
+    assert parts["Rack"] == {
+        "BMS/v1/PUB/Value/Rack/+/rhine/#": 1,
+        "BMS/v1/PUB/Metadata/Rack/+/rhine/#": 0,
+    }
+    heard = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
+    assert sorted(heard) == sorted(RULES)
+    assert "sim/v1/rhine/clock" in parts[PLANT]
+
+
+def test_a_type_that_the_contract_does_not_know_is_refused():
+    with pytest.raises(WireError, match=r"Rock.*CDU.*Rack"):
+        shards("rhine", types=["Rock"])
+
+
 def test_a_task_is_read_as_it_was_told():
     task = Task(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
     assert Task.read(task.text()) == task
@@ -58,7 +78,12 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
     plant = Client(broker.url, client_id="plant")
     try:
         with Recording(
-            "rhine", task, folder=folder, halls=["hall_1"], is_simulated=True
+            "rhine",
+            task,
+            folder=folder,
+            halls=["hall_1"],
+            types=[POINT.split("/")[0]],
+            is_simulated=True,
         ) as running:
             ingester = running._ingesters["hall_1"]
             until(lambda: all(one.told.get("is_connected") for one in running._ingesters.values()))
