@@ -25,11 +25,11 @@ SITE = "rhine"
 SITES = ("s1", "s2", "s3", "s4")
 
 
-def archive(folder, site):
-    """Archive what one site said."""
+def archive(folder, site, *shards):
+    """Archive what one site said, in one shard of its name or in several."""
     folder = Path(folder)
     kept = Archive(folder / site / "archive", site)
-    running = SiteArchiver(kept, {site: folder / "journals" / site})
+    running = SiteArchiver(kept, {one: folder / "journals" / one for one in shards or (site,)})
     ended = until_closed()
     say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)
@@ -76,6 +76,35 @@ def points(port, count):
         pipe.send(b"".join(data), len(some))
     pipe.finish()
     say("sent", len(packets))
+    say("done")
+
+
+def many_points(port, site, count, seconds, *kinds):
+    """Send a value a second of each of so many points, by turns of the kinds."""
+    say("ready")
+    names = [f"{kinds[place % len(kinds)]}/{site}/at_{place}" for place in range(int(count))]
+    pipe = load.Pipe(int(port), "plant")
+    start = np.datetime64("now", "s") - np.timedelta64(int(seconds) + 30, "s")
+    for second in range(int(seconds)):
+        moment = start + np.timedelta64(second, "s")
+        for first in range(0, len(names), 1000):
+            some = names[first : first + 1000]
+            packets = [
+                encode(
+                    PointValue(
+                        point=one, time=moment, value=round(20.0 + (first + place) % 80 / 8, 3)
+                    )
+                )
+                for place, one in enumerate(some)
+            ]
+            numbers = pipe.numbers(len(some)).tolist()
+            data = [
+                load.publish(name.encode(), payload, number)
+                for (name, payload), number in zip(packets, numbers, strict=True)
+            ]
+            pipe.send(b"".join(data), len(some))
+    pipe.finish()
+    say("sent")
     say("done")
 
 

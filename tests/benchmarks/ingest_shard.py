@@ -31,11 +31,11 @@ def until_closed():
     return ended
 
 
-def main(url, folder, site):
-    """Take in what a site says."""
+def main(url, folder, site, *filters):
+    """Take in what a site says, or what some filters let through, under the name of a site."""
     folder = Path(folder)
     client = Client(url, client_id=site, protocol="5")
-    client.subscribe(topic(site))
+    client.subscribe(*(filters or (topic(site),)))
     journal = Journal(folder / "journals" / site)
     running = Shard(client, journal, folder=folder / "journals" / site)
     ended = until_closed()
