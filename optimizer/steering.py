@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.cool_first import cool_first
 from optimizer.dispatch import Orders, dispatch
 from optimizer.guard import WHOLE, Guard, mean_way
 from optimizer.headroom import headroom
@@ -173,6 +174,7 @@ class Steering:
         room = headroom(self._site, state, plan.sel(time=[queue.instant]))
         room = room.without(drift - able(self._site, step, state, spare=spare))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
+        orders = cool_first(orders, self._site, state)
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps))
         excess = expected + drift - room.peak_power

@@ -9,6 +9,8 @@ BROKE = {
     8: "neither sun nor wind",
     23: "waste of one machine that another had to carry",
     78: "waste that no pieces keep out, and a battery that ran in a circle for it",
+    50673: "a tank charged with cold that worn chillers did not have",
+    50797: "the same, with a set point close to its limit",
 }
 
 
