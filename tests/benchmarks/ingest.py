@@ -17,7 +17,7 @@ from telemetry.samples import CHIP_VARIABLES
 from tests.benchmarks import ingest_points, load
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.ingest_shard import topic
-from tests.benchmarks.ingest_stand import DEADLINE, STRETCH, Part, Watch, bare, broker, want
+from tests.benchmarks.ingest_stand import DEADLINE, STRETCH, Part, Watch, bare, broker, forget, want
 
 SITES = ("s1", "s2", "s3", "s4")
 RACKS = int(os.environ.get("GIGATWIN_BENCH_RACKS", "2800"))
@@ -91,6 +91,8 @@ def _drain(place, with_broker):
 def _live(place, with_broker):
     folder = place.scratch / "live"
     folder.mkdir()
+    for site in SITES:
+        forget(with_broker.url, site)
     parts = _parts(_At(folder), with_broker.url)
     begin = int(time.time())
     words = [with_broker.port, RACKS, begin, SECONDS]

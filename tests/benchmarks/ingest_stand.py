@@ -121,6 +121,13 @@ def want(url, name, *topics):
     client.stop()
 
 
+def forget(url, name):
+    """Have the broker forget a client, and the newest message that it keeps for it."""
+    client = Client(url, client_id=name, is_clean=True)
+    client.connect()
+    client.stop()
+
+
 def bare(port, name, count):
     """Count messages as paho does it; return seconds of the processors."""
     client = paho.Client(
