@@ -67,13 +67,7 @@ def points(port, count):
         )
         packets.append(encode(value))
     for first in range(0, len(packets), 1000):
-        some = packets[first : first + 1000]
-        numbers = pipe.numbers(len(some)).tolist()
-        data = [
-            load.publish(name.encode(), payload, number)
-            for (name, payload), number in zip(some, numbers, strict=True)
-        ]
-        pipe.send(b"".join(data), len(some))
+        _send(pipe, packets[first : first + 1000])
     pipe.finish()
     say("sent", len(packets))
     say("done")
@@ -97,15 +91,20 @@ def many_points(port, site, count, seconds, *kinds):
                 )
                 for place, one in enumerate(some)
             ]
-            numbers = pipe.numbers(len(some)).tolist()
-            data = [
-                load.publish(name.encode(), payload, number)
-                for (name, payload), number in zip(packets, numbers, strict=True)
-            ]
-            pipe.send(b"".join(data), len(some))
+            _send(pipe, packets)
     pipe.finish()
     say("sent")
     say("done")
+
+
+def _send(pipe, packets):
+    """Publish topics and payloads in one write."""
+    numbers = pipe.numbers(len(packets)).tolist()
+    data = [
+        load.publish(name.encode(), payload, number)
+        for (name, payload), number in zip(packets, numbers, strict=True)
+    ]
+    pipe.send(b"".join(data), len(packets))
 
 
 def _value(listed, second):

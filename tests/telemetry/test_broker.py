@@ -3,7 +3,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import pytest
 from telemetry import broker as brokers
 from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client
+from tests.telemetry.clients import LONG, eventually
 from twin.errors import BrokerError
 
 ROOT = Path(__file__).parents[2]
-LONG = 10.0
 
 pytestmark = pytest.mark.slow
 
@@ -23,14 +22,6 @@ pytestmark = pytest.mark.slow
 def is_listening(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def eventually(condition):
-    deadline = time.monotonic() + LONG
-    tick = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline
-        tick.wait(0.01)
 
 
 def connected(broker, name, *filters, qos=1):
