@@ -2,17 +2,23 @@
 
 Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
 made as the service makes it, the next an hour later, and a plant of another nature follows them.
-That no plan is found is an answer too, if words say why; it is counted as refused.
+That no plan is found is an answer too, if words say why; it is counted as refused. So is a limit
+that the same plant breaks with no work and resting stores: air that comes warmer than the water may
+be is beyond any order. It is told apart, never left out.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from optimizer.decision import Decision
+from optimizer.dispatch import Orders
+from optimizer.guard import Guard
+from optimizer.policies import Policy, View
 from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting
@@ -54,10 +60,11 @@ def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, objec
     """
     begun = time.monotonic()
     broken: dict[int, str] = {}
+    beyond: dict[int, str] = {}
     refused: list[int] = []
     for number in range(seed, seed + count):
         try:
-            breaches = violations(number)
+            breaches, fated = violations(number)
         except NoScheduleError:
             refused.append(number)
         except Exception as error:  # whatever goes wrong, the others are tried
@@ -65,6 +72,9 @@ def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, objec
         else:
             if breaches:
                 broken[number] = breaches
+            if fated:
+                beyond[number] = fated
+                say(f"seed {number}, beyond any order: {fated}")
         if number in broken:
             say(f"seed {number}: {broken[number]}")
         if (done := number - seed + 1) % 25 == 0:
@@ -75,10 +85,40 @@ def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, objec
         "seeds_of_broken": list(broken),
         "seconds": round(time.monotonic() - begun, 1),
         "refused": refused,
+        "beyond_any_order": beyond,
     }
 
 
-def violations(seed: int) -> str:
+@dataclass(frozen=True)
+class Resting:
+    """What a policy orders, but that no work runs and no store is charged or gives.
+
+    Attributes
+    ----------
+    policy
+        The policy; heat that is sold, and set points of water, are its own.
+    """
+
+    policy: Policy
+
+    @property
+    def guard(self) -> Guard | None:
+        """Nothing within a quarter-hour."""
+        return None
+
+    def orders(self, view: View) -> Orders:
+        """Return its orders without work and stores."""
+        return replace(
+            self.policy.orders(view),
+            jobs={},
+            battery_charge={},
+            battery_discharge={},
+            tank_charge={},
+            tank_discharge={},
+        )
+
+
+def violations(seed: int) -> tuple[str, str]:
     """Return the limits that a plant breaks in the hour after a random decision, in words.
 
     Parameters
@@ -86,21 +126,39 @@ def violations(seed: int) -> str:
     seed
         Of everything.
 
+    Returns
+    -------
+    tuple
+        Those that orders broke, and those that break without work and with resting stores too.
+
     Raises
     ------
     NoScheduleError
         If there is no plan.
     """
     here = setting(seed)
+    broken = _broken(here, seed, lambda policy: policy)
+    if broken.empty:
+        return "", ""
+    fated = broken.index.isin(_broken(here, seed, Resting).index)
+    return _words(broken[~fated]), _words(broken[fated])
+
+
+def _broken(here: Setting, seed: int, ordering: Callable[[Policy], Policy]) -> pd.Series:
+    """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
     decisions: list[Decision] = []
-    policy = make_policy(here, "optimal", decisions.append)
+    policy = ordering(make_policy(here, "optimal", decisions.append))
     plant = Plant(here.site, here.surroundings, here.begin, seed=seed)
     for _ in played(here, policy, plant, decisions=decisions):
         pass
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
     counted = found(here.site, ran).to_series()
-    return ", ".join(f"{limit}: {count}" for limit, count in counted[counted > 0].items())
+    return counted[counted > 0]
+
+
+def _words(broken: pd.Series) -> str:
+    return ", ".join(f"{limit}: {count}" for limit, count in broken.items())
 
 
 def setting(seed: int) -> Setting:

@@ -16,12 +16,25 @@ BROKE = {
 
 @pytest.mark.parametrize("seed", BROKE, ids=BROKE.get)
 def test_what_broke_once_does_not_break_again(seed):
-    assert replay.violations(seed) == ""
+    assert replay.violations(seed) == ("", "")
+
+
+def test_air_warmer_than_water_may_be_is_beyond_any_order():
+    """Proves: air of 39.0 degC, forecast as 36.1, leaves no way to water of 39.2, even at rest."""
+    broken, fated = replay.violations(51008)
+    assert broken == ""
+    assert fated.startswith("facility_supply_temperature of warm_plant: ")
 
 
 def test_figures_tell_what_broke(monkeypatch):
     """Proves: breaches and exceptions are counted by seed, and do not end the soak."""
-    told = {1: "", 2: "chip_temperature of hall_1: 3", 3: ZeroDivisionError("seldom")}
+    warm = "facility_supply_temperature of warm_plant: 60"
+    told = {
+        1: ("", ""),
+        2: ("chip_temperature of hall_1: 3", ""),
+        3: ZeroDivisionError("seldom"),
+        4: ("", warm),
+    }
 
     def violations(seed):
         if isinstance(told[seed], Exception):
@@ -30,7 +43,12 @@ def test_figures_tell_what_broke(monkeypatch):
 
     monkeypatch.setattr(replay, "violations", violations)
     lines = []
-    figures = replay.run(3, seed=1, say=lines.append)
-    assert (figures["count"], figures["broken"]) == (3, 2)
+    figures = replay.run(4, seed=1, say=lines.append)
+    assert (figures["count"], figures["broken"]) == (4, 2)
     assert figures["seeds_of_broken"] == [2, 3]
-    assert lines == ["seed 2: chip_temperature of hall_1: 3", "seed 3: ZeroDivisionError: seldom"]
+    assert figures["beyond_any_order"] == {4: warm}
+    assert lines == [
+        "seed 2: chip_temperature of hall_1: 3",
+        "seed 3: ZeroDivisionError: seldom",
+        f"seed 4, beyond any order: {warm}",
+    ]
