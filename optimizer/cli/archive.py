@@ -18,6 +18,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a tel
 SHOWN: Final = 20
 """Losses that are listed for people; JSON has all."""
 
+COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
+"""What a table of losses tells of each, as far as it is known."""
+
 _MEGABYTE: Final = 1e6
 
 SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
@@ -53,9 +56,9 @@ def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> N
         f"values, {found.bytes_per_point:.2f} B each; {found.open_hours} hours not compacted"
     )
     if found.lost:
-        shown = table("lost", "group", "level", "variable", "from", "to", "columns", "reason")
+        shown = table("lost", *COLUMNS)
         for one in found.lost[:SHOWN]:
-            shown.add_row(*one.values())
+            shown.add_row(*(str(one.get(name, "")) for name in COLUMNS))
         screen.print(shown)
     write_json(
         {

@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import json
+import re
 import tarfile
 
 import icechunk
@@ -17,6 +18,7 @@ from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.copying import backup, restore
 from telemetry.archive.export import export
+from telemetry.archive.losses import tell
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.snapshot import BRANCH
@@ -271,3 +273,16 @@ def test_the_commands_say_what_they_did(tmp_path):
     run("archive", "backup", "rhine", tmp_path / "a.tar", *state)
     _, found = run("archive", "restore", "rhine", tmp_path / "a.tar", "--state", tmp_path / "new")
     assert found == {"points": 621, "lost": []}
+
+
+def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
+    told = {"group": "points", "variable": "metadata", "reason": "torn", "columns": "0 to 9"}
+    tell(fill(tmp_path, range(0, 100, 5)), [told, {"group": "all", "reason": "cut"}])
+    monkeypatch.setenv("COLUMNS", "160")
+    shown = CliRunner().invoke(app, ["archive", "verify", "rhine", "--state", str(tmp_path)])
+    assert shown.exit_code == 1
+    lines = [line for line in shown.stdout.splitlines() if line[:1] in "│┃"]
+    head, first, second = ([cell.strip() for cell in re.split("[│┃]", one)] for one in lines)
+    assert dict(zip(head, first, strict=True)).items() >= told.items()
+    assert [cell for cell in second if cell] == ["all", "cut"]
+    assert second[head.index("reason")] == "cut"
