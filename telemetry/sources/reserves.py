@@ -94,14 +94,16 @@ def _columns(table: Table) -> dict[str, dict[str, str]]:
 def _by_hour(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and hours in them: blocks of several hours become as many rows of one.
 
-    A block is an hour longer or shorter where clocks change; what is longer still is a hole.
+    A block is an hour longer or shorter where clocks change; what is longer still is a hole. An
+    hour is never longer, as clocks change between hours.
     """
     order = np.argsort(stamps[~np.isnat(stamps)], kind="stable")
     row = np.flatnonzero(~np.isnat(stamps))[order]
     steps = np.diff(stamps[row]) / HOUR
     usual = float(np.median(steps)) if len(steps) else 0.0
     steps = np.append(steps, usual)
-    lasts = np.where(steps <= usual + 1.0, steps, usual)
+    longest = usual + 1.0 if usual > 1.0 else usual
+    lasts = np.where(steps <= longest, steps, usual)
     count = np.maximum(lasts.astype(int), 1)
     hour = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(row, count), np.repeat(stamps[row], count) + hour * HOUR

@@ -40,6 +40,16 @@ def test_a_block_is_longer_where_clocks_change_and_a_missing_one_is_refused(tmp_
         read_reserves(file(tmp_path, head + "".join(lines[:2] + lines[3:])), zone="Europe/Berlin")
 
 
+def test_a_missing_hour_is_a_hole_and_not_a_longer_hour(tmp_path):
+    hours = (0, 1, 3, 4, 5)
+    sold = "".join(f"2026-10-25T{hour:02d}:00Z,{hour}\n" for hour in hours)
+    with pytest.raises(SeriesError, match=r"fcr_mw = 2026-10-25T02:00Z/.*03:00Z: say what is sold"):
+        read_reserves(file(tmp_path, "time,fcr_mw\n" + sold))
+    prices = read_reserves(file(tmp_path, "time,fcr_eur_mw_h\n" + sold))["reserve_price"]
+    assert prices.attrs["gaps"] == ["2026-10-25T02:00Z/2026-10-25T03:00Z"]
+    assert prices.values.ravel().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
 def test_prices_alone_will_do(tmp_path):
     found = read_reserves(file(tmp_path, "time_utc,fcr_eur_mw_h\n" + rows("5", "6")))
     assert list(found.data_vars) == ["reserve_price"]
