@@ -39,6 +39,8 @@ PATIENCE: Final = (10.0, 300.0)
 """Time after which what was sent again is sent once more, twice as long each time, and the longest.
 A connection that was lost ends it. [s]"""
 
+COUNTED: Final = ("published", "again", "unheld", "unread", "unasked")
+
 type Key = tuple[int, int]
 """Boot and sequence."""
 
@@ -56,6 +58,11 @@ class Publisher:
         Where batches are held.
     period
         Time between two questions. [s]
+
+    Raises
+    ------
+    JournalError
+        If the outbox does not tell whose batches it holds.
     """
 
     def __init__(self, client: Client, outbox: Outbox, *, period: float = ASKED) -> None:
@@ -65,7 +72,7 @@ class Publisher:
         self._mutex = threading.Lock()
         self._sources: dict[str, None] = {}
         self._again: dict[str, dict[Key, _Resent]] = {}
-        self._counts = Counter(dict.fromkeys(("published", "again", "unheld", "unread"), 0))
+        self._counts = Counter(dict.fromkeys(COUNTED, 0))
         self._gone: dict[tuple[str, int], tuple[Range, ...]] = {}
         self._sent = 0
         self._ended = threading.Event()
@@ -78,7 +85,8 @@ class Publisher:
         """What happened so far.
 
         ``published``, of these ``unheld`` (the disk would not have them); ``again``, sent once
-        more because they were missing; ``unread``, answers that could not be read.
+        more because they were missing; ``unread``, answers that could not be read or followed;
+        ``unasked``, questions of a source that failed because the disk did not tell what is held.
         """
         return dict(self._counts)
 
@@ -147,10 +155,14 @@ class Publisher:
         with self._mutex:
             sources = list(self._sources)
         for source in sources:
-            held = [
-                replace(one, gone=self._gone.get((source, one.boot), ()))
-                for one in self._outbox.held(source)
-            ]
+            try:
+                known = self._outbox.held(source)
+            except JournalError as error:  # it is asked again after a period
+                if not self._counts["unasked"]:
+                    _logger.warning("nothing asked", source=source, reason=str(error))
+                self._counts["unasked"] += 1
+                continue
+            held = [replace(one, gone=self._gone.get((source, one.boot), ())) for one in known]
             if held:
                 self._client.publish(source + HELD, custody.encode_held(held), qos=0)
 
