@@ -145,7 +145,7 @@ class Steering:
         self._site = site
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
-        self._settled, self._foreseen = np.nan, np.nan
+        self._settled, self._foreseen, self._drifted = np.nan, np.nan, 0.0
         self._until = np.datetime64("NaT", "us")
         self.guard: Guard | None = None
 
@@ -168,8 +168,8 @@ class Steering:
         """
         if queue.instant != self._begun:  # else the quarter-hour is decided once more
             self._begun, self._before = queue.instant, self._carry
-        step = plan.sel(time=queue.instant)
-        drift = self._drift(state, queue.instant)
+            self._drifted = self._drift(state, queue.instant)
+        step, drift = plan.sel(time=queue.instant), self._drifted
         spare = spare_of(self._site, plan, state, now=queue.instant)
         room = headroom(self._site, state, plan.sel(time=[queue.instant]))
         room = room.without(drift - able(self._site, step, state, spare=spare))

@@ -31,7 +31,8 @@ def hold(
         command(folder, "hold", author=who, reason=reason, hours=hours)
         screen.print(f"{site} holds, by {who}: {reason}", markup=False)
     else:
-        path = folder / "hold.json"
-        Overrides(path).set_hold(author=who, reason=reason, hours=hours, now=time.time())
+        overrides = Overrides(folder / "hold.json")
+        overrides.set_hold(author=who, reason=reason, hours=hours, now=time.time())
+        overrides.must_be_kept()
         screen.print(f"no service of {site} runs; it will start in HOLD", markup=False)
     write_json({"site": site, "hold": True, "author": who, "reason": reason}, json_file)

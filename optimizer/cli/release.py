@@ -22,6 +22,8 @@ def release(
     if is_running(folder):
         command(folder, "release", author=who)
     else:
-        Overrides(folder / "hold.json").release()
+        overrides = Overrides(folder / "hold.json")
+        overrides.release()
+        overrides.must_be_kept()
     console(json_file).print(f"{site} is released, by {who}", markup=False)
     write_json({"site": site, "hold": False, "author": who}, json_file)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import structlog
 
 from telemetry.durable import failure, sync_folder, write
 from twin import axes
-from twin.errors import Fault, ServiceError
+from twin.errors import Fault, JournalError, ServiceError
 
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
@@ -66,31 +67,54 @@ class Audit:
     path
         The file; one JSON object a line. A line that a crash cut off is set aside; so is a record
         whose last line is not ours, and a new one begins.
+
+    Attributes
+    ----------
+    trouble
+        Why entries wait to be written, or nothing. A disk that is full stops nobody; it is tried
+        again with every entry, and by :meth:`again`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
         self._last = GENESIS
+        self._waiting: deque[str] = deque()
+        self.trouble = ""
         self._mend()
 
     def add(self, content: Mapping[str, object]) -> None:
-        """Write an entry; it is on disk when this returns.
+        """Write an entry; it is on disk when this returns, or ``trouble`` says why not.
 
         Parameters
         ----------
         content
             What ``json`` can write.
-
-        Raises
-        ------
-        JournalError
-            If the disk does not take it; then nothing of it is in the record.
         """
         body = json.dumps(content, allow_nan=False, separators=(",", ":"))
         with self._lock:
-            chained = _hash(self._last, body)
-            self._append(_line(chained, body).encode())
-            self._last = chained
+            self._waiting.append(body)
+            self._write()
+
+    def again(self) -> None:
+        """Write what waits, if anything does."""
+        with self._lock:
+            if self._waiting:
+                self._write()
+
+    def _write(self) -> None:
+        """Write what waits, oldest first, as far as the disk takes it."""
+        try:
+            while self._waiting:
+                chained = _hash(self._last, self._waiting[0])
+                self._append(_line(chained, self._waiting[0]).encode())
+                self._last = chained
+                self._waiting.popleft()
+        except JournalError as error:
+            if not self.trouble:
+                logger.exception("record not on disk", file=self._path.name)
+            self.trouble = f"{len(self._waiting)} entries of the record wait: {error}"
+        else:
+            self.trouble = ""
 
     def _append(self, line: bytes) -> None:
         is_new = not self._path.exists()

@@ -133,13 +133,28 @@ def _short(path: Path) -> Iterator[str]:
 
 
 def is_running(folder: Path) -> bool:
-    """Return whether a service answers on a state folder."""
+    """Return whether a service answers on a state folder.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+
+    Raises
+    ------
+    ServiceError
+        If it cannot be told: somebody else's folder may hold a service that runs.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
         try:
             with _short(folder / "control.sock") as place:
                 wire.connect(place)
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             return False
+        except OSError as error:
+            mend = f"not to be entered ({error.strerror}); give the command as the service's user"
+            fault = Fault(place=str(folder), value="", mend=mend)
+            raise ServiceError("service", [fault]) from error
     return True
 
 

@@ -17,10 +17,11 @@ import structlog
 from optimizer.service.clock import Clock
 from optimizer.service.fallback import Source
 from optimizer.service.guarding import Guarding
+from optimizer.service.halt import Halt
 from optimizer.service.heart import Heart
 from optimizer.service.memory import keep, recall
-from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
 from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
@@ -28,6 +29,7 @@ from optimizer.service.series import Series
 from optimizer.service.settings import Settings
 from optimizer.service.watch import Watch
 from optimizer.service.worker import Worker
+from twin.axes import QUARTER
 from twin.errors import GigatwinError, StateError
 from twin.estimate import estimate
 from twin.site import Site
@@ -54,7 +56,7 @@ class Service:
         Tells it when to decide.
     link
         Connection to the plant.
-    outbox
+    partners
         Connection to the partners.
     overrides
         The HOLD.
@@ -69,22 +71,30 @@ class Service:
         *,
         clock: Clock,
         link: PlantLink,
-        outbox: Outbox,
+        partners: PartnerLink,
         overrides: Overrides,
         folder: Path,
     ) -> None:
         self.site, self.settings = site, settings
-        self._clock, self._link, self._outbox = clock, link, outbox
-        self._overrides = overrides
+        self._clock, self._link, self._partners = clock, link, partners
         self._memory = folder / "estimate.json"
         self._series = Series(site, settings.files)
-        self._watch = Watch(link, outbox, series=self._series, overrides=overrides)
+        self._watch = Watch(link, partners, series=self._series, overrides=overrides)
         self._picture = Picture(site)
         self._lock = threading.RLock()
         self._last: Outcome | None = None
         self._heart, self._guarding = Heart(self._beat), Guarding()
         self._missing = "no quarter-hour has been decided yet"
-        self._was_held = bool(overrides.hold(time.time()))
+        self._halt = Halt(
+            overrides,
+            clock=clock,
+            link=link,
+            partners=partners,
+            guarding=self._guarding,
+            lock=self._lock,
+            is_shadow=settings.is_shadow,
+        )
+        self.hold, self.release = self._halt.hold, self._halt.release
         link.listen(clock.listen)
 
     def run(self, stop: threading.Event) -> None:
@@ -97,7 +107,7 @@ class Service:
         """
         threading.Thread(target=self._series.rehearse, name="rehearsal", daemon=True).start()
         house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
-        with Worker() as worker, self._link, self._outbox.open(self._clock.now):
+        with Worker() as worker, self._link, self._partners.open(self._clock.now):
             pilot = Pilot(
                 site=self.site,
                 decide=worker.decide,
@@ -134,15 +144,16 @@ class Service:
             facts = self._facts(now)
             outcome = pilot.run(facts)
             with self._lock:
-                held = self._overrides.hold(time.time())
-                if held and outcome.choice.source is not Source.HOLD:
-                    outcome = pilot.run(replace(facts, hold=_words(held.author, held.reason)))
-                plan = self._outbox.draw_up(outcome, now=now)
+                if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
+                    outcome = pilot.run(replace(facts, hold=held))
                 if not self.settings.is_shadow:
-                    self._outbox.publish(plan, outcome, now=now)
+                    self._partners.settle(now - QUARTER, self._link.net_import(now - QUARTER, now))
+                plan = self._partners.draw_up(outcome, now=now)
+                if not self.settings.is_shadow:
+                    self._partners.publish(plan, outcome, now=now)
                     sequence = self._act(outcome)
                     self._guarding.begin(now, pilot.guard)
-                self._outbox.note(outcome)
+                self._partners.note(outcome)
                 self._picture.add(outcome, facts.observed, plan)
                 self._last, self._missing = outcome, ""
             keep(self._memory, outcome.estimate)
@@ -156,15 +167,14 @@ class Service:
         self._tell(now, time.monotonic() - begun)
 
     def _facts(self, now: np.datetime64) -> Facts:
-        held = self._overrides.hold(time.time())
         return Facts(
             observed=self._link.observed(now),
             queue=self._link.queue(now),
             past=self._link.past(now),
             record=self._series.record(now),
-            hold=_words(held.author, held.reason) if held else "",
+            hold=self._halt.words,
             is_steerable=not self._link.water_refusal(now),
-            promised=self._outbox.promised,
+            promised=self._partners.promised,
             apart=self._link.racks_apart(now),
         )
 
@@ -183,65 +193,23 @@ class Service:
             self._missing = text
             if self.settings.is_shadow:
                 return -1
-            self._outbox.status("degraded", reason=f"no schedule: {text}"[:500], now=now)
+            self._partners.status("degraded", reason=f"no schedule: {text}"[:500], now=now)
             return self._link.freeze(now)
 
     def _tell(self, now: np.datetime64, seconds: float) -> None:
         """Write the one line of a decision."""
         if self._last and self._last.time == now:
-            facts = summary(self._last) | {"revision": self._outbox.revision}
+            facts = summary(self._last) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
-
-    def hold(self, *, author: str, reason: str, hours: float | None) -> None:
-        """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
-
-        Parameters
-        ----------
-        author, reason
-            Who, and why.
-        hours
-            How long; None for no end. [h]
-
-        Raises
-        ------
-        ServiceError
-            If a word is missing or the length is none.
-        """
-        self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-        logger.warning("HOLD", site=self.site.name, author=author, reason=reason, hours=hours)
-        with self._lock:
-            self._was_held = True
-            self._outbox.record({"event": "hold", "author": author, "reason": reason})
-            if not self.settings.is_shadow:
-                now = self._clock.now()
-                self._link.freeze(now)
-                self._guarding.begin(now, None)
-                self._outbox.status("hold", reason=_words(author, reason), now=now)
-
-    def release(self, *, author: str) -> None:
-        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever."""
-        before = self._overrides.release()
-        logger.warning("released", site=self.site.name, author=author, was_held=before is not None)
-        self._outbox.record({"event": "release", "author": author})
-        self._ended(f"released by {author}")
-
-    def _ended(self, how: str) -> None:
-        """Say that a HOLD is over."""
-        with self._lock:
-            self._was_held = False
-            if not self.settings.is_shadow:
-                reason = f"{how}; planning goes on with the next quarter-hour"
-                self._outbox.status("degraded", reason=reason, now=self._clock.now())
 
     def _keep_house(self, stop: threading.Event) -> None:
         while not stop.wait(HOUSEKEEPING):
             try:
-                if self._outbox.poll(self._clock.now()):
+                if self._partners.poll(self._clock.now()):
                     self._clock.again()
                 self._heart.look()
                 self._watch_peak()
-                if self._was_held and not self._overrides.hold(time.time()):
-                    self._ended("the HOLD has run out")
+                self._halt.look()
                 self._watch.look(self._clock.now(), self._last, self._missing)
             except Exception:
                 logger.exception("housekeeping")
@@ -285,16 +253,12 @@ class Service:
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
-                "decision": show_decision(self._last, self._outbox.revision),
+                "decision": show_decision(self._last, self._partners.revision),
                 "missing": self._missing if self._last else "",
-                "hold": show_hold(self._overrides.hold(time.time())),
-                "feed": self._outbox.show(now),
+                "hold": show_hold(self._halt.in_force),
+                "feed": self._partners.show(now),
                 "broker": self._link.show_broker(),
                 "telemetry": self._link.show_telemetry(now),
                 **self._picture.show(),
                 "alarms": self._watch.alarms.show(),
             }
-
-
-def _words(author: str, reason: str) -> str:
-    return f"HOLD by {author}: {reason}"

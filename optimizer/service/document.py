@@ -1,20 +1,19 @@
 """From a schedule that may leave to the document that grid partners get; pure."""
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from optimizer.flexibility import none
+from optimizer.service.parties import Sender
 from optimizer.service.record import LEAD_MIN, Record
 from telemetry.codec.documents import (
     Code,
     Interval,
     Meta,
-    Party,
-    Place,
     Plan,
     Quality,
     SafeSchedule,
@@ -22,7 +21,6 @@ from telemetry.codec.documents import (
 )
 from telemetry.codec.schedule import QUARTER_MS
 from telemetry.codec.strict import VERSION, milliseconds
-from telemetry.grid import eic
 from twin import axes
 from twin.axes import HOUR, MINUTE, QUARTER
 from twin.physics import FloatArray
@@ -38,7 +36,6 @@ DIGITS: Final = 3
 
 DOCUMENT: Final = Code(code="A14", text="Resource provider resource schedule")
 PROCESS: Final = Code(code="A18", text="Intraday total")
-PROVIDER: Final = Code(code="A27", text="Resource provider")
 
 BASELINE: Final = Code(
     code="nomination",
@@ -53,34 +50,6 @@ FLEXIBILITY: Final = (
     "none while the site is on hold. Up and down of one interval, or of neighbouring ones, share "
     "the same reserves: they do not add up."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who sends, where it is metered, and in which zone.
-
-    Attributes
-    ----------
-    sender, connection_point, bidding_zone
-        With their Energy Identification Codes.
-    """
-
-    sender: Party
-    connection_point: Place
-    bidding_zone: Place
-
-    @classmethod
-    def demonstration(cls, site: Site) -> Self:
-        """Return codes for a site that has none: well formed, and marked as demonstration."""
-        point = Place(
-            eic=eic.demonstration(site.name, "Z"), name=f"{site.grid.name} (demonstration)"
-        )
-        name = f"{site.title} (demonstration)"
-        return cls(
-            sender=Party(eic=eic.demonstration(site.name), name=name, role=PROVIDER),
-            connection_point=point,
-            bidding_zone=Place(eic=eic.bidding_zone(site.zone), name=site.zone),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +89,7 @@ def document_of(
     now: np.datetime64,
     record: Record,
     label: Label,
-    identity: Identity,
+    sender: Sender,
 ) -> Plan:
     """Return the document of a schedule, without number and receiver.
 
@@ -138,7 +107,7 @@ def document_of(
         Nominations and errors so far; not changed here (see :meth:`Record.remember`).
     label
         What is to be said of the schedule.
-    identity
+    sender
         Who sends.
 
     Returns
@@ -159,9 +128,9 @@ def document_of(
         site=site.name,
         document_type=DOCUMENT,
         process_type=PROCESS,
-        sender=identity.sender,
-        connection_point=identity.connection_point,
-        bidding_zone=identity.bidding_zone,
+        sender=sender.party,
+        connection_point=sender.connection_point,
+        bidding_zone=sender.bidding_zone,
         created=created,
         period_start=starts[0],
         period_end=starts[-1] + QUARTER_MS,

@@ -36,10 +36,10 @@ class Guarding:
     def __init__(self) -> None:
         self._guard: Guard | None = None
         self._begin = self._counted = self._looked = np.datetime64("NaT", "us")
-        self._energy = 0.0
+        self._energy, self._net = 0.0, np.nan
 
     def begin(self, time: np.datetime64, guard: Guard | None) -> None:
-        """Begin with a quarter-hour.
+        """Begin with a quarter-hour; one that is decided anew keeps what the meter has counted.
 
         Parameters
         ----------
@@ -49,8 +49,13 @@ class Guarding:
             What watches it; None if nothing shall, as under HOLD.
         """
         self._guard = guard
-        self._begin = self._counted = self._looked = time
-        self._energy = 0.0
+        if time != self._begin:
+            self._begin = self._counted = self._looked = time
+            self._energy = 0.0
+
+    def stop(self) -> None:
+        """Watch no more of this quarter-hour: a person holds the service."""
+        self._guard = None
 
     def is_due(self, now: np.datetime64) -> bool:
         """Return whether it is time to read the meter.
@@ -84,8 +89,9 @@ class Guarding:
         net = float(observed["grid_import_power"] - observed["grid_export_power"])
         if not np.isfinite(net) or not float(observed["grid_import_power_age"]) <= OLDEST:
             return None
-        self._energy += net * max(float((now - self._counted) / MINUTE), 0.0)
-        self._counted = now
+        before = self._net if np.isfinite(self._net) else net
+        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
+        self._counted, self._net = now, net
         minutes = float((now - self._begin) / MINUTE)
         if (now - self._looked) / MINUTE < LOOK or minutes >= WHOLE:
             return None

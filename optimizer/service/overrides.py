@@ -110,6 +110,18 @@ class Overrides:
             self._keep(hold)
         return hold
 
+    def must_be_kept(self) -> None:
+        """See to it that the next start knows what was ordered.
+
+        Raises
+        ------
+        ServiceError
+            If the file does not take it.
+        """
+        if self.trouble:
+            mend = f"{self.trouble}; make room, or give the command as the service's user"
+            raise ServiceError("hold", [Fault(place=str(self._path), value="", mend=mend)])
+
     def release(self) -> Hold | None:
         """End the HOLD and return it."""
         with self._lock:

@@ -109,6 +109,11 @@ class PlantLink:
         """Return the newest good readings; see :meth:`telemetry.window.Window.observed`."""
         return self.window.observed(now)
 
+    def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
+        """Return the mean that the connection's meter showed; NaN if it was not heard. [MW]"""
+        past = self.window.dataset(start, end)
+        return float((past["grid_import_power"] - past["grid_export_power"]).mean())
+
     def queue(self, now: np.datetime64) -> Queue:
         """Return the jobs as the cluster told them last, as if it were now."""
         snapshot = self.window.queue

@@ -14,9 +14,9 @@ from optimizer.service.control import ControlServer
 from optimizer.service.daemon import Service
 from optimizer.service.folder import StateFolder
 from optimizer.service.notify import notify
-from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
 from optimizer.service.page import PageServer
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from telemetry.durable import write_whole
@@ -54,7 +54,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             settings,
             clock=SimulatedClock() if settings.is_simulated else RealClock(),
             link=link,
-            outbox=Outbox(site, settings, folder),
+            partners=PartnerLink(site, settings, folder),
             overrides=Overrides(folder / "hold.json"),
             folder=folder,
         )

@@ -4,8 +4,8 @@ import numpy as np
 
 from optimizer.service.alarms import Alarms, Severity
 from optimizer.service.fallback import Source
-from optimizer.service.outbox import Outbox
 from optimizer.service.overrides import Overrides
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
@@ -18,15 +18,15 @@ class Watch:
 
     Parameters
     ----------
-    link, outbox, series, overrides
+    link, partners, series, overrides
         What is looked at.
     """
 
     def __init__(
-        self, link: PlantLink, outbox: Outbox, *, series: Series, overrides: Overrides
+        self, link: PlantLink, partners: PartnerLink, *, series: Series, overrides: Overrides
     ) -> None:
         self.alarms = Alarms()
-        self._link, self._outbox = link, outbox
+        self._link, self._partners = link, partners
         self._series, self._overrides = series, overrides
 
     def look(self, now: np.datetime64, last: Outcome | None, missing: str) -> None:
@@ -44,9 +44,14 @@ class Watch:
         self._link.wear.look(now)
         found = {
             "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
-            "feed": (self._outbox.trouble(now), Severity.MEDIUM, "ask the partner; see its status"),
+            "feed": (
+                self._partners.trouble(now),
+                Severity.MEDIUM,
+                "ask the partner; see its status",
+            ),
             "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
             "archive": (self._link.archive_trouble, Severity.HIGH, "see to the disk"),
+            "record": (self._partners.record_trouble, Severity.HIGH, "make room on the disk"),
             "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),

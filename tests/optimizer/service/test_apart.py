@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optimizer.service.outbox import Outbox
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from optimizer.service.wanted import wanted
@@ -111,10 +111,10 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     assert "the site file does not know: hall_1-r0O03" in text
     assert link.show_telemetry(later)["racks_apart"] == ["hall_1-r0003"]
     record = []
-    outbox = object.__new__(Outbox)
-    outbox._settings, outbox.record = link_settings(), record.append
-    monkeypatch.setattr(Outbox, "revision", 1)
-    outbox.note(outcome)
+    partners = object.__new__(PartnerLink)
+    partners._settings, partners.record = link_settings(), record.append
+    monkeypatch.setattr(PartnerLink, "revision", 1)
+    partners.note(outcome)
     assert "hall_1-r0003" in record[0]["degraded"]
     json.dumps(record)
 

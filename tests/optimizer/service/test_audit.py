@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from optimizer.service.audit import GENESIS, Audit, read_audit
-from twin.errors import JournalFullError, ServiceError
+from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
 
@@ -113,7 +113,7 @@ def test_a_record_whose_end_is_not_ours_is_set_aside_whole(written, last):
     assert aside.read_bytes() == whole
 
 
-def test_a_full_disk_leaves_no_half_line(written, monkeypatch):
+def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
     audit = Audit(written)
     whole = written.read_bytes()
 
@@ -123,11 +123,14 @@ def test_a_full_disk_leaves_no_half_line(written, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.audit.write", half)
-        with pytest.raises(JournalFullError, match="No space left"):
-            audit.add({"event": "lost"})
+        audit.add({"event": "waits"})
+        audit.again()
+        assert "1 entries of the record wait" in audit.trouble
+        assert "No space left" in audit.trouble
     assert written.read_bytes() == whole
     audit.add({"event": "after"})
-    assert contents(written) == [*ENTRIES, {"event": "after"}]
+    assert contents(written) == [*ENTRIES, {"event": "waits"}, {"event": "after"}]
+    assert audit.trouble == ""
 
 
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": object()}])

@@ -7,7 +7,8 @@ import pytest
 
 import sites
 from optimizer.flexibility import flexibility, none
-from optimizer.service.document import Identity, Label, document_of, quarters
+from optimizer.service.document import Label, document_of, quarters
+from optimizer.service.parties import Sender
 from optimizer.service.record import ENOUGH, Baseline, PlanErrors, Record
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
@@ -45,7 +46,7 @@ def document(site, plan, *, now=NOW, record=None, flexible=None, **label):
         now=now,
         record=record or Record(),
         label=Label(**label),
-        identity=Identity.demonstration(site),
+        sender=Sender.demonstration(site),
     )
     return checked(made)
 

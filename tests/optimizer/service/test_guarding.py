@@ -68,8 +68,29 @@ def test_a_meter_that_is_not_heard_moves_nothing(guarding, net, age):
     assert looks(guarding, [net] * 60, age=age) == {}
 
 
+def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
+    """Proves: after ten minutes at 2.4 MW the mean counts, not the minute since the new orders."""
+    seen = []
+    looks(guarding, [2.4] * 60)
+    guard = Guard(site=moments.site(), planned=Orders(jobs={}), peak=PEAK)
+    guard.look = lambda **told: seen.append(told)
+    guarding.begin(BEGIN, guard)
+    now = BEGIN + np.timedelta64(660, "s")
+    guarding.look(now, meter(1.0))
+    assert seen[0]["minutes"] == 11.0
+    assert seen[0]["mean"] == pytest.approx(2.4)
+
+
+def test_of_silent_minutes_what_was_heard_before_is_believed(guarding):
+    seen = []
+    looks(guarding, [3.0] * 6)
+    guarding._guard.look = lambda **told: seen.append(told)
+    guarding.look(BEGIN + np.timedelta64(600, "s"), meter(1.0))
+    assert seen[0]["mean"] == pytest.approx(3.0)
+
+
 def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
     assert not guarding.is_due(BEGIN + np.timedelta64(15, "m"))
-    guarding.begin(BEGIN, None)
+    guarding.stop()
     assert not guarding.is_due(BEGIN + MINUTE)
     assert guarding.look(BEGIN + MINUTE, meter(9.0)) is None

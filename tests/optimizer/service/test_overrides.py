@@ -189,3 +189,16 @@ def test_a_length_that_is_none_is_refused_and_the_old_hold_stays(path, hours):
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
     assert overrides.hold(NOW).author == "Erika"
+
+
+def test_an_order_that_no_start_will_find_is_no_success(tmp_path):
+    """Proves: a command without a service is not said to hold where nothing was kept."""
+    path = tmp_path / "hold.json"
+    path.mkdir()
+    overrides = Overrides(path)
+    overrides.set_hold(**WHO, now=NOW)
+    with pytest.raises(ServiceError, match=r"hold\.json.*make room"):
+        overrides.must_be_kept()
+    path.rmdir()
+    assert overrides.hold(NOW) is not None  # tried again
+    overrides.must_be_kept()

@@ -1,21 +1,22 @@
-"""The service's side of the partners: schedules out, answers in, and the record of it all."""
+"""The service's side of its partners: schedules out, answers in, and the record of it all."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import structlog
 import xarray as xr
 
 from optimizer.flexibility import flexibility
 from optimizer.service.audit import AUDIT, Audit
-from optimizer.service.document import Identity, Label, document_of
+from optimizer.service.document import Label, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
 from optimizer.service.load_targets import LoadTargets
+from optimizer.service.parties import SENDER, read_partners, read_sender
 from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
@@ -26,10 +27,9 @@ from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
-from telemetry.grid.partners import Overdue, Partner, party_of
-from telemetry.keys import make_keys, public_keys
-from twin.axes import QUARTER
-from twin.errors import Fault, SecurityError, ServiceError, WireError
+from telemetry.grid.partners import Overdue
+from telemetry.keys import make_keys
+from twin.errors import JournalError
 from twin.site import Site
 
 STATES: Final[Mapping[Source, State]] = {
@@ -43,8 +43,10 @@ STATES: Final[Mapping[Source, State]] = {
 MOST_LETTERS: Final = 500
 """Letters of a reason that are told to partners. [1]"""
 
+logger = structlog.get_logger(__name__)
 
-class Outbox:
+
+class PartnerLink:
     """Schedules, states and the audit record of a service.
 
     Parameters
@@ -60,6 +62,7 @@ class Outbox:
     def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
         self._site, self._settings = site, settings
         self._partners = read_partners(folder / "keys" / "partners")
+        self._sender = read_sender(folder / "keys" / SENDER, site)
         key = make_keys(folder / "keys")
         self._targets = LoadTargets(
             site, settings, partners=self._partners, key=key, path=folder / "targets.json"
@@ -74,7 +77,6 @@ class Outbox:
         self._audit = Audit(folder / AUDIT)
         self._memory = folder / "record.json"
         self._record = Record.of_json(read_json(self._memory))
-        self._identity = Identity.demonstration(site)
 
     @property
     def revision(self) -> int:
@@ -119,30 +121,48 @@ class Outbox:
         now
             The service's time.
         """
-        choice, state = outcome.choice, outcome.estimate.state
-        net = float(state["grid_import_power"] - state["grid_export_power"])
-        self._record.errors.settle(milliseconds("record", outcome.time - QUARTER), net)
-        plan = document_of(
+        return document_of(
             self._site,
-            choice.schedule,
+            outcome.choice.schedule,
             self._flexible(outcome),
             now=now,
             record=self._record,
             label=self._label(outcome),
-            identity=self._identity,
+            sender=self._sender,
         )
-        self._record.remember(plan)
-        write_whole(self._memory, json.dumps(self._record.as_json()))
-        return plan
+
+    def settle(self, start: np.datetime64, net_import: float) -> None:
+        """Compare a quarter-hour that is over with what was promised of it.
+
+        Parameters
+        ----------
+        start
+            Its start.
+        net_import
+            Mean of the connection's meter over it; NaN if it was not heard. [MW]
+        """
+        self._record.errors.settle(milliseconds("record", start), net_import)
 
     def publish(self, plan: Plan, outcome: Outcome, *, now: np.datetime64) -> int:
-        """Send a document to every partner, and return its revision."""
+        """Send a document to every partner, and return its revision.
+
+        Only what was sent counts for baselines and for the errors of plans.
+        """
         revision = self._feed.publish(plan)
+        self._record.remember(plan)
+        self._keep()
         choice = outcome.choice
         reason = choice.reason[:MOST_LETTERS] or "the plan is the verified optimum"
         self._feed.status(STATES[choice.source], reason=reason, now=now)
         self._targets.tell(outcome, now)
         return revision
+
+    def _keep(self) -> None:
+        """Keep what was promised for the next start; a document that was sent stays sent."""
+        try:
+            write_whole(self._memory, json.dumps(self._record.as_json()))
+        except JournalError:
+            logger.exception("what was promised is not on disk")
 
     def promised(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what partners ask of the connection; see :meth:`LoadTargets.promised`."""
@@ -188,8 +208,13 @@ class Outbox:
         )
 
     def record(self, content: Mapping[str, object]) -> None:
-        """Write something into the audit record."""
+        """Write something into the audit record, or as soon as the disk takes it."""
         self._audit.add(content)
+
+    @property
+    def record_trouble(self) -> str:
+        """Why entries of the audit record wait to be written; empty if none does."""
+        return self._audit.trouble
 
     def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is."""
@@ -197,6 +222,7 @@ class Outbox:
 
     def poll(self, now: np.datetime64) -> bool:
         """Take the answers and the load targets that have come; return whether targets changed."""
+        self._audit.again()
         for answer in self._feed.poll():
             self.record({"event": "acknowledgement", **answer})
         targets = self._targets.poll(now)
@@ -226,39 +252,3 @@ class Outbox:
             state, shown["text"] = "overdue", str(late)
         sent = stamp(np.datetime64(newest.at, "ms"))
         return shown | {"revision": newest.revision, "state": state, "sent": sent}
-
-
-def read_partners(folder: Path) -> list[Partner]:
-    """Return the partners whose public keys lie in a folder, ``<name>.json`` each.
-
-    Parameters
-    ----------
-    folder
-        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as
-        ``code``, ``name`` and ``role``; without one, codes of a demonstration stand in.
-
-    Raises
-    ------
-    ServiceError
-        If a file is none of this.
-    """
-    found, faults = [], []
-    for path in sorted(folder.glob("*.json")):
-        content = read_json(path)
-        partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
-        try:
-            public_keys(partner.keys)
-        except (SecurityError, WireError) as error:
-            faults.append(Fault(place=str(path), value="", mend=str(error)))
-        party = content.get("party")
-        try:
-            if isinstance(party, dict):
-                partner = replace(partner, party=party_of(**party))
-        except (WireError, TypeError) as error:
-            mend = f'{error}; give "code" (an EIC), "name" and "role"'
-            faults.append(Fault(place=f"{path}, party", value="", mend=mend))
-        found.append(partner)
-    if faults:
-        source = "partners"
-        raise ServiceError(source, faults)
-    return found

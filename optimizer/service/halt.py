@@ -1,0 +1,120 @@
+"""Carry out a person's HOLD: at once, and whatever else fails."""
+
+import time
+from threading import RLock
+
+import numpy as np
+import structlog
+
+from optimizer.service.clock import Clock
+from optimizer.service.guarding import Guarding
+from optimizer.service.overrides import Hold, Overrides
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.picture import stamp
+from optimizer.service.plant_link import PlantLink
+from twin.errors import GigatwinError
+
+logger = structlog.get_logger(__name__)
+
+
+class Halt:
+    """Stops and goes on as a person says.
+
+    Parameters
+    ----------
+    overrides
+        What persons ordered.
+    clock, link, partners, guarding
+        What is stopped, and who is told.
+    lock
+        Held while the plant is given orders.
+    is_shadow
+        Whether nothing leaves the service.
+    """
+
+    def __init__(
+        self,
+        overrides: Overrides,
+        *,
+        clock: Clock,
+        link: PlantLink,
+        partners: PartnerLink,
+        guarding: Guarding,
+        lock: RLock,
+        is_shadow: bool,
+    ) -> None:
+        self._overrides, self._clock, self._link = overrides, clock, link
+        self._partners, self._guarding = partners, guarding
+        self._lock, self._is_shadow = lock, is_shadow
+        self._was_held = self.in_force is not None
+
+    @property
+    def in_force(self) -> Hold | None:
+        """The HOLD in force, if there is one."""
+        return self._overrides.hold(time.time())
+
+    @property
+    def words(self) -> str:
+        """The HOLD in force in words; empty if there is none."""
+        held = self.in_force
+        return _words(held) if held else ""
+
+    def hold(self, *, author: str, reason: str, hours: float | None) -> None:
+        """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
+
+        Parameters
+        ----------
+        author, reason
+            Who, and why.
+        hours
+            How long; None for no end. [h]
+
+        Raises
+        ------
+        ServiceError
+            If a word is missing or the length is none.
+        """
+        held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
+        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
+        with self._lock:
+            self._was_held = True
+            now = self._clock.now()
+            self._guarding.stop()
+            if not self._is_shadow:
+                self._freeze(now)
+                self._partners.status("hold", reason=_words(held), now=now)
+            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+            self._partners.record(told | {"time": stamp(now)})
+
+    def release(self, *, author: str) -> None:
+        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever."""
+        before = self._overrides.release()
+        logger.warning("released", author=author, was_held=before is not None)
+        self._end(author=author, how=f"released by {author}")
+
+    def look(self) -> None:
+        """Go on if the HOLD has run out."""
+        if self._was_held and not self.in_force:
+            self._end(author="", how="the HOLD has run out")
+
+    def _end(self, *, author: str, how: str) -> None:
+        """Say that a HOLD is over."""
+        with self._lock:
+            self._was_held = False
+            now = self._clock.now()
+            if not self._is_shadow:
+                reason = f"{how}; planning goes on with the next quarter-hour"
+                self._partners.status("degraded", reason=reason, now=now)
+            told = {"event": "release", "author": author, "reason": how, "time": stamp(now)}
+            self._partners.record(told)
+
+    def _freeze(self, now: np.datetime64) -> None:
+        """Withdraw requests and freeze caps; partners are told even where that fails."""
+        try:
+            self._link.freeze(now)
+        except (GigatwinError, OSError):
+            logger.exception("HOLD is in force, and the plant was not told")
+
+
+def _words(held: Hold) -> str:
+    return f"HOLD by {held.author}: {held.reason}"

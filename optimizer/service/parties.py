@@ -1,0 +1,137 @@
+"""Who the site and its partners are in the market, as an operator lays it beside the keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+from optimizer.service.folder import read_json
+from telemetry.codec.documents import Code, Party, Place
+from telemetry.grid import eic
+from telemetry.grid.partners import Partner, party_of
+from telemetry.keys import public_keys
+from twin.errors import Fault, SecurityError, ServiceError, WireError
+from twin.site import Site
+
+SENDER: Final = "site.json"
+"""File of the site's own codes, beside its keys."""
+
+PROVIDER: Final = Code(code="A27", text="Resource provider")
+
+_OF: Final[Mapping[str, tuple[str, str]]] = {
+    "party": ("X", "EIC of whoever operates the site, of type X"),
+    "connection_point": ("Z", "EIC of the metering point, of type Z"),
+}
+"""Part of the file -> type of its code, and what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who sends, where it is metered, and in which zone.
+
+    Attributes
+    ----------
+    party, connection_point, bidding_zone
+        With their Energy Identification Codes.
+    """
+
+    party: Party
+    connection_point: Place
+    bidding_zone: Place
+
+    @classmethod
+    def demonstration(cls, site: Site) -> Self:
+        """Return codes for a site that has none: well formed, and marked as demonstration."""
+        return cls.of(
+            site,
+            party=(eic.demonstration(site.name), f"{site.title} (demonstration)"),
+            connection_point=(
+                eic.demonstration(site.name, "Z"),
+                f"{site.grid.name} (demonstration)",
+            ),
+        )
+
+    @classmethod
+    def of(cls, site: Site, *, party: tuple[str, str], connection_point: tuple[str, str]) -> Self:
+        """Return a sender by codes and names of its party and its metering point."""
+        code, name = party
+        point, place = connection_point
+        return cls(
+            party=Party(eic=code, name=name, role=PROVIDER),
+            connection_point=Place(eic=point, name=place),
+            bidding_zone=Place(eic=eic.bidding_zone(site.zone), name=site.zone),
+        )
+
+
+def read_sender(path: Path, site: Site) -> Sender:
+    """Return who a site is in the market.
+
+    Parameters
+    ----------
+    path
+        Holds ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``; if
+        it does not exist, codes of a demonstration stand in.
+    site
+        The site.
+
+    Raises
+    ------
+    ServiceError
+        If the file is none of this.
+    """
+    if not path.exists():
+        return Sender.demonstration(site)
+    content = read_json(path)
+    found, faults = {}, []
+    for name, (kind, what) in _OF.items():
+        match content.get(name):
+            case {"code": str(code), "name": str(title)} if _is_of(code, kind) and title:
+                found[name] = (code, title)
+            case told:
+                mend = f'give "code" ({what}; see its last letter) and "name"'
+                value = "" if told is None else repr(told)[:80]
+                faults.append(Fault(place=f"{path}, {name}", value=value, mend=mend))
+    if faults:
+        source = "site"
+        raise ServiceError(source, faults)
+    return Sender.of(site, **found)
+
+
+def _is_of(code: str, kind: str) -> bool:
+    return eic.is_valid(code) and code[2] == kind
+
+
+def read_partners(folder: Path) -> list[Partner]:
+    """Return the partners whose public keys lie in a folder, ``<name>.json`` each.
+
+    Parameters
+    ----------
+    folder
+        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as
+        ``code``, ``name`` and ``role``; without one, codes of a demonstration stand in.
+
+    Raises
+    ------
+    ServiceError
+        If a file is none of this.
+    """
+    found, faults = [], []
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
+        try:
+            public_keys(partner.keys)
+        except (SecurityError, WireError) as error:
+            faults.append(Fault(place=str(path), value="", mend=str(error)))
+        party = content.get("party")
+        try:
+            if isinstance(party, dict):
+                partner = replace(partner, party=party_of(**party))
+        except (WireError, TypeError) as error:
+            mend = f'{error}; give "code" (an EIC), "name" and "role"'
+            faults.append(Fault(place=f"{path}, party", value="", mend=mend))
+        found.append(partner)
+    if faults:
+        source = "partners"
+        raise ServiceError(source, faults)
+    return found

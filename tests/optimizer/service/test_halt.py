@@ -1,0 +1,124 @@
+"""HOLD carried out: at once, and whatever else fails."""
+
+import errno
+from threading import RLock
+
+import numpy as np
+import pytest
+
+from optimizer.dispatch import Orders
+from optimizer.guard import Guard
+from optimizer.service.audit import AUDIT, Audit, read_audit
+from optimizer.service.guarding import Guarding
+from optimizer.service.halt import Halt
+from optimizer.service.overrides import Overrides
+from tests import moments
+from twin.axes import MINUTE
+from twin.errors import JournalError
+
+NOW = np.datetime64("2026-06-16T00:05", "us")
+
+
+class Clock:
+    def now(self):
+        return NOW
+
+
+class Link:
+    """A plant that notes when it is told to freeze."""
+
+    def __init__(self):
+        self.frozen, self.error = [], None
+
+    def freeze(self, now):
+        if self.error:
+            raise self.error
+        self.frozen.append(now)
+
+
+class Partners:
+    """Partners that note what they are told, and a real record."""
+
+    def __init__(self, path):
+        self.told, self.audit = [], Audit(path)
+        self.record = self.audit.add
+
+    def status(self, state, *, reason, now):
+        self.told.append((state, reason))
+
+
+class Stand:
+    def __init__(self, folder, *, is_shadow=False):
+        self.link, self.partners, self.guarding = Link(), Partners(folder / AUDIT), Guarding()
+        self.overrides = Overrides(folder / "hold.json")
+        planned = Orders(jobs={}, battery_charge={"battery_1": 0.6})
+        guard = Guard(site=moments.site(), planned=planned, peak=2.0)
+        self.guarding.begin(np.datetime64("2026-06-16T00:00", "us"), guard)
+        self.halt = Halt(
+            self.overrides,
+            clock=Clock(),
+            link=self.link,
+            partners=self.partners,
+            guarding=self.guarding,
+            lock=RLock(),
+            is_shadow=is_shadow,
+        )
+
+
+@pytest.fixture
+def stand(tmp_path):
+    return Stand(tmp_path)
+
+
+def hold(stand):
+    stand.halt.hold(author="ana", reason="work", hours=2.0)
+
+
+def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
+    hold(stand)
+    assert stand.link.frozen == [NOW]
+    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert not stand.guarding.is_due(NOW + MINUTE)
+    (entry,) = read_audit(tmp_path / AUDIT)
+    facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
+    assert entry.content == {"event": "hold"} | facts
+
+
+def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.service.audit.write", full)
+        hold(stand)
+        assert stand.link.frozen == [NOW]
+        assert stand.partners.told[-1][0] == "hold"
+        assert stand.partners.audit.trouble
+    stand.partners.audit.again()
+    assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)] == ["hold"]
+
+
+def test_partners_are_told_even_where_the_plant_cannot_be(stand):
+    stand.link.error = JournalError("orders", "orders.json", "make room")
+    hold(stand)
+    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.halt.words == "HOLD by ana: work"
+
+
+def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
+    hold(stand)
+    stand.overrides.release()  # as the clock would
+    stand.halt.look()
+    stand.halt.look()
+    assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
+    last = [entry.content for entry in read_audit(tmp_path / AUDIT)][-1]
+    assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
+
+
+def test_in_shadow_nothing_leaves(tmp_path):
+    stand = Stand(tmp_path, is_shadow=True)
+    hold(stand)
+    stand.halt.release(author="ana")
+    assert stand.link.frozen == []
+    assert stand.partners.told == []
+    assert [e.content["event"] for e in read_audit(tmp_path / AUDIT)] == ["hold", "release"]
