@@ -8,19 +8,13 @@ from pydantic import Field
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
 from twin.physics.numeric import BoolArray
+from twin.physics.saturation import VAPOUR_SHARE
 from twin.physics.search import farthest
 from twin.units import Quantity
 from twin.weather import Weather
 
 _AIR_HEAT: Final = 1.02e-3  # MJ kg-1 K-1 of dry air with its usual vapour
-_VAPOUR_SHARE: Final = 0.621945  # molar mass of water over that of dry air
 _HOURLY: Final = 3.6  # kg s-1 of water to m3 h-1
-
-# Where YorkCalc is monotone; wider published bounds stand in twin/physics/tower.py.
-_WET_BULBS: Final = (-10.0, 26.7)  # degC
-_RANGES: Final = (1.1, 18.0)  # K
-_RATIOS: Final = (0.25, 3.0)  # water over air, each over its rated flow
-_LEAST_APPROACH: Final = 1.1  # K
 _SPEED_TOLERANCE: Final = 1e-7
 _HEAT_TOLERANCE: Final = 1e-9  # MW
 
@@ -189,13 +183,14 @@ class DryCooler(FanBank):
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for the pads. [m3 h-1]"""
         behind = self._entering_air(weather)
-        moist = air.humidity_ratio_from_wet_bulb(
-            behind, weather.wet_bulb_temperature, pressure=weather.air_pressure
+        wetted = dry_cooler.pad_evaporation(
+            behind,
+            weather.wet_bulb_temperature,
+            humidity_ratio=weather.humidity_ratio,
+            air_flow=self.count * self.air_flow * speed,
+            pressure=weather.air_pressure,
         )
-        taken = np.maximum(moist - weather.humidity_ratio, 0.0)
-        evaporation = np.where(
-            behind < weather.air_temperature, self.count * self.air_flow * speed * taken, 0
-        )
+        evaporation = np.where(behind < weather.air_temperature, wetted, 0.0)
         return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
 
     def extrapolates(self, weather: Weather) -> BoolArray:
@@ -204,9 +199,10 @@ class DryCooler(FanBank):
 
     def _entering_air(self, weather: Weather) -> FloatArray:
         outdoors = weather.air_temperature
-        depression = outdoors - weather.wet_bulb_temperature
-        wet = outdoors - self.pad_effectiveness * depression
-        return np.maximum(wet, np.minimum(outdoors, self.pad_threshold))
+        wetted = dry_cooler.precooled_air_temperature(
+            outdoors, weather.wet_bulb_temperature, pad_effectiveness=self.pad_effectiveness
+        )
+        return np.maximum(wetted, np.minimum(outdoors, self.pad_threshold))
 
 
 class CoolingTower(FanBank):
@@ -234,12 +230,12 @@ class CoolingTower(FanBank):
         rated_rate = self.count * water.capacity_rate(self.water_flow)
         ratio = capacity_rate / rated_rate / speed
         approach = tower.yorkcalc_approach(
-            np.clip(weather.wet_bulb_temperature, *_WET_BULBS),
-            np.clip(cooling_range, *_RANGES),
-            liquid_gas_ratio=np.clip(ratio, *_RATIOS),
+            np.clip(weather.wet_bulb_temperature, *tower.WET_BULBS),
+            np.clip(cooling_range, *tower.RANGES),
+            liquid_gas_ratio=np.clip(ratio, *tower.RATIOS),
         )
-        damping = np.clip(cooling_range / _RANGES[0], 0.0, 1.0)
-        approach = self.approach_factor * damping * np.maximum(approach, _LEAST_APPROACH)
+        damping = np.clip(cooling_range / tower.RANGES[0], 0.0, 1.0)
+        approach = self.approach_factor * damping * np.maximum(approach, tower.APPROACHES[0])
         return np.asarray(weather.wet_bulb_temperature + approach)
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
@@ -255,7 +251,7 @@ class CoolingTower(FanBank):
 
     def extrapolates(self, weather: Weather) -> BoolArray:
         """Return where the wet bulb lies outside the correlation and is held at its end."""
-        low, high = _WET_BULBS
+        low, high = tower.WET_BULBS
         bulb = weather.wet_bulb_temperature
         return np.asarray((bulb < low) | (bulb > high))
 
@@ -266,7 +262,7 @@ def _relative_humidity(weather: Weather) -> FloatArray:
     saturated = air.saturation_humidity_ratio(
         weather.air_temperature, pressure=weather.air_pressure
     )
-    share = moisture / saturated * (_VAPOUR_SHARE + saturated) / (_VAPOUR_SHARE + moisture)
+    share = moisture / saturated * (VAPOUR_SHARE + saturated) / (VAPOUR_SHARE + moisture)
     return np.clip(share, 0.0, 1.0)
 
 

@@ -4,11 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.air import (
-    humidity_ratio,
-    humidity_ratio_from_wet_bulb,
-    wet_bulb_temperature,
-)
+from twin.physics.air import humidity_ratio_from_wet_bulb
 from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.physics.heat_exchange import crossflow_effectiveness
 from twin.physics.numeric import FloatArray, Numeric
@@ -116,11 +112,7 @@ def dry_cooler_outlet(
 
 
 def precooled_air_temperature(
-    air_temperature: Numeric,
-    relative_humidity: Numeric,
-    *,
-    pad_effectiveness: Numeric,
-    pressure: Numeric = STANDARD_PRESSURE,
+    air_temperature: Numeric, wet_bulb_temperature: Numeric, *, pad_effectiveness: Numeric
 ) -> Numeric:
     r"""Return the temperature of air behind a wetted pad.
 
@@ -128,12 +120,10 @@ def precooled_air_temperature(
     ----------
     air_temperature
         Dry-bulb temperature of the air that enters. [degC]
-    relative_humidity
-        Relative humidity of the air that enters. [1]
+    wet_bulb_temperature
+        Its wet bulb. [degC]
     pad_effectiveness
         Cooling over the most that could be, 0 for a dry pad. [1]
-    pressure
-        Air pressure. [kPa]
 
     Returns
     -------
@@ -145,15 +135,14 @@ def precooled_air_temperature(
     :math:`T_2 = T_1 - \varepsilon (T_1 - T_{wb})`. Only for air above freezing: below, pads are
     drained, which is the caller's matter.
     """
-    bulb = wet_bulb_temperature(air_temperature, relative_humidity, pressure=pressure)
-    return air_temperature - pad_effectiveness * (air_temperature - bulb)
+    return air_temperature - pad_effectiveness * (air_temperature - wet_bulb_temperature)
 
 
 def pad_evaporation(
-    air_temperature: Numeric,
-    relative_humidity: Numeric,
+    leaving_temperature: Numeric,
+    wet_bulb_temperature: Numeric,
     *,
-    pad_effectiveness: Numeric,
+    humidity_ratio: Numeric,
     air_flow: Numeric,
     pressure: Numeric = STANDARD_PRESSURE,
 ) -> Numeric:
@@ -161,12 +150,12 @@ def pad_evaporation(
 
     Parameters
     ----------
-    air_temperature
-        Dry-bulb temperature of the air that enters. [degC]
-    relative_humidity
-        Relative humidity of the air that enters. [1]
-    pad_effectiveness
-        Cooling over the most that could be, 0 for a dry pad. [1]
+    leaving_temperature
+        Temperature of the air behind the pad. [degC]
+    wet_bulb_temperature
+        Wet bulb of the air, before and behind. [degC]
+    humidity_ratio
+        Water per dry air that enters. [kg/kg]
     air_flow
         Mass flow of dry air. [kg s-1]
     pressure
@@ -181,11 +170,10 @@ def pad_evaporation(
     -----
     :math:`\dot m_a (W_2 - W_1)`, both on the line of constant wet bulb.
     """
-    bulb = wet_bulb_temperature(air_temperature, relative_humidity, pressure=pressure)
-    behind = air_temperature - pad_effectiveness * (air_temperature - bulb)
-    leaving = humidity_ratio_from_wet_bulb(behind, bulb, pressure=pressure)
-    entering = humidity_ratio(air_temperature, relative_humidity, pressure=pressure)
-    return air_flow * np.maximum(leaving - entering, 0.0)
+    leaving = humidity_ratio_from_wet_bulb(
+        leaving_temperature, wet_bulb_temperature, pressure=pressure
+    )
+    return air_flow * np.maximum(leaving - humidity_ratio, 0.0)
 
 
 def _gain(

@@ -30,10 +30,18 @@ _YORK_CALC: Final = np.array(
 
 # The part of the correlation's range (-34.4 to 26.7 degC, 1.1 to 22.2 K, ratio to 8, approach
 # 1.1 to 40 K) in which it is monotone, so that no controller can gain from a bend of a polynomial.
-_WET_BULBS: Final = (-10.0, 26.7)  # degC
-_RANGES: Final = (1.1, 18.0)  # K
-_RATIOS: Final = (0.25, 3.0)
-_APPROACHES: Final = (1.1, 40.0)  # K
+WET_BULBS: Final = (-10.0, 26.7)
+"""Least and greatest wet bulb at which YorkCalc is used. [degC]"""
+
+RANGES: Final = (1.1, 18.0)
+"""Least and greatest cooling range. [K]"""
+
+RATIOS: Final = (0.25, 3.0)
+"""Least and greatest water over air, each over its rated flow. [1]"""
+
+APPROACHES: Final = (1.1, 40.0)
+"""Least and greatest approach. [K]"""
+
 _LEAST_AIR: Final = 0.02  # of rated air flow: draught of a tower whose fans stand still; assumed
 
 
@@ -124,19 +132,19 @@ def tower_outlet(
     """
     span = heat / capacity_rate(flow)
     ratio = flow / rated_flow / np.maximum(air_share, _LEAST_AIR)
-    surplus = np.maximum(ratio - _RATIOS[1], 0.0)
+    surplus = np.maximum(ratio - RATIOS[1], 0.0)
     saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
     taken_up = heat_capacity(30.0) * span * surplus
     enthalpy = moist_air_enthalpy(wet_bulb_temperature, saturated) + taken_up
     warmed = saturated_air_temperature(enthalpy, pressure=pressure)
     bulb = np.where(surplus > 0.0, warmed, wet_bulb_temperature)
     approach = yorkcalc_approach(
-        np.clip(bulb, *_WET_BULBS),
-        np.clip(span, *_RANGES),
-        liquid_gas_ratio=np.clip(ratio, *_RATIOS),
+        np.clip(bulb, *WET_BULBS),
+        np.clip(span, *RANGES),
+        liquid_gas_ratio=np.clip(ratio, *RATIOS),
     )
-    damping = np.clip(span / _RANGES[0], 0.0, 1.0)
-    outlet: FloatArray = bulb + np.clip(approach, *_APPROACHES) * damping
+    damping = np.clip(span / RANGES[0], 0.0, 1.0)
+    outlet: FloatArray = bulb + np.clip(approach, *APPROACHES) * damping
     return outlet
 
 

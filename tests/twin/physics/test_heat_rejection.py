@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.physics import chiller, dry_cooler, tower
-from twin.physics.air import wet_bulb_temperature
+from twin.physics.air import humidity_ratio, wet_bulb_temperature
 
 COIL = {"capacity_rate": 1.0, "rated_air_capacity_rate": 1.2, "rated_conductance": 2.5}
 heats = st.floats(0, 400)
@@ -93,20 +93,23 @@ def test_faster_fans_never_reject_less(speed, more):
 
 def test_wetted_pad_by_hand():
     # wet bulb of 35 degC, 30 %: 21.524; 35 - 0.8 x 13.476 = 24.22 degC
-    behind = dry_cooler.precooled_air_temperature(35.0, 0.3, pad_effectiveness=0.8)
+    bulb = wet_bulb_temperature(35.0, 0.3)
+    behind = dry_cooler.precooled_air_temperature(35.0, bulb, pad_effectiveness=0.8)
     assert behind == pytest.approx(24.219, abs=1e-3)
     # c_p x 10.78 K / latent heat = 1.025 x 10.78 / 2445 = 0.00452 kg/kg
-    water = dry_cooler.pad_evaporation(35.0, 0.3, pad_effectiveness=0.8, air_flow=1000.0)
+    entering = {"humidity_ratio": humidity_ratio(35.0, 0.3), "air_flow": 1000.0}
+    water = dry_cooler.pad_evaporation(behind, bulb, **entering)
     assert water == pytest.approx(4.52, rel=0.02)
-    dry = dry_cooler.pad_evaporation(35.0, 0.3, pad_effectiveness=0.0, air_flow=1000.0)
+    dry = dry_cooler.pad_evaporation(35.0, bulb, **entering)
     assert dry == pytest.approx(0.0, abs=1e-6)
 
 
 @given(st.floats(5, 45), st.floats(0.05, 1), speeds)
 @settings(deadline=None)
 def test_pad_never_cools_below_the_wet_bulb(air, humidity, effectiveness):
-    behind = dry_cooler.precooled_air_temperature(air, humidity, pad_effectiveness=effectiveness)
-    assert wet_bulb_temperature(air, humidity) - 1e-9 <= behind <= air + 1e-9
+    bulb = wet_bulb_temperature(air, humidity)
+    behind = dry_cooler.precooled_air_temperature(air, bulb, pad_effectiveness=effectiveness)
+    assert bulb - 1e-9 <= behind <= air + 1e-9
 
 
 def power(curves, load, chilled=9.0, condenser=30.0):
