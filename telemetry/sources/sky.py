@@ -47,35 +47,6 @@ def global_irradiance(
     return found
 
 
-def air_pressure(elevation: float) -> float:
-    r"""Return the pressure of the standard atmosphere.
-
-    Parameters
-    ----------
-    elevation
-        Above the sea. [m]
-
-    Returns
-    -------
-    float
-        Station pressure. [kPa]
-
-    Notes
-    -----
-    .. math:: p = 101.325 (1 - 2.25577 \cdot 10^{-5} z)^{5.25588}
-
-    References
-    ----------
-    .. [1] ISO 2533:1975, "Standard atmosphere."
-
-    Examples
-    --------
-    >>> round(air_pressure(1000.0), 2)
-    89.87
-    """
-    return float(101.325 * (1.0 - 2.25577e-5 * elevation) ** 5.25588)
-
-
 def relative_humidity(air_temperature: np.ndarray, start: np.ndarray) -> np.ndarray:
     r"""Estimate humidity where only temperature is known: the dew point is the day's minimum.
 

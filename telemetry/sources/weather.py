@@ -14,10 +14,11 @@ from telemetry.sources.open_meteo import read_open_meteo
 from telemetry.sources.pvgis import read_pvgis
 from telemetry.sources.record import Record
 from telemetry.sources.series import Rows, assemble
-from telemetry.sources.sky import air_pressure, global_irradiance, relative_humidity
+from telemetry.sources.sky import global_irradiance, relative_humidity
 from telemetry.sources.table import read_text
 from telemetry.sources.typical import onto
 from twin.errors import Fault, SeriesError
+from twin.physics.atmosphere import standard_pressure
 from twin.vocabulary import tag_all
 
 
@@ -161,7 +162,7 @@ def _complete(dataset: xr.Dataset) -> xr.Dataset:
             longitude=attrs["longitude"],
         )
     if "air_pressure" not in dataset:
-        modelled["air_pressure"] = np.full(len(starts), air_pressure(attrs["elevation"]))
+        modelled["air_pressure"] = np.full(len(starts), standard_pressure(attrs["elevation"]))
     if "relative_humidity" not in dataset:
         modelled["relative_humidity"] = relative_humidity(dataset["air_temperature"].values, starts)
     dataset = dataset.assign(

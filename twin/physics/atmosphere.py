@@ -23,6 +23,15 @@ def standard_pressure(elevation: Numeric) -> Numeric:
 
     Notes
     -----
-    :math:`p = 101.325 (1 - 2.25577 \cdot 10^{-5} z)^{5.2559}`, from -5 to 11 km.
+    :math:`p = 101.325 (1 - 2.25577 \cdot 10^{-5} z)^{5.25588}` [1]_, from -5 to 11 km.
+
+    References
+    ----------
+    .. [1] ISO 2533:1975, "Standard atmosphere."
+
+    Examples
+    --------
+    >>> round(standard_pressure(1000.0), 2)
+    89.87
     """
-    return STANDARD_PRESSURE * (1.0 - 2.25577e-5 * elevation) ** 5.2559
+    return STANDARD_PRESSURE * (1.0 - 2.25577e-5 * elevation) ** 5.25588

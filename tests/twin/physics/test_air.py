@@ -45,6 +45,7 @@ def test_enthalpy_and_density_by_hand():
 
 def test_standard_pressure_falls_with_height():
     assert atmosphere.standard_pressure(0.0) == 101.325
+    assert atmosphere.standard_pressure(1000.0) == pytest.approx(89.87, abs=0.01)  # ISO 2533
     assert atmosphere.standard_pressure(1500.0) == pytest.approx(84.556, abs=0.002)  # U.S. standard
 
 
