@@ -1,5 +1,6 @@
 """What a decision minimises: accounts in their own units, and the weight that makes each money."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,11 @@ ACCOUNTS: Final = {
     "lateness": Account(unit="MWh h", weight="lateness", meaning="work overdue, for each hour"),
 }
 """Every account of a decision."""
+
+
+def account_prices(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return what a unit of every account costs under the weights of a decision. [EUR per unit]"""
+    return {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

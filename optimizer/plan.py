@@ -20,7 +20,7 @@ from optimizer.curves import MOST_SEGMENTS
 from optimizer.hedge.first_stage import freed, kept
 from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
-from optimizer.objectives import ACCOUNTS
+from optimizer.objectives import account_prices
 from optimizer.problem import Problem
 from optimizer.refusal import refusal
 from optimizer.reserves.bids import in_bids
@@ -183,7 +183,7 @@ def _modelled(
         problem=problem,
         inputs=inputs,
         shape=shape,
-        prices={name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()},
+        prices=account_prices(problem.weights),
         instants=problem.outlook["instant"].to_numpy(),
         free=free,
         arrays=kept(free, first),

@@ -10,8 +10,8 @@ from optimizer.compile.shift import Warm
 from optimizer.compile.structure import structure_of
 from optimizer.deciding import decide
 from optimizer.decision import Decision
-from optimizer.fleet.whole import account_prices
 from optimizer.inputs import inputs_of
+from optimizer.objectives import account_prices
 from optimizer.problem import Problem
 from optimizer.refusal import refusal
 from optimizer.solve import Answer, Solver
@@ -64,7 +64,7 @@ class Member:
         self._shape = shape_of(inputs)
         self._arrays = structure_of(self._shape).arrays(numbers_of(inputs))
         self._places = self._arrays.columns["moves.net"]
-        prices = account_prices(problem)
+        prices = account_prices(problem.weights)
         self._solver = Solver(self._arrays, prices, time_limit=TIME_LIMIT)
 
     def alone(self) -> Reply:

@@ -8,8 +8,7 @@ from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
 from optimizer.forms import sharing
 from optimizer.inputs import Inputs
-from optimizer.objectives import ACCOUNTS
-from optimizer.problem import Problem
+from optimizer.objectives import account_prices
 from optimizer.solve import Solver
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
@@ -35,11 +34,6 @@ class Whole:
     objective: float
     values: Mapping[str, FloatArray]
     duals: Mapping[str, FloatArray]
-
-
-def account_prices(problem: Problem) -> dict[str, float]:
-    """Return what a unit of every account costs at a site. [EUR per its unit]"""
-    return {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
 
 
 def solve_whole(many: Sequence[Inputs], *, time_limit: float = TIME_LIMIT) -> Whole:
@@ -68,7 +62,7 @@ def solve_whole(many: Sequence[Inputs], *, time_limit: float = TIME_LIMIT) -> Wh
     prices = {
         f"{inputs.problem.site.name}.{account}": price
         for inputs in many
-        for account, price in account_prices(inputs.problem).items()
+        for account, price in account_prices(inputs.problem.weights).items()
     }
     answer = Solver(arrays, prices, time_limit=time_limit).run()
     if answer is None:

@@ -21,7 +21,7 @@ from optimizer.hedge.first_stage import NOW, decided_now, first_stage, kept
 from optimizer.hedge.known import LEAST
 from optimizer.hedge.risk import VIOLATIONS, Risk, cvar
 from optimizer.inputs import Inputs, inputs_of
-from optimizer.objectives import ACCOUNTS
+from optimizer.objectives import ACCOUNTS, account_prices
 from optimizer.problem import Problem
 from optimizer.shape import Shape
 from optimizer.solve import Answer, Solver
@@ -235,23 +235,18 @@ def _numbers(
     many: Sequence[Inputs], shape: Shape, probability: FloatArray, *, risk: Risk
 ) -> dict[str, FloatArray]:
     """Return the numbers of all scenarios and of their tails."""
-    weights = _weights(many[0].problem)
+    prices = account_prices(many[0].problem.weights)
     found = numbers_of(*many)
     for name, part in shape.couplings:
         if isinstance(part, Tail):
-            found[f"{name}.price"] = np.array([weights[account] for account in part.accounts])
+            found[f"{name}.price"] = np.array([prices[account] for account in part.accounts])
             found[f"{name}.share"] = probability / (1.0 - risk.level)
     return found
 
 
-def _weights(problem: Problem) -> dict[str, float]:
-    """Return the price of every account's unit."""
-    return {name: problem.weights.get(a.weight, 1.0) for name, a in ACCOUNTS.items()}
-
-
 def _prices(cases: Sequence[Case], risk: Risk) -> dict[str, float]:
     """Return what every account weighs in the objective, by ``<scenario>.<account>``."""
-    own = _weights(cases[0].problem)
+    own = account_prices(cases[0].problem.weights)
     prices = {
         f"s{i}.{name}": (1.0 - risk.weight) * case.probability * price
         for i, case in enumerate(cases)
@@ -264,7 +259,7 @@ def _paid(
     arrays: Arrays, values: FloatArray, cases: Sequence[Case]
 ) -> tuple[FloatArray, FloatArray]:
     """Return what each scenario pays in all, and what of it for violations. [EUR]"""
-    own = _weights(cases[0].problem)
+    own = account_prices(cases[0].problem.weights)
     every = dict.fromkeys(arrays.accounts.names, 1.0)
     money = arrays.paid(values, every)
 

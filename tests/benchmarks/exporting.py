@@ -3,15 +3,14 @@
 from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
 from optimizer.inputs import Inputs
-from optimizer.objectives import ACCOUNTS
+from optimizer.objectives import account_prices
 from optimizer.solve import Solver
 from tests.benchmarks.bench import Place
 
 
 def prices_of(inputs: Inputs) -> dict[str, float]:
     """Return what a unit of every account costs."""
-    weights = inputs.problem.weights
-    return {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
+    return account_prices(inputs.problem.weights)
 
 
 def export_problem(place: Place, name: str, inputs: Inputs) -> None:

@@ -10,7 +10,7 @@ from optimizer import build
 from optimizer.compile.structure import structure_of
 from optimizer.forms.table import columns, table
 from optimizer.inputs import inputs_of
-from optimizer.objectives import ACCOUNTS
+from optimizer.objectives import account_prices
 from optimizer.solve import Solver
 from tests.math.hand import outlook, problem, site
 
@@ -54,8 +54,7 @@ def solve(asked, **numbers):
     shape = replace(build.shape_of(*asked), couplings=(("cap", Cap(sites=NAMES)),))
     given = {f"cap.{name}": np.array(value) for name, value in numbers.items()}
     arrays = structure_of(shape).arrays(build.numbers_of(*asked) | given)
-    weights = asked[0].problem.weights
-    own = {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
+    own = account_prices(asked[0].problem.weights)
     prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
     answer = Solver(arrays, prices).run()
     return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
