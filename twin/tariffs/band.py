@@ -11,7 +11,7 @@ import numpy as np
 
 from twin.axes import HOUR
 from twin.physics import FloatArray
-from twin.tariffs.declaration import BandLoad, Tariff, UtilisationPrices
+from twin.tariffs.declaration import BandClass, BandLoad, Tariff, UtilisationPrices
 from twin.tariffs.metered import Metered
 from twin.tariffs.network import class_of
 from twin.tariffs.periods import Moments, year_ends
@@ -97,7 +97,7 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
         most_peak={hours: year / hours for hours in classes},
         charge=charge,
         worth={one.hours: (1.0 - one.share) * charge for one in tariff.band_load.classes},
-        reached=reached,
+        reached=reached.hours if reached else 0.0,
     )
 
 
@@ -131,12 +131,11 @@ def share_paid(band: BandLoad, energy: float, peak: float) -> float:
     peak
         Its greatest import. [MW]
     """
-    hours = energy / peak if peak else 0.0
-    found = class_of(band, hours) if energy > band.least_energy else None
-    return found.share if found else 1.0
+    reached = _class(band, energy, peak)
+    return reached.share if reached else 1.0
 
 
-def _class(band: BandLoad, energy: float, peak: float) -> float:
+def _class(band: BandLoad, energy: float, peak: float) -> BandClass | None:
+    """Return the class that a year reaches."""
     hours = energy / peak if peak else 0.0
-    found = class_of(band, hours) if energy > band.least_energy else None
-    return found.hours if found else 0.0
+    return class_of(band, hours) if energy > band.least_energy else None
