@@ -13,6 +13,7 @@ from optimizer.plan import solve_problem
 from optimizer.solve import Solver
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site
+from twin.equipment.contracts import CarbonBudget
 
 PRICES = dict.fromkeys(ACCOUNTS, 1.0)
 
@@ -49,6 +50,27 @@ def test_another_shape_is_begun_from_nothing(prices):
     before = solve_problem(asked(prices[:8]))
     other = asked(prices[:8], ramp=0.0)
     assert solve_problem(other, before.warm).objective == solve_problem(other).objective
+
+
+def test_a_week_keeps_its_shape_over_midnight():
+    """Proves: a plan that touches seven days begins from one that touched eight."""
+    rng, day = np.random.default_rng(5), 24
+    budget = CarbonBudget.model_construct(
+        name="cap", amount=100.0 * day * 365.0, price=0.1, window="day"
+    )
+    where = site(battery(), budget)
+    whole = outlook(
+        rng.uniform(-20.0, 90.0, 8 * day), service=1.0, carbon=rng.uniform(50.0, 200.0, 8 * day)
+    )
+    spans = [(at, at + 7 * day) for at in (day - 1, day)]
+    late, midnight = (
+        problem(where, whole.isel(time=slice(*span), instant=slice(span[0], span[1] + 1)))
+        for span in spans
+    )
+    warm = solve_problem(late).warm
+    assert warm.shape == shape_of(inputs_of(midnight))
+    cold = solve_problem(midnight)
+    assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
 
 
 def test_statuses_move_with_their_instants(prices):

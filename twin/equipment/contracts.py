@@ -15,8 +15,8 @@ from twin.units import Quantity
 YEAR: Final = 8760.0
 """Hours over which a budget of a year is spread. [h]"""
 
-DAYS: Final = 4
-"""Days of UTC that there is room for, though a horizon of two touches fewer. [1]"""
+DAYS: Final = 8
+"""Days of UTC that there is room for: those a plan of a week touches, at midnight one fewer. [1]"""
 
 
 class Contract(Equipment):

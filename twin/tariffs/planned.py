@@ -1,6 +1,6 @@
 """What plans pay under a tariff: energy by the interval, peaks by the MW.
 
-A plan sees two days, a bill a month or a year. Which branch of a network charge the year will come
+A plan sees a week, a bill a month or a year. Which branch of a network charge the year will come
 to, and with how many hours of use, is declared (``plan_for``, ``expected``); the bill reckons all.
 """
 
