@@ -215,7 +215,7 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     ------
     ServiceError
         If the record is edited, or there was no decision then.
-    StateError
+    ProblemError
         If the moment is none.
     """
     path = folder / AUDIT

@@ -17,6 +17,7 @@ from twin.errors import Fault, GigatwinError, SeriesError
 from twin.forecast.errors import DAYS
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
+from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.site import Site
 
 AHEAD: Final = np.timedelta64(4, "D")
@@ -28,7 +29,7 @@ LOOKED_BACK: Final = np.timedelta64(DAYS + 14, "D")
 ANY: Final = np.datetime64("2026-06-16T00:00", "us")
 """A moment as good as any."""
 
-MILD: Final = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": 101_325.0}
+MILD: Final = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": STANDARD_PRESSURE}
 """Weather as good as any; the rest is zero. [unit of the variable]"""
 
 DAY: Final = np.timedelta64(1, "D")
