@@ -12,11 +12,9 @@ from typing import Final
 
 from optimizer.dispatch import Orders
 from optimizer.shave import LEAST, shave
+from twin.axes import METERING
 from twin.limits import TRANSITION
 from twin.site import Site
-
-WHOLE: Final = 15
-"""Minutes over which the connection's meter averages. [min]"""
 
 SOON: Final = 3.0
 """Time for which a rise of the import is expected to go on: until somebody looks again. [min]"""
@@ -59,7 +57,7 @@ class Guard:
     @property
     def saved(self) -> float:
         """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
-        return (self._energy + self._shaved(WHOLE)) / WHOLE
+        return (self._energy + self._shaved(METERING)) / METERING
 
     def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
@@ -85,10 +83,10 @@ class Guard:
         over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
         import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute.
         """
-        left = WHOLE - minutes
+        left = METERING - minutes
         if left <= 0.0:
             return None
-        allowed = (WHOLE * self.peak - minutes * mean) / left
+        allowed = (METERING * self.peak - minutes * mean) / left
         rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)

@@ -8,7 +8,7 @@ import xarray as xr
 
 from optimizer.cool_first import cool_first
 from optimizer.dispatch import Orders, dispatch
-from optimizer.guard import WHOLE, Guard, mean_way
+from optimizer.guard import Guard, mean_way
 from optimizer.headroom import headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
@@ -198,7 +198,7 @@ class Steering:
         Meters tell the quarter-hour's mean or their newest reading: the higher is no surprise.
         """
         before = self._settled if now == self._until else _net(state)
-        mean = before + (settled - before) * mean_way(WHOLE)
+        mean = before + (settled - before) * mean_way(axes.METERING)
         self._settled, self._foreseen = settled, max(mean, settled)
         self._until = now + axes.QUARTER
 

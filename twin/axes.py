@@ -18,6 +18,9 @@ HOUR: Final = np.timedelta64(1, "h")
 QUARTER: Final = np.timedelta64(15, "m")
 MINUTE: Final = np.timedelta64(1, "m")
 
+METERING: Final = 15
+"""Minutes over which the connection's meter averages: a quarter-hour. [min]"""
+
 
 _ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are guesses
 

@@ -10,8 +10,8 @@ import structlog
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from optimizer.guard import WHOLE, Guard
-from twin.axes import MINUTE, QUARTER
+from optimizer.guard import Guard
+from twin.axes import METERING, MINUTE, QUARTER
 
 LOOK: Final = 1.0
 """Time between two looks. [min]"""
@@ -93,7 +93,7 @@ class Guarding:
         self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
         self._counted, self._net = now, net
         minutes = float((now - self._begin) / MINUTE)
-        if (now - self._looked) / MINUTE < LOOK or minutes >= WHOLE:
+        if (now - self._looked) / MINUTE < LOOK or minutes >= METERING:
             return None
         self._looked = now
         orders = self._guard.look(minutes=minutes, mean=self._energy / minutes, latest=net)

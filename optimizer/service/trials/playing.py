@@ -8,13 +8,13 @@ import numpy as np
 
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
-from optimizer.guard import WHOLE, Guard
+from optimizer.guard import Guard
 from optimizer.policies import Policy, View
 from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
 from telemetry.testbed import Plant
 from twin import steering
-from twin.axes import HOUR, QUARTER
+from twin.axes import HOUR, METERING, QUARTER
 from twin.equipment import HeatReuse
 from twin.run import Key
 from twin.site import Site
@@ -64,15 +64,15 @@ def _follow(
     """Let a plant follow orders for a quarter-hour, and what a guard makes of them."""
     plant.order(points(orders))
     if guard is None:
-        plant.advance(WHOLE)
+        plant.advance(METERING)
         return
     plant.advance(LOOK)
-    for minutes in range(LOOK, WHOLE, LOOK):
+    for minutes in range(LOOK, METERING, LOOK):
         mean, latest = (_net_import(plant, span) for span in (minutes, 1))
         better = guard.look(minutes=minutes, mean=mean, latest=latest)
         if better:
             plant.order(points(better))
-        plant.advance(min(LOOK, WHOLE - minutes))
+        plant.advance(min(LOOK, METERING - minutes))
 
 
 def _net_import(plant: Plant, minutes: int) -> float:

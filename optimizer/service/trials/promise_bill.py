@@ -9,12 +9,10 @@ import xarray as xr
 
 from optimizer.positions import positions
 from optimizer.promised import promises
+from twin.axes import METERING
 from twin.physics import FloatArray
 from twin.promises import HARD, Commitment
 from twin.site import Site
-
-METERING: Final = 15
-"""Minutes over which the connection's meter averages. [min]"""
 
 MINUTES: Final = 60.0
 """Minutes in an hour. [1]"""

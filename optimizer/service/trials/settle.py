@@ -16,15 +16,13 @@ import xarray as xr
 from optimizer.service.trials.contract import network_accounts
 from optimizer.service.trials.promise_bill import promise_accounts
 from optimizer.service.trials.reserve_bill import reserve_accounts
+from twin.axes import METERING
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
 from twin.tariffs.periods import Moments
 from twin.workloads.queue import Pool
-
-METERING: Final = 15
-"""Minutes over which the connection's meter averages. [min]"""
 
 MINUTES: Final = 60.0
 """Minutes in an hour. [1]"""
