@@ -36,9 +36,6 @@ _OTHERS: Final = 0o077  # permissions of group and others
 _PUBLIC: Final = 'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
 _PARTS: Final = ("kty", "crv", "x", "y", "d", "n", "e")
 
-Jwk = Mapping[str, object]
-"""A key as RFC 7517 writes it."""
-
 type PublicKey = ECKey | RSAKey
 """What a signature is verified with."""
 

@@ -8,7 +8,6 @@ from pydantic import Field
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
 from twin.physics.numeric import BoolArray
-from twin.physics.saturation import VAPOUR_SHARE
 from twin.physics.search import farthest
 from twin.units import Quantity
 from twin.weather import Weather
@@ -240,10 +239,13 @@ class CoolingTower(FanBank):
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for evaporation and blow-down. [m3 h-1]"""
+        humidity = air.relative_humidity(
+            weather.air_temperature, weather.humidity_ratio, pressure=weather.air_pressure
+        )
         evaporation = tower.tower_evaporation(
             heat,
             weather.air_temperature,
-            relative_humidity=_relative_humidity(weather),
+            relative_humidity=humidity,
             air_flow=self.count * self.air_flow * speed,
             pressure=weather.air_pressure,
         )
@@ -254,16 +256,6 @@ class CoolingTower(FanBank):
         low, high = tower.WET_BULBS
         bulb = weather.wet_bulb_temperature
         return np.asarray((bulb < low) | (bulb > high))
-
-
-def _relative_humidity(weather: Weather) -> FloatArray:
-    """Return the relative humidity that belongs to the humidity ratio. [1]"""
-    moisture = weather.humidity_ratio
-    saturated = air.saturation_humidity_ratio(
-        weather.air_temperature, pressure=weather.air_pressure
-    )
-    share = moisture / saturated * (VAPOUR_SHARE + saturated) / (VAPOUR_SHARE + moisture)
-    return np.clip(share, 0.0, 1.0)
 
 
 HeatRejection = Annotated[DryCooler | CoolingTower, Field(discriminator="kind")]

@@ -11,9 +11,6 @@ from twin.physics import FloatArray
 from twin.relations import Exchange, Relation
 from twin.units import Quantity
 
-IRRADIANCE_AT_RATING = 1000.0
-"""Irradiance at which modules are rated. [W m-2]"""
-
 
 class Renewable(Equipment):
     """A source with an output that the weather bounds and that may be curtailed."""

@@ -1,4 +1,4 @@
-"""Humid air: wet bulb, dew point, enthalpy, density.
+"""Humid air: wet bulb, dew point, enthalpy.
 
 The equations are those of ASHRAE, "Psychrometrics," in *ASHRAE Handbook - Fundamentals*, SI ed.,
 ch. 1, 2017, in the units of the house (degC, kPa, kJ/kg).
@@ -18,9 +18,7 @@ from twin.physics.saturation import (
     saturation_pressure,
     saturation_temperature,
 )
-from twin.units import KELVIN
 
-_GAS_CONSTANT: Final = 0.287042  # kJ kg-1 K-1, dry air
 _DRY_AIR, _VAPOUR = 1.006, 1.86  # kJ kg-1 K-1
 _EVAPORATION: Final = 2501.0  # kJ kg-1 at 0 degC
 
@@ -58,6 +56,35 @@ def humidity_ratio(
     """
     vapour = _share(relative_humidity) * saturation_pressure(air_temperature)
     return ratio_of_vapour(vapour, pressure)
+
+
+def relative_humidity(
+    air_temperature: Numeric, humidity_ratio: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
+) -> Numeric:
+    r"""Return the relative humidity of air whose humidity ratio is known.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature. [degC]
+    humidity_ratio
+        Mass of vapour per mass of dry air. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Relative humidity, 0 to 1. [1]
+
+    Notes
+    -----
+    :math:`\varphi = W (0.621945 + W_s) / [W_s (0.621945 + W)]` with the humidity ratio :math:`W_s`
+    of saturated air; inverts :func:`humidity_ratio`.
+    """
+    saturated = saturation_humidity_ratio(air_temperature, pressure=pressure)
+    share = humidity_ratio / saturated * (VAPOUR_SHARE + saturated)
+    return _share(share / (VAPOUR_SHARE + humidity_ratio))
 
 
 def saturation_humidity_ratio(
@@ -191,27 +218,6 @@ def dew_point_temperature(air_temperature: Numeric, relative_humidity: Numeric) 
     return np.minimum(saturation_temperature(vapour), air_temperature)
 
 
-def relative_humidity_from_dew_point(
-    air_temperature: Numeric, dew_point_temperature: Numeric
-) -> Numeric:
-    """Return the relative humidity of air whose dew point is known.
-
-    Parameters
-    ----------
-    air_temperature
-        Dry-bulb temperature. [degC]
-    dew_point_temperature
-        Dew point. [degC]
-
-    Returns
-    -------
-    Numeric
-        Relative humidity, at most 1. [1]
-    """
-    ratio = saturation_pressure(dew_point_temperature) / saturation_pressure(air_temperature)
-    return np.minimum(ratio, 1.0)
-
-
 def moist_air_enthalpy(air_temperature: Numeric, humidity_ratio: Numeric) -> Numeric:
     r"""Return the enthalpy of moist air per mass of dry air.
 
@@ -262,33 +268,6 @@ def saturated_air_temperature(
         if not np.any(np.abs(celsius - before) > _TOLERANCE):
             break
     return celsius
-
-
-def air_density(
-    air_temperature: Numeric, humidity_ratio: Numeric, *, pressure: Numeric = STANDARD_PRESSURE
-) -> Numeric:
-    r"""Return the density of moist air (mass of air and vapour).
-
-    Parameters
-    ----------
-    air_temperature
-        Dry-bulb temperature. [degC]
-    humidity_ratio
-        Mass of vapour per mass of dry air. [1]
-    pressure
-        Air pressure. [kPa]
-
-    Returns
-    -------
-    Numeric
-        Density. [kg m-3]
-
-    Notes
-    -----
-    :math:`\rho = (1 + W)\, p / [R T (1 + W / 0.621945)]` with R = 0.287042 kJ/(kg K).
-    """
-    volume = _GAS_CONSTANT * (air_temperature + KELVIN) * (1.0 + humidity_ratio / VAPOUR_SHARE)
-    return (1.0 + humidity_ratio) * pressure / volume
 
 
 def _share(relative_humidity: Numeric) -> Numeric:

@@ -178,54 +178,6 @@ def chiller_power(
     return full_power / curves.rated_cop * running * np.minimum(ratio / least, 1.0)
 
 
-def chiller_power_from_entering(
-    load: Numeric,
-    rated_cooling: Numeric,
-    *,
-    chilled_temperature: Numeric,
-    entering_temperature: Numeric,
-    capacity_rate: Numeric,
-    curves: ChillerCurves,
-) -> Numeric:
-    r"""Return the electric power of one chiller of which the entering condenser water is known.
-
-    Parameters
-    ----------
-    load
-        Cooling delivered. [MW]
-    rated_cooling
-        Cooling at the reference temperatures; the curves are scaled to it. [MW]
-    chilled_temperature
-        Leaving chilled-water temperature. [degC]
-    entering_temperature
-        Temperature of the water that enters the condenser. [degC]
-    capacity_rate
-        Capacity rate of the condenser water. [MW K-1]
-    curves
-        The chiller's curves.
-
-    Returns
-    -------
-    Numeric
-        Electric power, 0 at zero load. [MW]
-
-    Notes
-    -----
-    The leaving temperature is :math:`T_{in} + (Q + P) / C`, and P depends on it weakly: four
-    passes bring the power to within 1e-4. All power is taken to reach the condenser.
-    """
-    power: Numeric = load / curves.rated_cop
-    for _ in range(4):
-        power = chiller_power(
-            load,
-            rated_cooling,
-            chilled_temperature=chilled_temperature,
-            condenser_temperature=entering_temperature + (load + power) / capacity_rate,
-            curves=curves,
-        )
-    return power
-
-
 def _held(
     chilled_temperature: Numeric, condenser_temperature: Numeric, curves: ChillerCurves
 ) -> tuple[Numeric, Numeric]:

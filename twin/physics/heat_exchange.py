@@ -4,13 +4,12 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import FloatArray, Numeric
+from twin.physics.numeric import Numeric
 
 FLOW_EXPONENT: Final = 0.8
 """Film coefficient over flow in turbulent ducts and plate channels (Dittus and Boelter). [1]"""
 
 _LEAST_SHARE: Final = 1e-6  # of a rated flow, so that no film resistance becomes infinite
-_MOST_UNITS: Final = 1e3
 
 
 def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) -> Numeric:
@@ -74,51 +73,6 @@ def crossflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) ->
     """
     units = np.maximum(transfer_units, 0.0)
     return -np.expm1(-units * _mean_decay(capacity_ratio * units**0.78))
-
-
-def counterflow_transfer_units(effectiveness: Numeric, capacity_ratio: Numeric) -> Numeric:
-    """Return the transfer units that give a counterflow heat exchanger its effectiveness.
-
-    Parameters
-    ----------
-    effectiveness
-        Effectiveness, below 1. [1]
-    capacity_ratio
-        Smaller over larger capacity rate, 0 to 1. [1]
-
-    Returns
-    -------
-    Numeric
-        Transfer units. [1]
-    """
-    gain = effectiveness / (1.0 - capacity_ratio * effectiveness)
-    rest = np.maximum(1.0 - capacity_ratio, _LEAST_SHARE)
-    return -np.log1p(-gain * rest) / rest
-
-
-def crossflow_transfer_units(effectiveness: Numeric, capacity_ratio: Numeric) -> Numeric:
-    """Return the transfer units that give a crossflow heat exchanger its effectiveness.
-
-    Parameters
-    ----------
-    effectiveness
-        Effectiveness, below that of 1000 transfer units. [1]
-    capacity_ratio
-        Smaller over larger capacity rate, 0 to 1. [1]
-
-    Returns
-    -------
-    Numeric
-        Transfer units, found by halving the logarithm. [1]
-    """
-    shape = np.broadcast_shapes(np.shape(effectiveness), np.shape(capacity_ratio))
-    low, high = np.full(shape, -np.log(_MOST_UNITS)), np.full(shape, np.log(_MOST_UNITS))
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        is_above = crossflow_effectiveness(np.exp(middle), capacity_ratio) > effectiveness
-        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
-    units: FloatArray = np.exp(0.5 * (low + high))
-    return units
 
 
 def conductance(

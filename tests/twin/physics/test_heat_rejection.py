@@ -152,21 +152,6 @@ def test_warmer_condenser_water_never_helps(chilled, condenser, warmer, load):
 
 
 @both_sets
-def test_entering_water_leads_to_the_same_point(curves):
-    load, entering, rate = 0.8 * curves.rated_cooling, 25.0, 0.2
-    drawn = chiller.chiller_power_from_entering(
-        load,
-        curves.rated_cooling,
-        chilled_temperature=9.0,
-        entering_temperature=entering,
-        capacity_rate=rate,
-        curves=curves,
-    )
-    again = power(curves, load, 9.0, entering + (load + drawn) / rate)
-    assert again == pytest.approx(drawn, rel=1e-4)
-
-
-@both_sets
 def test_scaled_machine_draws_in_proportion(curves):
     double = chiller.chiller_power(
         2.0,
