@@ -61,6 +61,11 @@ class Archiver:
         self._trimmed: Position | None = None
         self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
 
+    @property
+    def trouble(self) -> str:
+        """That its thread has died, and what to do about it; empty if it has not."""
+        return died(self._thread, self._ended)
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()
@@ -140,3 +145,10 @@ class Archiver:
             if self._ended.is_set():
                 break
         return count, True
+
+
+def died(thread: threading.Thread, ended: threading.Event) -> str:
+    """Return what to do about a thread that ended before it was told to; empty if it did not."""
+    if thread.ident is None or thread.is_alive() or ended.is_set():
+        return ""
+    return f"the {thread.name} ended by itself: see the log, and start the service again"

@@ -12,15 +12,14 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive
-from telemetry.codec import decode
 from telemetry.coverage import Coverage
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import Quarantine
+from telemetry.quarantine import Quarantine, understand
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample
 from telemetry.window import Window
-from twin.errors import ArchiveError, WireError
+from twin.errors import ArchiveError
 
 type Listener = Callable[[Sample], None]
 
@@ -68,16 +67,12 @@ class Desk:
 
     def read(self, topic: str, payload: bytes) -> Sample | None:
         """Return what a message says; None if it went to quarantine."""
-        try:
-            return decode(topic, payload)
-        except WireError as error:
-            reason = str(error)
-        except Exception as error:
-            reason = f"not understood: {error!r}"
-            _logger.exception("decoder failed", topic=ascii(topic))
-        self.counts["quarantined"] += 1
-        self.quarantine.put(topic, reason, payload)
-        return None
+        sample = understand(topic, payload)
+        if isinstance(sample, str):
+            self.counts["quarantined"] += 1
+            self.quarantine.put(topic, sample, payload)
+            return None
+        return sample
 
     def show(
         self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
@@ -138,11 +133,9 @@ class Desk:
 
     def store_frame(self, frame: Frame, received: np.datetime64 | None) -> None:
         """Give a frame of the journal to the archive, and to nobody else."""
-        try:
-            sample = decode(frame.topic, frame.payload)
-        except WireError:  # in quarantine since it came
-            return
-        self._put(sample, frame.position, flag=None, received=received)
+        sample = understand(frame.topic, frame.payload)
+        if not isinstance(sample, str):  # else it is in quarantine since it came
+            self._put(sample, frame.position, flag=None, received=received)
 
     def _put(
         self,

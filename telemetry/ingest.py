@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive, recall
-from telemetry.archiving import Archiver
+from telemetry.archiving import Archiver, died
 from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
@@ -90,8 +90,9 @@ class Ingester:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the journal and what to do about it; empty if nothing is."""
-        return self._trouble
+        """What is wrong with the journal or with a thread, and what to do; empty if nothing is."""
+        dead = died(self._thread, self._ended)
+        return dead or self._trouble or (self._archiver.trouble if self._archiver else "")
 
     @property
     def coverage(self) -> Coverage:

@@ -9,6 +9,10 @@ from typing import Final
 import numpy as np
 import structlog
 
+from telemetry.codec import decode
+from telemetry.samples import Sample
+from twin.errors import WireError
+
 FILE: Final = "poison.jsonl"
 OLDER: Final = "poison.1.jsonl"
 
@@ -21,6 +25,20 @@ FILE_BYTES: Final = 16 * 1024 * 1024
 TOPIC_LETTERS: Final = 500
 
 _logger = structlog.get_logger(__name__)
+
+
+def understand(topic: str, payload: bytes) -> Sample | str:
+    """Return what a message says, or why it cannot be read; nothing that comes in can raise here.
+
+    A decoder that fails in another way than it should is told aloud.
+    """
+    try:
+        return decode(topic, payload)
+    except WireError as error:
+        return str(error)
+    except Exception as error:
+        _logger.exception("decoder failed", topic=ascii(topic))
+        return f"not understood: {error!r}"
 
 
 class Quarantine:

@@ -19,14 +19,13 @@ import structlog
 from telemetry.archive import LATENESS, Archive
 from telemetry.archive.losses import tell
 from telemetry.archive.minutes import MINUTE
-from telemetry.codec import decode
 from telemetry.frames import Frame, Position
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import Quarantine
+from telemetry.quarantine import Quarantine, understand
 from telemetry.samples import GOOD, PointValue, RackBatch
 from telemetry.shards.bulk import Bulk, Scanner, in_order
 from telemetry.tail import Tail
-from twin.errors import ArchiveError, JournalError, WireError
+from twin.errors import ArchiveError, JournalError
 
 IDLE: Final = 0.25
 """Shortest wait when no journal has anything new. [s]"""
@@ -219,14 +218,10 @@ class SiteArchiver:
 
     def _add_frame(self, frame: Frame, name: str) -> None:
         """Archive what a frame says, if it can be read."""
-        try:
-            sample = decode(frame.topic, frame.payload)
-        except WireError as error:
-            self._refuse(frame, str(error))
-            return
-        except Exception as error:
-            _logger.exception("decoder failed", topic=ascii(frame.topic))
-            self._refuse(frame, f"not understood: {error!r}")
+        sample = understand(frame.topic, frame.payload)
+        if isinstance(sample, str):
+            self.counters["quarantined"] += 1
+            self._quarantine.put(frame.topic, sample, frame.payload)
             return
         flag = Flag.GOOD
         if isinstance(sample, PointValue | RackBatch):
@@ -241,10 +236,6 @@ class SiteArchiver:
         if reason:
             self.counters["refused"] += 1
             self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload)
-
-    def _refuse(self, frame: Frame, reason: str) -> None:
-        self.counters["quarantined"] += 1
-        self._quarantine.put(frame.topic, reason, frame.payload)
 
 
 def _micros(time: np.datetime64) -> int:

@@ -16,9 +16,11 @@ from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.client import Client
 from telemetry.codec import encode
+from telemetry.codec.dispatch import READERS
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
 from telemetry.samples import JobStatus, PointValue
+from telemetry.topics import Kind
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
 from tests.telemetry import archives, ingesting
@@ -108,6 +110,10 @@ def until(is_so):
         time.sleep(0.002)
 
 
+def fail(*_, **__):
+    raise ZeroDivisionError
+
+
 def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch):
     seen = []
     append = service.journal.append
@@ -167,9 +173,6 @@ def test_what_was_too_large_is_told(service):
 
 
 def test_a_listener_that_fails_stops_nothing(service):
-    def fail(_):
-        raise ZeroDivisionError
-
     service.ingester.listen(fail)
     service.wire.send(value(0, 1.0), value(1, 2.0))
     until(lambda: service.ingester.counters.get("failed") == 2)
@@ -277,6 +280,31 @@ def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
         until(lambda: not archive.is_behind)
     assert archive.counters["commits"] >= 1
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
+
+
+def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(READERS, Kind.JOB_STATUS, fail)
+    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    with Service(tmp_path, archive=archive) as service:
+        for second in range(300):
+            service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
+        service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
+        until(lambda: len(service.wire.acknowledged) == 1501)
+        until(lambda: not archive.is_behind)
+        assert service.ingester.trouble == ""
+    assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
+def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
+    service = Service(tmp_path)
+    assert service.ingester.trouble == ""
+    monkeypatch.setattr(getattr(service, part), name, fail)
+    with service:
+        thread = {"archive": "archiver", "wire": "ingester"}[part]
+        until(lambda: f"the {thread} ended by itself" in service.ingester.trouble)
+    assert service.ingester.trouble == ""  # it is meant to have ended
 
 
 def test_readings_from_the_future_are_not_archived(tmp_path):
