@@ -16,67 +16,35 @@ behind reserves that are sold belong to those who bought them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits, vocabulary
+from optimizer.course import LEAST, SUSTAINED, Course
+from twin import axes, vocabulary
 from twin.activation import powers, put_off
-from twin.axes import HOUR
-from twin.curtailment import LIMIT
 from twin.kept import kept_at_connection, kept_by
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 from twin.relations import Store
 from twin.site import Site
 from twin.workloads.envelope import EXPECTED
 from twin.workloads.queue import Pool
 
-SUSTAINED: Final = 1.0
-"""How long what is offered can be kept. [h]"""
-
 REACHED: Final = 15.0
 """Time in which what is offered must be reached at the ramp that is left. [min]"""
-
-LEAST: Final = 1e-3
-"""Power below which nothing is offered. [MW]"""
 
 ELECTRIC: Final = "medium_voltage"
 """Carrier of the stores that count."""
 
 
-@dataclass(frozen=True)
-class _Course:
-    """A plan on its axes: edges in hours from the start, and net import between its limits."""
-
-    edges: FloatArray
-    net: FloatArray
-    low: float
-    high: FloatArray
-
-    def within(self, step: int) -> BoolArray:
-        """Return which intervals touch the hour that begins with one."""
-        return self.between(self.edges[step], self.edges[step] + SUSTAINED)
-
-    def between(self, begin: float, end: float) -> BoolArray:
-        """Return which intervals touch a span. [h]"""
-        return np.asarray((self.edges[:-1] < end - LEAST) & (self.edges[1:] > begin + LEAST))
-
-    @property
-    def falling(self) -> FloatArray:
-        """How far net import could be lowered, by the connection alone. [MW]"""
-        return np.maximum(self.net - self.low, 0.0)
-
-    @property
-    def rising(self) -> FloatArray:
-        """How far net import could be raised, by the connection alone. [MW]"""
-        return np.maximum(self.high - self.net, 0.0)
-
-
 def flexibility(
-    site: Site, schedule: xr.Dataset, replay: xr.Dataset, *, outlook: xr.Dataset
+    site: Site,
+    schedule: xr.Dataset,
+    replay: xr.Dataset,
+    *,
+    outlook: xr.Dataset,
+    before: float | None = None,
 ) -> xr.Dataset:
     """Return what a verified plan leaves to others.
 
@@ -90,6 +58,8 @@ def flexibility(
         What the twin did with it: battery powers and levels.
     outlook
         ``work_least`` from the plan's first instant on.
+    before
+        Net import when the plan begins; None if the plan begins with it. [MW]
 
     Returns
     -------
@@ -97,20 +67,12 @@ def flexibility(
         ``reserve_up_power``, ``reserve_down_power`` [MW], ``reserve_duration`` [h],
         ``recovery_energy`` [MWh], ``ramp_up_limit``, ``ramp_down_limit`` [MW min-1] on ``time``.
     """
-    edges = (axes.edges_of(schedule) - schedule["time"].to_numpy()[0]) / HOUR
-    net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-    keep = site.margins.power * site.grid.import_limit
-    course = _Course(
-        edges=np.asarray(edges, dtype=float),
-        net=net,
-        low=-max(site.grid.export_limit - keep, 0.0),
-        high=_most(site, schedule) - keep,
-    )
-    ramp_up, ramp_down = _ramps(site, course)
+    course = Course.of(site, schedule, before=before)
+    ramp_up, ramp_down = course.ramps(site.grid.ramp)
     batteries = [store for store in site.stores if store.carrier == ELECTRIC]
     stored = [_battery(site, store, replay, course, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, course)
-    nothing = np.zeros(len(net))
+    nothing = np.zeros(len(course.net))
     given = sum((up for up, _ in stored), nothing)
     taken = sum((down for _, down in stored), nothing)
     sold_up, sold_down = kept_at_connection(site, schedule)
@@ -120,7 +82,7 @@ def flexibility(
     )
     up = np.minimum(given + works, np.minimum(falls, REACHED * ramp_up))
     down = np.minimum(taken, np.minimum(rises, REACHED * ramp_down))
-    whole = edges[:-1] + SUSTAINED <= edges[-1] + LEAST
+    whole = course.edges[:-1] + SUSTAINED <= course.edges[-1] + LEAST
     up, down = (np.where(whole & (power > LEAST), power, 0.0) for power in (up, down))
     loss = max((1.0 / (b.charge_efficiency * b.discharge_efficiency) for b in batteries), default=1)
     from_store = np.minimum(given, up)
@@ -137,12 +99,6 @@ def flexibility(
     return labelled(schedule, values)
 
 
-def _most(site: Site, schedule: xr.Dataset) -> FloatArray:
-    """Return the most import of each interval, where the connection is not firm. [MW]"""
-    most = np.full(schedule.sizes["time"], site.grid.import_limit)
-    return np.minimum(most, schedule[LIMIT].to_numpy()) if LIMIT in schedule else most
-
-
 def none(schedule: xr.Dataset) -> xr.Dataset:
     """Return the flexibility of a plan that leaves none to anybody; see :func:`flexibility`."""
     names = ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy")
@@ -156,25 +112,13 @@ def labelled(schedule: xr.Dataset, values: Mapping[str, FloatArray]) -> xr.Datas
     return vocabulary.tag_all(bare.assign({name: ("time", row) for name, row in values.items()}))
 
 
-def _least(course: _Course, room: FloatArray) -> FloatArray:
+def _least(course: Course, room: FloatArray) -> FloatArray:
     """Return the least of a course over the hour that begins with each interval. [MW]"""
     return np.array([room[course.within(step)].min() for step in range(len(room))])
 
 
-def _ramps(site: Site, course: _Course) -> tuple[FloatArray, FloatArray]:
-    """Return how fast net import may fall and rise beside what the plan itself does. [MW min-1]"""
-    minutes = 60.0 * np.diff(course.edges)
-    over = np.minimum(minutes, limits.TRANSITION * minutes / 15.0)
-    rates = np.diff(course.net) / over[1:]
-    before, after = np.append(0.0, rates), np.append(rates, 0.0)
-    falls = np.maximum(-np.minimum(before, after), 0.0)
-    rises = np.maximum(np.maximum(before, after), 0.0)
-    ramp = site.grid.ramp
-    return np.maximum(ramp - falls, 0.0), np.maximum(ramp - rises, 0.0)
-
-
 def _battery(
-    site: Site, store: Store, replay: xr.Dataset, course: _Course, *, schedule: xr.Dataset
+    site: Site, store: Store, replay: xr.Dataset, course: Course, *, schedule: xr.Dataset
 ) -> tuple[FloatArray, FloatArray]:
     """Return the power that a battery can give and take beyond its plan, for an hour. [MW]
 
@@ -208,7 +152,7 @@ def _battery(
 
 
 def _kept(
-    course: _Course,
+    course: Course,
     power: FloatArray,
     energy: FloatArray,
     *,
@@ -244,7 +188,7 @@ def _kept(
 
 
 def _work(
-    site: Site, schedule: xr.Dataset, outlook: xr.Dataset, course: _Course
+    site: Site, schedule: xr.Dataset, outlook: xr.Dataset, course: Course
 ) -> tuple[FloatArray, float]:
     """Return the power of work that can be put off for an hour, and MWh to regain for each MWh."""
     delayed, lost = np.zeros(len(course.net)), 1.0
@@ -292,7 +236,7 @@ def _sold(site: Site, schedule: xr.Dataset, label: str) -> dict[str, FloatArray]
     return {name: part.sel(product=name).to_numpy() for name in site.reserves}
 
 
-def _settled(course: _Course, power: FloatArray, minimum_run: float) -> FloatArray:
+def _settled(course: Course, power: FloatArray, minimum_run: float) -> FloatArray:
     """Return the power of work that runs already for the time it must run at least. [MW]"""
     begins = course.edges[:-1]
     spans = (course.between(begin - minimum_run, begin + 2.0 * LEAST) for begin in begins)

@@ -110,6 +110,7 @@ class FakeBoard:
                 "batches": 87_801,
                 "quarantined": {"range": 3, "late": 1},
                 "stale": [],
+                "unknown": [],
                 "archive": "committed to 14:29, 412 MB",
             },
             "limits": {

@@ -17,6 +17,7 @@ from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from twin.errors import Fault, ProblemError
 from twin.plots import plot_front
+from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
@@ -30,6 +31,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     weather: Annotated[Path | None, typer.Option(help="Weather; synthetic if left out.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
     carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
+    ] = None,
     start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"
     ),
@@ -43,14 +47,15 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Plan the next week at several prices of carbon, and value each limit at today's."""
-    tried, screen = _numbers(carbon_prices), console(json_file)
+    tried, screen, loaded = _numbers(carbon_prices), console(json_file), sites.load(site)
     files = Files(
         prices=prices or sites.data("prices"),
         weather=weather or sites.data("weather"),
         jobs=jobs or sites.data("jobs"),
         carbon=carbon,
+        zone=zone or loaded.zone,
     )
-    problem = _problem(site, files, start, load_scale=load_scale)
+    problem = _problem(loaded, files, start, load_scale=load_scale)
     bar = (TextColumn("plans"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         task = progress.add_task("plans", total=len(tried))
@@ -83,11 +88,10 @@ def _numbers(text: str) -> list[float]:
     return found
 
 
-def _problem(site: str, files: Files, start: str, *, load_scale: float) -> Problem:
+def _problem(site: Site, files: Files, start: str, *, load_scale: float) -> Problem:
     """Return the question of a moment."""
-    loaded = sites.load(site)
-    world = read_world(loaded, files, start=start, days=2)
-    return Setting.of(loaded, world, load_scale=load_scale).question()
+    world = read_world(site, files, start=start, days=2)
+    return Setting.of(site, world, load_scale=load_scale).question()
 
 
 def _table(found: xr.Dataset, title: str) -> Table:

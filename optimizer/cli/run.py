@@ -91,10 +91,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load(site)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
-    files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon, zone)
+    files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
     settings = Settings(
         broker=broker,
-        files=replace(files, position=position, reserves=reserves),
+        files=replace(files, position=position, reserves=reserves, zone=zone or loaded.zone),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,
@@ -107,9 +107,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     serve(loaded, settings, state or default_folder(loaded.name))
 
 
-def _files(
-    prices: Path | None, weather: Path | None, carbon: Path | None, zone: str | None
-) -> Files:
+def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:
     """Return the files of the world; without prices and weather nothing can be planned."""
     missing = [
         Fault(place=name, value="", mend="name the file; whoever fetches it may write it anew")
@@ -118,4 +116,4 @@ def _files(
     ]
     if prices is None or weather is None:
         raise ProblemError("service", missing)
-    return Files(prices=prices, weather=weather, carbon=carbon, zone=zone)
+    return Files(prices=prices, weather=weather, carbon=carbon)

@@ -14,13 +14,14 @@ null stands for what is not known:
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none), `sent`, `text`;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
-- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`,
-  `archive`;
+- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`
+  and `unknown` in words, `archive`;
 - `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
   where there are such stores `battery_capacity`, `tank_capacity` [MWh];
 - `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,
   `tank_level` [MWh], `electricity_price` [EUR/MWh], `carbon_intensity` [kg/MWh], `temperatures`
-  {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW];
+  {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW]. Powers of the past are
+  of the quarter-hour that ended at their time, all else of the one that began;
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,

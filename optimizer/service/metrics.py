@@ -118,9 +118,12 @@ def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
     connected = found(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
     yield gauge("telemetry_age_seconds", "Age of the newest sample.", number(heard, "age_s"))
-    stale = found(heard, "stale")
-    count = len(stale) if isinstance(stale, Sequence) else 0
-    yield gauge("telemetry_stale", "Quantities that are stale.", count)
+    for name, key, text in (
+        ("telemetry_stale", "stale", "Quantities not heard for three periods."),
+        ("points_unknown", "unknown", "Points heard that the site file does not explain."),
+    ):
+        told = found(heard, key)
+        yield gauge(name, text, len(told) if isinstance(told, Sequence) else 0)
     for name in ("messages", "points", "batches"):
         yield counter(name, f"{name.capitalize()} taken in since the start.", number(heard, name))
     quarantined = found(heard, "quarantined")
@@ -239,22 +242,19 @@ def named(values: object) -> Iterator[tuple[str, float | None]]:
 
 
 def first(snapshot: Snapshot, *path: str) -> float | None:
-    """Return the first number of a series."""
-    return next(_numbers(found(snapshot, *path)), None)
+    """Return the first value of a series; None if it is no number."""
+    return _at(0, found(snapshot, *path))
 
 
 def last(snapshot: Snapshot, *path: str) -> float | None:
-    """Return the last number of a series."""
-    values = found(snapshot, *path)
-    return next(_numbers(values[::-1] if isinstance(values, Sequence) else None), None)
+    """Return the last value of a series; None if it is no number, as of a meter that is silent."""
+    return _at(-1, found(snapshot, *path))
 
 
-def _numbers(values: object) -> Iterator[float]:
-    if isinstance(values, Sequence):
-        for value in values:
-            value_or_none = number({"value": value}, "value")
-            if value_or_none is not None:
-                yield value_or_none
+def _at(place: int, values: object) -> float | None:
+    if not isinstance(values, Sequence) or not values:
+        return None
+    return number({"value": values[place]}, "value")
 
 
 def stamp(snapshot: object, *path: str) -> float | None:

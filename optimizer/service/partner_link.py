@@ -169,9 +169,13 @@ class PartnerLink:
         return self._targets.promised(axes)
 
     def _flexible(self, outcome: Outcome) -> xr.Dataset:
-        choice = outcome.choice
+        choice, state = outcome.choice, outcome.estimate.state
         return flexibility(
-            self._site, choice.schedule, choice.replay, outlook=outcome.problem.outlook
+            self._site,
+            choice.schedule,
+            choice.replay,
+            outlook=outcome.problem.outlook,
+            before=float(state["grid_import_power"] - state["grid_export_power"]),
         )
 
     def _label(self, outcome: Outcome) -> Label:

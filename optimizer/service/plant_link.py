@@ -16,7 +16,7 @@ from optimizer.service.settings import Settings
 from optimizer.service.wanted import battery_requests, wanted
 from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
-from telemetry import topics
+from telemetry import quality, topics
 from telemetry.actuator import Actuator
 from telemetry.apart import Apart
 from telemetry.archive import Archive
@@ -33,9 +33,6 @@ from twin.workloads.queue import Pool, Queue, open_queue
 
 TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
-
-SHOWN: Final = 20
-"""Most strange points that are shown. [1]"""
 
 
 class PlantLink:
@@ -221,15 +218,25 @@ class PlantLink:
             "points": window.get(Flag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
-            "stale": [
-                f"{point}: {why}" for point, why in list(self.window.unknown.items())[:SHOWN]
-            ],
+            "stale": _stale(observed, quality.PERIODS * self.window.period),
+            "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
             "racks_apart": list(self.racks_apart(now)),
             "water": show_water(self._site, observed, self._actuator.last.requests),
             "water_refusal": self.water_refusal(now),
         }
+
+
+def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
+    """Return what was heard once, and for so long no more, with its age."""
+    ages = {name: float(observed[f"{name}_age"].max()) for name in _names(observed)}
+    most = longest / np.timedelta64(1, "s")
+    return [f"{name}: {age:.0f} s" for name, age in ages.items() if most < age < np.inf]
+
+
+def _names(observed: xr.Dataset) -> list[str]:
+    return [str(name) for name in observed.data_vars if f"{name}_age" in observed]
 
 
 def _age(observed: xr.Dataset) -> float | None:

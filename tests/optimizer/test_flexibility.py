@@ -46,12 +46,20 @@ def course(net, *, level=20.0, battery=0.0, count=16, minutes=15):
     return plan, vocabulary.tag_all(replay)
 
 
-def offer(site, plan, replay, outlook=None):
+def offer(site, plan, replay, outlook=None, before=None):
     """Return the offers of a plan whose outlook has no work."""
     nothing = xr.Dataset(coords={"instant": plan["instant"]})
-    found = flexibility(site, plan, replay, outlook=nothing if outlook is None else outlook)
+    outlook = nothing if outlook is None else outlook
+    found = flexibility(site, plan, replay, outlook=outlook, before=before)
     vocabulary.check(found, *map(str, found.data_vars))
     return {str(name): found[name].to_numpy() for name in found.data_vars}
+
+
+def test_what_the_plan_does_as_it_begins_is_no_ramp_for_others(site):
+    """Proves: from 90 MW to 50 within ten minutes leaves 6 of 10 MW/min for another fall."""
+    found = offer(site, *course(50.0), before=90.0)
+    assert found["ramp_up_limit"][:2] == pytest.approx([RAMP - 4.0, RAMP])
+    assert found["ramp_down_limit"] == pytest.approx(RAMP)
 
 
 def test_a_resting_battery_gives_and_takes_its_power(site):

@@ -47,6 +47,23 @@ def test_metrics_are_the_boards_numbers_in_base_units(board):
     assert now["gigatwin_grid_power_watts",] == pytest.approx(past["grid_power"][-1] * 1e6)
 
 
+def test_a_meter_that_is_silent_has_no_power_of_now(board):
+    """Proves: what it said hours ago is not told as if it were now."""
+    shown = board.snapshot()
+    shown["past"]["grid_power"][-1] = None
+    board.snapshot = lambda: shown
+    assert ("gigatwin_grid_power_watts",) not in scrape(board)
+
+
+def test_points_nobody_explains_are_not_stale(board):
+    shown = board.snapshot()
+    shown["telemetry"] |= {"unknown": ["a: strange", "b: strange"], "stale": ["c: 400 s"]}
+    board.snapshot = lambda: shown
+    now = scrape(board)
+    assert now["gigatwin_points_unknown",] == 2
+    assert now["gigatwin_telemetry_stale",] == 1
+
+
 def test_hold_has_an_age_by_the_services_clock(board):
     board.hold(author="a", reason="b", hours=None)
     board.changes = {"time": "2026-07-01T14:30:00Z"}

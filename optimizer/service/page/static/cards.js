@@ -112,10 +112,16 @@ function feed({ feed: partners = [], mode }) {
   ])];
 }
 
+// The first of many texts, and how many more there are.
+function few(texts, most = 5) {
+  const more = texts.length > most ? [`and ${count(texts.length - most)} more`] : [];
+  return [...texts.slice(0, most), ...more].join("; ") || "nothing";
+}
+
 function telemetry({ telemetry: heard = {}, broker = {} }) {
   const refused = typeof heard.quarantined === "object" ? Object.entries(heard.quarantined ?? {}) : [["any reason", heard.quarantined]];
   const reasons = refused.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ");
-  const stale = heard.stale ?? [];
+  const [stale, strange] = [heard.stale ?? [], heard.unknown ?? []];
   return [pairs([
     ["Broker", element("span", { class: broker.is_connected ? "good" : "bad" },
       broker.is_connected ? "connected" : `not connected: ${broker.trouble || "no reason known"}`)],
@@ -123,7 +129,8 @@ function telemetry({ telemetry: heard = {}, broker = {} }) {
     ["Newest sample", `${age(heard.age_s)} old`.replace("never heard old", "never heard")],
     ["Taken in", `${count(heard.messages)} messages: ${count(heard.points)} points, ${count(heard.batches)} rack batches`],
     ["Refused", reasons || "none"],
-    ["Stale", stale.length ? element("span", { class: "bad" }, stale.join(", ")) : "nothing"],
+    ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
+    ["Not understood", few(strange)],
     ["Archive", heard.archive || "–"],
   ])];
 }

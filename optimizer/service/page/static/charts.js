@@ -29,22 +29,25 @@ export function showCharts(state) {
     return (part.time ?? []).map((time, i) => [Date.parse(time), values?.[i] ?? null])
       .filter(([time]) => time >= now - DAY && time < now + DAY);
   }
+  // Powers of the past are of the quarter-hour that ended then.
+  const over = (name) => column(past, past[name]).map(([time, value]) => [time - step, value]);
   const whole = (name) => [...column(past, past[name]).filter(([time]) => time < now), ...column(plan, plan[name])];
   const draw = (chart, lines, band = null) => chart.show({ lines, band, now, step });
-  const mean = (name, tone, variable) => ({ name, tone, points: whole(variable), isStep: true });
+  const mean = (name, tone, points) => ({ name, tone, points, isStep: true });
+  const powers = (name) => [...over(name), ...column(plan, plan[name])];
 
   const high = column(plan, plan.p90);
   const band = column(plan, plan.p10).map(([time, low], i) => [time, low, high[i]?.[1] ?? null])
     .filter(([, low, top]) => low !== null && top !== null);
   draw(power, [
-    { name: "was planned", tone: "blue", style: "dotted thin", points: column(past, past.planned_power), isStep: true },
-    { name: "measured", tone: "ink", points: column(past, past.grid_power), isStep: true,
+    { name: "was planned", tone: "blue", style: "dotted thin", points: over("planned_power"), isStep: true },
+    { name: "measured", tone: "ink", points: over("grid_power"), isStep: true,
       limit: limits.grid_import_power ?? null, limitTone: "red" },
     { name: band.length ? "plan, with p10 to p90" : "plan", tone: "blue", points: column(plan, plan.grid_power), isStep: true },
   ], band);
-  draw(price, [{ ...mean("day-ahead or forecast", "amber", "electricity_price"), digits: 2 }]);
-  draw(carbon, [{ ...mean("grid mix", "green", "carbon_intensity"), digits: 0 }]);
-  draw(work, [mean("accelerators", "violet", "work_power"), mean("own generation", "green", "renewable_power")]);
+  draw(price, [{ ...mean("day-ahead or forecast", "amber", whole("electricity_price")), digits: 2 }]);
+  draw(carbon, [{ ...mean("grid mix", "green", whole("carbon_intensity")), digits: 0 }]);
+  draw(work, [mean("accelerators", "violet", powers("work_power")), mean("own generation", "green", powers("renewable_power"))]);
   draw(stores, [
     { name: "battery", tone: "blue", points: whole("battery_level"), limit: limits.battery_capacity ?? null },
     { name: "cold tank", tone: "green", points: whole("tank_level"), limit: limits.tank_capacity ?? null },
