@@ -18,11 +18,21 @@ from telemetry.client import Client, Message, Receipt, Will
 from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, Status
 from telemetry.codec.schedule import check, read_schedule
 from telemetry.codec.strict import VERSION, milliseconds
-from telemetry.grid.partners import Overdue, Partner, overdue, read_answer, series, worth
+from telemetry.grid.intake import Intake
+from telemetry.grid.partners import (
+    Overdue,
+    Partner,
+    addressed,
+    overdue,
+    read_answer,
+    series,
+    worth,
+)
 from telemetry.grid.revisions import Memory, Revisions, Sent
 from telemetry.keys import SigningKey, jwks
 from telemetry.security import sign, verify
 from telemetry.topics import Kind
+from telemetry.wire.mailbox import wait_for
 from twin.axes import MINUTE
 from twin.errors import WireError
 
@@ -75,6 +85,7 @@ class Feed:
         self._key = key
         self._revisions = Revisions(folder)
         self._clients: dict[str, Client] = {}
+        self._intakes = {name: Intake() for name in self._partners}
         self._receipts: list[Receipt] = []
         self._status: dict[str, bytes] = {}
         self._told: dict[str, int] = {}
@@ -133,7 +144,8 @@ class Feed:
             revision = self._revisions.last + 1
             documents = {}
             for name, partner in self._partners.items():
-                document = self._addressed(plan, partner, revision)
+                before = self._revisions.of(name)
+                document = addressed(plan, partner, before, site=self.site, revision=revision)
                 check(cast("Mapping[str, object]", document), "schedule")
                 text = sign(cast("Mapping[str, object]", document), self._key)
                 sent = Sent(mrid=document["mrid"], revision=revision, at=document["created"])
@@ -168,13 +180,12 @@ class Feed:
         Returns
         -------
         list of Acknowledgement
-            Those that count.
+            Those that count. One that cannot be made durable waits for the next time.
         """
         counted = []
         for name, client in self._clients.items():
-            messages = client.take(timeout=timeout)
-            counted += [answer for m in messages if (answer := self.handle_ack(m)) is not None]
-            client.acknowledge(messages)
+            answers = self._intakes[name].take(client, self.handle_ack, timeout=timeout)
+            counted += [answer for answer in answers if answer is not None]
             with self._lock:
                 if name in self._status and self._told.get(name) != _connection(client):
                     self._tell(name)
@@ -192,6 +203,11 @@ class Feed:
         -------
         Acknowledgement or None
             The answer, if its signature, document and revision fit and it is new.
+
+        Raises
+        ------
+        JournalError
+            If it cannot be made durable; it has no effect.
         """
         try:
             answer = read_answer(message, self.site, self._partners)
@@ -202,12 +218,14 @@ class Feed:
         partner = answer["partner"]
         with self._lock:
             word = worth(answer, self._revisions.of(partner))
+            counts = word in {"accepted", "rejected"}
+            if counts:
+                self._revisions.answer(partner, answer["revision"], answer["code"])
             self.counters[word] += 1
-            if word not in {"accepted", "rejected"}:
-                facts = {"revision": answer["revision"], "reason": word}
-                _logger.warning("acknowledgement without effect", partner=partner, **facts)
-                return None
-            self._revisions.answer(partner, answer["revision"], answer["code"])
+        if not counts:
+            facts = {"revision": answer["revision"], "reason": word}
+            _logger.warning("acknowledgement without effect", partner=partner, **facts)
+            return None
         log = _logger.info if word == "accepted" else _logger.warning
         reasons = "; ".join(reason["text"] for reason in answer["reasons"])
         log("schedule " + word, partner=partner, revision=answer["revision"], reasons=reasons)
@@ -236,26 +254,9 @@ class Feed:
         Parameters
         ----------
         timeout
-            Longest wait. [s]
+            Longest wait for all of it together. [s]
         """
-        return all([receipt.wait(timeout) for receipt in self._receipts])
-
-    def _addressed(self, plan: Plan, partner: Partner, revision: int) -> Schedule:
-        """Return a plan with number and receiver."""
-        earlier = self._revisions.of(partner.name).sent[-1:]
-        return cast(
-            "Schedule",
-            {
-                **plan,
-                "partner": partner.name,
-                "mrid": series(self.site, partner.name, revision),
-                "revision": revision,
-                "supersedes": next(
-                    ({"mrid": s.mrid, "revision": s.revision} for s in earlier), None
-                ),
-                "receiver": partner.party,
-            },
-        )
+        return wait_for(self._receipts, timeout)
 
     def _signed_status(
         self,

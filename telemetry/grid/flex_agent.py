@@ -20,10 +20,11 @@ from telemetry import topics
 from telemetry.client import Client, Message, Receipt
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
 from telemetry.grid.flex import Event, FeedState, FeedTarget
+from telemetry.grid.intake import Intake
 from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
 from telemetry.topics import Kind
-from twin.errors import JournalError, SecurityError, WireError
+from twin.errors import SecurityError, WireError
 
 PERIOD: Final = np.timedelta64(1, "m")
 """Time between two power states in which nothing happens."""
@@ -71,11 +72,6 @@ class FlexAgent:
     key
         Our key.
 
-    Attributes
-    ----------
-    trouble
-        Why targets cannot be taken; empty if they can.
-
     Notes
     -----
     One thread polls; any may tell.
@@ -92,18 +88,23 @@ class FlexAgent:
         key: SigningKey,
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self.trouble = ""
         self.targets = targets
         self._connect, self._agent, self._key = connect, agent, key
         self._issuers, self._least = issuers, least
         self._topic = topics.build(Kind.POWER_STATE, site=agent)
         self._client: Client | None = None
-        self._waiting: list[Message] = []
+        self._intake = Intake()
         self._lock = threading.RLock()
         self._load = Load(planned=0.0, measured=0.0)
         self._limit, self._flight = np.inf, ""
         self._since: np.datetime64 | None = None
         self._told = np.datetime64("NaT", "us")
+
+    @property
+    def trouble(self) -> str:
+        """Why targets cannot be taken; empty if they can."""
+        trouble = self._intake.trouble
+        return f"load targets cannot be kept: {trouble}" if trouble else ""
 
     def start(self) -> Receipt:
         """Connect, in the background, and listen; return whether the broker lets us."""
@@ -133,20 +134,7 @@ class FlexAgent:
         """
         if self._client is None:
             return []
-        waiting = [*self._waiting, *self._client.take(timeout=0.0)]
-        told, done = [], []
-        for message in waiting:
-            try:
-                told.append(self.handle(message, now))
-            except JournalError as error:
-                if not self._waiting:
-                    _logger.exception("a load target cannot be kept, so not taken")
-                self.trouble = f"load targets cannot be kept: {error}"
-                break
-            self.trouble = ""
-            done.append(message)
-        self._waiting = waiting[len(done) :]
-        self._client.acknowledge(done)
+        told = self._intake.take(self._client, lambda message: self.handle(message, now))
         if not np.isnat(self._told) and now - self._told >= PERIOD:
             self.tell(self._load, now)
         return told

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 import numpy as np
 
 from telemetry import topics
 from telemetry.client import Message
-from telemetry.codec.documents import Acknowledgement, Code, Party
+from telemetry.codec.documents import Acknowledgement, Code, Party, Plan, Schedule
 from telemetry.codec.market_document import SERIES
 from telemetry.codec.schedule import read_acknowledgement
 from telemetry.codec.strict import moment
@@ -131,6 +131,38 @@ def series(site: str, partner: str, revision: int) -> str:
     if len(mrid) > LETTERS:
         raise WireError("mrid", mrid, f"shorten site and partner: {LETTERS} letters at most")
     return mrid
+
+
+def addressed(
+    plan: Plan, partner: Partner, memory: Memory, *, site: str, revision: int
+) -> Schedule:
+    """Return a plan with number and receiver, in the place of what was sent before.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    partner, memory
+        Who gets it, and what was sent to it.
+    site
+        Name of the site in topics.
+    revision
+        Its number.
+
+    Raises
+    ------
+    WireError
+        If the names are too long.
+    """
+    earlier = [{"mrid": sent.mrid, "revision": sent.revision} for sent in memory.sent[-1:]]
+    numbered = {
+        "partner": partner.name,
+        "mrid": series(site, partner.name, revision),
+        "revision": revision,
+        "supersedes": earlier[0] if earlier else None,
+        "receiver": partner.party,
+    }
+    return cast("Schedule", {**plan, **numbered})
 
 
 def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) -> Acknowledgement:

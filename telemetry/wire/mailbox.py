@@ -6,7 +6,9 @@ thread on ours.
 
 import socket
 import threading
+import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
@@ -100,6 +102,12 @@ NEVER: Final = Receipt()
 """What is given for messages of which no answer will come; its wait returns False at once."""
 
 NEVER.settle(False)
+
+
+def wait_for(receipts: Iterable[Receipt], timeout: float) -> bool:
+    """Return whether the broker says yes to all, within one time for all of them. [s]"""
+    deadline = time.monotonic() + timeout
+    return all([one.wait(max(deadline - time.monotonic(), 0.0)) for one in receipts])
 
 
 class Letter(NamedTuple):

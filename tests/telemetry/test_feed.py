@@ -16,6 +16,7 @@ from telemetry.grid import eic
 from telemetry.grid.partners import party_of, series
 from telemetry.grid.revisions import KEPT
 from telemetry.keys import jwks
+from telemetry.wire.mailbox import Receipt
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, partner, plan
 from twin.errors import JournalError, WireError
 
@@ -231,6 +232,45 @@ def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):
     bench.wires["tso-1"].incoming = [junk, message]
     assert [answer["revision"] for answer in bench.feed.poll()] == [1]
     assert bench.wires["tso-1"].acknowledged == [junk, message]
+
+
+def test_on_a_full_disk_answers_wait_and_other_partners_are_heard(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    bench = Bench(tmp_path, "tso-1", "dso-2")
+    feed, (first, second) = bench.feed, bench.wires.values()
+    feed.publish(plan())
+    feed.publish(plan())
+    answers = [acknowledgement(1), acknowledgement(2)]
+    first.incoming = answers
+    monkeypatch.setattr(os, "fsync", full)
+    junk = acknowledgement(1, name="dso-2")._replace(payload=b"junk")
+    second.incoming = [junk]
+    assert feed.poll() == []
+    assert (first.acknowledged, second.acknowledged) == ([], [junk])
+    assert feed.poll() == []
+    monkeypatch.undo()
+    assert [answer["revision"] for answer in feed.poll()] == [1, 2]
+    assert first.acknowledged == answers
+    assert feed.counters == {"refused": 1, "accepted": 2}
+    assert feed.poll() == []
+
+
+class Slow(Receipt):
+    """A receipt that never comes, and notes how long it was waited for."""
+
+    waits = []  # noqa: RUF012 - of all of them
+
+    def wait(self, timeout):
+        self.waits.append(timeout)
+        return super().wait(timeout)
+
+
+def test_a_flush_has_one_time_for_all(bench):
+    bench.feed._receipts = [Slow() for _ in range(5)]
+    assert not bench.feed.flush(0.05)
+    assert Slow.waits[1:] == pytest.approx([0.0] * 4, abs=1e-6)
 
 
 def test_the_status_is_told_again_after_a_lost_connection(bench):
