@@ -16,6 +16,15 @@ from twin.errors import Fault, SeriesError
 BLANKS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 """Cells that say "no value here", in lower case."""
 
+_GROUPED: Final = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
+"""A number whose dots can only stand between thousands."""
+
+_MENDS: Final = {
+    False: "write a finite number, or leave the cell blank",
+    True: "write a number with a decimal comma, as others of the column, or leave the cell blank",
+}
+"""Whether a cell has a dot of no sure meaning -> what to do about it."""
+
 _SHOWN: Final = 5
 
 
@@ -151,21 +160,29 @@ def numbers(table: Table, column: str, *, name: str) -> np.ndarray:
     Raises
     ------
     SeriesError
-        If a cell holds something else than a finite number.
+        If a cell holds something else than a finite number, or a dot that has no sure meaning.
+
+    Notes
+    -----
+    Where any cell of a column has a decimal comma, dots stand between thousands in all of its
+    cells, so that 1.002 beside 998,5 is 1002; a cell whose dots do not part groups of three digits,
+    as 3.5 or 1,002.5, is refused there, as either reading would be a guess. In a column without a
+    decimal comma a dot is the decimal sign.
     """
     texts = pd.Series(table.columns[column], dtype="str")
     is_blank = texts.str.lower().isin(BLANKS).to_numpy(dtype=bool)
-    if table.decimal == ",":
-        has_comma = texts.str.contains(",")
-        plain = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        texts = texts.where(~has_comma, plain)
+    is_unsure = np.zeros(len(texts), dtype=bool)
+    if table.decimal == "," and texts.str.contains(",", regex=False).any():
+        has_dot = texts.str.contains(".", regex=False)
+        is_unsure = (has_dot & ~texts.str.fullmatch(_GROUPED)).to_numpy(dtype=bool) & ~is_blank
+        texts = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
-    is_bad = ~is_blank & ~np.isfinite(values)
+    is_bad = ~is_blank & (is_unsure | ~np.isfinite(values))
     faults = [
         Fault(
             place=place(table.source, row=table.lines[row], name=name),
             value=repr(table.columns[column][row]),
-            mend="write a finite number, or leave the cell blank",
+            mend=_MENDS[bool(is_unsure[row])],
         )
         for row in np.flatnonzero(is_bad)
     ]

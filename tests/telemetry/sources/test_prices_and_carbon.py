@@ -76,6 +76,24 @@ def test_byte_order_mark_semicolons_and_decimal_commas(write):
     assert prices["electricity_price"].values.tolist() == [-1.5, 1234.5]
 
 
+def _column(*cells):
+    rows = [f"2023-01-01T0{hour}:00;{cell}" for hour, cell in enumerate(cells)]
+    return "\n".join(["time_utc;price_eur_mwh", *rows])
+
+
+def test_a_decimal_comma_tells_what_dots_mean_in_its_column(write):
+    prices = read_prices(write(_column("998,5", "1.002", "-1.004,5", "", "7")))
+    assert prices["electricity_price"].values.tolist() == [998.5, 1002.0, -1004.5, -498.75, 7.0]
+    prices = read_prices(write(_column("998.5", "1.002")))
+    assert prices["electricity_price"].values.tolist() == [998.5, 1.002]
+
+
+@pytest.mark.parametrize("cell", ["3.5", "0.250", "1.00", "1,002.5", "1.5e3", "1.0.002", ".002"])
+def test_a_dot_of_no_sure_meaning_is_refused(write, cell):
+    with pytest.raises(SeriesError, match=rf"row 3, .*{cell}.*with a decimal comma"):
+        read_prices(write(_column("998,5", cell)))
+
+
 @pytest.mark.parametrize("cell", ["", "NaN", "null", "-"])
 def test_blank_cells_are_gaps(write, cell):
     rows = [f"2023-01-01T0{hour}:00Z,{cell if hour == 1 else hour}" for hour in range(4)]
