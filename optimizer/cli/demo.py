@@ -73,6 +73,11 @@ def demo(
         progress.stop()
         result = _result(told, day, typed)
         screen.print(_table(result["policies"]))
+        if not day.others:
+            screen.print(
+                f"what other policies would have done is not known; see {told.folder}/others.log",
+                markup=False,
+            )
         _tell(screen, told, result)
         write_json(result, json_file)
         if not once:

@@ -80,7 +80,7 @@ class Day:
     received
         Schedules that the partner has received, verified and taken. [1]
     others
-        Policy -> summary of what it would have done on the same plant.
+        Policy -> summary of what it would have done on the same plant; empty if that is not known.
     """
 
     broker: str
@@ -150,8 +150,7 @@ def run_day(demo: Demo, listen: Listener = lambda _: None) -> Iterator[Day]:
         _watch(day, watcher, (service, plant, partner), demo=demo, listen=look)
         plant.wait()
         day.plant = _read(demo.folder / "result.json")
-        others.wait()
-        day.others = _read(demo.folder / OTHERS)
+        day.others = _compared(others, demo.folder / OTHERS)
         partner.end()
         day.received = _taken(demo.folder / "partner.jsonl")
         yield day
@@ -161,6 +160,15 @@ def _comparison(demo: Demo) -> list[str]:
     numbers = str(demo.steps), str(demo.seed)
     module = "optimizer.service.demo.compare"
     return ["-m", module, demo.site.name, *numbers, str(demo.folder / OTHERS)]
+
+
+def _compared(others: Process, path: Path) -> Mapping[str, Mapping[str, float]]:
+    """Return what other policies would have done; if that failed, the day stands alone."""
+    try:
+        others.wait()
+        return _read(path)
+    except ServiceError:
+        return {}
 
 
 def _read(path: Path) -> dict[str, Mapping[str, float]]:
@@ -218,21 +226,16 @@ def _watch(
         listen(day)
         for process in processes:
             if process.code is not None and not day.seen.is_over:
-                _give_up(process, f"ended with code {process.code}")
+                raise process.failure(f"ended with code {process.code}")
         now = day.seen.step, len(day.seen.accepted)
         if now != before:
             moved, before = time.monotonic(), now
         if time.monotonic() - moved > pause:
             if day.seen.is_over:
                 return
-            _give_up(processes[0], f"nothing has moved for {pause:.0f} s")
+            raise processes[0].failure(f"nothing has moved for {pause:.0f} s")
 
 
 def _is_done(seen: Seen) -> bool:
     """Return whether the plant has ended and the partner has answered every schedule."""
     return seen.is_over and len(seen.accepted) + seen.refused >= len(seen.revisions)
-
-
-def _give_up(process: Process, why: str) -> None:
-    mend = f"{why}; its log ends with\n{process.last_words}"
-    raise ServiceError("demo", [Fault(place=str(process.log), value="", mend=mend)])

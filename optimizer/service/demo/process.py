@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from twin.errors import Fault, ServiceError
+
 PATIENCE: Final = 60.0
 """Longest wait for a process that should end by itself. [s]"""
 
@@ -66,9 +68,23 @@ class Process:
         return "\n".join(lines[-TAIL:])
 
     def wait(self) -> None:
-        """Wait until it has ended by itself."""
+        """Wait until it has ended by itself.
+
+        Raises
+        ------
+        ServiceError
+            If it does not; its last words are told.
+        """
         if self._process is not None:
-            self._process.wait(PATIENCE)
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired as error:
+                raise self.failure(f"has not ended within {PATIENCE:g} s") from error
+
+    def failure(self, why: str) -> ServiceError:
+        """Return the error of a demo that this process has failed, with its last words."""
+        mend = f"{why}; its log ends with\n{self.last_words}"
+        return ServiceError("demo", [Fault(place=str(self.log), value="", mend=mend)])
 
     def end(self) -> None:
         """End it, politely first."""

@@ -12,9 +12,13 @@ import paho.mqtt.client as paho
 import pytest
 from joserfc import jwk, jws
 
+import sites
+from optimizer.cli.demo import _result, _table
+from optimizer.service.demo import Day, Demo, day
+from optimizer.service.demo.process import Process
 from telemetry.codec.schedule import schema
+from twin.errors import ServiceError
 
-pytestmark = pytest.mark.slow
 HOURS, STEPS = 1, 4
 
 
@@ -55,6 +59,7 @@ def demo(folder, *words):
     return json.loads((folder / "out.json").read_text()), done.stdout
 
 
+@pytest.mark.slow
 def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
     told, shown = demo(tmp_path)
     counts = [told[n] for n in ("schedules_published", "partner_received", "acknowledged")]
@@ -66,6 +71,7 @@ def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
     assert "first schedule acknowledged after" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mosquitto", "nats"])
 def test_the_same_over_any_broker_and_twice(tmp_path, request, name):
     url = request.getfixturevalue(name).url
@@ -95,3 +101,30 @@ def check_schedules(outsider, keys):
         jsonschema.Draft202012Validator(schema("schedule")).validate(document)
         revisions.append(document["revision"])
     assert revisions[-STEPS:] == list(range(1, STEPS + 1))
+
+
+@pytest.fixture
+def process(tmp_path):
+    process = Process(tmp_path, "others")
+    yield process
+    process.end()
+
+
+def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkeypatch):
+    monkeypatch.setattr("optimizer.service.demo.process.PATIENCE", 0.01)
+    process.log.write_text("before\nI am counting\n")
+    process.run(["-c", "import time; time.sleep(600)"])
+    with pytest.raises(ServiceError, match="has not ended within 0.01 s") as told:
+        process.wait()
+    assert "I am counting" in str(told.value)
+
+
+def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
+    process.run(["-c", "raise SystemExit('no memory')"])
+    found = Day(broker="mqtt://here", others=day._compared(process, tmp_path / "others.json"))
+    assert process.last_words == "no memory"
+    summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
+    found.plant = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
+    told = _result(Demo(site=sites.load("small"), folder=tmp_path), found, 0.0)
+    assert list(told["policies"]) == ["optimal"]
+    assert [column.header for column in _table(told["policies"]).columns] == ["", "optimal"]
