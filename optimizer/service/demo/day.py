@@ -226,14 +226,14 @@ def _watch(
         listen(day)
         for process in processes:
             if process.code is not None and not day.seen.is_over:
-                raise process.failure(f"ended with code {process.code}")
+                process.give_up(f"ended with code {process.code}")
         now = day.seen.step, len(day.seen.accepted)
         if now != before:
             moved, before = time.monotonic(), now
         if time.monotonic() - moved > pause:
             if day.seen.is_over:
                 return
-            raise processes[0].failure(f"nothing has moved for {pause:.0f} s")
+            processes[0].give_up(f"nothing has moved for {pause:.0f} s")
 
 
 def _is_done(seen: Seen) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from twin.errors import Fault, ServiceError
 
@@ -78,13 +78,13 @@ class Process:
         if self._process is not None:
             try:
                 self._process.wait(PATIENCE)
-            except subprocess.TimeoutExpired as error:
-                raise self.failure(f"has not ended within {PATIENCE:g} s") from error
+            except subprocess.TimeoutExpired:
+                self.give_up(f"has not ended within {PATIENCE:g} s")
 
-    def failure(self, why: str) -> ServiceError:
-        """Return the error of a demo that this process has failed, with its last words."""
+    def give_up(self, why: str) -> NoReturn:
+        """Raise ServiceError: say why the demo cannot go on, and the last words of this process."""
         mend = f"{why}; its log ends with\n{self.last_words}"
-        return ServiceError("demo", [Fault(place=str(self.log), value="", mend=mend)])
+        raise ServiceError("demo", [Fault(place=str(self.log), value="", mend=mend)])
 
     def end(self) -> None:
         """End it, politely first."""

@@ -114,7 +114,7 @@ def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkey
     monkeypatch.setattr("optimizer.service.demo.process.PATIENCE", 0.01)
     process.log.write_text("before\nI am counting\n")
     process.run(["-c", "import time; time.sleep(600)"])
-    with pytest.raises(ServiceError, match="has not ended within 0.01 s") as told:
+    with pytest.raises(ServiceError, match="has not ended within") as told:
         process.wait()
     assert "I am counting" in str(told.value)
 
