@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.inputs import Inputs
+from optimizer.solve import Pieces
 from optimizer.waste import two_ways
 from twin.physics import FloatArray
 
 AT_END: Final = 1e-6
 """Distance to the end of a piece that counts as being there. [MW]"""
-
-type Pieces = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,16 @@ class Held:
             self.width * (number <= self.piece[:, None]),
         )
 
+    def then(self, other: "Held") -> "Held":
+        """Return the same with the intervals of another that are not held yet."""
+        new = ~np.isin(other.steps, self.steps)
+        return replace(
+            self,
+            steps=np.concatenate([self.steps, other.steps[new]]),
+            piece=np.concatenate([self.piece, other.piece[new]]),
+            width=np.concatenate([self.width, other.width[new]]),
+        )
+
     def at(self, values: Mapping[str, FloatArray]) -> "Held":
         """Return the same held to the pieces in which outputs lie; ways stay as they are."""
         if not self.is_chain:
@@ -79,6 +88,15 @@ class Held:
         if not self.is_chain:
             return np.where(empty, (self.steps + turn) % 2, self.piece)
         return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
+
+
+def joined(held: list[Held]) -> list[Held]:
+    """Return the same with all intervals of an owner together."""
+    found: dict[tuple[str, ...], Held] = {}
+    for one in held:
+        before = found.get(one.names)
+        found[one.names] = one if before is None else before.then(one)
+    return list(found.values())
 
 
 def stacked[T: np.generic](names: tuple[str, ...], arrays: Mapping[str, NDArray[T]]) -> NDArray[T]:

@@ -7,18 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
-
-import numpy as np
 
 from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
-from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Instants, Warm, shifted
 from optimizer.compile.structure import structure_of
-from optimizer.curves import MOST_SEGMENTS
 from optimizer.hedge.first_stage import freed, kept
-from optimizer.hold import Held, hold, stacked
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
@@ -27,18 +22,8 @@ from optimizer.reserves.bids import in_bids
 from optimizer.shape import Shape
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver
-from optimizer.waste import wasteful
-from twin.errors import SolverError
+from optimizer.tight import named, tight
 from twin.physics import FloatArray
-
-ROUNDS: Final = 10
-"""Most times that a plan is solved again for its waste. [1]"""
-
-GAIN: Final = 1e-6
-"""Share of the objective that a round must bring to count. [1]"""
-
-PATIENCE: Final = 2
-"""Rounds in a row that may bring nothing: the ways of stores are turned in two phases. [1]"""
 
 
 class Clock:
@@ -53,11 +38,6 @@ class Clock:
         begun = time.process_time()
         yield
         self.spent[part] += time.process_time() - begun
-
-
-def _named(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:
-    """Return bare results under their names."""
-    return {name: flat[at] for name, at in places.items()}
 
 
 def solve_problem(
@@ -122,10 +102,10 @@ def _solved(
         units, past = units_of(arrays, answer.values), model.problem.past_units
         answer = in_bids(solver, arrays, problem=model.problem, answer=answer)
     with clock("hold"):
-        answer, held = _without_waste(solver, arrays, model.inputs, answer)
+        answer, held = tight(solver, arrays, model.inputs, answer)
     return Solution(
         inputs=model.inputs,
-        values=_named(arrays.columns, answer.values),
+        values=named(arrays.columns, answer.values),
         duals=model.duals(answer),
         accounts=arrays.paid(answer.values, prices),
         objective=answer.objective,
@@ -162,7 +142,7 @@ class _Model:
     def duals(self, answer: Answer) -> dict[str, FloatArray]:
         """Return the prices of rows and of the bounds of columns by their names."""
         costs = freed(answer.reduced_costs, self.free, self.arrays)
-        return _named(self.arrays.rows, answer.duals) | _named(self.arrays.columns, costs)
+        return named(self.arrays.rows, answer.duals) | named(self.arrays.columns, costs)
 
 
 def _modelled(
@@ -222,61 +202,3 @@ def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -
     if answer is None:
         raise refusal(model.problem, arrays, solver)
     return answer
-
-
-def _without_waste(
-    solver: Solver, arrays: Arrays, inputs: Inputs, answer: Answer
-) -> tuple[Answer, tuple[Held, ...]]:
-    """Return a plan in which physics is kept where waste would pay, and what had to be held."""
-    held: list[Held] = []
-    idle, turn, is_loose = 0, 0, False
-    while idle < PATIENCE and turn < ROUNDS:
-        turn += 1
-        values = _named(arrays.columns, answer.values)
-        fresh = list(hold(inputs, values, where=wasteful(inputs, values)))
-        fresh = [one for one in fresh if not (is_loose and one.is_chain)]
-        if not (held or fresh):
-            break
-        tried = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
-        found, again = _solve_held(solver, arrays, tried)
-        if not again and held and not is_loose:
-            break  # the plan before wastes nothing
-        if not again:  # one that wastes but runs in no circle: the twin judges what it really draws
-            is_loose, again = True, [one for one in tried if not one.is_chain]
-        held = again
-        is_better = answer.objective - found.objective > GAIN * abs(found.objective)
-        idle = 0 if fresh or is_better else idle + 1
-        answer = found
-    return answer, tuple(held)
-
-
-def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answer, list[Held]]:
-    """Return the best plan that is held, and what holds it.
-
-    What one machine wasted others had to carry: without it their outputs may lie in pieces before
-    those that they are held to, so these are opened until a plan is found, which tells the right
-    ones. Where nothing can be held, the best plan that wastes.
-    """
-    slack = 0
-    for _ in range(2 * MOST_SEGMENTS):
-        for one in held:
-            low, high = one.bounds(slack)
-            places = stacked(one.names, arrays.columns)[one.steps]
-            high = np.minimum(high, arrays.column_high[places])
-            solver.bound(places.ravel(), np.minimum(low, high).ravel(), high=high.ravel())
-        found = solver.run()
-        if found is None:
-            slack += 1
-            continue
-        again = [one.at(_named(arrays.columns, found.values)) for one in held]
-        if not slack or all((a.piece == b.piece).all() for a, b in zip(again, held, strict=True)):
-            return found, held
-        held, slack = again, 0
-    for one in (one for one in held if one.is_chain):  # nothing runs in a circle all the same
-        places = stacked(one.names, arrays.columns)[one.steps].ravel()
-        solver.bound(places, arrays.column_low[places], high=arrays.column_high[places])
-    found = solver.run()
-    if found is None:
-        message = "the plan cannot be kept from waste"
-        raise SolverError(message)
-    return found, []

@@ -1,6 +1,19 @@
 """The only place that knows the solver."""
 
+from optimizer.solve.conflict import Conflict
 from optimizer.solve.integers import GAP, Whole, whole
-from optimizer.solve.linear import OPTIONS, Answer, Conflict, Solver
+from optimizer.solve.linear import OPTIONS, Answer, Solver
+from optimizer.solve.pieces import Choice, Pieces, chosen
 
-__all__ = ["GAP", "OPTIONS", "Answer", "Conflict", "Solver", "Whole", "whole"]
+__all__ = [
+    "GAP",
+    "OPTIONS",
+    "Answer",
+    "Choice",
+    "Conflict",
+    "Pieces",
+    "Solver",
+    "Whole",
+    "chosen",
+    "whole",
+]

@@ -11,10 +11,10 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Basis
+from optimizer.solve.conflict import Conflict, conflict_in
 from optimizer.solve.passing import Quiet, ask, pass_model
 from twin.errors import SolverError
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 
 TIME_LIMIT: Final = 60.0
 """Longest that one run may take. [s]"""
@@ -26,13 +26,6 @@ OPTIONS: Final[dict[str, Any]] = {
     "solver": "simplex",  # dual and serial: interior point took 3 to 12 times as long
 }
 """What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
-
-
-IIS: Final = int(highspy.IisStrategy.kIisStrategyFromLp) | int(
-    highspy.IisStrategy.kIisStrategyIrreducible
-)
-"""How a conflict is sought: from the least sum of breaches, then made small. By its own choice the
-solver finds none in a site's model; without the first step it takes 16 s instead of half a one."""
 
 STATUS: Final = np.array([highspy.HighsBasisStatus(number) for number in range(5)], dtype=object)
 """Number of a status -> the solver's word for it."""
@@ -56,23 +49,6 @@ class Answer:
     duals: FloatArray
     reduced_costs: FloatArray
     objective: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conflict:
-    """What cannot all be kept.
-
-    Attributes
-    ----------
-    rows, columns
-        Positions.
-    is_low
-        Whether it is the lower bound of a column that cannot be kept.
-    """
-
-    rows: IntArray
-    columns: IntArray
-    is_low: BoolArray
 
 
 class Solver:
@@ -124,6 +100,10 @@ class Solver:
     def price(self, columns: IntArray, costs: FloatArray) -> None:
         """Set the costs of some columns."""
         ask(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")
+
+    def model(self) -> Any:
+        """Return the model as it is now, in the solver's own form, for another of its kind."""
+        return self._highs.getLp()
 
     def run(self) -> Answer | None:
         """Solve the model from the basis at hand.
@@ -187,21 +167,13 @@ class Solver:
         ask(self._highs.setOptionValue("presolve", "on" if is_on else "off"), "option presolve")
 
     def conflict(self) -> Conflict:
-        """Return rows and columns that cannot all be kept, no fewer of which are in conflict."""
-        ask(self._highs.setOptionValue("iis_strategy", IIS), "option iis_strategy")
-        status, found = self._highs.getIis()
-        ask(status, "getIis", may_warn=True)
-        lower = int(highspy.IisBoundStatus.kIisBoundStatusLower)
-        return Conflict(
-            rows=np.array(found.row_index_, dtype=np.int32),
-            columns=np.array(found.col_index_, dtype=np.int32),
-            is_low=np.array([int(bound) == lower for bound in found.col_bound_], dtype=bool),
-        )
+        """Return rows and columns that cannot all be kept, after a run that found no values."""
+        return conflict_in(self._highs)
 
     def shortage(self, rows: IntArray) -> FloatArray | None:
         """Return what some rows miss when they alone need not be kept, in sum as little as can be.
 
-        The model serves for nothing else afterwards.
+        The model may be asked so again, and serves for nothing else afterwards.
 
         Parameters
         ----------
@@ -222,7 +194,10 @@ class Solver:
         both = np.tile(rows, 2).astype(np.int32)
         added = (2 * count, np.ones(2 * count), none, free, 2 * count, ends, both, sign)
         ask(self._highs.addCols(*added), "addCols")
+        ask(self._highs.clearSolver(), "clearSolver")  # from nothing: in a third of the time
+        self._is_cold = True
         found = self.run()
+        ask(self._highs.deleteCols(2 * count, columns + ends), "deleteCols")
         return None if found is None else found.values[columns:].reshape(2, count).T @ [1.0, -1.0]
 
 

@@ -1,6 +1,8 @@
 """Stores in two or three steps."""
 
+import numpy as np
 import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
 
@@ -83,3 +85,76 @@ def test_a_tank_moves_cooling_to_the_cheap_hour():
     )
     assert plan.objective == pytest.approx(525.0)
     assert plan.values["tank.level"] == pytest.approx([0.0, 3.0, 0.0])
+
+
+def exactly(prices, load, of, *, wear, level, export_limit):
+    """Return the optimum of a battery beside a load, with whole numbers for its way throughout.
+
+    Columns of each hour: charge, discharge, import, export, level, is charging, is importing.
+    """
+    count, most = len(prices), 10.0
+    capacity, power, efficiency = (of[name] for name in ("capacity", "power", "efficiency"))
+    cost = np.concatenate([[0.0, wear, price, -price, 0.0, 0.0, 0.0] for price in prices])
+    high = np.tile([power, power, most, export_limit, capacity, 1.0, 1.0], count)
+    rows, low, top = [], [], []
+
+    def row(terms, least, greatest):
+        rows.append(np.zeros(7 * count))
+        for place, weight in terms.items():
+            rows[-1][place] = weight
+        low.append(least)
+        top.append(greatest)
+
+    for t in range(count):
+        at = 7 * t
+        row({at: 1, at + 1: -1, at + 2: -1, at + 3: 1}, -load[t], -load[t])
+        before = {at - 3: -1.0} if t else {}
+        start = 0.0 if t else level * capacity
+        row({at + 4: 1, at: -efficiency, at + 1: 1 / efficiency, **before}, start, start)
+        row({at: 1, at + 5: -power}, -np.inf, 0.0)
+        row({at + 1: 1, at + 5: power}, -np.inf, power)
+        row({at + 2: 1, at + 6: -most}, -np.inf, 0.0)
+        row({at + 3: 1, at + 6: export_limit}, -np.inf, export_limit)
+    found = milp(
+        cost,
+        integrality=np.tile([0, 0, 0, 0, 0, 1, 1], count),
+        bounds=Bounds(0.0, high),
+        constraints=LinearConstraint(np.array(rows), low, top),
+        options={"mip_rel_gap": 1e-9},
+    )
+    return found.fun
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_where_power_is_paid_for_no_way_is_better(seed):
+    """Proves: at prices from -100 to 20 a battery does the best that one without circles can."""
+    rng = np.random.default_rng([seed, 11])
+    count = int(rng.integers(2, 7))
+    prices, load = rng.uniform(-100.0, 20.0, count).round(), rng.uniform(0.0, 3.0, count).round(1)
+    asked = {
+        "capacity": round(rng.uniform(0.5, 6.0), 1),
+        "power": round(rng.uniform(0.3, 3.0), 1),
+        "efficiency": float(rng.choice([0.5, 0.8, 0.95])),
+    }
+    wear, level = float(rng.choice([0.0, 5.0])), round(rng.uniform(), 1)
+    export_limit = float(rng.choice([0.0, 1.0, 10.0]))
+    plan = solved(
+        site(
+            battery(wear_price=wear, **asked),
+            connection=grid(import_limit=10.0, export_limit=export_limit),
+        ),
+        outlook(prices.tolist(), service=load.tolist()),
+        level=level,
+    )
+    best = exactly(prices, load, asked, wear=wear, level=level, export_limit=export_limit)
+    assert plan.objective == pytest.approx(best, rel=1e-4, abs=1e-4)
+
+
+def test_a_small_battery_does_not_run_in_a_circle():
+    where = site(
+        battery(capacity=0.04, power=0.04, efficiency=0.5), connection=grid(export_limit=10.0)
+    )
+    plan = solved(where, outlook([-100.0] * 4), level=1.0)
+    ways = plan.values["battery.charge"], plan.values["battery.discharge"]
+    assert np.minimum(*ways) == pytest.approx(0.0, abs=1e-5)
+    assert plan.objective == pytest.approx(-6.0)  # gives 0.02 once, takes 0.04 twice
