@@ -25,6 +25,9 @@ UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks
 BALANCE: Final = "balance."
 """What names of balances begin with."""
 
+LEAST_LOAD: Final = "needs"
+"""What rows are called that keep units above their least load."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shortage:
@@ -69,35 +72,52 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
     conflict = solver.conflict()
     held = _steps(arrays.rows, conflict.rows)
     carriers = [name for name in held if name.startswith(BALANCE)]
-    short = list(_shortages(arrays, solver, carriers))
+    short = _shortages(arrays, solver, carriers)
     told = [one.words(problem) for one in short] or [
         f"{name.removeprefix(BALANCE)} cannot be balanced {_stretch(problem, held[name])}"
         for name in carriers
     ]
-    limits = [*_limits(arrays, conflict), *_rows(held)]
-    lacking = max((float(one.power.max()) for one in short), default=0.0)
-    much = f"by what {lacking:.3g} MW serve " if lacking > LEAST else ""
+    loads = list(_least_loads(arrays, conflict))
+    limits = [*_limits(arrays, conflict), *loads, *_rows(held)]
     start = _stamp(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(told) or 'no carrier is short'}\n"
         f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
-        f"  mend: lower the service {much}in these hours, or widen one of these limits"
+        f"  mend: {', or '.join([*_mends(short, loads), 'widen one of these limits'])}"
     )
     return NoScheduleError(message)
 
 
-def _shortages(arrays: Arrays, solver: Solver, carriers: list[str]) -> Iterator[Shortage]:
-    """Yield what carriers lack if they alone need not be balanced."""
-    if not carriers:
-        return
-    rows = np.concatenate([arrays.rows[name] for name in carriers])
-    missed = solver.shortage(rows)
-    if missed is None:
-        return
-    for name, power in zip(carriers, np.split(missed, len(carriers)), strict=True):
-        if np.abs(power).max() > LEAST:
-            yield Shortage(carrier=name.removeprefix(BALANCE), power=power)
+def _shortages(arrays: Arrays, solver: Solver, carriers: list[str]) -> list[Shortage]:
+    """Return what carriers lack if those in conflict, else all, need not be balanced."""
+    every = [name for name in arrays.rows if name.startswith(BALANCE)]
+    for names in (carriers, every):
+        if not names:
+            continue
+        missed = solver.shortage(np.concatenate([arrays.rows[name] for name in names]))
+        if missed is not None:
+            parts = zip(names, np.split(missed, len(names)), strict=True)
+            return [
+                Shortage(carrier=name.removeprefix(BALANCE), power=power)
+                for name, power in parts
+                if np.abs(power).max() > LEAST
+            ]
+    return []
+
+
+def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
+    """Yield what may be done where a carrier lacks, and where there is too much of it."""
+    lacking = max((float(one.power.max()) for one in short), default=0.0)
+    if lacking > LEAST:
+        yield f"lower the service by what {lacking:.3g} MW serve in these hours"
+    most = min(short, key=lambda one: one.power.min(), default=None)
+    if most is not None and -most.power.min() > LEAST:
+        yield f"draw {-most.power.min():.3g} MW more of {most.carrier} in these hours"
+        if loads:
+            yield "lower the least load of these units"
+    if not short:
+        yield "lower the service in these hours"
 
 
 def _limits(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
@@ -113,6 +133,18 @@ def _limits(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
         elif word in WORDS:
             most = float(arrays.column_high[at[hits]].max())
             yield f"{WORDS[word]} ({owner}, {most:.4g} {UNITS.get(word, 'MW')})"
+
+
+def _least_loads(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
+    """Yield the least loads in conflict, each with its owner and what a unit gives at least."""
+    for name, at in arrays.rows.items():
+        owner, _, word = name.partition(".")
+        rows = at[np.isin(at, conflict.rows)]
+        if word == LEAST_LOAD and len(rows):
+            units = arrays.columns[f"{owner}.on"]
+            of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
+            least = arrays.value[of][np.isin(arrays.index[of], units)].max()
+            yield f"least load of units that run ({owner}, {least:.4g} MW each)"
 
 
 def _rows(names: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,172 @@
+"""Refusals in words: what is short or too much, what holds, and a mend that helps."""
+
+import numpy as np
+import pytest
+
+from optimizer.compile.arrays import Accounts, Arrays
+from optimizer.solve import Conflict, Solver, conflict
+from optimizer.solve.small import Dense, cheapest
+from tests.math.hand import battery, grid, machine, outlook, site, solved, through, units
+from twin.errors import NoScheduleError, SolverError
+
+
+def refused(where, ahead, **settings):
+    with pytest.raises(NoScheduleError) as caught:
+        solved(where, ahead, **settings)
+    return str(caught.value)
+
+
+def bank(**rules):
+    return machine(
+        "line", "medium_voltage", draws={"grid": through}, limit=10.0, units=units(**rules)
+    )
+
+
+def test_a_least_load_is_named_and_its_mend_is_more_load():
+    """Proves: a unit of at least 3 MW over 2 MW of racks is 1 MW too much; its least load holds.
+
+    Sensitivity: "lower the service", which makes it worse, and the feeder as a limit.
+    """
+    told = refused(
+        site(line=bank(count=2, least=3.0, most=5.0)), outlook([20.0] * 3, service=[4.0, 2.0, 4.0])
+    )
+    assert "medium_voltage is 1 MW too much from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
+    assert "then: least load of units that run (line, 3 MW each)\n" in told
+    assert "mend: draw 1 MW more of medium_voltage in these hours, or lower the least load" in told
+    assert "service" not in told
+    assert "feeder" not in told
+
+
+def test_a_unit_that_must_stay_on_is_named_beside_its_least_load():
+    """Proves: two units that have just started must stay, 4 MW over 2 MW of racks."""
+    told = refused(
+        site(line=bank(count=2, least=2.0, most=5.0, minimum_up=3.0)),
+        outlook([20.0] * 4, service=2.0),
+        past_units={"line": np.array([0.0, 0.0, 2.0])},
+    )
+    assert "medium_voltage is 2 MW too much" in told
+    assert "least load of units that run (line, 2 MW each)" in told
+    assert "least time that units stay on (line)" in told
+
+
+def test_a_lack_is_mended_by_less_service_though_units_have_a_least_load():
+    told = refused(
+        site(line=bank(count=2, least=1.0, most=5.0), connection=grid(import_limit=3.0)),
+        outlook([20.0], service=5.0),
+    )
+    assert "mend: lower the service by what 2 MW serve in these hours, or widen" in told
+
+
+def test_what_is_no_limit_is_not_told():
+    """Proves: the line, which could carry 10 MW, is not named beside an empty battery."""
+    store = battery(capacity=2.0, power=2.0)
+    told = refused(
+        site(store, connection=grid(import_limit=3.0)),
+        outlook([20.0] * 4, service=[3.0, 5.0, 5.0, 5.0]),
+        level=1.0,
+    )
+    assert "medium_voltage is 2 MW short from 2026-07-01T02:00Z to 2026-07-01T04:00Z" in told
+    assert "level of the store (battery, 2 MWh)" in told
+    assert "(grid, 3 MW)" in told
+    assert "line" not in told
+
+
+def test_two_conflicts_of_different_carriers_are_both_told():
+    """Proves: a feeder too small at night and a connection too small by day are told together.
+
+    Sensitivity: the first alone, without how much it lacks.
+    """
+    told = refused(
+        site(
+            feeder=machine("feeder", "rack", draws={"medium_voltage": through}, limit=4.0),
+            cooler=machine("cooler", "air", draws={"medium_voltage": through}, limit=2.5),
+        ),
+        outlook([20.0] * 2, service=[3.0, 5.0]),
+    )
+    assert "rack is 1 MW short from 2026-07-01T01:00Z" in told
+    assert "air is 2.5 MW short from 2026-07-01T00:00Z" in told
+
+
+@pytest.mark.parametrize("ways", ["nothing", "search"])
+def test_without_a_proof_the_words_say_what_is_short_all_the_same(monkeypatch, ways):
+    nothing = Conflict(
+        rows=np.empty(0, np.int32), columns=np.empty(0, np.int32), is_low=np.empty(0, bool)
+    )
+    monkeypatch.setattr(conflict, "_proven", lambda *_: None)
+    if ways == "nothing":
+        monkeypatch.setattr(conflict, "_sought", lambda _: nothing)
+    told = refused(site(connection=grid(import_limit=5.0)), outlook([10.0] * 2, service=[1.0, 9.0]))
+    assert "MW short from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
+    assert "lower the service by what" in told
+    assert ("(grid, 5 MW)" in told) == (ways == "search")
+
+
+def infeasible(seed):
+    """Return a model of random rows that no values keep, with equations among them."""
+    rng = np.random.default_rng(seed)
+    rows, columns = 8, 6
+    matrix = rng.integers(-2, 3, (rows, columns)).astype(float)
+    matrix[:, 0] = np.where(matrix.any(axis=1), matrix[:, 0], 1.0)
+    low = rng.integers(-3, 4, rows).astype(float)
+    high = np.where(rng.random(rows) < 0.3, low, low + rng.integers(0, 3, rows))
+    low = np.where(rng.random(rows) < 0.3, -np.inf, low)
+    ceiling = np.where(rng.random(columns) < 0.3, np.inf, 2.0)
+    return Dense(
+        matrix=matrix, low=low, high=high, column_low=np.zeros(columns), column_high=ceiling
+    )
+
+
+def arrays_of(dense):
+    rows, columns = dense.matrix.shape
+    at = np.nonzero(dense.matrix)
+    none = np.empty(0, dtype=np.int32)
+    return Arrays(
+        start=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
+        index=at[1].astype(np.int32),
+        value=dense.matrix[at],
+        accounts=Accounts(names=(), which=none, column=none, cost=np.empty(0), offset=np.empty(0)),
+        column_low=dense.column_low,
+        column_high=dense.column_high,
+        row_low=dense.low,
+        row_high=dense.high,
+        is_integer=np.zeros(columns, dtype=bool),
+        step=np.zeros(columns, dtype=np.int32),
+        columns={},
+        rows={},
+    )
+
+
+def may_be_kept(dense, rows, lower, upper):
+    """Return whether some rows and bounds of columns can be kept, all others free."""
+    columns = np.arange(dense.matrix.shape[1])
+    part = Dense(
+        matrix=dense.matrix[rows],
+        low=dense.low[rows],
+        high=dense.high[rows],
+        column_low=np.where(np.isin(columns, lower), dense.column_low, -np.inf),
+        column_high=np.where(np.isin(columns, upper), dense.column_high, np.inf),
+    )
+    try:
+        cheapest(np.zeros(len(columns)), part)
+    except SolverError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("is_proven", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_conflict_cannot_be_kept_and_would_without_any_part(seed, is_proven, monkeypatch):
+    """Proves: of random models a conflict is one, and no part of it is there for nothing."""
+    if not is_proven:
+        monkeypatch.setattr(conflict, "_proven", lambda *_: None)
+    dense = infeasible(seed)
+    solver = Solver(arrays_of(dense), {})
+    assert solver.run() is None
+    found = solver.conflict()
+    parts = [found.rows, found.columns[found.is_low], found.columns[~found.is_low]]
+    assert not may_be_kept(dense, *parts)
+    for which, part in enumerate(parts if is_proven else ()):
+        for one in part:
+            fewer = parts.copy()
+            fewer[which] = part[part != one]
+            assert may_be_kept(dense, *fewer)
