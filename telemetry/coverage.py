@@ -11,8 +11,7 @@ from typing import Final
 
 import numpy as np
 
-PERIOD: Final = 100
-"""Longest silence of a point that is well. [s]"""
+from telemetry.samples import REPEATED
 
 SPARE: Final = 10
 """What the sender may be late with its repetition. [s]"""
@@ -42,7 +41,7 @@ class Coverage:
         Longest silence of a point that is well, without :data:`SPARE`. [s]
     """
 
-    period: int = PERIOD
+    period: int = int(REPEATED / np.timedelta64(1, "s"))
     _points: dict[str, _Course] = field(default_factory=dict)
     _beat: int | None = None
     _pauses: list[tuple[int, int]] = field(default_factory=list)

@@ -5,6 +5,7 @@ import fcntl
 import os
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +97,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def checksum(text: str) -> str:
+    """Return what is written beside a short text, to tell whether it is still the same."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def write_whole(path: Path, text: str) -> None:

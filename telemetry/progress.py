@@ -6,8 +6,6 @@ asked for more than need be, which comes to nothing: doubles fall to their place
 """
 
 import json
-import struct
-import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Final
 import structlog
 
 from telemetry import custody, durable
+from telemetry.batch_header import MAGIC, key_of
 from telemetry.custody import DURABLE, HELD, Durable, Held, Range
 from telemetry.frames import Position
 from telemetry.journal import Journal
@@ -35,9 +34,6 @@ MOST_ISLANDS: Final = 1024
 
 _TELE: Final = "/tele"
 _JSON: Final = "/json"
-_KEY: Final = struct.Struct("<IQ")
-_KEY_AT: Final = 8  # behind magic, version, flags and length
-_MAGIC: Final = b"GTRB"
 
 type Say = Callable[[str, bytes], object]
 """Sends an answer; nothing hangs on it, as every source asks again."""
@@ -221,7 +217,7 @@ class Progress:
         }
         text = json.dumps({"position": str(position), "sources": sources}, separators=(",", ":"))
         try:
-            durable.write_whole(self._path, f"{_checksum(text)} {text}")
+            durable.write_whole(self._path, f"{durable.checksum(text)} {text}")
             self._is_changed = False
         except JournalError as error:
             _logger.warning("sources not written", reason=str(error))
@@ -268,19 +264,15 @@ class Progress:
 def _sound(told: str) -> str:
     """Return a text behind its checksum; ValueError if that differs."""
     checksum, _, text = told.partition(" ")
-    if checksum != _checksum(text):
+    if checksum != durable.checksum(text):
         raise ValueError("its checksum differs")
     return text
 
 
-def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
 def _key(payload: bytes) -> tuple[int, int] | None:
     """Return boot and sequence of a batch, binary or JSON; None if it is none."""
-    if payload.startswith(_MAGIC):
-        return _KEY.unpack_from(payload, _KEY_AT) if len(payload) >= _KEY_AT + _KEY.size else None
+    if payload.startswith(MAGIC):
+        return key_of(payload)
     try:
         document = json.loads(payload)
         boot, sequence = document["boot"], document["sequence"]

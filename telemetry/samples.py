@@ -21,6 +21,7 @@ __all__ = [
     "CHIP_VARIABLES",
     "GOOD",
     "PLANT",
+    "REPEATED",
     "CapOrder",
     "CapStatus",
     "Decided",
@@ -42,6 +43,9 @@ PLANT: Final = "PUB"
 
 GOOD: Final = 1
 """The one quality that a sender may be trusted with."""
+
+REPEATED: Final = np.timedelta64(100, "s")
+"""Longest silence of a point that is well, changed or not: a rule of the contract."""
 
 CHIP_VARIABLES: Final = ("power", "temperature", "utilisation", "memory", "clock")
 """Rows of a rack batch: [W], [degC], [1], [1], [MHz]."""

@@ -4,7 +4,6 @@ The writer of a journal holds its lock and trims it; who follows only reads. A f
 segments, written whole, tells the writer what need not be kept any more.
 """
 
-import zlib
 from pathlib import Path
 from typing import Final
 
@@ -82,7 +81,8 @@ class Tail:
         JournalError
             If the disk does not take it.
         """
-        durable.write_whole(self._folder / ARCHIVED, f"{position} {_checksum(str(position))}")
+        checksum = durable.checksum(str(position))
+        durable.write_whole(self._folder / ARCHIVED, f"{position} {checksum}")
 
     @property
     def is_cut(self) -> bool:
@@ -97,15 +97,11 @@ class Tail:
         return self._folder / f"{segment:012d}{SUFFIX}"
 
 
-def _checksum(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
-
-
 def archived(folder: Path) -> Position | None:
     """Return up to where a journal is archived; None if nobody has told, or not this."""
     try:
         told = (Path(folder) / ARCHIVED).read_text(encoding="ascii")
         text, _, checksum = told.partition(" ")
-        return Position.parse(text) if checksum == _checksum(text) else None
+        return Position.parse(text) if checksum == durable.checksum(text) else None
     except (FileNotFoundError, ValueError):
         return None

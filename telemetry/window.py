@@ -19,6 +19,7 @@ from telemetry.quality import Flag, Reading
 from telemetry.racks import Racks, microseconds
 from telemetry.rows import Rows
 from telemetry.samples import (
+    REPEATED,
     CapStatus,
     JobHistory,
     JobStatus,
@@ -34,9 +35,6 @@ from telemetry.slots import Slots
 from telemetry.verdicts import Verdicts
 from twin.run import Key
 from twin.site import Site
-
-PERIOD: Final = np.timedelta64(100, "s")
-"""How often a point is repeated that does not change: a rule of the contract."""
 
 DEPTH: Final = np.timedelta64(26, "h")
 """How far back the window looks."""
@@ -88,7 +86,7 @@ class Window:
         self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
         self._verdicts = Verdicts(self.binder)
         self._batch_interval: np.timedelta64 | None = None
-        self._period = PERIOD
+        self._period = REPEATED
         self._rows = self._new_rows()
 
     @property
@@ -286,7 +284,7 @@ class Window:
                 self.job_status = sample
             case Tick():
                 self.tick = sample
-                self.period = max(PERIOD, self._batch_interval or sample.interval)
+                self.period = max(REPEATED, self._batch_interval or sample.interval)
 
     def _add_jobs(self, sample: QueueSnapshot | JobHistory) -> None:
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history

@@ -22,7 +22,7 @@ from telemetry.codec import encode
 from telemetry.job_samples import JobOrders
 from telemetry.plants.nature import Noise
 from telemetry.plants.ramps import STEP
-from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
+from telemetry.samples import REPEATED, CapOrder, Decided, PointValue, Sample, Tick
 from telemetry.testbed import Plant
 from twin.axes import HOUR, MINUTE, QUARTER
 from twin.workloads.halls import hall_powers
@@ -38,7 +38,7 @@ BEAT: Final = 10
 REPEAT: Final = {True: 10, False: 4}
 """Readings within which every point is told again: 100 s at native rate, an hour else."""
 
-PERIOD: Final = {True: np.timedelta64(100, "s"), False: QUARTER}
+PERIOD: Final = {True: REPEATED, False: QUARTER}
 """Period in which a living service says something, at native rate or else."""
 
 METADATA: Final = 96

@@ -1,10 +1,10 @@
 """How far an archive reaches in the journals that it is written from."""
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from telemetry import durable
 from telemetry.journal import Position
 
 BEFORE_ALL: Final = -(2**62)
@@ -61,7 +61,7 @@ class Mark:
 
 def _checksum(told: Mapping[str, str]) -> str:
     text = "|".join(told[name] for name in ("position", "seen", "closed"))
-    return f"{zlib.crc32(text.encode()):08x}"
+    return durable.checksum(text)
 
 
 def _told(places: Places) -> str:

@@ -12,7 +12,7 @@ from telemetry.archive.opening import FAILURES
 from telemetry.archive.reading import open_folder
 from telemetry.points import RACK
 from telemetry.quality import Flag
-from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch
+from telemetry.samples import CHIP_VARIABLES, GOOD, REPEATED, PointValue, RackBatch
 from twin.errors import ArchiveError
 
 DEPTH: Final = np.timedelta64(26, "h")
@@ -20,9 +20,6 @@ DEPTH: Final = np.timedelta64(26, "h")
 
 PERIOD: Final = np.timedelta64(15, "m")
 """Of each such interval the last value of each point is recalled."""
-
-REPEATED: Final = np.timedelta64(100, "s")
-"""Time within which every point is said again: of an interval, no more than this is read."""
 
 ABSENT: Final = -1
 
@@ -117,7 +114,10 @@ def recall_racks(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
 
 
 def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last row, not included, of what is read of each quarter-hour."""
+    """Yield the first and the last row, not included, of what is read of each quarter-hour.
+
+    No more than its last 100 s: within them every point is said again.
+    """
     (begin,) = np.searchsorted(times, times[-1:] - DEPTH)
     interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / PERIOD)
     (edges,) = np.nonzero(np.diff(interval, append=np.inf))

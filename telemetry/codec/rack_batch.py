@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from telemetry.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.codec.strict import (
     COUNT,
     MOMENT,
@@ -23,11 +24,6 @@ from telemetry.codec.strict import (
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.topics import Address, Kind, build
 from twin.errors import WireError
-
-MAGIC: Final = b"GTRB"
-FORMAT: Final = 1
-HEADER: Final = struct.Struct("<4sBBHIQQHHI")
-"""magic, version, flags, length, boot, sequence, time [ms], variables, chips, interval [ms]"""
 
 MOST_CHIPS: Final = 4096
 LONGEST: Final = 86_400_000

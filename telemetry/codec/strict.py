@@ -26,12 +26,14 @@ VERSION: Final = 1
 COUNT: Final = msgspec.Meta(ge=0, le=2**53)
 """A count that every JSON reader keeps exact."""
 
-_FIRST: Final = 946_684_800_000  # 2000-01-01 as epoch milliseconds
-_LAST: Final = 4_102_444_800_000  # 2100-01-01
+FIRST: Final = 946_684_800_000
+LAST: Final = 4_102_444_800_000
+"""First moment that is taken, 2000-01-01, and the first that is not, 2100-01-01. [ms since 1970]"""
+
 _MICROSECONDS: Final = 1000  # in a millisecond
 _ESCAPE: Final = b"\\u"
 
-MOMENT: Final = msgspec.Meta(ge=_FIRST, lt=_LAST)
+MOMENT: Final = msgspec.Meta(ge=FIRST, lt=LAST)
 """A time on the wire, epoch milliseconds UTC, of this century."""
 
 MEND_MOMENT: Final = "a time is in whole epoch milliseconds, from 2000 to 2099"
@@ -146,7 +148,7 @@ def moment(topic: str, milliseconds: int) -> np.datetime64:
     WireError
         If it is not of this century.
     """
-    if not _FIRST <= milliseconds < _LAST:
+    if not FIRST <= milliseconds < LAST:
         raise WireError(topic, milliseconds, MEND_MOMENT)
     return np.datetime64(milliseconds * _MICROSECONDS, "us")
 
@@ -165,7 +167,7 @@ def milliseconds(topic: str, time: np.datetime64) -> int:
         If it is not of this century.
     """
     value = int(np.datetime64(time, "ms").astype(np.int64))
-    if not _FIRST <= value < _LAST:
+    if not FIRST <= value < LAST:
         raise WireError(topic, time, MEND_MOMENT)
     return value
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.archive.gathering import Batches
-from telemetry.codec.rack_batch import FORMAT, HEADER, LONGEST, MAGIC, MOST_CHIPS
+from telemetry.batch_header import FORMAT, HEADER, MAGIC
+from telemetry.codec.rack_batch import LONGEST, MOST_CHIPS
+from telemetry.codec.strict import FIRST, LAST
 from telemetry.frames import BODY, GUARD, Frame, Position
 from telemetry.quality import FUTURE
 from telemetry.samples import CHIP_VARIABLES
@@ -23,8 +25,6 @@ from twin.errors import WireError
 
 _ROWS: Final = len(CHIP_VARIABLES)
 _MILLISECONDS: Final = 1000  # in a second
-_FIRST: Final = 946_684_800_000  # 2000-01-01 as epoch milliseconds
-_LAST: Final = 4_102_444_800_000  # 2100-01-01
 _FUTURE: Final = int(FUTURE / np.timedelta64(1, "ms"))
 _FLOAT: Final = 4  # bytes
 
@@ -192,7 +192,7 @@ def _head(data: bytes, first: int, end: int) -> tuple[int, int, int]:
         and 0 < chips <= MOST_CHIPS
         and 0 < interval <= LONGEST
         and end - first == length + rows * chips * _FLOAT
-        and _FIRST <= time < _LAST
+        and FIRST <= time < LAST
     )
     return (chips, time, interval) if is_good else (0, 0, 0)
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from telemetry.codec.rack_batch import FORMAT, HEADER, MAGIC
+from telemetry.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.samples import CHIP_VARIABLES
 
 CHIPS = 72

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 
 import pytest
 
@@ -45,6 +46,27 @@ def test_words_used_are_words_declared(modules):
 def test_a_word_that_nobody_declared_is_refused():
     with pytest.raises(UnitError):
         term("no_such_word")
+
+
+def is_of_the_wire(node):
+    """Return whether a value fixes a format or the contract: a magic, a bound of times, 100 s."""
+    value = getattr(node, "value", None)
+    if isinstance(node, ast.Constant) and isinstance(value, bytes):
+        return value.isalpha() and value.isupper()
+    if isinstance(node, ast.Constant) and isinstance(value, int):
+        return value > 10**11
+    return ast.unparse(node) == "np.timedelta64(100, 's')"
+
+
+def test_what_the_wire_fixes_is_declared_once(modules):
+    places = defaultdict(set)
+    for module in modules.values():
+        if module.name.startswith("telemetry"):
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.expr) and is_of_the_wire(node):
+                    places[ast.unparse(node)].add(module.place)
+    assert {value: found for value, found in places.items() if len(found) > 1} == {}
+    assert {"b'GTRB'", "np.timedelta64(100, 's')"} <= places.keys()
 
 
 def test_names_say_something(modules):

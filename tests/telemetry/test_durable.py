@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.durable import write_whole
+from telemetry.durable import checksum, write_whole
 
 
 def test_folders_are_made(tmp_path):
@@ -21,3 +21,8 @@ def test_a_text_that_breaks_off_leaves_the_old_file_whole(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "new \ud800")  # a character that no file can hold
     assert path.read_text() == "old"
+
+
+def test_a_text_has_the_checksum_that_earlier_versions_wrote():
+    # the check value of CRC-32: tails, sources and marks of archives on disk have it
+    assert checksum("123456789") == "cbf43926"

@@ -10,6 +10,7 @@ import sites
 from telemetry.listing import list_points
 from telemetry.quality import Flag
 from telemetry.samples import (
+    REPEATED,
     CapOrder,
     CapStatus,
     JobColumns,
@@ -20,7 +21,7 @@ from telemetry.samples import (
     RackBatch,
     Tick,
 )
-from telemetry.window import HELD, PERIOD, Window
+from telemetry.window import HELD, Window
 from twin import state, vocabulary
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
@@ -107,7 +108,7 @@ def test_a_net_meter_has_two_directions(window, net, taken, given):
 
 def test_after_three_periods_a_value_is_gone_but_its_age_is_told(window):
     window.add(value_of("peak_power", 3000.0))
-    last = NOON + 3 * PERIOD
+    last = NOON + 3 * REPEATED
     assert window.observed(last)["peak_power"] == pytest.approx(3.0)
     seen = window.observed(last + SECOND)
     assert np.isnan(seen["peak_power"])
@@ -373,7 +374,7 @@ def test_of_three_sensors_the_odd_one_is_wrong(window):
 def test_a_sensor_whose_twin_is_silent_is_believed(window):
     (spare,) = spares(window, 1)
     window.add(PointValue(point=spare, time=NOON, value=4000.0))
-    later = NOON + 4 * PERIOD
+    later = NOON + 4 * REPEATED
     assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
 
 
