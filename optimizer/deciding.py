@@ -14,6 +14,7 @@ from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.reserves.reserved import told
 from optimizer.schedule import schedule_of
+from optimizer.sense import banks
 from optimizer.softened import softened
 from optimizer.solution import Solution
 from optimizer.verify import Verdict, verify
@@ -67,6 +68,7 @@ def decide(
     """
     asked = problem
     warm = warm or (previous.warm if previous else None)
+    warm = warm and warm.within(banks(problem.site))  # the last plan may be of another site
     for attempt in range(1, ATTEMPTS + 1):
         solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)

@@ -8,29 +8,15 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer import promised
+from optimizer import promised, sense
 from optimizer.moves import Moves
 from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
-from twin.workloads.queue import Pool
-
-GREATEST_PRICE: Final = 1e4
-"""Price beyond which a series is taken to be broken. [EUR MWh-1]"""
-
-GROSS: Final = 0.1
-"""Share of a store's window by which a level may lie outside and still be moved in. [1]"""
-
-NEARLY: Final = 1e-3
-"""Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
-
-ROUNDING: Final = 1e-6
-"""Difference of work or racks that is no difference. [1]"""
 
 SERIES: Final = (
     "electricity_price",
@@ -64,7 +50,7 @@ class Problem:
         what is left out is the site's.
     past_units
         Owner of units -> how many were on in the intervals before the first, as long as that one,
-        the latest last; what is left out is not known.
+        the latest last, whole numbers up to the bank's; what is left out is not known.
     moves
         Work that may leave for other sites, and come from them; None for a site alone.
 
@@ -84,13 +70,15 @@ class Problem:
     def __post_init__(self) -> None:
         """Complete the weights and refuse what has no sense."""
         own = {"money": 1.0, **self.site.weights.model_dump()}
-        faults = list(_weights(self.weights, own))
+        faults = list(sense.of_weights(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
         faults += _whole(self)
         if not faults:
             faults += capacity.faults(self.site, self.outlook)
         if not faults:
-            faults += [*_sense_of_outlook(self), *_sense_of_state(self)]
+            faults += sense.of_outlook(self.site, self.outlook)
+            faults += sense.of_state(self.site, self.state)
+            faults += sense.of_past(self.site, self.past_units)
         if faults:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, faults)
@@ -140,18 +128,9 @@ class Problem:
         moved = []
         for store in self.site.stores:
             was, now = self._measured(store), self.level(store)
-            if abs(was - now) > ROUNDING:
+            if abs(was - now) > sense.ROUNDING:
                 moved.append(f"{store.owner} starts at {now:.3f} MWh instead of {was:.3f} MWh")
         return tuple(moved)
-
-
-def _weights(given: Mapping[str, float], known: Mapping[str, float]) -> Iterator[Fault]:
-    for name, weight in given.items():
-        if name not in known:
-            mend = f"there are the weights {', '.join(known)}"
-            yield Fault(place=f"weights, {name}", value=str(weight), mend=mend)
-        elif not (np.isfinite(weight) and weight >= 0.0):
-            yield Fault(place=f"weights, {name}", value=str(weight), mend="must be finite, >= 0")
 
 
 def _whole(problem: Problem) -> list[Fault]:
@@ -171,7 +150,7 @@ def _whole(problem: Problem) -> list[Fault]:
         faults += error.faults
     for name in (name for name in names if name in outlook):
         wrong = ~promised.is_number(name, outlook[name].to_numpy())
-        faults += _where(outlook[name], wrong, "must be finite")
+        faults += sense.where(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         mend = "the outlook does not say what it can give"
         faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))
@@ -201,63 +180,3 @@ def _axes(outlook: xr.Dataset) -> Iterator[Fault]:
     elif not np.allclose(np.diff(instant) / np.timedelta64(1, "h"), hours) or (hours <= 0).any():
         mend = "must be the distance of the instants, in hours, above 0"
         yield Fault(place="outlook, duration", value=f"{hours.min()} h at least", mend=mend)
-
-
-def _where(array: xr.DataArray, wrong: BoolArray, mend: str) -> Iterator[Fault]:
-    """Return one fault for all wrong values of a series, showing the first of them."""
-    if not wrong.any():
-        return
-    first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    place = f"outlook, {array.name}"
-    for dim, i in zip(array.dims, first, strict=True):
-        if dim in array.coords:
-            place += f", {array[dim].to_numpy()[i]}"
-    others = int(wrong.sum()) - 1
-    more = f" (and {others} more)" if others else ""
-    yield Fault(place=place, value=f"{array.to_numpy()[first]}{more}", mend=mend)
-
-
-def _sense_of_outlook(problem: Problem) -> Iterator[Fault]:
-    outlook = problem.outlook
-    yield from promised.sense(problem.site, outlook, greatest=GREATEST_PRICE)
-    prices = outlook["electricity_price"], outlook["terminal_price"]
-    for price in prices:
-        mend = f"no market has more than {GREATEST_PRICE:g} EUR/MWh; is it in EUR/MWh?"
-        yield from _where(price, np.abs(price.to_numpy()) > GREATEST_PRICE, mend)
-    racks = outlook["service_racks"]
-    mend = f"must lie between 0 and the site's {problem.site.racks} racks"
-    off = (racks.to_numpy() < 0) | (racks.to_numpy() > problem.site.racks + ROUNDING)
-    yield from _where(racks, off, mend)
-    for name in ("carbon_intensity", "work_racks_limit"):
-        yield from _where(outlook[name], outlook[name].to_numpy() < 0, "must not be negative")
-    least, most = problem.series("work_least"), problem.series("work_most")
-    rows = outlook["work_least"].transpose("instant", "cohort")
-    mend = "is more than work_most allows by then"
-    yield from _where(rows, least > most + ROUNDING, mend)
-    room = Pool.of(problem.site).rack_power * problem.hours[:, None]
-    could = np.cumsum(room * problem.series("work_racks_limit"), axis=0)
-    short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could])
-    mend = "is more than its racks can do by then: its jobs are longer than their windows"
-    yield from _where(rows, short > NEARLY * (1.0 + least), mend)
-    for name, sums in (("work_least", least), ("work_most", most)):
-        falls = np.diff(sums, axis=0, prepend=0.0) < -ROUNDING
-        rows = outlook[name].transpose("instant", "cohort")
-        yield from _where(rows, falls, "is a sum since the first instant: it must not fall")
-        mend = "must be 0 at the first instant"
-        yield from _where(rows[:1], np.abs(sums[:1]) > ROUNDING, mend)
-
-
-def _sense_of_state(problem: Problem) -> Iterator[Fault]:
-    for store in problem.site.stores:
-        kind = problem.site.equipment[store.owner].kind
-        level = float(problem.state[f"{kind}_level"].sel({kind: store.owner}))
-        slack = GROSS * (store.high - store.low)
-        if not store.low - slack <= level <= store.high + slack:
-            mend = f"must lie between {store.low:g} and {store.high:g} MWh"
-            place = f"state, {kind}_level, {store.owner}"
-            yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
-    for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
-        power = float(problem.state[name])
-        if power < 0.0:
-            mend = "powers are never negative"
-            yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)

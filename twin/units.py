@@ -15,6 +15,7 @@ import pint
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from twin.bounds import GREATEST
 from twin.errors import Fault, UnitError
 
 KELVIN: Final = 273.15
@@ -98,7 +99,8 @@ class Quantity:
     meaning
         What the parameter is, in one sentence fragment.
     above, at_least, below, at_most
-        Bounds in the canonical unit.
+        Bounds in the canonical unit. A price without one, either way, has that of its unit in
+        :data:`twin.bounds.GREATEST`.
     """
 
     unit: str
@@ -107,6 +109,14 @@ class Quantity:
     at_least: float | None = None
     below: float | None = None
     at_most: float | None = None
+
+    def __post_init__(self) -> None:
+        """Bound prices, so that none is believed that no market knows."""
+        greatest = GREATEST.get(self.unit)
+        if greatest is not None and self.below is None and self.at_most is None:
+            object.__setattr__(self, "at_most", greatest)
+        if greatest is not None and self.above is None and self.at_least is None:
+            object.__setattr__(self, "at_least", -greatest)
 
     def __get_pydantic_core_schema__(
         self, source: type[Any], handler: GetCoreSchemaHandler

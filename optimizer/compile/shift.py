@@ -1,8 +1,8 @@
 """A basis moved along in time: the next window begins where the last one would have gone on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,20 @@ class Warm:
             if known.size:
                 found[owner] = known
         return found
+
+    def within(self, banks: Mapping[str, int]) -> Self:
+        """Return the same with the banks that are still there, and no more units on than they have.
+
+        Parameters
+        ----------
+        banks
+            Bank -> number of its units. [1]
+        """
+
+        def kept(units: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+            return {one: np.minimum(on, banks[one]) for one, on in units.items() if one in banks}
+
+        return replace(self, units=kept(self.units), past_units=kept(self.past_units))
 
     def time(self, instants: Instants) -> NDArray[np.int64]:
         """Return the interval of this window in which each of another begins, or the last."""

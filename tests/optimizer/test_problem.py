@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from optimizer.problem import Problem
-from tests.math.hand import battery, outlook, problem, site, source, unlabelled
+from tests.math.hand import (
+    battery,
+    machine,
+    outlook,
+    problem,
+    site,
+    source,
+    through,
+    units,
+    unlabelled,
+)
 from twin import state
 from twin.errors import ProblemError
 
@@ -58,17 +68,109 @@ def test_a_missing_variable_is_named(ahead):
     ("name", "values", "words"),
     [
         ("electricity_price", [10.0, 20_000.0], "no market has more"),
-        ("carbon_intensity", [-1.0, 0.0], "must not be negative"),
+        ("carbon_intensity", [-1.0, 0.0], "must be from 0 to 3000 kg MWh-1"),
+        ("carbon_intensity", [0.0, 1e9], "is it in kg MWh-1?"),
+        ("air_temperature", [15.0, 288.0], "must be from -90 to 60 degC; is it in degC?"),
+        ("air_temperature", [-300.0, 15.0], "must be from -90 to 60 degC"),
+        ("relative_humidity", [0.5, 50.0], "must be from 0 to 1.1; is it a share?"),
+        ("relative_humidity", [-0.5, 0.5], "must be from 0 to 1.1"),
+        ("air_pressure", [1013.0, 101.3], "must be from 50 to 110 kPa"),
+        ("air_pressure", [0.0, 101.3], "must be from 50 to 110 kPa"),
         ("service_racks", [0.0, 11.0], "between 0 and the site's 10 racks"),
         ("work_least", [[0.0], [3.0], [3.0]], "more than work_most allows"),
         ("work_most", [[0.0], [2.0], [1.0]], "must not fall"),
         ("work_racks_limit", [[0.5], [0.5]], "longer than their windows"),
+        ("work_racks_limit", [[-1.0], [5.0]], "must not be negative"),
         ("electricity_price", [10.0, 1e9], "is it in EUR/MWh?"),
         ("work_most", [[1.0], [2.0], [2.0]], "must be 0 at the first instant"),
     ],
 )
 def test_values_without_sense_are_refused(ahead, name, values, words):
     assert any(words in fault for fault in faults(site(), unlabelled(ahead, name, values)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("air_temperature", [-90.0, 60.0]),
+        ("relative_humidity", [0.0, 1.1]),
+        ("air_pressure", [50.0, 110.0]),
+        ("carbon_intensity", [0.0, 3000.0]),
+    ],
+)
+def test_what_can_just_be_is_taken(ahead, name, values):
+    asked = problem(site(), unlabelled(ahead, name, values))
+    assert asked.series(name).tolist() == values
+
+
+def test_sun_below_nothing_is_refused():
+    ahead = outlook([10.0, 20.0], sun=[1.0, -5.0])
+    (fault,) = faults(site(source()), ahead)
+    assert fault.endswith("sun = -5.0: must not be negative")
+    assert fault.startswith("outlook, renewable_available_power, 2026-07-01T01:00:00")
+
+
+def test_a_job_that_arrives_late_has_only_the_racks_of_its_window():
+    """Proves: 5 MWh that arrive at 2 h and are due at 3 h need 5 racks of 1 MW, not 2.
+
+    Sensitivity: three hours on 2 racks could do 6, if it had been there from the beginning.
+    """
+    late = [("batch", [0.0, 0.0, 5.0], [0.0, 0.0, 5.0], 2.0)]
+    (fault,) = faults(site(), outlook([20.0, 30.0, 40.0], jobs=late))
+    assert fault.startswith("outlook, work_least, 2026-07-01T03:00:00")
+    assert "batch/0 = 5.0: is more than its racks can do by then" in fault
+    wide = [("batch", [0.0, 0.0, 5.0], [0.0, 0.0, 5.0], 5.0)]
+    assert problem(site(), outlook([20.0, 30.0, 40.0], jobs=wide))
+
+
+def test_work_that_its_racks_could_do_is_taken_though_the_site_is_too_small():
+    """Proves: 15 racks of jobs that are due at once on 10 racks are late, not senseless."""
+    jobs = [("batch", [15.0, 15.0], [15.0, 15.0], 15.0)]
+    assert problem(site(), outlook([20.0, 30.0], jobs=jobs))
+
+
+BANK = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, most=1.0))
+
+
+@pytest.mark.parametrize(
+    ("past", "words"),
+    [
+        ({"bank": [np.nan]}, "past_units, bank, 0 = nan: must be whole numbers from 0 to"),
+        ({"bank": [1.0, np.inf]}, "past_units, bank, 1 = inf: must be whole numbers"),
+        ({"bank": [0.0, 4.0]}, "past_units, bank, 1 = 4: must be whole numbers from 0 to the"),
+        ({"bank": [-1.0]}, "past_units, bank, 0 = -1: must be whole numbers"),
+        ({"bank": [0.5]}, "bank, 0 = 0.5: must be whole numbers from 0 to the bank's 3 units"),
+        ({"bank": []}, "past_units, bank = of shape (0,): needs a number for one interval"),
+        ({"bank": [[1.0]]}, "past_units, bank = of shape (1, 1): needs a number"),
+        ({"bnak": [1.0]}, "past_units, bnak: no such bank of units; there are bank"),
+        ({"hall": [1.0]}, "past_units, hall: no such bank of units; there are bank"),
+    ],
+)
+def test_units_that_cannot_have_run_are_refused(ahead, past, words):
+    known = {name: np.array(values) for name, values in past.items()}
+    (fault,) = faults(site(BANK), ahead, past_units=known)
+    assert words in fault
+
+
+def test_units_that_may_have_run_are_taken(ahead):
+    known = {"bank": np.array([0.0, 3.0])}
+    assert problem(site(BANK), ahead, past_units=known).past_units is known
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "words"),
+    [
+        ("carbon", 1e9, "weights, carbon = 1e+09 EUR kg-1: must be finite, from 0 to 100 EUR kg-1"),
+        ("water", 1e9, "weights, water = 1e+09 EUR m-3: must be finite, from 0 to 10000 EUR m-3"),
+        ("lateness", 1e9, "must be finite, from 0 to 10000 EUR MWh-1 h-1"),
+        ("money", 1e9, "weights, money = 1e+09: must be finite, from 0 to 1000"),
+        ("carbon", np.nan, "weights, carbon = nan EUR kg-1: must be finite"),
+        ("carbon", -0.1, "weights, carbon = -0.1 EUR kg-1: must be finite, from 0"),
+    ],
+)
+def test_weights_beyond_any_price_are_refused(ahead, name, weight, words):
+    (fault,) = faults(site(), ahead, **{name: weight})
+    assert words in fault
 
 
 def test_an_empty_horizon_is_refused(ahead):

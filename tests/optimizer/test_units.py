@@ -131,6 +131,17 @@ def test_what_is_not_near_enough_is_sought(asked, monkeypatch):
     assert rounded - sought <= GAP * abs(sought)
 
 
+def test_a_plan_of_another_site_is_begun_from(plain, decision):
+    """Proves: units of a site with rules say nothing where there are none, nor more than remain."""
+    again = decide(plain, previous=decision)
+    assert "cooling_plant_units_on" not in again.schedule
+    warm = replace(decision.warm, past_units={PLANT: np.array([4.0, 1.0])})
+    fewer = warm.within({PLANT: 2, "other": 1})
+    assert fewer.past_units[PLANT].tolist() == [2.0, 1.0]
+    assert fewer.units[PLANT].max() <= 2.0
+    assert warm.within({}).units == warm.within({}).past_units == {}
+
+
 def test_what_ran_is_remembered_over_decisions(decision):
     """Proves: after an hour the next decision knows the units of that hour, and of those before."""
     warm = replace(decision.warm, past_units={PLANT: np.array([2.0, 1.0])})

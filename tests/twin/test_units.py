@@ -74,6 +74,39 @@ def test_a_parameter_refuses(field: str, value: object, words: str) -> None:
         Machine.model_validate({field: value})
 
 
+class Contract(BaseModel):
+    """Prices without bounds of their own, and with some."""
+
+    energy: Annotated[float, Quantity("EUR MWh-1", "for energy")] = 0.0
+    peak: Annotated[float, Quantity("EUR MW-1", "for the peak", at_least=0)] = 0.0
+    cells: Annotated[float, Quantity("EUR MWh-1", "for cells", above=0, at_most=1e7)] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("energy", "1e9 EUR/MWh", "must be at most 10000 EUR MWh-1"),
+        ("energy", "-1e9 EUR/MWh", "must be at least -10000 EUR MWh-1"),
+        ("energy", "11 EUR/kWh", "must be at most 10000 EUR MWh-1"),
+        ("peak", "1001 EUR/kW", r"must be at most 1e\+06 EUR MW-1"),
+        ("peak", "-1 EUR/kW", "must be at least 0 EUR MW-1"),
+        ("cells", "1e8 EUR/MWh", r"must be at most 1e\+07 EUR MWh-1"),
+        ("cells", "0 EUR/MWh", "must be above 0 EUR MWh-1"),
+    ],
+)
+def test_a_price_has_the_bound_of_its_unit(field: str, value: str, words: str) -> None:
+    """Proves: whether or not a declaration says so, no price is greater than any market's."""
+    with pytest.raises(ValidationError, match=words):
+        Contract.model_validate({field: value})
+
+
+def test_prices_of_real_contracts_are_taken() -> None:
+    """Proves: 10 EUR/kWh either way, 1,000 EUR/kW, cells of 120 EUR/kWh."""
+    given = {"energy": "-10 EUR/kWh", "peak": "1000 EUR/kW", "cells": "120 EUR/kWh"}
+    contract = Contract.model_validate(given)
+    assert (contract.energy, contract.peak, contract.cells) == (-1e4, 1e6, 1.2e5)
+
+
 def test_a_parameter_takes_texts_and_canonical_numbers() -> None:
     assert Machine.model_validate({"power": "5200 kW", "count": 3, "share": "20 %"}) == Machine(
         power="5.2 MW",  # type: ignore[arg-type]  # pydantic reads the text

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
+from twin.bounds import GREATEST_CAPACITY_PRICE
 from twin.equipment.declaration import Equipment, register
 from twin.relations import Relation, Store
 from twin.units import Quantity
@@ -46,7 +47,15 @@ class Battery(Equipment):
         float, Quantity("EUR MWh-1", "wear for each MWh discharged", at_least=0)
     ] = 0.0
     cell_price: (
-        Annotated[float, Quantity("EUR MWh-1", "new cells for each MWh of capacity", at_least=0)]
+        Annotated[
+            float,
+            Quantity(
+                "EUR MWh-1",
+                "new cells for each MWh of capacity",
+                at_least=0,
+                at_most=GREATEST_CAPACITY_PRICE,
+            ),
+        ]
         | None
     ) = None
     cycle_life: Annotated[

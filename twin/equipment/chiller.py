@@ -7,6 +7,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from twin.bounds import GREATEST_START_COST
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, chiller, machines
 from twin.relations import Flows, Running, Units
@@ -75,7 +76,10 @@ class ChillerBank(Declared):
     restart: Annotated[
         float, Quantity("h", "least time between two starts of a unit (anti-recycle)", at_least=0)
     ] = 0.0
-    start_cost: Annotated[float, Quantity("EUR", "wear and energy of a start", at_least=0)] = 0.0
+    start_cost: Annotated[
+        float,
+        Quantity("EUR", "wear and energy of a start", at_least=0, at_most=GREATEST_START_COST),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _curves_are_whole(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import numpy as np
 import xarray as xr
 
+from twin.bounds import GREATEST_INTENSITY
 from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray
 from twin.promises import Commitment, Terms, Trades
@@ -38,13 +39,11 @@ class LoadTargetContract(Contract):
     kind: ClassVar[str] = "load_target"
 
     partner: str = ""
-    up_price: Annotated[
-        float, Quantity("EUR MWh-1", "for each MWh above a target", above=0, at_most=10_000)
-    ]
+    up_price: Annotated[float, Quantity("EUR MWh-1", "for each MWh above a target", above=0)]
     best_effort_price: (
         Annotated[
             float,
-            Quantity("EUR MWh-1", "the same where best effort is asked", above=0, at_most=10_000),
+            Quantity("EUR MWh-1", "the same where best effort is asked", above=0),
         ]
         | None
     ) = None
@@ -107,7 +106,6 @@ class DayAhead(Contract):
             "EUR MWh-1",
             "how much worse than day-ahead imbalance is, where its prices are unknown",
             at_least=0,
-            at_most=10_000,
         ),
     ] = 30.0
     intraday_limit: Annotated[
@@ -115,7 +113,7 @@ class DayAhead(Contract):
     ] = 0.0
     intraday_spread: Annotated[
         float,
-        Quantity("EUR MWh-1", "half the distance of bid and ask", at_least=0, at_most=10_000),
+        Quantity("EUR MWh-1", "half the distance of bid and ask", at_least=0),
     ] = 2.0
     gate_closure: Annotated[
         float, Quantity("h", "from the last trade to the delivery", at_least=0, at_most=24)
@@ -205,9 +203,7 @@ class CarbonBudget(Budget):
     kind: ClassVar[str] = "carbon_budget"
 
     amount: Annotated[float, Quantity("kg", "carbon of a year", at_least=0)]
-    price: Annotated[
-        float, Quantity("EUR kg-1", "what a kg beyond the budget weighs", above=0, at_most=100)
-    ]
+    price: Annotated[float, Quantity("EUR kg-1", "what a kg beyond the budget weighs", above=0)]
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the promise of each window."""
@@ -221,9 +217,7 @@ class WaterBudget(Budget):
     kind: ClassVar[str] = "water_budget"
 
     amount: Annotated[float, Quantity("m3", "water of a year", at_least=0)]
-    price: Annotated[
-        float, Quantity("EUR m-3", "what a m3 beyond the budget weighs", above=0, at_most=10_000)
-    ]
+    price: Annotated[float, Quantity("EUR m-3", "what a m3 beyond the budget weighs", above=0)]
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the promise of each window."""
@@ -244,7 +238,8 @@ class HourlyMatching(Contract):
         float, Quantity("MW", "contracted power that is there in every hour", at_least=0)
     ] = 0.0
     residual_intensity: Annotated[
-        float, Quantity("kg MWh-1", "carbon of the residual mix", at_least=0, at_most=3000)
+        float,
+        Quantity("kg MWh-1", "carbon of the residual mix", at_least=0, at_most=GREATEST_INTENSITY),
     ]
 
     def relations(self) -> tuple[Relation, ...]:

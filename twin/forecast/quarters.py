@@ -7,12 +7,14 @@ import numpy as np
 import xarray as xr
 
 from twin.axes import QUARTER
+from twin.bounds import GREATEST_INTENSITY
 from twin.equipment import Photovoltaic, Renewable, Wind
 from twin.errors import Fault, SeriesError
 from twin.forecast.baselines import DAY, Recipe, extrapolate
 from twin.forecast.record import MEASURED, REACH, known, measured_until, published_until
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.weather import POSSIBLE
 
 RECIPES: Final = {
     "electricity_price": Recipe(days=28, fading=0.9, is_alike=True, window=12, memory=48.0),
@@ -40,11 +42,11 @@ POWER: Final = "renewable_available_power"
 """What the record calls the power of the renewables."""
 
 BOUNDS: Final = {
+    **POSSIBLE,
     "relative_humidity": (0.0, 1.0),
-    "air_pressure": (0.0, np.inf),
     "wind_speed": (0.0, np.inf),
     "global_irradiance": (0.0, np.inf),
-    "carbon_intensity": (0.0, np.inf),
+    "carbon_intensity": (0.0, GREATEST_INTENSITY),
 }
 """What a forecast cannot leave, in the word's unit."""
 

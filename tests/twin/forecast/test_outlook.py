@@ -155,3 +155,20 @@ def test_measured_is_never_ahead_of_now():
     for minute in range(60):
         now = utc("2023-06-20T10:00") + np.timedelta64(minute, "m")
         assert measured_until(now) <= now
+
+
+def test_an_outlook_is_never_beyond_what_can_be(site, series):
+    """Proves: what a broken sensor shows is brought within the ranges that a question must keep,
+    so that the service is never refused for it.
+    """
+    carbon_and_weather = series[1].copy(deep=True)
+    broken = {"air_temperature": 70.0, "air_pressure": 20.0, "carbon_intensity": 1e5}
+    for name, value in broken.items():
+        carbon_and_weather[name].values[:] = value
+    now = utc("2023-06-20T10:45")
+    ahead = outlook(
+        site, record(site, series[0], carbon_and_weather), now, axes=horizon(now, MIXED)
+    )
+    assert set(ahead["air_temperature"].to_numpy()) == {60.0}
+    assert set(ahead["air_pressure"].to_numpy()) == {50.0}
+    assert set(ahead["carbon_intensity"].to_numpy()) == {3000.0}

@@ -8,6 +8,7 @@ from twin.workloads.arrivals import expect
 from twin.workloads.envelope import cohorts, envelope, group_of
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import advance, open_queue
+from twin.workloads.repeated import Repeated
 
 DAYS_14 = np.timedelta64(14, "D")
 
@@ -139,3 +140,36 @@ def test_labels_are_the_same_whatever_is_there(pool, start, hours, make_jobs):
     room = envelope(open_queue(pool, make_jobs((1, 9, 1, 1, 20)), start), hours)
     assert tuple(room["cohort"].to_numpy()) == cohorts(pool.kinds)
     assert float(room["work_most"].sum()) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_racks_can_do_what_is_due_between_any_two_instants(pool, start, seed):
+    """Proves: of no queue, late jobs included, nor of what is expected or known to come, is more
+    due by an instant than its racks can do since another, beside what can be done by that one.
+
+    Which is why the check of a question refuses none that the service asks.
+    """
+    jobs = random_jobs(start, seed)
+    tight = np.random.default_rng(seed).uniform(-0.5, 2.0, len(jobs))
+    deadline = jobs.arrival + (jobs.length * (1.0 + tight) * 3.6e9).astype("timedelta64[us]")
+    jobs = Jobs(**{**vars(jobs), "deadline": deadline})
+    now = start - np.timedelta64(4 * 24 * 60 + 7 * seed, "m")
+    queue = open_queue(pool, jobs.take(jobs.arrival <= now), now)
+    some = dict.fromkeys(queue.jobs.number[::2].tolist(), 1.0)
+    queue, _ = advance(queue, some, hours=2.7)
+    grid = axes.horizon(queue.instant, [(5.0, 15.0), (30.0, 60.0)])
+    span = grid["instant"].to_numpy()[-1] - queue.instant
+    courses = [
+        {"expected": expect(jobs, pool.kinds, queue.instant)},
+        {"expected": Repeated.of(jobs, pool.kinds, queue.instant, lag=2 * span, span=span)},
+        {"future": jobs},
+    ]
+    hours = grid["duration"].to_numpy()[:, None]
+    for course, is_cautious in ((one, cautious) for one in courses for cautious in (True, False)):
+        room = envelope(queue, grid, is_cautious=is_cautious, **course)
+        least, most = room["work_least"].to_numpy(), room["work_most"].to_numpy()
+        can = pool.rack_power * hours * room["work_racks_limit"].to_numpy()
+        for last in range(1, len(least)):
+            for first in range(last):
+                between = can[first:last].sum(axis=0)
+                assert (least[last] - most[first] <= between + 1e-9 * (1.0 + least[last])).all()
