@@ -9,6 +9,7 @@ import xarray as xr
 from twin import vocabulary
 from twin.equipment import Cdu
 from twin.errors import Fault, StateError
+from twin.limits import KELVIN_BEYOND
 from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.setpoints import least_flows
@@ -23,9 +24,6 @@ WORDS: Final = {
     "technology_range_set_point": ("technology_range", "cdu"),
 }
 """Word of the vocabulary -> field of :class:`~twin.relations.SetPoints`, axis."""
-
-KELVIN_BEYOND: Final = 0.05
-"""A rule that is broken by less than this is kept. [K]"""
 
 
 def labelled(points: SetPoints) -> dict[str, xr.DataArray]:

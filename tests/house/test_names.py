@@ -69,6 +69,18 @@ def test_what_the_wire_fixes_is_declared_once(modules):
     assert {"b'GTRB'", "np.timedelta64(100, 's')"} <= places.keys()
 
 
+def test_what_the_judge_tolerates_is_declared_once(modules):
+    declared = defaultdict(list)
+    for module in modules.values():
+        for node in module.tree.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                declared[ast.unparse(target)].append(module.name)
+    judged = {name: places for name, places in declared.items() if "twin.limits" in places}
+    assert "KELVIN_BEYOND" in judged
+    assert {name: places for name, places in judged.items() if len(places) > 1} == {}
+
+
 def test_names_say_something(modules):
     wrong = [name for name in modules if set(name.split(".")[-1].split("_")) & SAYS_NOTHING]
     for module in modules.values():
