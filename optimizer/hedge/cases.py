@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.hedge.scenarios import Case
+from optimizer.hedge.case import Case
 from optimizer.problem import Problem
 from twin.axes import HOUR, intervals
 from twin.forecast.errors import Errors

@@ -14,10 +14,11 @@ import numpy as np
 from optimizer.compile.shift import Warm
 from optimizer.deciding import decide
 from optimizer.decision import Decision
+from optimizer.hedge.case import Case
 from optimizer.hedge.first_stage import NOW, decided_now, first_stage
 from optimizer.hedge.known import LEAST
 from optimizer.hedge.risk import Risk
-from optimizer.hedge.scenarios import Case, Hedge, hedge
+from optimizer.hedge.scenarios import Hedge, hedge
 from optimizer.hedge.weighed import Weighed, Worst
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem

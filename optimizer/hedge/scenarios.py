@@ -7,7 +7,6 @@ the mean of the worst.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,48 +16,20 @@ from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.forms.scenarios import FirstStage, Tail
+from optimizer.hedge.case import Case, check
 from optimizer.hedge.first_stage import NOW, decided_now, first_stage, kept
-from optimizer.hedge.known import LEAST
 from optimizer.hedge.risk import VIOLATIONS, Risk, cvar
-from optimizer.inputs import Inputs, inputs_of
+from optimizer.inputs import Inputs
 from optimizer.objectives import ACCOUNTS, account_prices
-from optimizer.problem import Problem
 from optimizer.shape import Shape
 from optimizer.solve import Answer, Solver
-from twin.errors import Fault, NoScheduleError, ProblemError
+from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 
 FIRST_STAGE: Final = "first_stage"
 COST_TAIL: Final = "cost_tail"
 VIOLATION_TAIL: Final = "violation_tail"
 """Blocks of what binds scenarios."""
-
-ROUNDING: Final = 1e-9
-"""How far probabilities may be from a sum of 1. [1]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One course of the world.
-
-    Attributes
-    ----------
-    problem
-        What would be asked if it were known to come.
-    probability
-        How probable it is. [1]
-    name
-        What it is called among people.
-    """
-
-    problem: Problem
-    probability: float
-    name: str
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """The problem with its curves, laid once."""
-        return inputs_of(self.problem)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +121,7 @@ def hedge(
     Linear: units are in fractions, and waste is not held from any course; both are decided whole
     in the plan that keeps the first stage.
     """
-    _check(cases)
+    check(cases)
     weighed = risk or Risk()
     many = [replace(case.inputs, block=f"s{i}") for i, case in enumerate(cases)]
     shape = bound(many, now)
@@ -191,24 +162,6 @@ def _hedge(
 
 def _probability(cases: Sequence[Case]) -> FloatArray:
     return np.array([case.probability for case in cases])
-
-
-def _check(cases: Sequence[Case]) -> None:
-    faults = []
-    total = sum(case.probability for case in cases)
-    if len(cases) < LEAST:
-        mend = "two at least; what is known to come is decided without"
-        faults.append(Fault(place="scenarios", value=str(len(cases)), mend=mend))
-    elif min(case.probability for case in cases) < 0.0 or abs(total - 1.0) > ROUNDING:
-        mend = "must be 0 or more and add up to 1"
-        faults.append(Fault(place="scenarios, probability", value=f"{total:g}", mend=mend))
-    for case in cases[1:]:
-        if not case.problem.outlook["instant"].equals(cases[0].problem.outlook["instant"]):
-            mend = "must have the intervals of the first"
-            faults.append(Fault(place=f"scenarios, {case.name}", value="", mend=mend))
-    if faults:
-        source = "scenarios"
-        raise ProblemError(source, faults)
 
 
 def bound(many: Sequence[Inputs], now: float) -> Shape:

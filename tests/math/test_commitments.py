@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.build import shape_of
 from optimizer.inputs import inputs_of
-from tests.math.hand import grid, machine, outlook, problem, site, solved, through
+from tests.math.hand import battery, grid, machine, outlook, problem, site, solved, through
 from twin import vocabulary
 from twin.equipment.contracts import (
     CarbonBudget,
@@ -93,6 +93,30 @@ def test_no_target_goes_below_the_least_of_its_contract():
     """Proves: 1 MW is asked, 3 MW are the least: 50. Sensitivity: 70 at 1 MW."""
     ahead = with_target(outlook([20.0, 10.0], jobs=MOVABLE), [np.inf, 1.0])
     assert solved(site(asked(least=3.0)), ahead).objective == pytest.approx(50.0)
+
+
+def test_a_target_below_zero_asks_for_export():
+    """Proves: -2 MW asked at 50: the battery gives 2 MWh at a wear of 5 each: 10.
+
+    Sensitivity: nothing is given, and nothing paid, if the target were taken for 0; 100 if it were
+    paid. With 1 MW at the least, there is nothing to give.
+    """
+    cell = battery(power=2.0, wear_price=5.0)
+    ahead = with_target(outlook([0.0]), [-2.0])
+    connection = grid(export_limit=5.0)
+    plan = solved(site(asked(), cell, connection=connection), ahead, level=1.0)
+    assert plan.values["grid.export_power"] == pytest.approx([2.0])
+    assert plan.objective == pytest.approx(10.0)
+    assert plan.accounts["targets"] == pytest.approx([0.0])
+    firm = solved(site(asked(least=1.0), cell, connection=connection), ahead, level=1.0)
+    assert firm.objective == pytest.approx(0.0)
+
+
+def test_a_target_below_zero_that_cannot_be_kept_is_paid():
+    """Proves: of -2 MW the battery of 1 MW gives one: 5 of wear and 50 for the other MWh."""
+    cell, ahead = battery(wear_price=5.0), with_target(outlook([0.0]), [-2.0])
+    plan = solved(site(asked(), cell, connection=grid(export_limit=5.0)), ahead, level=1.0)
+    assert plan.objective == pytest.approx(55.0)
 
 
 def test_a_target_is_kept_at_negative_prices():

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from optimizer.hedge.case import Case
 from optimizer.hedge.first_stage import decided_now, first_stage
 from optimizer.hedge.risk import Risk, cvar
-from optimizer.hedge.scenarios import Case, hedge
+from optimizer.hedge.scenarios import hedge
 from optimizer.plan import solve_problem
-from tests.math.hand import battery, outlook, problem, site
+from tests.math.hand import battery, grid, machine, outlook, problem, site, through, units
 from twin.errors import NoScheduleError, ProblemError
 
 COSTS = np.array([10.0, 20.0, 30.0, 100.0])
@@ -110,7 +111,8 @@ def test_jobs_that_have_arrived_run_the_same_in_all_cases():
     than 30, so it runs now; a case that knows waits for 10. Sensitivity: free, the mean is 20.
     """
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
-    asked = [problem(site(), outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
+    where = site()
+    asked = [problem(where, outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
     found = hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL)
     assert found.objective == pytest.approx(30.0)
     for scenario in ("s0", "s1"):
@@ -122,28 +124,61 @@ def test_jobs_still_expected_run_as_each_case_likes():
     """Proves: the same, but the job is only expected: it runs now in the dear case alone."""
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
     ahead = [outlook([30.0, price], jobs=jobs) for price in (10.0, 70.0)]
-    asked = [problem(site(), one.assign_coords(cohort=["batch/expected"])) for one in ahead]
+    where = site()
+    asked = [problem(where, one.assign_coords(cohort=["batch/expected"])) for one in ahead]
     assert hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
 
 
 def test_a_case_without_a_way_out_is_told():
-    """11 MW of service on a connection of 5 MW."""
-    where = site(connection=None)
-    good = problem(where, outlook([10.0], service=1.0))
-    tight = site(connection=where.equipment["grid"].model_copy(update={"import_limit": 0.5}))
+    """In the second case 6 MW of service on a connection of 5 MW."""
+    where = site(connection=grid(import_limit=5.0))
+    asked = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
     with pytest.raises(NoScheduleError, match="every scenario"):
-        hedge(cases([good, problem(tight, outlook([10.0], service=1.0))], (0.5, 0.5)))
+        hedge(cases(asked, (0.5, 0.5)))
 
 
 def test_cases_must_belong_together():
-    one = problem(site(), outlook([10.0]))
-    other = problem(site(), outlook([10.0, 20.0]))
+    where = site()
+    one = problem(where, outlook([10.0]))
+    other = problem(where, outlook([10.0, 20.0]))
     with pytest.raises(ProblemError, match="add up to 1"):
         hedge(cases([one, one], (0.5, 0.6)))
-    with pytest.raises(ProblemError, match="intervals of the first"):
+    with pytest.raises(ProblemError, match="case 1, intervals: must be the intervals of case 0"):
         hedge(cases([one, other], (0.5, 0.5)))
     with pytest.raises(ProblemError, match="two at least"):
         hedge(cases([one], (1.0,)))
+
+
+@pytest.mark.parametrize(
+    ("chances", "words"),
+    [
+        ((0.5, np.nan), "scenarios, case 1, probability = nan: must be from 0 to 1"),
+        ((np.nan, np.nan), "scenarios, case 0, probability = nan: must be from 0 to 1"),
+        ((1.5, -0.5), "scenarios, case 1, probability = -0.5: must be from 0 to 1"),
+        ((0.5, np.inf), "scenarios, case 1, probability = inf: must be from 0 to 1"),
+    ],
+)
+def test_what_is_no_probability_is_named(chances, words):
+    one = problem(site(), outlook([10.0]))
+    with pytest.raises(ProblemError, match=words):
+        hedge(cases([one, one], chances))
+
+
+def test_cases_are_courses_of_one_site_from_one_state():
+    """Proves: another battery, level, price of carbon or past of the units is no other course."""
+    bank = machine("bank", "air", draws={"medium_voltage": through}, units=units(3, most=1.0))
+    where, ahead = site(battery(), bank), outlook([10.0, 50.0])
+    one = problem(where, ahead)
+    others = {
+        "site = hand": problem(site(battery(capacity=8.0), bank), ahead),
+        "weights = money 1, carbon 5, water 0, lateness 100": problem(where, ahead, carbon=5.0),
+        "state": problem(where, ahead, level=1.0),
+        "past_units": problem(where, ahead, past_units={"bank": np.array([1.0])}),
+    }
+    for what, other in others.items():
+        with pytest.raises(ProblemError, match=f"scenarios has 1 fault\n.*case 1, {what}: must be"):
+            hedge(cases([one, other], (0.5, 0.5)))
+    assert hedge(cases([one, problem(where, outlook([10.0, 80.0]))], (0.5, 0.5)))
 
 
 @pytest.mark.parametrize("wrong", [{"level": 1.0}, {"weight": 1.1}, {"violations": -1.0}])

@@ -33,7 +33,7 @@ class LoadTargetContract(Contract):
     A target gives way only to what is dearer: the inference service and all limits of machines and
     connection hold in any case, so no target asks for more than is safe. Its effect is ``priced``;
     ``hard``, dearer than anything that can give way; or ``curtailment``, a limit of a connection
-    that is not firm, of which ``least`` is the firm part.
+    that is not firm, of which ``least`` is the firm part. A target below zero asks for export.
     """
 
     kind: ClassVar[str] = "load_target"
@@ -48,7 +48,7 @@ class LoadTargetContract(Contract):
         | None
     ) = None
     least: Annotated[
-        float, Quantity("MW", "least that is kept to, whatever is asked", at_least=0)
+        float, Quantity("MW", "least that is kept to, whatever is asked; 0 for none", at_least=0)
     ] = 0.0
     effect: Literal["priced", "hard", "curtailment"] = "priced"
 
@@ -82,8 +82,9 @@ class LoadTargetContract(Contract):
         power = _of(outlook["grid_import_target"], self.name)
         price = _of(outlook["grid_import_target_price"], self.name)
         hours = _hours(outlook)
+        least = self.least or -np.inf  # a target below zero asks for export
         return Terms(
-            target=hours * np.maximum(power, self.least),
+            target=hours * np.maximum(power, least),
             up_price=price,
             down_price=np.zeros_like(hours),
             window=np.arange(float(len(hours))),

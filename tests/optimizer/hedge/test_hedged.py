@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.hedge.case import Case
 from optimizer.hedge.cases import cases_of
 from optimizer.hedge.hedged import decide_hedged
 from optimizer.hedge.risk import Risk
-from optimizer.hedge.scenarios import Case, hedge
+from optimizer.hedge.scenarios import hedge
 from optimizer.steering import question
 from tests import small_days
 from twin import axes
@@ -160,8 +161,7 @@ def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
 
 def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases):
     tight = asked.site.with_margins(asked.site.margins.model_copy(update={"power": 0.95}))
-    broken = replace(cases[0].problem, site=tight)
-    wrong = [replace(cases[0], problem=broken), *cases[1:]]
+    wrong = [replace(one, problem=replace(one.problem, site=tight)) for one in cases]
     decision = decide_hedged(asked, wrong).decision
     assert "not hedged" in decision.explanation.degraded
     assert decision.schedule.equals(decide(asked).schedule)

@@ -7,9 +7,10 @@ import pytest
 
 from optimizer.build import numbers_of
 from optimizer.compile.structure import structure_of
+from optimizer.hedge.case import Case
 from optimizer.hedge.first_stage import decided_now, first_stage
 from optimizer.hedge.risk import Risk, cvar
-from optimizer.hedge.scenarios import Case, bound, hedge
+from optimizer.hedge.scenarios import bound, hedge
 from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
 from tests import small_days
