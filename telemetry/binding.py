@@ -13,6 +13,7 @@ from telemetry.bands import Band, Limits, band, limited
 from telemetry.listing import Listed, list_points
 from telemetry.points import INTEGRATION, Meaning
 from telemetry.samples import PLANT, PointMetadata
+from telemetry.states import match, unmatched
 from telemetry.units import UNITS
 from twin import vocabulary
 from twin.run import Key
@@ -52,7 +53,7 @@ class Binding:
     label: str
     factor: float
     offset: float
-    states: Mapping[int, int] | None
+    states: Mapping[float, int] | None
     sender: str
     band: Band
     is_spare: bool = False
@@ -63,9 +64,9 @@ class Binding:
         return self.meaning.variable, self.label
 
     def canonical(self, value: float) -> float:
-        """Return a value of the wire in the canonical unit; NaN for a state that is not told."""
+        """Return a value of the wire in the canonical unit; of no state, what its meaning says."""
         if self.states is not None:
-            return float(self.states.get(round(value), float("nan")))
+            return float(self.states.get(value, self.meaning.otherwise))
         return value * self.factor + self.offset
 
     def wire(self, value: float) -> float:
@@ -185,9 +186,9 @@ class Binder:
             return f"doubled point: {self._points[meaning.variable, listed.label]} says the same"
         scale, states = (1.0, 0.0), None
         if meaning.states:
-            states = _states(meaning, metadata)
-            if not states:
-                return "unknown states"
+            states = match(meaning.states, metadata.state_text)
+            if states is None:
+                return unmatched(meaning.states, metadata.state_text)
         else:
             found = self._scale(listed, metadata.unit)
             if found is None:
@@ -259,13 +260,3 @@ def metadata_key(metadata: PointMetadata) -> PointKey:
 
 def _sense(metadata: PointMetadata) -> tuple[PointKey, str, tuple[tuple[int, str], ...]]:
     return metadata_key(metadata), metadata.unit, metadata.state_text
-
-
-def _states(meaning: Meaning, metadata: PointMetadata) -> dict[int, int]:
-    """Return value -> canonical value, matched by the texts of the states."""
-    ours = {text.casefold(): value for value, text in meaning.states}
-    return {
-        value: ours[text.casefold()]
-        for value, text in metadata.state_text
-        if text.casefold() in ours
-    }

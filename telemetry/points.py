@@ -5,10 +5,12 @@ path begins with the site and is opaque behind it. A kind of equipment that is n
 has its ``Available`` and ``Status``.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from telemetry.states import AVAILABLE, ENABLED, OPERATING, SAFE
 from twin.equipment.declaration import KINDS
 
 INTEGRATION: Final = "GIGATWIN"
@@ -39,10 +41,6 @@ RENEWABLES: Final = ("photovoltaic", "wind")
 COOLED: Final = ("cdu", "cooling_plant", "hall_air", "tank")
 """Kinds that stand in the path of liquid or air, and therefore name it with their own points."""
 
-AVAILABLE: Final = ((0, "NotAvailable"), (1, "Available"))
-OPERATING: Final = ((0, "NotOperating"), (1, "Operating"))
-ENABLED: Final = ((0, "Disabled"), (1, "Enabled"))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
@@ -62,6 +60,8 @@ class Meaning:
         As its metadata has them.
     unit, states
         Unit in which our plant sends it, or its states.
+    otherwise
+        What a value that is none of its states is taken for; NaN where that is not to be said.
     share_of
         Parameter of the machine of which a value in per cent is a share, or "".
     """
@@ -74,6 +74,7 @@ class Meaning:
     process_area: tuple[str, ...] = ()
     unit: str = ""
     states: tuple[tuple[int, str], ...] = ()
+    otherwise: float = math.nan
     negative: str = ""
     share_of: str = ""
     is_setpoint: bool = False
@@ -228,7 +229,7 @@ def _water() -> Iterator[Meaning]:
             integration=INTEGRATION,
         )
     enabled = _generic("facility_enabled", "cooling_plant", "Facility", "Requests", unit="")
-    yield replace(enabled, states=ENABLED)
+    yield replace(enabled, states=ENABLED, otherwise=SAFE)
 
 
 def _states() -> Iterator[Meaning]:
@@ -241,9 +242,16 @@ def _states() -> Iterator[Meaning]:
             object_type=OBJECT_TYPES.get(kind, GENERIC),
             point_type="Available",
             states=AVAILABLE,
+            otherwise=SAFE,
         )
         yield available
-        yield replace(available, variable=f"{name}_status", point_type="Status", states=OPERATING)
+        yield replace(
+            available,
+            variable=f"{name}_status",
+            point_type="Status",
+            states=OPERATING,
+            otherwise=math.nan,
+        )
 
 
 MEANINGS: Final[tuple[Meaning, ...]] = (

@@ -180,7 +180,41 @@ def test_states_are_read_by_their_texts():
     binding = Binder(site()).learn(turned)
     assert [binding.canonical(value) for value in (0.0, 1.0)] == [1.0, 0.0]
     assert binding.wire(1.0) == 0.0
-    assert np.isnan(binding.canonical(7.0))
+
+
+@pytest.mark.parametrize(
+    "no", ["Not Available", "not_available", "NOT-AVAILABLE", "Unavailable", "Out of Service"]
+)
+def test_a_machine_that_is_not_available_is_believed_whatever_its_vendor_calls_it(no):
+    told = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
+    binding = Binder(site()).learn(told)
+    assert [binding.canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [2.0, 0.6, -1.0, 1e30, float("nan")])
+def test_a_machine_of_unknown_state_is_not_available(value):
+    states = ((0, "NotAvailable"), (1, "Available"), (2, "Bypass"))
+    binding = Binder(site()).learn(metadata_of("battery_available", state_text=states))
+    assert binding.canonical(value) == 0.0
+    assert np.isnan(Binder(site()).learn(metadata_of("battery_status")).canonical(value))
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        ((1, "Available"),),
+        ((0, "Bypass"), (1, "Available")),
+        ((0, "Off"), (1, "On")),
+        ((0, "NotAvailable"), (1, "Available"), (1, "Not available")),
+        (),
+    ],
+)
+def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
+    binder = Binder(site())
+    told = metadata_of("battery_available", state_text=states)
+    assert binder.learn(told) is None
+    assert binder.counters == {"unknown states": 1}
+    assert "NotAvailable and Available are wanted" in binder.unknown[told.point]
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,13 @@ def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
     assert seen["cdu_available"].sel(cdu="cdu_1") == pytest.approx(0.5)
 
 
+def test_a_machine_that_says_what_nobody_knows_is_not_available_at_once(window):
+    window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
+    flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
+    assert flag is Flag.GOOD
+    assert window.observed(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
+
+
 def test_batches_of_a_hall_are_summed_and_scaled_to_all_racks(window):
     for number in range(1, 14):  # of 14
         window.add(batch(rack=f"r{number:04d}", temperature=50.0 + number))
