@@ -7,7 +7,9 @@ from optimizer.build import shape_of
 from optimizer.inputs import inputs_of
 from tests.math.hand import START, grid, outlook, problem, site, solved
 from twin import axes
+from twin.tariffs.bill import bill
 from twin.tariffs.declaration import Tariff
+from twin.tariffs.planned import guard
 
 ABOUT = {"status": "assumed", "source": "assumed"}
 MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
@@ -116,6 +118,61 @@ def test_a_peak_that_is_expected_is_free():
     ahead = outlook([20.0, 10.0], jobs=MOVABLE)
     assert solved(under(**rules, expected_peak="4 MW"), ahead).objective == pytest.approx(40.0)
     assert solved(under(**rules), ahead).objective == pytest.approx(180.0)
+
+
+TAXES = [{"name": "levy", "share": "10 %"}, {"name": "vat", "share": "20 %"}]
+"""A EUR on a line comes to 1.1 x 1.2 = 1.32."""
+
+
+def test_taxes_are_part_of_the_price_of_energy():
+    """Proves: 20 + 10 x 1.2 in the first hour is dearer than 31 in the second: 4 x 31 = 124.
+
+    Sensitivity: in the first hour, at 120 without the tax, 128 would be on the bill.
+    """
+    rules = {
+        "periods": [FIRST, REST],
+        "energy": [{"name": "dear", "price": "10 EUR/MWh", "periods": ["first"]}],
+        "taxes": [{"name": "vat", "share": "20 %"}],
+    }
+    plan = solved(under(**rules), outlook([20.0, 31.0], jobs=MOVABLE))
+    assert plan.values["grid.import_power"] == pytest.approx([0.0, 4.0])
+    assert plan.objective == pytest.approx(124.0)
+
+
+def test_taxes_are_on_every_line_and_on_one_another():
+    """Proves: 2 and 2 MW at 60 EUR/MW x 1.32 are 60 + 158.4; energy at 5 EUR/MWh x 1.32 is 26.4.
+
+    The bill of these eight quarter-hours has the same 184.8 on it.
+    """
+    rules = {
+        "energy": [{"name": "energy", "price": "5 EUR/MWh"}],
+        "peaks": [{"name": "power", "price": "60 EUR/MW"}],
+        "taxes": TAXES,
+    }
+    where = under(**rules)
+    plan = solved(where, outlook([10.0, 20.0], jobs=MOVABLE))
+    assert plan.values["grid.import_power"] == pytest.approx([2.0, 2.0])
+    assert plan.objective == pytest.approx(60.0 + 158.4 + 26.4)
+    taken, starts = np.full(8, 2.0), START + np.arange(8) * axes.QUARTER
+    assert float(bill(where.tariffs["sample"], starts, taken, time_zone="UTC").total) == 184.8
+
+
+@pytest.mark.parametrize(("price", "cost"), [(7.0, 40.0 + 9.24), (8.0, 50.0)])
+def test_taxes_are_on_the_excess(price, cost):
+    """Proves: the 4th MW saves 10 and costs 7 x 1.32 = 9.24 or 8 x 1.32 = 10.56."""
+    contract = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW"}
+    contract["excess_price"] = f"{price} EUR/MW"
+    rules = {"excess": "greatest", "periods": [REST], "contracted": [contract], "taxes": TAXES}
+    plan = solved(under(**rules), outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(cost)
+
+
+def test_taxes_are_on_what_band_load_would_lose():
+    """Proves: the loss of the class is laid over 3 % of 3 MW: 1.32 x 0.8 x 21,000 EUR / 0.09 MW."""
+    plain = under(**guarded(expected_energy="21 GWh")).tariffs["sample"]
+    with_taxes = under(**guarded(expected_energy="21 GWh"), taxes=TAXES).tariffs["sample"]
+    assert guard(plain).price == pytest.approx(0.8 * 21_000.0 / 0.09)
+    assert guard(with_taxes).price == pytest.approx(1.32 * 0.8 * 21_000.0 / 0.09)
 
 
 BAND = {

@@ -87,7 +87,7 @@ class Billing:
         -------
         tuple of numpy.ndarray
             Number of the time class with a contracted power among all of the tariffs', -1 for
-            none; its power [MW], infinite for none; and its price beyond. [EUR MW-1]
+            none; its power [MW], infinite for none; and its price beyond, taxed. [EUR MW-1]
         """
         names = self.classes
         number = np.full(len(moments), NO_PERIOD, dtype=np.int64)
@@ -100,7 +100,8 @@ class Billing:
                 classes = [i for i, name in enumerate(own) if name == contract.period]
                 at = places[np.isin(period, classes)]
                 number[at] = names.index(contract.period)
-                power[at], price[at] = contract.power, contract.excess_price
+                power[at] = contract.power
+                price[at] = contract.excess_price * tariff.taxed
         return number, power, price
 
     @property

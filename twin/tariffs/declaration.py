@@ -5,6 +5,7 @@ constant of the code: shares, thresholds, windows and holidays are parameters, v
 what has no source says so itself.
 """
 
+import math
 import re
 from datetime import date
 from typing import Annotated, Final, Literal, Self
@@ -243,6 +244,11 @@ class Tariff(Dated):
             return self.peaks[0].windows if self.peaks else ()
         is_atypical = self.utilisation.plan_for == "atypical" and self.atypical is not None
         return self.atypical.windows if is_atypical and self.atypical else ()
+
+    @property
+    def taxed(self) -> float:
+        """What a EUR on a line comes to: each tax is on all that stands above it. [1]"""
+        return math.prod(1.0 + tax.share for tax in self.taxes)
 
     @property
     def billing(self) -> Literal["month", "year"]:

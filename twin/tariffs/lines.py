@@ -115,7 +115,7 @@ class Writer:
                 price=decimal(contract.price),
                 share=metered.year_share,
             )
-        for rule, power, price in excess_of(metered):
+        for rule, power, price in _excesses(metered):
             yield self.line(rule, counted(power), "MW", price=decimal(price))
 
     def standing(self) -> Iterator[Line]:
@@ -136,7 +136,7 @@ class Writer:
 
 
 def excess_of(metered: Metered) -> Iterator[tuple[str, float, float]]:
-    """Yield what went beyond each contracted power in each month.
+    """Yield what went beyond each contracted power in each month, and what it comes to.
 
     Parameters
     ----------
@@ -146,8 +146,14 @@ def excess_of(metered: Metered) -> Iterator[tuple[str, float, float]]:
     Yields
     ------
     tuple of str and float
-        The rule, what the excess counts as [MW], and its price. [EUR MW-1]
+        The rule, what the excess counts as [MW], and its price with the taxes above it. [EUR MW-1]
     """
+    for rule, power, price in _excesses(metered):
+        yield rule, power, price * metered.tariff.taxed
+
+
+def _excesses(metered: Metered) -> Iterator[tuple[str, float, float]]:
+    """Yield the same at the price that stands on the line."""
     tariff = metered.tariff
     for contract in tariff.contracted:
         numbers = [n for n, period in enumerate(tariff.periods) if period.name == contract.period]

@@ -1,7 +1,8 @@
 """What plans pay under a tariff: energy by the interval, peaks by the MW.
 
-A plan sees a week, a bill a month or a year. Which branch of a network charge the year will come
-to, and with how many hours of use, is declared (``plan_for``, ``expected``); the bill reckons all.
+All with the taxes of the bill; the electricity itself is none of its lines. A plan sees a week, a
+bill a month or a year. Which branch of a network charge the year will come to, and with how many
+hours of use, is declared (``plan_for``, ``expected``); the bill reckons all.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ SPREAD: Final = 0.03
 
 
 def energy_price(tariff: Tariff, clock: Clock) -> FloatArray:
-    """Return what a tariff charges for energy taken in each interval. [EUR MWh-1]
+    """Return what a tariff charges for energy taken in each interval, taxes and all. [EUR MWh-1]
 
     Parameters
     ----------
@@ -38,16 +39,16 @@ def energy_price(tariff: Tariff, clock: Clock) -> FloatArray:
     if tariff.utilisation:
         prices, is_long = tariff.utilisation, _is_long(tariff)
         total += share(tariff) * (prices.energy_price if is_long else prices.energy_price_below)
-    return total
+    return total * tariff.taxed
 
 
 def peak_price(tariff: Tariff) -> float:
-    """Return what a tariff charges for a MW of the peak of a month or year. [EUR MW-1]"""
+    """Return what a tariff charges for a MW of the peak of a month or year, taxed. [EUR MW-1]"""
     total = sum(price.price for price in tariff.peaks)
     if tariff.utilisation:
         prices, is_long = tariff.utilisation, _is_long(tariff)
         total += share(tariff) * (prices.power_price if is_long else prices.power_price_below)
-    return total
+    return total * tariff.taxed
 
 
 def share(tariff: Tariff) -> float:
@@ -93,7 +94,7 @@ def guard(tariff: Tariff) -> Guard | None:
     below = [one.share for one in band.classes if one.hours < reached.hours]
     lost = min(below, default=1.0) - reached.share
     charge = published(prices, band.expected_energy, most)
-    return Guard(most=most, price=lost * charge / (SPREAD * most))
+    return Guard(most=most, price=tariff.taxed * lost * charge / (SPREAD * most))
 
 
 def _is_long(tariff: Tariff) -> bool:
