@@ -6,8 +6,8 @@ and are withdrawn by a value of null. What is frozen survives a restart in a fil
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -20,11 +20,14 @@ from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.durable import write_whole
 from telemetry.job_samples import JobOrders
+from telemetry.orders import Wanted, eased_orders, read_orders
 from telemetry.points import INTEGRATION
-from telemetry.samples import CapOrder, Decided, PointValue, Sample, Tick
+from telemetry.samples import REPEATED, CapOrder, Decided, PointValue, Sample, Tick
 from twin.axes import QUARTER
 from twin.errors import JournalError
 from twin.run import Key
+
+__all__ = ["BEATS", "VALIDITY", "Actuator", "Wanted"]
 
 BEATS: Final = ("service_heartbeat", "service_heartbeat_echo")
 """Words of our heartbeat, and of the plant's as we heard it."""
@@ -35,32 +38,13 @@ VALIDITY: Final = 2 * QUARTER
 PATIENCE: Final = 1.0
 """Time from a decision after which a plant that still waits has not heard of it. [s]"""
 
-HIGHEST: Final = 2**52
-"""Highest sequence believed of a file: the wire takes twice as much. [1]"""
+OFTEN: Final = float(REPEATED / np.timedelta64(1, "s"))
+"""Time between two times that a request is made. [s]"""
+
+LONGEST: Final = float(VALIDITY / np.timedelta64(1, "s"))
+"""Time from a decision after which its requests are not made again. [s]"""
 
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What shall be done.
-
-    Attributes
-    ----------
-    jobs
-        Number of each job that runs -> its cap. [1]
-    halls
-        Hall -> greatest power. [MW]
-    without
-        Hall -> racks that this does not apply to.
-    requests
-        (word, object) -> value of a set point, in the word's unit.
-    """
-
-    jobs: Mapping[int, float] = field(default_factory=dict)
-    halls: Mapping[str, float] = field(default_factory=dict)
-    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    requests: Mapping[Key, float] = field(default_factory=dict)
 
 
 class Actuator:
@@ -85,13 +69,14 @@ class Actuator:
     def __init__(self, client: Client, site: str, *, binder: Binder, path: Path) -> None:
         self._client, self._site, self._binder, self._path = client, site, binder, path
         self._lock = RLock()
-        kept, self._sequence = _read(path)
+        kept, self._sequence = read_orders(path)
         self._is_first = kept is None
         self.last = kept or Wanted()
         self._ordered: Wanted | None = None
         self._decided: Decided | None = None
         self._told = 0.0
         self._asked: set[Key] | None = None  # not known: what was asked before a restart may stand
+        self._ordered_at = self._repeated_at = -np.inf
 
     def act(self, wanted: Wanted, now: np.datetime64) -> int:
         """Order all that is wanted, and return the sequence of the job orders.
@@ -149,13 +134,15 @@ class Actuator:
             self.withdraw(now)
             if self._is_first:
                 return -1
-            self.last = _eased(self.last, eased) if eased else self.last
+            self.last = eased_orders(self.last, eased) if eased else self.last
             return self._order(replace(self.last, requests={}), now)
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
         with self._lock:
             self._asked = set()
+            if self._ordered is not None:
+                self._ordered = replace(self._ordered, requests={})
             for (variable, _), point in list(self._binder.integration_points.items()):
                 if variable not in BEATS:
                     self._write(point, None, now)
@@ -186,7 +173,7 @@ class Actuator:
                 self.decided(last.time, again)
 
     def beat(self, heard: float | None, now: np.datetime64) -> None:
-        """Write our heartbeat, and echo that of the plant.
+        """Write our heartbeat, echo that of the plant, and ask again for what stands asked.
 
         Parameters
         ----------
@@ -200,17 +187,40 @@ class Actuator:
             point = self._binder.integration_points.get((word, ""))
             if point is not None and value is not None:
                 self._write(point, value, now)
+        self.repeat(now)
+
+    def repeat(self, now: np.datetime64) -> None:
+        """Ask once more for what stands asked, every 100 s as the contract wants all values.
+
+        What is withdrawn is not asked again, nor what was ordered so long ago that it holds no
+        more; a simulated plant hears a decision at each of its own quarter-hours.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        """
+        with self._lock:
+            if self._ordered is None or self._decided is not None:
+                return
+            moment = time.monotonic()
+            if moment - self._repeated_at < OFTEN or moment - self._ordered_at > LONGEST:
+                return
+            self._repeated_at = moment
+            self._ask(self._ordered.requests, now)
 
     def _drop(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
-        """Withdraw what was asked for before and is no more."""
+        """Withdraw what was asked for before and is no more, or whose point means another thing."""
         for key, point in list(self._binder.integration_points.items()):
             was_asked = self._asked is None or key in self._asked
-            if was_asked and key not in requests and key[0] not in BEATS:
+            is_wanted = key in requests and self._binder.get(point) is not None
+            if was_asked and not is_wanted and key[0] not in BEATS:
                 self._write(point, None, now)
         self._asked = set(requests)
 
     def _order(self, wanted: Wanted, now: np.datetime64) -> int:
         self._ordered = wanted
+        self._ordered_at = self._repeated_at = time.monotonic()
         sequence = self._next()
         self._keep()
         until = now + VALIDITY
@@ -262,37 +272,3 @@ class Actuator:
     def _send(self, sample: Sample) -> None:
         topic, payload = encode(sample)
         self._client.publish(topic, payload, qos=1)
-
-
-def _eased(last: Wanted, eased: Wanted) -> Wanted:
-    """Return the lower of two sets of caps: a job that is in one only does not run."""
-    jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
-    halls = {hall: min(cap, eased.halls.get(hall, cap)) for hall, cap in last.halls.items()}
-    return Wanted(jobs=jobs, halls=halls, without=eased.without)
-
-
-def _read(path: Path) -> tuple[Wanted | None, int]:
-    """Return what a file says was ordered last, and its sequence; nothing if there is none."""
-    try:
-        kept = json.loads(path.read_bytes())
-        jobs = dict(_pairs(kept["jobs"]))
-        wanted = Wanted(
-            jobs={int(number): cap for number, cap in jobs.items()},
-            halls=dict(_pairs(kept["halls"])),
-            without={
-                str(hall): tuple(map(str, racks)) for hall, racks in kept.get("without", {}).items()
-            },
-        )
-        return wanted, min(int(kept["sequence"]), HIGHEST)
-    except FileNotFoundError:
-        return None, 0
-    except Exception as error:  # whatever stands there, it is no order of ours
-        logger.warning("last orders unreadable", file=path.name, because=str(error))
-        return None, 0
-
-
-def _pairs(table: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    for name, value in table.items():
-        if not 0.0 <= float(value) < np.inf:
-            raise ValueError(name)
-        yield name, float(value)

@@ -93,7 +93,8 @@ class Binder:
     unknown
         Point -> why it is not understood; at most :data:`MOST`.
     integration_points
-        (variable, object) -> point, for those that are ours to write.
+        (variable, object) -> point, for those that are ours to write; one whose metadata changed
+        its sense, and still names us, has no binding: it may be withdrawn, and no more.
     doubled
         (variable, object) of which several points speak.
     """
@@ -154,8 +155,7 @@ class Binder:
             return self.get(point)
         del self._known[point]
         self._points = {key: other for key, other in self._points.items() if other != point}
-        ours = self.integration_points
-        self.integration_points = {key: other for key, other in ours.items() if other != point}
+        self._disown(point)
         return self.learn(metadata)
 
     def is_here(self, point: str) -> bool:
@@ -165,15 +165,20 @@ class Binder:
     def _renew(self, known: PointMetadata, metadata: PointMetadata) -> Binding | None:
         """Return the binding if the metadata says what it always said."""
         point = metadata.point
-        if point in self._changed:
-            self._changed[point] = metadata
-            return None
-        if metadata == known or _sense(metadata) == _sense(known):
-            return self._bindings[point]
+        if point not in self._changed:
+            if metadata == known or _sense(metadata) == _sense(known):
+                return self._bindings[point]
+            del self._bindings[point]
+            self._tell(point, _changes(known, metadata))
         self._changed[point] = metadata
-        del self._bindings[point]
-        self._tell(point, f"metadata changed: {known.unit!r} was, {metadata.unit!r} is the unit")
+        if metadata.integration != INTEGRATION:
+            self._disown(point)
         return None
+
+    def _disown(self, point: str) -> None:
+        """Write a point no more: who it names now writes it, says the contract."""
+        ours = self.integration_points
+        self.integration_points = {key: other for key, other in ours.items() if other != point}
 
     def _bind(self, metadata: PointMetadata) -> Binding | str:
         """Return the binding of a point, or why there is none."""
@@ -260,3 +265,12 @@ def metadata_key(metadata: PointMetadata) -> PointKey:
 
 def _sense(metadata: PointMetadata) -> tuple[PointKey, str, tuple[tuple[int, str], ...]]:
     return metadata_key(metadata), metadata.unit, metadata.state_text
+
+
+def _changes(known: PointMetadata, metadata: PointMetadata) -> str:
+    """Return in words what a point was and is."""
+    names = ("unit", "state_text", "integration", "process_area", "object_id", "is_setpoint")
+    was, now = ({name: getattr(one, name) for name in names} for one in (known, metadata))
+    told = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in names]
+    apart = [words for name, words in zip(names, told, strict=True) if was[name] != now[name]]
+    return f"metadata changed: {'; '.join(apart) or 'its rack'}"

@@ -1,4 +1,4 @@
-"""States of machines by the texts that vendors give them: how those vary is theirs, says the contract.
+"""States of machines by the texts that vendors give them: how those vary is theirs.
 
 A point is bound only where each of our states is told; what is not told is taken for the safe one.
 """

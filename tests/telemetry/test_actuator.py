@@ -126,6 +126,98 @@ def test_only_points_that_name_us_are_written(made, wire):
     assert point(stranger, "technology_supply_request", "cdu_1/002") in written
 
 
+WATER = ("technology_supply_request", "cdu_1/002")
+
+
+def handed_over(binder, *key, **changes):
+    """Let the plant announce anew what a point is; return the point."""
+    where = point(binder, *key)
+    known = next(metadata for metadata in points_of(SITE) if metadata.point == where)
+    assert binder.learn(replace(known, **changes)) is None
+    return where
+
+
+def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, wire):
+    """The contract: MUST NOT publish where the metadata does not name us. Not even a null."""
+    binder = bound()
+    ordering = made(binder)
+    ordering.act(WANTED, NOW)
+    lost = [handed_over(binder, *WATER, integration="MEPAI")]
+    lost += [handed_over(binder, word, "", integration="MEPAI") for word in BEATS]
+    wire.sent.clear()
+    ordering.act(WANTED, NOW)
+    ordering.act(Wanted(), NOW)
+    ordering.withdraw(NOW)
+    ordering.beat(1.75e12, NOW)
+    assert not set(lost) & set(wire.requests())
+    assert point(binder, "battery_request", "battery_1") in wire.requests()
+
+
+def test_a_point_that_comes_back_waits_for_a_person(made, wire):
+    binder = bound()
+    lost = handed_over(binder, *WATER, integration="MEPAI")
+    assert "integration was 'GIGATWIN' and is 'MEPAI'" in binder.unknown[lost]
+    binder.learn(next(metadata for metadata in points_of(SITE) if metadata.point == lost))
+    made(binder).act(WANTED, NOW)
+    assert lost not in wire.requests()
+    binder.accept(lost)
+    made(binder).act(WANTED, NOW)
+    assert wire.asked()[lost] == 38.5
+
+
+def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):
+    """38.5 C asked, and the point now in F: the number that stands there means another thing."""
+    binder = bound()
+    ordering = made(binder)
+    ordering.act(WANTED, NOW)
+    changed = handed_over(binder, *WATER, unit="F")
+    wire.sent.clear()
+    ordering.act(WANTED, NOW)
+    assert wire.requests()[changed] is None
+
+
+def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeypatch):
+    binder = bound()
+    ordering = made(binder)
+    ordering.act(WANTED, NOW)
+    asked = wire.asked()
+    clock = actuator.time.monotonic()
+    for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
+        monkeypatch.setattr(actuator.time, "monotonic", lambda at=clock + later: at)
+        wire.sent.clear()
+        ordering.repeat(NOW + np.timedelta64(int(later), "s"))
+        assert wire.requests() == expected
+    assert {sample.time for sample in wire.sent} == {NOW + np.timedelta64(202, "s")}
+
+
+@pytest.mark.parametrize("way", ["hold", "withdraw", "simulated", "old"])
+def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
+    ordering = made()
+    ordering.act(WANTED, NOW)
+    match way:
+        case "hold":
+            ordering.freeze(NOW)
+        case "withdraw":
+            ordering.withdraw(NOW)
+        case "simulated":
+            ordering.decided(NOW, 1)
+    later = actuator.time.monotonic() + (3600.0 if way == "old" else 150.0)
+    monkeypatch.setattr(actuator.time, "monotonic", lambda: later)
+    wire.sent.clear()
+    ordering.repeat(NOW)
+    assert wire.asked() == {}
+
+
+def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
+    ordering = made()
+    ordering.act(WANTED, NOW)
+    later = actuator.time.monotonic() + 150.0
+    monkeypatch.setattr(actuator.time, "monotonic", lambda: later)
+    wire.sent.clear()
+    ordering.beat(None, NOW)
+    assert len(wire.asked()) == len(("battery", "water", "our heartbeat"))
+
+
 def test_a_request_that_no_point_takes_is_left_out(made, wire):
     made().act(Wanted(requests={("battery_request", "battery_9"): 1.0}), NOW)
     assert wire.asked() == {}

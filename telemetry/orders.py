@@ -1,0 +1,73 @@
+"""What is ordered of a plant, and what a file says was ordered last."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from twin.run import Key
+
+HIGHEST: Final = 2**52
+"""Highest sequence believed of a file: the wire takes twice as much. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What shall be done.
+
+    Attributes
+    ----------
+    jobs
+        Number of each job that runs -> its cap. [1]
+    halls
+        Hall -> greatest power. [MW]
+    without
+        Hall -> racks that this does not apply to.
+    requests
+        (word, object) -> value of a set point, in the word's unit.
+    """
+
+    jobs: Mapping[int, float] = field(default_factory=dict)
+    halls: Mapping[str, float] = field(default_factory=dict)
+    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    requests: Mapping[Key, float] = field(default_factory=dict)
+
+
+def eased_orders(last: Wanted, eased: Wanted) -> Wanted:
+    """Return the lower of two sets of caps: a job that is in one only does not run."""
+    jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
+    halls = {hall: min(cap, eased.halls.get(hall, cap)) for hall, cap in last.halls.items()}
+    return Wanted(jobs=jobs, halls=halls, without=eased.without)
+
+
+def read_orders(path: Path) -> tuple[Wanted | None, int]:
+    """Return what a file says was ordered last, and its sequence; nothing if there is none."""
+    try:
+        kept = json.loads(path.read_bytes())
+        jobs = dict(_pairs(kept["jobs"]))
+        wanted = Wanted(
+            jobs={int(number): cap for number, cap in jobs.items()},
+            halls=dict(_pairs(kept["halls"])),
+            without={
+                str(hall): tuple(map(str, racks)) for hall, racks in kept.get("without", {}).items()
+            },
+        )
+        return wanted, min(int(kept["sequence"]), HIGHEST)
+    except FileNotFoundError:
+        return None, 0
+    except Exception as error:  # whatever stands there, it is no order of ours
+        logger.warning("last orders unreadable", file=path.name, because=str(error))
+        return None, 0
+
+
+def _pairs(table: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    for name, value in table.items():
+        if not 0.0 <= float(value) < np.inf:
+            raise ValueError(name)
+        yield name, float(value)
