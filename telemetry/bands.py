@@ -43,6 +43,8 @@ class Band:
         How much sensors of one quantity may differ; None for a twentieth of the band.
     share_of
         Parameter of the machine of which all these are shares, or "".
+    unit
+        Canonical unit of the variable, or "" where it does not matter.
     """
 
     low: float
@@ -53,6 +55,7 @@ class Band:
     flat_for: np.timedelta64 = FLAT
     apart: float | None = None
     share_of: str = ""
+    unit: str = ""
 
     @property
     def tolerance(self) -> float:
@@ -123,8 +126,9 @@ UNIT_BANDS: Final[dict[str, Band]] = {
 
 def band(variable: str, machine: Equipment | None = None) -> Band:
     """Return what is plausible for a variable of a machine."""
-    found = BANDS.get(variable) or UNIT_BANDS[term(variable).unit]
-    return found.of(machine)
+    unit = term(variable).unit
+    found = BANDS.get(variable) or UNIT_BANDS[unit]
+    return replace(found.of(machine), unit=unit)
 
 
 def read_limits(path: Path) -> Limits:

@@ -4,12 +4,13 @@ Pure: the clock and what was read before are handed in.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
+from telemetry import mixups
 from telemetry.bands import Band
 from telemetry.samples import GOOD, RackBatch
 
@@ -42,6 +43,17 @@ class Flag(StrEnum):
     DISAGREES = "disagrees"
 
 
+NO_MEASURE: Final = frozenset(
+    {Flag.BAD_SOURCE, Flag.FUTURE, Flag.LATE, Flag.RANGE, Flag.RATE, Flag.UNIT}
+)
+"""Verdicts on readings that the next one is not measured by."""
+
+STEP: Final = 3
+"""Readings in a row that agree, and make a jump believed."""
+
+_DOUBTS: Final = (Flag.RATE, Flag.UNIT)
+
+
 CHIP_LOW: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
 CHIP_HIGH: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.float32)
 """Bands of the rows of a rack batch: [W], [degC], [1], [1], [MHz]."""
@@ -68,6 +80,9 @@ class History:
         Since when it shows that very number.
     level, steady
         Since when it has stayed within a hair's breadth of which number.
+    doubted, doubted_at, doubts, doubt
+        The newest reading since that was not believed, how many like it came in a row, and the
+        verdict on it; ``good`` if there is none.
     """
 
     value: float = math.nan
@@ -75,6 +90,37 @@ class History:
     since: np.datetime64 = _NEVER
     level: float = math.nan
     steady: np.datetime64 = _NEVER
+    doubted: float = math.nan
+    doubted_at: np.datetime64 = _NEVER
+    doubts: int = 0
+    doubt: Flag = Flag.GOOD
+
+    def after(self, reading: Reading, flag: Flag, limits: Band) -> "History":
+        """Return the history after a reading on which there is a verdict.
+
+        Parameters
+        ----------
+        reading
+            The reading.
+        flag
+            The verdict: what is no measure for the next reading is taken down as a doubt, if at
+            all.
+        limits
+            What is plausible.
+        """
+        value = reading.value
+        if flag not in NO_MEASURE:
+            return self.then(reading, limits.flat)
+        if flag not in _DOUBTS or value is None or self.doubted_at >= reading.time:
+            return self
+        doubts = self.doubts + 1 if self.doubt is flag and self.bears_out(reading, limits) else 1
+        return replace(self, doubted=value, doubted_at=reading.time, doubts=doubts, doubt=flag)
+
+    def bears_out(self, reading: Reading, limits: Band) -> bool:
+        """Return whether a reading is as near to the one that was doubted as its rate allows."""
+        if reading.value is None or not self.doubted_at < reading.time:
+            return False
+        return not _leaps(reading.value - self.doubted, reading.time - self.doubted_at, limits)
 
     def then(self, reading: Reading, flat: float = 0.0) -> "History":
         """Return the history after a reading; one that is out of order or empty changes nothing.
@@ -134,18 +180,23 @@ def judge(
         if now - reading.time > LATE:
             return Flag.LATE
     if not limits.low <= value <= limits.high:
-        return Flag.UNIT if _is_mixed_up(value, history, limits) else Flag.RANGE
-    return _course(value, reading.time, history, limits)
+        is_other = _is_mixed_up(value, history, limits) or _goes_on(value, history, limits)
+        return Flag.UNIT if is_other else Flag.RANGE
+    return _course(reading, value, history, limits)
 
 
-def _course(value: float, time: np.datetime64, history: History, limits: Band) -> Flag:
+def _course(reading: Reading, value: float, history: History, limits: Band) -> Flag:
     """Return the verdict on a value beside the one before it."""
+    time = reading.time
     if not history.time < time:  # also where there is none
         return Flag.GOOD
-    if limits.rate < math.inf:
-        seconds = max(float((time - history.time) / _SECOND), 1.0)
-        if abs(value - history.value) > limits.rate * seconds:
-            return Flag.UNIT if _is_mixed_up(value, history, limits) else Flag.RATE
+    if _is_in_other_unit(value, time, history, limits):
+        return Flag.UNIT
+    if _leaps(value - history.value, time - history.time, limits):
+        if _is_mixed_up(value, history, limits):
+            return Flag.UNIT
+        is_step = history.doubt is Flag.RATE and history.doubts >= STEP - 1
+        return Flag.GOOD if is_step and history.bears_out(reading, limits) else Flag.RATE
     is_same = value == history.value
     if limits.stuck is not None and is_same and time - history.since > limits.stuck:
         return Flag.STUCK
@@ -179,6 +230,30 @@ def _is_mixed_up(value: float, history: History, limits: Band) -> bool:
         abs(value * factor + offset - history.value) <= near
         for factor, offset in (*MIXED_UP, *DEGREES)
     )
+
+
+def _is_in_other_unit(value: float, time: np.datetime64, history: History, limits: Band) -> bool:
+    """Return whether a number of the band is the one before in another unit, or goes on so."""
+    if _goes_on(value, history, limits):
+        return True
+    greatest = max(abs(limits.low), abs(limits.high))
+    is_soon = time - history.time <= mixups.SOON
+    return bool(is_soon) and mixups.is_other_unit(
+        value, history.value, unit=limits.unit, greatest=greatest
+    )
+
+
+def _goes_on(value: float, history: History, limits: Band) -> bool:
+    return history.doubt is Flag.UNIT and mixups.goes_on(
+        value, history.doubted, history.value, unit=limits.unit
+    )
+
+
+def _leaps(change: float, span: np.timedelta64, limits: Band) -> bool:
+    """Return whether a change is faster than what is plausible."""
+    if limits.rate == math.inf:
+        return False
+    return abs(change) > limits.rate * max(float(span / _SECOND), 1.0)
 
 
 def judge_batch(batch: RackBatch, now: np.datetime64 | None) -> Flag:

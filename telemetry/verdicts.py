@@ -16,9 +16,6 @@ from twin.run import Key
 VOTES: Final = 3
 """Sensors from which on the one that differs from the median is the wrong one."""
 
-_NO_MEASURE: Final = (Flag.BAD_SOURCE, Flag.FUTURE, Flag.LATE, Flag.RANGE, Flag.UNIT)
-"""Verdicts on readings that the next one is not measured by."""
-
 
 class Verdicts:
     """What points of a site said last.
@@ -36,7 +33,8 @@ class Verdicts:
 
     def has(self, sample: PointValue) -> bool:
         """Return whether the last reading of a point is of this very moment."""
-        return bool(self._histories.get(sample.point, NOTHING).time == sample.time)
+        history = self._histories.get(sample.point, NOTHING)
+        return bool(sample.time in (history.time, history.doubted_at))
 
     def on(
         self,
@@ -66,8 +64,7 @@ class Verdicts:
             longest = PERIODS * period
             if not self._redundancy.agrees(binding, value, reading.time, longest=longest):
                 flag = Flag.DISAGREES
-        if flag not in _NO_MEASURE:
-            self._histories[binding.point] = before.then(reading, binding.band.flat)
+        self._histories[binding.point] = before.after(reading, flag, binding.band)
         return flag
 
 

@@ -46,15 +46,40 @@ def test_clock(ahead, flag):
     assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is Flag.GOOD
 
 
-def test_a_spike_is_flagged_and_a_step_passes_once_it_stays():
-    history = NOTHING
-    flags = []
-    for second, value in enumerate([38.0, 38.1, 50.0, 50.1, 50.0]):
-        reading = Reading(value=value, time=NOON + second * SECOND)
-        flags.append(judge(reading, None, history, limits=SUPPLY))
-        history = history.then(reading)
-    # 11.9 K in a second are more than 2 K/s; 0.1 K are not
-    assert flags == [Flag.GOOD, Flag.GOOD, Flag.RATE, Flag.GOOD, Flag.GOOD]
+def flags_of(values, limits=SUPPLY, every=1):
+    """Return the verdicts on numbers so many seconds apart."""
+    history, flags = NOTHING, []
+    for count, value in enumerate(values):
+        reading = Reading(value=value, time=NOON + count * every * SECOND)
+        flags.append(judge(reading, None, history, limits=limits))
+        history = history.after(reading, flags[-1], limits)
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("values", "rates"),
+    [
+        ([38.0, 50.0, 38.1, 38.2], [1]),  # a spike is no measure for what comes after it
+        ([38.0, 50.0, 38.1, 50.0, 38.2, 38.2], [1, 3]),
+        ([38.0, 50.0, 61.0, 38.2], [1, 2]),
+        ([38.0, 50.0, 50.1, 50.0, 50.1], [1, 2]),  # a step: three that agree
+        ([38.0, 50.0, 60.0, 50.0, 50.0, 50.0], [1, 2, 3, 4]),
+        ([38.0, 36.1, 34.2, 32.3], []),  # a ramp
+    ],
+)
+def test_a_spike_is_flagged_alone_and_a_step_passes_once_three_agree(values, rates):
+    """More than 2 K in a second since the last that was believed."""
+    expected = [Flag.RATE if n in rates else Flag.GOOD for n in range(len(values))]
+    assert flags_of(values) == expected
+
+
+def test_one_reading_that_comes_three_times_is_no_step():
+    history = NOTHING.then(Reading(value=38.0, time=NOON))
+    leap = Reading(value=50.0, time=NOON + SECOND)
+    for _ in range(3):
+        assert judge(leap, None, history, limits=SUPPLY) is Flag.RATE
+        history = history.after(leap, Flag.RATE, SUPPLY)
+    assert history.doubts == 1
 
 
 def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
