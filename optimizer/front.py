@@ -1,14 +1,15 @@
 """For planners: what less carbon costs, and what one more unit of each limit is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from optimizer.binding import LEAST_PRICE, Priced, held_back, priced, words_of
 from optimizer.compile.shift import Warm
-from optimizer.explain import LEAST_PRICE, held_back, priced, words_of
+from optimizer.easing import Easing, Side
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
@@ -29,6 +30,9 @@ UNITS: Final = {
     "rests": "unit",
 }
 """Word of a limit -> its unit, where that is not MW."""
+
+LATER_PEAK: Final = "peak of the billing period after it"
+"""What the peak is called that the end of a horizon already counts in."""
 
 type Listener = Callable[[int, int], None]
 """Told of progress: plans made, plans in all."""
@@ -139,32 +143,50 @@ def _carbon_share(solution: Solution) -> float:
     return mean / whole if whole > 0.0 else 0.0
 
 
-def sensitivities(solution: Solution) -> tuple[Sensitivity, ...]:
+def sensitivities(
+    solution: Solution, *, listen: Listener = lambda *_: None
+) -> tuple[Sensitivity, ...]:
     """Return what one more unit of each limit is worth, the dearest first.
 
     Parameters
     ----------
     solution
         A plan.
+    listen
+        Told of progress: limits tried, limits in all.
 
     Returns
     -------
     tuple of Sensitivity
-        From the plan's own prices, so to first order: a battery of twice the size is not worth
-        twice as much.
+        Each limit is eased alone, a little, over all of the horizon, and the plan made again: a
+        battery of twice the size is not worth twice as much.
     """
     schedule, hours = schedule_of(solution), solution.inputs.hours
+    easing = Easing(solution)
+    tried = list(priced(held_back(solution.duals, schedule)))
     found = []
-    for owner, word, words, prices in priced(held_back(solution.duals, schedule)):
-        over = prices.reshape(len(prices), -1).sum(axis=1)[-len(hours) :]
+    for number, one in enumerate(tried):
+        over = one.over(len(hours))
         is_bound = over > LEAST_PRICE
         if is_bound.any():
-            found.append(
-                Sensitivity(
-                    limit=words_of(owner, words),
-                    unit=UNITS.get(word, "MW"),
-                    worth=float(over.sum()),
-                    hours=float(hours[-len(over) :][is_bound].sum()),
-                )
-            )
-    return tuple(sorted(found, key=lambda one: -one.worth))
+            bound = float(hours[-len(over) :][is_bound].sum())
+            unit = UNITS.get(one.word, "MW")
+            found += [
+                Sensitivity(limit=limit, unit=unit, worth=easing.worth(side), hours=bound)
+                for limit, side in _sides(easing, one)
+            ]
+        listen(number + 1, len(tried))
+    worth = [one for one in found if one.worth > LEAST_PRICE]
+    return tuple(sorted(worth, key=lambda one: -one.worth))
+
+
+def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
+    """Yield a limit in words and what is eased; a peak of each billing period by itself."""
+    member = easing.numbers.get(f"{one.owner}.member")
+    if one.word != "below_peak" or member is None:
+        yield one.limit, one.side(easing)
+        return
+    for period, where in enumerate(member.T):
+        if where.any():
+            words = one.words if period == 0 else LATER_PEAK
+            yield words_of(one.owner, words), Side(name=f"{one.owner}.{one.word}", where=where)

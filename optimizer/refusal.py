@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.binding import WORDS, owner_of
 from optimizer.compile.arrays import Arrays, IntArray
-from optimizer.explain import WORDS, owner_of
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
 from twin.errors import NoScheduleError

@@ -7,7 +7,7 @@ null stands for what is not known:
   (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
-  `optimizer.explain.Binding.as_json` gives it, `softened`, as
+  `optimizer.binding.Binding.as_json` gives it, `softened`, as
   `optimizer.softened.Softened.as_json` does, `reserves` in words, `degraded`, or "", and where
   scenarios were weighed `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
 - `hold`, null without one: `author`, `reason`, `since`, `until` (null: until released);

@@ -97,6 +97,10 @@ class Solver:
         status = self._highs.changeColsBounds(len(columns), columns, low, high)
         ask(status, "changeColsBounds")
 
+    def bound_rows(self, rows: IntArray, low: FloatArray, *, high: FloatArray) -> None:
+        """Set the bounds of some rows."""
+        ask(self._highs.changeRowsBounds(len(rows), rows, low, high), "changeRowsBounds")
+
     def price(self, columns: IntArray, costs: FloatArray) -> None:
         """Set the costs of some columns."""
         ask(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")

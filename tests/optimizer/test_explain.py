@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from optimizer.binding import MOST_BINDING
 from optimizer.deciding import decide
-from optimizer.explain import MOST_BINDING, explain
+from optimizer.explain import explain
 from optimizer.problem import Problem
 from tests import small_days
 from twin import axes
@@ -48,10 +49,14 @@ def test_what_is_not_worth_the_while_is_no_limit():
 
 def test_a_level_is_named_by_the_interval_that_brings_it_there():
     # edges: the first is given; full at the end of the second interval, empty at that of the last
-    (limit,) = binding(battery_1__level=[99.0, 0.0, -20.0, 0.0, 30.0])
-    assert limit.first == START + axes.HOUR
-    assert limit.last == START + 3 * axes.HOUR
-    assert (limit.count, limit.price) == (2, 30.0)
+    empty, full = binding(battery_1__level=[99.0, 0.0, -20.0, 0.0, 30.0])
+    assert (empty.limit, full.limit) == (
+        "least level of the store (battery_1)",
+        "level of the store (battery_1)",
+    )
+    assert full.first == full.last == START + axes.HOUR
+    assert empty.first == empty.last == START + 3 * axes.HOUR
+    assert (empty.price, full.price) == (30.0, 20.0)
 
 
 def test_a_ramp_is_named_by_the_later_of_its_intervals():
@@ -86,6 +91,15 @@ def test_a_move_is_told_with_what_it_saves():
     assert changes(before, after) == (
         "moved 4 MWh of batch, most from 2026-07-01T00:00Z to 2026-07-01T02:00Z: "
         "saves 220 EUR of energy, 1.4 h later in the mean of its work",
+    )
+
+
+def test_what_is_not_done_any_more_is_no_saving():
+    """Proves: of 10 MWh 4 are moved from 90 to 45 EUR; the other 6 are left out, not saved."""
+    before = hours_of([90.0, 45.0], [10.0, 0.0])
+    after = hours_of([90.0, 45.0], [0.0, 4.0])
+    assert changes(before, after)[0].endswith(
+        "saves 180 EUR of energy, 1.0 h later in the mean of its work; 6 MWh less are done"
     )
 
 

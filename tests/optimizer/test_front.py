@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.explain import explain
 from optimizer.front import front, sensitivities
 from optimizer.plan import solve_problem
+from optimizer.schedule import schedule_of
 from tests import small_days
 
 PRICES = (0.0, 0.05, 0.2, 0.8)
@@ -49,3 +51,60 @@ def test_one_more_unit_is_worth_what_it_says(problem):
     assert peak.unit == "MW"
     saved = solve_problem(low).objective - solve_problem(peaked(2.2 + more)).objective
     assert saved == pytest.approx(more * (1.0 - problem.margins.peak) * peak.worth, rel=0.05)
+
+
+@pytest.fixture(scope="module")
+def week():
+    """Return a week with work on the small site, and its plan."""
+    asked = small_days.setting(24).question()
+    return asked, solve_problem(asked)
+
+
+def told(plan):
+    return {one.limit: one.worth for one in sensitivities(plan)}
+
+
+def saved(week, other):
+    asked, plan = week
+    return plan.objective - solve_problem(other(asked)).objective
+
+
+def test_a_battery_is_worth_what_a_larger_one_saves(week):
+    """Proves: capacity alone counts; that a store runs empty is no want of it."""
+    more = 0.002
+
+    def larger(asked):
+        battery = asked.site.equipment["battery_1"]
+        grown = 1.0 + more / battery.usable
+        reserve, capacity = battery.reserve / grown, battery.capacity * grown
+        site = asked.site.replace("battery_1", capacity=capacity, reserve=reserve)
+        return replace(asked, site=site)
+
+    worth = told(week[1])["level of the store (battery_1)"]
+    kept = 1.0 - week[0].margins.level
+    assert saved(week, larger) == pytest.approx(more * kept * worth, rel=0.15)
+
+
+def test_a_deadline_is_worth_what_an_easier_one_saves(week):
+    more = 0.002
+
+    def easier(asked):
+        least = asked.outlook["work_least"]
+        eased = (least - more).clip(min=0.0).assign_attrs(least.attrs)
+        return replace(asked, outlook=asked.outlook.assign(work_least=eased))
+
+    worth = told(week[1])["deadlines of the work"]
+    assert saved(week, easier) == pytest.approx(more * worth, rel=0.15)
+
+
+def test_no_limit_of_work_costs_more_than_easing_it_would_save(week):
+    """Proves: of work that must run as it comes no price is told that only the solver believes.
+
+    What arrives last is bounded by the price at the end: to have more of it is no relief here.
+    """
+    worths = told(week[1]) | {"work that has arrived": week[0].series("electricity_price").max()}
+    binding = explain(week[1], schedule_of(week[1])).binding
+    work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
+    assert work
+    for one in work:
+        assert one.price <= worths.get(one.limit, 0.0) * 1.05 + 0.1, one.limit

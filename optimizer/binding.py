@@ -1,0 +1,227 @@
+"""Which limits hold a plan back, and at what price."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.easing import Easing, Side
+from optimizer.solution import Solution
+from twin.physics import FloatArray
+
+LEAST_PRICE: Final = 0.01
+"""Price of a limit below which it does not bind. [EUR per its unit]"""
+
+MOST_BINDING: Final = 8
+"""Most binding limits told, dearest first. [1]"""
+
+WORDS: Final[Mapping[str, str]] = {
+    "import_power": "power taken from the connection or source",
+    "export_power": "power or heat sold",
+    "charge": "charging",
+    "discharge": "discharging",
+    "level": "level of the store",
+    "within_site": "racks of the site",
+    "within_jobs": "racks that the waiting jobs can use",
+    "below_peak": "running peak of the billing period",
+    "below_excess": "contracted power",
+    "below_band": "peak that band load allows",
+    "ramp_up": "ramp of the connection, upwards",
+    "ramp_down": "ramp of the connection, downwards",
+    "first_up": "ramp of the connection, upwards",
+    "first_down": "ramp of the connection, downwards",
+    "met": "work that has arrived",
+    "carries": "number of units that run",
+    "stays_on": "least time that units stay on",
+    "stays_off": "least time that units stay off",
+    "rests": "least time between starts of a unit",
+    "promised": "load target or budget",
+    "power_up": "power kept for reserves upwards",
+    "power_down": "power kept for reserves downwards",
+    "energy_up": "energy behind reserves upwards",
+    "energy_down": "room for reserves downwards",
+    "first_energy_up": "energy behind reserves upwards",
+    "first_energy_down": "room for reserves downwards",
+    "lasts_up": "energy behind reserves upwards, to the end of their use",
+    "lasts_down": "room for reserves downwards, to the end of their use",
+    "import_room": "connection, with reserves used downwards",
+    "export_room": "connection, with reserves used upwards",
+    "stops": "work that runs and may stop for reserves",
+    "puts_off": "deadlines of work that may stop for reserves",
+}
+"""What rows and columns of the model are called among people."""
+
+PEAKS: Final = ("peak", "excess", "band")
+"""What charges on peaks are called, in the names of their blocks and rows."""
+
+UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "level", "met"})
+"""Words that limit from above only: to stand at zero is no limit, but not worth the while."""
+
+LOWER: Final[Mapping[str, str]] = {
+    "level": "least level of the store",
+    "met": "deadlines of the work",
+}
+"""Words for what limits from below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """One limit that holds the plan back.
+
+    Attributes
+    ----------
+    limit
+        What binds, in words, with its machine.
+    first, last
+        First and last interval in which it does.
+    count
+        Number of these intervals.
+    price
+        Greatest change of the objective for one more unit of the limit. [EUR per its unit]
+    """
+
+    limit: str
+    first: np.datetime64
+    last: np.datetime64
+    count: int
+    price: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the binding limit as plain values."""
+        return {
+            "limit": self.limit,
+            "from": stamp(self.first),
+            "to": stamp(self.last),
+            "intervals": self.count,
+            "price_eur": round(self.price, 3),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """A limit with the solver's prices.
+
+    Attributes
+    ----------
+    owner, word
+        Block, and row or variable, of the model.
+    words
+        The limit among people, without its machine.
+    is_low
+        Whether it is a lower bound.
+    prices
+        What one more unit saves, none negative: to first order, and in a plan where many limits
+        meet one of many prices that fit. [EUR per its unit]
+    """
+
+    owner: str
+    word: str
+    words: str
+    is_low: bool
+    prices: FloatArray
+
+    @property
+    def limit(self) -> str:
+        """The limit in words, with its machine."""
+        return words_of(self.owner, self.words)
+
+    def over(self, steps: int) -> FloatArray:
+        """Return the greatest price in each interval, or each of the last ones. [EUR]
+
+        Rows of later intervals and of edges end with the last interval: what stands before them,
+        as the level at the start, is given and no limit.
+        """
+        return self.prices.reshape(len(self.prices), -1).max(axis=1)[-steps:]
+
+    def side(self, easing: Easing) -> Side:
+        """Return what is eased in a model to have one more unit of the limit throughout.
+
+        What is there at the start is given, and what has arrived by the end is not less for coming
+        earlier: neither is eased.
+        """
+        name, where = f"{self.owner}.{self.word}", None
+        if self.word in LOWER:
+            where = np.ones(easing.length(name))
+            where[0] = 0.0
+            where[-1] = float(self.is_low or self.word != "met")
+        return Side(name=name, is_low=self.is_low, where=where)
+
+
+def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
+    """Return the limits that hold a plan back, the dearest first.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    schedule
+        The schedule made of it.
+
+    Returns
+    -------
+    tuple of Binding
+        Rows and bounds of columns alike.
+    """
+    time = schedule["time"].to_numpy()
+    found = []
+    for one in priced(held_back(solution.duals, schedule)):
+        over = one.over(len(time))
+        begin = 0 if one.word.startswith("first") else len(time) - len(over)
+        bound = begin + np.flatnonzero(over > LEAST_PRICE)
+        if len(bound):
+            found.append(
+                Binding(
+                    limit=one.limit,
+                    first=time[bound[0]],
+                    last=time[bound[-1]],
+                    count=len(bound),
+                    price=float(over.max()),
+                )
+            )
+    return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
+
+
+def held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
+    """Return the prices of limits that people set: not of sun and wind, nor of heat bought back."""
+    sources, pumps = (
+        schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
+        for axis in ("renewable", "heat_reuse")
+    )
+    never = {f"{pump}.import_power" for pump in pumps}
+    return {
+        name: prices
+        for name, prices in duals.items()
+        if name.split(".")[0] not in sources and name not in never
+    }
+
+
+def priced(duals: Mapping[str, FloatArray]) -> Iterator[Priced]:
+    """Yield what has a word among people."""
+    for name, prices in duals.items():
+        owner, _, word = name.partition(".")
+        if word not in WORDS or not prices.size:
+            continue
+        over = np.maximum(-prices, 0.0) if word in UPPER else np.abs(prices)
+        yield Priced(owner=owner, word=word, words=WORDS[word], is_low=False, prices=over)
+        if word in LOWER:
+            over = np.maximum(prices, 0.0)
+            yield Priced(owner=owner, word=word, words=LOWER[word], is_low=True, prices=over)
+
+
+def owner_of(block: str) -> str:
+    """Return whose block of the model it is: the charges on a connection's peaks are its own."""
+    for name in PEAKS:
+        block = block.removesuffix(f"_{name}")
+    return block
+
+
+def words_of(owner: str, words: str) -> str:
+    """Return a limit in words, with its machine."""
+    return words if owner == "work" else f"{words} ({owner_of(owner)})"
+
+
+def stamp(moment: np.datetime64) -> str:
+    """Return a moment in words, to the minute."""
+    return f"{np.datetime_as_string(moment, unit='m')}Z"

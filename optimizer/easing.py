@@ -1,0 +1,145 @@
+"""What one more unit of a limit would save: ease it in the model, and solve again.
+
+A solver's prices say so only where they are the only ones: in a plan many limits meet, and of the
+prices that fit each it tells any. So each limit is eased a little, over the whole horizon, and the
+plan made again from where it stands; units, ways and bids stay as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from optimizer.build import numbers_of
+from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.compile.structure import structure_of
+from optimizer.hold import stacked
+from optimizer.objectives import account_prices
+from optimizer.solution import Solution
+from optimizer.solve import Solver
+from twin.errors import SolverError
+from twin.physics import FloatArray
+
+STEP: Final = 1e-4
+"""By how much a limit is eased, as a share of it. [1]"""
+
+LEAST_STEP: Final = 1e-3
+"""By how much at the least. [unit of the limit]"""
+
+OFFERED: Final = "_reserve.offered"
+"""What names of capacity in whole bids end with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side of a limit: rows or columns of a model, and which way they are eased.
+
+    Attributes
+    ----------
+    name
+        ``<owner>.<row or variable>``.
+    is_low
+        Whether it is their lower bound.
+    where
+        Those that are eased, ``(time,)`` or ``(instant,)``; all if None.
+    """
+
+    name: str
+    is_low: bool = False
+    where: FloatArray | None = None
+
+
+class Easing:
+    """A plan's model, whose limits can be eased one at a time.
+
+    Parameters
+    ----------
+    solution
+        The plan.
+
+    Raises
+    ------
+    SolverError
+        If the plan is not found again.
+    """
+
+    def __init__(self, solution: Solution) -> None:
+        inputs = solution.inputs
+        self.numbers = numbers_of(inputs)
+        self._arrays = structure_of(solution.warm.shape).arrays(self.numbers)
+        prices = account_prices(inputs.problem.weights)
+        self._solver = Solver(self._arrays, prices, basis=solution.warm.basis)
+        for columns, low, high in _kept(solution, self._arrays):
+            self._solver.bound(columns, low, high=high)
+        self._best = self._objective()
+
+    def length(self, name: str) -> int:
+        """Return the number of intervals or instants of a row or variable. [1]"""
+        return len(self._places(name))
+
+    def worth(self, side: Side) -> float:
+        """Return what one more unit of a limit saves, to first order. [EUR per its unit]
+
+        Parameters
+        ----------
+        side
+            What is eased.
+        """
+        is_row, places = side.name in self._arrays.rows, self._places(side.name)
+        if side.where is not None:
+            places = places[side.where.astype(bool)]
+        places = places.ravel()
+        before = self._bounds(places, is_row=is_row)
+        bound = before[0] if side.is_low else before[1]
+        step = max(STEP * float(np.abs(bound[np.isfinite(bound)]).max(initial=0.0)), LEAST_STEP)
+        low, high = before
+        if side.is_low:
+            low = np.where(low > 0.0, np.maximum(low - step, 0.0), low)
+        else:
+            high = high + step
+        self._bind(places, low, high, is_row=is_row)
+        eased = self._objective()
+        self._bind(places, *before, is_row=is_row)
+        return max(self._best - eased, 0.0) / step
+
+    def _places(self, name: str) -> IntArray:
+        arrays = self._arrays
+        return arrays.rows[name] if name in arrays.rows else arrays.columns[name]
+
+    def _bounds(self, places: IntArray, *, is_row: bool) -> tuple[FloatArray, FloatArray]:
+        arrays = self._arrays
+        if is_row:
+            return arrays.row_low[places], arrays.row_high[places]
+        return arrays.column_low[places], arrays.column_high[places]
+
+    def _bind(self, places: IntArray, low: FloatArray, high: FloatArray, *, is_row: bool) -> None:
+        if is_row:
+            self._solver.bound_rows(places, low, high=high)
+        else:
+            self._solver.bound(places, low, high=high)
+
+    def _objective(self) -> float:
+        found = self._solver.run()
+        if found is None:
+            message = "the plan is not found again"
+            raise SolverError(message)
+        return found.objective
+
+
+def _kept(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
+    """Yield columns that stay as the plan has them, and their bounds."""
+    values = np.zeros(len(arrays.column_low))
+    for name, places in arrays.columns.items():
+        values[places] = solution.values[name]
+    whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
+    yield whole, np.round(values[whole]), np.round(values[whole])
+    for name, places in arrays.columns.items():
+        if name.endswith(OFFERED):
+            flat = places.ravel()
+            yield flat, values[flat], values[flat]
+    for one in solution.held:
+        places = stacked(one.names, arrays.columns)[one.steps]
+        low, high = one.bounds()
+        high = np.minimum(high, arrays.column_high[places])
+        yield places.ravel(), np.minimum(low, high).ravel(), high.ravel()
