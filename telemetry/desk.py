@@ -12,12 +12,14 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive
+from telemetry.codec import encode
+from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
 from telemetry.quarantine import Quarantine, understand
-from telemetry.samples import GOOD, PointValue, RackBatch, Sample
+from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.window import Window
 from twin.errors import ArchiveError
 
@@ -26,7 +28,7 @@ type Listener = Callable[[Sample], None]
 HEARTBEAT: Final = "/HeartbeatTimestampBms/"
 """Part of the names of points that are the plant's heartbeats."""
 
-COUNTED: Final = ("quarantined", "future", "refused", "failed")
+COUNTED: Final = ("quarantined", "future", "ticks", "refused", "failed")
 
 _logger = structlog.get_logger(__name__)
 
@@ -46,8 +48,9 @@ class Desk:
     Attributes
     ----------
     counts
-        ``quarantined``, ``future`` (not archived), ``refused`` (by the archive) and ``failed``
-        (in the window or in a listener).
+        ``quarantined``, ``future`` and ``ticks`` (of a simulation, where times are real), which
+        are not archived, ``refused`` (by the archive) and ``failed`` (in the window or in a
+        listener).
     coverage
         How much of what points said was heard.
     kept
@@ -64,6 +67,7 @@ class Desk:
         self.quarantine = Quarantine(quarantine)
         self._window = window
         self._archive = archive
+        self._course = Course(archive.closed if archive else None)
 
     def read(self, topic: str, payload: bytes) -> Sample | None:
         """Return what a message says; None if it went to quarantine."""
@@ -74,10 +78,19 @@ class Desk:
             return None
         return sample
 
+    def hear(self, samples: Iterable[Sample | None], received: np.datetime64 | None) -> None:
+        """Take down the stamps of what came together, before any of it is shown or stored."""
+        if received is None:
+            for sample in samples:
+                if sample is not None:
+                    self._course.hear_sample(sample)
+
     def show(
         self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
     ) -> Flag | None:
         """Give a sample to the window and, if it is new, to the listeners; return the verdict."""
+        if not self._is_believed(sample, received):
+            return Flag.FUTURE
         flag: Flag | None = None
         try:
             flag = self._window.add(sample, received)
@@ -147,6 +160,9 @@ class Desk:
     ) -> None:
         if self._archive is None:
             return
+        if not self._is_believed(sample, received):
+            self._pass_over(sample, received)
+            return
         if flag is Flag.FUTURE or _is_early(sample, received):
             self.counts["future"] += 1
             return
@@ -154,6 +170,21 @@ class Desk:
         if reason:
             self.counts["refused"] += 1
             self.quarantine.put(_name(sample), f"not archived: {reason}", 0)
+
+    def _is_believed(self, sample: Sample, received: np.datetime64 | None) -> bool:
+        """Return whether a stamp may be believed; only a simulated plant may tell the time."""
+        if received is None:
+            return self._course.believes(sample)
+        return not isinstance(sample, Tick)
+
+    def _pass_over(self, sample: Sample, received: np.datetime64 | None) -> None:
+        """Count what is not believed; what leaps ahead is kept for people."""
+        if received is None:
+            self.counts["future"] += 1
+            topic, payload = encode(sample)
+            self.quarantine.put(topic, AHEAD, payload)
+        else:
+            self.counts["ticks"] += 1
 
 
 def _verdict(sample: Sample) -> Flag:

@@ -104,9 +104,10 @@ class Ingester:
         """What happened so far.
 
         ``messages``, of these ``repeated`` (word for word what was last said of a point or of
-        jobs, not journaled again), ``quarantined``, ``future`` (not archived), ``refused`` (by
-        the archive), ``failed`` (in a listener or in the window) and ``unjournaled`` (QoS 0
-        dropped while the disk was full); ``appends``, and ``waiting`` for room on the disk now.
+        jobs, not journaled again), ``quarantined``, ``future`` and ``ticks`` (of a simulation,
+        while times are real), not archived, ``refused`` (by the archive), ``failed`` (in a listener
+        or in the window) and ``unjournaled`` (QoS 0 dropped while the disk was full); ``appends``,
+        and ``waiting`` for room on the disk now.
         """
         return {**self._counts, **self._desk.counts, "waiting": len(self._waiting)}
 
@@ -206,8 +207,10 @@ class Ingester:
             self._counts["appends"] += 1
             self._counts["repeated"] += len(messages) - len(new)
             received = self._now()
-            for message in messages:
-                sample = self._desk.read(message.topic, message.payload)
+            samples = [self._desk.read(one.topic, one.payload) for one in messages]
+            if not is_shown:
+                self._desk.hear(samples, received)
+            for message, sample in zip(messages, samples, strict=True):
                 if sample is not None:
                     self._desk.kept.put(message.topic, message.payload)
                     flag = None if is_shown else self._desk.show(sample, received)
@@ -220,8 +223,9 @@ class Ingester:
     def _show(self, messages: Sequence[Message]) -> None:
         """Let the window know of messages that are not durable, so that the service can go on."""
         received = self._now()
-        for message in messages:
-            sample = self._desk.read(message.topic, message.payload)
+        samples = [self._desk.read(one.topic, one.payload) for one in messages]
+        self._desk.hear(samples, received)
+        for sample in samples:
             if sample is not None:
                 self._desk.show(sample, received)
 
@@ -252,6 +256,7 @@ class Ingester:
         sample = self._desk.read(frame.topic, frame.payload)
         if sample is not None:
             received = None if self._is_simulated else frame.received
+            self._desk.hear([sample], received)
             self._desk.kept.put(frame.topic, frame.payload)
             flag = self._desk.show(sample, received, is_new=False)
             self._desk.store(sample, frame.position, flag=flag, received=received)

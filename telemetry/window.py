@@ -148,6 +148,8 @@ class Window:
                     return self._add_batch(sample, received)
                 case PointMetadata():
                     self._add_metadata(sample)
+                case Tick() if received is not None:
+                    self._counters["tick in real time"] += 1
                 case _:
                     self._add_message(sample)
         return None

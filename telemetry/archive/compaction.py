@@ -1,4 +1,4 @@
-"""What becomes of minutes: whole hours, roll-ups, and in the end nothing.
+"""What becomes of minutes: whole hours and roll-ups.
 
 An hour is compacted some minutes after its end, in one transaction: its minutes, late readings
 among them, become the blocks of the hour, and statistics are made of them. A process that is
@@ -43,13 +43,6 @@ SETTLE: Final = 300
 KEPT: Final = timedelta(hours=3)
 """How long a reader may use the archive as it was when it opened it."""
 
-RETENTION: Final[dict[str, timedelta]] = {
-    "raw": timedelta(days=31),
-    "1min": timedelta(days=92),
-    "15min": timedelta(days=731),
-}
-"""Level -> how long it is kept unless told otherwise; what is not named is kept for ever."""
-
 _FINEST: Final = (OPEN, RAW, SPARSE)
 
 
@@ -89,36 +82,6 @@ def compact(store: Store, group: str, hours: list[int]) -> int:
         draft.root.attrs[OPEN_HOURS] = {**opened, group: left}
         store.end(draft, "compacted", store.mark)
     return cells
-
-
-def retire(store: Store, retention: Mapping[str, timedelta], now: int) -> list[str]:
-    """Delete what is older than it is kept; return the groups that are gone.
-
-    Parameters
-    ----------
-    store
-        The store.
-    retention
-        Level -> how long it is kept; ``raw`` stands for all single seconds.
-    now
-        The moment, by the time of the data. [s since 1970]
-    """
-    draft = store.begin()
-    gone = []
-    finest = {level.name: retention["raw"] for level in _FINEST if "raw" in retention}
-    kept = {**finest, **{name: span for name, span in retention.items() if name in ROLLED}}
-    levels = {level.name: level for level in (*_FINEST, *ROLLED.values())}
-    for group in VARIABLES:
-        for name, span in kept.items():
-            for period in draft.snapshot.names(f"{group}/{name}"):
-                first, rows = levels[name].rows(period)
-                if first + rows * levels[name].step <= now - span.total_seconds():
-                    gone.append(f"{group}/{name}/{period}")
-    for path in gone:
-        del draft.root[path]
-    if gone:
-        store.end(draft, "retired", store.mark)
-    return gone
 
 
 class _Hour:

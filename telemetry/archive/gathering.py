@@ -45,6 +45,15 @@ class Batches:
     values: NDArray[np.float32]
     interval: float
 
+    def some(self, which: NDArray[np.bool_]) -> "Batches":
+        """Return some of them."""
+        return Batches(
+            labels=[label for label, one in zip(self.labels, which, strict=True) if one],
+            seconds=self.seconds[which],
+            values=self.values[which],
+            interval=self.interval,
+        )
+
 
 class Gathering:
     """Takes samples; whoever calls it holds a lock.

@@ -45,6 +45,11 @@ type Dimension = (
 
 _logger = structlog.get_logger(__name__)
 
+
+class OvertakenError(ArchiveError):
+    """Another process has committed since this one opened the repository."""
+
+
 icechunk.set_logs_filter("error")
 
 
@@ -133,13 +138,13 @@ class Store:
 
         Raises
         ------
-        ArchiveError
+        OvertakenError
             If another process committed since this one opened it.
         """
         session = self.repository.writable_session(BRANCH)
         if session.snapshot_id != self._snapshot:
             message = "another process writes it"
-            raise ArchiveError(message)
+            raise OvertakenError(message)
         if self._folder is None:
             return Draft(session)
         files = Files(self._folder, self.repository, self._snapshot, seals=self._seals)
@@ -215,7 +220,7 @@ class Store:
 
         Raises
         ------
-        ArchiveError
+        OvertakenError
             If another process committed since this one opened it.
         """
         self.mend(lambda: self._write(taken, metadata, columns, is_sparse))

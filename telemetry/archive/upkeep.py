@@ -7,8 +7,9 @@ from typing import Final
 
 import structlog
 
-from telemetry.archive.compaction import KEPT, RETENTION, compact, due, retire
+from telemetry.archive.compaction import KEPT, compact, due
 from telemetry.archive.layout import HOUR
+from telemetry.archive.retention import RETENTION, retire
 from telemetry.archive.store import Store, open_hours
 
 SPREAD: Final = 1200

@@ -15,12 +15,11 @@ from typing import Final
 
 import structlog
 
-from telemetry.archive.compaction import RETENTION
 from telemetry.archive.gathering import COUNTED, Batches, Gathering
+from telemetry.archive.keeper import Keeper
+from telemetry.archive.marks import BEFORE_ALL, Mark
 from telemetry.archive.minutes import Taken
-from telemetry.archive.opening import FAILURES, locked, opened
-from telemetry.archive.seals import SpoiltError
-from telemetry.archive.store import Store
+from telemetry.archive.retention import RETENTION
 from telemetry.archive.upkeep import Upkeep
 from telemetry.journal import Position
 from telemetry.quality import Flag
@@ -46,7 +45,7 @@ class Archive:
         Readings in memory above which it falls behind; see :attr:`is_behind`. [B]
     retention
         Level -> how long it is kept, where that is not
-        :data:`telemetry.archive.compaction.RETENTION`.
+        :data:`telemetry.archive.retention.RETENTION`.
 
     Attributes
     ----------
@@ -57,8 +56,6 @@ class Archive:
     counters
         Name of an event -> how often: ``batches``, ``values``, of these ``late``; ``known`` (held
         already), ``too_late`` (refused), ``commits``, ``compacted`` (hours).
-    set_aside
-        Copies of repositories that were spoilt.
 
     Raises
     ------
@@ -75,7 +72,6 @@ class Archive:
         retention: Mapping[str, timedelta] | None = None,
     ) -> None:
         self.counters = Counter(dict.fromkeys(COUNTED, 0))
-        self.set_aside: list[Path] = []
         self.folder = Path(folder)
         self.kept = self.folder / "kept.jsonl"
         self.site_name = site_name
@@ -83,13 +79,10 @@ class Archive:
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
         self._upkeep = Upkeep(site_name, retention={**RETENTION, **(retention or {})})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder):
-            self._store = self._open()
+        self._keeper = Keeper(self.folder, site_name)
         self._taken: Taken | None = None
         self._taken_bytes = 0
         self._is_behind = False
-        self._failure = ""
         self._gathered = self._new()
 
     @property
@@ -100,12 +93,18 @@ class Archive:
     @property
     def positions(self) -> Mapping[str, Position]:
         """The same by journal, where a site has several."""
-        return self._store.mark.position
+        return self._keeper.mark.position
 
     @property
     def seen(self) -> Mapping[str, Position]:
         """Up to where each journal had been added at the last commit."""
-        return self._store.mark.seen
+        return self._keeper.mark.seen
+
+    @property
+    def closed(self) -> int | None:
+        """First second that is not closed by a commit; None before the first. [s since 1970]"""
+        closed = self._keeper.mark.closed
+        return None if closed == BEFORE_ALL else closed
 
     @property
     def complete(self) -> Position | None:
@@ -115,9 +114,13 @@ class Archive:
     @property
     def trouble(self) -> str:
         """What is wrong and what to do about it; empty if nothing is."""
-        if not self._is_behind:
-            return self._failure
-        return f"{self.folder}: behind the journal; it is being read again"
+        behind = f"{self.folder}: behind the journal; it is being read again"
+        return "; ".join(filter(None, [behind * self._is_behind, self._keeper.trouble]))
+
+    @property
+    def set_aside(self) -> list[Path]:
+        """Copies of repositories that were spoilt."""
+        return self._keeper.set_aside
 
     @property
     def is_due(self) -> bool:
@@ -192,6 +195,7 @@ class Archive:
             If it cannot be written. Nothing is lost: the next commit tries again.
         """
         with self._committing:
+            before = self._keeper.mark
             with self._mutex:
                 later = self._gathered.minutes.take(everything=everything)
                 self._taken = self._taken.joined(later) if self._taken else later
@@ -201,16 +205,12 @@ class Archive:
                 if taken is None and not (everything and news):
                     return False
                 self._gathered.news = {}
-            taken = taken or Taken(seconds={}, mark=self._store.mark)
+            taken = taken or Taken(seconds={}, mark=self._keeper.mark)
             try:
-                with locked(self.folder):
-                    self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
-            except (SpoiltError, *FAILURES) as error:
-                reason = str(error).partition("\n")[0]
-                self._failure = f"{self.folder}: cannot be written: {reason}; see to the disk"
-                self._look_again(taken, news)
+                self._keeper.write(taken, news, columns=columns, is_sparse=is_sparse)
+            except ArchiveError as error:
+                self._look_again(taken, news, before=before)
                 raise ArchiveError(self.trouble) from error
-            self._failure = ""
             with self._mutex:
                 self._taken, self._taken_bytes = None, 0
             self.counters["commits"] += 1
@@ -228,18 +228,23 @@ class Archive:
         -------
         int
             Hours that were compacted.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be done and all of it was asked for.
         """
-        if not is_whole and not self._upkeep.is_due(self._store.mark.closed):
+        if not is_whole and not self._upkeep.is_due(self._keeper.mark.closed):
             return 0
         with self._committing:
-            before = self._store.mark
+            before = self._keeper.mark
             try:
-                with locked(self.folder):
-                    count = self._upkeep.run(self._store, is_whole=is_whole)
-            except (*FAILURES, ArchiveError) as error:
-                reason = str(error).partition("\n")[0]
-                _logger.warning("archive not compacted", place=str(self.folder), reason=reason)
-                self._look_again(Taken(seconds={}, mark=before), {})
+                count = self._keeper.keep_up(self._upkeep, is_whole=is_whole)
+            except ArchiveError as error:
+                self._look_again(Taken(seconds={}, mark=before), {}, before=before)
+                if is_whole:
+                    raise
+                _logger.warning("archive not compacted", reason=str(error))
                 return 0
         self.counters["compacted"] += count
         return count
@@ -265,7 +270,7 @@ class Archive:
 
     def _new(self) -> Gathering:
         return Gathering(
-            self.site_name, self._store.mark, self._store.labels, counters=self.counters
+            self.site_name, self._keeper.mark, self._keeper.labels, counters=self.counters
         )
 
     def _watch(self) -> None:
@@ -276,25 +281,14 @@ class Archive:
             self._is_behind = True
             _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
 
-    def _look_again(self, taken: Taken, news: dict[str, PointMetadata]) -> None:
+    def _look_again(self, taken: Taken, news: dict[str, PointMetadata], *, before: Mark) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
-        before = self._store.mark
         with self._mutex:
             self._gathered.news = news | self._gathered.news
-        with locked(self.folder):
-            self._store = self._open(is_tried=True)
-        with self._mutex:
-            if self._store.mark == before:
+            if self._keeper.mark == before:
                 return
-            if self._store.mark == taken.mark:  # it was written
+            if self._keeper.mark == taken.mark:  # it was written
                 self._taken, self._taken_bytes = None, 0
-            else:  # spoilt and made anew
+            else:  # spoilt and made anew, or another process wrote
                 self._forget()
                 self._is_behind = True
-
-    def _open(self, *, is_tried: bool = False) -> Store:
-        """Open the repository; take down whether it was set aside."""
-        store, aside = opened(self.folder, self.site_name, is_tried=is_tried)
-        if aside is not None:
-            self.set_aside.append(aside)
-        return store

@@ -6,7 +6,7 @@ for a moment. Here a batch is a row of three lists until numpy takes all of them
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -208,6 +208,6 @@ def _some(block: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.fl
     return block[which]
 
 
-def in_order(frames: list[Frame]) -> Iterator[Frame]:
+def in_order(frames: Sequence[Frame]) -> Iterator[Frame]:
     """Yield frames in the order in which they were written."""
     yield from sorted(frames, key=lambda frame: frame.position)

@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,14 @@ import numpy as np
 import structlog
 
 from telemetry.archive import LATENESS, Archive
+from telemetry.archive.gathering import Batches
 from telemetry.archive.losses import tell
 from telemetry.archive.minutes import MINUTE
+from telemetry.course import AHEAD, Course
 from telemetry.frames import Frame, Position
 from telemetry.quality import FUTURE, Flag
 from telemetry.quarantine import Quarantine, understand
-from telemetry.samples import GOOD, PointValue, RackBatch
+from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.shards.bulk import Bulk, Scanner, in_order
 from telemetry.tail import Tail
 from twin.errors import ArchiveError, JournalError
@@ -51,7 +53,7 @@ FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
 _SECOND: Final = 1_000_000  # in microseconds, as numbers: numpy takes longer over its own times
 _FUTURE: Final = int(FUTURE / np.timedelta64(1, "us"))
 
-COUNTED: Final = ("frames", "batches", "future", "quarantined", "refused", "torn")
+COUNTED: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused", "torn")
 
 _logger = structlog.get_logger(__name__)
 
@@ -73,8 +75,9 @@ class SiteArchiver:
     Attributes
     ----------
     counters
-        ``frames`` that were read, of these ``batches`` of racks, ``future`` (not archived),
-        ``quarantined`` and ``refused`` (too old); ``torn``, the ends of journals passed over.
+        ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks`` (of a
+        simulation, while times are real), which are not archived, ``quarantined`` and ``refused``
+        (too old); ``torn``, the ends of journals passed over.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class SiteArchiver:
         self._ended = threading.Event()
         self._tails: dict[str, Tail] = {}
         self._newest: dict[str, int] = {}
+        self._courses: dict[str, Course] = {}
         self._told: dict[str, int] = {}
         self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
         self._rewind()
@@ -177,6 +181,7 @@ class SiteArchiver:
             name: Tail(folder, positions.get(name)) for name, folder in self._journals.items()
         }
         self._newest = dict.fromkeys(self._journals, 0)
+        self._courses = {name: Course(self._archive.closed) for name in self._journals}
         for name, tail in self._tails.items():
             if tail.is_cut:
                 reason = f"the journal {name} begins after {tail.position}, where the archive ends"
@@ -206,22 +211,58 @@ class SiteArchiver:
         self.counters["future"] += found.future
         for batches in found.batches:
             self.counters["batches"] += len(batches.labels)
-            if len(batches.seconds):
-                self._newest[name] = max(self._newest[name], int(batches.seconds.max()))
-            refused = self._archive.add_racks(batches, position, journal=name)
-            for label, count in refused.items():
-                self.counters["refused"] += count
-                self._quarantine.put(label, f"{count} batches not archived: too old", 0)
-        for frame in in_order(found.others):
-            self._add_frame(frame, name)
+            self._add_batches(self._believed(batches, name), position, name)
+        samples = self._understood(found.others)
+        if self._is_simulated:
+            for _, sample in samples:
+                self._courses[name].hear_sample(sample)
+        for frame, sample in samples:
+            self._add_sample(sample, frame, name)
         self._archive.advance(position, name)
 
-    def _add_frame(self, frame: Frame, name: str) -> None:
-        """Archive what a frame says, if it can be read."""
-        sample = understand(frame.topic, frame.payload)
-        if isinstance(sample, str):
-            self.counters["quarantined"] += 1
-            self._quarantine.put(frame.topic, sample, frame.payload)
+    def _believed(self, batches: Batches, name: str) -> Batches:
+        """Return the batches whose stamps may be believed; of real times the scanner has told."""
+        if not self._is_simulated:
+            return batches
+        self._courses[name].hear_all(batches.seconds)
+        is_sound = self._courses[name].some(batches.seconds)
+        if is_sound.all():
+            return batches
+        for place in np.flatnonzero(~is_sound).tolist():
+            self.counters["future"] += 1
+            self._quarantine.put(batches.labels[place], AHEAD, batches.values[place].tobytes())
+        return batches.some(is_sound)
+
+    def _add_batches(self, batches: Batches, position: Position, name: str) -> None:
+        if not len(batches.seconds):
+            return
+        self._newest[name] = max(self._newest[name], int(batches.seconds.max()))
+        refused = self._archive.add_racks(batches, position, journal=name)
+        for label, count in refused.items():
+            self.counters["refused"] += count
+            self._quarantine.put(label, f"{count} batches not archived: too old", 0)
+
+    def _understood(self, frames: Sequence[Frame]) -> list[tuple[Frame, Sample]]:
+        """Return frames that can be read, in their order, with what they say."""
+        found = []
+        for frame in in_order(frames):
+            sample = understand(frame.topic, frame.payload)
+            if isinstance(sample, str):
+                self.counters["quarantined"] += 1
+                self._quarantine.put(frame.topic, sample, frame.payload)
+            else:
+                found.append((frame, sample))
+        return found
+
+    def _add_sample(self, sample: Sample, frame: Frame, name: str) -> None:
+        """Archive what a frame says."""
+        if self._is_simulated:
+            if not self._courses[name].believes(sample):
+                self.counters["future"] += 1
+                self._quarantine.put(frame.topic, AHEAD, frame.payload)
+                return
+        elif isinstance(sample, Tick):
+            self.counters["ticks"] += 1
             return
         flag = Flag.GOOD
         if isinstance(sample, PointValue | RackBatch):

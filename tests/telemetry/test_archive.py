@@ -334,7 +334,7 @@ def test_a_repository_that_was_hardly_begun_is_finished(tmp_path):
 
 def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
     heard.hear(metadata(), batch("r0001", 0), tick(0))
-    store = type(heard.archive._store)
+    store = type(heard.archive._keeper._store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", fail)
         with pytest.raises(ArchiveError, match="no room"):

@@ -118,6 +118,17 @@ def test_each_level_is_kept_for_its_time(tmp_path):
     assert hours.values.tolist() == [4, 4, 4, 4]
 
 
+@pytest.mark.parametrize("wrong", ["tick", "value"])
+def test_one_wrong_stamp_lets_nothing_grow_old(heard, wrong):
+    """A moment that hardly anybody spoke of emptied the archive of all that was older."""
+    fill(heard, range(0, 120, 30))
+    far = 72 * 365 * 86_400
+    heard.hear(tick(far) if wrong == "tick" else value(far, 20.0))
+    heard.archive.commit(everything=True)
+    heard.archive.keep_up(is_whole=True)
+    assert seconds_of(heard.open("racks")) == [0, 30, 60, 90]
+
+
 def test_a_reader_sees_an_hour_whole_while_it_is_compacted(heard):
     fill(heard, range(0, 4000, 10))
     opened = heard.open("racks")
@@ -134,7 +145,8 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("telemetry.archive.upkeep.compact", fail)
-        assert heard.archive.keep_up(is_whole=True) == 0
+        with pytest.raises(ArchiveError, match=r"cannot be compacted: .*no room"):
+            heard.archive.keep_up(is_whole=True)
     assert heard.open("racks").load().identical(before)
     assert heard.archive.keep_up(is_whole=True) == 4
     assert heard.open("racks").load().identical(before)

@@ -29,6 +29,7 @@ from tests.telemetry.archives import START, batch, metadata, tick, value
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
 SITE = sites.load("rhine")
+FAR = 72 * 365 * 86_400
 
 
 class Wire:
@@ -316,6 +317,32 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         until(lambda: service.ingester.counters.get("future") == 1)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
+
+
+def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):
+    """All that came after it was refused: it was older than what the tick had closed."""
+    now = np.datetime64("now", "us")
+    with Service(tmp_path, is_simulated=False) as service:
+        service.wire.send(PointValue(point=archives.POINT, time=now, value=1.0), tick(FAR))
+        until(lambda: service.ingester.counters.get("ticks") == 1)
+        service.wire.send(PointValue(point=archives.POINT, time=now + archives.SECOND, value=2.0))
+        until(lambda: len(service.heard) == 2)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values[:, 0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", [tick(FAR), value(FAR, 9.0)])
+def test_one_wrong_stamp_among_simulated_ones_stops_nothing(tmp_path, wrong):
+    with Service(tmp_path) as service:
+        service.wire.send(value(0, 1.0), value(1, 2.0))
+        until(lambda: service.ingester.counters["messages"] == 2)
+        service.wire.send(wrong)
+        until(lambda: service.ingester.counters["future"] == 1)
+        service.wire.send(value(2, 3.0))
+        until(lambda: len(service.heard) == 3)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert "ahead of the plant's time" in (tmp_path / "quarantine" / "poison.jsonl").read_text()
 
 
 def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):

@@ -25,6 +25,7 @@ from telemetry.window import HELD, Window
 from twin import state, vocabulary
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
+DAY = np.timedelta64(1, "D")
 SECOND = np.timedelta64(1, "s")
 QUARTER = np.timedelta64(900, "s")
 
@@ -123,6 +124,15 @@ def test_the_period_follows_simulated_time(window):
     assert window.period == QUARTER
     window.add(value_of("peak_power", 3000.0))
     assert window.observed(NOON + 3 * QUARTER)["peak_power"] == pytest.approx(3.0)
+
+
+def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
+    """It made a day the period of all points, and nothing was stale any more."""
+    tick = Tick(site="small", time=NOON, interval=DAY, step=0, steps=1, batches=0, points=0)
+    window.add(tick, NOON)
+    assert window.tick is None
+    assert window.period == np.timedelta64(100, "s")
+    assert window.counters["tick in real time"] == 1
 
 
 def test_ticks_are_the_clock_where_there_is_no_other(window):

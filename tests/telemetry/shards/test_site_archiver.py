@@ -135,6 +135,58 @@ def check(folder, seconds):
     assert points["value"].sel(point=POINT).values.tolist() == list(range(seconds))
 
 
+def recorded(folder, samples, *, is_simulated):
+    """Return the archiver that has read samples, of which the journal gives each its own piece."""
+    journal = Journal(folder / "a", clock=clock_at(200))
+    archive = Archive(folder / "archive", "rhine")
+    archiver = SiteArchiver(
+        archive, {"a": folder / "a"}, quarantine=folder / "q", is_simulated=is_simulated
+    )
+    for sample in samples:
+        append(journal, sample)
+        while archiver.step():
+            pass
+    archiver.stop()
+    archiver.run()
+    journal.close()
+    return archiver
+
+
+FAR = 72 * 365 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("wrong", "is_simulated"),
+    [
+        (archives.tick(FAR), False),
+        (archives.tick(FAR), True),
+        (value(FAR, 9.0), True),
+        (batch("r0001", FAR), True),
+    ],
+)
+def test_one_wrong_stamp_stops_no_recording(tmp_path, wrong, is_simulated):
+    """It closed all time up to 2098: what came after was refused, what was before retired."""
+    samples = [one for k in range(0, 120, 10) for one in (batch("r0001", k), value(k, float(k)))]
+    archiver = recorded(tmp_path, [*samples[:8], wrong, *samples[8:]], is_simulated=is_simulated)
+    assert archiver.counters["future" if is_simulated else "ticks"] == 1
+    assert archiver.counters["refused"] == 0
+    for group in ("racks", "points"):
+        times = open_archive("rhine", group=group, root=tmp_path)["time"].values
+        assert ((times - START) / np.timedelta64(1, "s")).tolist() == list(range(0, 120, 10))
+
+
+def test_a_simulated_plant_may_begin_anew_at_a_later_date(tmp_path):
+    samples = [batch(f"r{rack:04d}", second) for second in (0, 1) for rack in range(1, 5)]
+    later = [batch(f"r{rack:04d}", FAR) for rack in range(1, 5)] + [archives.tick(FAR)]
+    archiver = recorded(tmp_path, [*samples, *later], is_simulated=True)
+    assert archiver.counters["future"] == 2  # the third of them was believed
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    assert (
+        np.isfinite(chips["power"].isel(time=-1, chip=0).values).tolist()
+        == [False] * 2 + [True] * 2
+    )
+
+
 def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):

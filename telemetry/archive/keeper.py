@@ -1,0 +1,97 @@
+"""The repository that one archive writes: locked at each commit, opened anew after one fails."""
+
+from pathlib import Path
+
+from telemetry.archive.marks import Mark
+from telemetry.archive.minutes import Taken
+from telemetry.archive.opening import FAILURES, locked, opened
+from telemetry.archive.seals import SpoiltError
+from telemetry.archive.store import Columns, OvertakenError, Store
+from telemetry.archive.upkeep import Upkeep
+from telemetry.samples import PointMetadata
+from twin.errors import ArchiveError
+
+
+class Keeper:
+    """Whoever writes the repository of an archive.
+
+    Parameters
+    ----------
+    folder
+        Of the archive; made if missing.
+    site
+        Name of its site.
+
+    Attributes
+    ----------
+    trouble
+        Why the last write failed, and what to do about it; empty if it did not.
+    set_aside
+        Copies of repositories that were spoilt.
+    """
+
+    def __init__(self, folder: Path, site: str) -> None:
+        self.trouble = ""
+        self.set_aside: list[Path] = []
+        self._folder = folder
+        self._site = site
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            self._store = self._open()
+
+    @property
+    def mark(self) -> Mark:
+        """How far the repository reaches."""
+        return self._store.mark
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Group -> labels in the order of their columns."""
+        return self._store.labels
+
+    def write(
+        self, taken: Taken, news: dict[str, PointMetadata], *, columns: Columns, is_sparse: bool
+    ) -> None:
+        """Write readings in one transaction; see :meth:`telemetry.archive.store.Store.write`.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be written; it is opened anew then, and may reach less far.
+        """
+        try:
+            with locked(self._folder):
+                self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
+        except (SpoiltError, OvertakenError, *FAILURES) as error:
+            raise self._failed("written", error) from error
+        self.trouble = ""
+
+    def keep_up(self, upkeep: Upkeep, *, is_whole: bool) -> int:
+        """Do what is needed once an hour; return how many hours were compacted.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be done; it is opened anew then, and may reach less far.
+        """
+        try:
+            with locked(self._folder):
+                return upkeep.run(self._store, is_whole=is_whole)
+        except (ArchiveError, *FAILURES) as error:
+            raise self._failed("compacted", error) from error
+
+    def _failed(self, what: str, error: Exception) -> ArchiveError:
+        """Open the repository anew, and return the error that tells why."""
+        reason = str(error).partition("\n")[0]
+        mend = "end it" if isinstance(error, OvertakenError) else "see to the disk"
+        self.trouble = f"{self._folder}: cannot be {what}: {reason}; {mend}"
+        with locked(self._folder):
+            self._store = self._open(is_tried=True)
+        return ArchiveError(self.trouble)
+
+    def _open(self, *, is_tried: bool = False) -> Store:
+        """Open the repository; take down whether it was set aside."""
+        store, aside = opened(self._folder, self._site, is_tried=is_tried)
+        if aside is not None:
+            self.set_aside.append(aside)
+        return store
