@@ -102,7 +102,7 @@ def _solved(
         units, past = units_of(arrays, answer.values), model.problem.past_units
         answer = in_bids(solver, arrays, problem=model.problem, answer=answer)
     with clock("hold"):
-        answer, held = tight(solver, arrays, model.inputs, answer)
+        answer, held = tight(solver, arrays, inputs=model.inputs, answer=answer)
     return Solution(
         inputs=model.inputs,
         values=named(arrays.columns, answer.values),

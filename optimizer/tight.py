@@ -37,7 +37,7 @@ MOST_WHOLE: Final = 120
 
 
 def tight(
-    solver: Solver, arrays: Arrays, inputs: Inputs, answer: Answer
+    solver: Solver, arrays: Arrays, *, inputs: Inputs, answer: Answer
 ) -> tuple[Answer, tuple[Held, ...]]:
     """Return a plan in which physics is kept where waste would pay, and what had to be held.
 
@@ -45,8 +45,10 @@ def tight(
     ----------
     solver
         Of the model; what is held stays bounded in it.
-    arrays, inputs
-        The model, and what it was made from.
+    arrays
+        The model.
+    inputs
+        What it was made from.
     answer
         Its optimum, in which waste is allowed.
     """

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import threading
 import time
@@ -132,3 +133,8 @@ def write_whole(path: Path, text: str) -> None:
         raise failure(path, error) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write an object as JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -23,7 +23,7 @@ from twin.site import Site
 app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
 
 AHEAD: Final = 2
-"""Days that a plan sees."""
+"""Days of which the files must tell; forecasts go on from there. [1]"""
 
 COLUMNS: Final = ("alone [EUR]", "together [EUR]", "sends [MWh]", "takes in [MWh]", "earns [EUR]")
 

@@ -10,12 +10,12 @@ import typer
 import sites
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.operate import StateFolder
+from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.folder import default_folder
 from optimizer.service.plant import synthetic_files
 from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
 from optimizer.service.world import Files
-from telemetry.address import Tls
 from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
@@ -28,13 +28,6 @@ ReserveFile = Annotated[
     Path | None,
     typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserves: prices, and what is sold."),
 ]
-
-
-class Protocol(StrEnum):
-    """Versions of MQTT."""
-
-    V311 = "3.1.1"
-    V5 = "5"
 
 
 class Clock(StrEnum):
@@ -76,15 +69,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     page_host: Annotated[
         list[str] | None, typer.Option(help="Further name under which the page is opened.")
     ] = None,
-    ca: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_CA", help="Certificate of the broker's signer.")
-    ] = None,
-    certificate: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Our certificate's private key.")
-    ] = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
     protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
     state: StateFolder = None,
 ) -> None:
@@ -100,8 +87,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         is_synthetic=is_synthetic,
         page_port=page,
         page_hosts=tuple(page_host or ()),
-        tls=Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None,
-        protocol="5" if protocol is Protocol.V5 else "3.1.1",
+        tls=tls_of(ca, certificate, key),
+        protocol=protocol.version,
     )
     configure_logs()
     serve(loaded, settings, state or default_folder(loaded.name))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO, Final, Self
 
-from optimizer.service.trials.results import write_json
+from telemetry.durable import write_json
 from twin.errors import Fault, JournalError, ServiceError
 
 SCHEMA: Final = 1

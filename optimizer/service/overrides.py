@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from optimizer.service.folder import read_json
-from optimizer.service.trials.results import write_json
+from telemetry.durable import write_json
 from twin.errors import Fault, JournalError, ServiceError
 
 LONGEST: Final = 24.0 * 31.0

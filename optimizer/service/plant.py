@@ -10,11 +10,12 @@ import xarray as xr
 
 import sites
 from optimizer.service.trials.course import course_of, work_of
-from optimizer.service.trials.results import Summary, write_json, write_netcdf
+from optimizer.service.trials.results import Summary, write_netcdf
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from optimizer.service.world import DAY, Files, read_world
 from telemetry.agents.scene import Outcome, Scene
+from telemetry.durable import write_json
 from twin.axes import QUARTER
 from twin.limits import violations
 from twin.site import Site

@@ -1,6 +1,5 @@
 """The service's side of the plant: what is heard of it, and what is asked of it."""
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +76,6 @@ class PlantLink:
         self._ingester.listen(self.apart.hear)
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self._seen: Jobs | None = None
-        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         """Take up what the journal still holds, then listen."""

@@ -15,6 +15,8 @@ from optimizer.objectives import ACCOUNTS
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, source, tank
 from tests.math.test_commitments import asked, position, with_target, with_words
+from tests.math.test_excess import contract
+from tests.math.test_tariffs import TAXES
 from twin.equipment.contracts import CarbonBudget, HourlyMatching, WaterBudget
 from twin.errors import SolverError
 
@@ -44,6 +46,13 @@ def promised():
     words = {"day_ahead_position": 1.0, "position_held": 1.0, "intraday_price": 30.0}
     ahead = with_words(with_target(ahead, [3.0, 2.0, 3.0]), **words)
     return inputs_of(problem(site(*contracts, connection=connection), ahead))
+
+
+@pytest.fixture
+def contracted():
+    """Return inputs of a site under a tariff, whose excess counts by the root of squares."""
+    where = contract("root_of_squares", 8.0, taxes=TAXES)
+    return inputs_of(problem(where, outlook([10.0, 30.0, 20.0], jobs=JOBS), peak=4.0))
 
 
 def drawn(numbers, rng):
@@ -89,7 +98,7 @@ def dense(arrays):
     return found
 
 
-@pytest.mark.parametrize("given", ["inputs", "promised"])
+@pytest.mark.parametrize("given", ["inputs", "promised", "contracted"])
 @pytest.mark.parametrize("seed", range(5))
 def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
     """Proves: matrix, bounds, costs and constants are equal to the last bit, on random numbers."""

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -339,13 +338,3 @@ def test_killed_while_writing_it_keeps_what_append_returned_for(folder, lines):
     assert len(read) >= told
     assert read == [(str(i), bytes(i % 2000)) for i in range(len(read))]
     journal.close()
-
-
-def test_opens_fast(folder):
-    journal = opened(folder)
-    for _ in range(20):
-        journal.append([("BMS/v1/PUB/Value/CDU/Temperature/x", bytes(60))] * 1000)
-    journal.close()
-    began = time.process_time()
-    opened(folder).close()
-    assert time.process_time() - began < 2.0

@@ -8,7 +8,7 @@ from typing import Final
 import sites
 from optimizer.service.plant import setting_of
 from optimizer.service.trials.backtest import run
-from optimizer.service.trials.results import write_json
+from telemetry.durable import write_json
 
 POLICIES: Final = ("threshold", "immediate")
 """Policies that are run on the same plant."""

@@ -7,11 +7,10 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
 
+from optimizer.service.overrides import LONGEST
+
 MOST_BYTES: Final = 4096
 """Largest body of an order. [bytes]"""
-
-MOST_HOURS: Final = 168.0
-"""Longest HOLD that ends by itself. [h]"""
 
 SEEN: Final = r"^[^\p{C}]*$"
 """Letters that can be seen; others would forge lines of a log."""
@@ -41,7 +40,7 @@ class Hold(_Order):
 
     author: Author
     reason: Reason
-    hours: Annotated[float, Field(gt=0, le=MOST_HOURS)] | None = None
+    hours: Annotated[float, Field(gt=0, le=LONGEST)] | None = None
 
 
 class Release(_Order):

@@ -15,7 +15,8 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.service.audit import Told
 from optimizer.service.trials.backtest import Trial
-from optimizer.service.trials.results import Results, write_json, write_netcdf
+from optimizer.service.trials.results import Results, write_netcdf
+from telemetry.durable import write_json
 from twin import axes, plots
 from twin.errors import Fault, ProblemError, StateError
 from twin.site import Site

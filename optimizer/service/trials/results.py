@@ -1,6 +1,5 @@
 """The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from optimizer.service.trials.settle import Bill, Work
-from telemetry.durable import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,11 +124,6 @@ def accounts_over(bills: Sequence[Bill]) -> dict[str, float]:
     return {
         name: float(np.mean([bill.accounts.get(name, 0.0) for bill in bills])) for name in names
     }
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write an object as JSON, whole or not at all."""
-    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset) -> None:

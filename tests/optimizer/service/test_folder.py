@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.service.folder import SCHEMA, StateFolder, default_folder, read_json
-from optimizer.service.trials.results import write_json
+from telemetry.durable import write_json
 from twin.errors import JournalFullError, ServiceError
 
 

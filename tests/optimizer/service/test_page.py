@@ -176,7 +176,7 @@ def test_configured_names_are_served(board):
         {**HOLD, "reason": "turned \u202e round"},
         {**HOLD, "hours": 0},
         {**HOLD, "hours": -1},
-        {**HOLD, "hours": 169},
+        {**HOLD, "hours": 745},
         {**HOLD, "hours": "2"},
         {**HOLD, "hours": True},
         {**HOLD, "force": True},

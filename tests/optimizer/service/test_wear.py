@@ -1,7 +1,5 @@
 """What wears: calibrated beside the decisions, kept, and raised as an alarm."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -63,11 +61,9 @@ def test_a_calibration_is_begun_once_a_day_and_not_waited_for(tmp_path):
     wear = Wear(moments.site(), tmp_path)
     wear.look(NOW)
     assert wear._process is None  # the service settles first
-    begun = time.perf_counter()
     wear.look(NOW + HOUR)
     process = wear._process
-    assert process is not None
-    assert process.is_alive() or process.exitcode == 0
+    assert process.is_alive()  # it takes a second to start, and nobody waited
     wear.look(NOW + HOUR)
     process.join()
     assert process.exitcode == 0
@@ -75,7 +71,6 @@ def test_a_calibration_is_begun_once_a_day_and_not_waited_for(tmp_path):
     assert wear._process is None
     wear.look(NOW + 3 * HOUR)
     assert wear._process is None
-    assert begun < time.perf_counter()
     assert kept(tmp_path / FILE) == []
 
 

@@ -1,6 +1,5 @@
 """Jobs of a file, scaled to a site and cut to a run."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,9 +110,8 @@ def test_a_run_without_jobs_is_refused(site):
 
 
 def test_real_jobs_are_scaled_to_the_site(site, shared):
-    """Over whole weeks the mean is near the 60 % asked; one week takes well under a second."""
+    """Over whole weeks the mean is near the 60 % asked."""
     table = read_jobs(shared / "data/jobs/pai-100k.csv", year=2023)
-    begun = time.process_time()
     loads = []
     for week in range(4, 48, 4):
         start = utc("2023-01-01") + week * 7 * DAY
@@ -121,4 +119,3 @@ def test_real_jobs_are_scaled_to_the_site(site, shared):
         inside = jobs.between(start, start + 7 * DAY)
         loads.append(inside.racks @ inside.length / 168 / 100)
     assert np.mean(loads) == pytest.approx(0.6, abs=0.06)
-    assert time.process_time() - begun < 5
