@@ -83,6 +83,7 @@ class Racks:
         -------
         bool
             False for a double, for a batch of an earlier boot, and for a rack that is not ours.
+            A boot is newer by its number, or by its time where a clock was set back.
         """
         key = (batch.hall, batch.rack)
         if key not in self._rows:
@@ -90,7 +91,8 @@ class Racks:
             return False
         time = microseconds(batch.time)
         sender = self._senders.get(key)
-        if sender is None or (sender.boot != batch.boot and time > sender.time):
+        is_newer = sender is not None and batch.boot > sender.boot
+        if sender is None or is_newer or (sender.boot != batch.boot and time > sender.time):
             self._senders[key] = _Sender(batch.boot, batch.sequence, time)
             return True
         if sender.boot != batch.boot:

@@ -5,8 +5,8 @@ the data (``--clock simulated``); see :func:`play`.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,9 +17,11 @@ from telemetry.archive.layout import ABSENT, metadata_of
 from telemetry.archive.minutes import CODES
 from telemetry.archive.reading import open_folder, snapshot_of
 from telemetry.codec import encode
+from telemetry.lockstep import Said
 from telemetry.quality import Flag
-from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch
+from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch, Tick
 from telemetry.wire.mailbox import Receipt
+from twin.axes import utc
 from twin.errors import ArchiveError, BrokerError
 
 PIECE: Final = np.timedelta64(60, "s")
@@ -32,27 +34,15 @@ MOST_UNDERWAY: Final = 20_000
 """Messages that wait for their acknowledgement at the most."""
 
 _SECOND: Final = np.timedelta64(1, "s")
-_BOOT: Final = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What was said in one second.
-
-    Attributes
-    ----------
-    time
-        The second, UTC.
-    messages
-        Topic, payload, and whether the broker keeps it.
-    """
-
-    time: np.datetime64
-    messages: list[tuple[str, bytes, bool]]
 
 
 def said(
-    folder: Path, site: str, *, start: np.datetime64 | str, end: np.datetime64 | str
+    folder: Path,
+    site: str,
+    *,
+    start: np.datetime64 | str,
+    end: np.datetime64 | str,
+    boot: int | None = None,
 ) -> Iterator[Said]:
     """Yield what was said in a stretch of an archive, second by second.
 
@@ -64,6 +54,9 @@ def said(
         Its name.
     start, end
         The stretch, UTC; its end is not included.
+    boot
+        Of the rack batches; by the wall clock if None, so that a replay is newer than the one
+        before and its batches are no doubles of those.
 
     Yields
     ------
@@ -74,26 +67,39 @@ def said(
     Raises
     ------
     ArchiveError
-        If it cannot be read.
+        If it cannot be read, or nothing was said in the stretch.
+    ProblemError
+        If a moment cannot be read.
     """
-    first, last = (np.datetime64(moment, "us") for moment in (start, end))
+    first, last = (_moment(moment) for moment in (start, end))
     if not first < last:
         message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
         raise ArchiveError(message)
     known = metadata_of(snapshot_of(folder).root)
-    yield Said(time=first, messages=[(*encode(one), True) for one in known.values()])
     points = open_folder(folder, site, group="points", span=(first, last))
     racks = open_folder(folder, site, group="racks", span=(first, last))
     times = np.union1d(points["time"].values, racks["time"].values)
-    sequence = 0
+    if not len(times):
+        message = f"{site} said nothing from {first} to {last}: name another stretch"
+        raise ArchiveError(message)
+    yield Said(time=first, messages=[(*encode(one), True) for one in known.values()])
+    sender = _Sender(site, int(time.time()) if boot is None else boot)
     for begin in np.unique(times.astype("datetime64[m]")).astype("datetime64[us]"):
         span = slice(begin, begin + PIECE - np.timedelta64(1, "us"))
         some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
         for moment in times[(times >= begin) & (times < begin + PIECE)]:
-            sequence += 1
-            messages = [*_values(some["points"], moment)]
-            messages += _batches(some["racks"], moment, site, sequence)
-            yield Said(time=moment, messages=messages)
+            values = [*_values(some["points"], moment)]
+            batches = [*sender.batches(some["racks"], moment)]
+            yield Said(
+                time=moment,
+                messages=values + batches,
+                points=len(values),
+                batches=len(batches),
+            )
+
+
+def _moment(moment: np.datetime64 | str) -> np.datetime64:
+    return utc(moment) if isinstance(moment, str) else np.datetime64(moment, "us")
 
 
 def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, bytes, bool]]:
@@ -114,29 +120,46 @@ def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, by
         yield (*encode(sample), False)
 
 
-def _batches(
-    racks: xr.Dataset, moment: np.datetime64, site: str, sequence: int
-) -> Iterator[tuple[str, bytes, bool]]:
-    """Yield the batches of racks in a second."""
-    (rows,) = np.nonzero(racks["time"].values == moment)
-    if "power" not in racks or not len(rows):
-        return
-    every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
-    labels = racks["rack"].values
-    is_heard = ~np.isnan(every[0])
-    for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
-        hall, _, rack = str(labels[column]).partition("/")
-        sample = RackBatch(
-            site=site,
-            hall=hall,
-            rack=rack,
-            boot=_BOOT,
-            sequence=sequence,
-            time=moment,
-            interval=_SECOND,
-            values=np.ascontiguousarray(every[:, column, is_heard[column]]),
-        )
-        yield (*encode(sample), False)
+class _Sender:
+    """The racks of a site, as agents that were started together.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    boot
+        When they were started.
+    """
+
+    def __init__(self, site: str, boot: int) -> None:
+        self._site, self._boot = site, boot
+        self._sequences: Counter[str] = Counter()
+
+    def batches(
+        self, racks: xr.Dataset, moment: np.datetime64
+    ) -> Iterator[tuple[str, bytes, bool]]:
+        """Yield the batches of racks in a second."""
+        (rows,) = np.nonzero(racks["time"].values == moment)
+        if "power" not in racks or not len(rows):
+            return
+        every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
+        labels = racks["rack"].values
+        is_heard = ~np.isnan(every[0])
+        for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
+            label = str(labels[column])
+            hall, _, rack = label.partition("/")
+            self._sequences[label] += 1
+            sample = RackBatch(
+                site=self._site,
+                hall=hall,
+                rack=rack,
+                boot=self._boot,
+                sequence=self._sequences[label],
+                time=moment,
+                interval=_SECOND,
+                values=np.ascontiguousarray(every[:, column, is_heard[column]]),
+            )
+            yield (*encode(sample), False)
 
 
 class Publisher(Protocol):
@@ -151,6 +174,7 @@ def play(
     publisher: Publisher,
     *,
     speed: float,
+    decide: Callable[[Tick], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
@@ -164,6 +188,8 @@ def play(
         Connected.
     speed
         Seconds of the data in one second; 0 for as fast as the broker takes it. [1]
+    decide
+        Called after each tick, once all before it is acknowledged.
     clock, sleep
         Of the machine. [s]
 
@@ -184,9 +210,11 @@ def play(
             publisher.publish(topic, payload, qos=1, retain=retain)
             for topic, payload, retain in second.messages
         ]
-        if len(underway) > MOST_UNDERWAY:
+        if len(underway) > MOST_UNDERWAY or second.tick is not None:
             count += _settle(underway)
             underway = []
+        if second.tick is not None and decide is not None:
+            decide(second.tick)
     return count + _settle(underway)
 
 

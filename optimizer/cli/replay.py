@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.show import JsonFile, console, write_json
+from optimizer.cli.tls import Ca, Certificate, Key, tls_of
 from telemetry.archive.reading import state_folder
 from telemetry.client import Client
+from telemetry.lockstep import Decisions, ticked
 from telemetry.replay import play, said
+from twin.axes import utc
 
 app = typer.Typer(add_completion=False, help="Play what was heard of a site once more.")
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     start: Annotated[str, typer.Option("--from", help="First moment, UTC.")],
     end: Annotated[str, typer.Option("--to", help="First moment not wanted, UTC.")],
@@ -22,17 +25,34 @@ def replay(
     speed: Annotated[
         float, typer.Option(min=0.0, help="Seconds of data in a second; 0: as fast as it goes.")
     ] = 1.0,
+    ticks: Annotated[
+        bool,
+        typer.Option(
+            "--ticks", help="Tick each quarter-hour, and wait for a service of --clock simulated."
+        ),
+    ] = False,
     state: Annotated[
         Path | None, typer.Option(help="State folder of its service; by default as `gigatwin run`.")
     ] = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
     json_file: JsonFile = None,
 ) -> None:
     """Publish points, their metadata and rack batches with the times they had."""
     folder = (state or state_folder(site)) / "archive"
-    client = Client(broker, client_id=f"gigatwin-replay-{site}", is_clean=True)
+    first, last = utc(start), utc(end)
+    stretch = said(folder, site, start=first, end=last)
+    client = Client(
+        broker, client_id=f"gigatwin-replay-{site}", is_clean=True, tls=tls_of(ca, certificate, key)
+    )
+    decide = None
+    if ticks:
+        stretch = ticked(stretch, site, start=first, end=last)
+        decide = Decisions(client, site).wait
     client.connect()
     try:
-        count = play(said(folder, site, start=start, end=end), client, speed=speed)
+        count = play(stretch, client, speed=speed, decide=decide)
     finally:
         client.stop()
     console(json_file).print(f"{site}: {count:,} messages, all acknowledged by the broker")

@@ -3,7 +3,6 @@
 import signal
 import threading
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +13,7 @@ import typer
 import sites
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
-from telemetry.address import Tls
+from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
 from telemetry.client import Client
@@ -35,21 +34,9 @@ TOLD: Final = 60
 _logger = structlog.get_logger(__name__)
 
 
-class Protocol(StrEnum):
-    """Versions of MQTT."""
-
-    V311 = "3.1.1"
-    V5 = "5"
-
-
 Broker = Annotated[
     str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
 ]
-Ca = Annotated[Path | None, typer.Option(envvar="GIGATWIN_CA", help="Of the broker's signer.")]
-Certificate = Annotated[
-    Path | None, typer.Option(envvar="GIGATWIN_CERTIFICATE", help="Our certificate.")
-]
-Key = Annotated[Path | None, typer.Option(envvar="GIGATWIN_KEY", help="Its private key.")]
 Halls = Annotated[
     list[str] | None,
     typer.Option(help="A hall whose racks have an ingester process of their own; repeat it."),
@@ -104,7 +91,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         client_id="",
         topics={},
         folder="",
-        protocol="5" if protocol is Protocol.V5 else "3.1.1",
+        protocol=protocol.version,
         ca=str(ca or ""),
         certificate=str(certificate or ""),
         key=str(key or ""),
@@ -151,7 +138,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     if out is not None and out.exists():
         raise SiteError(str(out), [Fault(place="--out", value=str(out), mend="name a new file")])
     screen = console("-" if out is None else json_file)
-    tls = Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
+    tls = tls_of(ca, certificate, key)
     discovery = Discovery(site)
     screen.print(f"listening to {site} for {seconds:g} s")
     heard = listen(broker, discovery, seconds=seconds, tls=tls)
@@ -205,7 +192,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     Each batch is held on disk until the site's recording has it, over any loss of the broker.
     """
     configure_logs()
-    tls = Tls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
+    tls = tls_of(ca, certificate, key)
     name = f"dcgm-{site}-{hall}-{rack}"
     client = Client(broker, client_id=name, tls=tls)
     publisher = Publisher(client, Outbox((state or state_folder(site) / "sources") / name))

@@ -1,0 +1,172 @@
+"""A replay: newer than the one before, and for a simulated service the plant that it waits for."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from optimizer.service.clock import SimulatedClock
+from telemetry.archive import Archive
+from telemetry.codec import decode, encode
+from telemetry.journal import Position
+from telemetry.lockstep import Decisions, ticked
+from telemetry.quality import Flag
+from telemetry.replay import play, said
+from telemetry.samples import Decided, RackBatch, Tick
+from telemetry.topics import METADATA, listening
+from telemetry.window import Window
+from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
+from tests.telemetry.clients import LONG
+from twin.errors import BrokerError
+
+QUARTER = np.timedelta64(15, "m")
+
+
+def fill(folder, seconds):
+    archive = Archive(folder / "archive", "rhine")
+    archive.add(metadata(), Position(1, 30))
+    for second in seconds:
+        archive.add(batch("r0001", second, value=0.5), Position(1, 30))
+        archive.add(batch("r0002", second, value=0.5), Position(1, 30))
+        archive.add(value(second, 50.0), Position(1, 30))
+    archive.commit(everything=True)
+    return folder / "archive"
+
+
+class Broker:
+    """Takes what is published."""
+
+    def __init__(self):
+        self.heard = []
+
+    def publish(self, topic, payload, *, qos=0, retain=False):
+        self.heard.append(decode(topic, payload))
+        return self
+
+    def wait(self, timeout):
+        return True
+
+
+def test_a_second_replay_to_one_window_is_taken_too(tmp_path):
+    """The hours one after the other, and the first once more: no batch of them is a double."""
+    folder = fill(tmp_path, range(0, 7200, 600))
+    window = Window(sites.load("rhine"))
+    for boot, hour in enumerate((0, 1, 0)):
+        start = START + hour * np.timedelta64(1, "h")
+        stretch = said(folder, "rhine", start=start, end=start + 4 * QUARTER, boot=100 + boot)
+        broker = Broker()
+        play(stretch, broker, speed=0.0)
+        flags = [window.add(sample) for sample in broker.heard if isinstance(sample, RackBatch)]
+        assert flags == [Flag.GOOD] * 12
+    assert window.counters == {"batch good": 36}
+
+
+def test_boots_of_replays_follow_the_clock(tmp_path, monkeypatch):
+    folder = fill(tmp_path, [0])
+    boots = []
+    for at in (1.7e9, 1.8e9):
+        monkeypatch.setattr("telemetry.replay.time.time", lambda at=at: at)
+        broker = Broker()
+        play(said(folder, "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0.0)
+        boots += [sample.boot for sample in broker.heard if isinstance(sample, RackBatch)]
+    assert boots == [1_700_000_000] * 2 + [1_800_000_000] * 2
+
+
+def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
+    """Seconds 0, 600, 1200 (two quarters), nothing for an hour, 5400: its own quarter's end."""
+    folder = fill(tmp_path, [0, 600, 1200, 5400, 5700])
+    end = START + 6000 * SECOND
+    stretch = said(folder, "rhine", start=START, end=end)
+    broker, decided = Broker(), []
+    play(ticked(stretch, "rhine", start=START, end=end), broker, speed=0.0, decide=decided.append)
+    ticks = [sample for sample in broker.heard if isinstance(sample, Tick)]
+    assert [(one.time - START) // SECOND for one in ticks] == [0, 900, 1800, 5400]
+    assert [(one.step, one.batches, one.points) for one in ticks] == [
+        (0, 2, 1),
+        (1, 2, 1),
+        (2, 2, 1),
+        (3, 2, 1),
+    ]
+    assert [(one.time, one.is_last) for one in decided] == [(one.time, False) for one in ticks]
+
+
+def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
+    """The service's own clock yields each quarter-hour, and the replay waits for its word."""
+    fill(tmp_path, range(0, 3600, 300))
+    service = connected(embedded.url, *listening("rhine"), METADATA)
+    clock, window, stop, cycles = (
+        SimulatedClock(),
+        Window(sites.load("rhine")),
+        threading.Event(),
+        [],
+    )
+
+    def hear():
+        while not stop.is_set():
+            for message in service.take(timeout=0.05):
+                sample = decode(message.topic, message.payload)
+                window.add(sample)
+                clock.listen(sample)
+
+    def decide():
+        for now in clock.cycles(stop):
+            level = window.observed(now)["battery_level_age"].sel(battery="battery_1")
+            cycles.append((now, float(level)))
+            service.publish(*encode(Decided(site="rhine", time=now, sequence=-1)), qos=1)
+
+    threads = [threading.Thread(target=one) for one in (hear, decide)]
+    for thread in threads:
+        thread.start()
+    told = run(tmp_path, embedded.url, "--to", "2026-07-01T00:45:01Z", "--ticks")
+    stop.set()
+    for thread in threads:
+        thread.join(LONG)
+    assert told.exit_code == 0, told.output
+    assert cycles == [(START + n * QUARTER, 0.0) for n in range(4)]
+
+
+def test_a_replay_that_nobody_decides_says_so(embedded, made):
+    tick = Tick(site="x", time=START, interval=QUARTER, step=0, steps=1, batches=0, points=0)
+    client = made(embedded.url)
+    decisions = Decisions(client, "x", patience=0.0)
+    client.connect(LONG)
+    with pytest.raises(BrokerError, match=r"gigatwin run x --clock simulated"):
+        decisions.wait(tick)
+
+
+def run(folder, url, *words, start="2026-07-01"):
+    options = ["--from", start, "--broker", url, "--speed", "0", "--state", str(folder)]
+    options += [] if "--to" in words else ["--to", "2026-07-02"]
+    return CliRunner().invoke(app, ["replay", "rhine", *options, *words, "--json", "-"])
+
+
+def test_the_command_replays(tmp_path, embedded, connected):
+    fill(tmp_path, [0, 10])
+    listener = connected(embedded.url, f"BMS/v1/PUB/Value/{POINT}")
+    told = run(tmp_path, embedded.url)
+    assert told.exit_code == 0
+    assert json.loads(told.stdout[told.stdout.index("{") :])["messages"] == 1 + 2 * 3
+    assert listener.take(timeout=LONG)
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "expected"),
+    [
+        ((), "garbage", "write a date or a moment"),
+        (("--to", "2026-13-01"), "2026-07-01", "write a date or a moment"),
+        ((), "2026-07-01T12:00", "rhine said nothing from 2026-07-01T12:00"),
+        (("--to", "2026-06-01"), "2026-07-01", "name the earlier moment first"),
+        (("--ca", "/nodir/ca.crt"), "2026-07-01", "write mqtts://"),
+        (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said_in_words(tmp_path, embedded, words, start, expected):
+    fill(tmp_path, [0, 10])
+    told = run(tmp_path, embedded.url, *words, start=start)
+    assert told.exit_code == 1
+    assert expected in " ".join(told.stderr.split())
+    assert "Traceback" not in told.output
