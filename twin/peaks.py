@@ -22,18 +22,21 @@ class PeakTerms:
         Peak -> value up to which nothing is charged, ``(slot,)``. [MW]
     price
         Peak -> price beyond, ``(slot,)``. [EUR MW-1]
-    reached
-        Peak -> whether any interval lies in its span, ``(slot,)``.
-    runs
-        Whether the running peak of the state is free in the first, and the usual import in the
-        last that the plan reaches.
+    squares
+        Peak -> whether it is the root of the sum of the squares of all quarter-hours beyond what is
+        free, and not the greatest of them, ``(slot,)``.
+    running
+        The peak that the running peak of the state belongs to, which is paid already; -1 for none.
+    usual
+        The peak in which the usual import is free too; -1 for none.
     """
 
     slot: NDArray[np.int64]
     free: FloatArray
     price: FloatArray
-    reached: BoolArray
-    runs: bool
+    squares: BoolArray
+    running: int
+    usual: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,10 @@ class Peak:
         ``peak``, or what else is charged: ``excess`` beyond a contract, ``band`` for band load.
     account
         Account of the optimiser that pays.
+    adds_squares
+        Whether any of its peaks may be a root of a sum of squares.
     terms
-        (starts of intervals, their lengths [h]) -> the peaks; the site sets it.
+        Starts of intervals -> the peaks; the site sets it.
     """
 
     owner: str
@@ -62,4 +67,5 @@ class Peak:
     price: float
     name: str = "peak"
     account: str = "peak"
-    terms: Callable[[NDArray[np.datetime64], FloatArray], PeakTerms] | None = None
+    adds_squares: bool = False
+    terms: Callable[[NDArray[np.datetime64]], PeakTerms] | None = None

@@ -2,21 +2,26 @@
 
 There are always two periods at the least, so that a horizon which comes to cross the end of one
 keeps the rows and columns it had; one that the horizon does not reach costs nothing and binds
-nothing.
+nothing. Some charges take the root of the sum of the squares in place of the greatest.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
+from optimizer.forms import squares
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.errors import SolverError
 from twin.peaks import Peak, PeakTerms
 from twin.physics import FloatArray
+
+NO_PEAK: Final = -1
+"""Number of a peak that there is not. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +38,27 @@ class Shape:
         Account that pays.
     peaks
         Number of peaks.
+    squares
+        Whether some may be roots of sums of squares.
     """
 
     owner: str
     name: str
     account: str
     peaks: int
+    squares: bool
 
 
 def shape(peak: Peak, inputs: Inputs) -> Shape:
     """Return the shape of a charge."""
     count = len(_terms(peak, inputs).price)
-    return Shape(owner=peak.owner, name=peak.name, account=peak.account, peaks=count)
+    return Shape(
+        owner=peak.owner,
+        name=peak.name,
+        account=peak.account,
+        peaks=count,
+        squares=peak.adds_squares,
+    )
 
 
 def numbers(peak: Peak, inputs: Inputs) -> Mapping[str, FloatArray]:
@@ -56,14 +70,21 @@ def numbers(peak: Peak, inputs: Inputs) -> Mapping[str, FloatArray]:
     the period it need not guess. What counts in no peak may be all that the connection gives.
     """
     terms, problem = _terms(peak, inputs), inputs.problem
-    member = (terms.slot[:, None] == np.arange(len(terms.price))).astype(float)
-    free = terms.free.copy()
-    if terms.runs:
-        last = int(np.flatnonzero(terms.reached)[-1])
-        free[last] = max(free[last], float(problem.state["usual_power"]))
-        free[0] = max(free[0], float(problem.state["peak_power"]))
+    so_far, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
+    counted, free = ~terms.squares, terms.free.copy()
+    if terms.usual != NO_PEAK:
+        free[terms.usual] = max(free[terms.usual], usual)
+    if terms.running != NO_PEAK and counted[terms.running]:
+        free[terms.running] = max(free[terms.running], so_far)
     kept = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
-    return {"member": member, "peak": kept[terms.slot], "price": terms.price}
+    found = {
+        "member": (terms.slot[:, None] == np.arange(len(free))) * counted * 1.0,
+        "peak": kept[terms.slot],
+        "price": terms.price * counted,
+    }
+    if peak.adds_squares:
+        found |= squares.numbers(terms, inputs.hours, so_far=so_far)
+    return found
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -84,12 +105,15 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.member, block.peak = table(time, block.peaks), table(time)
     block.price = table(block.peaks)
     columns(block, "peak_excess", block.peaks)
-    below = pyo.Constraint(
-        time,
-        rule=lambda b, t: (
-            flow[t] - sum(b.member[t, p] * b.peak_excess[p] for p in b.peaks) <= b.peak[t]
-        ),
-    )
+
+    def beyond(b: pyo.Block, t: Any) -> Any:
+        return flow[t] - sum(b.member[t, p] * b.peak_excess[p] for p in b.peaks)
+
+    if shape.squares:
+        squares.build(block, shape.account, ledger)
+        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) - b.over[t] <= b.peak[t])
+    else:
+        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.peak[t])
     block.add_component(f"below_{shape.name}", below)
     ledger.pay_once(
         shape.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
@@ -101,4 +125,4 @@ def _terms(peak: Peak, inputs: Inputs) -> PeakTerms:
     if peak.terms is None:
         message = f"{peak.owner}: ask the site for the charges on its peaks"
         raise SolverError(message)
-    return peak.terms(inputs.problem.outlook["time"].to_numpy(), inputs.hours)
+    return peak.terms(inputs.problem.outlook["time"].to_numpy())

@@ -62,47 +62,6 @@ def test_a_peak_counts_in_its_windows_only(hours, cost):
 
 
 @pytest.mark.parametrize(
-    ("rule", "price", "cost"),
-    [
-        ("greatest", 8.0, 48.0),
-        ("greatest", 12.0, 50.0),
-        ("root_of_squares", 3.0, 40.0 + 3.0 * 8.0**0.5),
-        ("root_of_squares", 4.0, 50.0),
-    ],
-)
-def test_power_beyond_a_contract_is_priced(rule, price, cost):
-    """Proves: 3 MW contracted, 20 and 10 EUR/MWh: the 4th MW at 10 saves 10.
-
-    By its greatest excess it costs its price: 8 are paid, 12 are not. By the root of the squares of
-    8 quarter-hours it costs 2.83 times as much at the most: 3 are paid (8.49), 4 are not (11.3).
-    """
-    contract = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW"}
-    contract["excess_price"] = f"{price} EUR/MW"
-    rules = {"excess": rule, "periods": [REST], "contracted": [contract]}
-    plan = solved(under(**rules), outlook([20.0, 10.0], jobs=MOVABLE))
-    assert plan.objective == pytest.approx(cost)
-    assert plan.accounts.keys() >= {"excess"}
-
-
-def test_each_class_has_a_contract_of_its_own():
-    """Proves: 1 MW in the cheap first hour, 10 MW in the other: 1 x 10 + 3 x 20 = 70 EUR.
-
-    Sensitivity: 40 under the other's contract, 160 if 3 MW of excess at 40 were bought.
-    """
-    rules = {
-        "excess": "greatest",
-        "periods": [FIRST, REST],
-        "contracted": [
-            {"period": name, "power": power, "price": "0 EUR/MW", "excess_price": "40 EUR/MW"}
-            for name, power in (("first", "1 MW"), ("rest", "10 MW"))
-        ],
-    }
-    plan = solved(under(**rules), outlook([10.0, 20.0], jobs=MOVABLE))
-    assert plan.objective == pytest.approx(70.0)
-    assert plan.values["grid.import_power"] == pytest.approx([1.0, 3.0])
-
-
-@pytest.mark.parametrize(
     ("start", "cost"), [("2026-07-31T23:00", 60.0), ("2026-12-31T23:00", 180.0)]
 )
 def test_a_peak_of_the_year_outlives_the_month_and_not_the_year(start, cost):
