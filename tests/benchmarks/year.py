@@ -16,10 +16,10 @@ from typing import Any, Final
 import sites
 from optimizer.cli.show import console
 from optimizer.service.trials.backtest import backtest
-from optimizer.service.trials.results import Summary, write_json
+from optimizer.service.trials.results import Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
-from telemetry.durable import write_whole
+from telemetry.durable import write_json, write_whole
 
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""

@@ -11,10 +11,10 @@ from optimizer.service.trials.results import (
     Results,
     Summary,
     accounts_over,
-    write_json,
     write_netcdf,
 )
 from optimizer.service.trials.settle import Bill
+from telemetry.durable import write_json
 
 
 def summary(objective=0.0, violations=0, **others):
