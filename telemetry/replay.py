@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from telemetry.archive.layout import ABSENT, metadata_of
 from telemetry.archive.minutes import CODES
@@ -32,6 +33,9 @@ PATIENCE: Final = 60.0
 
 MOST_UNDERWAY: Final = 20_000
 """Messages that wait for their acknowledgement at the most."""
+
+LONGEST: Final = np.timedelta64(15, "m")
+"""Longest interval of a batch; more is a gap in what was heard."""
 
 _SECOND: Final = np.timedelta64(1, "s")
 
@@ -83,7 +87,8 @@ def said(
         message = f"{site} said nothing from {first} to {last}: name another stretch"
         raise ArchiveError(message)
     yield Said(time=first, messages=[(*encode(one), True) for one in known.values()])
-    sender = _Sender(site, int(time.time()) if boot is None else boot)
+    boot = int(time.time()) if boot is None else boot
+    sender = _Sender(site, boot, _interval(racks["time"].values))
     for begin in np.unique(times.astype("datetime64[m]")).astype("datetime64[us]"):
         span = slice(begin, begin + PIECE - np.timedelta64(1, "us"))
         some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
@@ -120,6 +125,13 @@ def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, by
         yield (*encode(sample), False)
 
 
+def _interval(times: NDArray[np.datetime64]) -> np.timedelta64:
+    """Return the time between two batches: an accelerated plant speaks each quarter-hour only."""
+    if len(times) <= 1:
+        return _SECOND
+    return min(max(np.diff(times).min(), _SECOND), LONGEST)
+
+
 class _Sender:
     """The racks of a site, as agents that were started together.
 
@@ -129,10 +141,12 @@ class _Sender:
         Its name.
     boot
         When they were started.
+    interval
+        What each batch tells of.
     """
 
-    def __init__(self, site: str, boot: int) -> None:
-        self._site, self._boot = site, boot
+    def __init__(self, site: str, boot: int, interval: np.timedelta64) -> None:
+        self._site, self._boot, self._interval = site, boot, interval
         self._sequences: Counter[str] = Counter()
 
     def batches(
@@ -156,7 +170,7 @@ class _Sender:
                 boot=self._boot,
                 sequence=self._sequences[label],
                 time=moment,
-                interval=_SECOND,
+                interval=self._interval,
                 values=np.ascontiguousarray(every[:, column, is_heard[column]]),
             )
             yield (*encode(sample), False)

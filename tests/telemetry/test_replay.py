@@ -76,6 +76,18 @@ def test_boots_of_replays_follow_the_clock(tmp_path, monkeypatch):
     assert boots == [1_700_000_000] * 2 + [1_800_000_000] * 2
 
 
+@pytest.mark.parametrize(
+    ("seconds", "interval"), [([0, 1, 9], 1), ([0, 900, 1800], 900), ([0, 7200], 900), ([0], 1)]
+)
+def test_batches_tell_of_the_time_between_them(tmp_path, seconds, interval):
+    """A listener learns from it how often a plant speaks, and what is stale."""
+    broker = Broker()
+    stretch = said(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
+    play(stretch, broker, speed=0.0)
+    told = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
+    assert told == {interval * SECOND}
+
+
 def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
     """Seconds 0, 600, 1200 (two quarters), nothing for an hour, 5400: its own quarter's end."""
     folder = fill(tmp_path, [0, 600, 1200, 5400, 5700])
