@@ -130,7 +130,7 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
 
 
 def test_what_a_heat_wave_forbids_is_not_kept_on():
-    hot = changed(next_question(), air_temperature=2.7)
+    hot = changed(next_question(), air_temperature=2.4)
     try:
         choice = chosen(hot, fails, optimum(), power=0.0)
     except NoScheduleError:
