@@ -113,7 +113,7 @@ class Racks:
         return True
 
     def add(self, batch: RackBatch) -> FloatArray:
-        """Keep a batch if it is the newest of its rack.
+        """Keep a batch if it is the newest of its rack; absent chips count as the others do.
 
         Returns
         -------
@@ -121,9 +121,12 @@ class Racks:
             Its power [MW], greatest temperature [degC] and mean utilisation [1].
         """
         values = batch.values
+        chips = values.shape[1]
+        if np.isnan(values[_POWER]).any():
+            values = values[:, ~np.isnan(values[_POWER])]
         said = np.array(
             [
-                float(values[_POWER].sum()) / _WATTS,
+                float(values[_POWER].sum()) / _WATTS * (chips / values.shape[1]),
                 values[_TEMPERATURE].max(),
                 values[_UTILISATION].mean(),
             ]

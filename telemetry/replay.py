@@ -158,11 +158,13 @@ class _Sender:
             return
         every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
         labels = racks["rack"].values
-        is_heard = ~np.isnan(every[0])
+        is_heard = ~np.isnan(every).any(axis=0)
         for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
             label = str(labels[column])
             hall, _, rack = label.partition("/")
             self._sequences[label] += 1
+            chips = np.flatnonzero(is_heard[column])[-1] + 1
+            values = np.where(is_heard[column, :chips], every[:, column, :chips], np.nan)
             sample = RackBatch(
                 site=self._site,
                 hall=hall,
@@ -171,7 +173,7 @@ class _Sender:
                 sequence=self._sequences[label],
                 time=moment,
                 interval=self._interval,
-                values=np.ascontiguousarray(every[:, column, is_heard[column]]),
+                values=np.ascontiguousarray(values, dtype=np.float32),
             )
             yield (*encode(sample), False)
 

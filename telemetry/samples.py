@@ -141,7 +141,8 @@ class RackBatch:
     interval
         Length of the interval.
     values
-        One row for each of :data:`CHIP_VARIABLES`, one column for each chip. [float32]
+        One row for each of :data:`CHIP_VARIABLES`, one column for each chip, all NaN for one that
+        is not there. [float32]
     """
 
     site: str

@@ -2,29 +2,24 @@
 
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
 import structlog
 import typer
 
 import sites
+from optimizer.cli.gateway import dcgm
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
-from telemetry.client import Client
 from telemetry.discovery import Discovery, listen
-from telemetry.outbox import Outbox
-from telemetry.publisher import Publisher
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
-from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.topology import compare, racks_apart
-from twin.errors import Fault, SeriesError, SiteError
+from twin.errors import Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -169,58 +164,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json(content, json_file)
 
 
-@app.command()
-def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of the site.")],
-    hall: Annotated[str, typer.Argument(help="Its hall.")],
-    rack: Annotated[str, typer.Argument(help="The rack, as r0001.")],
-    broker: Broker,
-    exporter: Annotated[
-        list[str], typer.Option(help="http://HOST:9400/metrics; repeat it for each host.")
-    ],
-    period: Annotated[float, typer.Option(min=0.1, help="Time between two batches. [s]")] = 1.0,
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many batches.")] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    state: Annotated[
-        Path | None, typer.Option(help="Folder that holds what is not durable at the site yet.")
-    ] = None,
-) -> None:
-    """Publish what dcgm-exporters tell of a rack's hosts, where there is no agent yet.
-
-    Each batch is held on disk until the site's recording has it, over any loss of the broker.
-    """
-    configure_logs()
-    tls = tls_of(ca, certificate, key)
-    name = f"dcgm-{site}-{hall}-{rack}"
-    client = Client(broker, client_id=name, tls=tls)
-    publisher = Publisher(client, Outbox((state or state_folder(site) / "sources") / name))
-    client.start()
-    publisher.start()
-    boot, sequence, said = int(time.time()), 0, ""
-    try:
-        while count is None or sequence < count:
-            time.sleep(period - time.time() % period)
-            now = np.datetime64(time.time_ns() // 1000, "us")
-            try:
-                chips = [chip for url in exporter for chip in read_dcgm(get_dcgm(url), url)]
-            except SeriesError as error:
-                _logger.warning("nothing published", reason=str(error))
-                continue
-            sequence += 1
-            interval = np.timedelta64(round(period * 1000), "ms")
-            batch = batch_of(
-                chips, (site, hall, rack), key=(boot, sequence), time=now, interval=interval
-            )
-            publisher.publish([batch])
-            if said != (said := client.trouble) and said:
-                _logger.warning("held and not sent", reason=said)
-    finally:
-        publisher.stop()
-        client.stop()
-        if publisher.held:
-            _logger.info("held until the next start", bytes=publisher.held)
+app.command()(dcgm)
 
 
 class _Watch:

@@ -1,5 +1,9 @@
-"""Rack batches: a small header and a block of little-endian float32; and the same as JSON."""
+"""Rack batches: a small header and a block of little-endian float32; and the same as JSON.
 
+A chip that is not there keeps its place: all its numbers are NaN, in JSON null.
+"""
+
+import math
 import struct
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -45,11 +49,11 @@ class _Document(msgspec.Struct):
     sequence: Annotated[int, COUNT]
     time: Annotated[int, MOMENT]
     interval_ms: Annotated[int, msgspec.Meta(gt=0, le=LONGEST)]
-    power: list[float]
-    temperature: list[float]
-    utilisation: list[float]
-    memory: list[float]
-    clock: list[float]
+    power: list[float | None]
+    temperature: list[float | None]
+    utilisation: list[float | None]
+    memory: list[float | None]
+    clock: list[float | None]
 
 
 def decode_batch(address: Address, topic: str, payload: bytes) -> RackBatch:
@@ -63,7 +67,7 @@ def decode_batch(address: Address, topic: str, payload: bytes) -> RackBatch:
     Raises
     ------
     WireError
-        If header and length do not agree, or a value is not finite.
+        If header and length do not agree, or a value is not finite, but for chips that are absent.
     """
     if len(payload) < HEADER.size:
         raise WireError(topic, payload, f"a batch begins with a header of {HEADER.size} bytes")
@@ -80,9 +84,8 @@ def decode_batch(address: Address, topic: str, payload: bytes) -> RackBatch:
     if length < HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
         mend = "header length and the block of float32 must add up to the payload"
         raise WireError(topic, f"{len(payload)} bytes", mend)
-    values = np.frombuffer(payload, dtype=_FLOAT, offset=length)
-    if not np.isfinite(values).all():
-        raise WireError(topic, "NaN or infinity", "only finite numbers are sent")
+    values = np.frombuffer(payload, dtype=_FLOAT, offset=length).reshape(rows, chips)
+    _expect_known(topic, values)
     return RackBatch(
         site=address.site,
         hall=address.hall,
@@ -91,7 +94,7 @@ def decode_batch(address: Address, topic: str, payload: bytes) -> RackBatch:
         sequence=sequence,
         time=moment(topic, time),
         interval=np.timedelta64(interval * _MICROSECONDS, "us"),
-        values=values.reshape(rows, chips),
+        values=values,
     )
 
 
@@ -132,7 +135,7 @@ def decode_batch_json(address: Address, topic: str, payload: bytes) -> RackBatch
         (document.hall, address.hall),
         (document.rack, address.rack),
     )
-    rows: Sequence[list[float]] = [getattr(document, name) for name in CHIP_VARIABLES]
+    rows: Sequence[list[float | None]] = [getattr(document, name) for name in CHIP_VARIABLES]
     if len({len(row) for row in rows}) > 1:
         raise WireError(topic, "columns", "all variables of a batch have as many values")
     with np.errstate(over="ignore"):
@@ -153,7 +156,8 @@ def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
     """Return the topic and the JSON form of a batch, for those who cannot write binary."""
     topic = build(Kind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack)
     values = _checked(topic, batch.values)
-    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, values.tolist(), strict=True))
+    told = [[None if math.isnan(one) else one for one in row] for row in values.tolist()]
+    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, told, strict=True))
     head: dict[str, Json] = {
         "v": VERSION,
         "site": batch.site,
@@ -168,15 +172,24 @@ def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
 
 
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the block if it has the shape of a batch and only finite numbers."""
+    """Return the block if it has the shape of a batch, and numbers of all chips but absent ones."""
     if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
         raise WireError(topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip")
     if not 0 < values.shape[1] <= MOST_CHIPS:
         raise WireError(topic, values.shape, f"a batch has 1 to {MOST_CHIPS} chips")
     block = np.asarray(values, dtype=_FLOAT)
-    if not np.isfinite(block).all():
-        raise WireError(topic, "NaN or infinity", "only finite numbers are sent")
+    _expect_known(topic, block)
     return block
+
+
+def _expect_known(topic: str, block: NDArray[np.float32]) -> None:
+    """Refuse numbers that are not finite, but for chips of which nothing at all is known."""
+    if np.isfinite(block).all():
+        return
+    is_absent = np.isnan(block).all(axis=0)
+    if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
+        mend = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
+        raise WireError(topic, "NaN or infinity", mend)
 
 
 def _interval(topic: str, interval: np.timedelta64) -> int:

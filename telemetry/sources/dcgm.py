@@ -1,9 +1,11 @@
 """What dcgm-exporter tells of the accelerators of a host: Prometheus text, as rack batches."""
 
+import math
 import re
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Final
 
 import numpy as np
@@ -35,18 +37,36 @@ ENGINE: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 """Taken for the utilisation where it is told: a share, and true for parts of a chip too. [1]"""
 
 _LINE: Final = re.compile(
-    r"^(?P<name>DCGM_[A-Z0-9_]+)\{(?P<labels>[^}]*)\}\s+(?P<value>\S+)(?:\s+\d+)?$"
+    r"^(?P<name>DCGM_[A-Z0-9_]+)\{(?P<labels>.*)\}\s+(?P<value>\S+)(?:\s+\d+)?$"
 )
 _LABEL: Final = re.compile(r'(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """One accelerator: host, number in it, and its values in the order of a rack batch."""
+    """One accelerator.
+
+    Attributes
+    ----------
+    host, number
+        Where it is; numbers may change with a start of the host.
+    values
+        In the order of a rack batch; all NaN if one is missing.
+    uuid
+        Which one it is, or "".
+    lacks
+        Metrics that are missing.
+    """
 
     host: str
     number: int
     values: tuple[float, float, float, float, float]
+    uuid: str = ""
+    lacks: tuple[str, ...] = ()
+
+
+ABSENT: Final = (math.nan, math.nan, math.nan, math.nan, math.nan)
+"""Values of an accelerator that is not there."""
 
 
 def get_dcgm(url: str) -> str:
@@ -69,7 +89,7 @@ def get_dcgm(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             return bytes(answer.read(LARGEST + 1)).decode("utf-8", "replace")
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:
         mend = "is dcgm-exporter running there, and may this machine reach it?"
         raise SeriesError(url, [Fault(place="exporter", value=str(error), mend=mend)]) from error
 
@@ -87,13 +107,13 @@ def read_dcgm(text: str, source: str = "dcgm-exporter") -> list[Chip]:
     Raises
     ------
     SeriesError
-        If it is too long or tells of no accelerator, or a metric of one is missing; all are named
-        at once.
+        If it is too long or tells of no accelerator, or each lacks a metric; all are named at once.
     """
     if len(text) > LARGEST:
         mend = f"an exporter says at most {LARGEST} letters; ask it for fewer metrics"
         raise SeriesError(source, [Fault(place="size", value=str(len(text)), mend=mend)])
     found: dict[tuple[str, int], dict[str, float]] = {}
+    names: dict[tuple[str, int], str] = {}
     for line in text.splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -111,12 +131,13 @@ def read_dcgm(text: str, source: str = "dcgm-exporter") -> list[Chip]:
             continue
         if np.isfinite(value):
             found.setdefault(key, {})[match["name"]] = value
-    faults: list[Fault] = []
-    chips = [_chip(key, told, faults) for key, told in sorted(found.items())]
+            names[key] = labels.get("UUID", "")
+    chips = [_chip(key, told, names[key]) for key, told in sorted(found.items())]
+    faults = [_lacking(chip) for chip in chips if chip.lacks]
     if not found:
         mend = "its counters must have the metrics of docs/telemetry.md"
         faults.append(Fault(place="metrics", value="none of an accelerator", mend=mend))
-    if faults:
+    if len(faults) == max(len(chips), 1):
         raise SeriesError(source, faults)
     return chips
 
@@ -134,7 +155,7 @@ def batch_of(
     Parameters
     ----------
     chips
-        Of all its hosts; they are ordered by host and number.
+        Of all its hosts, in the order of their places.
     rack
         Site, hall and rack.
     key
@@ -142,9 +163,8 @@ def batch_of(
     time, interval
         End and length of what they tell of. [datetime64, UTC]
     """
-    ordered = sorted(chips, key=lambda chip: (chip.host, chip.number))
     site, hall, name = rack
-    values = np.array([chip.values for chip in ordered], dtype=np.float32).T
+    values = np.array([chip.values for chip in chips], dtype=np.float32).T
     return RackBatch(
         site=site,
         hall=hall,
@@ -157,8 +177,8 @@ def batch_of(
     )
 
 
-def _chip(key: tuple[str, int], told: dict[str, float], faults: list[Fault]) -> Chip:
-    """Return one accelerator; note what is missing of it."""
+def _chip(key: tuple[str, int], told: dict[str, float], uuid: str) -> Chip:
+    """Return one accelerator; it is not there if a metric of it is missing."""
     host, number = key
     values = {
         name: told[metric] * factor for name, (metric, factor) in METRICS.items() if metric in told
@@ -170,10 +190,14 @@ def _chip(key: tuple[str, int], told: dict[str, float], faults: list[Fault]) -> 
         values["memory"] = told[USED] / total
     wanted = ("power", "temperature", "utilisation", "memory", "clock")
     missing = [name for name in wanted if name not in values]
-    if missing:
-        metrics = ", ".join(METRICS[name][0] if name in METRICS else USED for name in missing)
-        mend = f"let the exporter tell {metrics}"
-        faults.append(Fault(place=f"{host} gpu {number}", value="", mend=mend))
-    first = (values.get(name, float("nan")) for name in wanted)
-    power, temperature, use, memory, clock = first
-    return Chip(host=host, number=number, values=(power, temperature, use, memory, clock))
+    lacks = tuple(METRICS[name][0] if name in METRICS else USED for name in missing)
+    if lacks:
+        return Chip(host=host, number=number, values=ABSENT, uuid=uuid, lacks=lacks)
+    power, temperature, use, memory, clock = (values[name] for name in wanted)
+    all_known = (power, temperature, use, memory, clock)
+    return Chip(host=host, number=number, values=all_known, uuid=uuid)
+
+
+def _lacking(chip: Chip) -> Fault:
+    mend = f"let the exporter tell {', '.join(chip.lacks)}"
+    return Fault(place=f"{chip.host} gpu {chip.number}", value="", mend=mend)

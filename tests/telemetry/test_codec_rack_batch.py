@@ -53,6 +53,27 @@ def test_both_forms_come_back(values, boot, sequence, interval):
     assert same(decode(*encode_batch_json(batch)), batch)
 
 
+def test_a_chip_that_is_not_there_keeps_its_place_in_both_forms():
+    values = BATCH.values.copy()
+    values[:, 2] = np.nan
+    batch = replace(BATCH, values=values)
+    for topic, payload in (encode(batch), encode_batch_json(batch)):
+        assert np.array_equal(decode(topic, payload).values, values, equal_nan=True)
+    assert json.loads(encode_batch_json(batch)[1])["clock"][1:4] == [289.0, None, 291.0]
+
+
+@pytest.mark.parametrize(
+    "place", [(0, 2), (slice(1, 5), 2), (slice(None), slice(None)), (4, slice(None))]
+)
+def test_one_number_that_is_missing_is_a_fault(place):
+    values = BATCH.values.copy()
+    values[place] = np.nan
+    with pytest.raises(WireError, match="NaN in all rows"):
+        encode(replace(BATCH, values=values))
+    with pytest.raises(WireError, match="NaN in all rows"):
+        decode(TOPIC, PAYLOAD[:36] + values.tobytes())
+
+
 def test_the_layout_is_as_agreed():
     assert TOPIC == "dc/v1/rhine/hall_1/r0001/tele"
     assert HEADER.unpack_from(PAYLOAD) == (

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,18 @@ def test_boots_of_replays_follow_the_clock(tmp_path, monkeypatch):
         play(said(folder, "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0.0)
         boots += [sample.boot for sample in broker.heard if isinstance(sample, RackBatch)]
     assert boots == [1_700_000_000] * 2 + [1_800_000_000] * 2
+
+
+def test_chips_keep_their_places_in_a_replay(tmp_path):
+    archive = Archive(tmp_path / "archive", "rhine")
+    whole = batch("r0001", 0, chips=8)
+    values = whole.values.copy()
+    values[:, 2] = np.nan
+    archive.add(replace(whole, values=values), Position(1, 30))
+    archive.commit(everything=True)
+    broker = Broker()
+    play(said(tmp_path / "archive", "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0)
+    assert np.array_equal(broker.heard[0].values, values, equal_nan=True)
 
 
 @pytest.mark.parametrize(

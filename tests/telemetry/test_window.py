@@ -239,6 +239,18 @@ def test_batches_of_a_hall_are_summed_and_scaled_to_all_racks(window):
     assert seen["racks_heard"] == pytest.approx(13 / 14)
 
 
+def test_a_chip_that_is_not_there_counts_as_the_mean_of_the_others(window):
+    for number in range(1, 15):
+        whole = batch(rack=f"r{number:04d}", temperature=50.0 + number)
+        values = whole.values.copy()
+        values[:, [3, 71]] = np.nan
+        assert window.add(replace(whole, values=values)) is Flag.GOOD
+    seen = window.observed(NOON).sel(hall="hall_1")
+    assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
+    assert seen["chip_temperature"] == pytest.approx(64.0)
+    assert seen["accelerator_utilisation"] == pytest.approx(0.8)
+
+
 def test_a_hall_of_which_too_little_is_heard_is_not_told(window):
     for number in range(1, 13):
         window.add(batch(rack=f"r{number:04d}"))

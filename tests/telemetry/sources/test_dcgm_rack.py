@@ -1,0 +1,154 @@
+"""A rack of hosts with dcgm-exporter: each accelerator in its place, whatever fails beside it."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from telemetry.codec import decode, encode
+from telemetry.sources.dcgm import batch_of, read_dcgm
+from telemetry.sources.dcgm_rack import SLOW, DcgmRack
+from twin.errors import Fault, SeriesError
+
+METRICS = {
+    "DCGM_FI_DEV_POWER_USAGE": 100.0,
+    "DCGM_FI_DEV_GPU_TEMP": 40.0,
+    "DCGM_FI_DEV_GPU_UTIL": 50.0,
+    "DCGM_FI_DEV_FB_USED": 10.0,
+    "DCGM_FI_DEV_FB_FREE": 90.0,
+    "DCGM_FI_DEV_SM_CLOCK": 1500.0,
+}
+A, B = "http://a:9400/metrics", "http://b:9400/metrics"
+LONG = 10.0
+
+
+def text(*gpus, host="a", lacks=(), model="B200"):
+    """Return what an exporter says: of each accelerator (number, card), 100 W and its card."""
+    lines = []
+    for number, card in gpus:
+        for metric, value in METRICS.items():
+            if (number, metric) in lacks:
+                continue
+            told = value + card if "POWER" in metric else value
+            labels = f'gpu="{number}",UUID="GPU-{host}{card}",modelName="{model}",Hostname="{host}"'
+            lines.append(f"{metric}{{{labels}}} {told}")
+    return "\n".join(lines)
+
+
+EIGHT = [(n, n) for n in range(8)]
+
+
+@pytest.fixture
+def hear(tmp_path):
+    """Return what a gateway that is started anew reads of some texts, and what troubles it."""
+
+    def read(*rounds, exporters=(A,), each=None):
+        told = {}
+
+        def fetch(url):
+            if url not in told:
+                raise SeriesError(url, [Fault(place="exporter", value="refused", mend="start it")])
+            return told[url]
+
+        rack = DcgmRack(exporters, path=tmp_path / "places.json", each=each, fetch=fetch)
+        found = []
+        for texts in rounds:
+            told.clear()
+            told.update(texts)
+            found.append([chip.values[0] for chip in rack.read(LONG)])
+        rack.close()
+        return found, rack.troubles
+
+    return read
+
+
+def watts(*cards):
+    return pytest.approx([np.nan if card is None else 100.0 + card for card in cards], nan_ok=True)
+
+
+def test_an_accelerator_that_falls_off_the_bus_leaves_its_place_empty(hear):
+    gone = [(n, n) for n in range(8) if n != 2]
+    found, troubles = hear({A: text(*EIGHT)}, {A: text(*gone)}, {A: text(*EIGHT)})
+    assert found == [watts(*range(8)), watts(0, 1, None, 3, 4, 5, 6, 7), watts(*range(8))]
+    assert troubles == {}
+
+
+def test_places_hold_when_host_and_gateway_start_anew_and_number_them_anew(hear):
+    hear({A: text(*EIGHT)})
+    renumbered = list(enumerate(n for n in range(8) if n != 2))
+    found, troubles = hear({A: text(*renumbered)})
+    assert found == [watts(0, 1, None, 3, 4, 5, 6, 7)]
+    assert troubles == {A: "1 of 8 accelerators are not there"}
+
+
+def test_a_new_card_takes_the_place_of_the_one_it_replaces(hear):
+    replaced = [(n, 20 if n == 2 else n) for n in range(8)]
+    found, _ = hear({A: text(*EIGHT)}, {A: text(*replaced)}, {A: text(*replaced)})
+    assert found[1:] == [watts(0, 1, 20, 3, 4, 5, 6, 7)] * 2
+
+
+def test_a_host_that_is_down_takes_only_its_own_places_along(hear):
+    """And one that was never heard has as many as the other, or as is said."""
+    both = {A: text(*EIGHT), B: text(*EIGHT[:4], host="b")}
+    found, troubles = hear({B: both[B]}, both, {A: both[A]}, exporters=(A, B))
+    assert found[0] == watts(*[None] * 4, *range(4))
+    assert found[1:] == [watts(*range(8), *range(4)), watts(*range(8), *[None] * 4)]
+    assert "refused: start it" in troubles[B].replace(" = ", " ")
+    found, _ = hear({B: both[B]}, exporters=(A, B), each=8)
+    assert found == [watts(*[None] * 8, *range(4), *[None] * 4)]
+
+
+def test_a_metric_that_one_accelerator_lacks_silences_no_other(hear):
+    lacking = text(*EIGHT, lacks={(3, "DCGM_FI_DEV_SM_CLOCK")})
+    found, troubles = hear({A: lacking})
+    assert found == [watts(0, 1, 2, None, 4, 5, 6, 7)]
+    assert troubles == {A: "gpu 3 lacks DCGM_FI_DEV_SM_CLOCK"}
+    chips = read_dcgm(lacking)
+    batch = batch_of(
+        chips,
+        ("rhine", "hall_1", "r0001"),
+        key=(1, 1),
+        time=np.datetime64("2026-07-01", "us"),
+        interval=np.timedelta64(1, "s"),
+    )
+    values = decode(*encode(batch)).values
+    assert np.isnan(values).all(axis=0).tolist() == [n == 3 for n in range(8)]
+
+
+def test_a_host_that_hangs_is_not_waited_for(tmp_path):
+    """Its thread stays with it; the next reading does not ask it once more."""
+    release, asked = threading.Event(), []
+
+    def fetch(url):
+        asked.append(url)
+        if url == B and not release.is_set():
+            release.wait(LONG)
+        return text(*EIGHT[:2], host=url[7])
+
+    rack = DcgmRack((A, B), path=tmp_path / "places.json", fetch=fetch)
+    for _ in range(2):
+        assert [c.values[0] for c in rack.read(0.2)] == watts(0, 1, None, None)
+        assert rack.troubles == {B: SLOW}
+    assert asked.count(B) == 1
+    release.set()
+    while rack.read(LONG)[2].values[0] != 100.0:
+        pass
+    assert rack.troubles == {}
+    rack.close()
+
+
+def test_nothing_of_any_host_is_an_error_that_names_all(hear):
+    with pytest.raises(SeriesError, match="start it"):
+        hear({}, exporters=(A, B))
+    with pytest.raises(SeriesError, match="let the exporter tell DCGM_FI_DEV_GPU_UTIL"):
+        hear({A: text(*EIGHT).replace("GPU_UTIL", "GPU_UTIL_OF_ANOTHER_NAME")})
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"x": 3}', "{", '{"http://a:9400/metrics": null}'])
+def test_a_file_of_places_that_is_none_is_passed_over(hear, tmp_path, content):
+    (tmp_path / "places.json").write_text(content)
+    assert hear({A: text(*EIGHT)})[0] == [watts(*range(8))]
+
+
+def test_labels_may_hold_braces(hear):
+    assert hear({A: text(*EIGHT, model="B200 {x} y")})[0] == [watts(*range(8))]
