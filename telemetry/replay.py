@@ -95,12 +95,8 @@ def said(
         for moment in times[(times >= begin) & (times < begin + PIECE)]:
             values = [*_values(some["points"], moment)]
             batches = [*sender.batches(some["racks"], moment)]
-            yield Said(
-                time=moment,
-                messages=values + batches,
-                points=len(values),
-                batches=len(batches),
-            )
+            counts = {"points": len(values), "batches": len(batches)}
+            yield Said(time=moment, messages=values + batches, **counts)
 
 
 def _moment(moment: np.datetime64 | str) -> np.datetime64:

@@ -3,15 +3,18 @@
     python modbus_bridge.py MODBUS_HOST MODBUS_PORT BROKER_HOST BROKER_PORT SITE
 
 It needs pymodbus and paho-mqtt only. Write your registers into `POINTS`, after the meter's manual.
-Gateways for BACnet, OPC UA, SNMP and Redfish look alike: read, scale, publish.
+Gateways for BACnet, OPC UA, SNMP and Redfish look alike: read, scale, publish. A meter that
+hangs up is null, of no quality, until it answers; what a broker that is away misses is sent later.
 """
 
+import itertools
 import json
 import sys
 import time
 
 import paho.mqtt.client as mqtt
 from pymodbus.client import ModbusTcpClient
+from pymodbus.exceptions import ModbusException
 
 # register, number of registers, factor, and what the point is
 POINTS = {
@@ -24,12 +27,16 @@ POINTS = {
         {"associateId": "battery_1", "engUnit": "%", "processArea": ["State Of Charge"]},
     ),
 }
-PERIOD, METADATA = 1.0, 100.0  # s
+PERIOD, METADATA, PATIENCE = 1.0, 100.0, 1.0  # s
 
 
 def read(plc, register, count, factor):
     """Return a number of one or two registers, high word first, or None if it cannot be read."""
-    answer = plc.read_holding_registers(register, count=count)
+    try:
+        answer = plc.read_holding_registers(register, count=count)
+    except (ModbusException, OSError):  # it hung up: the next round connects anew
+        plc.close()
+        return None
     if answer.isError():
         return None
     kind = {1: plc.DATATYPE.INT16, 2: plc.DATATYPE.INT32}[count]
@@ -50,7 +57,7 @@ def announce(bus, site):
 def tell(plc, bus, site):
     """Say what the registers hold; a value that cannot be read is null and of no quality."""
     for name, (register, _) in POINTS.items():
-        value = read(plc, *register)
+        value = read(plc, *register) if plc.connected else None
         said = {
             "value": value,
             "timestamp": int(time.time() * 1000),
@@ -60,19 +67,19 @@ def tell(plc, bus, site):
 
 
 def main(modbus_host, modbus_port, broker_host, broker_port, site, rounds=None):
-    """Publish until ended, or so many rounds."""
-    plc = ModbusTcpClient(modbus_host, port=int(modbus_port))
+    """Publish until ended, or as long as there are rounds."""
+    plc = ModbusTcpClient(modbus_host, port=int(modbus_port), timeout=PATIENCE, retries=1)
     bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"bridge-{site}")
-    bus.connect(broker_host, int(broker_port))
+    bus.connect_async(broker_host, int(broker_port))
     bus.loop_start()
-    announced, done = -METADATA, 0
-    while rounds is None or done < rounds:
+    announced = -METADATA
+    for _ in rounds or itertools.count():
         if time.monotonic() - announced >= METADATA:
             announce(bus, site)
             announced = time.monotonic()
-        if plc.connected or plc.connect():
-            tell(plc, bus, site)
-        done += 1
+        if not plc.connected:
+            plc.connect()
+        tell(plc, bus, site)
         time.sleep(PERIOD)
     bus.disconnect()
     bus.loop_stop()

@@ -125,8 +125,8 @@ def test_the_agent_of_the_docs_writes_what_we_read():
 class Plc:
     """A Modbus server with some registers, as pymodbus makes it."""
 
-    def __init__(self, registers):
-        self.port = brokers.free_port()
+    def __init__(self, registers, port):
+        self.port = port
         self._registers = registers
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -162,37 +162,64 @@ class Plc:
 
 
 @pytest.mark.slow
-def test_the_bridge_of_the_docs_brings_a_meter_to_the_window(tmp_path):
+def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung_up(
+    embedded, monkeypatch
+):
     pytest.importorskip("pymodbus")
     bridge = example("modbus_bridge")
-    broker = brokers.mosquitto(tmp_path)
-    broker.start()
-    window = Window(sites.load("small"))
-    client = Client(broker.url, client_id="ear")
+    monkeypatch.setattr(bridge, "PERIOD", 0.05)
+    window, ended, port = Window(sites.load("small")), threading.Event(), brokers.free_port()
+    client = Client(embedded.url, client_id="ear")
     client.subscribe("BMS/#")
     client.connect()
+
+    def rounds():
+        while not ended.is_set():
+            yield None
+
+    def hear(is_enough):
+        deadline = time.monotonic() + DEADLINE
+        while not is_enough():
+            assert time.monotonic() < deadline
+            for message in client.take():
+                samples.append(decode(message.topic, message.payload))
+                window.add(samples[-1])
+
+    def last():
+        values = [one for one in samples if isinstance(one, PointValue)]
+        return [(one.value is None, one.quality) for one in values[-2:]]
+
+    samples, port_words = [], ("127.0.0.1", embedded.port, "small")
+    known, gone = [(False, 1)] * 2, [(True, 0)] * 2
+    work = threading.Thread(
+        target=bridge.main, args=("127.0.0.1", port, *port_words), kwargs={"rounds": rounds()}
+    )
+    work.start()
     try:
-        with Plc({40: [735], 3059: [0, 2345]}) as plc:  # 73.5 %; 2,345 kW, high word first
-            bridge.main("127.0.0.1", plc.port, "127.0.0.1", broker.port, "small", rounds=1)
-        samples, deadline = [], time.monotonic() + DEADLINE
-        while len(samples) < 4 and time.monotonic() < deadline:
-            samples += [decode(one.topic, one.payload) for one in client.take()]
+        hear(lambda: last() == gone)  # the meter is not there yet
+        with Plc({40: [735], 3059: [0, 2345]}, port):  # 73.5 %; 2,345 kW, high word first
+            hear(lambda: last() == known)
+        hear(lambda: last() == gone)
+        with Plc({40: [500], 3059: [0, 2000]}, port):
+            hear(lambda: last() == known)
     finally:
+        ended.set()
+        work.join(DEADLINE)
         client.stop()
-        broker.stop()
+    assert not work.is_alive()
     assert sum(isinstance(one, PointMetadata) for one in samples) == 2
-    for sample in samples:
-        window.add(sample)
     now = max(one.time for one in samples if isinstance(one, PointValue))
     seen = window.observed(now)
-    assert seen["grid_import_power"] == pytest.approx(2.345)
-    assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.735 * 1.6)
+    assert seen["grid_import_power"] == pytest.approx(2.0)
+    assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.5 * 1.6)
 
 
 def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
     bridge = example("modbus_bridge")
 
     class Broken:
+        connected = True
+
         def read_holding_registers(self, register, count):
             return self
 
