@@ -18,7 +18,7 @@ from telemetry.coverage import Coverage
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import Quarantine, understand
+from telemetry.quarantine import WHOLE, Quarantine, understand
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.window import Window
 from twin.errors import ArchiveError
@@ -169,7 +169,8 @@ class Desk:
         reason = self._archive.add(sample, position, flag=flag or _verdict(sample))
         if reason:
             self.counts["refused"] += 1
-            self.quarantine.put(_name(sample), f"not archived: {reason}", 0)
+            topic, payload = encode(sample)
+            self.quarantine.put(topic, f"not archived: {reason}", payload, most=WHOLE)
 
     def _is_believed(self, sample: Sample, received: np.datetime64 | None) -> bool:
         """Return whether a stamp may be believed; only a simulated plant may tell the time."""
@@ -182,7 +183,7 @@ class Desk:
         if received is None:
             self.counts["future"] += 1
             topic, payload = encode(sample)
-            self.quarantine.put(topic, AHEAD, payload)
+            self.quarantine.put(topic, AHEAD, payload, most=WHOLE)
         else:
             self.counts["ticks"] += 1
 
@@ -198,11 +199,3 @@ def _is_early(sample: Sample, received: np.datetime64 | None) -> bool:
     if received is None or not isinstance(sample, PointValue | RackBatch):
         return False
     return bool(sample.time - received > FUTURE)
-
-
-def _name(sample: Sample) -> str:
-    if isinstance(sample, PointValue):
-        return sample.point
-    if isinstance(sample, RackBatch):
-        return f"{sample.site}/{sample.hall}/{sample.rack}"
-    return type(sample).__name__

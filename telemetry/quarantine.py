@@ -19,6 +19,9 @@ OLDER: Final = "poison.1.jsonl"
 SHOWN_BYTES: Final = 1000
 """Of a payload, how much is kept. [B]"""
 
+WHOLE: Final = 256 * 1024
+"""More than any payload that is taken in: one that is sound is kept whole. [B]"""
+
 FILE_BYTES: Final = 16 * 1024 * 1024
 """Size at which a file is put aside, in place of the one before. [B]"""
 
@@ -44,9 +47,9 @@ def understand(topic: str, payload: bytes) -> Sample | str:
 class Quarantine:
     """The messages that were refused.
 
-    Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload``, the first
-    kilobyte in base64. Two files of :data:`FILE_BYTES` are kept at most; a disk that takes
-    nothing is no reason to stop.
+    Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload`` in base64, of what
+    cannot be read the first kilobyte. Two files of :data:`FILE_BYTES` are kept at most; a disk that
+    takes nothing is no reason to stop.
 
     Parameters
     ----------
@@ -59,7 +62,9 @@ class Quarantine:
         self._mutex = threading.Lock()
         self._failed = False
 
-    def put(self, topic: str, reason: str, payload: bytes | int) -> None:
+    def put(
+        self, topic: str, reason: str, payload: bytes | int, *, most: int = SHOWN_BYTES
+    ) -> None:
         """Write down a message.
 
         Parameters
@@ -70,10 +75,12 @@ class Quarantine:
             Why it was refused.
         payload
             Its bytes, or their number if nobody has kept them.
+        most
+            Of the payload, how much is kept. [B]
         """
         if self._folder is None:
             return
-        shown = b"" if isinstance(payload, int) else payload[:SHOWN_BYTES]
+        shown = b"" if isinstance(payload, int) else payload[:most]
         line = {
             "time": f"{np.datetime64('now', 's')}Z",
             "topic": topic[:TOPIC_LETTERS],

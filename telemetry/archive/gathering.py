@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from telemetry.archive.minutes import (
     second_of,
     seconds_of,
 )
+from telemetry.archive.refusals import Refusals
 from telemetry.quality import Flag
 from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick
 
@@ -38,20 +40,25 @@ class Batches:
         (batch, variable, chip).
     interval
         Of the last of them. [s]
+    places
+        Where the frame of each stands in the piece of the journal that they were read from: where
+        its topic begins, how long that is, and where the frame ends. [B]
     """
 
     labels: Sequence[str]
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
     interval: float
+    places: Sequence[tuple[int, int, int]] = ()
 
     def some(self, which: NDArray[np.bool_]) -> "Batches":
         """Return some of them."""
         return Batches(
-            labels=[label for label, one in zip(self.labels, which, strict=True) if one],
+            labels=list(compress(self.labels, which)),
             seconds=self.seconds[which],
             values=self.values[which],
             interval=self.interval,
+            places=list(compress(self.places, which)),
         )
 
 
@@ -68,9 +75,13 @@ class Gathering:
         Group -> labels that have a column.
     counters
         Are added to; see :class:`telemetry.archive.writer.Archive`.
+    reach
+        How far behind the last closed minute a batch may be. [s]
 
     Attributes
     ----------
+    refusals
+        What came too late.
     minutes
         The open minutes.
     news
@@ -86,8 +97,10 @@ class Gathering:
         labels: Mapping[str, Sequence[str]],
         *,
         counters: Counter[str],
+        reach: float = REACH,
     ) -> None:
-        self.minutes = Minutes(mark, labels)
+        self.minutes = Minutes(mark, labels, reach=reach)
+        self.refusals = Refusals()
         self.news: dict[str, PointMetadata] = {}
         self.is_sparse = False
         self._site_name = site_name
@@ -106,14 +119,18 @@ class Gathering:
                 reading = (np.nan if value is None else value, CODES[flag])
                 number = second_of(sample.time)
                 put = self.minutes.put_point(point, number, reading, frame=frame)
-                return self._note(put, "values", 1)
+                if put == "too_late":
+                    return self._refused("points", point, number, reach=REACH)
+                self._note(put, "values", 1)
             case RackBatch(values=values):
                 if sample.site != self._site_name:
                     return f"of {sample.site}, not of {self._site_name}"
                 self.is_sparse = seconds_of(sample.interval) > MINUTE
                 label, number = f"{sample.hall}/{sample.rack}", second_of(sample.time)
                 put = self.minutes.put_rack(label, number, values, frame=frame)
-                return self._note(put, "batches", 1)
+                if put == "too_late":
+                    return self._refused("racks", label, number, reach=self.minutes.reach)
+                self._note(put, "batches", 1)
             case PointMetadata(point=point):
                 if self._known.get(point) != sample:
                     self._known[point] = self.news[point] = sample
@@ -123,30 +140,37 @@ class Gathering:
                 self.minutes.tick(second_of(end))
         return ""
 
-    def add_racks(self, batches: Batches, *, frame: Frame) -> dict[str, int]:
-        """Take many batches; return the labels of those that are refused, and how often."""
+    def add_racks(self, batches: Batches, *, frame: Frame) -> list[int]:
+        """Take many batches; return the places of those that are refused."""
         self.is_sparse = batches.interval > MINUTE
         known = self.minutes.columns["racks"]
         columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
-        refused: Counter[str] = Counter()
+        refused: list[int] = []
         order = np.argsort(batches.seconds, kind="stable")
         edges = np.flatnonzero(np.diff(batches.seconds[order], prepend=-1)).tolist()
         for first, last in zip(edges, [*edges[1:], len(order)], strict=True):
             here = order[first:last]
             number = int(batches.seconds[here[0]])
             put = self.minutes.put_racks(number, columns[here], batches.values[here], frame=frame)
-            if self._note(put, "batches", len(here)):
-                refused.update(batches.labels[place] for place in here.tolist())
+            if put == "too_late":
+                refused += here.tolist()
+            else:
+                self._note(put, "batches", len(here))
+        for place in refused:
+            second = int(batches.seconds[place])
+            self._refused("racks", batches.labels[place], second, reach=self.minutes.reach)
         return refused
 
-    def _note(self, put: Put, kind: str, count: int) -> str:
-        """Count what became of readings; return why they were refused."""
-        if put == "too_late":
-            self._counters["too_late"] += count
-            return f"more than {REACH} s older than what the archive has closed"
+    def _refused(self, group: str, label: str, second: int, *, reach: float) -> str:
+        """Take down a reading that came too late; return why it is refused."""
+        self._counters["too_late"] += 1
+        self.refusals.note(group, label, second)
+        return f"more than {reach:.0f} s older than what the archive has closed"
+
+    def _note(self, put: Put, kind: str, count: int) -> None:
+        """Count what became of readings that were not refused."""
         if put == "known":
             self._counters["known"] += count
-            return ""
+            return
         self._counters["late"] += count * (put == "late")
         self._counters[kind] += count
-        return ""

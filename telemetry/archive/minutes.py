@@ -39,7 +39,10 @@ LATENESS: Final = 30
 """How long after a minute's end its readings are waited for, by the time of the data. [s]"""
 
 REACH: Final = 86_400
-"""How far behind the last closed minute a reading may still be written to its place. [s]"""
+"""How far behind the last closed minute a point's value may still be written to its place. [s]"""
+
+MOST_LATE: Final = 128 * 1024**2
+"""What late readings take in memory before they are written without waiting for a minute. [B]"""
 
 MINUTE: Final = 60
 """In seconds. [s]"""
@@ -117,6 +120,8 @@ class Minutes:
         How far the archive reaches.
     labels
         Group -> labels that have a column.
+    reach
+        How far behind the last closed minute a batch may still be written to its place. [s]
 
     Attributes
     ----------
@@ -128,12 +133,16 @@ class Minutes:
         What is open takes in memory, about. [B]
     """
 
-    def __init__(self, mark: Mark, labels: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, mark: Mark, labels: Mapping[str, Sequence[str]], *, reach: float = REACH
+    ) -> None:
         self.columns = {
             group: {label: column for column, label in enumerate(those)}
             for group, those in labels.items()
         }
         self.size = 0
+        self.reach = reach
+        self._late_size = 0
         self._mark = mark
         self.complete = dict(mark.position)
         self._closed = mark.closed
@@ -151,33 +160,39 @@ class Minutes:
         self, point: str, number: int, reading: tuple[float, int], *, frame: Frame
     ) -> Put:
         """Write a value and the code of its verdict down in their second; see :meth:`second`."""
-        second, put = self.second(number, frame)
+        second, put = self.second(number, frame, reach=REACH)
         if second is not None:
             second.points[self.column("points", point)] = reading
-            self.size += POINT_BYTES
+            self._count(POINT_BYTES, put)
         return put
 
     def put_rack(self, rack: str, number: int, values: Chips, *, frame: Frame) -> Put:
         """Write the values of a rack down in their second; see :meth:`second`."""
-        second, put = self.second(number, frame)
+        second, put = self.second(number, frame, reach=self.reach)
         if second is not None:
             before = second.racks.size
             second.racks.put(self.column("racks", rack), values)
-            self.size += second.racks.size - before
+            self._count(second.racks.size - before, put)
         return put
 
     def put_racks(
         self, number: int, columns: NDArray[np.int64], values: NDArray[np.float32], *, frame: Frame
     ) -> Put:
         """Write the values of many racks, (rack, variable, chip), down in one second."""
-        second, put = self.second(number, frame)
+        second, put = self.second(number, frame, reach=self.reach)
         if second is not None:
             before = second.racks.size
             second.racks.put_many(columns, values)
-            self.size += second.racks.size - before
+            self._count(second.racks.size - before, put)
         return put
 
-    def second(self, number: int, frame: Frame) -> tuple[Second | None, Put]:
+    def _count(self, size: int, put: Put) -> None:
+        """Take down what a reading takes in memory. [B]"""
+        self.size += size
+        if put == "late":
+            self._late_size += size
+
+    def second(self, number: int, frame: Frame, *, reach: float) -> tuple[Second | None, Put]:
         """Return where to write a reading down, and whether it is late, or too late, or held.
 
         Parameters
@@ -186,11 +201,13 @@ class Minutes:
             Its second. [s since 1970]
         frame
             Where it was read: a journal, and the end of its frame or a later one.
+        reach
+            How far behind the last closed minute it may be. [s]
         """
         journal, position = frame
         if self._mark.holds(number, position, journal):
             return None, "known"
-        if number < self._closed - REACH:
+        if number < self._closed - reach:
             return None, "too_late"
         self._newest = max(self._newest, number)
         is_late = number < self._closed
@@ -210,21 +227,33 @@ class Minutes:
 
     @property
     def is_due(self) -> bool:
-        """Whether a minute can be closed that has readings."""
-        return any(number < self._line for number in self._open)
+        """Whether a minute can be closed that has readings, or much came late."""
+        if self._late_size > MOST_LATE:
+            return True
+        line = self._line
+        return any(number < line for number in self._open)
 
-    def take(self, *, everything: bool) -> Taken | None:
-        """Close what is due, or everything; return it with all that came late, or None."""
+    def take(self, *, everything: bool, is_told: bool = False) -> Taken | None:
+        """Close what is due, or everything; return it with all that came late, or None.
+
+        Parameters
+        ----------
+        everything
+            Whether open minutes are closed too.
+        is_told
+            Whether readings were refused and told of, which need not be read again.
+        """
         line = max(self._line, self._closed)
         if everything:
             line = max(line, self._newest + 1)
         seconds = {number: one for number, one in self._open.items() if number < line}
-        if not seconds and not (everything and self._late):
+        is_late_due = everything or self._late_size > MOST_LATE
+        if not seconds and not ((self._late or is_told) and is_late_due):
             return None
         seconds |= self._late
         self.size -= sum(second.size for second in seconds.values())
         self._open = {number: one for number, one in self._open.items() if number >= line}
-        self._late = {}
+        self._late, self._late_size = {}, 0
         self._closed = line
         position = {
             journal: min([at, *(one.since[journal] for one in self._open.values())])

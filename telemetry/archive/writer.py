@@ -8,7 +8,7 @@ label and second name.
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,9 @@ import structlog
 
 from telemetry.archive.gathering import COUNTED, Batches, Gathering
 from telemetry.archive.keeper import Keeper
+from telemetry.archive.losses import tell
 from telemetry.archive.marks import BEFORE_ALL, Mark
-from telemetry.archive.minutes import Taken
+from telemetry.archive.minutes import REACH, Taken
 from telemetry.archive.retention import RETENTION
 from telemetry.archive.upkeep import Upkeep
 from telemetry.journal import Position
@@ -78,7 +79,9 @@ class Archive:
         self._most_bytes = most_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
-        self._upkeep = Upkeep(site_name, retention={**RETENTION, **(retention or {})})
+        kept = {**RETENTION, **(retention or {})}
+        self._upkeep = Upkeep(site_name, retention=kept)
+        self._reach = max(kept["raw"].total_seconds(), REACH)
         self._keeper = Keeper(self.folder, site_name)
         self._taken: Taken | None = None
         self._taken_bytes = 0
@@ -161,10 +164,10 @@ class Archive:
 
     def add_racks(
         self, batches: Batches, position: Position, *, journal: str = ""
-    ) -> Mapping[str, int]:
+    ) -> Sequence[int]:
         """Take many rack batches of this site at once, up to a position of a journal.
 
-        Returns label of a rack -> how many of its batches are too old to be archived.
+        Returns the places of those that are too old to be archived.
         """
         with self._mutex:
             refused = self._gathered.add_racks(batches, frame=(journal, position))
@@ -197,7 +200,10 @@ class Archive:
         with self._committing:
             before = self._keeper.mark
             with self._mutex:
-                later = self._gathered.minutes.take(everything=everything)
+                refused = list(self._gathered.refusals.take())
+            tell(self.folder, refused)
+            with self._mutex:
+                later = self._gathered.minutes.take(everything=everything, is_told=bool(refused))
                 self._taken = self._taken.joined(later) if self._taken else later
                 self._taken_bytes = self._taken.size if self._taken else 0
                 taken, news, columns = self._taken, self._gathered.news, self._gathered.columns
@@ -217,17 +223,12 @@ class Archive:
         return True
 
     def keep_up(self, *, is_whole: bool = False) -> int:
-        """Compact hours, retire what is old, forget old commits, if it is time to.
+        """Compact hours, retire what is old, forget old commits; return how many hours, if due.
 
         Parameters
         ----------
         is_whole
-            Whether it is always time, and open hours are compacted as well.
-
-        Returns
-        -------
-        int
-            Hours that were compacted.
+            Whether it is always due, and open hours are compacted as well.
 
         Raises
         ------
@@ -270,7 +271,11 @@ class Archive:
 
     def _new(self) -> Gathering:
         return Gathering(
-            self.site_name, self._keeper.mark, self._keeper.labels, counters=self.counters
+            self.site_name,
+            self._keeper.mark,
+            self._keeper.labels,
+            counters=self.counters,
+            reach=self._reach,
         )
 
     def _watch(self) -> None:

@@ -96,15 +96,17 @@ class Writer:
         if self._group == "points":
             yield from self._points(seconds, start, rows)
             return
-        shapes = [one.racks.values.shape for one in seconds.values()]
-        wide, deep = (max(shape[axis] for shape in shapes) for axis in (1, 2))
-        wide = min(wide, self._count)
+        slabs = {second: one.racks for second, one in seconds.items()}
+        deep = max(slab.values.shape[2] for slab in slabs.values())
+        first = min(slab.first for slab in slabs.values())
+        columns = np.arange(first, min(max(slab.end for slab in slabs.values()), self._count))
         for place, name in enumerate(VARIABLES["racks"]):
-            block = np.full((rows, wide, deep), np.nan, dtype=np.float32)
-            for second, one in seconds.items():
-                said = one.racks.values[place, :wide]
-                block[second - start, : said.shape[0], : said.shape[1]] = said
-            yield _Told(name=name, values=block, columns=np.arange(wide), cells=None, chips=deep)
+            block = np.full((rows, len(columns), deep), np.nan, dtype=np.float32)
+            for second, slab in slabs.items():
+                said = slab.values[place, : self._count - slab.first]
+                at = slab.first - first
+                block[second - start, at : at + said.shape[0], : said.shape[1]] = said
+            yield _Told(name=name, values=block, columns=columns, cells=None, chips=deep)
 
     @staticmethod
     def _points(seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:

@@ -48,13 +48,24 @@ class Bulk:
         Rack batches that are stamped later than they can have been made.
     others
         All other frames, in their order.
+    data, segment, start
+        What was read, and where it begins.
     """
 
     end: int
+    data: bytes = b""
+    segment: int = 0
+    start: int = 0
     count: int = 0
     batches: list[Batches] = field(default_factory=list)
     future: int = 0
     others: list[Frame] = field(default_factory=list)
+
+    def frame(self, batches: Batches, number: int) -> Frame:
+        """Return the frame that a batch was read from."""
+        topic, size, end = batches.places[number]
+        place = Position(self.segment, self.start + end)
+        return _frame(self.data, place, topic + size, size, end)
 
 
 class Scanner:
@@ -90,7 +101,7 @@ class Scanner:
         Bulk
             What they say.
         """
-        found = Bulk(end=start)
+        found = Bulk(end=start, data=data, segment=segment, start=start)
         rows: dict[int, _Columns] = {}
         view, offset, longest = memoryview(data), 0, min(len(data), stop - start)
         labels, ahead, first_value = self._labels, self._ahead, HEADER.size
@@ -124,12 +135,10 @@ class Scanner:
             offset = end
         found.end = start + offset
         for chips, columns in rows.items():
-            batches, bad = columns.together(chips)
-            found.batches.append(batches)
-            for place in bad:
-                name, size, end = columns.ends[place]
-                place_of = Position(segment, start + end)
-                found.others.append(_frame(data, place_of, name + size, size, end))
+            batches, is_good = columns.together(chips)
+            found.batches.append(batches.some(is_good) if not is_good.all() else batches)
+            bad = np.flatnonzero(~is_good).tolist()
+            found.others += [found.frame(batches, number) for number in bad]
         return found
 
     def _learn(self, topic: bytes) -> str:
@@ -156,23 +165,20 @@ class _Columns:
         self.ends: list[tuple[int, int, int]] = []
         self.interval = 0
 
-    def together(self, chips: int) -> tuple[Batches, list[int]]:
-        """Return the batches side by side, and which of them were not finite and are left out."""
+    def together(self, chips: int) -> tuple[Batches, NDArray[np.bool_]]:
+        """Return the batches side by side, and which of them are finite."""
         block = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(-1, _ROWS, chips)
-        labels, seconds = self.labels, np.array(self.seconds, dtype=np.int64)
-        bad: list[int] = []
+        is_good = np.ones(len(block), dtype=np.bool_)
         if not np.isfinite(block.sum(dtype=np.float64)):
             is_good = np.isfinite(block).all(axis=(1, 2))
-            bad = np.flatnonzero(~is_good).tolist()
-            block, seconds = _some(block, is_good), seconds[is_good]
-            labels = [label for label, good in zip(labels, is_good, strict=True) if good]
         batches = Batches(
-            labels=labels,
-            seconds=seconds,
+            labels=self.labels,
+            seconds=np.array(self.seconds, dtype=np.int64),
             values=block,
             interval=self.interval / _MILLISECONDS,
+            places=self.ends,
         )
-        return batches, bad
+        return batches, is_good
 
 
 _MOST_TOPICS: Final = 200_000
@@ -202,10 +208,6 @@ def _frame(data: bytes, position: Position, first: int, size: int, end: int) -> 
     (received,) = struct.unpack_from("<Q", data, first - size - BODY.size)
     topic = data[first - size : first].decode("utf-8", "replace")
     return Frame(position, topic, data[first:end], np.datetime64(received, "us"))
-
-
-def _some(block: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return block[which]
 
 
 def in_order(frames: Sequence[Frame]) -> Iterator[Frame]:

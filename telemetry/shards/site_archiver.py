@@ -23,7 +23,7 @@ from telemetry.archive.minutes import MINUTE
 from telemetry.course import AHEAD, Course
 from telemetry.frames import Frame, Position
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import Quarantine, understand
+from telemetry.quarantine import WHOLE, Quarantine, understand
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.shards.bulk import Bulk, Scanner, in_order
 from telemetry.tail import Tail
@@ -211,7 +211,11 @@ class SiteArchiver:
         self.counters["future"] += found.future
         for batches in found.batches:
             self.counters["batches"] += len(batches.labels)
-            self._add_batches(self._believed(batches, name), position, name)
+            believed = self._believed(found, batches, name)
+            if len(believed.seconds):
+                self._newest[name] = max(self._newest[name], int(believed.seconds.max()))
+                for number in self._archive.add_racks(believed, position, journal=name):
+                    self._refuse(found.frame(believed, number), "too old")
         samples = self._understood(found.others)
         if self._is_simulated:
             for _, sample in samples:
@@ -220,27 +224,25 @@ class SiteArchiver:
             self._add_sample(sample, frame, name)
         self._archive.advance(position, name)
 
-    def _believed(self, batches: Batches, name: str) -> Batches:
+    def _believed(self, found: Bulk, batches: Batches, name: str) -> Batches:
         """Return the batches whose stamps may be believed; of real times the scanner has told."""
         if not self._is_simulated:
             return batches
         self._courses[name].hear_all(batches.seconds)
         is_sound = self._courses[name].some(batches.seconds)
-        if is_sound.all():
-            return batches
-        for place in np.flatnonzero(~is_sound).tolist():
-            self.counters["future"] += 1
-            self._quarantine.put(batches.labels[place], AHEAD, batches.values[place].tobytes())
-        return batches.some(is_sound)
+        for number in np.flatnonzero(~is_sound).tolist():
+            self._pass_over(found.frame(batches, number))
+        return batches if is_sound.all() else batches.some(is_sound)
 
-    def _add_batches(self, batches: Batches, position: Position, name: str) -> None:
-        if not len(batches.seconds):
-            return
-        self._newest[name] = max(self._newest[name], int(batches.seconds.max()))
-        refused = self._archive.add_racks(batches, position, journal=name)
-        for label, count in refused.items():
-            self.counters["refused"] += count
-            self._quarantine.put(label, f"{count} batches not archived: too old", 0)
+    def _pass_over(self, frame: Frame) -> None:
+        """Count what leaps ahead, and keep it for people."""
+        self.counters["future"] += 1
+        self._quarantine.put(frame.topic, AHEAD, frame.payload, most=WHOLE)
+
+    def _refuse(self, frame: Frame, reason: str) -> None:
+        """Count what is not archived, and keep it for people."""
+        self.counters["refused"] += 1
+        self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload, most=WHOLE)
 
     def _understood(self, frames: Sequence[Frame]) -> list[tuple[Frame, Sample]]:
         """Return frames that can be read, in their order, with what they say."""
@@ -258,8 +260,7 @@ class SiteArchiver:
         """Archive what a frame says."""
         if self._is_simulated:
             if not self._courses[name].believes(sample):
-                self.counters["future"] += 1
-                self._quarantine.put(frame.topic, AHEAD, frame.payload)
+                self._pass_over(frame)
                 return
         elif isinstance(sample, Tick):
             self.counters["ticks"] += 1
@@ -275,8 +276,7 @@ class SiteArchiver:
             flag = Flag.BAD_SOURCE
         reason = self._archive.add(sample, frame.position, flag=flag, journal=name)
         if reason:
-            self.counters["refused"] += 1
-            self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload)
+            self._refuse(frame, reason)
 
 
 def _micros(time: np.datetime64) -> int:

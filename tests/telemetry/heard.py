@@ -16,6 +16,7 @@ class Heard:
     def __init__(self, folder, **options):
         self.folder = folder
         self.archive = Archive(folder / "archive", "rhine", **options)
+        self.lost = folder / "archive"
         self.offset = 20
 
     def hear(self, *samples, flag=Flag.GOOD):

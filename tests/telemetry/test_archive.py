@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.archive import REACH, Archive
+from telemetry.archive import REACH, Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.archive.marks import Mark
 from telemetry.archive.reading import snapshot_of
+from telemetry.archive.refusals import MOST
 from telemetry.archive.verifying import verify
 from telemetry.journal import Journal, Position
 from telemetry.quality import Flag
@@ -90,12 +91,60 @@ def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
     assert points["value"].values[0].tolist() == [50.0, 51.0]
 
 
-def test_what_is_too_old_is_refused(heard):
-    heard.hear(batch("r0001", REACH + 200))
+def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
+    """Points say it again; who keeps batches may send them for as long as seconds are kept."""
+    days = 86_400
+    heard.hear(batch("r0001", 40 * days))
     heard.archive.commit(everything=True)
-    reason = heard.archive.add(batch("r0001", 0), Position(1, 900))
+    heard.hear(batch("r0001", 10 * days))
+    reason = heard.archive.add(value(39 * days - 1, 1.0), Position(1, 900))
     assert f"more than {REACH} s older" in reason
-    assert heard.archive.counters["too_late"] == 1
+    assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), Position(1, 900))
+    assert heard.archive.counters["too_late"] == 2
+    heard.archive.commit(everything=True)
+    assert seconds_of(heard.open("racks")) == [10 * days, 40 * days]
+    lost = [(one["group"], one["columns"], one["from"]) for one in losses.read(heard.lost)]
+    assert lost == [
+        ("points", POINT, "2026-08-08T23:59:59Z"),
+        ("racks", "hall_1/r0001", "2026-07-09T00:00:00Z"),
+    ]
+    heard.archive.commit(everything=True)
+    assert len(losses.read(heard.lost)) == 2
+
+
+def test_of_many_labels_the_losses_name_some(heard):
+    heard.hear(batch("r0001", 40 * 86_400))
+    heard.archive.commit(everything=True)
+    for number in range(MOST + 50):
+        heard.archive.add(value(0, 1.0, point=f"A/B/{number}"), Position(1, 900))
+    heard.archive.commit(everything=True)
+    lost = losses.read(heard.lost)
+    assert len(lost) == MOST + 1
+    assert lost[-1]["columns"] == "others"
+    assert lost[-1]["reason"].startswith("50 readings")
+
+
+def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
+    heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
+    heard.archive.commit(everything=True)
+    heard.hear(*(batch("r0199", second) for second in range(100)))
+    assert heard.archive._gathered.minutes.size == 100 * 5 * 3 * 4
+    heard.hear(batch("r0002", 7))
+    heard.archive.commit(everything=True)
+    chips = heard.open("racks")["power"].isel(chip=0)
+    assert chips.sel(rack="hall_1/r0199").values[:100].tolist() == list(range(100))
+    assert np.flatnonzero(np.isfinite(chips.sel(rack="hall_1/r0002").values)).tolist() == [7, 100]
+
+
+def test_much_that_came_late_waits_for_no_minute(heard, monkeypatch):
+    monkeypatch.setattr("telemetry.archive.minutes.MOST_LATE", 1000)
+    heard.hear(batch("r0001", 500))
+    heard.archive.commit(everything=True)
+    heard.hear(*(batch("r0001", second) for second in range(17)))
+    assert heard.archive.is_due
+    assert heard.archive.commit()
+    assert not heard.archive.is_due
+    assert seconds_of(heard.open("racks")) == [*range(17), 500]
 
 
 def test_other_sites_are_refused(tmp_path):

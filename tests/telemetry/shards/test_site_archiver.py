@@ -1,5 +1,7 @@
 """A site heard in shards: journals of several ingesters, read by the archiver of the site."""
 
+import base64
+import json
 import random
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive
+from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import decode, encode
 from telemetry.frames import HEADER_BYTES
@@ -185,6 +187,29 @@ def test_a_simulated_plant_may_begin_anew_at_a_later_date(tmp_path):
         np.isfinite(chips["power"].isel(time=-1, chip=0).values).tolist()
         == [False] * 2 + [True] * 2
     )
+
+
+def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
+    """Sources were told that it is durable, and let go of it: one line had no payload at all."""
+    day = 86_400
+    late = [batch("r0002", 38 * day, chips=72), batch("r0002", 6 * day, chips=72)]
+    archiver = recorded(
+        tmp_path, [batch("r0001", 40 * day), batch("r0001", 40 * day + 100), *late, late[1]],
+        is_simulated=True,
+    )  # fmt: skip
+    assert archiver.counters["refused"] == 2
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    assert np.isfinite(chips["power"].sel(rack="hall_1/r0002").values[:, 71]).tolist() == [
+        True,
+        False,
+        False,
+    ]
+    for line in (tmp_path / "q" / "poison.jsonl").read_text().splitlines():
+        told = json.loads(line)
+        assert (told["topic"], base64.b64decode(told["payload"])) == encode(late[1])
+    (lost,) = losses.read(tmp_path / "archive")
+    assert lost["columns"] == "hall_1/r0002"
+    assert lost["reason"].startswith("2 readings came too late")
 
 
 def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
