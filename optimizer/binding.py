@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.easing import Easing, Side
 from optimizer.solution import Solution
 from twin.physics import FloatArray
 
@@ -134,19 +133,6 @@ class Priced:
         as the level at the start, is given and no limit.
         """
         return self.prices.reshape(len(self.prices), -1).max(axis=1)[-steps:]
-
-    def side(self, easing: Easing) -> Side:
-        """Return what is eased in a model to have one more unit of the limit throughout.
-
-        What is there at the start is given, and what has arrived by the end is not less for coming
-        earlier: neither is eased.
-        """
-        name, where = f"{self.owner}.{self.word}", None
-        if self.word in LOWER:
-            where = np.ones(easing.length(name))
-            where[0] = 0.0
-            where[-1] = float(self.is_low or self.word != "met")
-        return Side(name=name, is_low=self.is_low, where=where)
 
 
 def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:

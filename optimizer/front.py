@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import LEAST_PRICE, Priced, held_back, priced, words_of
+from optimizer.binding import LEAST_PRICE, LOWER, Priced, held_back, priced, words_of
 from optimizer.compile.shift import Warm
 from optimizer.easing import Easing, Side
 from optimizer.plan import solve_problem
@@ -181,12 +181,21 @@ def sensitivities(
 
 
 def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
-    """Yield a limit in words and what is eased; a peak of each billing period by itself."""
+    """Yield a limit in words and what is eased; a peak of each billing period by itself.
+
+    What is there at the start is given, and what has arrived by the end is not less for coming
+    earlier: neither is eased.
+    """
+    name, where = f"{one.owner}.{one.word}", None
     member = easing.numbers.get(f"{one.owner}.member")
-    if one.word != "below_peak" or member is None:
-        yield one.limit, one.side(easing)
+    if one.word == "below_peak" and member is not None:
+        for period, counts in enumerate(member.T):
+            if counts.any():
+                words = one.words if period == 0 else LATER_PEAK
+                yield words_of(one.owner, words), Side(name=name, where=counts)
         return
-    for period, where in enumerate(member.T):
-        if where.any():
-            words = one.words if period == 0 else LATER_PEAK
-            yield words_of(one.owner, words), Side(name=f"{one.owner}.{one.word}", where=where)
+    if one.word in LOWER:
+        where = np.ones(easing.length(name))
+        where[0] = 0.0
+        where[-1] = float(one.is_low or one.word != "met")
+    yield one.limit, Side(name=name, is_low=one.is_low, where=where)

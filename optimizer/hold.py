@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.compile.arrays import Pieces
 from optimizer.inputs import Inputs
-from optimizer.solve import Pieces
 from optimizer.waste import two_ways
 from twin.physics import FloatArray
 

@@ -19,6 +19,7 @@ from optimizer.objectives import account_prices
 from optimizer.problem import Problem
 from optimizer.refusal import refusal
 from optimizer.reserves.bids import in_bids
+from optimizer.sense import banks
 from optimizer.shape import Shape
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver
@@ -185,8 +186,8 @@ def _told(problem: Problem, warm: Warm | None) -> Problem:
     """Return the problem with what the last plan made its units do, where it does not say."""
     if warm is None:
         return problem
-    now = problem.outlook["instant"].to_numpy()[0]
-    return replace(problem, past_units={**warm.ran(now), **problem.past_units})
+    now, known = problem.outlook["instant"].to_numpy()[0], warm.within(banks(problem.site))
+    return replace(problem, past_units={**known.ran(now), **problem.past_units})
 
 
 def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -> Answer:

@@ -10,6 +10,8 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 
 type IntArray = NDArray[np.int32]
+type Pieces = NDArray[np.int64]
+"""Numbers of pieces of curves, and of ways of stores."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,13 +127,13 @@ class LoadTargets:
         prices: list[FloatArray] = []
         for contract in self._contracts:
             power, is_best = self._targets.limit(contract.issuer, edges)
-            power = np.clip(power, contract.least, most)
             if contract.effect == "curtailment":
-                limit = np.minimum(limit, power)
+                limit = np.minimum(limit, np.clip(power, contract.least, most))
                 found["grid_import_limit"] = "time", limit
             else:
                 names.append(contract.name)
-                targets.append(power)
+                least = contract.least or -self._site.grid.export_limit  # below zero is export
+                targets.append(np.clip(power, least, most))
                 prices.append(contract.price(is_best))
         if names:
             found = found.assign_coords(contract=names)

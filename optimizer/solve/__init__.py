@@ -3,7 +3,7 @@
 from optimizer.solve.conflict import Conflict
 from optimizer.solve.integers import GAP, Whole, whole
 from optimizer.solve.linear import OPTIONS, Answer, Solver
-from optimizer.solve.pieces import Choice, Pieces, chosen
+from optimizer.solve.pieces import Choice, chosen
 
 __all__ = [
     "GAP",
@@ -11,7 +11,6 @@ __all__ = [
     "Answer",
     "Choice",
     "Conflict",
-    "Pieces",
     "Solver",
     "Whole",
     "chosen",

@@ -5,9 +5,8 @@ from typing import Any, Final
 
 import highspy
 import numpy as np
-from numpy.typing import NDArray
 
-from optimizer.compile.arrays import IntArray
+from optimizer.compile.arrays import IntArray, Pieces
 from optimizer.solve.passing import Quiet, ask
 from twin.physics import FloatArray
 
@@ -20,10 +19,6 @@ SEARCH: Final[dict[str, Any]] = {
     "time_limit": 2.0,
 }
 """What the solver is told once. It ends with the best that it has found."""
-
-
-type Pieces = NDArray[np.int64]
-"""Numbers of pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections import defaultdict
 import highspy
 import numpy as np
 
+from optimizer.forms.work import ROOM
 from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, levels
 from optimizer.prices import RAMP_PRICE
@@ -217,9 +218,11 @@ class Bare:
         work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
         fed["work"] = -hours[:, None, None] * work
         fed["power"] = np.broadcast_to(-power, self.racks.shape)
-        limit = problem.series("work_racks_limit")
-        high[self.racks] = limit[:, :, None] * (np.diff(power, axis=1, append=np.inf) > 0.0)
-        low[self.met], high[self.met] = problem.series("work_least"), problem.series("work_most")
+        room = ROOM * problem.margins.power * pool.racks
+        limit, most = problem.series("work_racks_limit") + room, problem.series("work_most") + room
+        is_other = np.diff(power, axis=1, append=np.inf) > 0.0
+        high[self.racks] = 2.0 * pool.racks * np.broadcast_to(is_other, self.racks.shape)
+        low[self.met], high[self.met] = problem.series("work_least"), most
         high[self.late] = problem.series("work_least")
         self.row_low[self.jobs], self.row_high[self.jobs] = -np.inf, limit
         self.row_low[self.within] = -np.inf
@@ -230,7 +233,7 @@ class Bare:
         cost[self.late[1:]] = weight["lateness"] * hours[:, None]
         cost[self.met[-1]] -= value
         cost[self.late[-1]] += value
-        self.offset = float(value @ problem.series("work_most")[-1])
+        self.offset = float(value @ most[-1])
         cost[self.water] = weight["water"] * hours
         for carrier, rows in self.balance.items():
             need = self.shares.get(carrier, 0.0) * always - rest[carrier]

@@ -31,7 +31,7 @@ def test_a_least_load_is_named_and_its_mend_is_more_load():
         site(line=bank(count=2, least=3.0, most=5.0)), outlook([20.0] * 3, service=[4.0, 2.0, 4.0])
     )
     assert "medium_voltage is 1 MW too much from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
-    assert "then: least load of units that run (line, 3 MW each)\n" in told
+    assert "least load of units that run (line, 3 MW each)\n" in told
     assert "mend: draw 1 MW more of medium_voltage in these hours, or lower the least load" in told
     assert "service" not in told
     assert "feeder" not in told
