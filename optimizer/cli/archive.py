@@ -7,6 +7,7 @@ import typer
 
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service.folder import StateFolder
 from telemetry.archive import Archive, copying, verifying
 from telemetry.archive.export import export as write_export
 from telemetry.archive.reading import Group, Resolution, state_folder
@@ -77,13 +78,16 @@ def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> N
 
 @app.command()
 def compact(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
-    """Compact all hours now, open ones too, and free what only old commits need."""
+    """Compact all hours now, open ones too, and free what only old commits need.
+
+    Nothing may run on the state: a service or a recording compacts by itself.
+    """
     folder = _folder(site, state)
     if not folder.is_dir():
         message = f"{folder}: no archive; name the state folder of a service with --state"
         raise ArchiveError(message)
-    archive = Archive(folder, site)
-    hours = archive.keep_up(is_whole=True)
+    with StateFolder(folder.parent):
+        hours = Archive(folder, site).keep_up(is_whole=True)
     console(json_file).print(f"{site}: {hours} hours compacted")
     write_json({"hours": hours}, json_file)
 
@@ -138,6 +142,8 @@ def restore(
     json_file: JsonFile = None,
 ) -> None:
     """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
-    found = copying.restore(source, _folder(site, state))
+    folder = _folder(site, state)
+    with StateFolder(folder.parent):
+        found = copying.restore(source, folder)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

@@ -13,13 +13,14 @@ from optimizer.cli.gateway import dcgm
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
+from optimizer.service.folder import StateFolder
 from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
 from telemetry.discovery import Discovery, listen
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
 from telemetry.topology import compare, racks_apart
-from twin.errors import Fault, SiteError
+from twin.errors import ArchiveError, Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -93,22 +94,31 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     configure_logs()
     folder = state or state_folder(site)
-    if store is not None:
-        name_bucket(folder / "archive", store)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    recording = Recording(
-        site, task, folder=folder, halls=hall or (), types=kind or (), is_simulated=simulated
-    )
-    with recording:
-        recording.wait(_Watch(recording, ended, seconds).over)
+    with StateFolder(folder):
+        if store is not None:
+            name_bucket(folder / "archive", store)
+        recording = Recording(
+            site, task, folder=folder, halls=hall or (), types=kind or (), is_simulated=simulated
+        )
+        _record(recording, seconds)
     counters = dict(recording.counters)
     console(json_file).print(
         f"{site}: {counters['messages']:,} messages, {counters['batches']:,} rack batches and "
         f"{counters['values']:,} values archived in {folder}"
     )
     write_json({"site": site, "folder": str(folder), **counters}, json_file)
+    if recording.left:
+        message = f"{recording.left}; what is not archived is in the journals: record again"
+        raise ArchiveError(message)
+
+
+def _record(recording: Recording, seconds: float | None) -> None:
+    """Record until it is time to end."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with recording:
+        recording.wait(_Watch(recording, ended, seconds).over)
 
 
 @app.command()

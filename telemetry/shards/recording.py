@@ -243,6 +243,15 @@ class Recording:
         }
 
     @property
+    def left(self) -> str:
+        """After the end, why something stays in the journals and not archived; empty if nothing."""
+        if self._archiver is None:
+            return self._trouble
+        if not self._archiver.is_left:
+            return ""
+        return self.troubles.get("archive", "the archiver ended by itself: see the log")
+
+    @property
     def troubles(self) -> dict[str, str]:
         """Shard -> what is wrong with it; empty if nothing is."""
         told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}

@@ -78,6 +78,8 @@ class SiteArchiver:
         ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks`` (of a
         simulation, while times are real), which are not archived, ``quarantined`` and ``refused``
         (too old); ``torn``, the ends of journals passed over.
+    is_left
+        Whether :meth:`run` is not over, or ended without having committed all there is.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class SiteArchiver:
         is_simulated: bool = False,
     ) -> None:
         self.counters = Counter(dict.fromkeys(COUNTED, 0))
+        self.is_left = False
         self._archive = archive
         self._journals = dict(journals)
         self._quarantine = Quarantine(quarantine)
@@ -108,6 +111,7 @@ class SiteArchiver:
 
     def run(self) -> None:
         """Archive what comes, until stopped; then commit all there is."""
+        self.is_left = True
         positions = {name: str(at) for name, at in self._archive.positions.items()}
         _logger.info("archiving", site=self._archive.site_name, **positions)
         while not self._ended.is_set():
@@ -117,6 +121,7 @@ class SiteArchiver:
             while self.step():
                 pass
             if self.commit(everything=True):
+                self.is_left = False
                 break
 
     def _pause(self) -> float:

@@ -249,6 +249,21 @@ def test_one_process_commits_and_another_is_refused(tmp_path):
         second.archive.commit()
 
 
+def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
+    """It asked every five seconds, for ever, and nobody was told: its trouble was empty."""
+    heard = Heard(tmp_path)
+    heard.hear(batch("r0001", 0), tick(0))
+    heard.archive.commit()
+    Archive(tmp_path / "archive", "rhine").keep_up(is_whole=True)
+    heard.hear(batch("r0001", 900), tick(900))
+    with pytest.raises(ArchiveError, match="another process writes it; end it"):
+        heard.archive.commit()
+    assert "another process writes it" in heard.archive.trouble
+    assert heard.archive.commit()
+    assert heard.archive.trouble == ""
+    assert seconds_of(heard.open("racks")) == [0, 900]
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
     """The hour was found by its first variable: with that gone, all others were dropped."""

@@ -14,6 +14,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from optimizer.cli.root import app
+from optimizer.service.folder import StateFolder
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.copying import backup, restore
@@ -273,6 +274,25 @@ def test_the_commands_say_what_they_did(tmp_path):
     run("archive", "backup", "rhine", tmp_path / "a.tar", *state)
     _, found = run("archive", "restore", "rhine", tmp_path / "a.tar", "--state", tmp_path / "new")
     assert found == {"points": 621, "lost": []}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("archive", "compact", "rhine"),
+        ("archive", "restore", "rhine", "a.tar"),
+        ("telemetry", "record", "rhine", "--broker", "mqtt://127.0.0.1:1", "--seconds", "0"),
+    ],
+)
+def test_who_would_write_beside_another_is_refused(tmp_path, words):
+    """A recording went on and archived nothing more once somebody else had compacted."""
+    folder = fill(tmp_path, range(0, 100, 5))
+    before = sorted(path.name for path in folder.iterdir())
+    with StateFolder(tmp_path):
+        told = CliRunner().invoke(app, [*words, "--state", str(tmp_path)])
+    assert told.exit_code == 1
+    assert "another service runs on this state; stop it" in told.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_losses_stand_under_their_headings(tmp_path, monkeypatch):

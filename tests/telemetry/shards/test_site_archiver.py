@@ -265,6 +265,24 @@ def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path
     assert tail.position.segment == start.segment + 1
 
 
+def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
+    append(Journal(tmp_path / "a", clock=clock_at(200)), batch("r0001", 0))
+    archive = Archive(tmp_path / "archive", "rhine")
+    archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
+    archiver.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(archive._keeper._store), "write", full)
+        archiver.run()
+    assert archiver.is_left
+    assert "no room" in archive.trouble
+    archiver.run()
+    assert not archiver.is_left
+
+
+def full(*_, **__):
+    raise OSError(28, "no room")
+
+
 class Wire:
     """A client without a broker."""
 
