@@ -55,15 +55,27 @@ class Discovery:
     ----------
     site
         Name of the site: points whose tag path begins otherwise are not its own.
+
+    Raises
+    ------
+    WireError
+        If it cannot be a name in topics.
     """
 
     def __init__(self, site: str) -> None:
-        self._site = site
+        self._site = topics.name(site)
         self.points: dict[str, PointMetadata] = {}
         self.batches: set[tuple[str, str]] = set()
         self.strangers: Counter[str] = Counter()
         self._chips: Counter[tuple[str, int]] = Counter()
         self._most: dict[str, float] = {}
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Topics to be heard; rack batches of this site only, as nobody may hear those of all."""
+        kinds = (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON)
+        batches = (topics.filter_of(kind, site=self._site) for kind in kinds)
+        return (METADATA, "BMS/v1/PUB/Value/#", *batches)
 
     def hear(self, sample: Sample) -> None:
         """Take in anything that decodes."""
@@ -164,13 +176,13 @@ def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = 
         If there is no connection, or the broker does not let us hear.
     """
     client = Client(url, client_id=f"gigatwin-discover-{os.getpid()}", is_clean=True, tls=tls)
-    batches = (topics.filter_of(kind) for kind in (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON))
-    receipt = client.subscribe(METADATA, "BMS/v1/PUB/Value/#", *batches, qos=0)
+    receipt = client.subscribe(*discovery.filters, qos=0)
     client.connect()
     end, count = time.monotonic() + seconds, 0
     try:
         if not receipt.wait(_PATIENCE):
-            raise BrokerError(client.url, "it does not let us hear", "give us the right to read")
+            mend = f"give us the right to read {', '.join(discovery.filters)}"
+            raise BrokerError(client.url, "it does not let us hear", mend)
         while time.monotonic() < end:
             for message in client.take(1000, 0.1):
                 count += 1

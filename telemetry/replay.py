@@ -7,6 +7,7 @@ the data (``--clock simulated``); see :func:`play`.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -95,8 +96,8 @@ def said(
         for moment in times[(times >= begin) & (times < begin + PIECE)]:
             values = [*_values(some["points"], moment)]
             batches = [*sender.batches(some["racks"], moment)]
-            counts = {"points": len(values), "batches": len(batches)}
-            yield Said(time=moment, messages=values + batches, **counts)
+            second = Said(time=moment, messages=values + batches)
+            yield replace(second, points=len(values), batches=len(batches))
 
 
 def _moment(moment: np.datetime64 | str) -> np.datetime64:

@@ -1,5 +1,6 @@
 """`gigatwin telemetry`: record a site, and draft its file from what is heard."""
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -140,22 +141,16 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Listen to a plant and write a draft of its site file; tell where a file differs from it."""
-    if out is not None and out.exists():
-        raise SiteError(str(out), [Fault(place="--out", value=str(out), mend="name a new file")])
-    screen = console("-" if out is None else json_file)
-    tls = tls_of(ca, certificate, key)
+    _expect_new(out)
     discovery = Discovery(site)
+    loaded = None if against is None else sites.load(against)
+    screen = console("-" if out is None else json_file)
     screen.print(f"listening to {site} for {seconds:g} s")
-    heard = listen(broker, discovery, seconds=seconds, tls=tls)
-    draft = discovery.draft()
-    if out is None:
-        typer.echo(draft, nl=False)
-    else:
-        out.write_text(draft, encoding="utf-8")
+    heard = listen(broker, discovery, seconds=seconds, tls=tls_of(ca, certificate, key))
+    _write(discovery.draft(), out)
     differences: list[str] = []
     apart: list[str] = []
-    if against is not None:
-        loaded = sites.load(against)
+    if loaded is not None:
         points = list(discovery.points.values())
         differences = compare(loaded, points, discovery.batches)
         apart = sorted(racks_apart(loaded, points, discovery.batches))
@@ -172,6 +167,33 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         "racks_apart": apart,
     }
     write_json(content, json_file)
+
+
+def _expect_new(out: Path | None) -> None:
+    """Refuse a file that the draft cannot become, before anybody listens for minutes."""
+    if out is None:
+        return
+    mend = "name a new file"
+    if not out.parent.is_dir():
+        mend = f"name a file in a folder that is there; {out.parent} is none"
+    elif not os.access(out.parent, os.W_OK):
+        mend = f"name a file in a folder where you may write; {out.parent} is none"
+    elif not out.exists():
+        return
+    raise SiteError(str(out), [Fault(place="--out", value=str(out), mend=mend)])
+
+
+def _write(draft: str, out: Path | None) -> None:
+    """Write a draft into a file, or to standard output where there is none or it fails."""
+    if out is None:
+        typer.echo(draft, nl=False)
+        return
+    try:
+        out.write_text(draft, encoding="utf-8")
+    except OSError as error:
+        typer.echo(draft, nl=False)
+        mend = f"the draft stands above; it could not be written: {error.strerror}"
+        raise SiteError(str(out), [Fault(place="--out", value=str(out), mend=mend)]) from error
 
 
 app.command()(dcgm)

@@ -1,8 +1,11 @@
 """A draft of a site file, and differences of topology, from what a plant says."""
 
+import errno
 import json
+import os
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from telemetry.coverage import Coverage
 from telemetry.discovery import Discovery
 from telemetry.listing import points_of
 from telemetry.samples import PointMetadata, PointValue, RackBatch
+from telemetry.topics import METADATA, listening
 from telemetry.topology import compare, racks_apart
 from tests import brokers
 from tests.telemetry.archives import START
@@ -162,6 +166,48 @@ def test_values_out_of_order_are_no_gaps():
     for second in (500, 100, 580, 90):
         coverage.hear("a", second)
     assert coverage.gaps == {}
+
+
+def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
+    options = ["--broker", url, "--seconds", seconds]
+    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("words", "site", "expected"),
+    [
+        ((), "#", "a name in a topic is not empty"),
+        ((), "+", "a name in a topic is not empty"),
+        ((), "a/b", "a name in a topic is not empty"),
+        (("--against", "nowhere"), "small", "nowhere"),
+        (("--out", "/nodir/x.toml"), "small", "/nodir is none"),
+        (("--out", "/"), "small", "name a new file"),
+    ],
+)
+def test_what_cannot_come_to_good_is_said_before_anybody_listens(words, site, expected):
+    """The broker of these is not there: who came so far would say that first."""
+    told = discover(*words, site=site)
+    assert told.exit_code == 1
+    assert expected in " ".join(told.stderr.split())
+    assert "127.0.0.1" not in told.stderr
+    assert isinstance(told.exception, SystemExit)
+
+
+def test_a_draft_that_cannot_be_written_is_not_lost(tmp_path, embedded, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    told = discover("--out", tmp_path / "draft.toml", url=embedded.url)
+    assert told.exit_code == 1
+    assert "# Draft of small" in told.stdout
+    assert "No space left" in told.stderr
+
+
+def test_only_what_a_service_of_the_site_may_hear_is_asked_for():
+    """Brokers refuse what goes beyond their access lists, all of it or silently."""
+    allowed = {METADATA, *listening("small")}
+    assert set(Discovery("small").filters) <= allowed
 
 
 @pytest.mark.slow
