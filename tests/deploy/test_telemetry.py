@@ -1,0 +1,57 @@
+"""The commands of docs/telemetry.md on the brokers of ``deploy/``, by certificate alone."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from telemetry.codec import encode
+from telemetry.listing import points_of
+from tests.deploy import stands
+
+pytestmark = pytest.mark.slow
+
+SMALL = sites.load("small")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
+
+
+@pytest.fixture(params=["mosquitto", "nats"])
+def stand(request, tmp_path, certificates):
+    """Return a running broker of ``deploy/`` with the metadata of the site."""
+    running = getattr(stands, request.param)(tmp_path, certificates)
+    running.broker.start()
+    plant = running.connected("plant-small" if request.param == "mosquitto" else "bms-small")
+    receipts = [plant.publish(*encode(one), qos=1, retain=True) for one in points_of(SMALL)]
+    assert all(receipt.wait(10.0) for receipt in receipts)
+    yield running
+    running.close()
+
+
+def told(stand, *words):
+    files = {"ca": "ca.crt", "certificate": "gigatwin-small.crt", "key": "gigatwin-small.key"}
+    options = [f"--{option}={stand.certificates / name}" for option, name in files.items()]
+    found = CliRunner().invoke(
+        app, ["telemetry", *words, "--broker", stand.url, *options, "--json", "-"]
+    )
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout[found.stdout.index("{\n") :])
+
+
+def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
+    found = told(stand, "discover", "small", "--seconds", "2", "--out", str(tmp_path / "d.toml"))
+    assert found["points"] == len(list(points_of(SMALL)))
+
+
+def test_a_site_is_recorded_by_halls_and_types(stand, tmp_path):
+    words = ["--hall", "hall_1", "--hall", "hall_2", "--type", "Rack", "--seconds", "4"]
+    found = told(stand, "record", "small", *words, "--state", str(tmp_path / "state"))
+    assert found["messages"] >= len(list(points_of(SMALL)))
