@@ -50,7 +50,7 @@ def _folder(site: str, state: Path | None) -> Path:
 @app.command()
 def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
     """Read every block and hold its checksum; list what is lost, and exit 1 if anything is."""
-    found = verifying.verify(_folder(site, state))
+    found = verifying.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
         f"{site}: {found.blocks:,} blocks, {found.stored / _MEGABYTE:,.1f} MB, {found.points:,} "
@@ -138,12 +138,15 @@ def backup(
 def restore(
     site: SiteName,
     source: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where something of it is lost.")
+    ] = False,
     state: State = None,
     json_file: JsonFile = None,
 ) -> None:
     """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
     folder = _folder(site, state)
     with StateFolder(folder.parent):
-        found = copying.restore(source, folder)
+        found = copying.restore(source, folder, site, is_forced=force)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

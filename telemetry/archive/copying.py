@@ -12,7 +12,8 @@ from telemetry.archive.verifying import Verdict, verify
 from telemetry.archive.whole import whole
 from twin.errors import ArchiveError
 
-SUFFIX: Final = ".tar"
+SHOWN: Final = 3
+"""Losses that are told in words. [1]"""
 
 
 def backup(folder: Path, to: Path) -> int:
@@ -48,7 +49,7 @@ def backup(folder: Path, to: Path) -> int:
     return to.stat().st_size
 
 
-def restore(source: Path, folder: Path) -> Verdict:
+def restore(source: Path, folder: Path, site: str = "", *, is_forced: bool = False) -> Verdict:
     """Put an archive from a file in its place; what is there is set aside, never deleted.
 
     Parameters
@@ -57,6 +58,10 @@ def restore(source: Path, folder: Path) -> Verdict:
         What :func:`backup` wrote.
     folder
         Where the archive shall lie; no service may run on it.
+    site
+        Name of the site whose archive it must be; "" for any.
+    is_forced
+        Whether a backup of which something is lost is put there too.
 
     Returns
     -------
@@ -66,24 +71,43 @@ def restore(source: Path, folder: Path) -> Verdict:
     Raises
     ------
     ArchiveError
-        If the file is no backup. Then what is there stays.
+        If the file is no backup of that site, or something of it is lost. Then what is there stays.
     """
-    draft = folder / f"{STORE}.restored-{time.time_ns()}"
+    if url := Place.of(folder).url:
+        message = f"{folder}: its values are in {url}; name the state folder of a disk"
+        raise ArchiveError(message)
     folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{STORE}.restored-{time.time_ns()}"
     draft.mkdir()
+    try:
+        verdict = _unpacked(source, draft, site)
+        if verdict.lost and not is_forced:
+            message = f"{source}: {_told(verdict.lost)}; --force restores what is left of it"
+            raise ArchiveError(message)
+        with locked(folder):
+            for name in (STORE, "kept.jsonl"):
+                if (folder / name).exists():
+                    (folder / name).rename(folder / f"{name}.replaced-{time.time_ns()}")
+                if (draft / name).exists():
+                    (draft / name).rename(folder / name)
+    finally:
+        shutil.rmtree(draft)
+    return verdict
+
+
+def _unpacked(source: Path, draft: Path, site: str) -> Verdict:
+    """Unpack a backup, and return what became of it."""
     try:
         with tarfile.open(source) as file:
             file.extractall(draft, filter="data")
-        verdict = verify(draft)
+        return verify(draft, site)
     except (tarfile.TarError, OSError, ArchiveError) as error:
-        shutil.rmtree(draft)
         message = f"{source}: no backup of an archive: {error}; name another file"
         raise ArchiveError(message) from error
-    with locked(folder):
-        for name in (STORE, "kept.jsonl"):
-            if (folder / name).exists():
-                (folder / name).rename(folder / f"{name}.replaced-{time.time_ns()}")
-            if (draft / name).exists():
-                (draft / name).rename(folder / name)
-    draft.rmdir()
-    return verdict
+
+
+def _told(lost: list[dict[str, str]]) -> str:
+    """Return the first of some losses in words."""
+    first = [" ".join(f"{key} {told}" for key, told in one.items()) for one in lost[:SHOWN]]
+    more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+    return f"{len(lost)} losses: {'; '.join(first)}{more}"

@@ -115,7 +115,7 @@ def open_folder(
     """Open the archive that lies in a folder, or in a bucket; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
     try:
-        snapshot = snapshot_of(folder)
+        snapshot = snapshot_of(folder, name)
         opened = _opened(snapshot, site, group=group, level=resolution, span=span)
     except (SpoiltError, *FAILURES) as error:
         message = f"{folder}: cannot be read: {error}; the service mends it when it starts"
@@ -132,13 +132,20 @@ def state_folder(site: str) -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "gigatwin" / site
 
 
-def snapshot_of(folder: Path | str) -> Snapshot:
+def snapshot_of(folder: Path | str, site: str = "") -> Snapshot:
     """Return the last commit of the archive that lies in a folder, or in a bucket.
+
+    Parameters
+    ----------
+    folder
+        Of the archive, or its URL.
+    site
+        Name of the site whose archive it must be; "" for any.
 
     Raises
     ------
     ArchiveError
-        If there is none.
+        If there is none, or it is that of another site.
     """
     place = Place.of(folder)
     if place.folder is not None and not place.folder.is_dir():
@@ -147,7 +154,12 @@ def snapshot_of(folder: Path | str) -> Snapshot:
     seals = place.seals  # before the head is looked up: what is committed meanwhile is later
     with panics_as_errors():
         held = icechunk.Repository.open(place.storage)
-        return Snapshot.last(held, place.folder, seals=seals)
+        snapshot = Snapshot.last(held, place.folder, seals=seals)
+        found = str(snapshot.root.attrs["site"])
+    if site and found != site:
+        message = f"{folder}: this is the archive of {found}, not of {site}; name another folder"
+        raise ArchiveError(message)
+    return snapshot
 
 
 def _opened(

@@ -59,13 +59,15 @@ class Verdict:
         return self.stored / self.points if self.points else 0.0
 
 
-def verify(folder: Path | str) -> Verdict:
+def verify(folder: Path | str, site: str = "") -> Verdict:
     """Read all of an archive.
 
     Parameters
     ----------
     folder
         Where it lies, or the URL of its bucket.
+    site
+        Name of the site whose archive it must be; "" for any.
 
     Returns
     -------
@@ -75,10 +77,10 @@ def verify(folder: Path | str) -> Verdict:
     Raises
     ------
     ArchiveError
-        If it cannot be opened at all.
+        If it cannot be opened at all, or is that of another site.
     """
     try:
-        snapshot = snapshot_of(folder)
+        snapshot = snapshot_of(folder, site)
         found = Verdict(lost=[] if is_url(folder) else losses.read(Path(folder)))
         found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))

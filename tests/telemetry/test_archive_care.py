@@ -153,6 +153,53 @@ def test_what_is_no_backup_changes_nothing(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "store"]
 
 
+def spoil(path, share):
+    """Change a byte of a backup within the largest of its members."""
+    with tarfile.open(path) as file:
+        member = max(file.getmembers(), key=lambda one: one.size)
+    data = bytearray(path.read_bytes())
+    data[member.offset_data + int(share * member.size)] ^= 4
+    path.write_bytes(data)
+
+
+def test_a_backup_with_losses_replaces_nothing_unless_forced(tmp_path):
+    """Forty changed bytes replaced a sound archive, and the command said that all was well."""
+    folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
+    before = open_archive("rhine", group="racks", root=tmp_path).load()
+    backup(folder, tmp_path / "a.tar")
+    spoil(tmp_path / "a.tar", 0.25)
+    words = ["archive", "restore", "rhine", str(tmp_path / "a.tar"), "--state", str(tmp_path)]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 1
+    assert "1 losses: group" in told.stderr
+    assert "checksum differs" in told.stderr
+    assert "--force restores what is left" in told.stderr
+    assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
+    assert not list(folder.glob("store.*"))
+    told = CliRunner().invoke(app, [*words, "--force"])
+    assert told.exit_code == 0
+    assert len(verify(folder).lost) == 1
+    assert [path.name[:14] for path in folder.glob("store.*")] == ["store.replaced"]
+
+
+def test_an_archive_of_another_site_is_none(tmp_path):
+    folder = fill(tmp_path / "rhine", range(0, 100, 5))
+    Archive(tmp_path / "small" / "archive", "small")
+    backup(folder, tmp_path / "a.tar")
+    is_other = "this is the archive of rhine, not of small; name another folder"
+    for words in (
+        ("verify", "small", "--state", str(tmp_path / "rhine")),
+        ("restore", "small", str(tmp_path / "a.tar"), "--state", str(tmp_path / "small")),
+        ("export", "small", str(tmp_path / "a.nc"), "--state", str(tmp_path / "rhine")),
+    ):
+        told = CliRunner().invoke(app, ["archive", *words])
+        assert told.exit_code == 1
+        assert is_other in told.stderr
+    with pytest.raises(ArchiveError, match=is_other):
+        open_archive("small", group="racks", root=tmp_path / "rhine")
+    assert open_archive("small", group="racks", root=tmp_path / "small").sizes == {"time": 0}
+
+
 def test_exports_hold_what_was_heard(tmp_path):
     pytest.importorskip("pyarrow")
     fill(tmp_path, range(0, 100, 5))
