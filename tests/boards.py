@@ -66,7 +66,7 @@ class FakeBoard:
         self.orders = []
         self._hold = None
         self._lock = Lock()
-        self._past = series(range(-DAY, 0), is_plan=False)
+        self._past = series(range(1 - DAY, 1), is_plan=False)
         self._plan = series(range(DAY), is_plan=True)
         for step in range(40, 44):  # a gap in telemetry
             self._past["grid_power"][step] = None
