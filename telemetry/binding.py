@@ -14,7 +14,7 @@ from telemetry.listing import Listed, list_points
 from telemetry.points import INTEGRATION, Meaning
 from telemetry.samples import PLANT, PointMetadata
 from telemetry.states import match, unmatched
-from telemetry.units import UNITS
+from telemetry.units import conversion
 from twin import vocabulary
 from twin.run import Key
 from twin.site import Site
@@ -220,10 +220,11 @@ class Binder:
         """Return factor and offset from a unit of the wire to the canonical one."""
         meaning = listed.meaning
         canonical = vocabulary.term(meaning.variable).unit
-        if meaning.share_of and (unit, "1") in UNITS:
+        share = conversion(unit, "1") if meaning.share_of else None
+        if share is not None:
             whole = getattr(self._site.equipment[listed.machine], meaning.share_of)
-            return UNITS[unit, "1"][0] * float(whole), 0.0
-        return UNITS.get((unit, canonical))
+            return share[0] * float(whole), 0.0
+        return conversion(unit, canonical)
 
     def _enter(self, metadata: PointMetadata, binding: Binding) -> None:
         point = metadata.point

@@ -167,6 +167,23 @@ def metadata_of(variable, **changes):
         ("rack_flow", "LPM", 120.0, 2.0),
         ("facility_flow", "m3/h", 7.2, 2.0),
         ("relative_humidity", "%", 45.0, 0.45),
+        ("relative_humidity", "%RH", 45.0, 0.45),  # as the contract has it
+        ("grid_import_power", "KW", 1500.0, 1.5),
+        ("grid_import_power", "kw", 1500.0, 1.5),
+        ("grid_import_power", "GW", 0.0015, 1.5),
+        ("battery_level", "KWH", 800.0, 0.8),
+        ("battery_level", "Percent", 50.0, 0.8),
+        ("facility_supply_temperature", "°C", 38.0, 38.0),
+        ("facility_supply_temperature", "deg C", 38.0, 38.0),
+        ("facility_supply_temperature", "DEGF", 100.4, 38.0),
+        ("facility_flow", "GPM", 100.0, 6.30901964),  # US gallons of 3.785411784 L
+        ("facility_flow", "gpm", 100.0, 6.30901964),
+        ("facility_flow", "l/s", 2.0, 2.0),
+        ("facility_flow", "lps", 2.0, 2.0),
+        ("facility_flow", "lpm", 120.0, 2.0),
+        ("facility_flow", "m³/h", 7.2, 2.0),
+        ("facility_flow", "M3/H", 7.2, 2.0),
+        ("facility_flow", "kg/h", 7200.0, 2.0),
     ],
 )
 def test_units_become_canonical_and_back(variable, unit, value, canonical):
@@ -222,6 +239,10 @@ def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
     [
         ({"unit": "hp"}, "unknown unit"),
         ({"unit": "mW"}, "unknown unit"),  # a milliwatt is no megawatt
+        ({"unit": "mw"}, "unknown unit"),
+        ({"unit": "kWh"}, "unknown unit"),
+        ({"unit": ""}, "unknown unit"),
+        ({"unit": "C"}, "unknown unit"),
         ({"object_id": "grid_9"}, "unknown point"),
         ({"object_type": "Teapot"}, "unknown point"),
         ({"integration": "MEPAI"}, "unknown point"),
