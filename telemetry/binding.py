@@ -111,10 +111,18 @@ class Binder:
         self._points: dict[Key, str] = {}
         self._known: dict[str, PointMetadata] = {}
         self._changed: dict[str, PointMetadata] = {}
+        self._strange: dict[str, PointMetadata] = {}
 
     def get(self, point: str) -> Binding | None:
         """Return the binding of a point, or None if it has none or is refused."""
         return self._bindings.get(point)
+
+    def metadata(self, point: str) -> PointMetadata | None:
+        """Return what a point said of itself last, whether it is bound or not; None if nothing."""
+        for told in (self._changed, self._known, self._strange):
+            if point in told:
+                return told[point]
+        return None
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -144,6 +152,8 @@ class Binder:
         found = self._bind(metadata)
         if isinstance(found, str):
             self._tell(point, found)
+            if point in self.unknown:
+                self._strange[point] = metadata
             return None
         self._enter(metadata, found)
         return found
@@ -235,6 +245,7 @@ class Binder:
         else:
             self._points[binding.key] = point
         self.unknown.pop(point, None)
+        self._strange.pop(point, None)
         if metadata.integration == INTEGRATION:
             self.integration_points[binding.key] = point
 
