@@ -5,7 +5,6 @@ follows it as closely is doubted too, since a gateway that changed its unit goes
 merely fell to almost nothing soon moves otherwise.
 """
 
-import math
 from typing import Final
 
 import numpy as np
@@ -58,15 +57,16 @@ def is_other_unit(value: float, before: float, *, unit: str, greatest: float) ->
     greatest
         Greatest absolute value of the band.
     """
-    if math.isnan(before):
-        return False
     if unit == "degC":
         is_telling, near = abs(value - before) > LEAP, DEGREE
     else:
         is_telling, near = abs(before) >= CLEAR * greatest, SAME * abs(before)
-    return is_telling and any(
-        abs(value * factor + offset - before) <= near for factor, offset in IN_BAND.get(unit, ())
-    )
+    if not is_telling:
+        return False
+    for factor, offset in IN_BAND.get(unit, ()):
+        if abs(value * factor + offset - before) <= near:
+            return True
+    return False
 
 
 def goes_on(value: float, doubted: float, before: float, *, unit: str) -> bool:

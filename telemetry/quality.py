@@ -192,7 +192,8 @@ def _course(reading: Reading, value: float, history: History, limits: Band) -> F
         return Flag.GOOD
     if _is_in_other_unit(value, time, history, limits):
         return Flag.UNIT
-    if _leaps(value - history.value, time - history.time, limits):
+    is_fast = limits.rate < math.inf and _leaps(value - history.value, time - history.time, limits)
+    if is_fast:
         if _is_mixed_up(value, history, limits):
             return Flag.UNIT
         is_step = history.doubt is Flag.RATE and history.doubts >= STEP - 1
@@ -237,9 +238,8 @@ def _is_in_other_unit(value: float, time: np.datetime64, history: History, limit
     if _goes_on(value, history, limits):
         return True
     greatest = max(abs(limits.low), abs(limits.high))
-    is_soon = time - history.time <= mixups.SOON
-    return bool(is_soon) and mixups.is_other_unit(
-        value, history.value, unit=limits.unit, greatest=greatest
+    return mixups.is_other_unit(value, history.value, unit=limits.unit, greatest=greatest) and bool(
+        time - history.time <= mixups.SOON
     )
 
 
