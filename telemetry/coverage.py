@@ -7,7 +7,8 @@ was lost between two values of one period nobody can know.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from heapq import nsmallest
+from typing import Final, TypedDict
 
 import numpy as np
 
@@ -21,6 +22,21 @@ BEAT: Final = 10
 
 MISSED: Final = 3
 """Heartbeats that may be missing before the sender counts as silent. [1]"""
+
+
+WORST: Final = 5
+"""Points that are told of. [1]"""
+
+HEARTBEAT: Final = "/HeartbeatTimestampBms/"
+"""Part of the names of points that are the plant's heartbeats."""
+
+
+class Poor(TypedDict):
+    """A point that was not heard all the time: its share of it [1], and missing repetitions."""
+
+    point: str
+    share: float
+    gaps: int
 
 
 @dataclass(slots=True)
@@ -53,7 +69,9 @@ class Coverage:
         self._beat = max(second, self._beat or second)
 
     def hear(self, point: str, second: int) -> None:
-        """Take down a value of a point. [s since 1970]"""
+        """Take down a value of a point, and whether it is a heartbeat. [s since 1970]"""
+        if HEARTBEAT in point:
+            self.beat(second)
         course = self._points.get(point)
         if course is None:
             self._points[point] = _Course(first=second, last=second)
@@ -76,17 +94,57 @@ class Coverage:
         Mapping of str to float
             Point -> 1 less its silence beyond a period, while its sender lived. [1]
         """
-        found = {}
-        for point, course in self._points.items():
-            silent = course.silent + self._silence(course.last, now)
-            total = max(now - course.first - self._paused(course.first, now), 1)
-            found[point] = float(np.clip(1.0 - silent / total, 0.0, 1.0))
-        return found
+        return {point: self._share(course, now) for point, course in self._courses()}
 
-    @property
-    def gaps(self) -> Mapping[str, int]:
-        """Point -> repetitions that were missing at least, where any were."""
-        return {point: one.gaps for point, one in self._points.items() if one.gaps}
+    def gaps(self, now: int) -> Mapping[str, int]:
+        """Return the repetitions that were missing at least, also of a silence that lasts.
+
+        Parameters
+        ----------
+        now
+            The moment. [s since 1970]
+
+        Returns
+        -------
+        Mapping of str to int
+            Point -> its number, where it is any.
+        """
+        found = {point: self._gaps(course, now) for point, course in self._courses()}
+        return {point: count for point, count in found.items() if count}
+
+    def worst(self, now: int, count: int = WORST) -> list[Poor]:
+        """Return the points that were covered least, the worst first; none that was heard whole.
+
+        Parameters
+        ----------
+        now
+            The moment. [s since 1970]
+        count
+            How many at most.
+        """
+        quiet = now - self.period - SPARE
+        poor = [
+            Poor(point=point, share=self._share(course, now), gaps=gaps)
+            for point, course in self._courses()
+            if (course.gaps or course.last < quiet) and (gaps := self._gaps(course, now))
+        ]
+        return nsmallest(count, poor, key=lambda one: (one["share"], one["point"]))
+
+    def summary(self, now: int) -> dict[str, object]:
+        """Return how many points were heard, and the worst of them, ready for JSON."""
+        return {"points": len(self._points), "worst": self.worst(now)}
+
+    def _courses(self) -> list[tuple[str, _Course]]:
+        """Return what is known of points, also while another thread adds."""
+        return list(self._points.items())
+
+    def _share(self, course: _Course, now: int) -> float:
+        silent = course.silent + self._silence(course.last, now)
+        total = max(now - course.first - self._paused(course.first, now), 1)
+        return float(min(max(1.0 - silent / total, 0.0), 1.0))
+
+    def _gaps(self, course: _Course, now: int) -> int:
+        return course.gaps + -(-self._silence(course.last, now) // self.period)
 
     @property
     def pauses(self) -> int:

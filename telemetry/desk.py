@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive
+from telemetry.archive.minutes import second_of
 from telemetry.codec import encode
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
@@ -25,10 +26,10 @@ from twin.errors import ArchiveError
 
 type Listener = Callable[[Sample], None]
 
-HEARTBEAT: Final = "/HeartbeatTimestampBms/"
-"""Part of the names of points that are the plant's heartbeats."""
-
 COUNTED: Final = ("quarantined", "future", "ticks", "refused", "failed")
+
+_UNCOVERED: Final = (None, Flag.FUTURE, Flag.LATE)
+"""Verdicts on values by which nothing is known of now."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ class Desk:
         flag: Flag | None = None
         try:
             flag = self._window.add(sample, received)
-            if is_new and flag is not None and isinstance(sample, PointValue):
+            if is_new and flag not in _UNCOVERED and isinstance(sample, PointValue):
                 self._cover(sample)
             if is_new:
                 for listener in self.listeners:
@@ -105,12 +106,9 @@ class Desk:
         return flag
 
     def _cover(self, sample: PointValue) -> None:
-        """Take down that a point, or the heart of the plant, was heard."""
+        """Take down that a point was heard."""
         self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
-        second = int(sample.time.astype("datetime64[s]").astype(np.int64))
-        self.coverage.hear(sample.point, second)
-        if HEARTBEAT in sample.point:
-            self.coverage.beat(second)
+        self.coverage.hear(sample.point, second_of(sample.time))
 
     def recall(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
         """Let the window know readings of before, as if each had come when it was made."""

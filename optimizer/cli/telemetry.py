@@ -107,7 +107,8 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         f"{site}: {counters['messages']:,} messages, {counters['batches']:,} rack batches and "
         f"{counters['values']:,} values archived in {folder}"
     )
-    write_json({"site": site, "folder": str(folder), **counters}, json_file)
+    told = {**counters, "coverage": recording.coverage, "troubles": recording.troubles}
+    write_json({"site": site, "folder": str(folder), **told}, json_file)
     if recording.left:
         message = f"{recording.left}; what is not archived is in the journals: record again"
         raise ArchiveError(message)

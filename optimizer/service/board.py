@@ -15,7 +15,8 @@ null stands for what is not known:
   rejected, overdue, none), `sent`, `text`;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
 - `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`
-  and `unknown` in words, `archive`;
+  and `unknown` in words, `archive`, `coverage`: of the points that were covered least `point`,
+  `share` of its time [1] and `gaps`, repetitions that were missing;
 - `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
   where there are such stores `battery_capacity`, `tank_capacity` [MWh];
 - `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,

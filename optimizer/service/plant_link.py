@@ -19,6 +19,7 @@ from telemetry import quality, topics
 from telemetry.actuator import Actuator
 from telemetry.apart import Apart
 from telemetry.archive import Archive
+from telemetry.archive.minutes import second_of
 from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester
@@ -218,6 +219,7 @@ class PlantLink:
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
             "stale": _stale(observed, quality.PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
+            "coverage": self._ingester.coverage.worst(second_of(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
             "racks_apart": list(self.racks_apart(now)),

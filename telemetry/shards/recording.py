@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,9 +20,11 @@ import structlog
 
 from telemetry.archive import Archive
 from telemetry.archive.places import Place
+from telemetry.quarantine import Quarantine
+from telemetry.shards.intake import COUNTED
 from telemetry.shards.parts import shards
 from telemetry.shards.shard_process import Task
-from telemetry.shards.site_archiver import COUNTED, FRUGAL, SiteArchiver
+from telemetry.shards.site_archiver import FRUGAL, SiteArchiver
 from twin.errors import ArchiveError, BrokerError
 
 AGAIN: Final = (0.0, 10.0)
@@ -36,6 +39,16 @@ GLANCE: Final = 0.25
 GOODBYE: Final = 30.0
 """Longest wait for an ingester that shall end. [s]"""
 
+SUMMED: Final = (
+    "messages",
+    "unjournaled",
+    "lost_at_sources",
+    "dropped",
+    "oversized",
+    "spoilt",
+)
+"""What ingesters tell of, over all of their lives."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -44,9 +57,10 @@ class _Ingester:
     """One ingester process, and what it told last."""
 
     task: Task
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine(None))
     process: subprocess.Popen[str] | None = None
     told: dict[str, object] = field(default_factory=dict)
-    messages: int = 0
+    before: Counter[str] = field(default_factory=Counter)
     died: float = 0.0
     began: float = 0.0
     pause: float = 0.0
@@ -78,7 +92,9 @@ class _Ingester:
                 _logger.info("listening", shard=self.task.client_id)
             if (trouble := told.get("trouble")) and trouble != self.told.get("trouble"):
                 _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
-            self.told = told
+            for topic, size in told.pop("too_large", ()):
+                self.quarantine.put(topic, "too large", size)
+            self.told = {**self.told, **told}
         if process.stdout is not None:
             process.stdout.close()
 
@@ -88,16 +104,20 @@ class _Ingester:
             return
         if not self.died:
             self.died = time.monotonic()
+            fault = self.told.get("fault", f"code {self.process.returncode}")
             is_steady = self.died - self.began > STEADY
             self.pause = AGAIN[0] if is_steady else min(2.0 * self.pause + GLANCE, AGAIN[1])
-            self.messages += int(str(self.told.get("messages", 0)))
-            fault = self.told.get("fault", f"code {self.process.returncode}")
+            self.before, self.told = self.counters, {}
             _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
         elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0
-            self.told = {}
             self.stop()  # the pipe to the dead one
             self.start()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What it told, in this life and those before."""
+        return self.before + Counter({one: int(str(self.told.get(one, 0))) for one in SUMMED})
 
     def stop(self) -> None:
         if self.process is not None and self.process.stdin is not None:
@@ -155,7 +175,8 @@ class Recording:
                     client_id=f"gigatwin-record-{site}-{name}",
                     topics=filters,
                     folder=str(folders[name]),
-                )
+                ),
+                Quarantine(folder / "quarantine"),
             )
             for name, filters in heard.items()
         }
@@ -230,17 +251,25 @@ class Recording:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far: ``messages`` taken in, and those of archiver and archive."""
-        messages = sum(
-            one.messages + int(str(one.told.get("messages", 0))) for one in self._ingesters.values()
-        )
+        """What happened so far: of the ingesters, of the archiver and of the archive.
+
+        Of the ingesters ``messages`` taken in; lost were ``unjournaled`` and ``dropped`` (QoS 0, no
+        room on the disk or in memory), ``oversized`` and ``spoilt`` (in quarantine, or unreadable
+        even for that) and ``lost_at_sources`` (which had no more room to hold it).
+        """
+        told = sum((one.counters for one in self._ingesters.values()), Counter())
         read = self._archiver.counters if self._archiver else dict.fromkeys(COUNTED, 0)
         written = self._archive.counters if self._archive else {}
         return {
-            "messages": messages,
+            **{name: told[name] for name in SUMMED},
             **read,
             **{name: written.get(name, 0) for name in ("values", "late", "commits")},
         }
+
+    @property
+    def coverage(self) -> Mapping[str, object]:
+        """How many points were heard, and the worst covered of them; empty before it began."""
+        return self._archiver.coverage if self._archiver else {}
 
     @property
     def left(self) -> str:

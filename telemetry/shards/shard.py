@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -18,6 +19,9 @@ from telemetry.source import AGAIN, MOST_WAITING, Source, gather
 from telemetry.tail import archived
 from telemetry.wire.mailbox import Message
 from twin.errors import JournalError
+
+HEARD: Final = ("dropped", "oversized", "spoilt")
+"""Counters of the connection that tell what was lost before it was here."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -44,15 +48,25 @@ class Shard:
         self._asked: list[Message] = []
         self._ended = threading.Event()
         self._looked = 0.0
+        self._oversized = 0
         self.trouble = ""
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened so far: ``messages``, ``appends``, ``unjournaled``, ``lost_at_sources``.
+        """What happened so far.
 
-        Unjournaled are of QoS 0 and were dropped while the disk was full.
+        ``messages``, ``appends``, ``unjournaled`` (QoS 0, dropped while the disk was full),
+        ``lost_at_sources``; of the connection ``dropped`` (QoS 0, no room for it), ``oversized``
+        and ``spoilt`` (acknowledged and dropped).
         """
-        return {**self._counts, "lost_at_sources": self._progress.lost}
+        heard = {name: self._client.counters.get(name, 0) for name in HEARD}
+        return {**self._counts, **heard, "lost_at_sources": self._progress.lost}
+
+    def oversized(self) -> list[tuple[str, int]]:
+        """Return topics and sizes [B] of what was too large since this was asked before."""
+        total = self._client.counters.get("oversized", 0)
+        new, self._oversized = total - self._oversized, total
+        return list(self._client.oversized)[-new:] if new else []
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""

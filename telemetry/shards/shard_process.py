@@ -97,6 +97,7 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
 def _tell(told: TextIO, shard: Shard, client: Client) -> None:
     line = {
         **shard.counters,
+        "too_large": shard.oversized(),
         "is_connected": client.is_connected,
         "trouble": shard.trouble or client.trouble,
     }

@@ -9,23 +9,17 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import structlog
 
 from telemetry.archive import LATENESS, Archive
-from telemetry.archive.gathering import Batches
 from telemetry.archive.losses import tell
 from telemetry.archive.minutes import MINUTE
-from telemetry.course import AHEAD, Course
-from telemetry.frames import Frame, Position
-from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import WHOLE, Quarantine, understand
-from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
-from telemetry.shards.bulk import Bulk, Scanner, in_order
+from telemetry.shards.bulk import Scanner
+from telemetry.shards.intake import COUNTED, Intake
 from telemetry.tail import Tail
 from twin.errors import ArchiveError, JournalError
 
@@ -49,11 +43,6 @@ AGAIN: Final = 5.0
 
 FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
 """Environment in which the C library gives memory back that a minute no longer needs."""
-
-_SECOND: Final = 1_000_000  # in microseconds, as numbers: numpy takes longer over its own times
-_FUTURE: Final = int(FUTURE / np.timedelta64(1, "us"))
-
-COUNTED: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused", "torn")
 
 _logger = structlog.get_logger(__name__)
 
@@ -90,20 +79,26 @@ class SiteArchiver:
         quarantine: Path | None = None,
         is_simulated: bool = False,
     ) -> None:
-        self.counters = Counter(dict.fromkeys(COUNTED, 0))
+        self.counters = Counter(dict.fromkeys((*COUNTED, "torn"), 0))
         self.is_left = False
         self._archive = archive
         self._journals = dict(journals)
-        self._quarantine = Quarantine(quarantine)
+        self._intake = Intake(
+            archive, quarantine, counters=self.counters, is_simulated=is_simulated
+        )
         self._is_simulated = is_simulated
         self._scanner = Scanner(archive.site_name, is_simulated=is_simulated)
         self._ended = threading.Event()
         self._tails: dict[str, Tail] = {}
-        self._newest: dict[str, int] = {}
-        self._courses: dict[str, Course] = {}
         self._told: dict[str, int] = {}
         self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
         self._rewind()
+
+    @property
+    def coverage(self) -> Mapping[str, object]:
+        """How many points were heard, and the worst covered; see :mod:`telemetry.coverage`."""
+        now = max(self._intake.newest.values()) if self._is_simulated else int(time.time())
+        return self._intake.coverage.summary(now)
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -137,7 +132,7 @@ class SiteArchiver:
 
     def step(self) -> bool:
         """Read one piece of a journal and commit what is due; return whether there was any."""
-        names = sorted(self._tails, key=lambda name: self._newest[name])
+        names = sorted(self._tails, key=lambda name: self._intake.newest[name])
         is_new = any(self._read(name) for name in names[:1]) or any(
             self._read(name) for name in names[1:]
         )
@@ -148,8 +143,8 @@ class SiteArchiver:
 
     def _lags(self) -> bool:
         """Read of journals that are behind the others; return whether there was anything."""
-        newest = max(self._newest.values())
-        behind = [name for name, at in self._newest.items() if at < newest - LAG]
+        newest = max(self._intake.newest.values())
+        behind = [name for name, at in self._intake.newest.items() if at < newest - LAG]
         return any([self._read(name) for name in behind])
 
     def commit(self, *, everything: bool = False) -> bool:
@@ -185,8 +180,7 @@ class SiteArchiver:
         self._tails = {
             name: Tail(folder, positions.get(name)) for name, folder in self._journals.items()
         }
-        self._newest = dict.fromkeys(self._journals, 0)
-        self._courses = {name: Course(self._archive.closed) for name in self._journals}
+        self._intake.begin(self._journals)
         for name, tail in self._tails.items():
             if tail.is_cut:
                 reason = f"the journal {name} begins after {tail.position}, where the archive ends"
@@ -208,82 +202,5 @@ class SiteArchiver:
             self.counters["torn"] += is_over
             return is_over
         tail.advance(found.end)
-        self._add(found, tail.position, name)
+        self._intake.take(found, tail.position, name)
         return True
-
-    def _add(self, found: Bulk, position: Position, name: str) -> None:
-        self.counters["frames"] += found.count
-        self.counters["future"] += found.future
-        for batches in found.batches:
-            self.counters["batches"] += len(batches.labels)
-            believed = self._believed(found, batches, name)
-            if len(believed.seconds):
-                self._newest[name] = max(self._newest[name], int(believed.seconds.max()))
-                for number in self._archive.add_racks(believed, position, journal=name):
-                    self._refuse(found.frame(believed, number), "too old")
-        samples = self._understood(found.others)
-        if self._is_simulated:
-            for _, sample in samples:
-                self._courses[name].hear_sample(sample)
-        for frame, sample in samples:
-            self._add_sample(sample, frame, name)
-        self._archive.advance(position, name)
-
-    def _believed(self, found: Bulk, batches: Batches, name: str) -> Batches:
-        """Return the batches whose stamps may be believed; of real times the scanner has told."""
-        if not self._is_simulated:
-            return batches
-        self._courses[name].hear_all(batches.seconds)
-        is_sound = self._courses[name].some(batches.seconds)
-        for number in np.flatnonzero(~is_sound).tolist():
-            self._pass_over(found.frame(batches, number))
-        return batches if is_sound.all() else batches.some(is_sound)
-
-    def _pass_over(self, frame: Frame) -> None:
-        """Count what leaps ahead, and keep it for people."""
-        self.counters["future"] += 1
-        self._quarantine.put(frame.topic, AHEAD, frame.payload, most=WHOLE)
-
-    def _refuse(self, frame: Frame, reason: str) -> None:
-        """Count what is not archived, and keep it for people."""
-        self.counters["refused"] += 1
-        self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload, most=WHOLE)
-
-    def _understood(self, frames: Sequence[Frame]) -> list[tuple[Frame, Sample]]:
-        """Return frames that can be read, in their order, with what they say."""
-        found = []
-        for frame in in_order(frames):
-            sample = understand(frame.topic, frame.payload)
-            if isinstance(sample, str):
-                self.counters["quarantined"] += 1
-                self._quarantine.put(frame.topic, sample, frame.payload)
-            else:
-                found.append((frame, sample))
-        return found
-
-    def _add_sample(self, sample: Sample, frame: Frame, name: str) -> None:
-        """Archive what a frame says."""
-        if self._is_simulated:
-            if not self._courses[name].believes(sample):
-                self._pass_over(frame)
-                return
-        elif isinstance(sample, Tick):
-            self.counters["ticks"] += 1
-            return
-        flag = Flag.GOOD
-        if isinstance(sample, PointValue | RackBatch):
-            moment = _micros(sample.time)
-            if not self._is_simulated and moment - _micros(frame.received) > _FUTURE:
-                self.counters["future"] += 1
-                return
-            self._newest[name] = max(self._newest[name], moment // _SECOND)
-        if isinstance(sample, PointValue) and sample.quality != GOOD:
-            flag = Flag.BAD_SOURCE
-        reason = self._archive.add(sample, frame.position, flag=flag, journal=name)
-        if reason:
-            self._refuse(frame, reason)
-
-
-def _micros(time: np.datetime64) -> int:
-    """Return microseconds since 1970."""
-    return int(time.astype("datetime64[us]").astype(np.int64))

@@ -17,8 +17,11 @@ from telemetry.archive import open as open_archive
 from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.codec.dispatch import READERS
+from telemetry.coverage import HEARTBEAT
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
+from telemetry.listing import list_points
+from telemetry.quality import Flag
 from telemetry.samples import JobStatus, PointValue
 from telemetry.topics import Kind
 from telemetry.window import Window
@@ -389,5 +392,34 @@ def test_gaps_of_points_are_found(service):
     for second in (0, 100, 200, 600):
         service.wire.send(value(second, 40.0 + second / 100))
     until(lambda: service.ingester.counters["messages"] == 5)
-    until(lambda: service.ingester.coverage.gaps)
-    assert list(service.ingester.coverage.gaps.values()) == [3]  # of 400 s, 300 more than allowed
+    now = int(START.astype("datetime64[s]").astype(int)) + 600
+    until(lambda: service.ingester.coverage.gaps(now) == {archives.POINT: 3})  # 300 s too much
+
+
+def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
+    """A heartbeat or a value stamped in 2099 made every silence a short one, for ever."""
+    with Service(tmp_path, is_simulated=False) as service:
+        now = np.datetime64("now", "us")
+        desk, coverage = service.ingester._desk, service.ingester.coverage
+        known = [one.metadata for one in list_points(SITE) if HEARTBEAT in one.metadata.point]
+        (beat,) = (one.point for one in known)
+        for one in (metadata(), *known):
+            desk.show(one, now)
+
+        def say(point, seconds, received):
+            time = now + np.timedelta64(seconds, "s")
+            sample = PointValue(point=point, time=time, value=50.0)
+            return desk.show(sample, now + np.timedelta64(received, "s"))
+
+        for point in (archives.POINT, beat):
+            say(point, 0, 0)
+            assert say(point, FAR, 1) is Flag.FUTURE
+            assert say(point, -FAR, 1) is Flag.LATE
+        for second in range(10, 3600, 10):
+            say(beat, second, second)
+        end = int(now.astype("datetime64[s]").astype(int)) + 3600
+        assert coverage.pauses == 0
+        assert coverage.gaps(end) == {archives.POINT: 35}  # of 3600 s, 3500 more than allowed
+        (worst,) = coverage.worst(end)
+        assert worst["point"] == archives.POINT
+        assert worst["share"] == pytest.approx(100 / 3600)

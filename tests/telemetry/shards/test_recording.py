@@ -18,8 +18,9 @@ from telemetry.archive import open as open_archive
 from telemetry.bms_rules import RULES
 from telemetry.client import Client
 from telemetry.codec import encode
+from telemetry.quarantine import Quarantine
 from telemetry.shards.parts import PLANT, shards
-from telemetry.shards.recording import Recording, _Ingester
+from telemetry.shards.recording import SUMMED, Recording, _Ingester
 from telemetry.shards.shard_process import Task
 from tests import brokers
 from tests.telemetry.archives import POINT, START, batch, metadata, value
@@ -134,6 +135,9 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
     found = json.loads(told.stdout[told.stdout.index("{") :])
     assert found["site"] == "rhine"
     assert found["messages"] == 0
+    assert {found[name] for name in SUMMED} == {0}
+    assert found["coverage"] == {"points": 0, "worst": []}
+    assert found["troubles"] == {}
 
 
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
@@ -147,6 +151,22 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     ]
     ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
     assert ingester.told == {"messages": 5}
+
+
+def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
+    ingester = _Ingester(
+        Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)), Quarantine(tmp_path)
+    )
+    life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
+    for _ in range(2):
+        ingester._hear(SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}')))
+        ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
+        ingester.died = 0.0
+        ingester.watch()
+    assert ingester.counters == {"messages": 6, "oversized": 2, "dropped": 4}
+    lines = (tmp_path / "poison.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [(one["topic"], one["size"]) for one in told] == [("some/topic", 300_000)] * 2
 
 
 @pytest.mark.slow

@@ -212,6 +212,14 @@ def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
     assert lost["reason"].startswith("2 readings came too late")
 
 
+def test_coverage_of_a_recording_by_hand(tmp_path):
+    """Of 0 to 500 s, heard at 0, 100, 400 and 500: 200 s more silence than allowed."""
+    said = [value(second, 1.0) for second in (0, 100, 400, 500)]
+    archiver = recorded(tmp_path, said, is_simulated=True)
+    worst = {"point": POINT, "share": pytest.approx(0.6), "gaps": 2}
+    assert archiver.coverage == {"points": 1, "worst": [worst]}
+
+
 def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
@@ -316,6 +324,10 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     thread.join()
     assert wire.acknowledged == messages
     assert shard.counters["messages"] == 50
+    wire.oversized, wire.counters = (("a", 1), ("b", 2), ("c", 3)), {"oversized": 2, "spoilt": 1}
+    assert shard.oversized() == [("b", 2), ("c", 3)]
+    assert shard.oversized() == []
+    assert [shard.counters[name] for name in ("oversized", "spoilt", "dropped")] == [2, 1, 0]
     append(journal, batch("r0001", 51))
     assert len(list((tmp_path / "a").glob("*.journal"))) == 2
     archive = Archive(tmp_path / "archive", "rhine")

@@ -1,0 +1,161 @@
+"""What journals say, given to the archive; what it may not have is counted, and kept for people."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from telemetry.archive import Archive
+from telemetry.archive.gathering import Batches
+from telemetry.course import AHEAD, Course
+from telemetry.coverage import Coverage
+from telemetry.frames import Frame, Position
+from telemetry.quality import FUTURE, LATE, Flag
+from telemetry.quarantine import WHOLE, Quarantine, understand
+from telemetry.samples import GOOD, REPEATED, PointValue, RackBatch, Sample, Tick
+from telemetry.shards.bulk import Bulk, in_order
+
+COUNTED: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
+
+_SECOND: Final = 1_000_000  # in microseconds, as numbers: numpy takes longer over its own times
+_FUTURE: Final = int(FUTURE / np.timedelta64(1, "us"))
+_LATE: Final = int(LATE / np.timedelta64(1, "us"))
+
+
+class Intake:
+    """Gives an archive what its journals say.
+
+    Parameters
+    ----------
+    archive
+        Of the site.
+    quarantine
+        Folder for what cannot be read or archived; None to count it only.
+    counters
+        Are added to; see :class:`telemetry.shards.site_archiver.SiteArchiver`.
+    is_simulated
+        Whether times are those of a simulated plant.
+
+    Attributes
+    ----------
+    newest
+        Journal -> the newest second of its readings. [s since 1970]
+    coverage
+        How much of what points said was heard.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        quarantine: Path | None,
+        *,
+        counters: Counter[str],
+        is_simulated: bool,
+    ) -> None:
+        self.newest: dict[str, int] = {}
+        self.coverage = Coverage()
+        self._counters = counters
+        self._archive = archive
+        self._quarantine = Quarantine(quarantine)
+        self._is_simulated = is_simulated
+        self._courses: dict[str, Course] = {}
+
+    def begin(self, journals: Iterable[str]) -> None:
+        """Begin to take what journals say after what is archived."""
+        self._courses = {name: Course(self._archive.closed) for name in journals}
+        self.newest = dict.fromkeys(self._courses, 0)
+
+    def take(self, found: Bulk, position: Position, name: str) -> None:
+        """Take what a piece of a journal says.
+
+        Parameters
+        ----------
+        found
+            The piece.
+        position
+            Its end.
+        name
+            Of the journal.
+        """
+        self._counters["frames"] += found.count
+        self._counters["future"] += found.future
+        for batches in found.batches:
+            self._counters["batches"] += len(batches.labels)
+            believed = self._believed(found, batches, name)
+            if len(believed.seconds):
+                self.newest[name] = max(self.newest[name], int(believed.seconds.max()))
+                for number in self._archive.add_racks(believed, position, journal=name):
+                    self._refuse(found.frame(believed, number), "too old")
+        samples = self._understood(found.others)
+        if self._is_simulated:
+            for _, sample in samples:
+                self._courses[name].hear_sample(sample)
+        for frame, sample in samples:
+            self._add(sample, frame, name)
+        self._archive.advance(position, name)
+
+    def _believed(self, found: Bulk, batches: Batches, name: str) -> Batches:
+        """Return the batches whose stamps may be believed; of real times the scanner has told."""
+        if not self._is_simulated:
+            return batches
+        self._courses[name].hear_all(batches.seconds)
+        is_sound = self._courses[name].some(batches.seconds)
+        for number in np.flatnonzero(~is_sound).tolist():
+            self._pass_over(found.frame(batches, number))
+        return batches if is_sound.all() else batches.some(is_sound)
+
+    def _understood(self, frames: Sequence[Frame]) -> list[tuple[Frame, Sample]]:
+        """Return frames that can be read, in their order, with what they say."""
+        found = []
+        for frame in in_order(frames):
+            sample = understand(frame.topic, frame.payload)
+            if isinstance(sample, str):
+                self._counters["quarantined"] += 1
+                self._quarantine.put(frame.topic, sample, frame.payload)
+            else:
+                found.append((frame, sample))
+        return found
+
+    def _add(self, sample: Sample, frame: Frame, name: str) -> None:
+        """Archive what a frame says, if its stamp may be believed."""
+        flag = Flag.GOOD
+        if self._is_simulated and not self._courses[name].believes(sample):
+            self._pass_over(frame)
+            return
+        if isinstance(sample, PointValue | RackBatch):
+            moment = _micros(sample.time)
+            age = 0 if self._is_simulated else _micros(frame.received) - moment
+            if age < -_FUTURE:
+                self._counters["future"] += 1
+                return
+            self.newest[name] = max(self.newest[name], moment // _SECOND)
+            if isinstance(sample, PointValue):
+                flag = Flag.GOOD if sample.quality == GOOD else Flag.BAD_SOURCE
+                if age <= _LATE:
+                    self.coverage.hear(sample.point, moment // _SECOND)
+        elif isinstance(sample, Tick):
+            if not self._is_simulated:
+                self._counters["ticks"] += 1
+                return
+            period = max(sample.interval, REPEATED)
+            self.coverage.period = int(period / np.timedelta64(1, "s"))
+        reason = self._archive.add(sample, frame.position, flag=flag, journal=name)
+        if reason:
+            self._refuse(frame, reason)
+
+    def _pass_over(self, frame: Frame) -> None:
+        """Count what leaps ahead, and keep it for people."""
+        self._counters["future"] += 1
+        self._quarantine.put(frame.topic, AHEAD, frame.payload, most=WHOLE)
+
+    def _refuse(self, frame: Frame, reason: str) -> None:
+        """Count what is not archived, and keep it for people."""
+        self._counters["refused"] += 1
+        self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload, most=WHOLE)
+
+
+def _micros(time: np.datetime64) -> int:
+    """Return microseconds since 1970."""
+    return int(time.astype("datetime64[us]").astype(np.int64))
