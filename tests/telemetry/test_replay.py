@@ -195,3 +195,11 @@ def test_what_cannot_be_replayed_is_said_in_words(tmp_path, embedded, words, sta
     assert told.exit_code == 1
     assert expected in " ".join(told.stderr.split())
     assert "Traceback" not in told.output
+
+
+def test_the_state_of_another_site_is_not_replayed(tmp_path, embedded):
+    fill(tmp_path, [0, 10])
+    options = ["--from", "2026-07-01", "--to", "2026-07-02", "--broker", embedded.url]
+    told = CliRunner().invoke(app, ["replay", "small", *options, "--state", str(tmp_path)])
+    assert told.exit_code == 1
+    assert "the archive of rhine, not of small" in " ".join(told.stderr.split())
