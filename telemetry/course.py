@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.archive.minutes import second_of
+from telemetry.archive.seconds import second_of
 from telemetry.samples import PointValue, RackBatch, Sample, Tick
 
 LEAP: Final = 86_400

@@ -76,10 +76,10 @@ class Coverage:
         if course is None:
             self._points[point] = _Course(first=second, last=second)
             return
-        if second <= course.last:
-            return
-        self._close(course, second)
-        course.last = second
+        if second > course.last:
+            if second - course.last > self.period + SPARE:  # pauses make a silence shorter only
+                self._close(course, second)
+            course.last = second
 
     def shares(self, now: int) -> Mapping[str, float]:
         """Return the share of its time that each point was covered.

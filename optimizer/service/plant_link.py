@@ -19,7 +19,7 @@ from telemetry import quality, topics
 from telemetry.actuator import Actuator
 from telemetry.apart import Apart
 from telemetry.archive import Archive
-from telemetry.archive.minutes import second_of
+from telemetry.archive.seconds import second_of
 from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester

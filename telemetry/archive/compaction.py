@@ -31,10 +31,10 @@ from telemetry.archive.layout import (
     array,
     rolled_names,
 )
-from telemetry.archive.minutes import BELIEVED
 from telemetry.archive.pieces import WORKERS
 from telemetry.archive.plan import Numbers
 from telemetry.archive.rollups import Rolled
+from telemetry.archive.seconds import BELIEVED
 from telemetry.archive.store import OPEN_HOURS, Store, open_hours
 
 SETTLE: Final = 300

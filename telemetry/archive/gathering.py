@@ -11,19 +11,26 @@ from numpy.typing import NDArray
 
 from telemetry.archive.layout import MINUTE
 from telemetry.archive.marks import Frame, Mark
-from telemetry.archive.minutes import (
-    CODES,
-    REACH,
-    Minutes,
-    Put,
-    second_of,
-    seconds_of,
-)
+from telemetry.archive.minutes import REACH, Minutes, Put
 from telemetry.archive.refusals import Refusals
+from telemetry.archive.seconds import CODES, second_of, seconds_of
+from telemetry.archive.slabs import Stamps
 from telemetry.quality import Flag
 from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick
 
-COUNTED: Final = ("batches", "values", "late", "known", "too_late", "commits", "compacted")
+COUNTED: Final = (
+    "batches",
+    "values",
+    "late",
+    "merged",
+    "known",
+    "too_late",
+    "commits",
+    "compacted",
+)
+
+_SECOND: Final = 1_000_000  # us
+_MILLISECOND: Final = 1_000  # us
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,8 @@ class Batches:
         (batch, variable, chip).
     interval
         Of the last of them. [s]
+    stamps
+        When in its second each was; at its beginning if None. [ms]
     places
         Where the frame of each stands in the piece of the journal that they were read from: where
         its topic begins, how long that is, and where the frame ends. [B]
@@ -49,6 +58,7 @@ class Batches:
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
     interval: float
+    stamps: Stamps | None = None
     places: Sequence[tuple[int, int, int]] = ()
 
     def some(self, which: NDArray[np.bool_]) -> "Batches":
@@ -58,6 +68,7 @@ class Batches:
             seconds=self.seconds[which],
             values=self.values[which],
             interval=self.interval,
+            stamps=None if self.stamps is None else self.stamps[which],
             places=list(compress(self.places, which)),
         )
 
@@ -116,8 +127,8 @@ class Gathering:
         """Take a sample; return why it is refused, or ""."""
         match sample:
             case PointValue(point=point, value=value):
-                reading = (np.nan if value is None else value, CODES[flag])
-                number = second_of(sample.time)
+                number, stamp = divmod(_micros(sample.time), _SECOND)
+                reading = (np.nan if value is None else value, CODES[flag], stamp)
                 put = self.minutes.put_point(point, number, reading, frame=frame)
                 if put == "too_late":
                     return self._refused("points", point, number, reach=REACH)
@@ -126,8 +137,11 @@ class Gathering:
                 if sample.site != self._site_name:
                     return f"of {sample.site}, not of {self._site_name}"
                 self.is_sparse = seconds_of(sample.interval) > MINUTE
-                label, number = f"{sample.hall}/{sample.rack}", second_of(sample.time)
-                put = self.minutes.put_rack(label, number, values, frame=frame)
+                label = f"{sample.hall}/{sample.rack}"
+                number, stamp = divmod(_micros(sample.time), _SECOND)
+                put = self.minutes.put_rack(
+                    label, number, values, frame=frame, stamp=stamp // _MILLISECOND
+                )
                 if put == "too_late":
                     return self._refused("racks", label, number, reach=self.minutes.reach)
                 self._note(put, "batches", 1)
@@ -145,13 +159,18 @@ class Gathering:
         self.is_sparse = batches.interval > MINUTE
         known = self.minutes.columns["racks"]
         columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
+        stamps = batches.stamps
+        if stamps is None:
+            stamps = np.zeros(len(columns), dtype=np.int16)
         refused: list[int] = []
         order = np.argsort(batches.seconds, kind="stable")
         edges = np.flatnonzero(np.diff(batches.seconds[order], prepend=-1)).tolist()
         for first, last in zip(edges, [*edges[1:], len(order)], strict=True):
             here = order[first:last]
             number = int(batches.seconds[here[0]])
-            put = self.minutes.put_racks(number, columns[here], batches.values[here], frame=frame)
+            put = self.minutes.put_racks(
+                number, columns[here], batches.values[here], stamps=stamps[here], frame=frame
+            )
             if put == "too_late":
                 refused += here.tolist()
             else:
@@ -172,5 +191,14 @@ class Gathering:
         if put == "known":
             self._counters["known"] += count
             return
-        self._counters["late"] += count * (put == "late")
+        if put:
+            self._counters["late"] += count
+        if self.minutes.merged:
+            self._counters["merged"] += self.minutes.merged
+            self.minutes.merged = 0
         self._counters[kind] += count
+
+
+def _micros(time: np.datetime64) -> int:
+    """Return microseconds since 1970."""
+    return int(time.astype("datetime64[us]").astype(np.int64))

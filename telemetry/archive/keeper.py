@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from telemetry.archive.marks import Mark
-from telemetry.archive.minutes import Taken
 from telemetry.archive.opening import FAILURES, locked, opened
 from telemetry.archive.seals import SpoiltError
+from telemetry.archive.seconds import Taken
 from telemetry.archive.store import Columns, OvertakenError, Store
 from telemetry.archive.upkeep import Upkeep
 from telemetry.samples import PointMetadata

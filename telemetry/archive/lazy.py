@@ -11,8 +11,8 @@ from xarray.core import indexing
 
 from telemetry.archive.blocks import Values
 from telemetry.archive.layout import Level
-from telemetry.archive.minutes import BELIEVED
 from telemetry.archive.plan import Numbers
+from telemetry.archive.seconds import BELIEVED
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.binding import Binding
 from telemetry.slots import Shape

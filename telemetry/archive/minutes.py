@@ -1,39 +1,21 @@
 """What has been heard and is not in the archive yet, by the second it belongs to.
 
-Seconds are whole seconds since 1970; a reading belongs to the second it falls into. Of one label's
-readings in one second the last stays. Everything here lives in memory: the journal holds the same
-messages, and :class:`Mark` says from where on they must be read again after a crash.
+Everything here lives in memory: the journal holds the same messages, and :class:`Mark` says from
+where on they must be read again after a crash.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.archive.marks import BEFORE_ALL, Frame, Mark, Places
-from telemetry.archive.slabs import Chips, Slab
+from telemetry.archive.marks import BEFORE_ALL, Frame, Mark
+from telemetry.archive.seconds import CODES, POINT_BYTES, Second, Taken, Value, better, is_double
+from telemetry.archive.slabs import Chips, Stamps
 from telemetry.journal import Position
-from telemetry.quality import Flag
 
-CODES: Final[dict[Flag, int]] = {
-    Flag.BAD_SOURCE: 0,
-    Flag.GOOD: 1,
-    Flag.RANGE: 2,
-    Flag.RATE: 3,
-    Flag.STUCK: 4,
-    Flag.LATE: 5,
-    Flag.FUTURE: 6,
-    Flag.STALE: 7,
-    Flag.UNIT: 8,
-    Flag.FLAT: 9,
-    Flag.DISAGREES: 10,
-}
-"""Numbers that stand for verdicts in the store; they never change."""
-
-BELIEVED: Final = (CODES[Flag.GOOD], CODES[Flag.LATE])
-"""What history may be read from: a late reading is as true as one in time."""
+__all__ = ["CODES", "LATENESS", "MINUTE", "MOST_LATE", "REACH", "Minutes", "Put"]
 
 LATENESS: Final = 30
 """How long after a minute's end its readings are waited for, by the time of the data. [s]"""
@@ -47,68 +29,8 @@ MOST_LATE: Final = 128 * 1024**2
 MINUTE: Final = 60
 """In seconds. [s]"""
 
-POINT_BYTES: Final = 200
-"""What a point's reading takes in memory. [B]"""
-
 type Put = Literal["", "known", "late", "too_late"]
 """What became of a reading: written down in time, held already, written down late, refused."""
-
-
-@dataclass(slots=True)
-class Second:
-    """The readings of one second.
-
-    Attributes
-    ----------
-    since
-        Before these positions of the journals there is none of them.
-    racks
-        What the chips said.
-    points
-        Column of a point -> its value in its own unit, and the code of its verdict.
-    """
-
-    since: Places
-    racks: Slab = field(default_factory=Slab)
-    points: dict[int, tuple[float, int]] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """What they take in memory, about. [B]"""
-        return self.racks.size + POINT_BYTES * len(self.points)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What one commit shall write.
-
-    Attributes
-    ----------
-    seconds
-        Second -> its readings.
-    mark
-        How far the archive reaches with them.
-    """
-
-    seconds: dict[int, Second]
-    mark: Mark
-
-    @property
-    def size(self) -> int:
-        """What they take in memory, about. [B]"""
-        return sum(second.size for second in self.seconds.values())
-
-    def joined(self, later: "Taken | None") -> "Taken":
-        """Return this with what was taken after it."""
-        if later is None:
-            return self
-        seconds = dict(self.seconds)
-        for number, second in later.seconds.items():
-            held = seconds.setdefault(number, second)
-            if held is not second:
-                held.racks.update(second.racks)
-                held.points.update(second.points)
-        return Taken(seconds=seconds, mark=later.mark)
 
 
 class Minutes:
@@ -131,6 +53,8 @@ class Minutes:
         Group -> label -> its column in the store.
     size
         What is open takes in memory, about. [B]
+    merged
+        Readings that met another one of their label and second.
     """
 
     def __init__(
@@ -141,6 +65,7 @@ class Minutes:
             for group, those in labels.items()
         }
         self.size = 0
+        self.merged = 0
         self.reach = reach
         self._late_size = 0
         self._mark = mark
@@ -156,33 +81,48 @@ class Minutes:
         known = self.columns[group]
         return known.setdefault(label, len(known))
 
-    def put_point(
-        self, point: str, number: int, reading: tuple[float, int], *, frame: Frame
-    ) -> Put:
-        """Write a value and the code of its verdict down in their second; see :meth:`second`."""
+    def put_point(self, point: str, number: int, value: Value, *, frame: Frame) -> Put:
+        """Write a value down in its second; see :meth:`second`."""
         second, put = self.second(number, frame, reach=REACH)
-        if second is not None:
-            second.points[self.column("points", point)] = reading
+        if second is None:
+            return put
+        column = self.column("points", point)
+        held = second.points.get(column)
+        if held is None:
+            second.points[column] = value
             self._count(POINT_BYTES, put)
+        elif is_double(held, value):
+            return "known"
+        else:
+            second.points[column] = better(held, value)
+            self.merged += 1
         return put
 
-    def put_rack(self, rack: str, number: int, values: Chips, *, frame: Frame) -> Put:
-        """Write the values of a rack down in their second; see :meth:`second`."""
+    def put_rack(
+        self, rack: str, number: int, values: Chips, *, frame: Frame, stamp: int = 0
+    ) -> Put:
+        """Write the values of a rack, of a moment of a second [ms], down; see :meth:`second`."""
         second, put = self.second(number, frame, reach=self.reach)
         if second is not None:
             before = second.racks.size
-            second.racks.put(self.column("racks", rack), values)
+            self.merged += second.racks.put(self.column("racks", rack), values, stamp)
             self._count(second.racks.size - before, put)
         return put
 
     def put_racks(
-        self, number: int, columns: NDArray[np.int64], values: NDArray[np.float32], *, frame: Frame
+        self,
+        number: int,
+        columns: NDArray[np.int64],
+        values: NDArray[np.float32],
+        *,
+        stamps: Stamps,
+        frame: Frame,
     ) -> Put:
         """Write the values of many racks, (rack, variable, chip), down in one second."""
         second, put = self.second(number, frame, reach=self.reach)
         if second is not None:
             before = second.racks.size
-            second.racks.put_many(columns, values)
+            self.merged += second.racks.put_many(columns, values, stamps)
             self._count(second.racks.size - before, put)
         return put
 
@@ -214,7 +154,7 @@ class Minutes:
         kept = self._late if is_late else self._open
         second = kept.get(number)
         if second is None:
-            second = kept[number] = Second(dict(self.complete))
+            second = kept[number] = Second(dict(self.complete), is_late=is_late)
         return second, "late" if is_late else ""
 
     def advance(self, position: Position, journal: str = "") -> None:
@@ -268,13 +208,3 @@ class Minutes:
         """First second that stays open; minutes close whole, except where a tick ends one."""
         by_watermark = (self._newest - LATENESS) // MINUTE * MINUTE
         return max(by_watermark, self._ticked)
-
-
-def second_of(time: np.datetime64) -> int:
-    """Return the whole second that a moment falls into. [s since 1970]"""
-    return int(time.astype("datetime64[s]").astype(np.int64))
-
-
-def seconds_of(span: np.timedelta64) -> float:
-    """Return how long a span is. [s]"""
-    return float(span / np.timedelta64(1, "s"))

@@ -23,12 +23,12 @@ from telemetry.archive.layout import (
     rolled_names,
 )
 from telemetry.archive.lazy import Bound, Stored, variable
-from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seals import SpoiltError
+from telemetry.archive.seconds import CODES
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
 from telemetry.binding import Binder, Binding

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.archive.minutes import CODES
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.reading import open_folder
+from telemetry.archive.seconds import CODES
 from telemetry.points import RACK
 from telemetry.quality import Flag
 from telemetry.samples import CHIP_VARIABLES, GOOD, REPEATED, PointValue, RackBatch

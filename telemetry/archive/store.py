@@ -19,10 +19,10 @@ from telemetry.archive.files import Files
 from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of, where
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import Mark
-from telemetry.archive.minutes import Taken
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.pieces import WORKERS
 from telemetry.archive.seals import Seals, SpoiltError
+from telemetry.archive.seconds import Taken
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.writing import Writer, has
 from telemetry.samples import PointMetadata

@@ -19,8 +19,9 @@ from telemetry.archive.gathering import COUNTED, Batches, Gathering
 from telemetry.archive.keeper import Keeper
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import BEFORE_ALL, Mark
-from telemetry.archive.minutes import REACH, Taken
+from telemetry.archive.minutes import REACH
 from telemetry.archive.retention import RETENTION
+from telemetry.archive.seconds import Taken
 from telemetry.archive.upkeep import Upkeep
 from telemetry.journal import Position
 from telemetry.quality import Flag
@@ -55,8 +56,9 @@ class Archive:
     kept
         File in which an ingester keeps what the archive has no room for.
     counters
-        Name of an event -> how often: ``batches``, ``values``, of these ``late``; ``known`` (held
-        already), ``too_late`` (refused), ``commits``, ``compacted`` (hours).
+        Name of an event -> how often: ``batches``, ``values``, of these ``late``, and ``merged``
+        (met another of their label and second); ``known`` (held already), ``too_late`` (refused),
+        ``commits``, ``compacted`` (hours).
 
     Raises
     ------
@@ -165,10 +167,7 @@ class Archive:
     def add_racks(
         self, batches: Batches, position: Position, *, journal: str = ""
     ) -> Sequence[int]:
-        """Take many rack batches of this site at once, up to a position of a journal.
-
-        Returns the places of those that are too old to be archived.
-        """
+        """Take many rack batches up to a position; return the places of those that are too old."""
         with self._mutex:
             refused = self._gathered.add_racks(batches, frame=(journal, position))
             self._watch()

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from telemetry.archive.blocks import Made, Values
 from telemetry.archive.draft import Draft
 from telemetry.archive.layout import ABSENT, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
-from telemetry.archive.minutes import Second
 from telemetry.archive.plan import Numbers
+from telemetry.archive.seconds import CODES, Second
+from telemetry.quality import Flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,7 @@ class Writer:
                 block[second - start, at : at + said.shape[0], : said.shape[1]] = said
             yield _Told(name=name, values=block, columns=columns, cells=None, chips=deep)
 
-    @staticmethod
-    def _points(seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
+    def _points(self, seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
         columns = np.array(sorted({column for one in seconds.values() for column in one.points}))
         value = np.full((rows, len(columns)), np.nan)
         code = np.full((rows, len(columns)), ABSENT, dtype=np.int8)
@@ -118,8 +118,24 @@ class Writer:
             said = np.array(list(one.points.values()))
             value[second - start, where] = said[:, 0]
             code[second - start, where] = said[:, 1]
+        cells = code != ABSENT
+        if any(one.is_late for one in seconds.values()):
+            cells &= ~self._stays(code, start, columns)
         for name, values in (("value", value), ("quality", code)):
-            yield _Told(name=name, values=values, columns=columns, cells=code != ABSENT)
+            yield _Told(name=name, values=values, columns=columns, cells=cells)
+
+    def _stays(self, code: Values, start: int, columns: Numbers) -> NDArray[np.bool_]:
+        """Return which cells of the archive stay as they are, whatever came late.
+
+        A reading in time is kept, and its verdict, unless its source called it bad and does not
+        call the late one so: which of the two is newer nobody knows any more, and most are doubles.
+        """
+        before = self._draft.snapshot.read(
+            "points", "quality", seconds=np.arange(start, start + len(code)), columns=columns
+        )
+        bad = CODES[Flag.BAD_SOURCE]
+        is_mended = (before == bad) & (code != bad)
+        return np.asarray((before != ABSENT) & ~is_mended)
 
     def _is_sparse(self, second: int, otherwise: bool) -> bool:
         """Return on which level the day of a second was begun."""

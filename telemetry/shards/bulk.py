@@ -127,7 +127,7 @@ class Scanner:
             else:
                 columns = rows.setdefault(chips, _Columns())
                 columns.labels.append(label)
-                columns.seconds.append(time // _MILLISECONDS)
+                columns.times.append(time)
                 columns.values.append(view[first + first_value : end])
                 columns.ends.append((first - size, size, end))
                 columns.interval = interval
@@ -160,7 +160,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.labels: list[str] = []
-        self.seconds: list[int] = []
+        self.times: list[int] = []
         self.values: list[memoryview] = []
         self.ends: list[tuple[int, int, int]] = []
         self.interval = 0
@@ -171,9 +171,11 @@ class _Columns:
         is_good = np.ones(len(block), dtype=np.bool_)
         if not np.isfinite(block.sum(dtype=np.float64)):
             is_good = np.isfinite(block).all(axis=(1, 2))
+        seconds, stamps = np.divmod(np.array(self.times, dtype=np.int64), _MILLISECONDS)
         batches = Batches(
             labels=self.labels,
-            seconds=np.array(self.seconds, dtype=np.int64),
+            seconds=seconds,
+            stamps=stamps.astype(np.int16),
             values=block,
             interval=self.interval / _MILLISECONDS,
             places=self.ends,

@@ -1,7 +1,7 @@
 """What journals say, given to the archive; what it may not have is counted, and kept for people."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -88,8 +88,9 @@ class Intake:
                 self.newest[name] = max(self.newest[name], int(believed.seconds.max()))
                 for number in self._archive.add_racks(believed, position, journal=name):
                     self._refuse(found.frame(believed, number), "too old")
-        samples = self._understood(found.others)
+        samples: Iterable[tuple[Frame, Sample]] = self._understood(found.others)
         if self._is_simulated:
+            samples = list(samples)
             for _, sample in samples:
                 self._courses[name].hear_sample(sample)
         for frame, sample in samples:
@@ -106,17 +107,15 @@ class Intake:
             self._pass_over(found.frame(batches, number))
         return batches if is_sound.all() else batches.some(is_sound)
 
-    def _understood(self, frames: Sequence[Frame]) -> list[tuple[Frame, Sample]]:
-        """Return frames that can be read, in their order, with what they say."""
-        found = []
+    def _understood(self, frames: Sequence[Frame]) -> Iterator[tuple[Frame, Sample]]:
+        """Yield frames that can be read, in their order, with what they say."""
         for frame in in_order(frames):
             sample = understand(frame.topic, frame.payload)
             if isinstance(sample, str):
                 self._counters["quarantined"] += 1
                 self._quarantine.put(frame.topic, sample, frame.payload)
             else:
-                found.append((frame, sample))
-        return found
+                yield frame, sample
 
     def _add(self, sample: Sample, frame: Frame, name: str) -> None:
         """Archive what a frame says, if its stamp may be believed."""

@@ -263,7 +263,7 @@ class Recording:
         return {
             **{name: told[name] for name in SUMMED},
             **read,
-            **{name: written.get(name, 0) for name in ("values", "late", "commits")},
+            **{name: written.get(name, 0) for name in ("values", "late", "merged", "commits")},
         }
 
     @property

@@ -2,6 +2,7 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import sites
 from telemetry.archive import REACH, Archive, losses
 from telemetry.archive import open as open_archive
+from telemetry.archive.gathering import Batches
 from telemetry.archive.marks import Mark
 from telemetry.archive.reading import snapshot_of
 from telemetry.archive.refusals import MOST
@@ -122,6 +124,70 @@ def test_of_many_labels_the_losses_name_some(heard):
     assert len(lost) == MOST + 1
     assert lost[-1]["columns"] == "others"
     assert lost[-1]["reason"].startswith("50 readings")
+
+
+def within(second, milliseconds, number, **options):
+    """Return a value of a moment within a second."""
+    one = value(second, number, **options)
+    return replace(one, time=one.time + np.timedelta64(milliseconds, "ms"))
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_of_one_second_the_newest_good_value_stays(heard, is_late):
+    """The last to come stayed, a null of a broken sensor too, and nobody counted it."""
+    if is_late:
+        heard.hear(value(500, 1.0))
+        heard.archive.commit(everything=True)
+    heard.hear(within(0, 900, 1.0), within(0, 100, 2.0), within(1, 0, 3.0), within(1, 600, 4.0))
+    heard.hear(within(2, 0, 5.0))
+    for second in (2, 3):
+        heard.hear(within(second, 900, None, quality=0), flag=Flag.BAD_SOURCE)
+    heard.hear(within(3, 100, 6.0))
+    heard.archive.commit(everything=True)
+    points = heard.open("points")
+    assert points["value"].values[:4, 0].tolist() == [1.0, 4.0, 5.0, 6.0]
+    assert points["quality"].values[:4, 0].tolist() == [1] * 4
+    assert heard.archive.counters["merged"] == 4
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
+    """It was judged beside what had come since, and believed."""
+    heard.hear(value(0, 60.0), flag=Flag.RATE)
+    heard.hear(value(1, None), flag=Flag.BAD_SOURCE)
+    if is_committed:
+        heard.archive.commit(everything=True)
+    heard.hear(value(0, 60.0), value(1, 40.0))
+    heard.archive.commit(everything=True)
+    points = heard.open("points")
+    assert points["quality"].values[:, 0].tolist() == [3, 1]
+    assert points["value"].values[:, 0].tolist() == [60.0, 40.0]
+    assert heard.archive.counters["merged"] == (0 if is_committed else 1)
+
+
+def racks(milliseconds, labels, numbers):
+    """Return batches of moments of the first second."""
+    return Batches(
+        labels=[f"hall_1/{label}" for label in labels],
+        seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
+        stamps=np.array(milliseconds, dtype=np.int16),
+        values=np.tile(np.array(numbers, dtype=np.float32)[:, None, None], (1, 5, 3)),
+        interval=1.0,
+    )
+
+
+def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
+    pieces = (
+        racks([0, 0, 250, 500], ["a", "b", "a", "a"], [1, 2, 3, 4]),
+        racks([250, 750, 0], ["a", "b", "c"], [5, 6, 7]),
+        racks([750, 0], ["b", "d"], [6, 8]),
+    )
+    for number, batches in enumerate(pieces):
+        assert heard.archive.add_racks(batches, Position(1, 100 + number)) == []
+    heard.archive.commit(everything=True)
+    chips = heard.open("racks")["power"].isel(time=0, chip=2)
+    assert chips.values.tolist() == [4, 6, 7, 8]
+    assert heard.archive.counters["merged"] == 4
 
 
 def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):

@@ -48,7 +48,8 @@ def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neig
     fill(heard, range(0, 4000, 10))
     heard.archive.keep_up(is_whole=True)
     heard.hear(batch("r0002", 125, value=7.0), batch("r0001", 130, value=8.0))
-    heard.hear(value(130, None), flag=Flag.BAD_SOURCE)
+    heard.hear(value(130, None), flag=Flag.BAD_SOURCE)  # in the place of a good one
+    heard.hear(value(131, None), flag=Flag.BAD_SOURCE)
     heard.archive.commit(everything=True)
     for _ in range(2):  # before and after the next compaction
         chips = heard.open("racks")["power"].isel(chip=0)
@@ -56,9 +57,10 @@ def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neig
         assert np.isnan(chips.sel(time=START + np.timedelta64(125, "s")).values[0])
         assert chips.sel(time=START + np.timedelta64(130, "s")).values.tolist() == [8.0, 1.0]
         assert chips.sel(time=START + np.timedelta64(120, "s")).values.tolist() == [120.0, 1.0]
-        points = heard.open("points").sel(point=POINT, time=START + np.timedelta64(130, "s"))
-        assert points["quality"].item() == 0
-        assert np.isnan(points["value"].item())
+        moments = START + np.array([130, 131], dtype="timedelta64[s]")
+        points = heard.open("points").sel(point=POINT, time=moments)
+        assert points["quality"].values.tolist() == [1, 0]
+        assert np.array_equal(points["value"].values, [130.0, np.nan], equal_nan=True)
         heard.archive.keep_up(is_whole=True)
     minute = heard.open("racks", resolution="1min").isel(time=2, chip=0)
     assert minute["power_max"].values.tolist() == [170.0, 7.0]
