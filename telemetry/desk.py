@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive
-from telemetry.archive.minutes import second_of
+from telemetry.archive.seconds import second_of
 from telemetry.codec import encode
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
@@ -30,6 +30,12 @@ COUNTED: Final = ("quarantined", "future", "ticks", "refused", "failed")
 
 _UNCOVERED: Final = (None, Flag.FUTURE, Flag.LATE)
 """Verdicts on values by which nothing is known of now."""
+
+_PLAIN: Final = (None, Flag.GOOD)
+"""Verdicts that need not be remembered."""
+
+REMEMBERED: Final = 100_000
+"""Other verdicts that are remembered, for readings that the archive takes later. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -68,6 +74,7 @@ class Desk:
         self.quarantine = Quarantine(quarantine)
         self._window = window
         self._archive = archive
+        self._verdicts: dict[tuple[str, np.datetime64], Flag] = {}
         self._course = Course(archive.closed if archive else None)
 
     def read(self, topic: str, payload: bytes) -> Sample | None:
@@ -95,6 +102,8 @@ class Desk:
         flag: Flag | None = None
         try:
             flag = self._window.add(sample, received)
+            if flag not in _PLAIN and isinstance(sample, PointValue):
+                self._remember(sample, flag)
             if is_new and flag not in _UNCOVERED and isinstance(sample, PointValue):
                 self._cover(sample)
             if is_new:
@@ -164,11 +173,24 @@ class Desk:
         if flag is Flag.FUTURE or _is_early(sample, received):
             self.counts["future"] += 1
             return
-        reason = self._archive.add(sample, position, flag=flag or _verdict(sample))
+        reason = self._archive.add(sample, position, flag=flag or self._verdict(sample))
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
             self.quarantine.put(topic, f"not archived: {reason}", payload, most=WHOLE)
+
+    def _remember(self, sample: PointValue, flag: Flag) -> None:
+        """Keep a verdict: the archive may take the reading later, or a second time."""
+        if len(self._verdicts) >= REMEMBERED:
+            del self._verdicts[next(iter(self._verdicts))]
+        self._verdicts[sample.point, sample.time] = flag
+
+    def _verdict(self, sample: Sample) -> Flag:
+        """Return the verdict that was given on a sample, or that on one whose sense is unknown."""
+        if not isinstance(sample, PointValue):
+            return Flag.GOOD
+        plain = Flag.GOOD if sample.quality == GOOD else Flag.BAD_SOURCE
+        return self._verdicts.get((sample.point, sample.time), plain)
 
     def _is_believed(self, sample: Sample, received: np.datetime64 | None) -> bool:
         """Return whether a stamp may be believed; only a simulated plant may tell the time."""
@@ -184,12 +206,6 @@ class Desk:
             self.quarantine.put(topic, AHEAD, payload, most=WHOLE)
         else:
             self.counts["ticks"] += 1
-
-
-def _verdict(sample: Sample) -> Flag:
-    """Return the verdict on a sample whose sense is not known yet."""
-    is_good = not isinstance(sample, PointValue) or sample.quality == GOOD
-    return Flag.GOOD if is_good else Flag.BAD_SOURCE
 
 
 def _is_early(sample: Sample, received: np.datetime64 | None) -> bool:

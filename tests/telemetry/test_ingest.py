@@ -299,6 +299,40 @@ def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypa
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
 
+def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
+    """A spike that came twice was good, and after the archive fell behind every spike was."""
+    said = [value(0, 50.0), value(100, 51.0), value(101, 400.0), value(200, 52.0)]
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), *said)
+        until(lambda: service.ingester.counters["messages"] == 5)
+        service.wire.send(said[2])
+        until(lambda: service.window.counters["range"] == 2)
+        service.archive.rewind()
+        service.ingester._archiver.ring()
+        until(lambda: not service.archive.is_behind)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]
+
+
+def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
+    append = service.journal.append
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+
+    def failing(_):
+        raise full
+
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(metadata(), value(0, 50.0), value(1, 400.0))
+    until(lambda: len(service.heard) == 3)
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: len(service.wire.acknowledged) == 3)
+    service.wire.send(tick(1))
+    until(lambda: service.archive.counters["commits"] == 1)
+    points = open_archive("rhine", group="points", root=service.folder)
+    assert points["quality"].values[:, 0].tolist() == [1, 2]
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
 def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
