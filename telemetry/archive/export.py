@@ -41,6 +41,8 @@ def export(dataset: xr.Dataset, to: Path) -> int:
     if write is None:
         message = f"{to}: an export ends in {', '.join(FORMATS)}"
         raise ArchiveError(message)
+    if to.suffix != ".nc":
+        _check(dataset, to)
     with whole(to) as draft:
         return write(dataset, draft)
 
@@ -48,7 +50,7 @@ def export(dataset: xr.Dataset, to: Path) -> int:
 def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
     """Yield columns of equal length; rows of which nothing was heard are left out."""
     names = [str(name) for name in dataset.data_vars]
-    dims = _dims(dataset)
+    dims = [str(dim) for dim in next(iter(dataset.data_vars.values())).dims]
     for first in range(0, dataset.sizes["time"], ROWS):
         part = dataset.isel(time=slice(first, first + ROWS)).load()
         shape = tuple(part.sizes[dim] for dim in dims)
@@ -64,11 +66,19 @@ def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
         yield {**axes, **{name: found[places] for name, found in values.items()}}
 
 
-def _dims(dataset: xr.Dataset) -> tuple[str, ...]:
+def _check(dataset: xr.Dataset, to: Path) -> None:
+    """Refuse a dataset that is no table: its variables have not all the same axes."""
     found = [tuple(str(dim) for dim in array.dims) for array in dataset.data_vars.values()]
+    if not found:
+        raise ArchiveError("nothing was heard in this span; name another")
     if len(set(found)) != 1:
-        raise ArchiveError("variables of different axes fit in no table: export a group, or .nc")
-    return found[0]
+        site = dataset.attrs.get("site", "SITE")
+        command = f"gigatwin archive export {site}"
+        message = (
+            f"{to}: variables of different axes fit in no table; type `{command} {to} --group"
+            f" points`, or `{command} {to.with_suffix('.nc')}`"
+        )
+        raise ArchiveError(message)
 
 
 def _parquet(dataset: xr.Dataset, to: Path) -> int:

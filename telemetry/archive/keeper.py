@@ -35,9 +35,13 @@ class Keeper:
         self.set_aside: list[Path] = []
         self._folder = folder
         self._site = site
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            self._store = self._open()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder):
+                self._store = self._open()
+        except OSError as error:
+            message = f"{folder}: {error.strerror}; name another state folder"
+            raise ArchiveError(message) from error
 
     @property
     def mark(self) -> Mark:

@@ -27,6 +27,7 @@ from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
+from telemetry.archive.question import check
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import CODES
 from telemetry.archive.snapshot import FINEST, Snapshot
@@ -114,6 +115,7 @@ def open_folder(
 ) -> xr.Dataset:
     """Open the archive that lies in a folder, or in a bucket; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
+    check(site, group, resolution, span)
     try:
         snapshot = snapshot_of(folder, name)
         opened = _opened(snapshot, site, group=group, level=resolution, span=span)
@@ -171,11 +173,8 @@ def _opened(
         return _racks(snapshot, span=span)
     if group == "points":
         return _points(snapshot, span=span)
-    if level is not None:
-        raise ArchiveError("variables are not rolled up: ask for the group racks or points")
     if isinstance(site, str):
-        message = f"{site} is a name: give the site itself, or ask for a group"
-        raise ArchiveError(message)
+        raise TypeError(site)  # it was checked before
     return _bound(snapshot, site, span=span)
 
 

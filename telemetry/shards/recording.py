@@ -150,6 +150,8 @@ class Recording:
 
     Raises
     ------
+    BrokerError
+        If the URL or the certificates cannot be used.
     WireError
         If there is no such object type.
     ArchiveError
@@ -166,6 +168,7 @@ class Recording:
         types: Sequence[str] = (),
         is_simulated: bool = False,
     ) -> None:
+        task.client()  # an ingester would find fault with it again and again
         heard = shards(site, halls, types)
         folders = {name: folder / "journals" / name for name in heard}
         self._ingesters = {

@@ -61,6 +61,16 @@ class Task:
         """Return what :meth:`text` wrote."""
         return cls(**json.loads(line))
 
+    def client(self) -> Client:
+        """Return a client that may come to the broker; it is not started.
+
+        Raises
+        ------
+        BrokerError
+            If the URL or the certificates cannot be used.
+        """
+        return Client(self.url, client_id=self.client_id, protocol=self.protocol, tls=self.tls)
+
     @property
     def tls(self) -> Tls | None:
         """Certificates, if any are named."""
@@ -70,7 +80,7 @@ class Task:
 
 def serve(task: Task, source: TextIO, told: TextIO) -> None:
     """Take in until a stream ends; tell every now and then how it goes, as JSON lines."""
-    client = Client(task.url, client_id=task.client_id, protocol=task.protocol, tls=task.tls)
+    client = task.client()
     for topic, qos in task.topics.items():
         client.subscribe(topic, qos=qos)
     journal = Journal(Path(task.folder), patience=PATIENCE)

@@ -140,6 +140,22 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
     assert found["troubles"] == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--broker", "foo://x"], "no broker speaks 'foo'; write mqtt://host:port"),
+        (["--broker", "mqtts://x", "--ca", "/nofile"], "the certificates cannot be used"),
+        (["--broker", "mqtt://x", "--state", "/proc/x"], "name another with --state"),
+    ],
+)
+def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
+    """Each of them was started again for ever, and the command ended well."""
+    words = ["telemetry", "record", "rhine", "--state", str(tmp_path), "--seconds", "0", *words]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 1
+    assert told in found.stderr
+
+
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
     ingester = _Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
