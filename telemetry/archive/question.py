@@ -8,7 +8,7 @@ from twin.errors import ArchiveError
 from twin.site import Site
 
 
-def check(site: Site | str, group: str | None, resolution: str | None, span: Span) -> None:
+def check(site: Site | str, *, group: str | None, resolution: str | None, span: Span) -> None:
     """Refuse a question that no archive can answer.
 
     Parameters

@@ -115,7 +115,7 @@ def open_folder(
 ) -> xr.Dataset:
     """Open the archive that lies in a folder, or in a bucket; see :func:`open`."""
     name = site if isinstance(site, str) else site.name
-    check(site, group, resolution, span)
+    check(site, group=group, resolution=resolution, span=span)
     try:
         snapshot = snapshot_of(folder, name)
         opened = _opened(snapshot, site, group=group, level=resolution, span=span)
