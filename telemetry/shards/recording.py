@@ -168,7 +168,6 @@ class Recording:
         types: Sequence[str] = (),
         is_simulated: bool = False,
     ) -> None:
-        task.client()  # an ingester would find fault with it again and again
         heard = shards(site, halls, types)
         folders = {name: folder / "journals" / name for name in heard}
         self._ingesters = {
@@ -183,6 +182,8 @@ class Recording:
             )
             for name, filters in heard.items()
         }
+        for ingester in self._ingesters.values():
+            ingester.task.client()  # the process would find fault with it again and again
         self._make = partial(
             SiteArchiver,
             journals=folders,

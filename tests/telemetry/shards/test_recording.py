@@ -156,6 +156,11 @@ def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
     assert told in found.stderr
 
 
+def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
+    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    assert Recording("rhine", task, folder=tmp_path, halls=["hall_1"]).troubles == {}
+
+
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
     ingester = _Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
