@@ -3,14 +3,23 @@
 Wide enough for a plant in trouble, and for any machine; what is outside is a fault of the sender.
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from telemetry.bands import Band
-from telemetry.quality import Flag, Reading, judge
-from telemetry.samples import PointMetadata, PointValue
+from telemetry.quality import FUTURE, LATE, Flag
+from telemetry.samples import GOOD, PointMetadata, PointValue
 from telemetry.units import conversion
+
+MOST: Final = 200_000
+"""Points whose limits are kept. [1]"""
+
+MICROSECOND: Final = np.timedelta64(1, "us")
+FUTURE_US: Final = int(FUTURE / MICROSECOND)
+LATE_US: Final = int(LATE / MICROSECOND)
 
 ANY: Final = Band(low=-1e12, high=1e12)
 """Of a unit that nobody knows, and of none: a time in milliseconds is one too."""
@@ -49,6 +58,49 @@ OTHERS: Final[dict[str, Band]] = {
 """By unit of the wire, in small letters."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plausible:
+    """What is plausible of a point.
+
+    Attributes
+    ----------
+    low, high
+        Least and greatest value, in the unit of the wire.
+    states
+        Its states; empty if it has none.
+    """
+
+    low: float
+    high: float
+    states: frozenset[int] = frozenset()
+
+    def verdict(self, sample: PointValue, age: int = 0) -> Flag:
+        """Return the verdict on a value.
+
+        Parameters
+        ----------
+        sample
+            The value, in the unit of the wire.
+        age
+            Time from its stamp until it came. [us]
+
+        Returns
+        -------
+        Flag
+            ``bad_source``, ``future``, ``late``, ``range`` or ``good``: of a point with states, a
+            value that is none of them is out of range.
+        """
+        value = sample.value
+        if value is None or sample.quality != GOOD:
+            return Flag.BAD_SOURCE
+        if age < -FUTURE_US:
+            return Flag.FUTURE
+        if age > LATE_US:
+            return Flag.LATE
+        is_known = not self.states or value in self.states
+        return Flag.GOOD if self.low <= value <= self.high and is_known else Flag.RANGE
+
+
 def judge_stranger(
     metadata: PointMetadata | None, sample: PointValue, now: np.datetime64 | None
 ) -> Flag:
@@ -66,18 +118,25 @@ def judge_stranger(
     Returns
     -------
     Flag
-        ``bad_source``, ``future``, ``late``, ``range`` or ``good``: of a point with states, a
-        value that is none of them is out of range.
+        As :meth:`Plausible.verdict` gives it.
     """
-    limits, (factor, offset) = _limits(metadata)
-    value = None if sample.value is None else sample.value * factor + offset
-    flag = judge(Reading(value=value, time=sample.time, quality=sample.quality), now, limits=limits)
-    if flag is Flag.UNIT:  # there is no number before it to say so by
-        return Flag.RANGE
-    states = {state for state, _ in metadata.state_text} if metadata else set()
-    if flag is Flag.GOOD and states and sample.value not in states:
-        return Flag.RANGE
-    return flag
+    age = 0 if now is None else int((now - sample.time) / MICROSECOND)
+    return plausible(metadata).verdict(sample, age)
+
+
+@lru_cache(maxsize=MOST)
+def plausible(metadata: PointMetadata | None) -> Plausible:
+    """Return what is plausible for a point.
+
+    Parameters
+    ----------
+    metadata
+        What the point is; None if that was never said.
+    """
+    band, (factor, offset) = _limits(metadata)
+    ends = sorted(((band.low - offset) / factor, (band.high - offset) / factor))
+    states = frozenset(state for state, _ in metadata.state_text) if metadata else frozenset()
+    return Plausible(low=ends[0], high=ends[1], states=states)
 
 
 def _limits(metadata: PointMetadata | None) -> tuple[Band, tuple[float, float]]:

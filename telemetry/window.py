@@ -32,6 +32,7 @@ from telemetry.samples import (
     Tick,
 )
 from telemetry.slots import Slots
+from telemetry.strangers import judge_stranger
 from telemetry.verdicts import Verdicts
 from twin.run import Key
 from twin.site import Site
@@ -191,13 +192,8 @@ class Window:
             return views.past(self._slots, self._racks, self._rows, start=start, end=end)
 
     def _new_rows(self) -> Rows:
-        halls = len(self._racks.halls)
-        return Rows(
-            means=self._slots.machines + 2 * halls,
-            tops=halls,
-            depth=self._depth,
-            period=self._period,
-        )
+        halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}
+        return Rows(means=self._slots.machines + 2 * halls, tops=halls, **span)
 
     def _add_metadata(self, metadata: PointMetadata) -> None:
         binding = self.binder.learn(metadata)
@@ -213,6 +209,8 @@ class Window:
             self._counters["other site"] += 1
         elif sample.point in self.binder.unknown:
             self._counters["unknown point"] += 1
+            what, when = self.binder.metadata(sample.point), self._clock(received)
+            return judge_stranger(what, sample, when)
         else:
             self._hold(sample, received)
         return None

@@ -12,16 +12,17 @@ from telemetry.archive.gathering import Batches
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
 from telemetry.frames import Frame, Position
-from telemetry.quality import FUTURE, LATE, Flag
+from telemetry.quality import Flag
 from telemetry.quarantine import WHOLE, Quarantine, understand
-from telemetry.samples import GOOD, REPEATED, PointValue, RackBatch, Sample, Tick
+from telemetry.samples import REPEATED, PointMetadata, PointValue, RackBatch, Sample, Tick
 from telemetry.shards.bulk import Bulk, in_order
+from telemetry.strangers import FUTURE_US, LATE_US, Plausible, plausible
 
 COUNTED: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
 
 _SECOND: Final = 1_000_000  # in microseconds, as numbers: numpy takes longer over its own times
-_FUTURE: Final = int(FUTURE / np.timedelta64(1, "us"))
-_LATE: Final = int(LATE / np.timedelta64(1, "us"))
+UNKNOWN: Final = plausible(None)
+"""What is plausible of a point that has not said yet what it is."""
 
 
 class Intake:
@@ -61,6 +62,7 @@ class Intake:
         self._quarantine = Quarantine(quarantine)
         self._is_simulated = is_simulated
         self._courses: dict[str, Course] = {}
+        self._plausible: dict[str, Plausible] = {}
 
     def begin(self, journals: Iterable[str]) -> None:
         """Begin to take what journals say after what is archived."""
@@ -126,14 +128,16 @@ class Intake:
         if isinstance(sample, PointValue | RackBatch):
             moment = _micros(sample.time)
             age = 0 if self._is_simulated else _micros(frame.received) - moment
-            if age < -_FUTURE:
+            if age < -FUTURE_US:
                 self._counters["future"] += 1
                 return
             self.newest[name] = max(self.newest[name], moment // _SECOND)
             if isinstance(sample, PointValue):
-                flag = Flag.GOOD if sample.quality == GOOD else Flag.BAD_SOURCE
-                if age <= _LATE:
+                flag = self._plausible.get(sample.point, UNKNOWN).verdict(sample, age)
+                if age <= LATE_US:
                     self.coverage.hear(sample.point, moment // _SECOND)
+        elif isinstance(sample, PointMetadata):
+            self._plausible[sample.point] = plausible(sample)
         elif isinstance(sample, Tick):
             if not self._is_simulated:
                 self._counters["ticks"] += 1

@@ -10,7 +10,7 @@ from telemetry.binding import Binder
 from telemetry.listing import points_of
 from telemetry.quality import Flag
 from telemetry.samples import PointMetadata, PointValue
-from telemetry.strangers import judge_stranger
+from telemetry.strangers import judge_stranger, plausible
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -85,3 +85,12 @@ def test_the_binder_remembers_what_strangers_said_of_themselves():
     changed = replace(known, integration="MEPAI")
     binder.learn(changed)
     assert binder.metadata(known.point) == changed
+
+
+@pytest.mark.parametrize("age", [-10, -1, 0, 1, 3600])
+@pytest.mark.parametrize("value", [None, -1.0, 50.0, 150.0])
+def test_archive_and_window_agree(value, age):
+    """Proves: what is worked out once a point says of each value what the window is told."""
+    sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
+    once = plausible(PUMP).verdict(sample, age * 1_000_000)
+    assert once is judge_stranger(PUMP, sample, NOON + age * SECOND)
