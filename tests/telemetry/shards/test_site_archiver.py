@@ -212,6 +212,17 @@ def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
     assert lost["reason"].startswith("2 readings came too late")
 
 
+def test_a_recording_judges_what_it_archives(tmp_path):
+    """Proves: what nobody can have measured, and what came an hour late, is not called good."""
+    said = [metadata(), value(0, 1.0), value(1, 1e30), value(-3600, 1.0)]
+    recorded(tmp_path, said, is_simulated=False)
+    points = open_archive("rhine", group="points", root=tmp_path).sel(point=POINT)
+    words = points["quality"].attrs["flag_meanings"].split()
+    codes = points["quality"].attrs["flag_values"]
+    names = dict(zip(codes, words, strict=True))
+    assert [names[code] for code in points["quality"].values.tolist()] == ["late", "good", "range"]
+
+
 def test_coverage_of_a_recording_by_hand(tmp_path):
     """Of 0 to 500 s, heard at 0, 100, 400 and 500: 200 s more silence than allowed."""
     said = [value(second, 1.0) for second in (0, 100, 400, 500)]
