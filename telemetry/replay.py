@@ -80,7 +80,7 @@ def said(
     if not first < last:
         message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
         raise ArchiveError(message)
-    known = metadata_of(snapshot_of(folder).root)
+    known = metadata_of(snapshot_of(folder, site).root)
     points = open_folder(folder, site, group="points", span=(first, last))
     racks = open_folder(folder, site, group="racks", span=(first, last))
     times = np.union1d(points["time"].values, racks["time"].values)
