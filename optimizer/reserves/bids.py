@@ -1,21 +1,26 @@
-"""From capacity that a plan could hold to bids that a market takes: whole steps, rounded down."""
+"""From capacity that a plan could hold to bids that a market takes: whole steps, and no circles."""
 
-import numpy as np
+from contextlib import suppress
+from dataclasses import replace
 
 from optimizer.compile.arrays import Arrays
+from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
-from optimizer.reserves.capacity import LEAST
+from optimizer.reserves.lots import Lot, lots
+from optimizer.reserves.seek import Offer, Search
+from optimizer.reserves.ways import opened, runs_in_circle, shut
 from optimizer.solve import Answer, Solver
+from optimizer.tight import tight
 from twin.errors import SolverError
 
 
 def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer) -> Answer:
-    """Return the best plan that offers no more of each product than a whole bid.
+    """Return a plan near the best that offers nothing but whole bids.
 
     Parameters
     ----------
     solver
-        Holds the model; keeps the bounds.
+        Holds the model; keeps the bids as bounds, so that later runs have them too.
     arrays
         The model.
     problem
@@ -26,20 +31,50 @@ def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer)
     Returns
     -------
     Answer
-        Of a site without products the same. Less capacity can always be held, so there is one.
+        Of a site without products the same.
+
+    Raises
+    ------
+    SolverError
+        If there is none; but less capacity can always be held.
     """
-    is_changed = False
-    for product in problem.site.reserves.values():
-        columns = arrays.columns[f"{product.name}_reserve.offered"]
-        offered = answer.values[columns]
-        whole = product.bid(offered)
-        if (np.abs(offered - whole) > LEAST).any():
-            solver.bound(columns, np.zeros_like(whole), high=whole)
-            is_changed = True
-    if not is_changed:
+    if not problem.site.reserves:
         return answer
-    found = solver.run()
-    if found is None:
-        message = "no plan holds fewer reserves"
-        raise SolverError(message)
-    return found
+    products = tuple(lots(arrays, problem))
+    search = Search(solver, products)
+    offer = None if runs_in_circle(problem, arrays, answer) else search.from_any(answer)
+    if offer is None or runs_in_circle(problem, arrays, offer.answer):
+        offer = _without_circles(solver, arrays, problem=problem, search=search)
+    shut(solver, arrays, problem=problem, answer=offer.answer)  # bids are fixed: no more circles
+    return _exactly(offer, products)
+
+
+def _without_circles(solver: Solver, arrays: Arrays, *, problem: Problem, search: Search) -> Offer:
+    """Return a plan with whole bids that stands on no circle.
+
+    Ways of stores are found for any capacity, bids for these ways, and better ways for these bids,
+    where a plan for any ways at all leads to some.
+    """
+    inputs = inputs_of(problem)
+    opened(solver, arrays)
+    answer, _ = tight(solver, arrays, inputs=inputs, answer=search.freed())
+    offer = search.from_any(answer)
+    if runs_in_circle(problem, arrays, offer.answer):
+        shut(solver, arrays, problem=problem, answer=offer.answer)
+        offer = search.from_any(search.freed())
+    opened(solver, arrays)
+    with suppress(SolverError):  # bids that other ways cannot hold: those at hand do
+        answer, _ = tight(solver, arrays, inputs=inputs, answer=search.kept(offer))
+        better = replace(offer, answer=answer)
+        offer = better if better.beats(offer) else offer
+    opened(solver, arrays)
+    search.keep(offer.whole)
+    return offer
+
+
+def _exactly(offer: Offer, products: tuple[Lot, ...]) -> Answer:
+    """Return the answer with whole bids to the last digit."""
+    values = offer.answer.values.copy()
+    for one, whole in zip(products, offer.whole, strict=True):
+        values[one.columns] = whole
+    return replace(offer.answer, values=values)

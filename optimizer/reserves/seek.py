@@ -1,0 +1,185 @@
+"""Seek whole bids by solves with bids as bounds.
+
+Rounding down loses up to a step of every product and block, and one product's loss is room for
+another. So each product is rounded in turn, up or down block by block, with all others still free;
+then single blocks are moved by a step where prices of the model say that it may pay.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from optimizer.reserves.capacity import LEAST
+from optimizer.reserves.lots import Lot
+from optimizer.solve import Answer, Solver
+from twin.errors import SolverError
+from twin.physics import FloatArray
+
+ENOUGH: Final = 5e-3
+"""Share of what offers earn that whole bids may cost before a product is rounded better. [1]"""
+
+MUCH: Final = 2e-2
+"""The same before single blocks are moved: each move takes a solve or two. [1]"""
+
+MOVES: Final = 8
+"""Most moves of single blocks that are tried. [1]"""
+
+PUSH: Final = (1e2, 1e5)
+"""Least and greatest price that pushes blocks up to see how far they go: the nearest to a whole bid
+has the greatest, so that where not all can reach one, some do. [EUR MW-1]"""
+
+GAIN: Final = 1e-6
+"""Money that is none. [EUR]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A plan whose bids are whole: those of each product, and the answer with them."""
+
+    whole: tuple[FloatArray, ...]
+    answer: Answer
+
+    def beats(self, other: "Offer") -> bool:
+        """Return whether it costs less."""
+        return self.answer.objective < other.answer.objective - GAIN
+
+
+class Search:
+    """Solves with bids as bounds, from the best plan with any capacity."""
+
+    def __init__(self, solver: Solver, products: tuple[Lot, ...]) -> None:
+        self._solver, self._products = solver, products
+
+    def freed(self) -> Answer:
+        """Return the best plan with any capacity."""
+        for one in self._products:
+            self._bound(one, np.zeros_like(one.most), high=one.most)
+        return self._surely()
+
+    def keep(self, whole: Sequence[FloatArray]) -> None:
+        """Bound what is offered of every product."""
+        for one, offered in zip(self._products, whole, strict=True):
+            self._bound(one, offered)
+
+    def kept(self, offer: Offer) -> Answer:
+        """Return the best plan with some bids."""
+        self.keep(offer.whole)
+        return self._surely()
+
+    def from_any(self, best: Answer) -> Offer:
+        """Return a plan with whole bids, which bound what is offered from then on."""
+        paid = abs(sum(float(one.cost @ one.of(best)) for one in self._products))
+        offer = self._rounded(best, enough=best.objective + ENOUGH * paid)
+        offer = self._moved(offer, much=best.objective + MUCH * paid)
+        self.keep(offer.whole)
+        return offer
+
+    def _rounded(self, answer: Answer, *, enough: float) -> Offer:
+        """Return a plan whose bids are made whole product by product, the others free.
+
+        Those that lose most by it come first: what they lose, others may earn.
+        """
+        left = dict(enumerate(self._products))
+        whole = [np.zeros_like(one.most) for one in self._products]
+        while left:
+            number = max(left, key=lambda number: left[number].lost(answer))
+            one = left.pop(number)
+            whole[number] = one.down(one.of(answer))
+            if np.abs(one.of(answer) - whole[number]).max() > LEAST:
+                whole[number], answer = self._made_whole(one, answer, enough=enough)
+            self._bound(one, whole[number])
+        return Offer(whole=tuple(whole), answer=answer)
+
+    def _made_whole(self, one: Lot, free: Answer, *, enough: float) -> tuple[FloatArray, Answer]:
+        """Return whole bids of a product, and the best plan with them.
+
+        Blocks are rounded down, or up as far as they go, or each the way that costs less by half
+        the sum of its prices at both ends.
+        """
+        low = one.down(one.of(free))
+        self._bound(one, low)
+        best = low, self._surely()
+        if best[1].objective <= enough:
+            return best
+        high = self._reached(one, low, one.of(free))
+        raised = self._held(one, high) if (high > low).any() else None
+        if raised is None:
+            return best
+        tried = [best, (high, raised)]
+        mixed = np.where(one.by_block(best[1]) + one.by_block(raised) < 0.0, high, low)
+        if (mixed != low).any() and (mixed != high).any():
+            found = self._held(one, mixed)
+            tried += [] if found is None else [(mixed, found)]
+        return min(tried, key=lambda each: each[1].objective)
+
+    def _reached(self, one: Lot, low: FloatArray, offered: FloatArray) -> FloatArray:
+        """Return whole bids from some on that are as high as they may be, up to a step."""
+        high = np.where(offered - low > LEAST, one.higher(low), low)
+        share = np.where(high > low, (offered - low) / np.maximum(high - low, LEAST), 0.0)
+        shares, rank = np.unique(share, return_inverse=True)
+        push = PUSH[0] * (PUSH[1] / PUSH[0]) ** (rank / max(len(shares) - 1, 1))
+        self._solver.price(one.columns, one.cost - np.where(high > low, push, 0.0))
+        self._bound(one, low, high=high)
+        found = self._solver.run()
+        self._solver.price(one.columns, one.cost)
+        return low if found is None else one.down(one.of(found))
+
+    def _moved(self, offer: Offer, *, much: float) -> Offer:
+        """Return a plan with blocks moved by a step, one after another, where it pays."""
+        tried: set[tuple[int, int, float]] = set()
+        for _ in range(MOVES):
+            ahead = (move for move in self._moves(offer) if move[1:] not in tried)
+            best = max(ahead, default=None)
+            if best is None or offer.answer.objective <= much:
+                break
+            tried.add(best[1:])
+            found = self._with(offer, *best[1:])
+            if found is not None and found.beats(offer):
+                offer, tried = found, set()
+        return offer
+
+    def _moves(self, offer: Offer) -> Iterator[tuple[float, int, int, float]]:
+        """Yield what blocks may be moved to: the most that it can bring, product, block, bid."""
+        for number, (one, whole) in enumerate(zip(self._products, offer.whole, strict=True)):
+            cost = one.by_block(offer.answer)
+            first = np.unique(one.block, return_index=True)[1]
+            for target in (one.higher(whole), one.lower(whole)):
+                gain = -cost * (target - whole)
+                for at in first[gain[first] > GAIN]:
+                    yield float(gain[at]), number, int(one.block[at]), float(target[at])
+
+    def _with(self, offer: Offer, number: int, block: int, target: float) -> Offer | None:
+        """Return a plan with one block moved, if it may cost less; others go down to let it up."""
+        one, whole = self._products[number], list(offer.whole)
+        is_higher = target > whole[number][one.block == block].max()
+        whole[number] = np.where(one.block == block, target, whole[number])
+        for at, (each, most) in enumerate(zip(self._products, whole, strict=True)):
+            is_free = is_higher and at != number
+            self._bound(each, np.zeros_like(most) if is_free else most, high=most)
+        answer = self._solver.run()
+        if answer is None or not Offer(whole=(), answer=answer).beats(offer):
+            return None
+        if is_higher:
+            down = [each.down(each.of(answer)) for each in self._products]
+            down[number] = whole[number]
+            if any((w != d).any() for w, d in zip(whole, down, strict=True)):
+                whole = down
+                self.keep(whole)
+                answer = self._solver.run()
+        return None if answer is None else Offer(whole=tuple(whole), answer=answer)
+
+    def _held(self, one: Lot, whole: FloatArray) -> Answer | None:
+        self._bound(one, whole)
+        return self._solver.run()
+
+    def _surely(self) -> Answer:
+        found = self._solver.run()
+        if found is None:
+            message = "no plan holds fewer reserves"
+            raise SolverError(message)
+        return found
+
+    def _bound(self, one: Lot, low: FloatArray, high: FloatArray | None = None) -> None:
+        self._solver.bound(one.columns, low, high=low if high is None else high)
