@@ -13,8 +13,14 @@ from twin.physics import FloatArray
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
 
+DOUBT: Final = 1000.0
+"""Price of a limit of work from which on it is not told: where jobs must run as they come, arrival,
+deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
+
 MOST_BINDING: Final = 8
 """Most binding limits told, dearest first. [1]"""
+
+JOBS: Final = "racks that the waiting jobs can use"
 
 WORDS: Final[Mapping[str, str]] = {
     "import_power": "power taken from the connection or source",
@@ -23,7 +29,8 @@ WORDS: Final[Mapping[str, str]] = {
     "discharge": "discharging",
     "level": "level of the store",
     "within_site": "racks of the site",
-    "within_jobs": "racks that the waiting jobs can use",
+    "within_jobs": JOBS,
+    "racks": JOBS,
     "below_peak": "running peak of the billing period",
     "below_excess": "contracted power",
     "below_band": "peak that band load allows",
@@ -55,7 +62,9 @@ WORDS: Final[Mapping[str, str]] = {
 PEAKS: Final = ("peak", "excess", "band")
 """What charges on peaks are called, in the names of their blocks and rows."""
 
-UPPER: Final = frozenset({"import_power", "export_power", "charge", "discharge", "level", "met"})
+UPPER: Final = frozenset(
+    {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
+)
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
 
 LOWER: Final[Mapping[str, str]] = {
@@ -154,6 +163,8 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     found = []
     for one in priced(held_back(solution.duals, schedule)):
         over = one.over(len(time))
+        if one.owner == "work" and over.max(initial=0.0) > DOUBT:
+            continue
         begin = 0 if one.word.startswith("first") else len(time) - len(over)
         bound = begin + np.flatnonzero(over > LEAST_PRICE)
         if len(bound):

@@ -43,11 +43,14 @@ class Side:
         Whether it is their lower bound.
     where
         Those that are eased, ``(time,)`` or ``(instant,)``; all if None.
+    beside
+        Columns whose upper bound says the same, and is eased by as much.
     """
 
     name: str
     is_low: bool = False
     where: FloatArray | None = None
+    beside: str = ""
 
 
 class Easing:
@@ -99,8 +102,12 @@ class Easing:
         else:
             high = high + step
         self._bind(places, low, high, is_row=is_row)
+        others = self._places(side.beside).ravel() if side.beside else places[:0]
+        least, most = self._bounds(others, is_row=False)
+        self._bind(others, least, np.where(most > 0.0, most + step, most), is_row=False)
         eased = self._objective()
         self._bind(places, *before, is_row=is_row)
+        self._bind(others, least, most, is_row=False)
         return max(self._best - eased, 0.0) / step
 
     def _places(self, name: str) -> IntArray:

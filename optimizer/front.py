@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import LEAST_PRICE, LOWER, Priced, held_back, priced, words_of
+from optimizer.binding import JOBS, LEAST_PRICE, LOWER, Priced, held_back, priced, words_of
 from optimizer.compile.shift import Warm
 from optimizer.easing import Easing, Side
 from optimizer.plan import solve_problem
@@ -176,7 +176,7 @@ def sensitivities(
                 for limit, side in _sides(easing, one)
             ]
         listen(number + 1, len(tried))
-    worth = [one for one in found if one.worth > LEAST_PRICE]
+    worth = {one.limit: one for one in found if one.worth > LEAST_PRICE}.values()
     return tuple(sorted(worth, key=lambda one: -one.worth))
 
 
@@ -193,6 +193,9 @@ def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
             if counts.any():
                 words = one.words if period == 0 else LATER_PEAK
                 yield words_of(one.owner, words), Side(name=name, where=counts)
+        return
+    if one.words == JOBS:  # a row, and of a kind that takes one cap a column's bound
+        yield one.limit, Side(name=f"{one.owner}.within_jobs", beside=f"{one.owner}.racks")
         return
     if one.word in LOWER:
         where = np.ones(easing.length(name))

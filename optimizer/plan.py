@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from optimizer.build import numbers_of, shape_of
 from optimizer.commit import committed, kept_units, units_of
 from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Instants, Warm, shifted
 from optimizer.compile.structure import structure_of
+from optimizer.forms.work import MET
 from optimizer.hedge.first_stage import freed, kept
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import account_prices
@@ -25,6 +27,9 @@ from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver
 from optimizer.tight import named, tight
 from twin.physics import FloatArray
+
+GIVEN: Final = 1e-9
+"""Room below which work that is met by an instant is given. [MWh]"""
 
 
 class Clock:
@@ -143,6 +148,10 @@ class _Model:
     def duals(self, answer: Answer) -> dict[str, FloatArray]:
         """Return the prices of rows and of the bounds of columns by their names."""
         costs = freed(answer.reduced_costs, self.free, self.arrays)
+        if (done := self.arrays.columns.get(MET)) is not None:
+            # what must be done as it comes is given: solvers tell any price for it
+            is_given = self.free.column_high[done] - self.free.column_low[done] < GIVEN
+            costs[done[is_given]] = 0.0
         return named(self.arrays.rows, answer.duals) | named(self.arrays.columns, costs)
 
 

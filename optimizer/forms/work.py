@@ -23,12 +23,8 @@ from twin.physics import FloatArray
 from twin.relations import Work
 from twin.workloads.queue import Pool
 
-ROOM: Final = 1e-6
-"""Room that limits of work have beyond what there is, as a share of the margin of the racks. [1]
-
-Where jobs must run as they come, racks, arrival and deadline meet exactly, and any prices of theirs
-fit: solvers told tens of thousands of EUR for a MWh worth a hundred. So little room parts them.
-"""
+MET: Final = "work.met"
+"""Name of the work met in a model of one site."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +66,18 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     power = np.array([pool.power(caps(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
     limit = problem.series("work_racks_limit")
-    room = ROOM * problem.margins.power * problem.site.racks
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
-    beyond = 2.0 * problem.site.racks  # the rows bind: a bound beside them would share their price
     always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
     found = {
         "work": work,
         "power": power,
         "hours": inputs.hours,
         "value": _worth(works, inputs) * (power / work).min(axis=1),
-        "racks_limit": limit + room,
-        "racks_high": beyond * np.broadcast_to(is_other, (len(limit), *is_other.shape)),
+        "racks_limit": limit,
+        "racks_high": limit[:, :, None] * is_other,
         "racks_left": problem.site.racks - problem.service,
         "least": problem.series("work_least"),
-        "most": problem.series("work_most") + room,
+        "most": problem.series("work_most"),
     }
     for carrier, share in _shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always

@@ -11,7 +11,6 @@ from collections import defaultdict
 import highspy
 import numpy as np
 
-from optimizer.forms.work import ROOM
 from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, levels
 from optimizer.prices import RAMP_PRICE
@@ -218,10 +217,8 @@ class Bare:
         work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
         fed["work"] = -hours[:, None, None] * work
         fed["power"] = np.broadcast_to(-power, self.racks.shape)
-        room = ROOM * problem.margins.power * pool.racks
-        limit, most = problem.series("work_racks_limit") + room, problem.series("work_most") + room
-        is_other = np.diff(power, axis=1, append=np.inf) > 0.0
-        high[self.racks] = 2.0 * pool.racks * np.broadcast_to(is_other, self.racks.shape)
+        limit, most = problem.series("work_racks_limit"), problem.series("work_most")
+        high[self.racks] = limit[:, :, None] * (np.diff(power, axis=1, append=np.inf) > 0.0)
         low[self.met], high[self.met] = problem.series("work_least"), most
         high[self.late] = problem.series("work_least")
         self.row_low[self.jobs], self.row_high[self.jobs] = -np.inf, limit

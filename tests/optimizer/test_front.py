@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.binding import DOUBT
 from optimizer.explain import explain
 from optimizer.front import front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.schedule import schedule_of
 from tests import small_days
+from tests.math import hand
 
+RACKS = ("batch", [0.0, 5.0], [5.0, 5.0], 3.0)
 PRICES = (0.0, 0.05, 0.2, 0.8)
 
 
@@ -97,14 +100,16 @@ def test_a_deadline_is_worth_what_an_easier_one_saves(week):
     assert saved(week, easier) == pytest.approx(more * worth, rel=0.15)
 
 
-def test_no_limit_of_work_costs_more_than_easing_it_would_save(week):
-    """Proves: of work that must run as it comes no price is told that only the solver believes.
-
-    What arrives last is bounded by the price at the end: to have more of it is no relief here.
-    """
-    worths = told(week[1]) | {"work that has arrived": week[0].series("electricity_price").max()}
+def test_no_price_of_work_is_told_that_only_the_solver_believes(week):
     binding = explain(week[1], schedule_of(week[1])).binding
     work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
-    assert work
-    for one in work:
-        assert one.price <= worths.get(one.limit, 0.0) * 1.05 + 0.1, one.limit
+    assert all(one.price <= DOUBT for one in work)
+
+
+def test_racks_of_jobs_that_take_one_cap_are_a_limit_too():
+    """Proves: a rack more does 1 MWh at 10 instead of 50 EUR."""
+    plan = hand.solved(hand.site(), hand.outlook([10.0, 50.0], jobs=[RACKS]))
+    (limit,) = [one for one in sensitivities(plan) if "jobs" in one.limit]
+    assert limit.worth == pytest.approx(40.0)
+    (bound,) = explain(plan, schedule_of(plan)).binding
+    assert bound.price == pytest.approx(40.0)
