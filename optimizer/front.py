@@ -24,6 +24,7 @@ UNITS: Final = {
     "met": "MWh",
     "within_site": "rack",
     "within_jobs": "rack",
+    "racks": "rack",
     "carries": "unit",
     "stays_on": "unit",
     "stays_off": "unit",
@@ -163,21 +164,23 @@ def sensitivities(
     """
     schedule, hours = schedule_of(solution), solution.inputs.hours
     easing = Easing(solution)
-    tried = list(priced(held_back(solution.duals, schedule)))
+    # a limit that is both a row and a column's bound is told, and eased, once
+    tried = {
+        one.limit: one
+        for one in priced(held_back(solution.duals, schedule))
+        if (one.over(len(hours)) > LEAST_PRICE).any()
+    }
     found = []
-    for number, one in enumerate(tried):
+    for number, one in enumerate(tried.values()):
         over = one.over(len(hours))
-        is_bound = over > LEAST_PRICE
-        if is_bound.any():
-            bound = float(hours[-len(over) :][is_bound].sum())
-            unit = UNITS.get(one.word, "MW")
-            found += [
-                Sensitivity(limit=limit, unit=unit, worth=easing.worth(side), hours=bound)
-                for limit, side in _sides(easing, one)
-            ]
+        bound = float(hours[-len(over) :][over > LEAST_PRICE].sum())
+        found += [
+            Sensitivity(limit=limit, unit=UNITS.get(one.word, "MW"), worth=worth, hours=bound)
+            for limit, side in _sides(easing, one)
+            if (worth := easing.worth(side)) > LEAST_PRICE
+        ]
         listen(number + 1, len(tried))
-    worth = {one.limit: one for one in found if one.worth > LEAST_PRICE}.values()
-    return tuple(sorted(worth, key=lambda one: -one.worth))
+    return tuple(sorted(found, key=lambda one: -one.worth))
 
 
 def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
