@@ -14,8 +14,8 @@ import numpy as np
 from optimizer.build import numbers_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.structure import structure_of
-from optimizer.hold import stacked
 from optimizer.objectives import account_prices
+from optimizer.reserves.lots import lots
 from optimizer.solution import Solution
 from optimizer.solve import Solver
 from twin.errors import SolverError
@@ -26,9 +26,6 @@ STEP: Final = 1e-4
 
 LEAST_STEP: Final = 1e-3
 """By how much at the least. [unit of the limit]"""
-
-OFFERED: Final = "_reserve.offered"
-"""What names of capacity in whole bids end with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +138,8 @@ def _kept(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatA
         values[places] = solution.values[name]
     whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
     yield whole, np.round(values[whole]), np.round(values[whole])
-    for name, places in arrays.columns.items():
-        if name.endswith(OFFERED):
-            flat = places.ravel()
-            yield flat, values[flat], values[flat]
+    for lot in lots(arrays, solution.inputs.problem):
+        yield lot.columns, values[lot.columns], values[lot.columns]
     for one in solution.held:
-        places = stacked(one.names, arrays.columns)[one.steps]
-        low, high = one.bounds()
-        high = np.minimum(high, arrays.column_high[places])
-        yield places.ravel(), np.minimum(low, high).ravel(), high.ravel()
+        places, low, high = one.bounded(arrays)
+        yield places.ravel(), low.ravel(), high.ravel()

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.compile.arrays import Pieces
+from optimizer.compile.arrays import Arrays, IntArray, Pieces
 from optimizer.inputs import Inputs
 from optimizer.waste import two_ways
 from twin.physics import FloatArray
@@ -59,6 +59,26 @@ class Held:
             self.width * (number < self.piece[:, None] - slack),
             self.width * (number <= self.piece[:, None]),
         )
+
+    def bounded(self, arrays: Arrays, slack: int = 0) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Return the columns, and their bounds within those that the model gives them.
+
+        Parameters
+        ----------
+        arrays
+            The model.
+        slack
+            As :meth:`bounds` takes it.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            Columns, least and greatest values, ``(step, piece)``.
+        """
+        places = stacked(self.names, arrays.columns)[self.steps]
+        low, high = self.bounds(slack)
+        high = np.minimum(high, arrays.column_high[places])
+        return places, np.minimum(low, high), high
 
     def then(self, other: "Held") -> "Held":
         """Return the same with the intervals of another that are not held yet."""

@@ -106,7 +106,7 @@ def _solved(
     with clock("commit"):
         answer = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
         units, past = units_of(arrays, answer.values), model.problem.past_units
-        answer = in_bids(solver, arrays, problem=model.problem, answer=answer)
+        answer = in_bids(solver, arrays, inputs=model.inputs, answer=answer)
     with clock("hold"):
         answer, held = tight(solver, arrays, inputs=model.inputs, answer=answer)
     return Solution(

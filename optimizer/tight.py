@@ -121,12 +121,10 @@ def _sought(
 
 def _choice(held: Held, arrays: Arrays) -> Choice:
     """Return what is held as a choice among all its pieces."""
-    places = stacked(held.names, arrays.columns)[held.steps]
     number = np.arange(held.width.shape[1])
-    each = [replace(held, piece=np.full(len(held.steps), one)).bounds() for one in number]
-    low, high = (np.stack(bounds) for bounds in zip(*each, strict=True))
-    high = np.minimum(high, arrays.column_high[places])
-    return Choice(places=places, low=np.minimum(low, high), high=high, begin=held.piece)
+    each = [replace(held, piece=np.full(len(held.steps), one)).bounded(arrays) for one in number]
+    places, low, high = (np.stack(parts) for parts in zip(*each, strict=True))
+    return Choice(places=places[0], low=low, high=high, begin=held.piece)
 
 
 def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answer, list[Held]]:
@@ -139,10 +137,8 @@ def _solve_held(solver: Solver, arrays: Arrays, held: list[Held]) -> tuple[Answe
     slack = 0
     for _ in range(2 * MOST_SEGMENTS):
         for one in held:
-            low, high = one.bounds(slack)
-            places = stacked(one.names, arrays.columns)[one.steps]
-            high = np.minimum(high, arrays.column_high[places])
-            solver.bound(places.ravel(), np.minimum(low, high).ravel(), high=high.ravel())
+            places, low, high = one.bounded(arrays, slack)
+            solver.bound(places.ravel(), low.ravel(), high=high.ravel())
         found = solver.run()
         if found is None:
             slack += 1

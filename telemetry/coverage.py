@@ -23,7 +23,6 @@ BEAT: Final = 10
 MISSED: Final = 3
 """Heartbeats that may be missing before the sender counts as silent. [1]"""
 
-
 WORST: Final = 5
 """Points that are told of. [1]"""
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.listing import rack_name
-from telemetry.samples import CHIP_VARIABLES, RackBatch
+from telemetry.samples import CHIP_VARIABLES, RackBatch, microseconds
 from twin.equipment import Accelerators
 from twin.physics import FloatArray
 from twin.site import Site
@@ -172,8 +172,3 @@ class Racks:
 
 
 _LONG_AGO: Final = 1e10  # s: never heard
-
-
-def microseconds(time: np.datetime64) -> int:
-    """Return a moment as microseconds since 1970."""
-    return int(time.astype("datetime64[us]").astype(np.int64))

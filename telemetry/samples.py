@@ -243,3 +243,8 @@ type Message = (
 
 type Sample = PointValue | PointMetadata | RackBatch | Message
 """All that decodes."""
+
+
+def microseconds(time: np.datetime64) -> int:
+    """Return a moment as microseconds since 1970."""
+    return int(time.astype("datetime64[us]").astype(np.int64))

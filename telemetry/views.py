@@ -3,8 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from telemetry.racks import WORDS, Racks, microseconds
+from telemetry.racks import WORDS, Racks
 from telemetry.rows import Rows
+from telemetry.samples import microseconds
 from telemetry.slots import NEVER, Slots
 from twin import axes, vocabulary
 from twin.physics import FloatArray

@@ -16,7 +16,7 @@ from telemetry import quality, views
 from telemetry.bands import Limits
 from telemetry.binding import Binder, Binding
 from telemetry.quality import Flag, Reading
-from telemetry.racks import Racks, microseconds
+from telemetry.racks import Racks
 from telemetry.rows import Rows
 from telemetry.samples import (
     REPEATED,
@@ -30,6 +30,7 @@ from telemetry.samples import (
     RackBatch,
     Sample,
     Tick,
+    microseconds,
 )
 from telemetry.slots import Slots
 from telemetry.strangers import judge_stranger

@@ -4,8 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from optimizer.compile.arrays import Arrays
-from optimizer.inputs import inputs_of
-from optimizer.problem import Problem
+from optimizer.inputs import Inputs
 from optimizer.reserves.lots import Lot, lots
 from optimizer.reserves.seek import Offer, Search
 from optimizer.reserves.ways import opened, runs_in_circle, shut
@@ -14,7 +13,7 @@ from optimizer.tight import tight
 from twin.errors import SolverError
 
 
-def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer) -> Answer:
+def in_bids(solver: Solver, arrays: Arrays, *, inputs: Inputs, answer: Answer) -> Answer:
     """Return a plan near the best that offers nothing but whole bids.
 
     Parameters
@@ -23,8 +22,8 @@ def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer)
         Holds the model; keeps the bids as bounds, so that later runs have them too.
     arrays
         The model.
-    problem
-        The question.
+    inputs
+        What it was made from.
     answer
         The best plan with any capacity.
 
@@ -38,24 +37,25 @@ def in_bids(solver: Solver, arrays: Arrays, *, problem: Problem, answer: Answer)
     SolverError
         If there is none; but less capacity can always be held.
     """
+    problem = inputs.problem
     if not problem.site.reserves:
         return answer
     products = tuple(lots(arrays, problem))
     search = Search(solver, products)
     offer = None if runs_in_circle(problem, arrays, answer) else search.from_any(answer)
     if offer is None or runs_in_circle(problem, arrays, offer.answer):
-        offer = _without_circles(solver, arrays, problem=problem, search=search)
+        offer = _without_circles(solver, arrays, inputs=inputs, search=search)
     shut(solver, arrays, problem=problem, answer=offer.answer)  # bids are fixed: no more circles
     return _exactly(offer, products)
 
 
-def _without_circles(solver: Solver, arrays: Arrays, *, problem: Problem, search: Search) -> Offer:
+def _without_circles(solver: Solver, arrays: Arrays, *, inputs: Inputs, search: Search) -> Offer:
     """Return a plan with whole bids that stands on no circle.
 
     Ways of stores are found for any capacity, bids for these ways, and better ways for these bids,
     where a plan for any ways at all leads to some.
     """
-    inputs = inputs_of(problem)
+    problem = inputs.problem
     opened(solver, arrays)
     answer, _ = tight(solver, arrays, inputs=inputs, answer=search.freed())
     offer = search.from_any(answer)

@@ -16,7 +16,7 @@ from telemetry.archive.refusals import Refusals
 from telemetry.archive.seconds import CODES, second_of, seconds_of
 from telemetry.archive.slabs import Stamps
 from telemetry.quality import Flag
-from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick
+from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick, microseconds
 
 COUNTED: Final = (
     "batches",
@@ -127,7 +127,7 @@ class Gathering:
         """Take a sample; return why it is refused, or ""."""
         match sample:
             case PointValue(point=point, value=value):
-                number, stamp = divmod(_micros(sample.time), _SECOND)
+                number, stamp = divmod(microseconds(sample.time), _SECOND)
                 reading = (np.nan if value is None else value, CODES[flag], stamp)
                 put = self.minutes.put_point(point, number, reading, frame=frame)
                 if put == "too_late":
@@ -138,7 +138,7 @@ class Gathering:
                     return f"of {sample.site}, not of {self._site_name}"
                 self.is_sparse = seconds_of(sample.interval) > MINUTE
                 label = f"{sample.hall}/{sample.rack}"
-                number, stamp = divmod(_micros(sample.time), _SECOND)
+                number, stamp = divmod(microseconds(sample.time), _SECOND)
                 put = self.minutes.put_rack(
                     label, number, values, frame=frame, stamp=stamp // _MILLISECOND
                 )
@@ -197,8 +197,3 @@ class Gathering:
             self._counters["merged"] += self.minutes.merged
             self.minutes.merged = 0
         self._counters[kind] += count
-
-
-def _micros(time: np.datetime64) -> int:
-    """Return microseconds since 1970."""
-    return int(time.astype("datetime64[us]").astype(np.int64))

@@ -14,7 +14,15 @@ from telemetry.coverage import Coverage
 from telemetry.frames import Frame, Position
 from telemetry.quality import Flag
 from telemetry.quarantine import WHOLE, Quarantine, understand
-from telemetry.samples import REPEATED, PointMetadata, PointValue, RackBatch, Sample, Tick
+from telemetry.samples import (
+    REPEATED,
+    PointMetadata,
+    PointValue,
+    RackBatch,
+    Sample,
+    Tick,
+    microseconds,
+)
 from telemetry.shards.bulk import Bulk, in_order
 from telemetry.strangers import FUTURE_US, LATE_US, Plausible, plausible
 
@@ -126,8 +134,8 @@ class Intake:
             self._pass_over(frame)
             return
         if isinstance(sample, PointValue | RackBatch):
-            moment = _micros(sample.time)
-            age = 0 if self._is_simulated else _micros(frame.received) - moment
+            moment = microseconds(sample.time)
+            age = 0 if self._is_simulated else microseconds(frame.received) - moment
             if age < -FUTURE_US:
                 self._counters["future"] += 1
                 return
@@ -157,8 +165,3 @@ class Intake:
         """Count what is not archived, and keep it for people."""
         self._counters["refused"] += 1
         self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload, most=WHOLE)
-
-
-def _micros(time: np.datetime64) -> int:
-    """Return microseconds since 1970."""
-    return int(time.astype("datetime64[us]").astype(np.int64))

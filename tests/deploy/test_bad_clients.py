@@ -42,13 +42,6 @@ SCHEDULE = topics.build(Kind.SCHEDULE, site="small", partner=PARTNER)
 RETAIN = 0x01
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
-
-
 @pytest.fixture(params=["mosquitto", "nats"])
 def stand(request, tmp_path, certificates):
     """Return a running broker of ``deploy/``."""

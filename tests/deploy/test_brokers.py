@@ -1,7 +1,6 @@
 """The brokers of ``deploy/`` let everybody do what they must, and nothing else."""
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -77,13 +76,6 @@ READS = {
 }
 SCHEDULE = of_site(Kind.SCHEDULE)
 TOPICS = sorted(set().union(*WRITES.values()))
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The commands of docs/telemetry.md on the brokers of ``deploy/``, by certificate alone."""
 
 import json
-import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -15,13 +14,6 @@ from tests.deploy import stands
 pytestmark = pytest.mark.slow
 
 SMALL = sites.load("small")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
 
 
 @pytest.fixture(params=["mosquitto", "nats"])

@@ -1,0 +1,15 @@
+"""What the brokers of ``deploy/`` need before they can be started."""
+
+import shutil
+
+import pytest
+
+from tests.deploy import stands
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """Return a folder of certificates for all users of ``deploy/``."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
