@@ -1,7 +1,8 @@
 """A simulated plant whose batteries answer the grid by themselves, for what they hold in reserve.
 
 The local controller adds its power to the battery's set point at once, minute by minute; nobody is
-asked. What it could not give is kept for the judge.
+asked. While it holds capacity it keeps the room for it: a set point that still turns from the last
+one goes there at once. What it could not give is kept for the judge.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import xarray as xr
 from telemetry.plants.ramps import STEP
 from telemetry.testbed import Plant
 from twin import axes, vocabulary
+from twin.activation import powers
 from twin.physics import FloatArray
 from twin.reserves import Reserve
 from twin.run import Key
@@ -99,15 +101,22 @@ class ActivatedPlant(Plant):
         count = span.stop - span.start
         called = {name: np.zeros(count) for name in self._signal}
         ordered = {}
-        for battery in dict.fromkeys(owner for name, owner in orders if name == "battery_charge"):
+        for store in self.site.stores:
+            battery = store.owner
             charge, discharge = ("battery_charge", battery), ("battery_discharge", battery)
+            if charge not in orders:
+                continue
+            held = {n: np.asarray(self._held.get((n, battery), 0.0)) for n in self._signal}
             power = np.zeros(count)
             for name, signal in self._signal.items():
-                mine = self._held.get((name, battery), 0.0) * signal[span]
+                mine = held[name] * signal[span]
                 called[name] += mine
                 power += mine
-            if power.any():
-                net = orders[charge] - orders[discharge] - power
+            if any(held.values()):
+                up, down = powers(self.site.reserves, held)
+                least = np.minimum(up - store.discharge_limit, 0.0)
+                most = np.maximum(store.charge_limit - down, 0.0)
+                net = np.clip(orders[charge] - orders[discharge], least, most) - power
                 orders[charge], orders[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
             ordered[battery] = orders[charge] - orders[discharge]
         self._called.append(called)
