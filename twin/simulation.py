@@ -144,19 +144,23 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
 
 
 def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
-    """Return a run with labels, units and meanings."""
-    kinds = {name: machine.kind for name, machine in site.equipment.items()}
-    variables: dict[str, xr.DataArray] = {}
-    for axis, table in (("time", result.flows), ("instant", result.stocks)):
-        names = dict.fromkeys(name for name, _ in table if name not in variables)
-        for name in names:
-            owners = [owner for key, owner in table if key == name]
-            if owners == [""]:
-                variables[name] = xr.DataArray(table[name, ""], dims=axis)
+    """Return a run with labels, units and meanings; NaN where a machine has no such thing."""
+    tables = {"time": result.flows, "instant": result.stocks}
+    dims = {name: DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()}
+    labels: dict[str, list[str]] = {}
+    for owner in dict.fromkeys(owner for table in tables.values() for _, owner in table if owner):
+        labels.setdefault(dims[owner], []).append(owner)
+    found: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
+    for axis, table in tables.items():
+        none = np.full(axes.sizes[axis], np.nan)
+        for name, owner in table:
+            if name in found:
                 continue
-            kind = kinds[owners[0]]
-            dim = DIMENSIONS.get(kind, kind)
-            stacked = np.stack([table[name, owner] for owner in owners], axis=-1)
-            variables[name] = xr.DataArray(stacked, dims=(axis, dim), coords={dim: owners})
-        axes = axes.assign({name: vocabulary.tag(variables[name], name) for name in names})
-    return axes
+            dim: tuple[str, ...] = ()
+            values = table[name, owner]
+            if owner:
+                dim = (dims[owner],)
+                owners = labels[dims[owner]]
+                values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
+            found[name] = (axis, *dim), values, vocabulary.attributes(name)
+    return axes.assign_coords(labels).assign(found)

@@ -226,18 +226,24 @@ def term(name: str) -> Term:
     raise UnitError("vocabulary", [Fault(place=name, value="", mend=mend)])
 
 
-def tag(array: xr.DataArray, name: str) -> xr.DataArray:
-    """Return the array under its declared name, with unit and meaning in its attributes."""
+def attributes(name: str) -> dict[str, str]:
+    """Return what a variable of a declared name says of itself: its unit and meaning."""
     word = term(name)
     attrs = {"units": word.unit, "long_name": word.meaning}
-    if word.cf_name:
-        attrs["standard_name"] = word.cf_name
-    return array.rename(name).assign_attrs(attrs)
+    return attrs | ({"standard_name": word.cf_name} if word.cf_name else {})
+
+
+def tag(array: xr.DataArray, name: str) -> xr.DataArray:
+    """Return the array under its declared name, with unit and meaning in its attributes."""
+    return array.rename(name).assign_attrs(attributes(name))
 
 
 def tag_all(dataset: xr.Dataset) -> xr.Dataset:
     """Return the dataset with every variable tagged by its own name; see :func:`tag`."""
-    return dataset.assign({str(name): tag(dataset[name], str(name)) for name in dataset.data_vars})
+    tagged = dataset.copy(deep=False)
+    for name, array in tagged.data_vars.items():
+        array.attrs.update(attributes(str(name)))  # of the copy, which has attributes of its own
+    return tagged
 
 
 def check(dataset: xr.Dataset, *names: str) -> xr.Dataset:

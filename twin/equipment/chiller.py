@@ -165,14 +165,14 @@ class ChillerBank(Declared):
         unit_limit = self.capacity(supply_temperature, temperature) / self.count * _MOST_PART_LOAD
         units = np.arange(1.0, self.count + 1.0).reshape(-1, *(1,) * load.ndim)
         share = load / units
-        power = units * chiller.chiller_power(
+        power = units * self.eir_factor * (1.0 + _FEWER_FIRST * units)
+        power = power * chiller.chiller_power(
             share,
             self.rated_cooling,
             chilled_temperature=supply_temperature,
             condenser_temperature=temperature,
             curves=self.curves,
         )
-        power *= self.eir_factor * (1.0 + _FEWER_FIRST * units)
         overloaded = share > unit_limit
         overloaded[-1] = False
         best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
@@ -257,7 +257,8 @@ class ChillerBank(Declared):
     ) -> FloatArray:
         """Return the power of some units, which may be a broken number, that share a load. [MW]"""
         chilled = 0.5 * (self.chilled_low + self.chilled_high)
-        power = units * chiller.chiller_power(
+        power = units * self.eir_factor * (1.0 + _FEWER_FIRST * units)
+        power = power * chiller.chiller_power(
             load / units,
             self.rated_cooling,
             chilled_temperature=chilled,

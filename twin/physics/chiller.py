@@ -190,5 +190,8 @@ def _biquadratic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
 
 
 def _bicubic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:
-    mixed = x * y * (c[8] * x + c[9] * y)
-    return _biquadratic(c[:6], x, y) + c[6] * x**3 + c[7] * y**3 + mixed
+    # by powers of y, whose axes are more than those of x: a trial of every number of units
+    constant = c[0] + x * (c[1] + x * (c[2] + x * c[6]))
+    linear = c[3] + x * (c[5] + x * c[8])
+    square = c[4] + x * c[9]
+    return constant + y * (linear + y * (square + y * c[7]))
