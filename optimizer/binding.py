@@ -9,6 +9,7 @@ import xarray as xr
 
 from optimizer.solution import Solution
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
@@ -19,6 +20,9 @@ deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
 
 MOST_BINDING: Final = 8
 """Most binding limits told, dearest first. [1]"""
+
+LEAST_WIDTH: Final = 1e-6
+"""Range of outputs below which a machine has no choice, and its last segment no price. [MW]"""
 
 JOBS: Final = "racks that the waiting jobs can use"
 
@@ -39,7 +43,9 @@ WORDS: Final[Mapping[str, str]] = {
     "first_up": "ramp of the connection, upwards",
     "first_down": "ramp of the connection, downwards",
     "met": "work that has arrived",
-    "carries": "number of units that run",
+    "capacity": "most that the machine can give",
+    "carries": "output of the units that run",
+    "needs": "least load of units that run",
     "stays_on": "least time that units stay on",
     "stays_off": "least time that units stay off",
     "rests": "least time between starts of a unit",
@@ -161,7 +167,7 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     """
     time = schedule["time"].to_numpy()
     found = []
-    for one in priced(held_back(solution.duals, schedule)):
+    for one in priced(held_back(solution, schedule)):
         over = one.over(len(time))
         if one.owner == "work" and over.max(initial=0.0) > DOUBT:
             continue
@@ -180,18 +186,39 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
 
 
-def held_back(duals: Mapping[str, FloatArray], schedule: xr.Dataset) -> dict[str, FloatArray]:
-    """Return the prices of limits that people set: not of sun and wind, nor of heat bought back."""
+def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]:
+    """Return the prices of limits that people set: not of sun and wind, nor of heat bought back.
+
+    Machines at their full output have a ``capacity`` among them.
+    """
     sources, pumps = (
         schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
         for axis in ("renewable", "heat_reuse")
     )
     never = {f"{pump}.import_power" for pump in pumps}
-    return {
+    curves = solution.inputs.curves
+    found = {
         name: prices
-        for name, prices in duals.items()
+        for name, prices in solution.duals.items()
         if name.split(".")[0] not in sources and name not in never
     }
+    for owner, is_last in ((owner, last_segments(curve.width)) for owner, curve in curves.items()):
+        prices = np.minimum(np.where(is_last, solution.duals[f"{owner}.segment"], 0.0), 0.0)
+        found[f"{owner}.capacity"] = prices.sum(axis=1)
+    return found
+
+
+def last_segments(width: FloatArray) -> BoolArray:
+    """Return which segments end at the most that a machine can give, on the axes of the widths.
+
+    Parameters
+    ----------
+    width
+        Lengths of the segments, ``(time, segment)``. [MW]
+    """
+    is_last = np.zeros(width.shape, dtype=bool)
+    is_last[:, -1] = width.sum(axis=1) > LEAST_WIDTH
+    return is_last
 
 
 def priced(duals: Mapping[str, FloatArray]) -> Iterator[Priced]:

@@ -5,8 +5,8 @@ prices that fit each it tells any. So each limit is eased a little, over the who
 plan made again from where it stands; units, ways and bids stay as they are.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from optimizer.solution import Solution
 from optimizer.solve import Solver
 from twin.errors import SolverError
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 
 STEP: Final = 1e-4
 """By how much a limit is eased, as a share of it. [1]"""
@@ -39,15 +40,15 @@ class Side:
     is_low
         Whether it is their lower bound.
     where
-        Those that are eased, ``(time,)`` or ``(instant,)``; all if None.
+        Those that are eased, ``(time,)`` or ``(instant,)``, or on all axes; all if None.
     beside
-        Columns whose upper bound says the same, and is eased by as much.
+        Rows or columns whose upper bound moves with it, and by how much for each unit.
     """
 
     name: str
     is_low: bool = False
-    where: FloatArray | None = None
-    beside: str = ""
+    where: FloatArray | BoolArray | None = None
+    beside: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class Easing:
@@ -99,13 +100,20 @@ class Easing:
         else:
             high = high + step
         self._bind(places, low, high, is_row=is_row)
-        others = self._places(side.beside).ravel() if side.beside else places[:0]
-        least, most = self._bounds(others, is_row=False)
-        self._bind(others, least, np.where(most > 0.0, most + step, most), is_row=False)
+        others = [self._widen(name, step * share) for name, share in side.beside.items()]
         eased = self._objective()
         self._bind(places, *before, is_row=is_row)
-        self._bind(others, least, most, is_row=False)
+        for name, least, most in others:
+            self._bind(self._places(name).ravel(), least, most, is_row=name in self._arrays.rows)
         return max(self._best - eased, 0.0) / step
+
+    def _widen(self, name: str, by: FloatArray) -> tuple[str, FloatArray, FloatArray]:
+        """Raise upper bounds; return whose, and what they were. A column held at 0 stays there."""
+        places, is_row = self._places(name), name in self._arrays.rows
+        low, high = self._bounds(places.ravel(), is_row=is_row)
+        most = high + np.broadcast_to(by, places.shape).ravel()
+        self._bind(places.ravel(), low, np.where(is_row | (high > 0.0), most, high), is_row=is_row)
+        return name, low, high
 
     def _places(self, name: str) -> IntArray:
         arrays = self._arrays

@@ -7,14 +7,25 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import JOBS, LEAST_PRICE, LOWER, Priced, held_back, priced, words_of
+from optimizer.binding import (
+    JOBS,
+    LEAST_PRICE,
+    LOWER,
+    Priced,
+    held_back,
+    last_segments,
+    priced,
+    words_of,
+)
 from optimizer.compile.shift import Warm
 from optimizer.easing import Easing, Side
+from optimizer.inputs import Inputs
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
+from twin.physics import FloatArray
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
@@ -25,7 +36,6 @@ UNITS: Final = {
     "within_site": "rack",
     "within_jobs": "rack",
     "racks": "rack",
-    "carries": "unit",
     "stays_on": "unit",
     "stays_off": "unit",
     "rests": "unit",
@@ -167,7 +177,7 @@ def sensitivities(
     # a limit that is both a row and a column's bound is told, and eased, once
     tried = {
         one.limit: one
-        for one in priced(held_back(solution.duals, schedule))
+        for one in priced(held_back(solution, schedule))
         if (one.over(len(hours)) > LEAST_PRICE).any()
     }
     found = []
@@ -176,14 +186,14 @@ def sensitivities(
         bound = float(hours[-len(over) :][over > LEAST_PRICE].sum())
         found += [
             Sensitivity(limit=limit, unit=UNITS.get(one.word, "MW"), worth=worth, hours=bound)
-            for limit, side in _sides(easing, one)
+            for limit, side in _sides(easing, one, solution.inputs)
             if (worth := easing.worth(side)) > LEAST_PRICE
         ]
         listen(number + 1, len(tried))
     return tuple(sorted(found, key=lambda one: -one.worth))
 
 
-def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
+def _sides(easing: Easing, one: Priced, inputs: Inputs) -> Iterator[tuple[str, Side]]:
     """Yield a limit in words and what is eased; a peak of each billing period by itself.
 
     What is there at the start is given, and what has arrived by the end is not less for coming
@@ -197,11 +207,22 @@ def _sides(easing: Easing, one: Priced) -> Iterator[tuple[str, Side]]:
                 words = one.words if period == 0 else LATER_PEAK
                 yield words_of(one.owner, words), Side(name=name, where=counts)
         return
+    if one.word == "capacity":
+        yield one.limit, _end(easing, one.owner, inputs.curves[one.owner].width)
+        return
     if one.words == JOBS:  # a row, and of a kind that takes one cap a column's bound
-        yield one.limit, Side(name=f"{one.owner}.within_jobs", beside=f"{one.owner}.racks")
+        beside = {f"{one.owner}.racks": np.ones(1)}
+        yield one.limit, Side(name=f"{one.owner}.within_jobs", beside=beside)
         return
     if one.word in LOWER:
         where = np.ones(easing.length(name))
         where[0] = 0.0
         where[-1] = float(one.is_low or one.word != "met")
     yield one.limit, Side(name=name, is_low=one.is_low, where=where)
+
+
+def _end(easing: Easing, owner: str, width: FloatArray) -> Side:
+    """Return the end of a machine's segments as a limit; the secant to it moves along."""
+    steepness = easing.numbers[f"{owner}.steepness"][:, -1]
+    beside = {f"{owner}.lid": steepness} if width.shape[1] > 1 else {}
+    return Side(name=f"{owner}.segment", where=last_segments(width), beside=beside)

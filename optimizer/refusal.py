@@ -144,14 +144,14 @@ def _least_loads(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
             units = arrays.columns[f"{owner}.on"]
             of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
             least = arrays.value[of][np.isin(arrays.index[of], units)].max()
-            yield f"least load of units that run ({owner}, {least:.4g} MW each)"
+            yield f"{WORDS[word]} ({owner}, {least:.4g} MW each)"
 
 
 def _rows(names: Iterable[str]) -> Iterator[str]:
-    """Yield the rows in conflict that people have a word for, each with its owner."""
+    """Yield the other rows in conflict that people have a word for, each with its owner."""
     for name in names:
         owner, _, word = name.partition(".")
-        if word in WORDS:
+        if word in WORDS and word != LEAST_LOAD:
             yield f"{WORDS[word]} ({owner_of(owner)})"
 
 

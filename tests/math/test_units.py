@@ -127,7 +127,7 @@ def test_a_bank_is_one_whole_number():
 def test_too_few_units_are_no_schedule():
     bank = units(3, most=1.0)
     line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
-    with pytest.raises(NoScheduleError, match=r"number of units that run \(line\)"):
+    with pytest.raises(NoScheduleError, match=r"output of the units that run \(line\)"):
         solved(site(line=line), outlook([50.0], service=3.4))
 
 

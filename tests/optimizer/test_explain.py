@@ -26,7 +26,9 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
 
 
 def answer(duals=None, accounts=None):
-    return SimpleNamespace(duals=duals or {}, accounts=accounts or {})
+    return SimpleNamespace(
+        duals=duals or {}, accounts=accounts or {}, inputs=SimpleNamespace(curves={})
+    )
 
 
 def binding(**duals):

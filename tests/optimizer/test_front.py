@@ -14,6 +14,7 @@ from tests import small_days
 from tests.math import hand
 
 RACKS = ("batch", [0.0, 5.0], [5.0, 5.0], 3.0)
+MORE_RACKS = ("batch", [0.0, 4.0], [4.0, 4.0], 5.0)
 PRICES = (0.0, 0.05, 0.2, 0.8)
 
 
@@ -54,6 +55,23 @@ def test_one_more_unit_is_worth_what_it_says(problem):
     assert peak.unit == "MW"
     saved = solve_problem(low).objective - solve_problem(peaked(2.2 + more)).objective
     assert saved == pytest.approx(more * (1.0 - problem.margins.peak) * peak.worth, rel=0.05)
+
+
+def test_a_machine_at_its_most_is_told_and_worth_what_a_larger_one_saves():
+    """Proves: a MW more of a line with losses does work at 10 instead of 50 EUR; so by its end."""
+
+    def limited(most):
+        draws = {"grid": lambda q: q + 0.1 * q * q}
+        site = hand.site(line=hand.machine("line", "medium_voltage", draws=draws, limit=most))
+        return hand.solved(site, hand.outlook([10.0, 50.0], jobs=[MORE_RACKS]))
+
+    plan, more = limited(3.0), 0.01
+    (bound,) = explain(plan, schedule_of(plan)).binding
+    (one,) = sensitivities(plan)
+    assert bound.limit == one.limit == "most that the machine can give (line)"
+    assert (bound.first, bound.count) == (hand.START, 1)
+    assert one.worth == pytest.approx((plan.objective - limited(3.0 + more).objective) / more, 0.05)
+    assert 40.0 < one.worth < 60.0
 
 
 @pytest.fixture(scope="module")
