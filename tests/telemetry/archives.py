@@ -7,7 +7,8 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.codec import decode, encode
-from telemetry.journal import Journal
+from telemetry.journal import Journal, Position
+from telemetry.quality import Flag
 from telemetry.samples import PointMetadata, PointValue, RackBatch, Tick
 
 START = np.datetime64("2026-07-01T00:00:00", "us")
@@ -71,6 +72,21 @@ def messages(seconds):
         value(seconds, float(seconds)),
     ]
     return [encode(sample) for sample in samples]
+
+
+def fill(folder, seconds, *, is_compacted=False):
+    """Archive two racks, and a battery whose last reading is bad; return the archive's folder."""
+    archive = Archive(folder / "archive", SITE)
+    archive.add(metadata(), Position(1, 30))
+    for second in seconds:
+        archive.add(batch("r0001", second), Position(1, 30))
+        archive.add(batch("r0002", second, value=1.0), Position(1, 30))
+        archive.add(value(second, float(second)), Position(1, 30))
+    archive.add(value(99, None), Position(1, 30), flag=Flag.BAD_SOURCE)
+    archive.commit(everything=True)
+    if is_compacted:
+        archive.keep_up(is_whole=True)
+    return folder / "archive"
 
 
 def replay(archive, journal):

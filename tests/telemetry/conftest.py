@@ -1,4 +1,4 @@
-"""Clients and brokers that end with the test."""
+"""Clients and brokers that end with the test, and what else several of its modules begin with."""
 
 import itertools
 
@@ -7,6 +7,7 @@ import pytest
 from telemetry.client import Client
 from tests import brokers
 from tests.telemetry.clients import LONG
+from tests.telemetry.heard import Heard
 
 names = (f"client-{number}" for number in itertools.count())
 
@@ -53,3 +54,9 @@ def run(tmp_path):
     yield start
     for broker in started:
         broker.stop()
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """Return an archive that hears samples."""
+    return Heard(tmp_path)

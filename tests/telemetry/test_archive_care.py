@@ -1,8 +1,5 @@
-"""Verify, backup, restore and export of an archive, and its replay."""
+"""Verify, backup and restore of an archive, and their commands."""
 
-import csv
-import importlib
-import io
 import json
 import re
 import tarfile
@@ -10,43 +7,22 @@ import tarfile
 import icechunk
 import numpy as np
 import pytest
-import xarray as xr
 from typer.testing import CliRunner
 
-import sites
 from optimizer.cli.root import app
 from optimizer.service.folder import StateFolder
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.copying import backup, restore
-from telemetry.archive.export import export
 from telemetry.archive.losses import tell
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import on_disk, told
 from telemetry.archive.verifying import verify
-from telemetry.codec import decode, encode
 from telemetry.journal import Position
-from telemetry.listing import list_points
-from telemetry.quality import Flag
-from telemetry.replay import play, said
-from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
-from twin.errors import ArchiveError, BrokerError
-
-
-def fill(folder, seconds, *, is_compacted=False):
-    archive = Archive(folder / "archive", "rhine")
-    archive.add(metadata(), Position(1, 30))
-    for second in seconds:
-        archive.add(batch("r0001", second), Position(1, 30))
-        archive.add(batch("r0002", second, value=1.0), Position(1, 30))
-        archive.add(value(second, float(second)), Position(1, 30))
-    archive.add(value(99, None), Position(1, 30), flag=Flag.BAD_SOURCE)
-    archive.commit(everything=True)
-    if is_compacted:
-        archive.keep_up(is_whole=True)
-    return folder / "archive"
+from tests.telemetry.archives import SECOND, START, batch, fill
+from twin.errors import ArchiveError
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
@@ -200,144 +176,6 @@ def test_an_archive_of_another_site_is_none(tmp_path):
     with pytest.raises(ArchiveError, match=is_other):
         open_archive("small", group="racks", root=tmp_path / "rhine")
     assert open_archive("small", group="racks", root=tmp_path / "small").sizes == {"time": 0}
-
-
-def test_exports_hold_what_was_heard(tmp_path):
-    pytest.importorskip("pyarrow")
-    fill(tmp_path, range(0, 100, 5))
-    chips = open_archive("rhine", group="racks", root=tmp_path)
-    assert export(chips, tmp_path / "chips.parquet") == 20 * 2 * 3
-    parquet = importlib.import_module("pyarrow.parquet")
-    table = parquet.read_table(tmp_path / "chips.parquet").to_pandas()
-    assert table["power"].tolist() == chips["power"].values.ravel().tolist()
-    assert set(table["rack"]) == {"hall_1/r0001", "hall_1/r0002"}
-    assert export(chips, tmp_path / "chips.nc") == 20
-    with xr.open_dataset(tmp_path / "chips.nc", engine="h5netcdf") as read:
-        assert np.array_equal(read["power"].values, chips["power"].values)
-    points = open_archive("rhine", group="points", root=tmp_path)
-    assert export(points, tmp_path / "points.csv") == 21
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "points.csv").read_text())))
-    assert rows[1] == {
-        "time": "2026-07-01T00:00:05Z",
-        "point": POINT,
-        "value": "5.0",
-        "quality": "1",
-    }
-    with pytest.raises(ArchiveError, match=r"an export ends in \.parquet, \.nc, \.csv"):
-        export(points, tmp_path / "points.xls")
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
-
-
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [
-        ({"group": "foo"}, "group = foo: choose racks, points, or none"),
-        ({"group": "racks", "resolution": "5min"}, "resolution = 5min: choose 1min, 15min, 1h"),
-        ({"resolution": "1h"}, "variables are not rolled up; ask for a group: racks, points"),
-        ({"group": "racks", "start": "garbage"}, "start = garbage: no moment; write UTC as 2026"),
-        ({"group": "racks", "end": "2026-13-01"}, "end = 2026-13-01: no moment"),
-        ({"group": "racks", "start": "2026-07-02", "end": "2026-07-01"}, "no stretch of time"),
-    ],
-)
-def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, told):
-    """It was said to be spoilt, and that the service would mend it."""
-    fill(tmp_path, range(0, 100, 5))
-    with pytest.raises(ArchiveError, match=re.escape(told)):
-        open_archive("rhine", root=tmp_path, **asked)
-
-
-def test_what_fits_in_no_table_says_what_to_type(tmp_path):
-    folder = fill(tmp_path, range(0, 100, 5))
-    archive = Archive(folder, "rhine")
-    for listed in list_points(sites.load("rhine")):
-        archive.add(listed.metadata, Position(1, 31))
-    archive.commit(everything=True)
-    file = tmp_path / "a.csv"
-    for words, reason in (
-        ((), f"type `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
-        (("--from", "2027-01-01", "--to", "2026-01-01"), "no stretch of time"),
-    ):
-        told_by = ["archive", "export", "rhine", str(file), "--state", str(tmp_path), *words]
-        found = CliRunner().invoke(app, told_by)
-        assert found.exit_code == 1
-        assert reason in found.stderr
-    assert not file.exists()
-
-
-class Broker:
-    """Takes what is published, until it takes no more."""
-
-    def __init__(self, most=10**9):
-        self.heard = []
-        self.most = most
-
-    def publish(self, topic, payload, *, qos=0, retain=False):
-        assert qos == 1
-        self.heard.append((topic, payload, retain))
-        return self
-
-    def wait(self, timeout):
-        return len(self.heard) <= self.most
-
-
-def test_a_replay_says_what_was_said(tmp_path):
-    folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
-    broker = Broker()
-    span = {"start": "2026-07-01T00:01:00", "end": "2026-07-01T00:02:30"}
-    assert play(said(folder, "rhine", **span), broker, speed=0.0) == len(broker.heard)
-    (first, *rest) = broker.heard
-    assert decode(*first[:2]) == metadata()
-    assert first[2]
-    samples = [decode(topic, payload) for topic, payload, _ in rest]
-    values = [one for one in samples if hasattr(one, "value")]
-    assert [(one.time, one.value) for one in values if one.quality == 1] == [
-        (START + np.timedelta64(second, "s"), float(second)) for second in range(60, 150, 5)
-    ]
-    (bad,) = [one for one in values if one.quality != 1]
-    assert bad.value is None
-    batches = [one for one in samples if hasattr(one, "rack")]
-    assert len(batches) == 2 * 18
-    assert batches[0].values.tolist() == batch("r0001", 60).values.tolist()
-
-
-def test_a_replay_keeps_its_pace(tmp_path):
-    folder = fill(tmp_path, range(0, 100, 10))
-    now, waits = [0.0], []
-
-    def sleep(seconds):
-        waits.append(seconds)
-        now[0] += seconds
-
-    stretch = said(folder, "rhine", start="2026-07-01T00:00:00", end="2026-07-01T00:00:50")
-    play(stretch, Broker(), speed=5.0, clock=lambda: now[0], sleep=sleep)
-    assert waits == [2.0] * 4  # ten seconds of data each
-
-
-def test_a_replay_that_nobody_takes_is_told(tmp_path):
-    folder = fill(tmp_path, range(0, 100, 10))
-    stretch = said(folder, "rhine", start="2026-07-01", end="2026-07-02")
-    with pytest.raises(BrokerError, match="not acknowledged"):
-        play(stretch, Broker(most=3), speed=0.0)
-    with pytest.raises(ArchiveError, match="no stretch of time"):
-        list(said(folder, "rhine", start="2026-07-02", end="2026-07-01"))
-
-
-def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
-    folder = fill(tmp_path, range(0, 100, 5))
-    again = Archive(tmp_path / "again" / "archive", "rhine")
-    for second in said(folder, "rhine", start="2026-07-01", end="2026-07-02"):
-        for topic, payload, _ in second.messages:
-            sample = decode(topic, payload)
-            is_bad = getattr(sample, "quality", 1) != 1
-            flag = Flag.BAD_SOURCE if is_bad else Flag.GOOD
-            assert encode(sample) == (topic, payload)
-            again.add(sample, Position(1, 30), flag=flag)
-    again.commit(everything=True)
-    for group in ("racks", "points"):
-        first, second = (
-            open_archive("rhine", group=group, root=root) for root in (tmp_path, tmp_path / "again")
-        )
-        assert first.load().identical(second.load())
 
 
 def run(*words):

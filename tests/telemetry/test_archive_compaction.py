@@ -13,11 +13,6 @@ from twin.errors import ArchiveError
 HOUR = 3600
 
 
-@pytest.fixture
-def heard(tmp_path):
-    return Heard(tmp_path)
-
-
 def fill(heard, seconds):
     for second in seconds:
         heard.hear(batch("r0001", second), batch("r0002", second, value=1.0), value(second, second))

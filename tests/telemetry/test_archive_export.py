@@ -1,0 +1,83 @@
+"""Tables and files of an archive, and questions that it cannot answer."""
+
+import csv
+import importlib
+import io
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.archive.export import export
+from telemetry.journal import Position
+from telemetry.listing import list_points
+from tests.telemetry.archives import POINT, fill
+from twin.errors import ArchiveError
+
+
+def test_exports_hold_what_was_heard(tmp_path):
+    pytest.importorskip("pyarrow")
+    fill(tmp_path, range(0, 100, 5))
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    assert export(chips, tmp_path / "chips.parquet") == 20 * 2 * 3
+    parquet = importlib.import_module("pyarrow.parquet")
+    table = parquet.read_table(tmp_path / "chips.parquet").to_pandas()
+    assert table["power"].tolist() == chips["power"].values.ravel().tolist()
+    assert set(table["rack"]) == {"hall_1/r0001", "hall_1/r0002"}
+    assert export(chips, tmp_path / "chips.nc") == 20
+    with xr.open_dataset(tmp_path / "chips.nc", engine="h5netcdf") as read:
+        assert np.array_equal(read["power"].values, chips["power"].values)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert export(points, tmp_path / "points.csv") == 21
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "points.csv").read_text())))
+    assert rows[1] == {
+        "time": "2026-07-01T00:00:05Z",
+        "point": POINT,
+        "value": "5.0",
+        "quality": "1",
+    }
+    with pytest.raises(ArchiveError, match=r"an export ends in \.parquet, \.nc, \.csv"):
+        export(points, tmp_path / "points.xls")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"group": "foo"}, "group = foo: choose racks, points, or none"),
+        ({"group": "racks", "resolution": "5min"}, "resolution = 5min: choose 1min, 15min, 1h"),
+        ({"resolution": "1h"}, "variables are not rolled up; ask for a group: racks, points"),
+        ({"group": "racks", "start": "garbage"}, "start = garbage: no moment; write UTC as 2026"),
+        ({"group": "racks", "end": "2026-13-01"}, "end = 2026-13-01: no moment"),
+        ({"group": "racks", "start": "2026-07-02", "end": "2026-07-01"}, "no stretch of time"),
+    ],
+)
+def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, told):
+    """It was said to be spoilt, and that the service would mend it."""
+    fill(tmp_path, range(0, 100, 5))
+    with pytest.raises(ArchiveError, match=re.escape(told)):
+        open_archive("rhine", root=tmp_path, **asked)
+
+
+def test_what_fits_in_no_table_says_what_to_type(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 5))
+    archive = Archive(folder, "rhine")
+    for listed in list_points(sites.load("rhine")):
+        archive.add(listed.metadata, Position(1, 31))
+    archive.commit(everything=True)
+    file = tmp_path / "a.csv"
+    for words, reason in (
+        ((), f"type `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
+        (("--from", "2027-01-01", "--to", "2026-01-01"), "no stretch of time"),
+    ):
+        told_by = ["archive", "export", "rhine", str(file), "--state", str(tmp_path), *words]
+        found = CliRunner().invoke(app, told_by)
+        assert found.exit_code == 1
+        assert reason in found.stderr
+    assert not file.exists()

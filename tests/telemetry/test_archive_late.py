@@ -1,0 +1,150 @@
+"""What comes late, and what comes twice in one second."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from telemetry.archive import REACH, losses
+from telemetry.archive.gathering import Batches
+from telemetry.archive.refusals import MOST
+from telemetry.journal import Position
+from telemetry.quality import Flag
+from tests.telemetry.archives import POINT, START, batch, value
+from tests.telemetry.heard import seconds_of
+
+
+def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
+    heard.hear(batch("r0001", 0), batch("r0002", 0), batch("r0001", 10), value(0, 50.0))
+    heard.hear(batch("r0001", 200))
+    heard.archive.commit()
+    heard.hear(batch("r0002", 10), batch("r0001", 7), value(0, 51.0, point="A/B/c"))
+    heard.archive.commit(everything=True)
+    assert heard.archive.counters["late"] == 3
+    chips = heard.open("racks")
+    assert seconds_of(chips) == [0, 7, 10, 200]
+    first = chips["power"].isel(chip=0).values.T.tolist()
+    assert np.array_equal(first[0], [0, 7, 10, 200])
+    assert np.array_equal(first[1], [0, np.nan, 10, np.nan], equal_nan=True)
+    points = heard.open("points")
+    assert points["value"].values[0].tolist() == [50.0, 51.0]
+
+
+def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
+    """Points say it again; who keeps batches may send them for as long as seconds are kept."""
+    days = 86_400
+    heard.hear(batch("r0001", 40 * days))
+    heard.archive.commit(everything=True)
+    heard.hear(batch("r0001", 10 * days))
+    reason = heard.archive.add(value(39 * days - 1, 1.0), Position(1, 900))
+    assert f"more than {REACH} s older" in reason
+    assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), Position(1, 900))
+    assert heard.archive.counters["too_late"] == 2
+    heard.archive.commit(everything=True)
+    assert seconds_of(heard.open("racks")) == [10 * days, 40 * days]
+    lost = [(one["group"], one["columns"], one["from"]) for one in losses.read(heard.lost)]
+    assert lost == [
+        ("points", POINT, "2026-08-08T23:59:59Z"),
+        ("racks", "hall_1/r0001", "2026-07-09T00:00:00Z"),
+    ]
+    heard.archive.commit(everything=True)
+    assert len(losses.read(heard.lost)) == 2
+
+
+def test_of_many_labels_the_losses_name_some(heard):
+    heard.hear(batch("r0001", 40 * 86_400))
+    heard.archive.commit(everything=True)
+    for number in range(MOST + 50):
+        heard.archive.add(value(0, 1.0, point=f"A/B/{number}"), Position(1, 900))
+    heard.archive.commit(everything=True)
+    lost = losses.read(heard.lost)
+    assert len(lost) == MOST + 1
+    assert lost[-1]["columns"] == "others"
+    assert lost[-1]["reason"].startswith("50 readings")
+
+
+def within(second, milliseconds, number, **options):
+    """Return a value of a moment within a second."""
+    one = value(second, number, **options)
+    return replace(one, time=one.time + np.timedelta64(milliseconds, "ms"))
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_of_one_second_the_newest_good_value_stays(heard, is_late):
+    """The last to come stayed, a null of a broken sensor too, and nobody counted it."""
+    if is_late:
+        heard.hear(value(500, 1.0))
+        heard.archive.commit(everything=True)
+    heard.hear(within(0, 900, 1.0), within(0, 100, 2.0), within(1, 0, 3.0), within(1, 600, 4.0))
+    heard.hear(within(2, 0, 5.0))
+    for second in (2, 3):
+        heard.hear(within(second, 900, None, quality=0), flag=Flag.BAD_SOURCE)
+    heard.hear(within(3, 100, 6.0))
+    heard.archive.commit(everything=True)
+    points = heard.open("points")
+    assert points["value"].values[:4, 0].tolist() == [1.0, 4.0, 5.0, 6.0]
+    assert points["quality"].values[:4, 0].tolist() == [1] * 4
+    assert heard.archive.counters["merged"] == 4
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
+    """It was judged beside what had come since, and believed."""
+    heard.hear(value(0, 60.0), flag=Flag.RATE)
+    heard.hear(value(1, None), flag=Flag.BAD_SOURCE)
+    if is_committed:
+        heard.archive.commit(everything=True)
+    heard.hear(value(0, 60.0), value(1, 40.0))
+    heard.archive.commit(everything=True)
+    points = heard.open("points")
+    assert points["quality"].values[:, 0].tolist() == [3, 1]
+    assert points["value"].values[:, 0].tolist() == [60.0, 40.0]
+    assert heard.archive.counters["merged"] == (0 if is_committed else 1)
+
+
+def racks(milliseconds, labels, numbers):
+    """Return batches of moments of the first second."""
+    return Batches(
+        labels=[f"hall_1/{label}" for label in labels],
+        seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
+        stamps=np.array(milliseconds, dtype=np.int16),
+        values=np.tile(np.array(numbers, dtype=np.float32)[:, None, None], (1, 5, 3)),
+        interval=1.0,
+    )
+
+
+def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
+    pieces = (
+        racks([0, 0, 250, 500], ["a", "b", "a", "a"], [1, 2, 3, 4]),
+        racks([250, 750, 0], ["a", "b", "c"], [5, 6, 7]),
+        racks([750, 0], ["b", "d"], [6, 8]),
+    )
+    for number, batches in enumerate(pieces):
+        assert heard.archive.add_racks(batches, Position(1, 100 + number)) == []
+    heard.archive.commit(everything=True)
+    chips = heard.open("racks")["power"].isel(time=0, chip=2)
+    assert chips.values.tolist() == [4, 6, 7, 8]
+    assert heard.archive.counters["merged"] == 4
+
+
+def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
+    heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
+    heard.archive.commit(everything=True)
+    heard.hear(*(batch("r0199", second) for second in range(100)))
+    assert heard.archive._gathered.minutes.size == 100 * 5 * 3 * 4
+    heard.hear(batch("r0002", 7))
+    heard.archive.commit(everything=True)
+    chips = heard.open("racks")["power"].isel(chip=0)
+    assert chips.sel(rack="hall_1/r0199").values[:100].tolist() == list(range(100))
+    assert np.flatnonzero(np.isfinite(chips.sel(rack="hall_1/r0002").values)).tolist() == [7, 100]
+
+
+def test_much_that_came_late_waits_for_no_minute(heard, monkeypatch):
+    monkeypatch.setattr("telemetry.archive.minutes.MOST_LATE", 1000)
+    heard.hear(batch("r0001", 500))
+    heard.archive.commit(everything=True)
+    heard.hear(*(batch("r0001", second) for second in range(17)))
+    assert heard.archive.is_due
+    assert heard.archive.commit()
+    assert not heard.archive.is_due
+    assert seconds_of(heard.open("racks")) == [*range(17), 500]

@@ -1,0 +1,89 @@
+"""An archive said again: what was said, at its pace, and archived as it was."""
+
+import numpy as np
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.codec import decode, encode
+from telemetry.journal import Position
+from telemetry.quality import Flag
+from telemetry.replay import play, said
+from tests.telemetry.archives import START, batch, fill, metadata
+from twin.errors import ArchiveError, BrokerError
+
+
+class Broker:
+    """Takes what is published, until it takes no more."""
+
+    def __init__(self, most=10**9):
+        self.heard = []
+        self.most = most
+
+    def publish(self, topic, payload, *, qos=0, retain=False):
+        assert qos == 1
+        self.heard.append((topic, payload, retain))
+        return self
+
+    def wait(self, timeout):
+        return len(self.heard) <= self.most
+
+
+def test_a_replay_says_what_was_said(tmp_path):
+    folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
+    broker = Broker()
+    span = {"start": "2026-07-01T00:01:00", "end": "2026-07-01T00:02:30"}
+    assert play(said(folder, "rhine", **span), broker, speed=0.0) == len(broker.heard)
+    (first, *rest) = broker.heard
+    assert decode(*first[:2]) == metadata()
+    assert first[2]
+    samples = [decode(topic, payload) for topic, payload, _ in rest]
+    values = [one for one in samples if hasattr(one, "value")]
+    assert [(one.time, one.value) for one in values if one.quality == 1] == [
+        (START + np.timedelta64(second, "s"), float(second)) for second in range(60, 150, 5)
+    ]
+    (bad,) = [one for one in values if one.quality != 1]
+    assert bad.value is None
+    batches = [one for one in samples if hasattr(one, "rack")]
+    assert len(batches) == 2 * 18
+    assert batches[0].values.tolist() == batch("r0001", 60).values.tolist()
+
+
+def test_a_replay_keeps_its_pace(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 10))
+    now, waits = [0.0], []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        now[0] += seconds
+
+    stretch = said(folder, "rhine", start="2026-07-01T00:00:00", end="2026-07-01T00:00:50")
+    play(stretch, Broker(), speed=5.0, clock=lambda: now[0], sleep=sleep)
+    assert waits == [2.0] * 4  # ten seconds of data each
+
+
+def test_a_replay_that_nobody_takes_is_told(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 10))
+    stretch = said(folder, "rhine", start="2026-07-01", end="2026-07-02")
+    with pytest.raises(BrokerError, match="not acknowledged"):
+        play(stretch, Broker(most=3), speed=0.0)
+    with pytest.raises(ArchiveError, match="no stretch of time"):
+        list(said(folder, "rhine", start="2026-07-02", end="2026-07-01"))
+
+
+def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
+    folder = fill(tmp_path, range(0, 100, 5))
+    again = Archive(tmp_path / "again" / "archive", "rhine")
+    for second in said(folder, "rhine", start="2026-07-01", end="2026-07-02"):
+        for topic, payload, _ in second.messages:
+            sample = decode(topic, payload)
+            is_bad = getattr(sample, "quality", 1) != 1
+            flag = Flag.BAD_SOURCE if is_bad else Flag.GOOD
+            assert encode(sample) == (topic, payload)
+            again.add(sample, Position(1, 30), flag=flag)
+    again.commit(everything=True)
+    for group in ("racks", "points"):
+        first, second = (
+            open_archive("rhine", group=group, root=root) for root in (tmp_path, tmp_path / "again")
+        )
+        assert first.load().identical(second.load())

@@ -1,0 +1,147 @@
+"""An archive of which files are spoilt: what is kept, what is told, and how it goes on."""
+
+import numpy as np
+import pytest
+
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.archive.marks import Mark
+from telemetry.archive.reading import snapshot_of
+from telemetry.archive.verifying import verify
+from telemetry.journal import Position
+from tests.telemetry import archives
+from tests.telemetry.archives import START, batch, tick
+from tests.telemetry.heard import Heard, seconds_of
+from twin.errors import ArchiveError
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
+    """The hour was found by its first variable: with that gone, all others were dropped."""
+    archive = Archive(tmp_path / "archive", "rhine")
+    for second in range(0, 120, 10):
+        archive.add(batch("r0001", second), Position(1, second + 1))
+    archive.commit(everything=True)
+    if is_late:
+        archive.keep_up(is_whole=True)
+    snapshot = snapshot_of(tmp_path / "archive")
+    level = "raw" if is_late else "open"
+    for name in snapshot.guard._nodes[f"racks/{level}/20260701/power"]:
+        path = tmp_path / "archive" / "store" / "manifests" / name
+        path.write_bytes(path.read_bytes()[:-1])
+    archive = Archive(tmp_path / "archive", "rhine")
+    archive.add(batch("r0001", 5), Position(1, 200))
+    archive.commit(everything=True)
+    archive.keep_up(is_whole=True)
+    chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
+    told = sorted([*range(0, 120, 10), 5])
+    assert chips["clock"].values.tolist() == told
+    assert chips["power"].sel(time=START + 5 * archives.SECOND).values == 5
+    assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
+
+
+def test_a_wrong_reach_is_noticed():
+    told = Mark(position={"a": Position(7, 100)}, seen={"a": Position(7, 120)}, closed=60).told()
+    assert Mark.read(told).closed == 60
+    with pytest.raises(ValueError, match="not what was written"):
+        Mark.read({**told, "position": "a@7:900"})
+    del told["checksum"]  # as commits had none
+    assert Mark.read(told).position == {"a": Position(7, 100)}
+
+
+def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
+    Archive(tmp_path / "archive", "rhine")
+    with pytest.raises(ArchiveError, match="archive of rhine, not of gallia"):
+        Archive(tmp_path / "archive", "gallia")
+    assert Archive(tmp_path / "archive", "rhine").set_aside == []
+
+
+@pytest.mark.parametrize("part", ["snapshots", "manifests"])
+def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
+    heard.hear(batch("r0001", 0), tick(0))
+    heard.archive.commit()
+    halve(heard, part)
+    again = Heard(heard.folder)
+    (aside,) = again.archive.set_aside
+    assert "spoilt" in aside.name
+    assert aside.is_dir()
+    assert again.archive.position is None
+    assert "checksum differs" in (heard.folder / "archive" / "lost.jsonl").read_text()
+    again.hear(batch("r0001", 0), tick(0))
+    again.archive.commit()
+    assert seconds_of(again.open("racks")) == [0]
+    assert Heard(heard.folder).archive.set_aside == []
+
+
+def halve(heard, part):
+    for path in (heard.folder / "archive" / "store").rglob("*"):
+        if path.is_file() and part in path.parts[-2:]:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
+    for second in (0, 60):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+    halve(heard, "repo")
+    again = Heard(heard.folder)
+    assert len(again.archive.set_aside) == 1
+    assert seconds_of(again.open("racks"))[:1] == [0]
+    before = again.archive.position
+    again.hear(batch("r0001", 60), tick(60))
+    again.archive.commit()
+    assert seconds_of(again.open("racks")) == [0, 60]
+    assert before is not None
+    (loss,) = verify(heard.folder / "archive").lost
+    assert loss["group"] == "all"
+
+
+def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
+    store = heard.folder / "archive" / "store"
+    kept = None
+    for second in (0, 60):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+        kept = kept or (store / "repo").read_bytes()
+    (store / "repo").write_bytes(kept)
+    with pytest.raises(ArchiveError, match="which is not its last commit"):
+        heard.open("racks")
+
+
+def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
+    for second in range(3):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+    snapshot = snapshot_of(heard.folder / "archive")
+    (name,) = snapshot.guard._nodes["racks/sparse/20260701/power"]
+    path = heard.folder / "archive" / "store" / "manifests" / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    (loss,) = verify(heard.folder / "archive").lost
+    assert (loss["level"], loss["variable"]) == ("sparse", "power")
+    chips = heard.open("racks")
+    assert chips["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2]
+    with pytest.raises(ArchiveError, match="checksum differs"):
+        chips["power"].load()
+    again = Heard(heard.folder)  # who writes gives it up, and goes on
+    again.hear(batch("r0001", 3), tick(3))
+    again.archive.commit()
+    assert again.archive.set_aside == []
+    power = again.open("racks")["power"].isel(chip=0, rack=0).values
+    assert power[3] == 3
+    assert np.isnan(power[:3]).all()
+    assert again.open("racks")["clock"].isel(chip=0, rack=0).values.tolist() == [0, 1, 2, 3]
+    assert verify(heard.folder / "archive").lost[0]["variable"] == "power"
+
+
+def test_a_headless_archive_is_set_aside(heard):
+    (heard.folder / "archive" / "store" / "repo").unlink()
+    assert len(Heard(heard.folder).archive.set_aside) == 1
+
+
+def test_a_repository_that_was_hardly_begun_is_finished(tmp_path):
+    heard = Heard(tmp_path / "whole")
+    heard.hear(batch("r0001", 0), tick(0))
+    heard.archive.commit()
+    assert seconds_of(heard.open("racks")) == [0]

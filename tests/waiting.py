@@ -1,0 +1,48 @@
+"""Waiting for what another thread or process brings about."""
+
+import inspect
+import time
+from collections.abc import Callable
+
+DEADLINE = 20.0
+"""Longest wait unless told otherwise. [s]"""
+
+PAUSE = 0.005
+"""Pause between two looks unless told otherwise. [s]"""
+
+
+def until[T](
+    is_so: Callable[[], T],
+    *,
+    deadline: float = DEADLINE,
+    what: str | Callable[[], str] = "",
+    pause: float = PAUSE,
+) -> T:
+    """Ask again and again; return the first answer that is true, and fail if none is in time.
+
+    Parameters
+    ----------
+    is_so
+        The question. What it raises ends the waiting.
+    deadline
+        Longest wait. [s]
+    what
+        What is waited for, or what says so in the end; the question's own text if empty.
+    pause
+        Time between two questions. [s]
+    """
+    end = time.monotonic() + deadline
+    while not (answer := is_so()):
+        if time.monotonic() > end:
+            text = what() if callable(what) else what or _text(is_so)
+            message = f"not so within {deadline:g} s: {text}"
+            raise AssertionError(message)
+        time.sleep(pause)
+    return answer
+
+
+def _text(is_so: Callable[[], object]) -> str:
+    try:
+        return inspect.getsource(is_so).strip()
+    except (OSError, TypeError):  # it was not read from a file
+        return repr(is_so)
