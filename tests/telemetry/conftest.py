@@ -8,6 +8,7 @@ from telemetry.client import Client
 from tests import brokers
 from tests.telemetry.clients import LONG
 from tests.telemetry.heard import Heard
+from tests.telemetry.ingesting import Service
 
 names = (f"client-{number}" for number in itertools.count())
 
@@ -60,3 +61,10 @@ def run(tmp_path):
 def heard(tmp_path):
     """Return an archive that hears samples."""
     return Heard(tmp_path)
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Return a running ingester without a broker."""
+    with Service(tmp_path) as running:
+        yield running

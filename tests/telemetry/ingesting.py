@@ -1,4 +1,7 @@
-"""An ingester in a process of its own, which can be killed; it ends by itself after a tick."""
+"""Ingesters: one without a broker, and one in a process of its own, which can be killed.
+
+Run as a script it ends by itself after a tick.
+"""
 
 import subprocess
 import sys
@@ -7,12 +10,83 @@ from pathlib import Path
 
 import sites
 from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
 from telemetry.client import Client
+from telemetry.codec import encode
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
 from telemetry.samples import Tick
 from telemetry.topics import listening
 from telemetry.window import Window
+from telemetry.wire.mailbox import Message
+
+SITE = sites.load("rhine")
+
+
+class Wire:
+    """A client without a broker."""
+
+    def __init__(self):
+        self.sent = []
+        self.acknowledged = []
+        self.oversized = []
+        self.counters = {"oversized": 0}
+        self._filled = threading.Condition()
+
+    def send(self, *samples, qos=1):
+        self.send_raw(*(encode(sample) for sample in samples), qos=qos)
+
+    def send_raw(self, *items, qos=1):
+        with self._filled:
+            self.sent += [Message(topic, payload, qos) for topic, payload in items]
+            self._filled.notify()
+
+    def take(self, limit=1000, timeout=0.1):
+        with self._filled:
+            self._filled.wait_for(lambda: self.sent, timeout)
+            taken, self.sent = self.sent[:limit], self.sent[limit:]
+        return taken
+
+    def acknowledge(self, messages):
+        self.acknowledged += messages
+
+
+class Service:
+    """An ingester with all that belongs to it, on a folder."""
+
+    def __init__(self, folder, *, archive=None, is_simulated=True, segment_bytes=2**20):
+        self.folder = folder
+        self.wire = Wire()
+        self.journal = Journal(folder / "journal", segment_bytes=segment_bytes)
+        self.archive = archive or Archive(folder / "archive", "rhine")
+        self.window = Window(SITE)
+        self.ingester = Ingester(
+            self.wire,
+            self.journal,
+            window=self.window,
+            archive=self.archive,
+            quarantine=folder / "quarantine",
+            is_simulated=is_simulated,
+        )
+        self.heard = []
+        self.ingester.listen(self.heard.append)
+
+    def __enter__(self):
+        self.ingester.recover()
+        self.ingester.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ingester.stop()
+        self.journal.close()
+
+    def die(self):
+        """End without a last commit."""
+        self.archive.commit = lambda **_: False
+        self.__exit__()
+
+    def racks(self):
+        return open_archive("rhine", group="racks", root=self.folder)
 
 
 def start(command, folder):
@@ -28,7 +102,7 @@ def main(url, folder):
     client = Client(url, client_id="ingester")
     client.subscribe(*listening("rhine"))
     journal = Journal(folder / "journal")
-    window = Window(sites.load("rhine"))
+    window = Window(SITE)
     archive = Archive(folder / "archive", "rhine")
     ingester = Ingester(client, journal, window=window, archive=archive, is_simulated=True)
     ended = threading.Event()

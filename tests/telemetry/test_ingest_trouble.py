@@ -1,0 +1,138 @@
+"""What an ingester outlives: a full disk, an archive that falls behind, a dead thread."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from telemetry import durable
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.codec.dispatch import READERS
+from telemetry.samples import JobStatus
+from telemetry.topics import Kind
+from tests.telemetry.archives import START, batch, metadata, tick, value
+from tests.telemetry.ingesting import Service
+from tests.waiting import until
+
+
+def fail(*_, **__):
+    raise ZeroDivisionError
+
+
+def test_a_listener_that_fails_stops_nothing(service):
+    service.ingester.listen(fail)
+    service.wire.send(value(0, 1.0), value(1, 2.0))
+    until(lambda: service.ingester.counters.get("failed") == 2)
+    assert len(service.wire.acknowledged) == 2
+
+
+def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service, monkeypatch):
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+    append = service.journal.append
+
+    def failing(_):
+        raise full
+
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
+    until(lambda: len(service.heard) == 3)
+    assert "make room" in service.ingester.trouble
+    service.wire.send(value(1, 40.0))
+    until(lambda: len(service.heard) == 4)
+    assert service.wire.acknowledged == []
+    assert service.window.observed(START)["battery_level"].item() > 0.0
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: len(service.wire.acknowledged) == 4)
+    until(lambda: service.ingester.trouble == "")
+    service.wire.send(tick(1))
+    until(lambda: service.archive.counters["commits"] == 1)
+    assert service.racks().sizes["time"] == 1
+    assert len(service.heard) == 5
+    points = open_archive("rhine", group="points", root=service.folder)
+    assert points["value"].values[:, 0].tolist() == [50.0, 40.0]
+
+
+def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+
+    def failing(_):
+        raise full
+
+    append = service.journal.append
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr("telemetry.ingest.MOST_WAITING", 10)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(*(value(second, 1.0) for second in range(20)), qos=0)
+    service.wire.send(*(batch("r0001", second) for second in range(3)))
+    until(lambda: service.ingester.counters["unjournaled"] >= 20)
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: service.ingester.counters["waiting"] == 0)
+    until(lambda: len([one for one in service.wire.acknowledged if one.qos]) == 3)
+
+
+def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
+    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    with Service(tmp_path, archive=archive) as service:
+        for second in range(300):
+            service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
+        until(lambda: len(service.wire.acknowledged) == 1500)
+        until(lambda: archive.complete == service.journal.end and not archive.is_behind)
+    assert archive.counters["commits"] >= 1
+    assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
+
+
+def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(READERS, Kind.JOB_STATUS, fail)
+    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    with Service(tmp_path, archive=archive) as service:
+        for second in range(300):
+            service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
+        service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
+        until(lambda: len(service.wire.acknowledged) == 1501)
+        until(lambda: archive.complete == service.journal.end and not archive.is_behind)
+        assert service.ingester.trouble == ""
+    assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
+
+
+def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
+    append = service.journal.append
+    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+
+    def failing(_):
+        raise full
+
+    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr(service.journal, "append", failing)
+    service.wire.send(metadata(), value(0, 50.0), value(1, 400.0))
+    until(lambda: len(service.heard) == 3)
+    monkeypatch.setattr(service.journal, "append", append)
+    until(lambda: len(service.wire.acknowledged) == 3)
+    service.wire.send(tick(1))
+    until(lambda: service.archive.counters["commits"] == 1)
+    points = open_archive("rhine", group="points", root=service.folder)
+    assert points["quality"].values[:, 0].tolist() == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
+def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
+    service = Service(tmp_path)
+    assert service.ingester.trouble == ""
+    monkeypatch.setattr(getattr(service, part), name, fail)
+    with service:
+        thread = {"archive": "archiver", "wire": "ingester"}[part]
+        until(lambda: f"the {thread} ended by itself" in service.ingester.trouble)
+    assert service.ingester.trouble == ""  # it is meant to have ended
+
+
+def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
+        until(lambda: len(service.wire.acknowledged) == 4)
+    (tmp_path / "archive" / "store" / "repo").write_bytes(b"nonsense")
+    with Service(tmp_path) as service:
+        assert len(service.archive.set_aside) == 1
+    assert service.racks().sizes["time"] == 2
+    assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]

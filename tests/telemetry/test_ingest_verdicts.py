@@ -1,0 +1,106 @@
+"""What an ingester does not believe: wrong stamps, spikes that come twice, silence."""
+
+import numpy as np
+import pytest
+
+from telemetry.archive import open as open_archive
+from telemetry.coverage import HEARTBEAT
+from telemetry.listing import list_points
+from telemetry.quality import Flag
+from telemetry.samples import PointValue
+from tests.telemetry import archives
+from tests.telemetry.archives import START, metadata, tick, value
+from tests.telemetry.ingesting import SITE, Service
+from tests.waiting import until
+
+FAR = 72 * 365 * 86_400
+
+
+def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
+    """A spike that came twice was good, and after the archive fell behind every spike was."""
+    said = [value(0, 50.0), value(100, 51.0), value(101, 400.0), value(200, 52.0)]
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), *said)
+        until(lambda: service.ingester.counters["messages"] == 5)
+        service.wire.send(said[2])
+        until(lambda: service.window.counters["range"] == 2)
+        service.archive.rewind()
+        service.ingester._archiver.ring()
+        until(lambda: not service.archive.is_behind)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]
+
+
+def test_readings_from_the_future_are_not_archived(tmp_path):
+    now = np.datetime64("now", "us")
+    with Service(tmp_path, is_simulated=False) as service:
+        early = PointValue(point=archives.POINT, time=now + np.timedelta64(1, "h"), value=1.0)
+        fine = PointValue(point=archives.POINT, time=now, value=2.0)
+        service.wire.send(early, fine)
+        until(lambda: service.ingester.counters.get("future") == 1)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values.tolist() == [[2.0]]
+
+
+def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):
+    """All that came after it was refused: it was older than what the tick had closed."""
+    now = np.datetime64("now", "us")
+    with Service(tmp_path, is_simulated=False) as service:
+        service.wire.send(PointValue(point=archives.POINT, time=now, value=1.0), tick(FAR))
+        until(lambda: service.ingester.counters.get("ticks") == 1)
+        service.wire.send(PointValue(point=archives.POINT, time=now + archives.SECOND, value=2.0))
+        until(lambda: len(service.heard) == 2)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values[:, 0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", [tick(FAR), value(FAR, 9.0)])
+def test_one_wrong_stamp_among_simulated_ones_stops_nothing(tmp_path, wrong):
+    with Service(tmp_path) as service:
+        service.wire.send(value(0, 1.0), value(1, 2.0))
+        until(lambda: service.ingester.counters["messages"] == 2)
+        service.wire.send(wrong)
+        until(lambda: service.ingester.counters["future"] == 1)
+        service.wire.send(value(2, 3.0))
+        until(lambda: len(service.heard) == 3)
+    points = open_archive("rhine", group="points", root=tmp_path)
+    assert points["value"].values[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert "ahead of the plant's time" in (tmp_path / "quarantine" / "poison.jsonl").read_text()
+
+
+def test_gaps_of_points_are_found(service):
+    service.wire.send(metadata())
+    for second in (0, 100, 200, 600):
+        service.wire.send(value(second, 40.0 + second / 100))
+    until(lambda: service.ingester.counters["messages"] == 5)
+    now = int(START.astype("datetime64[s]").astype(int)) + 600
+    until(lambda: service.ingester.coverage.gaps(now) == {archives.POINT: 3})  # 300 s too much
+
+
+def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
+    """A heartbeat or a value stamped in 2099 made every silence a short one, for ever."""
+    with Service(tmp_path, is_simulated=False) as service:
+        now = np.datetime64("now", "us")
+        desk, coverage = service.ingester._desk, service.ingester.coverage
+        known = [one.metadata for one in list_points(SITE) if HEARTBEAT in one.metadata.point]
+        (beat,) = (one.point for one in known)
+        for one in (metadata(), *known):
+            desk.show(one, now)
+
+        def say(point, seconds, received):
+            time = now + np.timedelta64(seconds, "s")
+            sample = PointValue(point=point, time=time, value=50.0)
+            return desk.show(sample, now + np.timedelta64(received, "s"))
+
+        for point in (archives.POINT, beat):
+            say(point, 0, 0)
+            assert say(point, FAR, 1) is Flag.FUTURE
+            assert say(point, -FAR, 1) is Flag.LATE
+        for second in range(10, 3600, 10):
+            say(beat, second, second)
+        end = int(now.astype("datetime64[s]").astype(int)) + 3600
+        assert coverage.pauses == 0
+        assert coverage.gaps(end) == {archives.POINT: 35}  # of 3600 s, 3500 more than allowed
+        (worst,) = coverage.worst(end)
+        assert worst["point"] == archives.POINT
+        assert worst["share"] == pytest.approx(100 / 3600)
