@@ -9,6 +9,7 @@ from tests import brokers
 from tests.telemetry.clients import LONG
 from tests.telemetry.heard import Heard
 from tests.telemetry.ingesting import Service
+from tests.telemetry.journals import opened
 
 names = (f"client-{number}" for number in itertools.count())
 
@@ -68,3 +69,17 @@ def service(tmp_path):
     """Return a running ingester without a broker."""
     with Service(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a journal."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def journal(folder):
+    """Return a journal that is closed in the end."""
+    journal = opened(folder)
+    yield journal
+    journal.close()

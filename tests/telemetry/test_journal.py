@@ -1,56 +1,14 @@
-import os
-import resource
-import signal
-import subprocess
-import sys
-import tempfile
+"""A journal: what was appended is read again, in order, and told apart by its position."""
+
 import threading
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from telemetry import frames
-from telemetry.journal import Journal, Position
-from twin.errors import JournalError, JournalFullError
-
-SECOND = 1_000_000_000
-NOW = 1_795_577_746
-items = st.lists(
-    st.tuples(st.text(st.characters(codec="utf-8"), max_size=20), st.binary(max_size=60)),
-    max_size=8,
-)
-
-
-def clock():
-    return NOW * SECOND
-
-
-def opened(folder, **options):
-    return Journal(folder, clock=clock, **options)
-
-
-def contents(journal, after=None):
-    return [(frame.topic, frame.payload) for frame in journal.read(after)]
-
-
-def segments(folder):
-    return sorted(folder.glob("*.journal"))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "journal"
-
-
-@pytest.fixture
-def journal(folder):
-    journal = opened(folder)
-    yield journal
-    journal.close()
+from telemetry.journal import Position
+from tests.telemetry.journals import NOW, contents, opened, segments
+from twin.errors import JournalError
 
 
 def test_reads_what_was_appended(journal):
@@ -140,90 +98,6 @@ def test_a_later_layout_is_refused(folder):
     assert path.exists()
 
 
-@settings(deadline=None, max_examples=60)
-@given(batches=st.lists(items, min_size=1, max_size=4), data=st.data())
-def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        journal = opened(folder)
-        for batch in batches:
-            journal.append(batch)
-        written = list(journal.read())
-        journal.close()
-        for path in segments(folder):
-            size = path.stat().st_size
-            cut = data.draw(st.integers(0, size))
-            torn = path.read_bytes()[:cut]
-            path.write_bytes(torn)
-            whole = [frame for frame in written if frame.position.offset <= cut]
-            sound = whole[-1].position.offset if whole else frames.HEADER_BYTES
-            torn = torn[sound:] if cut >= frames.HEADER_BYTES else torn
-            again = opened(folder)
-            assert list(again.read()) == whole
-            assert [repair.aside.read_bytes() for repair in again.repairs] == (
-                [] if cut == sound else [torn]
-            )
-            assert again.append([("new", b"")]) > Position(NOW, cut)
-            assert contents(again)[-1] == ("new", b"")
-            again.close()
-            third = opened(folder)
-            assert third.repairs == []
-            third.close()
-
-
-@settings(deadline=None, max_examples=60)
-@given(place=st.integers(0, 399), bit=st.integers(0, 7))
-def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
-    assume(place != 4)  # a later layout, which is refused
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        journal = opened(folder, segment_bytes=400)
-        for i in range(24):
-            journal.append([(f"topic/{i}", bytes([i] * 16))])
-        written = list(journal.read())
-        first = segments(folder)[0]
-        data = bytearray(first.read_bytes())
-        data[place] ^= 1 << bit
-        first.write_bytes(data)
-        read = list(journal.read())
-        others = [frame for frame in written if frame.position.segment > NOW]
-        kept = [frame for frame in written if frame.position <= Position(NOW, place)]
-        if 5 <= place < 8:  # the header's padding means nothing
-            assert read == written
-        else:
-            expected = kept if place >= frames.HEADER_BYTES else []
-            assert read == expected + others
-            assert len(journal.repairs) == 1
-            assert journal.repairs[0].aside.exists()
-            assert list(journal.read()) == read
-            assert len(journal.repairs) == 1
-        journal.close()
-
-
-def test_a_spoilt_frame_of_the_open_segment_does_not_hide_what_follows(journal, folder):
-    journal.append([("a", b"1"), ("b", b"2")])
-    path = segments(folder)[0]
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    assert contents(journal) == [("a", b"1")]
-    journal.append([("c", b"3")])
-    assert contents(journal) == [("a", b"1"), ("c", b"3")]
-    assert len(segments(folder)) == 2
-
-
-def test_zeros_at_the_end_are_no_frames(folder):
-    journal = opened(folder)
-    journal.append([("a", b"1")])
-    journal.close()
-    with segments(folder)[0].open("ab") as file:
-        file.write(bytes(4096))
-    again = opened(folder)
-    assert contents(again) == [("a", b"1")]
-    assert again.repairs[0].size == 4096
-    again.close()
-
-
 def test_reads_beside_a_writer(journal):
     done = threading.Event()
 
@@ -243,98 +117,3 @@ def test_reads_beside_a_writer(journal):
     thread.join()
     assert seen == [str(i) for i in range(200)]
     assert journal.repairs == []
-
-
-def test_a_full_disk_is_told_cut_and_survived(folder):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    journal = opened(folder)
-    end = journal.append([("a", bytes(1000))])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(JournalFullError, match="make room"):
-            journal.append([("b", bytes(20_000))])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert journal.end == end
-    assert segments(folder)[0].stat().st_size == end.offset
-    journal.append([("c", bytes(20_000))])
-    assert [topic for topic, _ in contents(journal)] == ["a", "c"]
-    assert journal.repairs == []
-    journal.close()
-
-
-def test_no_room_for_a_new_segment_is_told_and_survived(folder):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    journal = opened(folder)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
-    try:
-        with pytest.raises(JournalFullError):
-            journal.append([("a", b"")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert segments(folder) == []
-    journal.append([("b", b"")])
-    assert contents(journal) == [("b", b"")]
-    journal.close()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_really_full_disk(tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(small)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this system lets nobody mount")
-    try:
-        ballast = small / "ballast"
-        ballast.write_bytes(bytes(400_000))
-        journal = opened(small / "journal")
-        for _ in range(5):
-            journal.append([("kept", bytes(50_000))])
-        with pytest.raises(JournalFullError):
-            journal.append([("too much", bytes(600_000))])
-        assert [topic for topic, _ in contents(journal)] == ["kept"] * 5
-        ballast.unlink()
-        journal.append([("again", bytes(600_000))])
-        assert [topic for topic, _ in contents(journal)] == ["kept"] * 5 + ["again"]
-        journal.close()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from telemetry.journal import Journal
-journal = Journal(Path(sys.argv[1]), segment_bytes=200_000)
-number = 0
-while True:
-    batch = [(str(i), bytes(i % 2000)) for i in range(number, number + 50)]
-    number += len(batch)
-    journal.append(batch)
-    sys.stdout.write(f"{number}\\n")
-    sys.stdout.flush()
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("lines", [1, 7, 40, 90, 200])
-def test_killed_while_writing_it_keeps_what_append_returned_for(folder, lines):
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root
-    ) as writer:
-        told = 0
-        for _ in range(lines):
-            told = int(writer.stdout.readline())
-        writer.send_signal(signal.SIGKILL)
-        for line in writer.stdout:  # what it managed to tell before it died
-            told = int(line) if line.endswith("\n") else told
-    journal = Journal(folder)
-    read = contents(journal)
-    assert len(read) >= told
-    assert read == [(str(i), bytes(i % 2000)) for i in range(len(read))]
-    journal.close()
