@@ -5,11 +5,14 @@ import itertools
 import pytest
 
 from telemetry.client import Client
+from telemetry.listing import list_points
+from telemetry.window import Window
 from tests import brokers
 from tests.telemetry.clients import LONG
 from tests.telemetry.heard import Heard
 from tests.telemetry.ingesting import Service
 from tests.telemetry.journals import opened
+from tests.telemetry.small_points import site
 
 names = (f"client-{number}" for number in itertools.count())
 
@@ -83,3 +86,12 @@ def journal(folder):
     journal = opened(folder)
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def window():
+    """Return a window that knows what all points of `small` are."""
+    whole = Window(site())
+    for listed in list_points(site()):
+        whole.add(listed.metadata)
+    return whole

@@ -1,13 +1,10 @@
-"""The window: what is known now and of late, whatever order it comes in."""
+"""The window: what is known now and of late, with its age, in canonical units."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 
-import sites
-from telemetry.listing import list_points
 from telemetry.quality import Flag
 from telemetry.samples import (
     REPEATED,
@@ -16,60 +13,15 @@ from telemetry.samples import (
     JobColumns,
     JobHistory,
     JobStatus,
-    PointValue,
     QueueSnapshot,
-    RackBatch,
     Tick,
 )
-from telemetry.window import HELD, Window
+from telemetry.window import Window
+from tests.telemetry.small_points import NOON, SECOND, batch, metadata_of, site, value_of
 from twin import state, vocabulary
 
-NOON = np.datetime64("2026-06-16T12:00", "us")
 DAY = np.timedelta64(1, "D")
-SECOND = np.timedelta64(1, "s")
 QUARTER = np.timedelta64(900, "s")
-
-
-@cache
-def site():
-    return sites.load("small")
-
-
-@cache
-def metadata_of(variable, label=""):
-    return next(
-        p.metadata
-        for p in list_points(site())
-        if p.meaning.variable == variable and label in ("", p.label)
-    )
-
-
-def value_of(variable, value, *, time=NOON, label="", quality=1):
-    point = metadata_of(variable, label).point
-    return PointValue(point=point, time=time, value=value, quality=quality)
-
-
-@pytest.fixture
-def window():
-    whole = Window(site())
-    for listed in list_points(site()):
-        whole.add(listed.metadata)
-    return whole
-
-
-def batch(*, rack="r0001", hall="hall_1", time=NOON, boot=1, sequence=1, **more):
-    power, temperature = more.get("power", 1000.0), more.get("temperature", 55.0)
-    values = np.array([[power], [temperature], [0.8], [0.5], [1900.0]]) * np.ones((5, 72))
-    return RackBatch(
-        site=more.get("site", "small"),
-        hall=hall,
-        rack=rack,
-        boot=boot,
-        sequence=sequence,
-        time=time,
-        interval=more.get("interval", SECOND),
-        values=values.astype(np.float32),
-    )
 
 
 def test_nothing_heard_is_nan_and_infinitely_old():
@@ -144,73 +96,6 @@ def test_ticks_are_the_clock_where_there_is_no_other(window):
     assert window.add(value_of("peak_power", 3000.0, time=NOON + QUARTER)) is Flag.GOOD
 
 
-def test_a_value_before_its_metadata_waits_for_it():
-    window = Window(site())
-    for value in (2000.0, 2500.0):
-        assert window.add(value_of("grid_import_power", value)) is None
-    assert np.isnan(window.observed(NOON)["grid_import_power"])
-    window.add(metadata_of("grid_import_power"))
-    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.5)
-    assert window.counters == {"before metadata": 2, "good": 1}
-
-
-def test_waiting_values_cannot_fill_the_memory():
-    window = Window(site())
-    window.add(value_of("grid_import_power", 2000.0))
-    for number in range(HELD):
-        window.add(PointValue(point=f"CDU/Status/small/{number}", time=NOON, value=1.0))
-    window.add(metadata_of("grid_import_power"))
-    assert np.isnan(window.observed(NOON)["grid_import_power"])  # the oldest had to go
-    assert window.counters["before metadata"] == HELD + 1
-
-
-def test_values_of_strange_points_and_other_sites_are_counted(window):
-    strange = replace(
-        metadata_of("peak_power"),
-        point="GenericObject/GenericPoint/small/x",
-        process_area=("Phase Of The Moon",),
-    )
-    window.add(strange)
-    window.add(PointValue(point=strange.point, time=NOON, value=1.0))
-    window.add(PointValue(point="CDU/Status/rhine/x", time=NOON, value=1.0))
-    assert window.unknown == {strange.point: "unknown point"}
-    assert window.counters == {"unknown point": 2, "other site": 1}
-
-
-def test_bad_values_leave_the_last_good_one(window):
-    window.add(value_of("battery_level", 50.0))
-    later = NOON + 10 * SECOND
-    assert window.add(value_of("battery_level", None, time=later)) is Flag.BAD_SOURCE
-    assert window.add(value_of("battery_level", 55.0, time=later, quality=0)) is Flag.BAD_SOURCE
-    assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is Flag.RANGE
-    assert window.add(value_of("battery_level", 60.0, time=later), NOON) is Flag.FUTURE
-    assert window.observed(later)["battery_level"][0] == pytest.approx(0.8)
-    assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
-
-
-def test_a_reading_of_the_future_does_not_shut_out_the_present(window):
-    far = value_of("battery_level", 50.0, time=NOON + np.timedelta64(365, "D"))
-    assert window.add(far, NOON) is Flag.FUTURE
-    assert window.add(value_of("battery_level", 50.0), NOON) is Flag.GOOD
-
-
-def test_doubles_are_one_and_order_does_not_matter(window):
-    first, second = (
-        value_of("battery_level", 50.0),
-        value_of("battery_level", 60.0, time=NOON + SECOND),
-    )
-    for sample in (second, second, first):
-        window.add(sample)
-    assert window.observed(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
-    assert window.counters == {"good": 2, "duplicate": 1, "out of order": 1}
-
-
-def test_nobody_else_may_send_the_plants_values(window):
-    forged = replace(value_of("battery_level", 50.0), sender="MEPAI")
-    assert window.add(forged) is None
-    assert window.counters == {"wrong sender": 1}
-
-
 def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
     window.add(value_of("technology_supply_temperature", 40.0, label="cdu_1/001"))
     window.add(value_of("technology_supply_temperature", 42.0, label="cdu_1/003"))
@@ -226,62 +111,6 @@ def test_a_machine_that_says_what_nobody_knows_is_not_available_at_once(window):
     flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
     assert flag is Flag.GOOD
     assert window.observed(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
-
-
-def test_batches_of_a_hall_are_summed_and_scaled_to_all_racks(window):
-    for number in range(1, 14):  # of 14
-        window.add(batch(rack=f"r{number:04d}", temperature=50.0 + number))
-    seen = window.observed(NOON).sel(hall="hall_1")
-    # 72 chips of 1 kW in each of 14 racks
-    assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
-    assert seen["chip_temperature"] == pytest.approx(63.0)
-    assert seen["accelerator_utilisation"] == pytest.approx(0.8)
-    assert seen["racks_heard"] == pytest.approx(13 / 14)
-
-
-def test_a_chip_that_is_not_there_counts_as_the_mean_of_the_others(window):
-    for number in range(1, 15):
-        whole = batch(rack=f"r{number:04d}", temperature=50.0 + number)
-        values = whole.values.copy()
-        values[:, [3, 71]] = np.nan
-        assert window.add(replace(whole, values=values)) is Flag.GOOD
-    seen = window.observed(NOON).sel(hall="hall_1")
-    assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
-    assert seen["chip_temperature"] == pytest.approx(64.0)
-    assert seen["accelerator_utilisation"] == pytest.approx(0.8)
-
-
-def test_a_hall_of_which_too_little_is_heard_is_not_told(window):
-    for number in range(1, 13):
-        window.add(batch(rack=f"r{number:04d}"))
-    seen = window.observed(NOON).sel(hall="hall_1")
-    assert np.isnan(seen["accelerator_power"])
-    assert seen["racks_heard"] == pytest.approx(12 / 14)
-
-
-def test_batches_are_taken_once_and_gaps_are_counted(window):
-    for sequence in (1, 2, 2, 5, 4, 4, 1):
-        window.add(batch(sequence=sequence, time=NOON + sequence * SECOND))
-    # 3 is missing; 2, 4 and 1 came twice
-    assert window.counters == {"batch good": 4, "duplicate": 3, "gap": 1}
-    assert window.observed(NOON + 5 * SECOND)["accelerator_power_age"].sel(hall="hall_1") == 0.0
-
-
-def test_a_sender_that_starts_again_counts_anew(window):
-    window.add(batch(boot=7, sequence=900))
-    assert window.add(batch(boot=8, sequence=1, time=NOON + SECOND)) is Flag.GOOD
-    assert window.add(batch(boot=7, sequence=901, time=NOON)) is None
-    # a clock that was set back at boot must not silence a rack for ever
-    assert window.add(batch(boot=3, sequence=1, time=NOON + 2 * SECOND)) is Flag.GOOD
-    assert window.counters == {"batch good": 3, "old boot": 1}
-
-
-def test_strange_batches_are_counted(window):
-    window.add(batch(rack="r0099"))
-    window.add(batch(hall="hall_9"))
-    window.add(batch(site="rhine"))
-    window.add(batch(power=9000.0))
-    assert window.counters == {"unknown rack": 2, "other site": 1, "batch range": 1}
 
 
 def test_the_past_is_told_in_intervals(window):
@@ -366,50 +195,3 @@ def test_points_that_are_ours_to_write_are_listed(window):
     point = ours["technology_supply_request", "cdu_1/002"]
     assert point.startswith("CDU/LiquidTemperatureSpRequest/small/")
     assert ("battery_request", "battery_1") in ours
-
-
-def spares(window, count):
-    """Announce further meters of the grid; return their points."""
-    known = metadata_of("grid_import_power")
-    points = [f"PowerMeter/ActivePower/small/spare_{number}" for number in range(count)]
-    for point in points:
-        window.add(replace(known, point=point))
-    return points
-
-
-def test_of_two_sensors_that_differ_neither_is_believed(window):
-    (spare,) = spares(window, 1)
-    assert window.add(value_of("grid_import_power", 2000.0)) is Flag.GOOD
-    second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
-    assert window.add(second) is Flag.GOOD  # 0.1 MW of a band of 14 MW
-    assert window.observed(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
-    far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
-    assert window.add(far) is Flag.DISAGREES
-    late = NOON + 3 * SECOND
-    assert window.add(value_of("grid_import_power", 2010.0, time=late)) is Flag.DISAGREES
-    assert window.observed(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
-    assert window.counters["disagrees"] == 2
-
-
-def test_of_three_sensors_the_odd_one_is_wrong(window):
-    first, second = spares(window, 2)
-    window.add(PointValue(point=first, time=NOON, value=2000.0))
-    window.add(PointValue(point=second, time=NOON, value=4000.0))
-    assert window.add(value_of("grid_import_power", 2010.0, time=NOON)) is Flag.GOOD
-    odd = PointValue(point=second, time=NOON + SECOND, value=4001.0)
-    assert window.add(odd) is Flag.DISAGREES
-
-
-def test_a_sensor_whose_twin_is_silent_is_believed(window):
-    (spare,) = spares(window, 1)
-    window.add(PointValue(point=spare, time=NOON, value=4000.0))
-    later = NOON + 4 * REPEATED
-    assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
-
-
-def test_a_site_sets_thresholds_of_its_own():
-    window = Window(site(), limits={"air_temperature": {"high": 30.0}})
-    for listed in list_points(site()):
-        window.add(listed.metadata)
-    assert window.add(value_of("air_temperature", 31.0)) is Flag.RANGE
-    assert window.add(value_of("air_temperature", 29.0, time=NOON + SECOND)) is Flag.GOOD

@@ -1,0 +1,129 @@
+"""What the window believes, in whatever order, from whomever, and of two sensors that differ."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from telemetry.listing import list_points
+from telemetry.quality import Flag
+from telemetry.samples import (
+    REPEATED,
+    PointValue,
+)
+from telemetry.window import HELD, Window
+from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
+
+
+def test_a_value_before_its_metadata_waits_for_it():
+    window = Window(site())
+    for value in (2000.0, 2500.0):
+        assert window.add(value_of("grid_import_power", value)) is None
+    assert np.isnan(window.observed(NOON)["grid_import_power"])
+    window.add(metadata_of("grid_import_power"))
+    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.5)
+    assert window.counters == {"before metadata": 2, "good": 1}
+
+
+def test_waiting_values_cannot_fill_the_memory():
+    window = Window(site())
+    window.add(value_of("grid_import_power", 2000.0))
+    for number in range(HELD):
+        window.add(PointValue(point=f"CDU/Status/small/{number}", time=NOON, value=1.0))
+    window.add(metadata_of("grid_import_power"))
+    assert np.isnan(window.observed(NOON)["grid_import_power"])  # the oldest had to go
+    assert window.counters["before metadata"] == HELD + 1
+
+
+def test_values_of_strange_points_and_other_sites_are_counted(window):
+    strange = replace(
+        metadata_of("peak_power"),
+        point="GenericObject/GenericPoint/small/x",
+        process_area=("Phase Of The Moon",),
+    )
+    window.add(strange)
+    window.add(PointValue(point=strange.point, time=NOON, value=1.0))
+    window.add(PointValue(point="CDU/Status/rhine/x", time=NOON, value=1.0))
+    assert window.unknown == {strange.point: "unknown point"}
+    assert window.counters == {"unknown point": 2, "other site": 1}
+
+
+def test_bad_values_leave_the_last_good_one(window):
+    window.add(value_of("battery_level", 50.0))
+    later = NOON + 10 * SECOND
+    assert window.add(value_of("battery_level", None, time=later)) is Flag.BAD_SOURCE
+    assert window.add(value_of("battery_level", 55.0, time=later, quality=0)) is Flag.BAD_SOURCE
+    assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is Flag.RANGE
+    assert window.add(value_of("battery_level", 60.0, time=later), NOON) is Flag.FUTURE
+    assert window.observed(later)["battery_level"][0] == pytest.approx(0.8)
+    assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
+
+
+def test_a_reading_of_the_future_does_not_shut_out_the_present(window):
+    far = value_of("battery_level", 50.0, time=NOON + np.timedelta64(365, "D"))
+    assert window.add(far, NOON) is Flag.FUTURE
+    assert window.add(value_of("battery_level", 50.0), NOON) is Flag.GOOD
+
+
+def test_doubles_are_one_and_order_does_not_matter(window):
+    first, second = (
+        value_of("battery_level", 50.0),
+        value_of("battery_level", 60.0, time=NOON + SECOND),
+    )
+    for sample in (second, second, first):
+        window.add(sample)
+    assert window.observed(NOON + SECOND)["battery_level"][0] == pytest.approx(0.96)
+    assert window.counters == {"good": 2, "duplicate": 1, "out of order": 1}
+
+
+def test_nobody_else_may_send_the_plants_values(window):
+    forged = replace(value_of("battery_level", 50.0), sender="MEPAI")
+    assert window.add(forged) is None
+    assert window.counters == {"wrong sender": 1}
+
+
+def spares(window, count):
+    """Announce further meters of the grid; return their points."""
+    known = metadata_of("grid_import_power")
+    points = [f"PowerMeter/ActivePower/small/spare_{number}" for number in range(count)]
+    for point in points:
+        window.add(replace(known, point=point))
+    return points
+
+
+def test_of_two_sensors_that_differ_neither_is_believed(window):
+    (spare,) = spares(window, 1)
+    assert window.add(value_of("grid_import_power", 2000.0)) is Flag.GOOD
+    second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
+    assert window.add(second) is Flag.GOOD  # 0.1 MW of a band of 14 MW
+    assert window.observed(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
+    far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
+    assert window.add(far) is Flag.DISAGREES
+    late = NOON + 3 * SECOND
+    assert window.add(value_of("grid_import_power", 2010.0, time=late)) is Flag.DISAGREES
+    assert window.observed(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
+    assert window.counters["disagrees"] == 2
+
+
+def test_of_three_sensors_the_odd_one_is_wrong(window):
+    first, second = spares(window, 2)
+    window.add(PointValue(point=first, time=NOON, value=2000.0))
+    window.add(PointValue(point=second, time=NOON, value=4000.0))
+    assert window.add(value_of("grid_import_power", 2010.0, time=NOON)) is Flag.GOOD
+    odd = PointValue(point=second, time=NOON + SECOND, value=4001.0)
+    assert window.add(odd) is Flag.DISAGREES
+
+
+def test_a_sensor_whose_twin_is_silent_is_believed(window):
+    (spare,) = spares(window, 1)
+    window.add(PointValue(point=spare, time=NOON, value=4000.0))
+    later = NOON + 4 * REPEATED
+    assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
+
+
+def test_a_site_sets_thresholds_of_its_own():
+    window = Window(site(), limits={"air_temperature": {"high": 30.0}})
+    for listed in list_points(site()):
+        window.add(listed.metadata)
+    assert window.add(value_of("air_temperature", 31.0)) is Flag.RANGE
+    assert window.add(value_of("air_temperature", 29.0, time=NOON + SECOND)) is Flag.GOOD
