@@ -1,107 +1,28 @@
-"""Where a site has no agent yet: the forty lines of docs, dcgm-exporter, and a Modbus bridge."""
+"""The agents of the docs, where a site has none yet: forty lines, without loss, and from Modbus."""
 
 import asyncio
-import http.server
 import importlib.util
 import json
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
 from telemetry import custody
 from telemetry.client import Client
-from telemetry.codec import decode, encode
+from telemetry.codec import decode
 from telemetry.custody import HELD
-from telemetry.outbox import Outbox
 from telemetry.progress import Progress
 from telemetry.samples import PointMetadata, PointValue
-from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
 from tests import brokers
-from twin.errors import SeriesError
+from tests.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DEADLINE = 20.0
-
-TEXT = """\
-# HELP DCGM_FI_DEV_SM_CLOCK SM clock frequency (in MHz).
-# TYPE DCGM_FI_DEV_SM_CLOCK gauge
-DCGM_FI_DEV_SM_CLOCK{gpu="0",UUID="GPU-604a",device="nvidia0",modelName="B200",Hostname="n2"} 1965
-DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-604a",device="nvidia0",modelName="B200",Hostname="n2"} 51
-DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-604a",modelName="B200",Hostname="n2"} 913.482
-DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-604a",modelName="B200",Hostname="n2"} 97
-DCGM_FI_DEV_FB_FREE{gpu="0",UUID="GPU-604a",modelName="B200",Hostname="n2"} 45000
-DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-604a",modelName="B200",Hostname="n2"} 135000
-DCGM_FI_DEV_XID_ERRORS{gpu="0",UUID="GPU-604a",modelName="B200",Hostname="n2"} 0
-DCGM_FI_DEV_POWER_USAGE{gpu="0",GPU_I_PROFILE="1g.5gb",GPU_I_ID="7",Hostname="n2"} 1
-"""
-
-
-def other(text, **changes):
-    for old, new in changes.items():
-        text = text.replace(f'{old}="{"0" if old == "gpu" else "n2"}"', f'{old}="{new}"')
-    return text
-
-
-def test_an_exporter_is_read_by_hand():
-    """97 % is 0.97; 135,000 of 180,000 MiB are 0.75 of the memory."""
-    text = TEXT + other(TEXT, gpu="1") + other(TEXT, Hostname="n1")
-    text += 'DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="1",Hostname="n2"} 0.5 1700000000000\n'
-    chips = read_dcgm(text)
-    assert [(chip.host, chip.number) for chip in chips] == [("n1", 0), ("n2", 0), ("n2", 1)]
-    assert chips[1].values == pytest.approx((913.482, 51.0, 0.97, 0.75, 1965.0))
-    assert chips[2].values[2] == 0.5
-    batch = batch_of(
-        chips,
-        ("rhine", "hall_1", "r0001"),
-        key=(1, 2),
-        time=np.datetime64("2026-07-01T00:00:01", "us"),
-        interval=np.timedelta64(1, "s"),
-    )
-    assert batch.values.shape == (5, 3)
-    back = decode(*encode(batch))
-    assert back.values[0].tolist() == pytest.approx([913.482] * 3)
-
-
-def test_what_an_exporter_lacks_is_named_at_once():
-    lacking = "\n".join(line for line in TEXT.splitlines() if "FB_USED" not in line)
-    lacking += "\n" + "\n".join(
-        line for line in other(TEXT, gpu="1").splitlines() if "GPU_TEMP" not in line
-    )
-    with pytest.raises(SeriesError) as raised:
-        read_dcgm(lacking)
-    assert "n2 gpu 0: let the exporter tell DCGM_FI_DEV_FB_USED" in str(raised.value)
-    assert "n2 gpu 1: let the exporter tell DCGM_FI_DEV_GPU_TEMP" in str(raised.value)
-    for text in ("", "nonsense {", 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} NaN'):
-        with pytest.raises(SeriesError, match="none of an accelerator"):
-            read_dcgm(text)
-
-
-def test_numbers_of_accelerators_are_plain_digits():
-    for number in ("\u00b2", "\u0663", "9" * 5000, ""):
-        with pytest.raises(SeriesError, match="none of an accelerator"):
-            read_dcgm(other(TEXT, gpu=number))
-
-
-def test_a_long_text_of_an_exporter_is_refused_and_a_long_label_costs_no_square():
-    with pytest.raises(SeriesError, match="ask it for fewer metrics"):
-        read_dcgm(TEXT * 2000)
-    long = TEXT.replace("UUID=", f"{'x' * 100_000} UUID=")
-    assert read_dcgm(long)  # by the square of its length it would take minutes
-
-
-def test_an_exporter_that_is_not_there_is_told():
-    with pytest.raises(SeriesError, match="is dcgm-exporter running there"):
-        get_dcgm(f"http://127.0.0.1:{brokers.free_port()}/metrics")
-    with pytest.raises(SeriesError, match="write http"):
-        get_dcgm("file:///etc/passwd")
 
 
 def example(name):
@@ -178,12 +99,13 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
             yield None
 
     def hear(is_enough):
-        deadline = time.monotonic() + DEADLINE
-        while not is_enough():
-            assert time.monotonic() < deadline
+        def take():
             for message in client.take():
                 samples.append(decode(message.topic, message.payload))
                 window.add(samples[-1])
+            return is_enough()
+
+        until(take)
 
     def last():
         values = [one for one in samples if isinstance(one, PointValue)]
@@ -235,51 +157,6 @@ def test_the_bridge_of_the_docs_tells_what_it_cannot_read():
     bridge.tell(Broken(), Bus(), "small")
     assert all(json.loads(payload)["value"] is None for _, payload in told)
     assert all(decode(topic, payload.encode()).quality == 0 for topic, payload in told)
-
-
-class Exporter(http.server.BaseHTTPRequestHandler):
-    """Answers as dcgm-exporter does."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(TEXT.encode())
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.mark.slow
-def test_exporters_become_batches_on_a_broker(tmp_path):
-    broker = brokers.mosquitto(tmp_path)
-    broker.start()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = Client(broker.url, client_id="ear")
-    client.subscribe("dc/#")
-    client.connect()
-    url = f"http://127.0.0.1:{server.server_port}/metrics"
-    words = ["telemetry", "dcgm", "rhine", "hall_1", "r0001", "--broker", broker.url]
-    words += ["--state", str(tmp_path)]
-    try:
-        told = CliRunner().invoke(
-            app, [*words, "--exporter", url, "--period", "0.2", "--count", "2"]
-        )
-        messages, deadline = [], time.monotonic() + DEADLINE
-        while sum(one.topic.endswith("/tele") for one in messages) < 2:
-            assert time.monotonic() < deadline
-            messages += client.take()
-    finally:
-        client.stop()
-        broker.stop()
-        server.shutdown()
-        server.server_close()
-    assert told.exit_code == 0, told.output
-    payloads = [one for one in messages if one.topic.endswith("/tele")]
-    batches = [decode(one.topic, one.payload) for one in payloads]
-    assert [one.sequence for one in batches] == [1, 2]
-    assert Outbox(tmp_path / "dcgm-rhine-hall_1-r0001").size > 0  # nobody has said it is durable
-    assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])
 
 
 class Bus:
