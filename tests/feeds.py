@@ -1,4 +1,4 @@
-"""Schedules, partners and a wire that remembers, for tests of the feed."""
+"""Schedules, partners, and a feed on wires that remember, for tests of the feed."""
 
 from collections import defaultdict
 
@@ -6,7 +6,9 @@ import numpy as np
 
 from telemetry import security
 from telemetry.client import Message
+from telemetry.codec.schedule import read_schedule, read_status
 from telemetry.codec.strict import milliseconds
+from telemetry.feed import Feed
 from telemetry.grid.partners import Partner
 from telemetry.keys import jwks, new_key
 from telemetry.wire.mailbox import Receipt
@@ -14,7 +16,7 @@ from telemetry.wire.mailbox import Receipt
 START = np.datetime64("2026-06-16T12:00", "us")
 QUARTER_MS = 900_000
 MINUTE = np.timedelta64(1, "m")
-
+NOW = milliseconds("test", START)
 
 KEYS = defaultdict(new_key)
 
@@ -164,3 +166,33 @@ class Wire:
 
     def acknowledge(self, messages):
         self.acknowledged += messages
+
+
+class Bench:
+    """A feed whose wires can be looked at."""
+
+    def __init__(self, folder, *names):
+        self.wires = {}
+        self.feed = Feed(
+            self.connect,
+            site="rhine",
+            partners=[partner(name) for name in names or ("tso-1",)],
+            key=key("rhine"),
+            folder=folder,
+        )
+        self.feed.start(START)
+
+    def connect(self, name, will):
+        self.wires[name] = Wire(will)
+        return self.wires[name]
+
+    def documents(self, name="tso-1"):
+        sent = [p for topic, p in self.wires[name].sent if topic.endswith("/schedule")]
+        return [read_schedule(security.verify(payload, jwks(key("rhine")))) for payload in sent]
+
+    def states(self, name="tso-1"):
+        sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
+        return [read_status(security.verify(p, jwks(key("rhine")), kind="status")) for p in sent]
+
+    def answer(self, revision, **others):
+        return self.feed.handle_ack(acknowledgement(revision, **others))

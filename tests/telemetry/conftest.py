@@ -8,6 +8,7 @@ from telemetry.client import Client
 from telemetry.listing import list_points
 from telemetry.window import Window
 from tests import brokers
+from tests.feeds import Bench
 from tests.telemetry.clients import LONG
 from tests.telemetry.heard import Heard
 from tests.telemetry.ingesting import Service
@@ -95,3 +96,9 @@ def window():
     for listed in list_points(site()):
         whole.add(listed.metadata)
     return whole
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Return a feed with one partner."""
+    return Bench(tmp_path)

@@ -1,0 +1,49 @@
+"""Parties of the feed: their codes and roles, and the names of their documents."""
+
+import pytest
+
+from telemetry.grid import eic
+from telemetry.grid.partners import party_of, series
+from twin.errors import WireError
+
+
+@pytest.mark.parametrize(
+    ("code", "role", "words"),
+    [("10YFR-RTE------X", "A04", "last letter"), ("10YFR-RTE------C", "A27", "A04, A08, A50")],
+)
+def test_a_party_is_checked(code, role, words):
+    with pytest.raises(WireError, match=words):
+        party_of(code, "somebody", role)
+    assert party_of("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
+
+
+def test_document_series_have_999_revisions():
+    assert series("rhine", "tso-1", 999) == "rhine.tso-1.0"
+    assert series("rhine", "tso-1", 1000) == "rhine.tso-1.1"
+    with pytest.raises(WireError, match="shorten"):
+        series("a" * 20, "b" * 20, 1)
+
+
+def test_codes_have_valid_check_characters():
+    assert eic.check_character("10Y1001A1001A82") == "H"
+    wrong = [code for code in eic.BIDDING_ZONES.values() if not eic.is_valid(code)]
+    assert wrong == []
+    assert not eic.is_valid("10Y1001A1001A82X")
+    assert not eic.is_valid("10y1001a1001a82h")
+    assert not eic.is_valid("")
+
+
+@pytest.mark.parametrize("kind", ["X", "Z"])
+@pytest.mark.parametrize(
+    "name", ["rhine", "iberia", "gallia", "baltica", "small", "tso-1", "", "ü"]
+)
+def test_demonstration_codes_are_valid_and_say_so(name, kind):
+    code = eic.demonstration(name, kind)
+    assert eic.is_valid(code)
+    assert code.startswith(f"00{kind}DEMO-")
+
+
+def test_an_unknown_zone_is_named():
+    assert eic.bidding_zone("de_lu") == "10Y1001A1001A82H"
+    with pytest.raises(WireError, match="Atlantis"):
+        eic.bidding_zone("Atlantis")
