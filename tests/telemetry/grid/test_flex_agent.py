@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from telemetry.keys import jwks
 from telemetry.security import FLEX
 from tests.feeds import key
 from tests.telemetry.grid.flexing import STATUS, TOPIC, content, event, target
+from tests.waiting import until
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 MINUTE = np.timedelta64(1, "m")
@@ -50,18 +50,11 @@ class Partner:
 
     def hear(self):
         """Return the next power state: envelope and feed."""
-        messages = until(lambda: self.client.take(limit=1))
+        messages = until(lambda: self.client.take(limit=1), deadline=DEADLINE)
         self.client.acknowledge(messages)
         told = json.loads(messages[0].payload)
         security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
         return told, content(told["data"])["feeds"]["rhine"]
-
-
-def until(found):
-    deadline = time.monotonic() + DEADLINE
-    while not (it := found()):
-        assert time.monotonic() < deadline, "not heard in time"
-    return it
 
 
 @pytest.fixture
@@ -84,7 +77,7 @@ def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
     assert record["targets"] == [
         {"start": str(NOW), "end": None, "power_mw": 100.0, "best_effort": False}
     ]
@@ -110,14 +103,14 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner):
 
     step(120.0, 120.0, 0)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOW), deadline=DEADLINE)
     partner.hear()
     feed = step(99.0, 118.0, 1)
     assert feed["power_event_start_time"] == "2026-07-01T12:01:00.000Z"
     step(99.0, 110.0, 2)
     step(99.0, 100.5, 3)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
-    until(lambda: agent.poll(NOW + 3 * MINUTE))
+    until(lambda: agent.poll(NOW + 3 * MINUTE), deadline=DEADLINE)
     partner.hear()
     feed = step(120.0, 100.0, 5)
     assert "power_event_start_time" not in feed
@@ -149,7 +142,7 @@ def test_it_is_told_again_each_minute(agent, partner):
 )
 def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     partner.set(target(1.0), **others)
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
     assert record["event"] == "load_target_refused"
     assert agent.targets.active(NOW) is None
     assert agent.counters["refused"] == 1
@@ -157,7 +150,7 @@ def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
 
 def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
     partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
     assert "151 MW from 2026-07-01T13:00" in record["reason"]
     assert "takes 150 MW at most" in record["reason"]
 
@@ -168,7 +161,7 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW) or agent.trouble)
+    until(lambda: agent.poll(NOW) or agent.trouble, deadline=DEADLINE)
     assert "make room" in agent.trouble
     assert agent.targets.active(NOW) is None
     monkeypatch.undo()
@@ -182,12 +175,12 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
     assert agent.start().wait(DEADLINE)
     partner = Partner(nats)
     partner.set(target(110.0))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOW), deadline=DEADLINE)
     agent.stop()
     partner.set(target(90.0), at="2026-07-01T12:01:00Z")
     later = agent_of(nats, tmp_path)
     later.start()
-    until(lambda: later.poll(NOW + 2 * MINUTE))
+    until(lambda: later.poll(NOW + 2 * MINUTE), deadline=DEADLINE)
     assert later.targets.active(NOW + 2 * MINUTE).target.power == 90.0
     later.stop()
     partner.client.stop()
