@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +23,7 @@ from telemetry.shards.recording import SUMMED, Recording, _Ingester
 from telemetry.shards.shard_process import Task
 from tests import brokers
 from tests.telemetry.archives import POINT, START, batch, metadata, value
+from tests.waiting import until
 from twin.errors import WireError
 
 DEADLINE = 60.0
@@ -87,7 +87,10 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
             is_simulated=True,
         ) as running:
             ingester = running._ingesters["hall_1"]
-            until(lambda: all(one.told.get("is_connected") for one in running._ingesters.values()))
+            until(
+                lambda: all(one.told.get("is_connected") for one in running._ingesters.values()),
+                deadline=DEADLINE,
+            )
             plant.connect()
             plant.publish(*encode(metadata()), qos=1)
             for second in range(100):
@@ -95,8 +98,10 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
                     assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
-            until(lambda: watched(running) and running.counters["batches"] >= 100)
-            until(lambda: running.counters["values"] >= 100)
+            until(
+                lambda: watched(running) and running.counters["batches"] >= 100, deadline=DEADLINE
+            )
+            until(lambda: running.counters["values"] >= 100, deadline=DEADLINE)
         assert running.troubles == {}
     finally:
         plant.stop()
@@ -113,13 +118,6 @@ def watched(running):
     for ingester in running._ingesters.values():
         ingester.watch()
     return True
-
-
-def until(is_so):
-    deadline = time.monotonic() + DEADLINE
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import json
 import random
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -14,94 +13,15 @@ import pytest
 
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
-from telemetry.codec import decode, encode
-from telemetry.frames import HEADER_BYTES
+from telemetry.codec import encode
 from telemetry.journal import Journal
-from telemetry.samples import RackBatch
-from telemetry.shards.bulk import Scanner
-from telemetry.shards.shard import Shard
 from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.tail import Tail, archived
-from telemetry.wire.mailbox import Message
+from telemetry.tail import archived
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, value
-from twin.errors import WireError
+from tests.telemetry.shards.journaling import append, clock_at
 
 ROOT = Path(__file__).parents[3]
-DEADLINE = 30.0
-
-
-def clock_at(seconds):
-    """Return a clock of journals that stands at a second of the data."""
-    return lambda: int((START + seconds * archives.SECOND).astype(np.int64)) * 1000
-
-
-def append(journal, *samples):
-    return journal.append([encode(sample) for sample in samples])
-
-
-def segment_of(folder):
-    (path,) = folder.glob("*.journal")
-    return path.read_bytes(), int(path.stem)
-
-
-def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
-    dice = np.random.default_rng(3)
-    journal = Journal(tmp_path, clock=clock_at(10))
-    sent = [
-        batch(f"r{dice.integers(9):04d}", int(dice.integers(12)), chips=int(dice.integers(1, 4)))
-        for _ in range(200)
-    ]
-    items = [encode(sample) for sample in sent]
-    for number in range(0, 200, 3):  # spoilt in one byte of header, values or topic
-        topic, payload = items[number]
-        spoilt = bytearray(payload)
-        spoilt[dice.integers(len(spoilt))] ^= 1 << int(dice.integers(8))
-        items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
-    journal.append(items)
-    data, segment = segment_of(tmp_path)
-    found = Scanner("rhine", is_simulated=True).scan(
-        data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
-    )
-    assert found.count == 200
-    assert found.end == len(data)
-    bulk = sorted(
-        (label, second, values.tobytes())
-        for some in found.batches
-        for label, second, values in zip(some.labels, some.seconds, some.values, strict=True)
-    )
-    single = []
-    for topic, payload in items:
-        try:
-            sample = decode(topic, payload)
-        except WireError:
-            continue
-        second = int(sample.time.astype("datetime64[s]").astype(np.int64))
-        single.append((f"{sample.hall}/{sample.rack}", second, sample.values.tobytes()))
-    others = [frame for frame in found.others if is_batch(frame)]
-    assert len(bulk) + len(others) == len(single)
-    assert set(bulk) <= set(single)
-
-
-def is_batch(frame):
-    try:
-        return isinstance(decode(frame.topic, frame.payload), RackBatch)
-    except WireError:
-        return False
-
-
-def test_what_is_not_finite_goes_the_slow_way(tmp_path):
-    journal = Journal(tmp_path, clock=clock_at(0))
-    good, bad = encode(batch("r0001", 0)), encode(batch("r0002", 0))
-    spoilt = bytearray(bad[1])
-    spoilt[-4:] = np.float32(np.nan).tobytes()
-    journal.append([good, (bad[0], bytes(spoilt))])
-    data, segment = segment_of(tmp_path)
-    found = Scanner("rhine").scan(data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62)
-    assert found.batches[0].labels == ["hall_1/r0001"]
-    (frame,) = found.others
-    assert frame.topic == bad[0]
-    assert frame.payload == bytes(spoilt)
 
 
 def test_several_journals_become_one_archive(tmp_path):
@@ -266,24 +186,6 @@ def test_an_archive_that_falls_behind_reads_again(tmp_path):
     check(tmp_path, 150)
 
 
-def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path):
-    journal = Journal(tmp_path, segment_bytes=10_000)
-    append(journal, batch("r0001", 0))
-    tail, scanner = Tail(tmp_path, None), Scanner("rhine", is_simulated=True)
-    data, start = tail.read()
-    found = scanner.scan(data[:-1], start.segment, start=start.offset, stop=2**62)
-    assert found.count == 0
-    assert not tail.pass_over()
-    found = scanner.scan(data, start.segment, start=start.offset, stop=2**62)
-    tail.advance(found.end)
-    assert tail.read()[0] == b""
-    while journal.end.segment == start.segment:
-        append(journal, batch("r0001", 1))
-    assert tail.read()[1] == tail.position
-    assert tail.pass_over()
-    assert tail.position.segment == start.segment + 1
-
-
 def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
     append(Journal(tmp_path / "a", clock=clock_at(200)), batch("r0001", 0))
     archive = Archive(tmp_path / "archive", "rhine")
@@ -300,54 +202,6 @@ def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
 
 def full(*_, **__):
     raise OSError(28, "no room")
-
-
-class Wire:
-    """A client without a broker."""
-
-    oversized = ()
-    counters = {"oversized": 0}  # noqa: RUF012 - it stays empty
-
-    def __init__(self, messages):
-        self.left = messages
-        self.acknowledged = []
-
-    def take(self, limit=1000, timeout=0.1):
-        taken, self.left = self.left[:limit], self.left[limit:]
-        return taken
-
-    def acknowledge(self, messages):
-        self.acknowledged += messages
-
-
-def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_path):
-    messages = [Message(*encode(batch("r0001", second)), 1) for second in range(50)]
-    wire = Wire(messages)
-    journal = Journal(tmp_path / "a", segment_bytes=1000, clock=clock_at(60))
-    shard = Shard(wire, journal, folder=tmp_path / "a")
-    thread = threading.Thread(target=shard.run)
-    thread.start()
-    deadline = time.monotonic() + DEADLINE
-    while len(wire.acknowledged) < 50:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    shard.stop()
-    thread.join()
-    assert wire.acknowledged == messages
-    assert shard.counters["messages"] == 50
-    wire.oversized, wire.counters = (("a", 1), ("b", 2), ("c", 3)), {"oversized": 2, "spoilt": 1}
-    assert shard.oversized() == [("b", 2), ("c", 3)]
-    assert shard.oversized() == []
-    assert [shard.counters[name] for name in ("oversized", "spoilt", "dropped")] == [2, 1, 0]
-    append(journal, batch("r0001", 51))
-    assert len(list((tmp_path / "a").glob("*.journal"))) == 2
-    archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
-    archiver.stop()
-    archiver.run()
-    shard._looked = -100.0
-    shard._trim()
-    assert len(list((tmp_path / "a").glob("*.journal"))) == 1
 
 
 def main(folder):

@@ -1,0 +1,95 @@
+"""Journals are read in bulk, as the decoder reads them; a tail follows who writes."""
+
+import numpy as np
+
+from telemetry.codec import decode, encode
+from telemetry.frames import HEADER_BYTES
+from telemetry.journal import Journal
+from telemetry.samples import RackBatch
+from telemetry.shards.bulk import Scanner
+from telemetry.tail import Tail
+from tests.telemetry.archives import batch
+from tests.telemetry.shards.journaling import append, clock_at
+from twin.errors import WireError
+
+
+def segment_of(folder):
+    (path,) = folder.glob("*.journal")
+    return path.read_bytes(), int(path.stem)
+
+
+def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
+    dice = np.random.default_rng(3)
+    journal = Journal(tmp_path, clock=clock_at(10))
+    sent = [
+        batch(f"r{dice.integers(9):04d}", int(dice.integers(12)), chips=int(dice.integers(1, 4)))
+        for _ in range(200)
+    ]
+    items = [encode(sample) for sample in sent]
+    for number in range(0, 200, 3):  # spoilt in one byte of header, values or topic
+        topic, payload = items[number]
+        spoilt = bytearray(payload)
+        spoilt[dice.integers(len(spoilt))] ^= 1 << int(dice.integers(8))
+        items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
+    journal.append(items)
+    data, segment = segment_of(tmp_path)
+    found = Scanner("rhine", is_simulated=True).scan(
+        data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
+    )
+    assert found.count == 200
+    assert found.end == len(data)
+    bulk = sorted(
+        (label, second, values.tobytes())
+        for some in found.batches
+        for label, second, values in zip(some.labels, some.seconds, some.values, strict=True)
+    )
+    single = []
+    for topic, payload in items:
+        try:
+            sample = decode(topic, payload)
+        except WireError:
+            continue
+        second = int(sample.time.astype("datetime64[s]").astype(np.int64))
+        single.append((f"{sample.hall}/{sample.rack}", second, sample.values.tobytes()))
+    others = [frame for frame in found.others if is_batch(frame)]
+    assert len(bulk) + len(others) == len(single)
+    assert set(bulk) <= set(single)
+
+
+def is_batch(frame):
+    try:
+        return isinstance(decode(frame.topic, frame.payload), RackBatch)
+    except WireError:
+        return False
+
+
+def test_what_is_not_finite_goes_the_slow_way(tmp_path):
+    journal = Journal(tmp_path, clock=clock_at(0))
+    good, bad = encode(batch("r0001", 0)), encode(batch("r0002", 0))
+    spoilt = bytearray(bad[1])
+    spoilt[-4:] = np.float32(np.nan).tobytes()
+    journal.append([good, (bad[0], bytes(spoilt))])
+    data, segment = segment_of(tmp_path)
+    found = Scanner("rhine").scan(data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62)
+    assert found.batches[0].labels == ["hall_1/r0001"]
+    (frame,) = found.others
+    assert frame.topic == bad[0]
+    assert frame.payload == bytes(spoilt)
+
+
+def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path):
+    journal = Journal(tmp_path, segment_bytes=10_000)
+    append(journal, batch("r0001", 0))
+    tail, scanner = Tail(tmp_path, None), Scanner("rhine", is_simulated=True)
+    data, start = tail.read()
+    found = scanner.scan(data[:-1], start.segment, start=start.offset, stop=2**62)
+    assert found.count == 0
+    assert not tail.pass_over()
+    found = scanner.scan(data, start.segment, start=start.offset, stop=2**62)
+    tail.advance(found.end)
+    assert tail.read()[0] == b""
+    while journal.end.segment == start.segment:
+        append(journal, batch("r0001", 1))
+    assert tail.read()[1] == tail.position
+    assert tail.pass_over()
+    assert tail.position.segment == start.segment + 1
