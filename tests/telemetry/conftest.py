@@ -1,4 +1,4 @@
-"""Clients and brokers that end with the test, and what else several of its modules begin with."""
+"""What several modules begin with: clients, archives, journals, windows; all end with the test."""
 
 import itertools
 
@@ -6,13 +6,15 @@ import pytest
 
 from telemetry.client import Client
 from telemetry.listing import list_points
+from telemetry.outbox import Outbox
 from telemetry.window import Window
 from tests import brokers
 from tests.feeds import Bench
+from tests.telemetry import journals
 from tests.telemetry.clients import LONG
 from tests.telemetry.heard import Heard
 from tests.telemetry.ingesting import Service
-from tests.telemetry.journals import opened
+from tests.telemetry.ordering import Wire
 from tests.telemetry.small_points import site
 
 names = (f"client-{number}" for number in itertools.count())
@@ -84,7 +86,7 @@ def folder(tmp_path):
 @pytest.fixture
 def journal(folder):
     """Return a journal that is closed in the end."""
-    journal = opened(folder)
+    journal = journals.opened(folder)
     yield journal
     journal.close()
 
@@ -102,3 +104,23 @@ def window():
 def bench(tmp_path):
     """Return a feed with one partner."""
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def box(tmp_path):
+    """Return a function that opens an outbox, which is closed in the end."""
+    opened = []
+
+    def make(**words):
+        opened.append(Outbox(tmp_path / "box", **words))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def wire():
+    """Return a client that keeps what is published."""
+    return Wire()

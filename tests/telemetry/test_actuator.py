@@ -1,80 +1,24 @@
-"""Orders to a plant: in its units, to our points alone, numbered upwards, and renewed."""
+"""Orders to a plant: in its units, to our points alone, renewed, and withdrawn."""
 
-import errno
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import sites
 from telemetry import actuator
-from telemetry.actuator import BEATS, VALIDITY, Actuator, Wanted
+from telemetry.actuator import BEATS, VALIDITY, Wanted
 from telemetry.binding import Binder
-from telemetry.codec import decode
 from telemetry.job_samples import JobOrders
 from telemetry.listing import points_of
 from telemetry.points import INTEGRATION
 from telemetry.samples import CapOrder, Decided, PointValue, Tick
+from tests.telemetry.ordering import NOW, SITE, WANTED, bound, making, point
 from twin import axes
-from twin.errors import JournalFullError
-
-SITE = sites.load("small")
-NOW = axes.utc("2026-06-16T08:00")
-WANTED = Wanted(
-    jobs={7: 0.75, 12: 1.0},
-    halls={"hall_1": 1.25, "hall_2": 0.5},
-    requests={
-        ("battery_request", "battery_1"): -0.3,
-        ("technology_supply_request", "cdu_1/002"): 38.5,
-    },
-)
-
-
-class Wire:
-    """A client that keeps what is published."""
-
-    def __init__(self):
-        self.sent = []
-
-    def publish(self, topic, payload, *, qos=0, retain=False):
-        assert qos == 1
-        assert not retain
-        self.sent.append(decode(topic, payload))
-
-    def of(self, kind):
-        return [sample for sample in self.sent if isinstance(sample, kind)]
-
-    def requests(self):
-        return {sample.point: sample.value for sample in self.of(PointValue)}
-
-    def asked(self):
-        return {point: value for point, value in self.requests().items() if value is not None}
-
-
-def bound():
-    binder = Binder(SITE)
-    for metadata in points_of(SITE):
-        binder.learn(metadata)
-    return binder
-
-
-@pytest.fixture
-def wire():
-    return Wire()
 
 
 @pytest.fixture
 def made(wire, tmp_path):
-    def make(binder=None):
-        path = tmp_path / "orders.json"
-        return Actuator(wire, "small", binder=binder or bound(), path=path)
-
-    return make
-
-
-def point(binder, *key):
-    return binder.integration_points[key]
+    return making(wire, tmp_path)
 
 
 def test_caps_and_jobs_are_ordered_and_expire(made, wire):
@@ -245,122 +189,6 @@ def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
     values = wire.requests()
     assert values[point(binder, "facility_range_request", "warm_plant")] is None
     assert values[point(binder, "battery_request", "battery_1")] == -300.0
-
-
-# --- freeze
-
-
-def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
-    frozen = made()
-    first = frozen.act(WANTED, NOW)
-    wire.sent.clear()
-    second = frozen.freeze(NOW + VALIDITY)
-    (jobs,) = wire.of(JobOrders)
-    assert jobs.caps == {7: 0.75, 12: 1.0}
-    assert jobs.expires == NOW + 2 * VALIDITY
-    assert {cap.hall: cap.power_cap for cap in wire.of(CapOrder)} == {"hall_1": 1.25, "hall_2": 0.5}
-    assert second > first
-    values = wire.requests()
-    assert point(bound(), "battery_request", "battery_1") in values
-    assert set(values.values()) == {None}
-
-
-def test_withdrawing_leaves_the_heartbeats(made, wire):
-    binder = bound()
-    made(binder).withdraw(NOW)
-    ours = {where for (word, _), where in binder.integration_points.items() if word not in BEATS}
-    assert set(wire.requests()) == ours
-    assert len(ours) < len(binder.integration_points)
-
-
-def test_what_was_frozen_survives_a_restart(made, wire):
-    made().act(WANTED, NOW)
-    wire.sent.clear()
-    again = made()
-    assert again.last == replace(WANTED, requests={})
-    assert again.freeze(NOW) > 0
-    assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
-
-
-def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
-    """A first start without telemetry: jobs run there that we know nothing of."""
-    assert made().freeze(NOW) == -1
-    assert wire.of(JobOrders) == wire.of(CapOrder) == []
-    assert set(wire.requests().values()) == {None}
-
-
-def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
-    made().act(Wanted(), NOW)
-    assert made().freeze(NOW) > 0
-    assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff",
-        b"[" * 100_000,
-        b'{"jobs": {}, "halls": {}}',
-        b'{"jobs": {"x": 1.0}, "halls": {}, "sequence": 1}',
-        b'{"jobs": {"1": NaN}, "halls": {}, "sequence": 1}',
-        b'{"jobs": {"1": -1}, "halls": {}, "sequence": 1}',
-        b'{"jobs": {}, "halls": {"hall_1": 1e999}, "sequence": 1}',
-        b'{"jobs": [1], "halls": {}, "sequence": 1}',
-        b'{"jobs": {}, "halls": {}, "sequence": 1e999}',
-    ],
-)
-def test_a_broken_file_orders_nothing(made, tmp_path, content):
-    (tmp_path / "orders.json").write_bytes(content)
-    broken = made()
-    assert broken.last == Wanted()
-    assert broken.freeze(NOW) == -1
-    assert broken.act(WANTED, NOW) > 0
-    assert made().last.jobs == WANTED.jobs
-
-
-def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
-    def refuse(*_):
-        raise JournalFullError(errno.errorcode[errno.ENOSPC])
-
-    monkeypatch.setattr(actuator, "write_whole", refuse)
-    full = made()
-    assert full.act(WANTED, NOW) > 0
-    assert full.freeze(NOW) > 0
-    assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.jobs] * 2
-
-
-# --- sequence
-
-
-def test_sequences_rise_within_a_millisecond(made, monkeypatch):
-    monkeypatch.setattr(actuator.time, "time", lambda: 1.8e9)
-    ordering = made()
-    numbers = [ordering.act(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
-    assert numbers == sorted(set(numbers))
-
-
-@pytest.mark.parametrize("ways", [("act", "act"), ("act", "freeze"), ("freeze", "act")])
-def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monkeypatch, ways):
-    made().act(WANTED, NOW)
-    numbers = []
-    for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
-        monkeypatch.setattr(actuator.time, "time", lambda at=clock: at)
-        order = made()
-        numbers.append(order.act(WANTED, NOW) if way == "act" else order.freeze(NOW))
-    assert numbers[1] > numbers[0]
-
-
-def test_a_sequence_beyond_the_wire_is_not_believed(made, tmp_path):
-    kept = {"jobs": {}, "halls": {}, "sequence": 2**60}
-    (tmp_path / "orders.json").write_text(json.dumps(kept))
-    assert 0 < made().act(WANTED, NOW) < 2**53
-
-
-# --- ticks and beats
 
 
 def test_a_simulated_plant_is_told_that_it_may_go_on(made, wire):

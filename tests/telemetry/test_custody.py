@@ -1,25 +1,20 @@
-"""Batches are held by their source until they are durable here: words, bookkeeping, disk."""
+"""Batches are held by their source until they are durable here: words and bookkeeping."""
 
 import json
-import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry import custody
-from telemetry.codec import decode, encode
 from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.custody import DURABLE, HELD, Durable, Held
 from telemetry.journal import Journal
-from telemetry.outbox import Letter, Outbox
 from telemetry.progress import FILE, Boot, Progress
-from telemetry.publisher import Publisher, _gaps
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
-from twin.errors import JournalError, JournalFullError, WireError
-
-SOURCE = "dc/v1/rhine/hall_1/r0001/tele"
+from tests.telemetry.letters import SOURCE, batches
+from twin.errors import WireError
 
 
 def test_words_are_read_as_they_were_told():
@@ -102,14 +97,6 @@ def told(progress, *held):
     return custody.decode_durable(topic, payload)
 
 
-def batches(*sequences):
-    return [
-        Message(SOURCE, payload, 1)
-        for sequence in sequences
-        for _, payload in [encode(batch("r0001", sequence, sequence=sequence))]
-    ]
-
-
 def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
     progress = Progress(tmp_path)
     progress.note(batches(1))  # nobody has asked yet: not even remembered
@@ -141,81 +128,6 @@ def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
     (answer,) = told(progress, Held(boot=1, first=1, last=9, gone=((3, 6),)))
     assert answer == Durable(boot=1, through=6, missing=((7, 8),))
     assert progress.lost == 3
-
-
-def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
-    assert _gaps((3, 9), [4, 5, 8], is_all=True) == [(3, 3), (6, 7), (9, 9)]
-    assert _gaps((3, 9), [4, 5, 8], is_all=False) == [(3, 3), (6, 7)]
-    assert _gaps((3, 9), [], is_all=True) == [(3, 9)]
-
-
-class Wire:
-    """A client without a broker, which keeps what it is to send."""
-
-    counters = {"connections": 1}  # noqa: RUF012 - it stays as it is
-    is_connected = True
-
-    def __init__(self):
-        self.sent = []
-
-    def publish(self, topic, payload, *, qos=0):
-        self.sent.append((topic, payload))
-
-    def subscribe(self, topic, qos):
-        assert topic == SOURCE + DURABLE
-
-
-def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
-    wire, outbox = Wire(), box()
-    publisher = Publisher(wire, outbox)
-    publisher.publish([batch("r0001", second, sequence=second) for second in range(1, 7)])
-    assert len(wire.sent) == 6
-
-    def hear(*missing, through=1):
-        wire.sent.clear()
-        answer = custody.encode_durable([Durable(boot=1, through=through, missing=missing)])
-        publisher._hear(Message(SOURCE + DURABLE, answer))
-        return [decode(*one).sequence for one in wire.sent]
-
-    assert hear((2, 4)) == [2, 3, 4]
-    assert outbox.held(SOURCE)[0].first == 2  # what is durable is let go of
-    assert hear((2, 4)) == []  # they may be on their way
-    assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
-    outbox._base.execute("delete from batches where sequence = 3")
-    assert hear((2, 3)) == []
-    publisher._ask()
-    assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
-
-
-class Mending(Wire):
-    """A wire that has an answer, then mends the disk, and then ends the publisher."""
-
-    def __init__(self, outbox):
-        super().__init__()
-        self.turns, self._outbox, self.publisher = [], outbox, None
-
-    def take(self, timeout):
-        self.turns.append(len(self.sent))
-        if len(self.turns) == 1:
-            answer = custody.encode_durable([Durable(boot=1, through=1, missing=((2, 2),))])
-            return [Message(SOURCE + DURABLE, answer)]
-        if len(self.turns) == 2:
-            self._outbox._base.execute("alter table aside rename to batches")
-        else:
-            self.publisher.stop()
-        return []
-
-
-def test_a_publisher_outlives_a_disk_that_fails_for_a_while(box):
-    outbox = box()
-    outbox.put(letters(1, 2))
-    wire = Mending(outbox)
-    wire.publisher = publisher = Publisher(wire, outbox, period=0.0)
-    outbox._base.execute("alter table batches rename to aside")
-    publisher._run()
-    assert wire.turns == [0, 0, 1]
-    assert custody.decode_held(*wire.sent[0]) == [Held(boot=1, first=1, last=2)]
-    assert (publisher.counters["unasked"], publisher.counters["unread"]) == (2, 1)
 
 
 def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
@@ -276,152 +188,3 @@ def test_a_spoilt_file_of_sources_is_no_reason_to_stop(tmp_path, text):
     progress = Progress(tmp_path)
     progress.recover(Journal(tmp_path))
     told(progress, Held(boot=1, first=1, last=0))
-
-
-def letters(*sequences, boot=1, size=100, source=SOURCE):
-    return [Letter(source, boot, sequence, bytes(size)) for sequence in sequences]
-
-
-@pytest.fixture
-def box(tmp_path):
-    """Return a function that opens an outbox, which is closed in the end."""
-    opened = []
-
-    def make(**words):
-        opened.append(Outbox(tmp_path / "box", **words))
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.close()
-
-
-def test_an_outbox_holds_until_it_may_let_go(box):
-    outbox = box()
-    outbox.put(letters(1, 2, 3))
-    outbox.put(letters(3))  # once more: not held twice
-    assert outbox.size == 300
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=3)]
-    outbox.let_go(SOURCE, 1, 2)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=3, last=3)]
-    assert [one.sequence for one in outbox.read(SOURCE, 1, (0, 9), limit=5)] == [3]
-    outbox.let_go(SOURCE, 1, 3)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=4, last=3)]
-    outbox.put(letters(1, boot=2))
-    outbox.let_go(
-        SOURCE, 1, 3
-    )  # a boot of which nothing is held is forgotten when another is there
-    assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
-    outbox.close()
-    outbox = box()
-    assert outbox.sources() == [SOURCE]
-    assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
-    assert outbox.size == 100
-
-
-def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
-    outbox = box(most_bytes=1000)
-    for sequence in range(1, 21):
-        outbox.put(letters(sequence))
-    (held,) = outbox.held(SOURCE)
-    assert held.last == 20
-    assert outbox.dropped == held.first - 1 > 0
-    assert outbox.size == 100 * (21 - held.first) <= 1000
-
-
-def test_a_spoilt_outbox_is_set_aside(tmp_path, box):
-    (tmp_path / "box").write_bytes(b"nonsense" * 1000)
-    outbox = box()
-    outbox.put(letters(1))
-    (aside,) = tmp_path.glob("box.spoilt-*")
-    assert aside.read_bytes().startswith(b"nonsense")
-
-
-def test_a_full_disk_leaves_an_outbox_as_it_was(box):
-    outbox = box()
-    outbox.put(letters(1))
-    outbox._base.execute("pragma max_page_count = 8")
-    with pytest.raises(JournalFullError, match="make room"):
-        outbox.put(letters(*range(2, 600)))
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=1)]
-    outbox._base.execute("pragma max_page_count = 100000")
-    outbox.put(letters(2))
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=2)]
-    outbox.close()
-    with pytest.raises(JournalError):
-        outbox.put(letters(3))
-
-
-@pytest.mark.parametrize("table", ["batches", "boots"])
-def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
-    outbox = box(most_bytes=250)
-    outbox.put(letters(1, 2))
-    base = outbox._base
-    base.execute(f"alter table {table} rename to aside")
-    for ask in (
-        lambda: outbox.put(letters(3)),
-        lambda: outbox.let_go(SOURCE, 1, 1),
-        lambda: outbox.read(SOURCE, 1, (1, 2), limit=9) if table == "batches" else outbox.sources(),
-        lambda: outbox.held(SOURCE),
-    ):
-        with pytest.raises(JournalError, match="see to the disk"):
-            ask()
-    base.execute(f"alter table aside rename to {table}")
-    assert outbox.held(SOURCE)[0].last == 2
-
-
-def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
-    outbox = box(most_bytes=250)
-    outbox.put(letters(1, 2))
-    outbox._base.execute(
-        "create trigger no before delete on batches begin select raise(abort, 'spoilt'); end"
-    )
-    with pytest.raises(JournalError, match="spoilt"):
-        outbox.put(letters(3))
-    assert (outbox.size, outbox.dropped) == (200, 0)
-    outbox._base.execute("drop trigger no")
-    outbox.put(letters(3))
-    assert (outbox.size, outbox.dropped) == (200, 1)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=2, last=3)]
-
-
-def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
-    outbox = box()
-    outbox.put(letters(*range(100)))
-    outbox.close()
-    data = (tmp_path / "box").read_bytes()
-    (tmp_path / "box").write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
-    assert box().size == 0
-    assert list(tmp_path.glob("box.spoilt-*"))
-
-
-def test_random_losses_are_made_good(tmp_path, box):
-    """A wire that loses a third of all that goes either way; in the end all is here, once asked."""
-    dice = random.Random(3)
-    outbox, progress, journal = box(), Progress(tmp_path), set()
-    last = 0
-    for _ in range(400):
-        if last < 200:
-            last += 1
-            outbox.put(letters(last))
-            receive(dice, progress, journal, last)
-        said: list[tuple[str, bytes]] = []
-        held = Message(SOURCE + HELD, custody.encode_held(outbox.held(SOURCE)))
-        progress.answer(
-            [held] * (dice.random() < 0.7), lambda *words, said=said: said.append(words)
-        )
-        for topic, payload in said[: dice.random() < 0.7]:
-            for one in custody.decode_durable(topic, payload):
-                outbox.let_go(SOURCE, one.boot, one.through)
-                for span in one.missing:
-                    for letter in outbox.read(SOURCE, one.boot, span, limit=50):
-                        receive(dice, progress, journal, letter.sequence)
-    assert journal == set(range(1, 201))
-    assert outbox.size == 0
-    assert progress.lost == 0
-
-
-def receive(dice, progress, journal, sequence):
-    if dice.random() < 0.7:
-        journal.add(sequence)
-        progress.note(batches(sequence))

@@ -1,0 +1,62 @@
+"""Orders to the site `small`: what is wanted, and a wire that keeps what is ordered."""
+
+import sites
+from telemetry.actuator import Actuator, Wanted
+from telemetry.binding import Binder
+from telemetry.codec import decode
+from telemetry.listing import points_of
+from telemetry.samples import PointValue
+from twin import axes
+
+SITE = sites.load("small")
+NOW = axes.utc("2026-06-16T08:00")
+WANTED = Wanted(
+    jobs={7: 0.75, 12: 1.0},
+    halls={"hall_1": 1.25, "hall_2": 0.5},
+    requests={
+        ("battery_request", "battery_1"): -0.3,
+        ("technology_supply_request", "cdu_1/002"): 38.5,
+    },
+)
+
+
+class Wire:
+    """A client that keeps what is published."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, topic, payload, *, qos=0, retain=False):
+        assert qos == 1
+        assert not retain
+        self.sent.append(decode(topic, payload))
+
+    def of(self, kind):
+        return [sample for sample in self.sent if isinstance(sample, kind)]
+
+    def requests(self):
+        return {sample.point: sample.value for sample in self.of(PointValue)}
+
+    def asked(self):
+        return {point: value for point, value in self.requests().items() if value is not None}
+
+
+def bound():
+    binder = Binder(SITE)
+    for metadata in points_of(SITE):
+        binder.learn(metadata)
+    return binder
+
+
+def point(binder, *key):
+    return binder.integration_points[key]
+
+
+def making(wire, folder):
+    """Return the function that makes actuators, which remember in the same folder."""
+
+    def make(binder=None):
+        path = folder / "orders.json"
+        return Actuator(wire, "small", binder=binder or bound(), path=path)
+
+    return make

@@ -1,0 +1,126 @@
+"""What an actuator remembers over restarts: orders that are frozen, and their sequence."""
+
+import errno
+import json
+from dataclasses import replace
+
+import pytest
+
+from telemetry import actuator
+from telemetry.actuator import BEATS, VALIDITY, Wanted
+from telemetry.job_samples import JobOrders
+from telemetry.samples import CapOrder
+from tests.telemetry.ordering import NOW, WANTED, bound, making, point
+from twin.errors import JournalFullError
+
+
+@pytest.fixture
+def made(wire, tmp_path):
+    return making(wire, tmp_path)
+
+
+def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
+    frozen = made()
+    first = frozen.act(WANTED, NOW)
+    wire.sent.clear()
+    second = frozen.freeze(NOW + VALIDITY)
+    (jobs,) = wire.of(JobOrders)
+    assert jobs.caps == {7: 0.75, 12: 1.0}
+    assert jobs.expires == NOW + 2 * VALIDITY
+    assert {cap.hall: cap.power_cap for cap in wire.of(CapOrder)} == {"hall_1": 1.25, "hall_2": 0.5}
+    assert second > first
+    values = wire.requests()
+    assert point(bound(), "battery_request", "battery_1") in values
+    assert set(values.values()) == {None}
+
+
+def test_withdrawing_leaves_the_heartbeats(made, wire):
+    binder = bound()
+    made(binder).withdraw(NOW)
+    ours = {where for (word, _), where in binder.integration_points.items() if word not in BEATS}
+    assert set(wire.requests()) == ours
+    assert len(ours) < len(binder.integration_points)
+
+
+def test_what_was_frozen_survives_a_restart(made, wire):
+    made().act(WANTED, NOW)
+    wire.sent.clear()
+    again = made()
+    assert again.last == replace(WANTED, requests={})
+    assert again.freeze(NOW) > 0
+    assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
+
+
+def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
+    """A first start without telemetry: jobs run there that we know nothing of."""
+    assert made().freeze(NOW) == -1
+    assert wire.of(JobOrders) == wire.of(CapOrder) == []
+    assert set(wire.requests().values()) == {None}
+
+
+def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
+    made().act(Wanted(), NOW)
+    assert made().freeze(NOW) > 0
+    assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"jobs": {}, "halls": {}}',
+        b'{"jobs": {"x": 1.0}, "halls": {}, "sequence": 1}',
+        b'{"jobs": {"1": NaN}, "halls": {}, "sequence": 1}',
+        b'{"jobs": {"1": -1}, "halls": {}, "sequence": 1}',
+        b'{"jobs": {}, "halls": {"hall_1": 1e999}, "sequence": 1}',
+        b'{"jobs": [1], "halls": {}, "sequence": 1}',
+        b'{"jobs": {}, "halls": {}, "sequence": 1e999}',
+    ],
+)
+def test_a_broken_file_orders_nothing(made, tmp_path, content):
+    (tmp_path / "orders.json").write_bytes(content)
+    broken = made()
+    assert broken.last == Wanted()
+    assert broken.freeze(NOW) == -1
+    assert broken.act(WANTED, NOW) > 0
+    assert made().last.jobs == WANTED.jobs
+
+
+def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
+    def refuse(*_):
+        raise JournalFullError(errno.errorcode[errno.ENOSPC])
+
+    monkeypatch.setattr(actuator, "write_whole", refuse)
+    full = made()
+    assert full.act(WANTED, NOW) > 0
+    assert full.freeze(NOW) > 0
+    assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.jobs] * 2
+
+
+def test_sequences_rise_within_a_millisecond(made, monkeypatch):
+    monkeypatch.setattr(actuator.time, "time", lambda: 1.8e9)
+    ordering = made()
+    numbers = [ordering.act(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("ways", [("act", "act"), ("act", "freeze"), ("freeze", "act")])
+def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monkeypatch, ways):
+    made().act(WANTED, NOW)
+    numbers = []
+    for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
+        monkeypatch.setattr(actuator.time, "time", lambda at=clock: at)
+        order = made()
+        numbers.append(order.act(WANTED, NOW) if way == "act" else order.freeze(NOW))
+    assert numbers[1] > numbers[0]
+
+
+def test_a_sequence_beyond_the_wire_is_not_believed(made, tmp_path):
+    kept = {"jobs": {}, "halls": {}, "sequence": 2**60}
+    (tmp_path / "orders.json").write_text(json.dumps(kept))
+    assert 0 < made().act(WANTED, NOW) < 2**53

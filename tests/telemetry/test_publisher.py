@@ -1,0 +1,84 @@
+"""A publisher sends again what an answer misses, once, and outlives its disk."""
+
+from telemetry import custody
+from telemetry.codec import decode
+from telemetry.custody import DURABLE, Durable, Held
+from telemetry.publisher import Publisher, _gaps
+from telemetry.wire.mailbox import Message
+from tests.telemetry.archives import batch
+from tests.telemetry.letters import SOURCE, letters
+
+
+def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
+    assert _gaps((3, 9), [4, 5, 8], is_all=True) == [(3, 3), (6, 7), (9, 9)]
+    assert _gaps((3, 9), [4, 5, 8], is_all=False) == [(3, 3), (6, 7)]
+    assert _gaps((3, 9), [], is_all=True) == [(3, 9)]
+
+
+class Wire:
+    """A client without a broker, which keeps what it is to send."""
+
+    counters = {"connections": 1}  # noqa: RUF012 - it stays as it is
+    is_connected = True
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, topic, payload, *, qos=0):
+        self.sent.append((topic, payload))
+
+    def subscribe(self, topic, qos):
+        assert topic == SOURCE + DURABLE
+
+
+def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
+    wire, outbox = Wire(), box()
+    publisher = Publisher(wire, outbox)
+    publisher.publish([batch("r0001", second, sequence=second) for second in range(1, 7)])
+    assert len(wire.sent) == 6
+
+    def hear(*missing, through=1):
+        wire.sent.clear()
+        answer = custody.encode_durable([Durable(boot=1, through=through, missing=missing)])
+        publisher._hear(Message(SOURCE + DURABLE, answer))
+        return [decode(*one).sequence for one in wire.sent]
+
+    assert hear((2, 4)) == [2, 3, 4]
+    assert outbox.held(SOURCE)[0].first == 2  # what is durable is let go of
+    assert hear((2, 4)) == []  # they may be on their way
+    assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
+    outbox._base.execute("delete from batches where sequence = 3")
+    assert hear((2, 3)) == []
+    publisher._ask()
+    assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
+
+
+class Mending(Wire):
+    """A wire that has an answer, then mends the disk, and then ends the publisher."""
+
+    def __init__(self, outbox):
+        super().__init__()
+        self.turns, self._outbox, self.publisher = [], outbox, None
+
+    def take(self, timeout):
+        self.turns.append(len(self.sent))
+        if len(self.turns) == 1:
+            answer = custody.encode_durable([Durable(boot=1, through=1, missing=((2, 2),))])
+            return [Message(SOURCE + DURABLE, answer)]
+        if len(self.turns) == 2:
+            self._outbox._base.execute("alter table aside rename to batches")
+        else:
+            self.publisher.stop()
+        return []
+
+
+def test_a_publisher_outlives_a_disk_that_fails_for_a_while(box):
+    outbox = box()
+    outbox.put(letters(1, 2))
+    wire = Mending(outbox)
+    wire.publisher = publisher = Publisher(wire, outbox, period=0.0)
+    outbox._base.execute("alter table batches rename to aside")
+    publisher._run()
+    assert wire.turns == [0, 0, 1]
+    assert custody.decode_held(*wire.sent[0]) == [Held(boot=1, first=1, last=2)]
+    assert (publisher.counters["unasked"], publisher.counters["unread"]) == (2, 1)
