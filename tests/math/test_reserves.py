@@ -4,62 +4,17 @@ All begin four hours before midnight, in a block whose gate has closed, so nothi
 the day after is open. A MW of load lets a MW be given without export.
 """
 
-import numpy as np
 import pytest
 
 from optimizer.forms import holding
-from tests.math.hand import battery, grid, kind, machine, outlook, site, solved, through
-from twin import vocabulary
-from twin.reserves import Reserve
+from tests.math.hand import battery, grid, kind, machine, site, solved, through
+from tests.math.reserved import ahead, held_by, offered, product
 
 
 @pytest.fixture(autouse=True)
 def _full_to_the_end(monkeypatch):
     """Let power not fade near the ends of a battery, so that numbers stay round."""
     monkeypatch.setattr(holding, "FADES", 0.0)
-
-
-EARLIER = np.timedelta64(4, "h")
-
-
-def product(name="fcr", **changes):
-    told = {
-        "direction": "symmetric",
-        "full_activation": 0.5,
-        "duration": 0.25,
-        "block": 4.0,
-        "time_zone": "UTC",
-        "gate": 0.0,
-        "least_bid": 0.1,
-        "bid_step": 0.1,
-        "price": 10.0,
-        "shortfall_price": 100.0,
-        "valid_from": "2020-01-01",
-        "source": "worked by hand",
-    }
-    return Reserve.model_validate({"name": name} | told | changes, context={"canonical": True})
-
-
-def held_by(store, *products, **settings):
-    keeper = store.model_copy(update={"local_controller": True})
-    named = {one.name: one for one in products}
-    return site(keeper, **settings).model_copy(update={"reserves": named})
-
-
-def ahead(prices, *, held=None, paid=None, **settings):
-    """Return an outlook from four hours before midnight; held and paid are of the product fcr."""
-    found = outlook(prices, **settings)
-    shifted = {axis: found[axis].to_numpy() - EARLIER for axis in ("time", "instant")}
-    found = found.assign_coords(shifted | {"duration": ("time", found["duration"].to_numpy())})
-    for word, values in (("reserve_held", held), ("reserve_price", paid)):
-        if values is not None:
-            rows = ("time", "product"), np.asarray(values, float)[:, None]
-            found = vocabulary.tag_all(found.assign({word: rows}).assign_coords(product=["fcr"]))
-    return found
-
-
-def offered(plan, name="fcr"):
-    return plan.values[f"{name}_reserve.offered"]
 
 
 def test_a_battery_sells_its_power():

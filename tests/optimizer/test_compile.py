@@ -14,7 +14,7 @@ from optimizer.inputs import inputs_of
 from optimizer.objectives import ACCOUNTS
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, source, tank
-from tests.math.test_commitments import asked, position, with_target, with_words
+from tests.math.promises import asked, position, with_target, with_words
 from tests.math.test_excess import contract
 from tests.math.test_tariffs import TAXES
 from twin.equipment.contracts import CarbonBudget, HourlyMatching, WaterBudget

@@ -10,7 +10,7 @@ from optimizer.positions import positions
 from optimizer.service.trials.promise_bill import promise_accounts
 from tests import small_days
 from tests.math.hand import START, grid, outlook, site
-from tests.math.test_commitments import YEAR, asked, position, with_target, with_words
+from tests.math.promises import YEAR, asked, position, with_target, with_words
 from twin import axes, vocabulary
 from twin.equipment.contracts import CarbonBudget, HourlyMatching
 from twin.forecast.record import record as make_record

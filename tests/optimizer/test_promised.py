@@ -9,7 +9,7 @@ from optimizer.problem import Problem
 from optimizer.softened import softened
 from tests import small_days
 from tests.math.hand import grid, outlook, problem, site, solved
-from tests.math.test_commitments import asked, position, with_target, with_words
+from tests.math.promises import asked, position, with_target, with_words
 from twin.equipment.contracts import HourlyMatching
 from twin.errors import ProblemError
 

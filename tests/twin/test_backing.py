@@ -9,8 +9,8 @@ from optimizer.schedule import schedule_of
 from optimizer.verify import verify
 from tests import reserve_days
 from tests.math import hand
-from tests.math.hand import kind
-from tests.math.test_reserves import ahead, held_by, product, solved
+from tests.math.hand import kind, solved
+from tests.math.reserved import ahead, held_by, product
 from twin import backing
 from twin.activation import courses, powers, put_off
 from twin.backing import pauses

@@ -15,8 +15,8 @@ from optimizer.reserves.lots import lots
 from optimizer.schedule import schedule_of
 from optimizer.solve import Solver
 from tests import reserve_days
-from tests.math.hand import battery, grid, problem
-from tests.math.test_reserves import ahead, held_by, offered, product, solved
+from tests.math.hand import battery, grid, problem, solved
+from tests.math.reserved import ahead, held_by, offered, product
 
 NOTHING = 1e-9
 """Capacity that is none. [MW]"""

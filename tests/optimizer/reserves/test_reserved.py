@@ -20,7 +20,8 @@ from optimizer.schedule import schedule_of
 from optimizer.shave import shave, spare_of
 from tests import reserve_days, small_days
 from tests.math import hand
-from tests.math.test_reserves import ahead, held_by, product, solved
+from tests.math.hand import solved
+from tests.math.reserved import ahead, held_by, product
 from tests.optimizer.test_compile import as_pyomo_says, dense
 from twin import axes, vocabulary
 from twin import state as states

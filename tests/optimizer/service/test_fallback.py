@@ -10,7 +10,7 @@ from optimizer.deciding import decide
 from optimizer.service.fallback import Source, by_rule, choose
 from optimizer.verify import verify
 from tests import moments
-from tests.math.test_commitments import with_target
+from tests.math.promises import with_target
 from tests.spoilt_schedules import FORM, PHYSICS
 from tests.tight_site import tight
 from twin.axes import QUARTER

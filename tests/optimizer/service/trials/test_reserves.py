@@ -12,7 +12,7 @@ from optimizer.service.trials.setting import Setting
 from telemetry.plants.activating import ActivatedPlant, calls
 from tests import reserve_days, small_days
 from tests.math.hand import site as hand_site
-from tests.math.test_reserves import product
+from tests.math.reserved import product
 from twin import axes, vocabulary
 
 NOTHING = 0.01

@@ -1,0 +1,38 @@
+"""Contracts of round numbers, work that may move, and outlooks with what was promised."""
+
+import numpy as np
+
+from twin import vocabulary
+from twin.equipment.contracts import DayAhead, LoadTargetContract
+
+MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
+"""4 MWh that may be done in either of two hours."""
+YEAR = 8760.0
+
+
+def asked(**changes):
+    given = {"name": "tso", "up_price": 50.0, **changes}
+    return LoadTargetContract.model_construct(**given)
+
+
+def with_target(ahead, target, *, price=50.0, contract="tso"):
+    """Return an outlook with what a partner asks."""
+    words = {
+        "grid_import_target": np.asarray(target, float)[:, None],
+        "grid_import_target_price": np.full((len(target), 1), price),
+    }
+    found = {name: (("time", "contract"), values) for name, values in words.items()}
+    return vocabulary.tag_all(ahead.assign(found).assign_coords(contract=[contract]))
+
+
+def with_words(ahead, **words):
+    found = {
+        name: ("time", np.broadcast_to(np.asarray(values, float), ahead.sizes["time"]))
+        for name, values in words.items()
+    }
+    return vocabulary.tag_all(ahead.assign(found))
+
+
+def position(**changes):
+    given = {"name": "market", "intraday_limit": 0.0, **changes}
+    return DayAhead.model_construct(**given)

@@ -1,0 +1,84 @@
+"""Budgets of carbon and water, and matched hours."""
+
+import pytest
+
+from tests.math.hand import grid, machine, outlook, site, solved, through
+from tests.math.promises import MOVABLE, YEAR, with_words
+from twin.equipment.contracts import (
+    CarbonBudget,
+    HourlyMatching,
+    WaterBudget,
+)
+
+
+def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():
+    """Proves: of 1000 kg, 1 of 4 MWh goes to the clean hour: 30 + 20; (100 + 3 x 300) kg.
+
+    Sensitivity: 40 without a budget.
+    """
+    budget = CarbonBudget.model_construct(name="cap", amount=1000.0 * YEAR / 2.0, price=1.0)
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=[100.0, 300.0])
+    plan = solved(site(budget), ahead)
+    assert plan.objective == pytest.approx(50.0)
+    assert plan.values["cap.above"] == pytest.approx([0.0])
+
+
+def test_what_is_beyond_a_budget_is_paid():
+    """Proves: all in the clean hour, 400 kg of 200 at 0.5: 80 + 100. Sensitivity: 40 or none."""
+    budget = CarbonBudget.model_construct(name="cap", amount=200.0 * YEAR / 2.0, price=0.5)
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=[100.0, 300.0])
+    plan = solved(site(budget), ahead)
+    assert plan.objective == pytest.approx(180.0)
+    assert plan.values["cap.above"] == pytest.approx([200.0])
+    assert sum(plan.accounts["budgets"]) == pytest.approx(100.0)
+
+
+def test_a_budget_by_the_day_is_kept_each_day():
+    """Proves: 72 of 96 MWh fit the second, cheap day at 1 kg each; 24 go to the first.
+
+    24 x 20 + 72 x 10 = 1200. Sensitivity: 960 with a budget of the whole horizon.
+    """
+    budget = CarbonBudget.model_construct(
+        name="cap", amount=72.0 * 365.0, price=100.0, window="day"
+    )
+    jobs = [("batch", [0.0, 96.0], [96.0, 96.0], 10.0)]
+    ahead = outlook([20.0, 10.0], jobs=jobs, carbon=1.0, hours=24.0)
+    assert solved(site(budget), ahead).objective == pytest.approx(1200.0)
+    whole = budget.model_copy(update={"window": "horizon"})
+    assert solved(site(whole), ahead).objective == pytest.approx(960.0)
+
+
+def test_a_water_budget_moves_work_to_dry_hours():
+    """Proves: cooling draws 1 m3/MWh; 2 of 4 m3 are free, 3 EUR/m3 beyond: 40 + 6."""
+    thirsty = machine(
+        "cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q, "water": through}
+    )
+    budget = WaterBudget.model_construct(name="well", amount=2.0 * YEAR / 2.0, price=3.0)
+    plan = solved(site(budget, cooler=thirsty), outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(46.0)
+
+
+def test_unmatched_hours_emit_with_the_residual_mix():
+    """Proves: 3 MW are matched; the fourth MWh goes to the other hour: 50, and no carbon.
+
+    Sensitivity: 40 + 0.1 x 500 x 1 = 90 if it stayed, 40 without matching.
+    """
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=3.0, residual_intensity=500.0)
+    connection = grid().model_copy(update={"carbon": "matched"})
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=300.0)
+    plan = solved(site(ppa, connection=connection), ahead, carbon=0.1)
+    assert plan.objective == pytest.approx(50.0)
+    assert plan.accounts["carbon"] == pytest.approx([0.0, 0.0])
+
+
+def test_a_profile_is_matched_hour_by_hour():
+    """Proves: 4 MWh are matched over the day, none in the hour of use: 2 x 500 kg at 0.1, + 20.
+
+    Sensitivity: 20 if matched by the year.
+    """
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=0.0, residual_intensity=500.0)
+    connection = grid().model_copy(update={"carbon": "matched"})
+    ahead = with_words(outlook([10.0, 10.0], service=[2.0, 0.0]), matched_power=[0.0, 4.0])
+    plan = solved(site(ppa, connection=connection), ahead, carbon=0.1)
+    assert plan.objective == pytest.approx(120.0)
+    assert plan.accounts["carbon"] == pytest.approx([100.0, 0.0])
