@@ -1,4 +1,4 @@
-"""The cheapest safe set points: rules by hand, and laws that every site and sky has to keep."""
+"""The cheapest safe set points: laws that every site and sky has to keep."""
 
 import itertools
 
@@ -7,41 +7,13 @@ import pytest
 
 import sites
 from tests.random_sites import random_site
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse
+from tests.twin.steady import heat_of, ruled, sky
+from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
 from twin.equipment.heat_rejection import CoolingTower
 from twin.relations import SetPoints
-from twin.rules import SetPointRules
 from twin.setpoints import Freedom, Heat, cheapest, least_flows
-from twin.spare import warmest_without_one
-from twin.weather import Weather
-
-SHARES = np.array([0.25, 0.5, 0.8, 1.0])
-"""Shares of the rated heat, one an interval."""
 
 SITES = ["small", "rhine", "baltica", "frontier", "leonardo"]
-
-
-def sky(air=20.0, wet=15.0, count=4):
-    """Return steady weather."""
-    return Weather(
-        air_temperature=np.full(count, air),
-        wet_bulb_temperature=np.full(count, wet),
-        humidity_ratio=np.full(count, 0.008),
-        air_pressure=np.full(count, 101.325),
-    )
-
-
-def heat_of(site, shares=SHARES):
-    """Return a known heat: all machines at the same shares of their rating."""
-    rated = {plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)}
-    rated |= {cdu.name: cdu.rated for cdu in site.of(Cdu)}
-    rated |= {air.name: air.rated_heat for air in site.of(HallAir)}
-    return Heat.steady({name: shares * most for name, most in rated.items()})
-
-
-def ruled(site, **rules):
-    """Return a site with other rules for its set points."""
-    return site.model_copy(update={"set_points": SetPointRules.model_validate(rules)})
 
 
 def cost(site, heat, weather, points):
@@ -58,118 +30,6 @@ def cost(site, heat, weather, points):
         draws = plant.operate(np.maximum(load, 0.0), weather, points).draws
         total = total + draws["medium_voltage"] + price * draws["water"]
     return total
-
-
-def test_least_flows_by_hand():
-    # four pumps at 0.4 of the rated flow: one trips, and three leave 0.3, the vendor's minimum
-    site = sites.load("frontier")
-    assert least_flows(site)["warm_plant"] == pytest.approx(0.4)
-    # 25 CDUs that never turn their flow down cannot do more than that
-    assert least_flows(site)["cdu_1"] == 1.0
-    jupiter = sites.load("jupiter")  # 125 exchangers at 0.5: 0.5 x 125 / 124
-    assert least_flows(jupiter)["cdu_1"] == pytest.approx(0.504032, rel=1e-5)
-
-
-def test_a_single_cdu_is_never_turned_down():
-    site = sites.load("frontier").replace("cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4)
-    assert least_flows(site)["cdu_1"] == 1.0
-
-
-def test_warmest_water_by_hand():
-    """34 degC allowed, less 1 K of the plans' margin and 1 K of reserve.
-
-    On a hot day at full load each kelvin saves fans, so the warmest is taken.
-    """
-    site = sites.load("frontier")
-    found = cheapest(site, heat_of(site), sky(air=36.0, wet=27.0))
-    assert found.supply_temperature["warm_plant"][-1] == pytest.approx(32.0)
-
-
-def test_chips_hold_the_water_down():
-    """Chips of 60 degC at most leave less than 34 degC: each kelvin there is one here."""
-    site = sites.load("frontier")
-    cooler = [
-        cheapest(
-            site.replace("hall_1", chip_temperature_limit=limit),
-            heat_of(site),
-            sky(air=36.0, wet=27.0),
-            freedom=Freedom(flow=False),
-        ).supply_temperature["warm_plant"][-1]
-        for limit in (50.0, 48.0)
-    ]
-    assert cooler[0] < 32.0
-    assert cooler[0] - cooler[1] == pytest.approx(2.0)
-
-
-def without_one(site, heat):
-    """Return the warmest water that the loss of a CDU lets be, at the declared ranges."""
-    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
-    (bank,) = site.of(Cdu)
-    points = SetPoints(
-        temperature_range={plant.name: np.full(1, plant.temperature_range)},
-        technology_range={bank.name: np.full(1, bank.technology_range)},
-        least_flow=least_flows(site),
-    )
-    return warmest_without_one(site, plant, bank, heat=np.array([heat]), points=points).item()
-
-
-def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
-    # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
-    # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
-    site = sites.load("small")
-    (bank,) = site.of(Cdu)
-    bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
-    site = site.with_equipment({**site.equipment, bank.name: bank})
-    hall = site.of(Accelerators)[0]
-    rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
-    expected = 80.0 - 2.0 - site.margins.temperature - rise
-    assert without_one(site, 0.0) == pytest.approx(expected, abs=1e-9)
-    assert without_one(site, 1.5) < without_one(site, 0.7) < expected
-    alone = bank.model_copy(update={"count": 1})
-    assert without_one(site.with_equipment({**site.equipment, bank.name: alone}), 1.5) == np.inf
-
-
-def test_the_dew_point_holds_the_water_up():
-    """26 degC in the halls and 2 K above: the coolant is not let below 28 degC, at any heat."""
-    site = ruled(
-        sites.load("frontier").replace("warm_plant", supply_temperature=20.0),
-        hall_dew_point="26 degC",
-    )
-    heat = heat_of(site)
-    found = cheapest(site, heat, sky(air=0.0, wet=-1.0))
-    (cdu,), (plant, _) = site.of(Cdu), site.of(CoolingPlant)
-    water = plant.share(
-        heat.likely[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
-    )
-    coolant = cdu.technology_supply_temperature(
-        heat.likely[cdu.name],
-        found.supply_temperature["warm_plant"],
-        points=found,
-        facility_flow=water,
-    )
-    assert coolant.min() > 28.0 - 1e-9
-    assert found.supply_temperature["warm_plant"].min() < 28.0  # the approach helps
-
-
-def test_temperature_alone_keeps_the_declared_flow():
-    site = sites.load("frontier")
-    found = cheapest(site, heat_of(site), sky(), freedom=Freedom(flow=False))
-    np.testing.assert_array_equal(found.temperature_range["warm_plant"], 16.0)
-    np.testing.assert_array_equal(found.technology_range["cdu_1"], 14.0)
-
-
-def test_flow_alone_never_warms_the_water():
-    site = sites.load("frontier")
-    found = cheapest(site, heat_of(site), sky(), freedom=Freedom(temperature=False))
-    assert found.supply_temperature["warm_plant"].max() <= 30.0
-
-
-def test_a_heat_pump_keeps_its_source_warm():
-    """The pump counts on the declared range: less flow is chosen, more is not."""
-    site = sites.load("lumi")
-    assert site.of(HeatReuse)
-    found = cheapest(site, heat_of(site), sky())
-    assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
 
 
 @pytest.mark.parametrize("name", SITES)

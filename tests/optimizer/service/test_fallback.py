@@ -1,46 +1,23 @@
 """The ladder: each rung is reached for its reason, says so, and is judged like the optimum."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.service.fallback import Source, by_rule, choose
-from optimizer.verify import verify
-from tests import moments
-from tests.math.promises import with_target
+from optimizer.service.fallback import Source, by_rule
+from tests.optimizer.service.ladder import (
+    RUNNING,
+    chosen,
+    fails,
+    is_safe,
+    next_question,
+    optimum,
+    question,
+)
 from tests.spoilt_schedules import FORM, PHYSICS
-from tests.tight_site import tight
 from twin.axes import QUARTER
-from twin.equipment.contracts import LoadTargetContract
-from twin.errors import NoScheduleError, SolverError
-from twin.workloads.queue import Pool
-
-RUNNING = 0.8
-"""Power of the work that runs. [MW]"""
-
-
-@cache
-def question():
-    return moments.asked()
-
-
-@cache
-def optimum():
-    return decide(question())
-
-
-@cache
-def next_question(quarters=1):
-    """Return the question some quarter-hours on, if the optimum was followed."""
-    state = moments.later(question().state, optimum().verdict.replay, quarters)
-    return moments.asked(state, moments.waited(moments.facts().queue, quarters))
-
-
-def fails(*_):
-    raise SolverError("the solver's process died")
+from twin.errors import NoScheduleError
 
 
 def finds_nothing(*_):
@@ -54,16 +31,6 @@ def lies(spoil):
 
 def copy(schedule):
     return schedule.copy(deep=True)
-
-
-def chosen(problem, solver, last=None, power=RUNNING):
-    return choose(problem, solver, last=last, running_power=power)
-
-
-def is_safe(problem, choice):
-    """Return whether a choice is what it promises, by a judge who was not asked yet."""
-    verdict = verify(problem.site, problem.state, choice.schedule)
-    return verdict.is_safe and verdict.replay.equals(choice.replay)
 
 
 def test_the_optimum_is_taken_and_needs_no_reason():
@@ -198,29 +165,6 @@ def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
     assert chosen(question(), fails, last).source is Source.RULE
 
 
-def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
-    choice = by_rule(question(), RUNNING, source=Source.RULE, reason="why")
-    pool, schedule = Pool.of(question().site), choice.schedule
-    floor = pool.racks * pool.rack_idle_power
-    service = question().outlook["service_racks"] * float(pool.power(1.0))
-    halls = schedule["hall_power"].sum("hall") - floor - service
-    assert halls.to_numpy() == pytest.approx(RUNNING)
-    assert (choice.replay["battery_charge"] == 0.0).all()
-    assert (choice.replay["battery_discharge"] == 0.0).all()
-    assert choice.reason == "why"
-
-
-def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
-    """Full halls want 4.6 MW and more; with 3.2 at the connection something has to go."""
-    problem = question()
-    grid = problem.site.grid.name
-    tight = replace(problem, site=problem.site.replace(grid, import_limit=3.2, ramp=9.0))
-    choice = by_rule(tight, 2.6, source=Source.HOLD, reason="held")
-    assert choice.source is Source.HOLD
-    assert is_safe(tight, choice)
-    assert float(choice.schedule["grid_import_power"].max()) < 3.2
-
-
 def test_where_nothing_is_possible_that_is_said_by_name():
     problem = question()
     grid = problem.site.grid.name
@@ -238,72 +182,3 @@ def test_nothing_that_was_given_is_changed():
     by_rule(problem, RUNNING, source=Source.RULE, reason="")
     assert problem.outlook.identical(outlook)
     assert last.schedule.identical(schedule)
-
-
-def hot_night(**plan):
-    """Return a question on a hot night, at a site that misses any chiller at full work."""
-    problem = tight(question(), 0.7, chiller_start=600.0, **plan)
-    outlook = problem.outlook.copy(deep=True)
-    outlook["air_temperature"].values[:] = 30.0
-    outlook["relative_humidity"].values[:] = 0.6
-    return replace(problem, outlook=outlook)
-
-
-def work_of(choice):
-    return float(choice.schedule["hall_power"][-1].sum())
-
-
-def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
-    usual, wanted = hot_night(), hot_night(least_time=4.0 * 3600.0)
-    told = {"source": Source.RULE, "reason": "no solver"}
-    full, eased = (by_rule(problem, 2.2, **told) for problem in (usual, wanted))
-    assert work_of(eased) < work_of(full)
-    assert not eased.coverage.exposed.any()
-    # a person's HOLD takes no work away for it, but says what is exposed
-    held = by_rule(wanted, 2.2, source=Source.HOLD, reason="a person")
-    assert work_of(held) == pytest.approx(work_of(full))
-    assert held.coverage.exposed.any()
-
-
-def asked_for(problem, power):
-    """Return the same question with a partner who asks for less."""
-    contract = LoadTargetContract.model_construct(name="tso", up_price=300.0)
-    where = problem.site.with_equipment({**problem.site.equipment, "tso": contract})
-    ahead = with_target(problem.outlook, [power] * problem.outlook.sizes["time"])
-    return replace(problem, site=where, outlook=ahead)
-
-
-def first_hour(choice):
-    """Return the greatest net import of the hour in which a plan is relied upon. [MW]"""
-    plan = choice.schedule
-    net = plan["grid_import_power"] - plan["grid_export_power"]
-    return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER)).max())
-
-
-def test_a_rule_eases_work_for_a_target_of_a_partner():
-    free = chosen(question(), fails)
-    least = first_hour(chosen(question(), fails, power=0.0))
-    wanted = 0.5 * (first_hour(free) + least)
-    eased = chosen(asked_for(question(), wanted), fails)
-    assert eased.source is Source.RULE
-    assert first_hour(free) > wanted + 0.05
-    assert first_hour(eased) <= wanted + 0.01
-
-
-def test_a_target_that_no_rule_keeps_leaves_no_work():
-    least = first_hour(chosen(question(), fails, power=0.0))
-    eased = chosen(asked_for(question(), 0.5 * least), fails)
-    assert first_hour(eased) == pytest.approx(least, abs=0.02)
-
-
-def test_a_person_who_holds_is_obeyed_before_a_partner():
-    held = by_rule(asked_for(question(), 0.1), RUNNING, source=Source.HOLD, reason="")
-    free = by_rule(question(), RUNNING, source=Source.HOLD, reason="")
-    assert first_hour(held) == pytest.approx(first_hour(free))
-
-
-def test_an_old_plan_that_breaks_a_new_target_is_not_kept_on():
-    kept = chosen(next_question(), fails, last=optimum())
-    assert kept.source is Source.SHIFTED
-    wanted = first_hour(kept) - 0.05
-    assert chosen(asked_for(next_question(), wanted), fails, last=optimum()).source is Source.RULE

@@ -89,3 +89,8 @@ SPANISH = {
     "taxes": [{"name": "electricity tax", "share": "5.11269632 %"}],
 }
 """The form of a Spanish bill of six periods; the prices are none that anyone published."""
+
+
+def euros(found):
+    """Return the lines of a bill as money by rule."""
+    return {line.rule.split(",")[0]: line.money for line in found.lines}

@@ -1,0 +1,43 @@
+"""A question, its optimum, solvers that fail, and what is chosen then."""
+
+from functools import cache
+
+from optimizer.deciding import decide
+from optimizer.service.fallback import choose
+from optimizer.verify import verify
+from tests import moments
+from twin.errors import SolverError
+
+RUNNING = 0.8
+"""Power of the work that runs. [MW]"""
+
+
+@cache
+def question():
+    return moments.asked()
+
+
+@cache
+def optimum():
+    return decide(question())
+
+
+@cache
+def next_question(quarters=1):
+    """Return the question some quarter-hours on, if the optimum was followed."""
+    state = moments.later(question().state, optimum().verdict.replay, quarters)
+    return moments.asked(state, moments.waited(moments.facts().queue, quarters))
+
+
+def fails(*_):
+    raise SolverError("the solver's process died")
+
+
+def chosen(problem, solver, last=None, power=RUNNING):
+    return choose(problem, solver, last=last, running_power=power)
+
+
+def is_safe(problem, choice):
+    """Return whether a choice is what it promises, by a judge who was not asked yet."""
+    verdict = verify(problem.site, problem.state, choice.schedule)
+    return verdict.is_safe and verdict.replay.equals(choice.replay)
