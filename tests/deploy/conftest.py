@@ -13,3 +13,12 @@ def certificates(tmp_path_factory):
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)
+
+
+@pytest.fixture(params=["mosquitto", "nats"])
+def stand(request, tmp_path, certificates):
+    """Return a running broker of ``deploy/``."""
+    running = getattr(stands, request.param)(tmp_path, certificates)
+    running.broker.start()
+    yield running
+    running.close()

@@ -4,8 +4,6 @@ While it does its worst, a plant says something every few milliseconds. All of i
 its order; and where the machine is quiet enough to tell, not 50 ms later than without the bad one.
 """
 
-import datetime as dt
-import shutil
 import socket
 import statistics
 import struct
@@ -15,18 +13,14 @@ import time
 from contextlib import contextmanager, suppress
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from telemetry import topics
 from telemetry.codec import decode
 from telemetry.topics import Kind
 from tests.benchmarks.load import length_of
 from tests.benchmarks.load import publish as packet
-from tests.deploy import stands
-from twin.errors import BrokerError, WireError
+from tests.waiting import until
+from twin.errors import WireError
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +34,6 @@ SERVICE, NODES, PARTNER, OTHER = "gigatwin-small", "nodes-small", "gridco", "oth
 HONEST = topics.build(Kind.RACK_BATCH, site="small", hall="hall_1", rack="r0001")
 SCHEDULE = topics.build(Kind.SCHEDULE, site="small", partner=PARTNER)
 RETAIN = 0x01
-
-
-@pytest.fixture(params=["mosquitto", "nats"])
-def stand(request, tmp_path, certificates):
-    """Return a running broker of ``deploy/``."""
-    running = getattr(stands, request.param)(tmp_path, certificates)
-    running.broker.start()
-    yield running
-    running.close()
 
 
 class Raw:
@@ -255,51 +240,6 @@ def test_a_retained_schedule_of_a_rogue_is_kept_for_nobody(stand, user):
     bad.close()
     partner = stand.connected(PARTNER, client_id="late")
     assert partner.subscribe(SCHEDULE).wait(LONG)
-    deadline, heard = time.monotonic() + LONG, []
-    while not heard and time.monotonic() < deadline:
-        heard += partner.take(timeout=0.5)
+    heard = until(lambda: partner.take(timeout=0.5), deadline=LONG)
     heard += partner.take(timeout=0.5)
     assert [one.payload for one in heard] == [b"ours"]
-
-
-def expired(folder, user, *, signer=None, until=-1):
-    """Write a certificate that ended some days ago, signed by the authority or by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user)])
-    now = dt.datetime.now(dt.UTC)
-    ca = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(ca.subject if signer else name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=30))
-        .not_valid_after(now + dt.timedelta(days=until))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    )
-    made = builder.sign(signer or key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    (folder / f"{user}.crt").write_bytes(made.public_bytes(pem))
-    form = serialization.PrivateFormat.PKCS8
-    (folder / f"{user}.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-
-
-@pytest.mark.parametrize("kind", ["expired", "of its own", "valid"])
-def test_a_certificate_that_has_ended_or_is_its_own_opens_nothing(stand, tmp_path, kind):
-    """The third is made in the same way and opens: what is refused is refused for its reason."""
-    folder = tmp_path / "bad"
-    shutil.copytree(stand.certificates, folder)
-    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    expired(
-        folder,
-        SERVICE,
-        signer=None if kind == "of its own" else signer,
-        until=-1 if kind == "expired" else 30,
-    )
-    stand.certificates = folder
-    if kind == "valid":
-        assert stand.connected(SERVICE, timeout=LONG).is_connected
-        return
-    with pytest.raises(BrokerError, match=r"hung up|certificate|expired|unknown ca"):
-        stand.connected(SERVICE, timeout=HASTY)

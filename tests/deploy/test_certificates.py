@@ -1,0 +1,61 @@
+"""A certificate that has ended, or that nobody signed, opens no broker of ``deploy/``."""
+
+import datetime as dt
+import shutil
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from twin.errors import BrokerError
+
+pytestmark = pytest.mark.slow
+
+LONG = 60.0
+HASTY = 2.0
+SERVICE = "gigatwin-small"
+
+
+def expired(folder, user, *, signer=None, until=-1):
+    """Write a certificate that ended some days ago, signed by the authority or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user)])
+    now = dt.datetime.now(dt.UTC)
+    ca = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(ca.subject if signer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=30))
+        .not_valid_after(now + dt.timedelta(days=until))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+    made = builder.sign(signer or key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    (folder / f"{user}.crt").write_bytes(made.public_bytes(pem))
+    form = serialization.PrivateFormat.PKCS8
+    (folder / f"{user}.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+
+
+@pytest.mark.parametrize("kind", ["expired", "of its own", "valid"])
+def test_a_certificate_that_has_ended_or_is_its_own_opens_nothing(stand, tmp_path, kind):
+    """The third is made in the same way and opens: what is refused is refused for its reason."""
+    folder = tmp_path / "bad"
+    shutil.copytree(stand.certificates, folder)
+    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    expired(
+        folder,
+        SERVICE,
+        signer=None if kind == "of its own" else signer,
+        until=-1 if kind == "expired" else 30,
+    )
+    stand.certificates = folder
+    if kind == "valid":
+        assert stand.connected(SERVICE, timeout=LONG).is_connected
+        return
+    with pytest.raises(BrokerError, match=r"hung up|certificate|expired|unknown ca"):
+        stand.connected(SERVICE, timeout=HASTY)
