@@ -22,6 +22,7 @@ from telemetry.client import Client
 from telemetry.durable import write_whole
 from telemetry.keys import make_keys, partner_keys
 from telemetry.topics import Kind
+from tests.waiting import until
 from twin.errors import ServiceError
 
 SITE = "small"
@@ -116,9 +117,9 @@ class Ear:
 
     def until[T](self, found: Callable[[], T], timeout: float = DEADLINE) -> T:
         """Return what is found, once it is something."""
-        until = time.monotonic() + timeout
+        end = time.monotonic() + timeout
         while not (it := found()):
-            left = until - time.monotonic()
+            left = end - time.monotonic()
             if left <= 0.0:
                 heard = sorted({one.topic for one in self.heard if "/BMS" not in one.topic})
                 text = f"not heard within {timeout:g} s; last topics: {heard[-10:]}"
@@ -191,15 +192,20 @@ class Stage:
 
     def until(self, is_so: Callable[[], object], timeout: float = DEADLINE) -> None:
         """Wait until something is so, while the service lives."""
-        until = time.monotonic() + timeout
-        while not is_so():
-            if self.service.code is not None:
-                raise ChildProcessError(self.service.log.read_text()[-3000:])
-            if time.monotonic() > until:
-                tail = self.service.log.read_text()[-3000:]
-                text = f"not so within {timeout:g} s\n{self.missing()}\n{tail}"
-                raise TimeoutError(text)
-            time.sleep(GLANCE)
+
+        def is_so_in_life() -> object:
+            answer = is_so()
+            if not answer and self.service.code is not None:
+                raise ChildProcessError(self._last_words())
+            return answer
+
+        def what() -> str:
+            return f"{self.missing()}\n{self._last_words()}"
+
+        until(is_so_in_life, deadline=timeout, what=what, pause=GLANCE)
+
+    def _last_words(self) -> str:
+        return self.service.log.read_text()[-3000:]
 
     def until_ready(self, timeout: float = DEADLINE) -> float:
         """Wait until the service is ready, and return the time since its start. [s]"""

@@ -35,7 +35,7 @@ def until[T](
     while not (answer := is_so()):
         if time.monotonic() > end:
             text = what() if callable(what) else what or _text(is_so)
-            message = f"not so within {deadline:g} s: {text}"
+            message = f"waited {deadline:g} s in vain: {text}"
             raise AssertionError(message)
         time.sleep(pause)
     return answer

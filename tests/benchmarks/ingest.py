@@ -18,6 +18,7 @@ from tests.benchmarks import ingest_points, load
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.ingest_shard import topic
 from tests.benchmarks.ingest_stand import DEADLINE, STRETCH, Part, Watch, bare, broker, forget, want
+from tests.waiting import until
 
 SITES = ("s1", "s2", "s3", "s4")
 RACKS = int(os.environ.get("GIGATWIN_BENCH_RACKS", "2800"))
@@ -125,10 +126,11 @@ class _At:
 
 def _await(folder, count):
     """Wait until the shards have taken in so many messages."""
-    deadline = time.monotonic() + DEADLINE
-    while sum(int(path.read_text() or 0) for path in folder.glob("*.count")) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def are_in():
+        return sum(int(path.read_text() or 0) for path in folder.glob("*.count")) >= count
+
+    until(are_in, deadline=DEADLINE, pause=0.05)
 
 
 def _end(parts):

@@ -4,13 +4,12 @@ Three ingesters drain what the broker holds for them, at once, and the archiver 
 their journals. What a process takes of the processors says what it could do with a core of its own.
 """
 
-import time
-
 import numpy as np
 
 from telemetry.archive import open as open_archive
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.ingest_stand import DEADLINE, Part, bare, broker, want
+from tests.waiting import until
 
 SITE = "s1"
 TYPES = {"Rack": "RackPower", "CDU": "LiquidFlow", "Sensor": "LiquidTemperature"}
@@ -48,10 +47,12 @@ def drained(place):
             for kind in TYPES
         ]
         wanted = COUNT // len(TYPES) * SECONDS
-        deadline = time.monotonic() + DEADLINE
-        while any(_heard(place, kind) < wanted for kind in TYPES):
-            assert time.monotonic() < deadline, [_heard(place, kind) for kind in TYPES]
-            time.sleep(0.05)
+        until(
+            lambda: all(_heard(place, kind) >= wanted for kind in TYPES),
+            deadline=DEADLINE,
+            what=lambda: f"heard {[_heard(place, kind) for kind in TYPES]} of {wanted} each",
+            pause=0.05,
+        )
         spent = [shard.end()[0] for shard in shards]
         archiver = Part("archive", place.scratch, SITE, *TYPES)
         spent.append(archiver.end()[0])

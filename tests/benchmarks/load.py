@@ -9,6 +9,7 @@ import numpy as np
 
 from telemetry.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.samples import CHIP_VARIABLES
+from tests.waiting import until
 
 CHIPS = 72
 BOARDS = 600
@@ -125,10 +126,11 @@ class Pipe:
 
     def finish(self, timeout=300.0):
         """Wait until all is acknowledged."""
-        deadline = time.monotonic() + timeout
-        while self.acknowledged < self.sent:
-            assert time.monotonic() < deadline, (self.sent, self.acknowledged)
-            time.sleep(0.005)
+        until(
+            lambda: self.acknowledged >= self.sent,
+            deadline=timeout,
+            what=lambda: f"{self.acknowledged} of {self.sent} acknowledged",
+        )
         self._socket.close()
 
     def _hear(self):

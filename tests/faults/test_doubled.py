@@ -1,7 +1,5 @@
 """Telemetry that comes twice, in another order and late: it is taken once, and nothing suffers."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -10,6 +8,7 @@ from telemetry.client import Client
 from telemetry.topics import Kind
 from tests.soak.promises import broken_promises
 from tests.stage import DEADLINE, SITE
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -50,11 +49,12 @@ class Echo:
     def stop(self):
         """Say the rest."""
         self._say(self._held)
-        until = time.monotonic() + DEADLINE
-        while not all(receipt.wait(0.0) for receipt in self._receipts):
-            assert time.monotonic() < until
-            self._client.acknowledge(self._client.take(timeout=0.2))
+        until(self._is_taken, deadline=DEADLINE)
         self._client.stop()
+
+    def _is_taken(self):
+        self._client.acknowledge(self._client.take(timeout=0.2))
+        return all(receipt.wait(0.0) for receipt in self._receipts)
 
 
 def test_what_comes_twice_in_any_order_and_late_is_taken_once(stage, ear):

@@ -18,6 +18,7 @@ from tests.soak import source
 from tests.soak.source import SITE
 from tests.soak.tally import Tally
 from tests.stage import GLANCE, Mortal
+from tests.waiting import until
 
 PATIENCE = 180.0
 """Longest wait for anything, on however slow a machine. [s]"""
@@ -202,15 +203,17 @@ class Stand:
 
     def until(self, is_so: Callable[[], bool], fault: str) -> None:
         """Wait until something is so; a process that ended by itself is a fault."""
-        deadline = time.monotonic() + PATIENCE
-        while not is_so():
+
+        def is_so_in_life() -> bool:
+            if is_so():
+                return True
             for one in (self.recorder, self.source):
                 if one.is_started and one.code is not None:
                     message = f"{one.name} ended by itself: {one.last_words}"
                     raise AssertionError(message)
-            if time.monotonic() > deadline:
-                raise AssertionError(fault)
-            time.sleep(GLANCE)
+            return False
+
+        until(is_so_in_life, deadline=PATIENCE, what=fault, pause=GLANCE)
 
     @staticmethod
     def words(process: Mortal) -> str:

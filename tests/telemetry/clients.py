@@ -1,6 +1,5 @@
 """What tests of clients ask of them."""
 
-import threading
 import time
 
 LONG = 10.0
@@ -19,12 +18,3 @@ def taken(client, count, *, acknowledge=True):
     came = len(messages)
     assert came >= count
     return messages
-
-
-def eventually(condition):
-    """Wait for a condition that another thread or process brings about."""
-    deadline = time.monotonic() + LONG
-    tick = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline
-        tick.wait(0.01)

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import SiteArchiver
 from tests import brokers
 from tests.telemetry.archives import POINT, SITE, START, batch, metadata, value
+from tests.waiting import until
 from twin.errors import ArchiveError
 
 ROOT = Path(__file__).parents[2]
@@ -69,11 +69,8 @@ def server():
     words = [str(SERVER), "-H", "127.0.0.1", "-p", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(words, **quiet)
-    deadline = time.monotonic() + DEADLINE
-    while not brokers.is_listening(port):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: brokers.is_listening(port) or process.poll() is not None, deadline=DEADLINE)
+    assert process.poll() is None
     yield process, f"http://127.0.0.1:{port}"
     process.kill()
     process.wait()
@@ -202,10 +199,7 @@ def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch
     url = f"mqtt://127.0.0.1:{brokers.free_port()}"
     task = Task(url=url, client_id="", topics={}, folder="")
     with Recording(SITE, task, folder=tmp_path) as running:
-        deadline = time.monotonic() + 4 * DEADLINE
-        while "archive" not in running.troubles:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: "archive" in running.troubles, deadline=4 * DEADLINE)
         assert "see to the object store" in running.troubles["archive"]
         assert running.counters["commits"] == 0
         assert all(one.process.poll() is None for one in running._ingesters.values())

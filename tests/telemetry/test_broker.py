@@ -11,7 +11,8 @@ import pytest
 from telemetry import broker as brokers
 from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client
-from tests.telemetry.clients import LONG, eventually
+from tests.telemetry.clients import LONG
+from tests.waiting import until
 from twin.errors import BrokerError
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +94,7 @@ def test_it_dies_with_a_killed_parent():
         port = int(owner.stdout.readline())
         assert is_listening(port)
         owner.send_signal(signal.SIGKILL)
-    eventually(lambda: not is_listening(port))
+    until(lambda: not is_listening(port), deadline=LONG)
 
 
 def test_ctrl_c_does_not_reach_it(embedded):

@@ -10,7 +10,8 @@ from telemetry.client import Client, Tls
 from telemetry.wire import session
 from telemetry.wire.mailbox import BYTES, Inbox, Message, Receipt
 from tests import brokers
-from tests.telemetry.clients import eventually
+from tests.telemetry.clients import LONG
+from tests.waiting import until
 from twin.errors import BrokerError, WireError
 
 
@@ -69,7 +70,7 @@ def test_what_no_broker_takes_is_refused():
 def test_unreachable_is_told_and_tried_again(made):
     client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
     client.start()
-    eventually(lambda: client.counters["failed_connections"] > 1)
+    until(lambda: client.counters["failed_connections"] > 1, deadline=LONG)
     assert not client.is_connected
     assert client.url in client.trouble
     assert "nothing listens there; start the broker" in client.trouble
@@ -140,7 +141,7 @@ def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
     with listening(b"") as url:
         client = made(url)
         client.start()
-        eventually(lambda: client.trouble)
+        until(lambda: client.trouble, deadline=LONG)
         assert "does not answer" in client.trouble
 
 

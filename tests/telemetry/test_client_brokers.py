@@ -10,7 +10,8 @@ from telemetry.broker import EmbeddedBroker
 from telemetry.client import Tls, Will
 from telemetry.wire import session
 from tests import brokers
-from tests.telemetry.clients import LONG, eventually, taken
+from tests.telemetry.clients import LONG, taken
+from tests.waiting import until
 from twin.errors import BrokerError
 
 
@@ -36,7 +37,7 @@ def test_messages_go_both_ways(request, connected, kind, protocol):
         "a/now": 1,
     }
     assert all(came[topic].payload == payload and came[topic].qos == 1 for topic, payload in sent)
-    eventually(lambda: client.counters["acknowledged"] >= 4)
+    until(lambda: client.counters["acknowledged"] >= 4, deadline=LONG)
     assert client.trouble == ""
 
 
@@ -95,9 +96,9 @@ def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected
     connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
     came = taken(client, 1, acknowledge=False)
     client._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
-    eventually(lambda: client.counters["connections"] == 2 and client.is_connected)
+    until(lambda: client.counters["connections"] == 2 and client.is_connected, deadline=LONG)
     client.acknowledge(came)
-    eventually(lambda: client.counters["acknowledged_too_late"] == 1)
+    until(lambda: client.counters["acknowledged_too_late"] == 1, deadline=LONG)
     assert client.counters["acknowledged"] == 0
     assert taken(client, 1)[0].payload == b"1"
 
@@ -109,8 +110,8 @@ def test_a_broker_that_is_lost_and_back(request, connected, kind):
     client = connected(broker.url, "a/#")
     sender = connected(broker.url)
     broker.stop()
-    eventually(lambda: not client.is_connected and not sender.is_connected)
-    eventually(lambda: "nothing listens there" in client.trouble)
+    until(lambda: not client.is_connected and not sender.is_connected, deadline=LONG)
+    until(lambda: "nothing listens there" in client.trouble, deadline=LONG)
     receipt = sender.publish("a", b"meanwhile", qos=1)
     assert not receipt.wait(0.0)
     broker.start()
@@ -127,9 +128,12 @@ def test_an_embedded_broker_that_forgot_all_is_asked_again(connected):
     client = connected(first.url, "a/#")
     first.stop()
     with EmbeddedBroker(first.port) as second:
-        eventually(lambda: client.is_connected and client.counters["connections"] == 2)
+        until(lambda: client.is_connected and client.counters["connections"] == 2, deadline=LONG)
         sender = connected(second.url)
-        eventually(lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1))
+        until(
+            lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1),
+            deadline=LONG,
+        )
 
 
 @pytest.mark.slow
@@ -138,7 +142,7 @@ def test_two_clients_of_one_name_are_told(mosquitto, connected, made, protocol):
     one = connected(mosquitto.url, client_id="twin", protocol=protocol)
     two = made(mosquitto.url, client_id="twin", protocol=protocol)
     two.start()
-    eventually(lambda: "another client 'twin'" in one.trouble + two.trouble)
+    until(lambda: "another client 'twin'" in one.trouble + two.trouble, deadline=LONG)
 
 
 @pytest.mark.slow
@@ -147,11 +151,14 @@ def test_a_frozen_broker_is_noticed(mosquitto, connected, monkeypatch):
     mosquitto.pause()
     monkeypatch.setattr(session, "SILENCE", 0.3)
     monkeypatch.setattr(session, "GREETING", 0.3)
-    eventually(lambda: not client.is_connected)
-    eventually(lambda: "fell silent" in client.trouble or "does not answer" in client.trouble)
+    until(lambda: not client.is_connected, deadline=LONG)
+    until(
+        lambda: "fell silent" in client.trouble or "does not answer" in client.trouble,
+        deadline=LONG,
+    )
     mosquitto.resume()
     monkeypatch.undo()
-    eventually(lambda: client.is_connected)
+    until(lambda: client.is_connected, deadline=LONG)
 
 
 @pytest.mark.slow
@@ -162,7 +169,7 @@ def test_nothing_taken_nothing_lost(mosquitto, connected, protocol):
     sender = connected(mosquitto.url, protocol=protocol)
     receipts = [sender.publish("a", str(i).encode(), qos=1) for i in range(count)]
     assert all(receipt.wait(LONG) for receipt in receipts)
-    eventually(lambda: client.counters["waiting"] >= 20)
+    until(lambda: client.counters["waiting"] >= 20, deadline=LONG)
     assert client.counters["waiting"] <= 300
     came = taken(client, count)
     assert [m.payload for m in came] == [str(i).encode() for i in range(count)]
@@ -176,7 +183,7 @@ def test_a_flood_of_qos_0_is_dropped_and_counted(mosquitto, connected):
     for _ in range(3000):
         sender.publish("a", b"0")
     assert sender.publish("b", b"", qos=1).wait(LONG)
-    eventually(lambda: client.counters["dropped"] > 0)
+    until(lambda: client.counters["dropped"] > 0, deadline=LONG)
     assert client.counters["waiting"] <= 100
 
 
@@ -192,7 +199,7 @@ def test_what_is_too_large_is_counted_acknowledged_and_dropped(run, connected, k
     )
     connected(broker.url).publish("a/small", b"1", qos=1).wait(LONG)
     assert taken(client, 1)[0].topic == "a/small"
-    eventually(lambda: client.counters["acknowledged"] == 2)
+    until(lambda: client.counters["acknowledged"] == 2, deadline=LONG)
     assert client.oversized == (("a/large", 300_000),)
 
 

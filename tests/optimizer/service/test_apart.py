@@ -1,7 +1,6 @@
 """A rack whose name differs, over MQTT: planned without, capped without, and said everywhere."""
 
 import json
-import time
 from dataclasses import replace
 from functools import cache
 
@@ -19,17 +18,11 @@ from telemetry.codec import decode, encode
 from telemetry.topics import Kind
 from tests import moments, small_days
 from tests.telemetry.test_apart import batches, points
+from tests.waiting import until
 
 RENAMED = [("hall_1-r0003", "hall_1-r0O03")]
 APART = ("hall_1-r0003",)
 DEADLINE = 20.0
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @cache

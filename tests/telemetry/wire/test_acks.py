@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from telemetry.wire.acks import Acks
 from tests import brokers
-from tests.telemetry.clients import LONG, eventually, taken
+from tests.telemetry.clients import LONG, taken
+from tests.waiting import until
 
 ONE_AT_A_TIME = brokers.MOSQUITTO + "max_inflight_messages 1\n"
 
@@ -80,7 +81,7 @@ def test_the_newest_comes_again_to_a_later_connection_only(request, made, connec
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     taken(first, 50)
-    eventually(lambda: first.counters["acknowledged"] == 50)
+    until(lambda: first.counters["acknowledged"] == 50, deadline=LONG)
     assert first.take(timeout=5.0) == []  # NATS sends it again after 2 s, and it is passed over
     first.stop()
     again = made(url, client_id="keeper")
