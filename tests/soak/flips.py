@@ -21,17 +21,12 @@ import numpy as np
 import structlog
 import xarray as xr
 
-from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.files import _manifest
 from telemetry.archive.verifying import verify
-from telemetry.codec import encode
-from telemetry.journal import Journal
-from telemetry.progress import Progress
 from telemetry.samples import CHIP_VARIABLES
-from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.tail import archived
-from tests.telemetry.archives import POINT, SECOND, SITE, START, batch, metadata, value
+from tests.soak.flipped_site import ARCHIVED, CHIPS, LABELS, LATER, WAITING, again, make, write
+from tests.telemetry.archives import POINT, SECOND, SITE, START
 from twin.errors import ArchiveError
 
 COUNT = 10_000
@@ -40,20 +35,6 @@ COUNT = 10_000
 A_TRIAL = 12
 """Changes of one copy, in different files."""
 
-SEGMENT = 20_000
-"""Size of a segment of the journal. [B]"""
-
-ARCHIVED = [*range(0, 300, 10), *range(3600, 3900, 10)]
-"""Seconds in the archive."""
-
-WAITING = [*range(3900, 4000, 10)]
-"""Seconds that only the journal has."""
-
-LATER = [*range(4000, 4100, 10)]
-"""Seconds that come after the change."""
-
-RACKS, CHIPS = ("r0001", "r0002"), 3
-LABELS = [f"hall_1/{rack}" for rack in RACKS]
 CUT = 0.15
 """Share of changes that cut a file off."""
 
@@ -112,22 +93,6 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
         "outcomes": dict(tally.outcomes),
         "faults": tally.faults,
     }
-
-
-def make(folder: Path) -> None:
-    """Make a site as a killed recording left it."""
-    journal = _journal(folder)
-    journal.append([encode(metadata())])
-    archive = Archive(folder / "archive", SITE)
-    archiver = _archiver(archive, folder)
-    for second in ARCHIVED:
-        _append(journal, second)
-        while archiver.step():
-            pass
-    archiver.commit(everything=True)
-    archive.keep_up()
-    _append(journal, *WAITING)
-    journal.close()
 
 
 def trial(base: Path, copy: Path, dice: random.Random, given: tuple[int, Tally]) -> list[str]:
@@ -278,62 +243,3 @@ def _covers(lost: list[dict[str, str]], group: str, name: str, second: int) -> b
 
 _WHOLE = ("rack", "point", "metadata", "20260701")
 """Arrays that stand for a whole group: labels, and the seconds that were heard."""
-
-
-def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
-    """Start as a recording does, take in what comes, and end; return what is known to be lost."""
-    journal = _journal(folder)
-    progress = Progress(folder / "journal")
-    progress.recover(journal)
-    position = archived(folder / "journal")
-    if position is not None:
-        journal.trim(position)
-    archive = Archive(folder / "archive", SITE)
-    archiver = _archiver(archive, folder)
-    while archiver.step():
-        pass
-    _append(journal, *LATER)
-    archiver.stop()
-    archiver.run()
-    if is_whole:
-        archive.keep_up(is_whole=True)
-    journal.close()
-    told = {"repaired"} if journal.repairs else set()
-    told |= {"torn"} if archiver.counters["torn"] else set()
-    return frozenset(told)
-
-
-def again(folder: Path) -> list[str]:
-    """Start once more; return what does not hold."""
-    before = (folder / "archive" / "lost.jsonl").exists() and _lines(folder)
-    archive = Archive(folder / "archive", SITE)
-    archiver = _archiver(archive, folder)
-    archiver.stop()
-    archiver.run()
-    faults = ["it is set aside again and again"] if archive.set_aside else []
-    if before and _lines(folder) != before:
-        faults.append("it loses something at each start")
-    return faults
-
-
-def _lines(folder: Path) -> list[str]:
-    return (folder / "archive" / "lost.jsonl").read_text(errors="replace").splitlines()
-
-
-def _journal(folder: Path) -> Journal:
-    return Journal(folder / "journal", segment_bytes=SEGMENT)
-
-
-def _archiver(archive: Archive, folder: Path) -> SiteArchiver:
-    return SiteArchiver(
-        archive,
-        {"a": folder / "journal"},
-        quarantine=folder / "quarantine",
-        is_simulated=True,
-    )
-
-
-def _append(journal: Journal, *seconds: int) -> None:
-    for second in seconds:
-        items = [encode(batch(rack, second, sequence=second)) for rack in RACKS]
-        journal.append([*items, encode(value(second, float(second)))])

@@ -1,0 +1,101 @@
+"""A small site as a killed recording left it, and how it goes on after its files were changed."""
+
+from pathlib import Path
+
+from telemetry.archive import Archive
+from telemetry.codec import encode
+from telemetry.journal import Journal
+from telemetry.progress import Progress
+from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.tail import archived
+from tests.telemetry.archives import SITE, batch, metadata, value
+
+SEGMENT = 20_000
+"""Size of a segment of the journal. [B]"""
+
+ARCHIVED = [*range(0, 300, 10), *range(3600, 3900, 10)]
+"""Seconds in the archive."""
+
+WAITING = [*range(3900, 4000, 10)]
+"""Seconds that only the journal has."""
+
+LATER = [*range(4000, 4100, 10)]
+"""Seconds that come after the change."""
+
+RACKS, CHIPS = ("r0001", "r0002"), 3
+LABELS = [f"hall_1/{rack}" for rack in RACKS]
+
+
+def make(folder: Path) -> None:
+    """Make a site as a killed recording left it."""
+    journal = _journal(folder)
+    journal.append([encode(metadata())])
+    archive = Archive(folder / "archive", SITE)
+    archiver = _archiver(archive, folder)
+    for second in ARCHIVED:
+        _append(journal, second)
+        while archiver.step():
+            pass
+    archiver.commit(everything=True)
+    archive.keep_up()
+    _append(journal, *WAITING)
+    journal.close()
+
+
+def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
+    """Start as a recording does, take in what comes, and end; return what is known to be lost."""
+    journal = _journal(folder)
+    progress = Progress(folder / "journal")
+    progress.recover(journal)
+    position = archived(folder / "journal")
+    if position is not None:
+        journal.trim(position)
+    archive = Archive(folder / "archive", SITE)
+    archiver = _archiver(archive, folder)
+    while archiver.step():
+        pass
+    _append(journal, *LATER)
+    archiver.stop()
+    archiver.run()
+    if is_whole:
+        archive.keep_up(is_whole=True)
+    journal.close()
+    told = {"repaired"} if journal.repairs else set()
+    told |= {"torn"} if archiver.counters["torn"] else set()
+    return frozenset(told)
+
+
+def again(folder: Path) -> list[str]:
+    """Start once more; return what does not hold."""
+    before = (folder / "archive" / "lost.jsonl").exists() and _lines(folder)
+    archive = Archive(folder / "archive", SITE)
+    archiver = _archiver(archive, folder)
+    archiver.stop()
+    archiver.run()
+    faults = ["it is set aside again and again"] if archive.set_aside else []
+    if before and _lines(folder) != before:
+        faults.append("it loses something at each start")
+    return faults
+
+
+def _lines(folder: Path) -> list[str]:
+    return (folder / "archive" / "lost.jsonl").read_text(errors="replace").splitlines()
+
+
+def _journal(folder: Path) -> Journal:
+    return Journal(folder / "journal", segment_bytes=SEGMENT)
+
+
+def _archiver(archive: Archive, folder: Path) -> SiteArchiver:
+    return SiteArchiver(
+        archive,
+        {"a": folder / "journal"},
+        quarantine=folder / "quarantine",
+        is_simulated=True,
+    )
+
+
+def _append(journal: Journal, *seconds: int) -> None:
+    for second in seconds:
+        items = [encode(batch(rack, second, sequence=second)) for rack in RACKS]
+        journal.append([*items, encode(value(second, float(second)))])
