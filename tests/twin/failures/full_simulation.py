@@ -7,6 +7,7 @@ has, are written here once more; nothing is linear that is not so in the machine
 
 import numpy as np
 
+from tests.twin.failures.full_plant import GRID, LEAST, Taking
 from twin import steering
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse, Tank
 from twin.equipment.part_load import part_load_approach
@@ -16,8 +17,6 @@ from twin.simulation import simulate
 from twin.weather import Weather
 
 HOUR = 3600.0
-LEAST = 1e-3
-GRID = 40
 
 
 class Full:
@@ -27,7 +26,6 @@ class Full:
         self.site, self.trip, self.plan = site, trip, site.contingency
         self.part, self.serves = trip.part, serves
         self.result = simulate(site, start, operation).isel(time=0)
-        self.weather = Weather.of(operation).take(np.zeros(GRID, dtype=np.int64))
         self.plant = next(p for p in site.of(CoolingPlant) if p.serves == serves)
         self.target = self.plant.supply_temperature
         if steering.SUPPLY in operation:
@@ -35,13 +33,13 @@ class Full:
             self.target = float(points.sel(circuit=self.plant.name))
         self.lag = self.plant.loop.valve_lag or self.plan.valve_lag
         self.water_now = self.plan_water(0.0)
-        self.output = self.of("cooling_plant_output", circuit=self.plant.name)
         self.load = self.of("cooling_load", circuit=self.plant.name)
-        rate = self.of("cooling_plant_flow", circuit=self.plant.name)
-        self.flow = rate / self.plant.rated_flow
-        water = self.result["facility_supply_temperature"].sel(circuit=self.plant.name)
-        self.begun = float(water[0])
-        self.tables = {}
+        weather = Weather.of(operation).take(np.zeros(GRID, dtype=np.int64))
+        self.taking = Taking(
+            self.result, self.plant, self.plan, part=self.part, weather=weather, target=self.target
+        )
+        self.output, self.flow = self.taking.output, self.taking.flow
+        self.begun = self.taking.begun
         self.lay_out()
 
     def of(self, name, **label):
@@ -69,8 +67,8 @@ class Full:
         most = (1.0 - 1.0 / self.plan.pumps if lost else 1.0) / max(self.flow, LEAST)
         if most <= now:
             return now
-        short = self.most(self.target, now, t)
-        better = self.most(self.target, most, t)
+        short = self.taking.most(self.target, now, t)
+        better = self.taking.most(self.target, most, t)
         return most if short < self.load and better > short else now
 
     def coolant(self, t):
@@ -80,88 +78,6 @@ class Full:
         lost = 1.0 if self.part is Part.CDU else 1.0 - self.plan.cdu_pump_flow
         left = (self.group - lost) / self.group
         return self.asked * left if t < self.plan.cdu_ramp else min(self.asked, left)
-
-    # what the plant takes
-
-    def machines(self, t):
-        """Return electricity, coolers out, and chillers that may run."""
-        plan, bank = self.plan, self.plant.chillers
-        if self.part in {Part.PLANT, Part.TRANSFORMER}:
-            return False, 0, 0
-        count = bank.count if bank else 0
-        if self.part is Part.POWER:
-            started = (t - plan.power_gap - plan.chiller_start) // plan.chiller_stage + 1
-            return t >= plan.power_gap, 0, min(max(int(started), 0), count)
-        lost = 1 if self.part is Part.CHILLER else 0
-        running = round(self.of("cooling_plant_units_on", circuit=self.plant.name))
-        units = count - lost if t >= plan.chiller_start else max(running - lost, 0)
-        return True, 1 if self.part is Part.REJECTION else 0, min(units, count - lost)
-
-    def most(self, water, share, t):
-        """Return what the plant takes at most with its water at a temperature."""
-        return self.ceiling(share, t)(water)
-
-    def ceiling(self, share, t):
-        """Return what the plant takes at most, over the temperature of its water."""
-        has_power, out, units = self.machines(t)
-        if not has_power:
-            return lambda _: 0.0
-        key = share, out, units
-        if key not in self.tables:
-            self.tables[key] = self.table(share, out, units)
-        grid, heats = (row.tolist() for row in self.tables[key])
-        width = (grid[-1] - grid[0]) / (GRID - 1)
-
-        def most(water):
-            place = min(max((water - grid[0]) / width, 0.0), GRID - 1.001)
-            below = int(place)
-            return heats[below] + (place - below) * (heats[below + 1] - heats[below])
-
-        return most
-
-    def table(self, share, out, units):
-        plant, bank = self.plant, self.plant.chillers
-        high = max(plant.supply_limit, self.begun) + 1.0
-        grid = np.linspace(min(self.target, self.begun) - 1.0, high, GRID)
-        if bank is None:
-            rate = max(self.flow * share, LEAST) * plant.rated_cooling / plant.temperature_range
-            return grid, self.leaves(grid, rate, out)
-        free = self.output * self.of("cooling_plant_free_share", circuit=plant.name)
-        left = 1.0 - out / plant.rejection.count
-        whole = 0.0
-        if left:
-            whole = float(self.less(out).capacity(self.weather, plant.supply_temperature)[0])
-        on = max(self.of("cooling_plant_units_on", circuit=plant.name), 1.0)
-        each = max(whole / bank.count, (self.output - free) / on)
-        compressed = min(free * left + units * each, max(whole, self.output * left))
-        if plant.economiser_approach is None:
-            return grid, np.full(GRID, compressed)
-        rate = bank.rated_rejection / bank.condenser_range
-        alone = self.leaves(grid - plant.economiser_approach, rate, out)
-        return grid, np.maximum(compressed, alone)
-
-    def less(self, out):
-        rejection = self.plant.rejection
-        fewer = rejection.model_copy(update={"count": max(rejection.count - out, 1)})
-        return self.plant.model_copy(update={"rejection": fewer})
-
-    def leaves(self, temperature, rate, out):
-        """Return the heat that coolers at full take from water that leaves them like this."""
-        if out >= self.plant.rejection.count:
-            return np.zeros(GRID)
-        coolers = self.less(out).rejection
-        low, high = np.zeros(GRID), np.full(GRID, 5.0 * self.plant.rated_cooling)
-        for _ in range(40):
-            middle = (low + high) / 2.0
-            left = coolers.leaving_temperature(
-                middle,
-                capacity_rate=np.full(GRID, rate),
-                weather=self.weather,
-                speed=np.ones(GRID),
-            )
-            low = np.where(left <= temperature, middle, low)
-            high = np.where(left <= temperature, high, middle)
-        return np.maximum(low - self.plant.pump_power, 0.0)
 
     # where heat is kept
 
@@ -274,7 +190,7 @@ class Full:
                 water = self.water(t)
                 links = self.links(t, water)
                 resistance = self.resistance(t)
-                ceiling = self.ceiling(water, t)
+                ceiling = self.taking.ceiling(water, t)
                 if t >= self.plan.tank_start:
                     lacks = sum(self.heat) - ceiling(self.target)
                     given = min(max(lacks, 0.0), self.tank[0])
