@@ -15,11 +15,9 @@ from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, levels
 from optimizer.prices import RAMP_PRICE
 from optimizer.solve import OPTIONS
+from tests.benchmarks.solve_layout import Layout
 from twin.tariffs.periods import months
 from twin.workloads.queue import Pool
-
-BEHIND = 10**9
-"""Where rows of balances are counted from until all others are known."""
 
 
 class Quiet(highspy.Highs):
@@ -33,33 +31,12 @@ class Bare:
     def __init__(self, inputs):
         self.site, self.steps = inputs.problem.site, len(inputs.hours)
         self.kinds = inputs.problem.outlook.sizes["cohort"]
-        self.columns = self.rows = 0
-        self.balances = 0  # their rows stand behind all others
-        self.moves = []  # (positions by step, is_edge) of columns and of rows
-        self.parts = []  # rows, columns and what to write there
+        self.layout = layout = Layout(self.steps)
+        self.balance = layout.balance
         self._declare(inputs)
-        for carrier, at in self.balance.items():
-            self.balance[carrier] = self._placed(at)
-            self.moves.append(("row", self.balance[carrier]))
-        self.rows += self.balances
-        pairs = [np.broadcast_arrays(self._placed(r), c) for r, c, _ in self.parts]
-        rows = np.concatenate([r.ravel() for r, _ in pairs])
-        cols = np.concatenate([c.ravel() for _, c in pairs])
-        order = np.lexsort((cols, rows))
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        self.value = np.zeros(len(order))
-        self.index = cols[order].astype(np.int32)
-        self.start = np.searchsorted(rows[order], np.arange(self.rows + 1)).astype(np.int32)
-        self.feeds, begun = [], 0
-        for r, c, given in self.parts:
-            shape = np.broadcast(r, c).shape
-            at = place[begun : begun + int(np.prod(shape))].reshape(shape)
-            begun += at.size
-            if isinstance(given, str):
-                self.feeds.append((at, given))
-            else:
-                self.value[at] = given
+        layout.close()
+        self.columns, self.rows = layout.columns, layout.rows
+        self.start, self.index, self.value = layout.start, layout.index, layout.value
         self.low, self.cost = np.zeros(self.columns), np.zeros(self.columns)
         self.high = np.full(self.columns, np.inf)
         self.row_low, self.row_high = np.zeros(self.rows), np.zeros(self.rows)
@@ -70,113 +47,90 @@ class Bare:
             inputs.curves[owner].width.shape == at.shape for owner, at in self.segments.items()
         )
 
-    def _column(self, *shape):
-        at = self.columns + np.arange(int(np.prod(shape))).reshape(shape)
-        self.columns += at.size
-        self.moves.append(("column", at))
-        return at
-
-    def _row(self, *shape):
-        at = self.rows + np.arange(int(np.prod(shape))).reshape(shape)
-        self.rows += at.size
-        self.moves.append(("row", at))
-        return at
-
-    def _balance(self):
-        self.balances += self.steps
-        return BEHIND + np.arange(self.balances - self.steps, self.balances)
-
-    def _placed(self, rows):
-        """Return rows with those of the balances behind all others."""
-        behind = self.rows if self.balance_first is None else self.balance_first
-        self.balance_first = behind
-        return np.where(rows >= BEHIND, rows - BEHIND + behind, rows)
-
     def _declare(self, inputs):
         n, site = self.steps, self.site
-        self.balance_first = None
-        self.balance = defaultdict(self._balance)
-        add = self.parts.append
+        column, row, add = self.layout.column, self.layout.row, self.layout.add
         self.segments, self.lids, self.stores, self.trades = {}, {}, {}, {}
         for c in site.converts:
             pieces = inputs.curves[c.owner].width.shape[1]
-            s = self.segments[c.owner] = self._column(n, pieces)
-            add((self.balance[c.output][:, None], s, 1.0))
+            s = self.segments[c.owner] = column(n, pieces)
+            add(self.balance[c.output][:, None], s, 1.0)
             for carrier in c.draws:
-                add((self.balance[carrier][:, None], s, f"{c.owner}/{carrier}"))
+                add(self.balance[carrier][:, None], s, f"{c.owner}/{carrier}")
             if pieces > 1:
-                self.lids[c.owner] = self._row(n)
-                add((self.lids[c.owner][:, None], s, f"{c.owner}/lid"))
+                self.lids[c.owner] = row(n)
+                add(self.lids[c.owner][:, None], s, f"{c.owner}/lid")
             for e in (e for e in site.exchanges if e.owner == c.owner):
                 self.trades[e.owner] = self._exchange(e, inputs)
         for s in site.stores:
-            into, out, level = self._column(n), self._column(n), self._column(n + 1)
-            keeps, one_way = self._row(n), self._row(n)
+            into, out, level = column(n), column(n), column(n + 1)
+            keeps, one_way = row(n), row(n)
             self.stores[s.owner] = into, out, level, one_way
-            add((keeps, level[1:], 1.0))
-            add((keeps, level[:-1], f"{s.owner}/kept"))
-            add((keeps, into, f"{s.owner}/gained"))
-            add((keeps, out, f"{s.owner}/taken"))
-            add((one_way, into, 1.0 / s.charge_limit))
-            add((one_way, out, 1.0 / s.discharge_limit))
-            add((self.balance[s.carrier], out, 1.0))
-            add((self.balance[s.carrier], into, -1.0))
+            add(keeps, level[1:], 1.0)
+            add(keeps, level[:-1], f"{s.owner}/kept")
+            add(keeps, into, f"{s.owner}/gained")
+            add(keeps, out, f"{s.owner}/taken")
+            add(one_way, into, 1.0 / s.charge_limit)
+            add(one_way, out, 1.0 / s.discharge_limit)
+            add(self.balance[s.carrier], out, 1.0)
+            add(self.balance[s.carrier], into, -1.0)
         for e in site.exchanges:
             if e.owner not in self.trades:
                 self.trades[e.owner] = self._exchange(e, inputs)
         self.peaks = []
         for peak in site.peaks:
-            over, row = self._column(2), self._row(n)
-            add((row, self.trades[peak.owner][0], 1.0))
-            add((row[:, None], over, f"{peak.owner}/months"))
-            self.peaks.append((peak, over, row))
+            over, at = column(2), row(n)
+            add(at, self.trades[peak.owner][0], 1.0)
+            add(at[:, None], over, f"{peak.owner}/months")
+            self.peaks.append((peak, over, at))
         self._declare_work()
 
     def _declare_work(self):
-        n, k, add = self.steps, self.kinds, self.parts.append
-        self.racks, self.used = self._column(n, k, CAPS), self._column(n)
-        self.met, self.late = self._column(n + 1, k), self._column(n + 1, k)
-        progress, uses = self._row(n, k), self._row(n)
-        self.jobs, self.within = self._row(n, k), self._row(n)
-        for column, sign in ((self.met, 1.0), (self.late, -1.0)):
-            add((progress, column[1:], sign))
-            add((progress, column[:-1], -sign))
-        add((progress[:, :, None], self.racks, "work"))
-        add((uses, self.used, 1.0))
-        add((uses[:, None, None], self.racks, "power"))
-        add((self.jobs[:, :, None], self.racks, 1.0))
-        add((self.within[:, None, None], self.racks, 1.0))
+        n, k = self.steps, self.kinds
+        column, row, add = self.layout.column, self.layout.row, self.layout.add
+        self.racks, self.used = column(n, k, CAPS), column(n)
+        self.met, self.late = column(n + 1, k), column(n + 1, k)
+        progress, uses = row(n, k), row(n)
+        self.jobs, self.within = row(n, k), row(n)
+        for at, sign in ((self.met, 1.0), (self.late, -1.0)):
+            add(progress, at[1:], sign)
+            add(progress, at[:-1], -sign)
+        add(progress[:, :, None], self.racks, "work")
+        add(uses, self.used, 1.0)
+        add(uses[:, None, None], self.racks, "power")
+        add(self.jobs[:, :, None], self.racks, 1.0)
+        add(self.within[:, None, None], self.racks, 1.0)
         self.shares = defaultdict(float)
         racks = sum(work.racks for work in self.site.works)
         for work in self.site.works:
             for carrier, share in {work.carrier: 1.0, **work.heat}.items():
                 self.shares[carrier] += share * work.racks / racks
         for carrier, share in self.shares.items():
-            add((self.balance[carrier], self.used, -share))
-        self.water = self._column(n)
-        add((self.balance["water"], self.water, 1.0))
+            add(self.balance[carrier], self.used, -share)
+        self.water = column(n)
+        add(self.balance["water"], self.water, 1.0)
 
     def _exchange(self, exchange, inputs):
-        n, add = self.steps, self.parts.append
-        bought, sold = self._column(n), self._column(n)
-        add((self.balance[exchange.carrier], bought, 1.0))
-        add((self.balance[exchange.carrier], sold, -1.0))
+        n, column, add = self.steps, self.layout.column, self.layout.add
+        bought, sold = column(n), column(n)
+        add(self.balance[exchange.carrier], bought, 1.0)
+        add(self.balance[exchange.carrier], sold, -1.0)
         return bought, sold, *self._ramp(exchange, bought, sold, inputs)
 
     def _ramp(self, exchange, bought, sold, inputs):
         allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
         if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
             return None, None, None
-        n, add = self.steps, self.parts.append
-        over = self._column(n)
-        later = self._row(n - 1), self._row(n - 1)
-        up, down = (np.concatenate([self._row(1), rows]) for rows in later)
-        for row, sign in ((up, 1.0), (down, -1.0)):
-            add((row, bought, sign))
-            add((row, sold, -sign))
-            add((row[1:], bought[:-1], -sign))
-            add((row[1:], sold[:-1], sign))
-            add((row, over, -1.0))
+        n, row, add = self.steps, self.layout.row, self.layout.add
+        over = self.layout.column(n)
+        later = row(n - 1), row(n - 1)
+        up, down = (np.concatenate([row(1), rows]) for rows in later)
+        for at, sign in ((up, 1.0), (down, -1.0)):
+            add(at, bought, sign)
+            add(at, sold, -sign)
+            add(at[1:], bought[:-1], -sign)
+            add(at[1:], sold[:-1], sign)
+            add(at, over, -1.0)
         return over, up, down
 
     def fill(self, inputs):
@@ -235,7 +189,7 @@ class Bare:
         for carrier, rows in self.balance.items():
             need = self.shares.get(carrier, 0.0) * always - rest[carrier]
             self.row_low[rows] = self.row_high[rows] = need
-        for at, name in self.feeds:
+        for at, name in self.layout.feeds:
             self.value[at] = fed[name]
 
     def _trade(self, inputs, fed):
@@ -272,14 +226,6 @@ class Bare:
             self.row_low[row], self.row_high[row] = -np.inf, free[month - month[0]]
             self.cost[over] = money * peak.price * (np.arange(2) <= last)
 
-    def sources(self, sort, count):
-        """Return where each row or column was one interval later in the last window."""
-        found = np.arange(count)
-        for of, at in self.moves:
-            if of == sort and len(at) >= self.steps - 1:
-                found[at[:-1]] = at[1:]
-        return found
-
     def solved(self, basis=None):
         """Return the solver after a run from a basis of one interval before."""
         highs = Quiet()
@@ -308,5 +254,6 @@ class Bare:
     @property
     def shift(self):
         if not hasattr(self, "_shift"):
-            self._shift = self.sources("column", self.columns), self.sources("row", self.rows)
+            sorts = (("column", self.columns), ("row", self.rows))
+            self._shift = tuple(self.layout.sources(*one) for one in sorts)
         return self._shift
