@@ -16,6 +16,9 @@ from twin.vocabulary import tag_all
 WORDS: Final = {"_mw": "reserve_held", "_eur_mw_h": "reserve_price"}
 """End of a column's header, behind the name of the product -> what the column tells."""
 
+LONGEST: Final = 7.0 * 24.0
+"""Longest block that is sold. [h]"""
+
 
 def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     """Return capacity sold and prices of a file, by product.
@@ -40,11 +43,12 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     Raises
     ------
     SeriesError
-        If there is no such column, a time comes twice, a value is absurd or what is sold is blank.
+        If there is no such column, a time comes twice, a block is longer than a week, a value is
+        absurd or what is sold is blank.
     """
     table = read_table(path)
     stamps, notes = moments(table, zone)
-    row, hourly = _by_hour(stamps)
+    row, hourly = _by_hour(table.source, stamps)
     parts = {
         product: assemble(
             Rows(
@@ -91,7 +95,7 @@ def _columns(table: Table) -> dict[str, dict[str, str]]:
     return found
 
 
-def _by_hour(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _by_hour(source: str, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and hours in them: blocks of several hours become as many rows of one.
 
     A block is an hour longer or shorter where clocks change; what is longer still is a hole. An
@@ -101,6 +105,11 @@ def _by_hour(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     row = np.flatnonzero(~np.isnat(stamps))[order]
     steps = np.diff(stamps[row]) / HOUR
     usual = float(np.median(steps)) if len(steps) else 0.0
+    if usual > LONGEST:
+        first = f"{np.datetime_as_string(stamps[row[0]], unit='m')}Z"
+        mend = f"a block lasts {LONGEST:g} h at most; correct mistyped times, or give each block"
+        fault = Fault(place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend)
+        raise SeriesError(source, [fault])
     steps = np.append(steps, usual)
     longest = usual + 1.0 if usual > 1.0 else usual
     lasts = np.where(steps <= longest, steps, usual)

@@ -61,6 +61,7 @@ def test_prices_alone_will_do(tmp_path):
         (HEAD + rows("2,18,1", ",18,1", "2,18,1"), "fcr_mw.*say what is sold"),
         (HEAD + rows("2,18,1", "-2,18,1"), "must lie between 0 and"),
         (HEAD + rows("2,18,1", "2,99999,1"), "must lie between"),
+        ("time_utc,fcr_mw\n2026-07-01T00:00Z,1\n9026-07-01T00:00Z,1\n", "168 h at most; correct"),
         ("time_utc,position_mwh\n" + rows("1", "2"), "wanted is a column <product>_mw"),
     ],
 )
