@@ -69,7 +69,7 @@ PEAKS: Final = ("peak", "excess", "band")
 """What charges on peaks are called, in the names of their blocks and rows."""
 
 UPPER: Final = frozenset(
-    {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
+    {"import_power", "export_power", "charge", "discharge", "capacity", "level", "met", "racks"}
 )
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
 
@@ -196,15 +196,14 @@ def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]
         for axis in ("renewable", "heat_reuse")
     )
     never = {f"{pump}.import_power" for pump in pumps}
-    curves = solution.inputs.curves
     found = {
         name: prices
         for name, prices in solution.duals.items()
         if name.split(".")[0] not in sources and name not in never
     }
-    for owner, is_last in ((owner, last_segments(curve.width)) for owner, curve in curves.items()):
-        prices = np.minimum(np.where(is_last, solution.duals[f"{owner}.segment"], 0.0), 0.0)
-        found[f"{owner}.capacity"] = prices.sum(axis=1)
+    for owner, curve in solution.inputs.curves.items():
+        prices = np.where(last_segments(curve.width), solution.duals[f"{owner}.segment"], 0.0)
+        found[f"{owner}.capacity"] = prices[:, -1]
     return found
 
 

@@ -164,16 +164,9 @@ class ChillerBank(Declared):
         load, temperature = np.broadcast_arrays(load, temperature)
         unit_limit = self.capacity(supply_temperature, temperature) / self.count * _MOST_PART_LOAD
         units = np.arange(1.0, self.count + 1.0).reshape(-1, *(1,) * load.ndim)
-        share = load / units
-        power = units * self.eir_factor * (1.0 + _FEWER_FIRST * units)
-        power = power * chiller.chiller_power(
-            share,
-            self.rated_cooling,
-            chilled_temperature=supply_temperature,
-            condenser_temperature=temperature,
-            curves=self.curves,
-        )
-        overloaded = share > unit_limit
+        power = self._shared(load, units, temperature, supply_temperature=supply_temperature)
+        power *= 1.0 + _FEWER_FIRST * units
+        overloaded = load / units > unit_limit
         overloaded[-1] = False
         best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
         chosen = np.take_along_axis(power, best[None], axis=0)[0]
@@ -231,8 +224,11 @@ class ChillerBank(Declared):
         best = np.maximum(most - free, _LEAST_OUTPUT * self.rated_cooling) / called
         carried = 0.5 * (most - free)
         middle = np.maximum(carried / best, 1.0)
+        chilled = 0.5 * (self.chilled_low + self.chilled_high)
         alone, more = (
-            self._shared(carried, middle + others, temperature[_LOADS // 2])
+            self._shared(
+                carried, middle + others, temperature[_LOADS // 2], supply_temperature=chilled
+            )
             for others in (0.0, 1.0)
         )
         pump = machines.pump_power(
@@ -253,16 +249,19 @@ class ChillerBank(Declared):
         )
 
     def _shared(
-        self, load: FloatArray, units: FloatArray, condenser_temperature: FloatArray
+        self,
+        load: FloatArray,
+        units: FloatArray,
+        condenser_temperature: FloatArray,
+        *,
+        supply_temperature: FloatArray | float,
     ) -> FloatArray:
         """Return the power of some units, which may be a broken number, that share a load. [MW]"""
-        chilled = 0.5 * (self.chilled_low + self.chilled_high)
-        power = units * self.eir_factor * (1.0 + _FEWER_FIRST * units)
-        power = power * chiller.chiller_power(
+        power = chiller.chiller_power(
             load / units,
             self.rated_cooling,
-            chilled_temperature=chilled,
+            chilled_temperature=supply_temperature,
             condenser_temperature=np.maximum(condenser_temperature, self.condenser_minimum),
             curves=self.curves,
         )
-        return np.asarray(self.eir_factor * power)
+        return np.asarray(units * self.eir_factor * power)
