@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.solution import Solution
+from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 
@@ -106,8 +107,8 @@ class Binding:
         """Return the binding limit as plain values."""
         return {
             "limit": self.limit,
-            "from": stamp(self.first),
-            "to": stamp(self.last),
+            "from": to_minute(self.first),
+            "to": to_minute(self.last),
             "intervals": self.count,
             "price_eur": round(self.price, 3),
         }
@@ -243,8 +244,3 @@ def owner_of(block: str) -> str:
 def words_of(owner: str, words: str) -> str:
     """Return a limit in words, with its machine."""
     return words if owner == "work" else f"{words} ({owner_of(owner)})"
-
-
-def stamp(moment: np.datetime64) -> str:
-    """Return a moment in words, to the minute."""
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import Binding, binding, stamp
+from optimizer.binding import Binding, binding
 from optimizer.hedge.weighed import Weighed
 from optimizer.softened import Softened
 from optimizer.solution import Solution
-from twin.axes import HOUR
+from twin.axes import HOUR, to_minute
 from twin.physics import FloatArray
 
 LEAST_LATE: Final = 0.1
@@ -118,7 +118,8 @@ def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
         saved = -float(paired @ price)
         word = "saves" if saved >= 0 else "costs"
         told.append(
-            f"moved {energy:.0f} MWh of {kind}, most from {stamp(source)} to {stamp(target)}: "
+            f"moved {energy:.0f} MWh of {kind}, "
+            f"most from {to_minute(source)} to {to_minute(target)}: "
             f"{word} {abs(saved):,.0f} EUR of energy, {_delay(new, old, kind, paired)}"
             f"{_rest(into - out)}"
         )

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin.axes import to_minute
 from twin.equipment.contracts import DayAhead, HourlyMatching
 from twin.errors import Fault
 from twin.physics import FloatArray
@@ -164,7 +165,7 @@ def _where(array: xr.DataArray, wrong: BoolArray | xr.DataArray, mend: str) -> I
     for dim, i in zip(array.dims, first, strict=True):
         label = array[dim].to_numpy()[i]
         is_time = isinstance(label, np.datetime64)
-        place += f", {np.datetime_as_string(label, 'm')}Z" if is_time else f", {label}"
+        place += f", {to_minute(label)}" if is_time else f", {label}"
     others = int(bad.sum()) - 1
     more = f" (and {others} more)" if others else ""
     yield Fault(place=place, value=f"{array.to_numpy()[first]:g}{more}", mend=mend)

@@ -11,6 +11,7 @@ from optimizer.binding import WORDS, owner_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
+from twin.axes import to_minute
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 
@@ -79,7 +80,7 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
     ]
     loads = list(_least_loads(arrays, conflict))
     limits = [*_limits(arrays, conflict), *loads, *_rows(held)]
-    start = _stamp(problem.outlook["instant"].to_numpy()[0])
+    start = to_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(told) or 'no carrier is short'}\n"
@@ -167,8 +168,4 @@ def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArr
 
 def _stretch(problem: Problem, steps: Steps) -> str:
     instants = problem.outlook["instant"].to_numpy()
-    return f"from {_stamp(instants[steps.min()])} to {_stamp(instants[steps.max() + 1])}"
-
-
-def _stamp(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"
+    return f"from {to_minute(instants[steps.min()])} to {to_minute(instants[steps.max() + 1])}"

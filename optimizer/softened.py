@@ -9,6 +9,7 @@ import numpy as np
 from optimizer.prices import RAMP_PRICE
 from optimizer.promised import promises
 from optimizer.solution import Solution
+from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.promises import HARD, UNITS, Commitment
 
@@ -49,8 +50,8 @@ class Softened:
         """Return it as plain values."""
         return {
             "target": self.target,
-            "from": _stamp(self.first),
-            "to": _stamp(self.last),
+            "from": to_minute(self.first),
+            "to": to_minute(self.last),
             "above": round(self.above, 3),
             "below": round(self.below, 3),
             "unit": self.unit,
@@ -131,7 +132,3 @@ def _ramp(solution: Solution) -> Iterator[Softened]:
             unit="MW",
             paid=RAMP_PRICE * total * problem.weights["money"],
         )
-
-
-def _stamp(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -58,6 +58,11 @@ def utc(moment: str | pd.Timestamp) -> np.datetime64:
     return np.datetime64(stamp.as_unit("us").to_datetime64(), "us")
 
 
+def to_minute(moment: np.datetime64) -> str:
+    """Return a moment in words, to the minute, as ``2026-07-01T00:00Z``."""
+    return f"{np.datetime_as_string(moment, unit='m')}Z"
+
+
 def intervals(edges: np.ndarray) -> xr.Dataset:
     """Return the axes ``time`` (with ``duration``) and ``instant`` of a grid of edges.
 

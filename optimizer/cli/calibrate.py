@@ -16,6 +16,7 @@ from optimizer.service.calibrations import FILE, is_due, keep, kept
 from telemetry.archive.reading import state_folder
 from telemetry.durable import write_whole
 from twin import axes
+from twin.axes import to_minute
 from twin.calibrate import Calibration, Estimated, Grade, calibrate
 from twin.drift import Week, changes
 from twin.errors import Fault, StateError
@@ -117,7 +118,7 @@ def _show(
     told: Calibration, *, out: Path | None, picture: Path | None, json_file: str | None
 ) -> None:
     """Show a calibration in every way asked for."""
-    screen, span = console(json_file), f"{_moment(told.start)} to {_moment(told.end)}"
+    screen, span = console(json_file), f"{to_minute(told.start)} to {to_minute(told.end)}"
     shown = table(
         f"{told.site.name}, {span}", "parameter", *NUMBERS, "unit", "grade", numbers=NUMBERS
     )
@@ -148,8 +149,8 @@ def _show(
 def _content(told: Calibration) -> dict[str, object]:
     return {
         "site": told.site.name,
-        "start": _moment(told.start),
-        "end": _moment(told.end),
+        "start": to_minute(told.start),
+        "end": to_minute(told.end),
         "parameters": {
             e.parameter.name: {
                 "value": e.value,
@@ -173,7 +174,7 @@ def proposal(told: Calibration) -> str:
 
     What is only weakly told, and offsets of sensors, stand there as comments.
     """
-    span = f"{_moment(told.start)} to {_moment(told.end)}"
+    span = f"{to_minute(told.start)} to {to_minute(told.end)}"
     lines = [
         f"# {told.site.name}: parameters by telemetry, {span}.",
         "# A proposal: look at it, then write it into the site file.",
@@ -218,14 +219,10 @@ def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
             "before": change.before,
             "now": change.now,
             "significance": change.significance,
-            "since": _moment(change.since),
+            "since": to_minute(change.since),
             "loss": change.loss,
             "text": change.text,
         }
         for change in found
     ]
     write_json({"site": site.name, "calibrations": len(weeks), "changes": rows}, json_file)
-
-
-def _moment(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

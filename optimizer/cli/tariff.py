@@ -13,6 +13,7 @@ import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.meter import of_course, read_meter
 from optimizer.service.trials.archive import check_site, read_course
+from twin.axes import to_minute
 from twin.errors import Fault, ProblemError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -94,7 +95,7 @@ def _watched(site: Site, starts: Moments, power: FloatArray) -> Watch | None:
 
 
 def _show(screen: Console, bill: Bill) -> None:
-    title = f"{bill.tariff}, {_stamp(bill.start)} to {_stamp(bill.end)}"
+    title = f"{bill.tariff}, {to_minute(bill.start)} to {to_minute(bill.end)}"
     columns = ("rule", "quantity", "price", "EUR")
     shown = table(escape(title), *columns, numbers=columns[1:])
     for line in bill.lines:
@@ -141,8 +142,8 @@ def _tell(screen: Console, watched: Watch) -> None:
 def _as_json(bill: Bill) -> dict[str, object]:
     return {
         "tariff": bill.tariff,
-        "start": _stamp(bill.start),
-        "end": _stamp(bill.end),
+        "start": to_minute(bill.start),
+        "end": to_minute(bill.end),
         "total_eur": float(bill.total),
         "energy_mwh": bill.energy,
         "peak_mw": bill.peak,
@@ -190,10 +191,6 @@ def _watch_json(watched: Watch) -> dict[str, object]:
             for hours, needed in watched.needed.items()
         ],
     }
-
-
-def _stamp(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"
 
 
 def _refused(place: str, mend: str) -> ProblemError:

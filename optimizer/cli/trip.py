@@ -10,6 +10,7 @@ import xarray as xr
 from rich.console import Console
 
 from optimizer.cli.show import table
+from twin.axes import to_minute
 from twin.errors import Fault, ProblemError
 from twin.failures.endurance import HORIZON, time_to_limit
 from twin.failures.path import ceilings_of, follow_trip
@@ -135,7 +136,7 @@ def _row(trip: Trip, found: xr.Dataset) -> dict[str, object]:
     times = found["time_to_limit"].to_numpy()
     place = int(times.argmin())
     minutes = float(times[place])
-    stamp = f"{np.datetime_as_string(found['time'].to_numpy()[place], unit='m')}Z"
+    stamp = to_minute(found["time"].to_numpy()[place])
     return {
         "trip": trip.name,
         "title": trip.title,

@@ -9,6 +9,7 @@ import numpy as np
 
 from optimizer.moves import Moves
 from optimizer.problem import Problem
+from twin.axes import to_minute
 from twin.physics import FloatArray
 
 LEAST: Final = 0.05
@@ -48,7 +49,7 @@ class Transfer:
     def __str__(self) -> str:
         """Return the transfer in words."""
         most = int(np.argmax(self.energy))
-        begin, end = _stamp(self.starts[most]), _stamp(self.ends[most])
+        begin, end = to_minute(self.starts[most]), to_minute(self.ends[most])
         return (
             f"{self.origin} sends {self.total:.1f} MWh of {self.kind} to {self.host} by "
             f"{self.lane}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
@@ -64,7 +65,7 @@ class Transfer:
             "mwh": round(self.total, 3),
             "price_eur_mwh": round(self.price, 3),
             "blocks": [
-                {"from": _stamp(begin), "to": _stamp(end), "mwh": round(energy, 3)}
+                {"from": to_minute(begin), "to": to_minute(end), "mwh": round(energy, 3)}
                 for begin, end, energy in zip(self.starts, self.ends, self.energy, strict=True)
             ],
         }
@@ -133,7 +134,3 @@ def _pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:
             side[0][1] -= energy
             if side[0][1] <= 0.0:
                 side.pop(0)
-
-
-def _stamp(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

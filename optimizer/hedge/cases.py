@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.hedge.case import Case
 from optimizer.problem import Problem
-from twin.axes import HOUR, intervals
+from twin.axes import HOUR, intervals, to_minute
 from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES
 from twin.forecast.scenarios import COUNT, Scenario, scenarios
@@ -78,7 +78,7 @@ def cases_of(
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
-        name = "the forecast" if np.isnat(one.origin) else f"as after {_day(one.origin)}"
+        name = "the forecast" if np.isnat(one.origin) else f"as after {to_minute(one.origin)}"
         found.append(Case(problem=asked, probability=one.probability, name=name))
     return found
 
@@ -134,7 +134,3 @@ def _share(
     came = [one.probability * work.most(end).sum() for one, work in zip(drawn, works, strict=True)]
     usual, mean = float(expected.most(end).sum()), float(sum(came))
     return usual / mean if mean > 0.0 else 1.0
-
-
-def _day(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -10,6 +10,7 @@ from optimizer.reserves import capacity
 from optimizer.reserves.capacity import LEAST, column
 from optimizer.solution import Solution
 from twin import vocabulary
+from twin.axes import to_minute
 from twin.equipment import Battery
 from twin.physics import FloatArray
 from twin.reserves import Reserve, begins
@@ -119,7 +120,7 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterat
     first = edges[-1]
     for begin, end in zip(starts, [*starts[1:], len(held)], strict=True):
         span = slice(begin, end)
-        time = f"{_stamp(edges[begin])} to {_stamp(edges[end])}"
+        time = f"{to_minute(edges[begin])} to {to_minute(edges[end])}"
         is_sold = sold[begin] > LEAST
         if held[begin] > LEAST:
             first = first if is_sold else min(first, edges[begin])
@@ -144,7 +145,3 @@ def _marginal(solution: Solution, product: Reserve) -> FloatArray:
     rows = [f"{product.name}_reserve.covered_{way}" for way in ("up", "down")]
     found = [solution.duals[row] for row in rows if row in solution.duals]
     return np.asarray(np.sum(found, axis=0))
-
-
-def _stamp(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment, unit='m')}Z"

@@ -20,6 +20,7 @@ from optimizer.schedule import KNOWN
 from optimizer.service.cushion import cushioned
 from optimizer.verify import Breach, verify
 from twin import axes, simulation, vocabulary
+from twin.axes import to_minute
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.failures.coverage import Coverage
 from twin.site import Site
@@ -164,7 +165,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
         message = "the plan before takes more than a partner asks for"
         raise NoScheduleError(message)
     replay, covered = _judged(problem, schedule)
-    old = last.degraded(f"the plan of {np.datetime_as_string(last.start, unit='m')}Z is kept on")
+    old = last.degraded(f"the plan of {to_minute(last.start)} is kept on")
     return Choice(
         schedule=schedule,
         replay=replay,

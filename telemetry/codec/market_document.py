@@ -8,6 +8,7 @@ import numpy as np
 
 from telemetry.codec.documents import Schedule
 from telemetry.codec.strict import moment
+from twin.axes import to_minute
 
 NAMESPACE: Final = "urn:iec62325.351:tc57wg16:451-2:scheduledocument:5:1"
 """XML namespace of the document."""
@@ -115,7 +116,7 @@ def _interval(parent: Xml.Element, name: str, document: Schedule) -> None:
     interval = Xml.SubElement(parent, name)
     for edge in ("start", "end"):
         stamp = document["period_start"] if edge == "start" else document["period_end"]
-        _add(interval, edge, f"{np.datetime_as_string(moment('schedule', stamp), unit='m')}Z")
+        _add(interval, edge, to_minute(moment("schedule", stamp)))
 
 
 def _code(parent: Xml.Element, name: str, code: str) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from twin.axes import to_minute
 from twin.errors import Fault, SeriesError
 
 HOUR: Final = 3_600_000_000
@@ -48,9 +49,9 @@ def edges(source: str, stamps: np.ndarray) -> np.ndarray:
     steps = np.diff(stamps).astype(np.int64)
     if steps.max() > _LONGEST.astype("timedelta64[us]").astype(np.int64):
         row = int(steps.argmax())
-        mend = f"no row until {_text(stamps[row + 1])}; correct the mistyped time"
+        mend = f"no row until {to_minute(stamps[row + 1])}; correct the mistyped time"
         raise SeriesError(
-            source, [Fault(place=f"{source}, after {_text(stamps[row])}", value="", mend=mend)]
+            source, [Fault(place=f"{source}, after {to_minute(stamps[row])}", value="", mend=mend)]
         )
     before, after = _pieces(source, steps)
     own = np.minimum(before, steps)
@@ -84,7 +85,3 @@ def _pieces(source: str, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.repeat(sizes[known[at_or_before]], counts),
         np.repeat(sizes[known[at_or_after]], counts),
     )
-
-
-def _text(stamp: np.datetime64) -> str:
-    return f"{np.datetime_as_string(stamp, 'm')}Z"

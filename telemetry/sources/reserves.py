@@ -9,7 +9,7 @@ import xarray as xr
 from telemetry.sources.series import Rows, assemble, refuse_holes
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import Table, numbers, read_table
-from twin.axes import HOUR
+from twin.axes import HOUR, to_minute
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
 
@@ -106,7 +106,7 @@ def _by_hour(source: str, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = np.diff(stamps[row]) / HOUR
     usual = float(np.median(steps)) if len(steps) else 0.0
     if usual > LONGEST:
-        first = f"{np.datetime_as_string(stamps[row[0]], unit='m')}Z"
+        first = to_minute(stamps[row[0]])
         mend = f"a block lasts {LONGEST:g} h at most; correct mistyped times, or give each block"
         fault = Fault(place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend)
         raise SeriesError(source, [fault])

@@ -10,7 +10,7 @@ import xarray as xr
 from telemetry.sources.grid import edges
 from telemetry.sources.limits import check_limits
 from telemetry.sources.table import refuse
-from twin.axes import HOUR, edges_of, intervals, utc
+from twin.axes import HOUR, edges_of, intervals, to_minute, utc
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
 
@@ -167,7 +167,7 @@ def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> No
     faults = [
         Fault(
             place=f"{source}, row {lines[row + 1]}",
-            value=f"{np.datetime_as_string(stamps[row], 'm')}Z",
+            value=to_minute(stamps[row]),
             mend=f"the same time stands in row {lines[row]}; keep one of them",
         )
         for row in np.flatnonzero(stamps[1:] == stamps[:-1])
@@ -217,7 +217,7 @@ def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[_Stretch]:
 
 
 def _span(begin: np.datetime64, until: np.datetime64) -> str:
-    return f"{np.datetime_as_string(begin, 'm')}Z/{np.datetime_as_string(until, 'm')}Z"
+    return f"{to_minute(begin)}/{to_minute(until)}"
 
 
 def _union(dataset: xr.Dataset, key: str) -> list[str]:

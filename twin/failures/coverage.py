@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.axes import to_minute
 from twin.failures.endurance import MINUTE, NEVER, time_to_limit
 from twin.failures.trips import Part, Trip, trips
 from twin.physics import FloatArray
@@ -103,7 +104,7 @@ class Coverage:
                     "limit": str(self.limits[place, 0]),
                     "worst_minutes": _plain(self.minutes[place, worst]),
                     "worst_limit": str(self.limits[place, worst]),
-                    "worst_time": f"{np.datetime_as_string(self.time[worst], unit='m')}Z",
+                    "worst_time": to_minute(self.time[worst]),
                 }
             )
         soonest = np.argsort(self.minutes.min(axis=1), kind="stable")

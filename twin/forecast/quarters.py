@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import QUARTER
+from twin.axes import QUARTER, to_minute
 from twin.bounds import GREATEST_INTENSITY
 from twin.equipment import Photovoltaic, Renewable, Wind
 from twin.errors import Fault, SeriesError
@@ -150,10 +150,9 @@ class Span:
         stop = int(-((first - wanted[-1]) // QUARTER)) + DAY
         if start < 0 or stop > record.sizes["time"]:
             last = record["instant"].to_numpy()[-1] - REACH
-            place = f"horizon from {text(wanted[0])} to {text(wanted[-1])}"
-            mend = (
-                f"the series cover {text(first)} to {text(last)}; ask within, or give longer ones"
-            )
+            place = f"horizon from {to_minute(wanted[0])} to {to_minute(wanted[-1])}"
+            covered = f"{to_minute(first)} to {to_minute(last)}"
+            mend = f"the series cover {covered}; ask within, or give longer ones"
             raise SeriesError("outlook", [Fault(place=place, value="", mend=mend)])
         edges = first + np.arange(start, stop + 1) * QUARTER
         local = record["local_time"].to_numpy()[:stop]
@@ -179,7 +178,7 @@ class Span:
 
     def stamp(self, row: int) -> str:
         """Return the time of a row of the record, for people."""
-        return text(self.edges[0] + (row - self.start) * QUARTER)
+        return to_minute(self.edges[0] + (row - self.start) * QUARTER)
 
 
 def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool) -> dict[str, int]:
@@ -189,8 +188,3 @@ def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
     return {name: known(record[name], moment) for name, moment in until.items()}
-
-
-def text(moment: np.datetime64) -> str:
-    """Return a moment for people, to the minute."""
-    return f"{np.datetime_as_string(moment, 'm')}Z"

@@ -19,6 +19,7 @@ from optimizer.service.trials.playing import played
 from optimizer.service.trials.results import Results, Summary, accounts_over
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
+from twin.axes import to_minute
 from twin.limits import violations
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
@@ -107,7 +108,7 @@ def backtest(
     days = round((world.end - world.start) / np.timedelta64(1, "D"))
     return Results(
         site=setting.site.name,
-        start=np.datetime_as_string(world.start, unit="m") + "Z",
+        start=to_minute(world.start),
         days=days,
         seeds=seeds,
         cpu_s=time.process_time() - began,
