@@ -27,8 +27,11 @@ from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import FRUGAL, SiteArchiver
 from twin.errors import ArchiveError, BrokerError
 
-AGAIN: Final = (0.0, 10.0)
-"""Wait before an ingester that died is started again, at first and at the longest. [s]"""
+AGAIN: Final = (0.0, 3.0)
+"""Wait before an ingester that died is started again, at first and at the longest. [s]
+
+At the longest, and with the second or so of a start, it is ready within the 5 s that we promise.
+"""
 
 STEADY: Final = 10.0
 """Life after which the next death counts as the first. [s]"""

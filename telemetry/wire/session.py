@@ -24,8 +24,8 @@ SILENCE: Final = 45.0
 GREETING: Final = 10.0
 """Longest wait for the broker to let us in. [s]"""
 
-DELAYS: Final = (0.25, 30.0)
-"""Wait after the first failure, and the longest. [s]"""
+DELAYS: Final = (0.25, 3.0)
+"""Wait after the first failure, and the longest: a broker that comes back is heard at once. [s]"""
 
 SETTLED: Final = 10.0
 """Life of a connection after which the next failure counts as the first. [s]"""
