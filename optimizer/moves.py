@@ -157,11 +157,14 @@ def welcoming(outlook: xr.Dataset, site: Site, lanes: tuple[Lane, ...]) -> xr.Da
         "work_least": np.zeros_like(could),
         "work_most": could,
         "work_racks_limit": np.full(len(hours), pool.racks),
+        "work_racks_running": np.array(0.0),
+        "work_rest": np.array(0.0),
     }
     data = {}
-    for name, values in guests.items():
+    for name, values in ((name, row) for name, row in guests.items() if name in outlook):
         own = outlook[name].transpose(..., "cohort")
-        both = np.concatenate([own, np.tile(values[:, None], len(hosted))], axis=1)
+        more = np.repeat(values[..., None], len(hosted), axis=-1)
+        both = np.concatenate([own, more], axis=-1)
         data[name] = own.dims, both
     labels = [*outlook["cohort"].to_numpy(), *(f"{lane.name}/{GUEST}" for lane in hosted)]
     kinds = [*outlook["kind"].to_numpy(), *(lane.kind for lane in hosted)]

@@ -139,6 +139,7 @@ def _whole(problem: Problem) -> list[Fault]:
     sources = [e.owner for e in site.exchanges if e.available]
     names = [*SERIES, *(["renewable_available_power"] if sources else [])]
     names += promised.given(outlook)
+    names += sense.PAUSES if any(name in outlook for name in sense.PAUSES) else ()
     faults = list(_axes(outlook))
     try:
         vocabulary.check(outlook, *names)

@@ -25,6 +25,9 @@ NEARLY: Final = 1e-3
 ROUNDING: Final = 1e-6
 """Difference of work, racks or units that is no difference. [1]"""
 
+PAUSES: Final = ("work_racks_running", "work_rest")
+"""Variables without which an outlook does not tell what a pause of work loses."""
+
 RANGES: Final = {**POSSIBLE, "carbon_intensity": (0.0, GREATEST_INTENSITY)}
 """Word -> least and greatest value that can be, in its unit; mostly another unit was meant."""
 
@@ -106,7 +109,7 @@ def of_outlook(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
         told = f"{high:g}; is it a share?" if unit == "1" else f"{high:g} {unit}; is it in {unit}?"
         mend = f"must be from {low:g} to {told}"
         yield from where(outlook[name], (values < low) | (values > high), mend)
-    for name in ("work_racks_limit", "renewable_available_power"):
+    for name in ("work_racks_limit", "renewable_available_power", *PAUSES):
         if name in outlook:
             yield from where(outlook[name], outlook[name].to_numpy() < 0, "must not be negative")
     yield from _of_work(site, outlook)

@@ -128,6 +128,8 @@ WORDS: Final[dict[str, Term]] = {
     "work_most": Term("MWh", "work that can be done by an instant"),
     "work_late": Term("MWh", "work that should have been done by an instant and is not"),
     "work_racks_limit": Term("1", "most racks that the jobs of a kind of work can use"),
+    "work_racks_running": Term("1", "racks that run a kind of work when a horizon begins"),
+    "work_rest": Term("h", "time that racks of a kind of work have to run, uncapped, on average"),
     "service_racks": Term("1", "racks busy with the inference service"),
     # life of the connection
     "plant_heartbeat": Term("ms", "clock of the plant's management system, Unix time"),

@@ -15,6 +15,7 @@ import pyomo.environ as pyo
 
 from optimizer.forms.holding import Held
 from optimizer.forms.pausing import held_by_work, hold_by_work, work_numbers
+from optimizer.forms.restarts import Tied, build_restarts, restart_numbers, tied
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
@@ -41,12 +42,15 @@ class Shape:
         Reserves that work may hold.
     moved
         Cohorts that may leave the site; their progress is written by :mod:`optimizer.forms.moves`.
+    tied
+        Cohorts of the kinds that lose by a pause.
     """
 
     cohorts: int
     carriers: tuple[str, ...]
     held: Held
     moved: tuple[int, ...] = ()
+    tied: Tied = ()
 
 
 def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
@@ -56,6 +60,7 @@ def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
         carriers=tuple(_shares(works)),
         held=held_by_work(inputs),
         moved=moved(inputs.problem.moves, inputs.problem.outlook),
+        tied=tied(inputs),
     )
 
 
@@ -68,11 +73,12 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     limit = problem.series("work_racks_limit")
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
     always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+    value = _worth(works, inputs) * (power / work).min(axis=1)
     found = {
         "work": work,
         "power": power,
         "hours": inputs.hours,
-        "value": _worth(works, inputs) * (power / work).min(axis=1),
+        "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
         "racks_left": problem.site.racks - problem.service,
@@ -81,7 +87,7 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     }
     for carrier, share in _shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
-    return found | dict(work_numbers(inputs))
+    return found | dict(work_numbers(inputs)) | dict(restart_numbers(inputs, value))
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -116,6 +122,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         ),
     )
     hold_by_work(block, shape.held, ledger)
+    build_restarts(block, shape.tied, ledger)
 
 
 def _declare(block: pyo.Block) -> None:

@@ -27,7 +27,10 @@ HOURLY: Final = 48.0
 
 FEW: Final = 4
 
-OTHERS: Final = ("service_racks", "terminal_price", "work_least", "work_most", "work_racks_limit")
+OTHERS: Final = (
+    *("service_racks", "terminal_price", "work_least", "work_most"),
+    *("work_racks_limit", "work_racks_running", "work_rest"),
+)
 """Words of a question that are made anew for each course, beside the forecast's."""
 
 _DAY: Final = np.timedelta64(1, "D")

@@ -116,9 +116,13 @@ def tank(*, capacity, power):
     return Vessel.model_construct(name="tank", power=power, capacity_given=capacity)
 
 
-def kind(name="batch", *, throughput=PLAIN, tolerance=0.0):
+def kind(name="batch", *, throughput=PLAIN, tolerance=0.0, pause_loss=0.0):
     return WorkKind.model_construct(
-        name=name, throughput=throughput, tolerance=tolerance, pause_loss=0.0, minimum_run=0.0
+        name=name,
+        throughput=throughput,
+        tolerance=tolerance,
+        pause_loss=pause_loss,
+        minimum_run=0.0,
     )
 
 

@@ -40,6 +40,11 @@ class Arrivals:
         """Place of each row's kind among the kinds of the site; here a row is a class."""
         return self.kind
 
+    @property
+    def asked(self) -> FloatArray:
+        """Racks asked for in an hour [h-1], and what they run [1]; ``(2, class)``."""
+        return np.array([self.rate, self.rate * self.length])
+
     def scaled(self, share: float) -> Self:
         """Return the same stream with more or fewer racks, by a factor. [1]"""
         return replace(self, rate=share * self.rate)

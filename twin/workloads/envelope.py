@@ -1,7 +1,7 @@
 """How far the work of a queue may be moved: what must and what can be done by every instant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Final
 
@@ -61,7 +61,8 @@ def envelope(
     -------
     xarray.Dataset
         ``work_least``, ``work_most`` on ``(instant, cohort)`` [MWh], ``work_racks_limit`` on
-        ``(time, cohort)`` [1], and the coordinate ``kind(cohort)``.
+        ``(time, cohort)`` [1], ``work_racks_running`` [1] and ``work_rest`` [h] on ``cohort``, and
+        the coordinate ``kind(cohort)``.
 
     Notes
     -----
@@ -98,14 +99,21 @@ def envelopes(
 
 @dataclass(frozen=True)
 class _Room:
-    """Rack-hours ``(instant, cohort)`` [h] and racks ``(time, cohort)`` [1] of some jobs."""
+    """What some jobs can do.
+
+    Rack-hours ``(instant, cohort)`` [h] and racks ``(time, cohort)`` [1]; then by cohort the racks
+    that run [1], all racks [1], and the rack-hours that they have to run [h].
+    """
 
     least: FloatArray
     most: FloatArray
     limit: FloatArray
+    running: FloatArray
+    racks: FloatArray
+    rest: FloatArray
 
     def __add__(self, other: "_Room") -> "_Room":
-        return _Room(self.least + other.least, self.most + other.most, self.limit + other.limit)
+        return _Room(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious: bool) -> _Room:
@@ -113,6 +121,7 @@ def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     count = len(queue.pool.kinds) * (GROUPS + 1)
     least, most, limit = (np.zeros((len(edges) - n, count)) for n in (0, 0, 1))
+    running, racks, left = np.zeros((3, count))
     for jobs, rest, is_here in _known(queue, future, axes["instant"].to_numpy()[-1]):
         start = np.maximum((jobs.arrival - queue.instant) / HOUR, 0.0)
         due = (jobs.deadline - queue.instant) / HOUR
@@ -126,7 +135,11 @@ def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious
         life = stay(rest, last - start)
         there = sums(begin=start, length=life, slope=jobs.racks)
         limit += presence(there, edges).T
-    return _Room(least, most, limit)
+        add = partial(np.bincount, place, minlength=count)
+        running += add(jobs.racks * queue.running) if is_here else 0.0
+        racks += add(jobs.racks)
+        left += add(jobs.racks * rest)
+    return _Room(least, most, limit, running, racks, left)
 
 
 def _of_arrivals(queue: Queue, axes: xr.Dataset, expected: Arrivals | Repeated) -> _Room:
@@ -138,6 +151,8 @@ def _of_arrivals(queue: Queue, axes: xr.Dataset, expected: Arrivals | Repeated) 
         expected.least(edges).T @ sums,
         expected.most(edges).T @ sums,
         expected.present(edges).T @ sums,
+        np.zeros(sums.shape[1]),
+        *(expected.asked @ sums),
     )
 
 
@@ -204,6 +219,8 @@ def _labelled(queue: Queue, axes: xr.Dataset, room: _Room) -> xr.Dataset:
         "work_least": (("instant", "cohort"), room.least * energy),
         "work_most": (("instant", "cohort"), room.most * energy),
         "work_racks_limit": (("time", "cohort"), room.limit),
+        "work_racks_running": ("cohort", room.running),
+        "work_rest": ("cohort", room.rest / np.maximum(room.racks, 1e-9)),
     }
     coords = {"cohort": labels, "kind": ("cohort", names)}
     bare = axes[["time", "duration", "instant"]].drop_vars(set(axes.data_vars))

@@ -85,6 +85,12 @@ class Repeated:
         """Place of each row's kind among the kinds of the site; here there is one row a kind."""
         return np.arange(self.kinds)
 
+    @property
+    def asked(self) -> FloatArray:
+        """Racks asked for [1], and the rack-hours that they run [h]; ``(2, kind)``."""
+        parts = self.racks, self.racks * self.length
+        return np.array([np.bincount(self.kind, part, minlength=self.kinds) for part in parts])
+
     def most(self, hours: FloatArray) -> FloatArray:
         """Return the rack-hours that can be done by some hours from now, ``(kind, hours)``. [h]"""
         return self._sum(hours, begin=self.start, length=self.length)

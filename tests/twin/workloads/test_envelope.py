@@ -73,6 +73,30 @@ def test_foresight_starts_jobs_at_their_arrival(pool, make_jobs, start, hours):
     assert racks[3:6] == pytest.approx([0, 5, 10])
 
 
+def test_what_runs_and_how_long_it_has_to_run(pool, make_jobs, start, hours):
+    """Of gangs of 10 and 30 racks with 8 and 4 h one runs: 10 racks, 5 h on average; after an hour
+    7 and 4 h: 4.75 h. Expected jobs run nothing yet, each as long as those that came.
+    """
+    jobs = make_jobs((0, 0, 8, 10, 40), (0, 0, 4, 30, 40))
+    begun, _ = advance(open_queue(pool, jobs, start), {0: 1.0}, hours=1.0)
+    past = make_jobs((1, -20, 2, 5, 90), (1, -9, 6, 15, 90))
+    flows = (
+        expect(past, pool.kinds, start),
+        Repeated.of(
+            past, pool.kinds, start, lag=np.timedelta64(1, "D"), span=np.timedelta64(1, "D")
+        ),
+    )
+    for expected in flows:
+        room = envelope(begun, hours, expected=expected)
+        vocabulary.check(room, "work_racks_running", "work_rest")
+        running = room["work_racks_running"]
+        assert (float(running.sum()), float(running.sel(cohort="gang/2"))) == (10.0, 10.0)
+        assert float(room["work_rest"].sel(cohort="gang/2")) == pytest.approx(4.75)
+        assert float(room["work_rest"].sel(cohort="batch/expected")) == pytest.approx(5.0)
+    known = envelope(begun, hours, future=make_jobs((0, 2, 9, 40, 90)))
+    assert float(known["work_rest"].sel(cohort="gang/2")) == pytest.approx((70 + 120 + 360) / 80)
+
+
 def test_nothing_expected_without_a_past(pool, make_jobs, start, hours):
     nothing = expect(make_jobs((1, 1, 1, 1, 9)), pool.kinds, start)
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
