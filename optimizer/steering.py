@@ -137,12 +137,14 @@ class Steering:
 
     Attributes
     ----------
+    site
+        The site as it is now: machines go out of service and come back.
     guard
         Watches the quarter-hour that was last given orders.
     """
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self.site = site
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._settled, self._foreseen, self._drifted = np.nan, np.nan, 0.0
@@ -170,17 +172,17 @@ class Steering:
             self._begun, self._before = queue.instant, self._carry
             self._drifted = self._drift(state, queue.instant)
         step, drift = plan.sel(time=queue.instant), self._drifted
-        spare = spare_of(self._site, plan, state, now=queue.instant)
-        room = headroom(self._site, state, plan.sel(time=[queue.instant]))
-        room = room.without(drift - able(self._site, step, state, spare=spare))
+        spare = spare_of(self.site, plan, state, now=queue.instant)
+        room = headroom(self.site, state, plan.sel(time=[queue.instant]))
+        room = room.without(drift - able(self.site, step, state, spare=spare))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
-        orders = cool_first(orders, self._site, state)
+        orders = cool_first(orders, self.site, state)
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps))
         excess = expected + drift - room.peak_power
-        ordered, shaved = shave(orders, self._site, excess, spare=spare)
+        ordered, shaved = shave(orders, self.site, excess, spare=spare)
         self.guard = Guard(
-            site=self._site, planned=orders, peak=room.peak_power, spare=spare, least=shaved
+            site=self.site, planned=orders, peak=room.peak_power, spare=spare, least=shaved
         )
         self._foresee(expected - shaved, state, queue.instant)
         return ordered

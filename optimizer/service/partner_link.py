@@ -171,7 +171,7 @@ class PartnerLink:
     def _flexible(self, outcome: Outcome) -> xr.Dataset:
         choice, state = outcome.choice, outcome.estimate.state
         return flexibility(
-            self._site,
+            outcome.problem.site,
             choice.schedule,
             choice.replay,
             outlook=outcome.problem.outlook,
@@ -196,7 +196,10 @@ class PartnerLink:
         told = show_decision(outcome, self.revision) or {}
         schedule, covered = outcome.choice.schedule, outcome.choice.coverage
         net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-        wrong = outcome.choice.reason, str(told.get("degraded", "")), told_apart(outcome.apart)
+        wrong = (
+            *(outcome.choice.reason, str(told.get("degraded", ""))),
+            *(told_apart(outcome.apart), *outcome.absent),
+        )
         self.record(
             {
                 "event": "decision",

@@ -16,6 +16,7 @@ from optimizer.headroom import headroom
 from optimizer.hedge.known import LEAST, Known
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
+from optimizer.service.in_service import in_service
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Promised, Steering, nothing, question
 from twin.axes import HOUR, QUARTER
@@ -92,6 +93,8 @@ class Outcome:
         How long it took, of the wall clock. [s]
     apart
         Racks that are not acted on, ``{hall}-{rack}``.
+    absent
+        Machines out of service, in words.
     """
 
     time: np.datetime64
@@ -102,6 +105,7 @@ class Outcome:
     orders: Orders
     seconds: float
     apart: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass
@@ -152,24 +156,14 @@ class Pilot:
             If the question has no sense.
         """
         begun = time.perf_counter()
-        now, queue = facts.queue.instant, facts.queue
+        queue = facts.queue
         believed = self._estimate(facts)
-        site, last = self.site, self._decision
-        if not facts.is_steerable:
-            site = declared(site)
-            last = None if last and SUPPLY in last.schedule else last
-        problem = question(
-            site,
-            facts.record,
-            believed.state,
-            queue=queue,
-            past=facts.past,
-            promised=facts.promised,
-            apart=len(facts.apart),
-        )
-        hold = facts.hold or (
-            "telemetry: " + "; ".join(believed.said) if believed.is_useless else ""
-        )
+        problem, absent = self._question(facts, believed.state)
+        last = self._decision
+        if not facts.is_steerable and last is not None and SUPPLY in last.schedule:
+            last = None
+        lost = f"telemetry: {'; '.join(believed.said)}" if believed.is_useless else ""
+        hold = facts.hold or lost
         caps = self._running(queue)
         if hold:
             power = work_power(queue, caps)
@@ -179,7 +173,7 @@ class Pilot:
             power = work_power(queue, caps)
             choice = choose(problem, self._asked(facts), last=last, running_power=power)
         outcome = Outcome(
-            time=now,
+            time=queue.instant,
             estimate=believed,
             problem=problem,
             choice=choice,
@@ -187,6 +181,7 @@ class Pilot:
             orders=self._orders(choice, problem, queue=queue, caps=caps),
             seconds=time.perf_counter() - begun,
             apart=facts.apart,
+            absent=absent,
         )
         self._last, self.believed = outcome, believed
         if not self.is_shadow:
@@ -201,6 +196,23 @@ class Pilot:
         if last is None or last.choice.source not in {Source.OPTIMUM, Source.SHIFTED}:
             return None
         return self._steering.guard
+
+    def _question(self, facts: Facts, state: xr.Dataset) -> tuple[Problem, tuple[str, ...]]:
+        """Return the question, of a site without what is out of service, and what that is."""
+        site, absent = in_service(self.site, facts.observed)
+        if not facts.is_steerable:
+            site = declared(site)
+        self._steering.site = site
+        problem = question(
+            site,
+            facts.record,
+            state,
+            queue=facts.queue,
+            past=facts.past,
+            promised=facts.promised,
+            apart=len(facts.apart),
+        )
+        return problem, absent
 
     def _estimate(self, facts: Facts) -> Estimate:
         """Return the state now; what was measured once is not believed twice."""
@@ -233,7 +245,7 @@ class Pilot:
         if choice.source in {Source.OPTIMUM, Source.SHIFTED}:
             return self._steering.orders(choice.schedule, problem.state, queue)
         first = choice.schedule.isel(time=[0], instant=[0, 1])
-        room = headroom(self.site, problem.state, first)
+        room = headroom(problem.site, problem.state, first)
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))

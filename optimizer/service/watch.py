@@ -61,6 +61,11 @@ class Watch:
                 Severity.MEDIUM,
                 "make plant, cluster and file agree",
             ),
+            "machines": (
+                "; ".join(last.absent) if last else "",
+                Severity.MEDIUM,
+                "see to the machines named; plans count on them again when they say so",
+            ),
             "wear": self._link.wear.alarm(),
         }
         for cause, (text, severity, mend) in found.items():

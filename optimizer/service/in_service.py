@@ -1,0 +1,86 @@
+"""Machines that the plant says are out of service: no plan counts on what they could do.
+
+What is produced, stored and sold to a town can be planned without, down to the share of a machine
+that is left. On the rest of a plant everything rests, and what a part of it out of service leaves
+depends on which: that is told to people, and the temperatures tell the twin.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import xarray as xr
+
+from twin.equipment import (
+    Battery,
+    CoolingPlant,
+    Equipment,
+    HeatReuse,
+    Photovoltaic,
+    Renewable,
+    Tank,
+    Wind,
+)
+from twin.site import Site
+
+RATINGS: Final[Mapping[type, tuple[str, ...]]] = {
+    Battery: ("power",),
+    Tank: ("power",),
+    Photovoltaic: ("power", "module_power"),
+    Wind: ("power",),
+    HeatReuse: ("rated_heat",),
+}
+"""Machine that plans can do without -> its ratings. [MW]"""
+
+NOTHING: Final = 1e-6
+"""Rating of a machine out of service: nobody minds a watt, and it divides nothing by 0. [MW]"""
+
+WHOLE: Final = 1.0 - 1e-6
+"""Share of a machine in service from which on all of it is. [1]"""
+
+
+def in_service(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
+    """Return a site without what is out of service, and in words what is.
+
+    Parameters
+    ----------
+    site
+        The site.
+    observed
+        Newest good readings, ``<kind>_available`` among them: 1, of banks the share of their units;
+        a machine that says nothing is taken to be in service.
+
+    Returns
+    -------
+    tuple of Site and tuple of str
+        The same site if nothing is out of service that plans could do without.
+    """
+    words = []
+    for name, machine in site.equipment.items():
+        share = _share(observed, machine, name)
+        if share >= WHOLE:
+            continue
+        left = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
+        ratings = RATINGS.get(type(machine))
+        if ratings is None:
+            words.append(f"{left}, and plans still count on all of it{_more(machine)}")
+            continue
+        words.append(f"{left}: plans count on no more")
+        left_of = {word: max(share * getattr(machine, word), NOTHING) for word in ratings}
+        site = site.replace(name, **left_of)
+    return site, tuple(words)
+
+
+def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
+    """Return the share of a machine that is in service. [1]"""
+    axis = "renewable" if isinstance(machine, Renewable) else machine.kind
+    told = observed.get(f"{axis}_available")
+    if told is None or axis not in told.dims or name not in told[axis].to_numpy():
+        return 1.0
+    share = float(told.sel({axis: name}))
+    return 1.0 if math.isnan(share) else share
+
+
+def _more(machine: Equipment) -> str:
+    """Return what else to say of a machine that plans cannot do without."""
+    return ": hold the service if it does not come back" * isinstance(machine, CoolingPlant)
