@@ -73,11 +73,14 @@ def in_service(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]
 
 def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
     """Return the share of a machine that is in service. [1]"""
-    axis = "renewable" if isinstance(machine, Renewable) else machine.kind
-    told = observed.get(f"{axis}_available")
-    if told is None or axis not in told.dims or name not in told[axis].to_numpy():
+    word = "renewable" if isinstance(machine, Renewable) else machine.kind
+    told = observed.get(f"{word}_available")
+    if told is None:
         return 1.0
-    share = float(told.sel({axis: name}))
+    if told.dims:  # what a site has but one of stands alone
+        is_it = told[told.dims[0]] == name
+        told = told.where(is_it).max()
+    share = float(told)
     return 1.0 if math.isnan(share) else share
 
 

@@ -12,7 +12,11 @@ from optimizer.flexibility import flexibility
 from optimizer.service.fallback import Source
 from optimizer.service.in_service import RATINGS, in_service
 from optimizer.service.wanted import wanted
+from telemetry.listing import list_points
+from telemetry.samples import PointValue
+from telemetry.window import Window
 from tests import moments
+from tests.telemetry.small_points import NOON, SECOND
 from twin.equipment import Renewable
 
 LITTLE = 2e-6
@@ -64,6 +68,23 @@ def test_what_all_rests_on_is_told_and_still_counted_on():
         "chilled_plant is out of service, and plans still count on all of it: "
         "hold the service if it does not come back",
     )
+
+
+def test_every_machine_may_say_so_on_the_wire():
+    """Each machine of a site has its point, and is heard by it: out of service, and back."""
+    site, window = moments.site(), Window(moments.site())
+    points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
+    machines = {name for name, machine in site.equipment.items() if machine.is_machine}
+    for point in points:
+        window.add(point.metadata)
+    for second, value in enumerate((0.0, 1.0)):
+        now = NOON + second * SECOND
+        for point in points:
+            window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
+        words = in_service(site, window.observed(now))[1]
+        assert {one for one in machines if any(one in told for told in words)} == (
+            set() if value else machines
+        )
 
 
 @cache
