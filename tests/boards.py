@@ -127,6 +127,7 @@ class FakeBoard:
                 {
                     "time": iso(NOW - timedelta(hours=2)),
                     "severity": "medium",
+                    "cause": "telemetry",
                     "text": "cdu_07: secondary flow 8 % below its set point",
                     "mend": "check the strainer of cdu_07 at the next round",
                 }

@@ -53,6 +53,9 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     load_scale: Annotated[
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = LOAD_SCALE,
+    out_of_service: Annotated[
+        list[str] | None, typer.Option(help="Store, source or heat pump that is; again for more.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and the course.")] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -61,9 +64,8 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     loaded = sites.load(site)
     setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(broker, client_id=f"plant-{loaded.name}")
-    simulated = SimulatedSite(
-        scene_of(setting, seed=seed), client, speed=speed, deadline=deadline, listen=_tell
-    )
+    scene = scene_of(setting, seed=seed, absent=out_of_service or ())
+    simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_tell)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()

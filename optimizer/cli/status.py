@@ -46,7 +46,7 @@ def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> N
         screen.print(f"missing: {text}", style="red", markup=False)
     alarms = snapshot["alarms"]
     for alarm in alarms if isinstance(alarms, list) else []:
-        words = f"{alarm['severity']}: {alarm['text']} ({alarm['mend']})"
+        words = f"{alarm['severity']}, {alarm['cause']}: {alarm['text']} ({alarm['mend']})"
         screen.print(words, style="yellow", markup=False)
 
 

@@ -24,6 +24,8 @@ class Alarm:
 
     Attributes
     ----------
+    cause
+        Word under which the operators' guide has it.
     time
         Since when, UTC.
     severity
@@ -32,6 +34,7 @@ class Alarm:
         What is wrong, and what to do about it.
     """
 
+    cause: str
     time: str
     severity: Severity
     text: str
@@ -66,7 +69,9 @@ class Alarms:
                     logger.info("alarm cleared", cause=cause)
                 return
             since = before.time if before else time
-            self._found[cause] = Alarm(time=since, severity=severity, text=text, mend=mend)
+            self._found[cause] = Alarm(
+                cause=cause, time=since, severity=severity, text=text, mend=mend
+            )
         if before is None or before.severity is not severity:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
 

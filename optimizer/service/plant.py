@@ -1,6 +1,7 @@
 """A simulated plant for demos and tests: its world, its run on the wire, and what it came to."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 import sites
+from optimizer.service.in_service import RATINGS
 from optimizer.service.trials.course import course_of, work_of
 from optimizer.service.trials.results import Summary, write_netcdf
 from optimizer.service.trials.setting import Setting
@@ -17,6 +19,7 @@ from optimizer.service.world import DAY, Files, read_world
 from telemetry.agents.scene import Outcome, Scene
 from telemetry.durable import write_json
 from twin.axes import QUARTER
+from twin.errors import Fault, SiteError
 from twin.limits import violations
 from twin.site import Site
 
@@ -67,8 +70,30 @@ def setting_of(
     return Setting.of(site, world, load_scale=load_scale)
 
 
-def scene_of(setting: Setting, *, seed: int) -> Scene:
-    """Return what a simulated plant is told of its world."""
+def scene_of(setting: Setting, *, seed: int, absent: Sequence[str] = ()) -> Scene:
+    """Return what a simulated plant is told of its world.
+
+    Parameters
+    ----------
+    setting
+        Its world.
+    seed
+        Of its hidden nature.
+    absent
+        Stores, sources and heat pumps that are out of service.
+
+    Raises
+    ------
+    SiteError
+        If one of them is none of the site's.
+    """
+    site = setting.site
+    known = [name for name, machine in site.equipment.items() if type(machine) in RATINGS]
+    mend = f"plans of {site.name} can do without {', '.join(known)}"
+    strangers = sorted(set(absent) - set(known))
+    if strangers:
+        faults = [Fault(place="out of service", value=name, mend=mend) for name in strangers]
+        raise SiteError(site.name, faults)
     return Scene(
         site=setting.site,
         surroundings=setting.surroundings,
@@ -76,6 +101,7 @@ def scene_of(setting: Setting, *, seed: int) -> Scene:
         workload=setting.workload,
         service_racks=setting.truth["service_racks"].to_numpy().tolist(),
         seed=seed,
+        absent=tuple(absent),
     )
 
 

@@ -1,6 +1,6 @@
 """What stands behind each point of a simulated plant: true values, before any sensor."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,7 @@ def readings(
     applied: Mapping[Key, float],
     *,
     water: Water,
+    absent: Collection[str] = (),
 ) -> dict[Key, float]:
     """Return the values of all points of machines.
 
@@ -39,6 +40,8 @@ def readings(
         Requests that hold, as :meth:`telemetry.agents.requests.Requests.applied` tells.
     water
         Set points of the water that hold.
+    absent
+        Machines that are out of service.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def readings(
     for bank in site.of(Cdu):
         values.update(_coolant(site, bank, truth, water=water))
     values.update(_applied(site, applied))
-    values.update(_states(site, truth))
+    values.update(_states(site, truth, absent))
     return values
 
 
@@ -202,15 +205,15 @@ def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
     }
 
 
-def _states(site: Site, truth: Mapping[Key, float]) -> dict[Key, float]:
-    """Return that every machine is available, and which ones operate."""
+def _states(site: Site, truth: Mapping[Key, float], absent: Collection[str]) -> dict[Key, float]:
+    """Return which machines are available, and which ones operate."""
     values: dict[Key, float] = {}
     machines = {name: one for name, one in site.equipment.items() if one.is_machine}
     for name, machine in machines.items():
         powers = _POWERS.get(machine.kind, ())
         runs = not powers or any(truth.get((word, name), 0.0) > RUNNING for word in powers)
         word = "renewable" if machine.kind in RENEWABLES else machine.kind
-        values[f"{word}_available", name] = 1.0
+        values[f"{word}_available", name] = float(name not in absent)
         values[f"{word}_status", name] = float(runs)
     return values
 

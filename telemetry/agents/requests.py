@@ -1,6 +1,6 @@
 """What a plant lets others ask of it: requests are checked, followed, and given up in silence."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -46,6 +46,8 @@ class Requests:
         The site, for the ranges of its machines.
     period
         Time within which a living integration says something.
+    absent
+        Machines that are out of service: whatever is asked, they do nothing.
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class Requests:
     keep the ramp.
     """
 
-    def __init__(self, site: Site, *, period: np.timedelta64) -> None:
-        self._site, self._silence = site, PATIENCE * period
+    def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
+        self._site, self._silence, self._absent = site, PATIENCE * period, absent
         self._ranges = ranges_of(site)
         self._asked: dict[Key, float] = {}
         self._heard = np.datetime64("NaT", "us")
@@ -127,7 +129,8 @@ class Requests:
     def applied(self, now: np.datetime64) -> dict[Key, float]:
         """Return what holds now of everything that may be asked, as :meth:`ask` names it."""
         asked = self._asked if self.is_heard(now) else {}
-        return {key: asked.get(key, span.safe) for key, span in self._ranges.items()}
+        applied = {key: asked.get(key, span.safe) for key, span in self._ranges.items()}
+        return applied | {key: 0.0 for key in applied if key[1] in self._absent}
 
     def set_points(self, now: np.datetime64) -> dict[Key, float]:
         """Return what holds now as set points of stores, heat pumps, sun and wind. [MW]"""

@@ -93,7 +93,8 @@ class SimulatedSite:
         self._plant = Plant(site, scene.surroundings, scene.begin, seed=seed)
         self._start = self._plant.now
         rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
-        self._requests = Requests(site, period=PERIOD[self._is_native])
+        period, absent = PERIOD[self._is_native], scene.absent
+        self._requests = Requests(site, period=period, absent=absent)
         repeat = REPEAT[self._is_native]
         self._bms = Bms(site, self._requests, rng=rngs[0], noise=Noise(), repeat=repeat)
         self._cluster = Cluster(site, scene.workload, start=self._start)
@@ -285,7 +286,8 @@ class SimulatedSite:
         self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
         if self._is_native and int((moment - self._start) / SECOND) % BEAT:
             return
-        machines = readings(plant.site, truth, self._requests.applied(plant.now), water=water)
+        applied, absent = self._requests.applied(plant.now), self._scene.absent
+        machines = readings(plant.site, truth, applied, water=water, absent=absent)
         racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat(moment)
         messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)

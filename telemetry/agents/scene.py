@@ -31,6 +31,8 @@ class Scene:
         Racks busy with the inference service, one number a quarter-hour. [1]
     seed
         Seed of the plant's hidden nature and of all noise.
+    absent
+        Stores, sources and heat pumps that are out of service, and say so.
     """
 
     site: Site
@@ -39,6 +41,7 @@ class Scene:
     workload: Workload
     service_racks: Sequence[float]
     seed: int = 0
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,13 @@ def test_nothing_is_wrong_at_first(alarms):
 def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
     note(alarms, "broker", "no answer")
     assert alarms.show() == [
-        {"time": "T1", "severity": "medium", "text": "no answer", "mend": "see to it"}
+        {
+            "cause": "broker",
+            "time": "T1",
+            "severity": "medium",
+            "text": "no answer",
+            "mend": "see to it",
+        }
     ]
     json.dumps(alarms.show())
 

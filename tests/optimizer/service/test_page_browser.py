@@ -103,7 +103,15 @@ def test_other_states_are_well_set(visit, board, width):
     long = "a rather long text of a partner without end " * 6
     board.changes = {
         "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
-        "alarms": [{"time": "2026-07-01T12:00:00Z", "severity": "high", "text": long, "mend": long}]
+        "alarms": [
+            {
+                "time": "2026-07-01T12:00:00Z",
+                "severity": "high",
+                "cause": "broker",
+                "text": long,
+                "mend": long,
+            }
+        ]
         * 30,
         "feed": [{"partner": "p" * 40, "revision": 12345, "state": "overdue", "text": long}],
     }

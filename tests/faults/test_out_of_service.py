@@ -1,0 +1,36 @@
+"""Stores out of service that say so over the wire: planned without, offered to nobody."""
+
+import pytest
+
+from tests.faults.conftest import listening
+from tests.faults.words import schedules
+from tests.stage import Stage
+
+pytestmark = pytest.mark.slow
+
+STEPS = 24
+OUT = ("--out-of-service", "battery_1", "--out-of-service", "tank_1")
+
+
+def test_a_battery_out_of_service_is_planned_without(tmp_path, embedded):
+    """Optimal plans all along, an alarm that names the machines, and nothing that is broken."""
+    with Stage(tmp_path, embedded.url) as stage, listening(stage.broker) as ear:
+        stage.serve("--page", "0")
+        stage.attend()
+        stage.play(STEPS, words=OUT)
+        stage.until_ready()
+        stage.until(lambda: "machines" in alarms(stage))
+        text = alarms(stage)["machines"]
+        assert "battery_1 is out of service: plans count on no more" in text
+        assert "tank_1 is out of service" in text
+        result = stage.finish()
+        assert result["violations"] == {}
+        assert result["undecided"] == 0
+        assert result["messages"].get("refused", 0) == 0
+        assert schedules(ear, 0.0, "optimum")
+        stage.service.end()
+
+
+def alarms(stage):
+    """Return the alarms in force: cause -> text."""
+    return {one["cause"]: one["text"] for one in stage.tell("status")["snapshot"]["alarms"]}
