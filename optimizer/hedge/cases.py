@@ -9,6 +9,7 @@ import xarray as xr
 
 from optimizer.hedge.case import Case
 from optimizer.problem import Problem
+from optimizer.sense import PAUSES
 from twin.axes import HOUR, intervals, to_minute
 from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES
@@ -29,7 +30,7 @@ FEW: Final = 4
 
 OTHERS: Final = (
     *("service_racks", "terminal_price", "work_least", "work_most"),
-    *("work_racks_limit", "work_racks_running", "work_rest"),
+    *("work_racks_limit", *PAUSES),
 )
 """Words of a question that are made anew for each course, beside the forecast's."""
 

@@ -197,8 +197,10 @@ class PartnerLink:
         schedule, covered = outcome.choice.schedule, outcome.choice.coverage
         net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
         wrong = (
-            *(outcome.choice.reason, str(told.get("degraded", ""))),
-            *(told_apart(outcome.apart), *outcome.absent),
+            outcome.choice.reason,
+            str(told.get("degraded", "")),
+            told_apart(outcome.apart),
+            *outcome.absent,
         )
         self.record(
             {

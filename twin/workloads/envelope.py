@@ -1,7 +1,7 @@
 """How far the work of a queue may be moved: what must and what can be done by every instant."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -113,7 +113,8 @@ class _Room:
     rest: FloatArray
 
     def __add__(self, other: "_Room") -> "_Room":
-        return _Room(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+        both = zip(vars(self).values(), vars(other).values(), strict=True)
+        return _Room(*(mine + its for mine, its in both))
 
 
 def _of_jobs(queue: Queue, axes: xr.Dataset, *, future: Jobs | None, is_cautious: bool) -> _Room:
