@@ -1,6 +1,7 @@
 """From a site file to a frozen, validated site; all faults of a file are told together."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -154,13 +155,13 @@ def _named(values: object, name: str, faults: list[Fault], *, place: str = "") -
 
 
 def _absurd(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
-    """Yield a fault for every number that no site can have; TOML knows inf, nan and 10^900."""
+    """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _absurd(inner, f"{place}.{key}".strip("."), name)
     elif isinstance(value, list):
-        for inner in value:
-            yield from _absurd(inner, place, key)
+        found = (fault for inner in value for fault in _absurd(inner, place, key))
+        yield from islice(found, 1)  # a list has one key, however many numbers it has
     elif isinstance(value, int | float) and not -GREATEST < value < GREATEST:
         mend = f"every number must be between -{GREATEST:g} and {GREATEST:g}"
         yield Fault(place=spot(place, key), value=written(value), mend=mend)

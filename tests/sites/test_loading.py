@@ -171,3 +171,10 @@ def test_a_path_is_loaded(tmp_path):
 def test_the_face_has_no_other_names():
     with pytest.raises(AttributeError, match="lode"):
         _ = sites.lode
+
+
+def test_a_list_of_absurd_numbers_is_told_once(table, told):
+    table["equipment"]["hall_1"]["shelf_load_points"] = [[float("nan")] * 9, 1e300] * 9
+    assert told(table) == [
+        "[equipment.hall_1] shelf_load_points = NaN: every number must be between -1e+12 and 1e+12"
+    ]
