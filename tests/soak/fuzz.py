@@ -58,7 +58,7 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
     broken: dict[int, str] = {}
     for one in all_of_them:  # what is loaded at the first use is no input's fault
         for valid in one.valid:
-            one.read(valid)
+            one.read(one.around(valid))
     gc.freeze()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     bounds = resource.getrlimit(resource.RLIMIT_AS)

@@ -137,14 +137,14 @@ def _targets() -> list[Reader]:
     def read(payload: bytes) -> None:
         read_load_targets(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
 
-    def read_inner(raw: bytes) -> None:
+    def signed(raw: bytes) -> bytes:
         if len(raw) > LARGEST:
-            return  # the event around it is refused unread; to sign it is not the reader's work
+            return raw  # the event around it would be refused unread
         try:
-            signed = security.sign(json.loads(raw), feeds.key("tso-1"), kind=security.FLEX)
+            inside = security.sign(json.loads(raw), feeds.key("tso-1"), kind=security.FLEX)
         except (ValueError, RecursionError):
-            return  # nobody could sign it
-        read(json.dumps(whole_event | {"data": signed}).encode())
+            return raw  # nobody could sign it
+        return json.dumps(whole_event | {"data": inside}).encode()
 
     return [
         Reader(
@@ -158,7 +158,8 @@ def _targets() -> list[Reader]:
             name="load target",
             share=3.0,
             valid=[json.dumps(inner).encode()],
-            read=read_inner,
+            read=read,
+            around=signed,
             spoils=MESSAGE,
         ),
     ]

@@ -43,6 +43,8 @@ class Reader:
         The errors by which it may refuse; any other breaks a promise.
     spoils
         How its input is spoilt.
+    around
+        Makes what stands around an input, such as its signature, before the clock starts.
     is_message
         Whether it comes over the wire, where no input may take longer than the limit; else it is
         a file that a person gives.
@@ -54,10 +56,11 @@ class Reader:
     read: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...] = (WireError,)
     spoils: tuple[tuple[Spoil, float], ...] = TEXT
+    around: Callable[[bytes], bytes] = bytes
     is_message: bool = True
 
     def input(self, dice: random.Random) -> bytes:
         """Return something to read."""
         ways, shares = zip(*self.spoils, strict=True)
         spoil = dice.choices(ways, shares)[0]
-        return spoil(dice.choice(self.valid), dice)
+        return self.around(spoil(dice.choice(self.valid), dice))
