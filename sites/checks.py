@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from zoneinfo import available_timezones
 
 import numpy as np
@@ -43,11 +44,17 @@ def check(site: Site) -> list[Fault]:
 
 
 def _place(site: Site) -> Iterator[Fault]:
-    zones = available_timezones()
+    zones = _zones()
     if site.time_zone not in zones:
         hint = nearest(site.time_zone, zones)
         mend = f"write an IANA name such as Europe/Berlin{hint}"
         yield Fault(place="time_zone", value=f'"{site.time_zone}"', mend=mend)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Return all names of time zones, which takes a walk through the files of the machine."""
+    return frozenset(available_timezones())
 
 
 def _connection(site: Site) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ import numpy as np
 from twin.physics.numeric import FloatArray
 
 _MOST_TRIALS: Final = 200
+_FLOATS: Final = 4.0  # neighbouring floats that a way has at least, so that a trial can halve it
 _CHECKED: Final = 4  # trials after which the way must have shrunk as halving would shrink it
 
 
@@ -27,7 +28,7 @@ def farthest(
     good, bad
         The ends of the way. [any unit]
     tolerance
-        How near to the true last place. [unit of the places]
+        How near to the true last place, or as near as floats of that size lie. [unit of the places]
 
     Returns
     -------
@@ -49,13 +50,14 @@ def farthest(
     at_good, at_bad = excess(good), excess(bad)
     good, bad, at_good, at_bad = np.broadcast_arrays(good, bad, at_good, at_bad)
     good = np.where(at_bad <= 0.0, bad, good)
+    near = np.maximum(tolerance, _FLOATS * np.spacing(np.maximum(np.abs(good), np.abs(bad))))
     is_open = (at_good < 0.0) & (at_bad > 0.0)
     was_good, width = np.full(good.shape, -1), np.full(good.shape, np.inf)
     for turn in range(_MOST_TRIALS):
-        is_open = is_open & (np.abs(bad - good) > tolerance)
+        is_open = is_open & (np.abs(bad - good) > near)
         if not is_open.any():
             break
-        trial = _secant(good, bad, at_good, at_bad, tolerance)
+        trial = _secant(good, bad, at_good, at_bad, near)
         if turn % _CHECKED == 0:
             before, width = width, np.abs(bad - good)
             trial = np.where(width > before / 2**_CHECKED, 0.5 * (good + bad), trial)
@@ -72,14 +74,14 @@ def farthest(
 
 
 def _secant(
-    good: FloatArray, bad: FloatArray, at_good: FloatArray, at_bad: FloatArray, tolerance: float
+    good: FloatArray, bad: FloatArray, at_good: FloatArray, at_bad: FloatArray, near: FloatArray
 ) -> FloatArray:
-    """Return where the secant has no excess, half the tolerance at least from either end."""
+    """Return where the secant has no excess, half of what is near at least from either end."""
     way = bad - good
-    near = np.minimum(0.5 * tolerance / np.maximum(np.abs(way), tolerance), 0.5)
+    least = np.minimum(0.5 * near / np.maximum(np.abs(way), near), 0.5)
     rise = at_bad - at_good
     share = -at_good / np.where(rise > 0.0, rise, 1.0)
-    return np.asarray(good + way * np.clip(share, near, 1.0 - near))
+    return np.asarray(good + way * np.clip(share, least, 1.0 - least))
 
 
 def _weight(found: FloatArray, moved: FloatArray) -> FloatArray:

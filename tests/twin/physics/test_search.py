@@ -56,3 +56,15 @@ def test_few_trials_do():
 
     farthest(excess, np.zeros(1), np.ones(1), tolerance=1e-8)
     assert len(places) <= 12
+
+
+def test_it_ends_where_floats_lie_farther_apart_than_the_tolerance():
+    places = []
+
+    def excess(x):
+        places.append(x)
+        return x - 0.3e12
+
+    found = farthest(excess, np.zeros(1), np.array([1e12]), tolerance=1e-7)
+    assert found == pytest.approx(0.3e12, abs=1e-2)
+    assert len(places) < 100
