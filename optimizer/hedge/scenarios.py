@@ -16,6 +16,7 @@ from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Warm, shifted
 from optimizer.compile.structure import structure_of
 from optimizer.forms.scenarios import FirstStage, Tail
+from optimizer.hedge.apart import begun
 from optimizer.hedge.case import Case, check
 from optimizer.hedge.first_stage import NOW, decided_now, first_stage, kept
 from optimizer.hedge.risk import VIOLATIONS, Risk, cvar
@@ -132,6 +133,8 @@ def hedge(
     instants = cases[0].problem.outlook["instant"].to_numpy()
     fit = warm if warm is not None and warm.shape == shape else None
     basis = shifted(fit, arrays, instants) if fit else None
+    if given is None:
+        basis = begun(many, numbers, arrays, before=basis)
     solver = Solver(arrays, _prices(cases, weighed), basis=basis)
     answer = solver.run()
     if answer is None:

@@ -2,7 +2,7 @@
 
 from optimizer.solve.conflict import Conflict
 from optimizer.solve.integers import GAP, Whole, whole
-from optimizer.solve.linear import OPTIONS, Answer, Solver
+from optimizer.solve.linear import OPTIONS, Answer, Solver, slack
 from optimizer.solve.pieces import Choice, chosen
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Solver",
     "Whole",
     "chosen",
+    "slack",
     "whole",
 ]

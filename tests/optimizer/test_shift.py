@@ -11,6 +11,7 @@ from optimizer.inputs import inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.plan import solve_problem
 from optimizer.solve import Solver
+from optimizer.solve.linear import DEVEX, OWN_CHOICE, WEIGHTS
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site
 from twin.equipment.contracts import CarbonBudget
@@ -105,20 +106,20 @@ def test_a_basis_that_is_none_is_mended(prices):
     assert found.objective == pytest.approx(Solver(arrays, PRICES).run().objective, rel=1e-9)
 
 
-def test_a_basis_that_the_solver_fails_on_is_dropped(prices, monkeypatch):
-    """Proves: an error of the solver from a basis that was given is not the end of it."""
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeypatch, is_given):
+    """Proves: one error of the solver, from a basis that was given or from none, is not the end."""
     inputs = inputs_of(asked(prices[:8]))
     arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
-    money = {name: 1.0 for name in ACCOUNTS}
-    first = Solver(arrays, money)
+    first = Solver(arrays, PRICES)
     best = first.run()
-    again = Solver(arrays, money, basis=first.basis)
-    ran, calls = again._highs.run, []
+    again = Solver(arrays, PRICES, basis=first.basis if is_given else None)
+    ran, weights = again._highs.run, []
 
     def run():
-        calls.append(1)
-        return highspy.HighsStatus.kError if len(calls) == 1 else ran()
+        weights.append(again._highs.getOptionValue(WEIGHTS)[1])
+        return highspy.HighsStatus.kError if len(weights) == 1 else ran()
 
     monkeypatch.setattr(again._highs, "run", run)
     assert again.run().objective == pytest.approx(best.objective)
-    assert len(calls) == 2
+    assert weights == [DEVEX, OWN_CHOICE]

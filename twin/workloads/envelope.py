@@ -216,8 +216,9 @@ def _labelled(queue: Queue, axes: xr.Dataset, room: _Room) -> xr.Dataset:
     labels = list(cohorts(kinds))
     names = [kind.name for kind in kinds for _ in range(GROUPS + 1)]
     energy = queue.pool.rack_power
+    least = np.minimum(room.least, room.most)  # equal ones are summed apart, and round apart
     data = {
-        "work_least": (("instant", "cohort"), room.least * energy),
+        "work_least": (("instant", "cohort"), least * energy),
         "work_most": (("instant", "cohort"), room.most * energy),
         "work_racks_limit": (("time", "cohort"), room.limit),
         "work_racks_running": ("cohort", room.running),

@@ -7,12 +7,14 @@ import pytest
 
 from optimizer.build import numbers_of
 from optimizer.compile.structure import structure_of
+from optimizer.hedge import scenarios
 from optimizer.hedge.case import Case
 from optimizer.hedge.first_stage import decided_now, first_stage
 from optimizer.hedge.risk import Risk, cvar
 from optimizer.hedge.scenarios import bound, hedge
 from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
+from optimizer.solve import Solver, slack
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, tank
 from tests.optimizer.test_compile import as_pyomo_says, dense, drawn
@@ -105,6 +107,23 @@ def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
 def test_a_hedge_begins_from_the_last(cases, found):
     again = hedge(cases, warm=found.warm)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
+
+
+def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkeypatch):
+    """Proves: from courses that stand best alone, the optimum of the whole is that from nothing."""
+    steps = []
+
+    class Counting(Solver):
+        def run(self):
+            answer = super().run()
+            steps.append(self._highs.getInfo().simplex_iteration_count)
+            return answer
+
+    monkeypatch.setattr(scenarios, "Solver", Counting)
+    assert hedge(cases).objective == pytest.approx(found.objective, rel=1e-9)
+    monkeypatch.setattr(scenarios, "begun", lambda *all_of, **_: slack(all_of[2]))
+    assert hedge(cases).objective == pytest.approx(found.objective, rel=1e-9)
+    assert steps[0] < steps[1] / 3
 
 
 @pytest.mark.parametrize("seed", range(3))
