@@ -105,8 +105,8 @@ class WireError(GigatwinError):
 
 
 def _shown(value: object) -> str:
-    """Return a value of a stranger as short text that any terminal takes."""
-    text = ascii(value[:_SHOWN] if isinstance(value, str | bytes) else value)
+    """Return a value of a stranger as short text that any terminal takes, however long it is."""
+    text = ascii(value[:_SHOWN] if isinstance(value, str | bytes | list) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.codec.documents import Acknowledgement, Schedule, Status
-from telemetry.codec.strict import VERSION, moment, read
+from telemetry.codec.strict import LARGEST, VERSION, moment, read
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.errors import WireError
@@ -27,6 +27,9 @@ QUARTER_MS: Final = int(QUARTER / np.timedelta64(1, "ms"))
 
 BAND: Final = (0.1, 0.9)
 """Quantiles of the band round a schedule. [1]"""
+
+LONGEST: Final[Mapping[Kind, int]] = {"schedule": LARGEST, "status": 16_384, "ack": 16_384}
+"""Longest document of each kind that is read. [B]"""
 
 _TOLD: Final = 3  # faults named at once
 
@@ -145,7 +148,7 @@ def _validator(kind: Kind) -> jsonschema.Draft202012Validator:
 
 
 def _read(payload: bytes, kind: Kind) -> dict[str, object]:
-    document = read(kind, payload, dict[str, object])
+    document = read(kind, payload, dict[str, object], largest=LONGEST[kind])
     if document.get("v") != VERSION:
         raise WireError(kind, document.get("v"), f"this reader knows version {VERSION} only")
     _refuse_long(document, kind)

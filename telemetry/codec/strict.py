@@ -41,7 +41,7 @@ MEND_MOMENT: Final = "a time is in whole epoch milliseconds, from 2000 to 2099"
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
 
-def read[T](topic: str, payload: bytes, kind: type[T]) -> T:
+def read[T](topic: str, payload: bytes, kind: type[T], *, largest: int = LARGEST) -> T:
     """Return a JSON document as a typed record.
 
     Parameters
@@ -52,6 +52,8 @@ def read[T](topic: str, payload: bytes, kind: type[T]) -> T:
         Its bytes: UTF-8.
     kind
         A msgspec Struct; fields that it does not know are passed over.
+    largest
+        Longest that is read. [B]
 
     Returns
     -------
@@ -64,8 +66,8 @@ def read[T](topic: str, payload: bytes, kind: type[T]) -> T:
         If it is no JSON, too large, has a number that is not finite, a key twice or a lone
         surrogate, or is of another shape.
     """
-    if len(payload) > LARGEST:
-        raise WireError(topic, f"{len(payload)} bytes", f"at most {LARGEST} bytes are read")
+    if len(payload) > largest:
+        raise WireError(topic, f"{len(payload)} bytes", f"at most {largest} bytes are read")
     try:
         document: Json = json.loads(
             payload.decode("utf-8"),
