@@ -1,5 +1,6 @@
 """An archive of which files are spoilt: what is kept, what is told, and how it goes on."""
 
+import icechunk
 import numpy as np
 import pytest
 
@@ -7,6 +8,8 @@ from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.marks import Mark
 from telemetry.archive.reading import snapshot_of
+from telemetry.archive.snapshot import BRANCH
+from telemetry.archive.store import on_disk
 from telemetry.archive.verifying import verify
 from telemetry.journal import Position
 from tests.telemetry import archives
@@ -71,6 +74,29 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
     again.archive.commit()
     assert seconds_of(again.open("racks")) == [0]
     assert Heard(heard.folder).archive.set_aside == []
+
+
+def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
+    """It had: every round of upkeep failed from then on, and nothing old was ever deleted."""
+    commits = heard.folder / "archive" / "store" / "snapshots"
+    first = commits / first_commit(heard)
+    for second in (0, 60):
+        heard.hear(batch("r0001", second), tick(second))
+        heard.archive.commit()
+    first.write_bytes(first.read_bytes()[:40])
+    again = Heard(heard.folder)
+    before = {path.name for path in commits.iterdir()}
+    again.archive.keep_up(is_whole=True)
+    assert before - {path.name for path in commits.iterdir()}
+    assert again.archive.set_aside == []
+    assert seconds_of(again.open("racks")) == [0, 60]
+    assert verify(heard.folder / "archive").lost == []
+
+
+def first_commit(heard):
+    """Return the name of the first commit: what all others descend from."""
+    store = icechunk.Repository.open(on_disk(heard.folder / "archive" / "store"))
+    return [*store.ancestry(branch=BRANCH)][-1].id
 
 
 def halve(heard, part):
