@@ -102,7 +102,7 @@ function draws({ past, plan }) {
   if (row < 0) return "";
   const power = past.grid_power[row];
   const off = power - past.planned_power?.[row];
-  const beside = Number.isFinite(off) ? ` (plan ${off > 0 ? "+" : "−"}${amount(Math.abs(off))})` : "";
+  const beside = Number.isFinite(off) ? `, ${amount(Math.abs(off))} ${off > 0 ? "above" : "below"} its plan` : "";
   const ahead = plan?.grid_power?.[0];
   return `Takes ${amount(power, "MW")} from the grid${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
 }

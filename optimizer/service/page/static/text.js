@@ -67,7 +67,8 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 // A dash stands where there is no number.
 export function amount(value, unit = "", digits = 1) {
   if (!isNumber(value)) return "–";
-  const text = formatter(Intl.NumberFormat, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value).replace("-", "−");
+  const shape = { minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" }; // no −0
+  const text = formatter(Intl.NumberFormat, shape).format(value).replace("-", "−");
   return unit ? `${text}\u00a0${unit}` : text;
 }
 
