@@ -36,6 +36,9 @@ GUARD: Final = struct.Struct("<II")
 BODY: Final = struct.Struct("<QH")
 _MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
+SUFFIX: Final = ".journal"
+"""How the name of a segment's file ends."""
+
 _LONGEST_TOPIC: Final = 0xFFFF
 
 

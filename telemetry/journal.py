@@ -25,6 +25,7 @@ import structlog
 
 from telemetry import durable, frames
 from telemetry.frames import Frame, Position
+from telemetry.tail import archived
 from twin.errors import JournalError, JournalFullError
 
 __all__ = ["Frame", "Journal", "Position", "Repair"]
@@ -35,14 +36,12 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 NANOSECONDS: Final = 1_000_000_000
 """In a second."""
 
-SUFFIX: Final = ".journal"
-
 _logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Repair:
-    """Something spoilt that was set aside.
+    """Something spoilt that was set aside, or the end of a segment that is gone.
 
     Attributes
     ----------
@@ -51,7 +50,7 @@ class Repair:
     size
         Its length. [B]
     aside
-        The file that keeps it.
+        The file that keeps it, or would have.
     """
 
     position: Position
@@ -195,10 +194,26 @@ class Journal:
         last = segments[-1]
         self._end = Position(last + 1, frames.HEADER_BYTES)
         size = len(self._sound(last))
-        if self.repairs:
+        if self.repairs or self._is_short(Position(last, size)):
             return self._end
         self._file = os.open(self._path(last), os.O_WRONLY | os.O_APPEND)
         return Position(last, size)
+
+    def _is_short(self, end: Position) -> bool:
+        """Return whether more is archived than there is: then writing goes on behind all of that.
+
+        A file system that was repaired, or a copy that was put back, ends where frames do; what was
+        written in the place of frames that are archived would count as archived too.
+        """
+        told = archived(self._folder)
+        if told is None or told <= end:
+            return False
+        self._end = Position(told.segment + 1, frames.HEADER_BYTES)
+        lost = told.offset - (end.offset if told.segment == end.segment else 0)
+        path = self._path(told.segment)
+        self.repairs.append(Repair(end, lost, path))
+        _logger.warning("shorter than what is archived of it", place=str(path), end=str(end))
+        return True
 
     def _sound(self, segment: int) -> bytes:
         """Return a segment without what is spoilt in it, which is set aside."""
@@ -277,7 +292,7 @@ class Journal:
 
     def _segments(self) -> list[int]:
         """Return the numbers of the segments there are, oldest first."""
-        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+        return sorted(int(path.stem) for path in self._folder.glob(f"*{frames.SUFFIX}"))
 
     def _path(self, segment: int) -> Path:
-        return self._folder / f"{segment:012d}{SUFFIX}"
+        return self._folder / f"{segment:012d}{frames.SUFFIX}"

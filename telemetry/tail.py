@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from telemetry import durable, frames
-from telemetry.frames import Position
-from telemetry.journal import SUFFIX
+from telemetry.frames import SUFFIX, Position
 
 ARCHIVED: Final = "archived"
 """File that tells up to where a journal is archived."""
@@ -89,6 +88,20 @@ class Tail:
         """Whether the segment that is to be read next is gone, and later ones are there."""
         segments = self._segments()
         return bool(self.position.segment and segments and segments[0] > self.position.segment)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the journal ends before what is to be read next: it has lost its end."""
+        segments = self._segments()
+        try:
+            end = Position(segments[-1], self._path(segments[-1]).stat().st_size)
+        except (IndexError, FileNotFoundError):
+            return False
+        return end < self.position
+
+    def begin_again(self) -> None:
+        """Go back to the beginning of the last segment there is; doubles do no harm."""
+        self.position = Position(self._segments()[-1], frames.HEADER_BYTES)
 
     def _segments(self) -> list[int]:
         return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))

@@ -104,7 +104,7 @@ class _Hour:
         seconds = np.arange(self._hour, self._hour + HOUR)
         shards = list(self._columns())
         cells = 0
-        for name in VARIABLES[self._group]:
+        for name in self._kept():
             minutes = []
             for columns in shards:
                 values, told, believed = self._told(name, seconds, columns)
@@ -117,6 +117,14 @@ class _Hour:
                 self._roll(name, Rolled.beside(minutes), columns=np.concatenate(shards))
         self._drop()
         return cells
+
+    def _kept(self) -> list[str]:
+        """Return the variables that have single seconds: an array that is spoilt was let go."""
+        return [
+            name
+            for name in VARIABLES[self._group]
+            if any(self._grid(level, name) is not None for level in _FINEST)
+        ]
 
     def _told(
         self, name: str, seconds: Numbers, columns: Numbers
@@ -139,7 +147,7 @@ class _Hour:
     def _roll_sparse(self, seconds: Numbers) -> int:
         """Write statistics of single seconds: of the hour, as there is hardly more than that."""
         columns = np.arange(self._count)
-        for name in VARIABLES[self._group]:
+        for name in self._kept():
             if name == "quality":
                 continue
             values = self._read(name, seconds, columns)

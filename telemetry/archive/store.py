@@ -16,7 +16,7 @@ import zarr
 
 from telemetry.archive.draft import Draft
 from telemetry.archive.files import Files
-from telemetry.archive.first import renew
+from telemetry.archive.forgetting import forget
 from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of, where
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import Mark
@@ -253,14 +253,7 @@ class Store:
 
     def tidy(self, before: datetime) -> None:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
-        self.repository.expire_snapshots(older_than=before)
-        try:
-            self.repository.garbage_collect(delete_object_older_than=before)
-        except icechunk.IcechunkError:
-            if self._folder is None:
-                raise
-            renew(self._folder)  # a later one that is spoilt is forgotten in time, this one never
-            self.repository.garbage_collect(delete_object_older_than=before)
+        forget(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(BRANCH)
         self._seal()
 

@@ -185,6 +185,10 @@ class SiteArchiver:
             if tail.is_cut:
                 reason = f"the journal {name} begins after {tail.position}, where the archive ends"
                 tell(self._archive.folder, [{"group": "all", "reason": reason}])
+            elif tail.is_short:
+                reason = f"the journal {name} ends before {tail.position}, where the archive ends"
+                tell(self._archive.folder, [{"group": "all", "reason": reason}])
+                tail.begin_again()
 
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""

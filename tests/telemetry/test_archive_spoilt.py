@@ -43,6 +43,21 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
 
 
+def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
+    archive = Archive(tmp_path / "archive", "rhine")
+    for second in range(0, 120, 10):
+        archive.add(batch("r0001", second), Position(1, second + 1))
+    archive.commit(everything=True)
+    for name in snapshot_of(tmp_path / "archive").guard._nodes["racks/open/20260701/memory"]:
+        path = tmp_path / "archive" / "store" / "manifests" / name
+        path.write_bytes(path.read_bytes()[:-1])
+    archive = Archive(tmp_path / "archive", "rhine")
+    archive.keep_up(is_whole=True)
+    chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
+    assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
+    assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
+
+
 def test_a_wrong_reach_is_noticed():
     told = Mark(position={"a": Position(7, 100)}, seen={"a": Position(7, 120)}, closed=60).told()
     assert Mark.read(told).closed == 60

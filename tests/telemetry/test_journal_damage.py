@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from telemetry import frames
 from telemetry.journal import Journal, Position
+from telemetry.tail import Tail
 from tests.telemetry.journals import NOW, contents, opened, segments
 from twin.errors import JournalFullError
 
@@ -200,3 +201,19 @@ def test_killed_while_writing_it_keeps_what_append_returned_for(folder, lines):
     assert len(read) >= told
     assert read == [(str(i), bytes(i % 2000)) for i in range(len(read))]
     journal.close()
+
+
+def test_a_journal_that_lost_what_is_archived_goes_on_behind_it(tmp_path):
+    """A copy put back ends where a frame does: nothing is torn, and yet frames are gone."""
+    journal = opened(tmp_path)
+    kept = journal.append([("a", b"1")])
+    end = journal.append([("a", b"22")])
+    journal.close()
+    Tail(tmp_path, None).archived(end)
+    (path,) = segments(tmp_path)
+    os.truncate(path, kept.offset)
+    again = opened(tmp_path)
+    assert [repair.size for repair in again.repairs] == [end.offset - kept.offset]
+    assert again.append([("b", b"3")]) > end
+    assert contents(again, end) == [("b", b"3")]
+    again.close()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import random
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from telemetry import frames
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import encode
+from telemetry.frames import Position
 from telemetry.journal import Journal
 from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.tail import archived
@@ -72,6 +75,22 @@ def recorded(folder, samples, *, is_simulated):
     archiver.run()
     journal.close()
     return archiver
+
+
+def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
+    """Readings written where archived ones had stood were passed over without a word."""
+    recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
+    (path,) = (tmp_path / "a").glob("*.journal")
+    with path.open("rb") as file:
+        data = file.read()
+    (tmp_path / "a" / "archived").unlink()  # else the journal itself goes on behind it
+    first = next(frames.unpack(data, Position(int(path.stem), 0))).position
+    os.truncate(path, first.offset)
+    recorded(tmp_path, [batch("r0001", second) for second in (20, 21)], is_simulated=False)
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    times = ((chips["time"].values - START) / np.timedelta64(1, "s")).tolist()
+    assert times == [*range(9), 20, 21]
+    assert "ends before" in (tmp_path / "archive" / "lost.jsonl").read_text()
 
 
 FAR = 72 * 365 * 86_400

@@ -1,0 +1,57 @@
+"""Delete what no commit that is left consists of, also where something of a commit is spoilt."""
+
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import icechunk
+import structlog
+
+SNAPSHOTS: Final = "snapshots"
+"""Folder of a repository where it stands what each commit consists of."""
+
+_logger = structlog.get_logger(__name__)
+
+
+def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | None) -> None:
+    """Expire commits before a moment, and delete what belongs to none that is left.
+
+    What that is is found by a walk through all commits that are left. One that is spoilt stops it:
+    then nothing is deleted, which is told, until that one has expired too. The first never does, so
+    it is made anew.
+
+    Parameters
+    ----------
+    repository
+        Nobody else may write it meanwhile.
+    before
+        Readers may still use what was the last commit then. [UTC]
+    folder
+        Of the repository, if it is on a local disk.
+    """
+    repository.expire_snapshots(older_than=before)
+    if _is_forgotten(repository, before) or folder is None:
+        return
+    _renew_first(folder)
+    _is_forgotten(repository, before)
+
+
+def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
+    try:
+        repository.garbage_collect(delete_object_older_than=before)
+    except icechunk.IcechunkError as error:
+        reason = str(error).partition("\n")[0]
+        _logger.warning("old commits not deleted", reason=reason)
+        return False
+    return True
+
+
+def _renew_first(folder: Path) -> None:
+    """Write the first commit of a repository anew, as that of an empty one: all are alike."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        icechunk.Repository.create(icechunk.local_filesystem_storage(scratch))
+        for sound in (Path(scratch) / SNAPSHOTS).iterdir():
+            if (spoilt := folder / SNAPSHOTS / sound.name).exists():
+                shutil.move(sound, spoilt)
