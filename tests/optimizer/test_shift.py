@@ -122,4 +122,4 @@ def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeyp
 
     monkeypatch.setattr(again._highs, "run", run)
     assert again.run().objective == pytest.approx(best.objective)
-    assert weights == [DEVEX, OWN_CHOICE]
+    assert weights == [DEVEX if is_given else OWN_CHOICE, OWN_CHOICE]
