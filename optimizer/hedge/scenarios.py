@@ -131,10 +131,8 @@ def hedge(
     if given is not None:
         arrays = kept(arrays, given, blocks=[one.name for one in many])
     instants = cases[0].problem.outlook["instant"].to_numpy()
-    fit = warm if warm is not None and warm.shape == shape else None
-    basis = shifted(fit, arrays, instants) if fit else None
-    if given is None:
-        basis = begun(many, numbers, arrays, before=basis)
+    stood = shifted(warm, arrays, instants) if warm is not None and warm.shape == shape else None
+    basis = stood if given is not None else begun(many, numbers, arrays, before=stood)
     solver = Solver(arrays, _prices(cases, weighed), basis=basis)
     answer = solver.run()
     if answer is None:
