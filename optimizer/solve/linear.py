@@ -19,15 +19,6 @@ from twin.physics import FloatArray
 TIME_LIMIT: Final = 60.0
 """Longest that one run may take. [s]"""
 
-WEIGHTS: Final = "simplex_dual_edge_weight_strategy"
-DEVEX: Final = int(highspy.simplex_constants.kSimplexEdgeWeightStrategyDevex)
-OWN_CHOICE: Final = int(highspy.simplex_constants.kSimplexEdgeWeightStrategyChoose)
-"""How the solver weighs the edges among which it chooses its next step.
-
-From nothing its own choice is best: the steepest. From a basis that would cost a solve for each row
-first, where Devex asks for fewer steps besides.
-"""
-
 OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
     "threads": 1,
@@ -89,7 +80,6 @@ class Solver:
         pass_model(self._highs, arrays, prices)
         self._is_cold = basis is None
         if basis is not None:
-            ask(self._highs.setOptionValue(WEIGHTS, DEVEX), f"option {WEIGHTS}")
             ask(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
 
     @property
@@ -174,8 +164,7 @@ class Solver:
             plain.unlink()
 
     def _run_anew(self) -> None:
-        """Solve from nothing and with its own choice: the basis, or the weights, were at fault."""
-        ask(self._highs.setOptionValue(WEIGHTS, OWN_CHOICE), f"option {WEIGHTS}")
+        """Solve from nothing: the basis may have been at fault."""
         ask(self._highs.clearSolver(), "clearSolver")
         self._presolve(True)
         ask(self._highs.run(), "run from nothing", may_warn=True)

@@ -11,7 +11,6 @@ from optimizer.inputs import inputs_of
 from optimizer.objectives import ACCOUNTS
 from optimizer.plan import solve_problem
 from optimizer.solve import Solver
-from optimizer.solve.linear import DEVEX, OWN_CHOICE, WEIGHTS
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site
 from twin.equipment.contracts import CarbonBudget
@@ -114,12 +113,12 @@ def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeyp
     first = Solver(arrays, PRICES)
     best = first.run()
     again = Solver(arrays, PRICES, basis=first.basis if is_given else None)
-    ran, weights = again._highs.run, []
+    ran, calls = again._highs.run, []
 
     def run():
-        weights.append(again._highs.getOptionValue(WEIGHTS)[1])
-        return highspy.HighsStatus.kError if len(weights) == 1 else ran()
+        calls.append(1)
+        return highspy.HighsStatus.kError if len(calls) == 1 else ran()
 
     monkeypatch.setattr(again._highs, "run", run)
     assert again.run().objective == pytest.approx(best.objective)
-    assert weights == [DEVEX if is_given else OWN_CHOICE, OWN_CHOICE]
+    assert len(calls) == 2
