@@ -26,6 +26,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -36,9 +37,7 @@ GUARD: Final = struct.Struct("<II")
 BODY: Final = struct.Struct("<QH")
 _MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
-SUFFIX: Final = ".journal"
-"""How the name of a segment's file ends."""
-
+_SUFFIX: Final = ".journal"
 _LONGEST_TOPIC: Final = 0xFFFF
 
 
@@ -85,6 +84,16 @@ class Frame(NamedTuple):
     topic: str
     payload: bytes
     received: np.datetime64
+
+
+def segments(folder: Path) -> list[int]:
+    """Return the numbers of the segments there are in a folder, oldest first."""
+    return sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}"))
+
+
+def path_of(folder: Path, segment: int) -> Path:
+    """Return the file of a segment."""
+    return folder / f"{segment:012d}{_SUFFIX}"
 
 
 def header(segment: int) -> bytes:

@@ -129,6 +129,8 @@ class Ingester:
             readings = recall(self._archive.folder, self._archive.site_name)
             self._desk.recall(readings, is_simulated=self._is_simulated)
         after = self._archive.position if self._archive else None
+        if after is not None:
+            self._journal.go_behind(after)
         count = 0
         for frame in self._journal.read(after=after):
             self._take_up(frame)

@@ -96,6 +96,8 @@ class Journal:
         self._lock: int | None = durable.lock(self._folder / "lock", patience=patience)
         try:
             self._end = self._repaired_end()
+            if (told := archived(self._folder)) is not None:
+                self.go_behind(told)
         except BaseException:
             self.close()
             raise
@@ -165,7 +167,7 @@ class Journal:
             with the rest of that segment, and reading goes on with the next.
         """
         first = after or Position(0, 0)
-        for segment in self._segments():
+        for segment in frames.segments(self._folder):
             if segment >= first.segment:
                 offset = first.offset if segment == first.segment else 0
                 yield from frames.unpack(self._sound(segment), Position(segment, offset))
@@ -173,10 +175,32 @@ class Journal:
     def trim(self, before: Position) -> None:
         """Delete the segments that end before a position, but never the last there is."""
         with self._mutex:
-            for segment in self._segments()[:-1]:
+            for segment in frames.segments(self._folder)[:-1]:
                 if segment < before.segment:
-                    self._path(segment).unlink()
+                    frames.path_of(self._folder, segment).unlink()
             durable.sync_folder(self._folder)
+
+    def go_behind(self, known: Position) -> None:
+        """Write on behind what is archived, where that is more than there is.
+
+        A file system that was repaired, or a copy that was put back, may end where a frame does.
+        What is then written in the place of frames that are archived would count as archived too.
+
+        Parameters
+        ----------
+        known
+            Up to where frames are archived.
+        """
+        with self._mutex:
+            end = self._end
+            if known <= end:
+                return
+            self._leave()
+            self._end = Position(known.segment + 1, frames.HEADER_BYTES)
+        path = frames.path_of(self._folder, known.segment)
+        lost = known.offset - (end.offset if known.segment == end.segment else 0)
+        self.repairs.append(Repair(end, lost, path))
+        _logger.warning("shorter than what is archived of it", place=str(path), end=str(end))
 
     def close(self) -> None:
         """Close the files and let others write; closing twice does nothing."""
@@ -188,36 +212,20 @@ class Journal:
 
     def _repaired_end(self) -> Position:
         """Set aside what is torn of the last segment; return where writing goes on."""
-        segments = self._segments()
+        segments = frames.segments(self._folder)
         if not segments:
             return Position(self._clock() // NANOSECONDS, frames.HEADER_BYTES)
         last = segments[-1]
         self._end = Position(last + 1, frames.HEADER_BYTES)
         size = len(self._sound(last))
-        if self.repairs or self._is_short(Position(last, size)):
+        if self.repairs:
             return self._end
-        self._file = os.open(self._path(last), os.O_WRONLY | os.O_APPEND)
+        self._file = os.open(frames.path_of(self._folder, last), os.O_WRONLY | os.O_APPEND)
         return Position(last, size)
-
-    def _is_short(self, end: Position) -> bool:
-        """Return whether more is archived than there is: then writing goes on behind all of that.
-
-        A file system that was repaired, or a copy that was put back, ends where frames do; what was
-        written in the place of frames that are archived would count as archived too.
-        """
-        told = archived(self._folder)
-        if told is None or told <= end:
-            return False
-        self._end = Position(told.segment + 1, frames.HEADER_BYTES)
-        lost = told.offset - (end.offset if told.segment == end.segment else 0)
-        path = self._path(told.segment)
-        self.repairs.append(Repair(end, lost, path))
-        _logger.warning("shorter than what is archived of it", place=str(path), end=str(end))
-        return True
 
     def _sound(self, segment: int) -> bytes:
         """Return a segment without what is spoilt in it, which is set aside."""
-        path = self._path(segment)
+        path = frames.path_of(self._folder, segment)
         with self._mutex:
             is_current = segment == self._end.segment
             try:
@@ -238,7 +246,7 @@ class Journal:
 
     def _set_aside(self, start: Position) -> None:
         """Move the rest of a segment into a file of its own, and say so."""
-        path = self._path(start.segment)
+        path = frames.path_of(self._folder, start.segment)
         aside = path.with_name(f"{path.stem}-{start.offset}.torn")
         with self._mutex:
             if start.segment == self._end.segment:
@@ -252,7 +260,7 @@ class Journal:
 
     def _begin(self) -> int:
         """Make the segment that the end stands in; return its file."""
-        path = self._path(self._end.segment)
+        path = frames.path_of(self._folder, self._end.segment)
         try:
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, durable.MODE)
         except OSError as error:
@@ -273,7 +281,7 @@ class Journal:
             durable.write(file, data)
             os.fdatasync(file)
         except OSError as error:
-            failed = durable.failure(self._path(self._end.segment), error)
+            failed = durable.failure(frames.path_of(self._folder, self._end.segment), error)
             try:
                 os.ftruncate(file, self._end.offset)
             except OSError:
@@ -289,10 +297,3 @@ class Journal:
             os.close(self._file)
             self._file = None
             self._end = Position(self._end.segment + 1, frames.HEADER_BYTES)
-
-    def _segments(self) -> list[int]:
-        """Return the numbers of the segments there are, oldest first."""
-        return sorted(int(path.stem) for path in self._folder.glob(f"*{frames.SUFFIX}"))
-
-    def _path(self, segment: int) -> Path:
-        return self._folder / f"{segment:012d}{frames.SUFFIX}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from telemetry import durable, frames
-from telemetry.frames import SUFFIX, Position
+from telemetry.frames import Position
 
 ARCHIVED: Final = "archived"
 """File that tells up to where a journal is archived."""
@@ -38,14 +38,14 @@ class Tail:
         What is torn at the end of them is not finished yet; :meth:`advance` tells how far it was
         read.
         """
-        for segment in self._segments():
+        for segment in frames.segments(self._folder):
             if segment < self.position.segment:
                 continue
             if segment > self.position.segment:
                 self.position = Position(segment, frames.HEADER_BYTES)
             offset = max(self.position.offset, frames.HEADER_BYTES)
             try:
-                with self._path(segment).open("rb") as file:
+                with frames.path_of(self._folder, segment).open("rb") as file:
                     file.seek(offset)
                     data = file.read(PIECE)
             except FileNotFoundError:  # trimmed meanwhile
@@ -67,7 +67,9 @@ class Tail:
         bool
             Whether there was one; else the rest is still being written.
         """
-        later = [segment for segment in self._segments() if segment > self.position.segment]
+        later = [
+            segment for segment in frames.segments(self._folder) if segment > self.position.segment
+        ]
         if later:
             self.position = Position(later[0], frames.HEADER_BYTES)
         return bool(later)
@@ -86,28 +88,22 @@ class Tail:
     @property
     def is_cut(self) -> bool:
         """Whether the segment that is to be read next is gone, and later ones are there."""
-        segments = self._segments()
+        segments = frames.segments(self._folder)
         return bool(self.position.segment and segments and segments[0] > self.position.segment)
 
     @property
     def is_short(self) -> bool:
         """Whether the journal ends before what is to be read next: it has lost its end."""
-        segments = self._segments()
+        segments = frames.segments(self._folder)
         try:
-            end = Position(segments[-1], self._path(segments[-1]).stat().st_size)
+            end = Position(segments[-1], frames.path_of(self._folder, segments[-1]).stat().st_size)
         except (IndexError, FileNotFoundError):
             return False
         return end < self.position
 
     def begin_again(self) -> None:
         """Go back to the beginning of the last segment there is; doubles do no harm."""
-        self.position = Position(self._segments()[-1], frames.HEADER_BYTES)
-
-    def _segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
-
-    def _path(self, segment: int) -> Path:
-        return self._folder / f"{segment:012d}{SUFFIX}"
+        self.position = Position(frames.segments(self._folder)[-1], frames.HEADER_BYTES)
 
 
 def archived(folder: Path) -> Position | None:

@@ -182,12 +182,12 @@ class SiteArchiver:
         }
         self._intake.begin(self._journals)
         for name, tail in self._tails.items():
-            if tail.is_cut:
-                reason = f"the journal {name} begins after {tail.position}, where the archive ends"
-                tell(self._archive.folder, [{"group": "all", "reason": reason}])
-            elif tail.is_short:
-                reason = f"the journal {name} ends before {tail.position}, where the archive ends"
-                tell(self._archive.folder, [{"group": "all", "reason": reason}])
+            if not (tail.is_cut or tail.is_short):
+                continue
+            what = "begins after" if tail.is_cut else "ends before"
+            reason = f"the journal {name} {what} {tail.position}, where the archive ends"
+            tell(self._archive.folder, [{"group": "all", "reason": reason}])
+            if tail.is_short:
                 tail.begin_again()
 
     def _read(self, name: str) -> bool:

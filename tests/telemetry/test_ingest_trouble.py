@@ -9,6 +9,7 @@ from telemetry import durable
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.codec.dispatch import READERS
+from telemetry.frames import HEADER_BYTES
 from telemetry.samples import JobStatus
 from telemetry.topics import Kind
 from tests.telemetry.archives import START, batch, metadata, tick, value
@@ -136,3 +137,20 @@ def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
         assert len(service.archive.set_aside) == 1
     assert service.racks().sizes["time"] == 2
     assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]
+
+
+def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path):
+    """What came next lay where archived frames had been, and was not read after a kill."""
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
+        until(lambda: len(service.wire.acknowledged) == 4)
+    (path,) = (tmp_path / "journal").glob("*.journal")
+    os.truncate(path, HEADER_BYTES)
+    with Service(tmp_path) as service:
+        service.wire.send(batch("r0001", 1000))
+        until(lambda: len(service.wire.acknowledged) == 1)
+        service.die()
+    assert [repair.position.offset for repair in service.journal.repairs] == [HEADER_BYTES]
+    with Service(tmp_path) as service:
+        pass
+    assert service.racks().sizes["time"] == 3
