@@ -1,4 +1,4 @@
-"""Where a hedge begins: what is best for every course alone, each from where it stood before.
+"""Where a hedge begins: what is best for every course alone.
 
 What binds courses is little. Found course by course, in models a fraction as large, a basis leaves
 the model of all a few hundred steps instead of thousands.
