@@ -82,6 +82,14 @@ class Segments:
         before = np.cumsum(self.width, axis=1) - self.width
         return np.clip((output - self.low)[:, None] - before, 0.0, self.width)
 
+    def take(self, rows: slice) -> "Segments":
+        """Return the segments of some of the intervals."""
+        maps = (self.offset, self.slope, self.error)
+        offset, slope, error = ({c: v[rows] for c, v in one.items()} for one in maps)
+        return Segments(
+            low=self.low[rows], width=self.width[rows], offset=offset, slope=slope, error=error
+        )
+
     def mean_slope(self, carrier: str) -> FloatArray:
         """Return the draw per output over the whole range, ``(time,)``. [1; m3 MWh-1 for water]"""
         rise = (self.slope[carrier] * self.width).sum(axis=1)

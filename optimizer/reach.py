@@ -1,7 +1,8 @@
 """What each machine may be asked for: the range of outputs that can occur in an interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +29,12 @@ class Reach:
     def at(self, shares: FloatArray) -> FloatArray:
         """Return outputs at shares of the way from low to high, ``(share, time)``. [MW]"""
         return self.low + shares[:, None] * (self.high - self.low)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return ranges one after the other."""
+        low, high = zip(*((part.low, part.high) for part in parts), strict=True)
+        return cls(low=np.concatenate(low), high=np.concatenate(high))
 
 
 def reaches(

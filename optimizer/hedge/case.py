@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from optimizer.hedge.known import LEAST
-from optimizer.inputs import Inputs, inputs_of
 from optimizer.problem import Problem
 from twin.errors import Fault, ProblemError
 
@@ -33,11 +31,6 @@ class Case:
     problem: Problem
     probability: float
     name: str
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """The problem with its curves, laid once."""
-        return inputs_of(self.problem)
 
 
 def check(cases: Sequence[Case]) -> None:

@@ -20,7 +20,7 @@ from optimizer.hedge.apart import begun
 from optimizer.hedge.case import Case, check
 from optimizer.hedge.first_stage import NOW, decided_now, first_stage, kept
 from optimizer.hedge.risk import VIOLATIONS, Risk, cvar
-from optimizer.inputs import Inputs
+from optimizer.inputs import Inputs, inputs_of_all
 from optimizer.objectives import ACCOUNTS, account_prices
 from optimizer.shape import Shape
 from optimizer.solve import Answer, Solver
@@ -124,7 +124,8 @@ def hedge(
     """
     check(cases)
     weighed = risk or Risk()
-    many = [replace(case.inputs, block=f"s{i}") for i, case in enumerate(cases)]
+    laid = inputs_of_all([case.problem for case in cases])
+    many = [replace(one, block=f"s{i}") for i, one in enumerate(laid)]
     shape = bound(many, now)
     numbers = _numbers(many, shape, _probability(cases), risk=weighed)
     arrays = structure_of(shape).arrays(numbers)

@@ -12,6 +12,7 @@ import numpy as np
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Basis
 from optimizer.solve.conflict import Conflict, conflict_in
+from optimizer.solve.onward import AT_FIRST, go_on, set_options
 from optimizer.solve.passing import Quiet, ask, pass_model
 from twin.errors import SolverError
 from twin.physics import FloatArray
@@ -23,7 +24,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "output_flag": False,
     "threads": 1,
     "parallel": "off",
-    "solver": "simplex",  # dual and serial: interior point took 3 to 12 times as long
+    "solver": "simplex",  # and serial: interior point took 3 to 12 times as long
 }
 """What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
 
@@ -75,8 +76,7 @@ class Solver:
         time_limit: float = TIME_LIMIT,
     ) -> None:
         self._highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-        for option, value in (OPTIONS | {"time_limit": time_limit}).items():
-            ask(self._highs.setOptionValue(option, value), f"option {option}")
+        set_options(self._highs, OPTIONS | {"time_limit": time_limit})
         pass_model(self._highs, arrays, prices)
         self._is_cold = basis is None
         if basis is not None:
@@ -123,6 +123,8 @@ class Solver:
             If the solver ends in any other way, or answers with what is not a number.
         """
         self._presolve(self._is_cold)
+        if not self._is_cold:
+            go_on(self._highs)
         if self._highs.run() == highspy.HighsStatus.kError:
             self._run_anew()
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
@@ -164,13 +166,14 @@ class Solver:
             plain.unlink()
 
     def _run_anew(self) -> None:
-        """Solve from nothing: the basis may have been at fault."""
+        """Solve from nothing: the basis may have been at fault, or the way from it."""
         ask(self._highs.clearSolver(), "clearSolver")
+        set_options(self._highs, AT_FIRST)
         self._presolve(True)
         ask(self._highs.run(), "run from nothing", may_warn=True)
 
     def _presolve(self, is_on: bool) -> None:
-        ask(self._highs.setOptionValue("presolve", "on" if is_on else "off"), "option presolve")
+        set_options(self._highs, {"presolve": "on" if is_on else "off"})
 
     def conflict(self) -> Conflict:
         """Return rows and columns that cannot all be kept, after a run that found no values."""

@@ -15,6 +15,7 @@ from optimizer.inputs import CAPS, caps
 from optimizer.limits import MEAN_SHARE, levels
 from optimizer.prices import RAMP_PRICE
 from optimizer.solve import OPTIONS
+from optimizer.solve.onward import AT_FIRST, go_on, set_options
 from tests.benchmarks.solve_layout import Layout
 from twin.tariffs.periods import months
 from twin.workloads.queue import Pool
@@ -230,8 +231,7 @@ class Bare:
         """Return the solver after a run from a basis of one interval before."""
         highs = Quiet()
         presolve = "on" if basis is None else "off"
-        for name, value in (OPTIONS | {"presolve": presolve}).items():
-            highs.setOptionValue(name, value)
+        set_options(highs, OPTIONS | {"presolve": presolve})
         none = np.zeros(self.columns, dtype=np.int32)
         bounds = (self.low, self.high, self.row_low, self.row_high)
         highs.passModel(
@@ -244,9 +244,10 @@ class Bare:
             moved.row_status = np.array(basis.row_status, dtype=object)[self.shift[1]].tolist()
             moved.valid = moved.alien = True
             highs.setBasis(moved)
+            go_on(highs)  # as ours does: what is compared is how one gets here
         if highs.run() == highspy.HighsStatus.kError and basis is not None:
             highs.clearSolver()  # as ours does: the basis may be at fault
-            highs.setOptionValue("presolve", "on")
+            set_options(highs, AT_FIRST | {"presolve": "on"})
             highs.run()
         assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         return highs

@@ -1,10 +1,14 @@
 """Segments worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from optimizer.curves import lay
+from optimizer.inputs import inputs_of, inputs_of_all
 from optimizer.reach import Reach, reaches
+from tests import small_days
 from tests.math.hand import battery, grid, machine, outlook, problem, site, source
 from twin.weather import Weather
 
@@ -77,3 +81,25 @@ def test_a_machine_that_is_not_alone_may_stand_still():
     poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
     found = reaches(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
     assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
+
+
+@pytest.mark.parametrize("choice", ["declared", "cheapest"])
+def test_curves_laid_at_once_are_those_of_each(choice):
+    """Proves: every course has the curves of its own weather and racks, in its own order."""
+    now = small_days.problem(4)
+    site = now.site.model_copy(
+        update={"set_points": now.site.set_points.model_copy(update={"choice": choice})}
+    )
+    air = now.outlook["air_temperature"]
+    hot = now.outlook.assign(air_temperature=air.copy(data=air + 9.0))
+    asked = [replace(now, site=site), replace(now, site=site, outlook=hot)]
+    for one, together in zip(asked, inputs_of_all(asked), strict=True):
+        alone = inputs_of(one)
+        assert together.problem is one
+        for owner, curve in alone.curves.items():
+            other = together.curves[owner]
+            middle = curve.low + 0.4 * curve.width.sum(axis=1)
+            for carrier in curve.slope:
+                least = np.abs(curve.draw(carrier, middle) - other.draw(carrier, middle))
+                assert (least <= curve.error[carrier] + other.error[carrier] + 1e-9).all()
+        assert together.worth == pytest.approx(alone.worth, rel=1e-3)

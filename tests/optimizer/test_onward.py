@@ -1,0 +1,98 @@
+"""How the solver goes on from a basis: on the side from which less is amiss."""
+
+import highspy
+import numpy as np
+import pytest
+
+from optimizer.build import numbers_of, shape_of
+from optimizer.compile.structure import structure_of
+from optimizer.inputs import inputs_of
+from optimizer.objectives import ACCOUNTS
+from optimizer.solve import Solver, onward
+from tests.math.hand import battery, grid, outlook, problem, site
+
+HOURS = 24
+PRICES = dict.fromkeys(ACCOUNTS, 1.0)
+SIDES = highspy.simplex_constants
+DUAL, PRIMAL = int(SIDES.kSimplexStrategyDual), int(SIDES.kSimplexStrategyPrimal)
+DEVEX = int(SIDES.kSimplexEdgeWeightStrategyDevex)
+
+
+@pytest.fixture
+def arrays():
+    where = site(battery(capacity=6.0), connection=grid(peak_price=7.0))
+    prices = np.random.default_rng(3).uniform(20.0, 90.0, size=HOURS)
+    inputs = inputs_of(problem(where, outlook(prices, service=1.0), level=0.2))
+    return structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+
+
+@pytest.fixture
+def solved(arrays):
+    """A solver that stands at its optimum."""
+    solver = Solver(arrays, PRICES)
+    assert solver.run() is not None
+    return solver
+
+
+def dearer(solver, arrays):
+    """Give the grid other prices: no value leaves its bounds for them."""
+    imports = arrays.columns["grid.import_power"]
+    solver.price(imports, np.random.default_rng(5).uniform(20.0, 90.0, size=HOURS))
+
+
+def fuller(solver, arrays):
+    """Give the battery another level at the start and a smaller range: no column pays for it."""
+    level = arrays.columns["battery.level"]
+    solver.bound(level, np.full(len(level), 1.0), high=np.full(len(level), 4.0))
+
+
+def told(solver, name):
+    return solver._highs.getOptionValue(name)[1]
+
+
+@pytest.mark.parametrize(("change", "side"), [(dearer, PRIMAL), (fuller, DUAL)])
+def test_a_large_model_goes_on_from_the_nearer_side(solved, arrays, change, side, monkeypatch):
+    """Proves: after new prices on the primal side, after new bounds on the dual; same optimum."""
+    monkeypatch.setattr(onward, "SMALL", 0)
+    anew = Solver(arrays, PRICES)
+    for solver in (solved, anew):
+        change(solver, arrays)
+    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
+    assert told(solved, "simplex_strategy") == side
+
+
+def test_a_small_model_goes_on_by_devex_weights(solved, arrays):
+    """Proves: however much new prices change, on the dual side."""
+    dearer(solved, arrays)
+    solved.run()
+    assert told(solved, "simplex_strategy") == DUAL
+    assert told(solved, "simplex_dual_edge_weight_strategy") == DEVEX
+
+
+def test_looking_at_a_basis_takes_no_step(solved, arrays, monkeypatch):
+    """Proves: it moves nothing, and the run that counts may take as many steps as before."""
+    monkeypatch.setattr(onward, "SMALL", 0)
+    most = told(solved, "simplex_iteration_limit")
+    dearer(solved, arrays)
+    onward.go_on(solved._highs)
+    assert solved._highs.getInfo().simplex_iteration_count == 0
+    assert told(solved, "simplex_iteration_limit") == most
+
+
+def test_a_way_that_fails_is_not_gone_again(solved, arrays, monkeypatch):
+    """Proves: where the primal side fails, it is begun from nothing on the dual one."""
+    monkeypatch.setattr(onward, "SMALL", 0)
+    anew = Solver(arrays, PRICES)
+    for solver in (solved, anew):
+        dearer(solver, arrays)
+    ran, sides = solved._highs.run, []
+
+    def run():
+        if told(solved, "simplex_iteration_limit") == 0:
+            return ran()
+        sides.append(told(solved, "simplex_strategy"))
+        return highspy.HighsStatus.kError if len(sides) == 1 else ran()
+
+    monkeypatch.setattr(solved._highs, "run", run)
+    assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
+    assert sides == [PRIMAL, DUAL]
