@@ -124,8 +124,7 @@ def hedge(
     """
     check(cases)
     weighed = risk or Risk()
-    laid = inputs_of_all([case.problem for case in cases])
-    many = [replace(one, block=f"s{i}") for i, one in enumerate(laid)]
+    many = _blocks(cases)
     shape = bound(many, now)
     numbers = _numbers(many, shape, _probability(cases), risk=weighed)
     arrays = structure_of(shape).arrays(numbers)
@@ -141,6 +140,12 @@ def hedge(
         raise NoScheduleError(message)
     left = Warm(shape=shape, instants=instants, basis=solver.basis)
     return _hedge(cases, weighed, arrays, answer=answer, warm=left)
+
+
+def _blocks(cases: Sequence[Case]) -> list[Inputs]:
+    """Return the courses as blocks of one model, their curves laid."""
+    laid = inputs_of_all([case.problem for case in cases])
+    return [replace(one, block=f"s{i}") for i, one in enumerate(laid)]
 
 
 def _hedge(

@@ -13,10 +13,8 @@ from telemetry.archive.seconds import CODES
 from telemetry.points import RACK
 from telemetry.quality import Flag
 from telemetry.samples import CHIP_VARIABLES, GOOD, REPEATED, PointValue, RackBatch
+from telemetry.window import DEPTH
 from twin.errors import ArchiveError
-
-DEPTH: Final = np.timedelta64(26, "h")
-"""How far back is recalled."""
 
 PERIOD: Final = np.timedelta64(15, "m")
 """Of each such interval the last value of each point is recalled."""
@@ -25,7 +23,7 @@ ABSENT: Final = -1
 
 
 def recall(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
-    """Yield what was heard of a site lately.
+    """Yield what was heard of a site lately, as far back as the window looks.
 
     Parameters
     ----------
