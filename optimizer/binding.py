@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.solution import Solution
+from optimizer.when import over_time
 from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -142,14 +143,6 @@ class Priced:
         """The limit in words, with its machine."""
         return words_of(self.owner, self.words)
 
-    def over(self, steps: int) -> FloatArray:
-        """Return the greatest price in each interval, or each of the last ones. [EUR]
-
-        Rows of later intervals and of edges end with the last interval: what stands before them,
-        as the level at the start, is given and no limit.
-        """
-        return self.prices.reshape(len(self.prices), -1).max(axis=1)[-steps:]
-
 
 def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     """Return the limits that hold a plan back, the dearest first.
@@ -169,11 +162,10 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     time = schedule["time"].to_numpy()
     found = []
     for one in priced(held_back(solution, schedule)):
-        over = one.over(len(time))
+        over = over_time(one.prices, solution.inputs, owner=one.owner, word=one.word)
         if one.owner == "work" and over.max(initial=0.0) > DOUBT:
             continue
-        begin = 0 if one.word.startswith("first") else len(time) - len(over)
-        bound = begin + np.flatnonzero(over > LEAST_PRICE)
+        bound = np.flatnonzero(over > LEAST_PRICE)
         if len(bound):
             found.append(
                 Binding(

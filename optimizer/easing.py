@@ -41,6 +41,8 @@ class Side:
         Whether it is their lower bound.
     where
         Those that are eased, ``(time,)`` or ``(instant,)``, or on all axes; all if None.
+    each
+        By how much each upper bound moves for one unit; by one if None.
     beside
         Rows or columns whose upper bound moves with it, and by how much for each unit.
     """
@@ -48,6 +50,7 @@ class Side:
     name: str
     is_low: bool = False
     where: FloatArray | BoolArray | None = None
+    each: FloatArray | None = None
     beside: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
@@ -98,7 +101,7 @@ class Easing:
         if side.is_low:
             low = np.where(low > 0.0, np.maximum(low - step, 0.0), low)
         else:
-            high = high + step
+            high = high + (step if side.each is None else step * side.each)
         self._bind(places, low, high, is_row=is_row)
         others = [self._widen(name, step * share) for name, share in side.beside.items()]
         eased = self._objective()

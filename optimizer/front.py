@@ -19,13 +19,17 @@ from optimizer.binding import (
 )
 from optimizer.compile.shift import Warm
 from optimizer.easing import Easing, Side
-from optimizer.inputs import Inputs
+from optimizer.inputs import Inputs, carbon_after
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
+from optimizer.promised import promises
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
+from optimizer.when import over_time
 from twin.physics import FloatArray
+from twin.promises import UNITS as PROMISED
+from twin.promises import Commitment
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
@@ -134,8 +138,7 @@ def _point(solution: Solution) -> dict[str, float]:
     imported = schedule["grid_import_power"].to_numpy()
     paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
     late, share = problem.weights["lateness"], _carbon_share(solution)
-    carbon = float(hours @ (imported * problem.series("carbon_intensity")))
-    carbon += paid["terminal"] * share
+    carbon = _carbon(solution) + paid["terminal"] * share
     return {
         "cost": solution.objective - weight * carbon,
         "carbon": carbon,
@@ -147,11 +150,24 @@ def _point(solution: Solution) -> dict[str, float]:
     }
 
 
+def _carbon(solution: Solution) -> float:
+    """Return the carbon of what is imported, or of what contracts do not cover of it. [kg]"""
+    problem, total = solution.inputs.problem, 0.0
+    for one in problem.site.exchanges:
+        if one.carbon:
+            taken = solution.values[f"{one.owner}.import_power"]
+            total += float((problem.hours * problem.series(one.carbon)) @ taken)
+    for promise in promises(problem.site, problem.outlook):
+        if promise.account == "carbon":
+            above = solution.values[f"{promise.owner}.above"]
+            total += float(promise.terms(problem.outlook).up_price @ above)
+    return total
+
+
 def _carbon_share(solution: Solution) -> float:
     """Return the carbon in what is left at the end, for each EUR that it weighs. [kg EUR-1]"""
     problem, whole = solution.inputs.problem, solution.inputs.worth["grid"]
-    mean = float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
-    return mean / whole if whole > 0.0 else 0.0
+    return carbon_after(problem) / whole if whole > 0.0 else 0.0
 
 
 def sensitivities(
@@ -178,19 +194,38 @@ def sensitivities(
     tried = {
         one.limit: one
         for one in priced(held_back(solution, schedule))
-        if (one.over(len(hours)) > LEAST_PRICE).any()
+        if (_over(one, solution.inputs) > LEAST_PRICE).any()
     }
     found = []
     for number, one in enumerate(tried.values()):
-        over = one.over(len(hours))
-        bound = float(hours[-len(over) :][over > LEAST_PRICE].sum())
+        bound = float(hours[_over(one, solution.inputs) > LEAST_PRICE].sum())
+        unit = _unit(one, solution.inputs)
         found += [
-            Sensitivity(limit=limit, unit=UNITS.get(one.word, "MW"), worth=worth, hours=bound)
+            Sensitivity(limit=limit, unit=unit, worth=worth, hours=bound)
             for limit, side in _sides(easing, one, solution.inputs)
             if (worth := easing.worth(side)) > LEAST_PRICE
         ]
         listen(number + 1, len(tried))
     return tuple(sorted(found, key=lambda one: -one.worth))
+
+
+def _over(one: Priced, inputs: Inputs) -> FloatArray:
+    return over_time(one.prices, inputs, owner=one.owner, word=one.word)
+
+
+def _promise(one: Priced, inputs: Inputs) -> Commitment | None:
+    """Return the promise whose row a limit is."""
+    if one.word != "promised":
+        return None
+    return next(it for it in inputs.problem.site.commitments if it.owner == one.owner)
+
+
+def _unit(one: Priced, inputs: Inputs) -> str:
+    """Return the unit of a limit; of a load target it is the power of each interval."""
+    promise = _promise(one, inputs)
+    if promise is None:
+        return UNITS.get(one.word, "MW")
+    return PROMISED[promise.quantity] if promise.windows else "MW"
 
 
 def _sides(easing: Easing, one: Priced, inputs: Inputs) -> Iterator[tuple[str, Side]]:
@@ -209,6 +244,10 @@ def _sides(easing: Easing, one: Priced, inputs: Inputs) -> Iterator[tuple[str, S
         return
     if one.word == "capacity":
         yield one.limit, _end(easing, one.owner, inputs.curves[one.owner].width)
+        return
+    promise = _promise(one, inputs)
+    if promise is not None and not promise.windows:
+        yield one.limit, Side(name=name, each=inputs.hours)
         return
     if one.words == JOBS:  # a row, and of a kind that takes one cap a column's bound
         beside = {f"{one.owner}.racks": np.ones(1)}

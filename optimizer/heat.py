@@ -33,7 +33,8 @@ def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> x
     weather = Weather.of(known)
     sold = np.stack([pump.limit(weather) for pump in pumps], axis=-1)
     if follow_price:
-        cost = known["electricity_price"].to_numpy() + site.import_fees(known["time"].to_numpy())
+        fees = site.mean_import_fees(known["instant"].to_numpy())
+        cost = known["electricity_price"].to_numpy() + fees
         income = np.array([pump.heat_price * pump.rated_cop for pump in pumps])
         sold = np.where(cost[:, None] <= income, sold, 0.0)
     names = [pump.name for pump in pumps]

@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.curves import Segments, lay
+from optimizer.curves import LEAST_WIDTH, Segments, lay
 from optimizer.problem import Problem
 from optimizer.reach import Reach, reaches
 from optimizer.water import set_points
+from twin.equipment.contracts import HourlyMatching
 from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.weather import Weather
@@ -95,22 +96,44 @@ def inputs_of_all(problems: Sequence[Problem]) -> list[Inputs]:
 
 
 def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]:
-    """Return the cost of carriers after the horizon, by the mean slopes of its last interval.
+    """Return the cost of carriers after the horizon, by the mean slopes at its end.
 
-    Energy of the grid costs the terminal price, its mean fee, and what the mean carbon of the
-    horizon weighs; prices below zero do not last, so they are not expected. Each carrier costs what
-    the first machine that delivers it draws.
+    Energy of the grid costs the terminal price, its mean fee, and what its carbon weighs; prices
+    below zero do not last, so they are not expected. Each carrier costs what the first machine that
+    delivers it draws.
     """
     price = max(float(problem.outlook["terminal_price"]), 0.0)
-    carbon = float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
-    fee = float(problem.site.import_fees(problem.outlook["time"].to_numpy()).mean())
-    fees = problem.weights["money"] * (price + fee)
-    worth = {"grid": fees + problem.weights["carbon"] * carbon, "water": problem.weights["water"]}
+    carbon = carbon_after(problem)
+    fees = problem.site.mean_import_fees(problem.outlook["instant"].to_numpy())
+    fee = float(problem.hours @ fees / problem.hours.sum())
+    energy = problem.weights["money"] * (price + fee)
+    worth = {"grid": energy + problem.weights["carbon"] * carbon, "water": problem.weights["water"]}
     for convert in reversed(problem.site.converts):
         if convert.output not in worth:
-            slopes = {c: float(curves[convert.owner].mean_slope(c)[-1]) for c in convert.draws}
+            slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.draws}
             worth[convert.output] = sum(worth.get(c, 0.0) * s for c, s in slopes.items())
     return worth
+
+
+def carbon_after(problem: Problem) -> float:
+    """Return the carbon of a MWh taken in after the horizon. [kg]
+
+    The mean of the horizon; where contracts match hours, that of what they do not cover.
+    """
+    for contract in problem.site.of(HourlyMatching):
+        return contract.residual_intensity
+    return float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
+
+
+def _last_slope(curve: Segments, carrier: str) -> float:
+    """Return the mean slope of the last interval whose load may vary; else what it draws for each.
+
+    Where service takes all racks to the end there is one load only, and no slope.
+    """
+    (wide,) = np.nonzero(curve.width.sum(axis=1) > LEAST_WIDTH)
+    if len(wide):
+        return float(curve.mean_slope(carrier)[wide[-1]])
+    return float(curve.offset[carrier][-1] / max(curve.low[-1], LEAST_WIDTH))
 
 
 def caps(kind: WorkKind) -> FloatArray:

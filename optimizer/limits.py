@@ -11,15 +11,9 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.prices import RAMP_PRICE
 from optimizer.problem import Problem
+from optimizer.when import allowed, ramped
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
-
-MEAN_SHARE = 0.6
-"""Share of the change of set points that the means of two intervals may show. [1]
-
-A change of P MW in 10 minutes at r MW/min is P = 10 r; quarter-hour means may then differ by 9 r,
-which keeps a tenth in hand. Longer intervals are taken alike.
-"""
 
 
 def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
@@ -34,24 +28,13 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     return np.maximum(low, 0.0), np.full_like(kept, high)
 
 
-def ramped(exchange: Exchange, inputs: Inputs) -> tuple[int, ...]:
-    """Return the intervals whose ramp is not kept anyway by the limits of the exchange."""
-    allowed = _allowed(exchange, inputs)
-    widest = exchange.import_limit + exchange.export_limit
-    return tuple(t for t, most in enumerate(allowed.tolist()) if 0.0 < most < widest)
-
-
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the ramp of an exchange and its last net import; none where no ramp is kept."""
-    if not ramped(exchange, inputs):
+    if not ramped(exchange, inputs.hours):
         return {}
     state = inputs.problem.state
     last = float(state["grid_import_power"] - state["grid_export_power"])
-    return {"ramp_limit": _allowed(exchange, inputs), "last": np.array(last)}
-
-
-def _allowed(exchange: Exchange, inputs: Inputs) -> FloatArray:
-    return MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
+    return {"ramp_limit": allowed(exchange, inputs.hours), "last": np.array(last)}
 
 
 def ramp(block: pyo.Block, steps: tuple[int, ...], *, ledger: Ledger) -> None:

@@ -195,8 +195,9 @@ def _told(problem: Problem, warm: Warm | None) -> Problem:
     """Return the problem with what the last plan made its units do, where it does not say."""
     if warm is None:
         return problem
-    now, known = problem.outlook["instant"].to_numpy()[0], warm.within(banks(problem.site))
-    return replace(problem, past_units={**known.ran(now), **problem.past_units})
+    now, then = problem.outlook["instant"].to_numpy()[:2]
+    known = warm.within(banks(problem.site))
+    return replace(problem, past_units={**known.ran(now, then - now), **problem.past_units})
 
 
 def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -> Answer:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from optimizer.binding import WORDS, owner_of
 from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
 from twin.axes import to_minute
@@ -79,7 +80,7 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
         for name in carriers
     ]
     loads = list(_least_loads(arrays, conflict))
-    limits = [*_limits(arrays, conflict), *loads, *_rows(held)]
+    limits = [*_limits(problem, arrays, conflict), *loads, *_rows(held)]
     start = to_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
@@ -121,16 +122,18 @@ def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
         yield "lower the service in these hours"
 
 
-def _limits(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
+def _limits(problem: Problem, arrays: Arrays, conflict: Conflict) -> Iterator[str]:
     """Yield the bounds in conflict that somebody set, each with its owner and value."""
+    curves = inputs_of(problem).curves
     for name, at in arrays.columns.items():
         hits = np.isin(at, conflict.columns[~conflict.is_low])
         owner, _, word = name.partition(".")
         if not hits.any():
             continue
         if word == "segment":
-            most = float(arrays.column_high[at[hits.any(axis=1)]].sum(axis=1).max())
-            yield f"{owner} ({most:.4g} MW above its least)"
+            curve = curves[owner]
+            most = float((curve.low + curve.width.sum(axis=1))[hits.any(axis=1)].max())
+            yield f"{owner} (at most {most:.4g} MW)"
         elif word in WORDS:
             most = float(arrays.column_high[at[hits]].max())
             yield f"{WORDS[word]} ({owner}, {most:.4g} {UNITS.get(word, 'MW')})"

@@ -131,7 +131,7 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
 
 def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
     """Return what is known, with the price as it is where the tariff's time classes count."""
-    fees = site.billing.energy_prices(known["time"].to_numpy())
+    fees = site.billing.mean_energy_prices(known["instant"].to_numpy())
     return known.assign(electricity_price=known["electricity_price"] + fees)
 
 

@@ -154,6 +154,10 @@ class Site(Declared):
         """Return network fee and taxes on import in intervals that begin then. [EUR MWh-1]"""
         return self.grid.import_fee + self.billing.energy_prices(moments)
 
+    def mean_import_fees(self, instants: NDArray[np.datetime64]) -> FloatArray:
+        """Return the same on the mean of each interval between two instants. [EUR MWh-1]"""
+        return self.grid.import_fee + self.billing.mean_energy_prices(instants)
+
     @cached_property
     def commitments(self) -> tuple[Commitment, ...]:
         """All promises about sums of flows."""

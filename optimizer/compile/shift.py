@@ -49,23 +49,28 @@ class Warm:
     units: Mapping[str, FloatArray] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
 
-    def ran(self, now: np.datetime64) -> dict[str, FloatArray]:
+    def ran(self, now: np.datetime64, step: np.timedelta64) -> dict[str, FloatArray]:
         """Return how many units of each bank were on in the intervals up to a moment.
 
         Parameters
         ----------
         now
             First instant of another window; a plan that ended before it says nothing.
+        step
+            Length of that window's first interval, which is that of the past ones too.
         """
         gone = int((self.instants[1:] <= now).sum())
         if gone == len(self.instants) - 1:
             return {}
-        found = {}
+        begin, own = self.instants[0], self.instants[1] - self.instants[0]
+        asked, found = now - step * np.arange(MOST_PAST, 0, -1), {}
         for owner, on in self.units.items():
             before = self.past_units.get(owner, np.empty(0))
-            known = np.concatenate([before, np.round(on[:gone])])[-MOST_PAST:]
-            if known.size:
-                found[owner] = known
+            starts = np.append(begin - own * np.arange(len(before), 0, -1), self.instants[:gone])
+            known = np.append(before, np.round(on[:gone]))
+            at = np.searchsorted(starts, asked, side="right") - 1
+            if (at >= 0).any():
+                found[owner] = known[at[at >= 0]]
         return found
 
     def within(self, banks: Mapping[str, int]) -> Self:

@@ -10,6 +10,7 @@ from optimizer import limits
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from optimizer.when import ramped
 from twin.physics import FloatArray
 from twin.relations import Exchange
 
@@ -44,7 +45,7 @@ def shape(exchange: Exchange, inputs: Inputs) -> Shape:
         account=exchange.account,
         has_price=bool(exchange.price),
         has_carbon=bool(exchange.carbon),
-        ramped=limits.ramped(exchange, inputs),
+        ramped=ramped(exchange, inputs.hours),
     )
 
 
@@ -105,7 +106,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
 
 def _network(exchange: Exchange, inputs: Inputs) -> FloatArray:
     """Return what the tariffs charge beside the plain fee; for the connection only. [EUR MWh-1]"""
-    moments, site = inputs.problem.outlook["time"].to_numpy(), inputs.problem.site
     if exchange.carrier != "grid":
-        return np.zeros(len(moments))
-    return site.billing.energy_prices(moments)
+        return np.zeros(len(inputs.hours))
+    instants = inputs.problem.outlook["instant"].to_numpy()
+    return inputs.problem.site.billing.mean_energy_prices(instants)

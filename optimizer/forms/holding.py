@@ -147,7 +147,8 @@ def _cost(store: Store, product: Reserve, inputs: Inputs) -> FloatArray:
 def prices(inputs: Inputs) -> tuple[FloatArray, float]:
     """Return the price of energy now, ``(time,)``, and on the mean of the horizon. [EUR MWh-1]"""
     price = inputs.problem.series("electricity_price")
-    price = price + inputs.problem.site.import_fees(inputs.problem.outlook["time"].to_numpy())
+    instants = inputs.problem.outlook["instant"].to_numpy()
+    price = price + inputs.problem.site.mean_import_fees(instants)
     return price, float(inputs.hours @ price / inputs.hours.sum())
 
 

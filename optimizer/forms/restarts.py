@@ -76,7 +76,7 @@ def build_restarts(block: pyo.Block, groups: Tied, ledger: Ledger) -> None:
     block.tied = pyo.RangeSet(0, len(groups) - 1)
     block.running, block.pause_cost = table(block.tied), table(block.tied)
     block.staying = table(time, block.cohorts)
-    block.later = pyo.RangeSet(time.first() + 1, time.last())
+    block.later = pyo.Set(initialize=[t for t in time if t > time.first()])
     columns(block, "paused_racks", time, block.tied)
     for number, some in enumerate(groups):
         _pause(block, number, some)
@@ -100,6 +100,8 @@ def _pause(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
             )
         ),
     )
+    if not len(block.later):
+        return
     block.add_component(
         f"pauses_{number}",
         pyo.Constraint(

@@ -40,7 +40,8 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a store; what it holds at the end is worth what it then saves."""
     hours, start = inputs.hours, inputs.problem.level(store)
     low, high = limits.levels(store, inputs.problem)
-    worth = inputs.worth.get(store.carrier, 0.0) - store.wear_price
+    wear = inputs.problem.weights["money"] * store.wear_price
+    worth = inputs.worth.get(store.carrier, 0.0) - wear
     scalars = {
         "charge_limit": store.charge_limit,
         "discharge_limit": store.discharge_limit,

@@ -12,11 +12,12 @@ from typing import Final
 import numpy as np
 import pyomo.environ as pyo
 
+from optimizer.curves import LEAST_WIDTH, Segments
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
-from twin.relations import Convert, Units
+from twin.relations import Convert, Running, Units
 from twin.weather import Weather
 
 NEAR: Final = 24.0
@@ -87,8 +88,7 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
         "free": running.free,
         "least": running.least,
         "most": running.most,
-        "called": 1.0 / running.best,
-        "called_free": running.free / running.best,
+        **_called(inputs.curves[convert.owner], running),
         "spare_draw": running.spare_draw,
         "short_draw": running.short_draw,
         "start_low": np.concatenate([begun, np.zeros_like(free)]),
@@ -98,6 +98,17 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
     }
+
+
+def _called(curve: Segments, running: Running) -> dict[str, FloatArray]:
+    """Return how many units the load calls for: at the least load, and for more of each segment.
+
+    What is free calls for none: a segment that begins in it calls for fewer than those after it.
+    """
+    ends = np.cumsum(np.column_stack([curve.low, curve.width]), axis=1)
+    called = np.maximum(ends - running.free[:, None], 0.0) / running.best[:, None]
+    rate = np.diff(called, axis=1) / np.maximum(curve.width, LEAST_WIDTH)
+    return {"called_least": called[:, 0], "called": rate}
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -134,7 +145,8 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.calls = pyo.Constraint(
         time,
         rule=lambda b, t: (
-            b.on[t] - b.spare[t] + b.short[t] == b.called[t] * _output(b, t) - b.called_free[t]
+            b.on[t] - b.spare[t] + b.short[t]
+            == b.called_least[t] + sum(b.called[t, k] * b.segment[t, k] for k in b.pieces)
         ),
     )
     _keep_times(block, shape)
@@ -153,8 +165,9 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
 def _declare(block: pyo.Block, shape: Shape) -> None:
     time, moments = block.model().time, block.moments
     block.count, block.before = table(), table()
-    for name in ("free", "least", "most", "called", "called_free", "spare_draw", "short_draw"):
+    for name in ("free", "least", "most", "called_least", "spare_draw", "short_draw"):
         block.add_component(name, table(time))
+    block.called = table(time, block.pieces)
     block.start_cost, block.stop_cost = table(time), table(time)
     for name in ("start_low", "start_high", "stop_low", "stop_high"):
         block.add_component(name, table(moments))

@@ -98,9 +98,9 @@ def decide_hedged(
     try:
         found = hedge(cases, risk=risk, warm=warm)
         decision = decide(problem, previous=previous, first=found.first, export=export)
-        other = _unhedged(problem, cases, found) if is_compared else None
     except (NoScheduleError, SolverError) as error:
         return Hedged(decision=_bare(problem, previous, export, because=str(error)), warm=warm)
+    other = _unhedged(problem, cases, found) if is_compared else None
     told = replace(decision.explanation, hedge=_weighed(cases, found, other))
     return Hedged(decision=replace(decision, explanation=told), warm=found.warm)
 
@@ -114,10 +114,16 @@ def _bare(
     return found.degraded("; ".join(filter(None, [said, f"not hedged: {because}"])))
 
 
-def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge:
-    """Return what the courses would pay had the plan for the forecast alone been followed."""
-    planned = first_stage(solve_problem(problem).values, decided_now(problem, NOW))
-    return hedge(cases, risk=found.risk, given=planned, warm=found.warm)
+def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge | None:
+    """Return what the courses would pay had the plan for the forecast alone been followed.
+
+    Nothing where some course could not be lived through then: that is what the hedge is for.
+    """
+    try:
+        planned = first_stage(solve_problem(problem).values, decided_now(problem, NOW))
+        return hedge(cases, risk=found.risk, given=planned, warm=found.warm)
+    except (NoScheduleError, SolverError):
+        return None
 
 
 def _weighed(cases: Sequence[Case], found: Hedge, other: Hedge | None) -> Weighed:

@@ -76,7 +76,8 @@ class Solver:
         time_limit: float = TIME_LIMIT,
     ) -> None:
         self._highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-        set_options(self._highs, OPTIONS | {"time_limit": time_limit})
+        self._time_limit = time_limit
+        set_options(self._highs, OPTIONS)
         pass_model(self._highs, arrays, prices)
         self._is_cold = basis is None
         if basis is not None:
@@ -173,7 +174,8 @@ class Solver:
         ask(self._highs.run(), "run from nothing", may_warn=True)
 
     def _presolve(self, is_on: bool) -> None:
-        set_options(self._highs, {"presolve": "on" if is_on else "off"})
+        until = self._highs.getRunTime() + self._time_limit  # the solver counts all of its runs
+        set_options(self._highs, {"presolve": "on" if is_on else "off", "time_limit": until})
 
     def conflict(self) -> Conflict:
         """Return rows and columns that cannot all be kept, after a run that found no values."""

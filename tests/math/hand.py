@@ -188,6 +188,19 @@ def outlook(prices, *, hours=1.0, service=0.0, jobs=(), sun=None, terminal=0.0, 
     return vocabulary.tag_all(axes.intervals(edges).assign(variables).assign_coords(coords))
 
 
+def cut(ahead, minutes):
+    """Return an outlook whose intervals have other lengths, one after the other. [min]"""
+    edges = START + np.cumsum([0, *minutes]).astype("timedelta64[m]")
+    data = {name: (values.dims, values.to_numpy()) for name, values in ahead.data_vars.items()}
+    fixed = {
+        name: values
+        for name, values in ahead.coords.items()
+        if not {"time", "instant"} & set(values.dims)
+    }
+    again = {**data, "duration": ("time", np.array(minutes) / 60.0)}
+    return vocabulary.tag_all(axes.intervals(edges).assign(again).assign_coords(fixed))
+
+
 def problem(
     where, ahead, *, level=0.0, peak=0.0, usual=0.0, before=0.0, past_units=None, **weights
 ):

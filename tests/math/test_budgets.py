@@ -1,8 +1,11 @@
 """Budgets of carbon and water, and matched hours."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from tests.math.hand import grid, machine, outlook, site, solved, through
+from optimizer.front import front
+from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
 from twin.equipment.contracts import (
     CarbonBudget,
@@ -69,6 +72,21 @@ def test_unmatched_hours_emit_with_the_residual_mix():
     plan = solved(site(ppa, connection=connection), ahead, carbon=0.1)
     assert plan.objective == pytest.approx(50.0)
     assert plan.accounts["carbon"] == pytest.approx([0.0, 0.0])
+
+
+def test_the_front_counts_the_carbon_that_is_not_matched(monkeypatch):
+    """Proves: for nothing 4 MWh in the cheap hour, 40 EUR and 500 kg; at 1 EUR/kg 50 EUR and none.
+
+    Sensitivity: 1,200 kg at both by the average mix. The twin's verdict is left out: it knows no
+    such site.
+    """
+    monkeypatch.setattr("optimizer.front.verify", lambda *_: SimpleNamespace(is_safe=True))
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=3.0, residual_intensity=500.0)
+    where = site(ppa, connection=grid().model_copy(update={"carbon": "matched"}))
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=300.0)
+    found = front(problem(where, ahead), [0.0, 1.0])
+    assert found["cost"].values == pytest.approx([40.0, 50.0])
+    assert found["carbon"].values == pytest.approx([500.0, 0.0], abs=1e-6)
 
 
 def test_a_profile_is_matched_hour_by_hour():

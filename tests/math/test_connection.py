@@ -115,7 +115,7 @@ def test_a_machine_that_is_too_small_is_named_with_its_size():
     """Proves: a feeder of 6 MW under 9 MW of racks is what holds. Sensitivity: the connection."""
     small = machine("feeder", "rack", draws={"medium_voltage": through}, limit=6.0)
     with pytest.raises(
-        NoScheduleError, match=r"3 MW short .*(?s:.*)feeder \(.* MW above"
+        NoScheduleError, match=r"3 MW short .*(?s:.*)feeder \(at most 6 MW\)"
     ) as caught:
         solve_problem(problem(site(feeder=small), outlook([10.0], service=9.0)))
     assert "connection" not in str(caught.value)

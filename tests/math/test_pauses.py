@@ -32,6 +32,13 @@ def racks(found):
     return found.values["work.racks"].sum(axis=2).T
 
 
+def test_one_interval_has_no_pause_but_the_first():
+    """Proves: a plan of one hour is made, and four racks that ran go on: 4 MWh at 10 EUR."""
+    found = plan([10.0], "train")
+    assert found.values["work.racks"].sum() == pytest.approx(4.0)
+    assert found.objective == pytest.approx(40.0)
+
+
 def test_a_small_saving_is_not_worth_a_pause():
     """Proves: an hour at 50 saves 10 a rack and a pause loses 20: only the rack whose job has ended
     rests. 40 + 150 + 40 and 40 left undone. Sensitivity: 240 if pauses lost nothing.

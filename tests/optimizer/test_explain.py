@@ -26,9 +26,11 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
 
 
 def answer(duals=None, accounts=None):
-    return SimpleNamespace(
-        duals=duals or {}, accounts=accounts or {}, inputs=SimpleNamespace(curves={})
-    )
+    ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
+    exchanges = [SimpleNamespace(owner="grid_1", **ramp)]
+    problem = SimpleNamespace(site=SimpleNamespace(exchanges=exchanges))
+    inputs = SimpleNamespace(curves={}, hours=np.ones(4), problem=problem)
+    return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
 
 
 def binding(**duals):

@@ -69,6 +69,14 @@ def test_a_small_model_goes_on_by_devex_weights(solved, arrays):
     assert told(solved, "simplex_dual_edge_weight_strategy") == DEVEX
 
 
+def test_each_run_may_take_as_long_as_the_first(arrays, monkeypatch):
+    """Proves: what earlier runs took, which the solver counts on, is given to the next."""
+    solver = Solver(arrays, PRICES, time_limit=5.0)
+    monkeypatch.setattr(solver._highs, "getRunTime", lambda: 100.0)
+    assert solver.run() is not None
+    assert told(solver, "time_limit") == 105.0
+
+
 def test_looking_at_a_basis_takes_no_step(solved, arrays, monkeypatch):
     """Proves: it moves nothing, and the run that counts may take as many steps as before."""
     monkeypatch.setattr(onward, "SMALL", 0)

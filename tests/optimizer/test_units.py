@@ -11,6 +11,7 @@ from optimizer.plan import solve_problem
 from optimizer.schedule import schedule_of
 from optimizer.solve import GAP
 from tests import small_days
+from twin.axes import QUARTER
 from twin.weather import Weather
 
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5.0}
@@ -147,6 +148,6 @@ def test_what_ran_is_remembered_over_decisions(decision):
     warm = replace(decision.warm, past_units={PLANT: np.array([2.0, 1.0])})
     on = decision.warm.units[PLANT]
     now = decision.start + np.timedelta64(60, "m")
-    assert warm.ran(now)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
-    assert warm.ran(decision.start)[PLANT].tolist() == [2.0, 1.0]
-    assert warm.ran(decision.start + np.timedelta64(2, "D")) == {}
+    assert warm.ran(now, QUARTER)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
+    assert warm.ran(decision.start, QUARTER)[PLANT].tolist() == [2.0, 1.0]
+    assert warm.ran(decision.start + np.timedelta64(2, "D"), QUARTER) == {}

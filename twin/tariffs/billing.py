@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.axes import QUARTER
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.tariffs import planned
@@ -65,6 +66,17 @@ class Billing:
         for tariff, here, clock in self._parts(moments):
             found[here] = planned.energy_price(tariff, clock)
         return found
+
+    def mean_energy_prices(self, instants: Moments) -> FloatArray:
+        """Return the same on the mean of each interval between two instants. [EUR MWh-1]
+
+        Time classes may change within an interval, but with a quarter-hour.
+        """
+        parts = -(-np.diff(instants) // QUARTER)
+        which = np.repeat(np.arange(len(parts)), parts)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+        prices = self.energy_prices(instants[which] + within * QUARTER)
+        return np.asarray(np.bincount(which, prices, minlength=len(parts)) / parts)
 
     def peak_prices(self, moments: Moments) -> FloatArray:
         """Return what a MW of the peak costs in the billing period of each moment. [EUR MW-1]"""

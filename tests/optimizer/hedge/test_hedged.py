@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.hedge import hedged
 from optimizer.hedge.case import Case
 from optimizer.hedge.cases import cases_of
 from optimizer.hedge.hedged import decide_hedged
@@ -15,6 +16,7 @@ from optimizer.hedge.scenarios import hedge
 from optimizer.steering import question
 from tests import small_days
 from twin import axes
+from twin.errors import NoScheduleError
 from twin.forecast.errors import Errors
 from twin.forecast.record import published_until
 
@@ -165,6 +167,21 @@ def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases
     decision = decide_hedged(asked, wrong).decision
     assert "not hedged" in decision.explanation.degraded
     assert decision.schedule.equals(decide(asked).schedule)
+
+
+def test_a_comparison_that_fails_costs_no_hedge(cases, asked, found, monkeypatch):
+    """Proves: where no plan for the forecast alone can be compared, the hedge still leaves."""
+
+    def refused(*_, **__):
+        message = "that course has no plan"
+        raise NoScheduleError(message)
+
+    monkeypatch.setattr(hedged, "solve_problem", refused)
+    again = hedged.decide_hedged(asked, cases).decision
+    assert "not hedged" not in again.explanation.degraded
+    told, usual = (one.explanation.as_json()["hedge"] for one in (again, found.decision))
+    assert told["mean_eur"] == usual["mean_eur"]
+    assert again.explanation.hedge.premium is None
 
 
 def test_one_course_needs_no_hedge(asked):

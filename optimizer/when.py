@@ -1,0 +1,72 @@
+"""When the limits of a plan hold: in which of its intervals each row of the model stands."""
+
+from typing import Final
+
+import numpy as np
+
+from optimizer.inputs import Inputs
+from twin.physics import FloatArray
+from twin.relations import Exchange
+
+MEAN_SHARE: Final = 0.6
+"""Share of the change of set points that the means of two intervals may show. [1]
+
+A change of P MW in 10 minutes at r MW/min is P = 10 r; quarter-hour means may then differ by 9 r,
+which keeps a tenth in hand. Longer intervals are taken alike.
+"""
+
+RAMPS: Final = frozenset({"ramp_up", "ramp_down"})
+"""Rows that stand only where a ramp may bind, and not in the first interval."""
+
+FROM_FIRST: Final = frozenset({"stays_on", "stays_off", "rests"})
+"""Rows of the near part, from the first interval on, as all whose name begins with ``first``."""
+
+
+def over_time(prices: FloatArray, inputs: Inputs, *, owner: str, word: str) -> FloatArray:
+    """Return the greatest price of a limit in each interval, ``(time,)``; 0 where it has no row.
+
+    Parameters
+    ----------
+    prices
+        Of its rows or columns, those of one interval, edge or window one after the other.
+    inputs
+        What the model was built from.
+    owner, word
+        Block, and row or variable, of the model.
+    """
+    each, steps = prices.reshape(len(prices), -1).max(axis=1), len(inputs.hours)
+    if (windows := _windows(inputs, owner, word)) is not None:
+        return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
+    found = np.zeros(steps)
+    if word in RAMPS:
+        (exchange,) = (one for one in inputs.problem.site.exchanges if one.owner == owner)
+        at = np.array([t for t in ramped(exchange, inputs.hours) if t > 0], dtype=np.intp)
+    elif word in FROM_FIRST or word.startswith("first"):
+        at = np.arange(len(each))
+    else:
+        # rows of later intervals and of edges end with the last one: what stands before them, as
+        # the level at the start, is given and no limit
+        at = np.arange(max(steps - len(each), 0), steps)
+    found[at] = each[-len(at) :]
+    return found
+
+
+def allowed(exchange: Exchange, hours: FloatArray) -> FloatArray:
+    """Return by how much the net import may change into each interval. [MW]"""
+    return MEAN_SHARE * exchange.ramp * 60.0 * hours
+
+
+def ramped(exchange: Exchange, hours: FloatArray) -> tuple[int, ...]:
+    """Return the intervals whose ramp is not kept anyway by the limits of the exchange."""
+    widest = exchange.import_limit + exchange.export_limit
+    most = allowed(exchange, hours).tolist()
+    return tuple(t for t, one in enumerate(most) if 0.0 < one < widest)
+
+
+def _windows(inputs: Inputs, owner: str, word: str) -> np.ndarray | None:
+    """Return the window of each interval, where a promise is summed over several; else nothing."""
+    if word != "promised":
+        return None
+    problem = inputs.problem
+    promise = next(one for one in problem.site.commitments if one.owner == owner)
+    return promise.terms(problem.outlook).window.astype(np.intp) if promise.windows else None

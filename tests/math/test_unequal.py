@@ -1,0 +1,158 @@
+"""Quarter-hours, then hours: each interval is weighed by its length, and told by its time."""
+
+import numpy as np
+import pytest
+
+from optimizer.binding import binding
+from optimizer.front import sensitivities
+from optimizer.inputs import inputs_of
+from optimizer.plan import solve_problem
+from optimizer.schedule import schedule_of
+from optimizer.softened import softened
+from tests.math.hand import (
+    START,
+    battery,
+    cut,
+    grid,
+    machine,
+    outlook,
+    problem,
+    site,
+    solved,
+    units,
+)
+from tests.math.test_tariffs import MOVABLE, REST, under
+from twin import vocabulary
+from twin.equipment.contracts import CarbonBudget, LoadTargetContract
+
+DEAR = {"name": "dear", "price": "40 EUR/MWh", "periods": ["first"]}
+
+
+def classes(hours):
+    """Return the rules of a tariff that asks for 40 EUR/MWh in some hours."""
+    return {"periods": [{"name": "first", "hours": [hours]}, REST], "energy": [DEAR]}
+
+
+def minute(number):
+    return START + np.timedelta64(number, "m")
+
+
+def test_what_is_left_is_worth_the_same_however_the_horizon_is_cut():
+    """Proves: 40 EUR in one hour of four are 10 a MWh: 60 with 50, in hours and in quarter-hours.
+
+    Sensitivity: 72.9 where the four quarter-hours of the first count as four hours.
+    """
+    where = under(**classes("0-1"))
+    whole = outlook([10.0] * 4, service=2.0, terminal=50.0)
+    parts = cut(outlook([10.0] * 7, service=2.0, terminal=50.0), [15] * 4 + [60] * 3)
+    for ahead in (whole, parts):
+        assert inputs_of(problem(where, ahead)).worth["grid"] == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize(
+    ("hours", "cost"), [("0:30-1", 60.0), ("1:45-2", 40.0), ("0:45-1:15", 80.0)]
+)
+def test_a_class_that_begins_within_an_hour_is_in_its_price(hours, cost):
+    """Proves: hours at 10 and 15 EUR and 4 MWh in either of them.
+
+    Half of the first hour at 40: 30 a MWh there, so 4 x 15. A quarter of the second: 4 x 10. A
+    quarter of each: 4 x (10 + 10).
+    """
+    plan = solved(under(**classes(hours)), outlook([10.0, 15.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(cost)
+
+
+def test_a_ramp_is_told_of_the_interval_into_which_it_is():
+    """Proves: held in quarter-hours only, from the third to the fourth.
+
+    Ramps of 0.9 MW/min allow 8.1 MW into a quarter-hour and 32 into an hour; the 10 MW of service
+    that begin with the third quarter-hour break it by 1.9.
+    """
+    service = [0.0, 0.0, 10.0, 10.0, 10.0, 10.0]
+    ahead = cut(outlook([50.0] * 6, service=service), [15] * 4 + [60] * 2)
+    plan = solve_problem(problem(site(connection=grid(import_limit=30.0, ramp=0.9)), ahead))
+    (broken,) = softened(plan)
+    assert (broken.first, broken.above) == (minute(30), pytest.approx(1.9))
+    told = binding(plan, schedule_of(plan))
+    ramps = [one for one in told if one.limit.startswith("ramp")]
+    assert {(one.first, one.last) for one in ramps} == {(minute(30), minute(30))}
+
+
+def test_a_budget_is_told_of_all_of_its_day():
+    """Proves: of the first day of two a budget binds, not of the last two hours of the horizon."""
+    least = np.where(np.arange(48) < 24, 100.0 * (np.arange(48) >= 23), 100.0)
+    jobs = [("batch", least, np.full(48, 100.0), 10.0)]
+    budget = CarbonBudget.model_construct(
+        name="budget", amount=8760 * 200.0, price=50.0, window="day"
+    )
+    plan = solve_problem(problem(site(budget), outlook([50.0] * 48, carbon=100.0, jobs=jobs)))
+    (told,) = (one for one in binding(plan, schedule_of(plan)) if "budget" in one.limit)
+    assert told.first == START
+    assert told.count % 24 == 0
+
+
+@pytest.mark.parametrize("minutes", [[60] * 4, [15] * 4])
+def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
+    """Proves: 5 MW of service above a target of 3 at 100 EUR/MWh: 100 EUR an hour for a MW more."""
+    target = LoadTargetContract.model_construct(
+        name="partner",
+        up_price=100.0,
+        effect="priced",
+        least=0.0,
+        best_effort_price=None,
+        partner="",
+    )
+    ahead = cut(outlook([10.0] * 4, service=5.0), minutes)
+    ahead["grid_import_target"] = ("time", "contract"), np.full((4, 1), 3.0)
+    ahead["grid_import_target_price"] = ("time", "contract"), np.full((4, 1), 100.0)
+    ahead = vocabulary.tag_all(ahead.assign_coords(contract=["partner"]))
+    found = sensitivities(solve_problem(problem(site(target), ahead)))
+    (told,) = (one for one in found if "target" in one.limit)
+    assert told.unit == "MW"
+    assert told.worth == pytest.approx(100.0 * sum(minutes) / 60.0)
+    assert told.hours == pytest.approx(sum(minutes) / 60.0)
+
+
+def test_what_units_did_is_remembered_by_the_clock():
+    """Proves: started at 01:00 for two hours at least, a unit is on in the hour from 02:00."""
+    rules = units(2, most=5.0, minimum_up=2.0, spare_draw=1.0, start_cost=1.0)
+    cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, units=rules)
+    where = site(cooler=cooler)
+    first = cut(outlook([50.0] * 12, service=[0.0] * 4 + [6.0] * 8), [15] * 12)
+    plan = solve_problem(problem(where, first, past_units={"cooler": np.zeros(8)}))
+    later = outlook([50.0] * 4)
+    times = {name: later[name] + np.timedelta64(2, "h") for name in ("time", "instant")}
+    asked = problem(where, later.assign_coords(times))
+    assert solve_problem(asked, plan.warm).values["cooler.on"].tolist() == [2.0, 0.0, 0.0, 0.0]
+
+
+def test_work_left_undone_is_worth_the_same_where_service_ends_at_all_racks():
+    """Proves: 10 MWh of batch are done at 20 EUR, since later they would cost 100.
+
+    With all racks in service in the last hour there is one load only, and no slope of it.
+    """
+    jobs = [("batch", np.zeros(3), np.full(3, 10.0), 10.0)]
+    for last in (9.0, 10.0):
+        ahead = outlook([20.0] * 3, service=[0.0, 0.0, last], jobs=jobs, terminal=100.0)
+        done = solved(site(), ahead).values["work.racks"].sum()
+        assert done == pytest.approx(10.0)
+
+
+def test_money_weighs_wear_and_what_is_left_alike():
+    """Proves: ten times the weight of money, ten times the objective, and the same plan."""
+    ahead = outlook([70.0] * 4, terminal=100.0)
+    where = site(battery(capacity=4.0, efficiency=0.9, wear_price=20.0))
+    once, tenfold = (solved(where, ahead, money=money) for money in (1.0, 10.0))
+    assert tenfold.objective == pytest.approx(10.0 * once.objective, abs=1e-6)
+    assert tenfold.values["battery.level"] == pytest.approx(once.values["battery.level"])
+
+
+def test_where_cold_is_free_no_unit_is_called_nor_spare():
+    """Proves: 2 MW of service for two hours at 50 EUR, cooled by what needs no unit, cost 200."""
+    rules = units(2, free=5.0, most=5.0, spare_draw=0.5, start_cost=1e-6)
+    cooler = machine("cooler", "air", draws={"medium_voltage": lambda q: 0.0 * q}, units=rules)
+    ahead = outlook([50.0] * 2, service=2.0, jobs=())
+    where = site(cooler=cooler, connection=grid(import_limit=4.0))
+    plan = solved(where, ahead)
+    assert plan.values["cooler.on"] == pytest.approx([0.0, 0.0])
+    assert plan.objective == pytest.approx(200.0)
