@@ -50,6 +50,9 @@ def of_weights(given: Mapping[str, float]) -> Iterator[Fault]:
             shown = "" if unit == "1" else f" {unit}"
             mend = f"must be finite, from 0 to {most:g}{shown}"
             yield Fault(place=f"weights, {name}", value=f"{weight:g}{shown}", mend=mend)
+        elif name == "money" and weight == 0.0:
+            mend = "must be above 0: without it targets, ramps and reserves cost nothing to break"
+            yield Fault(place="weights, money", value="0", mend=mend)
 
 
 def banks(site: Site) -> dict[str, int]:

@@ -12,10 +12,11 @@ import highspy
 import numpy as np
 
 from optimizer.inputs import CAPS, caps
-from optimizer.limits import MEAN_SHARE, levels
+from optimizer.limits import levels
 from optimizer.prices import RAMP_PRICE
 from optimizer.solve import OPTIONS
 from optimizer.solve.onward import AT_FIRST, go_on, set_options
+from optimizer.when import MEAN_SHARE
 from tests.benchmarks.solve_layout import Layout
 from twin.tariffs.periods import months
 from twin.workloads.queue import Pool

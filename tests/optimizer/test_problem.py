@@ -52,6 +52,12 @@ def test_all_faults_are_told_at_once(ahead):
     assert "(and 1 more)" in told[-1]
 
 
+def test_money_weighs_something(ahead):
+    """Proves: else targets, ramps and reserves, which cost money, would bind nothing."""
+    (fault,) = faults(site(), ahead, money=0.0)
+    assert fault.startswith("weights, money = 0: must be above 0")
+
+
 def test_a_foreign_unit_is_refused(ahead):
     ahead["electricity_price"].attrs["units"] = "EUR kWh-1"
     (fault,) = faults(site(), ahead)
