@@ -125,11 +125,20 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     xarray.Dataset
         Axes as in :func:`intervals`.
 
+    Raises
+    ------
+    ProblemError
+        If there is no step, or one that covers no time or has no length.
+
     Notes
     -----
     After the first piece the edges are laid on whole multiples of the coarser interval, so that
     hourly prices meet hourly intervals whatever the quarter of the start.
     """
+    none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
+    if none or not steps:
+        mend = "pairs of hours above 0 and minutes of 1 or more, at least one"
+        raise ProblemError("horizon", [Fault(place="steps", value=str([*none]), mend=mend)])
     edges = [np.datetime64(start, "us")]
     until = edges[0]
     for hours, minutes in steps:

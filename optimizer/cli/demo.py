@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -57,7 +58,7 @@ def demo(
     loaded = sites.load(site)
     screen = console(json_file)
     screen.print(
-        f"[bold]{loaded.title}[/]\nprices, weather and jobs are synthetic: made by us, "
+        f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic: made by us, "
         "they say nothing about a real market"
     )
     told = Demo(

@@ -57,7 +57,7 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
 def _show(screen: Console, told: Told) -> None:
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
-        accounts.add_row(account, f"{money:,.0f}")
+        accounts.add_row(account, f"{round(money) + 0:,}")
     screen.print(accounts)
     columns = ("limit", "between", "intervals", "EUR a unit")
     binding = table("What binds", *columns, numbers=columns[2:])

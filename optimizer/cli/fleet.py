@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 import sites
@@ -128,7 +127,7 @@ def _words(route: Route) -> str:
 
 def _table(found: FleetDecision) -> Table:
     """Return what each site costs and what it moves."""
-    headings = [escape(heading) for heading in COLUMNS]
+    headings = list(COLUMNS)
     shown = table("fleet over a week", "site", *headings, numbers=headings)
     settled, totals = found.coordination, [0.0] * len(COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import structlog
 import typer
+from rich.markup import escape
 
 import sites
 from optimizer.cli.logs import configure_logs
@@ -101,11 +102,11 @@ def _tell(report: Report) -> None:
 def _show(judgement: Judgement, json_file: str | None) -> None:
     summary = judgement.summary
     shown = table("what the plant did", "sum", "value", numbers=["value"])
-    shown.add_row("cost [EUR]", f"{summary.cost_eur:,.0f}")
-    shown.add_row("carbon [t]", f"{summary.carbon_kg / 1000.0:,.1f}")
-    shown.add_row("energy [MWh]", f"{summary.energy_mwh:,.1f}")
-    shown.add_row("peak [MW]", f"{summary.peak_mw:,.1f}")
-    shown.add_row("late [h]", f"{summary.lateness_h:,.1f}")
-    shown.add_row("violations [min]", f"{summary.violations:d}")
+    shown.add_row(escape("cost [EUR]"), f"{summary.cost_eur:,.0f}")
+    shown.add_row(escape("carbon [t]"), f"{summary.carbon_kg / 1000.0:,.1f}")
+    shown.add_row(escape("energy [MWh]"), f"{summary.energy_mwh:,.1f}")
+    shown.add_row(escape("peak [MW]"), f"{summary.peak_mw:,.1f}")
+    shown.add_row(escape("late [h]"), f"{summary.lateness_h:,.1f}")
+    shown.add_row(escape("violations [min]"), f"{summary.violations:d}")
     shown.add_row("undecided quarter-hours", f"{judgement.counts['undecided']:d}")
     console(json_file).print(shown)

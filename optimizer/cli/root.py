@@ -56,6 +56,11 @@ class Commands(TyperGroup):
         except GigatwinError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(1) from error
+        except BrokenPipeError:
+            raise  # who reads has heard enough
+        except OSError as error:
+            typer.echo(f"cannot read or write: {error}; give another path", err=True)
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 JsonFile = Annotated[
@@ -42,7 +43,8 @@ def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
     """
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        shown = escape(column)  # its unit stands in brackets
+        made.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
     return made
 
 
@@ -63,6 +65,7 @@ def write_json(content: object, file: str | None) -> None:
         sys.stdout.write(text)
         return
     path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)

@@ -6,6 +6,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 import sites
@@ -64,7 +65,7 @@ def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
     """Show a site: its machines, what they carry with every rack at full work, and its work."""
     loaded = sites.load(site)
     screen = console(json_file)
-    screen.print(f"[bold]{loaded.name}[/]: {loaded.title}")
+    screen.print(f"[bold]{loaded.name}[/]: {escape(loaded.title)}")
     screen.print(
         f"zone {loaded.zone}, {loaded.latitude:g} N {loaded.longitude:g} E, "
         f"{loaded.elevation:g} m; {loaded.racks} racks, import up to "

@@ -64,3 +64,10 @@ def test_regridding_refuses_to_reach_outside() -> None:
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(ProblemError, match="moment = "):
         axes.utc(text)
+
+
+@pytest.mark.parametrize("steps", [[], [(24, 0)], [(24, -15)], [(0, 15)], [(24, 15), (24, 0.4)]])
+def test_a_horizon_without_length_is_refused(steps):
+    """Proves: it went on for ever."""
+    with pytest.raises(ProblemError, match="hours above 0 and minutes of 1 or more"):
+        axes.horizon(axes.utc("2026-06-01"), steps)

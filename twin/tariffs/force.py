@@ -40,6 +40,9 @@ def in_force(
     SeriesError
         If at a moment none is in force, and none goes on.
     """
+    if not tariffs:
+        mend = "none is declared: add a table [tariffs.NAME] to the site, or take one that ships"
+        raise SeriesError("bill", [Fault(place="tariffs", value="none", mend=mend)])
     days = Clock(moments, time_zone).days
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     begins = np.array([tariff.valid_from for tariff in in_order], dtype="datetime64[D]")

@@ -17,6 +17,7 @@ from tests.twin.tariffs.samples import (
 )
 from twin.errors import SeriesError
 from twin.tariffs.bill import bill
+from twin.tariffs.force import bills
 from twin.tariffs.periods import months
 
 JANUARY = quarters("2025-12-31T23:00", "2026-01-31T23:00")
@@ -172,3 +173,8 @@ def test_quarter_hours_that_are_not_whole_are_refused(spoil, told):
     starts, power = spoil(JANUARY[:96], np.ones(96))
     with pytest.raises(SeriesError, match=told):
         bill(tariff(), starts, power, time_zone=MADRID)
+
+
+def test_a_site_without_tariffs_has_no_bill():
+    with pytest.raises(SeriesError, match="none is declared"):
+        bills({}, JANUARY, np.ones(len(JANUARY)), time_zone=MADRID)

@@ -1,0 +1,33 @@
+"""What every command shows: units of columns, and files of results."""
+
+import json
+
+from rich.console import Console
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+from optimizer.cli.show import table, write_json
+
+
+def test_units_of_columns_are_shown():
+    """Proves: brackets in a heading are its unit and no markup."""
+    screen = Console(width=80, record=True, quiet=False, file=None)
+    with screen.capture() as shown:
+        screen.print(table("sums", "what", "carbon [t]", "late [h]", numbers=["late [h]"]))
+    assert "carbon [t]" in shown.get()
+    assert "late [h]" in shown.get()
+
+
+def test_the_folder_of_a_result_is_made(tmp_path):
+    """Proves: a run of minutes is not lost for a folder that is not there."""
+    write_json({"a": 1}, str(tmp_path / "new" / "r.json"))
+    assert json.loads((tmp_path / "new" / "r.json").read_text()) == {"a": 1}
+
+
+def test_a_path_that_cannot_be_written_is_told_in_a_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    asked = ["sites", "list", "--json", str(tmp_path / "file" / "r.json")]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 1
+    assert "cannot read or write" in told.output
+    assert "Traceback" not in told.output
