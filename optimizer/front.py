@@ -26,10 +26,9 @@ from optimizer.promised import promises
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
-from optimizer.when import over_time
+from optimizer.when import over_time, promise_of
 from twin.physics import FloatArray
 from twin.promises import UNITS as PROMISED
-from twin.promises import Commitment
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
@@ -192,13 +191,13 @@ def sensitivities(
     easing = Easing(solution)
     # a limit that is both a row and a column's bound is told, and eased, once
     tried = {
-        one.limit: one
+        one.limit: (one, binds)
         for one in priced(held_back(solution, schedule))
-        if (_over(one, solution.inputs) > LEAST_PRICE).any()
+        if (binds := _over(one, solution.inputs) > LEAST_PRICE).any()
     }
     found = []
-    for number, one in enumerate(tried.values()):
-        bound = float(hours[_over(one, solution.inputs) > LEAST_PRICE].sum())
+    for number, (one, binds) in enumerate(tried.values()):
+        bound = float(hours[binds].sum())
         unit = _unit(one, solution.inputs)
         found += [
             Sensitivity(limit=limit, unit=unit, worth=worth, hours=bound)
@@ -213,16 +212,9 @@ def _over(one: Priced, inputs: Inputs) -> FloatArray:
     return over_time(one.prices, inputs, owner=one.owner, word=one.word)
 
 
-def _promise(one: Priced, inputs: Inputs) -> Commitment | None:
-    """Return the promise whose row a limit is."""
-    if one.word != "promised":
-        return None
-    return next(it for it in inputs.problem.site.commitments if it.owner == one.owner)
-
-
 def _unit(one: Priced, inputs: Inputs) -> str:
     """Return the unit of a limit; of a load target it is the power of each interval."""
-    promise = _promise(one, inputs)
+    promise = promise_of(inputs, one.owner, one.word)
     if promise is None:
         return UNITS.get(one.word, "MW")
     return PROMISED[promise.quantity] if promise.windows else "MW"
@@ -245,7 +237,7 @@ def _sides(easing: Easing, one: Priced, inputs: Inputs) -> Iterator[tuple[str, S
     if one.word == "capacity":
         yield one.limit, _end(easing, one.owner, inputs.curves[one.owner].width)
         return
-    promise = _promise(one, inputs)
+    promise = promise_of(inputs, one.owner, one.word)
     if promise is not None and not promise.windows:
         yield one.limit, Side(name=name, each=inputs.hours)
         return

@@ -187,7 +187,7 @@ def _relaxed(model: _Model, solver: Solver, export: Path | None) -> Answer:
         solver.export(export)
     found = solver.run()
     if found is None:
-        raise refusal(model.problem, model.arrays, solver)
+        raise refusal(model.inputs, model.arrays, solver)
     return found
 
 
@@ -211,5 +211,5 @@ def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -
     if answer is None and keep:
         answer = seek(last=None, is_kept=False)
     if answer is None:
-        raise refusal(model.problem, arrays, solver)
+        raise refusal(model.inputs, arrays, solver)
     return answer

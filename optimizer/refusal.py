@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from optimizer.binding import WORDS, owner_of
 from optimizer.compile.arrays import Arrays, IntArray
-from optimizer.inputs import inputs_of
+from optimizer.inputs import Inputs
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
 from twin.axes import to_minute
@@ -54,13 +54,13 @@ class Shortage:
         return f"{self.carrier} is {abs(worst):.3g} MW {sense} {_stretch(problem, steps)}"
 
 
-def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError:
+def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
     """Return the error that names what is in conflict, when, by how much, and what may be done.
 
     Parameters
     ----------
-    problem
-        The question that has no answer.
+    inputs
+        What the model was built from: the question that has no answer, and its curves.
     arrays
         Its model.
     solver
@@ -71,7 +71,7 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
     NoScheduleError
         To be raised.
     """
-    conflict = solver.conflict()
+    problem, conflict = inputs.problem, solver.conflict()
     held = _steps(arrays.rows, conflict.rows)
     carriers = [name for name in held if name.startswith(BALANCE)]
     short = _shortages(arrays, solver, carriers)
@@ -80,7 +80,7 @@ def refusal(problem: Problem, arrays: Arrays, solver: Solver) -> NoScheduleError
         for name in carriers
     ]
     loads = list(_least_loads(arrays, conflict))
-    limits = [*_limits(problem, arrays, conflict), *loads, *_rows(held)]
+    limits = [*_limits(inputs, arrays, conflict), *loads, *_rows(held)]
     start = to_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
@@ -122,16 +122,15 @@ def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
         yield "lower the service in these hours"
 
 
-def _limits(problem: Problem, arrays: Arrays, conflict: Conflict) -> Iterator[str]:
+def _limits(inputs: Inputs, arrays: Arrays, conflict: Conflict) -> Iterator[str]:
     """Yield the bounds in conflict that somebody set, each with its owner and value."""
-    curves = inputs_of(problem).curves
     for name, at in arrays.columns.items():
         hits = np.isin(at, conflict.columns[~conflict.is_low])
         owner, _, word = name.partition(".")
         if not hits.any():
             continue
         if word == "segment":
-            curve = curves[owner]
+            curve = inputs.curves[owner]
             most = float((curve.low + curve.width.sum(axis=1))[hits.any(axis=1)].max())
             yield f"{owner} (at most {most:.4g} MW)"
         elif word in WORDS:

@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.prices import RAMP_PRICE
 from optimizer.promised import promises
 from optimizer.solution import Solution
-from optimizer.when import ramped
+from optimizer.when import exchange_of, ramped
 from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.promises import HARD, UNITS, Commitment
@@ -119,11 +119,10 @@ def _ramp(solution: Solution) -> Iterator[Softened]:
     """Yield the ramp of the connection, if it is not kept."""
     problem = solution.inputs.problem
     grid = problem.site.grid.name
-    (exchange,) = (one for one in problem.site.exchanges if one.owner == grid)
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
     off = np.flatnonzero(excess > LEAST)
     if len(off):
-        off = np.array(ramped(exchange, problem.hours))[off]
+        off = np.array(ramped(exchange_of(solution.inputs, grid), problem.hours))[off]
         time = problem.outlook["time"].to_numpy()
         total = float(excess.sum())
         yield Softened(

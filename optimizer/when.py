@@ -6,6 +6,7 @@ import numpy as np
 
 from optimizer.inputs import Inputs
 from twin.physics import FloatArray
+from twin.promises import Commitment
 from twin.relations import Exchange
 
 MEAN_SHARE: Final = 0.6
@@ -39,8 +40,8 @@ def over_time(prices: FloatArray, inputs: Inputs, *, owner: str, word: str) -> F
         return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
     found = np.zeros(steps)
     if word in RAMPS:
-        (exchange,) = (one for one in inputs.problem.site.exchanges if one.owner == owner)
-        at = np.array([t for t in ramped(exchange, inputs.hours) if t > 0], dtype=np.intp)
+        steep = ramped(exchange_of(inputs, owner), inputs.hours)
+        at = np.array([t for t in steep if t > 0], dtype=np.intp)
     elif word in FROM_FIRST or word.startswith("first"):
         at = np.arange(len(each))
     else:
@@ -49,6 +50,18 @@ def over_time(prices: FloatArray, inputs: Inputs, *, owner: str, word: str) -> F
         at = np.arange(max(steps - len(each), 0), steps)
     found[at] = each[-len(at) :]
     return found
+
+
+def exchange_of(inputs: Inputs, owner: str) -> Exchange:
+    """Return an exchange by its owner."""
+    return next(one for one in inputs.problem.site.exchanges if one.owner == owner)
+
+
+def promise_of(inputs: Inputs, owner: str, word: str) -> Commitment | None:
+    """Return the promise whose row a limit is, if it is one."""
+    if word != "promised":
+        return None
+    return next(one for one in inputs.problem.site.commitments if one.owner == owner)
 
 
 def allowed(exchange: Exchange, hours: FloatArray) -> FloatArray:
@@ -65,8 +78,7 @@ def ramped(exchange: Exchange, hours: FloatArray) -> tuple[int, ...]:
 
 def _windows(inputs: Inputs, owner: str, word: str) -> np.ndarray | None:
     """Return the window of each interval, where a promise is summed over several; else nothing."""
-    if word != "promised":
+    promise = promise_of(inputs, owner, word)
+    if promise is None or not promise.windows:
         return None
-    problem = inputs.problem
-    promise = next(one for one in problem.site.commitments if one.owner == owner)
-    return promise.terms(problem.outlook).window.astype(np.intp) if promise.windows else None
+    return promise.terms(inputs.problem.outlook).window.astype(np.intp)

@@ -138,7 +138,7 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
     if none or not steps:
         mend = "pairs of hours above 0 and minutes of 1 or more, at least one"
-        raise ProblemError("horizon", [Fault(place="steps", value=str([*none]), mend=mend)])
+        raise ProblemError("horizon", [Fault(place="steps", value=str(none), mend=mend)])
     edges = [np.datetime64(start, "us")]
     until = edges[0]
     for hours, minutes in steps:

@@ -127,8 +127,7 @@ def _words(route: Route) -> str:
 
 def _table(found: FleetDecision) -> Table:
     """Return what each site costs and what it moves."""
-    headings = list(COLUMNS)
-    shown = table("fleet over a week", "site", *headings, numbers=headings)
+    shown = table("fleet over a week", "site", *COLUMNS, numbers=COLUMNS)
     settled, totals = found.coordination, [0.0] * len(COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
         net = settled.nets[number]

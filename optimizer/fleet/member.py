@@ -59,8 +59,8 @@ class Member:
         if problem.moves is None:
             fault = Fault(place=problem.site.name, value="no lanes", mend="decide it alone")
             raise ProblemError("fleet", [fault])
-        self._problem, self._moves = problem, problem.moves
-        inputs = inputs_of(problem)
+        self._moves = problem.moves
+        self._inputs = inputs = inputs_of(problem)
         self._shape = shape_of(inputs)
         self._arrays = structure_of(self._shape).arrays(numbers_of(inputs))
         self._places = self._arrays.columns["moves.net"]
@@ -107,10 +107,10 @@ class Member:
         NoScheduleError
             If the twin refuses every plan found.
         """
-        asked = replace(self._problem, moves=self._moves.fixed(net))
+        asked = replace(self._inputs.problem, moves=self._moves.fixed(net))
         warm = None
         if not self._arrays.is_integer.any():  # whole units begin from another question
-            instants = self._problem.outlook["instant"].to_numpy()
+            instants = self._inputs.problem.outlook["instant"].to_numpy()
             warm = Warm(shape=self._shape, instants=instants, basis=self._solver.basis)
         return decide(asked, warm=warm)
 
@@ -121,5 +121,5 @@ class Member:
         self._solver.bound(flat, low.ravel(), high=high.ravel())
         answer = self._solver.run()
         if answer is None:
-            raise refusal(self._problem, self._arrays, self._solver)
+            raise refusal(self._inputs, self._arrays, self._solver)
         return answer
