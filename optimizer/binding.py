@@ -7,11 +7,14 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.curves import LEAST_WIDTH
+from optimizer.inputs import Inputs
 from optimizer.solution import Solution
-from optimizer.when import over_time
+from optimizer.when import over_time, promise_of
 from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+from twin.promises import UNITS as PROMISED
 
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
@@ -22,9 +25,6 @@ deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
 
 MOST_BINDING: Final = 8
 """Most binding limits told, dearest first. [1]"""
-
-LEAST_WIDTH: Final = 1e-6
-"""Range of outputs below which a machine has no choice, and its last segment no price. [MW]"""
 
 JOBS: Final = "racks that the waiting jobs can use"
 
@@ -82,6 +82,19 @@ LOWER: Final[Mapping[str, str]] = {
 """Words for what limits from below."""
 
 
+UNITS: Final = {
+    "level": "MWh",
+    "met": "MWh",
+    "within_site": "rack",
+    "within_jobs": "rack",
+    "racks": "rack",
+    "stays_on": "unit",
+    "stays_off": "unit",
+    "rests": "unit",
+}
+"""Word of a limit -> its unit, where that is not MW."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Binding:
     """One limit that holds the plan back.
@@ -96,6 +109,8 @@ class Binding:
         Number of these intervals.
     price
         Greatest change of the objective for one more unit of the limit. [EUR per its unit]
+    unit
+        The unit of the limit.
     """
 
     limit: str
@@ -103,6 +118,7 @@ class Binding:
     last: np.datetime64
     count: int
     price: float
+    unit: str
 
     def as_json(self) -> dict[str, object]:
         """Return the binding limit as plain values."""
@@ -112,6 +128,7 @@ class Binding:
             "to": to_minute(self.last),
             "intervals": self.count,
             "price_eur": round(self.price, 3),
+            "unit": self.unit,
         }
 
 
@@ -174,6 +191,7 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
                     last=time[bound[-1]],
                     count=len(bound),
                     price=float(over.max()),
+                    unit=unit_of(one, solution.inputs),
                 )
             )
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
@@ -224,6 +242,12 @@ def priced(duals: Mapping[str, FloatArray]) -> Iterator[Priced]:
         if word in LOWER:
             over = np.maximum(prices, 0.0)
             yield Priced(owner=owner, word=word, words=LOWER[word], is_low=True, prices=over)
+
+
+def unit_of(one: Priced, inputs: Inputs) -> str:
+    """Return the unit of a limit, for which its price is; of a promise that of its sum."""
+    promise = promise_of(inputs, one.owner, one.word)
+    return UNITS.get(one.word, "MW") if promise is None else PROMISED[promise.quantity]
 
 
 def owner_of(block: str) -> str:

@@ -15,6 +15,7 @@ from optimizer.binding import (
     held_back,
     last_segments,
     priced,
+    unit_of,
     words_of,
 )
 from optimizer.compile.shift import Warm
@@ -28,22 +29,9 @@ from optimizer.solution import Solution
 from optimizer.verify import verify
 from optimizer.when import over_time, promise_of
 from twin.physics import FloatArray
-from twin.promises import UNITS as PROMISED
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
-
-UNITS: Final = {
-    "level": "MWh",
-    "met": "MWh",
-    "within_site": "rack",
-    "within_jobs": "rack",
-    "racks": "rack",
-    "stays_on": "unit",
-    "stays_off": "unit",
-    "rests": "unit",
-}
-"""Word of a limit -> its unit, where that is not MW."""
 
 LATER_PEAK: Final = "peak of the billing period after it"
 """What the peak is called that the end of a horizon already counts in."""
@@ -94,11 +82,11 @@ def front(
     Returns
     -------
     xarray.Dataset
-        On ``carbon_price``: ``cost`` [EUR], all that is weighed but carbon, and ``carbon`` [kg],
-        both with what is left to be imported after the end, at the terminal price and the mean
-        carbon of the horizon;
-        ``energy`` imported [MWh], ``water`` [m3], ``peak`` [MW], ``lateness`` [MWh h], and
-        ``is_safe``, what the twin says.
+        On ``carbon_price``: ``cost`` [EUR], all that is weighed but carbon and what lies beyond a
+        budget, and ``carbon`` [kg], both with what is left to be imported after the end, at the
+        terminal price and the mean carbon of the horizon; ``beyond_budgets`` [EUR], what the
+        excess over budgets weighs; ``energy`` imported [MWh], ``water`` [m3], ``peak`` [MW],
+        ``lateness`` [MWh h], and ``is_safe``, what the twin says.
 
     Raises
     ------
@@ -107,8 +95,8 @@ def front(
 
     Notes
     -----
-    Every point is optimal for its weight, so they lie on the convex hull of what can be had: as
-    the price rises, cost rises and carbon falls.
+    Every point is optimal for its weight, so with what the excess over budgets weighs they lie on
+    the convex hull of what can be had: as the price rises, cost rises and carbon falls.
     """
     rows: dict[str, list[float]] = {}
     warm: Warm | None = None
@@ -125,6 +113,7 @@ def front(
     )
     units = {"cost": "EUR", "carbon": "kg", "energy": "MWh", "water": "m3", "peak": "MW"}
     units |= {"lateness": "MWh h", "is_safe": "1", "carbon_price": "EUR kg-1"}
+    units |= {"beyond_budgets": "EUR"}
     for name, unit in units.items():
         data[name].attrs["units"] = unit
     return data
@@ -138,9 +127,11 @@ def _point(solution: Solution) -> dict[str, float]:
     paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
     late, share = problem.weights["lateness"], _carbon_share(solution)
     carbon = _carbon(solution) + paid["terminal"] * share
+    beyond = problem.weights["money"] * paid.get("budgets", 0.0)  # a penalty, which nobody pays
     return {
-        "cost": solution.objective - weight * carbon,
+        "cost": solution.objective - weight * carbon - beyond,
         "carbon": carbon,
+        "beyond_budgets": beyond,
         "energy": float(hours @ imported),
         "water": float(hours @ np.asarray(solution.values["water.water_use"])),
         "peak": float(imported.max()),
@@ -213,11 +204,9 @@ def _over(one: Priced, inputs: Inputs) -> FloatArray:
 
 
 def _unit(one: Priced, inputs: Inputs) -> str:
-    """Return the unit of a limit; of a load target it is the power of each interval."""
+    """Return the unit of a limit; a load target is eased by a power, over all of its intervals."""
     promise = promise_of(inputs, one.owner, one.word)
-    if promise is None:
-        return UNITS.get(one.word, "MW")
-    return PROMISED[promise.quantity] if promise.windows else "MW"
+    return "MW" if promise is not None and not promise.windows else unit_of(one, inputs)
 
 
 def _sides(easing: Easing, one: Priced, inputs: Inputs) -> Iterator[tuple[str, Side]]:

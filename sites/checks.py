@@ -10,7 +10,7 @@ import numpy as np
 from sites.backup import check_backup
 from sites.catalogue import nearest
 from sites.contract_checks import check_contracts
-from sites.faults import spot
+from sites.faults import spot, written
 from sites.network_checks import check_network
 from sites.reserve_checks import check_reserves
 from sites.sizing import demand, ratings
@@ -36,19 +36,20 @@ def check(site: Site) -> list[Fault]:
     list of Fault
         Empty if the site can be; the sizes are judged only where every carrier has its supplier.
     """
-    faults = [*_place(site), *_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
+    faults = [*_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
     faults += [*_floors(site), *check_network(site), *check_tariffs(site)]
     faults += check_reserves(site)
     faults += check_contracts(site)
     return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 
 
-def _place(site: Site) -> Iterator[Fault]:
+def check_time_zone(name: object) -> list[Fault]:
+    """Return the fault of a time zone that nobody knows; what is no text is a fault elsewhere."""
     zones = _zones()
-    if site.time_zone not in zones:
-        hint = nearest(site.time_zone, zones)
-        mend = f"write an IANA name such as Europe/Berlin{hint}"
-        yield Fault(place="time_zone", value=f'"{site.time_zone}"', mend=mend)
+    if name in zones or not isinstance(name, str):
+        return []
+    mend = f"write an IANA name such as Europe/Berlin{nearest(name, zones)}"
+    return [Fault(place="time_zone", value=written(name), mend=mend)]
 
 
 @cache

@@ -101,4 +101,10 @@ def _example(key: str, models: Sequence[type[BaseModel]]) -> str:
         if declared:
             value = "1" if declared.unit == "1" else f'"... {declared.unit}"'
             return f"; write {key} = {value} ({declared.meaning})"
+        if key in model.model_fields:
+            note = model.model_fields[key].annotation
+            if note is str:
+                return f'; write {key} = "..."'
+            if inner_models(note):
+                return f"; write a table [{key}]"
     return ""

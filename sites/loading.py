@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from sites.catalogue import Table, complete, locate, nearest, read, shown
-from sites.checks import check
+from sites.checks import check, check_time_zone
 from sites.faults import faults_of, spot, written
 from twin.equipment import KINDS, Equipment
 from twin.errors import Fault, SiteError
@@ -72,9 +72,9 @@ def build(table: Table, name: str, *, source: str) -> Site:
 
 
 def _build(table: Table, name: str, *, source: str) -> Site:
-    faults = list(_absurd(table))
-    if faults:
-        raise SiteError(source, faults)
+    absurd = list(_absurd(table))
+    faults: list[Fault] = []
+    table = {key: _cleaned(value) for key, value in table.items()}
     machines = _machines(_entries(table, "equipment", faults), faults)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
     values, more = complete(plain, "", place="")
@@ -89,12 +89,16 @@ def _build(table: Table, name: str, *, source: str) -> Site:
             one: _named(entry, one, faults, place=f"{group}.{one}")
             for one, entry in _entries(values, group, faults).items()
         }
+    zone = check_time_zone(values.get("time_zone"))
+    values |= {"time_zone": "UTC"} if zone else {}  # so that the rest can be looked at
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
         faults += faults_of(error, Site, table=values)
     else:
-        faults = faults or check(site)
+        faults += [] if faults or absurd else check(site)
+    told = {fault.place for fault in absurd}  # what stands for them is a fault there too
+    faults = absurd + zone + [fault for fault in faults if fault.place not in told]
     if faults:
         raise SiteError(source, faults)
     longest_first = sorted(site.work.values(), key=lambda kind: -kind.longer_than)
@@ -162,6 +166,19 @@ def _absurd(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
     elif isinstance(value, list):
         found = (fault for inner in value for fault in _absurd(inner, place, key))
         yield from islice(found, 1)  # a list has one key, however many numbers it has
-    elif isinstance(value, int | float) and not -GREATEST < value < GREATEST:
+    elif _is_absurd(value):
         mend = f"every number must be between -{GREATEST:g} and {GREATEST:g}"
         yield Fault(place=spot(place, key), value=written(value), mend=mend)
+
+
+def _cleaned(value: object) -> object:
+    """Return a value without absurd numbers, so that the other faults can be told too."""
+    if isinstance(value, dict):
+        return {name: _cleaned(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return None if any(map(_is_absurd, value)) else [_cleaned(inner) for inner in value]
+    return None if _is_absurd(value) else value
+
+
+def _is_absurd(value: object) -> bool:
+    return isinstance(value, int | float) and not -GREATEST < value < GREATEST

@@ -158,6 +158,7 @@ def decision():
                 "to": iso(NOW + 31 * STEP),
                 "intervals": 12,
                 "price_eur": 84.21,
+                "unit": "MWh",
             },
             {
                 "limit": "level of the store, battery_1",
@@ -165,6 +166,7 @@ def decision():
                 "to": iso(NOW + 15 * STEP),
                 "intervals": 4,
                 "price_eur": 37.5,
+                "unit": "MWh",
             },
         ],
         "changes": [

@@ -242,6 +242,7 @@ def faults_of(error: ValidationError, place: str) -> list[Fault]:
     for item in error.errors():
         where = ".".join([place, *(str(step) for step in item["loc"])])
         value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
-        words = item["msg"].removeprefix("Value error, ")
+        is_extra = item["type"] == "extra_forbidden"
+        words = "no such parameter" if is_extra else item["msg"].removeprefix("Value error, ")
         faults.append(Fault(place=where, value=value, mend=words))
     return faults

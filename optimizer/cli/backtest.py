@@ -1,6 +1,6 @@
 """`gigatwin backtest`: policies in closed loop on a plant, over real series."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, counted, table, write_json
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import KNOWN, POLICIES, Trial, backtest
 from optimizer.service.trials.results import Results, Summary
@@ -126,7 +126,7 @@ def _names(policies: str) -> list[str]:
 
 def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -> World:
     """Return the world, and tell what was filled and modelled."""
-    screen.print(f"reading the series of {site.name} from {start} for {days} days")
+    screen.print(f"reading the series of {site.name} from {start} for {counted(days, 'day')}")
     world = read_world(site, files, start=start, days=days)
     for gap in world.gaps:
         screen.print(f"filled: {gap}", markup=False)
@@ -173,23 +173,26 @@ def _run(
 def _table(results: Results) -> Table:
     """Return the comparison, a policy a column: it fits a terminal of eighty characters."""
     names = list(results.policies)
-    plants = "1 plant" if results.seeds == 1 else f"{results.seeds} plants"
-    title = f"{results.site}, {results.days} days from {results.start}, {plants}"
+    days, plants = counted(results.days, "day"), counted(results.seeds, "plant")
+    title = f"{results.site}, {days} from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
     rows = [_row(summary) for summary in results.policies.values()]
     for (key, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
         shown.add_row(escape(heading), *cells)
         if key == "cost_eur":
-            for account, money in _accounts(results).items():
-                shown.add_row(f"  {account}", *(f"{one:,.0f}" for one in money))
+            for account, money in _told(results.accounts):
+                shown.add_row(f"  {account}", *money)
+            for what, money in _told(results.weighed):
+                shown.add_row(escape(f"weight of {what} [EUR]"), *money)
     return shown
 
 
-def _accounts(results: Results) -> dict[str, list[float]]:
-    """Return account -> its money, a policy each, of those that come to a euro in any. [EUR]"""
-    names = dict.fromkeys(name for money in results.accounts.values() for name in money)
-    every = {name: [one.get(name, 0.0) for one in results.accounts.values()] for name in names}
-    return {name: money for name, money in every.items() if max(map(abs, money)) >= 1.0}
+def _told(by_policy: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield accounts and their money as texts, a policy each, if it is a euro in any. [EUR]"""
+    for name in dict.fromkeys(name for money in by_policy.values() for name in money):
+        money = [one.get(name, 0.0) for one in by_policy.values()]
+        if max(map(abs, money)) >= 1.0:
+            yield name, [f"{round(one) + 0:,}" for one in money]
 
 
 def _markdown(results: Results) -> str:

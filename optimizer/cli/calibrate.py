@@ -11,7 +11,7 @@ import xarray as xr
 import sites
 import telemetry
 from optimizer.cli.proving import prove_all
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.service.calibrations import FILE, is_due, keep, kept
 from telemetry.archive.reading import state_folder
 from telemetry.durable import write_whole
@@ -45,7 +45,7 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
     out: Annotated[
         Path | None, typer.Option(help="TOML of the changed parameters, a proposal.")
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of all parameters.")] = None,
+    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of all parameters.")] = None,
     is_kept: Annotated[
         bool, typer.Option("--keep", help="Keep it, if a week has passed since the last one.")
     ] = False,

@@ -59,11 +59,11 @@ def _show(screen: Console, told: Told) -> None:
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
     screen.print(accounts)
-    columns = ("limit", "between", "intervals", "EUR a unit")
+    columns = ("limit", "between", "intervals", "one more is worth")
     binding = table("What binds", *columns, numbers=columns[2:])
     for limit in told["binding"]:
         between = f"{_short(limit['from'])} and {_short(limit['to'])}"
-        row = limit["limit"], between, limit["intervals"], limit["price_eur"]
+        row = limit["limit"], between, limit["intervals"], _price(limit)
         binding.add_row(*map(str, row))
     screen.print(binding)
     for target in told.get("softened", []):
@@ -86,7 +86,13 @@ def _softened(row: Mapping[str, object]) -> str:
     must = ", which must not be" if row["is_hard"] else ""
     between = f"{_short(row['from'])} to {_short(row['to'])}"
     paid = f"{row['paid_eur']:,.0f} EUR"
-    return f"- {row['target']}, {between}: {' and '.join(ways)}{must}, paid {paid}"
+    return f"- {row['target']}, {between}: {' and '.join(ways)}{must}, weighed as {paid}"
+
+
+def _price(limit: Mapping[str, object]) -> str:
+    """Return what one more of a limit is worth; older decisions do not name its unit."""
+    unit = f"/{limit['unit']}" if "unit" in limit else " a unit"
+    return f"{limit['price_eur']:,.2f} EUR{unit}"
 
 
 def _endured(row: Mapping[str, object]) -> str:

@@ -74,12 +74,11 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(_table(found))
     for transfer in found.transfers:
         screen.print(str(transfer), markup=False)
-    settled = found.coordination
-    saved = sum(settled.alone) - settled.cost
+    settled, cost = found.coordination, sum(found.costs.values())
     screen.print(
-        f"sharing saves {saved:,.0f} EUR; by other prices no more than "
-        f"{max(settled.cost - settled.bound, 0.0):,.0f} EUR could still be saved "
-        f"({max(settled.gap, 0.0):.3%}, {settled.rounds} rounds)"
+        f"sharing saves {sum(settled.alone) - cost:,.0f} EUR; no more than "
+        f"{max(cost - settled.bound, 0.0):,.0f} EUR could still be saved "
+        f"({max(found.gap, 0.0):.3%}, {settled.rounds} rounds)"
     )
     write_json(found.as_json(), json_file)
 
@@ -140,5 +139,5 @@ def _table(found: FleetDecision) -> Table:
         )
         totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
         shown.add_row(name, *(f"{cell:,.0f}" for cell in cells))
-    shown.add_row("all", *(f"{total + 0.0:,.0f}" for total in totals))
+    shown.add_row("all", *(f"{round(total) + 0:,}" for total in totals))
     return shown

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
@@ -21,7 +21,7 @@ from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
-COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "energy [MWh]", "peak [MW]")
+COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "import [MWh]", "peak [MW]")
 
 
 @app.command()
@@ -43,7 +43,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon_prices: Annotated[
         str, typer.Option(help="Prices of carbon to try, by commas [EUR/kg].")
     ] = ",".join(f"{price:g}" for price in CARBON_PRICES),
-    out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
+    out: Annotated[Path | None, picture_option("PNG, SVG or PDF of the front.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Plan the next week at several prices of carbon, and value each limit at today's."""
@@ -55,12 +55,19 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         carbon=carbon,
         zone=zone or loaded.zone,
     )
+    for option, file in {"prices": prices, "weather": weather, "jobs": jobs}.items():
+        if file is None:
+            screen.print(f"note: synthetic {option}; name your own with --{option} FILE")
     problem = _problem(loaded, files, start, load_scale=load_scale)
-    bar = (TextColumn("plans"), BarColumn(), MofNCompleteColumn())
+    bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
-        task = progress.add_task("plans", total=len(tried))
-        found = front(problem, tried, listen=lambda done, _: progress.update(task, completed=done))
-        worths = sensitivities(solve_problem(problem))
+        plans = progress.add_task("plans", total=len(tried))
+        found = front(problem, tried, listen=lambda done, _: progress.update(plans, completed=done))
+        limits = progress.add_task("limits", total=None)
+        worths = sensitivities(
+            solve_problem(problem),
+            listen=lambda done, total: progress.update(limits, completed=done, total=total),
+        )
     title = f"{problem.site.name}, a week from {start}"
     screen.print(_table(found, title))
     screen.print(_worths(worths))
@@ -95,16 +102,19 @@ def _problem(site: Site, files: Files, start: str, *, load_scale: float) -> Prob
 
 
 def _table(found: xr.Dataset, title: str) -> Table:
-    shown = table(title, *COLUMNS, "safe", numbers=COLUMNS)
+    is_beyond = bool((found["beyond_budgets"] >= 1.0).any())
+    columns = (*COLUMNS, "beyond budgets, weighed [EUR]") if is_beyond else COLUMNS
+    shown = table(title, *columns, "safe", numbers=columns)
     for row in found.reset_coords().to_dataframe().reset_index().to_dict("records"):
-        shown.add_row(
+        cells = [
             f"{row['carbon_price']:g}",
             f"{row['cost']:,.0f}",
             f"{row['carbon'] / 1e3:,.1f}",
             f"{row['energy']:,.1f}",
             f"{row['peak']:.1f}",
-            "yes" if row["is_safe"] else "no",
-        )
+        ]
+        beyond = [f"{row['beyond_budgets']:,.0f}"] if is_beyond else []
+        shown.add_row(*cells, *beyond, "yes" if row["is_safe"] else "no")
     return shown
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.cli.simulate import grid_of, halls_on, outdoors_on
 from telemetry.sources import read_jobs
 from twin.equipment import Accelerators
@@ -57,7 +57,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         float,
         typer.Option(min=0.0, max=1.0, help="Share of racks at work; of jobs the mean share."),
     ] = UTILISATION,
-    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of months and days.")] = None,
+    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of months and days.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""

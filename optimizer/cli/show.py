@@ -5,18 +5,65 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.models import OptionInfo
+
+from twin.errors import Fault, ProblemError
+
+PICTURES: Final = (".png", ".svg", ".pdf")
+"""How the names of pictures may end."""
+
+
+def _json_path(file: str | None) -> str | None:
+    """Return where JSON goes, its folder made: what cannot be written is told before the work."""
+    if file not in {None, "-"}:
+        _made(Path(str(file)), "--json")
+    return file
+
 
 JsonFile = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output."),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Write the result as JSON; - is standard output.",
+        callback=_json_path,
+    ),
 ]
 """The option that every command has."""
+
+
+def picture_option(words: str) -> OptionInfo:
+    """Return the option of a file for a picture, looked at before the work is done.
+
+    Parameters
+    ----------
+    words
+        What the picture shows, for ``--help``.
+    """
+
+    def look(path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in PICTURES:
+            mend = f"name a picture that ends in {', '.join(PICTURES)}"
+            raise ProblemError("command", [Fault(place="picture", value=str(path), mend=mend)])
+        return path and _made(path, "picture")
+
+    made: OptionInfo = typer.Option(help=words, callback=look)
+    return made
+
+
+def _made(path: Path, place: str) -> Path:
+    """Return the path of a file to be written, its folder made."""
+    if path.is_dir():
+        mend = "is a folder; name a file"
+        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def console(json_file: str | None = None) -> Console:
@@ -46,6 +93,11 @@ def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
         shown = escape(column)  # its unit stands in brackets
         made.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
     return made
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, in words: ``1 day``, ``7 days``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def write_json(content: object, file: str | None) -> None:

@@ -1,5 +1,6 @@
 """`gigatwin simulate`: what a site would draw at a load, in a weather."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,10 +9,12 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, counted, picture_option, table, write_json
 from optimizer.cli.streaming import Detail, stream
 from optimizer.cli.trip import Day, show_trips
 from optimizer.heat import sell_heat
@@ -47,6 +50,19 @@ class Scale(StrEnum):
     CHIP = "chip"
 
 
+WORDS: Final = {
+    "energy_mwh": ("energy [MWh]", "{:,.1f}"),
+    "it_energy_mwh": ("energy of the IT [MWh]", "{:,.1f}"),
+    "facility_power_max_mw": ("greatest power of the site [MW]", "{:,.2f}"),
+    "pue": ("PUE, power usage effectiveness [1]", "{:.3f}"),
+    "wue": ("WUE, water used for the IT [m3/MWh]", "{:.3f}"),
+    "cue": ("CUE, carbon for the IT [kg/MWh]", "{:.1f}"),
+    "erf": ("ERF, share of the energy reused [1]", "{:.3f}"),
+    "closure": ("greatest error of a balance [1]", "{:.0e}"),
+}
+"""Key of the summary -> its words with the unit, and its form."""
+
+
 @app.command()
 def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
@@ -80,7 +96,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     trip: Annotated[
         str | None, typer.Option(help="Show what follows if this fails, as chiller_3; or all.")
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of what follows.")] = None,
+    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of what follows.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
@@ -98,10 +114,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     else:
         result = _stream(loaded, operation, detail, out=out, screen=screen)
     summary = _summary(result)
-    shown = table(f"{loaded.name}, {days} days from {start}", "sum", "value", numbers=["value"])
-    for name, value in summary.items():
-        shown.add_row(name, "unknown" if value is None else f"{value:,.4g}")
-    screen.print(shown)
+    screen.print(_table(summary, f"{loaded.name}, {counted(days, 'day')} from {start}"))
     if out is not None:
         if detail is None:
             write_netcdf(out, result.merge(operation, compat="override"))
@@ -207,6 +220,14 @@ def _loaded(site: Site, grid: xr.Dataset, load: Path) -> FloatArray:
         fault = Fault(place=load.name, value=f"{total.max():g} MW", mend=mend)
         raise ProblemError("load", [fault])
     return total
+
+
+def _table(summary: Mapping[str, float | None], title: str) -> Table:
+    shown = table(title, "sum", "value", numbers=["value"])
+    for name, (words, form) in WORDS.items():
+        value = summary[name]
+        shown.add_row(escape(words), "unknown" if value is None else form.format(value))
+    return shown
 
 
 def _summary(result: xr.Dataset) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from sites.cases.book import outcomes
 from sites.cases.page import error_words, page, tolerance_words
 
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, help="Hold the twin to published numbers
 @app.command()
 def validate(
     markdown: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG or SVG of all errors.")] = None,
+    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of all errors.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compute every case anew; the exit code is 1 if one of them fails."""

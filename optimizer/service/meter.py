@@ -10,6 +10,7 @@ import xarray as xr
 from twin.axes import HOUR, QUARTER
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
+from twin.tariffs.metered import check
 from twin.tariffs.periods import Moments
 
 TIMES: Final = ("time_utc", "time", "timestamp")
@@ -44,7 +45,8 @@ def read_meter(path: Path) -> tuple[Moments, FloatArray]:
     Raises
     ------
     SeriesError
-        If a column is missing, a time has no offset, or a value is no number.
+        If a column is missing, a time has no offset, a quarter-hour is missing, or a value is no
+        number.
     """
     try:
         table = pd.read_csv(path)
@@ -57,6 +59,7 @@ def read_meter(path: Path) -> tuple[Moments, FloatArray]:
         raise _fault(path, "columns", ", ".join(map(str, table.columns)), wanted)
     starts = _starts(path, time, table[time])
     values = pd.to_numeric(table[power], errors="coerce").to_numpy(dtype=float)
+    check(starts, values, source=path.name)
     return starts, POWERS[power] * values
 
 

@@ -31,6 +31,12 @@ HISTORY: Final = np.timedelta64(14, "D")
 
 DAY: Final = np.timedelta64(1, "D")
 
+FAR: Final = 100.0
+"""Distance from which on it is said that weather was taken elsewhere. [km]"""
+
+EARTH_RADIUS: Final = 6371.0
+"""Mean radius of the Earth. [km]"""
+
 CALM_WIND: Final = 3.0
 """Wind where a file has none: it cools modules and turns no turbine. [m s-1]"""
 
@@ -134,7 +140,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
     year = int(pd.Timestamp(first).year)
-    notes = _notes(files, weather, year)
+    notes = _notes(site, files, weather, year)
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
     return World(
@@ -207,13 +213,26 @@ def market_of(site: Site, files: Files) -> list[xr.Dataset]:
     return found
 
 
-def _notes(files: Files, weather: xr.Dataset, year: int) -> list[str]:
+def _notes(site: Site, files: Files, weather: xr.Dataset, year: int) -> list[str]:
     notes = []
+    place = weather.attrs["file_latitude"], weather.attrs["file_longitude"]
+    away = _distance(site, *place)
+    if away > FAR:
+        where = f"{place[0]:.1f} N {place[1]:.1f} E"
+        notes.append(f"{files.weather.name}: weather of {where}, {away:,.0f} km from {site.name}")
     if weather.attrs.get("modelled"):
         notes.append(f"{files.weather.name}: modelled {weather.attrs['modelled']}")
     if weather.attrs["typical_year"]:
         notes.append(f"{files.weather.name}: a typical year, placed in {year}")
     return notes
+
+
+def _distance(site: Site, latitude: float, longitude: float) -> float:
+    """Return the way from a site to a place on a round Earth, by the haversine. [km]"""
+    here, there, turned = np.deg2rad([site.latitude, latitude, longitude - site.longitude])
+    half = np.sin((there - here) / 2.0) ** 2
+    half += np.cos(here) * np.cos(there) * np.sin(turned / 2.0) ** 2
+    return float(2.0 * EARTH_RADIUS * np.arcsin(np.sqrt(half)))
 
 
 def read_outdoors(

@@ -1,6 +1,7 @@
 """Read outdoor weather from a file of any of four formats."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -45,7 +46,8 @@ def read_weather(
         ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure`` [kPa],
         ``global_irradiance`` [W m-2], and ``wind_speed`` [m s-1] and ``cloud_cover`` [1] if the
         file has them, laid out as :func:`telemetry.sources.series.assemble` does. Attributes
-        ``latitude``, ``longitude``, ``elevation``, ``typical_year`` and ``modelled``, the names
+        ``latitude``, ``longitude``, ``elevation``, ``file_latitude`` and ``file_longitude`` of the
+        place that the file is of, ``typical_year`` and ``modelled``, the names
         of what was modelled.
 
     Raises
@@ -60,16 +62,7 @@ def read_weather(
     values = {name: series for name, series in record.values.items() if not np.isnan(series).all()}
     _refuse_lacking(record.source, values)
     rows = _rows(record, year)
-    kept = {name: rows.values[name] for name in values}
-    dataset = assemble(
-        Rows(
-            source=rows.source,
-            lines=rows.lines,
-            stamps=rows.stamps,
-            values=kept,
-            notes=rows.notes,
-        )
-    )
+    dataset = assemble(replace(rows, values={name: rows.values[name] for name in values}))
     for name, most in (("relative_humidity", 1.0), ("global_irradiance", np.inf)):
         if name in dataset:
             dataset[name] = dataset[name].clip(0.0, most, keep_attrs=True)
@@ -78,6 +71,8 @@ def read_weather(
         "latitude": latitude,
         "longitude": longitude,
         "elevation": elevation,
+        "file_latitude": record.latitude,
+        "file_longitude": record.longitude,
         "typical_year": record.hours is not None,
     }
     return _complete(dataset.assign_attrs(attrs))

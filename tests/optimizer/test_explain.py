@@ -156,7 +156,7 @@ def test_kinds_are_told_apart():
 def test_the_json_has_its_keys_and_plain_values():
     told = small_days.decision().explanation.as_json()
     assert {"accounts", "binding", "changes", "degraded"} <= set(json.loads(json.dumps(told)))
-    assert set(told["binding"][0]) == {"limit", "from", "to", "intervals", "price_eur"}
+    assert set(told["binding"][0]) == {"limit", "from", "to", "intervals", "price_eur", "unit"}
 
 
 def test_accounts_are_summed_over_the_horizon():

@@ -178,3 +178,25 @@ def test_a_list_of_absurd_numbers_is_told_once(table, told):
     assert told(table) == [
         "[equipment.hall_1] shelf_load_points = NaN: every number must be between -1e+12 and 1e+12"
     ]
+
+
+def test_absurd_numbers_hide_no_other_fault(table, told):
+    """Proves: one look tells of numbers that cannot be, of the zone, and of bounds."""
+    table["latitude"], table["time_zone"] = float("nan"), "Europe/Berlinn"
+    table["equipment"]["grid_1"]["ramp"] = "-1 MW/min"
+    places = [line.split(" = ")[0] for line in told(table)]
+    assert places == ["latitude", "time_zone", "[equipment.grid_1] ramp"]
+
+
+def test_an_unknown_time_zone_hides_no_size(table, told):
+    table["time_zone"] = "Europe/Berlinn"
+    table["equipment"]["ups_1"]["rating"] = "0.2 MW"
+    faults = told(table)
+    assert faults[0].startswith("time_zone =")
+    assert any("[equipment.ups_1]" in fault for fault in faults[1:])
+
+
+def test_what_is_missing_is_told_with_what_to_write(told):
+    faults = told({})
+    assert 'title: is missing; write title = "..."' in faults
+    assert "service: is missing; write a table [service]" in faults

@@ -32,11 +32,15 @@ def plot_front(front: xr.Dataset, *, title: str) -> Figure:
     cost = front["cost"].to_numpy()
     panel.plot(carbon, cost, marker="o", color=CYCLE[0], linewidth=1.5)
     for i, price in enumerate(front["carbon_price"].to_numpy()):
-        side = (8, 8) if i else (8, -14)  # the first two lie close together
+        is_outer = i % 2 == 1  # neighbours may lie close together: their words do not
         panel.annotate(
-            f"{price:g} EUR/kg", (carbon[i], cost[i]), xytext=side, textcoords="offset points"
+            f"{price:g} EUR/kg",
+            (carbon[i], cost[i]),
+            xytext=(8, 8) if is_outer else (-8, -14),
+            textcoords="offset points",
+            horizontalalignment="left" if is_outer else "right",
         )
-    panel.margins(x=0.12, y=0.12)
+    panel.margins(x=0.15, y=0.15)
     panel.set_xlabel("carbon of the import, what is left to do included [t]")
     panel.set_ylabel("cost of all but carbon [EUR]")
     panel.yaxis.set_major_formatter("{x:,.0f}")

@@ -100,6 +100,10 @@ def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) 
     notes = [f"{name}: {rule.status}, {rule.source}" for name, rule in dated.items() if rule]
     if metered.year_share < 1:
         notes.append("a part of a year: hours of use and energy of the year are projected")
+    if fed := int((power < 0.0).sum()):
+        notes.append(
+            f"in {fed:,} quarter-hours more was fed in than taken: they count as no import"
+        )
     return Bill(
         tariff=tariff.name,
         start=starts[0],

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.axes import HOUR, QUARTER
+from twin.axes import HOUR, QUARTER, to_minute
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -104,8 +104,15 @@ class Metered:
         return share.quantize(Decimal("1e-20")).normalize()
 
 
-def check(starts: Moments, power: FloatArray) -> None:
+def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:
     """Refuse quarter-hours that are not whole.
+
+    Parameters
+    ----------
+    starts, power
+        Starts of quarter-hours [datetime64], and mean power in each. [MW]
+    source
+        What messages call the meter, as its file.
 
     Raises
     ------
@@ -116,13 +123,14 @@ def check(starts: Moments, power: FloatArray) -> None:
     faults = []
     steps = np.diff(starts)
     if not len(starts) or len(starts) != len(power):
-        faults.append(Fault(place="meter", value=f"{len(starts)} quarter-hours", mend=mend))
+        faults.append(Fault(place=source, value=f"{len(starts)} quarter-hours", mend=mend))
     elif (steps != QUARTER).any():
         hole = starts[int(np.argmax(steps != QUARTER))]
-        faults.append(Fault(place=f"meter, after {hole}Z", value="no quarter-hour", mend=mend))
+        faults.append(
+            Fault(place=f"{source}, after {to_minute(hole)}", value="no quarter-hour", mend=mend)
+        )
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
-        faults.append(Fault(place=f"meter, {wrong}Z", value="not a number", mend=mend))
+        faults.append(Fault(place=f"{source}, {to_minute(wrong)}", value="not a number", mend=mend))
     if faults:
-        source = "meter"
         raise SeriesError(source, faults)

@@ -16,7 +16,7 @@ from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.trials.course import Step, course_of, work_of
 from optimizer.service.trials.held import plant_of, settled
 from optimizer.service.trials.playing import played
-from optimizer.service.trials.results import Results, Summary, accounts_over
+from optimizer.service.trials.results import Results, Summary, means_over
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from twin.axes import to_minute
@@ -116,7 +116,8 @@ def backtest(
         notes=world.notes,
         policies={name: Summary.over(many) for name, many in found.items()},
         by_seed=found,
-        accounts={name: accounts_over(many) for name, many in bills.items()},
+        accounts={name: means_over([bill.accounts for bill in bills[name]]) for name in policies},
+        weighed={name: means_over([bill.weighted for bill in bills[name]]) for name in policies},
     )
 
 

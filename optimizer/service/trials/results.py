@@ -78,6 +78,8 @@ class Results:
         Name -> one summary a seed.
     accounts
         Name -> account -> money over the seeds; they add up to the cost. [EUR]
+    weighed
+        Name -> what weighs beside the cost -> its weight; with the cost it is the objective. [EUR]
     """
 
     site: str
@@ -90,6 +92,7 @@ class Results:
     policies: Mapping[str, Summary]
     by_seed: Mapping[str, Sequence[Summary]]
     accounts: Mapping[str, Mapping[str, float]]
+    weighed: Mapping[str, Mapping[str, float]]
 
     @property
     def capture(self) -> float | None:
@@ -115,15 +118,14 @@ class Results:
             "policies": {name: asdict(summary) for name, summary in self.policies.items()},
             "by_seed": {name: [asdict(s) for s in many] for name, many in self.by_seed.items()},
             "accounts": {name: dict(money) for name, money in self.accounts.items()},
+            "weighed": {name: dict(money) for name, money in self.weighed.items()},
         }
 
 
-def accounts_over(bills: Sequence[Bill]) -> dict[str, float]:
-    """Return the money of every account, averaged over seeds. [EUR]"""
-    names = dict.fromkeys(name for bill in bills for name in bill.accounts)
-    return {
-        name: float(np.mean([bill.accounts.get(name, 0.0) for bill in bills])) for name in names
-    }
+def means_over(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the money of every account, averaged over seeds; one that a seed lacks is 0. [EUR]"""
+    names = dict.fromkeys(name for money in seeds for name in money)
+    return {name: float(np.mean([money.get(name, 0.0) for money in seeds])) for name in names}
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset) -> None:

@@ -61,7 +61,7 @@ class Bill:
     carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
         Sums of the run, in the units of their names.
     weighted
-        What the carbon and the lateness weigh in the objective. [EUR]
+        What carbon, lateness and the excess over budgets weigh in the objective. [EUR]
     """
 
     accounts: dict[str, float]

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -31,3 +32,19 @@ def test_a_path_that_cannot_be_written_is_told_in_a_line(tmp_path):
     assert told.exit_code == 1
     assert "cannot read or write" in told.output
     assert "Traceback" not in told.output
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"), [("f.foo", "ends in .png, .svg, .pdf"), (".", "ends in .png")]
+)
+def test_a_picture_that_cannot_be_drawn_is_told_before_the_work(tmp_path, name, mend):
+    told = CliRunner().invoke(app, ["front", "no_site", "--out", str(tmp_path / name)])
+    assert told.exit_code == 1
+    assert mend in " ".join(told.output.split())
+    assert "no_site" not in told.output.replace(str(tmp_path), "")
+
+
+def test_a_result_is_not_written_over_a_folder(tmp_path):
+    told = CliRunner().invoke(app, ["sites", "list", "--json", str(tmp_path)])
+    assert told.exit_code == 1
+    assert "is a folder; name a file" in " ".join(told.output.split())

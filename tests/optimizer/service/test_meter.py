@@ -33,9 +33,16 @@ def test_offsets_are_followed_through_the_change_of_the_clock(tmp_path):
     assert power.tolist() == [1.0, 2.0]
 
 
-def test_a_value_that_is_none_is_left_to_the_bill(tmp_path):
-    _, power = read_meter(written(tmp_path, "time_utc,import_mw\n2026-01-01T00:00,n/a x\n"))
-    assert np.isnan(power[0])
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("2026-01-01T00:00,n/a x\n", r"\.csv, 2026-01-01T00:00Z = not a number"),
+        ("2026-01-01T00:00,1\n2026-01-01T00:30,1\n", r"\.csv, after 2026-01-01T00:00Z"),
+    ],
+)
+def test_what_a_file_lacks_is_told_with_its_name(tmp_path, rows, told):
+    with pytest.raises(SeriesError, match=told):
+        read_meter(written(tmp_path, f"time_utc,import_mw\n{rows}"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The world of a back-test: files joined or apart, gaps, what is not covered, typical years."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,21 @@ def test_without_carbon_none_is_counted_and_that_is_said(prices):
     world = read_world(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
     assert any("no carbon intensity was given" in note for note in world.notes)
+
+
+@pytest.mark.parametrize(("latitude", "said"), [(50.8, 0), (51.5, 1)])
+def test_weather_of_another_place_is_told(prices, tmp_path, latitude, said):
+    """Proves: a degree of latitude is 111 km, and what lies nearer than 100 km is not told."""
+    moved = json.loads(small_days.files(prices=prices()).weather.read_text())
+    site = SMALL.model_copy(update={"latitude": 50.0, "longitude": 6.4})
+    (tmp_path / "moved.json").write_text(
+        json.dumps(moved | {"latitude": latitude, "longitude": 6.4})
+    )
+    files = small_days.files(prices=prices(), weather=tmp_path / "moved.json")
+    world = read_world(site, files, start="2026-06-16", days=1)
+    told = [note for note in world.notes if "weather of" in note]
+    assert len(told) == said
+    assert all("51.5 N 6.4 E, 167 km from small" in note for note in told)
 
 
 def test_a_kind_of_carbon_that_the_file_lacks_is_refused(prices):

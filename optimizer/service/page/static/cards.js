@@ -72,7 +72,7 @@ function limits({ decision: last }) {
     binding.length ? table(binding, [
       ["What holds the plan back", false, (row) => row.limit],
       ["From – to", false, (row) => `${clock(row.from)} – ${clock(row.to)}`],
-      ["Worth per unit", true, (row) => amount(row.price_eur, "EUR", 2)],
+      ["One more is worth", true, (row) => amount(row.price_eur, row.unit ? `EUR/${row.unit}` : "EUR", 2)],
     ]) : empty("No limit holds the plan back."),
     changes.length ? list("Changes since the last plan", changes) : empty("Nothing changed since the last plan."),
     ...(besides.length ? [list("Besides", besides)] : []),

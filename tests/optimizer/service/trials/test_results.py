@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.service.trials.results import (
     Results,
     Summary,
-    accounts_over,
+    means_over,
     write_netcdf,
 )
 from optimizer.service.trials.settle import Bill
@@ -37,6 +37,7 @@ def results(**objectives):
         policies=policies,
         by_seed={name: [one] for name, one in policies.items()},
         accounts={name: {"electricity": one.cost_eur} for name, one in policies.items()},
+        weighed={name: {"carbon": one.objective} for name, one in policies.items()},
     )
 
 
@@ -75,6 +76,7 @@ def test_the_json_has_the_keys_of_the_command():
     assert set(wanted.split()) <= set(told["policies"]["optimal"])
     assert told["by_seed"]["optimal"] == [asdict(summary(2.0))]
     assert told["accounts"]["optimal"] == {"electricity": 1.0}
+    assert told["weighed"]["optimal"] == {"carbon": 2.0}
 
 
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
@@ -83,7 +85,7 @@ def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
         Bill(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
         for accounts in ({"electricity": 4.0, "reserves": -1.0}, {"electricity": 2.0})
     ]
-    over = accounts_over(bills)
+    over = means_over([bill.accounts for bill in bills])
     assert over == {"electricity": 3.0, "reserves": -0.5}
     assert sum(over.values()) == np.mean([bill.cost for bill in bills])
 
