@@ -59,7 +59,7 @@ class Peak:
     adds_squares
         Whether any of its peaks may be a root of a sum of squares.
     terms
-        Starts of intervals -> the peaks; the site sets it.
+        Instants that bound the intervals -> the peaks; the site sets it.
     """
 
     owner: str

@@ -125,4 +125,4 @@ def _terms(peak: Peak, inputs: Inputs) -> PeakTerms:
     if peak.terms is None:
         message = f"{peak.owner}: ask the site for the charges on its peaks"
         raise SolverError(message)
-    return peak.terms(inputs.problem.outlook["time"].to_numpy())
+    return peak.terms(inputs.problem.outlook["instant"].to_numpy())

@@ -25,6 +25,8 @@ from tests.math.test_tariffs import MOVABLE, REST, under
 from twin import vocabulary
 from twin.equipment.contracts import CarbonBudget, LoadTargetContract
 
+POWERS = [("first", "9 MW"), ("rest", "1 MW")]
+
 DEAR = {"name": "dear", "price": "40 EUR/MWh", "periods": ["first"]}
 
 
@@ -60,6 +62,28 @@ def test_a_class_that_begins_within_an_hour_is_in_its_price(hours, cost):
     """
     plan = solved(under(**classes(hours)), outlook([10.0, 15.0], jobs=MOVABLE))
     assert plan.objective == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(("hours", "cost"), [("0:30-1", 80.0), ("1:45-2", 40.0)])
+def test_a_window_that_begins_within_an_hour_counts_its_import(hours, cost):
+    """Proves: 60 EUR/MW, hours at 10 and 20 EUR, 4 MWh in either: none in the hour that counts.
+
+    Sensitivity: 40 and 40 + 0 where an hour counts by its first quarter only: then 0:30 is free.
+    """
+    windows = [{"hours": [hours]}]
+    rules = {"peaks": [{"name": "power", "price": "60 EUR/MW", "windows": windows}]}
+    plan = solved(under(**rules), outlook([10.0, 20.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(cost)
+
+
+def test_the_least_contract_within_an_hour_binds_it():
+    """Proves: 1 MW from a quarter past on, 9 before: beyond 1 MW of the hour it is 100 EUR/MW."""
+    first = {"name": "first", "hours": ["0-0:15"]}
+    terms = {"price": "0 EUR/MW", "excess_price": "100 EUR/MW"}
+    contracted = [terms | {"period": name, "power": power} for name, power in POWERS]
+    where = under(excess="greatest", periods=[first, REST], contracted=contracted)
+    plan = solved(where, outlook([10.0], service=4.0))
+    assert plan.objective == pytest.approx(40.0 + 300.0)
 
 
 def test_a_ramp_is_told_of_the_interval_into_which_it_is():

@@ -60,6 +60,11 @@ class Billing:
             found[here] = clock.within_any(tariff.windows)
         return found
 
+    def count_within(self, instants: Moments) -> BoolArray:
+        """Return in which intervals between two instants some quarter-hour counts in the peak."""
+        which, starts = _quarters(instants)
+        return np.asarray(np.bincount(which, self.counts(starts)) > 0.0)
+
     def energy_prices(self, moments: Moments) -> FloatArray:
         """Return what the tariffs charge for energy taken in each interval. [EUR MWh-1]"""
         found = np.zeros(len(moments))
@@ -72,11 +77,8 @@ class Billing:
 
         Time classes may change within an interval, but with a quarter-hour.
         """
-        parts = -(-np.diff(instants) // QUARTER)
-        which = np.repeat(np.arange(len(parts)), parts)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
-        prices = self.energy_prices(instants[which] + within * QUARTER)
-        return np.asarray(np.bincount(which, prices, minlength=len(parts)) / parts)
+        which, starts = _quarters(instants)
+        return np.asarray(np.bincount(which, self.energy_prices(starts)) / np.bincount(which))
 
     def peak_prices(self, moments: Moments) -> FloatArray:
         """Return what a MW of the peak costs in the billing period of each moment. [EUR MW-1]"""
@@ -115,6 +117,16 @@ class Billing:
                 power[at] = contract.power
                 price[at] = contract.excess_price * tariff.taxed
         return number, power, price
+
+    def contracted_within(
+        self, instants: Moments
+    ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        """Return the same of each interval between two instants: the least power within it."""
+        which, starts = _quarters(instants)
+        number, power, price = self.contracted(starts)
+        order = np.lexsort((power, which))
+        first = order[np.searchsorted(which, np.arange(len(instants) - 1))]
+        return number[first], power[first], price[first]
 
     @property
     def classes(self) -> list[str]:
@@ -159,3 +171,11 @@ class Billing:
             (tariff, here, Clock(moments[here], self.time_zone, holidays=tariff.holidays))
             for tariff, here in in_force(self.tariffs, moments, self.time_zone, goes_on=True)
         ]
+
+
+def _quarters(instants: Moments) -> tuple[NDArray[np.int64], Moments]:
+    """Return each quarter-hour between instants: the interval in which it lies, and its start."""
+    parts = -(-np.diff(instants) // QUARTER)
+    which = np.repeat(np.arange(len(parts)), parts)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(parts) - parts, parts)
+    return which, instants[which] + within * QUARTER

@@ -24,7 +24,7 @@ LEAST: Final = 2
 """Billing periods that every plan has, so that to cross the end of one changes no model. [1]"""
 
 type Rule = Callable[[Billing, Moments], PeakTerms]
-"""(billing, starts of intervals) -> the peaks of a charge."""
+"""(billing, instants that bound the intervals) -> the peaks of a charge."""
 
 
 def of_site(peak: Peak, billing: Billing) -> tuple[Peak, ...]:
@@ -49,30 +49,32 @@ def of_site(peak: Peak, billing: Billing) -> tuple[Peak, ...]:
     return tuple(found)
 
 
-def _plain(billing: Billing, price: float, moments: Moments) -> PeakTerms:
+def _plain(billing: Billing, price: float, instants: Moments) -> PeakTerms:
     """Return the peak of each month at one price."""
-    slot, reached = _periods(billing, moments)
+    slot, reached = _periods(billing, instants[:-1])
     return _of_periods(slot, np.zeros(len(reached)), np.where(reached, price, 0.0))
 
 
-def peaks(billing: Billing, moments: Moments) -> PeakTerms:
+def peaks(billing: Billing, instants: Moments) -> PeakTerms:
     """Return the peaks of the billing periods by the tariffs in force; see :data:`Rule`."""
+    moments = instants[:-1]
     slot, reached = _periods(billing, moments)
     first = np.searchsorted(slot, np.arange(slot[-1] + 1))
     free, price = np.zeros(len(reached)), np.zeros(len(reached))
     free[: len(first)] = billing.expected_peaks(moments)[first]
     price[: len(first)] = billing.peak_prices(moments)[first]
-    return _of_periods(slot, free, price, counts=billing.counts(moments))
+    return _of_periods(slot, free, price, counts=billing.count_within(instants))
 
 
-def excesses(billing: Billing, moments: Moments) -> PeakTerms:
+def excesses(billing: Billing, instants: Moments) -> PeakTerms:
     """Return what goes beyond the contracted powers, by month and class; see :data:`Rule`.
 
     What a class has exceeded in this month is paid already. The state knows the running peak of all
     classes only, so that is taken for one of a class if it can be of no other.
     """
+    moments = instants[:-1]
     month = months(moments, billing.time_zone)
-    number, power, price = billing.contracted(moments)
+    number, power, price = billing.contracted_within(instants)
     classes = max(len(billing.classes), 1)
     count = classes * max(LEAST, int(month[-1] - month[0]) + 1)
     slot = np.where(number == NO_PERIOD, NO_PERIOD, classes * (month - month[0]) + number)
@@ -104,8 +106,9 @@ def _peaked(billing: Billing, now: np.datetime64) -> int:
     return int(number[0]) if len(number) == 1 else NO_PERIOD
 
 
-def guarded(billing: Billing, moments: Moments) -> PeakTerms:
+def guarded(billing: Billing, instants: Moments) -> PeakTerms:
     """Return the peaks that band load allows, by year; see :data:`Rule`."""
+    moments = instants[:-1]
     slot, reached = _periods(billing, moments)
     free, price = np.zeros(len(reached)), np.zeros(len(reached))
     for one in range(int(slot[-1]) + 1):
