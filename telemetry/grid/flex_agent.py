@@ -1,8 +1,8 @@
 """Our side of DSX Flex towards the grid: targets in, power states out.
 
 A message is never answered with a no: the contract's only confirmation is a power state that
-carries the correlation of what was taken. What is refused is logged, counted and told to the
-caller, for the record.
+carries the correlation of what was taken. What is refused, or for other feeds only, is logged,
+counted and told to the caller, for the record.
 """
 
 import secrets
@@ -19,7 +19,7 @@ import structlog
 from telemetry import topics
 from telemetry.client import Client, Message, Receipt
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
-from telemetry.grid.flex import Event, FeedState, FeedTarget
+from telemetry.grid.flex import Event, FeedState, FeedTarget, LoadTargets
 from telemetry.grid.intake import Intake
 from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
@@ -130,7 +130,7 @@ class FlexAgent:
         Returns
         -------
         list
-            What was taken or refused, for the record.
+            What was taken, refused, or is for others, for the record.
         """
         if self._client is None:
             return []
@@ -140,7 +140,7 @@ class FlexAgent:
         return told
 
     def handle(self, message: Message, now: np.datetime64) -> Mapping[str, object]:
-        """Take one message and confirm it, or refuse it.
+        """Take one message and confirm it, or refuse it, or pass over what is for others.
 
         Raises
         ------
@@ -156,6 +156,8 @@ class FlexAgent:
             self.counters["refused"] += 1
             _logger.warning("load target refused", topic=message.topic, reason=str(error))
             return {"event": "load_target_refused", "partner": issuer, "reason": str(error)}
+        if not held:
+            return self._pass(issuer, found)
         self.counters["taken"] += 1
         asked = [
             {
@@ -172,6 +174,14 @@ class FlexAgent:
             self._publish("target_set", now, correlation=found.correlation, trace=trace)
         told = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**told, "targets": asked}
+
+    def _pass(self, issuer: str, message: LoadTargets) -> Mapping[str, object]:
+        """Return what is recorded of a message of which nothing is ours; it is not confirmed."""
+        self.counters["passed"] += 1
+        feeds = sorted({feed for one in message.targets for feed in one.feeds})
+        told = {"partner": issuer, "correlation": message.correlation}
+        _logger.info("load target is for others", **told)
+        return {"event": "load_target_for_others", **told, "feeds": feeds}
 
     def _issuer(self, topic: str) -> str:
         """Return who may publish on a topic; nobody if it is none of those we asked for."""

@@ -103,7 +103,8 @@ class Targets:
         Returns
         -------
         tuple of Held
-            What of it is for this feed; one that lifts is among them, without a power.
+            What of it is for this feed; one that lifts is among them, without a power. Nothing
+            where all of it is for others: then it is not ours to judge, and changes nothing.
 
         Raises
         ------
@@ -113,6 +114,9 @@ class Targets:
         JournalError
             If it cannot be kept.
         """
+        own = [one for one in message.targets if not one.feeds or self.feed in one.feeds]
+        if not own:
+            return ()
         digest = sha256(message.signed.encode()).hexdigest()
         made = milliseconds("loadtarget", message.time)
         with self._lock:
@@ -124,8 +128,7 @@ class Targets:
                 raise WireError("loadtarget", str(message.time), "is made in the future")
             fresh = tuple(
                 Held(issuer=issuer, correlation=message.correlation, target=self._own(one, now))
-                for one in message.targets
-                if not one.feeds or self.feed in one.feeds
+                for one in own
             )
             held = (*_standing(self._held, fresh, now), *fresh)
             if sum(one.issuer == issuer for one in held) > KEPT:
@@ -152,7 +155,8 @@ class Targets:
         Returns
         -------
         tuple of numpy.ndarray
-            Most power [MW], infinite where nothing is asked, and whether that is best effort.
+            Most power [MW], infinite where nothing is asked, and whether that is best effort: only
+            where nothing in the interval is firm, as no best effort may ease what is.
         """
         with self._lock:
             own = [one for one in self._held if one.issuer == issuer]
@@ -166,9 +170,11 @@ class Targets:
             power[where] = np.inf if target.power is None else target.power
             is_best[where] = target.is_best_effort
         of = np.searchsorted(edges, points, side="right") - 1
-        order = np.lexsort((is_best, power, of))  # of equals, the one that is no best effort
-        first = order[np.unique(of[order], return_index=True)[1]]
-        return power[first], is_best[first]
+        is_asked = np.isfinite(power)
+        least, is_firm = np.full(len(edges) - 1, np.inf), np.zeros(len(edges) - 1, dtype=bool)
+        np.minimum.at(least, of, power)
+        np.logical_or.at(is_firm, of, is_asked & ~is_best)
+        return least, np.isfinite(least) & ~is_firm
 
     def active(self, now: np.datetime64) -> Held | None:
         """Return the tightest target in force, of all issuers; None if nothing is asked."""

@@ -148,6 +148,23 @@ def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     assert agent.counters["refused"] == 1
 
 
+def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
+    """Proves: the next power state heard is the one told a minute later, without correlation."""
+    told = partner.set(target(1.0, tags=("iberia",)))
+    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    assert record == {
+        "event": "load_target_for_others",
+        "partner": "tso-1",
+        "correlation": told["correlationid"],
+        "feeds": ["iberia"],
+    }
+    assert agent.counters == {"passed": 1}
+    agent.tell(Load(planned=80.0, measured=80.0), NOW + MINUTE)
+    envelope, feed = partner.hear()
+    assert "correlationid" not in envelope
+    assert (feed["event"], feed["targets"]) == ("periodic", [])
+
+
 def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
     partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
     (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)

@@ -82,6 +82,31 @@ def test_of_equal_powers_the_one_that_is_no_best_effort_counts(desk):
     assert desk.book.limit("tso", EDGES)[1].tolist() == [False, True, True, True]
 
 
+def test_a_best_effort_eases_nothing_that_is_firm(desk):
+    """Proves: 100 MW firm all along and 90 at best effort from 12:10 hold 12:00 to 90, firm.
+
+    Sensitivity: 90 MW at the price of best effort, for which 150 may be the better choice.
+    """
+    desk.take(asked(100.0))
+    desk.take(asked(90.0, start=10, end=15, best=True))
+    power, is_best = desk.book.limit("tso", EDGES)
+    assert power.tolist() == [90.0, 100.0, 100.0, 100.0]
+    assert not is_best.any()
+
+
+def test_what_is_lifted_makes_no_best_effort_firm(desk):
+    desk.take(asked(90.0, best=True))
+    desk.take(asked(None, end=5))
+    assert desk.book.limit("tso", EDGES)[1].tolist() == [True] * 4
+
+
+def test_a_message_for_others_is_not_judged_and_changes_nothing(desk):
+    """Proves: one made at 12:02 for iberia leaves one made at 12:01 for us in its right."""
+    assert desk.take(asked(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
+    assert desk.take(asked(90.0), at=1)
+    assert desk.limit() == [90.0] * 4
+
+
 def test_another_feed_is_none_of_ours(desk):
     assert desk.take(asked(10.0, feeds=("iberia",)), asked(90.0, feeds=("iberia", "rhine")))
     assert desk.limit() == [90.0] * 4
