@@ -148,9 +148,9 @@ class Service:
                     outcome = pilot.run(replace(facts, hold=held))
                 if not self.settings.is_shadow:
                     self._partners.settle(now - QUARTER, self._link.net_import(now - QUARTER, now))
-                plan = self._partners.draw_up(outcome, now=now)
+                plan = self._partners.draw_up(outcome, now=self._clock.now())
                 if not self.settings.is_shadow:
-                    self._partners.publish(plan, outcome, now=now)
+                    self._partners.publish(plan, outcome, now=self._clock.now())
                     sequence = self._act(outcome)
                     self._guarding.begin(now, pilot.guard)
                 self._partners.note(outcome)
@@ -193,7 +193,8 @@ class Service:
             self._missing = text
             if self.settings.is_shadow:
                 return -1
-            self._partners.status("degraded", reason=f"no schedule: {text}"[:500], now=now)
+            reason = f"no schedule: {text}"[:500]
+            self._partners.status("degraded", reason=reason, now=self._clock.now())
             return self._link.freeze(now)
 
     def _tell(self, now: np.datetime64, seconds: float) -> None:

@@ -119,7 +119,7 @@ class PartnerLink:
         outcome
             What was decided.
         now
-            The service's time.
+            The service's time, which is later than the start of the quarter-hour.
         """
         return document_of(
             self._site,

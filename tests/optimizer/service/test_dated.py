@@ -1,0 +1,83 @@
+"""What leaves for partners is dated when it is made, not when its quarter-hour began."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.service import daemon
+from optimizer.service.daemon import Service
+from optimizer.service.fallback import Source
+from twin.errors import StateError
+
+START = np.datetime64("2026-07-01T12:00", "us")
+MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-hour
+
+
+class Partners:
+    """Partners who note by which time they were told."""
+
+    def __init__(self):
+        self.times = {}
+
+    def draw_up(self, outcome, *, now):
+        self.times["drawn up"] = now
+
+    def publish(self, plan, outcome, *, now):
+        self.times["published"] = now
+
+    def status(self, state, *, reason, now):
+        self.times[state] = now
+
+    def settle(self, start, power):
+        self.times["settled"] = start
+
+    def note(self, outcome):
+        pass
+
+
+class Pilot:
+    guard = None
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def run(self, facts):
+        if self.error:
+            raise self.error
+        choice = SimpleNamespace(source=Source.OPTIMUM)
+        return SimpleNamespace(choice=choice, estimate=None, time=START)
+
+
+@pytest.fixture
+def service(monkeypatch):
+    made = object.__new__(Service)
+    made._heart, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
+    made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
+    made._partners, made._halt = Partners(), SimpleNamespace(words="")
+    made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1)
+    made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
+    made._guarding = SimpleNamespace(begin=lambda *_: None)
+    made._picture = SimpleNamespace(add=lambda *_: None)
+    made._memory = None
+    monkeypatch.setattr(Service, "_facts", lambda *_: SimpleNamespace(observed=None))
+    monkeypatch.setattr(Service, "_act", lambda *_: -1)
+    monkeypatch.setattr(Service, "_tell", lambda *_: None)
+    monkeypatch.setattr(daemon, "keep", lambda *_: None)
+    return made
+
+
+def test_document_and_states_are_dated_when_they_are_made(service):
+    """Proves: decided at 12:07 for 12:00, all that leaves bears 12:07; 11:45 is what is settled.
+
+    Sensitivity: 12:00, seven minutes before the power state that confirmed the target.
+    """
+    service._cycle(Pilot(), START)
+    before = START - np.timedelta64(15, "m")
+    assert service._partners.times == {"settled": before, "drawn up": MADE, "published": MADE}
+
+
+def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
+    service._cycle(Pilot(StateError("rhine", "nothing is heard")), START)
+    assert service._partners.times == {"degraded": MADE}
