@@ -87,8 +87,8 @@ class Feed:
         self._clients: dict[str, Client] = {}
         self._intakes = {name: Intake() for name in self._partners}
         self._receipts: list[Receipt] = []
-        self._status: dict[str, bytes] = {}
-        self._told: dict[str, int] = {}
+        self._said: dict[tuple[str, Kind], bytes] = {}
+        self._told: dict[tuple[str, Kind], int] = {}
         self._lock = threading.RLock()
         for name in self._partners:
             series(site, name, 10**9)  # a name too long is told now, not when numbers get long
@@ -151,11 +151,9 @@ class Feed:
                 sent = Sent(mrid=document["mrid"], revision=revision, at=document["created"])
                 documents[name] = sent, text
             self._revisions.keep(revision, documents)
-            self._receipts = [
-                self._send(Kind.SCHEDULE, name, text.encode())
-                for name, (_, text) in documents.items()
-                if name in self._clients
-            ]
+            self._receipts = []
+            for name, (_, text) in documents.items():
+                self._say(name, Kind.SCHEDULE, text.encode())
         _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
         return revision
 
@@ -164,13 +162,11 @@ class Feed:
         with self._lock:
             revision = self._revisions.last or None
             for name in self._partners:
-                self._status[name] = self._signed_status(
-                    name, state, reason=reason, now=now, revision=revision
-                )
-                self._tell(name)
+                status = self._signed_status(name, state, reason=reason, now=now, revision=revision)
+                self._say(name, Kind.FEED_STATUS, status)
 
     def poll(self, timeout: float = 0.0) -> list[Acknowledgement]:
-        """Take the answers that have come, and tell the status again where a link was lost.
+        """Take the answers that have come; where a link was lost, say again what is retained.
 
         Parameters
         ----------
@@ -187,8 +183,9 @@ class Feed:
             answers = self._intakes[name].take(client, self.handle_ack, timeout=timeout)
             counted += [answer for answer in answers if answer is not None]
             with self._lock:
-                if name in self._status and self._told.get(name) != _connection(client):
-                    self._tell(name)
+                for (who, kind), payload in list(self._said.items()):
+                    if who == name and self._told.get((who, kind)) != _connection(client):
+                        self._say(who, kind, payload)
         return counted
 
     def handle_ack(self, message: Message) -> Acknowledgement | None:
@@ -280,16 +277,13 @@ class Feed:
         check(document, "status")
         return sign(document, self._key, kind="status").encode()
 
-    def _tell(self, partner: str) -> None:
-        """Send the status of a partner, and remember on which connection."""
-        if partner in self._clients:
-            self._told[partner] = _connection(self._clients[partner])
-            self._receipts.append(self._send(Kind.FEED_STATUS, partner, self._status[partner]))
-
-    def _send(self, kind: Kind, partner: str, payload: bytes) -> Receipt:
-        return self._clients[partner].publish(
-            self._topic(kind, partner), payload, qos=1, retain=True
-        )
+    def _say(self, partner: str, kind: Kind, payload: bytes) -> None:
+        """Send what is retained of a kind, and remember on which connection."""
+        self._said[partner, kind] = payload
+        if (client := self._clients.get(partner)) is not None:
+            self._told[partner, kind] = _connection(client)
+            topic = self._topic(kind, partner)
+            self._receipts.append(client.publish(topic, payload, qos=1, retain=True))
 
     def _topic(self, kind: Kind, partner: str) -> str:
         return topics.build(kind, site=self.site, partner=partner)

@@ -124,6 +124,23 @@ def test_the_status_is_told_again_after_a_lost_connection(bench):
     assert [state["state"] for state in bench.states()] == ["hold", "hold"]
 
 
+def test_the_schedule_is_told_again_after_a_lost_connection(bench):
+    """Proves: a broker that was killed, and kept revision 1, gets revision 2 again, word for word.
+
+    Sensitivity: one message less, and revision 1 stands there until the next quarter-hour.
+    """
+    feed, wire = bench.feed, bench.wires["tso-1"]
+    feed.publish(plan())
+    feed.publish(plan(power=90.0))
+    wire.counters["connections"] = 2
+    feed.status("ok", reason="said on the new connection", now=START)  # the status is said already
+    feed.poll()
+    feed.poll()
+    assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
+    assert wire.sent[1] == wire.sent[-1]
+    assert len(bench.states()) == 1
+
+
 def test_a_clean_end_says_offline(bench):
     bench.feed.publish(plan())
     bench.feed.stop(START)
