@@ -120,13 +120,16 @@ class Feed:
         status = self._signed_status(partner, "offline", reason=reason, now=now, revision=None)
         return Will(self._topic(Kind.FEED_STATUS, partner), status)
 
-    def publish(self, plan: Plan) -> int:
+    def publish(self, plan: Plan, fixed: Mapping[str, Mapping[int, float]] | None = None) -> int:
         """Number, sign and send a plan to every partner.
 
         Parameters
         ----------
         plan
             From :func:`optimizer.service.document.document_of`.
+        fixed
+            Partner -> start of an interval [ms] -> baseline that is fixed towards it; else the
+            plan's. [MW]
 
         Returns
         -------
@@ -144,8 +147,10 @@ class Feed:
             revision = self._revisions.last + 1
             documents = {}
             for name, partner in self._partners.items():
-                before = self._revisions.of(name)
-                document = addressed(plan, partner, before, site=self.site, revision=revision)
+                before, shut = self._revisions.of(name), (fixed or {}).get(name, {})
+                document = addressed(
+                    plan, partner, before, site=self.site, revision=revision, fixed=shut
+                )
                 check(cast("Mapping[str, object]", document), "schedule")
                 text = sign(cast("Mapping[str, object]", document), self._key)
                 sent = Sent(mrid=document["mrid"], revision=revision, at=document["created"])

@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.flexibility import none
 from optimizer.service.parties import Sender
-from optimizer.service.record import LEAD_MIN, Record
+from optimizer.service.record import LEAD_MIN, PlanErrors
 from telemetry.codec.documents import (
     Code,
     Interval,
@@ -39,8 +39,9 @@ PROCESS: Final = Code(code="A18", text="Intraday total")
 
 BASELINE: Final = Code(
     code="nomination",
-    text="The scheduled net import of the document in force when the interval's gate closed; "
-    "before that, what is scheduled now.",
+    text="The scheduled net import of the document that this partner had in force when the "
+    "interval's gate closed or, if none was, of the next one that it accepted; before that, what "
+    "is scheduled now.",
 )
 
 FLEXIBILITY: Final = (
@@ -87,7 +88,7 @@ def document_of(
     flexible: xr.Dataset,
     *,
     now: np.datetime64,
-    record: Record,
+    errors: PlanErrors,
     label: Label,
     sender: Sender,
 ) -> Plan:
@@ -103,8 +104,8 @@ def document_of(
         From :func:`optimizer.flexibility.flexibility`; while on hold it is not offered.
     now
         When the document is made.
-    record
-        Nominations and errors so far; not changed here (see :meth:`Record.remember`).
+    errors
+        How far earlier plans were off.
     label
         What is to be said of the schedule.
     sender
@@ -114,14 +115,15 @@ def document_of(
     -------
     Plan
         For :meth:`telemetry.feed.Feed.publish`: the quarter-hours until the same local wall time on
-        the next day. Hours are split; beyond the end of the schedule its last value goes on.
+        the next day. Hours are split; beyond the end of the schedule its last value goes on. The
+        baseline is the schedule; what is fixed towards a partner is put there as it is sent.
     """
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = axes.regular(first, quarters(first, site.time_zone))
     starts = [milliseconds("schedule", start) for start in grid["time"].to_numpy()]
     created = milliseconds("schedule", now)
     offered = none(schedule) if label.source == "hold" else flexible
-    expected = _expected(site, schedule, grid, record=record, now=now)
+    expected = _expected(site, schedule, grid, errors=errors, now=now)
     end = min(milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
     return Plan(
         v=VERSION,
@@ -156,19 +158,17 @@ def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> 
 
 
 def _expected(
-    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, record: Record, now: np.datetime64
+    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, now: np.datetime64
 ) -> dict[str, FloatArray]:
-    """Return net import as it is scheduled, its baseline, and its band in the connection. [MW]"""
+    """Return net import as it is scheduled, and its band in the connection. [MW]"""
     net = _quarterly(schedule["grid_import_power"] - schedule["grid_export_power"], schedule, grid)
     starts = grid["time"].to_numpy()
-    stamps = [milliseconds("schedule", start) for start in starts]
     margin = site.margins.power * site.grid.import_limit
-    low, high = record.errors.band((starts - now) / HOUR, margin=margin)
+    low, high = errors.band((starts - now) / HOUR, margin=margin)
     least = np.minimum(-site.grid.export_limit, net)
     most = np.maximum(site.grid.import_limit, net)
     return {
         "net": net,
-        "baseline": record.baseline.values(milliseconds("schedule", now), stamps, net),
         "p10": np.maximum(net + low, least),
         "p90": np.minimum(net + high, most),
     }
@@ -193,7 +193,7 @@ def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[Interva
             position=i + 1,
             start=start,
             scheduled_mw=columns["net"][i],
-            baseline_mw=columns["baseline"][i],
+            baseline_mw=columns["net"][i],
             p10_mw=columns["p10"][i],
             p90_mw=columns["p90"][i],
             flexibility_up_mw=columns["reserve_up_power"][i],

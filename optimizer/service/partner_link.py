@@ -1,6 +1,7 @@
 """The service's side of its partners: schedules out, answers in, and the record of it all."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ from telemetry.durable import write_whole
 from telemetry.feed import Feed
 from telemetry.grid.partners import Overdue
 from telemetry.keys import make_keys
-from twin.errors import JournalError
+from twin.errors import GigatwinError, JournalError
 from twin.site import Site
 
 STATES: Final[Mapping[Source, State]] = {
@@ -77,6 +78,7 @@ class PartnerLink:
         self._audit = Audit(folder / AUDIT)
         self._memory = folder / "record.json"
         self._record = Record.of_json(read_json(self._memory))
+        self._lock = threading.RLock()
 
     @property
     def revision(self) -> int:
@@ -95,6 +97,8 @@ class PartnerLink:
         if self._settings.is_shadow:
             yield
             return
+        for partner in self._partners:
+            self._nominate(partner.name)
         self._feed.start(now())
         with self._targets.open():
             try:
@@ -126,7 +130,7 @@ class PartnerLink:
             outcome.choice.schedule,
             self._flexible(outcome),
             now=now,
-            record=self._record,
+            errors=self._record.errors,
             label=self._label(outcome),
             sender=self._sender,
         )
@@ -141,21 +145,50 @@ class PartnerLink:
         net_import
             Mean of the connection's meter over it; NaN if it was not heard. [MW]
         """
-        self._record.errors.settle(milliseconds("record", start), net_import)
+        with self._lock:
+            self._record.errors.settle(milliseconds("record", start), net_import)
 
     def publish(self, plan: Plan, outcome: Outcome, *, now: np.datetime64) -> int:
         """Send a document to every partner, and return its revision.
 
-        Only what was sent counts for baselines and for the errors of plans.
+        Only what was sent counts for the errors of plans, and for baselines only what a partner has
+        accepted of it.
         """
-        revision = self._feed.publish(plan)
-        self._record.remember(plan)
-        self._keep()
+        with self._lock:
+            fixed = {
+                one.name: self._record.of(one.name).known(plan["created"]) for one in self._partners
+            }
+        revision = self._feed.publish(plan, fixed)
+        with self._lock:
+            self._record.errors.promise(plan)
+            self._keep()
         choice = outcome.choice
         reason = choice.reason[:MOST_LETTERS] or "the plan is the verified optimum"
         self._feed.status(STATES[choice.source], reason=reason, now=now)
         self._targets.tell(outcome, now)
         return revision
+
+    def _nominate(self, partner: str, now: np.datetime64 | None = None) -> None:
+        """Take what a partner has put into force into its baseline.
+
+        Parameters
+        ----------
+        partner
+            Its name.
+        now
+            When that was heard; None after a start, where it counts from when it was made.
+        """
+        try:
+            document = self._feed.in_force(partner)
+        except GigatwinError:
+            logger.exception("the document in force cannot be read", partner=partner)
+            return
+        with self._lock:
+            baseline = self._record.of(partner)
+            if document is not None and document["revision"] != baseline.revision:
+                at = document["created"] if now is None else milliseconds("record", now)
+                baseline.nominate(document, at=at)
+                self._keep()
 
     def _keep(self) -> None:
         """Keep what was promised for the next start; a document that was sent stays sent."""
@@ -234,6 +267,7 @@ class PartnerLink:
         self._audit.again()
         for answer in self._feed.poll():
             self.record({"event": "acknowledgement", **answer})
+            self._nominate(answer["partner"], now)
         targets = self._targets.poll(now)
         for told in targets:
             self.record(told)

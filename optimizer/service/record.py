@@ -1,12 +1,12 @@
 """What the feed has to remember from one document to the next: nominations, and how plans erred."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final, Self, cast
 
 import numpy as np
 
-from telemetry.codec.documents import Plan
+from telemetry.codec.documents import Plan, Schedule
 from twin.axes import HOUR
 from twin.physics import FloatArray
 
@@ -32,68 +32,65 @@ _HOUR_MS: Final = int(HOUR / np.timedelta64(1, "ms"))
 
 @dataclass
 class Baseline:
-    """Net import that counts as undisturbed: what was in force when an interval's gate closed.
+    """Net import that counts as undisturbed towards one partner.
+
+    It is what the document in force scheduled when an interval's gate closed: the last one that the
+    partner has accepted, if it was still valid then. If none was, it is what the next document that
+    the partner accepts tells of it.
 
     Attributes
     ----------
+    revision
+        Of the document in force; 0 if there is none.
+    until
+        When its validity ends. [ms, UTC]
     nominated
         Start of an interval [ms] -> net import of the document in force. [MW]
     fixed
         The same of the intervals whose gate is closed; nothing changes it any more.
     """
 
+    revision: int = 0
+    until: int = 0
     nominated: dict[int, float] = field(default_factory=dict)
     fixed: dict[int, float] = field(default_factory=dict)
 
-    def values(self, now: int, starts: Sequence[int], scheduled: FloatArray) -> FloatArray:
-        """Return the baseline of intervals.
-
-        Parameters
-        ----------
-        now
-            Time of the new document. [ms, UTC]
-        starts
-            Starts of its intervals. [ms, UTC]
-        scheduled
-            Net import that it schedules. [MW]
-
-        Returns
-        -------
-        numpy.ndarray
-            Fixed values where the gate is closed and something was in force, else what is
-            scheduled. [MW]
-        """
-        known = {**self._closed(now), **self.fixed}
-        return np.array([known.get(s, v) for s, v in zip(starts, scheduled.tolist(), strict=True)])
-
-    def nominate(self, plan: Plan) -> None:
-        """Take a document as the one in force; call it when it is accepted, or published.
-
-        Parameters
-        ----------
-        plan
-            The document.
-        """
-        now = plan["created"]
-        self.fixed = {**self._closed(now), **self.fixed}
-        rows = {row["start"]: row["baseline_mw"] for row in plan["intervals"]}
-        shut = {start: power for start, power in rows.items() if _is_shut(start, now)}
-        self.fixed = {
-            start: power for start, power in {**shut, **self.fixed}.items() if start > now - _DAY_MS
+    def known(self, now: int) -> dict[int, float]:
+        """Return the baselines that are fixed at a moment [ms, UTC], by start of interval. [MW]"""
+        closed = {
+            start: power
+            for start, power in self.nominated.items()
+            if _is_shut(start, now) and _gate(start) < self.until
         }
+        return closed | self.fixed
+
+    def nominate(self, document: Schedule, *, at: int) -> None:
+        """Take a document into force.
+
+        Parameters
+        ----------
+        document
+            What the partner has accepted.
+        at
+            When it did. [ms, UTC]
+        """
+        rows = document["intervals"] if at < document["valid_until"] else []
+        shut = {row["start"]: row["baseline_mw"] for row in rows if _is_shut(row["start"], at)}
+        known = shut | self.known(at)
+        self.fixed = {start: power for start, power in known.items() if start > at - _DAY_MS}
         self.nominated = {
-            row["start"]: row["scheduled_mw"]
-            for row in plan["intervals"]
-            if row["start"] not in self.fixed
+            row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed
         }
-
-    def _closed(self, now: int) -> dict[int, float]:
-        """Return what was in force of the intervals whose gate has closed since."""
-        return {start: power for start, power in self.nominated.items() if _is_shut(start, now)}
+        self.revision, self.until = document["revision"], document["valid_until"]
 
 
 def _is_shut(start: int, now: int) -> bool:
-    return start - LEAD_MIN * _MINUTE_MS <= now
+    return _gate(start) <= now
+
+
+def _gate(start: int) -> int:
+    """Return when the gate of an interval closes. [ms, UTC]"""
+    return start - LEAD_MIN * _MINUTE_MS
 
 
 @dataclass
@@ -177,40 +174,66 @@ def _class_of(lead: float) -> int:
 
 @dataclass
 class Record:
-    """Both, kept as JSON."""
+    """Both, kept as JSON.
 
-    baseline: Baseline = field(default_factory=Baseline)
+    Attributes
+    ----------
+    errors
+        How plans erred.
+    baselines
+        Partner -> its baseline.
+    """
+
     errors: PlanErrors = field(default_factory=PlanErrors)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
 
-    def remember(self, plan: Plan) -> None:
-        """Take a published document into both."""
-        self.baseline.nominate(plan)
-        self.errors.promise(plan)
+    def of(self, partner: str) -> Baseline:
+        """Return the baseline of a partner."""
+        return self.baselines.setdefault(partner, Baseline())
 
     def as_json(self) -> dict[str, object]:
         """Return what JSON keeps of it."""
         return {
-            "nominated": self.baseline.nominated,
-            "fixed": self.baseline.fixed,
+            "baselines": {name: asdict(one) for name, one in self.baselines.items()},
             "errors": self.errors.errors,
             "promised": self.errors.promised,
         }
 
     @classmethod
     def of_json(cls, kept: Mapping[str, object]) -> Self:
-        """Return the record that JSON kept; one that is missing or of another form begins anew."""
-        try:
-            nominated, fixed = (
-                {int(k): float(v) for k, v in cast("dict[str, float]", kept[name]).items()}
-                for name in ("nominated", "fixed")
-            )
-            errors = [[float(e) for e in row] for row in cast("list[list[float]]", kept["errors"])]
-            promised = {
-                int(start): {int(place): float(power) for place, power in row.items()}
-                for start, row in cast("dict[str, dict[str, float]]", kept["promised"]).items()
-            }
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return cls()
-        if len(errors) != len(LEADS) + 1:
-            errors = PlanErrors().errors
-        return cls(Baseline(nominated, fixed), PlanErrors(errors, promised))
+        """Return the record that JSON kept; a part that is missing or of another form begins anew.
+
+        Baselines that begin anew are those of the documents in force.
+        """
+        return cls(_errors(kept), _baselines(kept))
+
+
+def _errors(kept: Mapping[str, object]) -> PlanErrors:
+    try:
+        errors = [[float(e) for e in row] for row in cast("list[list[float]]", kept["errors"])]
+        promised = {
+            int(start): {int(place): float(power) for place, power in row.items()}
+            for start, row in cast("dict[str, dict[str, float]]", kept["promised"]).items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return PlanErrors()
+    if len(errors) != len(LEADS) + 1:
+        errors = PlanErrors().errors
+    return PlanErrors(errors, promised)
+
+
+def _baselines(kept: Mapping[str, object]) -> dict[str, Baseline]:
+    try:
+        stored = cast("dict[str, dict[str, object]]", kept["baselines"])
+        return {name: _baseline(one) for name, one in stored.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _baseline(one: Mapping[str, object]) -> Baseline:
+    nominated, fixed = (
+        {int(k): float(v) for k, v in cast("dict[str, float]", one[name]).items()}
+        for name in ("nominated", "fixed")
+    )
+    revision, until = (int(str(one[name])) for name in ("revision", "until"))
+    return Baseline(revision, until, nominated, fixed)

@@ -134,7 +134,13 @@ def series(site: str, partner: str, revision: int) -> str:
 
 
 def addressed(
-    plan: Plan, partner: Partner, memory: Memory, *, site: str, revision: int
+    plan: Plan,
+    partner: Partner,
+    memory: Memory,
+    *,
+    site: str,
+    revision: int,
+    fixed: Mapping[int, float],
 ) -> Schedule:
     """Return a plan with number and receiver, in the place of what was sent before.
 
@@ -148,12 +154,18 @@ def addressed(
         Name of the site in topics.
     revision
         Its number.
+    fixed
+        Start of an interval [ms] -> its baseline towards this partner. [MW]
 
     Raises
     ------
     WireError
         If the names are too long.
     """
+    rows = [
+        {**row, "baseline_mw": fixed.get(row["start"], row["baseline_mw"])}
+        for row in plan["intervals"]
+    ]
     earlier = [{"mrid": sent.mrid, "revision": sent.revision} for sent in memory.sent[-1:]]
     numbered = {
         "partner": partner.name,
@@ -161,6 +173,7 @@ def addressed(
         "revision": revision,
         "supersedes": earlier[0] if earlier else None,
         "receiver": partner.party,
+        "intervals": rows,
     }
     return cast("Schedule", {**plan, **numbered})
 

@@ -15,7 +15,7 @@ from telemetry.grid import eic
 from telemetry.grid.revisions import KEPT
 from telemetry.keys import jwks
 from telemetry.wire.mailbox import Receipt
-from tests.feeds import START, Bench, key, plan
+from tests.feeds import NOW, START, Bench, key, plan
 from twin.errors import JournalError, WireError
 
 SITE_KEYS = jwks(key("rhine"))
@@ -139,6 +139,16 @@ def test_the_schedule_is_told_again_after_a_lost_connection(bench):
     assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
     assert wire.sent[1] == wire.sent[-1]
     assert len(bench.states()) == 1
+
+
+def test_each_partner_is_told_the_baseline_that_is_fixed_towards_it(tmp_path):
+    """Proves: 80 MW fixed towards tso-1 alone stand in its document alone; the rest is open."""
+    bench = Bench(tmp_path, "tso-1", "dso-2")
+    bench.feed.publish(plan(), {"tso-1": {NOW: 80.0}})
+    (first,), (second,) = bench.documents("tso-1"), bench.documents("dso-2")
+    assert [row["baseline_mw"] for row in first["intervals"]] == [80.0] + [100.0] * 95
+    assert {row["baseline_mw"] for row in second["intervals"]} == {100.0}
+    assert {row["scheduled_mw"] for row in first["intervals"]} == {100.0}
 
 
 def test_a_clean_end_says_offline(bench):

@@ -9,7 +9,7 @@ import sites
 from optimizer.flexibility import flexibility, none
 from optimizer.service.document import Label, document_of, quarters
 from optimizer.service.parties import Sender
-from optimizer.service.record import ENOUGH, Baseline, PlanErrors, Record
+from optimizer.service.record import ENOUGH, PlanErrors
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
 from telemetry.grid import eic
@@ -38,13 +38,13 @@ def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
     return vocabulary.tag_all(plan)
 
 
-def document(site, plan, *, now=NOW, record=None, flexible=None, **label):
+def document(site, plan, *, now=NOW, errors=None, flexible=None, **label):
     made = document_of(
         site,
         plan,
         none(plan) if flexible is None else flexible,
         now=now,
-        record=record or Record(),
+        errors=errors or PlanErrors(),
         label=Label(**label),
         sender=Sender.demonstration(site),
     )
@@ -148,39 +148,9 @@ def test_codes_of_a_demonstration_are_valid_and_say_so(site):
     assert made["bidding_zone"] == {"eic": "10Y1001A1001A82H", "name": "DE-LU"}
 
 
-# --- baseline
-
-
-def test_a_baseline_is_what_was_in_force_when_the_gate_closed(site):
-    """At 12:00 13:00 is nominated with 3 MW; at 12:15 its gate is closed, that of 13:15 is not."""
-    record = Record()
-    first = document(site, schedule(3.0), record=record)
-    assert set(column(first, "baseline_mw")) == {3.0}
-    record.remember(first)
-    later = NOW + 15 * MINUTE
-    second = document(site, schedule(1.0, start=later), now=later, record=record)
-    # 12:15 to 13:00 are fixed, the rest is open
-    assert column(second, "baseline_mw")[:5] == [3.0, 3.0, 3.0, 3.0, 1.0]
-    record.remember(second)
-    last = NOW + 60 * MINUTE
-    third = document(site, schedule(2.0, start=last), now=last, record=record)
-    # 13:00 was fixed by the first, 13:15 to 13:45 by the second while it was in force
-    assert column(third, "baseline_mw")[:5] == [3.0, 1.0, 1.0, 1.0, 2.0]
-
-
-def test_what_was_never_in_force_has_no_other_baseline_than_the_schedule():
-    baseline = Baseline()
-    now = milliseconds("test", NOW)
-    found = baseline.values(now, [now, now + QUARTER_MS], np.array([1.0, 2.0]))
-    assert found.tolist() == [1.0, 2.0]
-
-
-def test_a_first_document_fixes_what_is_shut_already(site):
-    record = Record()
-    record.remember(document(site, schedule(3.0)))
-    again = document(site, schedule(1.0), record=record)
-    # 12:45 and what comes before it closed with the first document, 13:00 and later did not
-    assert column(again, "baseline_mw")[:5] == [3.0, 3.0, 3.0, 3.0, 1.0]
+def test_what_is_fixed_towards_nobody_has_the_schedule_as_its_baseline(site):
+    made = document(site, schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)]))
+    assert column(made, "baseline_mw") == column(made, "scheduled_mw")
 
 
 # --- band
@@ -194,10 +164,10 @@ def test_without_errors_the_band_is_the_margin(site):
 
 
 def test_the_band_follows_the_errors_of_its_lead_time(site):
-    record = Record()
+    errors = PlanErrors()
     for error in np.linspace(-0.2, 0.3, 51):  # quantiles by hand: -0.15 and 0.25
-        record.errors.add(3.0 + error, {0: 3.0})
-    made = document(site, schedule(3.0), record=record)
+        errors.add(3.0 + error, {0: 3.0})
+    made = document(site, schedule(3.0), errors=errors)
     assert made["intervals"][3]["p10_mw"] == pytest.approx(2.85)
     assert made["intervals"][3]["p90_mw"] == pytest.approx(3.25)
     margin = site.margins.power * site.grid.import_limit
@@ -205,10 +175,10 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
 
 
 def test_the_band_holds_the_plan_and_keeps_the_connection(site):
-    record = Record()
+    errors = PlanErrors()
     for _ in range(ENOUGH):
-        record.errors.add(9.0, {0: 3.0})
-    row = document(site, schedule(3.0), record=record)["intervals"][0]
+        errors.add(9.0, {0: 3.0})
+    row = document(site, schedule(3.0), errors=errors)["intervals"][0]
     assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
 
 
@@ -222,19 +192,6 @@ def test_intervals_that_are_over_are_compared_with_all_promises(site):
     assert min(errors.promised) > milliseconds("test", NOW)
     errors.settle(milliseconds("test", NOW), np.nan)
     assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
-
-
-def test_a_record_survives_as_json(site):
-    record = Record()
-    record.remember(document(site, schedule(3.0)))
-    record.errors.add(1.0, {0: 2.0})
-    kept = json.loads(json.dumps(record.as_json()))
-    assert Record.of_json(kept) == record
-
-
-@pytest.mark.parametrize("junk", [{}, {"nominated": 1}, {"nominated": {"a": 1}}, {"errors": []}])
-def test_a_broken_record_begins_anew(junk):
-    assert Record.of_json(junk) == Record()
 
 
 def test_a_real_decision_becomes_a_document():

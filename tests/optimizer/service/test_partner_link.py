@@ -50,12 +50,12 @@ def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_what_was_sent_is_the_baseline_and_is_held_against_the_meter(tmp_path):
+def test_what_was_sent_is_held_against_the_meter(tmp_path):
     link = linked(tmp_path)
     plan = drawn(link)
     assert link.publish(plan, outcome(), now=outcome().time) == 1
     kept = json.loads((tmp_path / "record.json").read_text())
-    assert len(kept["nominated"]) + len(kept["fixed"]) == len(plan["intervals"])
+    assert len(kept["promised"]) == len(plan["intervals"])
     link.settle(outcome().time, plan["intervals"][0]["scheduled_mw"] + 0.5)
     assert link._record.errors.errors[0] == pytest.approx([0.5])
 
@@ -71,7 +71,7 @@ def test_a_document_that_was_sent_stays_sent_where_memory_cannot_be_written(tmp_
     link = linked(tmp_path)
     (tmp_path / "record.json").mkdir()
     assert link.publish(drawn(link), outcome(), now=outcome().time) == 1
-    assert link._record.baseline.fixed
+    assert link._record.errors.promised
 
 
 def test_a_site_sends_under_its_own_codes(tmp_path):

@@ -1,0 +1,165 @@
+"""The baseline of each partner is that of the document that this partner had in force."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from optimizer.service.fallback import Source
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.record import Baseline, PlanErrors, Record
+from optimizer.service.settings import Settings
+from telemetry.codec.strict import milliseconds
+from telemetry.keys import jwks
+from telemetry.security import verify
+from tests import moments, small_days
+from tests.feeds import MINUTE, START, Wire, acknowledgement, key, plan, schedule
+
+
+def at(minutes):
+    return milliseconds("test", START + minutes * MINUTE)
+
+
+def made(revision, minutes, power, **others):
+    return schedule(revision, start=START + minutes * MINUTE, power=power, **others)
+
+
+def known(baseline, minutes, *starts):
+    found = baseline.known(at(minutes))
+    return [found.get(at(start)) for start in starts]
+
+
+def test_gates_are_closed_by_what_was_accepted_last():
+    """Proves: 300 MW accepted at 12:00 and 200 MW at 12:30; what came between was not accepted.
+
+    At 12:30 the gates up to that of 13:15 have closed under the first. At 12:45 that of 13:30
+    closes under the second. Sensitivity: 100 MW at 13:00, of a document that was rejected.
+    """
+    baseline = Baseline()
+    baseline.nominate(made(1, 0, 300.0), at=at(0))
+    assert known(baseline, 0, 0, 45, 60) == [300.0, 300.0, None]
+    assert known(baseline, 15, 60, 75) == [300.0, None]
+    baseline.nominate(made(3, 30, 200.0), at=at(30))
+    assert known(baseline, 45, 60, 75, 90, 105) == [300.0, 300.0, 200.0, None]
+
+
+def test_a_gate_that_closed_before_the_answer_is_the_earlier_documents():
+    """Proves: made at 12:14 and accepted at 12:16, a document has not fixed 13:00 (12:15)."""
+    baseline = Baseline()
+    baseline.nominate(made(1, 0, 300.0), at=at(0))
+    baseline.nominate(made(2, 15, 200.0), at=at(16))
+    assert known(baseline, 30, 60, 75) == [300.0, 200.0]
+
+
+def test_what_is_no_longer_valid_fixes_nothing():
+    """Proves: valid to 13:00, it fixes 13:30 (gate 12:45), and not 13:45 (gate 13:00).
+
+    That and 14:00, shut as well by 13:15, are what the document accepted then tells of them.
+    """
+    baseline = Baseline()
+    baseline.nominate(made(1, 0, 300.0), at=at(0))
+    assert known(baseline, 75, 90, 105) == [300.0, None]
+    baseline.nominate(made(2, 75, 100.0), at=at(75))
+    assert known(baseline, 75, 90, 105, 120, 135) == [300.0, 100.0, 100.0, None]
+
+
+def test_one_that_is_accepted_after_its_validity_fixes_nothing():
+    baseline = Baseline()
+    baseline.nominate(made(1, 0, 300.0), at=at(60))
+    assert baseline.known(at(60)) == {}
+
+
+def test_a_record_survives_as_json():
+    record = Record()
+    record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
+    record.errors.add(1.0, {0: 2.0})
+    record.errors.promise(plan())
+    assert Record.of_json(json.loads(json.dumps(record.as_json()))) == record
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [{}, {"baselines": 1}, {"baselines": {"tso-1": {}}}, {"baselines": {"a": []}}, {"errors": []}],
+)
+def test_a_broken_record_begins_anew(junk):
+    assert Record.of_json(junk) == Record()
+
+
+def test_errors_survive_where_baselines_begin_anew():
+    record = Record(errors=PlanErrors())
+    record.errors.add(1.0, {0: 2.0})
+    kept = record.as_json() | {"baselines": None}
+    assert Record.of_json(json.loads(json.dumps(kept))).errors == record.errors
+
+
+OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=Source.OPTIMUM))
+
+
+class Bench:
+    """The link of a service to two partners, on wires that remember."""
+
+    def __init__(self, folder):
+        partners = folder / "keys" / "partners"
+        partners.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
+        for name in self.wires:
+            (partners / f"{name}.json").write_text(json.dumps(jwks(key(name))))
+        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
+        self.link = PartnerLink(moments.site(), told, folder)
+        self.link._feed._connect = lambda name, _: self.wires[name]
+
+    def open(self, minutes):
+        return self.link.open(lambda: START + minutes * MINUTE)
+
+    def publish(self, minutes, power):
+        """Send a document as it is made; return the first baselines that each partner is told."""
+        now = START + minutes * MINUTE
+        self.link.publish(plan(now, site="small", power=power), OUTCOME, now=now)
+        told = {}
+        for name, wire in self.wires.items():
+            texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
+            rows = json.loads(verify(texts[-1], jwks(self.link._feed._key)))["intervals"]
+            told[name] = [row["baseline_mw"] for row in rows[:5]]
+        return told
+
+    def answer(self, revision, minutes, *, name="tso-1", code="A01"):
+        others = {"site": "small", "mrid": f"small.{name}.0"}
+        message = acknowledgement(revision, name=name, code=code, **others)
+        self.wires[name].incoming = [message._replace(topic=f"feed/v1/{name}/small/ack")]
+        self.link.poll(START + minutes * MINUTE)
+
+
+def test_each_partner_has_the_baseline_that_it_accepted(tmp_path):
+    """Proves: tso-1 accepts 90 MW, not 80: it is told 90 where gates are closed; dso-2 is silent.
+
+    At 12:30 the gates of 12:30 to 13:15 are closed. Sensitivity: 80 and 70 MW, as they were sent.
+    """
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+        assert bench.publish(15, 80.0) == {"tso-1": [90.0] * 4 + [80.0], "dso-2": [80.0] * 5}
+        bench.answer(2, 16, code="A02")
+        assert bench.publish(30, 70.0) == {"tso-1": [90.0] * 4 + [70.0], "dso-2": [70.0] * 5}
+
+
+def test_what_is_fixed_is_so_after_a_restart(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+    again = Bench(tmp_path)
+    with again.open(15):
+        assert again.publish(15, 80.0)["tso-1"] == [90.0] * 4 + [80.0]
+
+
+def test_without_memory_it_is_that_of_the_document_in_force(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+        bench.publish(15, 80.0)
+    (tmp_path / "record.json").unlink()
+    again = Bench(tmp_path)
+    with again.open(30):
+        assert again.publish(30, 70.0)["tso-1"] == [90.0] * 4 + [70.0]
