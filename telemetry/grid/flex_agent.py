@@ -244,7 +244,6 @@ class FlexAgent:
                     correlation=one.correlation,
                 )
                 for one in self.targets.held(now)
-                if one.target.power is not None
             ],
             load=self._load.planned,
             is_in_flight=bool(self._flight),

@@ -1,12 +1,14 @@
 """Load targets that partners have set: which count, what they ask when; kept across restarts.
 
 Of one issuer the target that was taken last counts, for as long as it says: a target for tonight
-leaves the one in force alone. Several issuers stand side by side, so the tightest of them binds.
+leaves the one in force alone until then, and after it. So what stands of an issuer never overlaps:
+a later target takes away its own time from the earlier ones, and one that lifts leaves nothing in
+its place. Several issuers stand side by side, so the tightest of them binds.
 """
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +30,13 @@ AHEAD: Final = np.timedelta64(366, "D")
 """How far ahead a target may start."""
 
 KEPT: Final = 100
-"""Most targets of an issuer that stand at a time. [1]"""
+"""Most targets of an issuer that stand at a time, parts of one counted each. [1]"""
+
+EPOCH: Final = np.datetime64("1970-01-01", "us")
+"""Before any target."""
+
+DOOMSDAY: Final = np.datetime64("9999-12-31", "us")
+"""After any target that has an end."""
 
 SEEN: Final = 1000
 """Signed texts that are remembered, so that none is taken twice. [1]"""
@@ -40,7 +48,7 @@ type Edges = NDArray[np.datetime64]
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A target that was taken, its start filled in.
+    """A target that was taken, its start filled in, or what later ones have left of it.
 
     Attributes
     ----------
@@ -130,7 +138,7 @@ class Targets:
                 Held(issuer=issuer, correlation=message.correlation, target=self._own(one, now))
                 for one in own
             )
-            held = (*_standing(self._held, fresh, now), *fresh)
+            held = _laid(self._held, fresh, now)
             if sum(one.issuer == issuer for one in held) > KEPT:
                 raise WireError("loadtarget", message.correlation, f"more than {KEPT} would stand")
             seen = (*self._seen, digest)[-SEEN:]
@@ -140,7 +148,7 @@ class Targets:
     def held(self, now: np.datetime64) -> tuple[Held, ...]:
         """Return the targets in force and to come, in the order in which they were taken."""
         with self._lock:
-            return tuple(_standing(self._held, (), now))
+            return _laid(self._held, (), now)
 
     def limit(self, issuer: str, edges: Edges) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return what an issuer asks for in each interval: the least of it where it changes.
@@ -179,8 +187,7 @@ class Targets:
     def active(self, now: np.datetime64) -> Held | None:
         """Return the tightest target in force, of all issuers; None if nothing is asked."""
         moment = np.array([now])
-        found = {one.issuer: one for one in self.held(now) if one.covers(moment)[0]}
-        asked = [one for one in found.values() if one.target.power is not None]
+        asked = [one for one in self.held(now) if one.covers(moment)[0]]
         return min(asked, key=lambda one: one.target.power or 0.0) if asked else None
 
     def _own(self, target: LoadTarget, now: np.datetime64) -> LoadTarget:
@@ -195,17 +202,16 @@ class Targets:
             raise WireError("loadtarget", f"{target.power:g} MW from {start}", mend)
         return replace(target, start=start)
 
-    def _keep(self, held: Iterable[Held], latest: dict[str, int], seen: tuple[str, ...]) -> None:
-        kept = tuple(held)
-        content = {"held": [_plain(one) for one in kept], "latest": latest, "seen": seen}
+    def _keep(self, held: tuple[Held, ...], latest: dict[str, int], seen: tuple[str, ...]) -> None:
+        content = {"held": [_plain(one) for one in held], "latest": latest, "seen": seen}
         write_whole(self._path, json.dumps(content))
-        self._held, self._latest, self._seen = kept, latest, seen
+        self._held, self._latest, self._seen = held, latest, seen
 
     def _recall(self) -> None:
         """Read the file; one that is not as we wrote it is set aside, and that is said."""
         try:
             content = json.loads(self._path.read_bytes())
-            self._held = tuple(_read(one) for one in content["held"])
+            self._held = _laid((), [_read(one) for one in content["held"]], EPOCH)
             self._latest = {str(name): int(at) for name, at in content["latest"].items()}
             self._seen = tuple(str(digest) for digest in content["seen"])
         except FileNotFoundError:
@@ -217,20 +223,32 @@ class Targets:
                 self._path.replace(self._path.with_suffix(".broken"))
 
 
-def _standing(held: Iterable[Held], fresh: tuple[Held, ...], now: np.datetime64) -> Iterable[Held]:
-    """Yield the targets that are not over and that no later one of their issuer hides."""
-    for one in held:
-        end = one.target.end
-        if (end is None or end > now) and not any(_hides(other, one, now) for other in fresh):
-            yield one
+def _laid(held: Iterable[Held], fresh: Iterable[Held], now: np.datetime64) -> tuple[Held, ...]:
+    """Return what stands, and is not over, once fresh targets lie over what was there."""
+    standing = list(held)
+    for later in fresh:
+        standing = [part for one in standing for part in _parts(one, later)]
+        if later.target.power is not None:
+            standing.append(later)
+    return tuple(one for one in standing if _span(one)[1] > now)
 
 
-def _hides(later: Held, earlier: Held, now: np.datetime64) -> bool:
-    """Return whether a target covers all that is left of an earlier one of its issuer."""
-    first, second = (max(one.target.start or now, now) for one in (later, earlier))
-    last, end = later.target.end, earlier.target.end
-    is_as_long = last is None or (end is not None and end <= last)
-    return later.issuer == earlier.issuer and first <= second and is_as_long
+def _parts(one: Held, later: Held) -> Iterator[Held]:
+    """Yield what a later target leaves of an earlier one."""
+    (start, end), (first, last) = _span(one), _span(later)
+    if one.issuer != later.issuer or last <= start or end <= first:
+        yield one
+        return
+    if start < first:
+        yield replace(one, target=replace(one.target, end=first))
+    if last < end:
+        yield replace(one, target=replace(one.target, start=last))
+
+
+def _span(one: Held) -> tuple[np.datetime64, np.datetime64]:
+    """Return from when to when a target holds."""
+    start, end = one.target.start, one.target.end
+    return EPOCH if start is None else start, DOOMSDAY if end is None else end
 
 
 def _plain(one: Held) -> Mapping[str, object]:

@@ -1,5 +1,7 @@
 """Load targets: the latest of an issuer counts, the tightest of all binds, none is lost."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,47 @@ def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
     """60 MW from 12:20 to 12:25 bind the whole quarter-hour: its mean may not be above."""
     desk.take(asked(60.0, start=20, end=25))
     assert desk.limit() == [np.inf, 60.0, np.inf, np.inf]
+
+
+def spans(desk, now=0):
+    """Return what stands: power, minutes from NOW from when to when, and who set it."""
+    told = []
+    for one in desk.book.held(NOW + now * MINUTE):
+        start, end = (
+            None if at is None else int((at - NOW) / MINUTE)
+            for at in (one.target.start, one.target.end)
+        )
+        told.append((one.target.power, start, end, one.correlation))
+    return told
+
+
+def test_what_is_lifted_for_a_while_stands_before_and_after(desk):
+    """Proves: 100 MW lifted from 13:00 to 14:00 stand until 13:00 and from 14:00 on.
+
+    Sensitivity: 100 MW without an end, as if nothing had been lifted.
+    """
+    desk.take(asked(100.0))
+    desk.take(asked(None, start=60, end=120))
+    assert spans(desk) == [(100.0, 0, 60, "c1"), (100.0, 120, None, "c1")]
+    assert spans(desk, now=60) == [(100.0, 120, None, "c1")]
+    assert desk.book.active(NOW + 90 * MINUTE) is None
+    assert spans(Desk(desk.folder)) == spans(desk)
+
+
+def test_of_targets_that_overlap_one_is_in_force(desk):
+    desk.take(asked(100.0, end=60), asked(60.0, start=30, end=90))
+    desk.take(asked(80.0, start=40, end=50), by="dso")
+    assert spans(desk) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
+    assert desk.book.active(NOW + 45 * MINUTE).target.power == 60.0
+
+
+def test_a_file_of_targets_that_overlap_is_read_as_it_was_meant(desk):
+    desk.take(asked(100.0))
+    path = desk.folder / "targets.json"
+    told = json.loads(path.read_text())
+    lifted = told["held"][0] | {"power": None, "start": str(NOW + 60 * MINUTE)}
+    path.write_text(json.dumps(told | {"held": [*told["held"], lifted]}))
+    assert spans(Desk(desk.folder)) == [(100.0, 0, 60, "c1")]
 
 
 def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
