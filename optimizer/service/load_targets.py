@@ -59,7 +59,7 @@ class LoadTargets:
             self._connect,
             agent=site.name,
             issuers=issuers,
-            least=min((c.least for c in self._contracts), default=0.0),
+            least=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
             targets=self._targets,
             key=key,
         )

@@ -86,7 +86,7 @@ class FeedState:
     Attributes
     ----------
     least, most
-        Least target that it can be held to, and what it can take. [MW]
+        Least target that is kept to whoever sets it, and what it can take. [MW]
     targets
         Targets in force and to come.
     load

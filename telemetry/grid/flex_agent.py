@@ -66,7 +66,7 @@ class FlexAgent:
     issuers
         Name -> JWK set of whoever may set targets.
     least
-        Least target that the feed is held to. [MW]
+        Least target that is kept to whoever sets it. [MW]
     targets
         What they have set.
     key

@@ -13,6 +13,7 @@ from optimizer.service.settings import Settings
 from optimizer.service.world import Files
 from optimizer.steering import WEEK
 from telemetry.codec.dsx_flex import read_load_targets
+from telemetry.grid.flex_agent import Load
 from telemetry.keys import jwks
 from tests.feeds import key, partner
 from tests.telemetry.grid.flexing import TOPIC, content, payload, target
@@ -158,3 +159,18 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     assert feed["calculated_load"]["value"] == planned
     assert feed["compliant"] == is_compliant
     assert feed["event"] == "start_ramp_down"
+
+
+def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
+    """Proves: contracts with 2 MW and with none tell 2 MW: below that tso-1 is not obeyed.
+
+    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and kept at 2.
+    """
+    firm = contract(least=2.0)
+    asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
+    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    with asked.open():
+        asked._agent.tell(Load(planned=3.0, measured=3.0), NOW)
+    ((_, event),) = wire.sent
+    metadata = content(event["data"])["feeds"]["small"]["metadata"]
+    assert metadata["power_minimum"]["value"] == 2.0
