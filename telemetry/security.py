@@ -101,7 +101,8 @@ def _named(header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind:
         raise WireError(kind, sorted(header), "the header asks for more than alg, kid and typ")
     said = header.get("typ")
     if said != typ(kind) and (kind != FLEX or str(said).startswith("gigatwin-")):
-        raise WireError(kind, said, f"typ must be {typ(kind)}")
+        mend = "leave typ out, or give another" if kind == FLEX else f"typ must be {typ(kind)}"
+        raise WireError(kind, said, mend)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:
         mend = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"

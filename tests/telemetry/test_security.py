@@ -114,6 +114,7 @@ def test_a_key_within_the_message_does_not_count():
 def test_a_status_is_no_schedule():
     text = security.sign(DOCUMENT, key("site"), kind="status")
     refused(text, "typ must be gigatwin-schedule+jws")
+    refused(text, "leave typ out", known("site"), security.FLEX)
     assert security.verify(text, known("site"), kind="status")
 
 
