@@ -31,44 +31,73 @@ MOST: Final = 500
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_WRITTEN: Final = {"format": "date-time", "pattern": f"^{_DATE_TIME.pattern}$"}
+
+
+def _field(words: str, **schema: object) -> msgspec.Meta:
+    """Return what the published schema says of a field beside what is checked here."""
+    return msgspec.Meta(description=words, extra_json_schema=schema)
+
+
+type _Time = Annotated[str, msgspec.Meta(extra_json_schema=_WRITTEN)]
+type _Id = Annotated[str, msgspec.Meta(pattern=_UUID)]
 
 
 class _Envelope(msgspec.Struct):
-    specversion: Literal["1.0.2"]
-    id: Annotated[str, msgspec.Meta(pattern=_UUID)]
-    source: str
-    type: Literal["grid.loadtarget.set.v1"]
-    time: str
-    datacontenttype: Literal["application/json"]
-    subject: str
-    traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE)]
-    data: str
-    correlationid: Annotated[str, msgspec.Meta(pattern=_UUID)] | msgspec.UnsetType = msgspec.UNSET
+    specversion: Annotated[Literal["1.0.2"], _field("Version of CloudEvents.")]
+    id: Annotated[_Id, _field("Of this message.")]
+    source: Annotated[str, _field("//grid/v1/isv/{partner}, the partner's name in topics.")]
+    type: Annotated[Literal["grid.loadtarget.set.v1"], _field("What is asked.")]
+    time: Annotated[_Time, _field("When it was made; never before that of an earlier message.")]
+    datacontenttype: Annotated[Literal["application/json"], _field("What data holds.")]
+    subject: Annotated[str, _field("loadtarget.")]
+    traceparent: Annotated[str, msgspec.Meta(pattern=_TRACE), _field("Trace context of W3C.")]
+    data: Annotated[
+        str,
+        _field(
+            "The targets, as a JWS in compact form; alg is ES256 or RS256.",
+            contentMediaType="application/jose",
+            contentSchema={"$ref": "#/$defs/_Set"},
+        ),
+    ]
+    correlationid: (
+        Annotated[_Id, _field("What the confirmation carries; without it, id.")] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class _Constraint(msgspec.Struct):
-    value: float
-    unit: Literal["watt", "kilowatt", "megawatt"]
+    value: Annotated[float, _field("Most net import.", exclusiveMinimum=0)]
+    unit: Annotated[Literal["watt", "kilowatt", "megawatt"], _field("Unit of value.")]
 
 
 class _Interval(msgspec.Struct):
-    start_time: str | msgspec.UnsetType = msgspec.UNSET
-    end_time: str | msgspec.UnsetType = msgspec.UNSET
+    start_time: (
+        Annotated[_Time, _field("From when on; without it, from now on.")] | msgspec.UnsetType
+    ) = msgspec.UNSET
+    end_time: (
+        Annotated[_Time, _field("Until when; without it, until replaced.")] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class _Strategy(msgspec.Struct):
-    best_effort: bool = False
+    best_effort: Annotated[bool, _field("Whether only what disturbs no work is asked.")] = False
 
 
 class _Target(msgspec.Struct):
-    interval: _Interval
-    load_constraint: _Constraint | None
-    feed_tags: Annotated[list[str], msgspec.Meta(max_length=MOST)] = []
-    strategy: _Strategy = msgspec.field(default_factory=_Strategy)
+    interval: Annotated[_Interval, _field("When it holds.")]
+    load_constraint: Annotated[_Constraint | None, _field("The limit; null lifts what was set.")]
+    feed_tags: Annotated[
+        list[str], msgspec.Meta(max_length=MOST), _field("Sites it is for; none for all.")
+    ] = []
+    strategy: Annotated[_Strategy, _field("How it is to be reached.")] = msgspec.field(
+        default_factory=_Strategy
+    )
 
 
 class _Set(msgspec.Struct):
-    targets: Annotated[list[_Target], msgspec.Meta(min_length=1, max_length=MOST)]
+    targets: Annotated[
+        list[_Target], msgspec.Meta(min_length=1, max_length=MOST), _field("What is asked.")
+    ]
 
 
 def read_load_targets(

@@ -17,6 +17,7 @@ from telemetry.topics import Kind
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "grid-partners.md"
+FLEX = {"loadtarget": Kind.LOAD_TARGET, "powerstate": Kind.POWER_STATE}
 KINDS = {"schedule": Kind.SCHEDULE, "status": Kind.FEED_STATUS, "ack": Kind.ACKNOWLEDGEMENT}
 
 
@@ -77,10 +78,10 @@ def test_the_channels_are_our_topics(api):
     assert api["asyncapi"] == "3.0.0"
     addresses = {name: channel["address"] for name, channel in api["channels"].items()}
     reserved = addresses.pop("request")
-    assert addresses == {name: topics.PATTERNS[kind] for name, kind in KINDS.items()}
+    assert addresses == {name: topics.PATTERNS[kind] for name, kind in (KINDS | FLEX).items()}
     assert reserved == "feed/v1/{partner}/{site}/request"
     for channel in api["channels"].values():
-        assert set(channel["parameters"]) == {"partner", "site"}
+        assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,16 +117,24 @@ def test_every_reference_leads_somewhere(api):
     walk(api)
 
 
-def test_what_is_sent_is_retained(api):
+@pytest.mark.parametrize("kind", FLEX)
+def test_the_events_have_our_schemas(api, kind):
+    path = DOCS / api["components"]["messages"][kind]["payload"]["schema"]["$ref"]
+    assert path.resolve().name == f"{kind}-1.schema.json"
+    assert path.exists()
+
+
+def test_what_the_feed_sends_is_retained(api):
     for operation in api["operations"].values():
         binding = operation["bindings"]["mqtt"]
+        is_of_feed = operation["channel"]["$ref"].split("/")[-1] in KINDS
         assert binding["qos"] == 1
-        assert binding["retain"] == (operation["action"] == "send")
+        assert binding["retain"] == (operation["action"] == "send" and is_of_feed)
 
 
 def test_the_page_names_all_topics_reasons_and_kinds():
     text = PAGE.read_text()
-    wanted = [topics.PATTERNS[kind] for kind in KINDS.values()]
+    wanted = [topics.PATTERNS[kind] for kind in (KINDS | FLEX).values()]
     wanted += [f"`{code}`" for code in REASONS]
     wanted += [security.typ(kind) for kind in KINDS]
     assert [words for words in wanted if words not in text] == []

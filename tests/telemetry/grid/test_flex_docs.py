@@ -1,0 +1,129 @@
+"""The published schemas of DSX Flex are what the code reads and writes.
+
+Run as a program it writes that of load targets from the codec's own types.
+"""
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+import telemetry
+from telemetry.codec.dsx_flex import _Envelope, _Set, read_load_targets, write_power_state
+from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget
+from telemetry.keys import jwks
+from tests.feeds import key
+from tests.telemetry.grid.flexing import STATUS, TOPIC, TRACE, content, event, target
+from twin.errors import WireError
+
+SCHEMAS = Path(telemetry.__file__).parent / "schemas"
+NOON = np.datetime64("2026-07-01T12:00", "us")
+ID = "0d3b7b5e-2f0a-4f8e-8f0e-8a4a9d2f7c10"
+
+
+def load_target_schema():
+    """Return the schema of the types that read a load target, as a text."""
+    template = "#/$defs/{name}"
+    _, parts = msgspec.json.schema_components([_Envelope, _Set], ref_template=template)
+    whole = parts.pop("_Envelope") | {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:gigatwin:flex:loadtarget:1",
+        "title": "Load target of a partner, version 1 (DSX Flex 1.7)",
+        "description": "Message on grid/v1/isv/{partner}/loadtarget/set: a CloudEvent whose data "
+        "is signed with the key of the partner.",
+        "$defs": parts,
+    }
+    text = json.dumps(whole, indent=2).replace('"_', '"').replace("/_", "/")
+    return f"{text}\n"
+
+
+def schema(kind):
+    return json.loads((SCHEMAS / f"{kind}-1.schema.json").read_text())
+
+
+def faults(kind, told, part=None):
+    """Return what a schema, or a part of it, has against a document."""
+    whole = schema(kind)
+    asked = whole if part is None else {"$defs": whole["$defs"], "$ref": f"#/$defs/{part}"}
+    return [error.message for error in Draft202012Validator(asked).iter_errors(told)]
+
+
+def test_the_schema_of_load_targets_is_that_of_its_types():
+    text = (SCHEMAS / "loadtarget-1.schema.json").read_text()
+    assert text == load_target_schema(), "run `python -m tests.telemetry.grid.test_flex_docs`"
+
+
+def without(told, name):
+    return {key: value for key, value in told.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "is_taken"),
+    [
+        (target(100.0), True),
+        (target(None, start="2026-07-01T14:00:00+02:00", tags=["rhine"]), True),
+        (target(0.0), False),
+        (target(1.0, "gigawatt"), False),
+        (target(1.0, start="2026-07-01t14:00:00z"), False),
+        (target(1.0, start="2026-07-01T14:00:00"), False),
+        (target(1.0) | {"interval": {"start_time": None}}, False),
+        (without(target(1.0), "interval"), False),
+        (without(target(1.0), "load_constraint"), False),
+    ],
+)
+def test_code_and_schema_refuse_the_same_targets(wrong, is_taken):
+    told = event(wrong)
+    assert not faults("loadtarget", told)
+    assert bool(faults("loadtarget", {"targets": [wrong]}, "Set")) != is_taken
+    assert is_read(told) == is_taken
+
+
+@pytest.mark.parametrize("name", [*event(), "correlationid"])
+def test_code_and_schema_refuse_the_same_envelopes(name):
+    told = without(event(target()), name)
+    assert bool(faults("loadtarget", told)) == (name != "correlationid")
+    assert is_read(told) == (name == "correlationid")
+
+
+def is_read(told):
+    try:
+        found = read_load_targets(
+            TOPIC, json.dumps(told).encode(), issuer="tso-1", keys=jwks(key("tso-1"))
+        )
+    except WireError:
+        return False
+    return bool(found.targets)
+
+
+@pytest.mark.parametrize("correlation", ["", ID])
+def test_a_power_state_is_what_its_schema_says(correlation):
+    asked = LoadTarget(start=NOON, end=None, feeds=(), power=80.0, is_best_effort=True)
+    state = FeedState(
+        least=0.0,
+        most=150.0,
+        targets=[FeedTarget(target=asked, is_active=True, correlation=ID)],
+        load=79.0,
+        is_in_flight=True,
+        event="start_ramp_down",
+        since=NOON if correlation else None,
+        is_compliant=True,
+    )
+    text = write_power_state(
+        {"rhine": state},
+        topic=STATUS,
+        agent="rhine",
+        now=NOON,
+        key=key("rhine"),
+        ids=(ID, TRACE),
+        correlation=correlation,
+    )
+    told = json.loads(text)
+    assert not faults("powerstate", told)
+    assert not faults("powerstate", content(told["data"]), "State")
+
+
+if __name__ == "__main__":
+    (SCHEMAS / "loadtarget-1.schema.json").write_text(load_target_schema())
