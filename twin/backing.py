@@ -270,7 +270,8 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     yield "export with all reserves activated upwards", np.where(up > LEAST, beyond, 0.0)
     for machine in plan.site.of(Transformer):
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
-        added = down / (machine.power_factor * machine.count * machine.rating)
-        beyond = (loading + added - (1.0 - keep)) / limits.SHARE_BEYOND
-        words = f"load of {machine.name} with all reserves activated downwards"
-        yield words, np.where(down > LEAST, beyond, 0.0)
+        rated = machine.power_factor * machine.count * machine.rating
+        for word, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
+            beyond = (forward + power / rated - (1.0 - keep)) / limits.SHARE_BEYOND
+            words = f"load of {machine.name} with all reserves activated {word}"
+            yield words, np.where(power > LEAST, beyond, 0.0)

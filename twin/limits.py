@@ -1,6 +1,6 @@
 """The limits of a site, and what of a run lies beyond them: one judge for plans and for plants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -96,7 +96,8 @@ def limits(site: Site) -> tuple[Limit, ...]:
     ]
     for machine in (*site.of(Transformer), *site.of(Ups)):
         kind = machine.kind
-        found += [_of(f"{kind}_loading", machine.name, kind, 1.0, "power")]
+        one = _of(f"{kind}_loading", machine.name, kind, 1.0, "power")
+        found.append(replace(one, low=-1.0))  # what a site exports runs backwards
     for plant in site.of(CoolingPlant):
         variable, high = "facility_supply_temperature", plant.supply_limit
         found.append(_of(variable, plant.name, "circuit", high, "temperature"))

@@ -87,8 +87,8 @@ def build(block: pyo.Block, shape: Shape, _: Ledger) -> None:
     )
     for name in shape.feeders:
         limit = new_table(block, f"{name}_limit", time)
-        rule = _fed(beside.component(name), limit, down)
-        block.add_component(f"{name}_room", pyo.Constraint(time, rule=rule))
+        for way, rule in _fed(beside.component(name), limit, up=up, down=down).items():
+            block.add_component(f"{name}_{way}", pyo.Constraint(time, rule=rule))
 
 
 def _activated(block: pyo.Block, products: tuple[str, ...], way: str) -> Callable[[Any], Any]:
@@ -101,9 +101,15 @@ def _activated(block: pyo.Block, products: tuple[str, ...], way: str) -> Callabl
     return lambda t: added([power * capacity(product, t) for power, product in parts])
 
 
-def _fed(feeder: pyo.Block, limit: pyo.Param, down: Callable[[Any], Any]) -> Callable[..., Any]:
-    def rule(_: pyo.Block, t: Any) -> Any:
-        output = feeder.low[t] + sum(feeder.segment[t, k] for k in feeder.pieces)
-        return output + down(t) <= limit[t]
+def _fed(
+    feeder: pyo.Block, limit: pyo.Param, *, up: Callable[[Any], Any], down: Callable[[Any], Any]
+) -> Mapping[str, Callable[..., Any]]:
+    """Return the rules of what a feeder bears forwards, and backwards where the site gives."""
 
-    return rule
+    def output(t: Any) -> Any:
+        return feeder.low[t] + sum(feeder.segment[t, k] for k in feeder.pieces)
+
+    return {
+        "room": lambda _, t: output(t) + down(t) <= limit[t],
+        "room_back": lambda _, t: up(t) - output(t) <= limit[t],
+    }

@@ -145,6 +145,18 @@ def test_what_feeds_the_bus_must_bear_it():
     assert plan.objective == pytest.approx(-24.0)
 
 
+def test_what_feeds_the_bus_must_bear_it_backwards():
+    """Proves: through a line of 1.3 MW, 1.3 of load and charge turn into 1.3 of export: 2.6 MW, 104.
+
+    Sensitivity: 132 with the 3.3 MW of the battery, and 2 MW backwards through the line.
+    """
+    line = machine("line", "medium_voltage", draws={"grid": through}, limit=1.3)
+    big, up = battery(capacity=8.0, power=3.0), product(direction="up")
+    where = held_by(big, up, line=line, connection=grid(export_limit=10.0))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
+    assert plan.objective == pytest.approx(-104.0)
+
+
 def test_bids_are_whole():
     """Proves: of 1.6 MW one MW is sold, and 0.6 MW trade: 4 h at 0.6 MW and 50 save 120, less 40.
 

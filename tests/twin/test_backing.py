@@ -14,6 +14,7 @@ from tests.math.reserved import ahead, held_by, product
 from twin import backing
 from twin.activation import courses, powers, put_off
 from twin.backing import pauses
+from twin.equipment import Transformer
 from twin.relations import Store
 
 STORE = Store(
@@ -142,6 +143,30 @@ def test_a_plan_by_hand_is_found_sound():
     assert told == []
     schedule["battery_level"].loc[{"instant": schedule["instant"][-1]}] = 0.2
     assert hand_judged(problem, schedule) == ["energy in battery behind its reserves, upwards"]
+
+
+@pytest.mark.parametrize(
+    ("rating", "broken"),
+    [(2.5, []), (1.5, ["load of line with all reserves activated upwards"])],
+)
+def test_a_transformer_bears_what_runs_backwards(rating, broken):
+    """Proves: 3 MW upwards turn 1 MW of load into 2 MW of export: too much for 1.5 MVA."""
+    where = held_by(
+        hand.battery(capacity=8.0, power=3.0),
+        product(direction="up"),
+        connection=hand.grid(import_limit=1.0, export_limit=10.0),
+    )
+    plan = solved(where, ahead([50.0] * 8, service=1.0, terminal=50.0), level=0.5)
+    bank = Transformer.model_construct(name="line", count=1, rating=rating, power_factor=1.0)
+    site = where.model_copy(update={"equipment": {**where.equipment, "line": bank}})
+    schedule = schedule_of(plan)
+    assert schedule["reserve_capacity"].to_numpy()[-1] == pytest.approx(3.0)
+    loading = (schedule["grid_import_power"].to_numpy() / rating)[:, None]
+    replay = schedule.assign_coords(transformer=["line"]).assign(
+        transformer_loading=(("time", "transformer"), loading)
+    )
+    judged = backing.judge(site, plan.inputs.problem.state, schedule, replay=replay)
+    assert [name for name, beyond in judged if not (beyond <= 1.0).all()] == broken
 
 
 def hand_judged(problem, schedule):

@@ -50,6 +50,14 @@ def test_a_level_has_two_ends():
     assert limit.beyond(run) == pytest.approx([2.0, 2.0, -400.0])
 
 
+def test_a_transformer_is_loaded_backwards_too(small):
+    """Proves: as much export as it may carry and half of it more: 500 tolerances beyond."""
+    (limit,) = (one for one in limits(small) if one.variable == "transformer_loading")
+    loading = np.array([[-1.0], [-1.5]])
+    run = xr.Dataset({limit.variable: (("time", limit.dim), loading)}, {limit.dim: [limit.owner]})
+    assert limit.beyond(run) == pytest.approx([0.0, 500.0])
+
+
 def test_where_nothing_may_be_exported_rounding_is_no_violation():
     limit = Limit(variable="grid_export_power", high=0.0, margin="power")
     beyond = limit.beyond(run_of("grid_export_power", 1e-9, 1e-3))
