@@ -6,7 +6,7 @@ plan made again from where it stands; units, ways and bids stay as they are.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from optimizer.build import numbers_of
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.structure import structure_of
 from optimizer.objectives import account_prices
+from optimizer.reserves.lasting import Lasting
 from optimizer.reserves.lots import lots
 from optimizer.solution import Solution
 from optimizer.solve import Solver
@@ -71,7 +72,8 @@ class Easing:
     def __init__(self, solution: Solution) -> None:
         inputs = solution.inputs
         self.numbers = numbers_of(inputs)
-        self._arrays = structure_of(solution.warm.shape).arrays(self.numbers)
+        arrays = structure_of(solution.warm.shape).arrays(self.numbers)
+        self._arrays = _dropped(solution, arrays)
         prices = account_prices(inputs.problem.weights)
         self._solver = Solver(self._arrays, prices, basis=solution.warm.basis)
         for columns, low, high in _kept(solution, self._arrays):
@@ -140,6 +142,16 @@ class Easing:
             message = "the plan is not found again"
             raise SolverError(message)
         return found.objective
+
+
+def _dropped(solution: Solution, arrays: Arrays) -> Arrays:
+    """Return a model without the rows that bind nothing with the bids of a plan."""
+    problem = solution.inputs.problem
+    bids = {name: solution.values[f"{name}_reserve.offered"] for name in problem.site.reserves}
+    rows, _, high = Lasting(arrays, problem).bounds(bids)
+    highs = arrays.row_high.copy()
+    highs[rows] = high
+    return replace(arrays, row_high=highs)
 
 
 def _kept(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:

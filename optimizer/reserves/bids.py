@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from optimizer.compile.arrays import Arrays
 from optimizer.inputs import Inputs
+from optimizer.reserves.lasting import Lasting
 from optimizer.reserves.lots import Lot, lots
 from optimizer.reserves.seek import Offer, Search
 from optimizer.reserves.ways import opened, runs_in_circle, shut
@@ -41,7 +42,7 @@ def in_bids(solver: Solver, arrays: Arrays, *, inputs: Inputs, answer: Answer) -
     if not problem.site.reserves:
         return answer
     products = tuple(lots(arrays, problem))
-    search = Search(solver, products)
+    search = Search(solver, products, lasting=Lasting(arrays, problem))
     offer = None if runs_in_circle(problem, arrays, answer) else search.from_any(answer)
     if offer is None or runs_in_circle(problem, arrays, offer.answer):
         offer = _without_circles(solver, arrays, inputs=inputs, search=search)

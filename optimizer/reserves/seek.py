@@ -2,16 +2,18 @@
 
 Rounding down loses up to a step of every product and block, and one product's loss is room for
 another. So each product is rounded in turn, up or down block by block, with all others still free;
-then single blocks are moved by a step where prices of the model say that it may pay.
+then single blocks are moved by a step where prices of the model say that it may pay. What is left
+must cost less than to offer nothing.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from optimizer.reserves.capacity import LEAST
+from optimizer.reserves.lasting import Lasting
 from optimizer.reserves.lots import Lot
 from optimizer.solve import Answer, Solver
 from twin.errors import SolverError
@@ -49,8 +51,9 @@ class Offer:
 class Search:
     """Solves with bids as bounds, from the best plan with any capacity."""
 
-    def __init__(self, solver: Solver, products: tuple[Lot, ...]) -> None:
-        self._solver, self._products = solver, products
+    def __init__(self, solver: Solver, products: tuple[Lot, ...], *, lasting: Lasting) -> None:
+        self._solver, self._products, self._lasting = solver, products, lasting
+        self._most = {one.product.name: one.most for one in products}
 
     def freed(self) -> Answer:
         """Return the best plan with any capacity."""
@@ -73,8 +76,20 @@ class Search:
         paid = abs(sum(float(one.cost @ one.of(best)) for one in self._products))
         offer = self._rounded(best, enough=best.objective + ENOUGH * paid)
         offer = self._moved(offer, much=best.objective + MUCH * paid)
+        offer = self._paid(offer)
         self.keep(offer.whole)
         return offer
+
+    def _paid(self, offer: Offer) -> Offer:
+        """Return the plan with an offer, or with none where that costs less."""
+        pairs = list(zip(self._products, offer.whole, strict=True))
+        nothing = {one.product.name: np.zeros_like(whole) for one, whole in pairs}
+        spared = sum(offer.answer.reduced_costs[one.columns] @ whole for one, whole in pairs)
+        if spared <= GAIN and not self._weighs(offer.answer, nothing):
+            return offer
+        none = replace(offer, whole=tuple(nothing.values()))
+        none = replace(none, answer=self.kept(none))
+        return none if none.beats(offer) else offer
 
     def _rounded(self, answer: Answer, *, enough: float) -> Offer:
         """Return a plan whose bids are made whole product by product, the others free.
@@ -90,6 +105,8 @@ class Search:
             if np.abs(one.of(answer) - whole[number]).max() > LEAST:
                 whole[number], answer = self._made_whole(one, answer, enough=enough)
             self._bound(one, whole[number])
+        if self._weighs(answer, self._most):
+            answer = self._surely()
         return Offer(whole=tuple(whole), answer=answer)
 
     def _made_whole(self, one: Lot, free: Answer, *, enough: float) -> tuple[FloatArray, Answer]:
@@ -170,6 +187,11 @@ class Search:
                 answer = self._solver.run()
         return None if answer is None else Offer(whole=tuple(whole), answer=answer)
 
+    def _weighs(self, answer: Answer, most: Mapping[str, FloatArray]) -> bool:
+        """Return whether rows cost a plan anything that need not hold with some offers."""
+        idle = self._lasting.idle(most)
+        return bool((np.abs(answer.duals[idle]) > GAIN).any())
+
     def _held(self, one: Lot, whole: FloatArray) -> Answer | None:
         self._bound(one, whole)
         return self._solver.run()
@@ -182,4 +204,8 @@ class Search:
         return found
 
     def _bound(self, one: Lot, low: FloatArray, high: FloatArray | None = None) -> None:
-        self._solver.bound(one.columns, low, high=low if high is None else high)
+        most = low if high is None else high
+        self._solver.bound(one.columns, low, high=most)
+        self._most[one.product.name] = most
+        rows, least, greatest = self._lasting.bounds(self._most)
+        self._solver.bound_rows(rows, least, high=greatest)

@@ -146,7 +146,7 @@ def test_what_feeds_the_bus_must_bear_it():
 
 
 def test_what_feeds_the_bus_must_bear_it_backwards():
-    """Proves: through a line of 1.3 MW, 1.3 of load and charge turn into 1.3 of export: 2.6 MW, 104.
+    """Proves: through a line of 1.3 MW, 1.3 taken turn into 1.3 given: 2.6 MW are sold, 104.
 
     Sensitivity: 132 with the 3.3 MW of the battery, and 2 MW backwards through the line.
     """

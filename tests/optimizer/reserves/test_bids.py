@@ -7,6 +7,7 @@ import pytest
 
 from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
+from optimizer.easing import Easing
 from optimizer.forms import holding
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
@@ -68,6 +69,20 @@ def test_bids_are_rounded_up_where_others_can_make_room(monkeypatch, fades):
     assert fractions(plan) < NOTHING
 
 
+@pytest.mark.parametrize("price", [0.0, 3.0])
+def test_a_product_that_sells_nothing_costs_nothing(price):
+    """Proves: 2 MWh at 20 fill the battery, 4 MWh at 80 are saved: 4 x 20 + 40, as without it.
+
+    Sensitivity: 133.33 where all that can be sold keeps the battery from its floor, sold or not.
+    """
+    ahead_of = ahead([20.0] * 4 + [80.0] * 4, service=1.0)
+    for wide in ({}, {"least_bid": 100.0, "bid_step": 100.0}):
+        plan = solved(held_by(battery(), product(price=price, **wide)), ahead_of, level=0.5)
+        assert plan.objective == pytest.approx(120.0)
+        assert offered(plan) == pytest.approx(0.0)
+        assert Easing(plan).length("battery.level") == 9  # the plan is found again
+
+
 def test_accounts_are_of_what_the_schedule_says():
     where = held_by(
         battery(capacity=3.0, power=2.0),
@@ -105,13 +120,13 @@ def test_a_first_bid_is_the_least_one():
 
 
 def test_what_is_whole_is_not_sought(monkeypatch):
-    """Proves: 1 MW in steps of 0.1 takes no solve more."""
+    """Proves: 1 MW in steps of 0.1 takes one solve more, of a plan that offers nothing."""
     runs = []
     run = Solver.run
     monkeypatch.setattr(Solver, "run", lambda self: runs.append(1) or run(self))
     plan = solved(held_by(battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     assert offered(plan)[4:] == pytest.approx(1.0)
-    assert len(runs) == 1
+    assert len(runs) == 2
 
 
 def day(seed, *, lowest, efficiencies=(1.0,), count=8):
