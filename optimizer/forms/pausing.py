@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.holding import Held, added, held_where, new_table, prices
+from optimizer.forms.holding import (
+    Held,
+    added,
+    held_where,
+    later_price,
+    new_table,
+    settled_price,
+)
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
@@ -41,16 +48,14 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
     work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
     full = problem.series("work_racks_limit") * power[:, CAPS - 1]
     none = np.zeros((held.window - 1, len(kinds)))
-    now, later = prices(inputs)
+    later = later_price(inputs)
     loss = np.array([kind.pause_loss for kind in kinds])
     found = {"rate": (work / power).max(axis=1), "pause_loss": loss}
     for name in held.products:
         product = problem.site.reserves[name]
         may = is_here & np.array([kind in load(problem.site, product) for kind in kinds])
-        income = now if product.activation_up_price is None else product.activation_up_price
-        net = (1.0 + loss / product.duration) * later - np.broadcast_to(income, hours.shape)[
-            :, None
-        ]
+        income = settled_price(inputs, product.activation_up_price)
+        net = (1.0 + loss / product.duration) * later - income[:, None]
         found |= {
             f"{name}_most": np.concatenate([none, full * may]),
             f"{name}_power_up": np.array(product.power_up),

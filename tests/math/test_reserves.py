@@ -244,6 +244,35 @@ def test_use_is_expected_at_its_price():
     assert plan.objective == pytest.approx(400.0 - 40.0 - 31.2)
 
 
+def test_the_meter_saves_the_fee_on_what_is_used_and_pays_it_on_what_is_bought_back():
+    """Proves: a fifth of 1 MW upwards at 90, at 50 and a fee of 30: 90 + 30 - 80 = 40 a MWh.
+
+    So for work that puts it off, and downwards at 20: 80 saved for 20 + 30. Sensitivity: the fee
+    in what is bought back only: 10 and 60.
+    """
+    dear = grid().model_copy(update={"import_fee": 30.0})
+    look = ahead([50.0] * 8, service=1.0)
+    for own, earned in (
+        ({"direction": "up", "activation_up": 0.2, "activation_up_price": 90.0}, 40.0),
+        ({"direction": "down", "activation_down": 0.2, "activation_down_price": 20.0}, 30.0),
+    ):
+        where = held_by(battery(wear_price=0.0), product(price=50.0, **own), connection=dear)
+        plan = solved(where, look, level=0.0625)
+        used = 0.2 * offered(plan).sum()
+        assert used > 0.0
+        assert plan.accounts["activation"].sum() == pytest.approx(-earned * used)
+    batch = kind().model_copy(update={"pause_time": 10.0})
+    slow = product(
+        direction="up", needs_controller=False, full_activation=12.5, duration=1.0, block=1.0,
+        activation_up=0.1, activation_up_price=90.0,
+    )  # fmt: skip
+    where = site(work=[batch], connection=dear).model_copy(update={"reserves": {"fcr": slow}})
+    jobs = [("batch", [0.0] * 7 + [8.0], [0.0] * 4 + [8.0] * 4, 4.0)]
+    plan = solved(where, ahead([50.0] * 8, jobs=jobs))
+    assert offered(plan).sum() == pytest.approx(8.0)
+    assert plan.accounts["activation"].sum() == pytest.approx(-0.1 * 8.0 * 40.0)
+
+
 def test_work_that_may_pause_holds_mfrr():
     """Proves: work holds what it can put off: 8 MWh, due by 03:00, at most 4 MW, hours from 22:00.
 

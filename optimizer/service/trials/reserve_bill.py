@@ -40,7 +40,7 @@ def reserve_accounts(
     Capacity is paid as held. What is missing costs the penalty, unless it was used within the time
     that the product leaves for recovery. Energy that a product pays for is taken out of the balance
     at the price of the hour, as if it had not been metered, and paid at its own; energy that it
-    does not pay for is settled by the meter.
+    does not pay for is settled by the meter, and so are the network fees on either.
     """
     if held is None:
         return {}
