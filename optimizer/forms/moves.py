@@ -2,7 +2,8 @@
 
 What is sent stops at once to be work that may be done here, and counts as done when it is promised
 to be: what is under way is neither. What comes in is a cohort of its own, which must be done within
-the window of its lane. Where deadlines would be missed, the guest is late and that is paid here.
+the window of its lane. Where deadlines would be missed, the guest is late and that is paid here;
+when the horizon begins none is.
 """
 
 from collections.abc import Mapping
@@ -61,6 +62,7 @@ def numbers(moves: Moves, inputs: Inputs) -> Mapping[str, FloatArray]:
         found |= under_way.leaving(moves, inputs, own.moved)
     if own.guests:
         found |= under_way.coming(moves, inputs, own.guests)
+        found["late_high"] = np.append(0.0, np.full_like(inputs.hours, np.inf))
     return found
 
 
@@ -153,9 +155,9 @@ def _declare_guests(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.present, block.width = table(time, blocks, guests), table(guests)
     block.hours, block.value, block.never = table(time), table(guests), table(guests)
     block.host_cost, block.received_high = table(guests), table(blocks, guests)
-    block.hosts = table(guests, block.lanes)
+    block.hosts, block.late_high = table(guests, block.lanes), table(instant)
     columns(block, "received", blocks, guests, high=block.received_high)
-    columns(block, "late", instant, guests)
+    columns(block, "late", instant, guests, high=block.late_high)
     ledger.pay_once(
         "transfer",
         lambda: sum(

@@ -104,6 +104,18 @@ def test_no_more_comes_in_than_fits():
     assert found.objective == pytest.approx(48 * 10.0 + 6 * 10.0 + 2 * 50.0)
 
 
+def test_no_guest_is_late_when_the_horizon_begins():
+    """Proves: jobs of two hours do half of their work in the one cheap hour: it does not pay, 200.
+
+    Of 4 MWh that come 2 are done at 10 and 2 at 200, more than 50 each. Sensitivity: 40 where
+    guests that are late before they come bring racks for all of it.
+    """
+    here = lane(transfer_time=0.0, window=2.0, job_length=2.0)
+    south = member("south", [10.0] + [200.0] * 5, here, jobs=NOTHING)
+    found = whole(member("north", 50, here), south)
+    assert found.objective == pytest.approx(200.0)
+
+
 def test_late_guests_are_paid_for():
     """Proves: guests that cannot be done in time are late where they are, at 100 EUR/MWh h, and
     the plan prefers to keep them. With the transfer fixed at 4 MWh into a full site, all are late.
