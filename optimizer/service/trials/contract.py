@@ -40,9 +40,9 @@ def network_accounts(
 
     Notes
     -----
-    Of the first billing period's peak only what exceeds that before is paid. A period of which the
-    run saw a part pays its whole peak: the run made it. The prices are those that the tariff
-    declares to plan for, without rounding.
+    Of the first billing period's peak only what exceeds that before is paid, and of any what
+    exceeds the peak that comes anyway. A period of which the run saw a part pays its whole peak: the
+    run made it. The prices are those that the tariff declares to plan for, without rounding.
     """
     taken, fed = np.maximum(net, 0.0) * HOURS, np.maximum(-net, 0.0) * HOURS
     fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
@@ -57,8 +57,9 @@ def _peaks(site: Site, starts: Moments, net: FloatArray, *, before: float) -> fl
     billing = site.billing
     first = np.unique(billing.numbers(starts), return_index=True)[1]
     counted = np.where(billing.counts(starts), np.maximum(net, 0.0), 0.0)
-    peaks = np.maximum.reduceat(counted, first)
-    peaks[0] = max(peaks[0] - before, 0.0)
+    free = billing.expected_peaks(starts[first])
+    free[0] = max(free[0], before)
+    peaks = np.maximum(np.maximum.reduceat(counted, first) - free, 0.0)
     prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid.peak_price
     return float((prices * peaks).sum())
 

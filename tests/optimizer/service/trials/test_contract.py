@@ -63,6 +63,19 @@ def test_a_year_of_band_load_is_what_its_bill_says(under):
     assert found["peak"] - later["peak"] == pytest.approx(9.5 * 0.15 * 100_000.0)
 
 
+@pytest.mark.parametrize(("before", "paid"), [(3.0, 250.0), (7.0, 200.0)])
+def test_a_peak_that_comes_anyway_is_not_paid_by_a_run(under, before, paid):
+    """Proves: 8 MW in May and 9 in June, 6 come anyway, at 50 EUR/MW: 2 and 3 MW; 1 and 3 above 7.
+
+    Sensitivity: 700 and 500 where it is the run's.
+    """
+    where = under(peaks=[{"name": "power", "price": "50 EUR/MW"}], expected_peak="6 MW")
+    starts = quarters("2026-05-31T21:30", "2026-05-31T22:30")
+    load = np.array([8.0, 4.0, 9.0, 5.0])
+    found = network_accounts(where, starts, load, peak_power=before)
+    assert found["peak"] == pytest.approx(paid)
+
+
 def test_a_site_without_a_tariff_pays_its_plain_fees():
     """Proves: 12 EUR on 2 MWh, 2 EUR on 1 MWh given, 1,300 EUR for 1 MW above 3."""
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:45")
