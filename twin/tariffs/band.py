@@ -13,7 +13,8 @@ from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.tariffs.declaration import BandClass, BandLoad, Tariff, UtilisationPrices
 from twin.tariffs.metered import Metered
-from twin.tariffs.network import class_of
+from twin.tariffs.money import counted, decimal
+from twin.tariffs.network import class_of, hours_of_use
 from twin.tariffs.periods import Moments, year_ends
 
 
@@ -34,8 +35,8 @@ class Watch:
     expected
         Hours of use of the whole year if the rest is as the mean. [h]
     needed
-        Hours of a class -> mean import of the rest that reaches it at the peak so far. [MW] Above
-        the peak it cannot be reached.
+        Hours of a class -> mean import of the rest that reaches it at the peak so far, and the
+        least energy of the rule. [MW] Above the peak it cannot be reached.
     most_peak
         Hours of a class -> greatest peak at which the energy expected reaches it. [MW]
     charge
@@ -81,17 +82,19 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
     unseen, left = (max(float(span / HOUR), 0.0) for span in (starts[0] - begin, end - metered.end))
     year = energy + mean * (unseen + left)
     classes = sorted(one.hours for one in tariff.band_load.classes)
-    charge = published(tariff.utilisation, year, peak)
+    least, charge = tariff.band_load.least_energy, published(tariff.utilisation, year, peak)
     reached = _class(tariff.band_load, year, peak)
     return Watch(
         energy=energy,
         peak=peak,
-        hours=energy / peak if peak else 0.0,
+        hours=float(hours_of_use(energy, peak)),
         unseen=unseen,
         left=left,
-        expected=year / peak if peak else 0.0,
+        expected=float(hours_of_use(year, peak)),
         needed={
-            hours: max(hours * peak - energy - mean * unseen, 0.0) / left if left else np.inf
+            hours: max(max(hours * peak, least) - energy - mean * unseen, 0.0) / left
+            if left
+            else np.inf
             for hours in classes
         },
         most_peak={hours: year / hours for hours in classes},
@@ -113,7 +116,7 @@ def published(prices: UtilisationPrices, energy: float, peak: float) -> float:
     peak
         Its greatest import. [MW]
     """
-    is_long = energy >= prices.limit * peak
+    is_long = hours_of_use(energy, peak) >= decimal(prices.limit)
     power_price = prices.power_price if is_long else prices.power_price_below
     energy_price = prices.energy_price if is_long else prices.energy_price_below
     return power_price * peak + energy_price * energy
@@ -137,5 +140,5 @@ def share_paid(band: BandLoad, energy: float, peak: float) -> float:
 
 def _class(band: BandLoad, energy: float, peak: float) -> BandClass | None:
     """Return the class that a year reaches."""
-    hours = energy / peak if peak else 0.0
-    return class_of(band, hours) if energy > band.least_energy else None
+    is_enough = counted(energy) > decimal(band.least_energy)
+    return class_of(band, hours_of_use(energy, peak)) if is_enough else None

@@ -11,7 +11,7 @@ from twin.tariffs.declaration import Tariff
 from twin.tariffs.lines import Line, Writer
 from twin.tariffs.metered import Metered
 from twin.tariffs.money import cents
-from twin.tariffs.network import Branch, branches, hours_of_use
+from twin.tariffs.network import Branch, branches, hours_of
 from twin.tariffs.periods import Moments
 
 
@@ -113,6 +113,6 @@ def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) 
         branch=taken.name if taken else "",
         energy=metered.energy(),
         peak=metered.peak(),
-        hours=hours_of_use(metered),
+        hours=float(hours_of(metered)),
         notes=tuple(notes),
     )

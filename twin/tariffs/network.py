@@ -59,21 +59,39 @@ def branches(metered: Metered) -> tuple[Branch, ...]:
     return tuple(found)
 
 
-def hours_of_use(metered: Metered) -> float:
-    """Return the hours in which the peak would have taken the energy of a year. [h]"""
-    peak = metered.peak()
-    return metered.energy() / metered.time_share / peak if peak else 0.0
+def hours_of_use(energy: float, peak: float) -> Decimal:
+    """Return the hours in which a peak would have taken an energy, both as bills count them. [h]
+
+    Parameters
+    ----------
+    energy
+        Energy of a year. [MWh]
+    peak
+        Its greatest import. [MW]
+
+    Notes
+    -----
+    Meters count whole kW and kWh, so that 7,000 h are met to the letter: no rounding of floats may
+    decide on a discount.
+    """
+    greatest = counted(peak)
+    return counted(energy) / greatest if greatest else Decimal(0)
 
 
-def class_of(band: BandLoad, hours: float) -> BandClass | None:
+def hours_of(metered: Metered) -> Decimal:
+    """Return the hours of use of a year, of a part of one those that it projects. [h]"""
+    return hours_of_use(metered.energy() / metered.time_share, metered.peak())
+
+
+def class_of(band: BandLoad, hours: Decimal) -> BandClass | None:
     """Return the class of the discount that some hours of use reach."""
-    reached = [one for one in band.classes if hours >= one.hours]
+    reached = [one for one in band.classes if hours >= decimal(one.hours)]
     return min(reached, key=lambda one: one.share, default=None)
 
 
 def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
-    hours = hours_of_use(metered)
-    side = "from" if hours >= prices.limit else "below"
+    hours = hours_of(metered)
+    side = "from" if hours >= decimal(prices.limit) else "below"
     lines = _lines(metered, prices, metered.peak())
     return Branch(
         name=PLAIN, lines=lines, note=f"{hours:,.0f} h of use: prices {side} {prices.limit:,.0f} h"
@@ -81,7 +99,7 @@ def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
 
 
 def _lines(metered: Metered, prices: UtilisationPrices, peak: float) -> tuple[Line, ...]:
-    is_long = hours_of_use(metered) >= prices.limit
+    is_long = hours_of(metered) >= decimal(prices.limit)
     power = prices.power_price if is_long else prices.power_price_below
     energy = prices.energy_price if is_long else prices.energy_price_below
     writer = Writer(metered)
@@ -98,8 +116,8 @@ def _atypical(
 ) -> Branch:
     inside = metered.clock.within_any(rule.windows)
     peak, low = metered.peak(), metered.peak(inside)
-    shift = (peak - low) / peak if peak else 0.0
-    is_low = shift >= rule.least_shift and peak - low >= rule.least_power
+    whole, below = counted(peak), counted(peak) - counted(low)
+    is_low = below >= max(decimal(rule.least_shift) * whole, decimal(rule.least_power))
     lines = _lines(metered, prices, low)
     least = decimal(rule.least_share) * published
     short = least - sum((line.money for line in lines), Decimal(0))
@@ -107,8 +125,8 @@ def _atypical(
         words = f"raised to {rule.least_share:.0%} of the published charge"
         lines += (Writer(metered).line(words, short, "EUR", price=Decimal(1)),)
     note = (
-        f"peak in the windows {low:.3f} MW, {shift:.1%} below the year's; needs "
-        f"{rule.least_shift:.0%} and {rule.least_power:g} MW"
+        f"peak in the windows {low:.3f} MW, {below / (whole or 1):.1%} below the year's; "
+        f"needs {rule.least_shift:.0%} and {rule.least_power:g} MW"
     )
     if not inside.any():
         note = "no quarter-hour lies in a window: nothing can be said"
@@ -116,10 +134,10 @@ def _atypical(
 
 
 def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
-    hours = hours_of_use(metered)
+    hours = hours_of(metered)
     energy = metered.energy() / metered.time_share
     reached = class_of(band, hours)
-    is_open = reached is not None and energy > band.least_energy
+    is_open = reached is not None and counted(energy) > decimal(band.least_energy)
     note = f"{hours:,.0f} h of use and {energy:,.0f} MWh of a year"
     if not is_open or reached is None:
         first = min(band.classes, key=lambda one: one.hours)

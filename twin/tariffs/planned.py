@@ -14,6 +14,7 @@ from twin.physics import FloatArray
 from twin.tariffs.band import published
 from twin.tariffs.clock import Clock
 from twin.tariffs.declaration import BandClass, Tariff
+from twin.tariffs.money import decimal
 from twin.tariffs.network import class_of
 
 SPREAD: Final = 0.03
@@ -62,7 +63,7 @@ def planned_class(tariff: Tariff) -> BandClass | None:
     prices, band = tariff.utilisation, tariff.band_load
     if prices is None or band is None or prices.plan_for != "band_load":
         return None
-    return class_of(band, prices.expected)
+    return class_of(band, decimal(prices.expected))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,8 +41,8 @@ def network_accounts(
     Notes
     -----
     Of the first billing period's peak only what exceeds that before is paid, and of any what
-    exceeds the peak that comes anyway. A period of which the run saw a part pays its whole peak: the
-    run made it. The prices are those that the tariff declares to plan for, without rounding.
+    exceeds the peak that comes anyway. A period of which the run saw a part pays its whole peak:
+    the run made it. The prices are those that the tariff declares to plan for, without rounding.
     """
     taken, fed = np.maximum(net, 0.0) * HOURS, np.maximum(-net, 0.0) * HOURS
     fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee

@@ -48,6 +48,16 @@ def test_a_week_stands_for_its_year():
     assert told.reached == 8_000.0
 
 
+def test_the_rest_needs_the_least_energy_too():
+    """Proves: half a year of 1 MW is 4,380 MWh; 10,000 need 5,620 in 4,380 h, more than the peak.
+
+    Sensitivity: 0.598 MW for 7,000 MWh, which no discount is given for.
+    """
+    told = watch(tariff(**GERMAN), WHOLE_YEAR[:17_520], np.ones(17_520), time_zone=BERLIN)
+    assert told is not None
+    assert told.needed[7000.0] == pytest.approx(5_620.0 / 4_380.0)
+
+
 def test_a_tariff_without_the_rule_is_not_watched():
     assert watch(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
 

@@ -15,6 +15,8 @@ from tests.twin.tariffs.samples import (
 )
 from twin.tariffs.bill import bill
 
+ONLY_BAND = {name: rule for name, rule in GERMAN.items() if name != "atypical"}
+
 
 def even(power, *peaks):
     """Return a year of an even load, with other quarter-hours: (number, power). [MW]"""
@@ -44,6 +46,34 @@ def test_a_german_year_of_band_load():
     }
     assert found.total == Decimal("1826555.32")
     assert found.by_group()["network"] == Decimal("209130.19")
+
+
+def test_hours_of_use_are_met_to_the_letter():
+    """Proves: 7,000 h at a peak of 14 MW are 98,000 MWh, and a kWh less is not enough.
+
+    In quarter-hours of whole kW 4 x 98,000,000: one of 14,000, 4,707 of 11,188, 30,332 of 11,187.
+    Sensitivity: the class lost at 6,999.999999999999 h where floats are summed and divided.
+    """
+    base = np.full(len(WHOLE_YEAR), 11_187)
+    base[:4_707] += 1
+    base[-1] = 14_000
+    for less, branch in ((0, "band_load"), (4, "published")):
+        base[-2] -= less
+        found = bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
+        assert found.branch == branch
+
+
+@pytest.mark.parametrize("peak", [1.0, 1.15, 2.3, 9.99])
+def test_a_peak_lower_by_a_tenth_is_lower_by_a_tenth(peak):
+    """Proves: 10 % to the letter, in whole kW, opens atypical use; a kW more in the window not."""
+    day = quarters("2026-01-12T00:00", "2026-01-13T00:00")
+    load = np.full(len(day), 0.5)
+    load[0] = peak
+    rules = GERMAN | {"atypical": GERMAN["atypical"] | {"least_power": "0.1 MW"}}
+    for more, is_open in ((0, True), (1, False)):
+        load[66] = (round(900 * peak) + more) / 1000.0  # 17:30 in Berlin
+        ways = bill(tariff(**rules), day, load, time_zone=BERLIN).branches
+        assert next(way for way in ways if way.name == "atypical").is_open == is_open
 
 
 def test_a_bill_names_the_sources_of_its_rules():
