@@ -7,6 +7,7 @@ from itertools import pairwise
 from sites.faults import spot
 from twin.errors import Fault
 from twin.site import Site
+from twin.tariffs.declaration import Tariff
 
 
 def check_tariffs(site: Site) -> Iterator[Fault]:
@@ -28,9 +29,24 @@ def check_tariffs(site: Site) -> Iterator[Fault]:
                 f"its peaks are of a {after.billing}, those of {before.name} of a {before.billing}"
             )
             yield Fault(place=f"[tariffs.{after.name}]", value="", mend=mend)
+        elif (before.valid_to or date.max) > after.valid_from.replace(day=1) and (
+            _charges_months(before) and _charges_months(after)
+        ):
+            place = spot(f"tariffs.{after.name}", "valid_from")
+            mend = (
+                f"{before.name} holds in this month too, whose peak both would charge: let it hold "
+                "from the first of a month on"
+            )
+            yield Fault(place=place, value=str(after.valid_from), mend=mend)
     for grid in (machine for machine in site.equipment.values() if machine.kind == "grid"):
         for key in ("import_fee", "peak_price"):
             if in_order and getattr(grid, key):
                 place = spot(f"equipment.{grid.name}", key)
                 mend = "the tariff says what the network charges: leave this out"
                 yield Fault(place=place, value=f"{getattr(grid, key):g}", mend=mend)
+
+
+def _charges_months(tariff: Tariff) -> bool:
+    """Return whether a tariff charges for something greatest of a month."""
+    has_peak = any(peak.of == "month" and peak.price for peak in tariff.peaks)
+    return has_peak or any(contract.excess_price for contract in tariff.contracted)

@@ -72,6 +72,24 @@ def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):
     assert fault == "[tariffs.second]: its peaks are of a month, those of first of a year"
 
 
+@pytest.mark.parametrize(("day", "count"), [("2026-06-16", 1), ("2026-06-01", 0)])
+def test_a_tariff_that_changes_within_a_month(with_tariffs, told, day, count):
+    """Proves: the peak of June would be paid by both; from the first on each has its own months."""
+    rules = with_tariffs["tariffs"]
+    peak = {"name": "power", "price": "100 EUR/MW", "of": "month"}
+    rules["first"] |= {"valid_to": date.fromisoformat(day), "peaks": [peak]}
+    rules["second"] |= {"valid_from": date.fromisoformat(day), "valid_to": date(2027, 1, 1)}
+    rules["second"] |= {"peaks": [peak]}
+    faults = told(with_tariffs)
+    assert len(faults) == count
+    for fault in faults:
+        assert fault.startswith(
+            "[tariffs.second] valid_from = 2026-06-16: first holds in this month"
+        )
+    rules["second"]["peaks"] = []
+    assert not told(with_tariffs)
+
+
 def test_faults_name_their_place(with_tariffs, told):
     with_tariffs["tariffs"]["first"]["energy"][0]["price"] = "12 EUR/kW"
     with_tariffs["tariffs"]["second"]["stage"] = "draft"
