@@ -155,14 +155,15 @@ def _temperatures(site: Site) -> Iterator[Fault]:
             )
             yield Fault(place=place, value=f"{plant.supply_limit:g} degC", mend=mend)
     yield from _source(site)
-    heat = demand(site, busy=1.0)
+    heat, least = demand(site, busy=1.0), demand(site, busy=0.0)
     for hall in site.of(Accelerators):
         for cdu in site.of(Cdu):
-            coolant = cdu.technology_supply_temperature(
-                np.array([heat["liquid"]]), np.array([supply["warm"]])
-            )
+            turn = cdu.minimum_flow * cdu.rated  # where less flow begins to warm the chips
+            most = heat["liquid"]
+            liquid = np.array([most, np.clip(turn, least["liquid"], most)])
+            coolant = cdu.technology_supply_temperature(liquid, np.full(2, supply["warm"]))
             if not hall.is_air_cooled:
-                yield from _chip(site, hall, coolant)
+                yield from _chip(site, hall, coolant, flow_share=cdu.plate_flow(liquid))
         for machine in site.of(HallAir):
             inlet = machine.rack_inlet_temperature(
                 np.array([heat["air"]]), np.array([supply["chilled"]])
@@ -172,10 +173,12 @@ def _temperatures(site: Site) -> Iterator[Fault]:
                 yield from _chip(site, hall, inlet)
 
 
-def _chip(site: Site, hall: Accelerators, cold: FloatArray) -> Iterator[Fault]:
-    """Yield chips that full work makes too hot over what cools them. [degC]"""
-    chip = hall.chip_temperature(np.array([hall.rack_power]), cold)
-    yield from _too_hot(site, hall, "chip_temperature_limit", float(chip[0]))
+def _chip(
+    site: Site, hall: Accelerators, cold: FloatArray, *, flow_share: FloatArray | float = 1.0
+) -> Iterator[Fault]:
+    """Yield chips that full work of their rack makes too hot over what cools them. [degC]"""
+    chip = hall.chip_temperature(hall.rack_power, cold, flow_share=flow_share)
+    yield from _too_hot(site, hall, "chip_temperature_limit", float(chip.max()))
 
 
 def _source(site: Site) -> Iterator[Fault]:
@@ -194,7 +197,7 @@ def _too_hot(site: Site, hall: Accelerators, key: str, reached: float) -> Iterat
     margin = site.margins.temperature
     if reached + margin > limit:
         mend = (
-            f"full work at the plant's set point brings {reached:.1f} degC, "
+            f"a rack's full work at the plant's set point brings {reached:.1f} degC, "
             f"and the margin is {margin:g} K; lower the plant's supply_temperature"
         )
         yield Fault(place=spot(f"equipment.{hall.name}", key), value=f"{limit:g} degC", mend=mend)

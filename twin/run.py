@@ -257,8 +257,7 @@ class _Walk:
                 heat, supply["warm"], points=self.points, facility_flow=through
             )
             self.flows["technology_supply_temperature", cdu.name] = liquid
-            is_steered = self.points is not None and cdu.name in self.points.technology_range
-            flow = np.minimum(cdu.flow(heat, self.points), 1.0) if is_steered else 1.0
+            flow = cdu.plate_flow(heat, self.points)
             self._chips(liquid, flow_share=flow, is_air_cooled=False)
         for air in self.site.of(HallAir):
             heat = self.demand["air"]

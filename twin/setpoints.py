@@ -236,7 +236,7 @@ class _Search:
         for cdu in self.cdus:
             heats = self._worst(cdu, points)
             above = np.maximum(*(self._above(cdu, heat, points) for heat in heats))
-            flow = np.minimum(cdu.flow(self.heat.least[cdu.name], points), 1.0)
+            flow = cdu.plate_flow(self.heat.least[cdu.name], points)
             for hall in self.site.of(Accelerators):
                 busy, cold = np.asarray(hall.rack_power), np.zeros(found.shape)
                 rise = hall.chip_temperature(busy, cold, flow_share=flow) + self.rules.chip_spread

@@ -53,7 +53,7 @@ def warmest_without_one(
         fouling=cdu.fouling,
         shares=(cdu.flow(taken, points), np.minimum(water / left, np.maximum(water, 1.0))),
     )
-    flow = left * np.minimum(cdu.flow(heat, points), 1.0)
+    flow = left * cdu.plate_flow(heat, points)
     kept = site.contingency.throttle_margin + site.margins.temperature
     for hall in site.of(Accelerators):
         if not hall.is_air_cooled:

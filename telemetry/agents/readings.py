@@ -91,7 +91,7 @@ def approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
 
 
 def coolant_flow(site: Site, truth: Mapping[Key, float], points: SetPoints | None) -> float:
-    """Return the coolant's flow in the racks beside the rated one, which the declared range keeps.
+    """Return the coolant's flow in the racks beside the declared one.
 
     Parameters
     ----------
@@ -105,13 +105,11 @@ def coolant_flow(site: Site, truth: Mapping[Key, float], points: SetPoints | Non
     Returns
     -------
     float
-        Share of the rated flow. [1]
+        Share of the declared flow, which is kept where the units have not run yet. [1]
     """
     bank = site.of(Cdu)[0]
-    if points is None or bank.name not in points.technology_range:
-        return 1.0
-    heat = np.asarray(truth.get(("cdu_output", bank.name), 0.0))
-    return min(float(bank.flow(heat, points)), 1.0)
+    heat = np.asarray(truth.get(("cdu_output", bank.name), bank.rated))
+    return float(bank.plate_flow(heat, points))
 
 
 def rack_readings(

@@ -30,6 +30,7 @@ def table_of(layout: Layout, hours: float) -> tuple:
         unit.passing,
         unit.rack_capacity / hours,
         unit.unit_capacity / hours,
+        halls.resistance,
     )
 
 

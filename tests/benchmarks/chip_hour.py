@@ -48,7 +48,7 @@ def limit(_place: Place, seconds: int = SECONDS) -> Measured:
     told = (
         table.knots[layout.places.hall],
         table.power,
-        table.resistance,
+        layout.hall_table.rise,
         table.unit,
         table.factor,
         np.float32(table.kept),

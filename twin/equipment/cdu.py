@@ -129,6 +129,25 @@ class Cdu(Equipment):
         wanted = np.asarray(heat, dtype=np.float64) / self.rated * (self.technology_range / span)
         return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
 
+    def plate_flow(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+        """Return the coolant through the racks' cold plates over their declared flow.
+
+        It is that of the units, and never more than declared.
+
+        Parameters
+        ----------
+        heat
+            Heat that the racks give to the coolant. [MW]
+        points
+            Set points; by default the declared range and least flow.
+
+        Returns
+        -------
+        numpy.ndarray
+            Share of the declared flow. [1]
+        """
+        return np.minimum(self.flow(heat, points), 1.0)
+
     def pumping(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
         """Return the power of all pumps at some heat of the racks, and some set points. [MW]"""
         rated = self.count * self.pump_power

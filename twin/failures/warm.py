@@ -36,9 +36,7 @@ class Warm(Circuit):
             self._heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
         )
         self._drawn = np.maximum(taken / cdu.rated, cdu.minimum_flow) if water is None else water
-        is_steered = points is not None and cdu.name in points.technology_range
-        through = np.minimum(cdu.flow(self._heat, points), 1.0) if is_steered else self._one
-        self._through = through
+        through = self._through = cdu.plate_flow(self._heat, points)
         self._rises = tuple(
             hall.chip_temperature(np.asarray(hall.rack_power), 0.0 * through, flow_share=through)
             for hall in self.halls

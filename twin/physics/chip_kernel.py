@@ -21,8 +21,6 @@ class ChipTable(NamedTuple):
         Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
     power
         Mean power of a chip at the knots, ``(hall, knot)``. [W]
-    resistance
-        Chip above the coolant for each watt, ``(hall,)``. [K W-1]
     factor
         Power of a chip over the mean of its rack, mean 1 over a rack, ``(rack, chip)``. [1]
     kept
@@ -33,7 +31,6 @@ class ChipTable(NamedTuple):
     unit: IndexArray
     knots: FloatArray
     power: FloatArray
-    resistance: FloatArray
     factor: SmallArray
     kept: float
 
@@ -45,11 +42,14 @@ class ChipDrive(NamedTuple):
     ----------
     rack_power
         Power of each rack, ``(time, rack)``. [MW]
+    chip
+        Case temperature at which a chip of mean power comes to rest, ``(time, rack)``. [degC]
     supply
         Coolant to the racks of each unit, ``(time, unit)``. [degC]
     """
 
     rack_power: SmallArray
+    chip: SmallArray
     supply: FloatArray
 
 
@@ -78,7 +78,7 @@ def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
     table
         What the chips do.
     drive
-        Power of the racks [MW] and coolant [degC], step by step.
+        Power of the racks [MW], their chips and coolant [degC], step by step.
     track
         Where they stand [degC], and arrays to be filled [MW, degC].
 
@@ -89,7 +89,8 @@ def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
 
     Notes
     -----
-    With power :math:`q` a chip goes to :math:`T_\infty = S + R q` as
+    With the resistance :math:`R` of its rack's plates and power :math:`q` a chip goes to
+    :math:`T_\infty = S + R q` as
     :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`: exact at any step while power and
     coolant stand still over it.
     """
@@ -103,7 +104,7 @@ def follow_chips(table: ChipTable, drive: ChipDrive, track: ChipTrack) -> None:
             low = table.power[h, k]
             mean = low + (place - k) * (table.power[h, k + 1] - low)
             coolant = np.float32(drive.supply[t, table.unit[r]])  # as precise as what is kept
-            rise = np.float32(table.resistance[h] * mean)
+            rise = drive.chip[t, r] - coolant
             power = np.float32(_MEGAWATTS * mean)
             for c in range(table.factor.shape[1]):
                 end = coolant + rise * table.factor[r, c]

@@ -45,7 +45,9 @@ class HallTable(NamedTuple):
     knots
         Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
     rise
-        Hottest chip above the coolant at the knots, ``(hall, knot)``. [K]
+        Hottest chip above the coolant at the knots and the declared flow, ``(hall, knot)``. [K]
+    resistance
+        Of the plates over that at the declared flow, at the unit's knots, ``(hall, knot)``. [1]
     """
 
     idle: FloatArray
@@ -53,6 +55,7 @@ class HallTable(NamedTuple):
     liquid_share: FloatArray
     knots: FloatArray
     rise: FloatArray
+    resistance: FloatArray
 
 
 class UnitTable(NamedTuple):
@@ -202,7 +205,7 @@ def follow_racks(table: RackTable, drive: Drive, track: tuple[Coolant, Found]) -
 
 
 def _work(table: RackTable, drive: Drive, step: int, bench: _Bench, found: Found) -> None:
-    """Enter power and heat of all racks, and their chips above the coolant."""
+    """Enter power and heat of all racks, and their chips above the coolant at declared flow."""
     halls, hall = table.halls, table.places.hall
     deviation = drive.deviation[drive.spell[step]]
     last_piece = halls.rise.shape[1] - 2
@@ -252,19 +255,23 @@ def _exchange(
 def _warm(
     table: RackTable, drive: Drive, step: int, bench: _Bench, track: tuple[Coolant, Found]
 ) -> None:
-    """Step the coolant of all racks, and enter what it keeps."""
+    """Step the coolant of all racks, and enter what it keeps and how hot their chips are."""
     first, lag = table.places.first, table.unit.rack_capacity / drive.hours
+    hall, resistance = table.places.hall, table.halls.resistance
     state, found = track
     worst = 0.0
     for c in range(len(first) - 1):
         kept, supply = 0.0, state.units[c]
+        k, w = _place(table.unit, found.unit_heat[step, c])
         for r in range(first[c], first[c + 1]):
             held = lag * state.racks[r] + bench.heats[r] + bench.brought[c]
             back = bench.blend[c] * held
             kept += back - state.racks[r]
             state.racks[r] = back
             found.rack_return[step, r] = back
-            found.chip[step, r] += supply
+            low = resistance[hall[r], k]
+            plate = low + w * (resistance[hall[r], k + 1] - low)
+            found.chip[step, r] = supply + plate * found.chip[step, r]
         found.unit_kept[step, c] += lag * kept
         taken = found.unit_heat[step, c] + found.unit_pump[step, c]
         lost = taken - found.unit_passed[step, c] - found.unit_kept[step, c]
@@ -274,9 +281,7 @@ def _warm(
 
 def _flow(unit: UnitTable, heat: float) -> tuple[float, float, float]:
     """Return pump power [MW] and both capacity rates [MW K-1] of a unit at a heat."""
-    place = heat * unit.knots
-    k = min(int(place), len(unit.rate) - 2)
-    w = place - k
+    k, w = _place(unit, heat)
     return (
         unit.pump_power[k] + w * (unit.pump_power[k + 1] - unit.pump_power[k]),
         unit.rate[k] + w * (unit.rate[k + 1] - unit.rate[k]),
@@ -284,5 +289,12 @@ def _flow(unit: UnitTable, heat: float) -> tuple[float, float, float]:
     )
 
 
-PARTS: Final = (_work, _exchange, _warm, _flow)
+def _place(unit: UnitTable, heat: float) -> tuple[int, float]:
+    """Return the piece of the unit's tables where a heat lies, and how far into it. [1]"""
+    place = heat * unit.knots
+    k = min(int(place), len(unit.rate) - 2)
+    return k, place - k
+
+
+PARTS: Final = (_work, _exchange, _warm, _flow, _place)
 """What :func:`follow_racks` calls, to be compiled with it."""

@@ -59,7 +59,6 @@ def table_of(layout: Layout, *, hours: float, seed: int) -> ChipTable:
         unit=layout.unit_of_rack,
         knots=layout.hall_table.knots,
         power=layout.chip_power,
-        resistance=layout.resistance,
         factor=factor.astype(np.float32),
         kept=math.exp(-hours * _SECONDS / PLATE_LAG),
     )
@@ -133,13 +132,15 @@ def _step(table: ChipTable, found: Found, chips: SmallArray) -> Chips:
     """Let the chips follow their racks; ``chips`` are then where they end. [degC]"""
     shape = (len(found.rack_power), *chips.shape)
     track = ChipTrack(chips, np.empty(shape, np.float32), np.empty(shape, np.float32))
-    compiled(follow_chips)(table, ChipDrive(found.rack_power, found.unit_supply), track)
+    compiled(follow_chips)(table, ChipDrive(found.rack_power, found.chip, found.unit_supply), track)
     return track.power, track.temperature
 
 
 def _rest(table: ChipTable, found: Found) -> SmallArray:
     """Return the chips as they would stand after the first step had lasted for ever. [degC]"""
     chips = np.zeros(table.factor.shape, np.float32)
-    first = found._replace(rack_power=found.rack_power[:1], unit_supply=found.unit_supply[:1])
+    first = found._replace(
+        rack_power=found.rack_power[:1], chip=found.chip[:1], unit_supply=found.unit_supply[:1]
+    )
     _step(table._replace(kept=0.0), first, chips)
     return chips

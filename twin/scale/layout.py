@@ -50,8 +50,6 @@ class Layout:
         Who stands where, and what they do.
     chip_power
         Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
-    resistance
-        Chip above the coolant for each watt, ``(hall,)``. [K W-1]
     """
 
     site: Site
@@ -61,7 +59,6 @@ class Layout:
     hall_table: HallTable
     unit_table: UnitTable
     chip_power: FloatArray
-    resistance: FloatArray
 
     @classmethod
     def of(cls, site: Site) -> Self:
@@ -88,17 +85,15 @@ class Layout:
         first = np.arange(cdu.count + 1) * site.racks // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
         places = Places(first=first.astype(np.int64), hall=hall.astype(np.int64))
-        chip_power = np.stack([_chip_power(h) for h in halls])
-        table = _hall_table(halls)
+        most = _HEADROOM * _most_heat(halls, places)
         return cls(
             site=site,
             cdu=cdu,
             halls=halls,
             places=places,
-            hall_table=table,
-            unit_table=_unit_table(cdu, _most_heat(halls, places), site.racks),
-            chip_power=chip_power,
-            resistance=table.rise[:, -1] / chip_power[:, -1],
+            hall_table=_hall_table(halls, cdu, most),
+            unit_table=_unit_table(cdu, most, site.racks),
+            chip_power=np.stack([_chip_power(h) for h in halls]),
         )
 
     @property
@@ -148,15 +143,23 @@ def _chip_power(hall: Accelerators) -> FloatArray:
     return np.asarray(np.maximum(board, 0.0) * hall.chip_share / hall.chips_per_rack * _WATTS)
 
 
-def _hall_table(halls: tuple[Accelerators, ...]) -> HallTable:
+def _hall_table(halls: tuple[Accelerators, ...], cdu: Cdu, most: float) -> HallTable:
     cold = np.zeros(KNOTS)
+    flow = cdu.plate_flow(np.linspace(0.0, most, KNOTS) * cdu.count)
     return HallTable(
         idle=np.array([h.rack_idle_power for h in halls]),
         span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
         liquid_share=np.array([h.liquid_share for h in halls]),
         knots=np.array([(KNOTS - 1) / h.rack_power for h in halls]),
         rise=np.stack([np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]),
+        resistance=np.stack([_resistance(h, flow) for h in halls]),
     )
+
+
+def _resistance(hall: Accelerators, flow: FloatArray) -> FloatArray:
+    """Return the resistance of a hall's plates at shares of their flow beside that at all. [1]"""
+    full = hall.chip_temperature(hall.rack_power, 0.0)
+    return np.asarray(hall.chip_temperature(hall.rack_power, 0.0, flow_share=flow) / full)
 
 
 def _most_heat(halls: tuple[Accelerators, ...], places: Places) -> float:
@@ -167,7 +170,7 @@ def _most_heat(halls: tuple[Accelerators, ...], places: Places) -> float:
 
 def _unit_table(cdu: Cdu, most: float, racks: int) -> UnitTable:
     """Tabulate one unit of a bank from the physics of the bank."""
-    heat = np.linspace(0.0, _HEADROOM * most, KNOTS)
+    heat = np.linspace(0.0, most, KNOTS)
     heat[0] = _LEAST_HEAT * cdu.rated_heat
     bank = heat * cdu.count
     convert = next(r for r in cdu.relations() if isinstance(r, Convert))
@@ -178,7 +181,7 @@ def _unit_table(cdu: Cdu, most: float, racks: int) -> UnitTable:
     rate = share * rated_rate
     approach = cdu.technology_supply_temperature(bank, np.zeros(KNOTS))
     return UnitTable(
-        knots=(KNOTS - 1) / (_HEADROOM * most),
+        knots=(KNOTS - 1) / most,
         pump_power=pump,
         rate=rate,
         passing=1.0 / (approach / carried + 1.0 / rate),

@@ -44,8 +44,8 @@ def draw(spell, hall, seed, deviation):
 
 @numba.njit(cache=True, fastmath=True)
 def step(table, outside, state, power, row):
-    """Let racks and units make a step; `row` holds heat, pump, passed, kept and error of units."""
-    first, hall, idle, span, liquid, knots, pumps, rates, passings, lag, slow = table
+    """Let racks and units make a step; `row` holds heat, pump, passed, kept, error and place."""
+    first, hall, idle, span, liquid, knots, pumps, rates, passings, lag, slow, _ = table
     share, water, deviation = outside
     racks, units = state
     last_piece = len(pumps) - 2
@@ -83,6 +83,14 @@ def step(table, outside, state, power, row):
         stays += lag * kept
         row[0, c], row[1, c], row[2, c], row[3, c] = brought, pump, gone, stays
         row[4, c] = abs(brought + pump - gone - stays) / max(brought + pump, 1e-3)
+        row[5, c], row[6, c] = k, w
+
+
+@numba.njit(cache=True, fastmath=True)
+def plate(resistance, h, row, c):
+    """Return the resistance of the plates of a hall behind a unit beside that at their flow."""
+    k, w = np.uint64(row[5, c]), row[6, c]
+    return resistance[h, k] + w * (resistance[h, k + ONE] - resistance[h, k])
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -94,7 +102,7 @@ def follow(table, chips, outside, state, found):
     powers, backs, hottest, heat, pump, passed, kept, supply, error = found
     hall = table[1]
     count, last_piece = len(hall), rise.shape[1] - 2
-    deviation, power, row = np.empty(count), np.empty(count), np.empty((5, len(units)))
+    deviation, power, row = np.empty(count), np.empty(count), np.empty((7, len(units)))
     drawn = np.int64(-1)
     for t in range(len(water)):
         if spell[t] != drawn:
@@ -118,6 +126,7 @@ def follow(table, chips, outside, state, found):
             h = np.uint64(hall[r])
             low = rise[h, k]
             above = low + (place - k) * (rise[h, k + ONE] - low)
+            above *= plate(table[11], h, row, serving[r])
             powers[t, r] = power[r]
             backs[t, r] = np.int16(np.floor(racks[r] * 100.0 + 0.5))
             hottest[t, r] = np.int16(np.floor((above + units[serving[r]]) * 100.0 + 0.5))
@@ -126,13 +135,13 @@ def follow(table, chips, outside, state, found):
 @numba.njit(cache=True, fastmath=True)
 def follow_chips(table, chips, outside, state, found):
     """Follow all racks, units and chips through a block of steps."""
-    knots, mean_power, resistance, serving, factor, stays = chips
+    knots, mean_power, rises, serving, factor, stays = chips
     share, water, spell, seed = outside
     racks, units, cases = state
     powers, temperatures = found
     hall = table[1]
     count, last_piece = len(hall), mean_power.shape[1] - 2
-    deviation, power, row = np.empty(count), np.empty(count), np.empty((5, len(units)))
+    deviation, power, row = np.empty(count), np.empty(count), np.empty((7, len(units)))
     drawn = np.int64(-1)
     for t in range(len(water)):
         if spell[t] != drawn:
@@ -145,7 +154,10 @@ def follow_chips(table, chips, outside, state, found):
             k = min(int(place), last_piece)
             low = mean_power[h, k]
             mean = low + (place - k) * (mean_power[h, k + 1] - low)
-            coolant, rise = np.float32(units[serving[r]]), np.float32(resistance[h] * mean)
+            low = rises[h, k]
+            above = low + (place - k) * (rises[h, k + 1] - low)
+            above *= plate(table[11], np.uint64(h), row, serving[r])
+            coolant, rise = np.float32(units[serving[r]]), np.float32(above)
             megawatts = np.float32(1e-6 * mean)
             for c in range(factor.shape[1]):
                 end = coolant + rise * factor[r, c]

@@ -104,10 +104,14 @@ class Full:
         share = self.group / cdu.count if self.part in {Part.CDU, Part.CDU_PUMP} else 1.0
         bank = cdu.count * cdu.rated_heat
         self.asked = max((into + pump) / bank, cdu.minimum_flow)
-        self.rises = [float(h.chip_temperature(np.array(h.rack_power), 0.0)) for h in halls]
+        through = min(max(into / bank, cdu.minimum_flow), 1.0)
+        self.rises = [
+            float(h.chip_temperature(np.array(h.rack_power), 0.0, flow_share=through))
+            for h in halls
+        ]
         rows = zip(halls, self.rises, strict=True)
         self.plates = share * sum(h.liquid_share * h.full_power / rise for h, rise in rows)
-        self.litres = halls[0].chip_flow * 1000.0 / 60.0
+        self.litres = halls[0].chip_flow * 1000.0 / 60.0 * through
         coolant = share * bank / cdu.technology_range * plan.coolant_residence / HOUR
         unsold = 0.0
         if self.part is Part.HEAT_PUMP:

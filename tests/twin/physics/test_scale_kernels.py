@@ -28,6 +28,7 @@ def table():
         liquid_share=np.array([0.9]),
         knots=np.array([1.0 / 0.12]),
         rise=np.array([[0.0, 24.0]]),  # 200 K/MW
+        resistance=np.array([[2.0, 1.0]]),  # less as the flow rises with the heat of 0 to 1 MW
     )
     unit = UnitTable(
         knots=1.0,
@@ -65,14 +66,15 @@ def test_a_step_of_two_racks_by_hand(kernel):
     #   = 1.1075/0.035 = 31.642857
     # racks 50 (0.5 + 0.081 + 0.31642857) = 44.871429, 50 (0.4 + 0.045 + 0.31642857) = 38.071429
     # passed 0.01 (25.65 + 15.821429 + 0.1 - 25) = 0.16571429
+    # plates 2 - 0.126 = 1.874: chips 31.642857 + 1.874 x 18 = 65.374857, + 1.874 x 10 = 50.382857
     # kept 0.02 x 1.642857 + 0.01 x (44.871429 - 50 + 38.071429 - 40) = -0.03771429
     state = Coolant(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
-    found = room(1)
+    found, chips = room(1), [65.374857, 50.382857]
     kernel(table(), drive(), (state, found))
     np.testing.assert_allclose(found.rack_power[0], [0.09, 0.05], rtol=1e-6)
     np.testing.assert_allclose(found.unit_supply[0], [31.642857], rtol=1e-7)
     np.testing.assert_allclose(found.rack_return[0], [44.871429, 38.071429], rtol=1e-7)
-    np.testing.assert_allclose(found.chip[0], [49.642857, 41.642857], rtol=1e-6)  # 18, 10 K above
+    np.testing.assert_allclose(found.chip[0], chips, rtol=1e-6)
     np.testing.assert_allclose(found.unit_heat[0], [0.126], rtol=1e-6)
     np.testing.assert_allclose(found.unit_pump[0], [0.002])
     np.testing.assert_allclose(found.unit_passed[0], [0.16571429], rtol=1e-6)
@@ -110,20 +112,20 @@ def test_machine_code_and_python_give_the_same_numbers():
     "kernel", [follow_chips, compiled(follow_chips)], ids=["plain", "compiled"]
 )
 def test_a_step_of_two_chips_by_hand(kernel):
-    # a rack of 0.06 MW of 0.12 -> 600 W a chip, 0.9 and 1.1 of it; 0.05 K/W over 40 degC
-    # ends 40 + 27 = 67, 40 + 33 = 73; half of the way from 60: 63.5, 66.5
+    # a rack of 0.06 MW of 0.12 -> 600 W a chip, 0.9 and 1.1 of it; a mean chip at rest at 70
+    # above coolant of 40 degC; ends 40 + 27 = 67, 40 + 33 = 73; half of the way from 60: 63.5, 66.5
     chips = ChipTable(
         hall=np.array([0]),
         unit=np.array([0]),
         knots=np.array([1.0 / 0.12]),
         power=np.array([[0.0, 1200.0]]),
-        resistance=np.array([0.05]),
         factor=np.array([[0.9, 1.1]], np.float32),
         kept=0.5,
     )
     state = np.full((1, 2), 60.0, np.float32)
     track = ChipTrack(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))
-    kernel(chips, ChipDrive(np.array([[0.06]], np.float32), np.array([[40.0]])), track)
+    mean = (np.array([[value]], np.float32) for value in (0.06, 70.0))
+    kernel(chips, ChipDrive(*mean, np.array([[40.0]])), track)
     np.testing.assert_allclose(track.power[0, 0], [540e-6, 660e-6], rtol=1e-6)
     np.testing.assert_allclose(track.temperature[0, 0], [63.5, 66.5], rtol=1e-6)
     np.testing.assert_allclose(state[0], [63.5, 66.5], rtol=1e-6)

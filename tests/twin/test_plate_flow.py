@@ -1,0 +1,68 @@
+"""The cold plates get the coolant that the units pump: chips are warmer where that is little."""
+
+import numpy as np
+import pytest
+
+import sites
+from sites.checks import check
+from tests.runs import steady
+from twin import state, vocabulary
+from twin.equipment import Accelerators, Cdu
+from twin.scale.view import view
+from twin.simulation import simulate
+
+SITE = sites.load("small")
+BANK = SITE.of(Cdu)[0]
+HALL = SITE.of(Accelerators)[0]
+
+CALM = 30.46
+"""1,198 W of a chip at half of 1.8 l/min, where R is .02543 K/W (.02086 at 1.8: 24.99). [K]"""
+
+
+def calm_run(share=0.3, **orders):
+    return simulate(SITE, state.rest(SITE), steady(SITE, count=4, share=share).assign(**orders))
+
+
+def test_chips_have_the_coolant_that_the_units_pump():
+    """Proves: at 0.3 of the work the flow is at its least, 0.5: 30.46 K above the coolant.
+
+    Sensitivity: 24.99 K where the plates keep their declared flow.
+    """
+    done = calm_run()
+    above = done["chip_temperature"] - done["technology_supply_temperature"].sel(cdu=BANK.name)
+    assert above.to_numpy() == pytest.approx(CALM, abs=0.01)
+
+
+def test_a_declared_range_that_is_told_changes_no_chip_beside_its_flow():
+    """Proves: told or not, at full work, where no least flow binds, chips are equally warm."""
+    plain = calm_run(share=1.0)
+    span = np.full((4, 1), BANK.technology_range)
+    word = "technology_range_set_point"
+    told = plain["technology_supply_temperature"].copy(data=span)
+    steered = calm_run(share=1.0, **{word: vocabulary.tag(told, word)})
+    assert steered["chip_temperature"].to_numpy() == pytest.approx(
+        plain["chip_temperature"].to_numpy(), abs=1e-6
+    )
+
+
+def test_the_view_of_racks_and_chips_has_that_flow_too():
+    """Proves: chips of units at their least flow stand 30.46/24.99 as high as at the declared."""
+    run = calm_run(share=0.3)
+    racks = view(SITE, run, level="rack").isel(time=-1)
+    assert float(racks["cdu_output"].max()) < BANK.minimum_flow * BANK.rated_heat
+    supply = racks["technology_supply_temperature"].sel(unit=racks["serving"])
+    above = (racks["chip_temperature"] - supply).to_numpy()
+    busy = HALL.chip_draw(racks["rack_power"].to_numpy()) / HALL.chip_draw(HALL.rack_power)
+    assert above == pytest.approx(CALM * busy, abs=0.02)
+    late = view(SITE, run, level="chip", step=np.timedelta64(60, "s")).isel(time=-1)
+    assert late["chip_temperature"].mean("chip").to_numpy() == pytest.approx(
+        racks["chip_temperature"].to_numpy(), abs=0.05
+    )
+
+
+def test_a_site_is_checked_at_the_least_flow_too():
+    """Proves: 71.9 degC at the least flow and a margin of 0.5 K pass 73, and not 72."""
+    for limit, faults in ((73.0, 0), (72.0, 1)):
+        site = SITE.replace(HALL.name, chip_temperature_limit=limit)
+        found = [f for f in check(site) if "chip_temperature_limit" in f.place]
+        assert len(found) == faults
