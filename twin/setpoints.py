@@ -6,7 +6,7 @@ the coolest is taken that costs hardly more than the cheapest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -148,6 +148,7 @@ class _Search:
         is_warm = plant.serves == "warm"
         self.cdus = site.of(Cdu) if is_warm else ()
         self.airs = () if is_warm else site.of(HallAir)
+        self.halls = [h for h in site.of(Accelerators) if h.is_air_cooled is not is_warm]
 
     def best(self) -> SetPoints:
         """Return the best point of every interval."""
@@ -165,9 +166,7 @@ class _Search:
             technology_range=_taken(trials.technology_range, chosen),
             least_flow=self.floors,
         )
-        bottom, top = (
-            np.take_along_axis(goal, chosen, axis=0)[0] for goal in (goals[0], goals[-1])
-        )
+        bottom, top = (np.take_along_axis(g, chosen, axis=0)[0] for g in (goals[0], goals[-1]))
         return _held(point, self.plant.name, self._no_warmer_than_pays(point, bottom, top))
 
     @property
@@ -237,10 +236,8 @@ class _Search:
             heats = self._worst(cdu, points)
             above = np.maximum(*(self._above(cdu, heat, points) for heat in heats))
             flow = cdu.plate_flow(self.heat.least[cdu.name], points)
-            for hall in self.site.of(Accelerators):
-                busy, cold = np.asarray(hall.rack_power), np.zeros(found.shape)
-                rise = hall.chip_temperature(busy, cold, flow_share=flow) + self.rules.chip_spread
-                found = np.minimum(found, hall.chip_temperature_limit - kept - rise - above)
+            for hall in self.halls:
+                found = np.minimum(found, self._cold_enough(hall, flow) - above)
             spared = [
                 warmest_without_one(self.site, self.plant, cdu, heat=heat, points=points)
                 for heat in (*heats, self.heat.least[cdu.name])
@@ -256,7 +253,15 @@ class _Search:
             above = air.rack_inlet_temperature(most, np.zeros(1), chilled_flow=flow_of_water)
             for hall in self.site.of(Accelerators):
                 found = np.minimum(found, hall.inlet_temperature_limit - kept - above)
+            for hall in self.halls:
+                found = np.minimum(found, self._cold_enough(hall, 1.0) - above)
         return found
+
+    def _cold_enough(self, hall: Accelerators, flow: FloatArray | float) -> FloatArray:
+        """Return the warmest coolant or air that keeps the hottest chip of a hall safe. [degC]"""
+        kept = self.site.margins.temperature + self.rules.reserve + self.rules.chip_spread
+        rise = hall.chip_temperature(hall.rack_power, 0.0, flow_share=flow)
+        return np.asarray(hall.chip_temperature_limit - kept - rise)
 
     def _worst(self, cdu: Cdu, points: SetPoints) -> tuple[FloatArray, FloatArray]:
         """Return the heats at which coolant may stand highest: the most, and at the least flow.
@@ -288,12 +293,7 @@ class _Search:
 
 
 def _held(points: SetPoints, plant: str, temperature: FloatArray) -> SetPoints:
-    return SetPoints(
-        supply_temperature={plant: temperature},
-        temperature_range=points.temperature_range,
-        technology_range=points.technology_range,
-        least_flow=points.least_flow,
-    )
+    return replace(points, supply_temperature={plant: temperature})
 
 
 def _taken(table: Mapping[str, FloatArray], chosen: NDArray[np.intp]) -> dict[str, FloatArray]:

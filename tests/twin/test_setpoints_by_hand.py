@@ -121,3 +121,21 @@ def test_a_heat_pump_keeps_its_source_warm():
     assert site.of(HeatReuse)
     found = cheapest(site, heat_of(site), sky())
     assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
+
+
+def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
+    """Proves: chips that air cools bound the chilled water and leave the warm one alone.
+
+    1 W a chip and 20 K/W: 20 K over air of at most 45 - 0.5 - 0.5 - 20 - 2. Sensitivity: the inlet
+    limit, 25 - 1, where they are left out.
+    """
+    site = ruled(sites.load("small"), reserve="0.5 K", chip_spread="2 K")
+    hall = site.of(Accelerators)[1]
+    watts = float(hall.chip_draw(hall.rack_power)) * 1e6
+    airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
+    mixed = site.replace(hall.name, **airy, air_resistance=20.0 / watts)
+    hot = sky(air=36.0, wet=27.0)
+    found, plain = (cheapest(s, heat_of(s), hot).supply_temperature for s in (mixed, site))
+    assert found["warm_plant"] == pytest.approx(plain["warm_plant"])
+    above = plain["chilled_plant"][-1] - 24.0  # of the water beside the air: what the inlet leaves
+    assert found["chilled_plant"][-1] == pytest.approx(22.0 + above, abs=1e-6)
