@@ -215,10 +215,29 @@ def market_day(day: str, zone: str) -> xr.Dataset:
     xarray.Dataset
         Axes as in :func:`intervals`.
     """
-    begin = pd.Timestamp(day, tz=zone)
-    end = begin + pd.DateOffset(days=1)
-    first, last = utc(begin), utc(end)
+    begin = pd.Timestamp(day)
+    first, last = (local_midnight(begin + pd.DateOffset(days=n), zone) for n in (0, 1))
     return regular(first, int((last - first) / QUARTER))
+
+
+def local_midnight(day: pd.Timestamp, zone: str) -> np.datetime64:
+    """Return when a calendar day begins.
+
+    Parameters
+    ----------
+    day
+        The day, without zone.
+    zone
+        IANA zone whose calendar counts.
+
+    Returns
+    -------
+    numpy.datetime64
+        The first moment of the day, UTC: where clocks change at midnight it is the one after the
+        hour that is left out, or the first of two.
+    """
+    begin = day.normalize().tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
+    return utc(begin)
 
 
 def faults_of(operation: xr.Dataset, now: np.datetime64 | np.ndarray) -> Iterator[Fault]:

@@ -35,6 +35,17 @@ def test_market_days_have_92_96_or_100_quarters(day: str, quarters: int) -> None
     assert axes.market_day(day, "Europe/Berlin").sizes["time"] == quarters
 
 
+@pytest.mark.parametrize(
+    ("day", "begin", "quarters"),
+    [("2026-03-28", "01:00", 96), ("2026-03-29", "01:00", 92), ("2026-10-25", "00:00", 100)],
+)
+def test_days_begin_where_clocks_change_at_midnight(day: str, begin: str, quarters: int) -> None:
+    """Proves: in the Azores 0:00 to 1:00 is left out, or runs twice, at 1:00 UTC."""
+    found = axes.market_day(day, "Atlantic/Azores")
+    assert found["instant"].to_numpy()[0] == axes.utc(f"{day}T{begin}")
+    assert found.sizes["time"] == quarters
+
+
 def test_regridding_by_hand() -> None:
     """Two hours of 10 and 20 on the grid 0:30 to 1:30 make 0.5 x 10 + 0.5 x 20 = 15."""
     edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()

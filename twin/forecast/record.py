@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from twin import vocabulary
-from twin.axes import QUARTER, regrid, regular, utc
+from twin.axes import QUARTER, local_midnight, regrid, regular
 from twin.equipment import Renewable
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
@@ -99,10 +99,10 @@ def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
     numpy.datetime64
         Local midnight after today, or from 12:45 local time on that after tomorrow. [UTC]
     """
-    clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone)
+    clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone).tz_localize(None)
     today = clock.normalize()
-    is_out = clock.tz_localize(None) - today.tz_localize(None) >= PUBLICATION
-    return utc(today + pd.DateOffset(days=2 if is_out else 1))
+    is_out = clock - today >= PUBLICATION
+    return local_midnight(today + pd.DateOffset(days=2 if is_out else 1), time_zone)
 
 
 def measured_until(now: np.datetime64) -> np.datetime64:

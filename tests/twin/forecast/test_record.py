@@ -23,6 +23,20 @@ def test_prices_are_published_at_a_quarter_to_one(now, until):
     assert published_until(utc(now), "Europe/Berlin") == utc(until)
 
 
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-03-28T12:00", "2026-03-29T01:00"),  # 11:00; tomorrow begins at 1:00
+        ("2026-03-29T09:00", "2026-03-30T00:00"),
+        ("2026-10-25T09:00", "2026-10-26T01:00"),  # 8:00 on a day that began twice
+        ("2026-10-24T13:00", "2026-10-26T01:00"),
+    ],
+)
+def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
+    """Proves: in the Azores clocks change at midnight, and planning goes on."""
+    assert published_until(utc(now), "Atlantic/Azores") == utc(until)
+
+
 def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():
     assert measured_until(utc("2023-06-28T10:59")) == utc("2023-06-28T10:00")
     assert measured_until(utc("2023-06-28T11:00")) == utc("2023-06-28T11:00")
