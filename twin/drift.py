@@ -87,7 +87,8 @@ class Change:
     significance
         The change over its standard error. [1]
     since
-        End of the last history in which it was as before.
+        End of the last history in which it was as before; of those that tell how it was, where none
+        of them is near their mean.
     loss
         What is lost or drawn in excess, a share [1], below 0 where things have become better; of a
         sensor how far it moved [K].
@@ -155,7 +156,7 @@ def _changed(name: str, weeks: Sequence[Week]) -> Iterator[Change]:
         return
     left = np.abs(values - before) > 2.0 * np.hypot(errors, before_error)
     same = np.flatnonzero(~left)
-    since = told[int(same[-1])].end
+    since = told[int(same[-1]) if same.size else REFERENCE - 1].end
     loss, text = _said(name, before, now)
     yield Change(
         parameter=name,

@@ -138,3 +138,14 @@ def _telemetry(plant, step):
     """Return two days of a plant that is as given, under another load each time."""
     surroundings = skies.minutes("small", days=2)
     return Trial.run(plant, surroundings, seed=step, share=0.0).readings
+
+
+def test_what_was_on_both_sides_of_its_mean_is_told_too():
+    """Proves: 0.98, 0.98, 1.02, 1.02 have a mean that none is near, and 1.2 is 20 % more.
+
+    It was as before at the end of the fourth week, 29 March 2026. Sensitivity: an IndexError.
+    """
+    course = np.r_[0.98, 0.98, 1.02, 1.02, np.full(8, 1.2)]
+    (change,) = changes(weeks(error=0.002, scatter=0.0, eir=course))
+    assert change.before == pytest.approx(1.0)
+    assert change.since == np.datetime64("2026-03-29T23:45")
