@@ -118,7 +118,8 @@ def _pump(pump: HeatReuse, history: History) -> Channel:
     observed = history.get("heat_reuse_draw", pump.name)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:
-        return machine_of(tuned, pump.name, HeatReuse).power(heat)
+        machine = machine_of(tuned, pump.name, HeatReuse)
+        return machine.power(heat, history.weather.air_temperature)
 
     return Channel(
         name=f"heat_reuse_draw.{pump.name}",
