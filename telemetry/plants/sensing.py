@@ -162,7 +162,7 @@ def _failed(read: xr.DataArray, sensor: Failing) -> xr.DataArray:
         since = np.arange(len(column[span])) / 60.0
         column[span] += sensor.drift * since
     else:
-        column[span] = column[sensor.begin - 1]
+        column[span] = column[max(sensor.begin - 1, 0)]
     return read
 
 
