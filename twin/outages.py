@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,7 @@ import xarray as xr
 from twin import vocabulary
 from twin.load_flow import Study
 from twin.network import Network
-from twin.physics.powerflow import LoadFlow
-from twin.physics.wiring import IntArray
+from twin.physics import FloatArray
 from twin.site import Site
 
 FULL: Final = 1.0
@@ -116,38 +115,46 @@ def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
 
     Notes
     -----
-    Judged are the intervals in which, with all units in service, some branch carries most or some
-    node has its least voltage. Spare branches close for the outages that they are declared for.
+    Every interval is judged. Spare branches close for the outages that they are declared for.
     """
     study = Study.of(site, result)
-    picked = _telling(study.solve())
+    study.solve()
     names = study.units.branches
-    shape = (len(names), len(picked))
-    states = [study.units.in_service(study.network, outage=name) for name in names]
-    flow = study.solve_in(
-        np.repeat(np.stack(states), len(picked), axis=0), np.tile(picked, len(names))
-    )
-    dark = flow.voltage[:, study.units.wiring.load_nodes] == 0.0
-    drawn = np.tile(study.active[picked], (len(names), 1))
-    unserved = (drawn * dark).clip(min=0.0).sum(axis=1).reshape(shape)
-    # where no voltages carry the loads there are no values; is_solved says so
-    loading = np.where(flow.is_solved[:, None], flow.loading, 0.0).reshape(*shape, -1)
-    voltage = np.where(flow.is_solved[:, None], flow.voltage, np.inf).reshape(*shape, -1)
+    losses = [_loss(study, name) for name in names]
     found = xr.Dataset(
         {
-            "branch_loading": (("outage", "branch"), loading.max(axis=1)),
-            "node_voltage": (("outage", "node"), voltage.min(axis=1)),
-            "unserved_power": ("outage", unserved.max(axis=1)),
+            "branch_loading": (("outage", "branch"), np.stack([one.loading for one in losses])),
+            "node_voltage": (("outage", "node"), np.stack([one.voltage for one in losses])),
+            "unserved_power": ("outage", [one.unserved for one in losses]),
         },
         coords={"outage": list(names), "branch": list(names), "node": list(study.units.nodes)},
     )
-    is_solved = flow.is_solved.reshape(shape).all(axis=1)
+    is_solved = [one.is_solved for one in losses]
     return vocabulary.tag_all(found).assign(is_solved=("outage", is_solved))
 
 
-def _telling(flow: LoadFlow) -> IntArray:
-    """Return the intervals that tell of the others: the worst of every branch and node."""
-    return np.unique([*flow.loading.argmax(axis=0), *flow.voltage.argmin(axis=0)])
+class _Loss(NamedTuple):
+    """What the loss of a unit does at its worst: loadings, voltages [1] and darkness [MW]."""
+
+    loading: FloatArray
+    voltage: FloatArray
+    unserved: float
+    is_solved: bool
+
+
+def _loss(study: Study, name: str) -> _Loss:
+    """Return what the loss of one unit of a branch does; where nothing is solved there are none."""
+    rows = np.arange(len(study.time))
+    state = study.units.in_service(study.network, outage=name)
+    flow = study.solve_in(np.tile(state, (len(rows), 1)), rows)
+    dark = flow.voltage[:, study.units.wiring.load_nodes] == 0.0
+    is_solved = flow.is_solved[:, None]
+    return _Loss(
+        loading=np.where(is_solved, flow.loading, 0.0).max(axis=0),
+        voltage=np.where(is_solved, flow.voltage, np.inf).min(axis=0),
+        unserved=float((study.active * dark).clip(min=0.0).sum(axis=1).max()),
+        is_solved=bool(flow.is_solved.all()),
+    )
 
 
 def overloads(network: Network, found: xr.Dataset) -> tuple[str, ...]:

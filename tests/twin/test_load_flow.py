@@ -193,3 +193,59 @@ def test_flows_have_words(rhine, busy):
     flow = load_flow(rhine, busy)
     assert flow["connection_reactive_power"].attrs["units"] == "Mvar"
     assert isinstance(flow, xr.Dataset)
+
+
+def sections(site):
+    """Return a site whose UPS stands on one transformer, and the battery on another like it."""
+    bank = {"machine": "transformer_1", "high": "c", "high_voltage": "110 kV"}
+    tie = {
+        "ends": ["a", "b"],
+        "closes_for": ["ta", "tb"],
+        "length": "0.1 km",
+        "resistance": "0.01 ohm/km",
+        "reactance": "0.01 ohm/km",
+        "capacitance": "0 uF/km",
+        "current": "421 A",
+    }
+    low = {name: {**bank, "low": name[1], "low_voltage": "20 kV"} for name in ("ta", "tb", "td")}
+    network = {
+        "source": "c",
+        "short_circuit_power": "50 GVA",
+        "nodes": {"c": {"voltage": "110 kV"}, **{n: {"voltage": "20 kV"} for n in "abd"}},
+        "transformers": low,
+        "cables": {"tie": tie},
+        "feeds": {
+            name: {"nodes": {"b" if name == "battery_1" else "a" if name == "ups_1" else "d": 1.0}}
+            for name in fed_machines(site)
+        },
+    }
+    return site.with_network(Network.model_validate(network))
+
+
+def test_the_worst_interval_of_an_outage_need_not_be_the_worst_of_all_in_service():
+    """Proves: one section has its most, the other, then both 0.9 of theirs; `tb` carries both.
+
+    That is the worst without `ta`, and no branch has its most then with all in service.
+    Sensitivity: the most of one section alone.
+    """
+    site = sections(sites.load("small"))
+    grid = regular(np.datetime64("2026-07-01", "us"), 4, np.timedelta64(15, "m"))
+    full = [hall.full_power for hall in site.equipment.values() if hall.kind == "accelerators"]
+    calm = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": 101.0}
+    values = {name: ("time", np.full(4, value)) for name, value in calm.items()}
+    values["hall_power"] = (("time", "hall"), np.outer([1.0, 0.2, 0.9, 0.2], full))
+    values["battery_charge"] = (("time", "battery"), np.array([[0.0], [0.8], [0.72], [0.0]]))
+    values["renewable_used_power"] = (
+        ("time", "renewable"),
+        np.outer([0.0, 0.0, 0.44, 0.6], np.ones(2)),
+    )
+    coords = {"hall": ["hall_1", "hall_2"], "battery": ["battery_1"]}
+    coords["renewable"] = ["solar_1", "wind_1"]
+    operation = tag_all(grid.assign(values).assign_coords(coords))
+    result = simulate(site, rest(site, "2026-07-01", level=0.0), operation)
+    draws = machine_draws(site, result)
+    both = draws["ups_1"] + draws["battery_1"]
+    loading = outages(site, result)["branch_loading"].sel(outage="ta", branch="tb")
+    alone = load_flow(site, result)["branch_loading"].sel(branch="tb").to_numpy()
+    assert both.argmax() == 2
+    assert float(loading) == pytest.approx(both[2] / draws["battery_1"][1] * alone[1], rel=0.02)
