@@ -15,7 +15,7 @@ from twin.physics import FloatArray
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store
 from twin.site import Site
 from twin.steering import gathered
-from twin.walk import Ceiling, Pipes, walk_loop, walk_store
+from twin.walk import Ceiling, Pipes, lost, walk_loop, walk_store
 from twin.weather import Weather
 
 Key = tuple[str, str]
@@ -155,6 +155,8 @@ class _Walk:
         self.flows[f"{kind}_discharge", store.owner] = discharge
         self.edges[f"{kind}_level", store.owner] = levels
         self.demand[store.carrier] += charge - discharge
+        loss = lost(store, charge, discharge=discharge, levels=levels, hours=self.hours)
+        self.heat += ENERGY_SIGN[store.carrier] * loss
 
     def _renewable(self, exchange: Exchange) -> None:
         used = self.orders["renewable_used_power", exchange.owner]
@@ -226,9 +228,8 @@ class _Walk:
         kept = np.zeros_like(gained)
         for store in self.site.stores:
             kind = self.kinds[store.owner]
-            charge = self.flows[f"{kind}_charge", store.owner]
-            discharge = self.flows[f"{kind}_discharge", store.owner]
-            kept += ENERGY_SIGN[store.carrier] * (charge - discharge)
+            change = np.diff(self.edges[f"{kind}_level", store.owner])
+            kept += ENERGY_SIGN[store.carrier] * change / self.hours
         for plant in self.site.of(CoolingPlant):
             supply = self.edges["facility_supply_temperature", plant.name]
             arriving = self.edges.get(("facility_arriving_temperature", plant.name), supply)

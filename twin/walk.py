@@ -92,6 +92,37 @@ def walk_store(
     return put, got, levels
 
 
+def lost(
+    store: Store,
+    charge: FloatArray,
+    *,
+    discharge: FloatArray,
+    levels: FloatArray,
+    hours: FloatArray,
+) -> FloatArray:
+    """Return what a store leaves in its surroundings: in charging, discharging and standing.
+
+    Parameters
+    ----------
+    store
+        The store.
+    charge, discharge
+        What it takes and gives, ``(time,)``. [MW]
+    levels
+        Its levels, ``(instant,)``. [MWh]
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        Loss of what it stores, ``(time,)``. [MW]
+    """
+    standing = levels[:-1] * (1.0 - (1.0 - store.standing_loss) ** hours) / hours
+    turned = (1.0 - store.charge_efficiency) * charge
+    return np.asarray(turned + (1.0 / store.discharge_efficiency - 1.0) * discharge + standing)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipes:
     """The water on its way from a plant to the halls.

@@ -8,7 +8,7 @@ import pytest
 import sites
 from tests.random_sites import random_site
 from tests.runs import random_run, steady, total
-from twin import state
+from twin import run, state
 from twin.equipment import Accelerators, CoolingPlant, Ups
 from twin.simulation import simulate
 
@@ -28,6 +28,26 @@ def test_energy_closes_at_every_node_of_a_restless_site(seed):
     for node, (gained, spent) in balances(site, result).items():
         np.testing.assert_allclose(gained, spent, rtol=0.0, atol=scale, err_msg=node)
     assert result["closure"].max() < 1e-6
+
+
+@pytest.mark.parametrize("store", ["battery_1", "tank_1"])
+def test_a_level_that_does_not_follow_is_seen(store, monkeypatch):
+    """Proves: 0.01 MWh that come from nowhere in a quarter-hour are 0.04 MW of what is gained.
+
+    Sensitivity: nothing, where what is charged is counted as kept.
+    """
+    site = sites.load("small")
+    real = run.walk_store
+
+    def generous(which, *args, **more):
+        into, out, levels = real(which, *args, **more)
+        return into, out, levels + (which.owner == store) * 0.01 * np.arange(len(levels))
+
+    monkeypatch.setattr(run, "walk_store", generous)
+    operation = steady(site, count=1)
+    result = simulate(site, state.rest(site, level=0.5), operation)
+    gained = total(result, "grid_import_power") + total(result, "renewable_used_power")
+    assert result["closure"].to_numpy() == pytest.approx(0.04 / gained, rel=1e-3)
 
 
 def balances(site, result):

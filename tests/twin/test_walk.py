@@ -8,7 +8,7 @@ import pytest
 import sites
 from twin.equipment import CoolingPlant
 from twin.relations import Store
-from twin.walk import Ceiling, Pipes, walk_loop, walk_store
+from twin.walk import Ceiling, Pipes, lost, walk_loop, walk_store
 from twin.weather import Weather
 
 MINUTE = 1.0 / 60.0
@@ -52,6 +52,15 @@ def test_a_store_takes_and_gives_what_its_window_and_its_rating_allow(
     into, out, levels = walked(store(), level, **orders)
     assert (into[0], out[0], levels[-1]) == pytest.approx((put, got, ends))
     assert levels[0] == level
+
+
+def test_what_a_store_loses_by_hand():
+    """Proves: 0.1 of 2 MW going in, 0.25 of 1 MW coming out, 0.1 of 5 MWh in an hour."""
+    kept, hour = store(standing_loss=0.1), np.ones(1)
+    into, out, levels = walked(kept, 5.0, charge=2.0, discharge=1.0)
+    loss = lost(kept, into, discharge=out, levels=levels, hours=hour)
+    assert loss == pytest.approx([0.2 + 0.25 + 0.5])
+    assert into - out - loss == pytest.approx(np.diff(levels))
 
 
 def test_what_stands_is_lost_by_the_hour():
