@@ -87,7 +87,7 @@ class Rule:
 
     def orders(self, view: View) -> Orders:
         """Return the orders of the rule."""
-        until = published_until(view.now, self._site.time_zone)
+        until = published_until(view.now, self._site.market_day_zone)
         wide = axes.horizon(view.now, [((until - view.now) / axes.HOUR, 15.0)])
         known = outlook(self._site, self._record, view.now, axes=wide)
         return self._rule(known, view.state, queue=view.queue, site=self._site)

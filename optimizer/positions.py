@@ -49,7 +49,7 @@ def positions(
     if not markets or POSITION not in record:
         return xr.Dataset()
     wanted = edges_of(axes)
-    until = wanted[-1] if foresight else published_until(now, site.time_zone)
+    until = wanted[-1] if foresight else published_until(now, site.market_day_zone)
     power, held = _means(record, POSITION, wanted, until=until)
     found = {POSITION: power, "position_held": held}
     if foresight and all(name in record for name in PRICES):

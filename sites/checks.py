@@ -1,7 +1,7 @@
 """What machines that are sound one by one must keep together to be a site."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -43,13 +43,13 @@ def check(site: Site) -> list[Fault]:
     return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
 
 
-def check_time_zone(name: object) -> list[Fault]:
+def check_time_zone(values: Mapping[str, object], key: str = "time_zone") -> list[Fault]:
     """Return the fault of a time zone that nobody knows; what is no text is a fault elsewhere."""
-    zones = _zones()
+    zones, name = _zones(), values.get(key)
     if name in zones or not isinstance(name, str):
         return []
     mend = f"write an IANA name such as Europe/Berlin{nearest(name, zones)}"
-    return [Fault(place="time_zone", value=written(name), mend=mend)]
+    return [Fault(place=key, value=written(name), mend=mend)]
 
 
 @cache

@@ -89,8 +89,8 @@ def _build(table: Table, name: str, *, source: str) -> Site:
             one: _named(entry, one, faults, place=f"{group}.{one}")
             for one, entry in _entries(values, group, faults).items()
         }
-    zone = check_time_zone(values.get("time_zone"))
-    values |= {"time_zone": "UTC"} if zone else {}  # so that the rest can be looked at
+    zone = [*check_time_zone(values), *check_time_zone(values, "market_time_zone")]
+    values |= dict.fromkeys((fault.place for fault in zone), "UTC")  # to look at the rest
     try:
         site = Site.model_validate(values)
     except ValidationError as error:

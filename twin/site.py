@@ -12,6 +12,7 @@ from twin.contingency import Contingency
 from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError
+from twin.market_day import market_day_zone
 from twin.network import Network
 from twin.peaks import Peak
 from twin.physics import FloatArray
@@ -66,6 +67,8 @@ class Site(Declared):
 
     Attributes
     ----------
+    market_time_zone
+        IANA zone by which the day-ahead market keeps its day; None for the usual of the time zone.
     equipment
         Id -> machine, in the order of the file.
     work
@@ -86,6 +89,7 @@ class Site(Declared):
     title: str
     zone: str
     time_zone: str
+    market_time_zone: str | None = None
     latitude: Annotated[float, Quantity("1", "degrees north", at_least=-90, at_most=90)]
     longitude: Annotated[float, Quantity("1", "degrees east", at_least=-180, at_most=180)]
     elevation: Annotated[float, Quantity("m", "above the sea", at_least=-500, below=5000)]
@@ -144,6 +148,11 @@ class Site(Declared):
         """All charges on peaks, by the tariffs where there are any."""
         plain = (relation for relation in self.relations if isinstance(relation, Peak))
         return tuple(one for peak in plain for one in charges.of_site(peak, self.billing))
+
+    @property
+    def market_day_zone(self) -> str:
+        """IANA zone by which the day-ahead market keeps its day and publishes its prices."""
+        return self.market_time_zone or market_day_zone(self.time_zone)
 
     @cached_property
     def billing(self) -> Billing:

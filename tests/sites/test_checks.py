@@ -2,6 +2,8 @@
 
 import pytest
 
+from sites.loading import build
+
 
 def test_no_connection(table, told):
     del table["equipment"]["grid_1"]
@@ -116,6 +118,15 @@ def test_no_kind_for_short_jobs(table, told):
 def test_two_kinds_for_the_same_jobs(table, told):
     table["work"]["training"]["longer_than"] = "0 h"
     assert told(table) == ["[work]: 2 kinds have longer_than of 0 h; a job would belong to each"]
+
+
+def test_a_market_may_keep_another_day(table, told):
+    """Proves: the clock of the market is declared if it is not the usual one, and checked."""
+    assert build(table, "sound", source="sound.toml").market_day_zone == "Europe/Brussels"
+    table["market_time_zone"] = "Europe/Athens"
+    assert build(table, "sound", source="sound.toml").market_day_zone == "Europe/Athens"
+    table["market_time_zone"] = "Europe/Athen"
+    assert told(table)[0].startswith('market_time_zone = "Europe/Athen": write an IANA name')
 
 
 def test_a_time_zone_that_is_none(table, told):

@@ -184,7 +184,7 @@ class Span:
 def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
     until = dict.fromkeys((*MEASURED, POWER), measured_until(now))
-    until["electricity_price"] = published_until(now, site.time_zone)
+    until["electricity_price"] = published_until(now, site.market_day_zone)
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
     return {name: known(record[name], moment) for name, moment in until.items()}

@@ -92,12 +92,12 @@ def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
     now
         The moment, UTC.
     time_zone
-        IANA zone of the market.
+        IANA zone by which the market keeps its day.
 
     Returns
     -------
     numpy.datetime64
-        Local midnight after today, or from 12:45 local time on that after tomorrow. [UTC]
+        Midnight there after today, or from 12:45 there on that after tomorrow. [UTC]
     """
     clock = pd.Timestamp(now, tz="UTC").tz_convert(time_zone).tz_localize(None)
     today = clock.normalize()

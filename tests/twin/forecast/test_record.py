@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import sites
 from twin.axes import HOUR, utc
 from twin.errors import SeriesError, UnitError
 from twin.forecast.record import REACH, known, measured_until, published_until, record
@@ -35,6 +36,21 @@ def test_prices_are_published_at_a_quarter_to_one(now, until):
 def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
     """Proves: in the Azores clocks change at midnight, and planning goes on."""
     assert published_until(utc(now), "Atlantic/Azores") == utc(until)
+
+
+@pytest.mark.parametrize(
+    ("changed", "until"),
+    [
+        ({"time_zone": "Europe/Helsinki"}, "2026-01-15T23:00"),  # 11:45 by the market's clock
+        ({"time_zone": "Atlantic/Azores"}, "2026-01-15T23:00"),
+        ({"time_zone": "Europe/London"}, "2026-01-16T00:00"),  # 10:45, and no part of it
+        ({"time_zone": "Europe/Berlin", "market_time_zone": "Europe/Helsinki"}, "2026-01-16T22:00"),
+    ],
+)
+def test_the_market_of_a_site_keeps_its_own_day(changed, until):
+    """Proves: at 10:45 UTC it is 12:45 in Finland, and the day-ahead market has not told yet."""
+    site = sites.load("small").model_copy(update=changed)
+    assert published_until(utc("2026-01-15T10:45"), site.market_day_zone) == utc(until)
 
 
 def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():
