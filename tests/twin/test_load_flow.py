@@ -211,7 +211,7 @@ def sections(site):
     network = {
         "source": "c",
         "short_circuit_power": "50 GVA",
-        "nodes": {"c": {"voltage": "110 kV"}, **{n: {"voltage": "20 kV"} for n in "abd"}},
+        "nodes": {"c": {"voltage": "110 kV"}, **{n: {"voltage": "20 kV"} for n in ("a", "b", "d")}},
         "transformers": low,
         "cables": {"tie": tie},
         "feeds": {
