@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from optimizer.front import front
 from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
+from twin import axes
 from twin.equipment.contracts import (
     CarbonBudget,
     HourlyMatching,
@@ -24,6 +26,17 @@ def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():
     plan = solved(site(budget), ahead)
     assert plan.objective == pytest.approx(50.0)
     assert plan.values["cap.above"] == pytest.approx([0.0])
+
+
+def test_a_leap_year_has_its_own_hours():
+    """Proves: of 8,784 kg, the last hour of 2028 has 1 and the first of 2029 8,784 / 8,760.
+
+    Sensitivity: 2.0055 for both where each year has 8,760 h.
+    """
+    budget = CarbonBudget.model_construct(name="cap", amount=8784.0, price=1.0)
+    edges = axes.utc("2028-12-31T23:00") + np.arange(3) * np.timedelta64(1, "h")
+    (promise,) = budget.relations()
+    assert promise.terms(axes.intervals(edges)).target == pytest.approx([1.0 + 8784.0 / 8760.0])
 
 
 def test_what_is_beyond_a_budget_is_paid():

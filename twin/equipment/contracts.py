@@ -13,9 +13,6 @@ from twin.promises import Quantity as Sum
 from twin.relations import Relation
 from twin.units import Quantity
 
-YEAR: Final = 8760.0
-"""Hours over which a budget of a year is spread. [h]"""
-
 DAYS: Final = 8
 """Days of UTC that there is room for: those a plan of a week touches, at midnight one fewer. [1]"""
 
@@ -165,7 +162,7 @@ class DayAhead(Contract):
 
 
 class Budget(Contract):
-    """An amount a year, spread evenly; a window of a plan may use its share of it."""
+    """An amount a year of UTC, spread evenly; a window of a plan may use its share of it."""
 
     window: Literal["horizon", "day"] = "horizon"
 
@@ -177,9 +174,11 @@ class Budget(Contract):
             days = (time.astype("datetime64[D]") - time[0].astype("datetime64[D]")).astype(float)
             window = 0.0 * days if is_whole else days
             count = 1 if is_whole else max(DAYS, int(days[-1]) + 1)
-            covered = np.bincount(window.astype(int), weights=hours, minlength=count)
+            shares = np.bincount(
+                window.astype(int), weights=hours / _hours_of_year(time), minlength=count
+            )
             return Terms(
-                target=np.where(covered > 0.0, amount * covered / YEAR, np.inf),
+                target=np.where(shares > 0.0, amount * shares, np.inf),
                 up_price=np.full(count, price),
                 down_price=np.zeros(count),
                 window=window,
@@ -272,6 +271,13 @@ class HourlyMatching(Contract):
 
 def _hours(outlook: xr.Dataset) -> FloatArray:
     return outlook["duration"].to_numpy().astype(float)
+
+
+def _hours_of_year(time: np.ndarray) -> FloatArray:
+    """Return how long the year is in which each moment lies. [h]"""
+    year = time.astype("datetime64[Y]")
+    begin, end = (edge.astype("datetime64[h]") for edge in (year, year + np.timedelta64(1, "Y")))
+    return np.asarray((end - begin).astype(np.float64))
 
 
 def _of(array: xr.DataArray, contract: str) -> FloatArray:
