@@ -10,7 +10,8 @@ from twin import vocabulary
 from twin.backing import holders, pauses
 from twin.errors import Fault, UnitError
 from twin.physics import FloatArray
-from twin.reserves import WORDS, Reserve, begins, is_valid
+from twin.physics.numeric import BoolArray
+from twin.reserves import WORDS, Reserve, begins, edges, is_valid
 from twin.site import Site
 from twin.workloads.kinds import WorkKind
 
@@ -93,7 +94,10 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
         reasons.append((finite & (np.abs(values) > GREATEST_PRICE), mend))
     else:
         reasons.append((finite & (values < 0.0), "must not be negative"))
-        within = ~begins(product, instants)[1:-1]
+        several = _in_several(
+            product, instants
+        )  # they hold the most that is sold in any of their blocks
+        within = ~(begins(product, instants)[1:-1] | several[1:] | several[:-1])
         change = np.concatenate([[False], within & (np.abs(np.diff(values)) > LEAST)])
         reasons.append((change, "changes within a block: what is sold is sold for a whole block"))
         lost = (values > LEAST) & ~is_valid(product, instants)
@@ -107,6 +111,13 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
             where = f"{place}, {word}, {product.name}, {instants[first]}"
             yield Fault(place=where, value=f"{values[first]:g}", mend=mend)
             return
+
+
+def _in_several(product: Reserve, instants: np.ndarray) -> BoolArray:
+    """Return which intervals lie in several blocks, ``(time,)``."""
+    blocks = edges(product, instants[0], instants[-1])
+    first = np.searchsorted(blocks, instants[:-1], side="right")
+    return np.asarray(np.searchsorted(blocks, instants[1:], side="left") > first)
 
 
 def _series(outlook: xr.Dataset, word: str, product: str) -> FloatArray | None:

@@ -5,10 +5,14 @@ import pytest
 
 from optimizer.deciding import decide
 from optimizer.decision import Decision
+from optimizer.reserves.book import Book
+from optimizer.reserves.capacity import faults as capacity_faults
 from optimizer.reserves.sold import sold
 from optimizer.service.world import Files, market_of
 from optimizer.steering import question
 from tests import reserve_days, small_days
+from tests.math.hand import battery
+from tests.math.reserved import held_by, product
 from twin import axes
 from twin.errors import SeriesError
 from twin.forecast.record import record
@@ -61,6 +65,22 @@ def test_an_interval_over_several_blocks_holds_the_most_of_them(tmp_path):
     wide = axes.intervals(NOW + np.array([0, 8, 16]) * axes.HOUR)
     found = sold(reserve_days.site(), whole, NOW, axes=wide)
     assert found["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx([0.3, 0.1])
+
+
+def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
+    """Proves: of 1, 1, 2 MW in blocks of 4 h, 6 h hold 1, then 2: a change inside a block."""
+    where, midnight = held_by(battery(), product()), axes.utc("2026-07-01")
+    offered = axes.intervals(midnight + np.arange(-1, 13) * axes.HOUR).assign_coords(
+        product=["fcr"]
+    )
+    capacity = np.append(0.0, np.repeat([1.0, 1.0, 2.0], 4))
+    offered["reserve_capacity"] = ("time", "product"), capacity[:, None]
+    book = Book(where)
+    book.close(offered, midnight)
+    wide = axes.intervals(midnight + np.array([0, 6, 12]) * axes.HOUR)
+    asked = wide.merge(book.held(wide))
+    assert asked["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
+    assert not [*capacity_faults(where, asked)]
 
 
 def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
