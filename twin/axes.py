@@ -21,7 +21,7 @@ MINUTE: Final = np.timedelta64(1, "m")
 METERING: Final = 15
 """Minutes over which the connection's meter averages: a quarter-hour. [min]"""
 
-
+_MILLISECONDS: Final = 3.6e6  # in an hour; the finest length of a step
 _ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are guesses
 
 
@@ -101,8 +101,8 @@ def edges_of(data: xr.Dataset | xr.DataArray) -> np.ndarray:
         Starts of all intervals and the end of the last. [datetime64]
     """
     starts = data["time"].to_numpy().astype("datetime64[us]")
-    seconds = round(3600.0 * float(data["duration"][-1]))
-    return np.append(starts, starts[-1] + np.timedelta64(seconds, "s"))
+    length = round(_MILLISECONDS * float(data["duration"][-1]))
+    return np.append(starts, starts[-1] + np.timedelta64(length, "ms"))
 
 
 def regular(start: np.datetime64, count: int, step: np.timedelta64 = QUARTER) -> xr.Dataset:

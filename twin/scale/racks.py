@@ -53,12 +53,7 @@ class Window:
             If the window lies outside the run, or a step is not a part of every interval.
         """
         edges = axes.edges_of(result)
-        start = edges[0] if time.start is None else axes.utc(str(time.start))
-        stop = edges[-1] if time.stop is None else axes.utc(str(time.stop))
-        faults = []
-        if not edges[0] <= start < stop <= edges[-1]:
-            mend = f"choose a window inside {edges[0]} to {edges[-1]}"
-            faults.append(Fault(place="time", value=f"{start} to {stop}", mend=mend))
+        start, stop, faults = part_of(edges, time)
         zero = np.timedelta64(0, "us")
         if step <= zero or (np.diff(edges) % step != zero).any():
             mend = "choose a step that divides every interval of the run"
@@ -91,6 +86,16 @@ class Window:
         """Return the steps of some time before it, as far as there are any after an edge."""
         back = int(min(-(-time // self.step), (self.start - edge) // self.step))
         return self.take(-back, back)
+
+
+def part_of(edges: np.ndarray, time: slice) -> tuple[np.datetime64, np.datetime64, list[Fault]]:
+    """Return where a slice of moments begins and ends, and the fault of one outside the edges."""
+    start = edges[0] if time.start is None else axes.utc(str(time.start))
+    stop = edges[-1] if time.stop is None else axes.utc(str(time.stop))
+    if edges[0] <= start < stop <= edges[-1]:
+        return start, stop, []
+    mend = f"choose a window inside {edges[0]} to {edges[-1]}"
+    return start, stop, [Fault(place="time", value=f"{start} to {stop}", mend=mend)]
 
 
 def follow(

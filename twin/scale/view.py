@@ -215,9 +215,11 @@ def _steps(layout: Layout, level: Level) -> int:
 def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
     """Return the intervals of a dataset that touch a part, and their edges."""
     edges = axes.edges_of(result)
-    window = Window.of(result, time, np.diff(edges).min())
-    low = int(np.searchsorted(edges, window.start, side="right")) - 1
-    high = int(np.searchsorted(edges, window.end, side="left"))
+    start, stop, faults = racks.part_of(edges, time)
+    if faults:
+        raise StateError("view", faults)
+    low = int(np.searchsorted(edges, start, side="right")) - 1
+    high = int(np.searchsorted(edges, stop, side="left"))
     part = result.isel(time=slice(low, high))
     return part.isel(instant=slice(low, high + 1)) if "instant" in part.dims else part
 

@@ -255,3 +255,28 @@ def test_a_block_of_a_large_site_is_small(level):
         assert held <= 1.05 * view.BLOCK
     width = 2 * 100_080 if level == "chip" else 3 * 1390 + 10 * 140  # numbers of four bytes a step
     assert held == pytest.approx(4 * width * block_steps(rhine, level), rel=0.01)
+
+
+def test_a_run_with_a_short_first_interval_is_viewed(site):
+    """Proves: 10 min, then quarter-hours: each scale has them all, and a part what touches it."""
+    grid = axes.horizon(axes.utc("2026-06-16T12:05"), [(70 / 60, 15)])
+    run = simulate(
+        site,
+        state.rest(site, "2026-06-16T12:05"),
+        steady(site, count=grid.sizes["time"]).assign_coords(grid.coords),
+    )
+    for level in ("site", "hall"):
+        assert view.view(site, run, level=level).sizes["time"] == grid.sizes["time"] == 5
+        part = view.view(site, run, level=level, time=slice("2026-06-16T12:10", "2026-06-16T12:16"))
+        assert part["time"].to_numpy().tolist() == run["time"].to_numpy()[:2].tolist()
+    racks = view.view(site, run, level="rack")
+    assert racks.sizes["time"] == 70
+
+
+def test_steps_of_half_a_second_end_where_they_should(site):
+    """Proves: two minutes of half seconds are viewed again, to their last edge."""
+    run = simulate(site, state.rest(site), steady(site, count=2, minutes=1))
+    fine = view.view(site, run, level="rack", step=np.timedelta64(500, "ms"))
+    assert axes.edges_of(fine)[-1] == axes.edges_of(run)[-1]
+    part = view.view(site, fine, level="rack", time=slice("2026-07-01T00:01:59", None))
+    assert part.sizes["time"] == 2
