@@ -260,7 +260,7 @@ def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarra
     if steering.SUPPLY not in schedule:
         return []
     dry = steering.dryness(site, replay)
-    slow = steering.haste(site, schedule)
+    slow = steering.haste(site, schedule, replay)
     return [
         *_found("coolant near the dew point of the halls", dry, time),
         *_found("ramp of the supply temperatures", slow, time),

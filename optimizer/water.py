@@ -38,4 +38,6 @@ def set_points(problem: Problem, weather: Weather, ranges: Mapping[str, Reach]) 
     )
     freedom = Freedom(flow=rules.choice == "cheapest")
     found = cheapest(problem.site, heat, weather, freedom=freedom)
-    return calmed(problem.site, found, problem.hours)
+    water = problem.state["facility_supply_temperature"]
+    present = {str(name): float(water.sel(circuit=name)) for name in water["circuit"].to_numpy()}
+    return calmed(problem.site, found, problem.hours, present=present)

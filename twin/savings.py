@@ -162,7 +162,7 @@ def _ramped(site: Site, heat: Heat, weather: Weather, hours: FloatArray) -> SetP
         for name, load in heat.likely.items()
     }
     ready = Heat(likely=most, least=heat.least, most=most)
-    points = calmed(site, cheapest(site, ready, weather), hours)
+    points = calmed(site, cheapest(site, ready, weather), hours, present={})
     shares = {name: heat.likely[name] / np.maximum(most[name], _LEAST) for name in most}
     spans = {name: span * shares[name] for name, span in points.temperature_range.items()}
     return SetPoints(

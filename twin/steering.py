@@ -1,6 +1,7 @@
 """Set points of the water as labelled series: written into a plan, read by the twin, judged."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -83,14 +84,20 @@ def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]
 
 
 def gathered(site: Site, table: Mapping[tuple[str, str], FloatArray]) -> SetPoints | None:
-    """Return the set points among orders by word and machine; None if there are none."""
+    """Return the set points among orders by word and machine; None if there are none.
+
+    A machine that is told a range keeps enough flow for the trip of a unit; the others keep to
+    their declared flow.
+    """
     fields: dict[str, dict[str, FloatArray]] = {field: {} for field, _ in WORDS.values()}
     for (word, owner), values in table.items():
         if word in WORDS:
             fields[WORDS[word][0]][owner] = values
     if not any(fields.values()):
         return None
-    return SetPoints(**fields, least_flow=least_flows(site))
+    ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
+    floors = {name: least for name, least in least_flows(site).items() if name in ranged}
+    return SetPoints(**fields, least_flow=floors)
 
 
 def dryness(site: Site, replay: xr.Dataset) -> FloatArray:
@@ -114,8 +121,10 @@ def dryness(site: Site, replay: xr.Dataset) -> FloatArray:
     return np.asarray((least - coldest) / KELVIN_BEYOND)
 
 
-def haste(site: Site, schedule: xr.Dataset) -> FloatArray:
+def haste(site: Site, schedule: xr.Dataset, replay: xr.Dataset) -> FloatArray:
     """Return how fast the supply temperatures are told to change beside what is allowed.
+
+    The first is held against the water as it is, if that is cooler: warm water is cooled at once.
 
     Parameters
     ----------
@@ -123,6 +132,8 @@ def haste(site: Site, schedule: xr.Dataset) -> FloatArray:
         The site with its rules.
     schedule
         A plan with set points of the supply water.
+    replay
+        A run of the twin, from the present state on.
 
     Returns
     -------
@@ -130,12 +141,17 @@ def haste(site: Site, schedule: xr.Dataset) -> FloatArray:
         Change over what the ramp and the tolerance allow, ``(time,)``; above 1 it is too fast. [1]
     """
     rules = site.set_points
-    allowed = rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy()[1:] + KELVIN_BEYOND
-    steps = np.abs(np.diff(schedule[SUPPLY].to_numpy(), axis=0)).max(axis=1)
-    return np.concatenate([[0.0], steps / allowed])
+    allowed = rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy() + KELVIN_BEYOND
+    told = schedule[SUPPLY]
+    present = replay["facility_supply_temperature"].isel(instant=0).sel(circuit=told["circuit"])
+    first = np.maximum(told.to_numpy()[:1] - present.to_numpy(), 0.0)
+    steps = np.concatenate([first, np.abs(np.diff(told.to_numpy(), axis=0))])
+    return np.asarray(steps.max(axis=1) / allowed)
 
 
-def calmed(site: Site, points: SetPoints, hours: FloatArray) -> SetPoints:
+def calmed(
+    site: Site, points: SetPoints, hours: FloatArray, *, present: Mapping[str, float]
+) -> SetPoints:
     """Return set points whose supply temperatures keep the ramp, nowhere warmer than before.
 
     Parameters
@@ -146,6 +162,9 @@ def calmed(site: Site, points: SetPoints, hours: FloatArray) -> SetPoints:
         Set points on ``time``.
     hours
         Lengths of the intervals. [h]
+    present
+        Cooling plant -> its supply water as it is, from which the first set points may rise. What
+        is left out may begin anywhere. [degC]
 
     Returns
     -------
@@ -156,14 +175,10 @@ def calmed(site: Site, points: SetPoints, hours: FloatArray) -> SetPoints:
     way = np.concatenate([[0.0], np.cumsum(allowed[1:])])
     supply = {}
     for name, values in points.supply_temperature.items():
-        risen = np.minimum.accumulate(values - way) + way
+        begun = np.minimum(values, present.get(name, np.inf) + allowed[0] + way)
+        risen = np.minimum.accumulate(begun - way) + way
         supply[name] = np.minimum.accumulate((risen + way)[::-1])[::-1] - way
-    return SetPoints(
-        supply_temperature=supply,
-        temperature_range=points.temperature_range,
-        technology_range=points.technology_range,
-        least_flow=points.least_flow,
-    )
+    return replace(points, supply_temperature=supply)
 
 
 def _faults(site: Site, array: xr.DataArray, word: str) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ import xarray as xr
 import sites
 from tests.runs import steady
 from twin import state, steering
+from twin.equipment import CoolingPlant
 from twin.errors import StateError, UnitError
 from twin.relations import SetPoints
 from twin.simulation import simulate
@@ -23,8 +24,9 @@ def points(*temperatures):
     return SetPoints(supply_temperature={"warm_plant": np.array(temperatures)})
 
 
-def calm(site, *temperatures):
-    return steering.calmed(site, points(*temperatures), QUARTERS).supply_temperature["warm_plant"]
+def calm(site, *temperatures, **present):
+    found = steering.calmed(site, points(*temperatures), QUARTERS, present=present)
+    return found.supply_temperature["warm_plant"]
 
 
 def test_calmed_by_hand(site):
@@ -34,10 +36,16 @@ def test_calmed_by_hand(site):
     assert calm(site, 30.0, 31.0, 32.0) == pytest.approx([30.0, 31.0, 32.0])
 
 
+def test_calmed_water_rises_from_what_it_is(site):
+    """Proves: from 28 degC it is let rise 1.5 K a quarter-hour; warm water is cooled at once."""
+    assert calm(site, 32.0, 32.0, 32.0, warm_plant=28.0) == pytest.approx([29.5, 31.0, 32.0])
+    assert calm(site, 30.0, 30.0, 30.0, warm_plant=34.0) == pytest.approx([30.0, 30.0, 30.0])
+
+
 def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
     rng = np.random.default_rng(4)
     wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
-    found = steering.calmed(site, points(*wild), hours).supply_temperature["warm_plant"]
+    found = steering.calmed(site, points(*wild), hours, present={}).supply_temperature["warm_plant"]
     assert (found <= wild + 1e-9).all()
     assert (np.abs(np.diff(found)) <= 6.0 * hours[1:] + 1e-9).all()
 
@@ -77,6 +85,20 @@ def test_what_makes_no_sense_is_refused_by_name(site, word, dim, owner, value, t
         steering.read(site, xr.Dataset({word: array}))
 
 
+def test_a_supply_temperature_alone_changes_no_flow():
+    """Proves: the declared temperatures told change nothing: no range is, so no flow is.
+
+    Sensitivity: at a tenth of the work CDUs of small would keep 0.75 of their flow for 0.5.
+    """
+    small = sites.load("small")
+    plain = steady(small, share=0.1, count=2)
+    declared = {p.name: np.full(2, p.supply_temperature) for p in small.of(CoolingPlant)}
+    told = plain.assign(steering.labelled(SetPoints(supply_temperature=declared)))
+    one, other = (simulate(small, state.rest(small), operation) for operation in (plain, told))
+    for name in ("cdu_pump_power", "chip_temperature", "grid_import_power"):
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-12)
+
+
 def test_kelvin_is_no_unit_of_a_temperature(site):
     array = xr.DataArray(
         [[303.0]], dims=("time", "circuit"), coords={"circuit": ["warm_plant"]},
@@ -94,7 +116,14 @@ def planned(site, *temperatures):
 
 def test_haste_by_hand(site):
     # 1.5 K in a quarter-hour and 0.05 K of tolerance: 3.1 K is twice too fast
-    slow, fast = (steering.haste(site, planned(site, 30.0, t)) for t in (31.5, 33.1))
+    slow, fast, first, cooled = (
+        steering.haste(site, plan, simulate(site, state.rest(site), plan))
+        for plan in (
+            planned(site, *told) for told in ((30.0, 31.5), (30.0, 33.1), (33.1,), (20.0,))
+        )
+    )
+    assert first == pytest.approx([2.0])  # the water stands at 30 degC
+    assert cooled == pytest.approx([0.0])
     assert slow == pytest.approx([0.0, 1.5 / 1.55])
     assert fast == pytest.approx([0.0, 2.0])
 
