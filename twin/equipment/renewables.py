@@ -1,6 +1,6 @@
 """Sources behind the connection, sun among them: what they would give in an outlook's weather."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray
 from twin.relations import Exchange, Relation
 from twin.units import Quantity
+
+SOUTH: Final = 180.0
+"""Azimuth of the south. [degrees]"""
 
 
 class Renewable(Equipment):
@@ -46,9 +49,13 @@ class Photovoltaic(Renewable):
 
     module_power: Annotated[float, Quantity("MW", "rated power of the modules", above=0)]
     tilt: Annotated[float, Quantity("1", "tilt of the modules in degrees", at_least=0, at_most=90)]
-    azimuth: Annotated[
-        float, Quantity("1", "azimuth in degrees, south is 180", at_least=0, below=360)
-    ] = 180.0
+    azimuth: (
+        Annotated[
+            float,
+            Quantity("1", "degrees, south is 180; none is to the equator", at_least=0, below=360),
+        ]
+        | None
+    ) = None
     temperature_coefficient: Annotated[
         float, Quantity("1", "change of power per kelvin", above=-0.01, at_most=0)
     ] = -0.0035
@@ -92,7 +99,7 @@ class Photovoltaic(Renewable):
         split = pvlib.irradiance.erbs(ghi, zenith, middle)
         plane = pvlib.irradiance.get_total_irradiance(
             self.tilt,
-            self.azimuth,
+            self._azimuth(weather.attrs["latitude"]),
             zenith,
             sun["azimuth"].to_numpy(),
             np.asarray(split["dni"]),
@@ -109,3 +116,9 @@ class Photovoltaic(Renewable):
             plane, module, self.module_power, self.temperature_coefficient
         )
         return np.clip(np.asarray(direct) * (1.0 - self.system_loss), 0.0, self.power)
+
+    def _azimuth(self, latitude: float) -> float:
+        """Return the azimuth, which looks to the equator if none is declared. [degrees]"""
+        if self.azimuth is not None:
+            return self.azimuth
+        return SOUTH if latitude >= 0.0 else 0.0

@@ -36,6 +36,19 @@ def test_modules_that_face_the_sun_of_an_equinox():
     assert given == pytest.approx([71.6], rel=0.01)
 
 
+def test_modules_look_to_the_equator():
+    """Proves: the same field gives as much at latitude -50 of an equinox as at 50, by 3 %.
+
+    Sensitivity: 8.5 MW, from diffuse light alone, where it looks to the south there too.
+    """
+    field = Photovoltaic.model_validate(FIELD | {"tilt": 50})
+    north = sky("2026-03-20T11:37", [600.0])
+    south = north.assign_attrs(latitude=-north.attrs["latitude"])
+    assert field.available_power(south) == pytest.approx(field.available_power(north), rel=0.03)
+    away = Photovoltaic.model_validate(FIELD | {"tilt": 50, "azimuth": 180})
+    assert away.available_power(south)[0] < 0.2 * field.available_power(south)[0]
+
+
 def test_the_sun_stands_where_it_is_in_the_middle_of_the_hour():
     # in mid-June the sun crosses the meridian at 12:00 UTC: the hour before it is to the east
     # what the hour after it is to the west
