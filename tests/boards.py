@@ -84,7 +84,9 @@ class FakeBoard:
     def release(self, *, author):
         with self._lock:
             self.orders.append(("release", author))
+            was_held = self._hold is not None
             self._hold = None
+        return was_held
 
     def is_ready(self):
         return list(self.missing)

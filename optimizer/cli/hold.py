@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, state_of
+from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expect_past, state_of
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.service.control import command, is_running
 from optimizer.service.overrides import Overrides
@@ -29,10 +29,11 @@ def hold(
     screen = console(json_file)
     if is_running(folder):
         command(folder, "hold", author=who, reason=reason, hours=hours)
-        screen.print(f"{site} holds, by {who}: {reason}", markup=False)
+        screen.print(f"{site} ({folder}) holds, by {who}: {reason}", markup=False)
     else:
+        expect_past(folder)
         overrides = Overrides(folder / "hold.json")
         overrides.set_hold(author=who, reason=reason, hours=hours, now=time.time())
         overrides.must_be_kept()
-        screen.print(f"no service of {site} runs; it will start in HOLD", markup=False)
+        screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
     write_json({"site": site, "hold": True, "author": who, "reason": reason}, json_file)

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import sites
-from optimizer.service.folder import default_folder
+from optimizer.service.folder import SCHEMA_FILE, default_folder, site_of
+from twin.errors import Fault, ServiceError
 
 SiteName = Annotated[str, typer.Argument(help="Name of a declared site.")]
 
@@ -31,8 +32,31 @@ def state_of(site: str, state: Path | None) -> Path:
     ------
     SiteError
         If there is no such site.
+    ServiceError
+        If the folder is another site's.
     """
-    return state or default_folder(sites.load(site).name)
+    folder = state or default_folder(sites.load(site).name)
+    named = site_of(folder)
+    if named and named != site and named != sites.load(site).name:
+        mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"
+        raise ServiceError("state", [Fault(place=str(folder), value=site, mend=mend)])
+    return folder
+
+
+def expect_past(folder: Path) -> None:
+    """See to it that a service has run on a folder: an order kept elsewhere reaches nobody.
+
+    Raises
+    ------
+    ServiceError
+        If none ever has.
+    """
+    if not (folder / SCHEMA_FILE).exists():
+        mend = (
+            "no service has ever run on this state; "
+            "name the folder of the one that you mean with --state or GIGATWIN_STATE"
+        )
+        raise ServiceError("state", [Fault(place=str(folder), value="", mend=mend)])
 
 
 def author_of(told: str) -> str:

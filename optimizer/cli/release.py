@@ -1,8 +1,10 @@
 """`gigatwin release`: let the optimiser go on."""
 
+import time
+
 import typer
 
-from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, state_of
+from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expect_past, state_of
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.service.control import command, is_running
 from optimizer.service.overrides import Overrides
@@ -20,10 +22,14 @@ def release(
     """Let the optimiser go on from the next quarter-hour, at the ramp limit of the connection."""
     folder, who = state_of(site, state), author_of(author)
     if is_running(folder):
-        command(folder, "release", author=who)
+        was_held = bool(command(folder, "release", author=who)["was_held"])
     else:
+        expect_past(folder)
         overrides = Overrides(folder / "hold.json")
+        was_held = overrides.hold(time.time()) is not None
         overrides.release()
         overrides.must_be_kept()
-    console(json_file).print(f"{site} is released, by {who}", markup=False)
-    write_json({"site": site, "hold": False, "author": who}, json_file)
+    done = f"is released, by {who}" if was_held else "was not held; nothing is changed"
+    console(json_file).print(f"{site} ({folder}) {done}", markup=False)
+    told = {"site": site, "hold": False, "was_held": was_held, "author": who}
+    write_json(told, json_file)

@@ -52,8 +52,8 @@ class Board(Protocol):
     def hold(self, *, author: str, reason: str, hours: float | None) -> None:
         """Stop the optimiser, for some hours or until it is released."""
 
-    def release(self, *, author: str) -> None:
-        """Let the optimiser go on."""
+    def release(self, *, author: str) -> bool:
+        """Let the optimiser go on; return whether a HOLD was in force."""
 
     def is_ready(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""

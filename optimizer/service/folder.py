@@ -12,6 +12,9 @@ from twin.errors import Fault, JournalError, ServiceError
 SCHEMA: Final = 1
 """Version of the folder's layout; a folder of a later one is refused. [1]"""
 
+SCHEMA_FILE: Final = "schema.json"
+"""What says the layout of a folder, and whose state it is."""
+
 
 class StateFolder:
     """The folder of one service, locked while it is open.
@@ -20,21 +23,24 @@ class StateFolder:
     ----------
     path
         The folder; made if it is not there.
+    site
+        Name of the site whose state it is, which the folder keeps; empty if it may be any.
 
     Raises
     ------
     ServiceError
-        If another service uses it, if it was written by a later gigatwin, or cannot be written.
+        If another service uses it, if it is another site's, if it was written by a later gigatwin,
+        or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, site: str = "") -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock: IO[str] = (path / "lock").open("a+", encoding="utf-8")
             try:
                 self._take()
-                self._check_schema()
+                self._check_schema(site)
             except BaseException:
                 self._lock.close()
                 raise
@@ -63,16 +69,36 @@ class StateFolder:
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
 
-    def _check_schema(self) -> None:
-        path = self.path / "schema.json"
+    def _check_schema(self, site: str) -> None:
+        path = self.path / SCHEMA_FILE
+        named = {"site": site} if site else {}
         if not path.exists():
-            write_json(path, {"version": SCHEMA})
+            write_json(path, {"version": SCHEMA, **named})
             return
-        version = read_json(path).get("version")
+        content = read_json(path)
+        version = content.get("version")
         if version != SCHEMA:
             mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
             fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
             raise ServiceError("state", [fault])
+        before = site_of(self.path)
+        if site and before and before != site:
+            mend = f"this is its state, not that of {site}; name another folder with --state"
+            raise ServiceError("state", [Fault(place=str(path), value=before, mend=mend)])
+        if site and not before:
+            write_json(path, content | named)
+
+
+def site_of(folder: Path) -> str:
+    """Return the name of the site whose state a folder keeps; empty if it names none.
+
+    Parameters
+    ----------
+    folder
+        State folder of a service.
+    """
+    site = read_json(folder / SCHEMA_FILE).get("site")
+    return site if isinstance(site, str) else ""
 
 
 def read_json(path: Path) -> dict[str, object]:

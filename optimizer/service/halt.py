@@ -86,11 +86,25 @@ class Halt:
             told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
             self._partners.record(told | {"time": stamp(now)})
 
-    def release(self, *, author: str) -> None:
-        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever."""
-        before = self._overrides.release()
-        logger.warning("released", author=author, was_held=before is not None)
+    def release(self, *, author: str) -> bool:
+        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.
+
+        Parameters
+        ----------
+        author
+            Who says so.
+
+        Returns
+        -------
+        bool
+            Whether there was a HOLD; without one nothing is done, and nobody is told.
+        """
+        if self._overrides.release() is None:
+            logger.info("not released: there is no HOLD", author=author)
+            return False
+        logger.warning("released", author=author)
         self._end(author=author, how=f"released by {author}")
+        return True
 
     def look(self) -> None:
         """Go on if the HOLD has run out."""

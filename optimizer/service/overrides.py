@@ -123,10 +123,11 @@ class Overrides:
             raise ServiceError("hold", [Fault(place=str(self._path), value="", mend=mend)])
 
     def release(self) -> Hold | None:
-        """End the HOLD and return it."""
+        """End the HOLD and return it; None, and the file is left, if nobody holds."""
         with self._lock:
             last = self._hold
-            self._keep(None)
+            if last or self.trouble:
+                self._keep(None)
         return last
 
     def _keep(self, hold: Hold | None) -> None:

@@ -41,12 +41,12 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
     Raises
     ------
     ServiceError
-        If another service uses the folder, or it cannot be used.
+        If another service uses the folder, it is another site's, or it cannot be used.
     PageError
         If the page's port is taken.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(StateFolder(path)).path
+        folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(_ending())
         link = PlantLink(site, settings, folder)
         service = Service(
@@ -107,8 +107,7 @@ def _commands(
                 service.hold(author=author, reason=reason, hours=_hours(told.get("hours")))
                 return {}
             case {"command": "release", "author": str(author)}:
-                service.release(author=author)
-                return {}
+                return {"was_held": service.release(author=author)}
         mend = "there are status, hold (author, reason, hours) and release (author)"
         fault = Fault(place="command", value=repr(told)[:80], mend=mend)
         raise ServiceError("socket", [fault])

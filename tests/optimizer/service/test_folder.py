@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.service.folder import SCHEMA, StateFolder, default_folder, read_json
+from optimizer.service.folder import SCHEMA, StateFolder, default_folder, read_json, site_of
 from telemetry.durable import write_json
 from twin.errors import JournalFullError, ServiceError
 
@@ -43,6 +43,19 @@ def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content):
         with pytest.raises(ServiceError, match=r"schema\.json.*knows version 1"):
             StateFolder(tmp_path)
     assert (tmp_path / "schema.json").read_text() == content
+
+
+def test_a_folder_keeps_whose_state_it_is(tmp_path):
+    """Proves: an older folder learns its site at the next start, and is refused to another."""
+    with StateFolder(tmp_path):
+        assert site_of(tmp_path) == ""
+    for _ in range(2):
+        with StateFolder(tmp_path, site="small"):
+            assert read_json(tmp_path / "schema.json") == {"version": SCHEMA, "site": "small"}
+    with pytest.raises(ServiceError, match=r"schema\.json = small: .*not that of rhine"):
+        StateFolder(tmp_path, site="rhine")
+    with StateFolder(tmp_path):  # who cares for any folder, as for its archive
+        assert site_of(tmp_path) == "small"
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):

@@ -122,3 +122,13 @@ def test_in_shadow_nothing_leaves(tmp_path):
     assert stand.link.frozen == []
     assert stand.partners.told == []
     assert [e.content["event"] for e in read_audit(tmp_path / AUDIT)] == ["hold", "release"]
+
+
+def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
+    """Proves: nobody is told that a HOLD has ended where there was none."""
+    assert not stand.halt.release(author="ana")
+    assert stand.partners.told == []
+    assert list(tmp_path.iterdir()) == []  # neither a record nor a file of the HOLD
+    hold(stand)
+    assert stand.halt.release(author="ana")
+    assert stand.partners.told[-1][0] == "degraded"

@@ -1,0 +1,80 @@
+"""HOLD and release by command: on the folder of the site that was named, or on none."""
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.service.control import ControlServer
+from optimizer.service.folder import StateFolder
+from optimizer.service.overrides import Overrides
+
+REASON = ["--reason", "work on chiller 2", "--author", "ana"]
+
+
+def give(*words):
+    result = CliRunner().invoke(app, [*words])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of a service of `small` that does not run."""
+    with StateFolder(tmp_path / "state", site="small") as taken:
+        return taken.path
+
+
+def held(folder):
+    return Overrides(folder / "hold.json").hold(0.0)
+
+
+@pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
+def test_the_folder_of_another_site_is_refused(folder, words):
+    """Proves: nothing is done to `small`, nor told of it, where `rhine` was named."""
+    Overrides(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
+    order, *options = words
+    code, said = give(order, "rhine", *options, "--state", str(folder))
+    assert code == 1
+    assert f"{folder} = rhine: this is the state of small" in said
+    assert held(folder).author == "eva"
+
+
+def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
+    with StateFolder(tmp_path, site="elbe"):
+        pass
+    code, said = give("hold", "elbe", *REASON, "--state", str(tmp_path))
+    assert (code, held(tmp_path).author) == (0, "ana")
+    assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in said
+
+
+def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
+    with StateFolder(tmp_path):
+        pass
+    assert give("hold", "small", *REASON, "--state", str(tmp_path))[0] == 0
+    assert held(tmp_path).author == "ana"
+
+
+@pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
+def test_an_order_where_no_service_ever_ran_is_no_success(tmp_path, words):
+    """Proves: a forgotten --state is told, with a code, and leaves no file behind."""
+    order, *options = words
+    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    assert code == 1
+    assert f"{tmp_path}: no service has ever run on this state; name the folder" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_release_says_whether_anything_was_held(folder):
+    words = ["release", "small", "--author", "eva", "--state", str(folder)]
+    assert give(*words) == (0, f"small ({folder}) was not held; nothing is changed")
+    give("hold", "small", *REASON, "--state", str(folder))
+    assert give(*words) == (0, f"small ({folder}) is released, by eva")
+    assert held(folder) is None
+
+
+@pytest.mark.parametrize(
+    ("was_held", "said"), [(True, "is released, by eva"), (False, "was not held; nothing is")]
+)
+def test_a_service_that_runs_says_whether_it_was_held(folder, was_held, said):
+    with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
+        told = give("release", "small", "--author", "eva", "--state", str(folder))[1]
+    assert told.startswith(f"small ({folder}) {said}")
