@@ -14,6 +14,10 @@ def iso(time):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+ENDED = {"author": "ana", "reason": "work", "how": "released by eva", "time": iso(NOW)}
+"""A HOLD that is over, before a decision has followed it."""
+
+
 def wave(hour, *, peak, width=12.0):
     """Return a smooth bump of 0 to 1 around an hour of the day."""
     return 0.5 + 0.5 * math.cos((hour - peak) / width * math.pi)
@@ -103,6 +107,8 @@ class FakeBoard:
             "interval_minutes": 15,
             "decision": decision(),
             "hold": self._hold,
+            "ended": None,
+            "missing": "",
             "feed": feed(),
             "broker": {"url": "mqtt://127.0.0.1:1883", "is_connected": True, "trouble": ""},
             "telemetry": {

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.board import found, number, rows, word
+from optimizer.service.board import Snapshot, found, number, rows, word
 from optimizer.service.control import command
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
@@ -23,12 +23,13 @@ def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None
     write_json(snapshot, json_file)
 
 
-def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> None:
+def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
     screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {snapshot['time']}")
     told = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
         "plan": _plan(snapshot),
-        "reason": found(snapshot, "decision", "reason") or found(snapshot, "hold", "reason"),
+        "HOLD": _hold(snapshot) or _ended(snapshot),
+        "reason": "" if found(snapshot, "ended") else found(snapshot, "decision", "reason"),
         "revision": found(snapshot, "decision", "revision"),
         "broker": found(snapshot, "broker", "trouble") or found(snapshot, "broker", "url"),
         "telemetry": _telemetry(snapshot),
@@ -50,12 +51,29 @@ def _show(screen: Console, snapshot: Mapping[str, object], missing: object) -> N
         screen.print(words, style="yellow", markup=False)
 
 
-def _plan(snapshot: Mapping[str, object]) -> str:
+def _plan(snapshot: Snapshot) -> str:
     source, time = (found(snapshot, "decision", name) for name in ("source", "time"))
     return f"{source} of {time}" if source else "none yet"
 
 
-def _first_limit(snapshot: Mapping[str, object]) -> str:
+def _hold(snapshot: Snapshot) -> str:
+    """Return in words who holds, since when, until when and why, by the wall clock."""
+    author, reason, since, until = (
+        found(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
+    )
+    end = f"until {until}" if until else "until it is released"
+    return f"by {author} since {since}, {end}: {reason}" if author else ""
+
+
+def _ended(snapshot: Snapshot) -> str:
+    """Return in words that a person's HOLD is over, until a decision follows it."""
+    author, how, time = (found(snapshot, "ended", name) for name in ("author", "how", "time"))
+    by = f" by {author}" if author else ""
+    then = "planning goes on with the next quarter-hour, until then the plant's own controls rule"
+    return f"that{by} is over since {time}: {how}; {then}" if how else ""
+
+
+def _first_limit(snapshot: Snapshot) -> str:
     """Return which single failure would be the worst now, in words."""
     timed = [(number(row, "minutes"), row) for row in rows(snapshot, "failures", "rows")]
     reached = [(minutes, row) for minutes, row in timed if minutes is not None]
@@ -65,6 +83,6 @@ def _first_limit(snapshot: Mapping[str, object]) -> str:
     return f"{minutes:.1f} min after {row['failure']} fails ({row['limit']})"
 
 
-def _telemetry(snapshot: Mapping[str, object]) -> str:
+def _telemetry(snapshot: Snapshot) -> str:
     age, count = (found(snapshot, "telemetry", name) for name in ("age_s", "messages"))
     return f"{count} messages, the newest reading {age} s old" if age is not None else "none yet"

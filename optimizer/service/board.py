@@ -10,7 +10,10 @@ null stands for what is not known:
   `optimizer.binding.Binding.as_json` gives it, `softened`, as
   `optimizer.softened.Softened.as_json` does, `reserves` in words, `degraded`, or "", and where
   scenarios were weighed `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
-- `hold`, null without one: `author`, `reason`, `since`, `until` (null: until released);
+- `hold`, a person's, null without one: `author`, `reason`, `since`, `until` (null: until released),
+  by the wall clock;
+- `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
+  `how` it ended, in words, and at what `time`;
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none), `sent`, `text`;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
@@ -62,14 +65,17 @@ class Board(Protocol):
 def word(snapshot: Snapshot) -> str:
     """Return the state of the daemon in one plain word, the gravest first."""
     source = found(snapshot, "decision", "source")
-    if snapshot.get("hold") is not None or source == "hold":
+    missing, ended = snapshot.get("missing"), snapshot.get("ended")
+    if snapshot.get("hold") is not None or (source == "hold" and not (missing or ended)):
         return "HOLD"
     if found(snapshot, "broker", "is_connected") is False:
         return "OFFLINE: broker"
     if source is None:
         return "STARTING"
-    if snapshot.get("missing"):
+    if missing:
         return "NO PLAN"
+    if ended:
+        return "HOLD ENDED"
     if source in FALLBACKS:
         return FALLBACKS[str(source)]
     return "SHADOW" if snapshot.get("mode") == "shadow" else "RUNNING"

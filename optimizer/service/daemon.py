@@ -156,6 +156,8 @@ class Service:
                 self._partners.note(outcome)
                 self._picture.add(outcome, facts.observed, plan)
                 self._last, self._missing = outcome, ""
+                if not (facts.hold or held):
+                    self._halt.resume()
             keep(self._memory, outcome.estimate)
         except Exception as error:
             if not isinstance(error, GigatwinError):
@@ -257,6 +259,7 @@ class Service:
                 "decision": show_decision(self._last, self._partners.revision),
                 "missing": self._missing if self._last else "",
                 "hold": show_hold(self._halt.in_force),
+                "ended": self._halt.over,
                 "feed": self._partners.show(now),
                 "broker": self._link.show_broker(),
                 "telemetry": self._link.show_telemetry(now),

@@ -1,6 +1,7 @@
 """Carry out a person's HOLD: at once, and whatever else fails."""
 
 import time
+from collections.abc import Mapping
 from threading import RLock
 
 import numpy as np
@@ -46,7 +47,8 @@ class Halt:
         self._overrides, self._clock, self._link = overrides, clock, link
         self._partners, self._guarding = partners, guarding
         self._lock, self._is_shadow = lock, is_shadow
-        self._was_held = self.in_force is not None
+        self._held = self.in_force
+        self._over: Mapping[str, object] | None = None
 
     @property
     def in_force(self) -> Hold | None:
@@ -58,6 +60,15 @@ class Halt:
         """The HOLD in force in words; empty if there is none."""
         held = self.in_force
         return _words(held) if held else ""
+
+    @property
+    def over(self) -> Mapping[str, object] | None:
+        """The HOLD that is over while no decision has followed it; see ``Board``."""
+        return self._over
+
+    def resume(self) -> None:
+        """Take note that a decision without a HOLD is in force again."""
+        self._over = None
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> None:
         """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
@@ -77,7 +88,7 @@ class Halt:
         held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
         logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
         with self._lock:
-            self._was_held = True
+            self._held, self._over = held, None
             now = self._clock.now()
             self._guarding.stop()
             if not self._is_shadow:
@@ -108,14 +119,18 @@ class Halt:
 
     def look(self) -> None:
         """Go on if the HOLD has run out."""
-        if self._was_held and not self.in_force:
+        held = self._held
+        if held and not self.in_force:
+            logger.warning("HOLD has run out", author=held.author, reason=held.reason)
             self._end(author="", how="the HOLD has run out")
 
     def _end(self, *, author: str, how: str) -> None:
         """Say that a HOLD is over."""
         with self._lock:
-            self._was_held = False
+            held, self._held = self._held, None
             now = self._clock.now()
+            of = {"author": held.author, "reason": held.reason} if held else {}
+            self._over = {**of, "how": how, "time": stamp(now)}
             if not self._is_shadow:
                 reason = f"{how}; planning goes on with the next quarter-hour"
                 self._partners.status("degraded", reason=reason, now=now)

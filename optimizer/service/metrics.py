@@ -4,6 +4,7 @@ Names end in their units, in base units (watts, joules, seconds), as Prometheus'
 Nothing is kept between two scrapes and nothing is registered globally.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -67,8 +68,9 @@ def _service(snapshot: Snapshot) -> Iterator[Metric]:
     hold = snapshot.get("hold")
     yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
     since = stamp(hold, "since")
-    if now is not None and since is not None:
-        yield gauge("hold_age_seconds", "Time since HOLD, by the service's clock.", now - since)
+    if since is not None:
+        age = time.time() - since
+        yield gauge("hold_age_seconds", "Time since HOLD, by the wall clock as it is.", age)
 
 
 def _decision(snapshot: Snapshot) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from threading import RLock
 
 import numpy as np
 import pytest
+import structlog.testing
 
 from optimizer.dispatch import Orders
 from optimizer.guard import Guard
@@ -113,6 +114,42 @@ def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
     assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
     last = [entry.content for entry in read_audit(tmp_path / AUDIT)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
+
+
+def test_a_hold_that_runs_out_is_logged(stand):
+    """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
+    hold(stand)
+    stand.overrides.release()
+    with structlog.testing.capture_logs() as logged:
+        stand.halt.look()
+        stand.halt.look()
+    assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
+        ("HOLD has run out", "ana", "work")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has run out")]
+)
+def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
+    hold(stand)
+    assert stand.halt.over is None
+    if way == "release":
+        stand.halt.release(author="eva")
+    else:
+        stand.overrides.release()
+        stand.halt.look()
+    facts = {"author": "ana", "reason": "work", "time": "2026-06-16T00:05:00Z"}
+    assert stand.halt.over == facts | {"how": how}
+    stand.halt.resume()
+    assert stand.halt.over is None
+
+
+def test_a_new_hold_is_not_shown_as_over(stand):
+    hold(stand)
+    stand.halt.release(author="eva")
+    hold(stand)
+    assert stand.halt.over is None
 
 
 def test_in_shadow_nothing_leaves(tmp_path):

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from optimizer.service.metrics import exposition
-from tests.boards import FakeBoard
+from tests.boards import NOW, FakeBoard
 
 
 @pytest.fixture
@@ -64,9 +64,14 @@ def test_points_nobody_explains_are_not_stale(board):
     assert now["gigatwin_telemetry_stale",] == 1
 
 
-def test_hold_has_an_age_by_the_services_clock(board):
+def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
+    """Proves: a HOLD that began two hours ago is 7200 s old, whatever a simulated plant's time is.
+
+    Sensitivity: 16 days of simulated time more where the service's clock counts.
+    """
     board.hold(author="a", reason="b", hours=None)
-    board.changes = {"time": "2026-07-01T14:30:00Z"}
+    board.changes = {"time": "2026-07-17T12:30:00Z"}
+    monkeypatch.setattr("time.time", lambda: NOW.timestamp() + 7200.0)
     now = scrape(board)
     assert now["gigatwin_hold",] == 1
     assert now["gigatwin_hold_age_seconds",] == 7200

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from optimizer.service.board import word
 from optimizer.service.page import PageServer, create_app
-from tests.boards import FakeBoard, decision
+from tests.boards import ENDED, FakeBoard, decision
 from twin.errors import GigatwinError, PageError
 
 TOKEN = "a-token-of-this-start"
@@ -88,6 +88,11 @@ def test_a_number_that_is_none_becomes_null(client, board):
         ({"decision": {**decision(), "source": "rule"}}, "FALLBACK: safe rule"),
         ({"decision": {**decision(), "source": "shifted"}}, "FALLBACK: earlier plan"),
         ({"decision": {**decision(), "source": "hold"}}, "HOLD"),
+        ({"decision": {**decision(), "source": "hold"}, "ended": ENDED}, "HOLD ENDED"),
+        ({"ended": ENDED}, "HOLD ENDED"),
+        ({"ended": ENDED, "hold": {"author": "a"}}, "HOLD"),
+        ({"ended": ENDED, "missing": "tank_level"}, "NO PLAN"),
+        ({"decision": {**decision(), "source": "hold"}, "missing": "tank_level"}, "NO PLAN"),
         ({"broker": {"is_connected": False}}, "OFFLINE: broker"),
         ({"broker": {"is_connected": False}, "hold": {"author": "a"}}, "HOLD"),
         ({"mode": "shadow", "decision": {"source": "rule"}}, "FALLBACK: safe rule"),

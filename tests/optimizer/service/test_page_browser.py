@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.page import PageServer
-from tests.boards import FakeBoard, decision, failures
+from tests.boards import ENDED, FakeBoard, decision, failures
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -196,6 +196,23 @@ def test_hold_and_release_by_click(visit, board):
     page.keyboard.press("Enter")
     wait_for_word(page, "RUNNING")
     assert board.orders[1:] == [("release", "day shift")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ended": ENDED}, "The HOLD by ana is over since Wed 1 Jul, 14:30"),
+        ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
+        ({}, "The service holds by itself: no sensor is believed."),
+        ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
+    ],
+)
+def test_what_follows_a_hold_is_told(visit, board, changes, said):
+    held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
+    board.changes = {"decision": held, **changes}
+    page = visit()
+    assert said in page.text_content("#why")
+    assert page.locator("#hold").is_visible()
 
 
 def test_hold_by_keyboard_and_leaving_it(visit, board):

@@ -70,18 +70,23 @@ function say(name, text) {
 
 // What the service does now and why, in one or two sentences.
 function why(state) {
-  const { hold, decision, broker, mode } = state;
+  const { hold, ended, missing, decision, broker, mode } = state;
   const said = [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
-      "Cooling is left to local control; the last verified caps and grid targets stay.");
-  } else if (decision?.source === "hold") {
+      "Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be.");
+  } else if (decision?.source === "hold" && !missing && !ended) {
     said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${broker.url}: ${closed(broker.trouble || "no reason known")}`, "It keeps trying; local control decides meanwhile.");
   } else if (!decision) {
     said.push("No decision yet: it waits for telemetry and the first plan.");
+  } else if (missing) {
+    said.push(`No plan for this quarter-hour: ${closed(missing)}`, "Caps are frozen, requests withdrawn: local control decides. It tries again with the next quarter-hour.");
+  } else if (ended) {
+    said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
+      "Planning goes on with the next quarter-hour; until then local control decides, and caps stay.");
   } else if (decision.source === "optimum") {
     said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`, draws(state));
   } else {
@@ -109,7 +114,7 @@ function draws({ past, plan }) {
 
 const ORDERS = {
   hold: { title: "HOLD", button: "HOLD now",
-    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, the partners are told." },
+    text: "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are told." },
   release: { title: "Release", button: "Release now",
     text: "The optimiser plans again, and power returns at the ramp limit." },
 };
