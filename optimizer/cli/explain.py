@@ -10,7 +10,7 @@ from rich.console import Console
 import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.audit import Told, read_service_decision
+from optimizer.service.audit import NO_PLAN, Told, read_service_decision
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, vocabulary
 
@@ -24,7 +24,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
         Path | None,
         typer.Option(help="Folder that gigatwin backtest --out wrote; without it, the service's."),
     ] = None,
-    at: Annotated[str | None, typer.Option(help="A moment, UTC.")] = None,
+    at: Annotated[str | None, typer.Option(help="A moment, UTC; its quarter-hour is told.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
     policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
@@ -41,8 +41,9 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
         _show_step(screen, run, policy=policy, seed=seed, at=moment or told["start"])
     else:
         told = read_service_decision(state_of(site, state), moment)
-        screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}, {told.get('source')}")
-    _show(screen, told)
+        _head(screen, told, site=loaded.name, at=moment)
+    if told.get("source") != NO_PLAN:
+        _show(screen, told)
     write_json(told, json_file)
 
 
@@ -52,6 +53,20 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
     for name in SHOWN:
         word = vocabulary.term(name)
         screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
+
+
+def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
+    """Say of which quarter-hour a service told this, and whether that is the one asked for."""
+    start = told["start"]
+    if at is not None and axes.utc(at) - axes.utc(start) >= axes.QUARTER:
+        words = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
+        screen.print(words, style="red", markup=False)
+    if told.get("source") == NO_PLAN:
+        screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
+        screen.print(f"because: {told['degraded']}", style="red", markup=False)
+        screen.print("caps were frozen, requests withdrawn; for a plan name an earlier --at")
+    else:
+        screen.print(f"[bold]{site}[/]: decision of {start}, {told.get('source')}")
 
 
 def _show(screen: Console, told: Told) -> None:

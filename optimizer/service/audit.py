@@ -28,6 +28,12 @@ logger = structlog.get_logger(__name__)
 AUDIT: Final = "audit.jsonl"
 """Name of the record in the state folder of a service."""
 
+NO_PLAN: Final = "none"
+"""Source of a quarter-hour that has no plan."""
+
+NONE_EVENT: Final = "no_plan"
+"""Event of the record that stands for such a quarter-hour."""
+
 
 class HedgeTold(TypedDict):
     """What a hedged decision tells of its scenarios, in words beside its numbers."""
@@ -36,7 +42,7 @@ class HedgeTold(TypedDict):
 
 
 class Told(TypedDict):
-    """One decision as it is written down; only a service's has a source."""
+    """One decision as it is written down; only a service's has a source, `none` without a plan."""
 
     start: str
     attempts: int
@@ -49,6 +55,10 @@ class Told(TypedDict):
     softened: NotRequired[list[dict[str, object]]]
     reserves: NotRequired[list[str]]
     hedge: NotRequired[HedgeTold]
+
+
+NOTHING: Final = {"accounts": {}, "binding": [], "changes": []}
+"""What is told of a quarter-hour without a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +207,7 @@ def _hash(last: str, body: str) -> str:
 
 
 def read_service_decision(folder: Path, at: str | None = None) -> Told:
-    """Return the decision of a service that was in force at a moment.
+    """Return the decision of a service that was in force at a moment, or that there was no plan.
 
     Parameters
     ----------
@@ -222,11 +232,11 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     found: Told | None = None
     until = None if at is None else axes.utc(at)
     for entry in read_audit(path) if path.exists() else ():
-        if entry.content.get("event") != "decision":
+        if entry.content.get("event") not in {"decision", NONE_EVENT}:
             continue
         if until is not None and axes.utc(str(entry.content["start"])) > until:
             break
-        found = cast("Told", entry.content)
+        found = cast("Told", {**NOTHING, **entry.content})
     if found is None:
         mend = "no decision stands there; see gigatwin status, or name the folder with --state"
         raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])

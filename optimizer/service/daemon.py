@@ -190,14 +190,17 @@ class Service:
         """Do what can be done without a plan: say so, and leave the plant to its own controls."""
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
-        logger.error("no schedule", site=self.site.name, because=text)
+        logger.error("no schedule", site=self.site.name, time=stamp(now), because=text)
         with self._lock:
             self._missing = text
-            if self.settings.is_shadow:
-                return -1
-            reason = f"no schedule: {text}"[:500]
-            self._partners.status("degraded", reason=reason, now=self._clock.now())
-            return self._link.freeze(now)
+            try:
+                if self.settings.is_shadow:
+                    return -1
+                reason = f"no schedule: {text}"[:500]
+                self._partners.status("degraded", reason=reason, now=self._clock.now())
+                return self._link.freeze(now)
+            finally:
+                self._partners.note_none(now, text)
 
     def _tell(self, now: np.datetime64, seconds: float) -> None:
         """Write the one line of a decision."""

@@ -12,7 +12,7 @@ import structlog
 import xarray as xr
 
 from optimizer.flexibility import flexibility
-from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.audit import AUDIT, NO_PLAN, NONE_EVENT, Audit
 from optimizer.service.document import Label, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
@@ -248,6 +248,11 @@ class PartnerLink:
                 "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
             }
         )
+
+    def note_none(self, now: np.datetime64, reason: str) -> None:
+        """Write into the audit record that a quarter-hour has no plan, and why."""
+        told = {"start": stamp(now), "is_shadow": self._settings.is_shadow, "source": NO_PLAN}
+        self.record({"event": NONE_EVENT, **told, "degraded": reason})
 
     def record(self, content: Mapping[str, object]) -> None:
         """Write something into the audit record, or as soon as the disk takes it."""

@@ -1,0 +1,65 @@
+"""What `explain --at` says of quarter-hours without a plan, and of those of which nothing is known."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.service.audit import AUDIT, Audit, read_service_decision
+
+DECISION = {
+    "event": "decision",
+    "start": "2026-07-01T12:30:00Z",
+    "source": "optimum",
+    "accounts": {"electricity": 1.0},
+    "binding": [],
+    "changes": [],
+    "degraded": "",
+}
+NO_PLAN = {
+    "event": "no_plan",
+    "start": "2026-07-01T12:45:00Z",
+    "source": "none",
+    "degraded": "state has 1 fault\n  tank_level of tank_1: no sensor has shown it yet",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with a plan of 12:30, and none at 12:45."""
+    audit = Audit(tmp_path / AUDIT)
+    for entry in (DECISION, NO_PLAN):
+        audit.add(entry)
+    return tmp_path
+
+
+def said(folder, *words):
+    told = CliRunner().invoke(app, ["explain", "rhine", "--state", str(folder), *words])
+    assert told.exit_code == 0, told.output
+    return " ".join(told.stdout.split())
+
+
+@pytest.mark.parametrize("when", [["--at", "2026-07-01T12:59Z"], ["--last"]])
+def test_a_quarter_hour_without_a_plan_says_so_and_why(folder, when):
+    """Proves: 12:59 is not answered with the optimum of 12:30."""
+    words = said(folder, *when)
+    assert "no plan for the quarter-hour of 2026-07-01T12:45:00Z" in words
+    assert "tank_level of tank_1: no sensor has shown it yet" in words
+    assert "optimum" not in words
+    assert "nothing is recorded" not in words
+
+
+def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
+    """Proves: 13:00 is a quarter-hour of its own, 12:44 belongs to that of 12:30."""
+    known = said(folder, "--at", "2026-07-01T12:44Z")
+    assert "decision of 2026-07-01T12:30:00Z, optimum" in known
+    assert "nothing is recorded" not in known
+    words = said(folder, "--at", "2026-07-01T13:00Z")
+    assert "nothing is recorded of the quarter-hour of 2026-07-01T13:00Z: this is the last" in words
+
+
+def test_scripts_get_the_same_keys_of_both(folder):
+    told = read_service_decision(folder)
+    assert (told["source"], told["accounts"], told["binding"]) == ("none", {}, [])
+    assert json.loads(json.dumps(told))["degraded"] == NO_PLAN["degraded"]

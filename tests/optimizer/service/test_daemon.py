@@ -1,0 +1,132 @@
+"""The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
+
+from functools import cache
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import structlog.testing
+
+from optimizer.service.audit import read_service_decision
+from optimizer.service.board import word
+from optimizer.service.daemon import Service
+from optimizer.service.overrides import Overrides
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.settings import Settings
+from tests import moments, small_days
+from twin.errors import NoScheduleError
+
+
+@cache
+def outcomes():
+    """Return a decision without a HOLD, and one under it, of the same quarter-hour."""
+    free = moments.pilot().run(moments.facts())
+    return free, moments.pilot().run(moments.facts(hold="HOLD by ana: work"))
+
+
+class Pilot:
+    """A pilot that decides as it was told before; what happens meanwhile is `meanwhile`."""
+
+    guard = None
+    believed = None
+
+    def __init__(self, *, error=None, meanwhile=None):
+        self._error, self._meanwhile = error, meanwhile
+
+    def run(self, facts):
+        if self._error is not None:
+            raise self._error
+        if self._meanwhile is not None:
+            self._meanwhile()
+        return outcomes()[bool(facts.hold)]
+
+
+class Bench:
+    """A service of the small site in shadow, without a plant."""
+
+    def __init__(self, folder):
+        self.now = moments.facts().queue.instant
+        site = moments.site()
+        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=True)
+        link = MagicMock(spec=PlantLink)
+        facts = moments.facts()
+        link.observed.return_value, link.queue.return_value = facts.observed, facts.queue
+        link.past.return_value, link.racks_apart.return_value = facts.past, ()
+        link.water_refusal.return_value = ""
+        link.show_broker.return_value = {"is_connected": True}
+        link.show_telemetry.return_value = {}
+        clock = MagicMock()
+        clock.now.return_value, clock.is_simulated = self.now, False
+        self.folder = folder
+        self.service = Service(
+            site,
+            told,
+            clock=clock,
+            link=link,
+            partners=PartnerLink(site, told, folder),
+            overrides=Overrides(folder / "hold.json"),
+            folder=folder,
+        )
+
+    def decide(self, **pilot):
+        self.service._cycle(Pilot(**pilot), self.now)
+
+    @property
+    def word(self):
+        return word(self.service.snapshot())
+
+    def hold(self):
+        self.service.hold(author="ana", reason="work", hours=None)
+
+    def release(self):
+        self.service.release(author="eva")
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def test_a_hold_is_over_at_its_release_and_planning_goes_on_with_the_next_decision(bench):
+    """Proves: HOLD, HOLD ENDED, SHADOW; a decision taken under the HOLD does not end the second."""
+    bench.decide()
+    assert bench.word == "SHADOW"
+    bench.hold()
+    bench.decide()
+    assert bench.word == "HOLD"
+    bench.release()
+    assert bench.word == "HOLD ENDED"
+    assert bench.service.snapshot()["ended"]["how"] == "released by eva"
+    bench.decide()
+    assert bench.word == "SHADOW"
+
+
+def test_a_release_while_it_decides_is_told_until_the_next_decision(bench):
+    bench.hold()
+    bench.decide(meanwhile=bench.release)
+    assert bench.word == "HOLD ENDED"
+    bench.decide()
+    assert bench.service.snapshot()["ended"] is None
+
+
+def test_a_hold_and_its_release_within_a_quarter_hour_are_told(bench):
+    """Proves: requests were withdrawn, so it does not say that the plan is followed."""
+    bench.decide()
+    bench.hold()
+    bench.release()
+    assert bench.word == "HOLD ENDED"
+
+
+def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench):
+    """Proves: the record has it as the newest, after the plan of the same quarter-hour."""
+    bench.decide()
+    assert read_service_decision(bench.folder)["source"] == "optimum"
+    with structlog.testing.capture_logs() as logged:
+        bench.decide(error=NoScheduleError("0.4 MW too much from 00:00 on"))
+    told = read_service_decision(bench.folder)
+    assert (told["source"], told["degraded"]) == ("none", "0.4 MW too much from 00:00 on")
+    assert np.datetime64(told["start"].removesuffix("Z")) == bench.now
+    (line,) = [entry for entry in logged if entry["event"] == "no schedule"]
+    assert line["time"] == told["start"]
+    assert bench.word == "NO PLAN"
