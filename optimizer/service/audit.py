@@ -57,7 +57,7 @@ class Told(TypedDict):
     hedge: NotRequired[HedgeTold]
 
 
-NOTHING: Final = {"accounts": {}, "binding": [], "changes": []}
+NOTHING: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes": []}
 """What is told of a quarter-hour without a plan."""
 
 

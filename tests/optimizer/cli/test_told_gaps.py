@@ -1,4 +1,4 @@
-"""What `explain --at` says of quarter-hours without a plan, and of those of which nothing is known."""
+"""What `explain --at` says of quarter-hours without a plan, or of which nothing is known."""
 
 import json
 
