@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,7 @@ def lock(path: Path, *, patience: float = 0.0) -> int:
 def failure(path: Path, error: OSError) -> JournalError:
     """Return the error of a journal that stands for one of the disk."""
     if error.errno in FULL:
-        return JournalFullError(f"{path}: {error.strerror}; make room, or trim the journal")
+        return JournalFullError(f"{path}: {error.strerror}; make room on the disk")
     return JournalError(f"{path}: {error.strerror}; see to the disk")
 
 
@@ -132,7 +133,8 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         raise failure(path, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is no draft to take away
+            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -84,5 +84,5 @@ def _first_limit(snapshot: Snapshot) -> str:
 
 
 def _telemetry(snapshot: Snapshot) -> str:
-    age, count = (found(snapshot, "telemetry", name) for name in ("age_s", "messages"))
-    return f"{count} messages, the newest reading {age} s old" if age is not None else "none yet"
+    age, count = number(snapshot, "telemetry", "age_s"), found(snapshot, "telemetry", "messages")
+    return "none yet" if age is None else f"{count} messages, the newest reading {age:.0f} s old"

@@ -137,7 +137,7 @@ class Overrides:
             self.trouble = ""
         except (OSError, JournalError) as error:
             if not self.trouble:
-                logger.exception("HOLD not on disk", is_held=hold is not None)
+                logger.warning("HOLD not on disk", is_held=hold is not None, because=str(error))
             self.trouble = f"HOLD is not on disk as it is in force: {error}"
 
 

@@ -189,14 +189,14 @@ class PlantLink:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the connection, or with taking in; empty if nothing is."""
-        return self._client.trouble or self._ingester.trouble
+        """What is wrong with the connection; empty if nothing is."""
+        return self._client.trouble
 
     @property
     def archive_trouble(self) -> str:
-        """What is wrong with the archive; empty if nothing is."""
+        """What is wrong with keeping what is heard, or with the archive; empty if nothing is."""
         aside = [f"{path} is spoilt and was set aside" for path in self._archive.set_aside]
-        return "; ".join([*([self._archive.trouble] if self._archive.trouble else []), *aside])
+        return "; ".join(filter(None, [self._ingester.trouble, self._archive.trouble, *aside]))
 
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
@@ -212,7 +212,7 @@ class PlantLink:
         observed = self.window.observed(now)
         lost = {name: count for name, count in window.items() if name not in TAKEN}
         return {
-            "age_s": _age(observed),
+            "age_s": age_of(observed),
             "messages": counters.get("messages", 0),
             "points": window.get(Flag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
@@ -239,7 +239,13 @@ def _names(observed: xr.Dataset) -> list[str]:
     return [str(name) for name in observed.data_vars if f"{name}_age" in observed]
 
 
-def _age(observed: xr.Dataset) -> float | None:
-    """Return the age of the newest reading of the connection's meter. [s]"""
-    age = float(observed["grid_import_power_age"])
-    return max(age, 0.0) if np.isfinite(age) else None
+def age_of(observed: xr.Dataset) -> float | None:
+    """Return the age of the newest reading of all; None before the first. [s]
+
+    Parameters
+    ----------
+    observed
+        What is known; see :meth:`telemetry.window.Window.observed`.
+    """
+    age = min((float(observed[f"{name}_age"].min()) for name in _names(observed)), default=np.inf)
+    return round(max(age, 0.0), 1) if np.isfinite(age) else None

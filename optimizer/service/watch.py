@@ -43,14 +43,22 @@ class Watch:
         """
         self._link.wear.look(now)
         found = {
-            "broker": (self._link.trouble, Severity.HIGH, "see to the broker or the network"),
+            "broker": (
+                self._link.trouble,
+                Severity.HIGH,
+                "see the text; it tries again by itself",
+            ),
             "feed": (
                 self._partners.trouble(now),
                 Severity.MEDIUM,
                 "ask the partner; see its status",
             ),
             "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
-            "archive": (self._link.archive_trouble, Severity.HIGH, "see to the disk"),
+            "archive": (
+                self._link.archive_trouble,
+                Severity.HIGH,
+                "see the text; until then nothing new is acknowledged, and nothing is lost",
+            ),
             "record": (self._partners.record_trouble, Severity.HIGH, "make room on the disk"),
             "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),

@@ -54,7 +54,7 @@ def of(error: OSError) -> Trouble:
 def of_refusal(reason: str) -> Trouble:
     """Return what to do when the broker refuses us."""
     if "identifier" in reason.lower():
-        return Trouble(f"it refused us: {reason}", "choose another client id")
+        return Trouble(f"it refused us: {reason}", "let the broker take our client id")
     if "protocol" in reason.lower():
         return Trouble(f"it refused us: {reason}", "choose the other version of MQTT")
     return Trouble(f"it refused us: {reason}", "correct user and password, or its access list")
@@ -83,7 +83,7 @@ def of_fight(client_id: str) -> Trouble:
     """Return what is wrong when two clients have one name."""
     return Trouble(
         f"it closes our connection again and again: is another client {client_id!r} too?",
-        "end the other one, or give one of them another client id",
+        "end the other one: each service, recorder and agent of a site may run once on a broker",
     )
 
 

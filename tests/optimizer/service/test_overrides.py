@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from optimizer.service.overrides import LONGEST, LONGEST_TEXT, Overrides
 from twin.errors import JournalFullError, ServiceError
@@ -189,6 +190,17 @@ def test_a_length_that_is_none_is_refused_and_the_old_hold_stays(path, hours):
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
     assert overrides.hold(NOW).author == "Erika"
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path):
+    """Proves: no traceback stands before the one line that says what to do."""
+    path = tmp_path / "hold.json"
+    path.mkdir()
+    with structlog.testing.capture_logs() as logged:
+        Overrides(path).set_hold(**WHO, now=NOW)
+    (line,) = [entry for entry in logged if entry["event"] == "HOLD not on disk"]
+    assert "exc_info" not in line
+    assert "see to the disk" in line["because"]
 
 
 def test_an_order_that_no_start_will_find_is_no_success(tmp_path):

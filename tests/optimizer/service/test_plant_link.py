@@ -1,0 +1,45 @@
+"""What is told of the plant's side: the age of the newest reading, and whose fault it is."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.service.plant_link import PlantLink, age_of
+from optimizer.service.settings import Settings
+from optimizer.service.watch import Watch
+from telemetry.window import Window
+from tests import moments, small_days
+from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
+
+FULL = "journal/1: No space left on device; make room on the disk"
+
+
+def test_the_newest_reading_is_that_of_any_sensor():
+    """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
+    window = Window(site())
+    assert age_of(window.observed(NOON)) is None
+    for name in ("grid_import_power", "battery_level"):
+        window.add(metadata_of(name))
+    window.add(value_of("grid_import_power", 2000.0))
+    assert age_of(window.observed(NOON + 60 * SECOND)) == 60.0
+    window.add(value_of("battery_level", 50.0, time=NOON + 50 * SECOND))
+    assert age_of(window.observed(NOON + 60 * SECOND)) == 10.0
+
+
+@pytest.fixture
+def link(tmp_path):
+    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
+    return PlantLink(moments.site(), told, tmp_path)
+
+
+def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
+    """Proves: nobody is sent to the broker for want of room on the disk."""
+    link._ingester._trouble = FULL
+    fine = SimpleNamespace(trouble="", record_trouble="")
+    partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
+    watch = Watch(link, partners, series=fine, overrides=fine)
+    watch.look(np.datetime64("2026-06-16T00:00", "us"), None, "")
+    (alarm,) = watch.alarms.show()
+    assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
+    assert link.trouble == ""

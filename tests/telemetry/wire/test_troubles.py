@@ -1,0 +1,10 @@
+"""What is wrong with a broker, with a mend that can be done."""
+
+from telemetry.wire import troubles
+
+
+def test_two_clients_of_one_name_are_told_what_can_be_done():
+    """Proves: nobody is asked for a client id, which no command takes."""
+    for trouble in (troubles.of_fight("gigatwin-small"), troubles.of_refusal("bad identifier")):
+        assert "another client id" not in trouble.mend
+    assert troubles.of_fight("gigatwin-small").mend.startswith("end the other one")
