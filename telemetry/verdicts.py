@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.binding import Binder, Binding
+from telemetry.misdated import Misdated
 from telemetry.quality import NOTHING, PERIODS, Flag, History, Reading, judge
 from telemetry.samples import PointValue
 from twin.run import Key
@@ -24,10 +25,16 @@ class Verdicts:
     ----------
     binder
         Knows of which quantities several points speak.
+
+    Attributes
+    ----------
+    misdated
+        Points whose stamps are refused.
     """
 
     def __init__(self, binder: Binder) -> None:
         self._binder = binder
+        self.misdated = Misdated()
         self._histories: dict[str, History] = {}
         self._redundancy = _Redundancy()
 
@@ -59,6 +66,8 @@ class Verdicts:
         """
         before = self._histories.get(binding.point, NOTHING)
         flag = judge(reading, now, before, limits=binding.band)
+        if not binding.is_spare:
+            self.misdated.note(binding.key, flag, time=reading.time, received=now)
         value = reading.value
         if flag is Flag.GOOD and value is not None and binding.key in self._binder.doubled:
             longest = PERIODS * period

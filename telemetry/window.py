@@ -62,8 +62,8 @@ class Window:
 
     Attributes
     ----------
-    binder
-        Which point says what; ``binder.accept(point)`` takes changed metadata.
+    binder, misdated
+        Which point says what (``binder.accept(point)`` takes changed metadata); whose stamps fail.
     queue, history
         What the cluster said last, or None.
     cap_status, job_status, tick
@@ -87,6 +87,7 @@ class Window:
         self._racks = Racks(site)
         self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
         self._verdicts = Verdicts(self.binder)
+        self.misdated = self._verdicts.misdated
         self._batch_interval: np.timedelta64 | None = None
         self._period = REPEATED
         self._rows = self._new_rows()

@@ -27,6 +27,7 @@ from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
+from optimizer.service.unheard import Unheard
 from optimizer.service.watch import Watch
 from optimizer.service.worker import Worker
 from twin.axes import QUARTER
@@ -78,6 +79,7 @@ class Service:
         self.site, self.settings = site, settings
         self._clock, self._link, self._partners = clock, link, partners
         self._memory = folder / "estimate.json"
+        self._unheard = Unheard(site, link.window)
         self._series = Series(site, settings.files)
         self._watch = Watch(link, partners, series=self._series, overrides=overrides)
         self._picture = Picture(site)
@@ -130,7 +132,7 @@ class Service:
             try:
                 estimate(self.site, self._link.observed(now))
             except StateError as error:
-                self._missing = str(error)
+                self._missing = str(self._unheard.told(error))
             else:
                 return
             if stop.wait(HOUSEKEEPING):
@@ -160,7 +162,9 @@ class Service:
                     self._halt.resume()
             keep(self._memory, outcome.estimate)
         except Exception as error:
-            if not isinstance(error, GigatwinError):
+            if isinstance(error, StateError):
+                error = self._unheard.told(error)
+            elif not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")
             sequence = self._blind(error, now)
         if self._clock.is_simulated:

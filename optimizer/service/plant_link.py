@@ -148,6 +148,10 @@ class PlantLink:
         """Return why the set points of the water cannot be asked for; empty if they can."""
         return refusal(self._site, self.window.integration_points, self.observed(now))
 
+    def misdated(self, now: np.datetime64) -> str:
+        """Return how many points are refused for their stamps, and how far these are off."""
+        return self.window.misdated.words(now, self.window.period)
+
     # --- what is asked
 
     @property

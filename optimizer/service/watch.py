@@ -63,7 +63,11 @@ class Watch:
             "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
-            "telemetry": (_doubts(last), Severity.MEDIUM, "see to the sensors named"),
+            "telemetry": (
+                "; ".join(filter(None, (self._link.misdated(now), *_doubts(last)))),
+                Severity.MEDIUM,
+                "see to the sensors and clocks named",
+            ),
             "racks": (
                 of_racks(self._link, now),
                 Severity.MEDIUM,
@@ -92,5 +96,5 @@ def of_racks(link: PlantLink, now: np.datetime64) -> str:
     return f"{told(racks)}: {'; '.join(link.apart.words())}" if racks else ""
 
 
-def _doubts(last: Outcome | None) -> str:
-    return "; ".join(last.estimate.said) if last else ""
+def _doubts(last: Outcome | None) -> tuple[str, ...]:
+    return last.estimate.said if last else ()

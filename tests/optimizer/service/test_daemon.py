@@ -14,6 +14,7 @@ from optimizer.service.overrides import Overrides
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
+from telemetry.window import Window
 from tests import moments, small_days
 from twin.errors import NoScheduleError
 
@@ -50,6 +51,7 @@ class Bench:
         site = moments.site()
         told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=True)
         link = MagicMock(spec=PlantLink)
+        link.window = Window(site)
         facts = moments.facts()
         link.observed.return_value, link.queue.return_value = facts.observed, facts.queue
         link.past.return_value, link.racks_apart.return_value = facts.past, ()

@@ -1,0 +1,109 @@
+"""Points whose stamps are refused, as too old or of the future: how many, and how far off."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from telemetry.quality import PERIODS, Flag
+from twin.run import Key
+
+SECOND: Final = np.timedelta64(1, "s")
+
+REFUSED: Final = (Flag.FUTURE, Flag.LATE)
+"""Verdicts on the stamp of a reading."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Off:
+    """A point whose newest reading was refused for its stamp.
+
+    Attributes
+    ----------
+    off
+        Its stamp less the time at which it came. [timedelta64]
+    since, last
+        When the first of these readings came, and the newest, UTC.
+    """
+
+    off: np.timedelta64
+    since: np.datetime64
+    last: np.datetime64
+
+
+class Misdated:
+    """Points whose newest reading was refused for its stamp; one thread notes, others look."""
+
+    def __init__(self) -> None:
+        self._found: dict[Key, Off] = {}
+
+    def note(
+        self, key: Key, flag: Flag, *, time: np.datetime64, received: np.datetime64 | None
+    ) -> None:
+        """Take note of a verdict.
+
+        Parameters
+        ----------
+        key
+            Variable and object of the point.
+        flag
+            The verdict.
+        time
+            Stamp of the reading, UTC.
+        received
+            When it came, UTC; None in simulated time, where no stamp is refused.
+        """
+        if flag not in REFUSED or received is None:
+            self._found.pop(key, None)
+            return
+        new = Off(off=time - received, since=received, last=received)
+        before = self._found.get(key)
+        self._found[key] = replace(new, since=before.since) if before else new
+
+    def words_of(self, key: Key) -> str:
+        """Return how far off the newest stamp of a point is; empty if it was not refused.
+
+        Parameters
+        ----------
+        key
+            Variable and object of the point.
+        """
+        found = self._found.get(key)
+        return _apart([found.off]) if found else ""
+
+    def words(self, now: np.datetime64, period: np.timedelta64) -> str:
+        """Return how many points are refused by now, and how far off they are; empty if none is.
+
+        Parameters
+        ----------
+        now
+            The moment, UTC.
+        period
+            How often points are repeated. One counts from its second round on: what waited for us
+            comes late once, and is no wrong clock.
+        """
+        found = [
+            one
+            for one in self._found.copy().values()
+            if one.last - one.since >= 0.5 * period and now - one.last <= PERIODS * period
+        ]
+        if not found:
+            return ""
+        points = "1 point is" if len(found) == 1 else f"{len(found)} points are"
+        return f"stamps of {points} refused, {_apart([one.off for one in found])}: set the clocks"
+
+
+def _apart(offs: Iterable[np.timedelta64]) -> str:
+    """Return in words how far stamps are from the clock here."""
+    seconds = sorted(float(off / SECOND) for off in offs)
+    ways = []
+    for way, some in (
+        ("behind", [-value for value in reversed(seconds) if value < 0.0]),
+        ("ahead of", [value for value in seconds if value >= 0.0]),
+    ):
+        if some:
+            least, most = some[0], some[-1]
+            span = f"{least:.0f}" if most - least < 1.0 else f"{least:.0f} to {most:.0f}"
+            ways.append(f"{span} s {way} the clock here")
+    return " and ".join(ways)
