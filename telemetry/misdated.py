@@ -12,7 +12,7 @@ from twin.run import Key
 SECOND: Final = np.timedelta64(1, "s")
 
 REFUSED: Final = (Flag.FUTURE, Flag.LATE)
-"""Verdicts on the stamp of a reading."""
+"""Verdicts on readings that are treated as if they had never come, for their stamp."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

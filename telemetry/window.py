@@ -15,6 +15,7 @@ import xarray as xr
 from telemetry import quality, views
 from telemetry.bands import Limits
 from telemetry.binding import Binder, Binding
+from telemetry.misdated import REFUSED
 from telemetry.quality import Flag, Reading
 from telemetry.racks import Racks
 from telemetry.rows import Rows
@@ -43,9 +44,6 @@ DEPTH: Final = np.timedelta64(26, "h")
 
 HELD: Final = 10_000
 """Most points whose value waits for its metadata."""
-
-_UNHEARD: Final = (Flag.FUTURE, Flag.LATE)
-"""Verdicts on readings that are treated as if they had never come."""
 
 
 class Window:
@@ -258,7 +256,7 @@ class Window:
             self._counters["other site"] += 1
             return None
         flag = quality.judge_batch(batch, self._clock(received))
-        if flag not in _UNHEARD and not self._racks.is_new(batch):
+        if flag not in REFUSED and not self._racks.is_new(batch):
             return None
         self._counters[f"batch {flag.value}"] += 1
         if flag is Flag.GOOD:

@@ -178,6 +178,21 @@ def test_stamps_in_a_text_of_the_service_are_the_sites_too(visit, board):
     assert "from Thu 2 Jul, 00:30 to Thu 2 Jul, 05:00" in text.replace("Thu, ", "Thu ")
 
 
+def test_times_of_another_day_have_their_day(visit, board):
+    """Proves: of a plan of a week, Wed 1 Jul is today and needs no word, Thu 2 Jul does."""
+    limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
+    rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
+    board.changes = {
+        "decision": {**decision(), "binding": [limit]},
+        "failures": {**failures(), "rows": rows},
+    }
+    page = visit()
+    assert re.search(r"22:00 . Thu 2 Jul, 22:00", page.text_content("#limits"))
+    assert "Wed" not in page.text_content("#limits table")
+    assert "at Sat 4 Jul, 22:00" in page.text_content("#failures")
+    assert faults(page) == {}
+
+
 def test_hold_and_release_by_click(visit, board):
     page = visit()
     page.click("#hold")

@@ -1,7 +1,7 @@
 // The cards in words and tables.
 
 import { element, empty, pairs, table } from "/static/dom.js";
-import { age, amount, clock, count, euros, moment, plural, told, words } from "/static/text.js";
+import { age, amount, count, dayClock, euros, moment, plural, told, words } from "/static/text.js";
 
 const MOST_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
@@ -61,7 +61,7 @@ function decision({ decision: last }) {
   ];
 }
 
-function limits({ decision: last }) {
+function limits({ decision: last, time: now }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
@@ -71,7 +71,7 @@ function limits({ decision: last }) {
   return [
     binding.length ? table(binding, [
       ["What holds the plan back", false, (row) => row.limit],
-      ["From – to", false, (row) => `${clock(row.from)} – ${clock(row.to)}`],
+      ["From – to", false, (row) => `${dayClock(row.from, now)} – ${dayClock(row.to, now)}`],
       ["One more is worth", true, (row) => amount(row.price_eur, row.unit ? `EUR/${row.unit}` : "EUR", 2)],
     ]) : empty("No limit holds the plan back."),
     changes.length ? list("Changes since the last plan", changes) : empty("Nothing changed since the last plan."),
@@ -79,14 +79,14 @@ function limits({ decision: last }) {
   ];
 }
 
-function failures({ failures: found }) {
+function failures({ failures: found, time: today }) {
   if (!found) return [empty("Not judged yet: it comes with the first plan.")];
   const rows = found.rows ?? [];
   const endless = rows.filter((row) => row.worst_minutes == null).length;
   const told = rows.filter((row) => row.worst_minutes != null);
   const minutes = (value) => (value == null ? "none" : amount(value, "min", 1));
   const now = rows.filter((row) => row.minutes != null).toSorted((a, b) => a.minutes - b.minutes)[0];
-  const ahead = (row) => (row.worst_minutes == null ? "none" : `${minutes(row.worst_minutes)} at ${clock(row.worst_time)}`);
+  const ahead = (row) => (row.worst_minutes == null ? "none" : `${minutes(row.worst_minutes)} at ${dayClock(row.worst_time, today)}`);
   return [
     element("p", {}, now ? `First limit now: ${minutes(now.minutes)} after ${now.failure} fails (${now.limit}).` : "No single failure leads to a limit now."),
     ...(found.exposed ?? []).map((text) => element("p", { class: "bad" }, `Not covered: ${text}.`)),
@@ -100,7 +100,7 @@ function failures({ failures: found }) {
   ];
 }
 
-function feed({ feed: partners = [], mode }) {
+function feed({ feed: partners = [], mode, time: now }) {
   if (!partners.length) return [empty(mode === "shadow" ? "Shadow mode: nothing is published." : "No partner is configured.")];
   const state = (row) => element("div", {},
     element("span", { class: FEED[row.state] ?? "" }, row.state === "none" ? "nothing sent" : row.state),
@@ -109,7 +109,7 @@ function feed({ feed: partners = [], mode }) {
   return [table(partners, [
     ["Partner", false, (row) => row.partner],
     ["State", false, state],
-    ["Revision", true, (row) => (row.sent ? `${row.revision} at ${clock(row.sent)}` : "–")],
+    ["Revision", true, (row) => (row.sent ? `${row.revision} at ${dayClock(row.sent, now)}` : "–")],
   ])];
 }
 

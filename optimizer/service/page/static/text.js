@@ -39,6 +39,11 @@ export function day(time) {
   return format(new Date(time), { weekday: "short", day: "numeric", month: "short" });
 }
 
+// "14:30", and of another day than that of now "Thu 2 Jul, 14:30".
+export function dayClock(time, now) {
+  return day(time) === day(now) ? clock(time) : `${day(time)}, ${clock(time)}`;
+}
+
 export function zoneName(time) {
   const parts = formatter(Intl.DateTimeFormat, { timeZone: zone, timeZoneName: "short" }).formatToParts(new Date(time));
   return parts.find((part) => part.type === "timeZoneName").value;
