@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import simulation
+from twin import simulation, vocabulary
 from twin import state as states
 from twin.axes import HOUR, QUARTER
 from twin.equipment import CoolingPlant
@@ -161,7 +161,8 @@ def _met(
             faults.append(_unknown(name, owner))
             continue
         memory[name, owner] = found
-        said += doubts(f"{name} of {owner}", carried, found, seen=seen)
+        unit = vocabulary.term(name).unit
+        said += doubts(f"{name} of {owner}", carried, found, seen=seen, unit=unit)
     return memory, said, faults
 
 

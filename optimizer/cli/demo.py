@@ -61,9 +61,12 @@ def demo(
         f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic: made by us, "
         "they say nothing about a real market"
     )
+    folder = FOLDER.absolute() / loaded.name
+    words = f"its state is in {folder / 'state'}: name it with --state to status, hold and release"
+    screen.print(words, markup=False)
     told = Demo(
         site=loaded,
-        folder=FOLDER.absolute() / loaded.name,
+        folder=folder,
         broker=broker,
         steps=hours * QUARTERS,
         speed=speed,

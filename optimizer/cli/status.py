@@ -7,7 +7,7 @@ from rich.console import Console
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.board import Snapshot, found, number, rows, word
+from optimizer.service.board import Snapshot, first, found, last, number, rows, word
 from optimizer.service.control import command
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
@@ -24,10 +24,12 @@ def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None
 
 
 def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
-    screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {snapshot['time']}")
+    time = snapshot["time"] or "no time yet"
+    screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {time}")
     told = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
         "plan": _plan(snapshot),
+        "from the grid": _power(snapshot),
         "HOLD": _hold(snapshot) or _ended(snapshot),
         "reason": "" if found(snapshot, "ended") else found(snapshot, "decision", "reason"),
         "revision": found(snapshot, "decision", "revision"),
@@ -54,6 +56,16 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
 def _plan(snapshot: Snapshot) -> str:
     source, time = (found(snapshot, "decision", name) for name in ("source", "time"))
     return f"{source} of {time}" if source else "none yet"
+
+
+def _power(snapshot: Snapshot) -> str:
+    """Return the net import: as measured, what the plan had of it, and what is planned now."""
+    told = {
+        "measured": last(snapshot, "past", "grid_power"),
+        "was planned": last(snapshot, "past", "planned_power"),
+        "planned now": first(snapshot, "plan", "grid_power"),
+    }
+    return ", ".join(f"{words} {mw:.2f} MW" for words, mw in told.items() if mw is not None)
 
 
 def _hold(snapshot: Snapshot) -> str:

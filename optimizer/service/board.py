@@ -3,8 +3,8 @@
 The picture is ready for JSON; times are ISO 8601 in UTC, series are lists beside their `time`, and
 null stands for what is not known:
 
-- `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time`, `clock` (simulated, real), `mode`
-  (run, shadow), `interval_minutes`;
+- `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
+  told it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.binding.Binding.as_json` gives it, `softened`, as
@@ -104,3 +104,19 @@ def rows(snapshot: object, *path: str) -> list[Mapping[str, object]]:
     if not isinstance(value, Sequence):
         return []
     return [row for row in value if isinstance(row, Mapping)]
+
+
+def first(snapshot: Snapshot, *path: str) -> float | None:
+    """Return the first value of a series; None if it is no number."""
+    return _at(0, found(snapshot, *path))
+
+
+def last(snapshot: Snapshot, *path: str) -> float | None:
+    """Return the last value of a series; None if it is no number, as of a meter that is silent."""
+    return _at(-1, found(snapshot, *path))
+
+
+def _at(place: int, values: object) -> float | None:
+    if not isinstance(values, Sequence) or not values:
+        return None
+    return number({"value": values[place]}, "value")

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from optimizer.service.clock import Clock
+from optimizer.service.clock import BEFORE, Clock
 from optimizer.service.fallback import Source
 from optimizer.service.guarding import Guarding
 from optimizer.service.halt import Halt
@@ -87,6 +87,7 @@ class Service:
         self._last: Outcome | None = None
         self._heart, self._guarding = Heart(self._beat), Guarding()
         self._missing = "no quarter-hour has been decided yet"
+        self._is_begun = False
         self._halt = Halt(
             overrides,
             clock=clock,
@@ -169,7 +170,7 @@ class Service:
             sequence = self._blind(error, now)
         if self._clock.is_simulated:
             self._link.decided(now, sequence)
-        self._heart.busy = np.inf
+        self._heart.busy, self._is_begun = np.inf, True
         self._tell(now, time.monotonic() - begun)
 
     def _facts(self, now: np.datetime64) -> Facts:
@@ -220,7 +221,8 @@ class Service:
                 self._heart.look()
                 self._watch_peak()
                 self._halt.look()
-                self._watch.look(self._clock.now(), self._last, self._missing)
+                missing = self._missing if self._is_begun else ""  # nothing was due before
+                self._watch.look(self._clock.now(), self._last, missing)
             except Exception:
                 logger.exception("housekeeping")
 
@@ -259,7 +261,7 @@ class Service:
                 "title": self.site.title,
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
-                "time": stamp(now),
+                "time": None if now == BEFORE else stamp(now),
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,

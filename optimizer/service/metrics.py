@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from optimizer.service.board import Board, Snapshot, found, number, rows
+from optimizer.service.board import Board, Snapshot, first, found, last, number, rows
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
@@ -241,22 +241,6 @@ def named(values: object) -> Iterator[tuple[str, float | None]]:
     if isinstance(values, Mapping):
         for name in values:
             yield str(name), number(values, name)
-
-
-def first(snapshot: Snapshot, *path: str) -> float | None:
-    """Return the first value of a series; None if it is no number."""
-    return _at(0, found(snapshot, *path))
-
-
-def last(snapshot: Snapshot, *path: str) -> float | None:
-    """Return the last value of a series; None if it is no number, as of a meter that is silent."""
-    return _at(-1, found(snapshot, *path))
-
-
-def _at(place: int, values: object) -> float | None:
-    if not isinstance(values, Sequence) or not values:
-        return None
-    return number({"value": values[place]}, "value")
 
 
 def stamp(snapshot: object, *path: str) -> float | None:

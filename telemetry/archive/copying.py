@@ -37,7 +37,7 @@ def backup(folder: Path, to: Path) -> int:
         message = f"{folder}: its values are in {url}; let that store copy the bucket"
         raise ArchiveError(message)
     if not (folder / STORE).is_dir():
-        message = f"{folder}: no archive; name the state folder of a service"
+        message = f"{folder}: no archive; name the state folder of a service with --state"
         raise ArchiveError(message)
     if to.exists():
         message = f"{to} is there already; name a new file"

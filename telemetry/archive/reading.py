@@ -151,7 +151,7 @@ def snapshot_of(folder: Path | str, site: str = "") -> Snapshot:
     """
     place = Place.of(folder)
     if place.folder is not None and not place.folder.is_dir():
-        message = f"{folder}: no archive; name the state folder of a service as root"
+        message = f"{folder}: no archive; name the state folder of a service (--state, root=)"
         raise ArchiveError(message)
     seals = place.seals  # before the head is looked up: what is committed meanwhile is later
     with panics_as_errors():

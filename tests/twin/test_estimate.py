@@ -120,7 +120,9 @@ def test_a_missing_sensor_is_carried_by_the_model_and_said():
     assert level(believed[-1]) - level(believed[0]) == pytest.approx(0.192, abs=2e-3)
     spreads = [b.spread[BATTERY] for b in believed]
     assert (np.diff(spreads) > 0.0).all()
-    assert any("battery_level of battery_1 is not measured" in text for text in believed[-1].said)
+    said = [text for text in believed[-1].said if "battery_level of battery_1 is not" in text]
+    assert said
+    assert all(" MWh by the model, give or take " in text for text in said)
 
 
 def test_four_quarter_hours_are_as_uncertain_as_one_hour():
@@ -151,7 +153,7 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
 def test_a_leap_of_a_sensor_is_said():
     observed = seen(later(begin(), 0.25), battery_level=1.3)
     believed = estimate(SITE, observed, last=first(), operation=run(1))
-    assert any("battery_level of battery_1 is 1.3, but" in text for text in believed.said)
+    assert any("battery_level of battery_1 is 1.3 MWh, but" in text for text in believed.said)
     assert believed.said[0].endswith("one of them is wrong")
 
 

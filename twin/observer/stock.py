@@ -130,7 +130,9 @@ def met(carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trus
     return replace(memory, bank=bank, habit=habit, contradictions=count, unseen=0.0)
 
 
-def doubts(what: str, carried: Carried | None, found: Memory, *, seen: float) -> Iterator[str]:
+def doubts(
+    what: str, carried: Carried | None, found: Memory, *, seen: float, unit: str
+) -> Iterator[str]:
     """Yield what is to be said of a stock whose sensor is silent, stuck, drifting or contradicts.
 
     Parameters
@@ -141,20 +143,23 @@ def doubts(what: str, carried: Carried | None, found: Memory, *, seen: float) ->
         As :func:`met` has them.
     found
         What it returned.
+    unit
+        Of the stock, as the vocabulary has it.
     """
     if carried is None:
         return
     bank = found.bank
-    model = f"{bank.mean:.4g} by the model, give or take {bank.spread:.2g}"
+    model = f"{bank.mean:.4g} {unit} by the model, give or take {bank.spread:.2g}"
     if np.isnan(seen):
         yield f"{what} is not measured: {model}"
     elif found.habit.is_stuck:
-        yield f"{what} stands at {seen:.4g} without a change: {model}; its sensor is left out"
+        shown = f"{what} stands at {seen:.4g} {unit} without a change"
+        yield f"{shown}: {model}; its sensor is left out"
     elif _is_far(carried.bank, seen):
         told = carried.bank.mean
-        yield f"{what} is {seen:.4g}, but {told:.4g} by the model: one of them is wrong"
+        yield f"{what} is {seen:.4g} {unit}, but {told:.4g} by the model: one of them is wrong"
     elif bank.drifting > DRIFTING:
-        yield f"the sensor of {what} drifts: it shows {bank.drift:+.2g} beside the model"
+        yield f"the sensor of {what} drifts: it shows {bank.drift:+.2g} {unit} beside the model"
 
 
 def _is_far(bank: Bank, seen: float) -> bool:

@@ -23,6 +23,25 @@ def test_a_hold_has_author_start_and_end():
     assert "until it is released: work" in told(board)
 
 
+def test_power_is_told_against_the_plan_and_ages_are_round():
+    """Proves: three numbers of the board in MW, and 0.142445 s as 0 s."""
+    board = FakeBoard()
+    shown = board.snapshot()
+    shown["past"] = {**shown["past"], "grid_power": [1.0, 3.1], "planned_power": [1.0, 3.0]}
+    shown["plan"] = {**shown["plan"], "grid_power": [2.9, 9.0]}
+    shown["telemetry"] |= {"age_s": 0.142445}
+    board.changes = shown
+    said = told(board)
+    assert "measured 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in said
+    assert "the newest reading 0 s old" in said
+
+
+def test_before_the_first_tick_of_a_simulated_plant_there_is_no_time():
+    board = FakeBoard()
+    board.changes = {"time": None, "decision": None, "past": {}, "plan": None}
+    assert "STARTING at no time yet" in told(board)
+
+
 def test_a_hold_that_is_over_is_not_called_one():
     """Proves: by whom it ended is said, and not the reason of the decision under HOLD."""
     board = FakeBoard()

@@ -1,14 +1,17 @@
 """The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
 
 from functools import cache
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import structlog.testing
 
+from optimizer.service.alarms import Severity
 from optimizer.service.audit import read_service_decision
 from optimizer.service.board import word
+from optimizer.service.clock import BEFORE
 from optimizer.service.daemon import Service
 from optimizer.service.overrides import Overrides
 from optimizer.service.partner_link import PartnerLink
@@ -57,6 +60,8 @@ class Bench:
         link.past.return_value, link.racks_apart.return_value = facts.past, ()
         link.water_refusal.return_value = ""
         link.show_broker.return_value = {"is_connected": True}
+        link.trouble = link.archive_trouble = link.misdated.return_value = ""
+        link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
         link.show_telemetry.return_value = {}
         clock = MagicMock()
         clock.now.return_value, clock.is_simulated = self.now, False
@@ -77,6 +82,13 @@ class Bench:
     @property
     def word(self):
         return word(self.service.snapshot())
+
+    def keep_house(self):
+        """Look round once; return the causes of alarms."""
+        stop = MagicMock()
+        stop.wait.side_effect = [False, True]
+        self.service._keep_house(stop)
+        return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
 
     def hold(self):
         self.service.hold(author="ana", reason="work", hours=None)
@@ -132,3 +144,18 @@ def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench)
     (line,) = [entry for entry in logged if entry["event"] == "no schedule"]
     assert line["time"] == told["start"]
     assert bench.word == "NO PLAN"
+
+
+def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
+    """Proves: the first look finds nothing wrong; after a quarter-hour without a plan it does."""
+    assert bench.keep_house() == []
+    assert bench.service.is_ready() == ["no quarter-hour has been decided yet"]
+    bench.decide(error=NoScheduleError("0.4 MW too much"))
+    assert bench.keep_house() == ["decision"]
+    bench.decide()
+    assert bench.keep_house() == []
+
+
+def test_before_the_first_tick_there_is_no_time(bench):
+    bench.service._clock.now.return_value = BEFORE
+    assert bench.service.snapshot()["time"] is None

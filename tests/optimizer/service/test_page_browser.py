@@ -144,9 +144,11 @@ def test_no_chart_is_empty(visit, chart):
 
 def test_empty_data_is_explained(visit, board):
     board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
+    board.changes |= {"time": None}
     board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
     page = visit()
     assert page.text_content("#word") == "STARTING"
+    assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
     assert faults(page) == {}

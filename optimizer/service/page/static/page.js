@@ -46,7 +46,7 @@ function show(state) {
   useZone(state.time_zone ?? "UTC");
   document.title = `${state.state} – ${state.site}`;
   say("site", state.title ? `${state.site} – ${state.title.replace(new RegExp(`^${state.site}: `, "i"), "")}` : state.site);
-  say("clock", `${moment(state.time)}${state.clock === "simulated" ? ", simulated clock" : ""}`);
+  say("clock", `${state.time ? moment(state.time) : "no time yet"}${state.clock === "simulated" ? ", simulated clock" : ""}`);
   part("synthetic").hidden = !state.is_synthetic;
   setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
   say("why", why(state));
