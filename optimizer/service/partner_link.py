@@ -229,12 +229,8 @@ class PartnerLink:
         told = show_decision(outcome, self.revision) or {}
         schedule, covered = outcome.choice.schedule, outcome.choice.coverage
         net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-        wrong = (
-            outcome.choice.reason,
-            str(told.get("degraded", "")),
-            told_apart(outcome.apart),
-            *outcome.absent,
-        )
+        degraded = str(told.get("degraded", ""))
+        wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
         self.record(
             {
                 "event": "decision",
