@@ -154,9 +154,9 @@ def edges(product: Reserve, first: np.datetime64, last: np.datetime64) -> np.nda
     hours are as many.
     """
     zone = product.time_zone
-    begin = pd.Timestamp(first, tz="UTC").tz_convert(zone).normalize()
-    end = pd.Timestamp(last, tz="UTC").tz_convert(zone).normalize() + pd.DateOffset(days=1)
-    days = pd.date_range(begin.tz_localize(None), end.tz_localize(None), freq="D")
+    walls = pd.DatetimeIndex([first, last], tz="UTC").tz_convert(zone).tz_localize(None)
+    begin, end = walls.normalize()
+    days = pd.date_range(begin, end + pd.DateOffset(days=1), freq="D")
     if product.block > 1.0:
         steps = pd.to_timedelta(product.block * np.arange(round(DAY / product.block)), unit="h")
         walls = pd.DatetimeIndex((days.to_numpy()[:, None] + steps.to_numpy()).ravel())
@@ -165,7 +165,7 @@ def edges(product: Reserve, first: np.datetime64, last: np.datetime64) -> np.nda
         )
         found = local.tz_convert("UTC").tz_localize(None).to_numpy()
     else:
-        span = [axes.utc(days[i].tz_localize(zone)) for i in (0, -1)]
+        span = [axes.local_midnight(days[i], zone) for i in (0, -1)]
         width = np.timedelta64(round(product.block * 3600), "s")
         found = np.arange(span[0], span[1] + width, width)
     found = np.unique(found.astype("datetime64[us]"))
