@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.bounds import GREATEST_START_COST
+from twin.equipment.chiller_range import SoundPartLoads, least_power, sound_part_loads
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, chiller, machines
 from twin.relations import Flows, Running, Units
@@ -159,6 +160,11 @@ class ChillerBank(Declared):
             Power of the compressors. [MW]
         units : numpy.ndarray
             Equal units that share the load; 0 without load. [1]
+
+        Notes
+        -----
+        A unit follows its curves down to the part load from which warmer condenser water no longer
+        saves, cycles below, and keeps to Carnot's law (:mod:`twin.equipment.chiller_range`).
         """
         temperature = np.maximum(condenser_temperature, self.condenser_minimum)
         load, temperature = np.broadcast_arrays(load, temperature)
@@ -257,11 +263,22 @@ class ChillerBank(Declared):
         supply_temperature: FloatArray | float,
     ) -> FloatArray:
         """Return the power of some units, which may be a broken number, that share a load. [MW]"""
+        available = self.capacity(supply_temperature, condenser_temperature) / self.count
+        least = available * self._sound.least(supply_temperature, condenser_temperature)
+        each = load / units
         power = chiller.chiller_power(
-            load / units,
+            np.maximum(each, least),
             self.rated_cooling,
             chilled_temperature=supply_temperature,
-            condenser_temperature=np.maximum(condenser_temperature, self.condenser_minimum),
+            condenser_temperature=condenser_temperature,
             curves=self.curves,
         )
-        return np.asarray(units * self.eir_factor * power)
+        running = units * np.minimum(each / least, 1.0)
+        bound = least_power(load, supply_temperature, condenser_temperature)
+        worn = max(self.eir_factor, 1.0)
+        return np.asarray(np.maximum(running * self.eir_factor * power, worn * bound))
+
+    @cached_property
+    def _sound(self) -> SoundPartLoads:
+        """The part loads below which a unit is taken to cycle."""
+        return sound_part_loads(self.curves)

@@ -12,8 +12,7 @@ from twin.physics import FloatArray, machines
 from twin.physics.search import farthest
 from twin.weather import Weather
 
-_SPEEDS: Final = 7  # fan speeds tried between the least and full speed
-_WARMTHS: Final = 5  # condenser temperatures among which the one that suits a load is sought
+_SPEEDS: Final = 11  # fan speeds tried between the least and full speed
 _NEAR: Final = 0.01  # K below the greatest temperature of the condensers, so that it is kept
 _PASSES: Final = 3  # compressor power to 1e-4 of itself
 _TOLERANCE: Final = 1e-7  # MW of the greatest load
@@ -90,23 +89,19 @@ class Condenser:
         Tried are equally spaced speeds, the speed at which the economiser just carries the whole
         load, and those at which the condensers just reach their least and their greatest
         temperature: the kinks of the sum lie there, between them it is flat around its least
-        value. At the least speed some water may also pass the heat rejection by: at little load
-        the curves ask for more with little lift than with some, and colder air would cost more.
+        value. No bypass is tried above the least condenser temperature: warmer water saves nothing.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
         kinks = self._kinks(load, fixed, capacity_rate, water_rate)
         speed = self._trials(kinks, weather, water_rate=water_rate)
-        warmth = self._warmth(load, fixed, weather, water_rate=water_rate)
-        floor = np.full(speed.shape, self.chillers.condenser_minimum)
-        floor[-1] = warmth
         power = np.zeros_like(speed)
         for _ in range(_PASSES):
             heat = fixed + power
             leaving = self.rejection.leaving_temperature(
                 heat, capacity_rate=water_rate, weather=weather, speed=speed
             )
-            temperature = np.maximum(leaving + heat / water_rate, floor)
+            temperature = leaving + heat / water_rate
             free = self._free(leaving, load, capacity_rate)
             power, units = self._compress(load - free, temperature)
         fan = self.rejection.power(speed)
@@ -134,7 +129,7 @@ class Condenser:
         *,
         water_rate: FloatArray,
     ) -> FloatArray:
-        """Return the fan speeds to be tried: equally spaced, of kinks, and least with bypass."""
+        """Return the fan speeds to be tried: equally spaced, and of kinks."""
         spaced = np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
         trials = [np.full(water_rate.shape, speed) for speed in spaced]
         for heat, target in kinks:
@@ -143,30 +138,7 @@ class Condenser:
                     heat, target, capacity_rate=water_rate, weather=weather
                 )
             )
-        return np.stack(
-            [*np.broadcast_arrays(*trials), np.broadcast_to(trials[0], trials[-1].shape)]
-        )
-
-    def _warmth(
-        self, load: FloatArray, fixed: FloatArray, weather: Weather, *, water_rate: FloatArray
-    ) -> FloatArray:
-        """Return the condenser temperature at which the chillers carry a load with least power.
-
-        Of those that a bypass can hold: not below where the slowest fans leave the water.
-        """
-        bank = self.chillers
-        heat = fixed + load / bank.rated_cop
-        slowest = np.full(load.shape, self.rejection.minimum_speed)
-        leaving = self.rejection.leaving_temperature(
-            heat, capacity_rate=water_rate, weather=weather, speed=slowest
-        )
-        grid = np.linspace(bank.condenser_minimum, bank.condenser_high, _WARMTHS)
-        natural = np.minimum(leaving + heat / water_rate, bank.condenser_high)
-        levels = np.maximum(grid.reshape(-1, *(1,) * load.ndim), natural)
-        power, _ = self._compress(load, levels)
-        best = np.argmin(power, axis=0)[None]
-        found: FloatArray = np.take_along_axis(levels, best, axis=0)[0]
-        return found
+        return np.stack(np.broadcast_arrays(*trials))
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from sites.catalogue import standards
 from twin.equipment.chiller import ChillerBank
 
 CANONICAL = {"canonical": True}
@@ -16,9 +17,7 @@ def published(chillers: ChillerBank) -> ChillerBank:
     return ChillerBank.model_validate(chillers.model_dump() | changes, context=CANONICAL)
 
 
-@pytest.mark.parametrize(
-    ("part_load", "power"), [(1.0, 160.97), (0.75, 100.51), (0.5, 56.38), (0.25, 18.97)]
-)
+@pytest.mark.parametrize(("part_load", "power"), [(1.0, 160.97), (0.75, 100.51), (0.5, 56.38)])
 def test_it_draws_what_the_data_set_says(
     published: ChillerBank, part_load: float, power: float
 ) -> None:
@@ -27,6 +26,64 @@ def test_it_draws_what_the_data_set_says(
     drawn, units = published.power(load, supply_temperature=8.89, condenser_temperature=condenser)
     assert 1000.0 * drawn == pytest.approx(power, rel=1e-3)
     assert units == 1.0
+
+
+def test_no_unit_beats_the_best_machine_sold(published: ChillerBank) -> None:
+    """Proves: half load at 7.22 and 36.94 degC is at 0.78 of Carnot: 280.37 / 29.72 = 9.434.
+
+    So 7.358 MW of cooling for a MW. Sensitivity: 7.77 by the curves alone, 0.82 of Carnot.
+    """
+    condenser = np.array(36.94)
+    load = 0.5 * published.capacity(7.22, condenser)
+    drawn, _ = published.power(load, supply_temperature=7.22, condenser_temperature=condenser)
+    assert load / drawn == pytest.approx(7.358, rel=1e-3)
+
+
+def test_a_worn_unit_falls_short_of_it_by_its_wear(published: ChillerBank) -> None:
+    """Proves: a tenth more power is a tenth more at the bound too; a better one stays at it."""
+    condenser = np.array(36.94)
+    load = 0.5 * published.capacity(7.22, condenser)
+    clean, worn, better = (
+        published.model_copy(update={"eir_factor": factor}).power(
+            load, supply_temperature=7.22, condenser_temperature=condenser
+        )[0]
+        for factor in (1.0, 1.1, 0.9)
+    )
+    assert worn == pytest.approx(1.1 * clean)
+    assert better == pytest.approx(clean)
+
+
+def test_warmer_condensers_save_nothing_at_little_load(published: ChillerBank) -> None:
+    """Proves: 0.16 MW at 18 degC takes 13 kW at 22.63 degC and more at 36.94, and half takes half.
+
+    Sensitivity: 6.6 kW at 36.94 degC by the curves alone, a COP of 24 where Carnot's is 15.4.
+    """
+    load = np.array([0.02, 0.08, 0.16, 0.24, 0.32, 0.4])[:, None]
+    condenser = np.linspace(22.63, 36.94, 40)
+    drawn, _ = published.power(load, supply_temperature=18.0, condenser_temperature=condenser)
+    assert np.all(drawn[:, 1:] >= (1 - 1e-4) * drawn[:, :-1])
+    assert drawn[2, 0] == pytest.approx(0.013, rel=0.03)
+    assert drawn[1] == pytest.approx(0.5 * drawn[2])
+
+
+@pytest.mark.parametrize("supply", [7.22, 8.0, 9.5, 12.78, 21.0])
+def test_no_load_gains_from_warmer_condensers(published: ChillerBank, supply: float) -> None:
+    load, condenser = np.meshgrid(np.linspace(0.0, 0.85, 60), np.linspace(22.63, 36.94, 60))
+    drawn, _ = published.power(load, supply_temperature=supply, condenser_temperature=condenser)
+    assert np.all(drawn[1:] >= (1 - 1e-4) * drawn[:-1])
+    assert np.all(np.diff(drawn, axis=1) >= -1e-12)
+
+
+def test_curves_that_make_sense_are_followed_to_their_end() -> None:
+    """Proves: 0.2 of the load of a 19XR of 2,391 kW draws what its curve says, 0.27 of Carnot."""
+    entry = standards("chillers")["carrier_19xr_2391"]
+    known = {name: value for name, value in entry.items() if name in ChillerBank.model_fields}
+    own = {"count": 1, "rated_cooling": "2.391 MW", "condenser_pump_power": "0 kW"}
+    bank = ChillerBank.model_validate(known | own, context=CANONICAL)
+    condenser = np.array(24.93)
+    load = 0.2 * bank.capacity(6.67, condenser)
+    drawn, _ = bank.power(load, supply_temperature=6.67, condenser_temperature=condenser)
+    assert load / drawn == pytest.approx(0.27 * (6.67 + 273.15) / (24.93 - 6.67), rel=0.03)
 
 
 def test_no_other_number_of_units_would_draw_less(chillers: ChillerBank) -> None:
