@@ -84,6 +84,14 @@ class HeatReuse(Equipment):
         if min(self._lift, least) <= 0.0 or self.rated_cop <= 1.0:
             message = "the network must be warmer than the source, and the COP above 1"
             raise ValueError(message)
+        part = least + self.approach * self.minimum_part_load
+        reached = self.lorenz_efficiency * (least + self.approach) / part
+        if reached >= 1.0:
+            message = (
+                f"at least part load the COP would be {reached:.2f} of that of the Lorenz cycle: "
+                "lower lorenz_efficiency or approach, or raise minimum_part_load"
+            )
+            raise ValueError(message)
         return self
 
     @property

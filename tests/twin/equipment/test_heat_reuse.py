@@ -102,9 +102,20 @@ def test_energy_closes(outside):
           "supply_temperature": "125 degC", "return_temperature": "95 degC",
           "lorenz_efficiency": 0.2}, "COP above 1"),
         ({"lorenz_efficiency": 1.0}, "lorenz_efficiency"),
+        ({"lorenz_efficiency": 0.8}, "would be 1.01 of that of the Lorenz cycle: lower lorenz"),
         ({"rated_heat": 1.0}, "rated_heat"),
     ],
 )  # fmt: skip
 def test_a_pump_without_sense_is_refused(changed, told):
     with pytest.raises(ValidationError, match=told):
         pump(**changed)
+
+
+def test_no_part_load_beats_the_lorenz_cycle():
+    """Proves: at a tenth the lift is 20.26 + 0.6 of 26.26 K, so 0.79 at rating is 0.9945 there.
+
+    Sensitivity: 0.8 would be 1.007, and is refused.
+    """
+    tenth = pump(lorenz_efficiency=0.79)
+    heat = np.array([0.1 * tenth.rated_heat])
+    assert heat / tenth.power(heat) == pytest.approx(0.9945 * 336.38 / 20.26, rel=1e-3)
