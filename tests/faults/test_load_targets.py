@@ -112,7 +112,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
     lifted = operator.set(target(None), at=created)
     ear.until(lambda: [e for e, _ in operator.states() if e.get("correlationid") == lifted])
     assert operator.states()[-1][1]["targets"] == []
-    events = [one for one in audit(contracted) if one["event"].startswith("load_target")]
+    events = ear.until(lambda: set_or_refused(contracted))  # it is confirmed before it is recorded
     assert [one["event"] for one in events] == [
         "load_target", "load_target_refused", "load_target",
     ]  # fmt: skip
@@ -122,6 +122,12 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
 
 def is_active(feed):
     return any(one["active"] for one in feed["targets"])
+
+
+def set_or_refused(stage):
+    """Return what is recorded of the three messages once all are."""
+    found = [one for one in audit(stage) if one["event"].startswith("load_target")]
+    return len(found) == 3 and found
 
 
 def audit(stage):
