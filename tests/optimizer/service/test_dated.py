@@ -9,7 +9,7 @@ import pytest
 from optimizer.service import daemon
 from optimizer.service.daemon import Service
 from optimizer.service.fallback import Source
-from twin.errors import StateError
+from twin.errors import Fault, StateError
 
 START = np.datetime64("2026-07-01T12:00", "us")
 MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-hour
@@ -36,6 +36,9 @@ class Partners:
     def note(self, outcome):
         pass
 
+    def note_none(self, now, reason):
+        pass
+
 
 class Pilot:
     guard = None
@@ -55,13 +58,13 @@ def service(monkeypatch):
     made = object.__new__(Service)
     made._heart, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
-    made._partners, made._halt = Partners(), SimpleNamespace(words="")
+    made._partners, made._halt = Partners(), SimpleNamespace(words="", resume=lambda: None)
     made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1)
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
     made._guarding = SimpleNamespace(begin=lambda *_: None)
     made._picture = SimpleNamespace(add=lambda *_: None)
-    made._memory = None
-    monkeypatch.setattr(Service, "_facts", lambda *_: SimpleNamespace(observed=None))
+    made._memory, made._unheard = None, SimpleNamespace(told=lambda error: error)
+    monkeypatch.setattr(Service, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
     monkeypatch.setattr(Service, "_act", lambda *_: -1)
     monkeypatch.setattr(Service, "_tell", lambda *_: None)
     monkeypatch.setattr(daemon, "keep", lambda *_: None)
@@ -79,5 +82,6 @@ def test_document_and_states_are_dated_when_they_are_made(service):
 
 
 def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
-    service._cycle(Pilot(StateError("rhine", "nothing is heard")), START)
+    silent = Fault(place="battery", value="", mend="nothing is heard of it")
+    service._cycle(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
