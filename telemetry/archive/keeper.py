@@ -7,6 +7,7 @@ from telemetry.archive.opening import FAILURES, locked, opened
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import Taken
 from telemetry.archive.store import Columns, OvertakenError, Store
+from telemetry.archive.ticks import ClockError
 from telemetry.archive.upkeep import Upkeep
 from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
@@ -66,6 +67,9 @@ class Keeper:
         try:
             with locked(self._folder):
                 self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
+        except ClockError as error:
+            self.trouble = f"{self._folder}: cannot be written: {error}; set it right, or wait"
+            raise ArchiveError(self.trouble) from error
         except (SpoiltError, OvertakenError, *FAILURES) as error:
             raise self._failed("written", error) from error
         self.trouble = ""
@@ -81,6 +85,8 @@ class Keeper:
         try:
             with locked(self._folder):
                 return upkeep.run(self._store, is_whole=is_whole)
+        except ClockError:
+            raise  # nothing is spoilt, and the next write tells
         except (ArchiveError, *FAILURES) as error:
             raise self._failed("compacted", error) from error
 

@@ -5,6 +5,7 @@ A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN`); see
 compacted already goes to the minutes too, together with what its block held.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from telemetry.archive.pieces import WORKERS
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.seconds import Taken
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
+from telemetry.archive.ticks import await_later, written
 from telemetry.archive.writing import Writer, has
 from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
@@ -87,6 +89,7 @@ class Store:
         self._folder = folder
         self._seals = seals
         self._snapshot = repository.lookup_branch(BRANCH)
+        self._written = written(repository)
         last = Snapshot.last(repository, folder, seals=seals)
         self.mark = Mark.read(told(repository))
         root = last.root
@@ -127,6 +130,7 @@ class Store:
         session = repository.writable_session(BRANCH)
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update({"layout": LAYOUT, "site": site, OPEN_HOURS: {}})
+        await_later(written(repository))
         session.commit("begin", metadata=Mark().told())
         return cls(repository, folder, seals=seals)
 
@@ -152,9 +156,16 @@ class Store:
         return Draft(session, files.guard)
 
     def end(self, draft: Draft, message: str, mark: Mark) -> None:
-        """Commit a transaction, and how far the archive reaches with it; say what was lost."""
+        """Commit a transaction, and how far the archive reaches with it; say what was lost.
+
+        Raises
+        ------
+        ClockError
+            If the clock is behind the commit before.
+        """
+        await_later(self._written)
         self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
-        self.mark = mark
+        self._written, self.mark = time.time(), mark
         self._seal()
         tell(
             self._folder and self._folder.parent,
