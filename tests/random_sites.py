@@ -22,6 +22,9 @@ SPREAD = 0.15
 """Parameters lie within this share of a declared site's. [1]"""
 
 MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, Tank, Wind)
+SOUTH = 180.0
+"""Where modules look to that say nothing, north of the equator. [deg]"""
+
 FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "condenser_minimum"}
 """Ends of a chiller's curves, which belong to the curves."""
 
@@ -29,28 +32,33 @@ FITTED = {"chilled_low", "chilled_high", "condenser_low", "condenser_high", "con
 def random_site(seed):
     """Return a sound site: a declared one with other parameters, and without some machines."""
     for attempt in range(100):
-        rng = np.random.default_rng([seed, attempt])
-        base = sites.load(str(rng.choice(sites.names())))
-        gensets = {genset.name: genset for genset in base.of(Genset)}
-        base = base.with_equipment({n: m for n, m in base.equipment.items() if n not in gensets})
-        seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
-        equipment = {
-            name: varied(machine, np.random.default_rng(seeds[machine.kind]))
-            for name, machine in base.equipment.items()
-            if not isinstance(machine, MAY_BE_ABSENT) or rng.random() > 0.3
-        }  # a seed for each kind, so that the racks of all halls stay equal
-        more = np.random.default_rng([seed, attempt, 1])  # so that the draws above stay as they are
-        if more.random() < 0.5:
-            equipment |= switchgear(equipment, more)
-        if more.random() < 0.5:
-            equipment |= piped(equipment, more)
-        if more.random() < 0.7:
-            equipment |= {name: varied(genset, more) for name, genset in gensets.items()}
-        site = base.with_equipment(equipment)
+        site = drawn(seed, attempt)
         if not check(site):
             return site
     message = f"no sound site from seed {seed}"
     raise AssertionError(message)
+
+
+def drawn(seed, attempt):
+    """Return a declared site with other parameters, without some machines; it may be unsound."""
+    rng = np.random.default_rng([seed, attempt])
+    base = sites.load(str(rng.choice(sites.names())))
+    gensets = {genset.name: genset for genset in base.of(Genset)}
+    base = base.with_equipment({n: m for n, m in base.equipment.items() if n not in gensets})
+    seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
+    equipment = {
+        name: varied(machine, np.random.default_rng(seeds[machine.kind]))
+        for name, machine in base.equipment.items()
+        if not isinstance(machine, MAY_BE_ABSENT) or rng.random() > 0.3
+    }  # a seed for each kind, so that the racks of all halls stay equal
+    more = np.random.default_rng([seed, attempt, 1])  # so that the draws above stay as they are
+    if more.random() < 0.5:
+        equipment |= switchgear(equipment, more)
+    if more.random() < 0.5:
+        equipment |= piped(equipment, more)
+    if more.random() < 0.7:
+        equipment |= {name: varied(genset, more) for name, genset in gensets.items()}
+    return base.with_equipment(equipment)
 
 
 def switchgear(equipment, rng):
@@ -97,6 +105,7 @@ def draw(table, rng):
     values = table.model_dump()
     for name, field in type(table).model_fields.items():
         value, declared = getattr(table, name), quantity(field)
+        value = SOUTH if name == "azimuth" and value is None else value
         if isinstance(value, BaseModel):
             values[name] = draw(value, rng)
         elif declared and value is not None and name not in FITTED:
