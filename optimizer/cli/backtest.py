@@ -1,6 +1,7 @@
 """`gigatwin backtest`: policies in closed loop on a plant, over real series."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -37,6 +38,9 @@ COLUMNS: Final = (
     ("violations", "violations", "{:d}"),
 )
 """Columns of the table: key of the summary, heading, form."""
+
+LABELS: Final = 28
+"""Width of the column of names in a table. [letters]"""
 
 PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices, any known format.")]
 WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, or .mos.")]
@@ -99,7 +103,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         open_folder(out, identity | {"load_scale": load_scale})
     setting = Setting.of(loaded, world, load_scale=load_scale)
     results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
-    screen.print(_table(results))
+    for part in batched(results.policies, _fitting(screen, results)):
+        screen.print(_table(results, part))
     if results.capture is not None:
         screen.print(
             f"capture {results.capture:.1%}: what optimal saves over threshold, "
@@ -170,27 +175,33 @@ def _run(
         )
 
 
-def _table(results: Results) -> Table:
-    """Return the comparison, a policy a column: it fits a terminal of eighty characters."""
-    names = list(results.policies)
+def _fitting(screen: Console, results: Results) -> int:
+    """Return how many policies stand beside each other: four in eighty characters."""
+    most = max(len(name) for name in (*results.policies, "12,345,678"))
+    return max((screen.width - LABELS) // (most + len("│  ")), 1)
+
+
+def _table(results: Results, names: Sequence[str]) -> Table:
+    """Return the comparison of some policies, each a column."""
     days, plants = counted(results.days, "day"), counted(results.seeds, "plant")
     title = f"{results.site}, {days} from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
-    rows = [_row(summary) for summary in results.policies.values()]
+    rows = [_row(results.policies[name]) for name in names]
+    accounts, weighed = ([of[name] for name in names] for of in (results.accounts, results.weighed))
     for (key, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
         shown.add_row(escape(heading), *cells)
         if key == "cost_eur":
-            for account, money in _told(results.accounts):
+            for account, money in _told(accounts):
                 shown.add_row(f"  {account}", *money)
-            for what, money in _told(results.weighed):
+            for what, money in _told(weighed):
                 shown.add_row(escape(f"weight of {what} [EUR]"), *money)
     return shown
 
 
-def _told(by_policy: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
+def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
     """Yield accounts and their money as texts, a policy each, if it is a euro in any. [EUR]"""
-    for name in dict.fromkeys(name for money in by_policy.values() for name in money):
-        money = [one.get(name, 0.0) for one in by_policy.values()]
+    for name in dict.fromkeys(name for money in policies for name in money):
+        money = [one.get(name, 0.0) for one in policies]
         if max(map(abs, money)) >= 1.0:
             yield name, [f"{round(one) + 0:,}" for one in money]
 
