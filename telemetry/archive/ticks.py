@@ -21,8 +21,8 @@ LONGEST: Final = 3600.0
 TICK: Final = 0.001
 """Time between two looks at the clock. [s]"""
 
-LATER: Final = 1e-6
-"""Icechunk counts in microseconds. [s]"""
+LATER: Final = 0.05
+"""How much later a commit must be: Icechunk may read its clock in ticks of some milliseconds. [s]"""
 
 
 class ClockError(ArchiveError):

@@ -41,7 +41,7 @@ def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
 def test_commits_of_one_tick_follow_one_another(monkeypatch):
     """Proves: a clock that shows a moment twice is waited for until it shows a later one."""
     now = TRUE()
-    ticking = iter([now, now, now + 0.004])
+    ticking = iter([now, now, now + 0.04, now + 0.06])
     monkeypatch.setattr(time, "time", lambda: next(ticking))
     ticks.await_later(now)
     assert next(ticking, None) is None
