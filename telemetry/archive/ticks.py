@@ -22,7 +22,7 @@ TICK: Final = 0.001
 """Time between two looks at the clock. [s]"""
 
 LATER: Final = 0.05
-"""How much later a commit must be: Icechunk may read its clock in ticks of some milliseconds. [s]"""
+"""How much later a commit must be: Icechunk may read a clock of ticks of milliseconds. [s]"""
 
 
 class ClockError(ArchiveError):
