@@ -35,6 +35,9 @@ BLIND: Final = 10.0
 UNSEEN: Final = 9.0
 """Longest time that a model is believed without any reading: the plant may have a fault. [h]"""
 
+NEVER_SHOWN: Final = "no sensor has shown it yet"
+"""How the mend of a fault begins that is about something which has never been measured."""
+
 MOVERS: Final = {"facility_supply_temperature": "cooling_plant_output"}
 """What a stock is moved by, where that is not itself: held water strays when its load changes."""
 
@@ -279,5 +282,5 @@ def _silence(silent: list[str], now: np.datetime64, last: Estimate | None) -> fl
 
 
 def _unknown(name: str, owner: str) -> Fault:
-    mend = "no sensor has shown it yet; see the points that the plant publishes"
+    mend = f"{NEVER_SHOWN}; see the points that the plant publishes"
     return Fault(place=f"{name} of {owner}" if owner else name, value="", mend=mend)

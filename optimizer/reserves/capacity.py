@@ -94,9 +94,7 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
         reasons.append((finite & (np.abs(values) > GREATEST_PRICE), mend))
     else:
         reasons.append((finite & (values < 0.0), "must not be negative"))
-        several = _in_several(
-            product, instants
-        )  # they hold the most that is sold in any of their blocks
+        several = _in_several(product, instants)  # those hold the most of their blocks
         within = ~(begins(product, instants)[1:-1] | several[1:] | several[:-1])
         change = np.concatenate([[False], within & (np.abs(np.diff(values)) > LEAST)])
         reasons.append((change, "changes within a block: what is sold is sold for a whole block"))

@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
 
 from telemetry.listing import Listed, list_points
 from telemetry.window import Window
 from twin.errors import Fault, StateError
+from twin.estimate import NEVER_SHOWN
 from twin.site import Site
-
-UNSEEN: Final = "no sensor has shown it yet"
-"""How :func:`twin.estimate.estimate` says that something has never been measured."""
 
 
 class Unheard:
@@ -56,7 +53,7 @@ class Unheard:
 
     def _fault(self, fault: Fault) -> Fault:
         point = self._points.get(fault.place)
-        if point is None or not fault.mend.startswith(UNSEEN):
+        if point is None or not fault.mend.startswith(NEVER_SHOWN):
             return fault
         off = self._window.misdated.words_of((point.meaning.variable, point.label))
         if off:
@@ -65,4 +62,4 @@ class Unheard:
         kind = f"{told.object_type}/{told.point_type}"
         area = f"process area {', '.join(told.process_area)}, " if told.process_area else ""
         mend = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
-        return replace(fault, mend=f"{UNSEEN}; {mend}")
+        return replace(fault, mend=f"{NEVER_SHOWN}; {mend}")
