@@ -168,7 +168,7 @@ def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = 
     discovery
         Hears what decodes.
     seconds
-        How long. [s]
+        How long, from when the broker lets us hear. [s]
 
     Raises
     ------
@@ -178,11 +178,12 @@ def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = 
     client = Client(url, client_id=f"gigatwin-discover-{os.getpid()}", is_clean=True, tls=tls)
     receipt = client.subscribe(*discovery.filters, qos=0)
     client.connect()
-    end, count = time.monotonic() + seconds, 0
+    count = 0
     try:
         if not receipt.wait(_PATIENCE):
             mend = f"give us the right to read {', '.join(discovery.filters)}"
             raise BrokerError(client.url, "it does not let us hear", mend)
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             for message in client.take(1000, 0.1):
                 count += 1

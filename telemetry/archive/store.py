@@ -89,7 +89,7 @@ class Store:
         self._folder = folder
         self._seals = seals
         self._snapshot = repository.lookup_branch(BRANCH)
-        self._written = written(repository)
+        self._written = max(written(repository), time.time())  # it may just have gone back
         last = Snapshot.last(repository, folder, seals=seals)
         self.mark = Mark.read(told(repository))
         root = last.root
@@ -121,10 +121,8 @@ class Store:
             repository = icechunk.Repository.open(storage)
             if seals is not None:
                 seals.check_head(repository.lookup_branch(BRANCH))
-            if told(repository):
-                return cls(
-                    repository, folder, seals=seals
-                )  # else somebody was killed who was about to make it
+            if told(repository):  # else somebody was killed who was about to make it
+                return cls(repository, folder, seals=seals)
         else:
             repository = icechunk.Repository.create(storage, config=_configuration())
         session = repository.writable_session(BRANCH)
@@ -266,6 +264,7 @@ class Store:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
         forget(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(BRANCH)
+        self._written = max(self._written, time.time())
         self._seal()
 
 

@@ -1,4 +1,4 @@
-"""Commits follow one another on the clock: Icechunk refuses one that is not later than its parent.
+"""Commits follow one another on the clock: Icechunk refuses what is not later than all before it.
 
 A clock that was set back is no fault of the archive. For a moment it is waited for; for longer the
 writer says so, and what it has stays in the journals until the clock has caught up.

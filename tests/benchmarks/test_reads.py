@@ -16,7 +16,7 @@ def test_what_is_made_is_read_back(tmp_path, monkeypatch):
     assert 0.5 < known["bytes_a_value"] < 3.0
     assert known["bytes"] > known["bytes_a_value"] * known["values_of_the_hour"]
     for bench in reads.BENCHES:
-        assert bench.ours(None).value > 0.0
+        assert bench.ours(None).value >= 0.0  # a read may be shorter than a tick of the clock
     monkeypatch.setattr(reads, "expected", lambda second, *_: 0.0 * second)
     with pytest.raises(AssertionError):
         reads.reading(reads.chip_day, reads.chip_day_told, is_cold=False)(None)

@@ -39,7 +39,7 @@ def told(stand, *words):
 
 
 def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
-    found = told(stand, "discover", "small", "--seconds", "2", "--out", str(tmp_path / "d.toml"))
+    found = told(stand, "discover", "small", "--seconds", "5", "--out", str(tmp_path / "d.toml"))
     assert found["points"] == len(list(points_of(SMALL)))
 
 

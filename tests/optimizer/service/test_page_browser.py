@@ -66,7 +66,7 @@ def visit(browser, server):
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text))
         page.goto(server.url)
-        sync_api.expect(page.locator("#site")).to_contain_text("rhine")
+        sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=30_000)
         return page
 
     yield visit
