@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+import xarray as xr
+
 from optimizer.problem import Problem
 from optimizer.reach import Reach
 from twin.relations import SetPoints
 from twin.setpoints import Freedom, Heat, cheapest
-from twin.steering import calmed
+from twin.steering import SUPPLY, calmed, labelled
 from twin.weather import Weather
 
 
@@ -38,6 +40,35 @@ def set_points(problem: Problem, weather: Weather, ranges: Mapping[str, Reach]) 
     )
     freedom = Freedom(flow=rules.choice == "cheapest")
     found = cheapest(problem.site, heat, weather, freedom=freedom)
+    return calmed(problem.site, found, problem.hours, present=_present(problem))
+
+
+def begun_anew(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
+    """Return a plan whose set points of the supply water begin from the water as it is.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    plan
+        What was planned before, from the present moment on.
+
+    Returns
+    -------
+    xarray.Dataset
+        With supply temperatures that are nowhere warmer than planned, within their ramp; the same
+        plan if it tells none.
+    """
+    if SUPPLY not in plan:
+        return plan
+    told = plan[SUPPLY]
+    names = [str(name) for name in told["circuit"].to_numpy()]
+    points = SetPoints(supply_temperature={n: told.sel(circuit=n).to_numpy() for n in names})
+    hours = plan["duration"].to_numpy()
+    return plan.assign(labelled(calmed(problem.site, points, hours, present=_present(problem))))
+
+
+def _present(problem: Problem) -> dict[str, float]:
+    """Return the supply water of every circuit as it is. [degC]"""
     water = problem.state["facility_supply_temperature"]
-    present = {str(name): float(water.sel(circuit=name)) for name in water["circuit"].to_numpy()}
-    return calmed(problem.site, found, problem.hours, present=present)
+    return {str(name): float(water.sel(circuit=name)) for name in water["circuit"].to_numpy()}

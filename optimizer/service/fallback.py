@@ -19,6 +19,7 @@ from optimizer.promised import beyond_targets
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import cushioned
 from optimizer.verify import Breach, verify
+from optimizer.water import begun_anew
 from twin import axes, simulation, vocabulary
 from twin.axes import to_minute
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
@@ -180,9 +181,9 @@ def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
     """Return a plan in the weather and with the prices, the service and the sun expected now.
 
     Service goes before work, which gives way where it wants more racks than before. Of sun and
-    wind the same share is used.
+    wind the same share is used. Water that has stayed cooler than planned is warmed from there.
     """
-    plan = left.assign_attrs(problem.outlook.attrs)
+    plan = begun_anew(problem, left).assign_attrs(problem.outlook.attrs)
     given, wanted = axes.edges_of(problem.outlook), axes.edges_of(left)
     if wanted[-1] > given[-1]:
         message = "the plan before reaches beyond what is expected"

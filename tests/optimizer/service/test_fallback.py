@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.deciding import decide
 from optimizer.service.fallback import Source, by_rule
 from tests.optimizer.service.ladder import (
     RUNNING,
@@ -18,6 +19,8 @@ from tests.optimizer.service.ladder import (
 from tests.spoilt_schedules import FORM, PHYSICS
 from twin.axes import QUARTER
 from twin.errors import NoScheduleError
+from twin.rules import SetPointRules
+from twin.steering import SUPPLY
 
 
 def finds_nothing(*_):
@@ -60,6 +63,27 @@ def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
     assert choice.source is Source.SHIFTED
     assert float(choice.schedule["tank_level"][0, 0]) == float(state["tank_level"][0])
     assert choice.schedule["instant"].to_numpy()[0] == problem.state["instant"].to_numpy()
+    assert is_safe(problem, choice)
+
+
+def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planned():
+    """Proves: water told 38 degC that stands at 36 is told 37.5 first, as 1.5 K a quarter are allowed.
+
+    Sensitivity: without it the plan is refused, for a leap of 2 K, and
+    a plan by rule follows, which knows neither prices nor work.
+    """
+    rules = SetPointRules(choice="cheapest")
+    site = question().site.model_copy(update={"set_points": rules})
+    last = decide(replace(question(), site=site))
+    problem = replace(next_question(), site=site)
+    state = problem.state.copy(deep=True)
+    before = last.schedule[SUPPLY].sel(circuit="warm_plant").to_numpy()[1:]
+    state["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = before[0] - 2.0
+    problem = replace(problem, state=state)
+    choice = chosen(problem, fails, last)
+    assert choice.source is Source.SHIFTED
+    told = choice.schedule[SUPPLY].sel(circuit="warm_plant").to_numpy()
+    np.testing.assert_allclose(told[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
 
 
