@@ -125,15 +125,16 @@ class Halt:
             self._end(author="", how="the HOLD has run out")
 
     def _end(self, *, author: str, how: str) -> None:
-        """Say that a HOLD is over."""
+        """Say that a HOLD is over; of one that another has followed by now only the record tells."""
         with self._lock:
-            held, self._held = self._held, None
             now = self._clock.now()
-            of = {"author": held.author, "reason": held.reason} if held else {}
-            self._over = {**of, "how": how, "time": stamp(now)}
-            if not self._is_shadow:
-                reason = f"{how}; planning goes on with the next quarter-hour"
-                self._partners.status("degraded", reason=reason, now=now)
+            if not self.in_force:
+                held, self._held = self._held, None
+                of = {"author": held.author, "reason": held.reason} if held else {}
+                self._over = {**of, "how": how, "time": stamp(now)}
+                if not self._is_shadow:
+                    reason = f"{how}; planning goes on with the next quarter-hour"
+                    self._partners.status("degraded", reason=reason, now=now)
             told = {"event": "release", "author": author, "reason": how, "time": stamp(now)}
             self._partners.record(told)
 

@@ -152,6 +152,45 @@ def test_a_new_hold_is_not_shown_as_over(stand):
     assert stand.halt.over is None
 
 
+class Busy:
+    """A lock that is waited for, as while a quarter-hour is decided: meanwhile something happens."""
+
+    def __init__(self, meanwhile):
+        self._lock, self._meanwhile = RLock(), [meanwhile]
+
+    def __enter__(self):
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return self._lock.__enter__()
+
+    def __exit__(self, *error):
+        return self._lock.__exit__(*error)
+
+
+@pytest.mark.parametrize("way", ["release", "expiry"])
+def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path, way):
+    """Proves: who holds on while the end of a HOLD waits for a decision is not contradicted.
+
+    Sensitivity: partners were told `degraded`, planning goes on, under the second HOLD, whose own
+    end nobody was told then.
+    """
+    hold(stand)
+    ben = {"author": "ben", "reason": "still hot", "hours": None}
+    stand.halt._lock = Busy(lambda: stand.halt.hold(**ben))
+    if way == "release":
+        stand.halt.release(author="eva")
+    else:
+        stand.overrides.release()  # as the clock would
+        stand.halt.look()
+    assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
+    assert stand.halt.over is None
+    events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)]
+    assert events == ["hold", "hold", "release"]
+    stand.overrides.release()
+    stand.halt.look()
+    assert stand.partners.told[-1][0] == "degraded"
+
+
 def test_in_shadow_nothing_leaves(tmp_path):
     stand = Stand(tmp_path, is_shadow=True)
     hold(stand)
