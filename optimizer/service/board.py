@@ -70,10 +70,10 @@ def word(snapshot: Snapshot) -> str:
         return "HOLD"
     if found(snapshot, "broker", "is_connected") is False:
         return "OFFLINE: broker"
-    if source is None:
-        return "STARTING"
     if missing:
         return "NO PLAN"
+    if source is None:
+        return "STARTING"
     if ended:
         return "HOLD ENDED"
     if source in FALLBACKS:

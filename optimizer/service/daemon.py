@@ -266,7 +266,7 @@ class Service:
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
                 "decision": show_decision(self._last, self._partners.revision),
-                "missing": self._missing if self._last else "",
+                "missing": self._missing if self._is_begun else "",
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
                 "feed": self._partners.show(now),

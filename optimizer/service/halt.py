@@ -125,7 +125,7 @@ class Halt:
             self._end(author="", how="the HOLD has run out")
 
     def _end(self, *, author: str, how: str) -> None:
-        """Say that a HOLD is over; of one that another has followed by now only the record tells."""
+        """Say that a HOLD is over; where another is in force by now, to the record only."""
         with self._lock:
             now = self._clock.now()
             if not self.in_force:

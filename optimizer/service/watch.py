@@ -57,7 +57,7 @@ class Watch:
             "archive": (
                 self._link.archive_trouble,
                 Severity.HIGH,
-                "see the text; until then nothing new is acknowledged, and nothing is lost",
+                "see the text; what cannot be kept is not acknowledged, and comes again",
             ),
             "record": (self._partners.record_trouble, Severity.HIGH, "make room on the disk"),
             "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),

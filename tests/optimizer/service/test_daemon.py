@@ -156,6 +156,22 @@ def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
     assert bench.keep_house() == []
 
 
+def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(bench):
+    """Proves: whoever looks finds why there is none, not a start that goes on for hours."""
+    assert (bench.word, bench.service.snapshot()["missing"]) == ("STARTING", "")
+    bench.decide(error=NoScheduleError("0.4 MW too much"))
+    assert (bench.word, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
+
+
+def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(bench):
+    """Proves: it takes readings again, and what it had may be lost: only the text says which."""
+    bench.service._link.archive_trouble = "/state/archive is spoilt and was set aside"
+    assert bench.keep_house() == ["archive"]
+    (alarm,) = bench.service.snapshot()["alarms"]
+    assert "nothing is lost" not in alarm["mend"]
+    assert "nothing new" not in alarm["mend"]
+
+
 def test_before_the_first_tick_there_is_no_time(bench):
     bench.service._clock.now.return_value = BEFORE
     assert bench.service.snapshot()["time"] is None

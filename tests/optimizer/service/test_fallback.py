@@ -67,10 +67,10 @@ def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
 
 
 def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planned():
-    """Proves: water told 38 degC that stands at 36 is told 37.5 first, as 1.5 K a quarter are allowed.
+    """Proves: water planned at 38 degC that stands at 36 is told 37.5 first, the ramp of a quarter.
 
-    Sensitivity: without it the plan is refused, for a leap of 2 K, and
-    a plan by rule follows, which knows neither prices nor work.
+    Sensitivity: else the plan is refused for a leap of 2 K, and one by rule follows, which knows
+    neither prices nor work.
     """
     rules = SetPointRules(choice="cheapest")
     site = question().site.model_copy(update={"set_points": rules})

@@ -153,7 +153,7 @@ def test_a_new_hold_is_not_shown_as_over(stand):
 
 
 class Busy:
-    """A lock that is waited for, as while a quarter-hour is decided: meanwhile something happens."""
+    """A lock that is waited for, as while it is decided; something happens meanwhile."""
 
     def __init__(self, meanwhile):
         self._lock, self._meanwhile = RLock(), [meanwhile]

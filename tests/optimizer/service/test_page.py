@@ -85,6 +85,7 @@ def test_a_number_that_is_none_becomes_null(client, board):
         ({}, "RUNNING"),
         ({"mode": "shadow"}, "SHADOW"),
         ({"decision": None}, "STARTING"),
+        ({"decision": None, "missing": "tank_level"}, "NO PLAN"),
         ({"decision": {**decision(), "source": "rule"}}, "FALLBACK: safe rule"),
         ({"decision": {**decision(), "source": "shifted"}}, "FALLBACK: earlier plan"),
         ({"decision": {**decision(), "source": "hold"}}, "HOLD"),

@@ -148,6 +148,7 @@ def test_empty_data_is_explained(visit, board):
     board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
     page = visit()
     assert page.text_content("#word") == "STARTING"
+    assert "waits for telemetry" in page.text_content("#why")
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
@@ -222,6 +223,7 @@ def test_hold_and_release_by_click(visit, board):
         ({"ended": ENDED}, "released by eva. Planning goes on with the next quarter-hour"),
         ({}, "The service holds by itself: no sensor is believed."),
         ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
+        ({"decision": None, "missing": "tank_level"}, "No plan for this quarter-hour: tank_level."),
     ],
 )
 def test_what_follows_a_hold_is_told(visit, board, changes, said):

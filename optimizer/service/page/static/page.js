@@ -80,7 +80,7 @@ function why(state) {
     said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${broker.url}: ${closed(broker.trouble || "no reason known")}`, "It keeps trying; local control decides meanwhile.");
-  } else if (!decision) {
+  } else if (!decision && !missing) {
     said.push("No decision yet: it waits for telemetry and the first plan.");
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, "Caps are frozen, requests withdrawn: local control decides. It tries again with the next quarter-hour.");
