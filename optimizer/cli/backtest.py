@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, counted, table, write_json
+from optimizer.cli.show import JsonFile, console, counted, table, tell, write_json
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import KNOWN, POLICIES, Trial, backtest
 from optimizer.service.trials.results import Results, Summary
@@ -133,10 +133,7 @@ def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -
     """Return the world, and tell what was filled and modelled."""
     screen.print(f"reading the series of {site.name} from {start} for {counted(days, 'day')}")
     world = read_world(site, files, start=start, days=days)
-    for gap in world.gaps:
-        screen.print(f"filled: {gap}", markup=False)
-    for note in world.notes:
-        screen.print(f"note: {note}", markup=False)
+    tell(screen, world)
     return world
 
 

@@ -8,21 +8,17 @@ import typer
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, table, tell, write_json
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import share
-from optimizer.problem import Problem
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, read_world
+from optimizer.service.world import AHEAD, Files, World, read_world
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
-
-AHEAD: Final = 2
-"""Days of which the files must tell; forecasts go on from there. [1]"""
 
 COLUMNS: Final = ("alone [EUR]", "together [EUR]", "sends [MWh]", "takes in [MWh]", "earns [EUR]")
 
@@ -61,10 +57,11 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
-    alone = [
-        _asked(site, {k: paths[n] for k, paths in files.items()}, start, load_scale=load_scale)
-        for n, site in enumerate(loaded)
-    ]
+    alone = []
+    for n, site in enumerate(loaded):
+        world = _world(site, {k: paths[n] for k, paths in files.items()}, start)
+        tell(screen, world)
+        alone.append(Setting.of(site, world, load_scale=load_scale).question())
     problems = share(alone, ways)
 
     def listen(number: int, left: float) -> None:
@@ -103,16 +100,13 @@ def _anywhere(kind: str, cost: float) -> dict[str, Route]:
     return {"anywhere": Route.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
 
 
-def _asked(
-    site: Site, files: Mapping[str, Path | None], start: str, *, load_scale: float
-) -> Problem:
-    """Return the question of a site alone at the first moment of a run."""
+def _world(site: Site, files: Mapping[str, Path | None], start: str) -> World:
+    """Return what a site's files tell from the first moment of a run on."""
     prices, weather = (files[kind] or sites.data(kind) for kind in ("prices", "weather"))
     given = Files(
         prices=prices, weather=weather, jobs=files["jobs"], carbon=files["carbon"], zone=site.zone
     )
-    world = read_world(site, given, start=start, days=AHEAD)
-    return Setting.of(site, world, load_scale=load_scale).question()
+    return read_world(site, given, start=start, days=AHEAD)
 
 
 def _words(route: Route) -> str:

@@ -9,15 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
+from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
-from optimizer.problem import Problem
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, read_world
+from optimizer.service.world import AHEAD, Files, read_world
 from twin.errors import Fault, ProblemError
 from twin.plots import plot_front
-from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
@@ -58,7 +56,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     for option, file in {"prices": prices, "weather": weather, "jobs": jobs}.items():
         if file is None:
             screen.print(f"note: synthetic {option}; name your own with --{option} FILE")
-    problem = _problem(loaded, files, start, load_scale=load_scale)
+    world = read_world(loaded, files, start=start, days=AHEAD)
+    tell(screen, world)
+    problem = Setting.of(loaded, world, load_scale=load_scale).question()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         plans = progress.add_task("plans", total=len(tried))
@@ -93,12 +93,6 @@ def _numbers(text: str) -> list[float]:
         fault = Fault(place="--carbon-prices", value=text, mend="numbers, as 0,0.05,0.2")
         raise ProblemError("command", [fault]) from error
     return found
-
-
-def _problem(site: Site, files: Files, start: str, *, load_scale: float) -> Problem:
-    """Return the question of a moment."""
-    world = read_world(site, files, start=start, days=2)
-    return Setting.of(site, world, load_scale=load_scale).question()
 
 
 def _table(found: xr.Dataset, title: str) -> Table:

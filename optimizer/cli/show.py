@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 from typer.models import OptionInfo
 
 from twin.errors import Fault, ProblemError
+
+if TYPE_CHECKING:
+    from optimizer.service.world import World
 
 PICTURES: Final = (".png", ".svg", ".pdf")
 """How the names of pictures may end."""
@@ -98,6 +101,22 @@ def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
 def counted(count: int, noun: str) -> str:
     """Return how many there are of something, in words: ``1 day``, ``7 days``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def tell(screen: Console, world: "World") -> None:
+    """Tell what was filled in the series of a site, modelled, or not read.
+
+    Parameters
+    ----------
+    screen
+        Where to.
+    world
+        What was read.
+    """
+    for gap in world.gaps:
+        screen.print(f"filled: {gap}", markup=False)
+    for note in world.notes:
+        screen.print(f"note: {note}", markup=False)
 
 
 def write_json(content: object, file: str | None) -> None:

@@ -29,6 +29,9 @@ from twin.site import Site
 HISTORY: Final = np.timedelta64(14, "D")
 """How far back forecasts may look."""
 
+AHEAD: Final = 2
+"""Days of which files must tell where the next week is planned: forecasts go on from there. [1]"""
+
 DAY: Final = np.timedelta64(1, "D")
 
 FAR: Final = 100.0
@@ -82,7 +85,7 @@ class World:
     gaps
         What was filled, as texts.
     notes
-        What was modelled or mapped.
+        What was modelled, mapped or not read.
     """
 
     record: xr.Dataset
@@ -142,10 +145,13 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     year = int(pd.Timestamp(first).year)
     notes = _notes(site, files, weather, year)
     if files.carbon is None and "carbon_intensity" not in prices:
-        notes.append("no carbon intensity was given (--carbon FILE): carbon is counted as nothing")
+        lack = "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
+        notes.append(f"{files.prices.name}: {lack}")
+    arrivals = jobs_of(files.jobs, first, last)
+    notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return World(
         record=make_record(site, *(part for _, part in parts), *market_of(site, files)),
-        jobs=jobs_of(files.jobs, first, last),
+        jobs=arrivals,
         start=first,
         end=last,
         gaps=tuple(dict.fromkeys(gaps)),

@@ -1,15 +1,22 @@
 """Read the jobs of a cluster from a file."""
 
+import difflib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from telemetry.sources.table import numbers, place, read_table, refuse
+from telemetry.sources.table import Table, numbers, place, read_table, refuse
 from twin.errors import Fault, SeriesError
 
 WANTED: Final = ("arrival_time", "length")
+
+SIZE: Final = "cpus"
+"""Column that may be left out: then all jobs are of one size."""
+
+ALIKE: Final = 0.7
+"""Likeness to :data:`SIZE` from which a column is taken for it, misspelt. [1]"""
 
 LONGEST: Final = 1e6
 """No job arrives later after hour 0, or lasts longer. [h]"""
@@ -32,12 +39,14 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h] and
-        ``size`` [1], 1 where the file names none.
+        ``size`` [1], 1 where the file names none. ``attrs["notes"]`` lists in words which columns
+        are not read, and whether sizes are missing.
 
     Raises
     ------
     SeriesError
-        If a column is missing, or a job arrives before hour 0 or has no length or size.
+        If a column is missing or that of the sizes misspelt, or a job arrives before hour 0 or has
+        no length or size.
     """
     table = read_table(path)
     missing = [name for name in WANTED if name not in table.columns]
@@ -47,9 +56,10 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         raise SeriesError(
             table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
         )
+    notes = _notes(table)
     arrival = numbers(table, "arrival_time", name="arrival_time")
     length = numbers(table, "length", name="length")
-    size = numbers(table, "cpus", name="cpus") if "cpus" in table.columns else np.ones_like(length)
+    size = numbers(table, SIZE, name=SIZE) if SIZE in table.columns else np.ones_like(length)
     faults, upto = [], f"or later, and below {LONGEST:g} h"
     for name, values, is_good, rule in (
         ("arrival_time", arrival, (arrival >= 0.0) & (arrival < LONGEST), f"must be 0 h {upto}"),
@@ -59,7 +69,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
             (length > 0.0) & (length < LONGEST),
             f"must be above 0 h and below {LONGEST:g} h",
         ),
-        ("cpus", size, size > 0.0, "must be above 0"),
+        (SIZE, size, size > 0.0, "must be above 0"),
     ):
         faults += [
             Fault(
@@ -73,4 +83,24 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     begin = np.datetime64(f"{year:04d}-01-01", "us")
     since = np.round(arrival * _MICROSECONDS).astype("timedelta64[us]")
     jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
-    return jobs.sort_values("arrival", kind="stable", ignore_index=True)
+    jobs = jobs.sort_values("arrival", kind="stable", ignore_index=True)
+    jobs.attrs["notes"] = notes
+    return jobs
+
+
+def _notes(table: Table) -> list[str]:
+    """Return in words what of a file is not read; refuse sizes under a name like theirs."""
+    unread = [name for name in table.columns if name not in (*WANTED, SIZE)]
+    notes = [f"not read: {', '.join(unread)}"] if unread else []
+    if SIZE in table.columns:
+        return notes
+    small = {name.lower(): name for name in unread}
+    mend = f"no such column; call it {SIZE} if it tells the size of jobs, else drop it"
+    refuse(
+        table.source,
+        [
+            Fault(place=f"{table.source}, columns", value=small[name], mend=mend)
+            for name in difflib.get_close_matches(SIZE, small, cutoff=ALIKE)
+        ],
+    )
+    return [*notes, f"no column {SIZE}: all jobs are of one size"]

@@ -78,7 +78,20 @@ def test_without_carbon_none_is_counted_and_that_is_said(prices):
     files = small_days.files(prices=prices(carbon=False))
     world = read_world(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
-    assert any("no carbon intensity was given" in note for note in world.notes)
+    assert any("no carbon intensity, and none was given" in note for note in world.notes)
+
+
+def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
+    """Proves: what a file of jobs says and nobody reads is said before a run, once.
+
+    Sensitivity: without the note a planner's priorities vanish silently.
+    """
+    path = tmp_path / "mine.csv"
+    path.write_text("arrival_time,length,cpus,priority\n3984.5,2,4,high\n")
+    world = read_world(
+        SMALL, small_days.files(prices=prices(), jobs=path), start="2026-06-16", days=1
+    )
+    assert [note for note in world.notes if "mine.csv" in note] == ["mine.csv: not read: priority"]
 
 
 @pytest.mark.parametrize(("latitude", "said"), [(50.8, 0), (51.5, 1)])

@@ -26,6 +26,37 @@ def test_size_is_one_where_none_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("head", "notes"),
+    [
+        ("arrival_time,length,cpus", []),
+        ("arrival_time,length,cpus,user,cpu", ["not read: user, cpu"]),
+        ("arrival_time,length", ["no column cpus: all jobs are of one size"]),
+        (
+            "arrival_time,length,user",
+            ["not read: user", "no column cpus: all jobs are of one size"],
+        ),
+    ],
+)
+def test_what_is_not_read_is_noted(tmp_path, head, notes):
+    """Proves: columns that nobody reads, and sizes that are not there, are noted in words."""
+    path = tmp_path / "jobs.csv"
+    path.write_text(f"{head}\n{','.join('1' for _ in head.split(','))}\n")
+    assert read_jobs(path, year=2023).attrs["notes"] == notes
+
+
+@pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
+def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
+    """Proves: a misspelt column of sizes is refused by its name and with the mend.
+
+    Sensitivity: without the rule this job of four runs as one of one.
+    """
+    path = tmp_path / "jobs.csv"
+    path.write_text(f"arrival_time,length,{name}\n0,1,4\n")
+    with pytest.raises(SeriesError, match=f"columns = {name}: no such column; call it cpus if"):
+        read_jobs(path, year=2023)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("arrival_time,cpus\n0,1\n", "arrival_time, cpus: no column length"),
