@@ -81,8 +81,17 @@ class Master:
         return self.promised
 
     def settled(self) -> list[FloatArray]:
-        """Return what each site sends less what it takes in, by the shares of its answers."""
-        return [share @ np.array(nets) for share, nets in zip(self.shares, self._nets, strict=True)]
+        """Return what each site sends less what it takes in, by the shares of its answers.
+
+        The shares balance it as well as the solver keeps its rows; the side that is greater gives
+        way, so that what is sent is taken in.
+        """
+        both = zip(self.shares, self._nets, strict=True)
+        found = np.array([share @ np.array(nets) for share, nets in both])
+        sent, taken = (np.maximum(way * found, 0.0).sum(axis=0) for way in (1.0, -1.0))
+        side = np.where(found > 0.0, sent, taken)
+        kept = np.divide(np.minimum(sent, taken), side, out=np.zeros_like(side), where=side > 0.0)
+        return list(kept * found)
 
     def next(self) -> FloatArray:
         """Return the prices to ask for next."""
