@@ -20,8 +20,8 @@ LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
 
 DOUBT: Final = 1000.0
-"""Price of a limit of work from which on it is not told: where jobs must run as they come, arrival,
-deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
+"""Price of a limit of work from which on it is told without one: where jobs must run as they come,
+arrival, deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
 
 MOST_BINDING: Final = 8
 """Most binding limits told, dearest first. [1]"""
@@ -178,9 +178,8 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
     """
     time = schedule["time"].to_numpy()
     found = []
-    for one in priced(held_back(solution, schedule)):
-        over = over_time(one.prices, solution.inputs, owner=one.owner, word=one.word)
-        if one.owner == "work" and over.max(initial=0.0) > DOUBT:
+    for one, over in _over_time(solution, schedule):
+        if _is_doubtful(one, over):
             continue
         bound = np.flatnonzero(over > LEAST_PRICE)
         if len(bound):
@@ -195,6 +194,36 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
                 )
             )
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MOST_BINDING])
+
+
+def doubtful(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
+    """Return the limits of work that bind at prices which only the solver believes, in words.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    schedule
+        The schedule made of it.
+
+    Returns
+    -------
+    tuple of str
+        What :func:`binding` leaves out, each once.
+    """
+    left = (one.limit for one, over in _over_time(solution, schedule) if _is_doubtful(one, over))
+    return tuple(dict.fromkeys(left))
+
+
+def _over_time(solution: Solution, schedule: xr.Dataset) -> Iterator[tuple[Priced, FloatArray]]:
+    """Yield the limits that people set, each with its price in every interval."""
+    for one in priced(held_back(solution, schedule)):
+        yield one, over_time(one.prices, solution.inputs, owner=one.owner, word=one.word)
+
+
+def _is_doubtful(one: Priced, over: FloatArray) -> bool:
+    """Return whether a limit is one of work, at a price that only the solver believes."""
+    return one.owner == "work" and bool(over.max(initial=0.0) > DOUBT)
 
 
 def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]:

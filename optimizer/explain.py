@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import Binding, binding
+from optimizer.binding import Binding, binding, doubtful
 from optimizer.hedge.weighed import Weighed
 from optimizer.softened import Softened
 from optimizer.solution import Solution
@@ -33,6 +33,8 @@ class Explanation:
         Limits that bind, dearest first.
     changes
         What moved since the last plan, in words.
+    doubtful
+        Limits of work that bind beside these, at prices that only the solver believes.
     degraded
         What is not as it should be, in words; empty if all is well.
     failures
@@ -49,6 +51,7 @@ class Explanation:
     accounts: Mapping[str, float]
     binding: Sequence[Binding]
     changes: Sequence[str]
+    doubtful: Sequence[str] = ()
     degraded: str = ""
     failures: Sequence[Mapping[str, object]] = ()
     softened: Sequence[Softened] = ()
@@ -61,6 +64,7 @@ class Explanation:
             "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
             "binding": [limit.as_json() for limit in self.binding],
             "changes": list(self.changes),
+            "doubtful": list(self.doubtful),
             "degraded": self.degraded,
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.softened],
@@ -92,6 +96,7 @@ def explain(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
         binding=binding(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule),
+        doubtful=doubtful(solution, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
 

@@ -81,6 +81,10 @@ def _show(screen: Console, told: Told) -> None:
         row = limit["limit"], between, limit["intervals"], _price(limit)
         binding.add_row(*map(str, row))
     screen.print(binding)
+    if told.get("doubtful"):
+        limits = ", ".join(told["doubtful"])
+        why = "any price above 1,000 EUR fits; gigatwin front finds what it is worth"
+        screen.print(f"- also binds: {limits} ({why})", markup=False)
     for target in told.get("softened", []):
         screen.print(_softened(target), markup=False)
     for line in told.get("reserves", []):

@@ -178,3 +178,24 @@ def test_what_is_lacking_is_told():
     lame = asked.outlook.assign_attrs(degraded="electricity_price: nothing from noon on")
     told = decide(Problem(asked.site, asked.state, lame)).explanation
     assert told.degraded == "electricity_price: nothing from noon on"
+
+
+def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
+    """Proves: deadlines at 4,000 EUR/MWh are told as binding, their price and those of jobs not.
+
+    Sensitivity: without it, a plan that deadlines hold back says that nothing does.
+    """
+    duals = {
+        "work.met": np.array([[0.0]] * 3 + [[0.0], [4000.0]]),
+        "grid_1.import_power": np.zeros(4),
+    }
+    told = explain(answer(duals), hours_of([50.0] * 4, [0.0] * 4))
+    assert told.doubtful == ("deadlines of the work",)
+    assert told.binding == ()
+    assert told.as_json()["doubtful"] == ["deadlines of the work"]
+    assert (
+        explain(
+            answer({"work.met": duals["work.met"] / 5.0}), hours_of([50.0] * 4, [0.0] * 4)
+        ).doubtful
+        == ()
+    )

@@ -50,3 +50,9 @@ def test_explain_tells_how_long_failures_are_endured(tmp_path):
     old.mkdir()
     Audit(old / AUDIT).add(DECISION)  # written before failures were judged
     assert CliRunner().invoke(app, ["explain", "rhine", "--state", str(old)]).exit_code == 0
+
+
+def test_explain_names_what_binds_at_a_price_that_is_not_believed(tmp_path):
+    Audit(tmp_path / AUDIT).add({**DECISION, "doubtful": ["deadlines of the work"]})
+    result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
+    assert "- also binds: deadlines of the work (any price above 1,000 EUR fits" in result.stdout
