@@ -95,17 +95,37 @@ def _shortages(arrays: Arrays, solver: Solver, carriers: list[str]) -> list[Shor
     """Return what carriers lack if those in conflict, else all, need not be balanced."""
     every = [name for name in arrays.rows if name.startswith(BALANCE)]
     for names in (carriers, every):
-        if not names:
-            continue
-        missed = solver.shortage(np.concatenate([arrays.rows[name] for name in names]))
-        if missed is not None:
-            parts = zip(names, np.split(missed, len(names)), strict=True)
-            return [
-                Shortage(carrier=name.removeprefix(BALANCE), power=power)
-                for name, power in parts
-                if np.abs(power).max() > LEAST
-            ]
+        found = _missed(arrays, solver, names)
+        if found is not None:
+            return _fewest(arrays, solver, found)
     return []
+
+
+def _missed(arrays: Arrays, solver: Solver, names: list[str]) -> list[Shortage] | None:
+    """Return what carriers lack if these alone need not be balanced; nothing if others must too."""
+    missed = (
+        solver.shortage(np.concatenate([arrays.rows[name] for name in names])) if names else None
+    )
+    if missed is None:
+        return None
+    parts = zip(names, np.split(missed, len(names)), strict=True)
+    return [
+        Shortage(carrier=name.removeprefix(BALANCE), power=power)
+        for name, power in parts
+        if np.abs(power).max() > LEAST
+    ]
+
+
+def _fewest(arrays: Arrays, solver: Solver, found: list[Shortage]) -> list[Shortage]:
+    """Return the same told of no more carriers than it takes, those that lack least left out first.
+
+    What one carrier lacks may as well be told of those that it feeds, a part of each.
+    """
+    for one in sorted(found, key=lambda short: float(np.abs(short.power).sum())):
+        rest = [f"{BALANCE}{other.carrier}" for other in found if other.carrier != one.carrier]
+        if len(rest) < len(found):
+            found = _missed(arrays, solver, rest) or found
+    return found
 
 
 def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
