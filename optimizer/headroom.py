@@ -184,13 +184,18 @@ def _own(now: xr.Dataset) -> float:
 
 
 def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
-    """Return the import that raises no charge in the interval. [MW]"""
+    """Return the import that raises no charge in the interval; infinite if none does. [MW]"""
+    if not (site.tariffs or site.grid.peak_price):
+        return np.inf
     peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
     return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
 
 
 def _peak(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
-    """Return the import that raises no charge and breaks no target; infinite if any may. [MW]"""
+    """Return the import that raises no charge and breaks no target; infinite if any may. [MW]
+
+    A peak of 0 is one that nobody knows yet: a site at rest has shown no import.
+    """
     planned = _planned(now)
     free = max(_calm_import(site, state, now), planned) or np.inf
     return min(free, max(_asked(now), planned))

@@ -173,3 +173,19 @@ def test_between_two_plans_a_target_is_kept_like_a_peak():
     assert headroom(where, state, planned).peak_power == 3.2
     loose = with_target(ahead, [4.7] * ahead.sizes["time"])
     assert headroom(where, state, loose).peak_power == 4.5
+
+
+def test_where_no_peak_is_charged_none_is_kept():
+    """Proves: a month that peaked at 0.5 MW holds work back only where a peak has a price.
+
+    Sensitivity: 0.5 MW without a price too, and work waits for nothing.
+    """
+    asked = small_days.problem()
+    state = asked.state.assign(peak_power=asked.state["peak_power"] * 0.0 + 0.5)
+    state["usual_power"] = state["peak_power"]
+    found = [
+        headroom(asked.site.replace("grid_1", peak_price=price), state, asked.outlook)
+        for price in (1300.0, 0.0)
+    ]
+    assert [one.peak_power for one in found] == [0.5, np.inf]
+    assert found[0].calm_power < found[1].calm_power == found[1].work_power
