@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DEADLINE = 10.0
+from tests.waiting import DEADLINE
 
 # Started as root it goes on as its own user, who cannot read our folders; else `user` is ignored.
 MOSQUITTO = """\

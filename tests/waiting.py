@@ -4,8 +4,8 @@ import inspect
 import time
 from collections.abc import Callable
 
-DEADLINE = 20.0
-"""Longest wait unless told otherwise. [s]"""
+DEADLINE = 60.0
+"""Longest wait unless told otherwise: machines of CI stand still for seconds. [s]"""
 
 PAUSE = 0.005
 """Pause between two looks unless told otherwise. [s]"""
@@ -20,6 +20,8 @@ def until[T](
 ) -> T:
     """Ask again and again; return the first answer that is true, and fail if none is in time.
 
+    It is asked once more after the deadline: what stood still was this machine, perhaps.
+
     Parameters
     ----------
     is_so
@@ -32,13 +34,15 @@ def until[T](
         Time between two questions. [s]
     """
     end = time.monotonic() + deadline
-    while not (answer := is_so()):
-        if time.monotonic() > end:
+    while True:
+        is_late = time.monotonic() > end
+        if answer := is_so():
+            return answer
+        if is_late:
             text = what() if callable(what) else what or _text(is_so)
             message = f"waited {deadline:g} s in vain: {text}"
             raise AssertionError(message)
         time.sleep(pause)
-    return answer
 
 
 def _text(is_so: Callable[[], object]) -> str:

@@ -2,11 +2,11 @@
 
 import json
 import re
-import time
 import urllib.request
 
 import pytest
 
+from telemetry.topics import Kind
 from tests.faults.words import caps, requests, schedules, states
 from tests.stage import DEADLINE
 
@@ -68,6 +68,11 @@ def is_effective(ear, since):
     return max([told[0][0], *ends])
 
 
+def ticks(ear, since, until):
+    """Return how many ticks came; without one nothing was decided, however slow the machine is."""
+    return sum(one.at < until for one in ear.of(Kind.TICK, since))
+
+
 def check_held(ear, since):
     """See to it that nothing is asked for and no cap is raised."""
     for point, said in requests(ear, since).items():
@@ -81,15 +86,15 @@ def check_held(ear, since):
 @pytest.mark.parametrize("give", [by_command, by_page])
 def test_hold_is_effective_at_once_survives_a_kill_and_ends_at_the_ramp(running, ear, give):
     stage = running
-    begun = time.monotonic()
+    begun = ear.now()
     give(stage, "hold")
     effective = ear.until(lambda: is_effective(ear, begun))
-    assert effective - begun < AT_ONCE
+    assert effective - begun < AT_ONCE or not ticks(ear, begun, effective)
     held = ear.until(lambda: schedules(ear, effective, "hold"))
     assert "ana" in held[0]["meta"]["degraded"]
 
     stage.service.kill()
-    again = time.monotonic()
+    again = ear.now()
     stage.serve()
     ear.until(lambda: schedules(ear, again, "hold"))
     stage.until_ready()
@@ -97,7 +102,7 @@ def test_hold_is_effective_at_once_survives_a_kill_and_ends_at_the_ramp(running,
     check_held(ear, effective)
     assert not schedules(ear, effective, "optimum")
 
-    released = time.monotonic()
+    released = ear.now()
     give(stage, "release")
     ear.until(lambda: schedules(ear, released, "optimum"))
     ear.until(lambda: states(ear, released, "ok"))

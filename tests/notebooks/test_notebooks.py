@@ -70,7 +70,7 @@ def test_its_functions_are_short(path):
 def test_it_runs(path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(path, as_version=4)
-    NotebookClient(book, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(book, timeout=900, resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
     assert not [output.text for output in outputs if output.output_type == "stream"]
     assert "image/png" in book.cells[-2].outputs[-1].data

@@ -21,7 +21,7 @@ from telemetry.codec import decode
 from telemetry.samples import Tick
 from telemetry.topics import Kind
 from tests.soak.promises import broken_promises, schedules
-from tests.stage import GLANCE, SITE, Ear, Heard, Stage, cpu_seconds
+from tests.stage import GLANCE, SITE, UNHURRIED, Ear, Heard, Stage, cpu_seconds
 
 COUNT = 50
 """Kills of a soak unless told otherwise."""
@@ -40,9 +40,6 @@ REACH = {True: 4.0, False: 1.0}
 
 READY = 5.0
 """Time within which a killed service promises to be ready again. [s]"""
-
-UNHURRIED = 300.0
-"""Longest wait of the plant for a decision, on however slow a machine. [s]"""
 
 HEARD = (Kind.SCHEDULE, Kind.FEED_STATUS, Kind.RACK_BATCH, Kind.TICK, Kind.DECIDED)
 
@@ -137,7 +134,7 @@ def _day(
         stage.serve("--page", "0")
         stage.attend()
         stage.until_connected()
-        stage.play(steps, words=("--deadline", str(UNHURRIED)))
+        stage.play(steps)
         for number, kill in enumerate(moments):
             _await(kill, stage, ear)
             stage.service.kill()
@@ -176,7 +173,7 @@ def _await(kill: Kill, stage: Stage, ear: Ear) -> None:
     """Wait for the moment of a kill; the day may be over before."""
     moment = stage.begun
     if not kill.is_early:
-        since = time.monotonic()
+        since = ear.now()
         moment = ear.until(lambda: _tick(ear, kill.step, since), UNHURRIED)
     while (left := moment + kill.wait - time.monotonic()) > 0.0:
         time.sleep(min(left, GLANCE))

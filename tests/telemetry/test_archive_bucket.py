@@ -22,12 +22,11 @@ from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import SiteArchiver
 from tests import brokers
 from tests.telemetry.archives import POINT, SITE, START, batch, metadata, value
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from twin.errors import ArchiveError
 
 ROOT = Path(__file__).parents[2]
 SERVER = Path(os.environ.get("GIGATWIN_S3", ROOT / ".venv-s3" / "bin" / "moto_server"))
-DEADLINE = 30.0
 HASTY = 5  # s; a store that stands still is not waited for longer
 SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
 
@@ -69,7 +68,7 @@ def server():
     words = [str(SERVER), "-H", "127.0.0.1", "-p", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(words, **quiet)
-    until(lambda: brokers.is_listening(port) or process.poll() is not None, deadline=DEADLINE)
+    until(lambda: brokers.is_listening(port) or process.poll() is not None)
     assert process.poll() is None
     yield process, f"http://127.0.0.1:{port}"
     process.kill()

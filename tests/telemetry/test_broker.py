@@ -3,7 +3,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from telemetry import broker as brokers
 from telemetry.broker import EmbeddedBroker
 from telemetry.client import Client
-from tests.telemetry.clients import LONG
+from tests.telemetry.clients import LONG, taken
 from tests.waiting import until
 from twin.errors import BrokerError
 
@@ -31,16 +30,6 @@ def connected(broker, name, *filters, qos=1):
     if filters:
         assert client.subscribe(*filters, qos=qos).wait(LONG)
     return client
-
-
-def taken(client, count):
-    messages = []
-    deadline = time.monotonic() + LONG
-    while len(messages) < count and time.monotonic() < deadline:
-        fresh = client.take(timeout=0.5)
-        client.acknowledge(fresh)
-        messages += fresh
-    return messages
 
 
 def test_it_runs_within_its_block_only():

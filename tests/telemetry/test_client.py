@@ -10,7 +10,7 @@ from telemetry.client import Client, Tls
 from telemetry.wire import session
 from telemetry.wire.mailbox import BYTES, Inbox, Message, Receipt
 from tests import brokers
-from tests.telemetry.clients import LONG
+from tests.telemetry.clients import LONG, until_told
 from tests.waiting import until
 from twin.errors import BrokerError, WireError
 
@@ -78,6 +78,7 @@ def test_unreachable_is_told_and_tried_again(made):
 
 def test_connect_gives_up(made):
     client = made(f"mqtt://127.0.0.1:{brokers.free_port()}")
+    until_told(client, "nothing listens there")
     with pytest.raises(BrokerError, match="nothing listens there"):
         client.connect(0.1)
 
@@ -117,11 +118,15 @@ def listening(answer):
             connection.close()
 
 
+MUTE = "no welcome"
+"""What is said once one has waited in vain."""
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
         (None, "hung up"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no welcome"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", MUTE),
         (b"\x20\x02\x00\x05", "Not authorized"),
         (b"\x20\x02\x00\x02", "identifier"),
         (b"\x20\x7f" + bytes(200), "hung up|makes no sense"),
@@ -131,6 +136,8 @@ def listening(answer):
 def test_no_broker_is_told_and_survived(made, answer, told):
     with listening(answer) as url:
         client = made(url)
+        if told != MUTE:
+            until_told(client, told)
         with pytest.raises(BrokerError, match=told):
             client.connect(0.3)
 

@@ -23,6 +23,7 @@ from telemetry.topics import METADATA, listening
 from telemetry.topology import compare, racks_apart
 from tests import brokers
 from tests.telemetry.archives import START
+from tests.waiting import DEADLINE
 from twin.equipment import Accelerators
 
 SMALL = sites.load("small")
@@ -221,8 +222,8 @@ def test_the_command_drafts_what_a_broker_says(tmp_path):
         for point in points_of(SMALL):
             if point.object_id != "tank_1":
                 receipt = plant.publish(*encode(point), qos=1, retain=True)
-        assert receipt.wait(10.0)
-        words = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "2"]
+        assert receipt.wait(DEADLINE)
+        words = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
         words += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
         told = CliRunner().invoke(app, words)
     finally:

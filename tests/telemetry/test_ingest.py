@@ -17,10 +17,9 @@ from telemetry.samples import JobStatus
 from tests.telemetry import ingesting
 from tests.telemetry.archives import START, batch, metadata, tick, value
 from tests.telemetry.ingesting import SITE, Service
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 ROOT = Path(__file__).parents[2]
-DEADLINE = 20.0
 
 
 def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch):

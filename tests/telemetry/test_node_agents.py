@@ -19,10 +19,9 @@ from telemetry.samples import PointMetadata, PointValue
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
 from tests import brokers
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-DEADLINE = 20.0
 
 
 def example(name):

@@ -12,8 +12,8 @@ from twin.errors import Fault, ServiceError
 PATIENCE: Final = 60.0
 """Longest wait for a process that should end by itself. [s]"""
 
-FAREWELL: Final = 10.0
-"""Longest wait for a process that was told to end. [s]"""
+FAREWELL: Final = 30.0
+"""Longest wait for a process that was told to end, as `deploy/systemd` has it. [s]"""
 
 TAIL: Final = 5
 """Lines of a log that an error shows. [1]"""

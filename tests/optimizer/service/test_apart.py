@@ -18,11 +18,10 @@ from telemetry.codec import decode, encode
 from telemetry.topics import Kind
 from tests import moments, small_days
 from tests.telemetry.test_apart import batches, points
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 RENAMED = [("hall_1-r0003", "hall_1-r0O03")]
 APART = ("hall_1-r0003",)
-DEADLINE = 20.0
 
 
 @cache

@@ -11,6 +11,7 @@ from optimizer.service import clock
 from optimizer.service.clock import RealClock, SimulatedClock
 from telemetry.job_samples import JobColumns, QueueSnapshot
 from telemetry.samples import PointValue, RackBatch, Tick
+from tests.waiting import DEADLINE
 from twin import axes
 from twin.axes import QUARTER
 
@@ -181,7 +182,7 @@ class Plant:
 
     def wait(self, *steps):
         with self.more:
-            assert self.more.wait_for(lambda: len(self.steps) >= len(steps), 10.0), self.steps
+            assert self.more.wait_for(lambda: len(self.steps) >= len(steps), DEADLINE), self.steps
             assert self.steps == list(steps)
 
 
@@ -191,7 +192,7 @@ def plant():
     plant.loop.start()
     yield plant
     plant.stop.set()
-    plant.loop.join(10.0)
+    plant.loop.join(DEADLINE)
     assert not plant.loop.is_alive()
 
 
@@ -295,5 +296,5 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
         plant.say(batch(step), point(step), snapshot(step), tick(step))
     plant.say(tick(400, batches=1))
     with plant.more:
-        assert plant.more.wait_for(lambda: 400 in plant.steps, 10.0)
+        assert plant.more.wait_for(lambda: 400 in plant.steps, DEADLINE)
     assert plant.loop.is_alive()

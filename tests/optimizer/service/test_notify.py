@@ -12,7 +12,7 @@ def test_systemd_hears_what_is_said(kind, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name.replace("@", "\0", 1))
-        systemd.settimeout(10.0)
+        systemd.settimeout(60.0)
         notify("READY=1\nSTATUS=planning")
         assert systemd.recv(100) == b"READY=1\nSTATUS=planning"
 

@@ -238,7 +238,7 @@ def test_metrics_are_served_as_prometheus_reads_them(client):
 
 def get(url, path):
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname, parts.port, timeout=5)
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

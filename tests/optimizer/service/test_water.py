@@ -119,7 +119,7 @@ def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded, monkeypatch)
         monkeypatch.setattr(stage, "SITE", str(file))
         played.serve("--page", "0")
         played.play(24)
-        result = played.result(timeout=300.0)
+        result = played.result(timeout=900.0)
         told = played.tell("status")["snapshot"]["telemetry"]
     assert result["violations"] == {}
     assert result["undecided"] == result["messages"].get("refused", 0) == 0

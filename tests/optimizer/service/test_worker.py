@@ -152,7 +152,7 @@ def test_the_process_ends_when_the_service_is_killed(tmp_path, mood):
         child = int(service.stdout.readline())
         end = os.pidfd_open(child)
         service.kill()
-        assert select.select([end], [], [], 20.0)[0]
+        assert select.select([end], [], [], 60.0)[0]
         os.close(end)
 
 

@@ -15,6 +15,7 @@ from telemetry.listing import list_points
 from telemetry.samples import CapOrder, Decided, PointValue
 from telemetry.topics import Kind
 from tests.telemetry.agents.conftest import START, Script
+from tests.waiting import DEADLINE
 from twin import axes
 from twin.limits import violations
 
@@ -235,7 +236,7 @@ def test_a_run_over_a_broker(scene, broker):
     client = Client(broker.url, client_id="plant")
     client.connect()
     outcome = SimulatedSite(scene, client).run()
-    service.thread.join(10.0)
+    service.thread.join(DEADLINE)
     client.stop()
     assert outcome.counts["undecided"] == 0
     assert outcome.counts["refused"] == 0
@@ -250,7 +251,7 @@ class Service:
         self.heard = Counter()
         self._client = Client(url, client_id="service")
         self._client.connect()
-        self._client.subscribe(*topics.listening("small"), topics.METADATA).wait(10.0)
+        self._client.subscribe(*topics.listening("small"), topics.METADATA).wait(DEADLINE)
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 

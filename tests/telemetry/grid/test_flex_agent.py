@@ -14,11 +14,10 @@ from telemetry.keys import jwks
 from telemetry.security import FLEX
 from tests.feeds import key
 from tests.telemetry.grid.flexing import STATUS, TOPIC, content, event, target
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 MINUTE = np.timedelta64(1, "m")
-DEADLINE = 10.0
 
 
 def agent_of(broker, folder):
@@ -50,7 +49,7 @@ class Partner:
 
     def hear(self):
         """Return the next power state: envelope and feed."""
-        messages = until(lambda: self.client.take(limit=1), deadline=DEADLINE)
+        messages = until(lambda: self.client.take(limit=1))
         self.client.acknowledge(messages)
         told = json.loads(messages[0].payload)
         security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
@@ -77,7 +76,7 @@ def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
-    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    (record,) = until(lambda: agent.poll(NOW))
     assert record["targets"] == [
         {"start": str(NOW), "end": None, "power_mw": 100.0, "best_effort": False}
     ]
@@ -103,14 +102,14 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner):
 
     step(120.0, 120.0, 0)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    until(lambda: agent.poll(NOW))
     partner.hear()
     feed = step(99.0, 118.0, 1)
     assert feed["power_event_start_time"] == "2026-07-01T12:01:00.000Z"
     step(99.0, 110.0, 2)
     step(99.0, 100.5, 3)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
-    until(lambda: agent.poll(NOW + 3 * MINUTE), deadline=DEADLINE)
+    until(lambda: agent.poll(NOW + 3 * MINUTE))
     partner.hear()
     feed = step(120.0, 100.0, 5)
     assert "power_event_start_time" not in feed
@@ -142,7 +141,7 @@ def test_it_is_told_again_each_minute(agent, partner):
 )
 def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     partner.set(target(1.0), **others)
-    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    (record,) = until(lambda: agent.poll(NOW))
     assert record["event"] == "load_target_refused"
     assert agent.targets.active(NOW) is None
     assert agent.counters["refused"] == 1
@@ -151,7 +150,7 @@ def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
 def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
     """Proves: the next power state heard is the one told a minute later, without correlation."""
     told = partner.set(target(1.0, tags=("iberia",)))
-    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    (record,) = until(lambda: agent.poll(NOW))
     assert record == {
         "event": "load_target_for_others",
         "partner": "tso-1",
@@ -167,7 +166,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
 
 def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
     partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
-    (record,) = until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    (record,) = until(lambda: agent.poll(NOW))
     assert "151 MW from 2026-07-01T13:00" in record["reason"]
     assert "takes 150 MW at most" in record["reason"]
 
@@ -178,7 +177,7 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW) or agent.trouble, deadline=DEADLINE)
+    until(lambda: agent.poll(NOW) or agent.trouble)
     assert "make room" in agent.trouble
     assert agent.targets.active(NOW) is None
     monkeypatch.undo()
@@ -192,7 +191,7 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
     assert agent.start().wait(DEADLINE)
     partner = Partner(nats)
     partner.set(target(110.0))
-    until(lambda: agent.poll(NOW), deadline=DEADLINE)
+    until(lambda: agent.poll(NOW))
     agent.stop()
     partner.set(target(90.0), at="2026-07-01T12:01:00Z")
     later = agent_of(nats, tmp_path)
@@ -202,6 +201,6 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
         later.poll(NOW + 2 * MINUTE)
         return later.targets.active(NOW + 2 * MINUTE).target.power == 90.0
 
-    until(is_taken, deadline=DEADLINE)
+    until(is_taken)
     later.stop()
     partner.client.stop()

@@ -15,7 +15,7 @@ from telemetry.feed import Feed
 from telemetry.grid.following import follow
 from telemetry.keys import jwks, make_keys
 from tests.feeds import MINUTE, NOW, START, key, keys, partner, plan, schedule, signed
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from twin.errors import BrokerError, SecurityError
 
 TOPIC = "feed/v1/tso-1/rhine/schedule"
@@ -67,7 +67,7 @@ def collected(feed, count):
 
 
 def following(url):
-    return follow("rhine", partner="tso-1", broker=url, keys=keys(), timeout=20.0, clock=clock)
+    return follow("rhine", partner="tso-1", broker=url, keys=keys(), timeout=DEADLINE, clock=clock)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_follow_yields_what_is_published_and_acknowledges_it(embedded, tmp_path)
 @pytest.mark.slow
 def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
     rogue = Client(embedded.url, client_id="rogue")
-    rogue.connect(10.0)
+    rogue.connect(DEADLINE)
     with running(embedded.url, "tso-1", tmp_path) as feed, capture_logs() as logs:
         feed.publish(plan(power=10.0))
         course = following(embedded.url)
@@ -101,7 +101,7 @@ def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
             signed(schedule(99, name="dso-2")),
             signed(schedule(99, start=START - 600 * MINUTE)),
         ):
-            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
+            assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
         feed.publish(plan(power=12.0))
         assert next(course).attrs["revision"] == 2
         course.close()
@@ -130,20 +130,20 @@ def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
     command = [sys.executable, SAMPLE, "--broker", broker.url, "--site", "rhine"]
     command += ["--partner", "tso-1", "--keys", path, "--count", "2", "--json", answers]
     rogue = Client(broker.url, client_id="rogue")
-    rogue.connect(10.0)
+    rogue.connect(DEADLINE)
     with running(broker.url, "tso-1", tmp_path) as feed:
         feed.publish(plan(power=10.0, **SIMULATED))
-        assert feed.flush(10.0)
+        assert feed.flush(DEADLINE)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
         (again,) = (tmp_path / "feed" / "documents").iterdir()  # as brokers do after a restart
-        assert rogue.publish(TOPIC, again.read_bytes(), qos=1).wait(10.0)
+        assert rogue.publish(TOPIC, again.read_bytes(), qos=1).wait(DEADLINE)
         assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
         for words, payload in ROGUE.items():
-            assert rogue.publish(TOPIC, payload, qos=1).wait(10.0)
+            assert rogue.publish(TOPIC, payload, qos=1).wait(DEADLINE)
             assert words in process.stdout.readline()
         feed.publish(plan(power=20.0, **SIMULATED))
-        last, _ = process.communicate(timeout=20)
+        last, _ = process.communicate(timeout=DEADLINE)
         assert last == "revision 2 accepted: 20.0 to 20.0 MW\n"
         assert process.returncode == 0
         assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
@@ -168,9 +168,9 @@ key = make_keys(Path(sys.argv[2]))
 feed = Feed(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
 feed.start(START)
 feed.status("ok", reason="fresh optimum", now=START)
-feed.flush(10.0)
+feed.flush(60.0)
 print("said", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code, embedded.url, tmp_path], stdout=subprocess.PIPE, text=True
@@ -178,7 +178,7 @@ time.sleep(60)
     while "said" not in process.stdout.readline():
         pass
     watcher = Client(embedded.url, client_id="watcher")
-    watcher.connect(10.0)
+    watcher.connect(DEADLINE)
     watcher.subscribe("feed/v1/will/rhine/status")
     states = []
 

@@ -23,10 +23,8 @@ from telemetry.shards.recording import SUMMED, Recording, _Ingester
 from telemetry.shards.shard_process import Task
 from tests import brokers
 from tests.telemetry.archives import POINT, START, batch, metadata, value
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from twin.errors import WireError
-
-DEADLINE = 60.0
 
 
 def test_shards_hear_everything_once():
@@ -98,10 +96,8 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
                     assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
-            until(
-                lambda: watched(running) and running.counters["batches"] >= 100, deadline=DEADLINE
-            )
-            until(lambda: running.counters["values"] >= 100, deadline=DEADLINE)
+            until(lambda: watched(running) and running.counters["batches"] >= 100)
+            until(lambda: running.counters["values"] >= 100)
         assert running.troubles == {}
     finally:
         plant.stop()

@@ -12,8 +12,6 @@ from tests.telemetry.archives import batch
 from tests.telemetry.shards.journaling import append, clock_at
 from tests.waiting import until
 
-DEADLINE = 30.0
-
 
 class Wire:
     """A client without a broker."""
@@ -40,7 +38,7 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     shard = Shard(wire, journal, folder=tmp_path / "a")
     thread = threading.Thread(target=shard.run)
     thread.start()
-    until(lambda: len(wire.acknowledged) >= 50, deadline=DEADLINE)
+    until(lambda: len(wire.acknowledged) >= 50)
     shard.stop()
     thread.join()
     assert wire.acknowledged == messages
