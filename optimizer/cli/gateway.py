@@ -63,7 +63,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     interval = np.timedelta64(round(period * 1000), "ms")
     try:
         while count is None or sequence < count:
-            time.sleep(period - time.time() % period)
+            _await_next(period)
             now = np.datetime64(time.time_ns() // 1000, "us")
             heard = hosts.read(period)
             if not heard:
@@ -80,6 +80,13 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
         client.stop()
         if publisher.held:
             _logger.info("held until the next start", bytes=publisher.held)
+
+
+def _await_next(period: float) -> None:
+    """Wait until the clock shows the next multiple of a period, not until just before it. [s]"""
+    due = (time.time() // period + 1.0) * period
+    while (left := due - time.time()) > 0.0:
+        time.sleep(left)
 
 
 class _Hosts:

@@ -25,6 +25,9 @@ from twin.errors import ArchiveError, Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
+STARTING: Final = 30.0
+"""Longest wait for the broker to let all ingesters in, until time is counted without them. [s]"""
+
 TOLD: Final = 60
 """Seconds between two lines of the log. [s]"""
 
@@ -59,7 +62,8 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     hall: Halls = None,
     kind: Types = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.0, help="End by itself after so long; else on Ctrl-C.")
+        float | None,
+        typer.Option(min=0.0, help="End by itself after listening for so long; else on Ctrl-C."),
     ] = None,
     protocol: Annotated[
         Protocol, typer.Option(help="Of MQTT; 5 is faster with Mosquitto, NATS speaks 3.1.1.")
@@ -207,11 +211,14 @@ class _Watch:
         self._recording = recording
         self._ended = ended
         self._left = seconds
+        self._patience = STARTING
         self._quiet = 0.0
 
     def over(self, pause: float) -> bool:
-        """Wait so long [s]; return whether it is time to end."""
-        if self._left is not None:
+        """Wait so long [s]; return whether it is time to end, counted from when all listen."""
+        if self._patience > 0.0:
+            self._patience -= STARTING if self._recording.is_listening else pause
+        elif self._left is not None:
             pause = min(pause, self._left)
             self._left -= pause
         is_over = self._ended.wait(pause) or (self._left is not None and self._left <= 0.0)

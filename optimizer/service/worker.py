@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Final, Self
@@ -84,14 +83,13 @@ class Worker:
         with self._lock:
             if not self._process.is_alive():
                 self._again("it died between two questions")
-            begun = time.monotonic()
+            late = threading.Event()
             try:
-                answer = self._ask(problem, previous, known)
+                answer = self._ask(late, problem, previous, known)
             except (EOFError, OSError) as error:
-                is_late = time.monotonic() - begun >= self.deadline
-                self._again("it hung" if is_late else "it died")
+                self._again("it hung" if late.is_set() else "it died")
                 message = "the solver's process died"
-                if is_late:
+                if late.is_set():
                     message = f"the solver gave no answer within {self.deadline:g} s"
                 raise SolverError(message) from error
         match answer:
@@ -104,9 +102,14 @@ class Worker:
         message = f"the solver gave no decision: {answer!r:.80}"
         raise SolverError(message)
 
-    def _ask(self, *question: object) -> object:
+    def _ask(self, late: threading.Event, *question: object) -> object:
         """Return the answer; at the deadline the process is killed, whatever it is at."""
-        guard = threading.Timer(self.deadline, self._process.kill)
+
+        def give_up() -> None:
+            late.set()
+            self._process.kill()
+
+        guard = threading.Timer(self.deadline, give_up)
         guard.daemon = True
         guard.start()
         try:

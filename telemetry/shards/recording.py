@@ -274,6 +274,11 @@ class Recording:
         }
 
     @property
+    def is_listening(self) -> bool:
+        """Whether the broker has let in all ingesters."""
+        return all(one.told.get("is_connected") for one in self._ingesters.values())
+
+    @property
     def coverage(self) -> Mapping[str, object]:
         """How many points were heard, and the worst covered of them; empty before it began."""
         return self._archiver.coverage if self._archiver else {}

@@ -23,8 +23,8 @@ from twin.errors import GigatwinError
 PATIENCE: Final = 10.0
 """Wait for an ingester of before, whose parent was killed and which is about to end. [s]"""
 
-TOLD: Final = 2.0
-"""Time between two lines that tell how it goes. [s]"""
+TOLD: Final = (0.25, 2.0)
+"""Time to the first line that tells how it goes, and between two of them once it is let in. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,10 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
     thread = threading.Thread(target=shard.run, name="shard")
     thread.start()
     client.start()
-    while not ended.wait(TOLD):
+    pause, usual = TOLD
+    while not ended.wait(pause):
         _tell(told, shard, client)
+        pause = usual if client.is_connected else min(2.0 * pause, usual)
     shard.stop()
     thread.join()
     _tell(told, shard, client)

@@ -2,11 +2,13 @@
 
 import http.server
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from optimizer.cli import gateway
 from optimizer.cli.root import app
 from telemetry.client import Client
 from telemetry.codec import decode, encode
@@ -88,6 +90,24 @@ def test_an_exporter_that_is_not_there_is_told():
         get_dcgm(f"http://127.0.0.1:{brokers.free_port()}/metrics")
     with pytest.raises(SeriesError, match="write http"):
         get_dcgm("file:///etc/passwd")
+
+
+def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
+    """Proves: by a clock of ticks of 48 ms, which shows 0.960 at 1.000, one comes each second.
+
+    Sensitivity: a second one at 1.040 if the next second of that clock is slept to but once.
+    """
+    now = [0.0]
+    ticking = SimpleNamespace(
+        time=lambda: now[0] // 0.048 * 0.048,
+        sleep=lambda seconds: now.append(now.pop() + seconds),
+    )
+    monkeypatch.setattr(gateway, "time", ticking)
+    moments = []
+    for _ in range(5):
+        gateway._await_next(1.0)
+        moments.append(int(now[0]))
+    assert moments == [1, 2, 3, 4, 5]
 
 
 class Exporter(http.server.BaseHTTPRequestHandler):

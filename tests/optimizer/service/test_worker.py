@@ -100,6 +100,14 @@ def test_a_solver_that_hangs_is_killed_at_the_deadline(worker, mood):
     assert not is_alive(before)
 
 
+def test_that_it_hung_is_told_by_whatever_clock(worker, monkeypatch):
+    """Proves: the deadline is why, also where the clock shows the same moment before and after."""
+    worker.deadline = 0.3
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    with pytest.raises(SolverError, match=r"no answer within 0\.3 s"):
+        worker.decide(asked("hang"), None)
+
+
 def test_a_process_that_does_not_even_listen_is_killed_at_the_deadline(worker):
     """It is stopped from outside, and the question is larger than the pipe."""
     before = process(worker)

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli.root import app
+from optimizer.cli.telemetry import _Watch
 from telemetry.archive import open as open_archive
 from telemetry.bms_rules import RULES
 from telemetry.client import Client
@@ -22,7 +23,7 @@ from telemetry.shards.parts import PLANT, shards
 from telemetry.shards.recording import SUMMED, Recording, _Ingester
 from telemetry.shards.shard_process import Task
 from tests import brokers
-from tests.telemetry.archives import POINT, START, batch, metadata, value
+from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
 from tests.waiting import DEADLINE, until
 from twin.errors import WireError
 
@@ -96,8 +97,7 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
                     assert plant.publish(*encode(sample), qos=1).wait(DEADLINE)
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
-            until(lambda: watched(running) and running.counters["batches"] >= 100)
-            until(lambda: running.counters["values"] >= 100)
+            until(lambda: watched(running) and is_read(running, START + 99 * SECOND))
         assert running.troubles == {}
     finally:
         plant.stop()
@@ -116,12 +116,45 @@ def watched(running):
     return True
 
 
+class Watched:
+    """A recording whose ingesters are let in after some looks; nothing ends it."""
+
+    def __init__(self, looks):
+        self._left = looks
+
+    @property
+    def is_listening(self):
+        self._left -= 1
+        return self._left < 0
+
+    def wait(self, pause):
+        return False
+
+
+@pytest.mark.parametrize(("looks", "over"), [(0, 5), (4, 9), (10_000, 124)])
+def test_time_is_counted_from_when_all_listen(looks, over):
+    """Proves: 1 s are 4 looks of 0.25 s behind the one that finds all let in; or behind 30 s.
+
+    Sensitivity: always 4 if time ran while processes start.
+    """
+    watched = Watched(looks)
+    watch = _Watch(watched, watched, 1.0)
+    assert next(n for n in range(1, 1000) if watch.over(0.25)) == over
+
+
+def is_read(running, moment):
+    """Whether the last reading is read of both journals; counts hold what a broker sent twice."""
+    newest = running._archiver._intake.newest
+    end = int(moment.astype("datetime64[s]").astype(int))
+    return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
+
+
 @pytest.mark.slow
 def test_the_command_records_for_so_long_and_says_what(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
     try:
-        words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "3"]
+        words = ["telemetry", "record", "rhine", "--broker", broker.url, "--seconds", "1"]
         told = CliRunner().invoke(app, [*words, "--state", str(tmp_path / "s"), "--json", "-"])
     finally:
         broker.stop()
