@@ -19,8 +19,27 @@ MODE: Final = 0o640
 GLANCE: Final = 0.02
 """Time between two looks at a lock. [s]"""
 
+ABSENT: Final = (0, 0, 0)
+"""Stamp of a file that is not there."""
+
 FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """How a disk says that there is no room."""
+
+
+type Stamp = tuple[int, int, int]
+"""What tells one content of a file from another."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what changes when a file is written anew, or set in the place of another.
+
+    The time alone does not where two writes fall in one tick of the file system's clock.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return ABSENT
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def lock(path: Path, *, patience: float = 0.0) -> int:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from optimizer.hedge.known import LEAST
 from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
+from telemetry.durable import Stamp, stamp
 from telemetry.sources import only, read_prices
 from twin import axes
 from twin.equipment import Renewable
@@ -36,8 +37,6 @@ DAY: Final = np.timedelta64(1, "D")
 """Time after which files are read again though they did not change: typical years are laid anew."""
 
 logger = structlog.get_logger(__name__)
-
-type Stamp = tuple[int, int, int]
 
 
 class Series:
@@ -75,7 +74,7 @@ class Series:
             If the files have never been whole. Later a broken file is told in ``trouble``, and
             what was read before goes on.
         """
-        stamps = {path: _stamp(path) for path in self._paths}
+        stamps = {path: stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < DAY
         if self._record is None or stamps != self._stamps or is_old:
             try:
@@ -110,12 +109,3 @@ class Series:
         weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
         held = market_of(self._site, files)
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
-
-
-def _stamp(path: Path) -> Stamp:
-    """Return what changes when a file is written anew, or set in the place of another."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -16,6 +16,7 @@ import structlog
 import telemetry
 from optimizer.service.alarms import Severity
 from optimizer.service.calibrations import DUE, FILE, is_due, keep, kept
+from telemetry.durable import ABSENT, stamp
 from twin.calibrate import calibrate
 from twin.drift import Change, Week, changes
 from twin.errors import GigatwinError
@@ -55,7 +56,7 @@ class Wear:
         self._next: np.datetime64 | None = None
         self._begun = np.datetime64(0, "us")
         self._process: BaseProcess | None = None
-        self._stamp = -1
+        self._stamp = ABSENT
         self._changes: tuple[Change, ...] = ()
 
     def look(self, now: np.datetime64) -> None:
@@ -93,12 +94,9 @@ class Wear:
 
     def changes(self) -> tuple[Change, ...]:
         """Return what has changed, read anew when there is another calibration."""
-        try:
-            stamp = self._path.stat().st_mtime_ns
-        except OSError:
-            return self._changes
-        if stamp != self._stamp:
-            self._stamp, self._changes = stamp, changes(kept(self._path))
+        found = stamp(self._path)
+        if found not in (self._stamp, ABSENT):
+            self._stamp, self._changes = found, changes(kept(self._path))
         return self._changes
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from telemetry.client import Client, Tls
 from tests.brokers import Broker, free_port
 from tests.conftest import ROOT
+from tests.waiting import DEADLINE
 
 DEPLOY = ROOT / "deploy"
 USERS = (
@@ -56,12 +57,16 @@ class Stand:
             }
         return Tls(ca=self.certificates / "ca.crt", **own)
 
-    def connected(self, user, *, client_id=None, url=None, timeout=10.0):
-        """Return a connected client, which ends with the test; with a URL it has no certificate."""
+    def client(self, user, *, client_id=None, url=None):
+        """Return a client, which ends with the test; with a URL it has no certificate."""
         tls = None if url else self.tls(user)
-        made = Client(url or self.url, client_id=client_id or user, tls=tls)
-        self.clients.append(made)
-        made.connect(timeout)
+        self.clients.append(Client(url or self.url, client_id=client_id or user, tls=tls))
+        return self.clients[-1]
+
+    def connected(self, user, **words):
+        """Return a client that is let in."""
+        made = self.client(user, **words)
+        made.connect(DEADLINE)
         return made
 
     def close(self):

@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import time
 from urllib.parse import quote
 
 import pytest
@@ -12,12 +11,11 @@ from telemetry import topics
 from telemetry.client import Client
 from telemetry.topics import Kind
 from tests.deploy import stands
+from tests.telemetry.clients import LONG, taken, until_told
 from twin.errors import BrokerError
 
 pytestmark = pytest.mark.slow
 
-LONG = 10.0
-HASTY = 2.0  # wait for a welcome that will not come
 QUIET = 0.5  # silence after which nothing more is on its way
 NAMES = {"site": "small", "hall": "hall_1", "rack": "r-001", "partner": "gridco"}
 TAG = "CDU/Status/small/cdu-1"
@@ -101,13 +99,10 @@ def running(stand):
 
 def heard(client, count=1):
     """Return the messages that come, at least so many, until nothing more does."""
-    messages = []
-    deadline = time.monotonic() + LONG
-    while len(messages) < count and time.monotonic() < deadline:
-        messages += client.take(timeout=QUIET)
+    messages = taken(client, count)
     while more := client.take(timeout=QUIET):
+        client.acknowledge(more)
         messages += more
-    client.acknowledge(messages)
     return messages
 
 
@@ -141,13 +136,11 @@ def test_a_partner_hears_nobody_elses_retained_schedule_by_any_filter(stand):
 
 
 def test_nobody_gets_in_without_a_name_of_their_own(stand, tmp_path):
-    with pytest.raises(BrokerError, match="hung up"):
-        stand.connected("", client_id="nobody", timeout=HASTY)
+    until_told(stand.client("", client_id="nobody"), "hung up")
     foreign = stands.make_certificates(tmp_path / "foreign", SERVICE)
     (foreign / "ca.crt").write_bytes((stand.certificates / "ca.crt").read_bytes())
     stand.certificates = foreign
-    with pytest.raises(BrokerError, match=r"hung up|certificate|unknown ca"):
-        stand.connected(SERVICE, timeout=HASTY)
+    until_told(stand.client(SERVICE), r"hung up|certificate|unknown ca")
 
 
 def test_a_name_in_the_url_does_not_change_whose_certificate_it_is(stand):

@@ -14,6 +14,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
 
 MOST_BYTES = 300_000
+PATIENCE = 60_000  # ms
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -63,10 +64,11 @@ def visit(browser, server):
         )
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text))
         page.goto(server.url)
-        sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=30_000)
+        sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
         return page
 
     yield visit
@@ -83,7 +85,7 @@ def faults(page):
 
 
 def wait_for_word(page, text):
-    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=10_000)
+    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -116,7 +118,7 @@ def test_other_states_are_well_set(visit, board, width):
         "feed": [{"partner": "p" * 40, "revision": 12345, "state": "overdue", "text": long}],
     }
     page = visit(width)
-    assert page.text_content("#word") == "FALLBACK: safe rule"
+    wait_for_word(page, "FALLBACK: safe rule")
     assert "18 more alarms" in page.text_content("#alarms")
     assert faults(page) == {}
 
@@ -147,7 +149,7 @@ def test_empty_data_is_explained(visit, board):
     board.changes |= {"time": None}
     board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
     page = visit()
-    assert page.text_content("#word") == "STARTING"
+    wait_for_word(page, "STARTING")
     assert "waits for telemetry" in page.text_content("#why")
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
@@ -230,7 +232,7 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
     held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
     board.changes = {"decision": held, **changes}
     page = visit()
-    assert said in page.text_content("#why")
+    sync_api.expect(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
     assert page.locator("#hold").is_visible()
 
 
@@ -258,12 +260,12 @@ def test_charts_are_read_by_keyboard(visit):
 def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server, board):
     page = visit()
     server.stop()
-    page.wait_for_selector("#silence:not([hidden])", timeout=10_000)
+    page.wait_for_selector("#silence:not([hidden])", timeout=PATIENCE)
     assert re.search(r"No answer from the service since \d\d:\d\d", page.text_content("#silence"))
     assert page.text_content("#word") == "NO ANSWER"
     assert faults(page) == {}
     with PageServer(board, port=urlsplit(server.url).port, token="another token"):
-        page.wait_for_selector("#silence", state="hidden", timeout=10_000)
+        page.wait_for_selector("#silence", state="hidden", timeout=PATIENCE)
         page.click("#hold")
         page.fill("#author", "night shift")
         page.fill("#reason", "restarted")

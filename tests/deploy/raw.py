@@ -1,0 +1,86 @@
+"""Connections of clients that are none of ours: they send what they like."""
+
+import multiprocessing
+import socket
+import struct
+import time
+from contextlib import contextmanager, suppress
+
+from tests.benchmarks.load import length_of
+from tests.waiting import DEADLINE
+
+HASTY = 2.0
+"""Longest wait for a broker to hang up. [s]"""
+
+PAUSE = 0.005
+"""Pause of a flood between two writes of twenty messages. [s]"""
+
+
+class Raw:
+    """A connection that keeps to nothing but the welcome of MQTT 3.1.1."""
+
+    def __init__(self, port, tls, name):
+        context = tls.context()
+        context.check_hostname = False
+        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self._socket = context.wrap_socket(plain)
+        name = name.encode()
+        body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack("!H", len(name)) + name
+        self._socket.sendall(b"\x10" + bytes([len(body)]) + body)
+        self.welcome = self._socket.recv(4)
+        self._socket.settimeout(DEADLINE)
+
+    def send(self, data):
+        """Send bytes; return whether the broker still takes them."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def is_thrown_out(self, patience=DEADLINE):
+        """Return whether the broker hangs up."""
+        self._socket.settimeout(patience)
+        try:
+            while self._socket.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self):
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # also for who is sending just now
+        self._socket.close()
+
+
+def at_most_once(topic, payload):
+    """Return the packet of a message of QoS 0."""
+    name = topic.encode()
+    body = struct.pack("!H", len(name)) + name + payload
+    return b"\x30" + length_of(len(body)) + body
+
+
+@contextmanager
+def flooding(port, tls, topic):
+    """Flood a broker from a process of its own: in ours it would slow the honest ones by itself."""
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    process = context.Process(target=_flood, args=(port, tls, topic, begun), daemon=True)
+    process.start()
+    try:
+        assert begun.wait(DEADLINE), "nothing floods"
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _flood(port, tls, topic, begun):
+    bad = Raw(port, tls, "flood")
+    data = at_most_once(topic, bytes(700)) * 20
+    while bad.send(data):
+        begun.set()
+        time.sleep(PAUSE)
