@@ -40,8 +40,8 @@ class Raw:
 
     def is_thrown_out(self, patience=DEADLINE):
         """Return whether the broker hangs up."""
-        self._socket.settimeout(patience)
         try:
+            self._socket.settimeout(patience)
             while self._socket.recv(4096):
                 pass
         except TimeoutError:
