@@ -34,6 +34,9 @@ from twin.workloads.queue import Pool, Queue, open_queue
 TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
 
+LIFE: Final = ("plant_heartbeat", "plant_heartbeat_echo")
+"""By these a plant's gateway says that it lives, whether or not a sensor speaks."""
+
 
 class PlantLink:
     """Connection to the plant of a site.
@@ -244,12 +247,13 @@ def _names(observed: xr.Dataset) -> list[str]:
 
 
 def age_of(observed: xr.Dataset) -> float | None:
-    """Return the age of the newest reading of all; None before the first. [s]
+    """Return the age of the newest reading of any sensor; None before the first. [s]
 
     Parameters
     ----------
     observed
         What is known; see :meth:`telemetry.window.Window.observed`.
     """
-    age = min((float(observed[f"{name}_age"].min()) for name in _names(observed)), default=np.inf)
+    sensors = (name for name in _names(observed) if name not in LIFE)
+    age = min((float(observed[f"{name}_age"].min()) for name in sensors), default=np.inf)
     return round(max(age, 0.0), 1) if np.isfinite(age) else None

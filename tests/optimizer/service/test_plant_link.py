@@ -27,6 +27,18 @@ def test_the_newest_reading_is_that_of_any_sensor():
     assert age_of(window.observed(NOON + 60 * SECOND)) == 10.0
 
 
+def test_a_heartbeat_is_no_reading():
+    """Proves: 60 s, of the meter, though the plant's gateway has said just now that it lives."""
+    window = Window(site())
+    for name in ("grid_import_power", "plant_heartbeat"):
+        window.add(metadata_of(name))
+    window.add(value_of("grid_import_power", 2000.0))
+    late = NOON + 60 * SECOND
+    window.add(value_of("plant_heartbeat", 1.8e12, time=late))
+    assert float(window.observed(late)["plant_heartbeat_age"]) == 0.0
+    assert age_of(window.observed(late)) == 60.0
+
+
 @pytest.fixture
 def link(tmp_path):
     told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
