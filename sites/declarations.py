@@ -7,7 +7,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from twin.units import Quantity
+from twin.units import Quantity, written
 
 
 def quantity(field: FieldInfo) -> Quantity | None:
@@ -58,7 +58,7 @@ def _written(value: object, declared: Quantity | None, only_set: bool) -> object
     if isinstance(value, Mapping):
         return {key: _written(inner, None, only_set) for key, inner in value.items()}
     if declared and declared.unit != "1" and value is not None:
-        return f"{value:.6g} {declared.unit}"
+        return f"{value:.6g} {written(declared.unit)}"
     return value
 
 

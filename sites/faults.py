@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from sites.catalogue import nearest
 from sites.declarations import inner_models, kind_of, quantity
+from twin import units
 from twin.errors import Fault
 
 LONGEST: Final = 60
@@ -99,7 +100,7 @@ def _example(key: str, models: Sequence[type[BaseModel]]) -> str:
     for model in models:
         declared = quantity(model.model_fields[key]) if key in model.model_fields else None
         if declared:
-            value = "1" if declared.unit == "1" else f'"... {declared.unit}"'
+            value = "1" if declared.unit == "1" else f'"... {units.written(declared.unit)}"'
             return f"; write {key} = {value} ({declared.meaning})"
         if key in model.model_fields:
             note = model.model_fields[key].annotation

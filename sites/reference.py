@@ -1,8 +1,9 @@
 """The reference pages, written from what the code declares."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Literal, get_args, get_origin
+from typing import Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -11,8 +12,12 @@ from sites.catalogue import Table, families, standards
 from sites.declarations import inner_models, kind_of, quantity
 from twin.equipment import KINDS
 from twin.site import Site
+from twin.units import written
 
 NOTICE = "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
+
+_SOURCE: Final = re.compile(r"^ *\.\. (\[\d+\]) (.*?)(?=^ *\.\. \[|\Z)", re.MULTILINE | re.DOTALL)
+"""A reference of a docstring: its number and its text."""
 
 
 def pages() -> Mapping[str, str]:
@@ -53,12 +58,18 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
     summary = (model.__doc__ or "").split("\n\n")[0].replace("\n    ", " ").strip()
     rows = [_row(name, field) for name, field in model.model_fields.items() if name != "name"]
     head = ["| parameter | unit | default | bounds | meaning |", "|---|---|---|---|---|"]
-    return [*([title] if title else []), summary, "\n".join(head + rows)]
+    sources = [
+        f"- {number} {' '.join(text.split())}"
+        for number, text in _SOURCE.findall(model.__doc__ or "")
+        if any(number in row for row in rows)
+    ]
+    told = [summary, "\n".join(head + rows), "\n".join(sources)]
+    return [*([title] if title else []), *filter(None, told)]
 
 
 def _row(name: str, field: FieldInfo) -> str:
     declared = quantity(field)
-    unit = declared.unit if declared else "-"
+    unit = written(declared.unit) if declared else "-"
     meaning = declared.meaning if declared else _shape(field.annotation)
     bounds = ", ".join(_bounds(field))
     return f"| `{name}` | {unit} | {_default(field)} | {bounds} | {meaning} |"

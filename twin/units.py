@@ -24,6 +24,23 @@ KELVIN: Final = 273.15
 _TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
 _ALIASES: Final = {"%": "percent", "": "dimensionless", "1": "dimensionless"}
 _POWER: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
+_BELOW: Final = re.compile(r" ([A-Za-z]+)-(\d)")
+
+
+def written(unit: str) -> str:
+    """Return a canonical unit as people write it: "EUR MWh-1" becomes "EUR/MWh".
+
+    Parameters
+    ----------
+    unit
+        A canonical unit.
+
+    Returns
+    -------
+    str
+        What :func:`canonical` reads as the same unit.
+    """
+    return _BELOW.sub(lambda found: f"/{found[1]}{found[2].removeprefix('1')}", unit)
 
 
 @lru_cache(maxsize=1)
@@ -60,17 +77,20 @@ def canonical(text: str, unit: str) -> float:
     match = _TEXT.match(text)
     if match is None:
         raise UnitError(
-            "quantity", [_fault(text, f'write a number and a unit, as in "5.2 {unit}"')]
+            "quantity", [_fault(text, f'write a number and a unit, as in "5.2 {written(unit)}"')]
         )
-    number, written = match.groups()
-    if not written and unit != "1":
-        raise UnitError("quantity", [_fault(text, f'name the unit, as in "{number} {unit}"')])
+    number, given = match.groups()
+    if not given and unit != "1":
+        mend = f'name the unit, as in "{number} {written(unit)}"'
+        raise UnitError("quantity", [_fault(text, mend)])
     registry = _registry()
     try:
-        quantity = registry.Quantity(float(number), _expression(written))
+        quantity = registry.Quantity(float(number), _expression(given))
         return float(quantity.to(_expression(unit)).magnitude)
     except Exception as error:  # pint raises many kinds, also of Python's own parser
-        mend = f"use a unit that converts to {unit}"
+        mend = f"use a unit that converts to {written(unit)}"
+        if unit == "1":
+            mend = "write a number without a unit"
         raise UnitError("quantity", [_fault(text, mend)]) from error
 
 
@@ -142,13 +162,16 @@ class Quantity:
             (self.at_most, operator.le, "at most"),
         ):
             if bound is not None and not holds(number, bound):
-                shown = f"{bound:g} {self.unit}".removesuffix(" 1")
+                shown = f"{bound:g} {written(self.unit)}".removesuffix(" 1")
                 raise PydanticCustomError("quantity", f"must be {word} {shown}")
         return number
 
     def _number(self, value: Any, is_canonical: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise PydanticCustomError("quantity", f'write it as a text, as in "5 {self.unit}"')
+            mend = f'write it as a text, as in "5 {written(self.unit)}"'
+            if self.unit == "1":
+                mend = "write a number without a unit"
+            raise PydanticCustomError("quantity", mend)
         if isinstance(value, str):
             try:
                 return canonical(value, self.unit)
@@ -156,7 +179,7 @@ class Quantity:
                 raise PydanticCustomError("quantity", error.faults[0].mend) from error
         if self.unit != "1" and not is_canonical:
             raise PydanticCustomError(
-                "quantity", f'a bare number has no unit; write "{value:g} {self.unit}"'
+                "quantity", f'a bare number has no unit; write "{value:g} {written(self.unit)}"'
             )
         try:
             return float(value)

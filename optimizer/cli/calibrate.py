@@ -21,6 +21,7 @@ from twin.calibrate import Calibration, Estimated, Grade, calibrate
 from twin.drift import Week, changes
 from twin.errors import Fault, StateError
 from twin.site import Site
+from twin.units import written
 
 app = typer.Typer(add_completion=False, help="Learn a site's parameters from its telemetry.")
 
@@ -196,7 +197,7 @@ def _line(e: Estimated) -> str:
     words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.grade}"
     if p.is_offset:
         return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({words})"
-    value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {p.unit}"'
+    value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {written(p.unit)}"'
     if e.grade is Grade.IDENTIFIED and not e.is_at_bound:
         return f"{p.path[-1]} = {value}  # {words}"
     held = ", at its bound" if e.is_at_bound else ""

@@ -12,7 +12,7 @@ from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.audit import NO_PLAN, Told, read_service_decision
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
-from twin import axes, vocabulary
+from twin import axes, units, vocabulary
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 
@@ -52,7 +52,9 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
     step = read_course(run, policy=policy, seed=seed).sel(time=axes.utc(at), method="pad")
     for name in SHOWN:
         word = vocabulary.term(name)
-        screen.print(f"  {word.meaning}: {float(step[name]):.1f} {word.unit}", markup=False)
+        screen.print(
+            f"  {word.meaning}: {float(step[name]):.1f} {units.written(word.unit)}", markup=False
+        )
 
 
 def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:

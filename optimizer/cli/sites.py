@@ -15,7 +15,9 @@ from sites import catalogue
 from twin.errors import Fault, SiteError
 
 if TYPE_CHECKING:
+    from twin.reserves import Reserve
     from twin.site import Site
+    from twin.tariffs.declaration import Tariff
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Look at declared sites and check site files."
@@ -71,6 +73,8 @@ def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
         f"{loaded.elevation:g} m; {loaded.racks} racks, import up to "
         f"{loaded.grid.import_limit:g} MW"
     )
+    for line in _terms(loaded):
+        screen.print(line, markup=False)
     for shown in (_machines(loaded), _chain(loaded), _work(loaded)):
         screen.print(shown)
     write_json({"sites": [{"name": loaded.name, **sites.parameters(loaded)}]}, json_file)
@@ -96,6 +100,19 @@ def _head(name: str) -> dict[str, str]:
     return {"name": name} | {key: str(head.get(key, "")) for key in ("zone", "title")}
 
 
+def _terms(site: "Site") -> Iterator[str]:
+    """Yield the tariffs and reserve products of a site, each with the time for which it holds."""
+    for name, tariff in site.tariffs.items():
+        yield f"tariff {name}: {tariff.status.replace('_', ' ')}, {_span(tariff)}"
+    for name, product in site.reserves.items():
+        yield f"reserve {name}: {product.direction}, {_span(product)}"
+
+
+def _span(terms: "Tariff | Reserve") -> str:
+    """Return from when to when terms hold."""
+    return f"from {terms.valid_from}" + (f" to {terms.valid_to}" if terms.valid_to else "")
+
+
 def _machines(site: "Site") -> Table:
     shown = table("Machines", "name", "kind", "parameters")
     for name, machine in site.equipment.items():
@@ -111,7 +128,8 @@ def _flat(values: Mapping[str, object]) -> Iterator[str]:
         if isinstance(value, Mapping):
             yield f"{name} ({', '.join(_flat(value))})"
         elif not isinstance(value, tuple | NoneType):
-            yield f"{name.replace('_', ' ')} {value}"
+            shown = f"{value:g}" if isinstance(value, float) else value
+            yield f"{name.replace('_', ' ')} {shown}"
 
 
 def _chain(site: "Site") -> Table:

@@ -51,6 +51,7 @@ class Told(TypedDict):
     changes: list[str]
     degraded: str
     source: NotRequired[str]
+    doubtful: NotRequired[list[str]]
     failures: NotRequired[list[dict[str, object]]]
     softened: NotRequired[list[dict[str, object]]]
     reserves: NotRequired[list[str]]

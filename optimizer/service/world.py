@@ -34,6 +34,11 @@ AHEAD: Final = 2
 
 DAY: Final = np.timedelta64(1, "D")
 
+NO_CARBON: Final = (
+    "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
+)
+"""What is noted of prices without it."""
+
 FAR: Final = 100.0
 """Distance from which on it is said that weather was taken elsewhere. [km]"""
 
@@ -145,8 +150,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     year = int(pd.Timestamp(first).year)
     notes = _notes(site, files, weather, year)
     if files.carbon is None and "carbon_intensity" not in prices:
-        lack = "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
-        notes.append(f"{files.prices.name}: {lack}")
+        notes.append(f"{files.prices.name}: {NO_CARBON}")
     arrivals = jobs_of(files.jobs, first, last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return World(

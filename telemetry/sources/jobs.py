@@ -45,8 +45,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     Raises
     ------
     SeriesError
-        If a column is missing or that of the sizes misspelt, or a job arrives before hour 0 or has
-        no length or size.
+        If a column is missing, or sizes misspelt, or a job is too early or has no length or size.
     """
     table = read_table(path)
     missing = [name for name in WANTED if name not in table.columns]

@@ -6,6 +6,7 @@ import numpy as np
 
 from telemetry.sources.table import place, refuse
 from twin.errors import Fault
+from twin.units import written
 from twin.vocabulary import term
 
 LIMITS: Final[dict[str, tuple[float, float]]] = {
@@ -47,7 +48,7 @@ def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarra
     faults = []
     for name, series in values.items():
         low, high = LIMITS[name]
-        unit = "" if term(name).unit == "1" else f" {term(name).unit}"
+        unit = "" if term(name).unit == "1" else f" {written(term(name).unit)}"
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
         faults += [
             Fault(

@@ -17,3 +17,22 @@ def test_the_committed_page_is_what_the_code_writes(page):
 def test_a_parameter_has_unit_bounds_and_meaning():
     row = "| `rating` | MW |  | > 0 | rated output of the whole bank |"
     assert row in sites.pages()["equipment.md"]
+
+
+def test_what_a_meaning_cites_stands_below_its_table():
+    """Proves: the [2] of the halls' heat is Khankari's; tables that cite nothing say none.
+
+    Sensitivity: a number in brackets that leads nowhere.
+    """
+    page = sites.pages()["equipment.md"]
+    table = page.split("### `contingency`")[1].split("### ")[0]
+    assert '- [2] K. Khankari, "Rate of heating analysis of data centers during power' in table
+    assert page.count("\n- [") == 3
+
+
+def test_units_are_written_as_site_files_write_them():
+    """Proves: a price of energy is told in EUR/MWh, a flow in kg/s, none with a power of -1."""
+    page = sites.pages()["equipment.md"]
+    assert "| `import_fee` | EUR/MWh |" in page
+    assert "| `air_flow` | kg/s |" in page
+    assert "-1 |" not in page

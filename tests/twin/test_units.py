@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from twin.errors import UnitError
-from twin.units import Quantity, canonical
+from twin.units import Quantity, canonical, written
 
 
 class Machine(BaseModel):
@@ -38,6 +38,30 @@ class Machine(BaseModel):
 )
 def test_text_becomes_canonical(text: str, unit: str, number: float) -> None:
     assert canonical(text, unit) == pytest.approx(number, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("unit", "people"),
+    [
+        ("EUR MWh-1", "EUR/MWh"),
+        ("EUR MW-1 h-1", "EUR/MW/h"),
+        ("EUR m-3", "EUR/m3"),
+        ("kg s-1", "kg/s"),
+        ("MW/min", "MW/min"),
+        ("MWh", "MWh"),
+        ("1", "1"),
+    ],
+)
+def test_a_unit_is_written_as_it_is_read(unit: str, people: str) -> None:
+    """Proves: people read EUR/MWh, and what they read may be copied into a site file."""
+    assert written(unit) == people
+    assert canonical(f"7 {people}", unit) == 7.0
+
+
+def test_where_no_unit_belongs_none_is_asked_for() -> None:
+    """Proves: "53.4 N" of latitude is told to be a number, not to convert to 1."""
+    with pytest.raises(UnitError, match="write a number without a unit"):
+        canonical("53.4 N", "1")
 
 
 @pytest.mark.parametrize(
@@ -85,13 +109,13 @@ class Contract(BaseModel):
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("energy", "1e9 EUR/MWh", "must be at most 10000 EUR MWh-1"),
-        ("energy", "-1e9 EUR/MWh", "must be at least -10000 EUR MWh-1"),
-        ("energy", "11 EUR/kWh", "must be at most 10000 EUR MWh-1"),
-        ("peak", "1001 EUR/kW", r"must be at most 1e\+06 EUR MW-1"),
-        ("peak", "-1 EUR/kW", "must be at least 0 EUR MW-1"),
-        ("cells", "1e8 EUR/MWh", r"must be at most 1e\+07 EUR MWh-1"),
-        ("cells", "0 EUR/MWh", "must be above 0 EUR MWh-1"),
+        ("energy", "1e9 EUR/MWh", "must be at most 10000 EUR/MWh"),
+        ("energy", "-1e9 EUR/MWh", "must be at least -10000 EUR/MWh"),
+        ("energy", "11 EUR/kWh", "must be at most 10000 EUR/MWh"),
+        ("peak", "1001 EUR/kW", r"must be at most 1e\+06 EUR/MW"),
+        ("peak", "-1 EUR/kW", "must be at least 0 EUR/MW"),
+        ("cells", "1e8 EUR/MWh", r"must be at most 1e\+07 EUR/MWh"),
+        ("cells", "0 EUR/MWh", "must be above 0 EUR/MWh"),
     ],
 )
 def test_a_price_has_the_bound_of_its_unit(field: str, value: str, words: str) -> None:

@@ -135,6 +135,8 @@ def read_decision(
     path = folder / f"{policy}_{seed}.decisions.json"
     if not path.exists():
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        if (folder / f"{policy}_{seed}.nc").exists():
+            mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
     decisions: list[Told] = json.loads(path.read_text(encoding="utf-8"))
     if at is None:
@@ -144,7 +146,7 @@ def read_decision(
     course = read_course(folder, policy=policy, seed=seed)
     last = axes.utc(str(course["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < last:
-        mend = f"the run goes from {starts[0]}Z to {last}Z"
+        mend = f"the run goes from {axes.to_minute(starts[0])} to {axes.to_minute(last)}"
         raise StateError("run", [Fault(place="--at", value=at, mend=mend)])
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
@@ -160,6 +162,8 @@ def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.D
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        if (folder / f"{policy}_{seed}.nc").exists():
+            mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
     with xr.open_dataset(path, engine="h5netcdf") as course:
         return course.load()

@@ -182,12 +182,15 @@ def test_a_moment_is_explained_by_the_decision_in_force_with_what_happened(folde
     assert result.exit_code == 0, result.stderr
     assert "decision of 2026-06-16T00:00Z" in result.stdout
     assert "power taken from the grid" in result.stdout
-    assert "EUR MWh-1" in result.stdout
+    assert "EUR/MWh" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("at", "words"),
-    [("2026-06-16T02:00", "the run goes from 2026-06-16T00:00"), ("noon", "moment = 'noon'")],
+    [
+        ("2026-06-16T02:00", "the run goes from 2026-06-16T00:00Z to 2026-06-16T02:00Z"),
+        ("noon", "moment = 'noon'"),
+    ],
 )
 def test_a_moment_outside_the_run_is_refused(folder, at, words):
     refused(explained(folder, "--at", at), words)
@@ -195,6 +198,12 @@ def test_a_moment_outside_the_run_is_refused(folder, at, words):
 
 def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):
     refused(explained(tmp_path), "optimal_0.decisions.json", "gigatwin backtest")
+
+
+def test_a_rule_that_was_run_has_no_reasons_and_that_is_said(tmp_path):
+    """Proves: who asks why a rule decided so is sent to a policy that plans."""
+    (tmp_path / "threshold_0.nc").touch()
+    refused(explained(tmp_path, "--policy", "threshold"), "threshold is a rule, and plans nothing")
 
 
 def test_another_plant_than_was_run_is_refused(folder):

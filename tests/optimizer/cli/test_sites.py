@@ -55,6 +55,42 @@ def test_describe(run):
     assert "transformer_1" in result.stderr
 
 
+TERMS = """
+[tariffs.sample]
+valid_from = 2023-01-01
+valid_to = 2024-01-01
+status = "in_force"
+source = "made up"
+
+[reserves.fcr]
+direction = "symmetric"
+full_activation = "30 s"
+duration = "15 min"
+block = "4 h"
+gate = "16 h"
+shortfall_price = "120 EUR/MW/h"
+valid_from = 2026-01-01
+source = "made up"
+"""
+
+
+def test_describe_tells_terms_and_units_as_site_files_have_them(run, tmp_path):
+    """Proves: a tariff and a product are told with their time, and a fee as 2 EUR/MWh."""
+    lines = (catalogue.ROOM / "small.toml").read_text().splitlines()
+    billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
+    text = "\n".join(billed).replace(
+        'power = "0.8 MW"', 'power = "0.8 MW"\nlocal_controller = true'
+    )
+    (tmp_path / "mine.toml").write_text(text + TERMS)
+    result = run("describe", tmp_path / "mine.toml")
+    assert result.exit_code == 0, result.stderr
+    told = result.stdout
+    assert "tariff sample: in force, from 2023-01-01 to 2024-01-01" in told
+    assert "reserve fcr: symmetric, from 2026-01-01" in told
+    assert "export fee 2 EUR/MWh" in told
+    assert "MWh-1" not in told
+
+
 def test_an_error_is_one_block_without_a_trace(run):
     result = run("describe", "rine")
     assert result.exit_code == 1
