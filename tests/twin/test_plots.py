@@ -85,6 +85,13 @@ def test_a_whole_run_has_all_panels(run, site):
     assert figure.axes[4].get_xlabel() == "local time, Europe/Berlin"
 
 
+@pytest.mark.parametrize(("start", "day"), [("T21:45", "06-28"), ("T22:00", "06-29")])
+def test_the_day_of_the_title_is_that_of_the_axis(site, start, day):
+    """Proves: 22:00 UTC is midnight in Berlin's summer, and belongs to the next day."""
+    price = regular(utc(f"2023-06-28{start}"), 8).assign(electricity_price=("time", np.ones(8)))
+    assert plot_run(price, site, title="small").get_suptitle() == f"small, from 2023-{day}"
+
+
 def test_no_negative_price_no_patch(run, site):
     calm = run.assign(electricity_price=abs(run["electricity_price"]))
     assert "price below 0" not in labels(plot_run(calm, site, title="calm"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, Unpack
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -80,8 +81,8 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
         _dress(axes, is_stacked=panel.is_stacked)
     _dates(column[-1, 0], edges_of(run), site.time_zone)
     figure.align_ylabels()
-    whole = f"{title}, from {np.datetime_as_string(run['time'].to_numpy()[0], 'D')}"
-    figure.suptitle(whole, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    day = pd.Timestamp(run["time"].to_numpy()[0], tz="UTC").tz_convert(site.time_zone).date()
+    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure
 
 
