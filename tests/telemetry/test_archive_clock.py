@@ -28,7 +28,7 @@ def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
     archive.commit(everything=True)
     set_back(monkeypatch, 60.0)
     add(archive, 2)
-    with pytest.raises(ArchiveError, match=r"the clock is (59|60) s behind the last commit; set"):
+    with pytest.raises(ArchiveError, match=r"the clock is (5\d|60) s behind the last commit; set"):
         archive.commit(everything=True)
     assert "the clock is" in archive.trouble
     assert archive.set_aside == []
