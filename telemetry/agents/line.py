@@ -94,7 +94,7 @@ class Line:
         return self._client.publish(topic, payload, qos=1).wait(timeout)
 
     def receive(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
-        """Hear what comes until it is enough, or time is up.
+        """Hear what comes until it is enough, or time is up; what has come by then is heard.
 
         Parameters
         ----------
@@ -110,9 +110,9 @@ class Line:
         """
         while not is_enough():
             left = until - time.monotonic()
+            self._take(min(max(left, 0.0), LISTENING))
             if left <= 0.0:
-                return False
-            self._take(min(left, LISTENING))
+                return is_enough()
         return True
 
     def drain(self) -> None:

@@ -184,11 +184,12 @@ class SimulatedSite:
         def is_over() -> bool:
             return self._is_stopped or is_decided()
 
-        until = time.monotonic() + self._deadline
-        while time.monotonic() < until and not is_over():
+        until, is_late = time.monotonic() + self._deadline, False
+        while not (is_over() or is_late):  # a machine that stood still may have heard already
+            is_late = time.monotonic() >= until
             again = min(until, time.monotonic() + AGAIN[self._decided is not None])
             self._line.receive(again, lambda: self._is_asked or is_over())
-            if not is_over():
+            if not (is_over() or is_late):
                 self._is_asked = False
                 self._say_again(tick)
         if is_decided():

@@ -1,5 +1,6 @@
 """A simulated site in lockstep: against a script, and over an embedded broker."""
 
+import itertools
 import threading
 from collections import Counter
 
@@ -122,6 +123,17 @@ def test_nobody_decides_and_the_plant_goes_on(scene):
     assert outcome.counts["undecided"] == STEPS - 1
     assert [report.running for report in reports[:4]] == [2, 2, 2, 2]
     assert [report.is_decided for report in reports[:2]] == [True, False]
+
+
+def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
+    """Proves: a machine that stands still for a minute after each tick hears what it was told.
+
+    Sensitivity: all 8 undecided if the clock is looked at before the messages.
+    """
+    now = itertools.count(0.0, 60.0)
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    _, outcome, _ = run(scene, all_run, deadline=30.0)
+    assert outcome.counts["undecided"] == 0
 
 
 def test_a_decision_counts_only_with_its_orders(scene):
