@@ -133,15 +133,16 @@ class Ear:
     def until[T](self, found: Callable[[], T], timeout: float = DEADLINE) -> T:
         """Return what is found, once it is something."""
         end = time.monotonic() + timeout
-        while not (it := found()):
+        while True:
             left = end - time.monotonic()
+            if it := found():
+                return it
             if left <= 0.0:
                 heard = sorted({one.topic for one in self.heard if "/BMS" not in one.topic})
                 text = f"not heard within {timeout:g} s; last topics: {heard[-10:]}"
                 raise TimeoutError(text)
             with self._news:
                 self._news.wait(min(left, 0.1))
-        return it
 
 
 class Stage:

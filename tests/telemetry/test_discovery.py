@@ -1,11 +1,13 @@
 """A draft of a site file, and differences of topology, from what a plant says."""
 
 import errno
+import itertools
 import json
 import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli.root import app
-from telemetry.client import Client
+from telemetry import discovery as module
+from telemetry.client import Client, Message, Receipt
 from telemetry.codec import encode
 from telemetry.coverage import Coverage
 from telemetry.discovery import Discovery
@@ -210,6 +213,42 @@ def test_only_what_a_service_of_the_site_may_hear_is_asked_for():
     """Brokers refuse what goes beyond their access lists, all of it or silently."""
     allowed = {METADATA, *listening("small")}
     assert set(Discovery("small").filters) <= allowed
+
+
+class Bus:
+    """A broker that has said all its points when it lets us hear."""
+
+    url = "mqtt://here"
+
+    def __init__(self, *_, **__):
+        self._waiting = [Message(*encode(point)) for point in points_of(SMALL)]
+
+    def subscribe(self, *_, **__):
+        receipt = Receipt()
+        receipt.settle(True)
+        return receipt
+
+    def connect(self):
+        pass
+
+    def take(self, limit, timeout):
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return taken
+
+    def stop(self):
+        pass
+
+
+def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
+    """Proves: a machine that stands still for a minute hears all points within a second.
+
+    Sensitivity: none if the clock is looked at before the messages.
+    """
+    now = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(module, "Client", Bus)
+    discovery = Discovery("small")
+    assert module.listen("mqtt://here", discovery, seconds=1.0) == len(list(points_of(SMALL)))
 
 
 @pytest.mark.slow
