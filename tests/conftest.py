@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from telemetry.broker import EmbeddedBroker
 from tests import brokers
 
 ROOT = Path(__file__).parents[1]
+
+# By itself hypothesis calls what took 200 ms once a failure: machines stand still for longer.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
