@@ -247,7 +247,7 @@ def assert_whole(folder, seconds):
 
 @pytest.mark.slow
 def test_kills_at_any_moment_lose_and_double_nothing(tmp_path):
-    seconds, dice = 3000, random.Random(7)
+    seconds, dice = 1500, random.Random(7)
     command = [sys.executable, "-m", "tests.telemetry.archives", str(tmp_path), str(seconds)]
     done = tmp_path / "done"
     done.touch()
