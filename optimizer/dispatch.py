@@ -26,7 +26,7 @@ FLOWS: Final = (
     "tank_charge",
     "tank_discharge",
     "heat_reuse_power",
-    *steering.WORDS,
+    *steering.TOLD,
 )
 """Words of a schedule that are told to the plant as they stand."""
 
@@ -50,6 +50,8 @@ class Orders:
         Heat that each heat pump delivers. [MW]
     facility_supply_set_point, facility_range_set_point, technology_range_set_point
         Of the water by circuit or bank of CDUs, left out where as declared. [degC; K; K]
+    cooling_plant_units_on
+        Chillers that run by cooling plant, left out where it stages them itself. [1]
     """
 
     jobs: Mapping[int, float]
@@ -62,6 +64,7 @@ class Orders:
     facility_supply_set_point: Mapping[str, float] = field(default_factory=dict)
     facility_range_set_point: Mapping[str, float] = field(default_factory=dict)
     technology_range_set_point: Mapping[str, float] = field(default_factory=dict)
+    cooling_plant_units_on: Mapping[str, float] = field(default_factory=dict)
 
 
 def dispatch(

@@ -163,7 +163,7 @@ def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatAr
     for pump in site.of(HeatReuse):
         sold = float(now[name].sel(heat_reuse=pump.name)[0]) if name in now else 0.0
         orders[name, pump.name] = np.full(LEVELS, sold)
-    if steering.SUPPLY in now:
+    if any(word in now for word in steering.TOLD):
         orders |= steering.read(site, now.isel(time=SAME))
     return orders
 

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from optimizer.commit import ROUNDING
 from optimizer.inputs import caps
 from optimizer.moves import coming
 from optimizer.reserves.reserved import add_reserves
@@ -72,7 +73,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     banks = [convert.owner for convert in site.converts if convert.units is not None]
     if banks:
         data = data.assign_coords(cooling_plant=banks)
-        on = np.round(_columns(solution, banks, "on"))
+        on = np.ceil(_columns(solution, banks, "on") - ROUNDING)
         data["cooling_plant_units_on"] = ("time", "cooling_plant"), on
     if solution.inputs.points is not None:
         data = data.assign(steering.labelled(solution.inputs.points))

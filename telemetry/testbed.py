@@ -35,7 +35,7 @@ SWINGS: Final = {
     "tank_discharge": 0.2,
     "renewable_used_power": 1.0,
     "heat_reuse_power": 0.15,
-    **dict.fromkeys(steering.WORDS, 0.0),
+    **dict.fromkeys(steering.TOLD, 0.0),
 }
 """Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
@@ -133,12 +133,12 @@ class Plant:
         ----------
         set_points
             ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW], and
-            ``renewable_used_power`` as the most that may be taken [MW].
+            ``renewable_used_power`` as the most that may be taken [MW]; and set points of water.
         """
         last = min(self._clock + STEP, len(self._weather)) - 1
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
         soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
-        begin = {key: self._points.get(key, value) for key, value in now.items()}
+        begin = now | {k: v for k, v in self._points.items() if k in now and k[0] != steering.UNITS}
         swing = sum(abs(soon[key] - begin[key]) * SWINGS[key[0]] for key in set_points)
         over = max(TRANSITION, swing / (RAMP_SHARE * self.site.grid.ramp))
         self._move = Move(begin=begin, goal=dict(set_points), over=over)

@@ -64,12 +64,16 @@ class SetPoints:
         Bank of CDUs -> warming of the coolant in the racks, which its pumps follow. [K]
     least_flow
         Cooling plant or bank of CDUs -> share of its rated flow below which it does not fall. [1]
+    units
+        Cooling plant -> chillers that run; more do where these cannot carry the load. What is
+        missing is staged by the plant itself. [1]
     """
 
     supply_temperature: Mapping[str, FloatArray] = field(default_factory=dict)
     temperature_range: Mapping[str, FloatArray] = field(default_factory=dict)
     technology_range: Mapping[str, FloatArray] = field(default_factory=dict)
     least_flow: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

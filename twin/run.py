@@ -58,8 +58,8 @@ def run(
     orders
         ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
         ``heat_reuse_power`` by machine, on ``time`` [MW]; ``genset_power``, zero if left out; set
-        points of the water by the words of :mod:`twin.steering`, where they are not the declared
-        ones.
+        points of the water and chillers that run by the words of :mod:`twin.steering`, where they
+        are not the declared ones.
     weather
         Outdoor air on ``time``.
     hours

@@ -42,8 +42,8 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
         them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
         ``renewable_used_power``, ``heat_reuse_power`` and ``genset_power``; left out, they are
-        zero. Set points of the water as :func:`twin.steering.read` wants them; left out, the
-        declared ones hold.
+        zero. Set points of the water and chillers that run as :func:`twin.steering.read` wants
+        them; left out, the declared ones hold, and plants stage their chillers themselves.
 
     Returns
     -------

@@ -1,4 +1,7 @@
-"""Set points of the water as labelled series: written into a plan, read by the twin, judged."""
+"""Set points of the water as labelled series: written into a plan, read by the twin, judged.
+
+The number of chillers that run is told in the same way.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
-from twin.equipment import Cdu
+from twin.equipment import Cdu, CoolingPlant
 from twin.errors import Fault, StateError
 from twin.limits import KELVIN_BEYOND
 from twin.physics import FloatArray
@@ -26,11 +29,18 @@ WORDS: Final = {
 }
 """Word of the vocabulary -> field of :class:`~twin.relations.SetPoints`, axis."""
 
+UNITS: Final = "cooling_plant_units_on"
+"""Word for the chillers that run: an order on ``cooling_plant``, as plans give it, what ran on the
+axis ``circuit`` of a run."""
+
+TOLD: Final = {**WORDS, UNITS: ("units", "cooling_plant")}
+"""All that the water side of a plant may be told; as :data:`WORDS`, which are its water's."""
+
 
 def labelled(points: SetPoints) -> dict[str, xr.DataArray]:
     """Return set points as variables of a plan, on ``time`` and their machines."""
     found = {}
-    for word, (field, dim) in WORDS.items():
+    for word, (field, dim) in TOLD.items():
         table: Mapping[str, FloatArray] = getattr(points, field)
         if table:
             values = np.stack(list(table.values()), axis=-1)
@@ -43,13 +53,13 @@ def orders_of(points: SetPoints) -> dict[tuple[str, str], FloatArray]:
     """Return set points as orders of a run, by word and machine."""
     return {
         (word, owner): values
-        for word, (field, _) in WORDS.items()
+        for word, (field, _) in TOLD.items()
         for owner, values in getattr(points, field).items()
     }
 
 
 def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]:
-    """Return the set points of an operation, by word and machine.
+    """Return the set points of an operation and the chillers that shall run, by word and machine.
 
     Parameters
     ----------
@@ -57,29 +67,33 @@ def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]
         The site.
     operation
         May hold ``facility_supply_set_point(time, circuit)``, ``facility_range_set_point(time,
-        circuit)`` and ``technology_range_set_point(time, cdu)``.
+        circuit)``, ``technology_range_set_point(time, cdu)`` and
+        ``cooling_plant_units_on(time, cooling_plant)``.
 
     Returns
     -------
     dict
-        On ``time``; empty if it holds none of them. [degC; K]
+        On ``time``; empty if it holds none of them. [degC; K; 1]
 
     Raises
     ------
     StateError
-        If a machine is unknown, or a value is not finite or a range not above zero.
+        If a machine is unknown or has no chillers, or a value is not finite, a range not above
+        zero, or a number of chillers not whole.
     UnitError
         If a unit is missing or foreign.
     """
-    held = [word for word in WORDS if word in operation]
+    held = [word for word in TOLD if word in operation]
+    if UNITS in held and TOLD[UNITS][1] not in operation[UNITS].dims:
+        held.remove(UNITS)  # what ran once is no order
     vocabulary.check(operation, *held)
     faults = [fault for word in held for fault in _faults(site, operation[word], word)]
     if faults:
         raise StateError(site.name, faults)
     return {
-        (word, str(name)): operation[word].sel({WORDS[word][1]: name}).to_numpy()
+        (word, str(name)): operation[word].sel({TOLD[word][1]: name}).to_numpy()
         for word in held
-        for name in operation[word][WORDS[word][1]].to_numpy()
+        for name in operation[word][TOLD[word][1]].to_numpy()
     }
 
 
@@ -89,10 +103,10 @@ def gathered(site: Site, table: Mapping[tuple[str, str], FloatArray]) -> SetPoin
     A machine that is told a range keeps enough flow for the trip of a unit; the others keep to
     their declared flow.
     """
-    fields: dict[str, dict[str, FloatArray]] = {field: {} for field, _ in WORDS.values()}
+    fields: dict[str, dict[str, FloatArray]] = {field: {} for field, _ in TOLD.values()}
     for (word, owner), values in table.items():
-        if word in WORDS:
-            fields[WORDS[word][0]][owner] = values
+        if word in TOLD:
+            fields[TOLD[word][0]][owner] = values
     if not any(fields.values()):
         return None
     ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
@@ -182,12 +196,19 @@ def calmed(
 
 
 def _faults(site: Site, array: xr.DataArray, word: str) -> Iterator[Fault]:
-    field, dim = WORDS[word]
-    known = [m.name for m in site.equipment.values() if m.kind in ("cooling_plant", "cdu")]
-    for name in array[dim].to_numpy():
-        if str(name) not in known or (dim == "cdu") != isinstance(site.equipment[str(name)], Cdu):
-            yield Fault(place=word, value=str(name), mend=f"the site has no {dim} of this name")
+    field, dim = TOLD[word]
+    known = [machine.name for machine in site.of(Cdu if dim == "cdu" else CoolingPlant)]
+    chilling = [plant.name for plant in site.of(CoolingPlant) if plant.chillers]
+    for name in map(str, array[dim].to_numpy()):
+        if name not in known:
+            yield Fault(place=word, value=name, mend=f"the site has no {dim} of this name")
+        elif word == UNITS and name not in chilling:
+            yield Fault(place=word, value=name, mend="it has no chillers")
     values = array.to_numpy()
+    if word == UNITS:
+        if not ((values >= 0.0) & (values == np.round(values))).all():
+            yield Fault(place=word, value="", mend="must be a whole number, 0 or more")
+        return
     is_sound = np.isfinite(values) & ((values > 0.0) | (field == "supply_temperature"))
     if not is_sound.all():
         yield Fault(place=word, value="", mend="must be finite, and a range above 0")

@@ -142,6 +142,7 @@ class ChillerBank(Declared):
         *,
         supply_temperature: FloatArray | float,
         condenser_temperature: FloatArray,
+        told: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Return the least power that carries a load, and the number of units that run then.
 
@@ -153,13 +154,17 @@ class ChillerBank(Declared):
             Chilled water that leaves the units. [degC]
         condenser_temperature
             Condenser water that leaves the units, on the axes of the load. [degC]
+        told
+            Units that shall run, whole and on the last axes of the load; by default those with the
+            least power do. [1]
 
         Returns
         -------
         power : numpy.ndarray
             Power of the compressors. [MW]
         units : numpy.ndarray
-            Equal units that share the load; 0 without load. [1]
+            Equal units that share the load, 0 without load; those that are told, as far as there
+            are so many, and more where these cannot carry it. [1]
 
         Notes
         -----
@@ -174,9 +179,14 @@ class ChillerBank(Declared):
         power *= 1.0 + _FEWER_FIRST * units
         overloaded = load / units > unit_limit
         overloaded[-1] = False
-        best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
-        chosen = np.take_along_axis(power, best[None], axis=0)[0]
-        return chosen, np.where(load > 0.0, best + 1.0, 0.0)
+        if told is None:
+            best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
+            on = np.where(load > 0.0, best + 1.0, 0.0)
+        else:
+            needed = np.where(load > 0.0, np.argmin(overloaded, axis=0) + 1.0, 0.0)
+            on = np.clip(told, needed, self.count)
+            best = np.maximum(on, 1.0).astype(int) - 1
+        return np.take_along_axis(power, best[None], axis=0)[0], on
 
     def units(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import FloatArray, machines
+from twin.physics.numeric import BoolArray
 from twin.physics.search import farthest
 from twin.weather import Weather
 
@@ -58,12 +59,16 @@ class Condenser:
     economiser_approach
         Chilled water behind the economiser less the water from the heat rejection; None without
         an economiser. [K]
+    units
+        Chillers that are told to run, on the last axes of the load; by default as many as take the
+        least power. [1]
     """
 
     chillers: ChillerBank
     rejection: DryCooler | CoolingTower
     supply_temperature: FloatArray | float
     economiser_approach: float | None
+    units: FloatArray | None = None
 
     def cheapest(
         self, load: FloatArray, weather: Weather, *, capacity_rate: FloatArray
@@ -90,6 +95,7 @@ class Condenser:
         load, and those at which the condensers just reach their least and their greatest
         temperature: the kinks of the sum lie there, between them it is flat around its least
         value. No bypass is tried above the least condenser temperature: warmer water saves nothing.
+        Where the number of chillers is told, fans turn faster before another chiller starts.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
@@ -105,8 +111,9 @@ class Condenser:
             free = self._free(leaving, load, capacity_rate)
             power, units = self._compress(load - free, temperature)
         fan = self.rejection.power(speed)
-        is_too_warm = (temperature > self.chillers.condenser_high) & (speed < 1.0)
-        best = np.argmin(np.where(is_too_warm, np.inf, fan + power), axis=0)[None]
+        is_open = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
+        is_open &= self._obeys(units, is_open)
+        best = np.argmin(np.where(is_open, fan + power, np.inf), axis=0)[None]
 
         def chosen(values: FloatArray) -> FloatArray:
             taken: FloatArray = np.take_along_axis(values, best, axis=0)[0]
@@ -121,6 +128,13 @@ class Condenser:
             units_on=chosen(units),
             temperature=np.maximum(chosen(temperature), self.chillers.condenser_minimum),
         )
+
+    def _obeys(self, units: FloatArray, is_open: BoolArray) -> BoolArray:
+        """Return which trials come nearest to the units that are told, of those that are open."""
+        if self.units is None:
+            return is_open
+        more = np.where(is_open, np.maximum(units, self.units) - self.units, np.inf)
+        return np.asarray(more <= more.min(axis=0))
 
     def _trials(
         self,
@@ -207,4 +221,5 @@ class Condenser:
             load,
             supply_temperature=self.supply_temperature,
             condenser_temperature=temperature,
+            told=self.units,
         )

@@ -142,7 +142,8 @@ class CoolingPlant(Equipment):
         weather
             Outdoor air on ``time``.
         points
-            Set points of the water, on axes that fit the load; by default the declared ones.
+            Set points of the water, on axes that fit the load, and chillers that shall run; by
+            default the declared ones, and as many chillers as take the least power.
 
         Returns
         -------
@@ -169,7 +170,7 @@ class CoolingPlant(Equipment):
                 minimum_flow_share=points.least_flow.get(self.name, self.minimum_flow),
             )
         )
-        point = self._point(load + pump, capacity_rate, weather, target=target)
+        point = self._point(load + pump, capacity_rate, weather, target=target, points=points)
         pumps = pump + point.pump_power
         rejected = load + pumps + point.compressor_power
         draw = pumps + point.compressor_power + point.fan_power
@@ -258,7 +259,9 @@ class CoolingPlant(Equipment):
             self.name, np.asarray(self.temperature_range)
         )
 
-    def _condenser(self, supply_temperature: FloatArray | float) -> Condenser | None:
+    def _condenser(
+        self, supply_temperature: FloatArray | float, units: FloatArray | None = None
+    ) -> Condenser | None:
         if self.chillers is None:
             return None
         return Condenser(
@@ -266,6 +269,7 @@ class CoolingPlant(Equipment):
             rejection=self.rejection,
             supply_temperature=supply_temperature,
             economiser_approach=self.economiser_approach,
+            units=units,
         )
 
     def _point(
@@ -275,9 +279,10 @@ class CoolingPlant(Equipment):
         weather: Weather,
         *,
         target: FloatArray | float,
+        points: SetPoints,
     ) -> Condensing:
         """Return the best operating point for the heat that the water brings."""
-        condenser = self._condenser(target)
+        condenser = self._condenser(target, points.units.get(self.name))
         if condenser is not None:
             return condenser.cheapest(heat, weather, capacity_rate=capacity_rate)
         speed = self.rejection.slowest_speed(

@@ -100,7 +100,7 @@ def set_points(
     Returns
     -------
     dict
-        (name, machine) -> set point. [MW]
+        (name, machine) -> set point. [MW; degC, K and 1 of :data:`twin.steering.TOLD`]
     """
     halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
     points: dict[Key, float] = {("hall_power", hall): power for hall, power in halls.items()}
@@ -115,6 +115,6 @@ def set_points(
             points["renewable_used_power", exchange.owner] = cap
     for pump in site.of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    for word in steering.WORDS:
+    for word in steering.TOLD:
         points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
     return points
