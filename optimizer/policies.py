@@ -1,7 +1,7 @@
 """Policies: what decides a site's next quarter-hour. All see the same and steer the same plant."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from optimizer.guard import Guard
 from optimizer.problem import Problem
 from optimizer.reserves.book import Book
 from optimizer.scaling import scaling as follow_carbon
+from optimizer.sense import banks
 from optimizer.steering import WEEK, Steering, question, told
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
@@ -147,7 +148,10 @@ class Optimal:
     def _decide(self, view: View) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            found = self._best(self._problem(view), view)
+            problem = self._problem(view)
+            if self._last is None:  # before a run all rests: what runs first has to start
+                problem = replace(problem, past_units=dict.fromkeys(banks(self._site), np.zeros(1)))
+            found = self._best(problem, view)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise

@@ -73,7 +73,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     banks = [convert.owner for convert in site.converts if convert.units is not None]
     if banks:
         data = data.assign_coords(cooling_plant=banks)
-        on = np.ceil(_columns(solution, banks, "on") - ROUNDING)
+        on = np.ceil(np.maximum(_columns(solution, banks, "on") - ROUNDING, 0.0))
         data["cooling_plant_units_on"] = ("time", "cooling_plant"), on
     if solution.inputs.points is not None:
         data = data.assign(steering.labelled(solution.inputs.points))

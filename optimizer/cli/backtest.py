@@ -39,6 +39,14 @@ COLUMNS: Final = (
 )
 """Columns of the table: key of the summary, heading, form."""
 
+STAGED: Final = (
+    ("starts", "starts", "{:,.0f}"),
+    ("short_runs", "short runs", "{:,.0f}"),
+    ("short_rests", "short rests", "{:,.0f}"),
+    ("early_starts", "early starts", "{:,.0f}"),
+)
+"""The same of units that have to be committed, shown where one of them ever started."""
+
 LABELS: Final = 28
 """Width of the column of names in a table. [letters]"""
 
@@ -183,9 +191,10 @@ def _table(results: Results, names: Sequence[str]) -> Table:
     days, plants = counted(results.days, "day"), counted(results.seeds, "plant")
     title = f"{results.site}, {days} from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
-    rows = [_row(results.policies[name]) for name in names]
+    columns = _columns(results)
+    rows = [_row(results.policies[name], columns) for name in names]
     accounts, weighed = ([of[name] for name in names] for of in (results.accounts, results.weighed))
-    for (key, heading, _), cells in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+    for (key, heading, _), cells in zip(columns, zip(*rows, strict=True), strict=True):
         shown.add_row(escape(heading), *cells)
         if key == "cost_eur":
             for account, money in _told(accounts):
@@ -193,6 +202,12 @@ def _table(results: Results, names: Sequence[str]) -> Table:
             for what, money in _told(weighed):
                 shown.add_row(escape(f"weight of {what} [EUR]"), *money)
     return shown
+
+
+def _columns(results: Results) -> Sequence[tuple[str, str, str]]:
+    """Return the columns that have something to tell."""
+    is_staged = any(summary.starts for summary in results.policies.values())
+    return (*COLUMNS, *STAGED) if is_staged else COLUMNS
 
 
 def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
@@ -204,15 +219,16 @@ def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[s
 
 
 def _markdown(results: Results) -> str:
-    headings = ["policy", *(heading for _, heading, _ in COLUMNS)]
-    rows = [headings, ["---", *("---:" for _ in COLUMNS)]]
-    rows += [[name, *_row(summary)] for name, summary in results.policies.items()]
+    columns = _columns(results)
+    headings = ["policy", *(heading for _, heading, _ in columns)]
+    rows = [headings, ["---", *("---:" for _ in columns)]]
+    rows += [[name, *_row(summary, columns)] for name, summary in results.policies.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _row(summary: Summary) -> list[str]:
+def _row(summary: Summary, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     cells = []
-    for key, _, form in COLUMNS:
+    for key, _, form in columns:
         value = getattr(summary, key)
         cells.append(form.format(value / 1000.0 if key == "carbon_kg" else value))
     return cells

@@ -181,12 +181,11 @@ class ChillerBank(Declared):
         overloaded[-1] = False
         if told is None:
             best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
-            on = np.where(load > 0.0, best + 1.0, 0.0)
         else:
-            needed = np.where(load > 0.0, np.argmin(overloaded, axis=0) + 1.0, 0.0)
-            on = np.clip(told, needed, self.count)
-            best = np.maximum(on, 1.0).astype(int) - 1
-        return np.take_along_axis(power, best[None], axis=0)[0], on
+            needed = np.argmin(overloaded, axis=0) + 1
+            best = np.clip(told, needed, self.count).astype(needed.dtype) - 1
+        chosen = np.take_along_axis(power, best[None], axis=0)[0]
+        return chosen, np.where(load > 0.0, best + 1.0, 0.0)
 
     def units(
         self,
@@ -227,7 +226,8 @@ class ChillerBank(Declared):
         """Return what units give and draw, from the points at which the plant runs best.
 
         The economiser carries what needs no unit; from there to the most, units are called in
-        proportion. A unit more shares the load of the middle and runs its pump at least flow.
+        proportion. A unit more shares the load of the middle, for which the economiser leaves all
+        of them their least load, and runs its pump at least flow.
         """
         loads = np.linspace(0.0, 1.0, _LOADS)[:, None] * most
         point = operate(loads, weather).details
@@ -239,13 +239,13 @@ class ChillerBank(Declared):
         called = np.where(on[-1] > 0.0, on[-1], 1.0)
         best = np.maximum(most - free, _LEAST_OUTPUT * self.rated_cooling) / called
         carried = 0.5 * (most - free)
+        chilled, warm = 0.5 * (self.chilled_low + self.chilled_high), temperature[_LOADS // 2]
         middle = np.maximum(carried / best, 1.0)
-        chilled = 0.5 * (self.chilled_low + self.chilled_high)
+        others = np.where(carried > 0.0, middle, 0.0) + 1.0
+        held = np.clip(others * self.least(chilled, warm), carried, carried + free)
         alone, more = (
-            self._shared(
-                carried, middle + others, temperature[_LOADS // 2], supply_temperature=chilled
-            )
-            for others in (0.0, 1.0)
+            self._shared(load, units, warm, supply_temperature=chilled)
+            for load, units in ((carried, middle), (held, others))
         )
         pump = machines.pump_power(
             self.condenser_minimum_flow,
@@ -273,8 +273,7 @@ class ChillerBank(Declared):
         supply_temperature: FloatArray | float,
     ) -> FloatArray:
         """Return the power of some units, which may be a broken number, that share a load. [MW]"""
-        available = self.capacity(supply_temperature, condenser_temperature) / self.count
-        least = available * self._sound.least(supply_temperature, condenser_temperature)
+        least = self.least(supply_temperature, condenser_temperature)
         each = load / units
         power = chiller.chiller_power(
             np.maximum(each, least),
@@ -287,6 +286,13 @@ class ChillerBank(Declared):
         bound = least_power(load, supply_temperature, condenser_temperature)
         worn = max(self.eir_factor, 1.0)
         return np.asarray(np.maximum(running * self.eir_factor * power, worn * bound))
+
+    def least(
+        self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
+    ) -> FloatArray:
+        """Return the cooling of one unit below which it cycles, on the axes of its water. [MW]"""
+        available = self.capacity(supply_temperature, condenser_temperature) / self.count
+        return available * self._sound.least(supply_temperature, condenser_temperature)
 
     @cached_property
     def _sound(self) -> SoundPartLoads:

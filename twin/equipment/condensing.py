@@ -95,7 +95,8 @@ class Condenser:
         load, and those at which the condensers just reach their least and their greatest
         temperature: the kinks of the sum lie there, between them it is flat around its least
         value. No bypass is tried above the least condenser temperature: warmer water saves nothing.
-        Where the number of chillers is told, fans turn faster before another chiller starts.
+        Where the number of chillers is told, fans turn faster before another chiller starts, and
+        the economiser leaves those that run the load below which they would cycle.
         """
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
@@ -108,7 +109,7 @@ class Condenser:
                 heat, capacity_rate=water_rate, weather=weather, speed=speed
             )
             temperature = leaving + heat / water_rate
-            free = self._free(leaving, load, capacity_rate)
+            free = self._free(leaving, load, capacity_rate, temperature=temperature)
             power, units = self._compress(load - free, temperature)
         fan = self.rejection.power(speed)
         is_open = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
@@ -196,8 +197,9 @@ class Condenser:
         """Return heat rejected [MW] and leaving water [degC] at the kinks of the power."""
         least = self.chillers.condenser_minimum
         leaving = least - (fixed + load / self.chillers.rated_cop) / water_rate
-        free = self._free(leaving, load, capacity_rate)
-        power, _ = self._compress(load - free, np.full_like(load, least))
+        cool = np.full_like(load, least)
+        free = self._free(leaving, load, capacity_rate, temperature=cool)
+        power, _ = self._compress(load - free, cool)
         heat = fixed + power
         highest = self.chillers.condenser_high
         power, _ = self._compress(load, np.full_like(load, highest))
@@ -208,13 +210,28 @@ class Condenser:
             kinks.append((fixed, target))
         return kinks
 
-    def _free(self, leaving: FloatArray, load: FloatArray, capacity_rate: FloatArray) -> FloatArray:
+    def _free(
+        self,
+        leaving: FloatArray,
+        load: FloatArray,
+        capacity_rate: FloatArray,
+        *,
+        temperature: FloatArray,
+    ) -> FloatArray:
         """Return the heat that the economiser takes from the chilled water on its way back."""
         if self.economiser_approach is None:
             return np.zeros(np.broadcast_shapes(leaving.shape, load.shape))
         warm_end = self.supply_temperature + load / capacity_rate
         gained = capacity_rate * (warm_end - self.economiser_approach - leaving)
-        return np.clip(gained, 0.0, load)
+        return np.clip(gained, 0.0, self._spared(load, temperature))
+
+    def _spared(self, load: FloatArray, temperature: FloatArray) -> FloatArray:
+        """Return what the economiser may take: not the least load of units that are told. [MW]"""
+        if self.units is None:
+            return load
+        warm = np.maximum(temperature, self.chillers.condenser_minimum)
+        each = self.chillers.least(self.supply_temperature, warm)
+        return np.maximum(load - np.minimum(self.units, self.chillers.count) * each, 0.0)
 
     def _compress(self, load: FloatArray, temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self.chillers.power(

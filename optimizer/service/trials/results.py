@@ -15,7 +15,10 @@ class Summary:
     """One policy in numbers; the names are those of the JSON object, with their units in them.
 
     ``work_done`` [MWh] counts the work left over at the end, ``work_left``, which is paid for at
-    the mean price; so it is the same for all policies.
+    the mean price; so it is the same for all policies. ``starts`` counts those of units that have
+    to be committed; the last three, see :class:`~twin.staging.Staging`, are least times that were
+    not kept. These are no ``violations``: no quantity lies beyond a limit, and none is counted by
+    the minute.
     """
 
     objective: float
@@ -30,6 +33,10 @@ class Summary:
     pue: float
     work_done: float
     work_left: float
+    starts: float = 0.0
+    short_runs: float = 0.0
+    short_rests: float = 0.0
+    early_starts: float = 0.0
 
     @classmethod
     def of(cls, bill: Bill, work: Work, violations: int) -> "Summary":
@@ -47,6 +54,10 @@ class Summary:
             pue=bill.pue,
             work_done=work.done + sum(work.left.values()),
             work_left=sum(work.left.values()),
+            starts=bill.staging.starts,
+            short_runs=bill.staging.short_runs,
+            short_rests=bill.staging.short_rests,
+            early_starts=bill.staging.early_starts,
         )
 
     @classmethod

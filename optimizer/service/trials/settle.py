@@ -7,7 +7,7 @@ Work left over is taken to run at the cap that its kind tolerates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from twin.equipment import CoolingPlant, HeatReuse, Renewable
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
+from twin.staging import Staging, staged
 from twin.tariffs.periods import Moments
 from twin.workloads.queue import Pool
 
@@ -62,6 +63,8 @@ class Bill:
         Sums of the run, in the units of their names.
     weighted
         What carbon, lateness and the excess over budgets weigh in the objective. [EUR]
+    staging
+        Starts and broken least times of units that have to be committed.
     """
 
     accounts: dict[str, float]
@@ -72,6 +75,7 @@ class Bill:
     peak_mw: float
     pue: float
     weighted: dict[str, float]
+    staging: Staging = field(default_factory=Staging)
 
     @property
     def cost(self) -> float:
@@ -108,8 +112,7 @@ def settle(
     peak_power
         Greatest import of the first month before the run. [MW]
     reserves
-        What was held and called of reserve products, in the quarter-hours of the meter, as
-        :mod:`optimizer.service.trials.reserve_bill` wants it; None if there are none.
+        Products' quarter-hours for :mod:`optimizer.service.trials.reserve_bill`; None if none.
 
     Returns
     -------
@@ -143,6 +146,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
+        staging=Staging.over(ran for _, ran in staged(site, record)),
     )
 
 
@@ -232,7 +236,15 @@ def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
         "wear": _wear(site, record),
         "renewables": _renewables(site, record),
         "heat": _heat(site, record),
+        **_starts(site, record),
     }
+
+
+def _starts(site: Site, record: xr.Dataset) -> dict[str, float]:
+    """Return what starts and stops cost, where units have to be committed. [EUR]"""
+    banks = staged(site, record)
+    paid = (units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks)
+    return {"starts": sum(paid)} if banks else {}
 
 
 def _wear(site: Site, record: xr.Dataset) -> float:

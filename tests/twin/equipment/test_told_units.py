@@ -47,12 +47,21 @@ def test_more_than_there_are_do_not_run(chilled_plant, hot):
 
 
 def test_free_cooling_needs_none(chilled_plant, outdoors):
-    """Proves: none runs where the economiser carries all; a unit that is told stands by for it."""
+    """Proves: told none, none runs where the economiser carries all; nor any without a load.
+
+    Two that are told get the load below which they would cycle, and the economiser the rest.
+    """
     cold = outdoors(2.0, 0.0)
     assert on(chilled_plant, 8.0, cold, told=0.0)[0] == 0.0
-    standing, flows = on(chilled_plant, 8.0, cold, told=2.0)
-    assert standing == 2.0
-    assert flows.details["cooling_plant_compressor_power"][0] == pytest.approx(0.0, abs=1e-6)
+    assert chilled_plant.chillers.power(
+        np.zeros(1), supply_temperature=18.0, condenser_temperature=np.full(1, 25.0),
+        told=np.full(1, 2.0),
+    ) == (0.0, 0.0)  # fmt: skip
+    running, flows = on(chilled_plant, 8.0, cold, told=2.0)
+    assert running == 2.0
+    least = chilled_plant.chillers.least(18.0, flows.details["cooling_plant_condenser_temperature"])
+    taken = 8.0 * (1.0 - flows.details["cooling_plant_free_share"])
+    np.testing.assert_allclose(taken, 2.0 * least, rtol=0.02)  # but for the heat of the pumps
 
 
 def test_fans_turn_faster_before_a_unit_that_is_not_told_starts(chilled_plant, outdoors):

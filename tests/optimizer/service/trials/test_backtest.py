@@ -1,6 +1,7 @@
 """The closed loop: four policies, one plant, the same work; what is left on disk of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.trials.archive import read_course, read_decision, write_results, write_trial
 from optimizer.service.trials.backtest import POLICIES, backtest, run
 from optimizer.service.trials.playing import set_points
+from optimizer.service.trials.setting import Setting
 from tests import small_days
 from twin.errors import StateError
 
@@ -179,3 +181,37 @@ def test_a_day_of_all_policies():
     assert objective["optimal"] < objective["threshold"] < objective["immediate"]
     assert objective["perfect"] < objective["threshold"]
     assert found["optimal"].lateness_h <= found["threshold"].lateness_h + 1e-9
+
+
+def strict(setting, **rules):
+    """Return a setting whose chillers have to be committed, and a warm day."""
+    plant = setting.site.equipment["chilled_plant"]
+    ruled = plant.model_copy(update={"chillers": plant.chillers.model_copy(update=rules)})
+    site = setting.site.with_equipment({**setting.site.equipment, "chilled_plant": ruled})
+    record = setting.world.record.copy(deep=True)
+    record["air_temperature"].values[:] += 8.0
+    return Setting.of(site, replace(setting.world, record=record), load_scale=0.6)
+
+
+def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
+    """Proves: on a warm day each quarter-hour has at least the units that its plan tells.
+
+    What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays
+    alike. Sensitivity: by itself the plant runs two from the first hour on.
+    """
+    rules = {"minimum_up": 1.0, "minimum_down": 0.5, "start_cost": 20.0}
+    setting = strict(small_days.setting(HOURS), **rules)
+    names, word = ("threshold", "optimal"), "cooling_plant_units_on"
+    trials = {name: run(setting, name, seed=0, listen=lambda *_: None) for name in names}
+    ran = {
+        name: trials[name].course[word].sel(circuit="chilled_plant").to_numpy() for name in names
+    }
+    plans = [decision.schedule[word] for decision in trials["optimal"].decisions]
+    told = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
+    assert told.min() >= 1.0
+    np.testing.assert_array_equal(ran["optimal"], told)
+    assert ran["threshold"].max() == 2.0
+    for trial in trials.values():
+        assert trial.bill.accounts["starts"] == 20.0 * trial.bill.staging.starts > 0.0
+    assert trials["optimal"].summary.starts == told.max()
+    assert trials["optimal"].summary.short_runs == 0.0

@@ -13,8 +13,9 @@ from optimizer.service.trials.results import (
     means_over,
     write_netcdf,
 )
-from optimizer.service.trials.settle import Bill
+from optimizer.service.trials.settle import Bill, Work
 from telemetry.durable import write_json
+from twin.staging import Staging
 
 
 def summary(objective=0.0, violations=0, **others):
@@ -64,6 +65,18 @@ def test_violations_are_summed_over_seeds_and_the_rest_averaged():
     over = Summary.over([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
     assert (over.objective, over.violations, over.peak_mw) == (15.0, 3, 4.0)
     assert isinstance(over.violations, int)
+
+
+def test_broken_least_times_are_told_apart_from_violations():
+    """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
+    numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
+    ran = Staging(starts=5, stops=4, short_runs=3, short_rests=2, early_starts=1)
+    bill = Bill(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
+    work = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
+    one = Summary.of(bill, work, 0)
+    assert (one.starts, one.short_runs, one.short_rests, one.early_starts) == (5, 3, 2, 1)
+    assert one.violations == 0
+    assert Summary.over([one, summary()]).starts == 2.5
 
 
 def test_the_json_has_the_keys_of_the_command():

@@ -1,0 +1,67 @@
+"""Starts and broken least times of a known course, by hand."""
+
+import numpy as np
+
+from twin.relations import Units
+from twin.staging import Staging
+
+
+def staging(on, *, count=2, step=0.25, **rules):
+    units = Units(count=count, running=lambda _: None, **rules)
+    return Staging.of(units, np.array(on, dtype=float), np.full(len(on), step))
+
+
+def test_starts_and_stops_are_counted_unit_by_unit():
+    """Proves: 1, 3, 3, 0, 2 units: one starts, then two, three stop, two start.
+
+    Sensitivity: four starts if what ran at first were none.
+    """
+    assert staging([1, 3, 3, 0, 2], count=3) == Staging(starts=5, stops=3)
+
+
+def test_a_run_shorter_than_its_least_time_is_broken():
+    """Proves: a unit that runs half an hour of an hour is one short run, of half an hour none."""
+    course = [0, 1, 1, 0, 0]
+    assert staging(course, minimum_up=1.0).short_runs == 1
+    assert staging(course, minimum_up=0.5).short_runs == 0
+
+
+def test_first_starts_break_nothing():
+    """Proves: before the run all rested for long enough; what runs from its begin started then."""
+    rules = {"minimum_up": 9.0, "minimum_down": 9.0, "restart": 9.0}
+    assert staging([1, 2], **rules) == Staging(starts=2)
+    assert staging([1, 0], **rules) == Staging(starts=1, stops=1, short_runs=1)
+
+
+def test_units_take_turns():
+    """Proves: of two units one runs on; a second of a quarter-hour lets the first rest.
+
+    Sensitivity: one short run if the unit that came last went first.
+    """
+    assert staging([1, 1, 2, 1, 1], minimum_up=0.5).short_runs == 0
+    assert staging([1, 1, 2, 1, 0], minimum_up=0.75).short_runs == 1  # the second ran half an hour
+
+
+def test_a_rest_shorter_than_its_least_time_is_broken():
+    """Proves: both run, one stops and is the only one that can start again a quarter-hour later."""
+    assert staging([2, 1, 2], minimum_down=0.5).short_rests == 1
+    assert staging([2, 1, 1, 2], minimum_down=0.5).short_rests == 0
+    assert staging([1, 0, 1], minimum_down=0.5).short_rests == 0  # the other takes its turn
+
+
+def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
+    """Proves: one unit starts at 0.25 h and 0.75 h: half an hour apart, of an hour asked for."""
+    course = [0, 1, 0, 1, 1]
+    assert staging(course, count=1, restart=1.0).early_starts == 1
+    assert staging(course, count=1, restart=0.5).early_starts == 0
+    assert staging(course, count=2, restart=1.0).early_starts == 0
+
+
+def test_a_bank_that_rests_does_nothing():
+    assert staging([0], minimum_up=1.0) == Staging()
+
+
+def test_banks_are_added():
+    one, other = Staging(starts=2, short_runs=1), Staging(starts=3, stops=4)
+    assert Staging.over([one, other]) == Staging(starts=5, stops=4, short_runs=1)
+    assert Staging.over([]) == Staging()
