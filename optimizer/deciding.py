@@ -105,6 +105,7 @@ def _reasons(
         failures=verdict.coverage.reached() if verdict.coverage else (),
         softened=softened(solution),
         reserves=told(solution, schedule),
+        units=[str(called) for called in verdict.called],
     )
 
 

@@ -44,6 +44,8 @@ class Explanation:
         Targets that are not kept, and what each paid.
     reserves
         Capacity that is held, by product and block, in words: its price, and what it costs.
+    units
+        Chillers that must run beside those of the plan, in words.
     hedge
         What was weighed over scenarios; None if nothing was.
     """
@@ -56,6 +58,7 @@ class Explanation:
     failures: Sequence[Mapping[str, object]] = ()
     softened: Sequence[Softened] = ()
     reserves: Sequence[str] = ()
+    units: Sequence[str] = ()
     hedge: Weighed | None = None
 
     def as_json(self) -> dict[str, object]:
@@ -69,6 +72,7 @@ class Explanation:
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.softened],
             "reserves": list(self.reserves),
+            "units": list(self.units),
             **({"hedge": self.hedge.as_json()} if self.hedge else {}),
         }
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from twin import axes, backing, curtailment, limits, simulation, steering, vocabulary
+from twin.breach import Breach, judged
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.failures.coverage import Coverage, coverage
@@ -49,33 +50,6 @@ DISOBEYED: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breach:
-    """One limit that a schedule would break.
-
-    Attributes
-    ----------
-    limit
-        What is broken, in words.
-    time
-        First interval that breaks it.
-    count
-        Number of intervals that do.
-    excess
-        Greatest distance beyond the limit, in its tolerances. [1]
-    """
-
-    limit: str
-    time: np.datetime64
-    count: int
-    excess: float
-
-    def __str__(self) -> str:
-        """Return the breach as a line of text."""
-        stamp = np.datetime_as_string(self.time, unit="m")
-        return f"{self.limit}: {self.count} intervals from {stamp}Z, worst {self.excess:.3g}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the twin says of a schedule.
 
@@ -91,6 +65,9 @@ class Verdict:
         Every single failure that must be endured, is not, and with less work would be.
     coverage
         How long each single failure is endured; None if it could not even be replayed.
+    called
+        Every bank of which more units have to run than the schedule tells; what that costs is in
+        the replay, and nothing is refused for it.
     """
 
     breaches: tuple[Breach, ...]
@@ -98,6 +75,7 @@ class Verdict:
     power_error: float
     exposed: tuple[Breach, ...] = ()
     coverage: Coverage | None = None
+    called: tuple[Breach, ...] = ()
 
     @property
     def is_safe(self) -> bool:
@@ -147,20 +125,21 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
         *_reserves(site, state, schedule, replay=replay),
-        *_found(
+        *judged(
             "grid_import_power beyond what is left of the connection",
             curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
             time,
         ),
-        *_found("promise at the connection differs from the twin", unlike, time),
+        *judged("promise at the connection differs from the twin", unlike, time),
     ]
     covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
     return Verdict(
         breaches=tuple(breaches),
         replay=whole,
         power_error=float(miss.max()),
-        exposed=tuple(b for name, beyond in covered.beyond() for b in _found(name, beyond, time)),
+        exposed=tuple(b for name, beyond in covered.beyond() for b in judged(name, beyond, time)),
         coverage=covered,
+        called=tuple(_called(schedule, replay, time)),
     )
 
 
@@ -183,14 +162,6 @@ def _refused(reason: str, start: np.datetime64) -> Verdict:
     return Verdict(breaches=(breach,), replay=None, power_error=np.inf)
 
 
-def _found(name: str, beyond: FloatArray, time: np.ndarray) -> list[Breach]:
-    """Return the breach of one limit, if any interval lies beyond 1."""
-    if not (bad := ~(beyond <= 1.0)).any():
-        return []
-    first = np.datetime64(time[bad][0], "us")
-    return [Breach(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
-
-
 def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
     """Judge every limit; one that the state itself breaks must not be broken further."""
     keeps = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
@@ -201,7 +172,7 @@ def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray)
         if limit.variable in STOCKS:
             now = float(state[limit.variable].sel({limit.dim: limit.owner}))
             limit = replace(limit, low=min(limit.low, now), high=max(limit.high, now))
-        found += _found(limit.name, limit.beyond(replay, keep=keep), time)
+        found += judged(limit.name, limit.beyond(replay, keep=keep), time)
     return found
 
 
@@ -212,7 +183,7 @@ def _ramp(
     net = np.concatenate([[before], promised])  # what is promised on other axes is no schedule
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.TRANSITION / 15.0, 1.0)
     beyond = np.abs(np.diff(net)) / over / site.grid.ramp
-    return _found("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
+    return judged("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
 def _floor(site: Site, schedule: xr.Dataset) -> FloatArray:
@@ -228,15 +199,15 @@ def _work(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
     racks = schedule["service_racks"].to_numpy()
     given = schedule["hall_power"].sum("hall").to_numpy()
     tolerance = limits.SHARE_BEYOND * site.racks * work.full_power
-    found = _found("service floor of hall_power", (floor - given) / tolerance, time)
+    found = judged("service floor of hall_power", (floor - given) / tolerance, time)
     if "work_racks" in schedule:
         others = [dim for dim in schedule["work_racks"].dims if dim != "time"]
         used = schedule["work_racks"].sum(others).to_numpy() + racks
         beyond = (used - site.racks) / (limits.SHARE_BEYOND * site.racks)
-        found += _found("racks of the site", beyond, time)
+        found += judged("racks of the site", beyond, time)
         wanted = floor + schedule["work_power"].sum("cohort").to_numpy()
         beyond = np.abs(given - wanted) / tolerance
-        found += _found("hall_power differs from its service and work", beyond, time)
+        found += judged("hall_power differs from its service and work", beyond, time)
     return found
 
 
@@ -251,7 +222,7 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
     found = []
     for owner, (one, other) in pairs.items():
         beyond = np.minimum(one.to_numpy(), other.to_numpy()) / CIRCLE
-        found += _found(f"both ways at once through {owner}", beyond, time)
+        found += judged(f"both ways at once through {owner}", beyond, time)
     return found
 
 
@@ -262,8 +233,8 @@ def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarra
     dry = steering.dryness(site, replay)
     slow = steering.haste(site, schedule, replay)
     return [
-        *_found("coolant near the dew point of the halls", dry, time),
-        *_found("ramp of the supply temperatures", slow, time),
+        *judged("coolant near the dew point of the halls", dry, time),
+        *judged("ramp of the supply temperatures", slow, time),
     ]
 
 
@@ -273,7 +244,19 @@ def _reserves(
     """Judge that power and energy stand behind the reserves that are promised."""
     keep, time = KEEP * site.margins.power, schedule["time"].to_numpy()
     told = backing.judge(site, state, schedule, replay=replay, keep=keep)
-    return [breach for pair in told for breach in _found(*pair, time)]
+    return [breach for pair in told for breach in judged(*pair, time)]
+
+
+def _called(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Find where the plant has to run more units than it is told."""
+    if steering.UNITS not in schedule:
+        return []
+    found, told = [], schedule[steering.UNITS]
+    for name in told["cooling_plant"].to_numpy():
+        ran = replay[steering.UNITS].sel(circuit=name).to_numpy()
+        more = ran - told.sel(cooling_plant=name).to_numpy()
+        found += judged(f"more chillers of {name} run than planned", more, time, allowed=0.0)
+    return found
 
 
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
@@ -286,15 +269,15 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
             if name in schedule:
                 told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
                 refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
-                found += _found(f"{name} of {store.owner} beyond its store", refused, time)
+                found += judged(f"{name} of {store.owner} beyond its store", refused, time)
     for pump in site.of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
             told, done = (data[name].sel(heat_reuse=pump.name) for data in (schedule, replay))
             refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
-            found += _found(f"{name} of {pump.name} beyond network or heat", refused, time)
+            found += judged(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         beyond = over.max("renewable").to_numpy() / ROUNDING
-        found += _found("renewable_used_power above what is available", beyond, time)
+        found += judged("renewable_used_power above what is available", beyond, time)
     return found

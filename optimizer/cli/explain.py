@@ -91,6 +91,8 @@ def _show(screen: Console, told: Told) -> None:
         screen.print(_softened(target), markup=False)
     for line in told.get("reserves", []):
         screen.print(f"- {line}", markup=False)
+    for line in told.get("units", []):
+        screen.print(f"- {line}", markup=False)
     for line in told["hedge"]["words"] if "hedge" in told else []:
         screen.print(f"- {line}", markup=False)
     for change in told["changes"] or ["nothing of size moved since the decision before"]:

@@ -55,6 +55,7 @@ class Told(TypedDict):
     failures: NotRequired[list[dict[str, object]]]
     softened: NotRequired[list[dict[str, object]]]
     reserves: NotRequired[list[str]]
+    units: NotRequired[list[str]]
     hedge: NotRequired[HedgeTold]
 
 

@@ -18,10 +18,11 @@ from optimizer.problem import Problem
 from optimizer.promised import beyond_targets
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import cushioned
-from optimizer.verify import Breach, verify
+from optimizer.verify import verify
 from optimizer.water import begun_anew
 from twin import axes, simulation, vocabulary
 from twin.axes import to_minute
+from twin.breach import Breach
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.failures.coverage import Coverage
 from twin.site import Site

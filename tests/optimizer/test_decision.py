@@ -7,8 +7,9 @@ import pytest
 
 import optimizer.deciding as room
 from optimizer.deciding import decide
-from optimizer.verify import Breach, Verdict
+from optimizer.verify import Verdict
 from tests import small_days
+from twin.breach import Breach
 from twin.errors import NoScheduleError
 
 

@@ -10,6 +10,7 @@ from optimizer.deciding import decide
 from optimizer.plan import solve_problem
 from optimizer.schedule import schedule_of
 from optimizer.solve import GAP
+from optimizer.verify import verify
 from tests import small_days
 from twin.axes import QUARTER
 from twin.weather import Weather
@@ -64,6 +65,30 @@ def test_units_are_whole_and_keep_their_times(decision):
     assert len(starts)
     for begin in starts:
         assert (on[begin : begin + 4] >= on[begin]).all()  # an hour at least
+
+
+def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(asked, decision):
+    """Proves: the replay runs what the plan tells; told none where one is needed, one runs.
+
+    That is said with the first interval and their number, and is no reason to refuse: what it
+    draws stands in the replay, and the promise holds within its tolerance.
+    """
+    word, schedule = "cooling_plant_units_on", decision.schedule
+    told = schedule[word].sel(cooling_plant=PLANT).to_numpy()
+    ran = decision.verdict.replay[word].sel(circuit=PLANT).to_numpy()
+    assert (ran >= told).all()
+    assert decision.verdict.called == ()
+    assert decision.explanation.as_json()["units"] == []
+    none = schedule.assign({word: schedule[word] * 0.0})
+    none[word].attrs = schedule[word].attrs
+    verdict = verify(asked.site, asked.state, none)
+    needed = verdict.replay[word].sel(circuit=PLANT).to_numpy() > 0.0
+    assert needed.any()
+    assert verdict.is_safe
+    (called,) = verdict.called
+    assert (called.count, called.excess) == (needed.sum(), 1.0)
+    assert called.time == schedule["time"].to_numpy()[needed][0]
+    assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
 
 
 def test_units_carry_what_is_asked_of_them(asked):
