@@ -99,6 +99,7 @@ BANDS: Final[dict[str, Band]] = {
     "heat_reuse_applied": Band(low=-0.05, high=1.3, share_of="rated_heat"),
     "cooling_plant_output": Band(low=-0.1, high=1.6, share_of="rated_cooling"),
     "cooling_plant_draw": Band(low=-0.01, high=1.0, share_of="rated_cooling"),
+    "cooling_plant_units_applied": Band(low=-0.01, high=1000.01),
     "facility_supply_temperature": Band(low=1.0, high=70.0, rate=2.0, stuck=_HOURS, apart=2.0),
     "facility_return_temperature": Band(low=1.0, high=90.0, rate=2.0, apart=2.0),
     "technology_supply_temperature": Band(low=1.0, high=80.0, rate=2.0, apart=2.0),

@@ -15,6 +15,9 @@ from twin.equipment import Accelerators, Cdu, Equipment
 from twin.relations import ENERGY_SIGN, Convert, Exchange, Store, Work
 from twin.site import Site
 
+COMMITTED: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
+"""Words of points that only machines have whose units are committed."""
+
 _RACK_DIGITS: Final = 4
 _UNIT_DIGITS: Final = 3
 
@@ -69,7 +72,14 @@ def labels(machine: Equipment, meaning: Meaning) -> list[str]:
         return racks_of(machine)
     if isinstance(machine, Cdu):
         return units_of(machine)
+    if meaning.variable in COMMITTED and not is_committed(machine):
+        return []
     return [machine.name]
+
+
+def is_committed(machine: Equipment) -> bool:
+    """Return whether units of a machine are switched by plans: none else are asked for."""
+    return any(isinstance(r, Convert) and r.units is not None for r in machine.relations())
 
 
 def racks_of(hall: Accelerators) -> list[str]:

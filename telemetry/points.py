@@ -196,7 +196,7 @@ def _requests() -> Iterator[Meaning]:
 
 
 def _water() -> Iterator[Meaning]:
-    """Yield what may be asked of the water; for its flow the contract has generic points only."""
+    """Yield what may be asked of the water; but for its temperature points are generic ones."""
     supply = Meaning(
         variable="facility_supply_applied",
         kinds=("cooling_plant",),
@@ -214,12 +214,12 @@ def _water() -> Iterator[Meaning]:
         is_setpoint=False,
         integration=INTEGRATION,
     )
-    for name, kind, side in (
-        ("facility_range", "cooling_plant", "Facility"),
-        ("technology_range", "cdu", "Secondary"),
+    for name, kind, words, unit in (
+        ("facility_range", "cooling_plant", ("Facility", "Differential Temperature"), "K"),
+        ("technology_range", "cdu", ("Secondary", "Differential Temperature"), "K"),
+        ("cooling_plant_units", "cooling_plant", ("Facility", "Chillers"), "1"),
     ):
-        words = side, "Differential Temperature"
-        applied = _generic(f"{name}_applied", kind, *words, "Applied", unit="K")
+        applied = _generic(f"{name}_applied", kind, *words, "Applied", unit=unit)
         yield replace(applied, is_setpoint=True)
         yield replace(
             applied,

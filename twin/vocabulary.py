@@ -163,6 +163,8 @@ ROLES: Final[dict[str, Term]] = {
     "extrapolated": Term("1", "1 where the weather lies outside a correlation, held at its end"),
     "free_share": Term("1", "share of the load cooled without compressors"),
     "units_on": Term("1", "number of machines that run"),
+    "units_request": Term("1", "number of machines that the service asks to run"),
+    "units_applied": Term("1", "number of machines that the plant runs of those asked for"),
     "flow": Term("kg s-1", "mass flow"),
     "blow_down": Term("m3 h-1", "water let out, so that solids do not concentrate"),
     "rejected_heat": Term("MW", "heat given to the outdoor air"),

@@ -37,8 +37,9 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     Wanted
         Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
         but those that nobody acts on; requests to
-        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, and
-        of the set points of the water where the plan has chosen them.
+        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, of
+        the chillers where the plan commits them, and of the set points of the water where the plan
+        has chosen them.
     """
     orders, queue = outcome.orders, outcome.queue
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
@@ -87,6 +88,8 @@ def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
     for pump in site.of(HeatReuse):
         found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
     found |= water_requests(site, orders)
+    for plant, units in orders.cooling_plant_units_on.items():
+        found["cooling_plant_units_request", plant] = units
     water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
     for bank in site.of(Cdu):
         for unit in range(1, bank.count + 1):

@@ -25,6 +25,9 @@ COOLANT: Final = "technology_supply_request"
 SUPPLY: Final = "facility_supply_request"
 """Word of the request for the supply water of a circuit, which goes before that of the coolant."""
 
+UNITS: Final = "cooling_plant_units_request"
+"""Word of the request for the number of chillers that run."""
+
 RANGES: Final = {
     "facility_range_request": "facility_range_set_point",
     "technology_range_request": "technology_range_set_point",
@@ -66,7 +69,7 @@ class Water:
 
 
 def ranges_of(site: Site) -> dict[Key, Range]:
-    """Return what may be asked of each machine; a coolant that nobody asks for is not a number."""
+    """Return what may be asked of each machine; what nobody asks of water is not a number."""
     ranges = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -93,7 +96,16 @@ def ranges_of(site: Site) -> dict[Key, Range]:
         ranges[SUPPLY, plant.name] = Range(low=low, high=high, safe=np.nan)
         span = _around(plant.temperature_range, site.set_points.widest_range)
         ranges["facility_range_request", plant.name] = span
-    return ranges
+    return ranges | _units(site)
+
+
+def _units(site: Site) -> dict[Key, Range]:
+    """Return how many chillers may be asked for, where plans commit them; else none is."""
+    return {
+        (UNITS, convert.owner): Range(low=0.0, high=float(convert.units.count), safe=np.nan)
+        for convert in site.converts
+        if convert.units is not None
+    }
 
 
 def _around(declared: float, widest: float) -> Range:

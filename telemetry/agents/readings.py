@@ -168,6 +168,7 @@ def _circuit(plant: CoolingPlant, truth: Mapping[Key, float], water: Water) -> d
     rate = liquids.capacity_rate(flow, plant.loop.liquid, temperature=supply)
     warmer = truth["cooling_load", plant.name] / float(rate)
     return aims | {
+        ("cooling_plant_units_applied", plant.name): truth["cooling_plant_units_on", plant.name],
         ("facility_flow", plant.name): flow,
         ("facility_return_temperature", plant.name): supply + warmer,
     }

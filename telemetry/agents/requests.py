@@ -9,12 +9,14 @@ from telemetry.agents.ranges import (
     COOLANT,
     RANGES,
     SUPPLY,
+    UNITS,
     Water,
     coldest_and_warmest,
     declared_ranges,
     ranges_of,
 )
 from telemetry.plants.ramps import STEP
+from twin import steering
 from twin.axes import MINUTE
 from twin.equipment import CoolingPlant
 from twin.run import Key
@@ -61,9 +63,9 @@ class Requests:
     Notes
     -----
     Without a request or a heartbeat for three periods all requests are void: stores and heat pumps
-    rest, sun and wind run free, the water goes back to its declared set points. So it is with a
-    request of no value. How fast powers follow is the business of the plant's controllers, which
-    keep the ramp.
+    rest, sun and wind run free, the water goes back to its declared set points, and the plant
+    stages its chillers itself. So it is with a request of no value. How fast powers follow is the
+    business of the plant's controllers, which keep the ramp.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
@@ -96,7 +98,8 @@ class Requests:
             ``battery_request``, ``tank_request`` (to charge is positive), ``heat_reuse_request`` or
             ``renewable_request`` (a greatest power) by machine [MW], ``facility_supply_request`` by
             circuit or ``technology_supply_request`` by unit [degC], ``facility_range_request`` by
-            circuit or ``technology_range_request`` by unit [K].
+            circuit or ``technology_range_request`` by unit [K], ``cooling_plant_units_request`` by
+            circuit [1].
         value
             What is asked; None withdraws.
         now
@@ -133,7 +136,7 @@ class Requests:
         return applied | {key: 0.0 for key in applied if key[1] in self._absent}
 
     def set_points(self, now: np.datetime64) -> dict[Key, float]:
-        """Return what holds now as set points of stores, heat pumps, sun and wind. [MW]"""
+        """Return what holds of stores, heat pumps, sun and wind [MW], and of chillers [1]."""
         points: dict[Key, float] = {}
         for (variable, owner), value in self.applied(now).items():
             kind = variable.removesuffix("_request")
@@ -142,6 +145,8 @@ class Requests:
             elif kind in ("battery", "tank"):
                 points[f"{kind}_charge", owner] = max(value, 0.0)
                 points[f"{kind}_discharge", owner] = max(-value, 0.0)
+            elif variable == UNITS and np.isfinite(value) and not self.is_local:
+                points[steering.UNITS, owner] = float(np.round(value))
         return points
 
     def move_supply(self, approach: float, *, now: np.datetime64, minutes: float) -> list[str]:

@@ -12,20 +12,17 @@ from optimizer.schedule import schedule_of
 from optimizer.solve import GAP
 from optimizer.verify import verify
 from tests import small_days
+from tests.strict_site import PLANT, strict
 from twin.axes import QUARTER
 from twin.weather import Weather
 
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5.0}
-PLANT = "chilled_plant"
 
 
 def ruled(problem, **rules):
     """Return a question whose chillers keep rules."""
-    plant = problem.site.equipment[PLANT]
-    chillers = plant.chillers.model_copy(update=rules)
-    equipment = problem.site.equipment | {PLANT: plant.model_copy(update={"chillers": chillers})}
     known = {PLANT: np.zeros(4)}  # none was on for an hour
-    return replace(problem, site=problem.site.with_equipment(equipment), past_units=known)
+    return replace(problem, site=strict(problem.site, **rules), past_units=known)
 
 
 @pytest.fixture(scope="module")

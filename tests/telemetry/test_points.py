@@ -11,9 +11,10 @@ from jsonschema import Draft202012Validator
 import sites
 from telemetry.codec import encode
 from telemetry.listing import Paths, list_points, points_of
-from telemetry.points import MEANINGS
+from telemetry.points import INTEGRATION, MEANINGS
 from telemetry.samples import PointValue
 from telemetry.units import UNITS
+from tests.strict_site import PLANT, strict
 from tests.telemetry.small_points import NOON, metadata_of, site
 from twin import vocabulary
 
@@ -89,6 +90,16 @@ def test_banks_and_racks_have_a_point_each():
     by_variable = {p.meaning.variable: p.metadata for p in list_points(site())}
     assert by_variable["rack_power"].rack == "hall_2-r0014"
     assert by_variable["technology_supply_request"].object_id == "cdu_1/003"
+
+
+def test_chillers_have_points_where_plans_commit_them():
+    """Proves: one to ask and one to see, of the plant that has chillers with least times alone."""
+    words = ("cooling_plant_units_applied", "cooling_plant_units_request")
+    assert not any(listed.meaning.variable in words for listed in list_points(site()))
+    found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
+    assert [(p.meaning.variable, p.machine) for p in found] == [(w, PLANT) for w in words]
+    assert [p.metadata.integration for p in found] == ["", INTEGRATION]
+    assert [p.metadata.object_type for p in found] == ["GenericObject"] * 2
 
 
 def test_every_word_is_declared_and_every_unit_converts():

@@ -15,7 +15,8 @@ from optimizer.service.wanted import wanted
 from telemetry.listing import list_points
 from telemetry.samples import PointValue
 from telemetry.window import Window
-from tests import moments
+from tests import moments, small_days
+from tests.strict_site import PLANT, strict
 from tests.telemetry.small_points import NOON, SECOND
 from twin.equipment import Renewable
 
@@ -136,3 +137,14 @@ def test_a_machine_comes_back():
     assert after.absent == ()
     assert after.problem.site == moments.site()
     assert most(after, "battery_charge", "battery_discharge") > 0.1
+
+
+def test_the_chillers_of_a_plan_are_asked_for():
+    """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
+    pilot = moments.pilot(where=strict(moments.site()))
+    found = pilot.run(moments.facts(moments.calm(), small_days.queue()))
+    told = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
+    requests = wanted(strict(moments.site()), found).requests
+    assert requests["cooling_plant_units_request", PLANT] == told
+    usual = wanted(moments.site(), outcome()[1]).requests
+    assert ("cooling_plant_units_request", PLANT) not in usual

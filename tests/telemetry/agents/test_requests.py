@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from telemetry.agents.requests import Requests
+from tests.strict_site import strict
 from twin import axes
 
 NOW = axes.utc("2026-06-16T06:00")
@@ -170,3 +171,30 @@ def test_silence_or_the_plants_own_people_bring_back_the_declared_water(requests
         assert requests.ranges == {}
         assert requests.supply["warm_plant"] == pytest.approx(38.0)
         assert requests.water.is_local is not quiet
+
+
+# --- chillers, where plans commit them: two in the chilled plant
+
+CHILLERS = ("cooling_plant_units_request", "chilled_plant")
+ON = ("cooling_plant_units_on", "chilled_plant")
+
+
+def test_as_many_chillers_run_as_are_asked_for(small):
+    """Proves: asked for one or none, that is told; with no value, in silence, or by its own people
+    the plant stages them itself."""
+    requests = Requests(strict(small), period=QUARTER)
+    assert ON not in requests.set_points(NOW)
+    for units in (1.0, 0.0):
+        assert requests.ask(CHILLERS, units, now=NOW) == ""
+        assert requests.set_points(NOW)[ON] == units
+    assert "lies between 0 and 2" in requests.ask(CHILLERS, 3.0, now=NOW)
+    assert ON not in requests.set_points(NOW + 4 * QUARTER)
+    requests.is_local = True
+    assert ON not in requests.set_points(NOW)
+    requests.is_local = False
+    requests.ask(CHILLERS, None, now=NOW)
+    assert ON not in requests.set_points(NOW)
+
+
+def test_chillers_that_nobody_commits_are_not_asked_for(requests):
+    assert "takes no" in requests.ask(CHILLERS, 1.0, now=NOW)

@@ -12,6 +12,7 @@ from optimizer.service.trials.backtest import POLICIES, backtest, run
 from optimizer.service.trials.playing import set_points
 from optimizer.service.trials.setting import Setting
 from tests import small_days
+from tests.strict_site import strict
 from twin.errors import StateError
 
 HOURS = 3
@@ -183,14 +184,11 @@ def test_a_day_of_all_policies():
     assert found["optimal"].lateness_h <= found["threshold"].lateness_h + 1e-9
 
 
-def strict(setting, **rules):
-    """Return a setting whose chillers have to be committed, and a warm day."""
-    plant = setting.site.equipment["chilled_plant"]
-    ruled = plant.model_copy(update={"chillers": plant.chillers.model_copy(update=rules)})
-    site = setting.site.with_equipment({**setting.site.equipment, "chilled_plant": ruled})
+def warm(setting):
+    """Return a setting whose chillers have to be committed, on a warm day."""
     record = setting.world.record.copy(deep=True)
     record["air_temperature"].values[:] += 8.0
-    return Setting.of(site, replace(setting.world, record=record), load_scale=0.6)
+    return Setting.of(strict(setting.site), replace(setting.world, record=record), load_scale=0.6)
 
 
 def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
@@ -199,8 +197,7 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     What runs started once, at 20 EUR, and keeps its hour; a rule's plant stages itself and pays
     alike. Sensitivity: by itself the plant runs two from the first hour on.
     """
-    rules = {"minimum_up": 1.0, "minimum_down": 0.5, "start_cost": 20.0}
-    setting = strict(small_days.setting(HOURS), **rules)
+    setting = warm(small_days.setting(HOURS))
     names, word = ("threshold", "optimal"), "cooling_plant_units_on"
     trials = {name: run(setting, name, seed=0, listen=lambda *_: None) for name in names}
     ran = {

@@ -6,6 +6,7 @@ import pytest
 import sites
 from optimizer.service.trials.settle import Work, energy_owed, settle
 from tests.heated import heated
+from tests.strict_site import strict
 from twin import axes, vocabulary
 from twin.staging import Staging
 
@@ -164,15 +165,12 @@ def test_starts_are_billed_to_the_cent_and_broken_times_counted(site, record, se
     stops, at 45 the second, 20 and 35 minutes after their starts: both are short of 0.6 h, which
     nothing is paid for. Sensitivity: 24.68 EUR if what runs at first had not started.
     """
-    plant = site.equipment["chilled_plant"]
-    rules = {"minimum_up": 0.6, "minimum_down": 0.25, "start_cost": 12.34}
-    ruled = plant.model_copy(update={"chillers": plant.chillers.model_copy(update=rules)})
-    strict = site.with_equipment({**site.equipment, "chilled_plant": ruled})
+    ruled = strict(site, minimum_up=0.6, minimum_down=0.25, start_cost=12.34)
     second = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], [10, 10, 20, 5, 15])
     on = np.stack([np.zeros(60), 1.0 + second], axis=-1)
     record["cooling_plant_units_on"] = ("time", "circuit"), on
     plain = settle(site, record, series, work=NOTHING, peak_power=3.5)
-    bill = settle(strict, record, series, work=NOTHING, peak_power=3.5)
+    bill = settle(ruled, record, series, work=NOTHING, peak_power=3.5)
     assert bill.accounts["starts"] == pytest.approx(37.02, abs=1e-9)
     assert bill.objective == pytest.approx(plain.objective + 37.02)
     assert bill.staging == Staging(starts=3, stops=2, short_runs=2)
