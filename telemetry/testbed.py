@@ -7,13 +7,13 @@ sensors. What it really did is kept for the judge; the service gets :meth:`Plant
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from telemetry.plants.ahead import Ahead
 from telemetry.plants.nature import Noise, disturbed, restlessness
-from telemetry.plants.ramps import STEP, Meter, Move
+from telemetry.plants.ramps import MINUTES, STEP, Meter, Move, time_of
 from twin import simulation, steering
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
@@ -23,21 +23,6 @@ from twin.run import Key, Run, run
 from twin.site import Site
 from twin.walk import Ceiling
 from twin.weather import Weather
-
-RAMP_SHARE: Final = 0.75
-"""Share of the connection's ramp limit that the plant's own controllers use. [1]"""
-
-SWINGS: Final = {
-    "hall_power": 1.15,
-    "battery_charge": 1.0,
-    "battery_discharge": 1.0,
-    "tank_charge": 0.2,
-    "tank_discharge": 0.2,
-    "renewable_used_power": 1.0,
-    "heat_reuse_power": 0.15,
-    **dict.fromkeys(steering.TOLD, 0.0),
-}
-"""Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
 
 class Plant:
@@ -58,6 +43,11 @@ class Plant:
         How restless and how badly measured.
     hidden
         The plant as it really is; by default drawn from the seed.
+
+    Attributes
+    ----------
+    meter
+        The meter of the connection, which has no error.
     """
 
     def __init__(
@@ -85,12 +75,13 @@ class Plant:
             for name in surroundings["renewable"].to_numpy()
         }
         self._stocks = simulation.stocks_of(state)
-        self._meter = Meter(state, site.billing)
+        self.meter = Meter(state, site.billing)
         self._clock = 0
         self._move = Move(begin={}, goal={}, over=TRANSITION)
         self._points: dict[Key, float] = {}
         self._caps: dict[str, float] = {}
         self._runs: list[Run] = []
+        self._ahead: Ahead | None = None
         self._course = restlessness(self._noise, len(self._weather), self._rng)
 
     @property
@@ -139,9 +130,9 @@ class Plant:
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
         soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
         begin = now | {k: v for k, v in self._points.items() if k in now and k[0] != steering.UNITS}
-        swing = sum(abs(soon[key] - begin[key]) * SWINGS[key[0]] for key in set_points)
-        over = max(TRANSITION, swing / (RAMP_SHARE * self.site.grid.ramp))
+        over = time_of(begin, soon, ramp=self.site.grid.ramp)
         self._move = Move(begin=begin, goal=dict(set_points), over=over)
+        self._ahead = None
 
     def advance(self, minutes: int) -> None:
         """Run on towards the set points last ordered.
@@ -151,16 +142,28 @@ class Plant:
         minutes
             How long. [min]
         """
-        span = slice(self._clock, self._clock + minutes)
-        orders = self._courses(span)
-        hours = np.full(minutes, 1.0 / 60.0)
-        ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
-        weather = self._weather.take(span)
-        done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+        begin, end = self._clock, self._clock + minutes
+        if self._ahead is None or end > self._ahead.end:
+            self._ahead = self._foreseen(end)
+        done = self._ahead.run.take(slice(begin - self._ahead.begin, end - self._ahead.begin))
         self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
-        self._meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
+        self._points |= self._ahead.points(end)
+        self.meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
         self._runs.append(done)
-        self._clock += minutes
+        self._move.since += minutes
+        self._clock = end
+
+    def _foreseen(self, end: int) -> Ahead:
+        """Return what comes until some minute and the quarter-hour is over, if all orders stand."""
+        begin, quarter = self._clock, -(-end // STEP) * STEP
+        span = slice(begin, max(end, min(quarter, len(self._weather))))
+        hours = np.full(span.stop - begin, 1.0 / MINUTES)
+        ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
+        weather, courses = self._weather.take(span), self._courses(span)
+        halls = {key: course for key, course in courses.items() if key[0] == "hall_power"}
+        orders = courses | {key: self._drawn(key[1], halls[key], span) for key in halls}
+        done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+        return Ahead(begin=begin, end=span.stop, courses=courses, run=done)
 
     def cap_halls(self, caps: Mapping[str, float]) -> None:
         """Let no hall draw more than its cap, once it has come down to it; others are free.
@@ -170,7 +173,7 @@ class Plant:
         caps
             Hall -> greatest power of its racks. [MW]
         """
-        self._caps = dict(caps)
+        self._caps, self._ahead = dict(caps), None
 
     def hold_supply(self, circuit: str, temperature: float) -> None:
         """Hold the supply water of a circuit at another temperature from now on.
@@ -184,7 +187,7 @@ class Plant:
         """
         machines = dict(self.site.equipment)
         plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
-        self.site = self.site.with_equipment({**machines, circuit: plant})
+        self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
         for changed in self.site.of(CoolingPlant):
             if changed.name == circuit:
                 self._ceilings[circuit] = Ceiling.of(changed, self._weather)
@@ -205,8 +208,8 @@ class Plant:
         """
         span = slice(max(self._clock - minutes, 0), max(self._clock, 1))
         values: dict[Key, float] = {
-            ("grid_import_power", ""): max(self._meter.net, 0.0),
-            ("grid_export_power", ""): max(-self._meter.net, 0.0),
+            ("grid_import_power", ""): max(self.meter.net, 0.0),
+            ("grid_export_power", ""): max(-self.meter.net, 0.0),
             ("air_temperature", ""): float(self._weather.air_temperature[span].mean()),
             ("relative_humidity", ""): float(self._humidity[span].mean()),
         }
@@ -222,24 +225,17 @@ class Plant:
         for key in latest[0].flows if latest else ():
             whole = np.concatenate([done.flows[key] for done in latest])
             values[key] = float(whole[-minutes:].mean())
-        return values | self._stocks | {("peak_power", ""): self._meter.peak}
+        return values | self._stocks | {("peak_power", ""): self.meter.peak}
 
     def _courses(self, span: slice) -> dict[Key, FloatArray]:
         """Return the set points as the plant's controllers really drive them, minute by minute."""
         way = self._move.way(span.stop - span.start)
-        orders = {}
+        courses: dict[Key, FloatArray] = {}
         for key, value in self._move.goal.items():
-            name, owner = key
-            goal: FloatArray | float = value
-            if name == "renewable_used_power":
-                goal = np.minimum(value, self._available[owner][span])
+            most = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
             begin = self._move.begin[key]
-            course = np.asarray(begin + way * (goal - begin))
-            if name == "renewable_used_power":
-                course = np.minimum(course, self._available[owner][span])
-            self._points[key] = float(course[-1])
-            orders[key] = self._drawn(owner, course, span) if name == "hall_power" else course
-        return orders
+            courses[key] = np.minimum(begin + way * (np.minimum(value, most) - begin), most)
+        return courses
 
     def _goal(self, key: Key, value: float, minute: int) -> float:
         """Return where a set point leads at a minute: of sun and wind no more than there is."""
@@ -263,9 +259,8 @@ class Plant:
         xarray.Dataset
             A state as :func:`twin.state.rest` describes, with measuring errors.
         """
-        noise, rng = self._noise, self._rng
-        net = self._meter.net * (1.0 + rng.normal(0.0, noise.power))
-        meter = self._meter
+        noise, rng, meter = self._noise, self._rng, self.meter
+        net = meter.net * (1.0 + rng.normal(0.0, noise.power))
         peak = {"peak_power": meter.peak, "usual_power": meter.usual}
         state = states.rest(self._believed, self.now, **peak)
         shown = {key: value for key, value in self._stocks.items() if key[0] in state}

@@ -37,6 +37,14 @@ class Run:
     flows: Mapping[Key, FloatArray]
     stocks: Mapping[Key, FloatArray]
 
+    def take(self, span: slice) -> "Run":
+        """Return what was done in some intervals on end, with the edges around them."""
+        edges = slice(span.start, span.stop + 1)
+        return Run(
+            flows={key: values[span] for key, values in self.flows.items()},
+            stocks={key: values[edges] for key, values in self.stocks.items()},
+        )
+
 
 def run(
     site: Site,

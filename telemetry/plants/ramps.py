@@ -7,7 +7,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin import steering
 from twin.axes import QUARTER
+from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.run import Key
 from twin.tariffs.billing import Billing
@@ -18,6 +20,22 @@ STEP: Final = 15
 
 MINUTES: Final = 60.0
 """Minutes in an hour. [1]"""
+
+
+RAMP_SHARE: Final = 0.75
+"""Share of the connection's ramp limit that the plant's own controllers use. [1]"""
+
+SWINGS: Final = {
+    "hall_power": 1.15,
+    "battery_charge": 1.0,
+    "battery_discharge": 1.0,
+    "tank_charge": 0.2,
+    "tank_discharge": 0.2,
+    "renewable_used_power": 1.0,
+    "heat_reuse_power": 0.15,
+    **dict.fromkeys(steering.TOLD, 0.0),
+}
+"""Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
 
 @dataclass(kw_only=True)
@@ -40,10 +58,23 @@ class Move:
     since: int = 0
 
     def way(self, minutes: int) -> FloatArray:
-        """Return the share of the way made at the end of each coming minute, and move on. [1]"""
-        way = np.clip(np.arange(self.since + 1, self.since + minutes + 1) / self.over, 0.0, 1.0)
-        self.since += minutes
-        return np.asarray(way)
+        """Return the share of the way made at the end of each coming minute. [1]"""
+        minute = np.arange(self.since + 1, self.since + minutes + 1)
+        return np.asarray(np.clip(minute / self.over, 0.0, 1.0))
+
+
+def time_of(begin: Mapping[Key, float], end: Mapping[Key, float], *, ramp: float) -> float:
+    """Return how long a plant takes for a move of its set points. [min]
+
+    Parameters
+    ----------
+    begin, end
+        (name, machine) -> where it starts and ends. [MW]
+    ramp
+        Greatest change of the import. [MW min-1]
+    """
+    swing = sum(abs(end[key] - begin[key]) * SWINGS[key[0]] for key in end)
+    return max(TRANSITION, swing / (RAMP_SHARE * ramp))
 
 
 class Meter:
@@ -88,6 +119,16 @@ class Meter:
             if self._count % STEP == 0:
                 self._close(float(np.mean(self._last)))
         self.net = float(np.mean(self._last))
+
+    def mean(self, minutes: int) -> float:
+        """Return the mean of the last minutes, of those counted and not beyond a quarter-hour. [MW]
+
+        Parameters
+        ----------
+        minutes
+            How many. [min]
+        """
+        return float(np.mean(self._last[-minutes:]))
 
     def _close(self, mean: float) -> None:
         """Count a quarter-hour that is over; the last of a billing period ends its peak."""

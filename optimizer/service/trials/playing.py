@@ -68,17 +68,11 @@ def _follow(
         return
     plant.advance(LOOK)
     for minutes in range(LOOK, METERING, LOOK):
-        mean, latest = (_net_import(plant, span) for span in (minutes, 1))
+        mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
         better = guard.look(minutes=minutes, mean=mean, latest=latest)
         if better:
             plant.order(points(better))
         plant.advance(min(LOOK, METERING - minutes))
-
-
-def _net_import(plant: Plant, minutes: int) -> float:
-    """Return what the connection's meter says of the last minutes. [MW]"""
-    true = plant.truth(minutes)
-    return true["grid_import_power", ""] - true["grid_export_power", ""]
 
 
 def set_points(
