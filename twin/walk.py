@@ -39,10 +39,10 @@ class Ceiling:
 
     @classmethod
     def of(cls, plant: CoolingPlant, weather: Weather) -> Self:
-        """Return the ceiling of a plant in some weather."""
+        """Return the ceiling of a plant in some weather; that of chillers is flat."""
         target = plant.supply_temperature
         base = plant.capacity(weather, target)
-        higher = plant.capacity(weather, target + PROBE)
+        higher = base if plant.chillers else plant.capacity(weather, target + PROBE)
         return cls(base=base, rise=np.maximum(higher - base, 0.0) / PROBE)
 
     def take(self, span: slice | NDArray[np.int64]) -> "Ceiling":

@@ -146,14 +146,12 @@ class Condenser:
     ) -> FloatArray:
         """Return the fan speeds to be tried: equally spaced, and of kinks."""
         spaced = np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
-        trials = [np.full(water_rate.shape, speed) for speed in spaced]
-        for heat, target in kinks:
-            trials.append(
-                self.rejection.slowest_speed(
-                    heat, target, capacity_rate=water_rate, weather=weather
-                )
-            )
-        return np.stack(np.broadcast_arrays(*trials))
+        spaced = spaced.reshape(-1, *(1,) * water_rate.ndim)
+        heat, target = (np.stack(part) for part in zip(*kinks, strict=True))
+        found = self.rejection.slowest_speed(
+            heat, target, capacity_rate=water_rate, weather=weather
+        )
+        return np.concatenate([np.broadcast_to(spaced, (_SPEEDS, *found.shape[1:])), found])
 
     def greatest_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""
