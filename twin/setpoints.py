@@ -59,7 +59,7 @@ class Heat:
 
 @dataclass(frozen=True, kw_only=True)
 class Freedom:
-    """What may be chosen: the rest stays as declared."""
+    """What may be chosen: the rest stays as declared; of flows that are not, nothing is told."""
 
     flow: bool = True
     temperature: bool = True
@@ -131,7 +131,7 @@ def cheapest(
         supply_temperature=supply,
         temperature_range=spans,
         technology_range=coolant,
-        least_flow=least_flows(site),
+        least_flow=least_flows(site) if choice.flow else {},
     )
 
 
@@ -144,7 +144,7 @@ class _Search:
         self.site, self.plant, self.heat, self.weather = site, plant, heat, weather
         self.rules: SetPointRules = site.set_points
         self.freedom = freedom
-        self.floors = least_flows(site)
+        self.floors = least_flows(site) if freedom.flow else {}
         is_warm = plant.serves == "warm"
         self.cdus = site.of(Cdu) if is_warm else ()
         self.airs = () if is_warm else site.of(HallAir)
@@ -152,7 +152,7 @@ class _Search:
 
     def best(self) -> SetPoints:
         """Return the best point of every interval."""
-        trials = self._points(*self._trials())
+        trials = self._points()
         warmest, coldest = self._warmest(trials), self._coldest(trials)
         goals = [np.minimum(np.maximum(self._declared, coldest), warmest)]
         if self.freedom.temperature:
@@ -194,14 +194,16 @@ class _Search:
         low = np.clip(full, _LEAST, declared)
         if any(self.site.of(HeatReuse)) and self.cdus:
             low = np.full_like(full, declared)  # a heat pump counts on its source
-        if not self.freedom.flow:
-            return np.full((1, len(full)), declared), np.ones(1)
         steps = np.linspace(0.0, 1.0, RANGES)[:, None]
         spans = np.concatenate([np.full((1, len(full)), declared), low * (widest / low) ** steps])
         factors = np.linspace(1.0, self.rules.coolant_range, COOLANT_RANGES if self.cdus else 1)
         return np.repeat(spans, len(factors), axis=0), np.tile(factors, len(spans))
 
-    def _points(self, spans: FloatArray, factors: FloatArray) -> SetPoints:
+    def _points(self) -> SetPoints:
+        """Return what is tried of flows; nothing where they are the plant's own."""
+        if not self.freedom.flow:
+            return SetPoints()
+        spans, factors = self._trials()
         coolant = {
             cdu.name: np.broadcast_to(factors[:, None] * cdu.technology_range, spans.shape)
             for cdu in self.cdus
@@ -230,8 +232,7 @@ class _Search:
         """Return the warmest supply water that is safe. [degC]"""
         kept = self.site.margins.temperature + self.rules.reserve
         limit = max(kept, self.plant.supply_margin)
-        found = np.full(points.temperature_range[self.plant.name].shape, self.plant.supply_limit)
-        found -= limit
+        found = np.full(self._shape(points), self.plant.supply_limit - limit)
         for cdu in self.cdus:
             heats = self._worst(cdu, points)
             above = np.maximum(*(self._above(cdu, heat, points) for heat in heats))
@@ -242,7 +243,7 @@ class _Search:
                 warmest_without_one(self.site, self.plant, cdu, heat=heat, points=points)
                 for heat in (*heats, self.heat.least[cdu.name])
             ]
-            endured = np.min(spared, axis=0)
+            endured = np.broadcast_to(np.min(spared, axis=0), found.shape).copy()
             endured[0] = np.maximum(endured[0], self._declared)  # no worse than as declared
             found = np.minimum(found, endured)
         for air in self.airs:
@@ -269,18 +270,25 @@ class _Search:
         Where only the facility water follows the heat, the coolant falls as the heat rises.
         """
         least, most = self.heat.least[cdu.name], self.heat.most[cdu.name]
-        span = points.temperature_range[self.plant.name] / cdu.facility_range
-        turn = self.floors[self.plant.name] * span * cdu.rated
+        if not self.freedom.flow:
+            turn: FloatArray | float = cdu.minimum_flow * cdu.rated
+        else:
+            span = points.temperature_range[self.plant.name] / cdu.facility_range
+            turn = self.floors[self.plant.name] * span * cdu.rated
         return most, np.minimum(np.maximum(turn, least), most)
 
     def _coldest(self, points: SetPoints) -> FloatArray:
         """Return the coldest supply water that keeps the coolant above the dew point. [degC]"""
-        shape = points.temperature_range[self.plant.name].shape
-        found = np.full(shape, -np.inf)
+        found = np.full(self._shape(points), -np.inf)
         dry = self.rules.hall_dew_point + self.rules.dew_point_distance
         for cdu in self.cdus:
             found = np.maximum(found, dry - self._above(cdu, self.heat.least[cdu.name], points))
         return found
+
+    def _shape(self, points: SetPoints) -> tuple[int, ...]:
+        """Return how many trials there are, and intervals; one where no flow is tried."""
+        alone = (1, len(self.heat.most[self.plant.name]))
+        return np.shape(points.temperature_range.get(self.plant.name, np.empty(alone)))
 
     def _above(self, cdu: Cdu, heat: FloatArray, points: SetPoints) -> FloatArray:
         """Return the coolant's temperature above that of the facility water. [K]"""

@@ -37,7 +37,7 @@ def warmest_without_one(
     rated for. What coolant and plates hold is left out, which is on the safe side.
     """
     group = min(site.contingency.cdu_group, cdu.count)
-    found = np.full(np.shape(points.temperature_range[plant.name]), np.inf)
+    found = np.full(np.shape(heat), np.inf)
     if group == 1 or site.contingency.least_time == 0.0:
         return found
     left = (group - 1) / group

@@ -7,7 +7,7 @@ import sites
 from tests.twin.steady import heat_of, ruled, sky
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HeatReuse
 from twin.relations import SetPoints
-from twin.setpoints import Freedom, cheapest, least_flows
+from twin.setpoints import Freedom, Heat, cheapest, least_flows
 from twin.spare import warmest_without_one
 
 
@@ -102,11 +102,30 @@ def test_the_dew_point_holds_the_water_up():
     assert found.supply_temperature["warm_plant"].min() < 28.0  # the approach helps
 
 
-def test_temperature_alone_keeps_the_declared_flow():
+def test_temperature_alone_tells_no_flow():
     site = sites.load("frontier")
     found = cheapest(site, heat_of(site), sky(), freedom=Freedom(flow=False))
-    np.testing.assert_array_equal(found.temperature_range["warm_plant"], 16.0)
-    np.testing.assert_array_equal(found.technology_range["cdu_1"], 14.0)
+    assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
+    assert (found.temperature_range, found.technology_range, found.least_flow) == ({}, {}, {})
+
+
+def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_themselves():
+    """Proves: without heat, 66 degC less 30.46 K at 0.5 of the flow and 5 or so kept: 30.5.
+
+    Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant keeps that is told ranges.
+    """
+    site = sites.load("small").replace("hall_1", chip_temperature_limit=66.0)
+    (bank,), hall = site.of(Cdu), site.of(Accelerators)[0]
+    bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
+    site = site.with_equipment({**site.equipment, bank.name: bank})
+    heat = heat_of(site)
+    calm = Heat.steady({name: 0.0 * load for name, load in heat.likely.items()})
+    found = cheapest(site, calm, sky(air=36.0, wet=27.0), freedom=Freedom(flow=False))
+    rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
+    rules = site.set_points
+    kept = site.margins.temperature + rules.reserve + rules.chip_spread
+    assert rise == pytest.approx(30.46, abs=0.01)
+    assert found.supply_temperature["warm_plant"] == pytest.approx(66.0 - kept - rise)
 
 
 def test_flow_alone_never_warms_the_water():
