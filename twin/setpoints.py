@@ -154,7 +154,7 @@ class _Search:
         """Return the best point of every interval."""
         trials = self._points()
         warmest, coldest = self._warmest(trials), self._coldest(trials)
-        goals = [np.minimum(np.maximum(self._declared, coldest), warmest)]
+        goals = [np.minimum(np.maximum(self.plant.supply_temperature, coldest), warmest)]
         if self.freedom.temperature:
             goals.append(warmest)
         costs = np.stack([self._cost(_held(trials, self.plant.name, goal)) for goal in goals])
@@ -169,10 +169,6 @@ class _Search:
         bottom, top = (np.take_along_axis(g, chosen, axis=0)[0] for g in (goals[0], goals[-1]))
         return _held(point, self.plant.name, self._no_warmer_than_pays(point, bottom, top))
 
-    @property
-    def _declared(self) -> float:
-        return self.plant.supply_temperature
-
     def _no_warmer_than_pays(
         self, point: SetPoints, bottom: FloatArray, top: FloatArray
     ) -> FloatArray:
@@ -183,11 +179,13 @@ class _Search:
         is_enough = cost <= cost.min(axis=0) * (1.0 + WORTH)
         return np.asarray(np.take_along_axis(trials, is_enough.argmax(axis=0)[None], axis=0)[0])
 
-    def _trials(self) -> tuple[FloatArray, FloatArray]:
-        """Return ranges of the circuit ``(trial, time)`` and factors of the coolant's ``(trial,)``.
+    def _points(self) -> SetPoints:
+        """Return the ranges that are tried, ``(trial, time)``, the declared ones first.
 
-        The declared point stands first.
+        None are where flows may not be chosen: they are what the plant keeps by itself.
         """
+        if not self.freedom.flow:
+            return SetPoints()
         declared = self.plant.temperature_range
         full = self.heat.most[self.plant.name] / self.plant.rated_cooling * declared
         widest = self.rules.widest_range * declared
@@ -197,13 +195,7 @@ class _Search:
         steps = np.linspace(0.0, 1.0, RANGES)[:, None]
         spans = np.concatenate([np.full((1, len(full)), declared), low * (widest / low) ** steps])
         factors = np.linspace(1.0, self.rules.coolant_range, COOLANT_RANGES if self.cdus else 1)
-        return np.repeat(spans, len(factors), axis=0), np.tile(factors, len(spans))
-
-    def _points(self) -> SetPoints:
-        """Return what is tried of flows; nothing where they are the plant's own."""
-        if not self.freedom.flow:
-            return SetPoints()
-        spans, factors = self._trials()
+        spans, factors = np.repeat(spans, len(factors), axis=0), np.tile(factors, len(spans))
         coolant = {
             cdu.name: np.broadcast_to(factors[:, None] * cdu.technology_range, spans.shape)
             for cdu in self.cdus
@@ -244,7 +236,9 @@ class _Search:
                 for heat in (*heats, self.heat.least[cdu.name])
             ]
             endured = np.broadcast_to(np.min(spared, axis=0), found.shape).copy()
-            endured[0] = np.maximum(endured[0], self._declared)  # no worse than as declared
+            endured[0] = np.maximum(
+                endured[0], self.plant.supply_temperature
+            )  # no worse than as declared
             found = np.minimum(found, endured)
         for air in self.airs:
             most = self.heat.most[air.name]
@@ -270,11 +264,9 @@ class _Search:
         Where only the facility water follows the heat, the coolant falls as the heat rises.
         """
         least, most = self.heat.least[cdu.name], self.heat.most[cdu.name]
-        if not self.freedom.flow:
-            turn: FloatArray | float = cdu.minimum_flow * cdu.rated
-        else:
-            span = points.temperature_range[self.plant.name] / cdu.facility_range
-            turn = self.floors[self.plant.name] * span * cdu.rated
+        declared = np.asarray(cdu.facility_range)  # which its water has where no range is told
+        span = points.temperature_range.get(self.plant.name, declared) / cdu.facility_range
+        turn = self.floors.get(self.plant.name, cdu.minimum_flow) * span * cdu.rated
         return most, np.minimum(np.maximum(turn, least), most)
 
     def _coldest(self, points: SetPoints) -> FloatArray:
@@ -287,8 +279,8 @@ class _Search:
 
     def _shape(self, points: SetPoints) -> tuple[int, ...]:
         """Return how many trials there are, and intervals; one where no flow is tried."""
-        alone = (1, len(self.heat.most[self.plant.name]))
-        return np.shape(points.temperature_range.get(self.plant.name, np.empty(alone)))
+        alone = self.heat.most[self.plant.name][None]
+        return points.temperature_range.get(self.plant.name, alone).shape
 
     def _above(self, cdu: Cdu, heat: FloatArray, points: SetPoints) -> FloatArray:
         """Return the coolant's temperature above that of the facility water. [K]"""
