@@ -236,9 +236,7 @@ class _Search:
                 for heat in (*heats, self.heat.least[cdu.name])
             ]
             endured = np.broadcast_to(np.min(spared, axis=0), found.shape).copy()
-            endured[0] = np.maximum(
-                endured[0], self.plant.supply_temperature
-            )  # no worse than as declared
+            endured[0] = np.maximum(endured[0], self.plant.supply_temperature)  # as declared
             found = np.minimum(found, endured)
         for air in self.airs:
             most = self.heat.most[air.name]
