@@ -1,6 +1,7 @@
 """From what pydantic found in a table to faults that an operator can mend."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -72,8 +73,19 @@ def _fault(item: ErrorDetails, model: type[BaseModel], table: Fields, place: str
             return Fault(place=where, value="", mend=f"must be one of {kinds}")
     mend = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if isinstance(item["input"], Mapping):  # a rule of the whole table
-        return Fault(place=spot(".".join([place, *steps]).strip("."), ""), value="", mend=mend)
+        where = spot(".".join([place, *steps]).strip("."), "")
+        return Fault(place=where, value="", mend=mend + _values(mend, item["input"]))
     return Fault(place=where, value=written(item["input"]), mend=mend)
+
+
+def _values(mend: str, table: Fields) -> str:
+    """Return the values of the parameters that a mend names, as far as the table has them."""
+    told = [
+        f"{key} = {written(value)}"
+        for key, value in table.items()
+        if isinstance(value, str | int | float) and re.search(rf"\b{re.escape(key)}\b", mend)
+    ]
+    return f"; here {', '.join(told)}" if told else ""
 
 
 def _walk(

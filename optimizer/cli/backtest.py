@@ -47,6 +47,9 @@ STAGED: Final = (
 )
 """The same of units that have to be committed, shown where one of them ever started."""
 
+DAY: Final = 96
+"""Quarter-hours after which a file is told how far a run is. [1]"""
+
 LABELS: Final = 28
 """Width of the column of names in a table. [letters]"""
 
@@ -169,6 +172,8 @@ def _run(
         if bar is None:
             bar = bars[policy, seed] = progress.add_task(f"{policy}, plant {seed}", total=total)
         progress.update(bar, completed=done)
+        if not screen.is_terminal and done % DAY == 0:  # bars show in a file only at the end
+            screen.print(f"{policy}, plant {seed}: {done} of {total} quarter-hours")
 
     def keep(trial: Trial) -> None:
         if out is not None:

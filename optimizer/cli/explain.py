@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 
 @app.command()
 def explain(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of a declared site.")],
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     run: Annotated[
         Path | None,
         typer.Option(help="Folder that gigatwin backtest --out wrote; without it, the service's."),

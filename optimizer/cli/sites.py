@@ -134,7 +134,8 @@ def _flat(values: Mapping[str, object]) -> Iterator[str]:
 
 def _chain(site: "Site") -> Table:
     numbers = ("all racks wait [MW]", "all work [MW]", "most [MW]")
-    shown = table("From the racks to the grid", "machine", "delivers", *numbers, numbers=numbers)
+    title = "From the racks to the grid, on a mild day"
+    shown = table(title, "machine", "delivers", *numbers, numbers=numbers)
     full, idle, most = (
         sites.demand(site, busy=1.0),
         sites.demand(site, busy=0.0),

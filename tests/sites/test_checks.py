@@ -99,8 +99,11 @@ def test_a_connection_may_be_smaller_than_the_halls(table, told):
 
 
 def test_a_rule_of_a_whole_machine(table, told):
+    """Proves: a rule of two parameters tells the values of both, that of the standard too."""
     table["equipment"]["hall_1"]["rack_idle_power"] = "132 kW"
-    assert told(table) == ["[equipment.hall_1]: rack_idle_power must be below rack_power"]
+    here = 'rack_power = "132 kW", rack_idle_power = "132 kW"'
+    rule = "[equipment.hall_1]: rack_idle_power must be below rack_power"
+    assert told(table) == [f"{rule}; here {here}"]
 
 
 def test_more_service_than_racks(table, told):

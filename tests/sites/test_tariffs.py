@@ -63,7 +63,7 @@ def test_two_tariffs_on_one_day(with_tariffs, told):
 def test_plain_fees_beside_a_tariff(with_tariffs, told):
     with_tariffs["equipment"]["grid_1"]["peak_price"] = "1300 EUR/MW"
     (fault,) = told(with_tariffs)
-    assert fault.startswith("[equipment.grid_1] peak_price = 1300: the tariff says what")
+    assert fault.startswith("[equipment.grid_1] peak_price = 1300 EUR/MW: the tariff says what")
 
 
 def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):

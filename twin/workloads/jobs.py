@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twin.axes import HOUR, QUARTER
+from twin.axes import HOUR, QUARTER, to_minute
 from twin.errors import Fault, ProblemError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -143,7 +143,8 @@ def from_jobs(
     run = _cut_end(run, start, end) if close else run
     if not len(run):
         mend = "no job of the file falls into the run; choose another start or another file"
-        raise ProblemError("jobs", [Fault(place="run", value=f"{start} to {end}", mend=mend)])
+        value = f"{to_minute(start)} to {to_minute(end)}"
+        raise ProblemError("jobs", [Fault(place="run", value=value, mend=mend)])
     check(run, racks=racks)
     return Workload(jobs=run, arrivals=arrivals)
 

@@ -76,7 +76,7 @@ def test_the_table_is_shown_beside_it_with_what_is_done_meanwhile(rule_day):
     result, folder = rule_day
     assert "reading the series of small" in result.stderr
     assert "violations" in result.stderr
-    assert "quarter-hours" in result.stderr
+    assert "immediate, plant 0: 96 of 96 quarter-hours" in result.stderr
     assert str(folder) in result.stderr.replace("\n", "")
 
 
