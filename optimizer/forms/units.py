@@ -149,6 +149,8 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
             == b.called_least[t] + sum(b.called[t, k] * b.segment[t, k] for k in b.pieces)
         ),
     )
+    # where to draw more pays, units too many and too few would grow together without end
+    block.among = pyo.Constraint(time, rule=lambda b, t: b.spare[t] <= b.on[t])
     _keep_times(block, shape)
     ledger.use(
         shape.lead,

@@ -124,6 +124,19 @@ def test_a_bank_is_one_whole_number():
     assert plan.relaxed == pytest.approx(170.0)
 
 
+def test_where_power_is_paid_for_units_are_not_too_many_and_too_few_without_end():
+    """Proves: at -20 EUR/MWh six units of 1 MW over 3.4 MW draw 0.1 MW more each, at the most.
+
+    3.4 + 6 x 0.1 = 4 MW; physics has 2.6 of them too many, 3.66 MW. Sensitivity: 100 MW, all that
+    the connection carries, which the twin refuses.
+    """
+    bank = units(6, most=1.0, spare_draw=0.1)
+    line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
+    plan = solved(site(line=line), outlook([-20.0], service=3.4))
+    assert plan.values["line.on"].tolist() == [6.0]
+    assert plan.values["grid.import_power"].tolist() == pytest.approx([4.0])
+
+
 def test_too_few_units_are_no_schedule():
     bank = units(3, most=1.0)
     line = machine("line", "medium_voltage", draws={"grid": lambda q: q}, units=bank)
@@ -133,12 +146,12 @@ def test_too_few_units_are_no_schedule():
 
 def test_the_guard_keeps_the_units_of_the_last_plan():
     """Proves: a price that would stop a unit leaves it on when units are kept, not otherwise."""
-    coal = plant("coal", 20.0, least=1.0)
+    coal = plant("coal", 20.0, limit=1.0, least=1.0)
     where = site(plant("gas", 70.0), line=coal, connection=grid(import_limit=0.0))
     before = problem(where, outlook([0.0] * 3, service=2.0), water=1.0)
     once = solve_problem(before)
     assert once.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
-    dear = plant("coal", 90.0, least=1.0)
+    dear = plant("coal", 90.0, limit=1.0, least=1.0)
     later = replace(before, site=site(plant("gas", 70.0), line=dear, connection=where.grid))
     kept = solve_problem(later, once.warm, keep_units=True)
     assert kept.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
