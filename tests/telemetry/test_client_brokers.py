@@ -96,9 +96,9 @@ def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected
     connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
     came = taken(client, 1, acknowledge=False)
     client._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
-    until(lambda: client.counters["connections"] == 2 and client.is_connected, deadline=LONG)
+    until(lambda: client.counters["connections"] >= 2 and client.is_connected, deadline=LONG)
     client.acknowledge(came)
-    until(lambda: client.counters["acknowledged_too_late"] == 1, deadline=LONG)
+    until(lambda: client.counters["acknowledged_too_late"] >= 1, deadline=LONG)
     assert client.counters["acknowledged"] == 0
     assert taken(client, 1)[0].payload == b"1"
 
@@ -128,7 +128,7 @@ def test_an_embedded_broker_that_forgot_all_is_asked_again(connected):
     client = connected(first.url, "a/#")
     first.stop()
     with EmbeddedBroker(first.port) as second:
-        until(lambda: client.is_connected and client.counters["connections"] == 2, deadline=LONG)
+        until(lambda: client.is_connected and client.counters["connections"] >= 2, deadline=LONG)
         sender = connected(second.url)
         until(
             lambda: sender.publish("a", b"1", qos=1).wait(LONG) and client.take(10, 0.1),
@@ -199,7 +199,7 @@ def test_what_is_too_large_is_counted_acknowledged_and_dropped(run, connected, k
     )
     connected(broker.url).publish("a/small", b"1", qos=1).wait(LONG)
     assert taken(client, 1)[0].topic == "a/small"
-    until(lambda: client.counters["acknowledged"] == 2, deadline=LONG)
+    until(lambda: client.counters["acknowledged"] >= 2, deadline=LONG)
     assert client.oversized == (("a/large", 300_000),)
 
 

@@ -41,7 +41,7 @@ def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch)
 
 def test_samples_reach_window_archive_and_listeners(service):
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0), tick(0))
-    until(lambda: service.archive.counters["commits"] == 1)
+    until(lambda: service.archive.counters["commits"] >= 1)
     assert [type(sample).__name__ for sample in service.heard] == [
         "PointMetadata",
         "PointValue",
@@ -108,7 +108,7 @@ def test_what_an_earlier_process_left_is_taken_up(tmp_path):
         assert service.window.job_status == status
         assert np.isfinite(service.window.observed(START)["battery_level"].item())
         service.wire.send(tick(0))
-        until(lambda: service.archive.counters["commits"] == 1)
+        until(lambda: service.archive.counters["commits"] >= 1)
         assert service.racks()["power"].values[0, 0, 0] == 0.0
 
 

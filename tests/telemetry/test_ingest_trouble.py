@@ -48,7 +48,7 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service
     until(lambda: len(service.wire.acknowledged) == 4)
     until(lambda: service.ingester.trouble == "")
     service.wire.send(tick(1))
-    until(lambda: service.archive.counters["commits"] == 1)
+    until(lambda: service.archive.counters["commits"] >= 1)
     assert service.racks().sizes["time"] == 1
     assert len(service.heard) == 5
     points = open_archive("rhine", group="points", root=service.folder)
@@ -111,7 +111,7 @@ def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
     monkeypatch.setattr(service.journal, "append", append)
     until(lambda: len(service.wire.acknowledged) == 3)
     service.wire.send(tick(1))
-    until(lambda: service.archive.counters["commits"] == 1)
+    until(lambda: service.archive.counters["commits"] >= 1)
     points = open_archive("rhine", group="points", root=service.folder)
     assert points["quality"].values[:, 0].tolist() == [1, 2]
 
