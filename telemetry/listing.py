@@ -16,7 +16,7 @@ from twin.relations import ENERGY_SIGN, Convert, Exchange, Store, Work
 from twin.site import Site
 
 COMMITTED: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
-"""Words of points that only machines have whose units are committed."""
+"""Words of the points of a site whose plans commit units."""
 
 _RACK_DIGITS: Final = 4
 _UNIT_DIGITS: Final = 3
@@ -52,12 +52,12 @@ def points_of(site: Site) -> Iterator[PointMetadata]:
 
 def list_points(site: Site) -> Iterator[Listed]:
     """Yield all points of a site with their rows in the table, machine by machine."""
-    paths = Paths.of(site)
-    for meaning in MEANINGS:
+    paths, meanings = Paths.of(site), tuple(_meanings(site))
+    for meaning in meanings:
         if not meaning.kinds:
             yield _of_site(site, meaning)
     for machine in site.equipment.values():
-        for meaning in MEANINGS:
+        for meaning in meanings:
             if machine.kind in meaning.kinds:
                 for label in labels(machine, meaning):
                     metadata = _metadata(site, meaning, machine=machine, label=label, paths=paths)
@@ -72,14 +72,15 @@ def labels(machine: Equipment, meaning: Meaning) -> list[str]:
         return racks_of(machine)
     if isinstance(machine, Cdu):
         return units_of(machine)
-    if meaning.variable in COMMITTED and not is_committed(machine):
-        return []
     return [machine.name]
 
 
-def is_committed(machine: Equipment) -> bool:
-    """Return whether units of a machine are switched by plans: none else are asked for."""
-    return any(isinstance(r, Convert) and r.units is not None for r in machine.relations())
+def _meanings(site: Site) -> Iterator[Meaning]:
+    """Yield the rows of a site: its chillers are asked for where plans commit some of them."""
+    is_committed = any(convert.units is not None for convert in site.converts)
+    for meaning in MEANINGS:
+        if is_committed or meaning.variable not in COMMITTED:
+            yield meaning
 
 
 def racks_of(hall: Accelerators) -> list[str]:

@@ -100,11 +100,13 @@ def ranges_of(site: Site) -> dict[Key, Range]:
 
 
 def _units(site: Site) -> dict[Key, Range]:
-    """Return how many chillers may be asked for, where plans commit them; else none is."""
+    """Return how many chillers may be asked for, on a site whose plans commit some of them."""
+    if all(convert.units is None for convert in site.converts):
+        return {}
+    counts = {p.name: p.chillers.count if p.chillers else 0 for p in site.of(CoolingPlant)}
     return {
-        (UNITS, convert.owner): Range(low=0.0, high=float(convert.units.count), safe=np.nan)
-        for convert in site.converts
-        if convert.units is not None
+        (UNITS, name): Range(low=0.0, high=float(count), safe=np.nan)
+        for name, count in counts.items()
     }
 
 

@@ -93,13 +93,15 @@ def test_banks_and_racks_have_a_point_each():
 
 
 def test_chillers_have_points_where_plans_commit_them():
-    """Proves: one to ask and one to see, of the plant that has chillers with least times alone."""
+    """Proves: one to ask and one to see of each circuit, where chillers keep least times."""
     words = ("cooling_plant_units_applied", "cooling_plant_units_request")
     assert not any(listed.meaning.variable in words for listed in list_points(site()))
     found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
-    assert [(p.meaning.variable, p.machine) for p in found] == [(w, PLANT) for w in words]
-    assert [p.metadata.integration for p in found] == ["", INTEGRATION]
-    assert [p.metadata.object_type for p in found] == ["GenericObject"] * 2
+    circuits = ("warm_plant", PLANT)
+    told = [(p.machine, p.meaning.variable) for p in found]
+    assert told == [(circuit, word) for circuit in circuits for word in words]
+    assert [p.metadata.integration for p in found] == ["", INTEGRATION] * 2
+    assert {p.metadata.object_type for p in found} == {"GenericObject"}
 
 
 def test_every_word_is_declared_and_every_unit_converts():

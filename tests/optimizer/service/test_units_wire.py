@@ -1,0 +1,34 @@
+"""Chillers over the wire: a simulated plant runs as many as the service's plans tell."""
+
+import pytest
+import xarray as xr
+
+from sites.catalogue import locate
+from tests import stage
+
+HEAD = "[equipment.chilled_plant.chillers]"
+RULES = 'minimum_up = "1 h"\nminimum_down = "0.5 h"\nstart_cost = "20 EUR"\n'
+
+
+@pytest.mark.slow
+def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, embedded, monkeypatch):
+    """Two cool hours: a plan keeps one chiller on for the day to come, and nothing is refused.
+
+    Sensitivity: by itself the plant runs none, since the economiser carries all.
+    """
+    file = tmp_path / "strict.toml"
+    text = locate("small").read_text()
+    file.write_text(text.replace(HEAD, f"{HEAD}\n{RULES}", 1))
+    with stage.Stage(tmp_path, embedded.url) as played:
+        monkeypatch.setattr(stage, "SITE", "strict")
+        played.attend()
+        monkeypatch.setattr(stage, "SITE", str(file))
+        played.serve("--page", "0")
+        played.play(8)
+        result = played.result(timeout=200.0)
+    assert result["violations"] == {}
+    assert result["undecided"] == result["messages"].get("refused", 0) == 0
+    assert (result["summary"]["starts"], result["accounts"]["starts"]) == (1, 20.0)
+    with xr.open_dataset(tmp_path / "plant.nc") as course:
+        ran = course["cooling_plant_units_on"].sel(circuit="chilled_plant").to_numpy()
+    assert ran.tolist() == [1.0] * 8
