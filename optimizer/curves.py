@@ -1,9 +1,10 @@
 """The twin's physics as convex segments: for each machine and interval, never below the curve.
 
-The physics is sampled on a grid over the outputs that can occur. The lead draw is replaced by its
-lower convex hull, break points are set where the greatest error is least, and every draw is lifted
-until no line lies below its curve; what that costs in truth is recorded as the error. Of a curve
-with steps, such as machines that switch on, two steps between two samples look like one.
+The physics is sampled over the outputs that can occur (:mod:`optimizer.reach`). The lead draw is
+replaced by its lower convex hull, break points are set where the greatest error is least, and every
+draw is lifted until no line lies below its curve; what that costs in truth is recorded as the
+error. Of a curve with steps, such as machines that switch on, two steps between two samples look
+like one.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.reach import Reach
+from optimizer.reach import SAMPLES, Reach
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
-from twin.relations import Convert, SetPoints
-from twin.weather import Weather
-
-SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
-"""Where on the range of outputs the physics is asked, closer at the ends. [1]"""
+from twin.relations import Convert
 
 MOST_SEGMENTS: Final = 4
 """Most segments of a curve. [1]"""
@@ -96,36 +93,28 @@ class Segments:
         return rise / np.maximum(self.width.sum(axis=1), LEAST_WIDTH)
 
 
-def lay(
-    convert: Convert, weather: Weather, *, reach: Reach, points: SetPoints | None = None
-) -> Segments:
-    """Lay segments over a conversion in the weather of every interval.
+def lay(convert: Convert, reach: Reach) -> Segments:
+    """Lay segments over a conversion in every interval.
 
     Parameters
     ----------
     convert
         The conversion; its lead draw is made convex.
-    weather
-        Outdoor air on ``time``.
     reach
-        Outputs that can occur.
-    points
-        Set points of the water; by default the declared ones.
+        Outputs that can occur, and what is drawn there.
 
     Returns
     -------
     Segments
         As few as keep the error small, at most :data:`MOST_SEGMENTS`.
     """
-    grid = reach.at(SAMPLES)
-    draws = convert.at(points).physics(grid, weather).draws
-    values = {c: np.broadcast_to(draws[c], grid.shape).astype(float) for c in convert.draws}
-    hull = _lower_hull(values[convert.lead])
+    grid = reach.outputs
+    hull = _lower_hull(reach.draws[convert.lead])
     places = _break_points(hull)
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
     offset, slope, error = {}, {}, {}
-    for carrier, curve in values.items():
+    for carrier, curve in reach.draws.items():
         drawn = np.take_along_axis(hull if carrier == convert.lead else curve, places, axis=0)
         slope[carrier] = (np.diff(drawn, axis=0) / np.maximum(width, LEAST_WIDTH)).T
         lift, error[carrier] = _lift(grid, curve, at=at, drawn=drawn)

@@ -63,8 +63,7 @@ def inputs_of(problem: Problem) -> Inputs:
     if points is not None:
         ranges = reaches(problem, weather, points)
     curves = {
-        convert.owner: lay(convert, weather, reach=ranges[convert.owner], points=points)
-        for convert in problem.site.converts
+        convert.owner: lay(convert, ranges[convert.owner]) for convert in problem.site.converts
     }
     worth = _worth(problem, curves)
     return Inputs(problem=problem, curves=curves, worth=worth, points=points)
@@ -81,11 +80,10 @@ def inputs_of_all(problems: Sequence[Problem]) -> list[Inputs]:
         return [inputs_of(problem) for problem in problems]
     weathers = [Weather.of(problem.outlook) for problem in problems]
     ranges = [reaches(one, air) for one, air in zip(problems, weathers, strict=True)]
-    whole = Weather.joined(weathers)
     curves: list[dict[str, Segments]] = [{} for _ in problems]
     for convert in site.converts:
         reach = Reach.joined([one[convert.owner] for one in ranges])
-        laid, at = lay(convert, whole, reach=reach), 0
+        laid, at = lay(convert, reach), 0
         for own, air in zip(curves, weathers, strict=True):
             own[convert.owner] = laid.take(slice(at, at + len(air)))
             at += len(air)

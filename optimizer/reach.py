@@ -1,8 +1,12 @@
-"""What each machine may be asked for: the range of outputs that can occur in an interval."""
+"""What each machine may be asked for: the range of outputs that can occur, and what it draws there.
+
+The physics is asked once for each machine: from what it draws follows what those behind it may be
+asked for, and :mod:`optimizer.curves` lays its lines over the same numbers.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -12,29 +16,78 @@ from twin.relations import ENERGY_SIGN, Convert, SetPoints
 from twin.weather import Weather
 from twin.workloads.queue import Pool
 
-PAD = 0.02
+PAD: Final = 0.02
 """Share of a range by which it is widened at both ends. [1]"""
 
-PROBES = np.linspace(0.0, 1.0, 5)
-"""Where on the range of outputs draws are asked for, to find theirs. [1]"""
+SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
+"""Where on the range of outputs the physics is asked, closer at the ends. [1]"""
+
+PROBES: Final = np.flatnonzero(np.isin(SAMPLES, np.linspace(0.0, 1.0, 5)))
+"""Samples from which the range of what a machine draws is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """Least and greatest output in every interval, ``(time,)``. [MW]"""
+    """What a machine may be asked for.
+
+    Attributes
+    ----------
+    low, high
+        Least and greatest output in every interval, ``(time,)``. [MW]
+    draws
+        Carrier -> draw at :attr:`outputs`, ``(sample, time)``. [MW; m3 h-1 for water]
+    """
 
     low: FloatArray
     high: FloatArray
+    draws: Mapping[str, FloatArray]
 
-    def at(self, shares: FloatArray) -> FloatArray:
-        """Return outputs at shares of the way from low to high, ``(share, time)``. [MW]"""
-        return self.low + shares[:, None] * (self.high - self.low)
+    @classmethod
+    def of(
+        cls,
+        convert: Convert,
+        weather: Weather,
+        *,
+        low: FloatArray,
+        high: FloatArray,
+        points: SetPoints | None = None,
+    ) -> Self:
+        """Return a range with what the physics says of it.
+
+        Parameters
+        ----------
+        convert
+            The conversion.
+        weather
+            Outdoor air on ``time``.
+        low, high
+            Least and greatest output, ``(time,)``. [MW]
+        points
+            Set points of the water; by default the declared ones.
+        """
+        outputs = _between(low, high)
+        draws = convert.at(points).physics(outputs, weather).draws
+        every = {c: np.broadcast_to(draws[c], outputs.shape).astype(float) for c in convert.draws}
+        return cls(low=low, high=high, draws=every)
+
+    @property
+    def outputs(self) -> FloatArray:
+        """Outputs at :data:`SAMPLES` of the range, ``(sample, time)``. [MW]"""
+        return _between(self.low, self.high)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return ranges one after the other."""
+        """Return ranges of one conversion one after the other."""
         low, high = zip(*((part.low, part.high) for part in parts), strict=True)
-        return cls(low=np.concatenate(low), high=np.concatenate(high))
+        draws = {
+            carrier: np.concatenate([part.draws[carrier] for part in parts], axis=1)
+            for carrier in parts[0].draws
+        }
+        return cls(low=np.concatenate(low), high=np.concatenate(high), draws=draws)
+
+
+def _between(low: FloatArray, high: FloatArray) -> FloatArray:
+    return low + SAMPLES[:, None] * (high - low)
 
 
 def reaches(
@@ -72,10 +125,12 @@ def reaches(
             demand[exchange.carrier] += np.stack([-problem.available(exchange), given])
     found: dict[str, Reach] = {}
     for convert in site.converts:
-        found[convert.owner] = reach = _reach(problem, convert, demand, weather)
-        draws = convert.at(points).physics(reach.at(PROBES), weather).draws
-        for carrier, draw in draws.items():
-            demand[carrier] += np.stack([draw.min(axis=0), draw.max(axis=0)])
+        low, high = _range(problem, convert, demand, weather)
+        reach = Reach.of(convert, weather, low=low, high=high, points=points)
+        for carrier, draws in reach.draws.items():
+            probed = draws[PROBES]
+            demand[carrier] += np.stack([probed.min(axis=0), probed.max(axis=0)])
+        found[convert.owner] = reach
     return found
 
 
@@ -93,9 +148,10 @@ def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
     return demand
 
 
-def _reach(
+def _range(
     problem: Problem, convert: Convert, demand: Mapping[str, FloatArray], weather: Weather
-) -> Reach:
+) -> tuple[FloatArray, FloatArray]:
+    """Return least and greatest output that can occur, ``(time,)``. [MW]"""
     limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
     most = (1.0 - problem.margins.power) * limit
     low, high = demand[convert.output]
@@ -103,7 +159,7 @@ def _reach(
     pad = PAD * (high - low)
     floor = np.maximum(-_way_back(problem, convert), -most)
     low = np.clip(low - pad if is_alone else floor, floor, most)
-    return Reach(low=low, high=np.clip(high + pad, low, most))
+    return low, np.clip(high + pad, low, most)
 
 
 def _way_back(problem: Problem, convert: Convert) -> float:

@@ -1,6 +1,6 @@
 """Outdoor air as the physics wants it: bare arrays, with what follows from them worked out once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
@@ -92,13 +92,6 @@ class Weather:
             ),
             humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
             air_pressure=pressure,
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return weathers one after the other."""
-        return cls(
-            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
         )
 
     def take(self, index: slice | NDArray[np.int64]) -> "Weather":

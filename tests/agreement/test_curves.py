@@ -39,7 +39,7 @@ def reach(convert, outside, rng):
     """Return a random range within the limit."""
     limit = np.broadcast_to(convert.limit(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
-    return Reach(low=low, high=high)
+    return Reach.of(convert, outside, low=low, high=high)
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -51,7 +51,7 @@ def case(request):
 def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
     site, outside, rng = case
     for convert in site.converts:
-        curve = lay(convert, outside, reach=reach(convert, outside, rng))
+        curve = lay(convert, reach(convert, outside, rng))
         span = curve.width.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
             output = curve.low + share * span
@@ -67,7 +67,7 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
 def test_lead_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.converts:
-        curve = lay(convert, outside, reach=reach(convert, outside, rng))
+        curve = lay(convert, reach(convert, outside, rng))
         assert np.diff(curve.slope[convert.lead], axis=1).min(initial=0.0) >= -ROUNDING
 
 

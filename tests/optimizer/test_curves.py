@@ -17,7 +17,8 @@ OUTSIDE = Weather.of(outlook([0.0]))
 
 def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
-    return lay(convert, OUTSIDE, reach=Reach(low=np.array([low]), high=np.array([high])))
+    ends = {"low": np.array([low]), "high": np.array([high])}
+    return lay(convert, Reach.of(convert, OUTSIDE, **ends))
 
 
 def test_a_line_is_one_segment():
@@ -81,6 +82,19 @@ def test_a_machine_that_is_not_alone_may_stand_still():
     poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
     found = reaches(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
     assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
+
+
+def test_a_plan_asks_the_physics_of_a_machine_once():
+    """Proves: 15 samples of one interval give the range of draws, and the lines over them."""
+    asked = []
+
+    def draw(output):
+        asked.append(output.shape)
+        return 2.0 * output
+
+    poor = machine("poor", "air", draws={"medium_voltage": draw})
+    inputs_of(problem(site(poor), outlook([10.0], service=4.0)))
+    assert asked == [(15, 1)]
 
 
 @pytest.mark.parametrize("choice", ["declared", "cheapest"])
