@@ -89,14 +89,10 @@ def _show(screen: Console, told: Told) -> None:
         screen.print(f"- also binds: {limits} ({why})", markup=False)
     for target in told.get("softened", []):
         screen.print(_softened(target), markup=False)
-    for line in told.get("reserves", []):
+    changes = told["changes"] or ["nothing of size moved since the decision before"]
+    hedge = told["hedge"]["words"] if "hedge" in told else []
+    for line in (*told.get("reserves", []), *told.get("units", []), *hedge, *changes):
         screen.print(f"- {line}", markup=False)
-    for line in told.get("units", []):
-        screen.print(f"- {line}", markup=False)
-    for line in told["hedge"]["words"] if "hedge" in told else []:
-        screen.print(f"- {line}", markup=False)
-    for change in told["changes"] or ["nothing of size moved since the decision before"]:
-        screen.print(f"- {change}", markup=False)
     for failure in told.get("failures", []):
         screen.print(_endured(failure), markup=False)
     if told["degraded"]:
