@@ -54,6 +54,9 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     loaded = [sites.load(name) for name in names]
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _each(kind, told, loaded) for kind, told in given.items()}
+    for kind, paths in files.items():
+        if kind != "carbon" and sites.data(kind) in paths:
+            screen.print(f"note: synthetic {kind}; name your own with --{kind} FILE")
     ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)

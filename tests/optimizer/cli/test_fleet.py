@@ -107,6 +107,8 @@ def test_what_the_files_lack_is_told_before_the_plans(tmp_path, monkeypatch):
     )
     assert "note: dear.csv: no carbon intensity" in shown.output
     assert "note: mine.csv: not read: user" in shown.output
+    assert "note: synthetic weather; name your own with --weather FILE" in shown.output
+    assert "synthetic prices" not in shown.output
 
 
 def none_of(*_, **__):
