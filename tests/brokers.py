@@ -22,6 +22,9 @@ max_queued_messages 100000
 user root
 """
 
+WIDE = f"{MOSQUITTO}max_inflight_messages 1000\n"
+"""As in `deploy/mosquitto`: with the 20 of its default, a few hundred messages pass. [1/s]"""
+
 # NATS lets a session have 65,535 messages pending, over all its filters, and those that end in #
 # count twice: beyond that it refuses to subscribe.
 NATS = """\

@@ -36,9 +36,6 @@ SHARDS = (source.HALL, PLANT)
 TARGETS = {source.HALL: 6, PLANT: 2, "archiver": 4, "broker": 5, "source": 2, "all": 1}
 """Who is killed, and how often relative to the others."""
 
-INFLIGHT = "max_inflight_messages 1000\n"
-"""As in `deploy/mosquitto`: with the 20 of its default, a few hundred messages pass. [1/s]"""
-
 SYNCED = brokers.NATS.replace(
     'store_dir: "{folder}"', 'store_dir: "{folder}", sync_interval: always'
 )
@@ -46,7 +43,7 @@ SYNCED = brokers.NATS.replace(
 
 BROKERS = {
     "nats": partial(brokers.Broker, "nats-server", SYNCED),
-    "mosquitto": partial(brokers.Broker, "mosquitto", brokers.MOSQUITTO + INFLIGHT),
+    "mosquitto": partial(brokers.Broker, "mosquitto", brokers.WIDE),
 }
 
 type Say = Callable[[str], None]

@@ -236,10 +236,12 @@ def main(folder):
 @pytest.mark.slow
 def test_kills_of_the_archiver_lose_and_double_nothing(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(9999), segment_bytes=100_000)
-    for second in range(3000):
-        append(
-            journal, batch("r0001", second), batch("r0002", second), value(second, float(second))
-        )
+    for minute in range(50):
+        samples = []
+        for second in range(60 * minute, 60 * minute + 60):
+            samples += [batch("r0001", second), batch("r0002", second)]
+            samples += [value(second, float(second))]
+        append(journal, *samples)
     command = [sys.executable, "-m", "tests.telemetry.shards.test_site_archiver", str(tmp_path)]
     dice = random.Random(5)
     for _ in range(6):
