@@ -7,9 +7,9 @@ import pytest
 from tests.deploy import stands
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
-    """Return a folder of certificates for all users of ``deploy/``."""
+    """Return a folder of certificates for all users of ``deploy/``; nobody changes them."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     return stands.make_certificates(tmp_path_factory.mktemp("certificates"), *stands.USERS)

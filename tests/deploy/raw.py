@@ -12,6 +12,8 @@ from tests.waiting import DEADLINE
 HASTY = 2.0
 """Longest wait for a broker to hang up. [s]"""
 
+PING, PONG = b"\xc0\x00", b"\xd0\x00"
+
 PAUSE = 0.005
 """Pause of a flood between two writes of twenty messages. [s]"""
 
@@ -49,6 +51,14 @@ class Raw:
         except OSError:
             return True
         return True
+
+    def until_read(self):
+        """Wait until the broker has read all that was sent: it answers a ping, or hangs up."""
+        came = b""
+        with suppress(OSError):
+            self._socket.sendall(PING)
+            while PONG not in came and (more := self._socket.recv(4096)):
+                came += more
 
     def close(self):
         with suppress(OSError):
