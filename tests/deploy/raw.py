@@ -6,7 +6,6 @@ import struct
 import time
 from contextlib import contextmanager, suppress
 
-from tests.benchmarks.load import length_of
 from tests.waiting import DEADLINE
 
 HASTY = 2.0
@@ -15,7 +14,7 @@ HASTY = 2.0
 PING, PONG = b"\xc0\x00", b"\xd0\x00"
 
 PAUSE = 0.005
-"""Pause of a flood between two writes of twenty messages. [s]"""
+"""Pause of a flood between two writes. [s]"""
 
 
 class Raw:
@@ -66,31 +65,23 @@ class Raw:
         self._socket.close()
 
 
-def at_most_once(topic, payload):
-    """Return the packet of a message of QoS 0."""
-    name = topic.encode()
-    body = struct.pack("!H", len(name)) + name + payload
-    return b"\x30" + length_of(len(body)) + body
-
-
 @contextmanager
-def flooding(port, tls, topic):
-    """Flood a broker from a process of its own: in ours it would slow the honest ones by itself."""
+def flooding(port, tls, data):
+    """Send the same again and again, from a process of its own: ours is busy with honest ones."""
     context = multiprocessing.get_context("spawn")
     begun = context.Event()
-    process = context.Process(target=_flood, args=(port, tls, topic, begun), daemon=True)
+    process = context.Process(target=_flood, args=(port, tls, data, begun), daemon=True)
     process.start()
     try:
-        assert begun.wait(DEADLINE), "nothing floods"
+        assert begun.wait(3 * DEADLINE), "nothing floods"
         yield
     finally:
         process.kill()
         process.join()
 
 
-def _flood(port, tls, topic, begun):
+def _flood(port, tls, data, begun):
     bad = Raw(port, tls, "flood")
-    data = at_most_once(topic, bytes(700)) * 20
     while bad.send(data):
         begun.set()
         time.sleep(PAUSE)

@@ -21,7 +21,7 @@ from telemetry.codec import decode
 from telemetry.topics import Kind
 from tests.benchmarks.load import length_of
 from tests.benchmarks.load import publish as packet
-from tests.deploy.raw import HASTY, Raw, at_most_once, flooding
+from tests.deploy.raw import HASTY, Raw, flooding
 from tests.waiting import DEADLINE, until
 from twin.errors import WireError
 
@@ -42,6 +42,13 @@ RETAIN = 0x01
 
 def raw(stand, user, name):
     return Raw(stand.broker.port, stand.tls(user), name)
+
+
+def at_most_once(topic, payload):
+    """Return the packet of a message of QoS 0."""
+    name = topic.encode()
+    body = struct.pack("!H", len(name)) + name + payload
+    return b"\x30" + length_of(len(body)) + body
 
 
 def flags(data, more):
@@ -127,8 +134,8 @@ def meanwhile(stand, slower=SLOWER):
 @pytest.mark.parametrize("topic", ["dc/v1/small/hall_1/r0001/tele", "feed/v1/gridco/small/request"])
 def test_a_client_that_floods_keeps_nobody_waiting(stand, topic):
     """The first topic is not its own; on the second it may speak, and the service listens."""
-    tls = stand.tls(PARTNER)
-    with meanwhile(stand) as (honest, talk), flooding(stand.broker.port, tls, topic):
+    port, tls, data = stand.broker.port, stand.tls(PARTNER), at_most_once(topic, bytes(700)) * 20
+    with meanwhile(stand) as (honest, talk), flooding(port, tls, data):
         talk()
     forged = [one for one in honest.others if one.topic == HONEST]
     assert not forged
