@@ -83,9 +83,9 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
 
 
 def _await_next(period: float) -> None:
-    """Wait until the clock shows the next multiple of a period, not until just before it. [s]"""
+    """Wait until the clock shows the next multiple of a period, or is set back. [s]"""
     due = (time.time() // period + 1.0) * period
-    while (left := due - time.time()) > 0.0:
+    while 0.0 < (left := due - time.time()) <= period:
         time.sleep(left)
 
 

@@ -110,6 +110,14 @@ def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
     assert moments == [1, 2, 3, 4, 5]
 
 
+def test_a_clock_that_is_set_back_silences_no_gateway(monkeypatch):
+    """Proves: a minute back, the next batch comes at once. Sensitivity: after 61 s of silence."""
+    shown, slept = iter([100.5, 40.0]), []
+    monkeypatch.setattr(gateway, "time", SimpleNamespace(time=shown.__next__, sleep=slept.append))
+    gateway._await_next(1.0)
+    assert slept == []
+
+
 class Exporter(http.server.BaseHTTPRequestHandler):
     """Answers as dcgm-exporter does."""
 
