@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from optimizer.binding import Binding, binding, doubtful
 from optimizer.hedge.weighed import Weighed
@@ -105,31 +106,66 @@ def explain(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Work of one kind in some intervals of a schedule.
+
+    Attributes
+    ----------
+    hours
+        Middles of the intervals, from the start of the first. [h]
+    energy
+        What it draws above idle, ``(time,)``. [MWh]
+    overdue
+        What of it is overdue, for each hour. [MWh h]
+    """
+
+    hours: FloatArray
+    energy: FloatArray
+    overdue: float
+
+    @classmethod
+    def of(cls, schedule: xr.Dataset, kind: str, at: NDArray[np.intp]) -> Self:
+        """Return the work of a kind at some places of a schedule's axis."""
+        mine = schedule["kind"].to_numpy() == kind
+        length, starts = (schedule[name].to_numpy()[at] for name in ("duration", "time"))
+        ends = np.searchsorted(schedule["instant"].to_numpy(), starts, side="right")
+        late = schedule["work_late"].to_numpy()[ends][:, mine].sum(axis=1)
+        power = schedule["work_power"].to_numpy()[at][:, mine].sum(axis=1)
+        return cls(
+            hours=(starts - starts[0]) / HOUR + 0.5 * length,
+            energy=power * length,
+            overdue=float(late @ length),
+        )
+
+
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
     """Return the moves of work between two plans, in words with what they save."""
-    common = np.intersect1d(before["time"].to_numpy(), after["time"].to_numpy())
-    old, new = before.sel(time=common), after.sel(time=common)
-    if not len(common) or not np.allclose(old["duration"], new["duration"]):
-        common = common[: int(np.isclose(old["duration"], new["duration"]).cumprod().sum())]
-        old, new = before.sel(time=common), after.sel(time=common)
-    if not len(common):
+    time, old, new = np.intersect1d(
+        before["time"].to_numpy(), after["time"].to_numpy(), return_indices=True
+    )
+    lengths = before["duration"].to_numpy()[old], after["duration"].to_numpy()[new]
+    alike = int(np.isclose(*lengths).cumprod().sum())
+    if not alike:
         return ()
+    time, old, new = time[:alike], old[:alike], new[:alike]
     told = []
-    price = new["electricity_price"].to_numpy()
+    price = after["electricity_price"].to_numpy()[new]
     for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
-        moved = (_energy(new, kind) - _energy(old, kind)).to_numpy()
+        was, now = _Work.of(before, kind, old), _Work.of(after, kind, new)
+        moved = now.energy - was.energy
         out, into = -moved[moved < 0].sum(), moved[moved > 0].sum()
         energy = min(out, into)
         if energy < LEAST_MOVE:
             continue
-        source, target = common[moved.argmin()], common[moved.argmax()]
+        source, target = time[moved.argmin()], time[moved.argmax()]
         paired = np.where(moved < 0.0, moved * energy / out, moved * energy / into)
         saved = -float(paired @ price)
         word = "saves" if saved >= 0 else "costs"
         told.append(
             f"moved {energy:.0f} MWh of {kind}, "
             f"most from {to_minute(source)} to {to_minute(target)}: "
-            f"{word} {abs(saved):,.0f} EUR of energy, {_delay(new, old, kind, paired)}"
+            f"{word} {abs(saved):,.0f} EUR of energy, {_delay(now, was, paired)}"
             f"{_rest(into - out)}"
         )
     return tuple(told)
@@ -142,26 +178,12 @@ def _rest(more: float) -> str:
     return f"; {abs(more):.0f} MWh {'more' if more > 0.0 else 'less'} are done"
 
 
-def _delay(new: xr.Dataset, old: xr.Dataset, kind: str, moved: FloatArray) -> str:
+def _delay(now: _Work, was: _Work, moved: FloatArray) -> str:
     """Return how much later, or earlier, work of a kind runs, and what of it is then overdue."""
-    hours = ((new["time"] - new["time"][0]) / HOUR + 0.5 * new["duration"]).to_numpy()
-    whole = float(_energy(new, kind).sum())
-    shift = float(moved @ hours) / whole if whole > 0.0 else 0.0
+    whole = float(now.energy.sum())
+    shift = float(moved @ now.hours) / whole if whole > 0.0 else 0.0
     words = f"{abs(shift):.1f} h {'later' if shift >= 0 else 'earlier'} in the mean of its work"
-    late = _overdue(new, kind) - _overdue(old, kind)
+    late = now.overdue - was.overdue
     if abs(late) < LEAST_LATE:
         return words
     return f"{words}, {'adds' if late > 0 else 'spares'} {abs(late):.1f} MWh h of lateness"
-
-
-def _overdue(schedule: xr.Dataset, kind: str) -> float:
-    """Return the work of a kind that is overdue, for each hour. [MWh h]"""
-    instants, starts = (schedule[name].to_numpy() for name in ("instant", "time"))
-    ends = np.searchsorted(instants, starts, side="right")
-    late = schedule["work_late"].isel(instant=ends).where(schedule["kind"] == kind, 0.0)
-    return float(late.sum("cohort").to_numpy() @ schedule["duration"].to_numpy())
-
-
-def _energy(schedule: xr.Dataset, kind: str) -> xr.DataArray:
-    power = schedule["work_power"].where(schedule["kind"] == kind, 0.0).sum("cohort")
-    return power * schedule["duration"]

@@ -212,4 +212,4 @@ def _planned(now: xr.Dataset) -> float:
 
 
 def _sum(now: xr.Dataset, name: str) -> float:
-    return float(now[name].sum()) if name in now else 0.0
+    return float(now[name].to_numpy().sum()) if name in now else 0.0

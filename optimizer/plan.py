@@ -193,7 +193,7 @@ def _relaxed(model: _Model, solver: Solver, export: Path | None) -> Answer:
 
 def _told(problem: Problem, warm: Warm | None) -> Problem:
     """Return the problem with what the last plan made its units do, where it does not say."""
-    if warm is None:
+    if warm is None or not warm.units:
         return problem
     now, then = problem.outlook["instant"].to_numpy()[:2]
     known = warm.within(banks(problem.site))

@@ -173,7 +173,7 @@ class Steering:
             self._drifted = self._drift(state, queue.instant)
         step, drift = plan.sel(time=queue.instant), self._drifted
         spare = spare_of(self.site, plan, state, now=queue.instant)
-        room = headroom(self.site, state, plan.sel(time=[queue.instant]))
+        room = headroom(self.site, state, plan.sel(time=slice(queue.instant, queue.instant)))
         room = room.without(drift - able(self.site, step, state, spare=spare))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(orders, self.site, state)
