@@ -147,6 +147,24 @@ def test_a_plant_may_be_run_minute_by_minute(plant):
     assert whole.truth() == pytest.approx(split.truth())
 
 
+def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
+    """Proves: what was foreseen for 15 minutes is dropped by other orders after 6 of them."""
+    machine, left_alone = plant(0, SILENT), plant(0, SILENT)
+    for each in (machine, left_alone):
+        each.follow(points(1.0))
+        each.order(points(1.0))
+        each.advance(6)
+    machine.order(points(1.0, battery_discharge=0.5))
+    machine.advance(9)
+    left_alone.advance(9)
+    given = machine.record()["battery_discharge"].sum("battery").to_numpy()[STEP:]
+    assert given[:6] == pytest.approx([0.0] * 6)
+    assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
+    net = [each.truth(9)["grid_import_power", ""] for each in (machine, left_alone)]
+    assert net[1] - net[0] > 0.2  # of 0.25 MW in the mean of 9 minutes, by 10 minutes of way
+    assert machine.meter.mean(9) == pytest.approx(net[0])
+
+
 def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine = plant(0, SILENT)
     machine.follow(points())
