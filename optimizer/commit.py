@@ -6,6 +6,7 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Instants, Warm
+from optimizer.solution import ROUNDING
 from optimizer.solve import GAP, Answer, Solver, whole
 from twin.physics import FloatArray
 
@@ -17,9 +18,6 @@ START = ".start"
 
 SEARCH = 20.0
 """Longest search, a third of what a decision may take; then the best that is known is taken. [s]"""
-
-ROUNDING = 1e-6
-"""Part of a unit that is none. [1]"""
 
 
 def committed(

@@ -3,11 +3,10 @@
 import numpy as np
 import xarray as xr
 
-from optimizer.commit import ROUNDING
 from optimizer.inputs import caps
 from optimizer.moves import coming
 from optimizer.reserves.reserved import add_reserves
-from optimizer.solution import Solution
+from optimizer.solution import ROUNDING, Solution
 from twin import steering, vocabulary
 from twin.equipment import Accelerators, Battery, DayAhead, HeatReuse, Renewable, Tank
 from twin.forecast.record import WEATHER

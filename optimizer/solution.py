@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from optimizer.compile.shift import Warm
 from optimizer.hold import Held
 from optimizer.inputs import Inputs
 from twin.physics import FloatArray
+
+ROUNDING: Final = 1e-6
+"""Part of a unit that is none. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
