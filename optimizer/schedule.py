@@ -1,19 +1,23 @@
 """From the values of a solved model to a schedule: labelled, tagged, ready to be judged."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import numpy as np
 import xarray as xr
 
 from optimizer.inputs import caps
 from optimizer.moves import coming
+from optimizer.problem import Problem
 from optimizer.reserves.reserved import add_reserves
 from optimizer.solution import ROUNDING, Solution
 from twin import steering, vocabulary
-from twin.equipment import Accelerators, Battery, DayAhead, HeatReuse, Renewable, Tank
+from twin.equipment import Accelerators, Battery, DayAhead, Equipment, HeatReuse, Renewable, Tank
 from twin.forecast.record import WEATHER
 from twin.physics import FloatArray
 from twin.workloads.queue import Pool
 
-KNOWN = (
+KNOWN: Final = (
     *WEATHER,
     "electricity_price",
     "carbon_intensity",
@@ -23,6 +27,22 @@ KNOWN = (
     "grid_import_target_price",
 )
 """Variables of the outlook that a schedule takes along: what it was made for."""
+
+AXES: Final = ("instant", "cohort", "kind")
+"""Coordinates of the outlook that a schedule takes along beside those of these variables."""
+
+MACHINES: Final[Mapping[str, type[Equipment]]] = {
+    "hall": Accelerators,
+    "battery": Battery,
+    "tank": Tank,
+    "renewable": Renewable,
+    "heat_reuse": HeatReuse,
+}
+"""Dimension -> the machines along it."""
+
+type Words = dict[str, tuple[tuple[str, ...], FloatArray]]
+"""Name of a variable -> its dimensions and values. A dataset is made of all at once: one by one,
+each of them would be held to the labels of all before."""
 
 
 def schedule_of(solution: Solution) -> xr.Dataset:
@@ -43,43 +63,76 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     """
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
-    data = outlook[[name for name in KNOWN if name in outlook]].copy()
-    if "renewable_available_power" in outlook:
-        data["renewable_available_power"] = outlook["renewable_available_power"]
-    data = data.assign_coords({name: outlook[name] for name in ("instant", "cohort", "kind")})
-    _add_work(data, solution)
-    for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(Tank))):
-        names = [machine.name for machine in machines]
-        data = data.assign_coords({kind: names})
-        for way in ("charge", "discharge"):
-            data[f"{kind}_{way}"] = ("time", kind), _columns(solution, names, way)
-        levels = [solution.values[f"{name}.level"] for name in names]
-        stacked = np.stack(levels, axis=-1) if levels else np.empty((data.sizes["instant"], 0))
-        data[f"{kind}_level"] = ("instant", kind), stacked
-    sources = [source.name for source in site.of(Renewable)]
-    data = data.assign_coords(renewable=sources)
-    data["renewable_used_power"] = (
-        ("time", "renewable"),
-        _columns(solution, sources, "import_power"),
-    )
-    pumps = [pump.name for pump in site.of(HeatReuse)]
-    if pumps:
-        data = data.assign_coords(heat_reuse=pumps)
-        sold = _columns(solution, pumps, "export_power")
-        data["heat_reuse_power"] = ("time", "heat_reuse"), sold
-    _add_connection(data, solution)
-    _add_trades(data, solution)
+    owners = {dim: [machine.name for machine in site.of(kind)] for dim, kind in MACHINES.items()}
     banks = [convert.owner for convert in site.converts if convert.units is not None]
-    if banks:
-        data = data.assign_coords(cooling_plant=banks)
-        on = np.ceil(np.maximum(_columns(solution, banks, "on") - ROUNDING, 0.0))
-        data["cooling_plant_units_on"] = ("time", "cooling_plant"), on
+    known = outlook[[name for name in (*KNOWN, "renewable_available_power") if name in outlook]]
+    words = _work(solution) | _stores(solution, owners)
+    words |= _connection(solution, words) | _trades(solution) | _units(solution, banks)
+    words["money"] = ("time", "account"), np.stack([*solution.accounts.values()], axis=-1)
+    labels = owners | {"cooling_plant": banks, "account": list(solution.accounts)}
+    used = {dim for dims, _ in words.values() for dim in dims}
+    data = xr.Dataset(
+        {name: known.variables[name] for name in known.data_vars} | words,
+        coords={name: outlook.variables[name] for name in (*known.coords, *AXES)}
+        | {dim: names for dim, names in labels.items() if dim in used}
+        | {"level_power": (("cohort", "level"), _levels(problem))},
+        attrs=outlook.attrs,
+    )
     if solution.inputs.points is not None:
         data = data.assign(steering.labelled(solution.inputs.points))
-    accounts = list(solution.accounts)
-    money = np.stack([solution.accounts[name] for name in accounts], axis=-1)
-    data["money"] = (("time", "account"), money)
-    return add_reserves(vocabulary.tag_all(data.assign_coords(account=accounts)), solution)
+    return add_reserves(vocabulary.tag_all(data), solution)
+
+
+def _work(solution: Solution) -> Words:
+    """Return racks, power and lateness of the work, and what the halls draw for all of it."""
+    problem = solution.inputs.problem
+    pool = Pool.of(problem.site)
+    racks = np.maximum(solution.values["work.racks"], 0.0)
+    power = (racks * pool.power(_levels(problem))).sum(axis=-1)
+    late = np.maximum(solution.values["work.late"], 0.0)
+    if "moves.late" in solution.values:  # of guests
+        late[:, coming(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
+    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+    total = always + power.sum(axis=-1)
+    shares = np.array([hall.racks / pool.racks for hall in problem.site.of(Accelerators)])
+    return {
+        "work_racks": (("time", "cohort", "level"), racks),
+        "work_power": (("time", "cohort"), power),
+        "work_late": (("instant", "cohort"), late),
+        "hall_power": (("time", "hall"), total[:, None] * shares),
+    }
+
+
+def _levels(problem: Problem) -> FloatArray:
+    """Return the caps that each cohort may run at, ``(cohort, level)``. [1]"""
+    kinds = problem.outlook["kind"].to_numpy()
+    return np.array([caps(problem.site.work[str(name)]) for name in kinds])
+
+
+def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> Words:
+    """Return orders to stores and their levels, what is used of sun and wind, heat that is sold."""
+    words: Words = {}
+    for kind in ("battery", "tank"):
+        names = owners[kind]
+        for way in ("charge", "discharge"):
+            words[f"{kind}_{way}"] = ("time", kind), _columns(solution, names, way)
+        levels = [solution.values[f"{name}.level"] for name in names]
+        empty = np.empty((len(solution.inputs.hours) + 1, 0))
+        words[f"{kind}_level"] = ("instant", kind), np.stack(levels, axis=-1) if levels else empty
+    used = _columns(solution, owners["renewable"], "import_power")
+    words["renewable_used_power"] = ("time", "renewable"), used
+    if pumps := owners["heat_reuse"]:
+        words["heat_reuse_power"] = (
+            ("time", "heat_reuse"),
+            _columns(solution, pumps, "export_power"),
+        )
+    return words
+
+
+def _units(solution: Solution, banks: list[str]) -> Words:
+    """Return how many machines run of those that are committed."""
+    on = np.ceil(np.maximum(_columns(solution, banks, "on") - ROUNDING, 0.0))
+    return {steering.UNITS: (("time", "cooling_plant"), on)} if banks else {}
 
 
 def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:
@@ -88,44 +141,26 @@ def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray
     return np.stack(columns, axis=-1) if columns else np.empty((count, 0))
 
 
-def _add_work(data: xr.Dataset, solution: Solution) -> None:
-    """Add racks, power and lateness of the work, and what the halls draw for all of it."""
-    problem = solution.inputs.problem
-    site, pool = problem.site, Pool.of(problem.site)
-    kinds = [site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-    levels = np.array([caps(kind) for kind in kinds])
-    racks = np.maximum(solution.values["work.racks"], 0.0)
-    power = (racks * pool.power(levels)).sum(axis=-1)
-    data["work_racks"] = ("time", "cohort", "level"), racks
-    data["work_power"] = ("time", "cohort"), power
-    late = np.maximum(solution.values["work.late"], 0.0)
-    if "moves.late" in solution.values:  # of guests
-        late[:, coming(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
-    data["work_late"] = ("instant", "cohort"), late
-    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
-    total = always + power.sum(axis=-1)
-    halls = site.of(Accelerators)
-    shares = np.array([hall.racks / pool.racks for hall in halls])
-    data["hall_power"] = ("time", "hall"), total[:, None] * shares
-    data.coords["hall"] = [hall.name for hall in halls]
-    data.coords["level_power"] = ("cohort", "level"), levels
-
-
-def _add_connection(data: xr.Dataset, solution: Solution) -> None:
-    """Add what is promised at the connection, netted, and the power of the site behind it."""
+def _connection(solution: Solution, words: Words) -> Words:
+    """Return what is promised at the connection, netted, and the power of the site behind it."""
     grid = solution.inputs.problem.site.grid.name
-    values = solution.values
-    net = values[f"{grid}.import_power"] - values[f"{grid}.export_power"]
-    data["grid_import_power"] = "time", np.maximum(net, 0.0)
-    data["grid_export_power"] = "time", np.maximum(-net, 0.0)
-    own = data["renewable_used_power"].sum("renewable").to_numpy()
-    battery = (data["battery_discharge"] - data["battery_charge"]).sum("battery").to_numpy()
-    data["facility_power"] = "time", net + own + battery
+    net = solution.values[f"{grid}.import_power"] - solution.values[f"{grid}.export_power"]
+    own, up, down = (
+        words[name][1].sum(axis=-1)
+        for name in ("renewable_used_power", "battery_discharge", "battery_charge")
+    )
+    return {
+        "grid_import_power": (("time",), np.maximum(net, 0.0)),
+        "grid_export_power": (("time",), np.maximum(-net, 0.0)),
+        "facility_power": (("time",), net + own + up - down),
+    }
 
 
-def _add_trades(data: xr.Dataset, solution: Solution) -> None:
-    """Add what is to be bought and sold intraday, if anything can be."""
+def _trades(solution: Solution) -> Words:
+    """Return what is to be bought and sold intraday, if anything can be."""
+    found: Words = {}
     for market in solution.inputs.problem.site.of(DayAhead):
         bought = solution.values.get(f"{market.name}.bought")
         if bought is not None:
-            data["intraday_power"] = "time", bought - solution.values[f"{market.name}.sold"]
+            found["intraday_power"] = ("time",), bought - solution.values[f"{market.name}.sold"]
+    return found
