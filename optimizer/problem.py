@@ -116,18 +116,21 @@ class Problem:
 
     def level(self, store: Store) -> float:
         """Return the level of a store at the start, moved into its window. [MWh]"""
-        return min(max(self._measured(store), store.low), store.high)
+        return min(max(self._measured[store.owner], store.low), store.high)
 
-    def _measured(self, store: Store) -> float:
-        kind = self.site.equipment[store.owner].kind
-        return float(self.state[f"{kind}_level"].sel({kind: store.owner}))
+    @cached_property
+    def _measured(self) -> dict[str, float]:
+        """Levels of all stores, as the state tells them. [MWh]"""
+        kinds = {self.site.equipment[store.owner].kind for store in self.site.stores}
+        columns = [self.state[f"{kind}_level"].to_series() for kind in kinds]
+        return {str(owner): float(level) for one in columns for owner, level in one.items()}
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What was moved into its bounds before solving, in words."""
         moved = []
         for store in self.site.stores:
-            was, now = self._measured(store), self.level(store)
+            was, now = self._measured[store.owner], self.level(store)
             if abs(was - now) > sense.ROUNDING:
                 moved.append(f"{store.owner} starts at {now:.3f} MWh instead of {was:.3f} MWh")
         return tuple(moved)
