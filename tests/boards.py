@@ -193,6 +193,8 @@ def decision():
                 "is_hard": False,
             }
         ],
+        "doubtful": ["racks for training"],
+        "units": ["more chillers of chilled_plant run than planned from 14:00 to 14:30: 1"],
         "reserves": ["holds 10 MW of FCR up from 00:00 to 04:00 for 1,240 EUR"],
         "hedge": {
             "words": [

@@ -8,8 +8,9 @@ null stands for what is not known:
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.binding.Binding.as_json` gives it, `softened`, as
-  `optimizer.softened.Softened.as_json` does, `reserves` in words, `degraded`, or "", and where
-  scenarios were weighed `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
+  `optimizer.softened.Softened.as_json` does, `doubtful`, limits that bind at prices that are not
+  believed, `reserves` and `units` in words, `degraded`, or "", and where scenarios were weighed
+  `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
 - `hold`, a person's, null without one: `author`, `reason`, `since`, `until` (null: until released),
   by the wall clock;
 - `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,

@@ -198,11 +198,19 @@ def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
     made = outcome()
     told = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
     hedge = SimpleNamespace(as_json=lambda: told)
-    why = replace(made.choice.decision.explanation, hedge=hedge, degraded="not hedged", reserves=())
+    why = replace(
+        made.choice.decision.explanation,
+        hedge=hedge,
+        degraded="not hedged",
+        reserves=(),
+        doubtful=("racks for training",),
+        units=("one more runs",),
+    )
     decision = replace(made.choice.decision, explanation=why)
     shown = show_decision(replace(made, choice=replace(made.choice, decision=decision)), 7)
     assert shown["hedge"] == told
     assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
+    assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
     assert "hedge" not in show_decision(made, 7)
 
 

@@ -65,7 +65,8 @@ function limits({ decision: last, time: now }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
-  const besides = [...(last.reserves ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
+  const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (any price above 1,000 EUR fits)`] : [];
+  const besides = [...doubtful, ...(last.reserves ?? []), ...(last.units ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
   const list = (title, texts) => element("div", {}, element("h3", {}, title),
     element("ul", {}, ...texts.map((text) => element("li", {}, told(text)))));
   return [
