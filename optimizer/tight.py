@@ -15,6 +15,7 @@ from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.curves import MOST_SEGMENTS
 from optimizer.hold import Held, hold, joined, stacked
 from optimizer.inputs import Inputs
+from optimizer.netted import netted
 from optimizer.solve import Answer, Choice, Solver, chosen
 from optimizer.waste import wasteful
 from twin.errors import SolverError
@@ -72,6 +73,7 @@ def _improved(
     idle, turn, is_loose = 0, 0, False
     while idle < PATIENCE and turn < ROUNDS:
         turn += 1
+        answer = netted(arrays, inputs, answer)
         values = named(arrays.columns, answer.values)
         fresh = list(hold(inputs, values, where=wasteful(inputs, values)))
         fresh = [one for one in fresh if not (is_loose and one.is_chain)]
