@@ -48,7 +48,8 @@ def netted(arrays: Arrays, inputs: Inputs, answer: Answer) -> Answer:
             values[places] -= both
     moved = values - answer.values
     cost, _ = arrays.accounts.weighted(account_prices(inputs.problem.weights), len(values))
-    is_free = abs(float(cost @ moved)) <= SAME * max(abs(answer.objective), 1.0)
+    # no dot product: from some size on its threads go on spinning, which doubles what comes next
+    is_free = abs(float((cost * moved).sum())) <= SAME * max(abs(answer.objective), 1.0)
     is_good = moved.any() and is_free and _fits(arrays, values)
     return replace(answer, values=values) if is_good else answer
 
