@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.page import PageServer
-from tests.boards import ENDED, FakeBoard, decision, failures
+from tests.boards import ENDED, NOW, STEP, FakeBoard, decision, failures, iso
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.slow
@@ -98,6 +98,16 @@ def test_page_is_well_set(visit, width, scheme):
     page.mouse.move(0, 0)
     page.click("#hold")
     assert faults(page) == {}
+
+
+def test_what_was_measured_is_shown_until_the_next_decision(visit, board):
+    """Proves: a quarter-hour that is over and not yet decided on hides no value of the one before.
+
+    Sensitivity: it had been a dash, as at the end of a day of the demo.
+    """
+    board.changes = {"time": iso(NOW + STEP)}
+    legend = visit().text_content("#power .legend")
+    assert "measured 184.4" in legend
 
 
 @pytest.mark.parametrize("width", [1280, 390])

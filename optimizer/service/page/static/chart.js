@@ -162,9 +162,10 @@ export class Chart {
       limit === null ? null : ` ${isOver ? "OVER the limit of" : "of at most"} ${amount(limit, "", digits)}`);
   }
 
-  // The value that holds at a time. Before now the last one heard may be one interval old.
+  // The value that holds at a time. Before now the last one heard may be one interval old, and a
+  // decision about the next takes its time.
   valueAt({ points }, time) {
-    const slack = cursor === null ? 1 : 0;
+    const slack = cursor === null ? 1.5 : 0;
     const at = points.findLast(([start]) => start <= time);
     return at && time - at[0] < this.step * (1 + slack) ? at[1] : null;
   }
