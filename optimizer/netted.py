@@ -47,11 +47,12 @@ def netted(arrays: Arrays, inputs: Inputs, answer: Answer) -> Answer:
         for places in ways:
             values[places] -= both
     moved = values - answer.values
+    if not moved.any():
+        return answer
     cost, _ = arrays.accounts.weighted(account_prices(inputs.problem.weights), len(values))
     # no dot product: from some size on its threads go on spinning, which doubles what comes next
     is_free = abs(float((cost * moved).sum())) <= SAME * max(abs(answer.objective), 1.0)
-    is_good = moved.any() and is_free and _fits(arrays, values)
-    return replace(answer, values=values) if is_good else answer
+    return replace(answer, values=values) if is_free and _fits(arrays, values) else answer
 
 
 def _fits(arrays: Arrays, values: FloatArray) -> bool:

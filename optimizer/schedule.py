@@ -64,7 +64,7 @@ def schedule_of(solution: Solution) -> xr.Dataset:
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
     owners = {dim: [machine.name for machine in site.of(kind)] for dim, kind in MACHINES.items()}
-    banks = [convert.owner for convert in site.converts if convert.units is not None]
+    banks = list(site.committed)
     known = outlook[[name for name in (*KNOWN, "renewable_available_power") if name in outlook]]
     words = _work(solution) | _stores(solution, owners)
     words |= _connection(solution, words) | _trades(solution) | _units(solution, banks)

@@ -57,7 +57,7 @@ def of_weights(given: Mapping[str, float]) -> Iterator[Fault]:
 
 def banks(site: Site) -> dict[str, int]:
     """Return the number of units of every bank that is committed. [1]"""
-    return {c.owner: c.units.count for c in site.converts if c.units is not None}
+    return {owner: units.count for owner, units in site.committed.items()}
 
 
 def of_past(site: Site, past: Mapping[str, FloatArray]) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 from itertools import pairwise
 
+from sites.declarations import parameters
 from sites.faults import spot
 from twin.errors import Fault
 from twin.site import Site
@@ -39,11 +40,11 @@ def check_tariffs(site: Site) -> Iterator[Fault]:
             )
             yield Fault(place=place, value=str(after.valid_from), mend=mend)
     for grid in (machine for machine in site.equipment.values() if machine.kind == "grid"):
-        for key, unit in (("import_fee", "EUR/MWh"), ("peak_price", "EUR/MW")):
+        for key in ("import_fee", "peak_price"):
             if in_order and getattr(grid, key):
                 place = spot(f"equipment.{grid.name}", key)
                 mend = "the tariff says what the network charges: leave this out"
-                yield Fault(place=place, value=f"{getattr(grid, key):g} {unit}", mend=mend)
+                yield Fault(place=place, value=str(parameters(grid)[key]), mend=mend)
 
 
 def _charges_months(tariff: Tariff) -> bool:

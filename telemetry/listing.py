@@ -77,9 +77,8 @@ def labels(machine: Equipment, meaning: Meaning) -> list[str]:
 
 def _meanings(site: Site) -> Iterator[Meaning]:
     """Yield the rows of a site: its chillers are asked for where plans commit some of them."""
-    is_committed = any(convert.units is not None for convert in site.converts)
     for meaning in MEANINGS:
-        if is_committed or meaning.variable not in COMMITTED:
+        if site.committed or meaning.variable not in COMMITTED:
             yield meaning
 
 

@@ -146,10 +146,11 @@ class Ear:
 
 
 class Stage:
-    """Processes of one site on one broker, in a folder."""
+    """Processes of one site on one broker, in a folder; of a site file, if there is one."""
 
-    def __init__(self, folder: Path, broker: str) -> None:
+    def __init__(self, folder: Path, broker: str, *, file: Path | None = None) -> None:
         self.folder, self.broker = folder, broker
+        self._name, self._site = (file.stem, str(file)) if file else (SITE, SITE)
         self.state = folder / "state"
         self.service, self.plant, self.partner = (
             Mortal(folder, name) for name in ("service", "plant", "partner")
@@ -172,7 +173,7 @@ class Stage:
         """Start the service; without words as the last time."""
         options = ["--broker", self.broker, "--clock", "simulated"]
         self._words = words or self._words
-        own = ["-m", module, "run", SITE, *options, "--state", str(self.state), *self._words]
+        own = ["-m", module, "run", self._site, *options, "--state", str(self.state), *self._words]
         self.begun = time.monotonic()
         self.service.run(own)
 
@@ -180,11 +181,11 @@ class Stage:
         """Start the plant, for some quarter-hours."""
         options = ["--broker", self.broker, "--steps", str(steps), "--seed", str(seed)]
         options += ["--deadline", str(UNHURRIED)]
-        self.plant.start(["plant", SITE, *options, "--out", str(self.folder), *words])
+        self.plant.start(["plant", self._site, *options, "--out", str(self.folder), *words])
 
     def attend(self) -> None:
         """Start the partner."""
-        options = ["--broker", self.broker, "--site", SITE, "--partner", PARTNER]
+        options = ["--broker", self.broker, "--site", self._name, "--partner", PARTNER]
         answers = ["--json", str(self.folder / "partner.jsonl")]
         self.partner.run([str(EXAMPLE), *options, "--keys", str(self.keys), *answers])
 

@@ -17,7 +17,7 @@ from twin.network import Network
 from twin.peaks import Peak
 from twin.physics import FloatArray
 from twin.promises import Commitment
-from twin.relations import Convert, Exchange, Relation, Store, Work
+from twin.relations import Convert, Exchange, Relation, Store, Units, Work
 from twin.reserves import Reserve
 from twin.rules import SetPointRules
 from twin.tariffs import charges
@@ -126,6 +126,11 @@ class Site(Declared):
             ordered += free
             waiting = [convert for convert in waiting if convert not in free]
         return tuple(ordered)
+
+    @cached_property
+    def committed(self) -> Mapping[str, Units]:
+        """The units that plans have to commit, by their bank."""
+        return {c.owner: c.units for c in self.converts if c.units is not None}
 
     @cached_property
     def stores(self) -> tuple[Store, ...]:

@@ -90,9 +90,8 @@ def staged(site: Site, record: xr.Dataset) -> list[tuple[Units, Staging]]:
     """
     hours = record["duration"].to_numpy()
     return [
-        (c.units, Staging.of(c.units, record[UNITS].sel(circuit=c.owner).to_numpy(), hours))
-        for c in site.converts
-        if c.units is not None
+        (units, Staging.of(units, record[UNITS].sel(circuit=owner).to_numpy(), hours))
+        for owner, units in site.committed.items()
     ]
 
 

@@ -101,7 +101,7 @@ def ranges_of(site: Site) -> dict[Key, Range]:
 
 def _units(site: Site) -> dict[Key, Range]:
     """Return how many chillers may be asked for, on a site whose plans commit some of them."""
-    if all(convert.units is None for convert in site.converts):
+    if not site.committed:
         return {}
     counts = {p.name: p.chillers.count if p.chillers else 0 for p in site.of(CoolingPlant)}
     return {

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 import icechunk
 import structlog
 
-from telemetry.archive.ticks import await_later
+from telemetry.archive.ticks import await_tick
 
 SNAPSHOTS: Final = "snapshots"
 """Folder of a repository where it stands what each commit consists of."""
@@ -34,7 +33,7 @@ def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | 
     folder
         Of the repository, if it is on a local disk.
     """
-    await_later(time.time())
+    await_tick()
     repository.expire_snapshots(older_than=before)
     if _is_forgotten(repository, before) or folder is None:
         return
@@ -43,7 +42,7 @@ def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | 
 
 
 def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
-    await_later(time.time())
+    await_tick()
     try:
         repository.garbage_collect(delete_object_older_than=before)
     except icechunk.IcechunkError as error:

@@ -24,7 +24,7 @@ from telemetry.archive.places import STORE, Place
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
-from telemetry.archive.ticks import await_later
+from telemetry.archive.ticks import await_tick
 from telemetry.durable import MODE
 from twin.errors import ArchiveError
 
@@ -130,7 +130,7 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
         for name in heads:
             try:
                 seals.check("snapshots", name)
-                await_later(time.time())
+                await_tick()
                 with panics_as_errors():
                     icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
                 seals.renew(name)

@@ -35,6 +35,11 @@ def written(repository: icechunk.Repository) -> float:
     return last.written_at.timestamp()
 
 
+def await_tick() -> None:
+    """Wait until the clock shows a later moment than that of whatever was written before."""
+    await_later(time.time())
+
+
 def await_later(last: float) -> None:
     """Wait until the clock shows a later moment than that of a commit.
 

@@ -10,6 +10,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.measuring import measure
 
 GROUPS = {
+    "clients": "tests.benchmarks.clients",
     "daemon": "tests.benchmarks.daemon",
     "feed": "tests.benchmarks.feed",
     "ingest": "tests.benchmarks.ingest",

@@ -162,8 +162,6 @@ def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.D
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
-        if (folder / f"{policy}_{seed}.nc").exists():
-            mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
     with xr.open_dataset(path, engine="h5netcdf") as course:
         return course.load()

@@ -7,8 +7,7 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
-from optimizer.service.trials.setting import Setting
-from twin.errors import ProblemError, SiteError
+from twin.errors import SiteError
 
 ROUTES = """
 [routes.inside]
@@ -92,25 +91,13 @@ def test_what_makes_no_sense_is_refused(words, told):
     assert told in result.stderr
 
 
-def test_what_the_files_lack_is_told_before_the_plans(tmp_path, monkeypatch):
+def test_what_the_files_lack_is_told_before_the_plans(told_of_files):
     """Proves: prices without carbon, and columns that nobody reads, are told before the work.
 
     Sensitivity: without it, carbon of 0 t stands in the table and nothing says why.
     """
-    prices, jobs = tmp_path / "dear.csv", tmp_path / "mine.csv"
-    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
-    prices.write_text("\n".join(",".join(line.split(",")[:2]) for line in lines))
-    jobs.write_text("arrival_time,length,cpus,user\n3984.5,2,4,ann\n")
-    monkeypatch.setattr(Setting, "of", none_of)
-    shown = CliRunner().invoke(
-        app, ["fleet", "small", "rhine", "--prices", str(prices), "--jobs", str(jobs)]
-    )
-    assert "note: dear.csv: no carbon intensity" in shown.output
-    assert "note: mine.csv: not read: user" in shown.output
-    assert "note: synthetic weather; name your own with --weather FILE" in shown.output
-    assert "synthetic prices" not in shown.output
-
-
-def none_of(*_, **__):
-    """Stand for a setting where the work would begin."""
-    raise ProblemError("test", [])
+    shown = told_of_files("fleet", "small", "rhine")
+    assert "note: dear.csv: no carbon intensity" in shown
+    assert "note: mine.csv: not read: user" in shown
+    assert "note: synthetic weather; name your own with --weather FILE" in shown
+    assert "synthetic prices" not in shown

@@ -171,6 +171,7 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context = browser.new_context()
     page = context.new_page()
     answers = []
+    page.on("request", lambda asked: asked.is_navigation_request() and answers.clear())  # watch.js
     page.on("response", lambda answer: answers.append(answer))
     page.goto(server.url)
     page.wait_for_selector("#work svg.plot")
@@ -282,3 +283,20 @@ def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server
         page.click("#confirm")
         wait_for_word(page, "HOLD")
     assert board.orders == [("hold", "night shift", "restarted", None)]
+
+
+def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    refused = ["**/static/chart.js", "**/health/live"]
+    for path in refused:
+        page.route(path, lambda asked: asked.abort())
+    page.goto(server.url)
+    wait_for_word(page, "NO ANSWER")
+    assert "came without its program" in page.text_content("#why")
+    assert faults(page) == {}
+    for path in refused:
+        page.unroute(path)
+    sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+    page.wait_for_selector("#work svg.plot")
+    context.close()

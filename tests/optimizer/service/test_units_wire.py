@@ -4,14 +4,14 @@ import pytest
 import xarray as xr
 
 from sites.catalogue import locate
-from tests import stage
+from tests.stage import Stage
 
 HEAD = "[equipment.chilled_plant.chillers]"
 RULES = 'minimum_up = "1 h"\nminimum_down = "0.5 h"\nstart_cost = "20 EUR"\n'
 
 
 @pytest.mark.slow
-def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, embedded, monkeypatch):
+def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, embedded):
     """Two cool hours: a plan keeps one chiller on for the day to come, and nothing is refused.
 
     Sensitivity: by itself the plant runs none, since the economiser carries all.
@@ -19,10 +19,8 @@ def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, emb
     file = tmp_path / "strict.toml"
     text = locate("small").read_text()
     file.write_text(text.replace(HEAD, f"{HEAD}\n{RULES}", 1))
-    with stage.Stage(tmp_path, embedded.url) as played:
-        monkeypatch.setattr(stage, "SITE", "strict")
+    with Stage(tmp_path, embedded.url, file=file) as played:
         played.attend()
-        monkeypatch.setattr(stage, "SITE", str(file))
         played.serve("--page", "0")
         played.play(8)
         result = played.result(timeout=200.0)

@@ -13,7 +13,8 @@ from optimizer.service.water import REQUESTS, declared, refusal, show_water, wat
 from sites.catalogue import locate
 from telemetry.binding import Binder
 from telemetry.listing import points_of
-from tests import moments, stage
+from tests import moments
+from tests.stage import Stage
 from twin.rules import SetPointRules
 from twin.steering import SUPPLY, WORDS
 
@@ -108,15 +109,13 @@ def test_what_is_asked_and_applied_is_shown():
 
 
 @pytest.mark.slow
-def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded, monkeypatch):
+def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded):
     """Six hours: asked, applied, and every schedule acknowledged."""
     file = tmp_path / "steered.toml"
     text = locate("small").read_text()
     file.write_text(f'{text}\n[set_points]\nchoice = "cheapest"\n')
-    with stage.Stage(tmp_path, embedded.url) as played:
-        monkeypatch.setattr(stage, "SITE", "steered")
+    with Stage(tmp_path, embedded.url, file=file) as played:
         played.attend()
-        monkeypatch.setattr(stage, "SITE", str(file))
         played.serve("--page", "0")
         played.play(24)
         result = played.result(timeout=900.0)

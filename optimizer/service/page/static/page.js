@@ -80,10 +80,10 @@ function why(state) {
     said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${broker.url}: ${closed(broker.trouble || "no reason known")}`, "It keeps trying; local control decides meanwhile.");
-  } else if (!decision && !missing) {
-    said.push("No decision yet: it waits for telemetry and the first plan.");
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, "Caps are frozen, requests withdrawn: local control decides. It tries again with the next quarter-hour.");
+  } else if (!decision) {
+    said.push("No decision yet: it waits for telemetry and the first plan.");
   } else if (ended) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
       "Planning goes on with the next quarter-hour; until then local control decides, and caps stay.");
@@ -175,4 +175,5 @@ part("hold").addEventListener("click", () => open("hold"));
 part("release").addEventListener("click", () => open("release"));
 part("cancel").addEventListener("click", () => part("order").close());
 part("order").querySelector("form").addEventListener("submit", confirm);
+document.documentElement.dataset.running = "yes"; // for watch.js
 ask();

@@ -1,0 +1,31 @@
+"""Files that lack what a planner should hear of before the work begins."""
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from optimizer.service.trials.setting import Setting
+from twin.errors import ProblemError
+
+
+@pytest.fixture
+def told_of_files(tmp_path, monkeypatch):
+    """Return a function that runs a command on them as far as its plans, and what it says then.
+
+    Prices are without carbon, and a column of the jobs is read by nobody.
+    """
+    prices, jobs = tmp_path / "dear.csv", tmp_path / "mine.csv"
+    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    prices.write_text("\n".join(",".join(line.split(",")[:2]) for line in lines))
+    jobs.write_text("arrival_time,length,cpus,user\n3984.5,2,4,ann\n")
+
+    def none_of(*_, **__):
+        raise ProblemError("test", [])
+
+    def told(*words):
+        monkeypatch.setattr(Setting, "of", none_of)
+        options = ["--prices", str(prices), "--jobs", str(jobs)]
+        return CliRunner().invoke(app, [*words, *options]).output
+
+    return told
