@@ -11,7 +11,7 @@ import sites
 from optimizer.cli.show import JsonFile, console, table, tell, write_json
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
-from optimizer.fleet.question import share
+from optimizer.fleet.question import check, share
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import AHEAD, Files, World, read_world
 from twin.errors import Fault, ProblemError
@@ -52,12 +52,13 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     """Settle what work moves between sites over the next week, and decide for each of them."""
     screen = console(json_file)
     loaded = [sites.load(name) for name in names]
+    ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
+    check(loaded, ways)
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _each(kind, told, loaded) for kind, told in given.items()}
     for kind, paths in files.items():
         if kind != "carbon" and sites.data(kind) in paths:
             screen.print(f"note: synthetic {kind}; name your own with --{kind} FILE")
-    ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
     alone = []

@@ -10,6 +10,7 @@ from optimizer.moves import BLOCK, Lane, free, welcoming
 from optimizer.problem import Problem
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
+from twin.site import Site
 from twin.workloads.queue import Pool
 
 SAME: Final = 1e-6
@@ -44,10 +45,33 @@ def share(
     -----
     Work is told in MWh of uncapped racks, so that racks must draw the same at all sites.
     """
-    faults = [*_sense_of_sites(problems), *_sense_of_routes(problems, routes)]
+    _refuse(
+        [*_sense_of([problem.site for problem in problems], routes), *_sense_of_times(problems)]
+    )
+    return tuple(_opened(problem, routes, block) for problem in problems)
+
+
+def check(fleet: Sequence[Site], routes: Mapping[str, Route]) -> None:
+    """Refuse what makes no sense whatever the week brings.
+
+    Parameters
+    ----------
+    fleet
+        Sites that are to share work.
+    routes
+        Name -> which work may move from where to where.
+
+    Raises
+    ------
+    ProblemError
+        If sites and routes do not fit together; all faults are told at once.
+    """
+    _refuse(list(_sense_of(fleet, routes)))
+
+
+def _refuse(faults: list[Fault]) -> None:
     if faults:
         raise ProblemError("fleet", faults)
-    return tuple(_opened(problem, routes, block) for problem in problems)
 
 
 def _opened(problem: Problem, routes: Mapping[str, Route], block: float) -> Problem:
@@ -74,29 +98,35 @@ def _is_among(name: str, sites: Sequence[str] | None) -> bool:
     return sites is None or name in sites
 
 
-def _sense_of_sites(problems: Sequence[Problem]) -> Iterator[Fault]:
-    """Yield what keeps sites from being a fleet."""
-    names = [problem.site.name for problem in problems]
+def _sense_of(fleet: Sequence[Site], routes: Mapping[str, Route]) -> Iterator[Fault]:
+    """Yield what keeps sites from being a fleet, and what no route can mean."""
+    yield from _sense_of_sites(fleet)
+    yield from _sense_of_routes(fleet, routes)
+
+
+def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[Fault]:
+    names = [site.name for site in fleet]
     if len(names) <= 1:
         yield Fault(place="sites", value=", ".join(names), mend="a fleet has two sites at least")
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(place="sites", value=name, mend="every site once")
+    for site in fleet:
+        power, as_first = (Pool.of(one).rack_power for one in (site, fleet[0]))
+        if abs(power - as_first) > SAME * as_first:
+            mend = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
+            yield Fault(place=f"{site.name}, power of a rack", value=f"{power:g} MW", mend=mend)
+
+
+def _sense_of_times(problems: Sequence[Problem]) -> Iterator[Fault]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
             mend = f"must have the intervals of {problems[0].site.name}"
             yield Fault(place=f"{problem.site.name}, instant", value="", mend=mend)
-        power = Pool.of(problem.site).rack_power
-        as_first = Pool.of(problems[0].site).rack_power
-        if abs(power - as_first) > SAME * as_first:
-            mend = f"must be {as_first:g} MW, as at {problems[0].site.name}: work is told in MWh"
-            place = f"{problem.site.name}, power of a rack"
-            yield Fault(place=place, value=f"{power:g} MW", mend=mend)
 
 
-def _sense_of_routes(problems: Sequence[Problem], routes: Mapping[str, Route]) -> Iterator[Fault]:
-    """Yield what no route can mean."""
-    known = {problem.site.name: problem.site for problem in problems}
+def _sense_of_routes(fleet: Sequence[Site], routes: Mapping[str, Route]) -> Iterator[Fault]:
+    known = {site.name: site for site in fleet}
     if not routes:
         yield Fault(place="routes", value="none", mend="name a kind of work that may move")
     for name, route in routes.items():

@@ -80,7 +80,7 @@ def test_a_fleet_is_decided_and_told(tmp_path):
     [
         (["rhine"], "a fleet has two sites at least"),
         (["rhine", "rhine"], "every site once"),
-        (["rhine", "baltica", "--move", "poetry"], "no site does it"),
+        (["rhine", "baltica", "--move", "poetry", "--prices", "none.csv"], "no site does it"),
         (["rhine", "baltica", "--prices", "iberia=x.csv"], "SITE=FILE for rhine, baltica"),
         (["rhine", "atlantis"], "atlantis"),
     ],
