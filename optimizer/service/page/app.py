@@ -26,6 +26,9 @@ from twin.errors import GigatwinError
 STATIC: Final = Path(__file__).with_name("static")
 """Folder of the page's own files; the page loads nothing else."""
 
+WATCH: Final = Path(__file__).with_name("watch.js").read_text(encoding="utf-8")
+"""Script within the page that loads it again where its files did not come."""
+
 
 def create_app(board: Board, *, token: str, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     """Return the page as an ASGI application.
@@ -53,7 +56,7 @@ def create_app(board: Board, *, token: str, hosts: Sequence[str] = LOOPBACK) -> 
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
-            Middleware(Gate, token=token, hosts=tuple(hosts)),
+            Middleware(Gate, token=token, hosts=tuple(hosts), script=WATCH),
             Middleware(GZipMiddleware, minimum_size=1000),
         ],
         exception_handlers={OrderError: _malformed, GigatwinError: _refused},
@@ -66,7 +69,7 @@ class _Views:
     def __init__(self, board: Board, token: str) -> None:
         self._board = board
         text = (STATIC / "index.html").read_text(encoding="utf-8")
-        self._page = text.replace("{{token}}", html.escape(token))
+        self._page = text.replace("{{watch}}", WATCH).replace("{{token}}", html.escape(token))
 
     def page(self, _: Request) -> Response:
         return HTMLResponse(self._page)

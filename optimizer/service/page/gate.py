@@ -5,6 +5,8 @@ rebinding). So every request must name a permitted host, and a POST must in addi
 page itself (Origin) and bring the token that only the page holds.
 """
 
+import base64
+import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Final
@@ -21,10 +23,12 @@ PLAIN_PORTS: Final = ("80", "443")
 
 TOKEN_HEADER: Final = "X-Gigatwin-Token"
 
+POLICY: Final = "Content-Security-Policy"
+
 HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
+    POLICY: "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'; script-src 'self'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -44,10 +48,14 @@ class Gate:
         What a POST must bring in `X-Gigatwin-Token`.
     hosts
         Permitted names; one without a port stands for the port of the server.
+    script
+        The one script that may stand within a page.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Sequence[str], script: str) -> None:
         self.app = app
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        self._headers = HEADERS | {POLICY: f"{HEADERS[POLICY]} 'sha256-{digest}'"}
         self._token = token.encode()
         self._hosts = tuple(host.lower() for host in hosts)
 
@@ -58,7 +66,7 @@ class Gate:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         fault = self._fault(scope)

@@ -67,8 +67,14 @@ def visit(browser, server):
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda message: troubles.append(message.text))
+        lost = []
+        page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
         page.goto(server.url)
-        sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+        try:
+            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+        except AssertionError as error:
+            error.add_note(f"{page.text_content('.now')}; lost: {lost}")
+            raise
         return page
 
     yield visit
@@ -288,7 +294,7 @@ def test_a_silent_service_is_told_and_an_order_finds_its_successor(visit, server
 def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    refused = ["**/static/chart.js", "**/health/live"]
+    refused = ["**/static/*.js", "**/health/live"]
     for path in refused:
         page.route(path, lambda asked: asked.abort())
     page.goto(server.url)

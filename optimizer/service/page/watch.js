@@ -1,9 +1,9 @@
-// Load the page again if its program did not come: nobody would ask the service, for good.
-//
-// The service may end while a browser loads the page, and Chromium 156 now and then gives up the
-// modules of a page by itself, without a word. No module here: what fails them must not fail this.
+/* Load the page again if its program did not come: nobody would ask the service, for good.
 
-const AGAIN = 3000; // ms between two tries
+   The service may end while a browser loads the page, and Chromium 156 now and then gives up all
+   that a page still loads, by itself and without a word. So this stands within the page. */
+
+const AGAIN = 3000; /* ms between two tries */
 
 async function reload() {
   try {
@@ -13,7 +13,7 @@ async function reload() {
       return;
     }
   } catch {
-    // It does not answer yet.
+    /* It does not answer yet. */
   }
   const why = "This page came without its program, and the service does not answer. It is tried again. "
     + "The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.";
@@ -23,7 +23,7 @@ async function reload() {
   setTimeout(reload, AGAIN);
 }
 
-// Modules that come at all have run by then.
+/* Modules that come at all have run by then. */
 window.addEventListener("load", () => {
   if (!document.documentElement.dataset.running) setTimeout(reload, AGAIN);
 });
