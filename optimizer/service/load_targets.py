@@ -97,12 +97,13 @@ class LoadTargets:
         """Tell the partners how it stands after a decision."""
         if not self._is_asked:
             return
-        first = outcome.choice.schedule.isel(time=0)
-        state = outcome.estimate.state
+        schedule, state = outcome.choice.schedule, outcome.estimate.state
         planned, measured = (
-            float(data["grid_import_power"] - data["grid_export_power"]) for data in (first, state)
+            (data["grid_import_power"] - data["grid_export_power"]).to_numpy()
+            for data in (schedule, state)
         )
-        self._agent.tell(Load(planned=planned, measured=measured), now)
+        starts = schedule["time"].to_numpy()
+        self._agent.tell(Load(starts=starts, planned=planned, measured=float(measured)), now)
 
     def promised(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is asked over a horizon, in words of an outlook.

@@ -65,12 +65,12 @@ class _Envelope(msgspec.Struct):
     ) = msgspec.UNSET
 
 
-class _Constraint(msgspec.Struct):
+class _Constraint(msgspec.Struct, forbid_unknown_fields=True):
     value: Annotated[float, _field("Most net import.", exclusiveMinimum=0)]
     unit: Annotated[Literal["watt", "kilowatt", "megawatt"], _field("Unit of value.")]
 
 
-class _Interval(msgspec.Struct):
+class _Interval(msgspec.Struct, forbid_unknown_fields=True):
     start_time: (
         Annotated[_Time, _field("From when on; without it, from now on.")] | msgspec.UnsetType
     ) = msgspec.UNSET
@@ -79,11 +79,11 @@ class _Interval(msgspec.Struct):
     ) = msgspec.UNSET
 
 
-class _Strategy(msgspec.Struct):
+class _Strategy(msgspec.Struct, forbid_unknown_fields=True):
     best_effort: Annotated[bool, _field("Whether only what disturbs no work is asked.")] = False
 
 
-class _Target(msgspec.Struct):
+class _Target(msgspec.Struct, forbid_unknown_fields=True):
     interval: Annotated[_Interval, _field("When it holds.")]
     load_constraint: Annotated[_Constraint | None, _field("The limit; null lifts what was set.")]
     feed_tags: Annotated[
@@ -94,7 +94,7 @@ class _Target(msgspec.Struct):
     )
 
 
-class _Set(msgspec.Struct):
+class _Set(msgspec.Struct, forbid_unknown_fields=True):
     targets: Annotated[
         list[_Target], msgspec.Meta(min_length=1, max_length=MOST), _field("What is asked.")
     ]

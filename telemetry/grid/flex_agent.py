@@ -25,6 +25,8 @@ from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
 from telemetry.topics import Kind
 from twin.errors import SecurityError, WireError
+from twin.physics import FloatArray
+from twin.workloads.jobs import TimeArray
 
 PERIOD: Final = np.timedelta64(1, "m")
 """Time between two power states in which nothing happens."""
@@ -40,18 +42,26 @@ _logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a feed takes, net; powers in MW.
+    """What a feed takes, net.
 
     Attributes
     ----------
+    starts
+        When the intervals of the plan begin, UTC, ascending.
     planned
-        Net import that is planned now. [MW]
+        Net import that is planned for each of them. [MW]
     measured
         Net import as measured last. [MW]
     """
 
-    planned: float
+    starts: TimeArray
+    planned: FloatArray
     measured: float
+
+    def at(self, now: np.datetime64) -> float:
+        """Return what is planned for a moment, beyond the plan for the nearest interval. [MW]"""
+        place = np.searchsorted(self.starts, now, side="right") - 1
+        return float(self.planned[np.clip(place, 0, len(self.planned) - 1)])
 
 
 class FlexAgent:
@@ -95,7 +105,8 @@ class FlexAgent:
         self._client: Client | None = None
         self._intake = Intake()
         self._lock = threading.RLock()
-        self._load = Load(planned=0.0, measured=0.0)
+        self._load: Load | None = None
+        self._unconfirmed: list[tuple[str, str]] = []
         self._limit, self._flight = np.inf, ""
         self._since: np.datetime64 | None = None
         self._told = np.datetime64("NaT", "us")
@@ -135,12 +146,14 @@ class FlexAgent:
         if self._client is None:
             return []
         told = self._intake.take(self._client, lambda message: self.handle(message, now))
-        if not np.isnat(self._told) and now - self._told >= PERIOD:
+        if self._load is not None and now - self._told >= PERIOD:
             self.tell(self._load, now)
         return told
 
     def handle(self, message: Message, now: np.datetime64) -> Mapping[str, object]:
         """Take one message and confirm it, or refuse it, or pass over what is for others.
+
+        It is confirmed with what is planned, so not before there is a plan.
 
         Raises
         ------
@@ -171,7 +184,8 @@ class FlexAgent:
         _logger.info("load target taken", partner=issuer, correlation=found.correlation)
         trace = found.trace[: len("00-") + 32]
         with self._lock:
-            self._publish("target_set", now, correlation=found.correlation, trace=trace)
+            self._unconfirmed.append((found.correlation, trace))
+            self._confirm(now)
         told = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**told, "targets": asked}
 
@@ -199,13 +213,22 @@ class FlexAgent:
         """
         with self._lock:
             self._load = load
-            self._publish(self._event(now), now)
+            self._confirm(now)
+            self._publish(self._event(load, now), load, now)
 
-    def _event(self, now: np.datetime64) -> Event:
+    def _confirm(self, now: np.datetime64) -> None:
+        """Confirm what was taken, if there is a plan."""
+        if self._load is None:
+            return
+        for correlation, trace in self._unconfirmed:
+            self._publish("target_set", self._load, now, correlation=correlation, trace=trace)
+        self._unconfirmed.clear()
+
+    def _event(self, load: Load, now: np.datetime64) -> Event:
         """Return what has happened since the last power state."""
         near = SHARE * self.targets.most
         limit, before = self._asked(now), self._limit
-        measured, planned = self._load.measured, self._load.planned
+        measured, planned = load.measured, load.at(now)
         self._limit = limit
         if limit != before:
             self._since = None if np.isinf(limit) else now
@@ -227,13 +250,19 @@ class FlexAgent:
         return np.inf if active is None or active.target.power is None else active.target.power
 
     def _publish(
-        self, event: Event, now: np.datetime64, *, correlation: str = "", trace: str = ""
+        self,
+        event: Event,
+        load: Load,
+        now: np.datetime64,
+        *,
+        correlation: str = "",
+        trace: str = "",
     ) -> None:
         """Send a power state; it is no order, so it may be lost with a connection."""
         self._told = now
         if self._client is None:
             return
-        limit, moment = self._asked(now), np.array([now])
+        limit, moment, planned = self._asked(now), np.array([now]), load.at(now)
         state = FeedState(
             least=self._least,
             most=self.targets.most,
@@ -245,11 +274,11 @@ class FlexAgent:
                 )
                 for one in self.targets.held(now)
             ],
-            load=self._load.planned,
+            load=planned,
             is_in_flight=bool(self._flight),
             event=event,
             since=self._since,
-            is_compliant=self._load.planned <= limit * (1.0 + SHARE),
+            is_compliant=planned <= limit * (1.0 + SHARE),
         )
         parent = trace or f"00-{secrets.token_hex(16)}"
         payload = write_power_state(

@@ -144,7 +144,8 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     take(asked, target(3.0))
     plan = xr.Dataset(
-        {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])}
+        {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])},
+        coords={"time": NOW + np.array([0, 15], "m8[m]")},
     )
     state = xr.Dataset({"grid_import_power": 3.5, "grid_export_power": 0.0})
     outcome = SimpleNamespace(
@@ -170,7 +171,8 @@ def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
     asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     with asked.open():
-        asked._agent.tell(Load(planned=3.0, measured=3.0), NOW)
+        load = Load(starts=np.array([NOW]), planned=np.array([3.0]), measured=3.0)
+        asked._agent.tell(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]
     assert metadata["power_minimum"]["value"] == 2.0

@@ -20,6 +20,13 @@ NOW = np.datetime64("2026-07-01T12:00", "us")
 MINUTE = np.timedelta64(1, "m")
 
 
+def load(planned, measured):
+    """Return a load of which an interval after another is planned, from now on."""
+    planned = np.atleast_1d(planned)
+    starts = NOW + 15 * MINUTE * np.arange(len(planned))
+    return Load(starts=starts, planned=planned, measured=measured)
+
+
 def agent_of(broker, folder):
     def connect():
         return Client(broker.url, client_id="gigatwin-rhine-flex")
@@ -72,7 +79,7 @@ def partner(embedded):
 
 
 def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
-    agent.tell(Load(planned=120.0, measured=121.0), NOW)
+    agent.tell(load(120.0, 121.0), NOW)
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
@@ -95,7 +102,7 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner):
     told = []
 
     def step(planned, measured, after):
-        agent.tell(Load(planned=planned, measured=measured), NOW + after * MINUTE)
+        agent.tell(load(planned, measured), NOW + after * MINUTE)
         _, feed = partner.hear()
         told.append((feed["event"], feed["in_flight"], feed["compliant"]))
         return feed
@@ -126,8 +133,38 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner):
     ]
 
 
+def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partner):
+    """Proves: a state at a tick tells the plan of the interval that begins.
+
+    Sensitivity: told of the first interval, the site would not comply for a moment.
+    """
+    agent.tell(load([120.0, 90.0], 119.0), NOW)
+    partner.hear()
+    partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
+    until(lambda: agent.poll(NOW))
+    _, feed = partner.hear()
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (120.0, True)
+    agent.poll(NOW + 15 * MINUTE)
+    _, feed = partner.hear()
+    assert feed["targets"][0]["active"]
+    assert (feed["event"], feed["calculated_load"]["value"]) == ("start_ramp_down", 90.0)
+    assert feed["compliant"]
+
+
+def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, partner):
+    """Proves: after a restart nobody is told that nothing is taken."""
+    told = partner.set(target(100.0))
+    until(lambda: agent.poll(NOW))
+    agent.poll(NOW + MINUTE)
+    agent.tell(load(99.0, 98.0), NOW + MINUTE)
+    envelope, feed = partner.hear()
+    assert envelope["correlationid"] == told["correlationid"]
+    assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
+    assert feed["compliant"]
+
+
 def test_it_is_told_again_each_minute(agent, partner):
-    agent.tell(Load(planned=80.0, measured=80.0), NOW)
+    agent.tell(load(80.0, 80.0), NOW)
     partner.hear()
     agent.poll(NOW + MINUTE - np.timedelta64(1, "s"))
     agent.poll(NOW + MINUTE)
@@ -158,7 +195,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
         "feeds": ["iberia"],
     }
     assert agent.counters == {"passed": 1}
-    agent.tell(Load(planned=80.0, measured=80.0), NOW + MINUTE)
+    agent.tell(load(80.0, 80.0), NOW + MINUTE)
     envelope, feed = partner.hear()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])

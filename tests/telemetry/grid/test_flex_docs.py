@@ -72,6 +72,10 @@ def without(told, name):
         (target(1.0) | {"interval": {"start_time": None}}, False),
         (without(target(1.0), "interval"), False),
         (without(target(1.0), "load_constraint"), False),
+        (target(1.0) | {"interval": {"start": "2026-07-01T14:00:00Z"}}, False),
+        (target(1.0) | {"feedTags": ["rhine"]}, False),
+        (target(1.0) | {"strategy": {"bestEffort": True}}, False),
+        (target(None) | {"loadConstraint": {"value": 1.0, "unit": "megawatt"}}, False),
     ],
 )
 def test_code_and_schema_refuse_the_same_targets(wrong, is_taken):
