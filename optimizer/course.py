@@ -20,6 +20,10 @@ LEAST: Final = 1e-3
 """Power below which nothing is offered [MW], and time that is none. [h]"""
 
 
+TARGET: Final = "grid_import_target"
+"""Word of a schedule for the most net import that partners want."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """A plan on its axes.
@@ -31,7 +35,8 @@ class Course:
     net, before
         Net import of each interval, and when the first begins. [MW]
     low, high
-        Limits of the connection, less the site's margin. [MW]
+        Limits of the connection, and the least that partners want as the most, less the site's
+        margin. [MW]
     """
 
     edges: FloatArray
@@ -49,6 +54,8 @@ class Course:
         most = np.full(len(net), site.grid.import_limit)
         if LIMIT in schedule:  # the connection is not firm
             most = np.minimum(most, schedule[LIMIT].to_numpy())
+        if TARGET in schedule:  # what one partner wants below, no other is offered above
+            most = np.minimum(most, schedule[TARGET].min("contract").to_numpy())
         return cls(
             edges=np.asarray(edges, dtype=float),
             net=net,
@@ -72,7 +79,7 @@ class Course:
 
     @property
     def rising(self) -> FloatArray:
-        """How far net import could be raised, by the connection alone. [MW]"""
+        """How far net import could be raised, by the connection and targets alone. [MW]"""
         return np.maximum(self.high - self.net, 0.0)
 
     def ramps(self, ramp: float) -> tuple[FloatArray, FloatArray]:

@@ -122,6 +122,20 @@ def test_the_connection_bounds_both_ways(site):
     assert found["reserve_down_power"][1] == pytest.approx(1.0)  # the hour from 0:15 meets 99 MW
 
 
+def test_nothing_is_offered_above_a_target(site):
+    """Proves: of the tightest of two targets, 54 MW, a plan of 50 leaves 4, and none beyond it.
+
+    Sensitivity: another partner is offered 10 MW that this one forbids.
+    """
+    plan, replay = course(50.0)
+    targets = np.array([[60.0, 54.0]] * 8 + [[49.0, np.inf]] * 8)
+    plan = plan.assign_coords(contract=["tso_1", "dso_1"])
+    plan["grid_import_target"] = ("time", "contract"), targets
+    found = offer(site, plan, replay)
+    assert found["reserve_down_power"][:5] == pytest.approx(4.0)
+    assert found["reserve_down_power"][5:] == pytest.approx(0.0)  # their hours meet the second
+
+
 def test_the_margin_stays_free(site):
     careful = site.with_margins(Margins(power=0.02, temperature="0 K", level=0.1))
     found = offer(careful, *course(97.0, level=7.0))
