@@ -7,7 +7,7 @@ widens the bounds; all of it is told in words.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -197,26 +197,38 @@ def _carried(
     if last is None:
         return {}
     hours, sizes = _since(last, now), sizes_of(site)
-    haste = BLIND
+    haste, speeds = BLIND, _speeds_of(site)
     stocks: Mapping[Key, float] = simulation.stocks_of(last.state)
     slopes: Mapping[Key, float] = dict.fromkeys(sizes, 1.0)
     if 0.0 < hours <= LONGEST and operation is not None:
         stocks, slopes = course(site, last.state, operation, spread=last.spread)
-        haste = 1.0
+        haste, speeds = 1.0, {}
     begin = simulation.stocks_of(last.state)
     told = {}
     for (name, owner), size in sizes.items():
         memory = _remembered(last, (name, owner), size)
         mover = MOVERS.get(name, name), owner
         moved = stocks[mover] - begin[mover]
-        told[name, owner] = memory.carried(
+        carried = memory.carried(
             stocks[name, owner],
             slopes[name, owner],
             stirred=moved / (TRUST[mover[0]].sensor * sizes[mover]),
             trust=TRUST[name].scaled(size).hastened(haste),
             hours=hours,
         )
+        bank = carried.bank.strayed(speeds.get((name, owner), 0.0) * hours)
+        told[name, owner] = replace(carried, bank=bank)
     return told
+
+
+def _speeds_of(site: Site) -> dict[Key, float]:
+    """Return how fast a store's level may move, which nobody follows while the model is blind."""
+    return {
+        (f"{site.equipment[s.owner].kind}_level", s.owner): max(
+            s.charge_limit * s.charge_efficiency, s.discharge_limit / s.discharge_efficiency
+        )
+        for s in site.stores
+    }
 
 
 def _remembered(last: Estimate, key: Key, size: float) -> Memory:

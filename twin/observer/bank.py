@@ -120,13 +120,6 @@ class Bank:
         return float(first + np.sum(self.weight * (self.means[..., 0] - first)))
 
     @property
-    def deviation(self) -> float:
-        """Standard deviation of the stock. [unit of the stock]"""
-        off = self.means[..., 0] - self.mean
-        variance = self._variance * self.covariances[..., 0, 0]
-        return float(np.sqrt(np.sum(self.weight * (variance + off**2))))
-
-    @property
     def bounds(self) -> tuple[float, float]:
         """Between what the stock lies with a probability of 95 %. [unit of the stock]
 
@@ -215,6 +208,12 @@ class Bank:
         covariances[..., 3, 3] += beliefs.BIAS**2 * (1.0 - kept**2)
         sensor = sensor_variance(trust, stir)
         return replace(mixed, means=means, covariances=covariances, sensor=sensor)
+
+    def strayed(self, way: float) -> "Bank":
+        """Return the filters of a stock that may have gone some way unseen. [unit of the stock]"""
+        covariances = self.covariances.copy()
+        covariances[..., 0, 0] += way**2 / self._variance
+        return replace(self, covariances=covariances)
 
     def read(self, seen: float, trust: Trust) -> "Bank":
         """Return the filters after a reading; each by the probability that it is no wild one."""
