@@ -192,7 +192,8 @@ def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) ->
         raise WireError(message.topic, address.partner, "is no topic of a partner of ours")
     answer = read_acknowledgement(verify(message.payload, partner.keys, kind="ack"))
     if (answer["site"], answer["partner"]) != (site, partner.name):
-        raise WireError(message.topic, answer["partner"], "is signed for another topic")
+        told = f"{answer['site']}, {answer['partner']}"
+        raise WireError(message.topic, told, f"is signed for another topic: this is {site}, {partner.name}")
     return answer
 
 
