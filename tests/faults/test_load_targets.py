@@ -13,9 +13,8 @@ from telemetry import security
 from telemetry.client import Client
 from telemetry.keys import private_key
 from telemetry.security import FLEX
-from tests import stage as stages
 from tests.faults.words import schedules
-from tests.stage import DEADLINE, PARTNER
+from tests.stage import DEADLINE, PARTNER, Stage
 from tests.telemetry.grid.flexing import content, event, target
 
 pytestmark = pytest.mark.slow
@@ -72,20 +71,20 @@ def iso(milliseconds):
 
 
 @pytest.fixture
-def contracted(tmp_path, stage, monkeypatch):
+def stage(tmp_path, embedded):
     """Return a stage whose site has a contract with its partner."""
     path = tmp_path / "small.toml"
     path.write_text(Path(sites.__file__).with_name("small.toml").read_text() + CONTRACT)
-    monkeypatch.setattr(stages, "SITE", str(path))
-    return stage
+    with Stage(tmp_path, embedded.url, file=path) as stage:
+        yield stage
 
 
-def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear):
-    contracted.serve("--page", "0")
-    operator = Operator(contracted)
-    contracted.play(STEPS)
+def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(stage, ear):
+    stage.serve("--page", "0")
+    operator = Operator(stage)
+    stage.play(STEPS)
     first = ear.until(lambda: schedules(ear), PATIENCE)[0]
-    os.kill(contracted.plant.pid, signal.SIGSTOP)  # or the window might be over when it is set
+    os.kill(stage.plant.pid, signal.SIGSTOP)  # or the window might be over when it is set
     rows = {row["start"]: row["scheduled_mw"] for row in first["intervals"]}
     times = sorted(rows)[8:STEPS]
     window = max((times[i : i + 4] for i in range(len(times) - 3)), key=lambda w: least(rows, w))
@@ -98,7 +97,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
     )[0][1]
     assert confirmed["targets"][0]["load_constraint"] == {"value": wanted, "unit": "megawatt"}
     assert not confirmed["targets"][0]["active"]
-    os.kill(contracted.plant.pid, signal.SIGCONT)
+    os.kill(stage.plant.pid, signal.SIGCONT)
 
     def held():
         newest = schedules(ear)[-1]
@@ -116,7 +115,7 @@ def test_a_target_is_held_by_the_next_plan_confirmed_and_lifted(contracted, ear)
     lifted = operator.set(target(None), at=created)
     ear.until(lambda: [e for e, _ in operator.states() if e.get("correlationid") == lifted])
     assert operator.states()[-1][1]["targets"] == []
-    events = ear.until(lambda: set_or_refused(contracted))  # it is confirmed before it is recorded
+    events = ear.until(lambda: set_or_refused(stage))  # it is confirmed before it is recorded
     assert [one["event"] for one in events] == [
         "load_target", "load_target_refused", "load_target",
     ]  # fmt: skip
