@@ -16,6 +16,11 @@ ROWS: Final = 600
 
 FORMATS: Final = (".parquet", ".nc", ".csv")
 
+NOTHING: Final = (
+    "nothing was heard in this span, or its hours are not rolled up yet: name another, or"
+    " `gigatwin archive compact`"
+)
+
 
 def export(dataset: xr.Dataset, to: Path) -> int:
     """Write a dataset of :func:`telemetry.open` into a file; return how many rows it has.
@@ -44,7 +49,10 @@ def export(dataset: xr.Dataset, to: Path) -> int:
     if to.suffix != ".nc":
         _check(dataset, to)
     with whole(to) as draft:
-        return write(dataset, draft)
+        rows = write(dataset, draft)
+        if not rows:
+            raise ArchiveError(NOTHING)
+    return rows
 
 
 def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
@@ -56,8 +64,8 @@ def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
         shape = tuple(part.sizes[dim] for dim in dims)
         values = {name: part[name].transpose(*dims).to_numpy() for name in names}
         heard = np.zeros(shape, dtype=np.bool_)
-        for found in values.values():
-            heard |= ~np.isnan(found) if found.dtype.kind == "f" else found >= 0
+        for name, found in values.items():
+            heard |= _heard(name, found)
         places = np.nonzero(heard)
         axes = {
             dim: (part[dim].to_numpy() if dim in part.coords else np.arange(part.sizes[dim]))[place]
@@ -66,11 +74,18 @@ def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
         yield {**axes, **{name: found[places] for name, found in values.items()}}
 
 
+def _heard(name: str, values: np.ndarray) -> np.ndarray:
+    """Return where a variable tells something: a number, a flag, or a count of some."""
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    return values > 0 if name.endswith("_count") else values >= 0
+
+
 def _check(dataset: xr.Dataset, to: Path) -> None:
     """Refuse a dataset that is no table: its variables have not all the same axes."""
     found = [tuple(str(dim) for dim in array.dims) for array in dataset.data_vars.values()]
     if not found:
-        raise ArchiveError("nothing was heard in this span; name another")
+        raise ArchiveError(NOTHING)
     if len(set(found)) != 1:
         site = dataset.attrs.get("site", "SITE")
         command = f"gigatwin archive export {site}"
@@ -95,7 +110,7 @@ def _parquet(dataset: xr.Dataset, to: Path) -> int:
         writer.write_table(piece)
         count += piece.num_rows
     if writer is None:
-        raise ArchiveError("nothing was heard in this span; name another")
+        raise ArchiveError(NOTHING)
     writer.close()
     return count
 

@@ -193,7 +193,9 @@ def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) ->
     answer = read_acknowledgement(verify(message.payload, partner.keys, kind="ack"))
     if (answer["site"], answer["partner"]) != (site, partner.name):
         told = f"{answer['site']}, {answer['partner']}"
-        raise WireError(message.topic, told, f"is signed for another topic: this is {site}, {partner.name}")
+        raise WireError(
+            message.topic, told, f"is signed for another topic: this is {site}, {partner.name}"
+        )
     return answer
 
 

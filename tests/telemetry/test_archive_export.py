@@ -47,6 +47,23 @@ def test_exports_hold_what_was_heard(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
+    """Proves: before the compaction nothing is exported, and it is said why; then what was heard.
+
+    Sensitivity: a count of 0 is taken for something that was heard, and all is nan.
+    """
+    pytest.importorskip("pyarrow")
+    to = tmp_path / f"points.{ending}"
+    fill(tmp_path / "now", range(0, 1000, 5))
+    fill(tmp_path / "later", range(0, 1000, 5), is_compacted=True)
+    asked = {"group": "points", "resolution": "15min"}
+    with pytest.raises(ArchiveError, match="not rolled up yet"):
+        export(open_archive("rhine", root=tmp_path / "now", **asked), to)
+    assert not to.exists()
+    assert export(open_archive("rhine", root=tmp_path / "later", **asked), to) == 2
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
