@@ -22,6 +22,7 @@ from twin.observer.bank import SIGMAS, Bank
 from twin.observer.course import course
 from twin.observer.stock import Carried, Memory, doubts, met
 from twin.observer.trust import TRUST
+from twin.relations import Store
 from twin.run import Key
 from twin.site import Site
 from twin.tariffs.periods import usual
@@ -183,7 +184,7 @@ def _lost(
 
 def sizes_of(site: Site) -> dict[Key, float]:
     """Return every stock of a site, and what its shares are shares of. [unit of the stock]"""
-    sizes = {(f"{site.equipment[s.owner].kind}_level", s.owner): s.high for s in site.stores}
+    sizes = {key: store.high for key, store in _levels(site).items()}
     for plant in site.of(CoolingPlant):
         sizes["facility_supply_temperature", plant.name] = 1.0
         sizes["cooling_plant_output", plant.name] = plant.rated_cooling
@@ -197,7 +198,7 @@ def _carried(
     if last is None:
         return {}
     hours, sizes = _since(last, now), sizes_of(site)
-    haste, speeds = BLIND, _speeds_of(site)
+    haste, speeds = BLIND, {key: _speed(store) for key, store in _levels(site).items()}
     stocks: Mapping[Key, float] = simulation.stocks_of(last.state)
     slopes: Mapping[Key, float] = dict.fromkeys(sizes, 1.0)
     if 0.0 < hours <= LONGEST and operation is not None:
@@ -221,14 +222,14 @@ def _carried(
     return told
 
 
-def _speeds_of(site: Site) -> dict[Key, float]:
-    """Return how fast a store's level may move, which nobody follows while the model is blind."""
-    return {
-        (f"{site.equipment[s.owner].kind}_level", s.owner): max(
-            s.charge_limit * s.charge_efficiency, s.discharge_limit / s.discharge_efficiency
-        )
-        for s in site.stores
-    }
+def _levels(site: Site) -> dict[Key, Store]:
+    return {(f"{site.equipment[s.owner].kind}_level", s.owner): s for s in site.stores}
+
+
+def _speed(store: Store) -> float:
+    """Return how fast a level may move, which nobody follows while the model is blind."""
+    charged = store.charge_limit * store.charge_efficiency
+    return max(charged, store.discharge_limit / store.discharge_efficiency)
 
 
 def _remembered(last: Estimate, key: Key, size: float) -> Memory:

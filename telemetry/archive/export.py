@@ -109,9 +109,8 @@ def _parquet(dataset: xr.Dataset, to: Path) -> int:
         writer = writer or parquet.ParquetWriter(to, piece.schema, compression="zstd")
         writer.write_table(piece)
         count += piece.num_rows
-    if writer is None:
-        raise ArchiveError(NOTHING)
-    writer.close()
+    if writer is not None:
+        writer.close()
     return count
 
 
