@@ -9,6 +9,7 @@ import xarray as xr
 from twin import axes, limits
 from twin.axes import HOUR
 from twin.curtailment import LIMIT
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.site import Site
@@ -49,7 +50,7 @@ class Course:
     def of(cls, site: Site, schedule: xr.Dataset, *, before: float | None) -> Self:
         """Return the course of a plan; without what was before, it begins as it goes on."""
         edges = (axes.edges_of(schedule) - schedule["time"].to_numpy()[0]) / HOUR
-        net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
+        net = net_import(schedule).to_numpy()
         keep = site.margins.power * site.grid.import_limit
         most = np.full(len(net), site.grid.import_limit)
         if LIMIT in schedule:  # the connection is not firm

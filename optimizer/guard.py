@@ -12,6 +12,7 @@ from typing import Final
 
 from optimizer.dispatch import Orders
 from optimizer.shave import LEAST, shave
+from optimizer.turning import mean_way
 from twin.axes import METERING
 from twin.limits import TRANSITION
 from twin.site import Site
@@ -112,16 +113,3 @@ class Guard:
             return 0.0
         turned = (self.cut - self._from) * mean_way(span)
         return (self._from - self.least + turned) * span
-
-
-def mean_way(span: float, over: float = TRANSITION) -> float:
-    """Return the mean share made of a way in the time since it began.
-
-    Parameters
-    ----------
-    span
-        That time. [min]
-    over
-        Time that the whole way takes. [min]
-    """
-    return span / (2.0 * over) if span <= over else 1.0 - over / (2.0 * span)

@@ -12,6 +12,7 @@ from optimizer.ledger import Ledger
 from optimizer.prices import RAMP_PRICE
 from optimizer.problem import Problem
 from optimizer.when import allowed, ramped
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 
@@ -33,7 +34,7 @@ def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]
     if not ramped(exchange, inputs.hours):
         return {}
     state = inputs.problem.state
-    last = float(state["grid_import_power"] - state["grid_export_power"])
+    last = float(net_import(state))
     return {"ramp_limit": allowed(exchange, inputs.hours), "last": np.array(last)}
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from twin.axes import to_minute
 from twin.equipment.contracts import DayAhead, HourlyMatching
 from twin.errors import Fault
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.promises import Commitment
@@ -141,7 +142,7 @@ def beyond_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
     time = schedule["time"].to_numpy()
     near = time[time < time[0] + RELIED]
     asked = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
-    net = (schedule["grid_import_power"] - schedule["grid_export_power"]).sel(time=near)
+    net = net_import(schedule).sel(time=near)
     return bool((net.to_numpy() > asked.to_numpy() + SAME).any())
 
 

@@ -8,13 +8,15 @@ import xarray as xr
 
 from optimizer.cool_first import cool_first
 from optimizer.dispatch import Orders, dispatch
-from optimizer.guard import Guard, mean_way
+from optimizer.guard import Guard
 from optimizer.headroom import headroom
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.reserves.sold import sold
 from optimizer.shave import able, shave, spare_of
+from optimizer.turning import mean_way
 from twin import axes
+from twin.exchange import net_import
 from twin.forecast.outlook import outlook
 from twin.site import Site
 from twin.workloads.arrivals import expect
@@ -207,4 +209,4 @@ class Steering:
 
 def _net(state: xr.Dataset) -> float:
     """Return the import less the export as measured. [MW]"""
-    return float(state["grid_import_power"] - state["grid_export_power"])
+    return float(net_import(state))

@@ -14,6 +14,7 @@ from twin import axes, backing, curtailment, limits, simulation, steering, vocab
 from twin.breach import Breach, judged
 from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
+from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
 from twin.physics import FloatArray
 from twin.site import Site
@@ -113,8 +114,8 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
     schedule, replay = (axes.beginning(data, JUDGED) for data in (schedule, whole))
     time = schedule["time"].to_numpy()
-    promised = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-    net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
+    promised = net_import(schedule).to_numpy()
+    net = net_import(replay).to_numpy()
     miss = np.abs(net - promised)
     unlike = miss / (ENERGY_TOLERANCE * site.grid.import_limit)
     breaches = [
@@ -179,7 +180,7 @@ def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray)
 def _ramp(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, promised: FloatArray
 ) -> list[Breach]:
-    before = float(state["grid_import_power"] - state["grid_export_power"])
+    before = float(net_import(state))
     net = np.concatenate([[before], promised])  # what is promised on other axes is no schedule
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.TRANSITION / 15.0, 1.0)
     beyond = np.abs(np.diff(net)) / over / site.grid.ramp

@@ -15,6 +15,7 @@ from twin import axes, curtailment, limits, vocabulary
 from twin.activation import LEAST, courses, powers, put_off
 from twin.equipment import Battery, Transformer
 from twin.errors import Fault
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.reserves import Reserve, begins, is_open, is_valid
@@ -259,7 +260,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     if not (up + down > LEAST).any():
         return
     grid, replay = plan.site.grid, plan.replay
-    net = (replay["grid_import_power"] - replay["grid_export_power"]).to_numpy()
+    net = net_import(replay).to_numpy()
     tolerance = limits.SHARE_BEYOND * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
     more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin.exchange import net_import
 from twin.limits import SHARE_BEYOND
 from twin.physics import FloatArray
 from twin.site import Site
@@ -83,6 +84,6 @@ def _given(data: xr.Dataset) -> FloatArray:
 
 def _reached(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: float) -> FloatArray:
     """Return the import to which a share of the ramp has brought the site by each interval. [MW]"""
-    before = float(state["grid_import_power"] - state["grid_export_power"])
+    before = float(net_import(state))
     minutes = np.cumsum(data["duration"].to_numpy()) * 60.0
     return np.asarray(before - share * site.grid.ramp * minutes)

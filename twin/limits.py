@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin.equipment import Accelerators, CoolingPlant, HallAir, Transformer, Ups
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -172,7 +173,7 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
     for limit in limits(site):
         names.append(limit.name)
         counts.append(int((~(limit.beyond(record) <= 1.0)).sum()))
-    net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+    net = net_import(record).to_numpy()
     names.append("ramp of grid_import_power")
     ramp = ramp_beyond(site, net, 1.0)
     counts.append(int((~(ramp <= 1.0 + SHARE_BEYOND)).sum()))

@@ -49,6 +49,8 @@ WORDS: Final[dict[str, Term]] = {
     "matched_power": Term("MW", "contracted renewable power that reaches the grid elsewhere"),
     "baseline_import_power": Term("MW", "import that counts as undisturbed for settlement"),
     "baseline_export_power": Term("MW", "export that counts as undisturbed for settlement"),
+    "setpoint_import_power": Term("MW", "import that is kept once the plant has turned to it"),
+    "setpoint_export_power": Term("MW", "export that is kept once the plant has turned to it"),
     "grid_import_band": Term("MW", "quantiles of the import that a schedule leads to"),
     "grid_export_band": Term("MW", "quantiles of the export that a schedule leads to"),
     "reserve_up_power": Term("MW", "power by which net import can be lowered: upward regulation"),

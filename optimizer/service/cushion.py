@@ -8,6 +8,7 @@ import xarray as xr
 from optimizer.problem import Problem
 from twin import limits, vocabulary
 from twin.equipment import Battery
+from twin.exchange import net_import
 from twin.physics import FloatArray
 
 STEPS: Final = 8
@@ -33,8 +34,8 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     batteries = problem.site.of(Battery)
     if not batteries:
         return plan
-    before = float(problem.state["grid_import_power"] - problem.state["grid_export_power"])
-    net = (plan["grid_import_power"] - plan["grid_export_power"]).to_numpy()
+    before = float(net_import(problem.state))
+    net = net_import(plan).to_numpy()
     flow = _flow(net, before, problem.site.grid.ramp * limits.TRANSITION)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(

@@ -10,6 +10,7 @@ import xarray as xr
 from optimizer.flexibility import none
 from optimizer.service.parties import Sender
 from optimizer.service.record import LEAD_MIN, PlanErrors
+from optimizer.turning import metered
 from telemetry.codec.documents import (
     Code,
     Interval,
@@ -23,6 +24,7 @@ from telemetry.codec.schedule import QUARTER_MS
 from telemetry.codec.strict import VERSION, milliseconds
 from twin import axes
 from twin.axes import HOUR, MINUTE, QUARTER
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -82,12 +84,28 @@ class Label:
     valid_for: np.timedelta64 = VALID_FOR
 
 
+@dataclass(frozen=True)
+class Turn:
+    """How a plant begins with a schedule.
+
+    Attributes
+    ----------
+    at
+        When the document is made, and the plant begins to turn to it.
+    net_import
+        What it takes from the grid then, less what it gives. [MW]
+    """
+
+    at: np.datetime64
+    net_import: float
+
+
 def document_of(
     site: Site,
     schedule: xr.Dataset,
     flexible: xr.Dataset,
     *,
-    now: np.datetime64,
+    turn: Turn,
     errors: PlanErrors,
     label: Label,
     sender: Sender,
@@ -102,8 +120,8 @@ def document_of(
         What is promised at the connection, from the first interval of the document on.
     flexible
         From :func:`optimizer.flexibility.flexibility`; while on hold it is not offered.
-    now
-        When the document is made.
+    turn
+        How the plant begins with it.
     errors
         How far earlier plans were off.
     label
@@ -121,9 +139,9 @@ def document_of(
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = axes.regular(first, quarters(first, site.time_zone))
     starts = [milliseconds("schedule", start) for start in grid["time"].to_numpy()]
-    created = milliseconds("schedule", now)
+    created = milliseconds("schedule", turn.at)
     offered = none(schedule) if label.source == "hold" else flexible
-    expected = _expected(site, schedule, grid, errors=errors, now=now)
+    expected = _expected(site, schedule, grid, errors=errors, turn=turn)
     end = min(milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
     return Plan(
         v=VERSION,
@@ -137,7 +155,7 @@ def document_of(
         period_start=starts[0],
         period_end=starts[-1] + QUARTER_MS,
         resolution="PT15M",
-        valid_until=milliseconds("schedule", now + label.valid_for),
+        valid_until=milliseconds("schedule", turn.at + label.valid_for),
         gate_closure=_gate_closure(created, starts),
         intervals=_intervals(starts, expected | _offers(offered, schedule, grid)),
         meta=_meta(site, label, end),
@@ -158,16 +176,19 @@ def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> 
 
 
 def _expected(
-    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, now: np.datetime64
+    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, turn: Turn
 ) -> dict[str, FloatArray]:
-    """Return net import as it is scheduled, and its band in the connection. [MW]"""
-    net = _quarterly(schedule["grid_import_power"] - schedule["grid_export_power"], schedule, grid)
-    starts = grid["time"].to_numpy()
+    """Return net import as it is ordered and as it is metered, with its band. [MW]"""
+    planned = net_import(schedule)
+    setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
+    since = float((turn.at - starts[0]) / MINUTE)
+    net = metered(setpoints, before=turn.net_import, since=since)
     margin = site.margins.power * site.grid.import_limit
-    low, high = errors.band((starts - now) / HOUR, margin=margin)
+    low, high = errors.band((starts - turn.at) / HOUR, margin=margin)
     least = np.minimum(-site.grid.export_limit, net)
     most = np.maximum(site.grid.import_limit, net)
     return {
+        "setpoint": setpoints,
         "net": net,
         "p10": np.maximum(net + low, least),
         "p90": np.minimum(net + high, most),
@@ -193,6 +214,7 @@ def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[Interva
             position=i + 1,
             start=start,
             scheduled_mw=columns["net"][i],
+            setpoint_mw=columns["setpoint"][i],
             baseline_mw=columns["net"][i],
             p10_mw=columns["p10"][i],
             p90_mw=columns["p90"][i],

@@ -12,6 +12,7 @@ import xarray as xr
 from optimizer.dispatch import Orders
 from optimizer.guard import Guard
 from twin.axes import METERING, MINUTE, QUARTER
+from twin.exchange import net_import
 
 LOOK: Final = 1.0
 """Time between two looks. [min]"""
@@ -86,7 +87,7 @@ class Guarding:
         """
         if self._guard is None or not self._begin <= now < self._begin + QUARTER:
             return None
-        net = float(observed["grid_import_power"] - observed["grid_export_power"])
+        net = float(net_import(observed))
         if not np.isfinite(net) or not float(observed["grid_import_power_age"]) <= OLDEST:
             return None
         before = self._net if np.isfinite(self._net) else net

@@ -17,6 +17,7 @@ from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
 from twin import vocabulary
 from twin.equipment.contracts import LoadTargetContract
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -98,10 +99,7 @@ class LoadTargets:
         if not self._is_asked:
             return
         schedule, state = outcome.choice.schedule, outcome.estimate.state
-        planned, measured = (
-            (data["grid_import_power"] - data["grid_export_power"]).to_numpy()
-            for data in (schedule, state)
-        )
+        planned, measured = (net_import(data).to_numpy() for data in (schedule, state))
         starts = schedule["time"].to_numpy()
         self._agent.tell(Load(starts=starts, planned=planned, measured=float(measured)), now)
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from twin.axes import HOUR, QUARTER
 from twin.errors import Fault, SeriesError
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.tariffs.metered import check
 from twin.tariffs.periods import Moments
@@ -76,7 +77,7 @@ def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
     tuple of numpy.ndarray
         Starts, UTC [datetime64], and import less export. [MW]
     """
-    net = course["grid_import_power"] - course["grid_export_power"]
+    net = net_import(course)
     return course["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
 
 

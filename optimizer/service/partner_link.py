@@ -12,17 +12,17 @@ import structlog
 import xarray as xr
 
 from optimizer.flexibility import flexibility
-from optimizer.service.audit import AUDIT, NO_PLAN, NONE_EVENT, Audit
-from optimizer.service.document import Label, document_of
+from optimizer.service import entries
+from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.document import Label, Turn, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
 from optimizer.service.load_targets import LoadTargets
 from optimizer.service.parties import SENDER, read_partners, read_sender
-from optimizer.service.picture import show_decision, stamp
+from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.record import Record
 from optimizer.service.settings import Settings
-from telemetry.apart import told as told_apart
 from telemetry.client import Client, Will
 from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
@@ -31,6 +31,7 @@ from telemetry.feed import Feed
 from telemetry.grid.partners import Overdue
 from telemetry.keys import make_keys
 from twin.errors import GigatwinError, JournalError
+from twin.exchange import net_import
 from twin.site import Site
 
 STATES: Final[Mapping[Source, State]] = {
@@ -129,7 +130,7 @@ class PartnerLink:
             self._site,
             outcome.choice.schedule,
             self._flexible(outcome),
-            now=now,
+            turn=Turn(now, _before(outcome)),
             errors=self._record.errors,
             label=self._label(outcome),
             sender=self._sender,
@@ -202,13 +203,13 @@ class PartnerLink:
         return self._targets.promised(axes)
 
     def _flexible(self, outcome: Outcome) -> xr.Dataset:
-        choice, state = outcome.choice, outcome.estimate.state
+        choice = outcome.choice
         return flexibility(
             outcome.problem.site,
             choice.schedule,
             choice.replay,
             outlook=outcome.problem.outlook,
-            before=float(state["grid_import_power"] - state["grid_export_power"]),
+            before=_before(outcome),
         )
 
     def _label(self, outcome: Outcome) -> Label:
@@ -226,29 +227,12 @@ class PartnerLink:
 
     def note(self, outcome: Outcome) -> None:
         """Write a decision into the audit record."""
-        told = show_decision(outcome, self.revision) or {}
-        schedule, covered = outcome.choice.schedule, outcome.choice.coverage
-        net = (schedule["grid_import_power"] - schedule["grid_export_power"]).to_numpy()
-        degraded = str(told.get("degraded", ""))
-        wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
-        self.record(
-            {
-                "event": "decision",
-                "start": stamp(outcome.time),
-                "is_shadow": self._settings.is_shadow,
-                **told,
-                "degraded": "; ".join(filter(None, wrong)),
-                "failures": covered.reached() if covered else [],
-                "said": list(outcome.estimate.said),
-                "grid_power_mw": [round(value, 3) for value in net.tolist()],
-                "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
-            }
-        )
+        shadow = self._settings.is_shadow
+        self.record(entries.decided(outcome, revision=self.revision, is_shadow=shadow))
 
     def note_none(self, now: np.datetime64, reason: str) -> None:
         """Write into the audit record that a quarter-hour has no plan, and why."""
-        told = {"start": stamp(now), "is_shadow": self._settings.is_shadow, "source": NO_PLAN}
-        self.record({"event": NONE_EVENT, **told, "degraded": reason})
+        self.record(entries.undecided(now, reason, is_shadow=self._settings.is_shadow))
 
     def record(self, content: Mapping[str, object]) -> None:
         """Write something into the audit record, or as soon as the disk takes it."""
@@ -296,3 +280,9 @@ class PartnerLink:
             state, shown["text"] = "overdue", str(late)
         sent = stamp(np.datetime64(newest.at, "ms"))
         return shown | {"revision": newest.revision, "state": state, "sent": sent}
+
+
+def _before(outcome: Outcome) -> float:
+    """Return net import as a decision found it. [MW]"""
+    state = outcome.estimate.state
+    return float(net_import(state))

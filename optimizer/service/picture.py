@@ -13,6 +13,7 @@ from telemetry.codec.documents import Plan
 from twin import limits
 from twin.axes import QUARTER
 from twin.equipment import Battery, Tank
+from twin.exchange import net_import
 from twin.site import Site
 from twin.workloads.queue import Pool
 
@@ -67,7 +68,7 @@ class Picture:
         busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
         seen = observed.get("renewable_used_power")
         row = {
-            "grid_power": float(state["grid_import_power"] - state["grid_export_power"]),
+            "grid_power": float(net_import(state)),
             "planned_power": self._promised(outcome.time),
             "electricity_price": float(outlook["electricity_price"]),
             "carbon_intensity": float(outlook["carbon_intensity"]),
@@ -90,7 +91,7 @@ class Picture:
         if self._last is None or self._last.time != now - QUARTER:
             return None
         first = self._last.choice.schedule.isel(time=0)
-        return float(first["grid_import_power"] - first["grid_export_power"])
+        return float(net_import(first))
 
     def show(self) -> dict[str, object]:
         """Return ``past``, ``plan``, ``limits`` and ``jobs`` as the page wants them."""
@@ -135,7 +136,7 @@ class Picture:
         pool = Pool.of(self._site)
         busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
         columns: dict[str, xr.DataArray] = {
-            "grid_power": schedule["grid_import_power"] - schedule["grid_export_power"],
+            "grid_power": net_import(schedule),
             "electricity_price": schedule["electricity_price"],
             "carbon_intensity": schedule["carbon_intensity"],
             "work_power": busy,
@@ -146,14 +147,14 @@ class Picture:
             if capacity:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
         heat = {_label(limit): _column(limit.values(replay)) for limit in self._watched}
-        band: dict[str, list[float]] = {}
-        if self._told is not None:
+        shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
+        if self._told is not None:  # what partners read: means, with the turn in them
             rows = self._told["intervals"][:DAY]
-            band = {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
+            shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
+            shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
         return {
             "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],
-            **{name: _column(array.to_numpy()) for name, array in columns.items()},
-            **band,
+            **shown,
             "temperatures": heat,
         }
 
@@ -248,7 +249,7 @@ def summary(outcome: Outcome) -> dict[str, object]:
         "time": stamp(outcome.time),
         "source": outcome.choice.source.value,
         "reason": outcome.choice.reason.partition("\n")[0],
-        "power_mw": round(float(first["grid_import_power"] - first["grid_export_power"]), 2),
+        "power_mw": round(float(net_import(first)), 2),
         "jobs": len(outcome.orders.jobs),
     }
 

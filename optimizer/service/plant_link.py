@@ -27,6 +27,7 @@ from telemetry.journal import Journal
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
+from twin.exchange import net_import
 from twin.site import Site
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Pool, Queue, open_queue
@@ -111,7 +112,7 @@ class PlantLink:
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the mean that the connection's meter showed; NaN if it was not heard. [MW]"""
         past = self.window.dataset(start, end)
-        return float((past["grid_import_power"] - past["grid_export_power"]).mean())
+        return float(net_import(past).mean())
 
     def queue(self, now: np.datetime64) -> Queue:
         """Return the jobs as the cluster told them last, as if it were now."""

@@ -3,7 +3,7 @@
 ``Plan`` is what a site says to every partner; ``Schedule`` is a plan with its number and receiver.
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 State = Literal["ok", "degraded", "hold", "offline"]
 """How the feed of a site is."""
@@ -45,11 +45,12 @@ class Identity(TypedDict):
 
 
 class Interval(TypedDict):
-    """One quarter-hour; powers net, import positive, in MW."""
+    """One quarter-hour; powers net, import positive, in MW. Older documents have no set points."""
 
     position: int
     start: int
     scheduled_mw: float
+    setpoint_mw: NotRequired[float]
     baseline_mw: float
     p10_mw: float
     p90_mw: float

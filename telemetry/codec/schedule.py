@@ -100,19 +100,21 @@ def dataset_of(document: Schedule) -> xr.Dataset:
     -------
     xarray.Dataset
         On ``time``: import and export (never negative; the wire's net value split), the same of
-        the baseline and of the ``quantile`` band, flexibility upward (net import falls) and
-        downward with its duration, recovery and ramps. Attributes tell identity, validity
-        (``valid_until``, ISO 8601 UTC) and quality.
+        the baseline, the set points and the ``quantile`` band, flexibility upward (net import
+        falls) and downward with its duration, recovery and ramps. Attributes tell identity,
+        validity (``valid_until``, ISO 8601 UTC) and quality.
     """
     rows = document["intervals"]
     data = axes.regular(moment("schedule", document["period_start"]), len(rows))
     net = np.array([row["scheduled_mw"] for row in rows])
     baseline = np.array([row["baseline_mw"] for row in rows])
+    setpoint = np.array([row.get("setpoint_mw", row["scheduled_mw"]) for row in rows])
     band = np.array([[row["p10_mw"], row["p90_mw"]] for row in rows])
     data = data.assign_coords(quantile=list(BAND))
     for word, sign in (("import", 1.0), ("export", -1.0)):
         data[f"grid_{word}_power"] = "time", np.maximum(sign * net, 0.0)
         data[f"baseline_{word}_power"] = "time", np.maximum(sign * baseline, 0.0)
+        data[f"setpoint_{word}_power"] = "time", np.maximum(sign * setpoint, 0.0)
         data[f"grid_{word}_band"] = ("time", "quantile"), np.maximum(sign * band, 0.0)
     data["reserve_up_power"] = "time", [row["flexibility_up_mw"] for row in rows]
     data["reserve_down_power"] = "time", [row["flexibility_down_mw"] for row in rows]

@@ -9,6 +9,7 @@ import xarray as xr
 
 from twin import steering
 from twin.axes import QUARTER
+from twin.exchange import net_import
 from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.run import Key
@@ -98,7 +99,7 @@ class Meter:
     """
 
     def __init__(self, state: xr.Dataset, billing: Billing) -> None:
-        self.net = float(state["grid_import_power"] - state["grid_export_power"])
+        self.net = float(net_import(state))
         self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
         self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
         self._billing, self._turn = billing, billing.end(self._now)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sites
+from optimizer.turning import metered
 from telemetry.plants.nature import Noise, disturbed, restlessness
 from telemetry.plants.ramps import STEP
 from telemetry.plants.surroundings import minutes
@@ -121,6 +122,21 @@ def test_small_changes_are_made_in_ten_minutes(plant):
     step = np.diff(course[STEP - 1 : 2 * STEP])
     assert step[:10] == pytest.approx([step[0]] * 10)
     assert step[10:] == pytest.approx([0.0] * 5)
+
+
+@pytest.mark.parametrize("since", [3, 8])
+def test_its_meter_shows_what_documents_foresee(plant, since):
+    """Proves: means of hall power, moved once a minute, lie within half a minute's move of it."""
+    here = plant(0, SILENT)
+    for _ in range(2):
+        here.follow(points(1.0))
+    here.advance(since)
+    here.follow(points(1.1), STEP - since)
+    here.follow(points(1.1))
+    halls = here.record()["hall_power"].sum("hall").to_numpy()[STEP:].reshape(-1, STEP)
+    before, goal = halls[0, -1], halls[-1, -1]
+    foreseen = metered(np.array([goal, goal]), before=before, since=since)
+    assert halls[1:].mean(axis=1) == pytest.approx(foreseen, abs=0.51 * (goal - before) / STEP)
 
 
 def test_large_changes_take_over_more_than_one_quarter_hour(plant):

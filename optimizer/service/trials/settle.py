@@ -18,6 +18,7 @@ from optimizer.service.trials.promise_bill import promise_accounts
 from optimizer.service.trials.reserve_bill import reserve_accounts
 from twin.axes import METERING
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.site import Site
@@ -193,7 +194,7 @@ class _Meter:
         starts = record["time"].to_numpy()[::METERING]
         truth = series.sel(time=starts)
         hours = truth["duration"].to_numpy()
-        power = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
+        power = net_import(record).to_numpy()
         net = power.reshape(-1, METERING).mean(axis=1)
         return cls(
             starts=starts,

@@ -7,7 +7,7 @@ import pytest
 
 import sites
 from optimizer.flexibility import flexibility, none
-from optimizer.service.document import Label, document_of, quarters
+from optimizer.service.document import Label, Turn, document_of, quarters
 from optimizer.service.parties import Sender
 from optimizer.service.record import ENOUGH, PlanErrors
 from telemetry.codec.schedule import read_schedule
@@ -19,6 +19,7 @@ from tests import small_days
 from tests.feeds import key
 from twin import axes, vocabulary
 from twin.axes import MINUTE
+from twin.exchange import net_import
 
 NOW = axes.utc("2026-06-16T12:00")
 QUARTER_MS = 900_000
@@ -38,12 +39,13 @@ def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
     return vocabulary.tag_all(plan)
 
 
-def document(site, plan, *, now=NOW, errors=None, flexible=None, **label):
+def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **label):
+    first = float(net_import(plan)[0])
     made = document_of(
         site,
         plan,
         none(plan) if flexible is None else flexible,
-        now=now,
+        turn=Turn(now, first if before is None else before),
         errors=errors or PlanErrors(),
         label=Label(**label),
         sender=Sender.demonstration(site),
@@ -93,8 +95,35 @@ def test_hours_are_split_and_export_is_negative(site):
     start = axes.utc("2026-10-24T22:00")
     net = [1.0] * 96 + [2.0, -0.25] + [4.0] * 22
     made = document(site, schedule(net, start=start), now=start)
-    assert column(made, "scheduled_mw")[95:] == [1.0, 2.0, 2.0, 2.0, 2.0]
+    assert column(made, "setpoint_mw")[95:] == [1.0, 2.0, 2.0, 2.0, 2.0]
     assert document(site, schedule(-0.25))["intervals"][0]["scheduled_mw"] == -0.25
+
+
+def test_what_is_scheduled_is_what_the_meter_will_show(site):
+    """Proves: of a step, a third is missing in the mean, since the plant turns in ten minutes."""
+    made = document(site, schedule([4.0, 4.0, 1.0, 1.0] + [1.0] * 92, steps=[(24.0, 15.0)]))
+    assert column(made, "setpoint_mw")[:5] == [4.0, 4.0, 1.0, 1.0, 1.0]
+    assert column(made, "scheduled_mw")[:5] == [4.0, 4.0, 2.0, 1.0, 1.0]
+    assert column(made, "baseline_mw") == column(made, "scheduled_mw")
+    band = zip(column(made, "p10_mw"), column(made, "p90_mw"), strict=True)
+    assert [(low + high) / 2.0 for low, high in band][1:3] == pytest.approx([4.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "means"),
+    [
+        (0.0, (3.0 - 1.0 / 3.0, 3.0)),
+        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes are left, half of which count
+        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the way is left after it
+        (15.0, (2.0, 3.0 - 1.0 / 3.0)),
+        (40.0, (2.0, 3.0 - 1.0 / 3.0)),  # the quarter-hour is over
+    ],
+)
+def test_a_document_made_late_counts_what_was_before(site, minutes, means):
+    now = NOW + np.timedelta64(round(minutes * 60), "s")
+    made = document(site, schedule(3.0), now=now, before=2.0)
+    assert column(made, "scheduled_mw")[:2] == pytest.approx(list(means), abs=1e-3)
+    assert column(made, "setpoint_mw")[:2] == [3.0, 3.0]
 
 
 def test_beyond_its_end_a_plan_goes_on_and_offers_nothing(site):
