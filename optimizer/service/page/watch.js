@@ -16,7 +16,8 @@ async function reload() {
     /* It does not answer yet. */
   }
   const why = "This page came without its program, and the service does not answer. It is tried again. "
-    + "The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.";
+    + "The plant's local control goes on by itself. On the machine of the service, try: gigatwin status, "
+    + "and to stop it: gigatwin hold.";
   document.getElementById("why").textContent = why;
   document.getElementById("word").textContent = "NO ANSWER";
   document.getElementById("word").dataset.level = "bad";

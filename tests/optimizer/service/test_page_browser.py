@@ -300,9 +300,12 @@ def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
     page.goto(server.url)
     wait_for_word(page, "NO ANSWER")
     assert "came without its program" in page.text_content("#why")
+    assert "gigatwin hold" in page.text_content("#why")
+    assert page.is_disabled("#hold")  # it would do nothing
     assert faults(page) == {}
     for path in refused:
         page.unroute(path)
     sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
     page.wait_for_selector("#work svg.plot")
+    assert page.is_enabled("#hold")
     context.close()

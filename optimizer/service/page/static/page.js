@@ -176,4 +176,5 @@ part("release").addEventListener("click", () => open("release"));
 part("cancel").addEventListener("click", () => part("order").close());
 part("order").querySelector("form").addEventListener("submit", confirm);
 document.documentElement.dataset.running = "yes"; // for watch.js
+part("hold").disabled = false; // it does nothing without this program
 ask();
