@@ -15,9 +15,8 @@ import structlog
 
 from telemetry import topics
 from telemetry.client import Client, Message, Receipt, Will
-from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State, Status
+from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State
 from telemetry.codec.schedule import check, read_schedule
-from telemetry.codec.strict import VERSION, milliseconds
 from telemetry.grid.intake import Intake
 from telemetry.grid.partners import (
     Overdue,
@@ -29,6 +28,7 @@ from telemetry.grid.partners import (
     worth,
 )
 from telemetry.grid.revisions import Memory, Revisions, Sent
+from telemetry.grid.statuses import Said
 from telemetry.keys import SigningKey, jwks
 from telemetry.security import sign, verify
 from telemetry.topics import Kind
@@ -89,6 +89,7 @@ class Feed:
         self._receipts: list[Receipt] = []
         self._said: dict[tuple[str, Kind], bytes] = {}
         self._told: dict[tuple[str, Kind], int] = {}
+        self._status: tuple[Said, np.datetime64] | None = None
         self._lock = threading.RLock()
         for name in self._partners:
             series(site, name, 10**9)  # a name too long is told now, not when numbers get long
@@ -117,7 +118,8 @@ class Feed:
     def will(self, partner: str, now: np.datetime64) -> Will:
         """Return what the broker publishes when the connection of a partner is lost."""
         reason = "the connection of the site is lost; this was signed when it was made"
-        status = self._signed_status(partner, "offline", reason=reason, now=now, revision=None)
+        said = Said("offline", reason)
+        status = said.signed(self._key, site=self.site, partner=partner, now=now)
         return Will(self._topic(Kind.FEED_STATUS, partner), status)
 
     def publish(self, plan: Plan, fixed: Mapping[str, Mapping[int, float]] | None = None) -> int:
@@ -165,10 +167,16 @@ class Feed:
     def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is; it is told again after each reconnection."""
         with self._lock:
-            revision = self._revisions.last or None
+            self._status = Said(state, reason), now
             for name in self._partners:
-                status = self._signed_status(name, state, reason=reason, now=now, revision=revision)
-                self._say(name, Kind.FEED_STATUS, status)
+                self._tell(name, Said(state, reason), now)
+
+    def confirm(self, partner: str, now: np.datetime64) -> None:
+        """Tell a partner that its answer was heard: how the feed is, and what is in force now."""
+        with self._lock:
+            if self._status is not None:
+                said, when = self._status
+                self._tell(partner, said, max(now, when))
 
     def poll(self, timeout: float = 0.0) -> list[Acknowledgement]:
         """Take the answers that have come; where a link was lost, say again what is retained.
@@ -260,27 +268,17 @@ class Feed:
         """
         return wait_for(self._receipts, timeout)
 
-    def _signed_status(
-        self,
-        partner: str,
-        state: State,
-        *,
-        reason: str,
-        now: np.datetime64,
-        revision: int | None,
-    ) -> bytes:
-        status = Status(
-            v=VERSION,
+    def _tell(self, partner: str, said: Said, now: np.datetime64) -> None:
+        force = self._revisions.of(partner).in_force
+        status = said.signed(
+            self._key,
             site=self.site,
             partner=partner,
-            time=milliseconds("status", now),
-            state=state,
-            reason=reason,
-            revision=revision,
+            now=now,
+            revision=self._revisions.last or None,
+            in_force=force.revision if force else None,
         )
-        document = cast("Mapping[str, object]", status)
-        check(document, "status")
-        return sign(document, self._key, kind="status").encode()
+        self._say(partner, Kind.FEED_STATUS, status)
 
     def _say(self, partner: str, kind: Kind, payload: bytes) -> None:
         """Send what is retained of a kind, and remember on which connection."""

@@ -253,6 +253,7 @@ class PartnerLink:
         for answer in self._feed.poll():
             self.record({"event": "acknowledgement", **answer})
             self._nominate(answer["partner"], now)
+            self._feed.confirm(answer["partner"], now)
         targets = self._targets.poll(now)
         for told in targets:
             self.record(told)

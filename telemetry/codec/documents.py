@@ -122,7 +122,7 @@ class Schedule(Plan):
 
 
 class Status(TypedDict):
-    """State of the feed."""
+    """State of the feed. Older ones do not tell what is in force."""
 
     v: int
     site: str
@@ -131,6 +131,7 @@ class Status(TypedDict):
     state: State
     reason: str
     revision: int | None
+    in_force: NotRequired[int | None]
 
 
 class Acknowledgement(TypedDict):

@@ -16,6 +16,7 @@ from telemetry.grid.revisions import KEPT
 from telemetry.keys import jwks
 from telemetry.wire.mailbox import Receipt
 from tests.feeds import NOW, START, Bench, key, plan
+from twin.axes import MINUTE
 from twin.errors import JournalError, WireError
 
 SITE_KEYS = jwks(key("rhine"))
@@ -111,6 +112,26 @@ def test_a_flush_has_one_time_for_all(bench):
     bench.feed._receipts = [Slow() for _ in range(5)]
     assert not bench.feed.flush(0.05)
     assert Slow.waits[1:] == pytest.approx([0.0] * 4, abs=1e-6)
+
+
+def test_an_answer_before_any_status_is_confirmed_with_the_first(bench):
+    bench.feed.publish(plan())
+    bench.answer(1)
+    bench.feed.confirm("tso-1", START)
+    assert bench.states() == []
+    bench.feed.status("ok", reason="fresh optimum", now=START)
+    assert [state["in_force"] for state in bench.states()] == [1]
+
+
+def test_a_confirmation_is_no_older_than_the_status_before_it(bench):
+    """Proves: a HOLD told between hearing an answer and confirming it stays the newest word."""
+    bench.feed.publish(plan())
+    bench.feed.status("hold", reason="maintenance", now=START + MINUTE)
+    bench.answer(1)
+    bench.feed.confirm("tso-1", START)
+    told = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
+    assert [row[:2] for row in told] == [("hold", None), ("hold", 1)]
+    assert told[0][2] == told[1][2]
 
 
 def test_the_status_is_told_again_after_a_lost_connection(bench):

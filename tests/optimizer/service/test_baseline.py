@@ -122,11 +122,38 @@ class Bench:
             told[name] = [row["baseline_mw"] for row in rows[:5]]
         return told
 
+    def states(self, name="tso-1"):
+        """Return state, newest revision and the one in force of each status that was told."""
+        sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
+        told = [verify(text, jwks(self.link._feed._key), kind="status") for text in sent]
+        return [
+            tuple(json.loads(t)[key] for key in ("state", "revision", "in_force")) for t in told
+        ]
+
     def answer(self, revision, minutes, *, name="tso-1", code="A01"):
         others = {"site": "small", "mrid": f"small.{name}.0"}
         message = acknowledgement(revision, name=name, code=code, **others)
         self.wires[name].incoming = [message._replace(topic=f"feed/v1/{name}/small/ack")]
         self.link.poll(START + minutes * MINUTE)
+
+
+def test_a_partner_is_told_what_is_in_force_as_its_answer_is_heard(tmp_path):
+    """Proves: an acceptance is confirmed at once, a rejection with the one that stays in force."""
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+        bench.publish(15, 80.0)
+        bench.answer(2, 16, code="A02")
+        bench.answer(2, 17)  # the first answer counts
+    assert bench.states() == [
+        ("ok", 1, None),
+        ("ok", 1, 1),
+        ("ok", 2, 1),
+        ("ok", 2, 1),
+        ("offline", 2, 1),
+    ]
+    assert bench.states("dso-2") == [("ok", 1, None), ("ok", 2, None), ("offline", 2, None)]
 
 
 def test_each_partner_has_the_baseline_that_it_accepted(tmp_path):
