@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 import xarray as xr
 
-from twin.equipment import Accelerators, CoolingPlant, HallAir, Transformer, Ups
+from twin.equipment import Accelerators, CoolingPlant, HallAir, Switchgear, Transformer, Ups
 from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.site import Site
@@ -95,7 +95,7 @@ def limits(site: Site) -> tuple[Limit, ...]:
         Limit(variable="grid_import_power", high=grid.import_limit, margin="power"),
         Limit(variable="grid_export_power", high=grid.export_limit, margin="power"),
     ]
-    for machine in (*site.of(Transformer), *site.of(Ups)):
+    for machine in (*site.of(Transformer), *site.of(Switchgear), *site.of(Ups)):
         kind = machine.kind
         one = _of(f"{kind}_loading", machine.name, kind, 1.0, "power")
         found.append(replace(one, low=-1.0))  # what a site exports runs backwards

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import sites
 from sites.checks import check
 from tests.runs import steady, total
 from twin import state
 from twin.equipment import Switchgear
+from twin.limits import violations
 from twin.simulation import simulate
 
 PANELS = {
@@ -46,6 +48,26 @@ def test_a_site_with_switchgear_draws_its_loss_too():
     assert loss == pytest.approx(total(lossy, "switchgear_loss"))
     assert loss.min() > 0.006
     assert lossy["closure"].max() < 1e-9
+
+
+def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
+    """Proves: 2.5 MVA of panels under what a transformer of 6 MVA gives."""
+    site = sites.load("small")
+    bank = site.equipment["transformer_1"].changed(delivers="busbar")
+    tight = site.with_equipment(
+        {**site.equipment, bank.name: bank, "switchgear_1": made(rating="2.5 MVA")}
+    )
+    told = steady(tight, count=20, minutes=1)
+    told["hall_power"] = xr.full_like(told["hall_power"], 1.4).assign_attrs(
+        told["hall_power"].attrs
+    )
+    record = simulate(tight, state.rest(tight), told)
+    assert record["switchgear_loading"].min() > 1.0
+    assert violations(tight, record).sel(limit="switchgear_loading of switchgear_1") == 20
+    wide = site.with_equipment(
+        {**site.equipment, bank.name: bank, "switchgear_1": made(rating="6 MVA")}
+    )
+    assert violations(wide, simulate(wide, state.rest(wide), told)).sum() == 0
 
 
 def test_transformers_that_deliver_to_no_switchgear_are_told():
