@@ -66,7 +66,12 @@ def committed(
             return tried
     begin = None if tried is None else tried.values
     found = whole(arrays, prices, begin=begin, time_limit=SEARCH)
-    return None if found is None else _fixed(arrays, solver, found.values)
+    if found is None:
+        return None
+    sought = _fixed(arrays, solver, found.values)
+    if sought is None or (tried is not None and tried.objective < sought.objective):
+        return tried
+    return sought
 
 
 def _candidates(arrays: Arrays, relaxed: Answer, last: FloatArray | None) -> Iterator[FloatArray]:

@@ -73,11 +73,9 @@ class Easing:
         inputs = solution.inputs
         self.numbers = numbers_of(inputs)
         arrays = structure_of(solution.warm.shape).arrays(self.numbers)
-        self._arrays = _dropped(solution, arrays)
+        self._arrays = _kept(solution, _dropped(solution, arrays))
         prices = account_prices(inputs.problem.weights)
         self._solver = Solver(self._arrays, prices, basis=solution.warm.basis)
-        for columns, low, high in _kept(solution, self._arrays):
-            self._solver.bound(columns, low, high=high)
         self._best = self._objective()
 
     def length(self, name: str) -> int:
@@ -154,7 +152,15 @@ def _dropped(solution: Solution, arrays: Arrays) -> Arrays:
     return replace(arrays, row_high=highs)
 
 
-def _kept(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
+def _kept(solution: Solution, arrays: Arrays) -> Arrays:
+    """Return a model in which units, bids and ways stay as the plan has them."""
+    low, high = arrays.column_low.copy(), arrays.column_high.copy()
+    for columns, least, most in _fixed(solution, arrays):
+        low[columns], high[columns] = least, most
+    return replace(arrays, column_low=low, column_high=high)
+
+
+def _fixed(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
     """Yield columns that stay as the plan has them, and their bounds."""
     values = np.zeros(len(arrays.column_low))
     for name, places in arrays.columns.items():

@@ -130,7 +130,7 @@ def _battery(
     charge = (replay[f"{kind}_charge"] - replay[f"{kind}_discharge"]).sel({kind: store.owner})
     plan = charge.to_numpy()
     share = store.charge_limit / sum(s.charge_limit for s in site.stores if s.carrier == ELECTRIC)
-    spare, kept = site.margins.level * (store.high - store.low), kept_by(site, schedule, store)
+    spare, kept = store.margin(site.margins.level), kept_by(site, schedule, store)
     can_give = store.discharge_limit + plan - kept.up
     can_take = store.charge_limit - plan - kept.down
     hours = np.diff(course.edges)

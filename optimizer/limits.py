@@ -21,12 +21,13 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     """Return least and greatest planned level at every instant but the first. [MWh]
 
     A store that starts outside the planned window may stay where it is and need not hurry back.
+    Below the window what it loses is charged again, where it can be charged.
     """
-    start, margin = problem.level(store), problem.margins.level * (store.high - store.low)
+    start, margin = problem.level(store), store.margin(problem.margins.level)
     kept = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
-    low = np.minimum(store.low + margin, np.minimum(kept, start))
-    high = np.maximum(store.high - margin, start)
-    return np.maximum(low, 0.0), np.full_like(kept, high)
+    least = min(store.low + margin, start)
+    low = np.minimum(least, kept) if store.charge_limit <= 0.0 else np.full_like(kept, least)
+    return low, np.full_like(kept, max(store.high - margin, start))
 
 
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:

@@ -128,7 +128,7 @@ def _wish(store: Store, known: xr.Dataset, level: float, *, keep: float) -> tupl
     efficiency = store.charge_efficiency * store.discharge_efficiency * kept
     if low / efficiency + store.wear_price >= high:
         return 0.0, 0.0
-    margin = keep * (store.high - store.low)
+    margin = store.margin(keep)
     room = (store.high - margin - level) / store.charge_efficiency / hours
     stock = (level - store.low - margin) * store.discharge_efficiency / hours
     if price[0] <= low:

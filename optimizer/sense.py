@@ -16,6 +16,9 @@ from twin.site import Site
 from twin.weather import POSSIBLE
 from twin.workloads.queue import Pool
 
+UNLIKE: Final = 10.0
+"""Power of a state over that of the connection from which on it is of another unit. [1]"""
+
 GROSS: Final = 0.1
 """Share of a store's window by which a level may lie outside and still be moved in. [1]"""
 
@@ -150,7 +153,7 @@ def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
 
 
 def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
-    """Yield levels far outside their windows, and powers below nothing.
+    """Yield levels far outside their windows, and powers below nothing or far above the connection.
 
     Parameters
     ----------
@@ -171,6 +174,10 @@ def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
         power = float(state[name])
         if power < 0.0:
             mend = "powers are never negative"
+            yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+        if power > UNLIKE * site.grid.import_limit:
+            most = f"{UNLIKE:g} times the connection's {site.grid.import_limit:g} MW"
+            mend = f"is more than {most}; is it in MW?"
             yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
 
 

@@ -199,6 +199,16 @@ class Store:
     standing_loss: float = 0.0
     wear_price: float = 0.0
 
+    def margin(self, share: float) -> float:
+        """Return what plans keep free of the window at each end. [MWh]
+
+        Parameters
+        ----------
+        share
+            Share of the window. [1]
+        """
+        return share * (self.high - self.low)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:

@@ -24,7 +24,7 @@ class Axis:
     def of(members: Iterable[int]) -> "Axis":
         """Return an axis of members in ascending order."""
         numbers = np.array(list(members), dtype=np.int64)
-        position = np.full(int(numbers.max()) + 1, -1)
+        position = np.full(int(numbers.max(initial=-1)) + 1, -1)
         position[numbers] = np.arange(len(numbers))
         return Axis(numbers, position)
 

@@ -37,6 +37,8 @@ class Reader:
         has_low, has_high = (np.zeros(self.rows.size, dtype=bool) for _ in range(2))
         keys, elements, bounds = [], [], []
         for constraint in self.model.component_objects(pyo.Constraint):
+            if not len(constraint):  # no cohort of work, so no row
+                continue
             expression, templates = _template(next(iter(constraint.values())))
             stand = self.rows[constraint]
             body, bound, is_low, is_high = _split(expression)

@@ -100,7 +100,7 @@ def _window(store: Store, held: Held, inputs: Inputs) -> Mapping[str, FloatArray
     problem, instants = inputs.problem, inputs.problem.outlook["instant"].to_numpy()
     products = [problem.site.reserves[name] for name in held.products]
     opens = np.any([is_open(product, instants) for product in products], axis=0)
-    margin = problem.margins.level * (store.high - store.low)
+    margin = store.margin(problem.margins.level)
     later = (instants - instants[0]) / HOUR >= SOON
     is_open_at = np.append(opens, False) | np.append(False, opens)
     low, high = limits.levels(store, problem)

@@ -74,8 +74,7 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
     running = units.running(Weather.of(inputs.problem.outlook))
     past = inputs.problem.past_units.get(convert.owner)
     known = _past(past, own.past + 1)
-    change = np.diff(known)
-    begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    begun, ended = _changed(own, known, units.count)
     instants = inputs.problem.outlook["time"].to_numpy()
     is_full = instants == instants.astype("datetime64[h]")
     free = units.count * np.where(is_full | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
@@ -216,6 +215,25 @@ def _units(convert: Convert) -> Units:
         message = f"{convert.owner} has no units to commit"
         raise TypeError(message)
     return convert.units
+
+
+def _changed(own: Shape, known: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Return the starts and stops before the first interval that may still bind, ``(past,)``.
+
+    What broke a least time, as after a trip, binds no more: at most as many units have to stay on
+    as are on, to stay off as are off, and to wait for another start as there are.
+    """
+    change = np.diff(known)
+    begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    for events, steps, most in (
+        (begun, own.up, known[-1]),
+        (begun, own.restart, count),
+        (ended, own.down, count - known[-1]),
+    ):
+        if steps > 1:
+            latest = events[1 - steps :]
+            latest[:] = np.diff(np.minimum(np.cumsum(latest[::-1]), most), prepend=0.0)[::-1]
+    return begun, ended
 
 
 def _past(given: FloatArray | None, length: int) -> FloatArray:

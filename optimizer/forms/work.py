@@ -68,8 +68,9 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of the work: its envelope, caps, and what racks draw at each."""
     problem, pool = inputs.problem, Pool.of(inputs.problem.site)
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-    power = np.array([pool.power(caps(kind)) for kind in kinds])
-    work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
+    power = np.array([pool.power(caps(kind)) for kind in kinds]).reshape(-1, CAPS)
+    done = np.array([kind.throughput.work(caps(kind)) for kind in kinds]).reshape(-1, CAPS)
+    work = pool.rack_power * done
     limit = problem.series("work_racks_limit")
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
     always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)

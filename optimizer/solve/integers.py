@@ -10,6 +10,7 @@ import numpy as np
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.solve.linear import TIME_LIMIT
 from optimizer.solve.passing import Quiet, ask, pass_model
+from optimizer.solve.searching import search
 from twin.errors import SolverError
 from twin.physics import FloatArray
 
@@ -76,14 +77,11 @@ def whole(
         If nothing was found in time, or the solver ends in any other way.
     """
     highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-    for option, value in (MIXED | {"time_limit": time_limit}).items():
+    for option, value in MIXED.items():
         ask(highs.setOptionValue(option, value), f"option {option}")
     pass_model(highs, arrays, prices, is_whole=True)
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
-    if begin is not None:
-        every = np.arange(len(begin), dtype=np.int32)
-        ask(highs.setSolution(len(every), every, begin), "setSolution", may_warn=True)
-    ask(highs.run(), "run", may_warn=True)
+    search(highs, begin, time_limit=time_limit)
     status, info = highs.getModelStatus(), highs.getInfo()
     if status == highspy.HighsModelStatus.kInfeasible:
         return None

@@ -8,6 +8,7 @@ import numpy as np
 
 from optimizer.compile.arrays import IntArray, Pieces
 from optimizer.solve.passing import Quiet, ask
+from optimizer.solve.searching import search
 from twin.physics import FloatArray
 
 SEARCH: Final[dict[str, Any]] = {
@@ -16,9 +17,11 @@ SEARCH: Final[dict[str, Any]] = {
     "parallel": "off",
     "mip_rel_gap": 1e-6,
     "mip_max_nodes": 2000,
-    "time_limit": 2.0,
 }
 """What the solver is told once. It ends with the best that it has found."""
+
+TIME_LIMIT: Final = 2.0
+"""Longest that a search may take. [s]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,7 @@ def chosen(model: Any, choices: list[Choice], values: FloatArray) -> list[Pieces
     ask(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_added(highs, choice) for choice in choices]
     given = np.concatenate([values, *(_single(one.begin, one.low.shape[0]) for one in choices)])
-    every = np.arange(len(given), dtype=np.int32)
-    ask(highs.setSolution(len(every), every, given), "setSolution", may_warn=True)
-    ask(highs.run(), "run", may_warn=True)
+    search(highs, given, time_limit=TIME_LIMIT)
     info, found = highs.getInfo(), np.array(highs.getSolution().col_value)
     is_found = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
     if not is_found or not np.isfinite(found).all():

@@ -149,6 +149,13 @@ def test_cases_must_belong_together():
         hedge(cases([one], (1.0,)))
 
 
+@pytest.mark.parametrize("copies", [2, 3])
+def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
+    one = problem(site(battery(), connection=grid(export_limit=5.0)), outlook([10.0, 40.0, 20.0]))
+    found = hedge(cases([one] * copies, (1.0 / copies,) * copies))
+    assert found.objective == pytest.approx(solve_problem(one).objective)
+
+
 @pytest.mark.parametrize(
     ("chances", "words"),
     [

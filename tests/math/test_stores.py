@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from optimizer.front import sensitivities
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
+from twin.site import Margins
 
 
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])
@@ -158,3 +160,50 @@ def test_a_small_battery_does_not_run_in_a_circle():
     ways = plan.values["battery.charge"], plan.values["battery.discharge"]
     assert np.minimum(*ways) == pytest.approx(0.0, abs=1e-5)
     assert plan.objective == pytest.approx(-6.0)  # gives 0.02 once, takes 0.04 twice
+
+
+def test_what_a_battery_loses_is_charged_again_at_its_floor():
+    """Proves: 10 MWh of which 2 are kept for ride-through, 1 % lost an hour, a week, a dear end:
+    what is sold is sold down to 2 MWh, and no further while it rests.
+
+    Sensitivity: 0.94 MWh where what would be left of the start was allowed for.
+    """
+    lossy = battery(capacity=10.0, power=10.0).model_copy(
+        update={"standing_loss": 0.01, "reserve": 0.2}
+    )
+    where = site(lossy, connection=grid(export_limit=100.0))
+    plan = solved(where, outlook([100.0] * 167 + [1000.0]), level=0.375)
+    level = plan.values["battery.level"]
+    assert level.min() == pytest.approx(2.0)
+    assert level[-2:] == pytest.approx([10.0, 2.0])
+
+
+def test_within_its_margin_a_battery_need_not_hurry_and_sinks_no_further():
+    """Proves: at 2.4 MWh, planned down to 2.8 only, it keeps them: 24 kWh are lost an hour."""
+    lossy = battery(capacity=10.0, power=10.0).model_copy(
+        update={"standing_loss": 0.01, "reserve": 0.2}
+    )
+    margins = Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
+    plan = solved(site(lossy, margins=margins), outlook([100.0] * 4), level=0.05)
+    assert plan.values["battery.level"] == pytest.approx([2.4] * 5)
+    assert plan.objective == pytest.approx(4 * 0.024 * 100.0)
+
+
+def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
+    """Proves: at -100 EUR/MWh a full battery gives and takes: 90 EUR more for a MWh, 19 for a MW.
+
+    Sensitivity: 2,094 and 1,995 where easing one limit forgot that a battery goes one way.
+    """
+
+    def plan(capacity=1.0, power=1.0):
+        store = battery(capacity=capacity, power=power, efficiency=0.9)
+        ahead = outlook([-100.0, -100.0], service=1.0)
+        return solved(site(store, connection=grid(import_limit=100.0)), ahead, level=1.0 / capacity)
+
+    worth = {one.limit: one.worth for one in sensitivities(plan())}
+    more = 1e-4
+    larger = (plan().objective - plan(capacity=1.0 + more).objective) / more
+    stronger = (plan().objective - plan(power=1.0 + more).objective) / more
+    assert worth["level of the store (battery)"] == pytest.approx(larger, rel=1e-6)
+    assert worth["charging (battery)"] == pytest.approx(stronger, rel=1e-6)
+    assert (larger, stronger) == pytest.approx((90.0, 19.0))

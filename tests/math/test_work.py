@@ -73,6 +73,12 @@ def test_service_takes_its_racks_first():
     assert plan.objective == pytest.approx(600.0)
 
 
+def test_without_any_work_the_service_is_planned():
+    """Proves: 2 MW of inference at 10 and 20 cost 60. Sensitivity: it ended in a traceback."""
+    ahead = outlook([10.0, 20.0], service=2.0).isel(cohort=slice(0, 0))
+    assert solved(site(), ahead).objective == pytest.approx(60.0)
+
+
 def test_undone_work_is_worth_its_energy():
     """Proves: at a terminal price of 30, work is done at 20 and left at 40.
 

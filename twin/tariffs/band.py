@@ -6,6 +6,7 @@ and so can a year of waiting for cheap hours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from twin.tariffs.metered import Metered
 from twin.tariffs.money import counted, decimal
 from twin.tariffs.network import class_of, hours_of_use
 from twin.tariffs.periods import Moments, year_ends
+
+_NONE: Final = 1e-6  # MWh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,7 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
         left=left,
         expected=float(hours_of_use(year, peak)),
         needed={
-            hours: max(max(hours * peak, least) - energy - mean * unseen, 0.0) / left
-            if left
-            else np.inf
+            hours: _mean(max(hours * peak, least) - energy - mean * unseen, left)
             for hours in classes
         },
         most_peak={hours: year / hours for hours in classes},
@@ -102,6 +103,13 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
         worth={one.hours: (1.0 - one.share) * charge for one in tariff.band_load.classes},
         reached=reached.hours if reached else 0.0,
     )
+
+
+def _mean(energy: float, hours: float) -> float:
+    """Return the mean power that gives an energy [MWh] in some hours. [MW]"""
+    if energy <= _NONE:
+        return 0.0
+    return energy / hours if hours else np.inf
 
 
 def published(prices: UtilisationPrices, energy: float, peak: float) -> float:

@@ -7,6 +7,9 @@ CENT: Final = Decimal("0.01")
 THOUSANDTH: Final = Decimal("0.001")
 """A kWh of a MWh, a kW of a MW: what meters and bills count in."""
 
+FINEST: Final = Decimal("1e-12")
+"""Less than this is what division left over. [EUR]"""
+
 DIGITS: Final = 12
 """Significant digits of a number that a file gave; a float carries three or four more. [1]"""
 
@@ -22,5 +25,8 @@ def counted(value: float) -> Decimal:
 
 
 def cents(money: Decimal) -> Decimal:
-    """Return money in whole cents. [EUR]"""
-    return money.quantize(CENT, rounding=ROUND_HALF_UP)
+    """Return money in whole cents. [EUR]
+
+    A twelfth of a year has no end of digits: what lies that near to half a cent is half a cent.
+    """
+    return money.quantize(FINEST).quantize(CENT, rounding=ROUND_HALF_UP)

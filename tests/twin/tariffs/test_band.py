@@ -103,3 +103,15 @@ def test_days_without_a_tariff_are_told():
     starts = quarters("2027-06-01T00:00", "2027-06-01T01:00")
     with pytest.raises(SeriesError, match=r"2027-06-01: no tariff is in force.*2026-01-01 to 2027"):
         bills({"a": tariff()}, starts, np.ones(4), time_zone=BERLIN)
+
+
+def test_when_the_year_is_over_what_is_reached_needs_no_more():
+    """Proves: 8,760 h of 8 MW: 0 for the classes that are reached, and none can be made up for."""
+    told = watch(tariff(**GERMAN), WHOLE_YEAR, np.full(len(WHOLE_YEAR), 8.0), time_zone=BERLIN)
+    assert told is not None
+    assert told.left == 0.0
+    assert set(told.needed.values()) == {0.0}
+    halved = np.where(np.arange(len(WHOLE_YEAR)) < 100, 16.0, 8.0)
+    told = watch(tariff(**GERMAN), WHOLE_YEAR, halved, time_zone=BERLIN)
+    assert told is not None
+    assert set(told.needed.values()) == {np.inf}

@@ -178,3 +178,17 @@ def test_quarter_hours_that_are_not_whole_are_refused(spoil, told):
 def test_a_site_without_tariffs_has_no_bill():
     with pytest.raises(SeriesError, match="none is declared"):
         bills({}, JANUARY, np.ones(len(JANUARY)), time_zone=MADRID)
+
+
+@pytest.mark.parametrize(
+    ("rule", "total"),
+    [
+        ({"contracted": [{"period": "P", "power": "18 MW", "price": "333.33 EUR/MW"}]}, "500.00"),
+        ({"standing": [{"name": "fee", "price": "1200.06 EUR"}]}, "100.01"),
+    ],
+)
+def test_a_twelfth_that_ends_in_half_a_cent_is_rounded_up(rule, total):
+    """Proves: 499.995 and 100.005 EUR. Sensitivity: a cent less where a twelfth was cut short."""
+    july = quarters("2025-07-01T00:00", "2025-08-01T00:00")
+    made = tariff(periods=[{"name": "P"}], **rule)
+    assert bill(made, july, np.zeros(len(july)), time_zone="UTC").total == Decimal(total)
