@@ -84,6 +84,7 @@ class FakeBoard:
         with self._lock:
             self.orders.append(("hold", author, reason, hours))
             self._hold = {"author": author, "reason": reason, "since": iso(NOW), "until": until}
+            return ""
 
     def release(self, *, author):
         with self._lock:

@@ -1,14 +1,14 @@
 """`gigatwin hold`: stop optimising, at once."""
 
-import time
 from typing import Annotated
 
 import typer
 
 from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expect_past, state_of
 from optimizer.cli.show import JsonFile, console, write_json
-from optimizer.service.control import command, is_running
-from optimizer.service.overrides import Overrides
+from optimizer.service import offline
+from optimizer.service.control import SilentError, command, is_running
+from twin.errors import Fault
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
@@ -27,13 +27,24 @@ def hold(
     """Stop optimising: what runs goes on under its caps, the plant's own controls take over."""
     folder, who = state_of(site, state), author_of(author)
     screen = console(json_file)
+    said = ""
     if is_running(folder):
-        command(folder, "hold", author=who, reason=reason, hours=hours)
+        try:
+            said = str(command(folder, "hold", author=who, reason=reason, hours=hours)["said"])
+        except SilentError as error:
+            offline.hold(folder, author=who, reason=reason, hours=hours)
+            mend = (
+                "the service does not answer: it holds as soon as it does, or when it is started "
+                "again, but nobody knows whether it holds now; to be sure, end it (systemctl stop "
+                f"gigatwin@{site}, or kill -9): the plant's own controls take over"
+            )
+            raise SilentError("hold", [Fault(place=str(folder), value="", mend=mend)]) from error
         screen.print(f"{site} ({folder}) holds, by {who}: {reason}", markup=False)
+        if said:
+            screen.print(said, markup=False)
     else:
         expect_past(folder)
-        overrides = Overrides(folder / "hold.json")
-        overrides.set_hold(author=who, reason=reason, hours=hours, now=time.time())
-        overrides.must_be_kept()
+        offline.hold(folder, author=who, reason=reason, hours=hours)
         screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
-    write_json({"site": site, "hold": True, "author": who, "reason": reason}, json_file)
+    told = {"site": site, "hold": True, "author": who, "reason": reason, "hours": hours}
+    write_json(told | {"said": said}, json_file)

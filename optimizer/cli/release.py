@@ -1,13 +1,11 @@
 """`gigatwin release`: let the optimiser go on."""
 
-import time
-
 import typer
 
 from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expect_past, state_of
 from optimizer.cli.show import JsonFile, console, write_json
+from optimizer.service import offline
 from optimizer.service.control import command, is_running
-from optimizer.service.overrides import Overrides
 
 app = typer.Typer(add_completion=False, help="Let the optimiser go on after a HOLD.")
 
@@ -25,10 +23,7 @@ def release(
         was_held = bool(command(folder, "release", author=who)["was_held"])
     else:
         expect_past(folder)
-        overrides = Overrides(folder / "hold.json")
-        was_held = overrides.hold(time.time()) is not None
-        overrides.release()
-        overrides.must_be_kept()
+        was_held = offline.release(folder, author=who)
     done = f"is released, by {who}" if was_held else "was not held; nothing is changed"
     console(json_file).print(f"{site} ({folder}) {done}", markup=False)
     told = {"site": site, "hold": False, "was_held": was_held, "author": who}

@@ -53,8 +53,8 @@ class Board(Protocol):
     def snapshot(self) -> Snapshot:
         """Return the picture of now, cheaply."""
 
-    def hold(self, *, author: str, reason: str, hours: float | None) -> None:
-        """Stop the optimiser, for some hours or until it is released."""
+    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
+        """Stop the optimiser, for some hours or until it is released; return what else to know."""
 
     def release(self, *, author: str) -> bool:
         """Let the optimiser go on; return whether a HOLD was in force."""

@@ -33,6 +33,10 @@ logger = structlog.get_logger(__name__)
 type Answer = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 
+class SilentError(ServiceError):
+    """A service that runs and does not answer."""
+
+
 class ControlServer:
     """Answers commands on a socket of the file system.
 
@@ -177,6 +181,8 @@ def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object
 
     Raises
     ------
+    SilentError
+        If it does not answer; it may still do as it was told.
     ServiceError
         If no service runs there, or it refuses.
     """
@@ -190,7 +196,7 @@ def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError) as error:
         mend = f"it does not answer within {PATIENCE:.0f} s; see its log"
-        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
+        raise SilentError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
     except (OSError, ValueError) as error:
         mend = "no service runs on this state; start it with gigatwin run"
         raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error

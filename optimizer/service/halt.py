@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from threading import RLock
+from typing import Final
 
 import numpy as np
 import structlog
@@ -14,6 +15,9 @@ from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import stamp
 from optimizer.service.plant_link import PlantLink
 from twin.errors import GigatwinError
+
+MOST_LETTERS: Final = 1000
+"""Letters of a reason that a status has room for. [1]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -70,7 +74,7 @@ class Halt:
         """Take note that a decision without a HOLD is in force again."""
         self._over = None
 
-    def hold(self, *, author: str, reason: str, hours: float | None) -> None:
+    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
         """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
 
         Parameters
@@ -80,6 +84,11 @@ class Halt:
         hours
             How long; None for no end. [h]
 
+        Returns
+        -------
+        str
+            What else a person must know: who holds besides, or that the plant hears nothing now.
+
         Raises
         ------
         ServiceError
@@ -88,14 +97,17 @@ class Halt:
         held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
         logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
         with self._lock:
-            self._held, self._over = held, None
+            whole = self._held = self.in_force or held
+            self._over = None
             now = self._clock.now()
             self._guarding.stop()
             if not self._is_shadow:
                 self._freeze(now)
-                self._partners.status("hold", reason=_words(held), now=now)
+                self._partners.status("hold", reason=_words(whole), now=now)
             told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
             self._partners.record(told | {"time": stamp(now)})
+        beside = f"in force now: {_words(whole)}" if whole != held else ""
+        return "; ".join(filter(None, [beside, self._untold()]))
 
     def release(self, *, author: str) -> bool:
         """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.
@@ -119,10 +131,15 @@ class Halt:
 
     def look(self) -> None:
         """Go on if the HOLD has run out."""
-        held = self._held
-        if held and not self.in_force:
-            logger.warning("HOLD has run out", author=held.author, reason=held.reason)
+        held, now = self._held, self.in_force
+        for one in self._overrides.ended():
+            logger.warning("HOLD has run out", author=one.author, reason=one.reason)
+            if now or not held:  # another stands, or it ran out while no service ran
+                self._note_end("", f"the HOLD of {one.author} has run out")
+        if held and not now:
             self._end(author="", how="the HOLD has run out")
+        else:
+            self._held = now
 
     def _end(self, *, author: str, how: str) -> None:
         """Say that a HOLD is over; where another is in force by now, to the record only."""
@@ -135,8 +152,21 @@ class Halt:
                 if not self._is_shadow:
                     reason = f"{how}; planning goes on with the next quarter-hour"
                     self._partners.status("degraded", reason=reason, now=now)
-            told = {"event": "release", "author": author, "reason": how, "time": stamp(now)}
-            self._partners.record(told)
+            self._note_end(author, how)
+
+    def _note_end(self, author: str, how: str) -> None:
+        now = stamp(self._clock.now())
+        told = {"event": "release", "author": author, "reason": how, "time": now}
+        self._partners.record(told)
+
+    def _untold(self) -> str:
+        """Return that the plant hears nothing from here; empty if it does, or shall not."""
+        if self._is_shadow or not self._link.trouble:
+            return ""
+        return (
+            f"the plant hears nothing now: {self._link.trouble}; what it was not told it is told "
+            "when that is mended, and until then its own watch of our heartbeat decides"
+        )
 
     def _freeze(self, now: np.datetime64) -> None:
         """Withdraw requests and freeze caps; partners are told even where that fails."""
@@ -147,4 +177,4 @@ class Halt:
 
 
 def _words(held: Hold) -> str:
-    return f"HOLD by {held.author}: {held.reason}"
+    return f"HOLD by {held.author}: {held.reason}"[:MOST_LETTERS]

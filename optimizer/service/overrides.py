@@ -1,5 +1,9 @@
-"""HOLD: a person's order to stop optimising; it has an author, a reason, an end, and it is kept."""
+"""HOLD: a person's order to stop optimising; it has an author, a reason, an end, and it is kept.
 
+Several persons may hold at once, each with an end of their own. The site is held while one does.
+"""
+
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
@@ -40,9 +44,29 @@ class Hold:
     since: float
     until: float | None = None
 
+    def holds(self, now: float) -> bool:
+        """Return whether it has not run out yet."""
+        return self.until is None or now < self.until
+
+    @classmethod
+    def of(cls, holds: Sequence["Hold"]) -> "Hold | None":
+        """Return what several come to: theirs all, until the last ends; None if there is none."""
+        if not holds:
+            return None
+        first, *others = holds
+        if not others:
+            return first
+        ends = [one.until for one in holds]
+        return cls(
+            author=" and ".join(one.author for one in holds),
+            reason="; ".join(f"{one.author}: {one.reason}" for one in holds),
+            since=min(one.since for one in holds),
+            until=None if None in ends else max(end for end in ends if end is not None),
+        )
+
 
 class Overrides:
-    """The HOLD in force, kept in a file so that it survives a restart.
+    """The HOLDs in force, kept in a file so that they survive a restart.
 
     Parameters
     ----------
@@ -58,11 +82,11 @@ class Overrides:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
-        self._hold = _read(path)
+        self._holds, self._ended = _read(path), list[Hold]()
         self.trouble = ""
 
     def hold(self, now: float) -> Hold | None:
-        """Return the HOLD in force, if there is one.
+        """Return the HOLD in force, if there is one; several persons' are told as one.
 
         Parameters
         ----------
@@ -70,14 +94,16 @@ class Overrides:
             Seconds since 1970, of the wall clock: a HOLD lasts for a person's hours. [s]
         """
         with self._lock:
-            if self._hold and self._hold.until is not None and now >= self._hold.until:
-                self._keep(None)
-            elif self.trouble:
-                self._keep(self._hold)
-            return self._hold
+            left = tuple(one for one in self._holds if one.holds(now))
+            self._ended += [one for one in self._holds if one not in left]
+            if self.trouble or left != self._holds:
+                self._keep(left)
+            return Hold.of(left)
 
     def set_hold(self, *, author: str, reason: str, hours: float | None = None, now: float) -> Hold:
         """Put a HOLD in force; it is on disk when this returns, or ``trouble`` says why not.
+
+        It takes the place of an earlier one of the same person, and stands beside those of others.
 
         Parameters
         ----------
@@ -107,8 +133,15 @@ class Overrides:
         until = None if hours is None else now + hours * 3600.0
         hold = Hold(author=author, reason=reason, since=now, until=until)
         with self._lock:
-            self._keep(hold)
+            others = tuple(one for one in self._holds if one.author != author and one.holds(now))
+            self._keep((*others, hold))
         return hold
+
+    def ended(self) -> list[Hold]:
+        """Return those that have run out and were not returned yet."""
+        with self._lock:
+            found, self._ended = self._ended, []
+        return found
 
     def must_be_kept(self) -> None:
         """See to it that the next start knows what was ordered.
@@ -123,21 +156,21 @@ class Overrides:
             raise ServiceError("hold", [Fault(place=str(self._path), value="", mend=mend)])
 
     def release(self) -> Hold | None:
-        """End the HOLD and return it; None, and the file is left, if nobody holds."""
+        """End every HOLD and return them as one; None, and the file is left, if nobody holds."""
         with self._lock:
-            last = self._hold
+            last = Hold.of(self._holds)
             if last or self.trouble:
-                self._keep(None)
+                self._keep(())
         return last
 
-    def _keep(self, hold: Hold | None) -> None:
-        self._hold = hold
+    def _keep(self, holds: tuple[Hold, ...]) -> None:
+        self._holds = holds
         try:
-            write_json(self._path, {} if hold is None else asdict(hold))
+            write_json(self._path, {"holds": [asdict(one) for one in holds]} if holds else {})
             self.trouble = ""
         except (OSError, JournalError) as error:
             if not self.trouble:
-                logger.warning("HOLD not on disk", is_held=hold is not None, because=str(error))
+                logger.warning("HOLD not on disk", is_held=bool(holds), because=str(error))
             self.trouble = f"HOLD is not on disk as it is in force: {error}"
 
 
@@ -146,16 +179,27 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _read(path: Path) -> Hold | None:
-    """Return the HOLD that a file keeps; one of our own if the file is not what we wrote."""
+def _read(path: Path) -> tuple[Hold, ...]:
+    """Return the HOLDs that a file keeps; one of our own if the file is not what we wrote."""
     try:
         if path.read_bytes().strip() == b"{}":
-            return None
+            return ()
     except FileNotFoundError:
-        return None
+        return ()
     except OSError as error:
         logger.warning("HOLD unreadable", because=str(error))
     match read_json(path):
+        case {"holds": [_, *_] as rows}:
+            found = [_of_row(row) for row in rows]
+        case row:  # as it was written when one person could hold
+            found = [_of_row(row)]
+    # Whoever spoilt the file cannot lift a HOLD by it.
+    ours = Hold(author="gigatwin", reason=f"{path.name} is broken: it may have held", since=0.0)
+    return (*(one for one in found if one), *([] if all(found) else [ours]))
+
+
+def _of_row(row: object) -> Hold | None:
+    match row:
         case {
             "author": str(author),
             "reason": str(reason),
@@ -163,5 +207,4 @@ def _read(path: Path) -> Hold | None:
             "until": None | float() as until,
         } if all(0.0 <= moment < LATEST for moment in (since, until or since)):
             return Hold(author=author, reason=reason, since=since, until=until)
-    # Whoever spoilt the file cannot lift a HOLD by it.
-    return Hold(author="gigatwin", reason=f"{path.name} is broken: it may have held", since=0.0)
+    return None

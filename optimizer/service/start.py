@@ -14,6 +14,7 @@ from optimizer.service.control import ControlServer
 from optimizer.service.daemon import Service
 from optimizer.service.folder import StateFolder
 from optimizer.service.notify import notify
+from optimizer.service.offline import HOLDS
 from optimizer.service.overrides import Overrides
 from optimizer.service.page import PageServer
 from optimizer.service.partner_link import PartnerLink
@@ -55,7 +56,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             clock=SimulatedClock() if settings.is_simulated else RealClock(),
             link=link,
             partners=PartnerLink(site, settings, folder),
-            overrides=Overrides(folder / "hold.json"),
+            overrides=Overrides(folder / HOLDS),
             folder=folder,
         )
         if settings.page_port is not None:
@@ -104,8 +105,8 @@ def _commands(
             case {"command": "status"}:
                 return {"snapshot": service.snapshot(), "missing": service.is_ready()}
             case {"command": "hold", "author": str(author), "reason": str(reason)}:
-                service.hold(author=author, reason=reason, hours=_hours(told.get("hours")))
-                return {}
+                hours = _hours(told.get("hours"))
+                return {"said": service.hold(author=author, reason=reason, hours=hours)}
             case {"command": "release", "author": str(author)}:
                 return {"was_held": service.release(author=author)}
         mend = "there are status, hold (author, reason, hours) and release (author)"

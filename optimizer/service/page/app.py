@@ -107,8 +107,8 @@ class _Views:
 
     async def hold(self, request: Request) -> Response:
         order = await read(request, Hold)
-        await run_in_threadpool(self._board.hold, **order.model_dump())
-        return JSONResponse({"accepted": "hold"})
+        said = await run_in_threadpool(self._board.hold, **order.model_dump())
+        return JSONResponse({"accepted": "hold", "said": said})
 
     async def release(self, request: Request) -> Response:
         order = await read(request, Release)

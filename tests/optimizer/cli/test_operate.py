@@ -1,9 +1,12 @@
 """HOLD and release by command: on the folder of the site that was named, or on none."""
 
+import socket
+
 import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from optimizer.service.audit import AUDIT, Audit, read_audit
 from optimizer.service.control import ControlServer
 from optimizer.service.folder import StateFolder
 from optimizer.service.overrides import Overrides
@@ -36,6 +39,32 @@ def test_the_folder_of_another_site_is_refused(folder, words):
     assert code == 1
     assert f"{folder} = rhine: this is the state of small" in said
     assert held(folder).author == "eva"
+
+
+def test_orders_without_a_service_are_in_the_record(folder):
+    """Proves: every order of a person is there, as the guide promises. Sensitivity: none was."""
+    Audit(folder / AUDIT).add({"event": "decision"})
+    assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
+    assert give("release", "small", "--author", "eva", "--state", str(folder))[0] == 0
+    orders = [entry.content for entry in read_audit(folder / AUDIT)][1:]
+    assert [(row["event"], row["author"]) for row in orders] == [
+        ("hold", "ana"),
+        ("release", "eva"),
+    ]
+    assert all(row["is_offline"] for row in orders)
+
+
+def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
+    """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
+    monkeypatch.setattr("optimizer.service.control.PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
+        deaf.bind(str(folder / "control.sock"))
+        deaf.listen()
+        code, said = give("hold", "small", *REASON, "--state", str(folder))
+    assert code == 1
+    assert "nobody knows whether it holds now" in said
+    assert "systemctl stop gigatwin@small" in said
+    assert held(folder).author == "ana"
 
 
 def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):

@@ -1,6 +1,7 @@
 """HOLD carried out: at once, and whatever else fails."""
 
 import errno
+import time
 from threading import RLock
 
 import numpy as np
@@ -29,7 +30,7 @@ class Link:
     """A plant that notes when it is told to freeze."""
 
     def __init__(self):
-        self.frozen, self.error = [], None
+        self.frozen, self.error, self.trouble = [], None, ""
 
     def freeze(self, now):
         if self.error:
@@ -85,6 +86,31 @@ def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
     assert entry.content == {"event": "hold"} | facts
 
 
+def test_a_second_person_holds_beside_the_first(stand, tmp_path):
+    """Proves: who asks for less time does not end what another asked for, and is told of it."""
+    stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
+    said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
+    whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
+    assert said == f"in force now: {whole}"
+    assert stand.partners.told[-1] == ("hold", whole)
+    assert stand.halt.in_force.until is None
+    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT)] == ["ana", "bo"]
+    assert stand.halt.release(author="ana")
+    assert stand.halt.in_force is None
+
+
+def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
+    stand.link.trouble = "no connection to the broker"
+    said = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert "the plant hears nothing now: no connection to the broker" in said
+
+
+def test_words_for_partners_fit_a_status(stand):
+    stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
+    ((_, reason),) = stand.partners.told
+    assert len(reason) == 1000
+
+
 def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -116,10 +142,50 @@ def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
     assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
 
 
-def test_a_hold_that_runs_out_is_logged(stand):
+def later(monkeypatch, hours):
+    """Let the wall clock go on."""
+    moment = time.time() + hours * 3600.0
+    monkeypatch.setattr(time, "time", lambda: moment)
+
+
+def told(tmp_path):
+    """Return what the record says of orders, in words."""
+    rows = [entry.content for entry in read_audit(tmp_path / AUDIT)]
+    return [(row["event"], row["author"], row["reason"]) for row in rows]
+
+
+def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypatch):
+    hold(stand)
+    stand.halt.hold(author="bo", reason="a look", hours=1.0)
+    later(monkeypatch, 1.5)
+    stand.halt.look()
+    assert stand.halt.words == "HOLD by ana: work"
+    assert [state for state, _ in stand.partners.told] == ["hold", "hold"]
+    later(monkeypatch, 1.0)
+    stand.halt.look()
+    assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
+    assert told(tmp_path)[2:] == [
+        ("release", "", "the HOLD of bo has run out"),
+        ("release", "", "the HOLD has run out"),
+    ]
+
+
+def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypatch):
+    Overrides(tmp_path / "hold.json").set_hold(
+        author="dora", reason="r", hours=1.0, now=time.time()
+    )
+    later(monkeypatch, 2.0)
+    stand = Stand(tmp_path)
+    stand.halt.look()
+    stand.halt.look()
+    assert told(tmp_path) == [("release", "", "the HOLD of dora has run out")]
+    assert stand.partners.told == []
+
+
+def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
     """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
     hold(stand)
-    stand.overrides.release()
+    later(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
         stand.halt.look()
         stand.halt.look()

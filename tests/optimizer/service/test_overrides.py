@@ -57,10 +57,34 @@ def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     assert Overrides(path).hold(NOW) is None
 
 
-def test_the_last_person_is_the_one_who_holds(path):
+def test_it_is_held_until_the_last_person_ends(path):
+    """Proves: Max's two hours outlast Erika's one, whoever came first. Sensitivity: his is lost."""
     overrides = held(path, hours=1.0)
-    overrides.set_hold(author="Max", reason="storm", now=NOW)
-    assert Overrides(path).hold(NOW + 1e6).author == "Max"
+    overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
+    overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)
+    both = Overrides(path).hold(NOW + 1000.0)
+    assert (both.author, both.reason) == ("Erika and Max", "Erika: test of pumps; Max: storm")
+    assert (both.since, both.until) == (NOW, NOW + 60.0 + 7200.0)
+    assert Overrides(path).hold(NOW + 3601.0).author == "Max"
+    assert Overrides(path).hold(NOW + 7261.0) is None
+
+
+def test_a_person_may_change_the_end_of_an_own_hold(path):
+    overrides = held(path)
+    overrides.set_hold(**WHO, now=NOW, hours=1.0)
+    assert Overrides(path).hold(NOW).until == NOW + 3600.0
+
+
+def test_a_file_of_one_person_is_still_read(path):
+    path.write_text(json.dumps(WHO | {"since": NOW, "until": None}))
+    assert Overrides(path).hold(NOW).author == "Erika"
+
+
+def test_of_several_holds_a_broken_one_still_holds(path):
+    whole = WHO | {"since": NOW, "until": NOW + 60.0}
+    path.write_text(json.dumps({"holds": [whole, {"author": "Max"}]}))
+    assert Overrides(path).hold(NOW).author == "Erika and gigatwin"
+    assert Overrides(path).hold(NOW + 61.0).author == "gigatwin"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ function show(state) {
   lastWord = state.state;
   part("hold").hidden = Boolean(state.hold);
   part("release").hidden = !state.hold;
+  held = state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
   showCards(state);
   showCharts(state);
@@ -76,6 +77,7 @@ function why(state) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
       "Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be.");
+    if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: the plant hears nothing from here. What it was not told it is told when it is back; until then its own watch of our heartbeat decides.`);
   } else if (decision?.source === "hold" && !missing && !ended) {
     said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
@@ -119,11 +121,12 @@ const ORDERS = {
     text: "The optimiser plans again, and power returns at the ramp limit." },
 };
 let order = "hold";
+let held = null; // the HOLD in force, as it was heard last
 
 function open(name) {
   order = name;
   say("order-title", ORDERS[name].title);
-  say("order-text", ORDERS[name].text);
+  say("order-text", ORDERS[name].text + (name === "release" && held ? ` It ends the HOLD of ${held.author}: ${closed(held.reason)}` : ""));
   say("confirm", ORDERS[name].button);
   say("order-fault", "");
   part("confirm").classList.toggle("hold", name === "hold");

@@ -1,0 +1,62 @@
+"""Orders of a person while no service runs or answers: they are kept for the next start."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.folder import StateFolder
+from optimizer.service.overrides import Overrides
+from optimizer.service.picture import stamp
+from twin.errors import ServiceError
+
+HOLDS: Final = "hold.json"
+"""Name of the HOLDs in the state folder of a service."""
+
+
+def hold(folder: Path, *, author: str, reason: str, hours: float | None) -> None:
+    """Have the next start hold; see :meth:`Overrides.set_hold`.
+
+    Raises
+    ------
+    ServiceError
+        If a word is missing, the length is none, or the file does not take it.
+    """
+    overrides = Overrides(folder / HOLDS)
+    held = overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
+    overrides.must_be_kept()
+    told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+    _record(folder, told)
+
+
+def release(folder: Path, *, author: str) -> bool:
+    """Have the next start hold no more; return whether it would have.
+
+    Raises
+    ------
+    ServiceError
+        If the file does not take it.
+    """
+    overrides = Overrides(folder / HOLDS)
+    was_held = overrides.hold(time.time()) is not None
+    overrides.release()
+    overrides.must_be_kept()
+    if was_held:
+        told = {"event": "release", "author": author, "reason": f"released by {author}"}
+        _record(folder, told)
+    return was_held
+
+
+def _record(folder: Path, told: Mapping[str, object]) -> None:
+    """Write an order into the audit record, unless a service writes it."""
+    if not (folder / AUDIT).exists():
+        return
+    now = np.datetime64(round(time.time() * 1e6), "us")
+    try:
+        with StateFolder(folder):
+            Audit(folder / AUDIT).add({**told, "is_offline": True, "time": stamp(now)})
+    except ServiceError:
+        return  # one that does not answer; what it holds by then stands in its decisions
