@@ -15,6 +15,7 @@ import xarray as xr
 from telemetry import quality, views
 from telemetry.bands import Limits
 from telemetry.binding import Binder, Binding
+from telemetry.cluster_news import ClusterNews
 from telemetry.misdated import REFUSED
 from telemetry.quality import Flag, Reading
 from telemetry.racks import Racks
@@ -62,8 +63,8 @@ class Window:
     ----------
     binder, misdated
         Which point says what (``binder.accept(point)`` takes changed metadata); whose stamps fail.
-    queue, history
-        What the cluster said last, or None.
+    cluster
+        What the scheduler said of its jobs last.
     cap_status, job_status, tick
         What the plant did with the last cap of each hall and with the last job orders; the last
         tick of simulated time, or None.
@@ -73,8 +74,7 @@ class Window:
         self, site: Site, *, depth: np.timedelta64 = DEPTH, limits: Limits | None = None
     ) -> None:
         self.binder = Binder(site, limits)
-        self.queue: QueueSnapshot | None = None
-        self.history: JobHistory | None = None
+        self.cluster = ClusterNews()
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
         self.tick: Tick | None = None
@@ -152,7 +152,7 @@ class Window:
                 case Tick() if received is not None:
                     self._counters["tick in real time"] += 1
                 case _:
-                    self._add_message(sample)
+                    self._add_message(sample, received)
         return None
 
     def observed(self, now: np.datetime64) -> xr.Dataset:
@@ -269,7 +269,7 @@ class Window:
             self._rows.add_top(hall, time, temperature)
         return flag
 
-    def _add_message(self, sample: Message) -> None:
+    def _add_message(self, sample: Message, received: np.datetime64 | None) -> None:
         """Keep what the cluster and the plant say of jobs, caps and simulated time."""
         site = sample.order.site if isinstance(sample, CapStatus) else sample.site
         if site != self._site.name:
@@ -277,7 +277,7 @@ class Window:
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                self._add_jobs(sample)
+                self._add_jobs(sample, received)
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample
             case JobStatus():
@@ -286,13 +286,8 @@ class Window:
                 self.tick = sample
                 self.period = max(REPEATED, self._batch_interval or sample.interval)
 
-    def _add_jobs(self, sample: QueueSnapshot | JobHistory) -> None:
-        known = self.queue if isinstance(sample, QueueSnapshot) else self.history
-        if known is not None and sample.time < known.time:
-            self._counters["old jobs"] += 1
-        elif not self._site.work.keys() >= set(sample.jobs.kind):
+    def _add_jobs(self, sample: QueueSnapshot | JobHistory, received: np.datetime64 | None) -> None:
+        if not self._site.work.keys() >= set(sample.jobs.kind):
             self._counters["unknown kind of work"] += 1
-        elif isinstance(sample, QueueSnapshot):
-            self.queue = sample
-        else:
-            self.history = sample
+        elif refused := self.cluster.add(sample, self._clock(received)):
+            self._counters[refused] += 1

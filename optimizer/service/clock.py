@@ -31,6 +31,9 @@ LONGEST: Final = 30.0
 AGAIN: Final = np.timedelta64(1, "m")
 """Shortest time from a decision to one more in the same quarter-hour, whoever asks how often."""
 
+SILENT: Final = 180.0
+"""Silence of a simulated plant from which on it is told. [s]"""
+
 MOST: Final = 1000
 """Most moments whose samples are counted. [1]"""
 
@@ -47,6 +50,11 @@ class Clock(Protocol):
 
     def now(self) -> np.datetime64:
         """Return the time, UTC."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why the time does not go on; empty if it does."""
         ...
 
     def listen(self, sample: Sample) -> None:
@@ -71,6 +79,7 @@ class RealClock:
     """
 
     is_simulated = False
+    trouble = ""
     _is_again = False
 
     def again(self) -> None:
@@ -112,7 +121,8 @@ class SimulatedClock:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
-        self._heard = time.monotonic()
+        self._heard = self._alive = time.monotonic()
+        self._is_over = False
         self._now = BEFORE
         self._queue = BEFORE
         self._is_first = True
@@ -122,8 +132,17 @@ class SimulatedClock:
         """Return the time of the last tick, UTC."""
         return self._now
 
+    @property
+    def trouble(self) -> str:
+        """Why the time does not go on: the plant that keeps it has fallen silent; else empty."""
+        silence = time.monotonic() - self._alive
+        if self._now == BEFORE or self._is_over or silence <= SILENT:
+            return ""
+        return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
+
     def listen(self, sample: Sample) -> None:
         """Count rack batches and points, and take note of the queue and of ticks."""
+        self._alive = time.monotonic()
         if not isinstance(sample, Tick):  # a plant that waits repeats it
             self._heard = time.monotonic()
         match sample:
@@ -135,7 +154,7 @@ class SimulatedClock:
             case QueueSnapshot():
                 self._queue = sample.time
             case Tick():
-                self._now = sample.time
+                self._now, self._is_over = sample.time, sample.is_last
                 self._ticks.put(sample)
 
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:

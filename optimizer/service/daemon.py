@@ -222,6 +222,7 @@ class Service:
                 self._watch_peak()
                 self._halt.look()
                 missing = self._missing if self._is_begun else ""  # nothing was due before
+                missing = missing or self._clock.trouble
                 self._watch.look(self._clock.now(), self._last, missing)
             except Exception:
                 logger.exception("housekeeping")

@@ -116,7 +116,7 @@ class PlantLink:
 
     def queue(self, now: np.datetime64) -> Queue:
         """Return the jobs as the cluster told them last, as if it were now."""
-        snapshot = self.window.queue
+        snapshot = self.window.cluster.queue
         if snapshot is None:
             nothing = Jobs(
                 number=np.empty(0, dtype=np.int64),
@@ -132,7 +132,7 @@ class PlantLink:
     def past(self, now: np.datetime64) -> Jobs:
         """Return the arrivals of the last two weeks: those of before, and those seen since."""
         kinds = tuple(self._site.work)
-        history, snapshot = self.window.history, self.window.queue
+        history, snapshot = self.window.cluster.history, self.window.cluster.queue
         found = [self._seen] if self._seen else []
         found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
         if not found:
@@ -155,6 +155,10 @@ class PlantLink:
     def misdated(self, now: np.datetime64) -> str:
         """Return how many points are refused for their stamps, and how far these are off."""
         return self.window.misdated.words(now, self.window.period)
+
+    def jobs_trouble(self, now: np.datetime64) -> str:
+        """Return why what the scheduler said tells no longer what runs; empty if it does."""
+        return self.window.cluster.trouble(now)
 
     # --- what is asked
 

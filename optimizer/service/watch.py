@@ -68,6 +68,11 @@ class Watch:
                 Severity.MEDIUM,
                 "see to the sensors and clocks named",
             ),
+            "jobs": (
+                self._link.jobs_trouble(now),
+                Severity.HIGH,
+                "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+            ),
             "racks": (
                 of_racks(self._link, now),
                 Severity.MEDIUM,

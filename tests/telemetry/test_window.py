@@ -19,6 +19,7 @@ from telemetry.samples import (
 from telemetry.window import Window
 from tests.telemetry.small_points import NOON, SECOND, batch, metadata_of, site, value_of
 from twin import state, vocabulary
+from twin.axes import MINUTE
 
 DAY = np.timedelta64(1, "D")
 QUARTER = np.timedelta64(900, "s")
@@ -169,12 +170,37 @@ def test_the_newest_queue_and_history_are_kept(window):
     window.add(newest)
     window.add(snapshot(NOON - SECOND))
     window.add(snapshot(NOON + SECOND, kind="astrology"))
-    assert window.queue is newest
-    assert window.queue.queue(site()).rest.tolist() == [0.1]
+    assert window.cluster.queue is newest
+    assert window.cluster.queue.queue(site()).rest.tolist() == [0.1]
     history = JobHistory(site="small", time=NOON, jobs=columns())
     window.add(history)
-    assert window.history is history
+    assert window.cluster.history is history
     assert window.counters == {"old jobs": 1, "unknown kind of work": 1}
+
+
+def test_a_queue_of_the_future_is_refused(window):
+    """Proves: one wrong stamp locks out none that follow. Sensitivity: it did for an hour."""
+    window.add(snapshot(), NOON)
+    window.add(snapshot(NOON + 60 * MINUTE), NOON + MINUTE)
+    window.add(JobHistory(site="small", time=NOON + 60 * MINUTE, jobs=columns()), NOON + MINUTE)
+    assert window.cluster.history is None
+    newest = snapshot(NOON + 2 * MINUTE)
+    window.add(newest, NOON + 2 * MINUTE)
+    assert window.cluster.queue is newest
+    assert window.counters == {"future jobs": 2}
+
+
+def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
+    assert window.cluster.trouble(NOON) == ""  # a site may have no jobs at all
+    window.add(snapshot(), NOON)
+    assert window.cluster.trouble(NOON + 30 * MINUTE) == ""
+    old = "the queue of jobs is of 2026-06-16T12:00Z, 31 min old: plans count on jobs as they were"
+    assert window.cluster.trouble(NOON + 31 * MINUTE) == old
+    window.add(snapshot(NOON + 90 * MINUTE), NOON + 30 * MINUTE)
+    refused = "one was refused, stamped 60 min ahead of the clock"
+    assert window.cluster.trouble(NOON + 31 * MINUTE) == f"{old}; {refused}"
+    window.add(snapshot(NOON + 31 * MINUTE), NOON + 31 * MINUTE)
+    assert window.cluster.trouble(NOON + 31 * MINUTE) == ""
 
 
 def test_answers_of_the_plant_are_kept(window):

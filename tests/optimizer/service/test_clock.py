@@ -298,3 +298,21 @@ def test_samples_may_come_while_a_tick_is_decided(plant):
     with plant.more:
         assert plant.more.wait_for(lambda: 400 in plant.steps, DEADLINE)
     assert plant.loop.is_alive()
+
+
+def test_a_simulated_plant_that_fell_silent_is_told(monkeypatch):
+    """Proves: a plant that was killed is told after three minutes, one that has ended is not."""
+    moment = [1000.0]
+    monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
+    told = SimulatedClock()
+    moment[0] += 1000.0
+    assert told.trouble == ""  # none has ever spoken
+    ended = tick(1)
+    told.listen(ended)
+    moment[0] += clock.SILENT
+    assert told.trouble == ""
+    moment[0] += 60.0
+    assert told.trouble == "the simulated plant has been silent for 4 min: is it running?"
+    told.listen(replace(ended, is_last=True))
+    moment[0] += 1000.0
+    assert told.trouble == ""

@@ -61,10 +61,11 @@ class Bench:
         link.water_refusal.return_value = ""
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.misdated.return_value = ""
+        link.jobs_trouble.return_value = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
         link.show_telemetry.return_value = {}
         clock = MagicMock()
-        clock.now.return_value, clock.is_simulated = self.now, False
+        clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""
         self.folder = folder
         self.service = Service(
             site,

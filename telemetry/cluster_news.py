@@ -1,0 +1,71 @@
+"""What the scheduler said of its jobs last, judged by the clock, and how old it is."""
+
+from typing import Final
+
+import numpy as np
+
+from telemetry.quality import FUTURE
+from telemetry.samples import JobHistory, QueueSnapshot
+from twin.axes import MINUTE, QUARTER, to_minute
+
+OLD: Final = 2 * QUARTER
+"""Age from which on a queue no longer tells what runs. [s]"""
+
+
+class ClusterNews:
+    """Newest queue and history of jobs; one thread adds, others look.
+
+    Attributes
+    ----------
+    queue, history
+        What was believed last, or None.
+    """
+
+    def __init__(self) -> None:
+        self.queue: QueueSnapshot | None = None
+        self.history: JobHistory | None = None
+        self._refused = ""
+
+    def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
+        """Keep what is newer than what is known, and not of the future.
+
+        Parameters
+        ----------
+        sample
+            What came.
+        clock
+            When it came, UTC; None if no clock has told.
+
+        Returns
+        -------
+        str
+            Name of the count that it belongs to if it is not kept; else empty.
+        """
+        known = self.queue if isinstance(sample, QueueSnapshot) else self.history
+        if clock is not None and sample.time - clock > FUTURE:
+            ahead = (sample.time - clock) / MINUTE
+            self._refused = f"one was refused, stamped {ahead:,.0f} min ahead of the clock"
+            return "future jobs"
+        if known is not None and sample.time < known.time:
+            self._refused = f"one of {to_minute(sample.time)} was refused: a newer one is known"
+            return "old jobs"
+        if isinstance(sample, QueueSnapshot):
+            self.queue, self._refused = sample, ""
+        else:
+            self.history = sample
+        return ""
+
+    def trouble(self, now: np.datetime64) -> str:
+        """Return why the queue does not tell what runs now; empty if it does, or never came.
+
+        Parameters
+        ----------
+        now
+            The time, UTC.
+        """
+        if self.queue is None or now - self.queue.time <= OLD:
+            return ""
+        age = (now - self.queue.time) / MINUTE
+        told = f"the queue of jobs is of {to_minute(self.queue.time)}, {age:,.0f} min old"
+        words = [f"{told}: plans count on jobs as they were", self._refused]
+        return "; ".join(filter(None, words))
