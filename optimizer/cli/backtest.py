@@ -12,7 +12,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, counted, table, tell, write_json
+from optimizer.cli.show import (
+    JsonFile,
+    console,
+    counted,
+    file_option,
+    folder_option,
+    name_synthetic,
+    table,
+    tell,
+    write_json,
+)
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import KNOWN, POLICIES, Trial, backtest
 from optimizer.service.trials.results import Results, Summary
@@ -55,7 +65,10 @@ LABELS: Final = 28
 
 PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices, any known format.")]
 WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, or .mos.")]
-JobFile = Annotated[Path, typer.Option(help="Jobs: arrival_time and length in hours, cpus.")]
+JobFile = Annotated[
+    Path | None,
+    typer.Option(help="Jobs: arrival_time and length in hours, cpus; synthetic if left out."),
+]
 CarbonFile = Annotated[Path | None, typer.Option(help="Carbon intensity, unless in the prices.")]
 
 PositionFile = Annotated[
@@ -72,8 +85,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     prices: PriceFile,
     weather: WeatherFile,
-    jobs: JobFile,
     start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
+    jobs: JobFile = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
     carbon: CarbonFile = None,
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
@@ -86,11 +99,12 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     export_mps: Annotated[
-        Path | None, typer.Option(help="Folder for the linear model of every decision.")
+        Path | None,
+        folder_option("--export-mps", "Folder for the linear model of every decision."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="File for the table as Markdown, as in the README.")
+        Path | None, file_option("--markdown", "File for the table as Markdown, as in the README.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -101,19 +115,30 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     files = Files(
         prices=prices,
         weather=weather,
-        jobs=jobs,
+        jobs=jobs or sites.data("jobs"),
         carbon=carbon,
         zone=zone or loaded.zone,
         carbon_kind=carbon_kind,
         position=position,
         reserves=reserves,
     )
+    name_synthetic(screen, {"jobs": jobs})
     world = _read(screen, loaded, files, start=start, days=days)
     if out is not None:
         identity = {"site": loaded.name, "start": str(world.start), "days": days}
         open_folder(out, identity | {"load_scale": load_scale})
     setting = Setting.of(loaded, world, load_scale=load_scale)
     results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
+    _show(screen, results)
+    write_json(results.as_json(), json_file)
+    if out is not None:
+        write_results(out, results)
+        screen.print(f"courses, pictures and reasons are in {out}", markup=False)
+    if markdown is not None:
+        write_whole(markdown, _markdown(results))
+
+
+def _show(screen: Console, results: Results) -> None:
     for part in batched(results.policies, _fitting(screen, results)):
         screen.print(_table(results, part))
     if results.capture is not None:
@@ -122,16 +147,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
             "as a share of what perfect foresight saves"
         )
     screen.print(f"{results.cpu_s:.0f} s of processor time")
-    if out is not None:
-        write_results(out, results)
-        screen.print(f"courses, pictures and reasons are in {out}", markup=False)
-    if markdown is not None:
-        write_whole(markdown, _markdown(results))
-    write_json(results.as_json(), json_file)
 
 
 def _names(policies: str) -> list[str]:
-    names = [name.strip() for name in policies.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
     unknown = [name for name in names if name not in KNOWN]
     if unknown or not names:
         mend = f"choose among {', '.join(KNOWN)}"

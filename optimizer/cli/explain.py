@@ -13,6 +13,7 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.audit import NO_PLAN, Told, read_service_decision
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, units, vocabulary
+from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 
@@ -32,7 +33,10 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
-    loaded, moment = sites.load(site), None if last else at
+    if last and at is not None:
+        mend = "name a moment, or --last, not both"
+        raise ProblemError("command", [Fault(place="--at", value=at, mend=mend)])
+    loaded, moment = sites.load(site), at
     screen = console(json_file)
     if run is not None:
         check_site(run, loaded)

@@ -9,7 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
+from optimizer.cli.show import (
+    JsonFile,
+    console,
+    name_synthetic,
+    picture_option,
+    table,
+    tell,
+    write_json,
+)
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.service.trials.setting import Setting
@@ -53,9 +61,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         carbon=carbon,
         zone=zone or loaded.zone,
     )
-    for option, file in {"prices": prices, "weather": weather, "jobs": jobs}.items():
-        if file is None:
-            screen.print(f"note: synthetic {option}; name your own with --{option} FILE")
+    name_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     world = read_world(loaded, files, start=start, days=AHEAD)
     tell(screen, world)
     problem = Setting.of(loaded, world, load_scale=load_scale).question()

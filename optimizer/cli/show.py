@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -25,7 +25,7 @@ PICTURES: Final = (".png", ".svg", ".pdf")
 def _json_path(file: str | None) -> str | None:
     """Return where JSON goes, its folder made: what cannot be written is told before the work."""
     if file not in {None, "-"}:
-        _made(Path(str(file)), "--json")
+        made_file(Path(str(file)), "--json")
     return file
 
 
@@ -54,19 +54,93 @@ def picture_option(words: str) -> OptionInfo:
         if path is not None and path.suffix.lower() not in PICTURES:
             mend = f"name a picture that ends in {', '.join(PICTURES)}"
             raise ProblemError("command", [Fault(place="picture", value=str(path), mend=mend)])
-        return path and _made(path, "picture")
+        return path and made_file(path, "picture")
 
     made: OptionInfo = typer.Option(help=words, callback=look)
     return made
 
 
-def _made(path: Path, place: str) -> Path:
-    """Return the path of a file to be written, its folder made."""
+def file_option(option: str, words: str) -> OptionInfo:
+    """Return the option of a file to be written, looked at before the work is done.
+
+    Parameters
+    ----------
+    option
+        Its name, as ``--markdown``.
+    words
+        What the file holds, for ``--help``.
+    """
+
+    def look(path: Path | None) -> Path | None:
+        return path and made_file(path, option)
+
+    made: OptionInfo = typer.Option(option, help=words, callback=look)
+    return made
+
+
+def folder_option(option: str, words: str) -> OptionInfo:
+    """Return the option of a folder to be written to, made before the work is done.
+
+    Parameters
+    ----------
+    option
+        Its name, as ``--export-mps``.
+    words
+        What is written there, for ``--help``.
+    """
+
+    def look(path: Path | None) -> Path | None:
+        return path and _folder(path, option)
+
+    made: OptionInfo = typer.Option(option, help=words, callback=look)
+    return made
+
+
+def made_file(path: Path, place: str) -> Path:
+    """Return the path of a file to be written, its folder made.
+
+    Parameters
+    ----------
+    path
+        The file.
+    place
+        The option that names it.
+
+    Raises
+    ------
+    ProblemError
+        If it is a folder, or its folder cannot be made.
+    """
     if path.is_dir():
         mend = "is a folder; name a file"
         raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _folder(path.parent, place)
     return path
+
+
+def _folder(path: Path, place: str) -> Path:
+    """Return the path of a folder to be written to, made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        mend = f"no folder can be made there ({error.strerror}); name another"
+        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)]) from error
+    return path
+
+
+def name_synthetic(screen: Console, options: Mapping[str, object]) -> None:
+    """Say which series are made by us, for want of a file.
+
+    Parameters
+    ----------
+    screen
+        Where it is said.
+    options
+        Name of the option, without dashes -> its file, or None.
+    """
+    for option, file in options.items():
+        if file is None:
+            screen.print(f"note: synthetic {option}; name your own with --{option} FILE")
 
 
 def console(json_file: str | None = None) -> Console:

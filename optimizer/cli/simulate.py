@@ -14,9 +14,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, counted, picture_option, table, write_json
+from optimizer.cli.show import (
+    JsonFile,
+    console,
+    counted,
+    made_file,
+    picture_option,
+    table,
+    write_json,
+)
 from optimizer.cli.streaming import Detail, stream
-from optimizer.cli.trip import Day, show_trips
+from optimizer.cli.trip import Day, asked_trips, show_trips
 from optimizer.heat import sell_heat
 from optimizer.service.trials.results import write_netcdf
 from optimizer.service.world import read_outdoors
@@ -102,12 +110,15 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
     loaded = sites.load(site)
     screen = console(json_file)
+    detail = _detail(level, level_step, slice(begin, end), seed=seed)
+    if out is not None and detail is None:
+        made_file(out, "--out")
+    asked_trips(loaded, trip, picture=picture)
     grid = grid_of(start, days, step)
     outdoors = outdoors_on(loaded, weather, grid)
     operation = sell_heat(outdoors, loaded)
     operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
-    detail = _detail(level, level_step, slice(begin, end), seed=seed)
     begun = state.rest(loaded, grid["time"].to_numpy()[0])
     if detail is None:
         result = simulate_site(loaded, begun, operation)

@@ -72,6 +72,31 @@ class Day:
     result: xr.Dataset
 
 
+def asked_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple[Trip, ...]:
+    """Return the failures that somebody wants to see, looked at before the work is done.
+
+    Parameters
+    ----------
+    site
+        The site.
+    name
+        The failure as people call it; "all" for every one, None for none.
+    picture
+        File for the figure of one failure.
+
+    Raises
+    ------
+    ProblemError
+        If there is no such failure, or a picture of all is wanted.
+    """
+    if name in {ALL, None} and picture is not None:
+        mend = "name one failure for a picture, as --trip chiller_1"
+        raise ProblemError("command", [Fault(place="--picture", value=str(picture), mend=mend)])
+    if name is None:
+        return ()
+    return trips(site) if name == ALL else (find_trip(site, name),)
+
+
 def show_trips(
     day: Day, name: str | None, *, picture: Path | None, screen: Console
 ) -> dict[str, object]:
@@ -99,12 +124,9 @@ def show_trips(
     ProblemError
         If there is no such failure, or a picture of all is wanted.
     """
-    if name is None and picture is None:
+    every = asked_trips(day.site, name, picture=picture)
+    if not every:
         return {}
-    if name in {ALL, None} and picture is not None:
-        mend = "name one failure for a picture, as --trip chiller_1"
-        raise ProblemError("command", [Fault(place="--picture", value=str(picture), mend=mend)])
-    every = trips(day.site) if name in {ALL, None} else (find_trip(day.site, str(name)),)
     found = time_to_limit(day.site, day.start, day.operation, failures=every, result=day.result)
     if name == ALL:
         return _all(day, every, found, screen=screen)

@@ -148,8 +148,11 @@ def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
         attrs = plain[name].attrs
         plain[name].attrs = {key: _plain(value) for key, value in attrs.items()}
     draft = path.with_name(f".{path.name}.draft")
-    plain.to_netcdf(draft, engine="h5netcdf")
-    draft.replace(path)
+    try:
+        plain.to_netcdf(draft, engine="h5netcdf")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _plain(value: object) -> object:

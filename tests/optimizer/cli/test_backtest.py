@@ -91,6 +91,35 @@ def test_an_unknown_policy_is_refused_with_those_there_are(run):
     refused(run(policies="optimal,greedy"), "--policies = greedy", "threshold")
 
 
+@pytest.mark.parametrize(
+    ("option", "made", "words"),
+    [
+        ("--markdown", "folder", "is a folder; name a file"),
+        ("--json", "folder", "is a folder; name a file"),
+        ("--export-mps", "file", "no folder can be made there (File exists)"),
+        ("--markdown", "below", "no folder can be made there (File exists)"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_work(run, tmp_path, option, made, words):
+    """Proves: a run of hours does not end in nothing. Sensitivity: it read the series first."""
+    path = tmp_path / "there"
+    path.mkdir() if made == "folder" else path.write_text("")
+    result = run(option, path / "x" if made == "below" else path)
+    refused(result, words)
+    assert option.lstrip("-") in result.stderr
+    assert "reading the series" not in result.output
+
+
+def test_without_a_file_of_jobs_ours_are_taken_and_a_policy_is_run_once():
+    told = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--json", "-"]
+    for name in ("prices", "weather"):
+        told += [f"--{name}", str(sites.data(name))]
+    result = CliRunner().invoke(app, [*told, "--policies", "immediate,immediate"])
+    assert result.exit_code == 0, result.stderr
+    assert "synthetic jobs; name your own with --jobs FILE" in result.stderr
+    assert len(json.loads(result.stdout)["by_seed"]["immediate"]) == 1
+
+
 def test_an_unknown_site_is_refused(run):
     refused(run(site="smal"), "SiteError", "small")
 
@@ -194,6 +223,10 @@ def test_a_moment_is_explained_by_the_decision_in_force_with_what_happened(folde
 )
 def test_a_moment_outside_the_run_is_refused(folder, at, words):
     refused(explained(folder, "--at", at), words)
+
+
+def test_a_moment_and_the_last_are_not_both_told(folder):
+    refused(explained(folder, "--at", "2026-06-16T00:00", "--last"), "--at", "not both")
 
 
 def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):

@@ -166,3 +166,14 @@ def test_what_was_written_before_stays_when_the_next_run_is_refused(run, tmp_pat
     before = path.read_text()
     refused(run("--json", path, start="2024-01-01"))
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("--out", "FOLDER"), "is a folder; name a file"), (("--trip", "nothing"), "nothing")],
+)
+def test_what_cannot_be_done_is_told_before_the_work(run, tmp_path, words, told):
+    result = run(*(tmp_path if word == "FOLDER" else word for word in words))
+    refused(result, told)
+    assert "simulating" not in result.output
+    assert list(tmp_path.iterdir()) == []
