@@ -225,7 +225,7 @@ def failures():
             "limit": limit if now else "",
             "worst_minutes": least,
             "worst_limit": limit,
-            "worst_time": iso(NOW + 22 * STEP),
+            "worst_time": iso(NOW + 90 * STEP),
         }
         for name, title, limit, (now, least) in zip(names, titles, limits, minutes, strict=True)
     ]

@@ -87,7 +87,8 @@ function failures({ failures: found, time: today }) {
   const told = rows.filter((row) => row.worst_minutes != null);
   const minutes = (value) => (value == null ? "none" : amount(value, "min", 1));
   const now = rows.filter((row) => row.minutes != null).toSorted((a, b) => a.minutes - b.minutes)[0];
-  const ahead = (row) => (row.worst_minutes == null ? "none" : `${minutes(row.worst_minutes)} at ${dayClock(row.worst_time, today)}`);
+  const ahead = (row) => (row.worst_minutes == null ? "none" : element("div", {}, minutes(row.worst_minutes),
+    element("div", { class: "quiet" }, `at ${dayClock(row.worst_time, today)}`)));
   return [
     element("p", {}, now ? `First limit now: ${minutes(now.minutes)} after ${now.failure} fails (${now.limit}).` : "No single failure leads to a limit now."),
     ...(found.exposed ?? []).map((text) => element("p", { class: "bad" }, `Not covered: ${text}.`)),

@@ -153,7 +153,8 @@ async function confirm(event) {
     part("order").close();
     ask();
   } catch (error) {
-    fault("author", `Not done: ${error.message}`);
+    const none = error instanceof TypeError; // as browsers call what nobody answers
+    fault("author", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order}.` : error.message}`);
   } finally {
     part("confirm").disabled = false;
   }
