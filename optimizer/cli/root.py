@@ -1,5 +1,7 @@
 """The root of the `gigatwin` command: its sub-commands, loaded when asked for, and its errors."""
 
+import sys
+from io import TextIOWrapper
 from typing import Final, cast
 
 import typer
@@ -51,6 +53,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # theirs is private
         """Run the sub-command asked for."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal may lack letters that tables have
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
         except GigatwinError as error:

@@ -205,10 +205,10 @@ def write_json(content: object, file: str | None) -> None:
     """
     if file is None:
         return
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if file == "-":
-        sys.stdout.write(text)
+    if file == "-":  # in letters that every terminal and pipe has
+        sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
         return
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -89,20 +89,9 @@ def is_valid(code: str) -> bool:
 
 
 def bidding_zone(name: str) -> str:
-    """Return the code of a bidding zone.
-
-    Raises
-    ------
-    WireError
-        If the table has no such zone.
-    """
+    """Return the code of a bidding zone; outside Europe zones have none, and one that says so."""
     code = BIDDING_ZONES.get(name.upper().replace("_", "-"))
-    if code is None:
-        known = ", ".join(BIDDING_ZONES)
-        raise WireError(
-            "bidding zone", name, f"add its code to telemetry/grid/eic.py; it has {known}"
-        )
-    return code
+    return demonstration(name, "Y") if code is None else code
 
 
 def demonstration(name: str, kind: str = "X") -> str:
@@ -113,7 +102,7 @@ def demonstration(name: str, kind: str = "X") -> str:
     name
         What to name; only its letters and digits count, and only the first seven of them.
     kind
-        ``X`` for a party, ``Z`` for a measurement point.
+        ``X`` for a party, ``Y`` for an area, ``Z`` for a measurement point.
 
     Returns
     -------

@@ -43,7 +43,8 @@ def test_demonstration_codes_are_valid_and_say_so(name, kind):
     assert code.startswith(f"00{kind}DEMO-")
 
 
-def test_an_unknown_zone_is_named():
+def test_a_zone_without_a_code_says_so():
+    """Proves: a site in North America has a feed too. Sensitivity: it was refused at the start."""
     assert eic.bidding_zone("de_lu") == "10Y1001A1001A82H"
-    with pytest.raises(WireError, match="Atlantis"):
-        eic.bidding_zone("Atlantis")
+    assert eic.is_valid(eic.bidding_zone("US-TVA"))
+    assert eic.bidding_zone("US-TVA").startswith("00YDEMO-USTVA")

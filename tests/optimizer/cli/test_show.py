@@ -1,6 +1,9 @@
 """What every command shows: units of columns, and files of results."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -48,3 +51,13 @@ def test_a_result_is_not_written_over_a_folder(tmp_path):
     told = CliRunner().invoke(app, ["sites", "list", "--json", str(tmp_path)])
     assert told.exit_code == 1
     assert "is a folder; name a file" in " ".join(told.output.split())
+
+
+def test_a_terminal_of_few_letters_shows_what_it_can():
+    """Proves: under an ASCII locale tables and JSON come whole, with what letters there are."""
+    spoken = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    told = [sys.executable, "-c", "from optimizer.cli import app; app()", "sites", "list"]
+    for words in ([], ["--json", "-"]):
+        done = subprocess.run([*told, *words], env=spoken, capture_output=True, check=False)
+        assert (done.returncode, done.stdout.isascii()) == (0, True), done.stderr
+    assert {"small", "rhine"} <= {site["name"] for site in json.loads(done.stdout)["sites"]}
