@@ -44,7 +44,7 @@ def test_explain_tells_how_long_failures_are_endured(tmp_path):
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "- if chilled_plant/power fails at 07-01 18:00:00Z: inlet limit of hall_air_1" in said
+    assert "- if chilled_plant/power fails at 07-02 11:00:00Z: inlet limit of hall_air_1" in said
     assert "after 2.7 min" in said
     old = tmp_path / "old"
     old.mkdir()
