@@ -7,8 +7,10 @@ from rich.console import Console
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.service import offline
 from optimizer.service.board import Snapshot, first, found, last, number, rows, word
-from optimizer.service.control import command
+from optimizer.service.control import command, is_running
+from twin.errors import Fault, ServiceError
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
 
@@ -16,7 +18,14 @@ app = typer.Typer(add_completion=False, help="Tell what the service of a site do
 @app.command()
 def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None) -> None:
     """Tell what the service of a site does now, why, and what is wrong."""
-    told = command(state_of(site, state), "status")
+    folder = state_of(site, state)
+    held = None if is_running(folder) else offline.held(folder)
+    if held:
+        mend = (
+            f"no service runs on this state; its next start holds, by {held.author}: {held.reason}"
+        )
+        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)])
+    told = command(folder, "status")
     snapshot = told["snapshot"]
     if isinstance(snapshot, Mapping):
         _show(console(json_file), snapshot, told["missing"])

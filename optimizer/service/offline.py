@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.service.audit import AUDIT, Audit
 from optimizer.service.folder import StateFolder
-from optimizer.service.overrides import Overrides
+from optimizer.service.overrides import Hold, Overrides, read_holds
 from optimizer.service.picture import stamp
 from twin.errors import ServiceError
 
@@ -30,6 +30,12 @@ def hold(folder: Path, *, author: str, reason: str, hours: float | None) -> None
     overrides.must_be_kept()
     told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
     _record(folder, told)
+
+
+def held(folder: Path) -> Hold | None:
+    """Return the HOLD in which the next start would begin; the file is left as it is."""
+    now = time.time()
+    return Hold.of([one for one in read_holds(folder / HOLDS) if one.holds(now)])
 
 
 def release(folder: Path, *, author: str) -> bool:

@@ -82,7 +82,7 @@ class Overrides:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
-        self._holds, self._ended = _read(path), list[Hold]()
+        self._holds, self._ended = read_holds(path), list[Hold]()
         self.trouble = ""
 
     def hold(self, now: float) -> Hold | None:
@@ -179,7 +179,7 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _read(path: Path) -> tuple[Hold, ...]:
+def read_holds(path: Path) -> tuple[Hold, ...]:
     """Return the HOLDs that a file keeps; one of our own if the file is not what we wrote."""
     try:
         if path.read_bytes().strip() == b"{}":

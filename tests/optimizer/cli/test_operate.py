@@ -54,6 +54,13 @@ def test_orders_without_a_service_are_in_the_record(folder):
     assert all(row["is_offline"] for row in orders)
 
 
+def test_without_a_service_its_status_tells_the_hold(folder):
+    assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
+    code, said = give("status", "small", "--state", str(folder))
+    assert code == 1
+    assert "its next start holds, by ana: work on chiller 2" in said
+
+
 def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
     """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
     monkeypatch.setattr("optimizer.service.control.PATIENCE", 0.2)
