@@ -194,19 +194,14 @@ class Steering:
         if now != self._until:
             return 0.0
         saved = self.guard.saved if self.guard else 0.0
-        return max(_net(state) + saved - self._foreseen, 0.0)
+        return max(float(net_import(state)) + saved - self._foreseen, 0.0)
 
     def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.
 
         Meters tell the quarter-hour's mean or their newest reading: the higher is no surprise.
         """
-        before = self._settled if now == self._until else _net(state)
+        before = self._settled if now == self._until else float(net_import(state))
         mean = before + (settled - before) * mean_way(axes.METERING)
         self._settled, self._foreseen = settled, max(mean, settled)
         self._until = now + axes.QUARTER
-
-
-def _net(state: xr.Dataset) -> float:
-    """Return the import less the export as measured. [MW]"""
-    return float(net_import(state))

@@ -167,9 +167,10 @@ class Feed:
     def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is; it is told again after each reconnection."""
         with self._lock:
-            self._status = Said(state, reason), now
+            said = Said(state, reason)
+            self._status = said, now
             for name in self._partners:
-                self._tell(name, Said(state, reason), now)
+                self._tell(name, said, now)
 
     def confirm(self, partner: str, now: np.datetime64) -> None:
         """Tell a partner that its answer was heard: how the feed is, and what is in force now."""

@@ -16,9 +16,8 @@ from optimizer.cli.show import (
     JsonFile,
     console,
     counted,
-    file_option,
-    folder_option,
     name_synthetic,
+    output_option,
     table,
     tell,
     write_json,
@@ -100,11 +99,14 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     export_mps: Annotated[
         Path | None,
-        folder_option("--export-mps", "Folder for the linear model of every decision."),
+        output_option(
+            "--export-mps", "Folder for the linear model of every decision.", is_folder=True
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for courses, pictures, reasons.")] = None,
     markdown: Annotated[
-        Path | None, file_option("--markdown", "File for the table as Markdown, as in the README.")
+        Path | None,
+        output_option("--markdown", "File for the table as Markdown, as in the README."),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, tell, write_json
+from optimizer.cli.show import JsonFile, console, name_synthetic, table, tell, write_json
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
@@ -56,9 +56,9 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     check(loaded, ways)
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _each(kind, told, loaded) for kind, told in given.items()}
-    for kind, paths in files.items():
-        if kind != "carbon" and sites.data(kind) in paths:
-            screen.print(f"note: synthetic {kind}; name your own with --{kind} FILE")
+    series = {kind: paths for kind, paths in files.items() if kind != "carbon"}
+    ours = {kind: None if sites.data(kind) in paths else paths for kind, paths in series.items()}
+    name_synthetic(screen, ours)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
     alone = []

@@ -60,37 +60,22 @@ def picture_option(words: str) -> OptionInfo:
     return made
 
 
-def file_option(option: str, words: str) -> OptionInfo:
-    """Return the option of a file to be written, looked at before the work is done.
+def output_option(option: str, words: str, *, is_folder: bool = False) -> OptionInfo:
+    """Return the option of a file or folder to be written, looked at before the work is done.
 
     Parameters
     ----------
     option
         Its name, as ``--markdown``.
     words
-        What the file holds, for ``--help``.
-    """
-
-    def look(path: Path | None) -> Path | None:
-        return path and made_file(path, option)
-
-    made: OptionInfo = typer.Option(option, help=words, callback=look)
-    return made
-
-
-def folder_option(option: str, words: str) -> OptionInfo:
-    """Return the option of a folder to be written to, made before the work is done.
-
-    Parameters
-    ----------
-    option
-        Its name, as ``--export-mps``.
-    words
         What is written there, for ``--help``.
+    is_folder
+        Whether it is a folder; then it is made.
     """
+    make = _folder if is_folder else made_file
 
     def look(path: Path | None) -> Path | None:
-        return path and _folder(path, option)
+        return path and make(path, option)
 
     made: OptionInfo = typer.Option(option, help=words, callback=look)
     return made
@@ -205,10 +190,11 @@ def write_json(content: object, file: str | None) -> None:
     """
     if file is None:
         return
-    if file == "-":  # in letters that every terminal and pipe has
-        sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    is_told = file == "-"  # in letters that every terminal and pipe has
+    text = json.dumps(content, indent=2, ensure_ascii=is_told, allow_nan=False) + "\n"
+    if is_told:
+        sys.stdout.write(text)
         return
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -1,16 +1,16 @@
-"""Orders of a person while no service runs or answers: they are kept for the next start."""
+"""Orders of a person while no service runs or answers: they are kept for the next start.
+
+The audit record, which loads slowly, is loaded once a HOLD is on disk.
+"""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from optimizer.service.audit import AUDIT, Audit
+from optimizer.loading import load
 from optimizer.service.folder import StateFolder
 from optimizer.service.overrides import Hold, Overrides, read_holds
-from optimizer.service.picture import stamp
 from twin.errors import ServiceError
 
 HOLDS: Final = "hold.json"
@@ -58,11 +58,13 @@ def release(folder: Path, *, author: str) -> bool:
 
 def _record(folder: Path, told: Mapping[str, object]) -> None:
     """Write an order into the audit record, unless a service writes it."""
-    if not (folder / AUDIT).exists():
+    audit = load("optimizer.service.audit")
+    path = folder / audit.AUDIT
+    if not path.exists():
         return
-    now = np.datetime64(round(time.time() * 1e6), "us")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with StateFolder(folder):
-            Audit(folder / AUDIT).add({**told, "is_offline": True, "time": stamp(now)})
+            audit.Audit(path).add({**told, "is_offline": True, "time": now})
     except ServiceError:
         return  # one that does not answer; what it holds by then stands in its decisions

@@ -285,5 +285,4 @@ class PartnerLink:
 
 def _before(outcome: Outcome) -> float:
     """Return net import as a decision found it. [MW]"""
-    state = outcome.estimate.state
-    return float(net_import(state))
+    return float(net_import(outcome.estimate.state))

@@ -7,7 +7,7 @@ import highspy
 import numpy as np
 
 from optimizer.compile.arrays import IntArray
-from optimizer.solve.passing import ask
+from optimizer.solve.passing import ask, set_options
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 
@@ -101,8 +101,7 @@ def _most(weight: FloatArray, low: FloatArray, high: FloatArray) -> float:
 
 def _sought(highs: Any) -> Conflict:
     """Return what the solver finds in a while; of a column that is free, neither bound."""
-    for option, value in IIS.items():
-        ask(highs.setOptionValue(option, value), f"option {option}")
+    set_options(highs, IIS)
     status, found = highs.getIis()
     if status == highspy.HighsStatus.kError:  # whoever asked tells what is short all the same
         none = np.empty(0, dtype=np.int32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.solve.linear import TIME_LIMIT
-from optimizer.solve.passing import Quiet, ask, pass_model
+from optimizer.solve.passing import Quiet, pass_model, set_options
 from optimizer.solve.searching import search
 from twin.errors import SolverError
 from twin.physics import FloatArray
@@ -77,18 +77,15 @@ def whole(
         If nothing was found in time, or the solver ends in any other way.
     """
     highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-    for option, value in MIXED.items():
-        ask(highs.setOptionValue(option, value), f"option {option}")
+    set_options(highs, MIXED)
     pass_model(highs, arrays, prices, is_whole=True)
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
-    search(highs, begin, time_limit=time_limit)
+    values = search(highs, begin, time_limit=time_limit)
     status, info = highs.getModelStatus(), highs.getInfo()
     if status == highspy.HighsModelStatus.kInfeasible:
         return None
-    values = np.array(highs.getSolution().col_value)
-    is_found = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
     ends = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit)
-    if status not in ends or not is_found or not np.isfinite(values).all():
+    if status not in ends or values is None:
         message = f"the solver found no whole numbers: {highs.modelStatusToString(status)}"
         raise SolverError(message)
     return Whole(

@@ -12,8 +12,8 @@ import numpy as np
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Basis
 from optimizer.solve.conflict import Conflict, conflict_in
-from optimizer.solve.onward import AT_FIRST, go_on, set_options
-from optimizer.solve.passing import Quiet, ask, pass_model
+from optimizer.solve.onward import AT_FIRST, go_on
+from optimizer.solve.passing import Quiet, ask, give_time, pass_model, set_options
 from twin.errors import SolverError
 from twin.physics import FloatArray
 
@@ -174,8 +174,8 @@ class Solver:
         ask(self._highs.run(), "run from nothing", may_warn=True)
 
     def _presolve(self, is_on: bool) -> None:
-        until = self._highs.getRunTime() + self._time_limit  # the solver counts all of its runs
-        set_options(self._highs, {"presolve": "on" if is_on else "off", "time_limit": until})
+        set_options(self._highs, {"presolve": "on" if is_on else "off"})
+        give_time(self._highs, self._time_limit)
 
     def conflict(self) -> Conflict:
         """Return rows and columns that cannot all be kept, after a run that found no values."""

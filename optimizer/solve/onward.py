@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import highspy
 
-from optimizer.solve.passing import ask
+from optimizer.solve.passing import set_options
 
 SMALL: Final = 15_000
 """Fewer rows are a small model: one plan of a site, or one course of a hedge. [1]"""
@@ -41,12 +41,6 @@ def go_on(solver: Any) -> None:
     else:
         options = AT_FIRST | {"simplex_strategy": _side(solver)}
     set_options(solver, options)
-
-
-def set_options(solver: Any, options: dict[str, Any]) -> None:
-    """Set options of the solver, and refuse what it does not know."""
-    for name, value in options.items():
-        ask(solver.setOptionValue(name, value), f"option {name}")
 
 
 def _side(solver: Any) -> int:

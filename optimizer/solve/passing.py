@@ -48,3 +48,14 @@ def ask(status: Any, what: str, *, may_warn: bool = False) -> None:
     if status not in good:
         message = f"the solver refused {what}: {status}"
         raise SolverError(message)
+
+
+def set_options(solver: Any, options: Mapping[str, Any]) -> None:
+    """Set options of the solver, and refuse what it does not know."""
+    for name, value in options.items():
+        ask(solver.setOptionValue(name, value), f"option {name}")
+
+
+def give_time(solver: Any, seconds: float) -> None:
+    """Let the next run take so long; the solver counts the time of all of its runs."""
+    set_options(solver, {"time_limit": solver.getRunTime() + seconds})

@@ -7,7 +7,7 @@ import highspy
 import numpy as np
 
 from optimizer.compile.arrays import IntArray, Pieces
-from optimizer.solve.passing import Quiet, ask
+from optimizer.solve.passing import Quiet, ask, set_options
 from optimizer.solve.searching import search
 from twin.physics import FloatArray
 
@@ -67,15 +67,12 @@ def chosen(model: Any, choices: list[Choice], values: FloatArray) -> list[Pieces
         Piece of each step of each choice; nothing if the search finds none.
     """
     highs: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-    for option, value in SEARCH.items():
-        ask(highs.setOptionValue(option, value), f"option {option}")
+    set_options(highs, SEARCH)
     ask(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_added(highs, choice) for choice in choices]
     given = np.concatenate([values, *(_single(one.begin, one.low.shape[0]) for one in choices)])
-    search(highs, given, time_limit=TIME_LIMIT)
-    info, found = highs.getInfo(), np.array(highs.getSolution().col_value)
-    is_found = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-    if not is_found or not np.isfinite(found).all():
+    found = search(highs, given, time_limit=TIME_LIMIT)
+    if found is None:
         return None
     return [
         found[first : first + one.count].reshape(one.low.shape[1], -1).argmax(axis=1)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import highspy
 import numpy as np
 
-from optimizer.solve.passing import Quiet, ask
+from optimizer.solve.passing import Quiet, ask, set_options
 from twin.errors import SolverError
 from twin.physics import FloatArray
 
@@ -86,8 +86,7 @@ def nearest(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
 
 def _passed(cost: FloatArray, rows: Dense) -> Any:
     solver: Any = Quiet()  # type: ignore[no-untyped-call]  # highspy's own
-    for option, value in QUIET.items():
-        ask(solver.setOptionValue(option, value), f"option {option}")
+    set_options(solver, QUIET)
     count, columns = rows.matrix.shape
     at = np.nonzero(rows.matrix)
     start = np.searchsorted(at[0], np.arange(count + 1)).astype(np.int32)

@@ -1,6 +1,8 @@
 """HOLD and release by command: on the folder of the site that was named, or on none."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -114,3 +116,12 @@ def test_a_service_that_runs_says_whether_it_was_held(folder, was_held, said):
     with ControlServer(folder / "control.sock", lambda _: {"was_held": was_held}):
         told = give("release", "small", "--author", "eva", "--state", str(folder))[1]
     assert told.startswith(f"small ({folder}) {said}")
+
+
+def test_an_order_to_a_running_service_brings_no_heavy_library():
+    """Proves: a HOLD waits for no import of a second. Sensitivity: it did, for the record."""
+    code = (
+        "import sys, optimizer.cli.hold, optimizer.cli.release, optimizer.cli.status; "
+        "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pandas', 'pyomo')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
