@@ -116,9 +116,12 @@ def lay(convert: Convert, reach: Reach) -> Segments:
     offset, slope, error = {}, {}, {}
     for carrier, curve in reach.draws.items():
         drawn = np.take_along_axis(hull if carrier == convert.lead else curve, places, axis=0)
-        slope[carrier] = (np.diff(drawn, axis=0) / np.maximum(width, LEAST_WIDTH)).T
-        lift, error[carrier] = _lift(grid, curve, at=at, drawn=drawn)
-        offset[carrier] = drawn[0] + lift
+        rise = np.diff(drawn, axis=0) / np.maximum(width, LEAST_WIDTH)
+        lines = drawn[0] + rise[0] * (grid - at[0])
+        for place, bend in zip(range(1, len(rise)), np.diff(rise, axis=0), strict=True):
+            lines += bend * np.maximum(grid - at[place], 0.0)
+        lift, error[carrier] = _lift(grid, curve, lines)
+        slope[carrier], offset[carrier] = rise.T, drawn[0] + lift
     return Segments(low=at[0], width=width.T, offset=offset, slope=slope, error=error)
 
 
@@ -163,17 +166,12 @@ def _break_points(curve: FloatArray) -> NDArray[np.int64]:
     return np.asarray(choices[best].T)
 
 
-def _lift(
-    grid: FloatArray, curve: FloatArray, *, at: FloatArray, drawn: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _lift(grid: FloatArray, curve: FloatArray, lines: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return how far lines must rise to lie nowhere below a curve, and how far they then miss it.
 
     The lines bend at samples only, so between two samples they err most at one of them, but for
     the bulge of the curve itself.
     """
-    lines = np.stack(
-        [np.interp(grid[:, t], at[:, t], drawn[:, t]) for t in range(grid.shape[1])], axis=1
-    )
     gap = lines - curve
     lift = (_bulge(grid, -curve) - np.minimum(gap[1:], gap[:-1])).max(axis=0)
     lift = np.maximum(lift, 0.0)

@@ -57,7 +57,7 @@ class Inputs:
 
 def inputs_of(problem: Problem) -> Inputs:
     """Return a problem with its curves laid and its carriers valued."""
-    weather = Weather.of(problem.outlook)
+    weather = Weather.roughly(problem.outlook)
     ranges = reaches(problem, weather)
     points = set_points(problem, weather, ranges)
     if points is not None:
@@ -78,7 +78,7 @@ def inputs_of_all(problems: Sequence[Problem]) -> list[Inputs]:
     site = problems[0].site
     if site.set_points.choice != "declared":
         return [inputs_of(problem) for problem in problems]
-    weathers = [Weather.of(problem.outlook) for problem in problems]
+    weathers = [Weather.roughly(problem.outlook) for problem in problems]
     ranges = [reaches(one, air) for one, air in zip(problems, weathers, strict=True)]
     curves: list[dict[str, Segments]] = [{} for _ in problems]
     for convert in site.converts:

@@ -5,10 +5,11 @@ asked for, and :mod:`optimizer.curves` lays its lines over the same numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from optimizer.problem import Problem
 from twin.physics import FloatArray
@@ -65,9 +66,10 @@ class Reach:
         points
             Set points of the water; by default the declared ones.
         """
-        outputs = _between(low, high)
-        draws = convert.at(points).physics(outputs, weather).draws
-        every = {c: np.broadcast_to(draws[c], outputs.shape).astype(float) for c in convert.draws}
+        first, again = _alike(low, high, weather) if points is None else (slice(None),) * 2
+        outputs = _between(low[first], high[first])
+        draws = convert.at(points).physics(outputs, weather.take(first)).draws
+        every = {c: np.broadcast_to(draws[c], outputs.shape)[:, again] for c in convert.draws}
         return cls(low=low, high=high, draws=every)
 
     @property
@@ -84,6 +86,15 @@ class Reach:
             for carrier in parts[0].draws
         }
         return cls(low=np.concatenate(low), high=np.concatenate(high), draws=draws)
+
+
+def _alike(
+    low: FloatArray, high: FloatArray, weather: Weather
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return intervals that differ, and which of them each interval is like."""
+    rows = np.stack([low, high, *(getattr(weather, field.name) for field in fields(weather))])
+    _, first, again = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    return first, again.ravel()
 
 
 def _between(low: FloatArray, high: FloatArray) -> FloatArray:

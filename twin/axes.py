@@ -21,6 +21,7 @@ MINUTE: Final = np.timedelta64(1, "m")
 METERING: Final = 15
 """Minutes over which the connection's meter averages: a quarter-hour. [min]"""
 
+_EPOCH: Final = np.datetime64(0, "us")
 _MILLISECONDS: Final = 3.6e6  # in an hour; the finest length of a step
 _ISO: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")  # other orders of day and month are guesses
 
@@ -139,16 +140,14 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     if none or not steps:
         mend = "pairs of hours above 0 and minutes of 1 or more, at least one"
         raise ProblemError("horizon", [Fault(place="steps", value=str(none), mend=mend)])
-    edges = [np.datetime64(start, "us")]
-    until = edges[0]
+    until = np.datetime64(start, "us")
+    parts = [np.array([until])]
     for hours, minutes in steps:
-        until = until + np.timedelta64(round(hours * 60), "m")
+        last, until = until, until + np.timedelta64(round(hours * 60), "m")
         width = np.timedelta64(round(minutes), "m")
-        while edges[-1] < until:
-            since = (edges[-1] - edges[-1].astype("datetime64[D]")) // width + 1
-            aligned = edges[-1].astype("datetime64[D]") + since * width
-            edges.append(min(aligned, until))
-    return intervals(np.array(edges))
+        aligned = _EPOCH + ((last - _EPOCH) // width + 1) * width
+        parts += [np.arange(aligned, until, width), np.array([until])]
+    return intervals(np.concatenate(parts))
 
 
 def beginning(values: xr.Dataset, hours: float) -> xr.Dataset:

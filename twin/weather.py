@@ -19,6 +19,12 @@ POSSIBLE: Final = {
 }
 """What air on earth can be, in the units of the words: the records, and a sensor's error."""
 
+GRID: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air_pressure": -0.2}
+"""Steps of air that is told roughly, in the units of the words, the way in which it is moved."""
+
+ROUNDING: Final = 1e-6
+"""Share of a step by which air that lies on the grid may miss it. [1]"""
+
 
 def impossible(weather: xr.Dataset) -> Iterator[Fault]:
     """Yield words of the weather that no air can have, with the first moment at which they do.
@@ -93,6 +99,24 @@ class Weather:
             humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
             air_pressure=pressure,
         )
+
+    @classmethod
+    def roughly(cls, outlook: xr.Dataset) -> Self:
+        """Return the weather on the :data:`GRID`, so that hours alike are the same.
+
+        Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less;
+        as it is thinner, its wet bulb may be 0.005 K lower.
+
+        Parameters
+        ----------
+        outlook
+            As for :meth:`of`.
+        """
+        rough = outlook.copy()
+        for name, step in GRID.items():
+            values = np.ceil(outlook[name].to_numpy() / step - ROUNDING) * step
+            rough[name] = outlook[name].copy(data=values)
+        return cls.of(rough)
 
     def take(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of some of the intervals."""

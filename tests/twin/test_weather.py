@@ -53,3 +53,26 @@ def test_pressure_in_another_unit_is_refused(outlook, unit):
 def test_missing_humidity_is_named(outlook):
     with pytest.raises(UnitError, match=r"relative_humidity.*missing"):
         Weather.of(outlook.drop_vars("relative_humidity"))
+
+
+def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
+    rough, exact = Weather.roughly(outlook), Weather.of(outlook)
+    least = {"air_temperature": -1e-9, "wet_bulb_temperature": -0.005, "humidity_ratio": -1e-9}
+    for name, low in least.items():
+        assert (getattr(rough, name) - getattr(exact, name) >= low).all()
+    assert (rough.air_pressure <= exact.air_pressure + 1e-9).all()
+    assert (rough.wet_bulb_temperature - exact.wet_bulb_temperature).max() < 0.3
+
+
+def test_air_on_the_grid_stays_there(outlook):
+    tenths = np.array([26.7, 0.3, -10.1])
+    rough = Weather.roughly(vocabulary.tag_all(outlook.assign(air_temperature=("time", tenths))))
+    np.testing.assert_allclose(rough.air_temperature, tenths)
+
+
+def test_hours_that_hardly_differ_are_the_same_roughly(outlook):
+    near = outlook.assign(air_temperature=outlook["air_temperature"] - [0.01, 0.02, 0.0])
+    near["air_temperature"].attrs = outlook["air_temperature"].attrs
+    for name in ("air_temperature", "wet_bulb_temperature", "humidity_ratio", "air_pressure"):
+        first, second = (getattr(Weather.roughly(air), name)[:2] for air in (outlook, near))
+        np.testing.assert_array_equal(first, second)
