@@ -143,7 +143,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         peak_power=peak,
         chilled_load=load,
         chilled_spare=spare,
-        export_limit=_export_limit(site) - sold_up,
+        export_limit=most_export(site) - sold_up,
     )
 
 
@@ -168,7 +168,7 @@ def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatAr
     return orders
 
 
-def _export_limit(site: Site) -> float:
+def most_export(site: Site) -> float:
     """Return the export that renewables are capped for.
 
     The margin is that of the import: what surprises the connection is the load, whichever way the

@@ -1,10 +1,11 @@
-"""Let batteries soften what a plan by rule does to the connection, so that its ramp is kept."""
+"""What a plan by rule must not do to the connection: give it too much sun, or turn too steeply."""
 
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from optimizer.headroom import most_export
 from optimizer.problem import Problem
 from twin import limits, vocabulary
 from twin.equipment import Battery
@@ -13,6 +14,34 @@ from twin.physics import FloatArray
 
 STEPS: Final = 8
 """Intervals that are softened: two hours take any site over any step. [1]"""
+
+SPILLS: Final = 3
+"""Times that too much export is cut: less sun means less losses too, and so a little too little."""
+
+
+def spilled(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
+    """Return a plan that leaves unused what sun and wind give beyond the site and its export.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    plan
+        An operation with its promise at the connection.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same where all can be given away; otherwise the same share of each is used, and the
+        promise is to be made anew.
+    """
+    excess = plan["grid_export_power"] - most_export(problem.site)
+    if "renewable_used_power" not in plan or not (excess > 0.0).any():
+        return plan
+    used = plan["renewable_used_power"]
+    total = used.sum("renewable")
+    share = (1.0 - excess.clip(min=0.0) / total.where(total > 0.0)).fillna(1.0).clip(min=0.0)
+    return plan.assign(renewable_used_power=vocabulary.tag(used * share, "renewable_used_power"))
 
 
 def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:

@@ -17,7 +17,7 @@ from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.promised import beyond_targets
 from optimizer.schedule import KNOWN
-from optimizer.service.cushion import cushioned
+from optimizer.service.cushion import SPILLS, cushioned, spilled
 from optimizer.verify import verify
 from optimizer.water import begun_anew
 from twin import axes, simulation, vocabulary
@@ -218,7 +218,7 @@ def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) 
 
 
 def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:
-    """Return a plan that a rule makes: what runs goes on, sun and wind are used.
+    """Return a plan that a rule makes: what runs goes on, sun and wind are used as they can be.
 
     Tanks rest, and batteries do but for what keeps the ramp of the connection.
 
@@ -248,7 +248,7 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     found: Choice | None = None
     for share in EASED:
         try:
-            plan = _promised(problem, _steady(problem, share * running_power))
+            plan = _going_on(problem, share * running_power)
             schedule = _promised(problem, cushioned(problem, plan))
             last = share == EASED[-1] or source is Source.HOLD  # a HOLD eases no work for this
             replay, covered = _judged(problem, schedule, may_be_exposed=last)
@@ -263,6 +263,17 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     if found is None:
         raise refusal
     return found
+
+
+def _going_on(problem: Problem, work_power: float) -> xr.Dataset:
+    """Return the promise of :func:`_steady`, without the sun and wind that nobody takes."""
+    plan = _promised(problem, _steady(problem, work_power))
+    for _ in range(SPILLS):
+        less = spilled(problem, plan)
+        if less is plan:
+            break
+        plan = _promised(problem, less)
+    return plan
 
 
 def _steady(problem: Problem, work_power: float) -> xr.Dataset:

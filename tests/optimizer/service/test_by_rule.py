@@ -17,6 +17,7 @@ from tests.optimizer.service.ladder import (
 )
 from tests.tight_site import tight
 from twin.axes import QUARTER
+from twin.equipment import Photovoltaic
 from twin.equipment.contracts import LoadTargetContract
 from twin.workloads.queue import Pool
 
@@ -82,6 +83,21 @@ def first_hour(choice):
     plan = choice.schedule
     net = plan["grid_import_power"] - plan["grid_export_power"]
     return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER)).max())
+
+
+def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
+    problem = question()
+    grid, pv = problem.site.grid.name, problem.site.of(Photovoltaic)[0].name
+    site = problem.site.replace(grid, export_limit=0.5, ramp=9.0).replace(pv, power=6.0)
+    ahead = problem.outlook.copy(deep=True)
+    ahead["renewable_available_power"].loc[{"renewable": pv}] = 5.0
+    sunny = replace(problem, site=site, outlook=ahead)
+    held = by_rule(sunny, RUNNING, source=Source.HOLD, reason="held")
+    assert is_safe(sunny, held)
+    left = held.schedule["renewable_available_power"] - held.schedule["renewable_used_power"]
+    assert float(left.sel(renewable=pv).min()) > 1.0
+    assert float(held.schedule["grid_export_power"].min()) > 0.3
+    assert float(held.schedule["grid_export_power"].max()) < 0.5
 
 
 def test_a_rule_eases_work_for_a_target_of_a_partner():
