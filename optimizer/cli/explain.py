@@ -76,6 +76,18 @@ def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
 
 
 def _show(screen: Console, told: Told) -> None:
+    if told["accounts"]:
+        _show_reasons(screen, told)
+    else:
+        screen.print("made by a rule, which weighs no money: no accounts, and no prices of limits")
+    for failure in told.get("failures", []):
+        screen.print(_endured(failure), markup=False)
+    if told["degraded"]:
+        screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
+
+
+def _show_reasons(screen: Console, told: Told) -> None:
+    """Show money, limits and changes of a plan that a solver made."""
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
@@ -97,10 +109,6 @@ def _show(screen: Console, told: Told) -> None:
     hedge = told["hedge"]["words"] if "hedge" in told else []
     for line in (*told.get("reserves", []), *told.get("units", []), *hedge, *changes):
         screen.print(f"- {line}", markup=False)
-    for failure in told.get("failures", []):
-        screen.print(_endured(failure), markup=False)
-    if told["degraded"]:
-        screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
 
 
 def _softened(row: Mapping[str, object]) -> str:

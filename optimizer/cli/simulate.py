@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import typer
@@ -28,7 +28,7 @@ from optimizer.cli.trip import Day, asked_trips, show_trips
 from optimizer.heat import sell_heat
 from optimizer.service.trials.results import write_netcdf
 from optimizer.service.world import read_outdoors
-from telemetry.sources import between, read_load
+from telemetry.sources import between, read_carbon, read_load
 from twin import axes, state
 from twin.effectiveness import indicators
 from twin.equipment import Accelerators
@@ -39,7 +39,7 @@ from twin.scale.view import STEPS
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
-from twin.vocabulary import tag_all
+from twin.vocabulary import tag, tag_all
 
 app = typer.Typer(add_completion=False, help="Run a site at a load, in a weather.")
 
@@ -48,6 +48,14 @@ LONGEST: Final = 1.0
 
 ROUNDING: Final = 1e-9
 """Difference of a count from a whole number that is no difference. [1]"""
+
+WeatherFile = Annotated[
+    Path | None, typer.Option(help="Weather file; left out, the synthetic June 2026 that ships.")
+]
+CarbonFile = Annotated[
+    Path | None,
+    typer.Option(help="Carbon intensity, for CUE; left out, synthetic where the weather is."),
+]
 
 
 class Scale(StrEnum):
@@ -76,10 +84,9 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")],
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")],
-    weather: Annotated[
-        Path | None,
-        typer.Option(help="Weather file; left out, the synthetic June 2026 that ships."),
-    ] = None,
+    weather: WeatherFile = None,
+    carbon: CarbonFile = None,
+    carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "15min",
     load: Annotated[
         Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
@@ -115,8 +122,9 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         made_file(out, "--out")
     asked_trips(loaded, trip, picture=picture)
     grid = grid_of(start, days, step)
-    outdoors = outdoors_on(loaded, weather, grid)
-    operation = sell_heat(outdoors, loaded)
+    synthetic = sites.data("prices") if weather is None else None
+    intensity = carbon_on(carbon or synthetic, grid, kind=carbon_kind)
+    operation = sell_heat(outdoors_on(loaded, weather, grid), loaded)
     operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     begun = state.rest(loaded, grid["time"].to_numpy()[0])
@@ -124,7 +132,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         result = simulate_site(loaded, begun, operation)
     else:
         result = _stream(loaded, operation, detail, out=out, screen=screen)
-    summary = _summary(result)
+    summary = _summary(result, intensity)
     screen.print(_table(summary, f"{loaded.name}, {counted(days, 'day')} from {start}"))
     if out is not None:
         if detail is None:
@@ -201,6 +209,19 @@ def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     )
 
 
+def carbon_on(
+    path: Path | None, grid: xr.Dataset, *, kind: Literal["direct", "lca"]
+) -> xr.DataArray | None:
+    """Return the carbon intensity of a file on some intervals; None without one. [kg MWh-1]"""
+    if path is None:
+        return None
+    edges = grid["instant"].to_numpy()
+    part = between(read_carbon(path, kind=kind), start=edges[0], end=edges[-1])
+    values = part["carbon_intensity"].to_numpy()
+    regridded = axes.regrid(values, part["instant"].to_numpy(), edges)
+    return tag(xr.DataArray(regridded, coords={"time": grid["time"]}), "carbon_intensity")
+
+
 def halls_on(
     site: Site, grid: xr.Dataset, load: Path | None, utilisation: float | None
 ) -> xr.DataArray:
@@ -241,9 +262,9 @@ def _table(summary: Mapping[str, float | None], title: str) -> Table:
     return shown
 
 
-def _summary(result: xr.Dataset) -> dict[str, float | None]:
+def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[str, float | None]:
     hours = result["duration"]
-    found = indicators(result)
+    found = indicators(result, carbon_intensity=carbon_intensity)
     return {
         "energy_mwh": float((result["facility_power"] * hours).sum()),
         "it_energy_mwh": float((result["it_power"] * hours).sum()),

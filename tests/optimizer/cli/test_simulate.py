@@ -52,8 +52,31 @@ def test_the_sums_of_a_day(run):
     assert 1.03 < told["pue"] < 1.2
     assert told["energy_mwh"] == pytest.approx(told["pue"] * told["it_energy_mwh"])
     assert told["closure"] < 1e-6
-    assert told["cue"] is None  # no carbon is asked for
+    assert 100.0 < told["cue"] < 600.0  # of the synthetic carbon, as the weather
     assert "small" in result.stderr  # the table makes way for the JSON
+
+
+def carbons(tmp_path, *, hours=24):
+    """Write a day of carbon intensity, 100 g/kWh at night and 300 by day."""
+    hour = [f"2026-06-16T{h:02}:00:00Z,{100 if h < 12 else 300}" for h in range(hours)]
+    path = tmp_path / "carbon.csv"
+    path.write_text("\n".join(["time_utc,ci_direct", *hour]))
+    return path
+
+
+def test_carbon_of_a_file_is_what_the_import_emits(run, tmp_path):
+    told = json.loads(run("--json", "-", "--carbon", carbons(tmp_path)).stdout)
+    share = told["energy_mwh"] / told["it_energy_mwh"]  # all of it from the grid
+    assert told["cue"] == pytest.approx(200.0 * share, rel=0.02)
+
+
+def test_carbon_that_ends_early_is_refused(run, tmp_path):
+    refused(run("--carbon", carbons(tmp_path, hours=20)), "carbon.csv", "2026-06-16T20:00Z")
+
+
+def test_no_carbon_is_told_where_none_is_given(run, tmp_path):
+    weather = small_days.typical_year(tmp_path)
+    assert json.loads(run("--json", "-", "--weather", weather).stdout)["cue"] is None
 
 
 def test_more_work_draws_more(run):

@@ -50,6 +50,16 @@ def test_a_quarter_hour_without_a_plan_says_so_and_why(folder, when):
     assert "nothing is recorded" not in words
 
 
+def test_a_plan_by_rule_shows_no_empty_tables(tmp_path):
+    held = {"source": "hold", "degraded": "held by lea: valve work"}
+    Audit(tmp_path / AUDIT).add({**DECISION, "accounts": {}, **held})
+    words = said(tmp_path)
+    assert "made by a rule, which weighs no money" in words
+    assert "held by lea: valve work" in words
+    assert "What binds" not in words
+    assert "nothing of size moved" not in words
+
+
 def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
     """Proves: 13:00 is a quarter-hour of its own, 12:44 belongs to that of 12:30."""
     known = said(folder, "--at", "2026-07-01T12:44Z")
