@@ -25,8 +25,11 @@ from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
 
-WEEK: Final = ((24.0, 15.0), (144.0, 60.0))
-"""The horizon: hours covered and minutes an interval. Quarter-hours for a day, then hours."""
+WEEK: Final = ((24.0, 15.0), (24.0, 60.0), (120.0, 240.0))
+"""The horizon: hours covered and minutes an interval. Beyond two days nothing is known by the hour.
+
+Quarter-hours for a day, hours for another, then blocks of four hours of the clock.
+"""
 
 type Promised = Callable[[xr.Dataset], xr.Dataset]
 """Horizon -> what others ask of the site over it, in words of an outlook."""

@@ -4,6 +4,7 @@ One law: powers are means over an interval labelled by its start; stocks and tem
 belong to an edge. All times are UTC without a zone inside; aware times live at the faces.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -133,21 +134,21 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
 
     Notes
     -----
-    After the first piece the edges are laid on whole multiples of the coarser interval, so that
-    hourly prices meet hourly intervals whatever the quarter of the start.
+    Edges are laid on whole multiples of each piece's interval, so that hourly prices meet hourly
+    intervals whatever the quarter of the start. Each piece has as many intervals as fit into its
+    hours, the first of them cut where the piece does not begin on a multiple: so horizons of all
+    moments are of one shape, and end by less than an interval of each piece too soon.
     """
     none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
     if none or not steps:
         mend = "pairs of hours above 0 and minutes of 1 or more, at least one"
         raise ProblemError("horizon", [Fault(place="steps", value=str(none), mend=mend)])
-    until = np.datetime64(start, "us")
-    parts = [np.array([until])]
+    edges = np.array([start], dtype="datetime64[us]")
     for hours, minutes in steps:
-        last, until = until, until + np.timedelta64(round(hours * 60), "m")
         width = np.timedelta64(round(minutes), "m")
-        aligned = _EPOCH + ((last - _EPOCH) // width + 1) * width
-        parts += [np.arange(aligned, until, width), np.array([until])]
-    return intervals(np.concatenate(parts))
+        first = _EPOCH + ((edges[-1] - _EPOCH) // width + 1) * width
+        edges = np.append(edges, first + np.arange(math.ceil(hours * 60.0 / minutes)) * width)
+    return intervals(edges)
 
 
 def beginning(values: xr.Dataset, hours: float) -> xr.Dataset:

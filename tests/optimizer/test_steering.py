@@ -41,19 +41,20 @@ def at(quarters):
     return queue, drawing(state, 1.0)
 
 
-def test_the_question_covers_a_day_in_quarters_and_six_in_hours():
+def test_the_question_covers_a_day_in_quarters_one_in_hours_and_five_in_blocks():
     hours = question().hours
     assert hours.sum() == pytest.approx(168.0) == sum(span for span, _ in WEEK)
     assert (hours[:96] == 0.25).all()
-    assert (hours[96:] == 1.0).all()
+    assert (hours[96:120] == 1.0).all()
+    assert (hours[120:] == 4.0).all()
 
 
 def test_the_question_begins_now_whatever_the_quarter():
     queue, state = at(3)
     problem = moments.asked(state, queue)
     assert problem.outlook["time"].to_numpy()[0] == queue.instant
-    assert problem.hours.sum() == pytest.approx(168.0)
     assert problem.hours[96] == pytest.approx(0.25)  # up to the full hour
+    assert len(problem.hours) == len(question().hours)  # so that one basis fits the next
 
 
 def test_a_record_that_ends_too_soon_is_refused():

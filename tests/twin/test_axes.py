@@ -25,7 +25,17 @@ def test_a_horizon_is_fine_near_and_whole_hours_far() -> None:
     edges = grid["instant"].to_numpy()
     assert grid["duration"].to_numpy()[:8] == pytest.approx(np.full(8, 0.25))
     assert edges[9] == np.datetime64("2023-06-28T13:00")
-    assert edges[-1] == np.datetime64("2023-06-28T15:15")
+    assert edges[-1] == np.datetime64("2023-06-28T15:00")
+
+
+@pytest.mark.parametrize("minutes", [0, 7, 15, 60, 95, 700])
+def test_horizons_of_all_moments_have_as_many_intervals(minutes: int) -> None:
+    start = axes.utc("2023-06-28T10:00") + np.timedelta64(minutes, "m")
+    edges = axes.horizon(start, [(24, 15), (24, 60), (120, 240)])["instant"].to_numpy()
+    assert len(edges) == 96 + 24 + 30 + 1
+    assert edges[0] == start
+    assert (edges[121:].astype("datetime64[h]").astype(int) % 4 == 0).all()
+    assert np.timedelta64(162, "h") < edges[-1] - start <= np.timedelta64(168, "h")
 
 
 @pytest.mark.parametrize(
