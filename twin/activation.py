@@ -6,9 +6,10 @@ from typing import Final
 
 import numpy as np
 
+from twin.endings import overlap
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserves import Reserve, overlap
+from twin.reserves import Reserve
 from twin.walk import TAPER
 
 LEAST: Final = 1e-3

@@ -231,45 +231,6 @@ def is_valid(product: Reserve, instants: np.ndarray) -> BoolArray:
     return np.array([_is_valid(product, day) for day in days])
 
 
-def lags(hours: FloatArray, duration: float) -> int:
-    """Return the most intervals that a full activation can touch that ends with one of them. [1]
-
-    Parameters
-    ----------
-    hours
-        Lengths of the intervals. [h]
-    duration
-        Length of the activation. [h]
-    """
-    return max(int((row > 0.0).sum()) for row in overlap(hours, duration, len(hours)))
-
-
-def overlap(hours: FloatArray, duration: float, count: int) -> FloatArray:
-    """Return for how long a full activation that ends with an interval lasts in those before it.
-
-    Parameters
-    ----------
-    hours
-        Lengths of the intervals, ``(time,)``. [h]
-    duration
-        Length of the activation. [h]
-    count
-        Number of intervals looked at, the one it ends with among them. [1]
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(time, count)``; the interval itself stands last, before it the ones before. [h]
-    """
-    ends = np.concatenate([[0.0], np.cumsum(hours)])
-    found = np.zeros((len(hours), count))
-    for back in range(count):
-        rows = np.arange(back, len(hours))
-        begin = np.maximum(ends[rows - back], ends[rows + 1] - duration)
-        found[rows, count - 1 - back] = np.maximum(ends[rows - back + 1] - begin, 0.0)
-    return np.where(found > ROUNDING, found, 0.0)
-
-
 def _days(product: Reserve, moments: np.ndarray) -> list[date]:
     """Return the market day of moments."""
     local = pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(product.time_zone)

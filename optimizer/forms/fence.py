@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.holding import added, new_table
+from optimizer.forms.held import added, new_table
 from optimizer.forms.reserve import capacity
 from optimizer.forms.table import table
 from optimizer.inputs import Inputs

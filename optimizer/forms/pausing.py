@@ -6,22 +6,16 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.holding import (
-    Held,
-    added,
-    held_where,
-    later_price,
-    new_table,
-    settled_price,
-)
+from optimizer.forms.held import Held, added, held_where, new_table
+from optimizer.forms.settled import later_price, settled_price
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
 from optimizer.moves import coming, moved
 from optimizer.reserves.capacity import column, load
 from twin.backing import EXPECTED
+from twin.endings import overlap
 from twin.physics import FloatArray
-from twin.reserves import overlap
 from twin.workloads.queue import Pool
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer import limits
-from optimizer.forms.holding import Held, held_by, hold_by_store, store_numbers
+from optimizer.forms.held import Held, held_by
+from optimizer.forms.holding import hold_by_store, store_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger

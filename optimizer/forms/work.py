@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.holding import Held
+from optimizer.forms.held import Held
 from optimizer.forms.pausing import held_by_work, hold_by_work, work_numbers
 from optimizer.forms.restarts import Tied, build_restarts, restart_numbers, tied
 from optimizer.forms.table import columns, table

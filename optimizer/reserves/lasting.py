@@ -16,9 +16,9 @@ from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.problem import Problem
 from optimizer.reserves.capacity import LEAST, held
 from twin.backing import holders
+from twin.endings import endings, lags, overlap
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
-from twin.reserves import lags, overlap
 
 ROWS: Final = ("lasts_up", "lasts_down")
 """Rows of a store."""
@@ -40,10 +40,12 @@ class Lasting:
         self._sold: dict[str, FloatArray] = {}
         self._spans: dict[str, BoolArray] = {}
         self._rows: list[tuple[list[str], IntArray]] = []
+        until = endings(problem.hours, [p.duration for p in problem.site.reserves.values()])
         for name, product in problem.site.reserves.items():
-            window = lags(problem.hours, product.duration)
+            window = lags(problem.hours, product.duration, until)
             self._sold[name] = held(problem.outlook, product)
-            self._spans[name] = overlap(problem.hours, product.duration, window) > 0.0
+            spans = overlap(problem.hours, product.duration, window, until) > 0.0
+            self._spans[name] = spans.any(axis=1)
         for store in problem.site.stores:
             all_products = problem.site.reserves.items()
             products = [name for name, p in all_products if store in holders(problem.site, p)]

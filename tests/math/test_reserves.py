@@ -4,11 +4,13 @@ All begin four hours before midnight, in a block whose gate has closed, so nothi
 the day after is open. A MW of load lets a MW be given without export.
 """
 
+import numpy as np
 import pytest
 
 from optimizer.forms import holding
 from tests.math.hand import battery, grid, kind, machine, site, solved, through
 from tests.math.reserved import ahead, held_by, offered, product
+from twin import vocabulary
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +232,24 @@ def test_an_activation_may_begin_just_before_its_block_ends():
     assert level[16:21].min() >= 1.0 - 1e-9
     assert level[16:21].max() <= 1.0 + 1e-9
     assert plan.objective == pytest.approx(200.0 - 100.0)
+
+
+def test_a_long_and_a_short_activation_may_end_inside_an_hour():
+    """Proves: 1.4 MW for an hour until 01:00 and r MW for a quarter from then on share 1.5 MWh.
+
+    At 01:15 the one has taken 0.75 h of its power, so 1.05 + 0.25 r <= 1.5 and r = 1.8, for 18.
+    Sensitivity: 20, all of the power, if energy were looked at between hours only.
+    """
+    long = product("long", direction="up", duration=1.0, block=1.0)
+    short = product(direction="up", duration=0.25, block=1.0)
+    where = held_by(battery(capacity=1.5, power=2.0), short, long)
+    look = ahead([0.0] * 6, service=2.0).assign_coords(product=["fcr", "long"])
+    rows = {"reserve_held": np.zeros((6, 2)), "reserve_price": np.zeros((6, 2))}
+    rows["reserve_held"][4, 1], rows["reserve_price"][5, 0] = 1.4, 10.0
+    told = {word: (("time", "product"), values) for word, values in rows.items()}
+    plan = solved(where, vocabulary.tag_all(look.assign(told)), level=1.0)
+    assert offered(plan)[5] == pytest.approx(1.8)
+    assert plan.objective == pytest.approx(-18.0)
 
 
 def test_use_is_expected_at_its_price():

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from twin import axes
-from twin.reserves import Reserve, begins, edges, is_open, is_valid, lags, overlap
+from twin.endings import endings, lags, overlap
+from twin.reserves import Reserve, begins, edges, is_open, is_valid
 
 FCR = {
     "direction": "symmetric",
@@ -134,3 +135,19 @@ def test_activations_that_end_with_an_interval():
         np.array([[0.0, 0.25], [0.25, 0.25], [0.25, 0.25], [0.0, 0.5]])
     )
     assert overlap(hours, 1.1, 2)[3] == pytest.approx([0.1, 1.0])
+
+
+def test_activations_may_end_inside_an_interval():
+    """20 min and an hour after an edge: 5 min into a quarter, 5 and 20 min into the hours."""
+    hours = np.array([0.25, 0.25, 1.0, 1.0])
+    found = endings(hours, [1.0 / 3.0, 1.0])
+    assert found[:, 0] == pytest.approx(hours)
+    inside = [row[1:][np.isfinite(row[1:])] for row in found]
+    assert inside[0] == pytest.approx([])
+    assert inside[1] == pytest.approx([1.0 / 12.0])
+    assert inside[2] == pytest.approx([1.0 / 12.0, 1.0 / 3.0, 0.5, 0.75])
+    assert inside[3] == pytest.approx([1.0 / 3.0])
+    assert lags(hours, 1.0, found) == 3
+    # the hour that ends 20 min into the last one has lasted 40 min of the one before
+    assert overlap(hours, 1.0, 3, found)[3, 1] == pytest.approx([0.0, 2.0 / 3.0, 1.0 / 3.0])
+    assert overlap(hours, 1.0, 3, found)[0, 1] == pytest.approx([0.0, 0.0, 0.0])  # there is none
