@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from optimizer.headroom import Headroom
+from optimizer.urgency import due, pressing, urgency
 from twin import steering
 from twin.physics import FloatArray
 from twin.workloads.capping import under, work_power
@@ -103,7 +104,7 @@ def dispatch(
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = pressing(queue, hours)
-    on = _choose(queue, wanted, must=must | due(queue, hours), racks=headroom.racks)
+    on = _choose(queue, wanted, must=must, soon=due(queue, hours), racks=headroom.racks)
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = within(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
@@ -116,63 +117,6 @@ def dispatch(
         **_flows(step),
     )
     return orders, dict(zip(names, left.tolist(), strict=True))
-
-
-def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
-    """Return which jobs must run in the coming interval, planned or not.
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    hours
-        Length of the interval. [h]
-
-    Returns
-    -------
-    numpy.ndarray
-        True for jobs that would be late if they waited, that a pause would make late, or that
-        have not yet run for their minimum.
-    """
-    young = queue.running & (queue.ran < queue.each("minimum_run"))
-    spent = queue.running & (queue.laxity < hours + queue.each("pause_loss"))
-    return (queue.laxity < hours) | young | spent
-
-
-def due(queue: Queue, hours: float) -> NDArray[np.bool_]:
-    """Return which jobs would have to run uncapped one day if they waited in the coming interval.
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    hours
-        Length of the interval. [h]
-    """
-    tolerance = queue.each("tolerance")
-    return queue.laxity < hours + queue.rest * tolerance / (1.0 - tolerance)
-
-
-def urgency(queue: Queue, must: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the jobs, most urgent first.
-
-    Parameters
-    ----------
-    queue
-        The jobs.
-    must
-        Which must run, by :func:`pressing`.
-
-    Notes
-    -----
-    First those that must run and can be in time, and running ones that must not be paused. Then
-    those that are late whatever is done, shortest first, so that few stay late. Then running
-    jobs that a pause throws back, then the others, each with the least laxity first.
-    """
-    costly = queue.running & (queue.each("pause_loss") > 0)
-    late = (queue.laxity < 0) & ~costly
-    rank = np.select([must & ~late, late, costly], [0, 1, 2], default=3)
-    return np.lexsort((np.where(late, queue.rest, queue.laxity), rank))
 
 
 def within(
@@ -218,14 +162,21 @@ def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray
 
 
 def _choose(
-    queue: Queue, wanted: FloatArray, *, must: NDArray[np.bool_], racks: float
+    queue: Queue,
+    wanted: FloatArray,
+    *,
+    must: NDArray[np.bool_],
+    soon: NDArray[np.bool_],
+    racks: float,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free."""
     left = wanted.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
-    for job in urgency(queue, must).tolist():
+    for job in urgency(queue, must, soon).tolist():
         width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
-        called = must[job] or left[kind] >= (KEEP if queue.running[job] else START) * width
+        called = (
+            must[job] or soon[job] or left[kind] >= (KEEP if queue.running[job] else START) * width
+        )
         if called and width <= racks:
             on[job] = True
             racks -= width

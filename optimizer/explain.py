@@ -6,13 +6,12 @@ from typing import Final, Self
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from optimizer.binding import Binding, binding, doubtful
 from optimizer.hedge.weighed import Weighed
 from optimizer.softened import Softened
 from optimizer.solution import Solution
-from twin.axes import HOUR, to_minute
+from twin.axes import HOUR, regrid, to_minute
 from twin.physics import FloatArray
 
 LEAST_LATE: Final = 0.1
@@ -125,34 +124,34 @@ class _Work:
     overdue: float
 
     @classmethod
-    def of(cls, schedule: xr.Dataset, kind: str, at: NDArray[np.intp]) -> Self:
-        """Return the work of a kind at some places of a schedule's axis."""
+    def of(cls, schedule: xr.Dataset, kind: str, edges: np.ndarray) -> Self:
+        """Return the work of a kind between some edges of a schedule."""
         mine = schedule["kind"].to_numpy() == kind
-        length, starts = (schedule[name].to_numpy()[at] for name in ("duration", "time"))
-        ends = np.searchsorted(schedule["instant"].to_numpy(), starts, side="right")
-        late = schedule["work_late"].to_numpy()[ends][:, mine].sum(axis=1)
-        power = schedule["work_power"].to_numpy()[at][:, mine].sum(axis=1)
+        length = np.diff(edges) / HOUR
+        power, late = (
+            regrid(rows[:, mine].sum(axis=1), schedule["instant"].to_numpy(), edges)
+            for rows in (schedule["work_power"].to_numpy(), schedule["work_late"].to_numpy()[1:])
+        )
         return cls(
-            hours=(starts - starts[0]) / HOUR + 0.5 * length,
+            hours=(edges[:-1] - edges[0]) / HOUR + 0.5 * length,
             energy=power * length,
             overdue=float(late @ length),
         )
 
 
 def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
-    """Return the moves of work between two plans, in words with what they save."""
-    time, old, new = np.intersect1d(
-        before["time"].to_numpy(), after["time"].to_numpy(), return_indices=True
-    )
-    lengths = before["duration"].to_numpy()[old], after["duration"].to_numpy()[new]
-    alike = int(np.isclose(*lengths).cumprod().sum())
-    if not alike:
+    """Return the moves of work between two plans, in words with what they save.
+
+    Compared is what lies between the edges that both have, whatever stands between these.
+    """
+    grids = [plan["instant"].to_numpy() for plan in (before, after)]
+    edges = np.intersect1d(grids[0], grids[1])
+    if len(edges) <= 1:
         return ()
-    time, old, new = time[:alike], old[:alike], new[:alike]
-    told = []
-    price = after["electricity_price"].to_numpy()[new]
+    told, time = [], edges[:-1]
+    price = regrid(after["electricity_price"].to_numpy(), grids[1], edges)
     for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
-        was, now = _Work.of(before, kind, old), _Work.of(after, kind, new)
+        was, now = _Work.of(before, kind, edges), _Work.of(after, kind, edges)
         moved = now.energy - was.energy
         out, into = -moved[moved < 0].sum(), moved[moved > 0].sum()
         energy = min(out, into)

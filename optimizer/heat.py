@@ -35,8 +35,10 @@ def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> x
     if follow_price:
         fees = site.mean_import_fees(known["instant"].to_numpy())
         cost = known["electricity_price"].to_numpy() + fees
-        income = np.array([pump.heat_price * pump.rated_cop for pump in pumps])
-        sold = np.where(cost[:, None] <= income, sold, 0.0)
+        air = weather.air_temperature
+        drawn = [pump.power(heat, air) for pump, heat in zip(pumps, sold.T, strict=True)]
+        income = np.array([pump.heat_price for pump in pumps]) * sold
+        sold = np.where(cost[:, None] * np.stack(drawn, axis=-1) <= income, sold, 0.0)
     names = [pump.name for pump in pumps]
     flow = xr.DataArray(sold, dims=("time", "heat_reuse"), coords={"heat_reuse": names})
     return known.assign(heat_reuse_power=vocabulary.tag(flow, "heat_reuse_power"))

@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, pressing, urgency, values_of, within
+from optimizer.dispatch import Orders, by_number, values_of, within
 from optimizer.headroom import Headroom, headroom
 from optimizer.heat import sell_heat
 from optimizer.quartiles import curtail, trade
+from optimizer.urgency import pressing, urgency
 from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.site import Site

@@ -14,10 +14,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, pressing, urgency, within
+from optimizer.dispatch import Orders, within
 from optimizer.headroom import Headroom, headroom
 from optimizer.heat import sell_heat
 from optimizer.rules import EDGE, ahead, work_only
+from optimizer.urgency import pressing, urgency
 from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.site import Site

@@ -53,12 +53,12 @@ def lags(hours: FloatArray, duration: float, until: FloatArray | None = None) ->
     until
         As for :func:`overlap`.
     """
-    touched = overlap(hours, duration, len(hours), until) > 0.0
+    touched = overlap(hours, duration, len(hours), until=until) > 0.0
     return int(touched.sum(axis=-1).max())
 
 
 def overlap(
-    hours: FloatArray, duration: float, count: int, until: FloatArray | None = None
+    hours: FloatArray, duration: float, count: int, *, until: FloatArray | None = None
 ) -> FloatArray:
     """Return for how long a full activation lasts in the interval it ends in, and in those before.
 

@@ -60,7 +60,7 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     most = store.charge_limit + store.discharge_limit
     for name in held.products:
         product = problem.site.reserves[name]
-        spent = loss * overlap(hours, product.duration, held.window, until)
+        spent = loss * overlap(hours, product.duration, held.window, until=until)
         spent[..., -1] += loss * FADES * np.isfinite(until)
         behind = loss * (product.duration + FADES)
         found |= {

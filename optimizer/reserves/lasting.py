@@ -44,7 +44,7 @@ class Lasting:
         for name, product in problem.site.reserves.items():
             window = lags(problem.hours, product.duration, until)
             self._sold[name] = held(problem.outlook, product)
-            spans = overlap(problem.hours, product.duration, window, until) > 0.0
+            spans = overlap(problem.hours, product.duration, window, until=until) > 0.0
             self._spans[name] = spans.any(axis=1)
         for store in problem.site.stores:
             all_products = problem.site.reserves.items()

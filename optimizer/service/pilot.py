@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.dispatch import FLOWS, Orders, by_number, pressing, values_of, within
+from optimizer.dispatch import FLOWS, Orders, by_number, values_of, within
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
 from optimizer.hedge.known import LEAST, Known
@@ -19,6 +19,7 @@ from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.in_service import in_service
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Promised, Steering, nothing, question
+from optimizer.urgency import pressing
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.physics import FloatArray
@@ -32,7 +33,6 @@ BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
 """What a plan by rule orders of batteries; under HOLD the plant keeps the ramp by itself."""
 
 HOURS: Final = float(QUARTER / HOUR)
-
 ROUNDING: Final = 1e-6
 """Power of jobs above the plan that is no difference. [MW]"""
 

@@ -1,11 +1,14 @@
 """From a plan by kind to orders by job."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.dispatch import dispatch, due, pressing, urgency, within
+from optimizer.dispatch import dispatch, within
 from optimizer.headroom import Headroom
+from optimizer.urgency import due, pressing, urgency
 from twin.axes import utc
 from twin.workloads.capping import work_power
 from twin.workloads.jobs import Jobs
@@ -163,6 +166,32 @@ def test_never_more_racks_than_free():
 def test_late_jobs_come_after_those_that_can_be_saved_shortest_first():
     queue = queue_of((1, 6, 1, -2), (1, 1, 1, -5), (1, 2, 1, 0.1), (1, 2, 1, 7))
     assert urgency(queue, pressing(queue, 0.25)).tolist() == [2, 1, 0, 3]
+
+
+def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due():
+    """Of 100 racks each wants 60; the gang has run 15 min of its hour, the batch may wait 2 h."""
+    queue = queue_of((0, 9, 60, 5.0), (1, 4, 60, 2.0), running=[10])
+    queue = replace(queue, ran=np.array([0.25, 0.0]))
+    assert due(queue, 0.25).tolist() == [False, True]
+    for _ in range(3):
+        orders, _ = ordered(queue, plan(gang=(60, 1.0)))
+        assert orders.jobs.keys() == {10}
+        queue, done = advance(queue, orders.jobs, hours=0.25)
+        assert done.pauses == 0
+
+
+def test_a_late_gang_within_its_least_run_goes_on():
+    queue = queue_of((0, 9, 60, -0.2), (1, 4, 60, 0.1), running=[10])
+    queue = replace(queue, ran=np.array([0.25, 0.0]))
+    assert urgency(queue, pressing(queue, 0.25)).tolist() == [0, 1]
+
+
+def test_what_must_run_comes_before_what_is_due():
+    """A pause would make the gang late; the batch, of less laxity, can still run capped."""
+    queue = queue_of((0, 9, 60, 0.7), (1, 4, 60, 0.5), running=[10])
+    must, soon = pressing(queue, 0.25), due(queue, 0.25)
+    assert (must.tolist(), soon.tolist()) == ([True, False], [True, True])
+    assert urgency(queue, must, soon).tolist() == [0, 1]
 
 
 def test_caps_are_lowered_before_jobs_are_dropped():

@@ -131,10 +131,28 @@ def test_only_what_both_plans_cover_is_compared():
     assert changes(before, later)[0].startswith("moved 3 MWh of batch, most from 2026-07-01T01:00Z")
 
 
-def test_intervals_of_another_length_are_not_compared():
+def test_intervals_of_another_length_are_compared_between_the_edges_of_both():
+    """Proves: 8 MWh of the first hour are drawn in the last three quarters of the second."""
     before = hours_of([80.0, 20.0], [8.0, 0.0])
-    after = hours_of([80.0] * 8, [0.0] * 4 + [8.0] * 4, minutes=15)
-    assert changes(before, after) == ()
+    work = [0.0] * 5 + [8.0 / 0.75] * 3
+    (told,) = changes(before, hours_of([80.0] * 4 + [20.0] * 4, work, minutes=15))
+    assert told.startswith("moved 8 MWh of batch, most from 2026-07-01T00:00Z to 2026-07-01T01:00Z")
+    assert told.endswith("saves 480 EUR of energy, 1.0 h later in the mean of its work")
+
+
+def test_work_that_moves_beyond_the_seam_of_two_grids_is_still_done():
+    """Proves: quarters of one plan are hours of the other there, and nothing is called undone."""
+    plans = []
+    for begin, first in ((0, 6), (1, 30)):  # 10 MW from the 6th hour on, or from the 30th
+        grid = axes.horizon(START + begin * axes.HOUR, [(24.0, 15.0), (24.0, 60.0)])
+        hour = (grid["time"].to_numpy() - START) / axes.HOUR
+        runs = (hour >= first) & (hour < first + 4)
+        plan = hours_of([50.0] * len(hour), 10.0 * runs)
+        plan = plan.assign_coords(time=grid["time"].to_numpy(), instant=grid["instant"].to_numpy())
+        plans.append(plan.assign_coords(duration=grid["duration"]))
+    (told,) = changes(*plans)
+    assert told.startswith("moved 40 MWh of batch")
+    assert "are done" not in told
 
 
 @pytest.mark.parametrize("work", [[3.0, 0.0], [2.0, 1.0], [6.0, 0.0]])

@@ -101,7 +101,8 @@ def test_a_heat_pump_is_no_source_that_could_bind(problem):
 
 def test_the_rules_sell_while_it_pays_or_always():
     site, here = heated.heated(), heated.problem()
-    income = 25.0 * site.equipment["pump"].rated_cop - site.grid.import_fee
+    air, asked = here.outlook["air_temperature"].to_numpy(), demand(site, here.outlook)
+    income = (25.0 * asked / site.equipment["pump"].power(asked, air))[0] - site.grid.import_fee
     for price, pays in ((income - 1.0, True), (income + 1.0, False)):
         known = heated.at_price(here, price).outlook
         asked = float(demand(site, known)[0])
@@ -115,6 +116,23 @@ def test_the_rules_sell_while_it_pays_or_always():
 def test_a_site_without_a_pump_sells_none():
     outlook = small_days.problem().outlook
     assert sell_heat(outlook, small_days.problem().site) is outlook
+
+
+@pytest.mark.parametrize("air", [0.0, 15.0])
+def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
+    """A network whose water slides from 80 to 60 degC asks for less lift in spring."""
+    site = heated.heated(mild_supply_temperature="60 degC")
+    pump = site.equipment["pump"]
+    known = heated.problem().outlook.copy(deep=True)
+    known["air_temperature"].values[:] = air
+    heat = demand(site, known)
+    breakeven = (25.0 * heat / pump.power(heat, known["air_temperature"].to_numpy()))[0]
+    fee = site.mean_import_fees(known["instant"].to_numpy())[0]
+    assert abs(breakeven - 25.0 * pump.rated_cop) > 20.0
+    for more, share in ((-1.0, 1.0), (1.0, 0.0)):
+        known["electricity_price"].values[:] = breakeven - fee + more
+        found = sold(sell_heat(known, site, follow_price=True))
+        assert found == pytest.approx(share * heat)
 
 
 @pytest.mark.parametrize("policy", ["threshold", "optimal"])

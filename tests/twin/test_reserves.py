@@ -149,5 +149,7 @@ def test_activations_may_end_inside_an_interval():
     assert inside[3] == pytest.approx([1.0 / 3.0])
     assert lags(hours, 1.0, found) == 3
     # the hour that ends 20 min into the last one has lasted 40 min of the one before
-    assert overlap(hours, 1.0, 3, found)[3, 1] == pytest.approx([0.0, 2.0 / 3.0, 1.0 / 3.0])
-    assert overlap(hours, 1.0, 3, found)[0, 1] == pytest.approx([0.0, 0.0, 0.0])  # there is none
+    assert overlap(hours, 1.0, 3, until=found)[3, 1] == pytest.approx([0.0, 2.0 / 3.0, 1.0 / 3.0])
+    assert overlap(hours, 1.0, 3, until=found)[0, 1] == pytest.approx(
+        [0.0, 0.0, 0.0]
+    )  # there is none

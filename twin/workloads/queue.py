@@ -180,7 +180,7 @@ def advance(
     Notes
     -----
     A job that is completed inside the interval frees its racks there and then. A pause throws a
-    running job back to its last checkpoint, at most by all that it had done.
+    running job back to its last checkpoint, at most to the one that it was started from.
     """
     pool, jobs = queue.pool, queue.jobs
     cap, on = _orders(queue, caps)
@@ -188,8 +188,8 @@ def advance(
     for k, kind in enumerate(pool.kinds):
         mine = on & (jobs.kind == k)
         rate[mine] = kind.throughput.work(cap[mine])
-    paused = queue.running & ~on
-    lost = np.where(paused, np.minimum(queue.each("pause_loss"), queue.done), 0.0)
+    paused, since = queue.running & ~on, np.minimum(queue.ran, queue.done)
+    lost = np.where(paused, np.minimum(queue.each("pause_loss"), since), 0.0)
     with np.errstate(divide="ignore"):
         ran = np.where(on, np.minimum(hours, queue.rest / rate), 0.0)
     gained = rate * ran

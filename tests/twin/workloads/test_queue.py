@@ -49,6 +49,15 @@ def test_a_pause_loses_no_more_than_was_done(pool, make_jobs, start):
     assert queue.rest[0] == pytest.approx(8)
 
 
+def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool, make_jobs, start):
+    """Restored after 2.5 h, run for a quarter and paused again: the quarter is lost, no more."""
+    queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
+    for caps in ({0: 1.0},) * 12 + ({}, {0: 1.0}, {}, {0: 1.0}, {}):
+        queue, progress = advance(queue, caps, hours=0.25)
+    assert queue.done[0] == pytest.approx(2.5)
+    assert progress.work_lost[0] == pytest.approx(0.25 * 4 * 0.1)
+
+
 def test_lateness_is_completion_less_deadline(pool, make_jobs, start):
     """Due at 1 h, done at 2.5 h, 2 racks of 0.1 MW: 1.5 h late, 0.3 MWh."""
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 1)), start)
