@@ -25,10 +25,11 @@ from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
 
-WEEK: Final = ((24.0, 15.0), (24.0, 60.0), (120.0, 240.0))
-"""The horizon: hours covered and minutes an interval. Beyond two days nothing is known by the hour.
+WEEK: Final = ((24.0, 15.0), (48.0, 60.0), (96.0, 240.0))
+"""The horizon: hours covered and minutes an interval.
 
-Quarter-hours for a day, hours for another, then blocks of four hours of the clock.
+Quarter-hours for a day, hours for two more, then blocks of four hours of the clock: of days so far
+off little is known by the hour.
 """
 
 type Promised = Callable[[xr.Dataset], xr.Dataset]

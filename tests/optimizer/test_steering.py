@@ -41,12 +41,12 @@ def at(quarters):
     return queue, drawing(state, 1.0)
 
 
-def test_the_question_covers_a_day_in_quarters_one_in_hours_and_five_in_blocks():
+def test_the_question_covers_a_day_in_quarters_two_in_hours_and_four_in_blocks():
     hours = question().hours
     assert hours.sum() == pytest.approx(168.0) == sum(span for span, _ in WEEK)
     assert (hours[:96] == 0.25).all()
-    assert (hours[96:120] == 1.0).all()
-    assert (hours[120:] == 4.0).all()
+    assert (hours[96:144] == 1.0).all()
+    assert (hours[144:] == 4.0).all()
 
 
 def test_the_question_begins_now_whatever_the_quarter():
