@@ -28,6 +28,7 @@ from optimizer.cli.trip import Day, asked_trips, show_trips
 from optimizer.heat import sell_heat
 from optimizer.service.trials.results import write_netcdf
 from optimizer.service.world import read_outdoors
+from optimizer.sun_and_wind import use_sun_and_wind
 from telemetry.sources import between, read_carbon, read_load
 from twin import axes, state
 from twin.effectiveness import indicators
@@ -74,6 +75,7 @@ WORDS: Final = {
     "wue": ("WUE, water used for the IT [m3/MWh]", "{:.3f}"),
     "cue": ("CUE, carbon for the IT [kg/MWh]", "{:.1f}"),
     "erf": ("ERF, share of the energy reused [1]", "{:.3f}"),
+    "ref": ("REF, share of own sun, wind and contracts [1]", "{:.3f}"),
     "closure": ("greatest error of a balance [1]", "{:.0e}"),
 }
 """Key of the summary -> its words with the unit, and its form."""
@@ -122,10 +124,10 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         made_file(out, "--out")
     asked_trips(loaded, trip, picture=picture)
     grid = grid_of(start, days, step)
-    synthetic = sites.data("prices") if weather is None else None
-    intensity = carbon_on(carbon or synthetic, grid, kind=carbon_kind)
-    operation = sell_heat(outdoors_on(loaded, weather, grid), loaded)
-    operation = operation.assign(hall_power=halls_on(loaded, grid, load, utilisation))
+    intensity = carbon_on(carbon or _synthetic(weather), grid, kind=carbon_kind)
+    outdoors = outdoors_on(loaded, weather, grid)
+    halls = halls_on(loaded, grid, load, utilisation)
+    operation = use_sun_and_wind(sell_heat(outdoors, loaded).assign(hall_power=halls), loaded)
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     begun = state.rest(loaded, grid["time"].to_numpy()[0])
     if detail is None:
@@ -209,6 +211,11 @@ def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     )
 
 
+def _synthetic(weather: Path | None) -> Path | None:
+    """Return the synthetic carbon that goes with synthetic weather; None beside a file's."""
+    return sites.data("prices") if weather is None else None
+
+
 def carbon_on(
     path: Path | None, grid: xr.Dataset, *, kind: Literal["direct", "lca"]
 ) -> xr.DataArray | None:
@@ -273,5 +280,6 @@ def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[
         "wue": float(found["wue"]),
         "cue": float(found["cue"]) if "cue" in found else None,
         "erf": float(found["erf"]),
+        "ref": float(found["ref"]),
         "closure": float(result["closure"].max()),
     }

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+import sites
 from optimizer.cli import app
+from optimizer.sun_and_wind import use_sun_and_wind
 from tests import small_days
 
 KEYS = {
@@ -18,6 +21,7 @@ KEYS = {
     "wue",
     "cue",
     "erf",
+    "ref",
     "closure",
 }
 
@@ -65,9 +69,28 @@ def carbons(tmp_path, *, hours=24):
 
 
 def test_carbon_of_a_file_is_what_the_import_emits(run, tmp_path):
-    told = json.loads(run("--json", "-", "--carbon", carbons(tmp_path)).stdout)
-    share = told["energy_mwh"] / told["it_energy_mwh"]  # all of it from the grid
-    assert told["cue"] == pytest.approx(200.0 * share, rel=0.02)
+    out = tmp_path / "run.nc"
+    told = json.loads(run("--json", "-", "--carbon", carbons(tmp_path), "--out", out).stdout)
+    with xr.open_dataset(out) as done:
+        taken = done["grid_import_power"].to_numpy() * 0.25
+        sun = float((done["renewable_used_power"].sum("renewable") * 0.25).sum())
+        assert done["renewable_used_power"].equals(done["renewable_available_power"])
+    emitted = 100.0 * taken[:48].sum() + 300.0 * taken[48:].sum()
+    assert told["cue"] == pytest.approx(emitted / told["it_energy_mwh"])
+    assert sun > 1.0
+    assert told["ref"] == pytest.approx(sun / told["energy_mwh"])
+
+
+def test_sun_that_neither_halls_nor_export_take_is_left_unused():
+    site = sites.load("small")
+    poor = site.replace(site.grid.name, export_limit=0.0)
+    poor = poor.replace("solar_1", power=9.0, module_power=9.0)
+    outdoors = small_days.problem().outlook
+    halls = xr.DataArray(np.full((outdoors.sizes["time"], 1), 2.0), dims=("time", "hall"))
+    plan = use_sun_and_wind(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)
+    used = plan["renewable_used_power"].sum("renewable").to_numpy()
+    assert used.max() == pytest.approx(2.0)
+    assert plan["renewable_available_power"].sum("renewable").to_numpy().max() > 3.0
 
 
 def test_carbon_that_ends_early_is_refused(run, tmp_path):
