@@ -162,9 +162,7 @@ def _kept(solution: Solution, arrays: Arrays) -> Arrays:
 
 def _fixed(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
     """Yield columns that stay as the plan has them, and their bounds."""
-    values = np.zeros(len(arrays.column_low))
-    for name, places in arrays.columns.items():
-        values[places] = solution.values[name]
+    values = solution.flat(arrays)
     whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
     yield whole, np.round(values[whole]), np.round(values[whole])
     for lot in lots(arrays, solution.inputs.problem):

@@ -18,12 +18,13 @@ from optimizer.binding import (
     unit_of,
     words_of,
 )
+from optimizer.build import numbers_of
 from optimizer.compile.shift import Warm
+from optimizer.compile.structure import structure_of
 from optimizer.easing import Easing, Side
-from optimizer.inputs import Inputs, carbon_after
+from optimizer.inputs import Inputs
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
-from optimizer.promised import promises
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
@@ -84,7 +85,8 @@ def front(
     xarray.Dataset
         On ``carbon_price``: ``cost`` [EUR], all that is weighed but carbon and what lies beyond a
         budget, and ``carbon`` [kg], both with what is left to be imported after the end, at the
-        terminal price and the mean carbon of the horizon; ``beyond_budgets`` [EUR], what the
+        terminal price and the mean carbon of the horizon: ``cost`` and price times ``carbon`` are
+        what the plan weighs, less what lies beyond; ``beyond_budgets`` [EUR], what the
         excess over budgets weighs; ``energy`` imported [MWh], ``water`` [m3], ``peak`` [MW],
         ``lateness`` [MWh h], and ``is_safe``, what the twin says.
 
@@ -125,8 +127,7 @@ def _point(solution: Solution) -> dict[str, float]:
     hours, weight = problem.hours, problem.weights["carbon"]
     imported = schedule["grid_import_power"].to_numpy()
     paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
-    late, share = problem.weights["lateness"], _carbon_share(solution)
-    carbon = _carbon(solution) + paid["terminal"] * share
+    late, carbon = problem.weights["lateness"], _carbon(solution)
     beyond = problem.weights["money"] * paid.get("budgets", 0.0)  # a penalty, which nobody pays
     return {
         "cost": solution.objective - weight * carbon - beyond,
@@ -141,23 +142,22 @@ def _point(solution: Solution) -> dict[str, float]:
 
 
 def _carbon(solution: Solution) -> float:
-    """Return the carbon of what is imported, or of what contracts do not cover of it. [kg]"""
-    problem, total = solution.inputs.problem, 0.0
-    for one in problem.site.exchanges:
-        if one.carbon:
-            taken = solution.values[f"{one.owner}.import_power"]
-            total += float((problem.hours * problem.series(one.carbon)) @ taken)
-    for promise in promises(problem.site, problem.outlook):
-        if promise.account == "carbon":
-            above = solution.values[f"{promise.owner}.above"]
-            total += float(promise.terms(problem.outlook).up_price @ above)
-    return total
+    """Return the carbon of what is imported, and of what is left to be imported after the end. [kg]
 
-
-def _carbon_share(solution: Solution) -> float:
-    """Return the carbon in what is left at the end, for each EUR that it weighs. [kg EUR-1]"""
-    problem, whole = solution.inputs.problem, solution.inputs.worth["grid"]
-    return carbon_after(problem) / whole if whole > 0.0 else 0.0
+    The plan is accounted once more, in a model in which what is left is worth its carbon. A store
+    whose level is worth nothing at the plan's own weights, as where wear eats it up, spares none.
+    """
+    inputs, own = solution.inputs, numbers_of(solution.inputs)
+    later = inputs.carbon_later
+    numbers = numbers_of(replace(inputs, worth=later))
+    for store in inputs.problem.site.stores:
+        is_worth = own[f"{store.owner}.worth"] > 0.0
+        each = later.get(store.carrier, 0.0) * store.discharge_efficiency
+        numbers[f"{store.owner}.worth"] = np.where(is_worth, each, 0.0)
+    arrays = structure_of(solution.warm.shape).arrays(numbers)
+    own_units = dict.fromkeys(arrays.accounts.names, 1.0)
+    paid = arrays.paid(solution.flat(arrays), own_units)
+    return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))
 
 
 def sensitivities(
