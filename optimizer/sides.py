@@ -76,12 +76,10 @@ def limits_of(solution: Solution, schedule: xr.Dataset, *, easing: Easing) -> tu
     for one in sorted(told, key=lambda one: one.word not in UPPER):
         if (f"{one.owner}.{one.word}", one.is_low) in found:
             continue
-        own: dict[str, list[Side]] = {}
         for words, side in _sides(one, easing, solution=solution):
             units[words] = _unit(one, solution.inputs)
-            own.setdefault(words, []).append(side)
+            sides.setdefault(words, []).append(side)
             found.add((side.name, side.is_low))
-        sides |= own
     limits = (
         Limit(
             words=words,
