@@ -5,8 +5,8 @@ prices that fit each it tells any. So each limit is eased a little, over the who
 plan made again from where it stands; units, ways and bids stay as they are.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -32,7 +32,7 @@ LEAST_STEP: Final = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One side of a limit: rows or columns of a model, and which way they are eased.
+    """Rows or columns of a model in which a limit stands, and which way they are eased.
 
     Attributes
     ----------
@@ -40,19 +40,24 @@ class Side:
         ``<owner>.<row or variable>``.
     is_low
         Whether it is their lower bound.
-    where
-        Those that are eased, ``(time,)`` or ``(instant,)``, or on all axes; all if None.
     each
-        By how much each upper bound moves for one unit; by one if None.
-    beside
-        Rows or columns whose upper bound moves with it, and by how much for each unit.
+        By how much each bound moves for one unit, on all axes or the first ones, 0 where it stays;
+        by one if None.
+    is_limit
+        Whether their price is one of the limit; what only moves along has prices of its own.
     """
 
     name: str
     is_low: bool = False
-    where: FloatArray | BoolArray | None = None
-    each: FloatArray | None = None
-    beside: Mapping[str, FloatArray] = field(default_factory=dict)
+    each: FloatArray | BoolArray | None = None
+    is_limit: bool = True
+
+    def share(self, shape: tuple[int, ...]) -> FloatArray:
+        """Return by how much each bound moves for one unit, on all axes."""
+        if self.each is None:
+            return np.ones(shape)
+        each = self.each.reshape(self.each.shape + (1,) * (len(shape) - self.each.ndim))
+        return np.broadcast_to(each.astype(float), shape)
 
 
 class Easing:
@@ -74,62 +79,81 @@ class Easing:
         self.numbers = numbers_of(inputs)
         arrays = structure_of(solution.warm.shape).arrays(self.numbers)
         self._arrays = _kept(solution, _dropped(solution, arrays))
+        self._is_kept = (self._arrays.column_low != arrays.column_low) | (
+            self._arrays.column_high != arrays.column_high
+        )
         prices = account_prices(inputs.problem.weights)
         self._solver = Solver(self._arrays, prices, basis=solution.warm.basis)
         self._best = self._objective()
+
+    def has(self, name: str) -> bool:
+        """Return whether the model has a row or variable."""
+        return self.is_row(name) or name in self._arrays.columns
+
+    def is_row(self, name: str) -> bool:
+        """Return whether a name is that of a row."""
+        return name in self._arrays.rows
+
+    def rows(self, owner: str) -> list[str]:
+        """Return the rows of an owner's block."""
+        return [name for name in self._arrays.rows if name.startswith(f"{owner}.")]
+
+    def high(self, name: str) -> FloatArray:
+        """Return the upper bounds of a row or variable."""
+        return self._bounds(name)[1]
 
     def length(self, name: str) -> int:
         """Return the number of intervals or instants of a row or variable. [1]"""
         return len(self._places(name))
 
-    def worth(self, side: Side) -> float:
+    def worth(self, *sides: Side) -> float:
         """Return what one more unit of a limit saves, to first order. [EUR per its unit]
 
         Parameters
         ----------
-        side
-            What is eased.
+        *sides
+            All that is eased, together; the first tells how far.
         """
-        is_row, places = side.name in self._arrays.rows, self._places(side.name)
-        if side.where is not None:
-            places = places[side.where.astype(bool)]
-        places = places.ravel()
-        before = self._bounds(places, is_row=is_row)
-        bound = before[0] if side.is_low else before[1]
-        step = max(STEP * float(np.abs(bound[np.isfinite(bound)]).max(initial=0.0)), LEAST_STEP)
-        low, high = before
-        if side.is_low:
-            low = np.where(low > 0.0, np.maximum(low - step, 0.0), low)
-        else:
-            high = high + (step if side.each is None else step * side.each)
-        self._bind(places, low, high, is_row=is_row)
-        others = [self._widen(name, step * share) for name, share in side.beside.items()]
+        step = max(STEP * self._greatest(sides[0]), LEAST_STEP)
+        for side in sides:
+            self._ease(side, step)
         eased = self._objective()
-        self._bind(places, *before, is_row=is_row)
-        for name, least, most in others:
-            self._bind(self._places(name).ravel(), least, most, is_row=name in self._arrays.rows)
+        for side in sides:
+            self._bind(side.name, *self._bounds(side.name))
         return max(self._best - eased, 0.0) / step
 
-    def _widen(self, name: str, by: FloatArray) -> tuple[str, FloatArray, FloatArray]:
-        """Raise upper bounds; return whose, and what they were. A column held at 0 stays there."""
-        places, is_row = self._places(name), name in self._arrays.rows
-        low, high = self._bounds(places.ravel(), is_row=is_row)
-        most = high + np.broadcast_to(by, places.shape).ravel()
-        self._bind(places.ravel(), low, np.where(is_row | (high > 0.0), most, high), is_row=is_row)
-        return name, low, high
+    def _ease(self, side: Side, step: float) -> None:
+        """Move the bounds of a side; columns that stay as the plan has them keep theirs."""
+        places, (low, high) = self._places(side.name), self._bounds(side.name)
+        by = step * side.share(places.shape)
+        if not self.is_row(side.name):
+            by = np.where(self._is_kept[places], 0.0, by)
+        if side.is_low:
+            low = np.where(low > 0.0, np.maximum(low - by, 0.0), low)
+        else:
+            high = high + by
+        self._bind(side.name, low, high)
+
+    def _greatest(self, side: Side) -> float:
+        """Return the greatest of the bounds that are eased."""
+        low, high = self._bounds(side.name)
+        bound = low if side.is_low else high
+        is_eased = np.isfinite(bound) & (side.share(bound.shape) > 0.0)
+        return float(np.abs(bound[is_eased]).max(initial=0.0))
 
     def _places(self, name: str) -> IntArray:
         arrays = self._arrays
-        return arrays.rows[name] if name in arrays.rows else arrays.columns[name]
+        return arrays.rows[name] if self.is_row(name) else arrays.columns[name]
 
-    def _bounds(self, places: IntArray, *, is_row: bool) -> tuple[FloatArray, FloatArray]:
-        arrays = self._arrays
-        if is_row:
+    def _bounds(self, name: str) -> tuple[FloatArray, FloatArray]:
+        arrays, places = self._arrays, self._places(name)
+        if self.is_row(name):
             return arrays.row_low[places], arrays.row_high[places]
         return arrays.column_low[places], arrays.column_high[places]
 
-    def _bind(self, places: IntArray, low: FloatArray, high: FloatArray, *, is_row: bool) -> None:
-        if is_row:
+    def _bind(self, name: str, low: FloatArray, high: FloatArray) -> None:
+        places, low, high = self._places(name).ravel(), low.ravel(), high.ravel()
+        if self.is_row(name):
             self._solver.bound_rows(places, low, high=high)
         else:
             self._solver.bound(places, low, high=high)
@@ -162,9 +186,7 @@ def _kept(solution: Solution, arrays: Arrays) -> Arrays:
 
 def _fixed(solution: Solution, arrays: Arrays) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
     """Yield columns that stay as the plan has them, and their bounds."""
-    values = np.zeros(len(arrays.column_low))
-    for name, places in arrays.columns.items():
-        values[places] = solution.values[name]
+    values = solution.flat(arrays)
     whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
     yield whole, np.round(values[whole]), np.round(values[whole])
     for lot in lots(arrays, solution.inputs.problem):

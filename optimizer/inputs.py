@@ -54,6 +54,11 @@ class Inputs:
         """Lengths of the intervals. [h]"""
         return self.problem.hours
 
+    @property
+    def carbon_later(self) -> dict[str, float]:
+        """Carrier -> carbon of one more MWh of it after the horizon, unweighted. [kg MWh-1]"""
+        return _delivered({"grid": carbon_after(self.problem)}, self.problem, self.curves)
+
 
 def inputs_of(problem: Problem) -> Inputs:
     """Return a problem with its curves laid and its carriers valued."""
@@ -97,20 +102,30 @@ def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]
     """Return the cost of carriers after the horizon, by the mean slopes at its end.
 
     Energy of the grid costs the terminal price, its mean fee, and what its carbon weighs; prices
-    below zero do not last, so they are not expected. Each carrier costs what the first machine that
-    delivers it draws.
+    below zero do not last, so they are not expected.
     """
     price = max(float(problem.outlook["terminal_price"]), 0.0)
     carbon = carbon_after(problem)
     fees = problem.site.mean_import_fees(problem.outlook["instant"].to_numpy())
     fee = float(problem.hours @ fees / problem.hours.sum())
     energy = problem.weights["money"] * (price + fee)
-    worth = {"grid": energy + problem.weights["carbon"] * carbon, "water": problem.weights["water"]}
+    bought = {
+        "grid": energy + problem.weights["carbon"] * carbon,
+        "water": problem.weights["water"],
+    }
+    return _delivered(bought, problem, curves)
+
+
+def _delivered(
+    bought: Mapping[str, float], problem: Problem, curves: Mapping[str, Segments]
+) -> dict[str, float]:
+    """Return what all carriers cost, each what the first machine that delivers it draws."""
+    found = dict(bought)
     for convert in reversed(problem.site.converts):
-        if convert.output not in worth:
+        if convert.output not in found:
             slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.draws}
-            worth[convert.output] = sum(worth.get(c, 0.0) * s for c, s in slopes.items())
-    return worth
+            found[convert.output] = sum(found.get(c, 0.0) * s for c, s in slopes.items())
+    return found
 
 
 def carbon_after(problem: Problem) -> float:

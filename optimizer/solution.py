@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Warm
 from optimizer.hold import Held
 from optimizer.inputs import Inputs
@@ -50,3 +53,10 @@ class Solution:
     warm: Warm
     held: tuple[Held, ...]
     seconds: Mapping[str, float]
+
+    def flat(self, arrays: Arrays) -> FloatArray:
+        """Return the value of every column of its model."""
+        found = np.zeros(len(arrays.column_low))
+        for name, places in arrays.columns.items():
+            found[places] = self.values[name]
+        return found

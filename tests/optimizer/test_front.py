@@ -1,6 +1,7 @@
 """Money for carbon, and what limits are worth."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,6 +40,42 @@ def test_each_point_is_the_best_for_its_weight(problem):
         weighed = found["cost"] + price * found["carbon"]
         best = float(weighed.sel(carbon_price=price))
         assert best <= float(weighed.min()) + 1e-4 * abs(best)
+
+
+UNDONE = [("batch", [0.0] * 3, [4.0] * 3, 10.0)]
+WET = {"medium_voltage": lambda q: 0.0 * q, "water": lambda q: 0.5 * q}
+
+
+@pytest.mark.parametrize(
+    ("others", "ahead", "cost", "carbon"),
+    [
+        # 3 MWh of service at 90 EUR and 300 kg; 4 MWh kept spare 100 less 40 EUR, and 300 kg, each
+        ([hand.battery(wear_price=40.0)], {"service": 1.0}, 270.0 - 4 * 60.0, 900.0 - 1200.0),
+        # wear eats up what is kept, at any of the prices: it spares nothing
+        ([hand.battery(wear_price=500.0)], {"service": 1.0}, 270.0, 900.0),
+        # 4 MWh are done later, for nothing and at 300 kg each
+        ([], {"jobs": UNDONE, "terminal": 0.0}, 0.0, 1200.0),
+        # 4 MWh are done later, each at 50 EUR, 300 kg, and half a m3 of water at 10 EUR
+        (
+            [hand.machine("cooler", "air", draws=WET)],
+            {"jobs": UNDONE, "terminal": 50.0},
+            220.0,
+            1200.0,
+        ),
+    ],
+)
+def test_one_plan_costs_the_same_at_all_prices_of_carbon(others, ahead, cost, carbon, monkeypatch):
+    """Proves: what is left at the end is money, water, wear, and its carbon beside them.
+
+    Sensitivity: with wear 180 to -159 kg, and no carbon of work that is done later for nothing,
+    where all of it was taken to be priced as energy of the grid is.
+    """
+    monkeypatch.setattr("optimizer.front.verify", lambda *_: SimpleNamespace(is_safe=True))
+    expected = hand.outlook([90.0] * 3, carbon=300.0, **{"terminal": 100.0} | ahead)
+    asked = hand.problem(hand.site(*others), expected, level=1.0, water=10.0)
+    found = front(asked, PRICES)
+    assert found["cost"].to_numpy() == pytest.approx(cost)
+    assert found["carbon"].to_numpy() == pytest.approx(carbon)
 
 
 def test_one_more_unit_is_worth_what_it_says(problem):
