@@ -92,7 +92,7 @@ def _show_reasons(screen: Console, told: Told) -> None:
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
     screen.print(accounts)
-    columns = ("limit", "between", "intervals", "one more is worth")
+    columns = ("limit", "between", "intervals", "one more, where dearest")
     binding = table("What binds", *columns, numbers=columns[2:])
     for limit in told["binding"]:
         between = f"{_short(limit['from'])} and {_short(limit['to'])}"

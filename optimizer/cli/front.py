@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
             solve_problem(problem),
             listen=lambda done, total: progress.update(limits, completed=done, total=total),
         )
-    title = f"{problem.site.name}, a week from {start}"
+    title = f"{problem.site.name}, a week from {start} by what is known then"
     screen.print(_table(found, title))
     screen.print(_worths(worths))
     if out is not None:
