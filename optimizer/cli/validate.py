@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
-from sites.cases.book import outcomes
-from sites.cases.page import error_words, page, tolerance_words
+from sites.cases.book import outcomes, skipped
+from sites.cases.page import error_words, page, passed_words, tolerance_words
 
 app = typer.Typer(add_completion=False, help="Hold the twin to published numbers.")
 
@@ -20,9 +20,9 @@ def validate(
     picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of all errors.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Compute every case anew; the exit code is 1 if one of them fails."""
+    """Compute every case anew; the exit code is 1 if one of them fails, not if one is skipped."""
     screen = console(json_file)
-    found = outcomes()
+    found, missing = outcomes(), skipped()
     shown = table("Cases", "no.", "case", "points", "greatest error", "tolerance", "")
     for outcome in found:
         case = outcome.case
@@ -34,11 +34,15 @@ def validate(
             tolerance_words(outcome),
             "pass" if outcome.passes else "FAIL",
         )
+    for skip in missing:
+        shown.add_row(str(skip.number or ""), skip.title, "", "", "", "skipped")
     screen.print(shown)
     failed = [outcome.case.title for outcome in found if not outcome.passes]
-    screen.print(f"{len(found) - len(failed)} of {len(found)} cases pass")
+    screen.print(passed_words(found, missing))
+    for skip in missing:
+        screen.print(f"- skipped: {skip.title}, {skip.because}", markup=False, soft_wrap=True)
     if markdown is not None:
-        markdown.write_text(page(found), encoding="utf-8")
+        markdown.write_text(page(found, missing), encoding="utf-8")
         screen.print(f"wrote {markdown}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
@@ -61,7 +65,9 @@ def validate(
         }
         for outcome in found
     ]
-    write_json({"cases": told, "failed": failed}, json_file)
+    write_json(
+        {"cases": told, "failed": failed, "skipped": [vars(skip) for skip in missing]}, json_file
+    )
     if failed:
         raise typer.Exit(1)
 

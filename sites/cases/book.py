@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sites.cases import energyplus, hosts, networks, own, physics, plants
-from sites.cases.case import Case, Outcome, judge
+from sites.cases.case import Case, Outcome, Skipped, judge
 
 
 def cases() -> Iterator[Case]:
@@ -13,6 +13,11 @@ def cases() -> Iterator[Case]:
     yield from (case for case in found if not case.number)
     yield from hosts.cases()
     yield from own.cases()
+
+
+def skipped() -> list[Skipped]:
+    """Return the cases that :func:`cases` leaves out, as what they need is not installed."""
+    return [*networks.skipped()]
 
 
 def outcomes() -> list[Outcome]:

@@ -78,6 +78,23 @@ class Outcome:
         return bool(np.all(np.abs(self.errors) <= self.case.tolerance))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A case that cannot be computed here.
+
+    Attributes
+    ----------
+    number, title
+        As those of the case.
+    because
+        What it needs, and how to have it.
+    """
+
+    number: int
+    title: str
+    because: str
+
+
 def judge(case: Case) -> Outcome:
     """Return a case with our values, computed now.
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from sites.cases.case import Outcome
+from sites.cases.case import Outcome, Skipped
 
 NOTICE: Final = (
     "<!-- Written by `gigatwin validate --markdown docs/validation.md`; change the cases. -->"
@@ -53,32 +53,41 @@ Too long for this page, and part of every run of the tests:
 the savings published of Frontier."""
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
+def page(outcomes: Sequence[Outcome], skipped: Sequence[Skipped] = ()) -> str:
     """Return the page as Markdown.
 
     Parameters
     ----------
     outcomes
         The cases with our values.
+    skipped
+        Those that could not be computed; the page says so.
 
     Returns
     -------
     str
         A table of all cases, and a table of points for each.
     """
-    passed = sum(outcome.passes for outcome in outcomes)
     points = sum(len(outcome.case.points) for outcome in outcomes)
     parts = [
         "# Is the twin true?",
         NOTICE,
-        f"{passed} of {len(outcomes)} cases pass, {points} points in all.",
+        f"{passed_words(outcomes, skipped)}, {points} points in all.",
+        *(f"Not computed: {case.title}, {case.because}." for case in skipped),
         _HEAD,
-        "\n".join(_summary(outcomes)),
+        "\n".join([*_summary(outcomes), *map(_skipped_row, skipped)]),
         "Numbers are those of the founding requirements; cases without one were added.",
         *(text for outcome in outcomes for text in _section(outcome)),
         _ELSEWHERE,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def passed_words(outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> str:
+    """Return how many of all cases pass, and how many could not be computed."""
+    passed = sum(outcome.passes for outcome in outcomes)
+    told = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
+    return f"{told}, {len(skipped)} skipped" if skipped else told
 
 
 def error_words(outcome: Outcome, error: float) -> str:
@@ -117,6 +126,10 @@ def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
             "pass" if outcome.passes else "**fail**",
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def _skipped_row(case: Skipped) -> str:
+    return f"| {case.number or ''} | {case.title} | | | | not computed |"
 
 
 def _section(outcome: Outcome) -> Iterator[str]:

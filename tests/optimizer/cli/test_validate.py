@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app, validate
-from sites.cases import physics
+from sites.cases import networks, physics
 from sites.cases.case import judge
 
 
@@ -45,3 +45,21 @@ def test_a_case_that_fails_is_told_by_the_exit_code(few, monkeypatch):
     result = run("--json", "-")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["failed"] == [few[0].case.title]
+
+
+@pytest.mark.usefixtures("few")
+def test_cases_that_cannot_be_computed_are_told_everywhere(tmp_path, monkeypatch):
+    """Without power-grid-model, as in the environment that `./dev gigatwin` makes."""
+    monkeypatch.setattr(networks, "find_spec", lambda name: None)  # noqa: ARG005
+    page = tmp_path / "page.md"
+    result = run("--markdown", page, "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 5 cases pass, 3 skipped" in result.stderr
+    assert "Power taken from the grid, load flow, needs power-grid-model" in result.stderr
+    skipped = json.loads(result.stdout)["skipped"]
+    assert [case["number"] for case in skipped] == [9, 9, 9]
+    assert "pip install 'gigatwin[planner]'" in skipped[0]["because"]
+    text = page.read_text()
+    assert "2 of 5 cases pass, 3 skipped, 14 points in all." in text
+    assert "| 9 | Voltages of the nodes, load flow | | | | not computed |" in text
+    assert "Not computed: Voltages of the nodes, load flow, needs power-grid-model" in text
