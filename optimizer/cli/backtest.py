@@ -94,7 +94,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     load_scale: Annotated[
         float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
     ] = 0.6,
-    zone: Annotated[str | None, typer.Option(help="Zone of naive local prices.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
+    ] = None,
     policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
     seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
     export_mps: Annotated[

@@ -38,7 +38,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
     carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
     zone: Annotated[
-        str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
+        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
     ] = None,
     start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"

@@ -58,7 +58,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     position: PositionFile = None,
     reserves: ReserveFile = None,
     zone: Annotated[
-        str | None, typer.Option(help="Zone of naive local prices; the site's by default.")
+        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
     ] = None,
     clock: Annotated[
         Clock, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")

@@ -105,7 +105,7 @@ class Series:
             source = "series"
             raise SeriesError(source, faults)
         prices = read_prices(files.prices, zone=files.zone)
-        carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
+        carbon = carbon_of(prices, files)
         weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
         held = market_of(self._site, files)
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)

@@ -60,7 +60,7 @@ class Files:
         its jobs from the wire and leaves ``jobs`` out too. Without ``position`` none is held, and
         without ``reserves`` products pay what the site says.
     zone
-        Zone of naive local prices; the site's by default.
+        Zone of naive local times in all files but weather and jobs.
     carbon_kind
         Emissions of generation only, or over the life cycle.
     """
@@ -136,7 +136,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
     last = first + days * DAY
     prices = read_prices(files.prices, zone=files.zone)
-    carbon = carbon_of(prices, files.carbon, beside=files.prices, kind=files.carbon_kind)
+    carbon = carbon_of(prices, files)
     weather = read_outdoors(site, files.weather, start=first - HISTORY, end=last)
     parts = (
         (files.prices.name, only(prices, "electricity_price")),
@@ -171,32 +171,26 @@ def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFra
     return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
 
 
-def carbon_of(
-    prices: xr.Dataset, path: Path | None, *, beside: Path, kind: Literal["direct", "lca"]
-) -> xr.Dataset:
+def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:
     """Return the carbon intensity, from its own file or from that of the prices; else zeros.
 
     Parameters
     ----------
     prices
         What was read of the prices.
-    path
-        A file of carbon intensity, or None.
-    beside
-        The file of the prices, which may hold it too.
-    kind
-        Emissions of generation only, or over the life cycle.
+    files
+        The files, of which that of the prices may hold it too.
 
     Returns
     -------
     xarray.Dataset
         ``carbon_intensity`` on its own axes. [kg MWh-1]
     """
-    if path is None and "carbon_intensity" not in prices:
+    if files.carbon is None and "carbon_intensity" not in prices:
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
         return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
-    return read_carbon(path or beside, kind=kind)
+    return read_carbon(files.carbon or files.prices, zone=files.zone, kind=files.carbon_kind)
 
 
 def market_of(site: Site, files: Files) -> list[xr.Dataset]:

@@ -49,7 +49,7 @@ def read(
     paths
         Files in any order, at most one of each sort.
     zone
-        Zone of naive local times in the prices.
+        Zone of naive local times in prices and carbon.
     year
         Year for typical weather and for jobs; that of the prices or the carbon if not given.
     kind
@@ -78,9 +78,9 @@ def read(
     prices = read_prices(found["prices"], zone=zone) if "prices" in found else None
     carbon = None
     if "carbon" in found:
-        carbon = read_carbon(found["carbon"], kind=kind)
+        carbon = read_carbon(found["carbon"], zone=zone, kind=kind)
     elif prices is not None and "carbon_intensity" in prices:
-        carbon = read_carbon(found["prices"], kind=kind)
+        carbon = read_carbon(found["prices"], zone=zone, kind=kind)
     if prices is not None:
         prices = only(prices, "electricity_price")
     year = year or _year(prices, carbon)

@@ -19,13 +19,17 @@ _IN_WORDS: Final = {"direct": "direct", "lca": "lca", "life cycle": "lca", "life
 _FACTOR: Final = {"g": 1.0, "kg": 1000.0}
 
 
-def read_carbon(path: str | Path, *, kind: Literal["direct", "lca"] = "direct") -> xr.Dataset:
+def read_carbon(
+    path: str | Path, *, zone: str | None = None, kind: Literal["direct", "lca"] = "direct"
+) -> xr.Dataset:
     """Return the carbon intensity of an Electricity Maps file, or of a joined price file.
 
     Parameters
     ----------
     path
-        Separated text in UTC.
+        Separated text with a column of times, as for prices.
+    zone
+        Bidding zone (``DE-LU``) or IANA name of naive local times.
     kind
         Emissions of generation only, or over the life cycle of the plants.
 
@@ -43,7 +47,7 @@ def read_carbon(path: str | Path, *, kind: Literal["direct", "lca"] = "direct") 
     """
     table = read_table(path)
     values, remarks = intensity(table, kind)
-    stamps, notes = moments(table, None)
+    stamps, notes = moments(table, zone)
     return assemble(
         Rows(
             source=table.source,

@@ -189,7 +189,7 @@ def _world(
     """
     files = small_days.files()
     prices = read_prices(files.prices)
-    carbon = carbon_of(prices, None, beside=files.prices, kind="direct")
+    carbon = carbon_of(prices, files)
     weather = read_outdoors(site, files.weather, start=start - HISTORY, end=end)
     price = prices["electricity_price"]
     dearer = rng.uniform(0.0, 5.0) * price + rng.normal(0.0, 60.0)

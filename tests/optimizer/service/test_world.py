@@ -68,6 +68,19 @@ def test_the_kind_of_carbon_can_be_chosen(prices):
     assert at(world, "carbon_intensity", "2026-06-16") == 350.0
 
 
+def test_naive_local_carbon_beside_prices_is_read_by_their_zone(tmp_path):
+    """Local midnight of Berlin in June is 22:00 UTC the day before."""
+    stamps = pd.date_range("2026-06-01", periods=24 * 30, freq="h")
+    hours = np.arange(len(stamps))
+    table = pd.DataFrame({"time": stamps.strftime("%Y-%m-%d %H:%M:%S")})
+    table = table.assign(price_eur_mwh=hours % 24, ci_direct=hours)
+    table.to_csv(tmp_path / "prices.csv", index=False)
+    files = small_days.files(prices=tmp_path / "prices.csv", zone="DE-LU")
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert at(world, "electricity_price", "2026-06-16T00:00") == 2.0
+    assert at(world, "carbon_intensity", "2026-06-16T00:00") == 15 * 24 + 2
+
+
 def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
     files = small_days.files(prices=prices(carbon=False), carbon=electricity_maps(tmp_path))
     world = read_world(SMALL, files, start="2026-06-16", days=1)

@@ -165,6 +165,17 @@ def test_joined_file_gives_both(write):
     assert bundle.weather is None
 
 
+def test_naive_times_of_a_joined_file_are_those_of_the_zone(write):
+    path = write(
+        JOINED.replace("time_utc", "time")
+        + "2023-01-01T00:00,1,100,150\n2023-01-01T01:00,2,101,151\n"
+    )
+    bundle = read(path, zone="DE-LU")
+    assert str(bundle.carbon["time"].values[0]).startswith("2022-12-31T23:00")
+    with pytest.raises(SeriesError, match="give the zone"):
+        read_carbon(path)
+
+
 def test_files_are_recognised_by_content(write):
     assert recognise(write(MAPS)) == "carbon"
     assert recognise(write(_two_hours("time,EUR_per_kWh"))) == "prices"
