@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
+from telemetry.sources.stamps import moments
+from telemetry.sources.table import Table, numbers, place, read_table, refuse
 from twin.axes import HOUR, QUARTER
 from twin.errors import Fault, SeriesError
 from twin.exchange import net_import
@@ -14,18 +15,13 @@ from twin.physics import FloatArray
 from twin.tariffs.metered import check
 from twin.tariffs.periods import Moments
 
-TIMES: Final = ("time_utc", "time", "timestamp")
-"""Columns that may hold the starts of quarter-hours."""
-
 POWERS: Final = {
-    "import_mw": 1.0,
-    "import_kw": 1e-3,
-    "import_mwh": float(HOUR / QUARTER),
-    "import_kwh": 1e-3 * float(HOUR / QUARTER),
+    "import_mw": ("MW", 1.0),
+    "import_kw": ("kW", 1e-3),
+    "import_mwh": ("MWh", float(HOUR / QUARTER)),
+    "import_kwh": ("kWh", 1e-3 * float(HOUR / QUARTER)),
 }
-"""Columns that may hold the import, and MW of each of their units."""
-
-_OFFSET: Final = r"(?:Z|[+-]\d{2}:?\d{2})\s*$"
+"""Columns that may hold the import, their unit, and MW of it."""
 
 
 def read_meter(path: Path) -> tuple[Moments, FloatArray]:
@@ -34,9 +30,9 @@ def read_meter(path: Path) -> tuple[Moments, FloatArray]:
     Parameters
     ----------
     path
-        A CSV with the start of every quarter-hour in ``time_utc``, or with its offset from UTC in
-        ``time`` or ``timestamp``, and the import in ``import_mw``, ``import_kw`` (means) or
-        ``import_mwh``, ``import_kwh`` (energy of the quarter-hour).
+        Separated text, as for prices, with the start of every quarter-hour in ``time_utc``, or with
+        its offset from UTC in ``time`` or the like, and the import in ``import_mw``, ``import_kw``
+        (means) or ``import_mwh``, ``import_kwh`` (energy of the quarter-hour).
 
     Returns
     -------
@@ -47,21 +43,19 @@ def read_meter(path: Path) -> tuple[Moments, FloatArray]:
     ------
     SeriesError
         If a column is missing, a time has no offset, a quarter-hour is missing, or a value is no
-        number.
+        number, or negative.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise _fault(path, "file", "", f"cannot be read as CSV: {error}") from error
-    time = next((name for name in TIMES if name in table), None)
-    power = next((name for name in POWERS if name in table), None)
-    if time is None or power is None:
-        wanted = f"needs one of {', '.join(TIMES)} and one of {', '.join(POWERS)}"
-        raise _fault(path, "columns", ", ".join(map(str, table.columns)), wanted)
-    starts = _starts(path, time, table[time])
-    values = pd.to_numeric(table[power], errors="coerce").to_numpy(dtype=float)
-    check(starts, values, source=path.name)
-    return starts, POWERS[power] * values
+    table = read_table(path)
+    column = next((name for name in POWERS if name in table.columns), None)
+    if column is None:
+        found, mend = ", ".join(table.columns), f"needs one of {', '.join(POWERS)}"
+        fault = Fault(place=f"{table.source}, columns", value=found, mend=mend)
+        raise SeriesError(table.source, [fault])
+    values = numbers(table, column, name=column)
+    _refuse_export(table, column, values)
+    starts, _ = moments(table, None)
+    check(starts, values, source=table.source)
+    return starts, POWERS[column][1] * values
 
 
 def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
@@ -81,17 +75,15 @@ def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
     return course["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
 
 
-def _starts(path: Path, name: str, column: "pd.Series[str]") -> Moments:
-    bare = ~column.astype(str).str.contains(_OFFSET, regex=True)
-    if name != "time_utc" and bare.any():
-        mend = "times without an offset are local or UTC: call the column time_utc, or add offsets"
-        raise _fault(path, name, str(column[bare].iloc[0]), mend)
-    try:
-        stamps = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format="ISO8601"))
-    except ValueError as error:
-        raise _fault(path, name, "", f"write ISO times ({error})") from error
-    return np.asarray(stamps.tz_localize(None).to_numpy(), dtype="datetime64[us]")
-
-
-def _fault(path: Path, place: str, value: str, mend: str) -> SeriesError:
-    return SeriesError(str(path), [Fault(place=place, value=value, mend=mend)])
+def _refuse_export(table: Table, column: str, values: FloatArray) -> None:
+    """Refuse rows whose import is negative: it would be billed as nothing."""
+    mend = "an import is never negative; write what was taken, 0 where the site fed in"
+    faults = [
+        Fault(
+            place=place(table.source, row=table.lines[row], name=column),
+            value=f"{values[row]:g} {POWERS[column][0]}",
+            mend=mend,
+        )
+        for row in np.flatnonzero(values < 0.0)
+    ]
+    refuse(table.source, faults)

@@ -33,10 +33,25 @@ def test_offsets_are_followed_through_the_change_of_the_clock(tmp_path):
     assert power.tolist() == [1.0, 2.0]
 
 
+def test_semicolons_and_decimal_commas_are_read(tmp_path):
+    rows = "2026-01-01T00:00;4.000,5\n2026-01-01T00:15;998,5\n"
+    _, power = read_meter(written(tmp_path, f"time_utc;import_kw\n{rows}"))
+    assert power == pytest.approx([4.0005, 0.9985])
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ("2026-01-01T00:00,n/a x\n", r"\.csv, 2026-01-01T00:00Z = not a number"),
+        ("2026-01-01T00:00,n/a x\n", r"\.csv, row 2, import_mw = 'n/a x': write a finite number"),
+        ("2026-01-01T00:00,-\n", r"\.csv, 2026-01-01T00:00Z = not a number"),
+        (
+            "2026-01-01T00:00,1\n2026-01-01T00:15,-5\n",
+            r"\.csv, row 3, import_mw = -5 MW: an import is never negative; write what was taken",
+        ),
+        (
+            "01.01.2026 00:00,1\n",
+            r"\.csv, row 2, time_utc = '01.01.2026 00:00': write an ISO time, as in 2026-\S+$",
+        ),
         ("2026-01-01T00:00,1\n2026-01-01T00:30,1\n", r"\.csv, after 2026-01-01T00:00Z"),
     ],
 )
@@ -48,11 +63,14 @@ def test_what_a_file_lacks_is_told_with_its_name(tmp_path, rows, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("when,import_mw\n2026-01-01,1\n", "needs one of time_utc"),
+        ("when,import_mw\n2026-01-01,1\n", "no column of times; name one time_utc"),
         ("time_utc,load\n2026-01-01,1\n", "import_kwh"),
-        ("time,import_mw\n2026-01-01T00:00,1\n", "times without an offset"),
-        ("time_utc,import_mw\nyesterday,1\n", "write ISO times"),
-        ("", "cannot be read as CSV"),
+        (
+            "time,import_mw\n2026-01-01T00:00,1\n",
+            "name no offset; .* call the column time_utc if they are UTC",
+        ),
+        ("time_utc,import_mw\nyesterday,1\n", "write an ISO time"),
+        ("", "the file is empty"),
     ],
 )
 def test_what_is_no_meters_file_is_refused(tmp_path, text, told):
@@ -61,5 +79,5 @@ def test_what_is_no_meters_file_is_refused(tmp_path, text, told):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SeriesError, match="cannot be read"):
+    with pytest.raises(SeriesError, match="give a file that is there"):
         read_meter(tmp_path / "none.csv")
