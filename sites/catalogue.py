@@ -1,6 +1,7 @@
 """The TOML files of this room: declared sites, and standard machines with their sources."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection
 from functools import lru_cache
@@ -27,6 +28,15 @@ DEEPEST: Final = 7
 
 ABOUT: Final = ("source", "note")
 """Keys of a standard machine that tell about it and are no parameters."""
+
+_AT: Final = re.compile(r"at line (\d+)")
+"""How the parser tells the line."""
+
+_BARE: Final = re.compile(r"""\s*([\w.-]+)\s*=\s*([^\s"'\[{#][^"'#]*?)\s*(?:#.*)?""")
+"""A key and a value without quotes or brackets."""
+
+_BACKSLASH: Final = re.compile(r'"[^"]*\\[^"]*"')
+"""A backslash in double quotes, where it begins an escape."""
 
 Table = dict[str, object]
 """What a TOML table holds, unchecked."""
@@ -132,7 +142,7 @@ def read(path: Path) -> Table:
         line = content.count(b"\n", 0, error.start) + 1
         raise _refused(path, f"line {line}", "save the file as UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
-        raise _refused(path, "TOML", str(error)) from error
+        raise _refused(path, "TOML", f"{error}{_hint(content, error)}") from error
     except (RecursionError, ValueError) as error:  # thousands of brackets
         raise _refused(path, "TOML", "nested too deep") from error
     if depth > DEEPEST:
@@ -217,6 +227,29 @@ def _depth(value: object) -> int:
     if isinstance(value, list):
         return 1 + max(map(_depth, value), default=0)
     return 0
+
+
+def _hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
+    """Return how to mend a line that the parser refuses, if it can be told from the line."""
+    at = _AT.search(str(error))
+    if at is None:
+        return ""
+    line = content.decode("utf-8-sig").split("\n")[int(at[1]) - 1]
+    if _BACKSLASH.search(line):
+        return r"; in double quotes write / for \, or write the text in single quotes"
+    bare = _BARE.fullmatch(line.rstrip())
+    if bare is None or _is_value(bare[2]):
+        return ""
+    return f'; texts and numbers with units stand in quotes: write {bare[1]} = "{bare[2]}"'
+
+
+def _is_value(text: str) -> bool:
+    """Return whether a text is a value of TOML as it stands."""
+    try:
+        tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def _refused(path: Path, place: str, mend: str) -> SiteError:

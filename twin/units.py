@@ -22,6 +22,9 @@ KELVIN: Final = 273.15
 """Zero degC. [K]"""
 
 _TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
+_COMMAS: Final = re.compile(r"^\s*([-+]?\d[\d.]*,[\d.,]*\d(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
+_THOUSANDS: Final = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
+_EURO: Final = re.compile(r"€|\b[Ee]uros?\b|\beur\b")
 _ALIASES: Final = {"%": "percent", "": "dimensionless", "1": "dimensionless"}
 _POWER: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
 _BELOW: Final = re.compile(r" ([A-Za-z]+)-(\d)")
@@ -72,8 +75,9 @@ def canonical(text: str, unit: str) -> float:
     Raises
     ------
     UnitError
-        If the text has no number, no unit, or a unit of another dimension.
+        If the text has no number, a comma in it, no unit, or a unit of another dimension.
     """
+    _check_spelling(text)
     match = _TEXT.match(text)
     if match is None:
         raise UnitError(
@@ -92,6 +96,30 @@ def canonical(text: str, unit: str) -> float:
         if unit == "1":
             mend = "write a number without a unit"
         raise UnitError("quantity", [_fault(text, mend)]) from error
+
+
+def _check_spelling(text: str) -> None:
+    """Refuse commas in numbers, and other names of EUR: there it can be told what is meant."""
+    commas = _COMMAS.match(text)
+    if commas is not None:
+        number, given = commas.groups()
+        unit = _EURO.sub("EUR", given)
+        ways = " or ".join(f'"{f"{way} {unit}".strip()}"' for way in _without_comma(number))
+        raise UnitError(
+            "quantity", [_fault(text, f"numbers have a point and no comma: write {ways}")]
+        )
+    if _EURO.search(text):
+        mend = f'EUR is written EUR: write "{_EURO.sub("EUR", text)}"'
+        raise UnitError("quantity", [_fault(text, mend)])
+
+
+def _without_comma(number: str) -> list[str]:
+    """Return what a number with commas may mean: 20,5 is 20.5, and 3,300 may be 3300 or 3.300."""
+    whole = number.replace(",", "")
+    if number.count(",") > 1 or number.find(",") < number.rfind("."):
+        return [whole]
+    parted = number.replace(".", "").replace(",", ".")
+    return [whole, parted] if _THOUSANDS.fullmatch(number) else [parted]
 
 
 def _expression(unit: str) -> str:

@@ -54,6 +54,35 @@ def test_a_fault_of_the_grammar_names_the_line(tmp_path):
     assert "at line 2" in refusal(tmp_path / "site.toml", b'title = "a"\ntitel "b"\n')
 
 
+@pytest.mark.parametrize(
+    ("line", "mend"),
+    [
+        ("limit = 60 MW", '; texts and numbers with units stand in quotes: write limit = "60 MW"'),
+        ("share = 5 %  # of it", 'write share = "5 %"'),
+        ("grid.price = 12 €/MWh\r", 'write grid.price = "12 €/MWh"'),
+        ("kind = tank", 'write kind = "tank"'),
+        (
+            r'prices = "C:\data\x.csv"',
+            r"; in double quotes write / for \, or write the text in single",
+        ),
+        (
+            r'prices = "C:\Users\x.csv"',
+            r"; in double quotes write / for \, or write the text in single",
+        ),
+    ],
+)
+def test_the_parsers_words_are_followed_by_the_mend(tmp_path, line, mend):
+    told = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
+    assert "(at line 2" in told
+    assert mend in told
+
+
+@pytest.mark.parametrize("line", ["a = 2", 'b = "open', "[b", "b = [1 MW]"])
+def test_no_mend_is_told_where_none_is_sure(tmp_path, line):
+    told = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
+    assert "quotes:" not in told
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path):
     path = tmp_path / "site.toml"
     path.write_bytes(b"\xef\xbb\xbfa = 1")
