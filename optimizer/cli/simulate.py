@@ -255,8 +255,10 @@ def _loaded(site: Site, grid: xr.Dataset, load: Path) -> FloatArray:
     total = axes.regrid(part["hall_power"].to_numpy(), part["instant"].to_numpy(), edges)
     most = sum(hall.full_power for hall in site.of(Accelerators))
     if (total > most).any():
-        mend = f"the halls draw {most:g} MW at most"
-        fault = Fault(place=load.name, value=f"{total.max():g} MW", mend=mend)
+        first = int(np.argmax(total > most))
+        place = f"{load.name}, {axes.to_minute(edges[first])}"
+        mend = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
+        fault = Fault(place=place, value=f"{total[first]:g} MW", mend=mend)
         raise ProblemError("load", [fault])
     return total
 

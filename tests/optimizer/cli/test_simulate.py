@@ -192,6 +192,14 @@ def test_kilowatts_under_the_name_of_megawatts_are_refused(run, tmp_path):
     refused(run(load=("--load", load)), "load.csv", "3.696 MW at most")
 
 
+def test_the_first_moment_of_too_great_a_load_is_told(run, tmp_path):
+    load = loads(tmp_path)
+    lines = load.read_text().split("\n")
+    lines[8], lines[20] = "2026-06-16T07:00Z,4.5", "2026-06-16T19:00Z,9"
+    load.write_text("\n".join(lines))
+    refused(run(load=("--load", load)), "load.csv, 2026-06-16T07:00Z = 4.5 MW: the halls draw")
+
+
 def test_negative_power_is_refused_by_its_row(run, tmp_path):
     load = loads(tmp_path, power=-1.0)
     refused(run(load=("--load", load)), "load.csv", "row 2", "must lie between 0")
