@@ -6,7 +6,9 @@ from typing import Final, Literal
 import numpy as np
 import xarray as xr
 
+from twin import axes
 from twin.equipment import Accelerators, CoolingPlant, HallAir, Switchgear, Transformer, Ups
+from twin.errors import Fault, StateError
 from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.site import Site
@@ -168,7 +170,19 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
     -------
     xarray.DataArray
         Number of violated minutes, ``(limit,)``; what is no number violates. [1]
+
+    Raises
+    ------
+    StateError
+        If an interval is no minute: means of longer ones hide peaks, and their steps are no ramps.
     """
+    steps = np.diff(axes.edges_of(record))
+    if (steps != axes.MINUTE).any():
+        first = int(np.argmax(steps != axes.MINUTE))
+        place = f"record, {axes.to_minute(record['time'].to_numpy()[first])}"
+        mend = "violations are counted by the minute; give a record of minutes, as plants keep"
+        fault = Fault(place=place, value=f"{steps[first] / axes.MINUTE:g} min", mend=mend)
+        raise StateError(site.name, [fault])
     names, counts = [], []
     for limit in limits(site):
         names.append(limit.name)

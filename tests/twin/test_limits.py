@@ -7,6 +7,7 @@ import xarray as xr
 import sites
 from tests.runs import steady
 from twin import state
+from twin.errors import StateError
 from twin.limits import Limit, limits, ramp_beyond, violations
 from twin.simulation import simulate
 
@@ -118,6 +119,13 @@ def test_stocks_are_counted_at_the_ends_of_the_minutes(small, record):
     counts = violations(small, record).to_series()
     assert counts["battery_level of battery_1"] == 2
     assert counts["facility_supply_temperature of chilled_plant"] == 1
+
+
+def test_a_record_of_other_intervals_than_minutes_is_refused(small):
+    """Proves: the course of a back-test, of quarter-hours, is not judged as if it were minutes."""
+    course = simulate(small, state.rest(small), steady(small, count=4, minutes=15))
+    with pytest.raises(StateError, match=r"record, 20\S+Z = 15 min: .* by the minute"):
+        violations(small, course)
 
 
 def test_a_leap_of_the_import_breaks_the_ramp_once(small, record):
