@@ -1,14 +1,12 @@
 """The TOML files of this room: declared sites, and standard machines with their sources."""
 
-import difflib
 import re
 import tomllib
-from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, nearest
 
 Purpose = Literal["decision", "validation"]
 
@@ -192,12 +190,6 @@ def complete(table: Table, family: str, *, place: str) -> tuple[Table, list[Faul
             own[key], more = complete(value, key, place=f"{place}.{key}")
             faults += more
     return own, faults
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint at the known word that is spelt most alike, or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _entry(name: object, family: str, place: str) -> tuple[Table, list[Fault]]:

@@ -8,7 +8,6 @@ from zoneinfo import available_timezones
 import numpy as np
 
 from sites.backup import check_backup
-from sites.catalogue import nearest
 from sites.contract_checks import check_contracts
 from sites.faults import spot, written
 from sites.network_checks import check_network
@@ -16,7 +15,7 @@ from sites.reserve_checks import check_reserves
 from sites.sizing import demand, ratings
 from sites.tariff_checks import check_tariffs
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Grid, HallAir, HeatReuse
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, nearest
 from twin.paths import without_path
 from twin.physics import FloatArray
 from twin.relations import Convert

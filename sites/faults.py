@@ -8,10 +8,9 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sites.catalogue import nearest
 from sites.declarations import inner_models, kind_of, quantity
 from twin import units
-from twin.errors import Fault
+from twin.errors import Fault, nearest
 
 LONGEST: Final = 60
 """Values longer than this are shortened in messages. [letters]"""

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from pydantic import ValidationError
 
-from sites.catalogue import Table, complete, locate, nearest, read, shown
+from sites.catalogue import Table, complete, locate, read, shown
 from sites.checks import check, check_time_zone
 from sites.faults import faults_of, spot, written
 from twin.equipment import KINDS, Equipment
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, nearest
 from twin.site import Site
 
 GREATEST: Final = 1e12

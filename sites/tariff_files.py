@@ -6,9 +6,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from sites.catalogue import ROOM, nearest, read, shown
+from sites.catalogue import ROOM, read, shown
 from sites.faults import faults_of, written
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, nearest
 from twin.tariffs.declaration import Tariff
 
 EXAMPLES: Final = ROOM / "tariffs"

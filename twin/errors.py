@@ -1,6 +1,7 @@
 """Every error of the house says what, where, the value, and the mend."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,12 @@ class Fault:
         """Return the fault as one line of text."""
         shown = f" = {self.value}" if self.value else ""
         return f"{self.place}{shown}: {self.mend}"
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return a hint at the known word that is spelt most alike, or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class GigatwinError(Exception):

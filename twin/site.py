@@ -11,7 +11,7 @@ from pydantic import ConfigDict, SerializeAsAny, ValidationError
 from twin.contingency import Contingency
 from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
-from twin.errors import Fault, SiteError
+from twin.errors import Fault, SiteError, nearest
 from twin.market_day import market_day_zone
 from twin.network import Network
 from twin.peaks import Peak
@@ -218,7 +218,7 @@ class Site(Declared):
         try:
             changed = self.equipment[machine].changed(**values)
         except ValidationError as error:
-            raise SiteError(self.name, faults_of(error, f"equipment.{machine}")) from error
+            raise SiteError(self.name, faults_of(error, self.equipment[machine])) from error
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
@@ -250,13 +250,18 @@ class Site(Declared):
         return type(self).model_construct(**{**fields, **changes})
 
 
-def faults_of(error: ValidationError, place: str) -> list[Fault]:
-    """Return the faults that pydantic found, each with its place and value."""
+def faults_of(error: ValidationError, machine: Equipment) -> list[Fault]:
+    """Return the faults that pydantic found in a machine, each with its place and value."""
     faults = []
     for item in error.errors():
-        where = ".".join([place, *(str(step) for step in item["loc"])])
+        steps = [str(step) for step in item["loc"]]
         value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
-        is_extra = item["type"] == "extra_forbidden"
-        words = "no such parameter" if is_extra else item["msg"].removeprefix("Value error, ")
-        faults.append(Fault(place=where, value=value, mend=words))
+        words = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            words = "no such parameter"
+            if len(steps) == 1:  # of the machine, not of a table in it
+                kind, known = machine.kind.replace("_", " "), type(machine).model_fields
+                words += f" of {kind}{nearest(steps[0], known)}"
+        place = ".".join(["equipment", machine.name, *steps])
+        faults.append(Fault(place=place, value=value, mend=words))
     return faults

@@ -76,7 +76,17 @@ def test_margins_are_changed_without_the_rest(small):
     ("machine", "values", "told"),
     [
         ("battery_7", {"power": 1.0}, r"battery_7.*battery_1"),
-        ("battery_1", {"powr": 1.0}, r"battery_1\.powr"),
+        (
+            "battery_1",
+            {"powr": 1.0},
+            r"battery_1\.powr: no such parameter of battery; did you .*power",
+        ),
+        ("tank_1", {"volum": "3 m3"}, r"tank_1\.volum: no such .* of tank; did you mean volume\?"),
+        (
+            "chilled_plant",
+            {"chillers": {"x": 1}},
+            r"chilled_plant\.chillers\.x: no such parameter$",
+        ),
         ("battery_1", {"power": -1.0}, r"battery_1\.power = -1\.0"),
         ("battery_1", {"power": "3 MWh"}, r"battery_1\.power = '3 MWh'"),
         ("hall_1", {"rack_idle_power": "200 kW"}, "below rack_power"),
