@@ -1,6 +1,6 @@
 """Whether every carrier that something asks for has something that delivers it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from twin.errors import Fault
@@ -9,6 +9,19 @@ from twin.site import Site
 
 BOUGHT: Final = frozenset({"grid", "water"})
 """Carriers that come from outside the fence."""
+
+SUPPLIERS: Final[Mapping[str, str]] = {
+    "busbar": "transformer that delivers busbar",
+    "medium_voltage": "transformer or switchgear",
+    "critical": "ups",
+    "rack": "distribution",
+    "liquid": "cdu",
+    "air": "hall_air",
+    "warm": "cooling_plant that serves warm",
+    "chilled": "cooling_plant that serves chilled",
+    "heat": "heat_reuse",
+}
+"""Carrier -> the kinds of machines that deliver it."""
 
 _HEAT: Final = {"liquid", "air", "warm", "chilled"}
 
@@ -35,7 +48,8 @@ def without_path(site: Site) -> Iterator[Fault]:
     supplied = {convert.output for convert in converts} | BOUGHT
     for carrier, owner in wanted.items():
         if carrier not in supplied:
-            mend = f"needs {carrier}, which no machine delivers; add one"
+            kinds = SUPPLIERS[carrier]
+            mend = f"needs {carrier}, which no machine delivers; add one of kind {kinds}"
             if carrier in _HEAT:
                 mend += ", or its heat has no path"
             yield Fault(place=f"[equipment.{owner}]", value="", mend=mend)

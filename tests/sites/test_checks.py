@@ -2,7 +2,11 @@
 
 import pytest
 
+import sites
+from sites.catalogue import HOMES
 from sites.loading import build
+from twin.paths import BOUGHT, SUPPLIERS
+from twin.relations import ENERGY_SIGN
 
 
 def test_no_connection(table, told):
@@ -17,8 +21,22 @@ def test_two_connections(table, told):
 
 def test_a_carrier_without_supplier(table, told):
     del table["equipment"]["cdu_1"]
-    lacks = "needs liquid, which no machine delivers; add one, or its heat has no path"
+    lacks = "needs liquid, which no machine delivers; add one of kind cdu, or its heat has no path"
     assert told(table) == [f"[equipment.hall_2]: {lacks}"]
+
+
+def test_the_kind_that_delivers_a_carrier_is_named(table, told):
+    del table["equipment"]["ups_1"]
+    assert "needs critical, which no machine delivers; add one of kind ups" in told(table)[0]
+
+
+def test_every_carrier_has_its_kinds():
+    """Proves: the kinds that messages name are those that deliver, in all declared sites."""
+    assert set(SUPPLIERS) == set(ENERGY_SIGN) - BOUGHT
+    loaded = [sites.load(name) for home in HOMES for name in sites.names(home)]
+    for site in loaded:
+        for convert in site.converts:
+            assert site.equipment[convert.owner].kind in SUPPLIERS[convert.output].split()
 
 
 def test_a_store_without_supplier(table, told):
