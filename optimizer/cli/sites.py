@@ -24,18 +24,26 @@ app = typer.Typer(
 )
 
 PAGES: Final = Path("docs/reference")
+TITLES: Final[dict[catalogue.Purpose, str]] = {
+    "decision": "Declared sites",
+    "validation": "Existing plants that validate holds the twin to; no sites to plan for",
+}
+"""What sites are for -> the title of their table."""
+
 SITE: Final = typer.Argument(help="Name of a declared site, or a path that ends in .toml.")
 
 
 @app.command("list")
 def list_sites(json_file: JsonFile = None) -> None:
-    """List the declared sites."""
-    purposes = {name: purpose for purpose in catalogue.HOMES for name in sites.names(purpose)}
-    found = [_head(name) | {"purpose": purpose} for name, purpose in purposes.items()]
-    shown = table("Declared sites", "name", "zone", "for", "title")
-    for head in found:
-        shown.add_row(head["name"], head["zone"], head["purpose"], head["title"])
-    console(json_file).print(shown)
+    """List the declared sites, and apart from them the plants that the twin is held to."""
+    found, screen = [], console(json_file)
+    for purpose, title in TITLES.items():
+        heads = [_head(name) | {"purpose": purpose} for name in sites.names(purpose)]
+        shown = table(title, "name", "zone", "title")
+        for head in heads:
+            shown.add_row(head["name"], head["zone"], head["title"])
+        screen.print(shown)
+        found += heads
     write_json({"sites": found}, json_file)
 
 

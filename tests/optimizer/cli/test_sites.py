@@ -25,7 +25,11 @@ def test_list(run):
     assert found == {name: home for home in catalogue.HOMES for name in sites.names(home)}
     assert found["rhine"] == "decision"
     assert found["frontier"] == "validation"
-    assert "Declared sites" in result.stderr
+    declared, held_to = result.stderr.split("Existing plants that validate")
+    assert "Declared sites" in declared
+    assert all(name in declared and name not in held_to for name in sites.names())
+    assert "frontier" in held_to
+    assert "frontier" not in declared
 
 
 def test_check_of_all_declared_sites(run, tmp_path):
