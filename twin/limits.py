@@ -170,6 +170,7 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
     -------
     xarray.DataArray
         Number of violated minutes, ``(limit,)``; what is no number violates. [1]
+        ``first(limit)`` is when the first begins, NaT where none does.
 
     Raises
     ------
@@ -183,12 +184,14 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
         mend = "violations are counted by the minute; give a record of minutes, as plants keep"
         fault = Fault(place=place, value=f"{steps[first] / axes.MINUTE:g} min", mend=mend)
         raise StateError(site.name, [fault])
-    names, counts = [], []
-    for limit in limits(site):
-        names.append(limit.name)
-        counts.append(int((~(limit.beyond(record) <= 1.0)).sum()))
-    net = net_import(record).to_numpy()
-    names.append("ramp of grid_import_power")
-    ramp = ramp_beyond(site, net, 1.0)
-    counts.append(int((~(ramp <= 1.0 + SHARE_BEYOND)).sum()))
-    return xr.DataArray(counts, coords={"limit": names}, dims="limit", attrs={"units": "1"})
+    found = {limit.name: ~(limit.beyond(record) <= 1.0) for limit in limits(site)}
+    ramp = ramp_beyond(site, net_import(record).to_numpy(), 1.0)
+    found["ramp of grid_import_power"] = np.append(False, ~(ramp <= 1.0 + SHARE_BEYOND))
+    time, never = record["time"].to_numpy(), np.datetime64("NaT", "us")
+    since = [time[np.argmax(one)] if one.any() else never for one in found.values()]
+    return xr.DataArray(
+        [int(one.sum()) for one in found.values()],
+        coords={"limit": list(found), "first": ("limit", np.array(since, "datetime64[us]"))},
+        dims="limit",
+        attrs={"units": "1"},
+    )

@@ -145,6 +145,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 def _show(screen: Console, results: Results) -> None:
     for part in batched(results.policies, _fitting(screen, results)):
         screen.print(_table(results, part))
+    for name, rows in results.broken.items():
+        for row in rows:
+            words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
+            screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
     if results.capture is not None:
         screen.print(
             f"capture {results.capture:.1%}: what optimal saves over threshold, "

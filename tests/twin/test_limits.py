@@ -107,8 +107,11 @@ def test_a_quiet_record_has_no_violation(small, record):
 )
 def test_each_limit_is_counted_by_the_minute(small, record, name, place, value, limit):
     record[name][{"time": slice(4, 7), **place}] = value
-    counts = violations(small, record).to_series()
+    found = violations(small, record)
+    counts = found.to_series()
     assert counts[limit] == 3
+    assert found["first"].sel(limit=limit) == record["time"][4]
+    assert np.isnat(found["first"].sel(limit="battery_level of battery_1"))
     if name != "grid_export_power":
         assert counts.sum() == 3
 

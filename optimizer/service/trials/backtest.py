@@ -63,6 +63,19 @@ class Trial:
         """The trial in numbers."""
         return Summary.of(self.bill, self.work, int(self.violations.sum()))
 
+    @property
+    def broken(self) -> list[dict[str, object]]:
+        """The limits that were broken: ``limit, plant, minutes, first``."""
+        return [
+            {
+                "limit": str(one["limit"].item()),
+                "plant": self.seed,
+                "minutes": int(one),
+                "first": to_minute(one["first"].to_numpy()),
+            }
+            for one in self.violations[self.violations.to_numpy() > 0]
+        ]
+
 
 def backtest(
     setting: Setting,
@@ -98,12 +111,14 @@ def backtest(
     began = time.process_time()
     found: dict[str, list[Summary]] = {name: [] for name in policies}
     bills: dict[str, list[Bill]] = {name: [] for name in policies}
+    broken: dict[str, list[dict[str, object]]] = {name: [] for name in policies}
     for seed in range(seeds):
         for name in policies:
             trial = run(setting, name, seed=seed, listen=listen, export=export)
             keep(trial)
             found[name].append(trial.summary)
             bills[name].append(trial.bill)
+            broken[name] += trial.broken
     world = setting.world
     days = round((world.end - world.start) / np.timedelta64(1, "D"))
     return Results(
@@ -118,6 +133,7 @@ def backtest(
         by_seed=found,
         accounts={name: means_over([bill.accounts for bill in bills[name]]) for name in policies},
         weighed={name: means_over([bill.weighted for bill in bills[name]]) for name in policies},
+        broken=broken,
     )
 
 

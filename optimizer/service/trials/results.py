@@ -91,6 +91,8 @@ class Results:
         Name -> account -> money over the seeds; they add up to the cost. [EUR]
     weighed
         Name -> what weighs beside the cost -> its weight; with the cost it is the objective. [EUR]
+    broken
+        Name -> limits that were broken, on which plant, for how many minutes, and since when.
     """
 
     site: str
@@ -104,6 +106,7 @@ class Results:
     by_seed: Mapping[str, Sequence[Summary]]
     accounts: Mapping[str, Mapping[str, float]]
     weighed: Mapping[str, Mapping[str, float]]
+    broken: Mapping[str, Sequence[Mapping[str, object]]]
 
     @property
     def capture(self) -> float | None:
@@ -130,6 +133,7 @@ class Results:
             "by_seed": {name: [asdict(s) for s in many] for name, many in self.by_seed.items()},
             "accounts": {name: dict(money) for name, money in self.accounts.items()},
             "weighed": {name: dict(money) for name, money in self.weighed.items()},
+            "broken": {name: [dict(row) for row in rows] for name, rows in self.broken.items()},
         }
 
 

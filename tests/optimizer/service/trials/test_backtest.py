@@ -16,6 +16,7 @@ from tests.strict_site import strict
 from twin.errors import StateError
 
 HOURS = 3
+RAMP = "ramp of grid_import_power"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,15 @@ def test_no_policy_breaks_a_limit_of_the_plant(trials):
     assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
         POLICIES, 0
     )
+
+
+def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
+    counts = optimal.violations.copy(data=np.where(optimal.violations["limit"] == RAMP, 2, 0))
+    first = np.full(counts.shape, np.datetime64("2026-06-16T05:07", "us"))
+    broken = replace(optimal, violations=counts.assign_coords(first=("limit", first))).broken
+    row = {"limit": RAMP, "plant": 0, "minutes": 2, "first": "2026-06-16T05:07Z"}
+    assert broken == [row]
+    assert optimal.broken == []
 
 
 def test_every_step_of_every_policy_is_told(trials):

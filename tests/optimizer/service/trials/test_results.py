@@ -39,6 +39,7 @@ def results(**objectives):
         by_seed={name: [one] for name, one in policies.items()},
         accounts={name: {"electricity": one.cost_eur} for name, one in policies.items()},
         weighed={name: {"carbon": one.objective} for name, one in policies.items()},
+        broken={name: [] for name in policies},
     )
 
 
