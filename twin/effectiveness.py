@@ -63,7 +63,7 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
         "pue": _share(facility, it),
         "wue": _share(_total(result["water_use"]), it),
         "erf": _share(_total(_reused(result)), facility),
-        "ref": _share(_total(_own_renewables(result)), facility),
+        "ref": _share(_total(own_renewables(result)), facility),
     }
     if carbon_intensity is not None:
         vocabulary.check(carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity")
@@ -79,7 +79,7 @@ def _reused(result: xr.Dataset) -> xr.DataArray:
     return result["heat_reuse_power"].sum("heat_reuse")
 
 
-def _own_renewables(result: xr.Dataset) -> xr.DataArray:
+def own_renewables(result: xr.Dataset) -> xr.DataArray:
     """Return the renewable power used on site, at most the power of the site. [MW]"""
     if "renewable_used_power" not in result:
         return xr.zeros_like(result["facility_power"])

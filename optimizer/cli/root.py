@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "fleet": "optimizer.cli.fleet",
     "explain": "optimizer.cli.explain",
     "tariff": "optimizer.cli.tariff",
+    "report": "optimizer.cli.report",
     "front": "optimizer.cli.front",
     "fit": "optimizer.cli.fit",
     "run": "optimizer.cli.run",

@@ -1,0 +1,65 @@
+"""`gigatwin report`: runs become the figures of a year, and nothing is counted twice."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+
+
+def cli(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    """Return three days of the small site, each in a file, and what `simulate` says of them."""
+    folder = tmp_path_factory.mktemp("days")
+    found = {}
+    for day in ("2026-06-16", "2026-06-17", "2026-06-19"):
+        path = folder / f"{day}.nc"
+        done = cli("simulate", "small", "--start", day, "--days", 1, "--utilisation", 0.5,
+                   "--out", path, "--json", "-")  # fmt: skip
+        found[path] = json.loads(done.stdout)
+    return found
+
+
+def test_a_day_is_told_as_simulate_told_it(days):
+    path, said = next(iter(days.items()))
+    found = json.loads(cli("report", "small", path, "--json", "-").stdout)
+    value = {key: one["value"] for key, one in found["figures"].items()}
+    assert value["E_DC"] == pytest.approx(1e3 * said["energy_mwh"])
+    assert value["E_IT"] == pytest.approx(1e3 * said["it_energy_mwh"])
+    indicators = [value[key] for key in ("PUE", "WUE", "ERF", "REF")]
+    assert indicators == pytest.approx([said[key] for key in ("pue", "wue", "erf", "ref")])
+    assert found["hours"] == 24.0
+
+
+def test_days_add_up_in_any_order_and_holes_are_told(days, tmp_path):
+    page = tmp_path / "year.md"
+    done = cli("report", "small", *reversed(days), "--markdown", page, "--json", "-")
+    assert done.exit_code == 0, repr(done.exception)
+    found = json.loads(done.stdout)
+    assert (found["start"], found["end"]) == ("2026-06-16T00:00Z", "2026-06-20T00:00Z")
+    total = sum(said["energy_mwh"] for said in days.values())
+    assert found["figures"]["E_DC"]["value"] == pytest.approx(1e3 * total)
+    assert "nothing is known from 2026-06-18T00:00Z for 24.0 h" in found["notes"]
+    assert "| E_DC | energy of the whole site, own generation included |" in page.read_text()
+    assert "72 h of a year's 8,760: 0.8%" in page.read_text()
+
+
+def test_a_time_that_two_files_tell_is_refused(days):
+    path = next(iter(days))
+    done = cli("report", "small", path, path)
+    assert done.exit_code == 1
+    assert "give each time once" in " ".join(done.stderr.split())
+
+
+def test_what_is_no_run_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "notes.nc"
+    path.write_text("no NetCDF")
+    done = cli("report", "small", path)
+    assert done.exit_code == 1
+    assert "notes.nc" in done.stderr
+    assert "cannot be read" in done.stderr

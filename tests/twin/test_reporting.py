@@ -1,0 +1,98 @@
+"""Figures for the regulator, by hand from runs of round numbers."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from tests.heated import heated
+from twin import axes, vocabulary
+from twin.errors import UnitError
+from twin.reporting import figures
+
+HOURS = 48
+
+
+def run(**words):
+    """Return two days in which a site draws 10 MW, its IT 8, and takes 2 m3 of water an hour."""
+    grid = axes.regular(axes.utc("2026-07-01"), HOURS, axes.HOUR)
+    flat = {
+        "facility_power": 10.0,
+        "it_power": 8.0,
+        "grid_import_power": 9.0,
+        "grid_export_power": 0.0,
+        "water_use": 2.0,
+    }
+    told = grid.assign({name: ("time", np.full(HOURS, value)) for name, value in flat.items()})
+    return vocabulary.tag_all(told.assign(words))
+
+
+def hourly(value, name, owner):
+    return xr.DataArray(np.full((HOURS, 1), value), dims=("time", name), coords={name: [owner]})
+
+
+def told(site, what, **others):
+    return {one.key: one for one in figures(site, what, **others)}
+
+
+def test_energy_and_indicators_of_two_flat_days():
+    """10 MW for 48 h are 480,000 kWh; PUE 10/8, WUE 2/8; 1 MW of sun of 10 is a REF of 0.1."""
+    sun = hourly(1.0, "renewable", "solar_1")
+    found = told(sites.load("small"), run(renewable_used_power=sun))
+    assert found["E_DC"].value == pytest.approx(480_000.0)
+    assert found["E_IT"].value == pytest.approx(384_000.0)
+    assert found["W_IN"].value == pytest.approx(96.0)
+    assert found["E_RES-OOS"].value == pytest.approx(48_000.0)
+    assert found["PUE"].value == pytest.approx(1.25)
+    assert found["WUE"].value == pytest.approx(0.25)
+    assert found["REF"].value == pytest.approx(0.1)
+    assert found["E_REUSE"].value == found["ERF"].value == 0.0
+    assert "CUE" not in found
+    assert "CDD" not in found
+
+
+def test_what_no_run_knows_is_left_to_whoever_files():
+    found = told(sites.load("small"), run())
+    for key in ("W_IN-POT", "E_RES-PPA", "E_RES-GOO"):
+        assert found[key].value is None
+        assert found[key].basis.startswith("known by")
+
+
+def test_what_is_installed_comes_from_the_site():
+    """28 racks of 132 kW, and a battery only where it answers the grid by itself."""
+    site = sites.load("small")
+    assert told(site, run())["P_IT"].value == pytest.approx(28 * 132.0)
+    assert told(site, run())["C_BtG"].value == 0.0
+    alone = site.replace("battery_1", local_controller=True)
+    capacity = 1e3 * alone.equipment["battery_1"].capacity
+    assert told(alone, run())["C_BtG"].value == pytest.approx(capacity)
+
+
+def test_carbon_counts_the_import():
+    """9 of 8 MW at 200 kg/MWh."""
+    carbon = vocabulary.tag(run()["it_power"] * 0.0 + 200.0, "carbon_intensity")
+    found = told(sites.load("small"), run(), carbon_intensity=carbon)
+    assert found["CUE"].value == pytest.approx(225.0)
+
+
+def test_only_hot_days_have_cooling_degrees():
+    """By Eurostat a day of 30 degC has 9, one of 23 degC none."""
+    warmth = xr.DataArray(np.repeat([30.0, 23.0], 24), dims="time")
+    found = told(sites.load("small"), run(air_temperature=warmth))
+    assert found["CDD"].value == pytest.approx(9.0)
+
+
+def test_heat_is_told_with_the_temperature_at_which_it_left():
+    """Water slides from 80 degC in frost to 60 at the heating limit: 70 half way, at 5 degC."""
+    site = heated(mild_supply_temperature="60 degC")
+    warmth = xr.DataArray(np.full(HOURS, 5.0), dims="time")
+    heat = hourly(2.0, "heat_reuse", "pump")
+    found = told(site, run(air_temperature=warmth, heat_reuse_power=heat))
+    assert found["E_REUSE"].value == pytest.approx(96_000.0)
+    assert found["T_WH"].value == pytest.approx(70.0)
+    assert found["ERF"].value == pytest.approx(0.2)
+
+
+def test_a_run_without_water_is_refused_by_its_word():
+    with pytest.raises(UnitError, match="water_use"):
+        figures(sites.load("small"), run().drop_vars("water_use"))
