@@ -91,6 +91,8 @@ def _show_reasons(screen: Console, told: Told) -> None:
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
+    accounts.add_section()
+    accounts.add_row("all", f"{round(sum(told['accounts'].values())) + 0:,}")
     screen.print(accounts)
     columns = ("limit", "between", "intervals", "one more, where dearest")
     binding = table("What binds", *columns, numbers=columns[2:])
