@@ -32,7 +32,7 @@ def plot_front(front: xr.Dataset, *, title: str) -> Figure:
     cost = front["cost"].to_numpy()
     panel.plot(carbon, cost, marker="o", color=CYCLE[0], linewidth=1.5)
     for i, price in enumerate(front["carbon_price"].to_numpy()):
-        is_outer = i % 2 == 1  # neighbours may lie close together: their words do not
+        is_outer = i % 2 == 0  # neighbours may lie close together; the first lies rightmost
         panel.annotate(
             f"{price:g} EUR/kg",
             (carbon[i], cost[i]),
