@@ -185,7 +185,8 @@ class Optimal:
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
         edges = axes.horizon(view.now, WEEK)["instant"].to_numpy()
-        grid = axes.intervals(np.append(edges[edges < until], min(until, edges[-1])))
+        last = min(until, edges[-1])
+        grid = axes.intervals(np.append(edges[edges < last], last))
         ahead = told(self._site, self._record, view.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)

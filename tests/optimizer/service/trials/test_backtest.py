@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import sites
 from optimizer.dispatch import Orders
+from optimizer.policies import View
 from optimizer.service.trials.archive import read_course, read_decision, write_results, write_trial
-from optimizer.service.trials.backtest import POLICIES, backtest, run
+from optimizer.service.trials.backtest import POLICIES, backtest, make_policy, run
+from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import set_points
 from optimizer.service.trials.setting import Setting
 from tests import small_days
@@ -180,6 +183,19 @@ def test_a_moment_outside_the_run_is_refused(folder, at):
 def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
     with pytest.raises(StateError, match=r"optimal_0\.decisions\.json.*backtest"):
         read_decision(tmp_path)
+
+
+@pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
+def test_perfect_foresight_looks_ahead_to_the_end_of_the_run_or_a_week(days, ahead):
+    """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
+    site, whole = sites.load("small"), small_days.world(days)
+    setting = Setting.of(site, whole, load_scale=0.6)
+    decided = []
+    policy = make_policy(setting, "perfect", decided.append)
+    policy.orders(View(state=plant_of(setting, seed=0).observe(), queue=setting.queue()))
+    hours = decided[0].schedule["duration"].to_numpy()
+    assert hours.sum() == pytest.approx(ahead)
+    assert hours.min() >= 0.25
 
 
 @pytest.mark.slow
