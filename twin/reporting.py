@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import HOUR, edges_of
+from twin.axes import HOUR
 from twin.effectiveness import indicators, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse
 from twin.site import Site
@@ -98,7 +98,8 @@ def _installed(site: Site) -> Iterator[Figure]:
 def _used(site: Site, run: xr.Dataset) -> Iterator[Figure]:
     energy = "energy of the whole site, own generation included"
     yield _told("E_DC", energy, "kWh", KILO * _sum(run, "facility_power"), "run")
-    yield _told("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", _it(run), "run")
+    inner = KILO * _sum(run, "it_power")
+    yield _told("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
     backup = "energy of backup generators"
     yield _told("E_DC-BG", backup, "kWh", KILO * _sum(run, "genset_output"), "run")
     cooling = KILO * sum(_sum(run, name) for name in COOLING)
@@ -149,10 +150,6 @@ def _unknown(key: str, meaning: str, unit: str, basis: str) -> Figure:
     return Figure(key=key, meaning=meaning, unit=unit, value=None, basis=f"known by {basis}")
 
 
-def _it(run: xr.Dataset) -> float:
-    return KILO * _sum(run, "it_power")
-
-
 def _sum(run: xr.Dataset, name: str) -> float:
     """Return what a rate sums to over the run and all its owners; 0 where there is none."""
     return float((run[name] * run["duration"]).sum()) if name in run else 0.0
@@ -172,7 +169,8 @@ def _temperature_of_heat(site: Site, run: xr.Dataset) -> float:
 
 def _cooling_degree_days(run: xr.Dataset) -> float:
     """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC."""
-    hours = (edges_of(run)[:-1] - run["time"].to_numpy()[0]) / HOUR
+    time = run["time"].to_numpy()
+    hours = (time - time[0]) / HOUR
     _, day = np.unique(hours // 24.0, return_inverse=True)  # of days that are told at all
     length = run["duration"].to_numpy()
     whole = np.bincount(day, weights=length)

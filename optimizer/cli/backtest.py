@@ -16,6 +16,7 @@ from optimizer.cli.show import (
     JsonFile,
     console,
     counted,
+    markdown_table,
     name_synthetic,
     output_option,
     table,
@@ -252,10 +253,9 @@ def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[s
 
 def _markdown(results: Results) -> str:
     columns = _columns(results)
-    headings = ["policy", *(heading for _, heading, _ in columns)]
-    rows = [headings, ["---", *("---:" for _ in columns)]]
-    rows += [[name, *_row(summary, columns)] for name, summary in results.policies.items()]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    numbers = [heading for _, heading, _ in columns]
+    rows = ([name, *_row(summary, columns)] for name, summary in results.policies.items())
+    return markdown_table(["policy", *numbers], rows, numbers=numbers)
 
 
 def _row(summary: Summary, columns: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -10,7 +10,7 @@ import xarray as xr
 from rich.markup import escape
 
 import sites
-from optimizer.cli.show import JsonFile, console, output_option, table, write_json
+from optimizer.cli.show import JsonFile, console, markdown_table, output_option, table, write_json
 from telemetry.durable import write_whole
 from twin.axes import HOUR, edges_of, to_minute
 from twin.errors import Fault, ProblemError
@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False, help="Sum up a year for the regulator.")
 NOTE: Final = (
     "after Delegated Regulation (EU) 2024/1364, by secondary sources: check the annex before filing"
 )
+
+COLUMNS: Final = ("figure", "", "value", "unit", "from")
 
 WHOLE: Final = {"kW", "kWh", "m3"}
 """Units in which nobody asks for less than one."""
@@ -48,7 +50,7 @@ def report(
     title = f"{loaded.name}, {to_minute(first)} to {to_minute(last)}"
     notes = [f"{covered:,.0f} h of a year's {YEAR:,.0f}: {covered / YEAR:.1%}", *holes, NOTE]
     screen = console(json_file)
-    shown = table(title, "figure", "", "value", "unit", "from", numbers=["value"])
+    shown = table(title, *COLUMNS, numbers=["value"])
     for one in told:
         shown.add_row(*(escape(cell) for cell in _cells(one)))
     screen.print(shown)
@@ -121,10 +123,5 @@ def _cells(one: Figure) -> tuple[str, ...]:
 
 def _page(title: str, told: Sequence[Figure], notes: Sequence[str]) -> str:
     """Return the report as Markdown."""
-    rows: list[tuple[str, ...]] = [
-        ("figure", "", "value", "unit", "from"),
-        ("---", "---", "---:", "---", "---"),
-    ]
-    rows += [_cells(one) for one in told]
-    lines = [f"# {title}", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
+    figures_told = markdown_table(COLUMNS, map(_cells, told), numbers=["value"])
+    return f"# {title}\n\n{figures_told}\n" + "".join(f"- {note}\n" for note in notes)

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -155,6 +155,14 @@ def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
         shown = escape(column)  # its unit stands in brackets
         made.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
     return made
+
+
+def markdown_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
+) -> str:
+    """Return a table as Markdown; see :func:`table`."""
+    marks = ["---:" if heading in numbers else "---" for heading in headings]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (headings, marks, *rows))
 
 
 def counted(count: int, noun: str) -> str:

@@ -203,12 +203,13 @@ def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
     """Return the intervals with the weather of a file."""
     edges = grid["instant"].to_numpy()
     read = read_outdoors(site, path or sites.data("weather"), start=edges[0], end=edges[-1])
+    return tag_all(grid.assign({name: ("time", _means(read, name, edges)) for name in WEATHER}))
+
+
+def _means(read: xr.Dataset, name: str, edges: np.ndarray) -> FloatArray:
+    """Return the means of a series between some edges, which it must cover."""
     part = between(read, start=edges[0], end=edges[-1])
-    values = np.stack([part[name].to_numpy() for name in WEATHER])
-    regridded = axes.regrid(values, part["instant"].to_numpy(), edges)
-    return tag_all(
-        grid.assign({name: ("time", row) for name, row in zip(WEATHER, regridded, strict=True)})
-    )
+    return axes.regrid(part[name].to_numpy(), part["instant"].to_numpy(), edges)
 
 
 def _synthetic(weather: Path | None) -> Path | None:
@@ -222,11 +223,9 @@ def carbon_on(
     """Return the carbon intensity of a file on some intervals; None without one. [kg MWh-1]"""
     if path is None:
         return None
-    edges = grid["instant"].to_numpy()
-    part = between(read_carbon(path, kind=kind), start=edges[0], end=edges[-1])
-    values = part["carbon_intensity"].to_numpy()
-    regridded = axes.regrid(values, part["instant"].to_numpy(), edges)
-    return tag(xr.DataArray(regridded, coords={"time": grid["time"]}), "carbon_intensity")
+    name, edges = "carbon_intensity", grid["instant"].to_numpy()
+    values = _means(read_carbon(path, kind=kind), name, edges)
+    return tag(xr.DataArray(values, coords={"time": grid["time"]}), name)
 
 
 def halls_on(
@@ -251,8 +250,7 @@ def halls_on(
 def _loaded(site: Site, grid: xr.Dataset, load: Path) -> FloatArray:
     """Return the power of all halls from a file. [MW]"""
     edges = grid["instant"].to_numpy()
-    part = between(read_load(load), start=edges[0], end=edges[-1])
-    total = axes.regrid(part["hall_power"].to_numpy(), part["instant"].to_numpy(), edges)
+    total = _means(read_load(load), "hall_power", edges)
     most = sum(hall.full_power for hall in site.of(Accelerators))
     if (total > most).any():
         first = int(np.argmax(total > most))
