@@ -18,6 +18,7 @@ import icechunk
 import numpy as np
 import structlog
 
+from telemetry.archive.heads import hold
 from telemetry.archive.losses import tell
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import STORE, Place
@@ -82,8 +83,9 @@ def opened(folder: Path, site: str, *, is_tried: bool = False) -> tuple[Store, P
     is_there = path.exists() and any(path.iterdir())
     try:
         if not is_there or icechunk.Repository.exists(storage):
+            is_sure = hold(path, Seals(path)) and not is_tried
             held = _of_site(Store.open(storage, site, path), site)
-            if is_tried:
+            if not is_sure:
                 held.try_out()
             return held, None
         reason = "the repository has lost its head"
@@ -131,6 +133,7 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
             try:
                 seals.check("snapshots", name)
                 await_tick()
+                hold(path, seals)
                 with panics_as_errors():
                     icechunk.Repository.open(on_disk(path)).reset_branch(BRANCH, name)
                 seals.renew(name)

@@ -29,6 +29,11 @@ KINDS: Final = {"snapshots": b"S", "manifests": b"M"}
 
 _RECORD: Final = struct.Struct("<c20sIII")
 
+HEADS: Final = "repo"
+"""File in the folder of the repository that tells its heads."""
+
+_HEADS: Final = b"H"
+
 type Seal = tuple[int, int]
 """Size [B] and checksum."""
 
@@ -54,6 +59,13 @@ class Seals:
     ----------
     store
         Folder of the repository.
+
+    Attributes
+    ----------
+    snapshots
+        Names of those that are sealed, in the order of their commits.
+    heads
+        Seal of the file of heads; None if it has none.
     """
 
     def __init__(self, store: Path) -> None:
@@ -61,17 +73,22 @@ class Seals:
         self._path = self._store / FILE
         self._known: dict[str, Seal] = {}
         self.snapshots: list[str] = []
+        self.heads: Seal | None = None
         self.read()
 
     def read(self) -> None:
         """Take up what is written."""
-        self._known, self.snapshots = {}, []
+        self._known, self.snapshots, self.heads = {}, [], None
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
             return
         for kind, name, size, checksum, guard in _RECORD.iter_unpack(_cut(data)):
-            if guard == _guard(kind, name, size, checksum):
+            if guard != _guard(kind, name, size, checksum):
+                continue
+            if kind == _HEADS:
+                self.heads = size, checksum
+            else:
                 text = name.decode("ascii", "replace")
                 self._known[text] = size, checksum
                 if kind == KINDS["snapshots"]:
@@ -97,7 +114,7 @@ class Seals:
         except FileNotFoundError as error:
             message = f"{folder}/{name} is gone"
             raise SpoiltError(message, path) from error
-        if self._known.get(name, _seal(data)) != _seal(data):
+        if self._known.get(name, sealed(data)) != sealed(data):
             message = f"{folder}/{name} is not what was written: its checksum differs"
             raise SpoiltError(message, path)
         return data
@@ -138,6 +155,9 @@ class Seals:
         records = [self._record(there[name], name) for name in new]
         if head not in self.snapshots[-1:]:
             records.append(self._record("snapshots", head))
+        if (heads := self._heads_now()) not in (None, self.heads):
+            records.append(_packed(_HEADS, "", heads))
+            self.heads = heads
         if records:
             self._append(b"".join(records))
 
@@ -148,9 +168,13 @@ class Seals:
                     if len(entry.name) == 20:  # noqa: PLR2004 - a name, and no draft of one
                         yield folder, entry.name
 
+    def _heads_now(self) -> Seal | None:
+        path = self._store / HEADS
+        return sealed(path.read_bytes()) if path.exists() else None
+
     def _record(self, folder: str, name: str) -> bytes:
         """Return the record of a file, and remember it; an older seal of it goes before."""
-        seal = self._known.get(name) or _seal((self._store / folder / name).read_bytes())
+        seal = self._known.get(name) or sealed((self._store / folder / name).read_bytes())
         self._known[name] = seal
         if folder == "snapshots":
             self.snapshots.append(name)
@@ -173,6 +197,8 @@ class Seals:
         names = [name for name in self._known if there.get(name) == "manifests"]
         records = [_packed(KINDS["manifests"], name, self._known[name]) for name in names]
         records += [_packed(KINDS["snapshots"], name, self._known[name]) for name in snapshots]
+        if self.heads:
+            records.append(_packed(_HEADS, "", self.heads))
         draft = self._path.with_name(f"{FILE}.draft")
         draft.write_bytes(b"".join(records))
         draft.replace(self._path)
@@ -223,5 +249,6 @@ def _guard(kind: bytes, name: bytes, size: int, checksum: int) -> int:
     return int(google_crc32c.value(struct.pack("<c20sII", kind, name, size, checksum)))
 
 
-def _seal(data: bytes) -> Seal:
+def sealed(data: bytes) -> Seal:
+    """Return what a file of these bytes is sealed with."""
     return len(data), int(google_crc32c.value(data))

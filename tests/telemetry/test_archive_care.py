@@ -4,7 +4,6 @@ import json
 import re
 import tarfile
 
-import icechunk
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -15,13 +14,8 @@ from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.copying import backup, restore
 from telemetry.archive.losses import tell
-from telemetry.archive.opening import FAILURES
-from telemetry.archive.panics import panics_as_errors
-from telemetry.archive.snapshot import BRANCH
-from telemetry.archive.store import on_disk, told
 from telemetry.archive.verifying import verify
-from telemetry.journal import Position
-from tests.telemetry.archives import SECOND, START, batch, fill
+from tests.telemetry.archives import fill
 from twin.errors import ArchiveError
 
 
@@ -45,44 +39,6 @@ def test_verify_lists_what_is_spoilt_and_the_rest_is_read(tmp_path):
     assert lost["group"] in {"racks", "points"}
     assert lost["from"].startswith("2026-07-01T00:00:00")
     assert "checksum differs" in lost["reason"]
-
-
-def commits_of(path):
-    """Return whether the last commit can be read, and how many before it can be."""
-    try:
-        with panics_as_errors():
-            held = icechunk.Repository.open(on_disk(path))
-            is_read = bool(told(held))
-    except FAILURES:
-        return False, 0
-    try:
-        return is_read, len(list(held.ancestry(branch=BRANCH)))
-    except FAILURES:
-        return is_read, 0
-
-
-def test_heads_that_can_be_read_and_not_written_are_mended(tmp_path):
-    folder = fill(tmp_path, range(0, 240, 60))
-    path = folder / "store" / "repo"
-    sound, (_, count) = path.read_bytes(), commits_of(path.parent)
-    assert count > 2
-    for at in range(len(sound)):
-        path.write_bytes(sound[:at] + bytes([sound[at] ^ 4]) + sound[at + 1 :])
-        if is_found := commits_of(path.parent) == (True, 0):
-            break
-    assert is_found
-    archive = Archive(folder, "rhine")
-    archive.add(batch("r0001", 300), Position(1, 10_000))
-    with pytest.raises(ArchiveError, match="behind the journal; it is being read again"):
-        archive.commit(everything=True)
-    assert len(archive.set_aside) == 1
-    archive.rewind()
-    archive.caught_up()
-    archive.add(batch("r0001", 300), Position(1, 10_000))
-    assert archive.commit(everything=True)
-    assert "gone back to" in verify(folder).lost[0]["reason"]
-    held = open_archive("rhine", group="racks", root=tmp_path)
-    assert held.time.values[-1] == (START + 300 * SECOND).astype("datetime64[ns]")
 
 
 @pytest.mark.slow
