@@ -10,7 +10,6 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
-from optimizer.steering import WEEK
 from twin import axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
@@ -62,7 +61,7 @@ class Informed(Optimal):
 
     def _problem(self, view: View) -> Problem:
         problem = super()._problem(view)
-        grid = axes.horizon(view.now, WEEK)
+        grid = axes.intervals(axes.edges_of(problem.outlook))
         if self._knows == JOBS:
             room = envelope(view.queue, grid, future=self._workload.jobs)
             rest = problem.outlook.drop_dims("cohort")

@@ -13,11 +13,12 @@ from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.guard import Guard
+from optimizer.horizons import horizon
 from optimizer.problem import Problem
 from optimizer.reserves.book import Book
 from optimizer.scaling import scaling as follow_carbon
 from optimizer.sense import banks
-from optimizer.steering import WEEK, Steering, question, told
+from optimizer.steering import Steering, question, told
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
@@ -184,7 +185,8 @@ class Optimal:
 
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
-        edges = axes.horizon(view.now, WEEK)["instant"].to_numpy()
+        wide = horizon(self._site, self._record, view.now, promised=self._book.held)
+        edges = axes.edges_of(wide)
         last = min(until, edges[-1])
         grid = axes.intervals(np.append(edges[edges < last], last))
         ahead = told(self._site, self._record, view.now, axes=grid, foresight=True)

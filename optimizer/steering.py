@@ -1,7 +1,6 @@
 """Between two plans: ask the question of the moment, and steer by the plan in force."""
 
-from collections.abc import Callable
-from typing import Final
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -10,6 +9,7 @@ from optimizer.cool_first import cool_first
 from optimizer.dispatch import Orders, dispatch
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
+from optimizer.horizons import Promised, horizon, nothing
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.reserves.sold import sold
@@ -25,21 +25,6 @@ from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
 
-WEEK: Final = ((24.0, 15.0), (48.0, 60.0), (96.0, 240.0))
-"""The horizon: hours covered and minutes an interval.
-
-Quarter-hours for a day, hours for two more, then blocks of four hours of the clock: of days so far
-off little is known by the hour.
-"""
-
-type Promised = Callable[[xr.Dataset], xr.Dataset]
-"""Horizon -> what others ask of the site over it, in words of an outlook."""
-
-
-def nothing(_: xr.Dataset) -> xr.Dataset:
-    """Ask nothing."""
-    return xr.Dataset()
-
 
 def question(
     site: Site,
@@ -49,7 +34,7 @@ def question(
     queue: Queue,
     past: Jobs,
     promised: Promised = nothing,
-    apart: int = 0,
+    grid: xr.Dataset | None = None,
 ) -> Problem:
     """Return the question of a moment, from nothing but what is known then.
 
@@ -67,13 +52,13 @@ def question(
         Arrivals of the two weeks before, from which those to come are expected.
     promised
         What others ask of the site.
-    apart
-        Racks that nobody acts on: none of them is planned with, and each may draw all it can.
+    grid
+        The horizon; by default :func:`optimizer.horizons.horizon`.
 
     Returns
     -------
     Problem
-        Over the :data:`WEEK`.
+        Over the horizon.
 
     Raises
     ------
@@ -82,12 +67,12 @@ def question(
     SeriesError
         If the record does not reach the horizon.
     """
-    grid = axes.horizon(queue.instant, WEEK)
+    if grid is None:
+        grid = horizon(site, record, queue.instant, promised=promised)
     ahead = told(site, record, queue.instant, axes=grid)
     expected = expect(past, queue.pool.kinds, queue.instant)
     room = envelope(queue, grid, expected=expected)
     whole = ahead.merge(room).merge(promised(grid), compat="override")
-    whole["service_racks"] = _with(whole["service_racks"], apart, site)
     return Problem(site=site, state=state, outlook=whole)
 
 
@@ -126,11 +111,11 @@ def told(
     return whole
 
 
-def _with(racks: xr.DataArray, apart: int, site: Site) -> xr.DataArray:
-    """Return racks that are busy whatever is planned. [1]"""
-    if not apart:
-        return racks
-    return (racks + apart).clip(max=float(site.racks)).assign_attrs(racks.attrs)
+def set_apart(problem: Problem, racks: int) -> Problem:
+    """Return a question in which nobody acts on some racks: each may draw all it can. [1]"""
+    busy = problem.outlook["service_racks"]
+    most = (busy + racks).clip(max=float(problem.site.racks)).assign_attrs(busy.attrs)
+    return replace(problem, outlook=problem.outlook.assign(service_racks=most))
 
 
 class Steering:

@@ -61,12 +61,13 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     name_synthetic(screen, ours)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
-    alone = []
+    settings = []
     for n, site in enumerate(loaded):
         world = _world(site, {k: paths[n] for k, paths in files.items()}, start)
         tell(screen, world)
-        alone.append(Setting.of(site, world, load_scale=load_scale).question())
-    problems = share(alone, ways)
+        settings.append(Setting.of(site, world, load_scale=load_scale))
+    grid = max((one.horizon() for one in settings), key=lambda axes: axes.sizes["time"])
+    problems = share([one.question(grid) for one in settings], ways)
 
     def listen(number: int, left: float) -> None:
         screen.print(f"round {number}: {max(left, 0.0):.3%} may be missed")

@@ -14,11 +14,12 @@ from optimizer.dispatch import FLOWS, Orders, by_number, values_of, within
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
 from optimizer.hedge.known import LEAST, Known
+from optimizer.horizons import Promised, nothing
 from optimizer.problem import Problem
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.in_service import in_service
 from optimizer.service.water import APPLIED, declared
-from optimizer.steering import Promised, Steering, nothing, question
+from optimizer.steering import Steering, question, set_apart
 from optimizer.urgency import pressing
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
@@ -210,9 +211,8 @@ class Pilot:
             queue=facts.queue,
             past=facts.past,
             promised=facts.promised,
-            apart=len(facts.apart),
         )
-        return problem, absent
+        return set_apart(problem, len(facts.apart)) if facts.apart else problem, absent
 
     def _estimate(self, facts: Facts) -> Estimate:
         """Return the state now; what was measured once is not believed twice."""

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
+from optimizer.horizons import horizon
 from optimizer.informed import INFORMED, KNOWLEDGE
 from optimizer.policies import View
 from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.held import plant_of
-from optimizer.steering import WEEK
 from tests import small_days
-from twin import axes
 from twin.forecast.outlook import outlook
 from twin.workloads.envelope import envelope
 
@@ -27,8 +26,8 @@ def view(setting):
 
 
 @pytest.fixture(scope="module")
-def grid(view):
-    return axes.horizon(view.now, WEEK)
+def grid(setting, view):
+    return horizon(setting.site, setting.world.record, view.now)
 
 
 @pytest.fixture(scope="module")

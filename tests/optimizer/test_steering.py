@@ -8,7 +8,7 @@ import pytest
 from optimizer.deciding import decide
 from optimizer.headroom import headroom
 from optimizer.shave import able
-from optimizer.steering import WEEK, Steering
+from optimizer.steering import Steering
 from tests import moments, small_days
 from twin.axes import QUARTER
 from twin.errors import SeriesError
@@ -41,19 +41,19 @@ def at(quarters):
     return queue, drawing(state, 1.0)
 
 
-def test_the_question_covers_a_day_in_quarters_two_in_hours_and_four_in_blocks():
+def test_the_question_covers_six_hours_in_quarters_then_hours_then_blocks():
     hours = question().hours
-    assert hours.sum() == pytest.approx(168.0) == sum(span for span, _ in WEEK)
-    assert (hours[:96] == 0.25).all()
-    assert (hours[96:144] == 1.0).all()
-    assert (hours[144:] == 4.0).all()
+    assert hours.sum() == pytest.approx(168.0)
+    assert (hours[:24] == 0.25).all()
+    assert (hours[24:90] == 1.0).all()
+    assert (hours[90:] == 4.0).all()
 
 
 def test_the_question_begins_now_whatever_the_quarter():
     queue, state = at(3)
     problem = moments.asked(state, queue)
     assert problem.outlook["time"].to_numpy()[0] == queue.instant
-    assert problem.hours[96] == pytest.approx(0.25)  # up to the full hour
+    assert problem.hours[24] == pytest.approx(0.25)  # up to the full hour
     assert len(problem.hours) == len(question().hours)  # so that one basis fits the next
 
 

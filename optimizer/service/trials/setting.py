@@ -6,6 +6,7 @@ from typing import Self
 import xarray as xr
 
 from optimizer.heat import sell_heat
+from optimizer.horizons import horizon
 from optimizer.positions import positions
 from optimizer.problem import Problem
 from optimizer.service.world import World
@@ -95,10 +96,22 @@ class Setting:
         """Return the jobs of the first moment."""
         return open_queue(Pool.of(self.site), self.workload.jobs, self.world.start)
 
-    def question(self) -> Problem:
-        """Return the question of the first moment, from nothing but what is known then."""
+    def horizon(self) -> xr.Dataset:
+        """Return the axes of a plan of the first moment."""
+        return horizon(self.site, self.world.record, self.world.start)
+
+    def question(self, grid: xr.Dataset | None = None) -> Problem:
+        """Return the question of the first moment, from nothing but what is known then.
+
+        Parameters
+        ----------
+        grid
+            The horizon; by default :meth:`horizon`.
+        """
         past = self.workload.past(self.world.start)
-        return question(self.site, self.world.record, self.begin, queue=self.queue(), past=past)
+        return question(
+            self.site, self.world.record, self.begin, queue=self.queue(), past=past, grid=grid
+        )
 
 
 def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 
 import sites
+from optimizer.horizons import QUARTERLY
 from optimizer.service.load_targets import LoadTargets
 from optimizer.service.settings import Settings
 from optimizer.service.world import Files
-from optimizer.steering import WEEK
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.grid.flex_agent import Load
 from telemetry.keys import jwks
@@ -23,7 +23,7 @@ from twin.promises import HARD
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 SITE = sites.load("small")  # 4.7 MW
-GRID = axes.horizon(NOW, WEEK)
+GRID = axes.horizon(NOW, QUARTERLY)
 
 
 def contract(name="tso_1", issuer="tso-1", **changes):
