@@ -11,6 +11,7 @@ import xarray as xr
 
 from optimizer.dispatch import Orders
 from twin.equipment import CoolingPlant
+from twin.labels import of_owner
 from twin.relations import Convert
 from twin.site import Site
 
@@ -54,7 +55,7 @@ def _share(plant: CoolingPlant, orders: Orders, site: Site, state: xr.Dataset) -
     """Return how much of the charge a circuit can spare. [1]"""
     wanted = orders.facility_supply_set_point.get(plant.name, plant.supply_temperature)
     first, last = wanted + CALM, plant.supply_limit - site.margins.temperature
-    water = float(state["facility_supply_temperature"].sel(circuit=plant.name))
+    water = float(of_owner(state, "facility_supply_temperature", plant.name))
     if water <= first:
         return 1.0
     return max((last - water) / (last - first), 0.0) if last > first else 0.0

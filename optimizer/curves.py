@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from optimizer.reach import SAMPLES, Reach
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 from twin.relations import Convert
 
 MOST_SEGMENTS: Final = 4
@@ -28,6 +27,9 @@ GOOD_ENOUGH: Final = 5e-4
 
 UNKNOWN: Final = 1e9
 """Stands for an endless change of slope at the end of a range. [1]"""
+
+ROUNDING: Final = 1e-12
+"""Share of a draw that is no difference. [1]"""
 
 LEAST_WIDTH: Final = 1e-6
 """Range of outputs below which a curve is a point. [MW]"""
@@ -109,8 +111,11 @@ def lay(convert: Convert, reach: Reach) -> Segments:
         As few as keep the error small, at most :data:`MOST_SEGMENTS`.
     """
     grid = reach.outputs
-    hull = _lower_hull(reach.draws[convert.lead])
-    places = _break_points(hull)
+    lead = reach.draws[convert.lead]
+    chords = _chords(lead)
+    hull = _lower_hull(lead, chords)
+    is_convex = np.allclose(hull, lead, rtol=ROUNDING, atol=0.0)
+    places = _break_points(hull, chords if is_convex else _chords(hull))
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
     offset, slope, error = {}, {}, {}
@@ -125,40 +130,55 @@ def lay(convert: Convert, reach: Reach) -> Segments:
     return Segments(low=at[0], width=width.T, offset=offset, slope=slope, error=error)
 
 
-def _lower_hull(curve: FloatArray) -> FloatArray:
+def _lower_hull(curve: FloatArray, chords: list[FloatArray]) -> FloatArray:
     """Return the greatest convex function below sampled curves, on the same ``(sample, time)``."""
     hull = curve.copy()
-    for first in range(len(SAMPLES) - 1):
-        chords, is_on = _chords(curve, first)
-        lowest = np.where(is_on, chords, np.inf).min(axis=0)
+    for first, lines in enumerate(chords):
+        lowest = np.where(_UP_TO[len(lines)], lines, np.inf).min(axis=0)
         hull[first + 1 :] = np.minimum(hull[first + 1 :], lowest)
     return hull
 
 
-def _chords(curve: FloatArray, first: int) -> tuple[FloatArray, BoolArray]:
-    """Return the lines from a sample through each later one, at all later samples.
+def _chords(curve: FloatArray) -> list[FloatArray]:
+    """Return the lines from each sample through each later one, at all later samples.
 
     Returns
     -------
-    tuple
-        The lines, ``(end, sample, time)``, and where the sample lies before the end or at it.
+    list of numpy.ndarray
+        First sample -> lines, ``(end, sample, time)``.
     """
-    ahead = SAMPLES[first + 1 :] - SAMPLES[first]
-    slope = (curve[first + 1 :] - curve[first]) / ahead[:, None]
-    lines = curve[first] + slope[:, None] * ahead[:, None]
-    return lines, np.tril(np.ones((len(ahead), len(ahead)), dtype=bool))[:, :, None]
+    found = []
+    for first in range(len(SAMPLES) - 1):
+        ahead = SAMPLES[first + 1 :] - SAMPLES[first]
+        slope = (curve[first + 1 :] - curve[first]) / ahead[:, None]
+        found.append(curve[first] + slope[:, None] * ahead[:, None])
+    return found
 
 
-def _break_points(curve: FloatArray) -> NDArray[np.int64]:
+_UP_TO: Final = {
+    count: np.tril(np.ones((count, count), dtype=bool))[:, :, None]
+    for count in range(1, len(SAMPLES))
+}
+"""Number of later samples -> where a sample lies before the end of a line or at it."""
+
+_LAST: Final = len(SAMPLES) - 1
+
+_CHOICES: Final = tuple(
+    np.array([(0, *inner, _LAST) for inner in combinations(range(1, _LAST), segments - 1)])
+    for segments in range(1, MOST_SEGMENTS + 1)
+)
+"""Samples at which one, two, ... segments may meet, ``(choice, point)``."""
+
+
+def _break_points(curve: FloatArray, chords: list[FloatArray]) -> NDArray[np.int64]:
     """Return the samples ``(point, time)`` between which chords of a convex curve err least."""
-    last, count = len(SAMPLES) - 1, curve.shape[1]
-    miss = np.zeros((last, last + 1, count))
-    for first in range(last):
-        chords, is_on = _chords(curve, first)
-        miss[first, first + 1 :] = np.where(is_on, chords - curve[first + 1 :], 0.0).max(axis=1)
+    count = curve.shape[1]
+    miss = np.zeros((_LAST, _LAST + 1, count))
+    for first, lines in enumerate(chords):
+        over = np.where(_UP_TO[len(lines)], lines - curve[first + 1 :], 0.0)
+        miss[first, first + 1 :] = over.max(axis=1)
     small = GOOD_ENOUGH * np.abs(curve).max()
-    for segments in range(1, MOST_SEGMENTS + 1):
-        choices = np.array([(0, *c, last) for c in combinations(range(1, last), segments - 1)])
+    for choices in _CHOICES:
         worst = miss[choices[:, :-1], choices[:, 1:]].max(axis=1)
         best = worst.argmin(axis=0)
         if worst[best, np.arange(count)].max() <= small:

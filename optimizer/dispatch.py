@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from optimizer.headroom import Headroom
 from optimizer.urgency import due, pressing, urgency
 from twin import steering
+from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.workloads.capping import under, work_power
 from twin.workloads.queue import Queue
@@ -224,7 +225,7 @@ def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
 
 def _flows(step: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return the flows of stores and heat pumps, as the plan has them."""
-    return {name: values_of(step[name]) for name in FLOWS if name in step}
+    return {name: values_of(step, name) for name in FLOWS if name in step}
 
 
 def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
@@ -235,16 +236,10 @@ def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
     """
     if "renewable_used_power" not in step:
         return {}
-    used = values_of(step["renewable_used_power"])
-    available = values_of(step["renewable_available_power"])
+    used = values_of(step, "renewable_used_power")
+    available = values_of(step, "renewable_available_power")
     rest = room / max(len(used), 1)
     return {
         name: max(power + (min(rest, 0.0) if power < available[name] - UNUSED else rest), 0.0)
         for name, power in used.items()
     }
-
-
-def values_of(array: xr.DataArray) -> dict[str, float]:
-    """Return an array of one dimension as its values by label."""
-    labels = array[array.dims[0]].to_numpy().tolist()
-    return dict(zip(map(str, labels), array.to_numpy().tolist(), strict=True))

@@ -1,6 +1,7 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray as xr
 from twin import curtailment, steering
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.kept import kept_at_connection
+from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.run import Key, run
 from twin.simulation import stocks_of
@@ -110,12 +112,12 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     and the capacity of each cooling plant is found between them. The peak counts the import that is
     planned, as its price is weighed, and the usual one, which a month reaches anyway.
     """
-    pool, now = Pool.of(site), outlook.isel(time=slice(0, 1))
+    pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    air = Weather.of(now)
-    ceilings = {plant.name: Ceiling.of(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
+    air = Weather.roughly(now)  # as the plan was made for
+    ceilings = {plant.name: _ceiling(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
     stocks, orders, weather = stocks_of(state), _orders(site, now, halls), air.take(SAME)
     ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)
     power, own = ran.flows["facility_power", ""], _own(now)
@@ -147,6 +149,22 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     )
 
 
+def _first(outlook: xr.Dataset) -> xr.Dataset:
+    """Return the first interval."""
+    return outlook if outlook.sizes["time"] == 1 else outlook.isel(time=slice(0, 1))
+
+
+def _ceiling(plant: CoolingPlant, air: Weather) -> Ceiling:
+    """Return what a plant can give at most in the air of one interval."""
+    return _ceiling_in(plant, tuple((name, float(one[0])) for name, one in vars(air).items()))
+
+
+@lru_cache(maxsize=256)
+def _ceiling_in(plant: CoolingPlant, air: tuple[tuple[str, float], ...]) -> Ceiling:
+    """Work it out once for the quarter-hours of an hour, whose air is the same on the grid."""
+    return Ceiling.of(plant, Weather(**{name: np.array([value]) for name, value in air}))
+
+
 def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatArray]:
     """Return orders of some powers of all halls: heat and water as planned, all else rests."""
     nothing = np.zeros(LEVELS)
@@ -161,7 +179,7 @@ def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatAr
             orders["renewable_used_power", exchange.owner] = nothing
     name = "heat_reuse_power"
     for pump in site.of(HeatReuse):
-        sold = float(now[name].sel(heat_reuse=pump.name)[0]) if name in now else 0.0
+        sold = float(of_owner(now, name, pump.name)[0]) if name in now else 0.0
         orders[name, pump.name] = np.full(LEVELS, sold)
     if any(word in now for word in steering.TOLD):
         orders |= steering.read(site, now.isel(time=SAME))

@@ -13,7 +13,6 @@ import xarray as xr
 
 from optimizer.positions import POSITION
 from twin import axes
-from twin.axes import QUARTER
 from twin.forecast.record import published_until
 from twin.reserves import WORDS
 from twin.site import Site
@@ -69,7 +68,8 @@ def horizon(
     fine = axes.horizon(now, QUARTERLY)
     until = published_until(now, site.market_day_zone)
     published = record[[name for name in TOLD if name in record]]
-    near = published.sel(time=slice(now, until - QUARTER))
+    first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
+    near = published.isel(time=slice(first, end))
     return fine if _moves(near) or _moves(promised(fine)) else axes.horizon(now, HOURLY)
 
 

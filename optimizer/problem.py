@@ -14,6 +14,7 @@ from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
+from twin.labels import of_owner, values_of
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
@@ -111,7 +112,7 @@ class Problem:
             return curtailment.import_limit(self.site, self.state, self.outlook)
         if not exchange.available:
             return limit
-        given = self.outlook[exchange.available].sel(renewable=exchange.owner).to_numpy()
+        given = of_owner(self.outlook, exchange.available, exchange.owner)
         return np.asarray(np.clip(given, 0.0, limit))
 
     def level(self, store: Store) -> float:
@@ -122,8 +123,8 @@ class Problem:
     def _measured(self) -> dict[str, float]:
         """Levels of all stores, as the state tells them. [MWh]"""
         kinds = {self.site.equipment[store.owner].kind for store in self.site.stores}
-        columns = [self.state[f"{kind}_level"].to_series() for kind in kinds]
-        return {str(owner): float(level) for one in columns for owner, level in one.items()}
+        columns = [values_of(self.state, f"{kind}_level") for kind in kinds]
+        return {owner: level for one in columns for owner, level in one.items()}
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

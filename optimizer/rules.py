@@ -6,12 +6,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.dispatch import Orders, by_number, values_of, within
+from optimizer.dispatch import Orders, by_number, within
 from optimizer.headroom import Headroom, headroom
 from optimizer.heat import sell_heat
 from optimizer.quartiles import curtail, trade
 from optimizer.urgency import pressing, urgency
 from twin.axes import HOUR
+from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.workloads.capping import work_power
@@ -139,7 +140,7 @@ def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
 def _heat_sold(known: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
-    return values_of(known[name].isel(time=0)) if name in known else {}
+    return values_of(known.isel(time=0), name) if name in known else {}
 
 
 def _cheapest(

@@ -15,6 +15,7 @@ import xarray as xr
 from optimizer.dispatch import Orders
 from twin import axes
 from twin.kept import kept_by
+from twin.labels import of_owner
 from twin.relations import Store
 from twin.site import Site
 
@@ -99,9 +100,9 @@ def able(site: Site, step: xr.Dataset, state: xr.Dataset, *, spare: Mapping[str,
     for store in _batteries(site):
         name = store.owner
         charge, discharge = (
-            float(step[f"battery_{way}"].sel(battery=name)) for way in ("charge", "discharge")
+            float(of_owner(step, f"battery_{way}", name)) for way in ("charge", "discharge")
         )
-        level = float(state["battery_level"].sel(battery=name))
+        level = float(of_owner(state, "battery_level", name))
         given = (level - store.low) * store.discharge_efficiency / (axes.QUARTER / axes.HOUR)
         most = charge + min(max(given, 0.0), store.discharge_limit) - discharge
         total += max(min(most, spare.get(name, most)), 0.0)

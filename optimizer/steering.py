@@ -1,6 +1,7 @@
 """Between two plans: ask the question of the moment, and steer by the plan in force."""
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -162,9 +163,10 @@ class Steering:
         if queue.instant != self._begun:  # else the quarter-hour is decided once more
             self._begun, self._before = queue.instant, self._carry
             self._drifted = self._drift(state, queue.instant)
-        step, drift = plan.sel(time=queue.instant), self._drifted
+        now = _interval(plan, queue.instant)
+        step, drift = now.isel(time=0), self._drifted
         spare = spare_of(self.site, plan, state, now=queue.instant)
-        room = headroom(self.site, state, plan.sel(time=slice(queue.instant, queue.instant)))
+        room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(orders, self.site, state)
@@ -194,3 +196,9 @@ class Steering:
         mean = before + (settled - before) * mean_way(axes.METERING)
         self._settled, self._foreseen = settled, max(mean, settled)
         self._until = now + axes.QUARTER
+
+
+def _interval(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:
+    """Return the interval of a plan that begins at an instant."""
+    place = cast(int, plan.variables["time"].to_index().get_loc(instant))
+    return plan.isel(time=slice(place, place + 1))

@@ -16,6 +16,7 @@ from twin.equipment import HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
+from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -268,14 +269,14 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
         for way, limit in (("charge", store.charge_limit), ("discharge", store.discharge_limit)):
             name = f"{kind}_{way}"
             if name in schedule:
-                told, done = (data[name].sel({kind: store.owner}) for data in (schedule, replay))
-                refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
+                told, done = (of_owner(data, name, store.owner) for data in (schedule, replay))
+                refused = np.abs(told - done) / (DISOBEYED * limit)
                 found += judged(f"{name} of {store.owner} beyond its store", refused, time)
     for pump in site.of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
-            told, done = (data[name].sel(heat_reuse=pump.name) for data in (schedule, replay))
-            refused = np.abs(told.to_numpy() - done.to_numpy()) / (DISOBEYED * limit)
+            told, done = (of_owner(data, name, pump.name) for data in (schedule, replay))
+            refused = np.abs(told - done) / (DISOBEYED * limit)
             found += judged(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]

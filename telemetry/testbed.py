@@ -17,6 +17,7 @@ from telemetry.plants.ramps import MINUTES, STEP, Meter, Move, time_of
 from twin import simulation, steering
 from twin import state as states
 from twin.equipment import Accelerators, CoolingPlant
+from twin.labels import set_owner
 from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
@@ -61,7 +62,7 @@ class Plant:
         hidden: Site | None = None,
     ) -> None:
         self._rng = np.random.default_rng(seed)
-        self._believed = site
+        self._believed, self._calm = site, states.rest(site)
         self._noise = noise or Noise()
         self.site = hidden or disturbed(site, self._rng)
         self._axes = surroundings[["time", "duration", "instant"]]
@@ -261,19 +262,20 @@ class Plant:
         """
         noise, rng, meter = self._noise, self._rng, self.meter
         net = meter.net * (1.0 + rng.normal(0.0, noise.power))
-        peak = {"peak_power": meter.peak, "usual_power": meter.usual}
-        state = states.rest(self._believed, self.now, **peak)
-        shown = {key: value for key, value in self._stocks.items() if key[0] in state}
-        for (name, owner), value in shown.items():  # water on its way has no sensor
+        state = self._calm.copy(deep=True).assign_coords(instant=self.now)
+        for (name, owner), value in self._stocks.items():
+            if name not in state:  # water on its way has no sensor
+                continue
             if name == "facility_supply_temperature":
                 seen = value + rng.normal(0.0, noise.temperature)
             elif name == "cooling_plant_output":
                 seen = value * (1.0 + rng.normal(0.0, noise.power))
             else:
                 seen = self._seen_level(owner, value)
-            state[name].loc[{state[name].dims[0]: owner}] = seen
-        state["grid_import_power"].values = np.array(max(net, 0.0))
-        state["grid_export_power"].values = np.array(max(-net, 0.0))
+            set_owner(state, name, owner, value=seen)
+        shown = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
+        for name, power in {**shown, "peak_power": meter.peak, "usual_power": meter.usual}.items():
+            state[name].values = np.array(power)
         return state
 
     def _seen_level(self, owner: str, value: float) -> float:

@@ -103,7 +103,7 @@ def edges_of(data: xr.Dataset | xr.DataArray) -> np.ndarray:
         Starts of all intervals and the end of the last. [datetime64]
     """
     starts = data["time"].to_numpy().astype("datetime64[us]")
-    length = round(_MILLISECONDS * float(data["duration"][-1]))
+    length = round(_MILLISECONDS * float(data["duration"].to_numpy()[-1]))
     return np.append(starts, starts[-1] + np.timedelta64(length, "ms"))
 
 

@@ -10,6 +10,7 @@ from twin import axes
 from twin.equipment import Accelerators, CoolingPlant, HallAir, Switchgear, Transformer, Ups
 from twin.errors import Fault, StateError
 from twin.exchange import net_import
+from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -59,10 +60,8 @@ class Limit:
 
     def values(self, result: xr.Dataset) -> FloatArray:
         """Return the limited values of a run, stocks at the ends of the intervals."""
-        array = result[self.variable]
-        if self.dim:
-            array = array.sel({self.dim: self.owner})
-        values = array.to_numpy()
+        array = result.variables[self.variable]
+        values = of_owner(result, self.variable, self.owner) if self.dim else array.to_numpy()
         return np.asarray(values[1:] if "instant" in array.dims else values)
 
     def beyond(self, result: xr.Dataset, *, keep: float = 0.0) -> FloatArray:

@@ -9,6 +9,7 @@ from twin import state as states
 from twin import steering, vocabulary
 from twin.equipment import Genset, HeatReuse
 from twin.errors import Fault, SiteError, StateError
+from twin.labels import of_owner, values_of
 from twin.paths import without_path
 from twin.physics import FloatArray
 from twin.run import Key, Run, run
@@ -85,19 +86,17 @@ def _checked(site: Site, operation: xr.Dataset) -> None:
 
 def stocks_of(state: xr.Dataset) -> dict[Key, float]:
     """Return a state as the bare numbers that :func:`run` wants."""
-    stocks = {}
+    stocks: dict[Key, float] = {}
     for name in (
         "battery_level",
         "tank_level",
         "facility_supply_temperature",
         "cooling_plant_output",
     ):
-        for label, value in state[name].to_series().items():
-            stocks[name, str(label)] = float(value)
+        stocks |= {(name, label): value for label, value in values_of(state, name).items()}
     if ARRIVING in state:
         vocabulary.check(state, ARRIVING)
-        series = state[ARRIVING].to_series()
-        stocks |= {(ARRIVING, str(label)): float(value) for label, value in series.items()}
+        stocks |= {(ARRIVING, label): value for label, value in values_of(state, ARRIVING).items()}
     return stocks
 
 
@@ -131,7 +130,7 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
                 mend = f"the operation has no {dim} of this name"
                 faults.append(Fault(place=f"operation, {name}", value=owner, mend=mend))
                 continue
-            values = operation[name].sel({dim: owner}).to_numpy()
+            values = of_owner(operation, name, owner)
         is_power = np.isfinite(values) & (values >= 0)
         if not is_power.all():
             first = str(operation["time"].to_numpy()[~is_power][0])
@@ -163,4 +162,5 @@ def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
                 owners = labels[dims[owner]]
                 values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
             found[name] = (axis, *dim), values, vocabulary.attributes(name)
-    return axes.assign_coords(labels).assign(found)
+    coords = {name: axes.variables[name] for name in axes.variables} | labels
+    return xr.Dataset(found, coords=coords, attrs=axes.attrs)

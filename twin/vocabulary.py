@@ -4,6 +4,7 @@ Names of equipment are ``<kind>_<role>``; names of the site are plain. No other 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import xarray as xr
@@ -204,6 +205,7 @@ KINDS: Final = (
 """Kinds of equipment that may stand before a role."""
 
 
+@cache
 def term(name: str) -> Term:
     """Return the declared term of a name.
 
@@ -277,8 +279,8 @@ def check(dataset: xr.Dataset, *names: str) -> xr.Dataset:
         unit = term(name).unit
         if name not in dataset:
             faults.append(Fault(place=name, value="", mend="the variable is missing"))
-        elif dataset[name].attrs.get("units") != unit:
-            shown = repr(dataset[name].attrs.get("units"))
+        elif (told := dataset.variables[name].attrs.get("units")) != unit:
+            shown = repr(told)
             faults.append(Fault(place=name, value=shown, mend=f'attrs["units"] must be "{unit}"'))
     if faults:
         raise UnitError("dataset", faults)

@@ -112,11 +112,12 @@ class Weather:
         outlook
             As for :meth:`of`.
         """
-        rough = outlook.copy()
-        for name, step in GRID.items():
-            values = np.ceil(outlook[name].to_numpy() / step - ROUNDING) * step
-            rough[name] = outlook[name].copy(data=values)
-        return cls.of(rough)
+        told = {name: outlook.variables[name] for name in GRID}
+        rough = {
+            name: one.copy(data=np.ceil(one.to_numpy() / GRID[name] - ROUNDING) * GRID[name])
+            for name, one in told.items()
+        }
+        return cls.of(outlook.assign(rough))
 
     def take(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of some of the intervals."""

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.dispatch import FLOWS, Orders, by_number, values_of, within
+from optimizer.dispatch import FLOWS, Orders, by_number, within
 from optimizer.guard import Guard
 from optimizer.headroom import headroom
 from optimizer.hedge.known import LEAST, Known
@@ -23,6 +23,7 @@ from optimizer.steering import Steering, question, set_apart
 from optimizer.urgency import pressing
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
+from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.steering import SUPPLY
@@ -205,12 +206,7 @@ class Pilot:
             site = declared(site)
         self._steering.site = site
         problem = question(
-            site,
-            facts.record,
-            state,
-            queue=facts.queue,
-            past=facts.past,
-            promised=facts.promised,
+            site, facts.record, state, queue=facts.queue, past=facts.past, promised=facts.promised
         )
         return set_apart(problem, len(facts.apart)) if facts.apart else problem, absent
 
@@ -250,7 +246,7 @@ class Pilot:
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
         step, flows = first.isel(time=0), BATTERY_FLOWS if choice.source is Source.RULE else ()
-        batteries = {name: values_of(step[name]) for name in flows if name in step}
+        batteries = {name: values_of(step, name) for name in flows if name in step}
         return Orders(jobs=by_number(queue, caps), **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:

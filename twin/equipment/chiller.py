@@ -11,6 +11,7 @@ from twin.bounds import GREATEST_START_COST
 from twin.equipment.chiller_range import SoundPartLoads, least_power, sound_part_loads
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, chiller, machines
+from twin.physics.numeric import at_each
 from twin.relations import Flows, Running, Units
 from twin.units import Quantity
 from twin.weather import Weather
@@ -184,8 +185,7 @@ class ChillerBank(Declared):
         else:
             needed = np.argmin(overloaded, axis=0) + 1
             best = np.clip(told, needed, self.count).astype(needed.dtype) - 1
-        chosen = np.take_along_axis(power, best[None], axis=0)[0]
-        return chosen, np.where(load > 0.0, best + 1.0, 0.0)
+        return at_each(power, best), np.where(load > 0.0, best + 1.0, 0.0)
 
     def units(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import FloatArray, machines
-from twin.physics.numeric import BoolArray
+from twin.physics.numeric import BoolArray, at_each
 from twin.physics.search import farthest
 from twin.weather import Weather
 
@@ -114,20 +114,15 @@ class Condenser:
         fan = self.rejection.power(speed)
         is_open = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
         is_open &= self._obeys(units, is_open)
-        best = np.argmin(np.where(is_open, fan + power, np.inf), axis=0)[None]
-
-        def chosen(values: FloatArray) -> FloatArray:
-            taken: FloatArray = np.take_along_axis(values, best, axis=0)[0]
-            return taken
-
+        best = np.argmin(np.where(is_open, fan + power, np.inf), axis=0)
         return Condensing(
-            speed=chosen(speed),
-            compressor_power=chosen(power),
-            fan_power=chosen(fan),
+            speed=at_each(speed, best),
+            compressor_power=at_each(power, best),
+            fan_power=at_each(fan, best),
             pump_power=pump,
-            free=chosen(free),
-            units_on=chosen(units),
-            temperature=np.maximum(chosen(temperature), self.chillers.condenser_minimum),
+            free=at_each(free, best),
+            units_on=at_each(units, best),
+            temperature=np.maximum(at_each(temperature, best), self.chillers.condenser_minimum),
         )
 
     def _obeys(self, units: FloatArray, is_open: BoolArray) -> BoolArray:

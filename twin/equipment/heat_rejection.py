@@ -7,7 +7,7 @@ from pydantic import Field
 
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
-from twin.physics.numeric import BoolArray
+from twin.physics.numeric import BoolArray, within
 from twin.physics.search import farthest
 from twin.units import Quantity
 from twin.weather import Weather
@@ -229,11 +229,11 @@ class CoolingTower(FanBank):
         rated_rate = self.count * water.capacity_rate(self.water_flow)
         ratio = capacity_rate / rated_rate / speed
         approach = tower.yorkcalc_approach(
-            np.clip(weather.wet_bulb_temperature, *tower.WET_BULBS),
-            np.clip(cooling_range, *tower.RANGES),
-            liquid_gas_ratio=np.clip(ratio, *tower.RATIOS),
+            within(weather.wet_bulb_temperature, *tower.WET_BULBS),
+            within(cooling_range, *tower.RANGES),
+            liquid_gas_ratio=within(ratio, *tower.RATIOS),
         )
-        damping = np.clip(cooling_range / tower.RANGES[0], 0.0, 1.0)
+        damping = within(cooling_range / tower.RANGES[0], 0.0, 1.0)
         approach = self.approach_factor * damping * np.maximum(approach, tower.APPROACHES[0])
         return np.asarray(weather.wet_bulb_temperature + approach)
 

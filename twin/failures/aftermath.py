@@ -35,6 +35,11 @@ class Flows:
     coolant: FloatArray
     water: FloatArray
 
+    @property
+    def key(self) -> tuple[bytes, bytes]:
+        """What flows, whenever it does."""
+        return self.coolant.tobytes(), self.water.tobytes()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machines:

@@ -61,7 +61,7 @@ def pieces(temperature: FloatArray, heat: FloatArray) -> tuple[FloatArray, Float
 def piece_at(water: FloatArray, temperature: FloatArray) -> NDArray[np.int64]:
     """Return the piece in which water of some temperature lies; nodes are on the first axis."""
     found = (temperature <= water).sum(axis=0) - 1
-    return np.clip(found, 0, len(temperature) - 2)
+    return np.asarray(np.minimum(np.maximum(found, 0), len(temperature) - 2))
 
 
 class Ceilings:
@@ -79,6 +79,7 @@ class Ceilings:
         self._plant, self._weather = plant, weather
         self._compressors: dict[int, FloatArray] = {}
         self._alone: dict[tuple[int, bytes], Nodes] = {}
+        self._found: dict[tuple[bytes, int, bytes], Most] = {}
 
     def most(
         self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
@@ -105,6 +106,14 @@ class Ceilings:
         Fans stand at full. A chiller gives its share of the bank's capacity in this weather, or
         what it gives now if that is more; its curves give no more for warmer water.
         """
+        key = flow.tobytes(), coolers_out, np.asarray(chillers).tobytes()
+        if key not in self._found:  # failures have most of their phases in common
+            self._found[key] = self._most(flow, coolers_out, chillers)
+        return self._found[key]
+
+    def _most(
+        self, flow: FloatArray, coolers_out: int, chillers: FloatArray | float | None
+    ) -> Most:
         machine = self._plant.machine
         bank = machine.chillers
         target, none = self._plant.target, np.zeros(len(self._weather))

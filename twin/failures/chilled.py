@@ -7,7 +7,7 @@ import numpy as np
 from twin.equipment import Accelerators
 from twin.equipment.part_load import part_load_approach
 from twin.failures.aftermath import LEAST_APPROACH, LEAST_SHARE, SECONDS, Aftermath, Flows
-from twin.failures.circuit import Circuit
+from twin.failures.circuit import Circuit, Conducted
 from twin.failures.situation import Situation
 from twin.failures.trips import Trip
 from twin.physics import FloatArray
@@ -51,7 +51,7 @@ class Chilled(Circuit):
             Flows(start=moment, coolant=one, water=ratio)
             for moment, ratio in self._water(trip).items()
         )
-        (calm,), _ = self._conduct(Flows(start=0.0, coolant=one, water=one))
+        (calm,), _ = self._coils(Flows(start=0.0, coolant=one, water=one))
         air = self.situation.site.racks * self._plan.hall_volume * AIR_HEAT
         beside = self.plant.load - self._heat + self._tanks("discharge")
         if trip is not None:
@@ -64,7 +64,7 @@ class Chilled(Circuit):
             ),
             heat=(self._heat, beside),
             temperature=(water + self._heat / calm, water),
-            phases=self._phases(trip, flows, self._conduct),
+            phases=self._phases(trip, flows, self._coils),
             tank=self._tank(trip),
         )
 
@@ -85,8 +85,11 @@ class Chilled(Circuit):
         owners = [store.owner for store in self.situation.tanks]
         return sum((self.situation.flow(f"tank_{way}", owner) for owner in owners), none)
 
-    def _conduct(self, flows: Flows) -> tuple[tuple[FloatArray, ...], FloatArray]:
+    def _coils(self, flows: Flows) -> Conducted:
         """Return the conductance of the coils; there are no cold plates here."""
+        return self._once(flows.key, lambda: self._conduct(flows))
+
+    def _conduct(self, flows: Flows) -> Conducted:
         handlers = self.situation.air
         own = np.maximum(self._heat / handlers.rated_heat, handlers.minimum_flow)
         approach = part_load_approach(

@@ -11,7 +11,8 @@ from twin.failures.situation import Situation
 from twin.failures.trips import Part, Trip
 from twin.physics import FloatArray
 
-type Conduct = Callable[[Flows], tuple[tuple[FloatArray, ...], FloatArray]]
+type Conducted = tuple[tuple[FloatArray, ...], FloatArray]
+type Conduct = Callable[[Flows], Conducted]
 """Flows -> conductances of the chain [MW K-1], and resistance of the cold plates [1]."""
 
 
@@ -31,6 +32,7 @@ class Circuit:
         self._ceilings = Ceilings(self.plant, situation.weather)
         self._plan = situation.site.contingency
         self._one = np.ones(len(situation))
+        self._conducted: dict[tuple[object, ...], Conducted] = {}
 
     @property
     def halls(self) -> tuple[Accelerators, ...]:
@@ -70,6 +72,12 @@ class Circuit:
                 )
             )
         return tuple(phases)
+
+    def _once(self, key: tuple[object, ...], work: Callable[[], Conducted]) -> Conducted:
+        """Return what is conducted; failures have most of their phases in common."""
+        if key not in self._conducted:
+            self._conducted[key] = work()
+        return self._conducted[key]
 
     def _ceiling(self, machines: Machines, water: FloatArray) -> Most:
         """Return the most that the machines take at a share of the facility flow before."""

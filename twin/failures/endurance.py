@@ -19,7 +19,7 @@ from twin.failures.supply import time_of_supply
 from twin.failures.trips import Part, Trip, trips
 from twin.failures.warm import Warm
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numeric import BoolArray, within
 from twin.simulation import simulate
 from twin.site import Site
 from twin.steering import gathered, read
@@ -110,6 +110,29 @@ def time_to_limit(
     """
     every = trips(site) if failures is None else tuple(failures)
     situation = situation_of(site, state, operation, result=result)
+    minutes, names = endured(situation, every, is_throttling_told=is_throttling_told, growth=growth)
+    return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
+
+
+def endured(
+    situation: Situation, every: Sequence[Trip], *, is_throttling_told: bool, growth: float
+) -> tuple[FloatArray, np.ndarray]:
+    """Return :func:`time_to_limit` as bare arrays on (trip, time).
+
+    Parameters
+    ----------
+    situation
+        A site at work.
+    every
+        The failures.
+    is_throttling_told, growth
+        As there.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Minutes, infinite where nothing is reached, and names of what is reached first.
+    """
     minutes = np.full((len(every), len(situation)), np.inf)
     names = np.full(minutes.shape, NEVER, dtype=object)
     for circuit in circuits(situation):
@@ -122,7 +145,7 @@ def time_to_limit(
         if trip.part in _SUPPLY:
             time, name = time_of_supply(situation, trip)
             _enter(minutes, names, [row], time[None], np.full((1, len(situation)), name, object))
-    return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
+    return minutes, names
 
 
 def _labelled(
@@ -246,7 +269,7 @@ def _crossing(
             continue
         before = bound.value(last)
         rise = np.where(value > before, value - before, 1.0)
-        share = np.clip((bound.high - before) / rise, 0.0, 1.0)
+        share = within((bound.high - before) / rise, 0.0, 1.0)
         moment = last.seconds + share * (now.seconds - last.seconds)
         times.append(np.where(value >= bound.high, moment, np.inf))
     stacked = np.stack(times)

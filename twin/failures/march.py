@@ -10,7 +10,7 @@ from twin.failures.aftermath import SECONDS, Aftermath, Phase
 from twin.failures.ceilings import piece_at, pieces
 from twin.failures.circuit import Circuit
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numeric import BoolArray, at_each
 from twin.physics.thermal_chain import Chain, Course, step_chain
 
 FINE: Final = 1.0
@@ -192,9 +192,8 @@ class March:
         """Go one step; a tank that would run empty gives what it has over the step."""
         now = self.moment
         given = np.minimum(self._discharge, now.level / hours)
-        place = piece_at(now.course.temperature[-1], self._nodes)[None]
-        rise = np.take_along_axis(self._slope, place, axis=0)[0]
-        intercept = np.take_along_axis(self._intercept, place, axis=0)[0]
+        place = piece_at(now.course.temperature[-1], self._nodes)
+        rise, intercept = at_each(self._slope, place), at_each(self._intercept, place)
         chain = Chain(
             capacity=self._capacity,
             conductance=self._conductance,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, Tank
+from twin.labels import of_owner
 from twin.physics import FloatArray, water
 from twin.relations import SetPoints, Store
 from twin.site import Site
@@ -90,10 +91,7 @@ class Situation:
 
     def flow(self, name: str, owner: str) -> FloatArray:
         """Return a flow of one machine on ``time``, or a stock on ``instant``, in its unit."""
-        array = self.result.variables[name]  # a label sought by xarray takes ten times as long
-        dim = next(str(dim) for dim in array.dims if dim not in {"time", "instant"})
-        place = self.result.variables[dim].to_numpy().tolist().index(owner)
-        return np.asarray(array.to_numpy().take(place, array.dims.index(dim)), dtype=np.float64)
+        return of_owner(self.result, name, owner)
 
     @cached_property
     def plants(self) -> Mapping[str, Plant]:

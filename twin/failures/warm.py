@@ -8,7 +8,7 @@ from twin.equipment import Accelerators, HeatReuse
 from twin.equipment.accelerators import LITRES_PER_MINUTE
 from twin.equipment.part_load import part_load_approach
 from twin.failures.aftermath import LEAST_APPROACH, LEAST_SHARE, SECONDS, Aftermath, Flows
-from twin.failures.circuit import Circuit
+from twin.failures.circuit import Circuit, Conducted
 from twin.failures.situation import Situation
 from twin.failures.trips import Part, Trip
 from twin.physics import FloatArray
@@ -86,7 +86,10 @@ class Warm(Circuit):
             phases=self._phases(
                 trip,
                 tuple(self._flows(trip, group)),
-                lambda flows: self._conduct(flows, share=share, units=units),
+                lambda flows: self._once(
+                    (*flows.key, share, units),
+                    lambda: self._conduct(flows, share=share, units=units),
+                ),
             ),
         )
 
@@ -113,9 +116,7 @@ class Warm(Circuit):
                 water=water[max(start for start in water if start <= moment)],
             )
 
-    def _conduct(
-        self, flows: Flows, *, share: float, units: float
-    ) -> tuple[tuple[FloatArray, ...], FloatArray]:
+    def _conduct(self, flows: Flows, *, share: float, units: float) -> Conducted:
         """Return the conductances of plates and CDUs, and the plates' resistance.
 
         The racks touched have a share of all CDUs, of which a share of units is left; a unit takes

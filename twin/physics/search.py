@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import FloatArray
+from twin.physics.numeric import FloatArray, within
 
 _MOST_TRIALS: Final = 200
 _FLOATS: Final = 4.0  # neighbouring floats that a way has at least, so that a trial can halve it
@@ -66,9 +66,10 @@ def farthest(
         is_good = found <= 0.0
         weight = _weight(found, np.where(is_good, at_good, at_bad))
         weight = np.where(is_good == was_good, weight, 1.0)
-        moved = np.where(is_good, [trial, bad], [good, trial])
-        good, bad = np.where(is_open, moved, [good, bad])
-        at_good, at_bad = np.where(is_good, [found, at_bad * weight], [at_good * weight, found])
+        good = np.where(is_open & is_good, trial, good)
+        bad = np.where(is_open & ~is_good, trial, bad)
+        at_good = np.where(is_good, found, at_good * weight)
+        at_bad = np.where(is_good, at_bad * weight, found)
         was_good = is_good
     return good
 
@@ -81,7 +82,7 @@ def _secant(
     least = np.minimum(0.5 * near / np.maximum(np.abs(way), near), 0.5)
     rise = at_bad - at_good
     share = -at_good / np.where(rise > 0.0, rise, 1.0)
-    return np.asarray(good + way * np.clip(share, least, 1.0 - least))
+    return np.asarray(good + way * within(share, least, 1.0 - least))
 
 
 def _weight(found: FloatArray, moved: FloatArray) -> FloatArray:

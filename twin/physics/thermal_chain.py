@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.numeric import FloatArray
+from twin.physics.numeric import FloatArray, within
 
 CALM: Final = 4.0
 """Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
@@ -123,7 +123,7 @@ def step_chain(chain: Chain, course: Course, hours: float) -> Course:
 def _held(chain: Chain, output: FloatArray, water: FloatArray) -> FloatArray:
     """Return an output within its bounds, which may just have changed."""
     most = np.maximum(chain.flat, chain.base + chain.rise * (water - chain.target))
-    return np.clip(output, 0.0, most)
+    return within(output, 0.0, most)
 
 
 def _stage(
