@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sites.cases.book import outcomes
     from sites.declarations import parameters
     from sites.loading import load
+    from sites.proportions import doubts
     from sites.reference import pages
     from sites.routes import load_routes
     from sites.sizing import demand, ratings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "data",
     "demand",
+    "doubts",
     "load",
     "load_routes",
     "names",
@@ -29,6 +31,7 @@ __all__ = [
 
 _HOME: Final = {
     "demand": "sites.sizing",
+    "doubts": "sites.proportions",
     "load": "sites.loading",
     "load_routes": "sites.routes",
     "outcomes": "sites.cases.book",

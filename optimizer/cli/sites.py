@@ -1,6 +1,6 @@
 """`gigatwin sites`: look at the declared sites, check site files, write the reference."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Final
@@ -52,22 +52,32 @@ def check(
     site: Annotated[str | None, SITE] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Check a site file, or all declared sites, and tell every fault with its mend."""
+    """Check a site file, or all declared sites: every fault with its mend, and what looks odd.
+
+    What only looks odd, such as a store that is empty in seconds, is no fault: the site is sound.
+    """
     names = [site] if site else [name for home in catalogue.HOMES for name in sites.names(home)]
     screen = console(json_file)
     faults: list[tuple[str, Fault]] = []
+    odd: list[tuple[str, Fault]] = []
     for name in names:
         try:
-            sites.load(name)
+            loaded = sites.load(name)
         except SiteError as error:
             screen.print(str(error), markup=False, soft_wrap=True, style="red")
             faults += [(name, fault) for fault in error.faults]
         else:
             screen.print(f"{name} is sound", markup=False)
-    told = [{"site": name, **vars(fault)} for name, fault in faults]
-    write_json({"sites": names, "faults": told}, json_file)
+            for doubt in sites.doubts(loaded):
+                screen.print(f"  doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
+                odd.append((name, doubt))
+    write_json({"sites": names, "faults": _told(faults), "doubts": _told(odd)}, json_file)
     if faults:
         raise typer.Exit(1)
+
+
+def _told(found: Iterable[tuple[str, Fault]]) -> list[dict[str, object]]:
+    return [{"site": name, **vars(fault)} for name, fault in found]
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Read the carbon intensity of grid electricity from a file."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,9 +11,13 @@ import xarray as xr
 from telemetry.sources.series import Rows, assemble
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import Table, numbers, read_table
+from telemetry.sources.zones import LOCAL_TIME
 from twin.errors import Fault, SeriesError
 
 WANTED: Final = "ci_direct, ci_lca, or Carbon Intensity gCO₂eq/kWh (direct) or (LCA)"
+
+ZONE: Final = "zone id"
+"""Column of Electricity Maps, in small letters, that tells where the grid is."""
 
 _JOINED: Final = {"ci_direct": "direct", "ci_lca": "lca", "ci_unspecified": "unspecified"}
 _IN_WORDS: Final = {"direct": "direct", "lca": "lca", "life cycle": "lca", "life-cycle": "lca"}
@@ -54,9 +59,23 @@ def read_carbon(
             lines=table.lines,
             stamps=stamps,
             values={"carbon_intensity": values},
-            notes=(*notes, *remarks),
+            notes=(*notes, *remarks, *_of_other_zone(table, zone)),
         )
     )
+
+
+def _of_other_zone(table: Table, zone: str | None) -> Iterator[str]:
+    """Yield zones of the file that lie in another country than the zone asked for.
+
+    Zones are named by other names than markets have (DE for DE-LU, SE-SE3 for SE3), all of which
+    begin with their country.
+    """
+    header = next((name for name in table.columns if name.lower() == ZONE), None)
+    if zone not in LOCAL_TIME or header is None:
+        return
+    for other in sorted({name.strip() for name in table.columns[header]} - {""}):
+        if other[:2].upper() != zone[:2]:
+            yield f"{header}: intensity of {other}, for a site in {zone}; is it the right file?"
 
 
 def kinds(table: Table) -> dict[str, str]:

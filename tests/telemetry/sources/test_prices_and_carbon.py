@@ -132,6 +132,15 @@ def test_electricity_maps_has_two_kinds(write):
     assert read_carbon(newer, kind="lca")["carbon_intensity"].values.tolist() == [150, 151]
 
 
+def test_intensity_of_another_country_is_told(write):
+    for zone in ("ES", "Europe/Madrid"):
+        assert not any(
+            "right file" in note for note in read_carbon(write(MAPS), zone=zone).attrs["notes"]
+        )
+    told = read_carbon(write(MAPS), zone="DE-LU").attrs["notes"]
+    assert told[-1] == "Zone Id: intensity of ES, for a site in DE-LU; is it the right file?"
+
+
 def test_kind_that_is_absent_is_a_fault_that_tells_which_there_are(write):
     path = write("time_utc,ci_lca\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
     with pytest.raises(SeriesError, match="carbon kind = direct: this file has lca"):

@@ -1,0 +1,124 @@
+"""What a site may have and hardly has: sizes that do not go together, mostly a unit or a comma.
+
+Faults keep a site from being loaded, doubts do not. Each is a proportion of two sizes of the same
+site, so that plants of a kilowatt and of a gigawatt are asked the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sites.sizing import demand, ratings
+from twin.errors import Fault
+from twin.site import Site
+
+HOURS: Final = (0.1, 100.0)
+"""Hours in which a store runs from full to empty; declared sites have 1.6 to 8. [h]"""
+
+STORE: Final = 3.0
+"""Power of a store over all that its carrier is asked for; declared sites have up to 0.5. [1]"""
+
+RATING: Final = 10.0
+"""What a machine can deliver over what all racks ask of it; declared sites have up to 2. [1]"""
+
+CONNECTION: Final = 10.0
+"""Import limit over the draw of all racks at work; declared sites have up to 1.7. [1]"""
+
+SOURCE: Final = 5.0
+"""Power of a renewable over the connection; declared sites have up to 0.6. [1]"""
+
+RACK: Final = (0.002, 2.0)
+"""Full power of a rack; declared ones have 0.06 to 0.4. [MW]"""
+
+FOLLOWED: Final = 6.0
+"""Time in which the ramp of the connection lets all racks begin to work. [h]"""
+
+NOTHING: Final = 1e-6
+"""Load over the draw of the site below which a machine is not asked for anything. [1]"""
+
+AWAY: Final = 4.0
+"""How far local time may lie from the sun's; no country is further than 3.5. [h]"""
+
+
+def doubts(site: Site) -> Iterator[Fault]:
+    """Yield what of a site that can be loaded is hardly meant.
+
+    Parameters
+    ----------
+    site
+        The site.
+
+    Yields
+    ------
+    Fault
+        Place, value with its unit, and what it may be.
+    """
+    asked, idle = demand(site, busy=1.0), demand(site, busy=0.0)
+    yield from _of_stores(site, asked)
+    yield from _of_machines(site, asked)
+    yield from _of_connection(site, asked["grid"], idle["grid"])
+    yield from _of_place(site)
+
+
+def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
+    for store in site.stores:
+        place, kept = f"equipment.{store.owner}", store.high - store.low
+        if not HOURS[0] <= (hours := kept / store.discharge_limit) <= HOURS[1]:
+            value = f"{kept:g} MWh at {store.discharge_limit:g} MW"
+            mend = f"it would be empty in {_time(hours)}; look at units and decimal sign"
+            yield Fault(place=place, value=value, mend=mend)
+        power = max(store.charge_limit, store.discharge_limit)
+        if power > STORE * asked[store.carrier]:
+            mend = (
+                f"all that asks for {store.carrier.replace('_', ' ')} takes "
+                f"{asked[store.carrier]:.3g} MW; is it in MW?"
+            )
+            yield Fault(place=place, value=f"{power:g} MW", mend=mend)
+
+
+def _of_machines(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
+    most, least = ratings(site), NOTHING * asked["grid"]
+    for convert in site.converts:
+        load, rating = asked[convert.output], most[convert.owner]
+        if load > least and rating > RATING * load:
+            mend = f"all racks at work ask {load:.3g} MW of it; look at its count and units"
+            yield Fault(place=f"equipment.{convert.owner}", value=f"{rating:.4g} MW", mend=mend)
+    for work in site.works:
+        if not RACK[0] <= work.full_power <= RACK[1]:
+            mend = "a rack draws some 0.01 to 0.5 MW; look at chips a rack and their power"
+            value = f"{1e3 * work.full_power:.4g} kW a rack"
+            yield Fault(place=f"equipment.{work.owner}", value=value, mend=mend)
+    for exchange in site.exchanges:
+        if exchange.available and exchange.import_limit > SOURCE * site.grid.import_limit:
+            mend = f"the connection has {site.grid.import_limit:g} MW; is it in MW?"
+            value = f"{exchange.import_limit:g} MW"
+            yield Fault(place=f"equipment.{exchange.owner}", value=value, mend=mend)
+
+
+def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:
+    place = f"equipment.{site.grid.name}"
+    if site.grid.import_limit > CONNECTION * full:
+        mend = f"all racks at work need {full:.3g} MW; is it in MW?"
+        yield Fault(place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend)
+    if (full - idle) / 60.0 > FOLLOWED * site.grid.ramp:
+        hours = (full - idle) / 60.0 / site.grid.ramp
+        mend = f"all racks would begin to work in {_time(hours)}; is it in MW/min?"
+        yield Fault(place=place, value=f"ramp of {site.grid.ramp:g} MW/min", mend=mend)
+
+
+def _of_place(site: Site) -> Iterator[Fault]:
+    noon = datetime(2026, 1, 1, tzinfo=UTC).astimezone(ZoneInfo(site.time_zone))
+    offset = noon.utcoffset()
+    away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
+    if abs(away) > AWAY and abs(abs(away) - 24.0) > AWAY:
+        value = f"{site.latitude:g} N {site.longitude:g} E"
+        mend = f"the sun is {abs(away):.0f} h off {site.time_zone}; are the two exchanged?"
+        yield Fault(place="latitude, longitude", value=value, mend=mend)
+
+
+def _time(hours: float) -> str:
+    """Return a time in a unit that people read."""
+    if hours < 1.0 / 60.0:
+        return f"{3600.0 * hours:.2g} s"
+    return f"{60.0 * hours:.3g} min" if hours < 1.0 else f"{hours:.4g} h"

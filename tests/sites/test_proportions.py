@@ -1,0 +1,58 @@
+"""What looks odd of a site that can be loaded: units and commas that went wrong."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from sites import catalogue
+
+SMALL = catalogue.locate("small").read_text()
+
+
+def doubted(tmp_path, old, new):
+    """Return the doubts of the small site with some words changed."""
+    assert old in SMALL
+    path = tmp_path / "odd.toml"
+    path.write_text(SMALL.replace(old, new))
+    return [str(doubt) for doubt in sites.doubts(sites.load(path))]
+
+
+@pytest.mark.parametrize("name", [name for home in catalogue.HOMES for name in sites.names(home)])
+def test_declared_sites_raise_no_doubt(name):
+    assert list(sites.doubts(sites.load(name))) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('volume = "240 m3"', 'volume = "2.40 m3"', "it would be empty in 4.02 min"),
+        ('capacity = "1.6 MWh"', 'capacity = "1600 MWh"', "it would be empty in 1600 h"),
+        ('power = "0.8 MW"', 'power = "10 GW"', "battery_1 = 10000 MW: all that asks for"),
+        ('power = "1 MW"', 'power = "1 GW"', "1000 MW: the connection has 4.7 MW"),
+        ('import_limit = "4.7 MW"', 'import_limit = "470 MW"', "all racks at work need 3.97 MW"),
+        ('ramp = "0.2 MW/min"', 'ramp = "0.2 MW/h"', "all racks would begin to work in 16.26 h"),
+        (
+            "latitude = 50.1\nlongitude = 8.65",
+            "latitude = 8.65\nlongitude = 101.5",
+            "6 h off Europe/Berlin; are the two exchanged?",
+        ),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_doubted(tmp_path, old, new, told):
+    found = doubted(tmp_path, old, new)
+    assert any(told in one for one in found), found
+
+
+def test_the_command_tells_doubts_and_calls_the_site_sound(tmp_path):
+    path, target = tmp_path / "odd.toml", tmp_path / "found.json"
+    path.write_text(SMALL.replace('volume = "240 m3"', 'volume = "2.40 m3"'))
+    ran = CliRunner().invoke(app, ["sites", "check", str(path), "--json", str(target)])
+    assert ran.exit_code == 0
+    assert "is sound" in ran.stdout
+    assert "doubtful: equipment.tank_1" in ran.stdout
+    found = json.loads(target.read_text())
+    assert found["faults"] == []
+    assert {one["place"] for one in found["doubts"]} == {"equipment.tank_1"}
