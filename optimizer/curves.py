@@ -34,6 +34,20 @@ ROUNDING: Final = 1e-12
 LEAST_WIDTH: Final = 1e-6
 """Range of outputs below which a curve is a point. [MW]"""
 
+_UP_TO: Final = {
+    count: np.tril(np.ones((count, count), dtype=bool))[:, :, None]
+    for count in range(1, len(SAMPLES))
+}
+"""Number of later samples -> where a sample lies before the end of a line or at it."""
+
+_LAST: Final = len(SAMPLES) - 1
+
+_CHOICES: Final = tuple(
+    np.array([(0, *inner, _LAST) for inner in combinations(range(1, _LAST), segments - 1)])
+    for segments in range(1, MOST_SEGMENTS + 1)
+)
+"""Samples at which one, two, ... segments may meet, ``(choice, point)``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segments:
@@ -153,21 +167,6 @@ def _chords(curve: FloatArray) -> list[FloatArray]:
         slope = (curve[first + 1 :] - curve[first]) / ahead[:, None]
         found.append(curve[first] + slope[:, None] * ahead[:, None])
     return found
-
-
-_UP_TO: Final = {
-    count: np.tril(np.ones((count, count), dtype=bool))[:, :, None]
-    for count in range(1, len(SAMPLES))
-}
-"""Number of later samples -> where a sample lies before the end of a line or at it."""
-
-_LAST: Final = len(SAMPLES) - 1
-
-_CHOICES: Final = tuple(
-    np.array([(0, *inner, _LAST) for inner in combinations(range(1, _LAST), segments - 1)])
-    for segments in range(1, MOST_SEGMENTS + 1)
-)
-"""Samples at which one, two, ... segments may meet, ``(choice, point)``."""
 
 
 def _break_points(curve: FloatArray, chords: list[FloatArray]) -> NDArray[np.int64]:

@@ -116,7 +116,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     racks = float(pool.racks - now["service_racks"][0])
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    air = Weather.roughly(now)  # as the plan was made for
+    air = Weather.roughly(now)  # so that quarters of an hour ask once
     ceilings = {plant.name: _ceiling(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
     stocks, orders, weather = stocks_of(state), _orders(site, now, halls), air.take(SAME)
     ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)

@@ -140,7 +140,7 @@ def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
 def _heat_sold(known: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
-    return values_of(known.isel(time=0), name) if name in known else {}
+    return values_of(known[[name]].isel(time=0), name) if name in known else {}
 
 
 def _cheapest(

@@ -162,5 +162,4 @@ def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
                 owners = labels[dims[owner]]
                 values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
             found[name] = (axis, *dim), values, vocabulary.attributes(name)
-    coords = {name: axes.variables[name] for name in axes.variables} | labels
-    return xr.Dataset(found, coords=coords, attrs=axes.attrs)
+    return xr.Dataset(found, coords={**axes.variables, **labels}, attrs=axes.attrs)

@@ -112,11 +112,10 @@ class Weather:
         outlook
             As for :meth:`of`.
         """
-        told = {name: outlook.variables[name] for name in GRID}
-        rough = {
-            name: one.copy(data=np.ceil(one.to_numpy() / GRID[name] - ROUNDING) * GRID[name])
-            for name, one in told.items()
-        }
+        rough = {}
+        for name, step in GRID.items():
+            told = outlook.variables[name]
+            rough[name] = told.copy(data=np.ceil(told.to_numpy() / step - ROUNDING) * step)
         return cls.of(outlook.assign(rough))
 
     def take(self, index: slice | NDArray[np.int64]) -> "Weather":

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from telemetry.archive.seals import HEADS, Seals, SpoiltError, sealed
+from telemetry.archive.seals import HEADS, Seal, Seals, SpoiltError, sealed
 from telemetry.archive.snapshot import BRANCH
 
 PROCESSOR: Final = 10
@@ -52,16 +52,16 @@ def hold(store: Path | None, seals: Seals | None) -> bool:
         data = (store / HEADS).read_bytes()
     except FileNotFoundError:
         return True  # whoever opens it will say so
-    if seals.heads == sealed(data):
+    if (seal := sealed(data)) == seals.heads:
         return True
-    if fault := _tried(store, data):
+    if fault := _tried(store, seal):
         message = f"the file of heads is spoilt: {fault}"
         raise SpoiltError(message)
     return False
 
 
 @lru_cache(maxsize=64)
-def _tried(store: Path, data: bytes) -> str:  # noqa: ARG001 - told of these bytes
+def _tried(store: Path, seal: Seal) -> str:  # noqa: ARG001 - it tells which heads these are
     """Return what another process met that read the heads; "" if nothing."""
     words = [sys.executable, "-I", "-c", _TRIAL, str(store), str(PROCESSOR), BRANCH]
     try:

@@ -154,7 +154,7 @@ def snapshot_of(folder: Path | str, site: str = "") -> Snapshot:
     if place.folder is not None and not place.folder.is_dir():
         message = f"{folder}: no archive; name the state folder of a service (--state, root=)"
         raise ArchiveError(message)
-    hold(place.folder, seals := place.seals)  # before the head is: what is committed now is later
+    hold(place.folder, seals := place.seals)  # seals first: what is committed meanwhile is later
     with panics_as_errors():
         held = icechunk.Repository.open(place.storage)
         snapshot = Snapshot.last(held, place.folder, seals=seals)

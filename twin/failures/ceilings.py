@@ -79,7 +79,7 @@ class Ceilings:
         self._plant, self._weather = plant, weather
         self._compressors: dict[int, FloatArray] = {}
         self._alone: dict[tuple[int, bytes], Nodes] = {}
-        self._found: dict[tuple[bytes, int, bytes], Most] = {}
+        self._found: dict[tuple[bytes, int, bytes | None], Most] = {}
 
     def most(
         self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
@@ -106,7 +106,8 @@ class Ceilings:
         Fans stand at full. A chiller gives its share of the bank's capacity in this weather, or
         what it gives now if that is more; its curves give no more for warmer water.
         """
-        key = flow.tobytes(), coolers_out, np.asarray(chillers).tobytes()
+        some = None if chillers is None else np.asarray(chillers).tobytes()
+        key = flow.tobytes(), coolers_out, some
         if key not in self._found:  # failures have most of their phases in common
             self._found[key] = self._most(flow, coolers_out, chillers)
         return self._found[key]
