@@ -1,32 +1,17 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import xarray as xr
 
-from twin import curtailment, steering
-from twin.equipment import CoolingPlant, HeatReuse
+from optimizer.tried import tried
+from twin import curtailment
+from twin.equipment import CoolingPlant
 from twin.kept import kept_at_connection
-from twin.labels import of_owner
-from twin.physics import FloatArray
-from twin.run import Key, run
-from twin.simulation import stocks_of
 from twin.site import Site
-from twin.walk import Ceiling
-from twin.weather import Weather
 from twin.workloads.queue import Pool
-
-LEVELS: Final = 7
-"""Hall powers at which the site is tried, from idle to full. [1]"""
-
-SAME: Final = np.zeros(LEVELS, dtype=np.int64)
-"""Index that repeats one interval for each of these powers."""
-
-STEADY: Final = np.full(LEVELS, 1e4)
-"""Lengths of intervals in which all temperatures have settled. [h]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,21 +99,17 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
-    halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
+    found = tried(site, now)
+    halls = found.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    air = Weather.roughly(now)  # so that quarters of an hour ask once
-    ceilings = {plant.name: _ceiling(plant, air).take(SAME) for plant in site.of(CoolingPlant)}
-    stocks, orders, weather = stocks_of(state), _orders(site, now, halls), air.take(SAME)
-    ran = run(site, stocks, orders, weather=weather, hours=STEADY, ceilings=ceilings)
-    power, own = ran.flows["facility_power", ""], _own(now)
+    power, own = found.power, _own(now)
     keep = 1.0 - site.margins.power
     most = keep * float(curtailment.import_limit(site, state, now)[0]) + own
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
     allowed = float(np.interp(most - sold_down, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
-        drawn = ran.flows["cooling_load", plant.name]
-        most = keep * float(ceilings[plant.name].base[0])
+        drawn, most = found.loads[plant.name], keep * found.most[plant.name]
         allowed = min(allowed, float(np.interp(most, drawn, halls)))
         if plant.serves == "chilled":
             load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
@@ -152,38 +133,6 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
 def _first(outlook: xr.Dataset) -> xr.Dataset:
     """Return the first interval."""
     return outlook if outlook.sizes["time"] == 1 else outlook.isel(time=slice(0, 1))
-
-
-def _ceiling(plant: CoolingPlant, air: Weather) -> Ceiling:
-    """Return what a plant can give at most in the air of one interval."""
-    return _ceiling_in(plant, tuple((name, float(one[0])) for name, one in vars(air).items()))
-
-
-@lru_cache(maxsize=256)
-def _ceiling_in(plant: CoolingPlant, air: tuple[tuple[str, float], ...]) -> Ceiling:
-    """Work it out once for the quarter-hours of an hour, whose air is the same on the grid."""
-    return Ceiling.of(plant, Weather(**{name: np.array([value]) for name, value in air}))
-
-
-def _orders(site: Site, now: xr.Dataset, halls: FloatArray) -> dict[Key, FloatArray]:
-    """Return orders of some powers of all halls: heat and water as planned, all else rests."""
-    nothing = np.zeros(LEVELS)
-    orders: dict[Key, FloatArray] = {
-        ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
-    }
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
-    for exchange in site.exchanges:
-        if exchange.available:
-            orders["renewable_used_power", exchange.owner] = nothing
-    name = "heat_reuse_power"
-    for pump in site.of(HeatReuse):
-        sold = float(of_owner(now, name, pump.name)[0]) if name in now else 0.0
-        orders[name, pump.name] = np.full(LEVELS, sold)
-    if any(word in now for word in steering.TOLD):
-        orders |= steering.read(site, now.isel(time=SAME))
-    return orders
 
 
 def most_export(site: Site) -> float:

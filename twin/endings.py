@@ -1,7 +1,6 @@
 """When full activations of reserves may end, and how long they last in each interval before."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -30,14 +29,13 @@ def endings(hours: FloatArray, durations: Sequence[float]) -> FloatArray:
     """
     edges = np.concatenate([[0.0], np.cumsum(hours)])
     every = np.unique(np.add.outer(edges, np.asarray(durations, dtype=float)).round(9))
-    inside = [
-        every[(every > start + ROUNDING) & (every < end - ROUNDING)] - start
-        for start, end in pairwise(edges)
-    ]
-    found = np.full((len(hours), 1 + max(map(len, inside), default=0)), np.nan)
+    place = np.clip(np.searchsorted(edges, every, side="right") - 1, 0, len(hours) - 1)
+    is_inside = (every > edges[place] + ROUNDING) & (every < edges[place + 1] - ROUNDING)
+    every, place = every[is_inside], place[is_inside]
+    order = 1 + np.arange(len(place)) - np.searchsorted(place, place)
+    found = np.full((len(hours), 1 + order.max(initial=0)), np.nan)
     found[:, 0] = hours
-    for row, moments in zip(found, inside, strict=True):
-        row[1 : 1 + len(moments)] = moments
+    found[place, order] = every - edges[place]
     return found
 
 

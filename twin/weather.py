@@ -1,6 +1,6 @@
 """Outdoor air as the physics wants it: bare arrays, with what follows from them worked out once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Self
 
@@ -49,6 +49,28 @@ def impossible(weather: xr.Dataset) -> Iterator[Fault]:
             yield Fault(place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend)
 
 
+def rough(outlook: xr.Dataset) -> dict[str, FloatArray]:
+    """Return air on the :data:`GRID`: hours that hardly differ are the same there.
+
+    Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less; as
+    it is thinner, its wet bulb may be 0.005 K lower.
+
+    Parameters
+    ----------
+    outlook
+        ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
+
+    Returns
+    -------
+    dict
+        The same words as bare arrays.
+    """
+    return {
+        name: np.ceil(outlook.variables[name].to_numpy() / step - ROUNDING) * step
+        for name, step in GRID.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weather:
     """Outdoor air over an axis of intervals.
@@ -87,10 +109,32 @@ class Weather:
         UnitError
             If a variable is missing or has another unit.
         """
-        vocabulary.check(outlook, "air_temperature", "relative_humidity", "air_pressure")
-        temperature = outlook["air_temperature"].to_numpy()
-        humidity = np.clip(outlook["relative_humidity"].to_numpy(), 0.0, 1.0)
-        pressure = outlook["air_pressure"].to_numpy()
+        vocabulary.check(outlook, *GRID)
+        return cls.by_word({name: outlook.variables[name].to_numpy() for name in GRID})
+
+    @classmethod
+    def roughly(cls, outlook: xr.Dataset) -> Self:
+        """Return the weather on the :data:`GRID`, so that hours alike are the same.
+
+        Parameters
+        ----------
+        outlook
+            As for :meth:`of`.
+        """
+        vocabulary.check(outlook, *GRID)
+        return cls.by_word(rough(outlook))
+
+    @classmethod
+    def by_word(cls, words: Mapping[str, FloatArray]) -> Self:
+        """Return the weather of bare arrays.
+
+        Parameters
+        ----------
+        words
+            ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
+        """
+        temperature, pressure = words["air_temperature"], words["air_pressure"]
+        humidity = np.clip(words["relative_humidity"], 0.0, 1.0)
         return cls(
             air_temperature=temperature,
             wet_bulb_temperature=np.asarray(
@@ -99,24 +143,6 @@ class Weather:
             humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
             air_pressure=pressure,
         )
-
-    @classmethod
-    def roughly(cls, outlook: xr.Dataset) -> Self:
-        """Return the weather on the :data:`GRID`, so that hours alike are the same.
-
-        Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less;
-        as it is thinner, its wet bulb may be 0.005 K lower.
-
-        Parameters
-        ----------
-        outlook
-            As for :meth:`of`.
-        """
-        rough = {}
-        for name, step in GRID.items():
-            told = outlook.variables[name]
-            rough[name] = told.copy(data=np.ceil(told.to_numpy() / step - ROUNDING) * step)
-        return cls.of(outlook.assign(rough))
 
     def take(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of some of the intervals."""

@@ -1,0 +1,153 @@
+"""What a site takes while its halls draw one power or another, tried once for hours alike."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+
+from twin import steering
+from twin.equipment import CoolingPlant, HeatReuse
+from twin.labels import of_owner
+from twin.physics import FloatArray
+from twin.run import Key, run
+from twin.site import Site
+from twin.walk import Ceiling
+from twin.weather import Weather, rough
+from twin.workloads.queue import Pool
+
+LEVELS: Final = 7
+"""Hall powers at which the site is tried, from idle to full. [1]"""
+
+SAME: Final = np.zeros(LEVELS, dtype=np.int64)
+"""Index that repeats one interval for each of these powers."""
+
+STEADY: Final = np.full(LEVELS, 1e6)
+"""Lengths of intervals in which all temperatures have settled. [h]"""
+
+CASES: Final = 64
+"""Cases that are remembered: a fleet's sites in the air of some hours. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What the site takes at each power of its halls.
+
+    Attributes
+    ----------
+    halls
+        The powers, from all racks idle to all at work, ``(level,)``. [MW]
+    power
+        Power of the whole site, ``(level,)``. [MW]
+    loads
+        Cooling plant -> its load, ``(level,)``. [MW]
+    most
+        Cooling plant -> what it carries at most in this air. [MW]
+    """
+
+    halls: FloatArray
+    power: FloatArray
+    loads: dict[str, FloatArray]
+    most: dict[str, float]
+
+
+def tried(site: Site, now: xr.Dataset) -> Tried:
+    """Return what a site takes, stores at rest and all temperatures settled.
+
+    Parameters
+    ----------
+    site
+        The site.
+    now
+        One interval of an outlook or a schedule: the weather, the heat that is sold, and what the
+        water side is told.
+
+    Notes
+    -----
+    Air is told roughly, so that the quarters of an hour, and the hours between two plans, are
+    tried once.
+    """
+    return _tried(_Case.of(site, now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """What a site is tried in; sites are told apart by what they are, not by what they hold.
+
+    Attributes
+    ----------
+    identity
+        That of the site, which lives as long as the case is remembered.
+    air
+        Words of the weather.
+    told
+        Heat that is sold and what the water side is told, by word and machine.
+    """
+
+    site: Site = field(compare=False)
+    identity: int
+    air: tuple[tuple[str, float], ...]
+    told: tuple[tuple[Key, float], ...]
+
+    @classmethod
+    def of(cls, site: Site, now: xr.Dataset) -> Self:
+        """Return the case of one interval."""
+        air = tuple((name, float(values[0])) for name, values in rough(now).items())
+        return cls(site=site, identity=id(site), air=air, told=tuple(_told(site, now).items()))
+
+
+def _told(site: Site, now: xr.Dataset) -> dict[Key, float]:
+    """Return heat and water as planned."""
+    name, told = "heat_reuse_power", {}
+    for pump in site.of(HeatReuse):
+        told[name, pump.name] = float(of_owner(now, name, pump.name)[0]) if name in now else 0.0
+    if any(word in now for word in steering.TOLD):
+        told |= {key: float(values[0]) for key, values in steering.read(site, now).items()}
+    return told
+
+
+@lru_cache(maxsize=CASES)
+def _tried(case: _Case) -> Tried:
+    site, pool = case.site, Pool.of(case.site)
+    halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
+    air = Weather.by_word({name: np.array([value]) for name, value in case.air})
+    ceilings = {plant.name: Ceiling.of(plant, air) for plant in site.of(CoolingPlant)}
+    ran = run(
+        site,
+        _stocks(site),
+        _orders(case, halls),
+        weather=air.take(SAME),
+        hours=STEADY,
+        ceilings={name: ceiling.take(SAME) for name, ceiling in ceilings.items()},
+    )
+    return Tried(
+        halls=halls,
+        power=ran.flows["facility_power", ""],
+        loads={name: ran.flows["cooling_load", name] for name in ceilings},
+        most={name: float(ceiling.base[0]) for name, ceiling in ceilings.items()},
+    )
+
+
+def _orders(case: _Case, halls: FloatArray) -> dict[Key, FloatArray]:
+    """Return orders of some powers of all halls: heat and water as told, all else rests."""
+    site, nothing = case.site, np.zeros(LEVELS)
+    orders: dict[Key, FloatArray] = {
+        ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
+    }
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
+    for exchange in site.exchanges:
+        if exchange.available:
+            orders["renewable_used_power", exchange.owner] = nothing
+    return orders | {key: np.full(LEVELS, value) for key, value in case.told}
+
+
+def _stocks(site: Site) -> dict[Key, float]:
+    """Return stocks to begin with; nothing hangs on them once all has settled."""
+    levels = {(f"{site.equipment[s.owner].kind}_level", s.owner): 0.0 for s in site.stores}
+    plants = site.of(CoolingPlant)
+    outputs = {("cooling_plant_output", plant.name): 0.0 for plant in plants}
+    water = {("facility_supply_temperature", p.name): p.supply_temperature for p in plants}
+    return levels | outputs | water
