@@ -12,7 +12,9 @@ from twin.equipment import CoolingPlant, HeatReuse
 from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.run import Key, run
+from twin.simulation import idle, stocks_of
 from twin.site import Site
+from twin.state import rest
 from twin.walk import Ceiling
 from twin.weather import Weather, rough
 from twin.workloads.queue import Pool
@@ -115,7 +117,7 @@ def _tried(case: _Case) -> Tried:
     ceilings = {plant.name: Ceiling.of(plant, air) for plant in site.of(CoolingPlant)}
     ran = run(
         site,
-        _stocks(site),
+        stocks_of(rest(site)),  # nothing hangs on them once all has settled
         _orders(case, halls),
         weather=air.take(SAME),
         hours=STEADY,
@@ -131,23 +133,7 @@ def _tried(case: _Case) -> Tried:
 
 def _orders(case: _Case, halls: FloatArray) -> dict[Key, FloatArray]:
     """Return orders of some powers of all halls: heat and water as told, all else rests."""
-    site, nothing = case.site, np.zeros(LEVELS)
-    orders: dict[Key, FloatArray] = {
-        ("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works
-    }
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
-    for exchange in site.exchanges:
-        if exchange.available:
-            orders["renewable_used_power", exchange.owner] = nothing
-    return orders | {key: np.full(LEVELS, value) for key, value in case.told}
-
-
-def _stocks(site: Site) -> dict[Key, float]:
-    """Return stocks to begin with; nothing hangs on them once all has settled."""
-    levels = {(f"{site.equipment[s.owner].kind}_level", s.owner): 0.0 for s in site.stores}
-    plants = site.of(CoolingPlant)
-    outputs = {("cooling_plant_output", plant.name): 0.0 for plant in plants}
-    water = {("facility_supply_temperature", p.name): p.supply_temperature for p in plants}
-    return levels | outputs | water
+    site = case.site
+    powers = {("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works}
+    told = {key: np.full(LEVELS, value) for key, value in case.told}
+    return idle(site, LEVELS) | powers | told

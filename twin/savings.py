@@ -11,6 +11,7 @@ from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.run import Key, run
 from twin.setpoints import Freedom, Heat, cheapest
+from twin.simulation import idle
 from twin.site import Site
 from twin.state import rest
 from twin.steering import calmed, orders_of
@@ -76,7 +77,7 @@ def courses(
         pump trips.
     """
     orders: dict[Key, FloatArray] = {("hall_power", name): power for name, power in halls.items()}
-    orders |= _idle(site, len(hours))
+    orders |= idle(site, len(hours))
     heat = _heat(site, _run(site, orders, weather, hours))
     points = {
         FIXED: _fixed(site, heat),
@@ -108,21 +109,6 @@ def _run(
     done = run(site, stocks, orders, weather=weather, hours=hours)
     edges = {key: values[1:] for key, values in done.stocks.items()}
     return {**done.flows, **edges}
-
-
-def _idle(site: Site, count: int) -> dict[Key, FloatArray]:
-    """Return orders by which stores and sources rest."""
-    nothing = np.zeros(count)
-    orders: dict[Key, FloatArray] = {}
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
-    for exchange in site.exchanges:
-        if exchange.available:
-            orders["renewable_used_power", exchange.owner] = nothing
-        if exchange.carrier == "heat":
-            orders["heat_reuse_power", exchange.owner] = nothing
-    return orders
 
 
 def _heat(site: Site, flows: Mapping[Key, FloatArray]) -> Heat:

@@ -100,6 +100,29 @@ def stocks_of(state: xr.Dataset) -> dict[Key, float]:
     return stocks
 
 
+def idle(site: Site, count: int) -> dict[Key, FloatArray]:
+    """Return orders by which stores and sources rest and no heat is sold, as :func:`run` wants.
+
+    Parameters
+    ----------
+    site
+        The site.
+    count
+        Number of intervals. [1]
+    """
+    nothing = np.zeros(count)
+    orders: dict[Key, FloatArray] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
+    for exchange in site.exchanges:
+        if exchange.available:
+            orders["renewable_used_power", exchange.owner] = nothing
+        if exchange.carrier == "heat":
+            orders["heat_reuse_power", exchange.owner] = nothing
+    return orders
+
+
 def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
     """Return an operation as the bare arrays that :func:`run` wants, checked.
 
