@@ -8,6 +8,7 @@ import xarray as xr
 from twin import vocabulary
 from twin.equipment import Battery, CoolingPlant, Tank
 from twin.errors import Fault, StateError
+from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -131,13 +132,13 @@ def _impossible(site: Site, state: xr.Dataset) -> Iterator[Fault]:
     """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
     for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(Tank))):
         for machine in machines:
-            level = float(state[f"{kind}_level"].sel({kind: machine.name}))
+            level = values_of(state, f"{kind}_level")[machine.name]
             if not -SLACK <= level / machine.capacity <= 1.0 + SLACK:
                 mend = f"it holds from 0 to {machine.capacity:.4g} MWh"
                 place = f"state, {kind}_level, {machine.name}"
                 yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
     for plant in site.of(CoolingPlant):
-        water = float(state["facility_supply_temperature"].sel(circuit=plant.name))
+        water = values_of(state, "facility_supply_temperature")[plant.name]
         if not FREEZING <= water <= BOILING:
             place = f"state, facility_supply_temperature, {plant.name}"
             mend = f"water is liquid from {FREEZING:g} to {BOILING:g} degC, glycol included"
