@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from optimizer.problem import Problem
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert, SetPoints
+from twin.relations import ENERGY_SIGN, FEEDS, Convert, SetPoints
+from twin.site import Site
 from twin.weather import Weather
 from twin.workloads.queue import Pool
 
@@ -168,11 +169,23 @@ def _range(
     low, high = demand[convert.output]
     is_alone = sum(other.output == convert.output for other in problem.site.converts) == 1
     pad = PAD * (high - low)
-    floor = np.maximum(-_way_back(problem, convert), -most)
+    floor = np.maximum(-_way_back(problem.site, convert, weather), -most)
     low = np.clip(low - pad if is_alone else floor, floor, most)
     return low, np.clip(high + pad, low, most)
 
 
-def _way_back(problem: Problem, convert: Convert) -> float:
-    """Return the power that may flow backwards through a machine, to be sold. [MW]"""
-    return sum(e.export_limit for e in problem.site.exchanges if e.carrier == convert.lead)
+def _way_back(site: Site, convert: Convert, weather: Weather) -> FloatArray:
+    """Return the power that may flow backwards through a machine, to be sold, ``(time,)``. [MW]
+
+    That of all machines on the way to the connection and of their losses, which what stands behind
+    them bears, and a little more: what may be sold shall bind there, and at no machine before.
+    """
+    given = np.zeros(len(weather))
+    if convert.output not in FEEDS:
+        return given
+    given += sum(e.export_limit for e in site.exchanges if e.carrier == convert.lead)
+    for other in site.converts:
+        if other.output == convert.lead:
+            given += _way_back(site, other, weather)
+    lost = convert.physics(-given, weather).draws[convert.lead] + given
+    return np.asarray((1.0 + PAD) * (given + lost))

@@ -30,6 +30,9 @@ ENERGY_SIGN: Final = {
 }
 """Carriers of a site and the sign with which they enter an energy balance."""
 
+FEEDS: Final = ("medium_voltage", "busbar")
+"""Carriers that reach the grid: what delivers them bears power backwards too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -13,11 +13,9 @@ from optimizer.forms.table import table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
+from twin.relations import FEEDS
 from twin.site import Site
 from twin.weather import Weather
-
-FEEDS: Final = ("medium_voltage", "busbar")
-"""Carriers through which reserves reach the grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
