@@ -171,6 +171,39 @@ def test_a_class_that_is_lost_already_is_guarded_no_more():
     assert plan.objective == pytest.approx(40.8)
 
 
+ATYPICAL = {
+    "utilisation": BAND["utilisation"] | {
+        "plan_for": "atypical", "power_price": "60 EUR/MW", "energy_price": "0 EUR/MWh",
+    },
+    "atypical": {
+        "valid_from": "2014-01-01", **ABOUT, "windows": [{"hours": ["17-20"]}],
+        "least_share": 0.0, "least_shift": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rules", "table", "held", "published"),
+    [(BAND, "band_load", 40.8, 44.0), (ATYPICAL, "atypical", 40.0, 180.0)],
+)
+@pytest.mark.parametrize(
+    ("valid_to", "is_held"), [("2026-01-01", False), ("2026-06-01", True), ("2027-01-01", True)]
+)
+def test_a_discount_that_holds_no_more_is_not_counted_with(
+    rules, table, held, published, valid_to, is_held
+):
+    """Proves: 4 MWh at 10, or 2 and 2 at 20 and 10 with 2 MW at 60; a bill's first day decides.
+
+    Sensitivity: as in 2025, where plans never look at the dates of the table.
+    """
+    where = under(**rules | {table: rules[table] | {"valid_to": valid_to}})
+    plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE))
+    assert plan.objective == pytest.approx(held if is_held else published)
+    starts = axes.utc("2026-01-01") + np.arange(8760 * 4) * axes.QUARTER
+    billed = bill(where.tariffs["sample"], starts, np.full(len(starts), 3.0), time_zone="UTC")
+    assert (table in [branch.name for branch in billed.branches]) == is_held
+
+
 def test_only_what_a_tariff_declares_is_in_the_model():
     """Proves: without a tariff there is one charge, as ever; with one, those of its rules."""
 

@@ -1,6 +1,7 @@
 """How import is billed: when its peak begins anew, what counts in it, and what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from twin.physics.numeric import BoolArray
 from twin.tariffs import planned
 from twin.tariffs.clock import NO_PERIOD, Clock
 from twin.tariffs.declaration import Tariff
-from twin.tariffs.force import in_force
+from twin.tariffs.force import MONTHS, in_force
 from twin.tariffs.periods import Moments, month_end, month_start, months, year_ends
 
 
@@ -160,8 +161,8 @@ class Billing:
         return min(contracted, anyway) if is_charged else contracted
 
     def tariff_at(self, moment: np.datetime64) -> Tariff:
-        """Return the tariff in force at a moment."""
-        return next(in_force(self.tariffs, np.array([moment]), self.time_zone, goes_on=True))[0]
+        """Return the tariff that plans count with at a moment."""
+        return next(self._planned(np.array([moment])))[0]
 
     def _parts(self, moments: Moments) -> list[tuple[Tariff, BoolArray, Clock]]:
         """Return each tariff in force, at which of the moments, and these by its clock."""
@@ -169,8 +170,18 @@ class Billing:
             return []
         return [
             (tariff, here, Clock(moments[here], self.time_zone, holidays=tariff.holidays))
-            for tariff, here in in_force(self.tariffs, moments, self.time_zone, goes_on=True)
+            for tariff, here in self._planned(moments)
         ]
+
+    def _planned(self, moments: Moments) -> Iterator[tuple[Tariff, BoolArray]]:
+        """Yield the tariffs that plans count with, year by year of their bills, and when."""
+        year = months(moments, self.time_zone) // MONTHS
+        for tariff, here in in_force(self.tariffs, moments, self.time_zone, goes_on=True):
+            for one in np.unique(year[here]).tolist():
+                yield (
+                    tariff.planned_on(max(date(one, 1, 1), tariff.valid_from)),
+                    here & (year == one),
+                )
 
 
 def _quarters(instants: Moments) -> tuple[NDArray[np.int64], Moments]:

@@ -245,6 +245,18 @@ class Tariff(Dated):
         is_atypical = self.utilisation.plan_for == "atypical" and self.atypical is not None
         return self.atypical.windows if is_atypical and self.atypical else ()
 
+    def planned_on(self, day: date) -> Self:
+        """Return the tariff as plans count with it in a bill that begins on a day.
+
+        A discount whose table does not hold then is none, as on the bill.
+        """
+        prices = self.utilisation
+        rule = getattr(self, prices.plan_for, None) if prices is not None else None
+        if prices is None or rule is None or rule.holds_on(day):
+            return self
+        plain = prices.model_copy(update={"plan_for": "published"})
+        return self.model_copy(update={"utilisation": plain})
+
     @property
     def taxed(self) -> float:
         """What a EUR on a line comes to: each tax is on all that stands above it. [1]"""
