@@ -35,7 +35,8 @@ class Solution:
     objective
         Their sum. [EUR]
     relaxed
-        Objective if waste were allowed: no plan without waste can cost less. [EUR]
+        Objective if waste were allowed: no plan without waste can cost less, but for one that sells
+        fewer reserves, since what may be sold holds power back. [EUR]
     warm
         What the next solve may begin from.
     held

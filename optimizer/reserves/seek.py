@@ -2,8 +2,9 @@
 
 Rounding down loses up to a step of every product and block, and one product's loss is room for
 another. So each product is rounded in turn, up or down block by block, with all others still free;
-then single blocks are moved by a step where prices of the model say that it may pay. What is left
-must cost less than to offer nothing.
+then single blocks are moved by a step where prices of the model say that it may pay, and taken back
+where the rows that they make hold cost more than they earn. What is left must cost less than to
+offer nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class Search:
         return offer
 
     def _paid(self, offer: Offer) -> Offer:
-        """Return the plan with an offer, or with none where that costs less."""
+        """Return the plan with an offer, with less of it, or with none, whichever costs least."""
         pairs = list(zip(self._products, offer.whole, strict=True))
         nothing = {one.product.name: np.zeros_like(whole) for one, whole in pairs}
         spared = sum(offer.answer.reduced_costs[one.columns] @ whole for one, whole in pairs)
@@ -89,6 +90,7 @@ class Search:
             return offer
         none = replace(offer, whole=tuple(nothing.values()))
         none = replace(none, answer=self.kept(none))
+        offer = self._cleared(offer, none)
         return none if none.beats(offer) else offer
 
     def _rounded(self, answer: Answer, *, enough: float) -> Offer:
@@ -166,6 +168,39 @@ class Search:
                 gain = -cost * (target - whole)
                 for at in first[gain[first] > GAIN]:
                     yield float(gain[at]), number, int(one.block[at]), float(target[at])
+
+    def _cleared(self, offer: Offer, none: Offer) -> Offer:
+        """Return a plan with blocks taken back, one after another, where rows cost more than they.
+
+        Which rows stand is no matter of degree, so no price of a block tells it; but no plan is
+        better than that with nothing held, paid for what is.
+        """
+        tried: set[tuple[int, int]] = set()
+        for _ in range(MOVES):
+            ahead = (back for back in self._burdens(offer, none) if back[1:] not in tried)
+            best = max(ahead, default=None)
+            if best is None:
+                break
+            tried.add(best[1:])
+            found = self._with(offer, *best[1:], 0.0)
+            if found is not None:
+                offer, tried = found, set()
+        return offer
+
+    def _burdens(self, offer: Offer, none: Offer) -> Iterator[tuple[float, int, int]]:
+        """Yield blocks without which rows need not hold: their prices, product and block."""
+        pairs = list(zip(self._products, offer.whole, strict=True))
+        most = {one.product.name: whole for one, whole in pairs}
+        spare = offer.answer.objective - none.answer.objective
+        spare -= sum(float(one.cost @ whole) for one, whole in pairs)
+        idle = self._lasting.idle(most)
+        for number, (one, whole) in enumerate(pairs):
+            for block in np.unique(one.block[whole > LEAST]).tolist():
+                taken = np.where(one.block == block, whole, 0.0)
+                freed = self._lasting.idle(most | {one.product.name: whole - taken})
+                price = float(np.abs(offer.answer.duals[np.setdiff1d(freed, idle)]).sum())
+                if price > GAIN and spare + float(one.cost @ taken) > GAIN:
+                    yield price, number, block
 
     def _with(self, offer: Offer, number: int, block: int, target: float) -> Offer | None:
         """Return a plan with one block moved, if it may cost less; others go down to let it up."""
