@@ -61,6 +61,13 @@ def series(steps, *, is_plan):
     return {**columns, "temperatures": heat}
 
 
+def asked():
+    """Return what a partner asks for."""
+    words = "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept"
+    row = {"partner": "tso-1", "power": 150.0, "planned": 171.3, "is_kept": False, "words": words}
+    return [row | {"begin": "2026-07-01T14:30Z", "end": "2026-07-01T16:00Z"}]
+
+
 class FakeBoard:
     """A board that obeys HOLD and release; tests change `changes` to show other states."""
 
@@ -110,6 +117,7 @@ class FakeBoard:
             "hold": self._hold,
             "ended": None,
             "missing": "",
+            "asked": asked(),
             "feed": feed(),
             "broker": {"url": "mqtt://127.0.0.1:1883", "is_connected": True, "trouble": ""},
             "telemetry": {

@@ -50,6 +50,8 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
     for name, value in told.items():
         if value:
             shown.add_row(name, str(value))
+    for asked in rows(snapshot, "asked"):
+        shown.add_row(f"asked by {asked['partner']}", str(asked["words"]))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
         shown.add_row(f"feed to {partner['partner']}", f"{partner['state']} {partner['text']}")

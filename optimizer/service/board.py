@@ -29,6 +29,8 @@ null stands for what is not known:
   of the quarter-hour that ended at their time, all else of the one that began;
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
+- `asked`, of each partner who asks for less than the connection: as
+  `optimizer.service.asked.show_asked` gives it;
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
   `rows` as `twin.failures.coverage.Coverage.rows` gives them, and `plan` of `time`, `minutes` to
   the first limit (null: none) and `failure`, the worst then;

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.service.asked import show_asked
 from optimizer.service.overrides import Hold
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Plan
@@ -94,7 +95,7 @@ class Picture:
         return float(net_import(first))
 
     def show(self) -> dict[str, object]:
-        """Return ``past``, ``plan``, ``limits`` and ``jobs`` as the page wants them."""
+        """Return ``past``, ``plan``, ``limits``, ``jobs`` and more as the page wants them."""
         site = self._site
         shown: dict[str, object] = {
             "past": self._show_past(),
@@ -107,6 +108,8 @@ class Picture:
         if self._last is not None:
             shown |= {"plan": self._plan(self._last), "jobs": self._jobs(self._last)}
             shown |= {"failures": show_failures(self._last)}
+            schedule, outlook = self._last.choice.schedule, self._last.problem.outlook
+            shown |= {"asked": show_asked(site, outlook, schedule)}
         return shown
 
     def _show_past(self) -> dict[str, object]:

@@ -61,7 +61,7 @@ function decision({ decision: last }) {
   ];
 }
 
-function limits({ decision: last, time: now }) {
+function limits({ decision: last, asked = [], time: now }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
@@ -70,6 +70,7 @@ function limits({ decision: last, time: now }) {
   const list = (title, texts) => element("div", {}, element("h3", {}, title),
     element("ul", {}, ...texts.map((text) => element("li", {}, told(text)))));
   return [
+    ...(asked.length ? [list("Asked by partners", asked.map((row) => `${row.partner}: ${row.words}`))] : []),
     binding.length ? table(binding, [
       ["What holds the plan back", false, (row) => row.limit],
       ["From – to", false, (row) => `${dayClock(row.from, now)} – ${dayClock(row.to, now)}`],

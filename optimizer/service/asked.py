@@ -1,0 +1,78 @@
+"""What partners ask of the connection just now and next, in words for status and page."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.axes import edges_of, to_minute
+from twin.equipment.contracts import LoadTargetContract
+from twin.exchange import net_import
+from twin.physics import FloatArray
+from twin.site import Site
+
+LEAST: Final = 1e-3
+"""Power that is none. [MW]"""
+
+
+def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[dict[str, object]]:
+    """Return the next target of each partner, as the page wants it.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outlook
+        What is asked, in the words of :meth:`LoadTargets.promised`.
+    schedule
+        The schedule in force.
+
+    Returns
+    -------
+    list of dict
+        ``partner``, ``power`` asked for and greatest ``planned`` net import meanwhile [MW],
+        ``begin`` and ``end`` (ISO 8601), ``is_kept`` and all of it in ``words``; of several limits
+        that follow one another the first. Empty where nothing is asked.
+    """
+    net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
+    edges = edges_of(outlook)
+    found = []
+    for partner, limit in _limits(site, outlook):
+        is_asked = limit < site.grid.import_limit - LEAST
+        if not is_asked.any():
+            continue
+        first = int(np.argmax(is_asked))
+        differs = np.abs(limit[first:] - limit[first]) > LEAST
+        last = first + int(np.argmax(differs)) if differs.any() else len(limit)
+        power, planned = float(limit[first]), float(net[first:last].max())
+        is_kept = planned <= power + LEAST
+        begin, end = to_minute(edges[first]), to_minute(edges[last])
+        when = f"until {end}" if first == 0 else f"from {begin} to {end}"
+        verdict = "kept" if is_kept else "not kept"
+        words = f"at most {power:.2f} MW {when}; planned {planned:.2f} MW: {verdict}"
+        found.append(
+            {
+                "partner": partner,
+                "power": power,
+                "planned": planned,
+                "begin": begin,
+                "end": end,
+                "is_kept": is_kept,
+                "words": words,
+            }
+        )
+    return found
+
+
+def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:
+    """Yield each partner who may ask, and what is asked in each interval. [MW]"""
+    contracts = site.of(LoadTargetContract)
+    if "grid_import_target" in outlook:
+        for contract in contracts:
+            if contract.name in outlook["contract"].to_numpy():
+                asked = outlook["grid_import_target"].sel(contract=contract.name)
+                yield contract.issuer, asked.to_numpy()
+    if "grid_import_limit" in outlook:
+        names = [c.issuer for c in contracts if c.effect == "curtailment"]
+        yield ", ".join(names) or "the connection", outlook["grid_import_limit"].to_numpy()
