@@ -37,9 +37,9 @@ def test_power_is_told_against_the_plan_and_ages_are_round():
 
 
 def test_what_a_partner_asks_is_told():
-    assert "asked by tso-1 at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30" in told(
-        FakeBoard()
-    )
+    said = told(FakeBoard())
+    assert "asked by tso-1" in said
+    assert "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept" in said
 
 
 def test_before_the_first_tick_of_a_simulated_plant_there_is_no_time():

@@ -40,7 +40,8 @@ def where(**contract):
         (
             [100.0, 100.0, 100.0, 2.0, 2.0],
             [9.0, 9.0, 9.0, 1.0, 2.5],
-            "at most 2.00 MW from 2026-07-01T03:00Z to 2026-07-01T05:00Z; planned 2.50 MW: not kept",
+            "at most 2.00 MW from 2026-07-01T03:00Z to 2026-07-01T05:00Z; "
+            "planned 2.50 MW: not kept",
             False,
         ),
     ],
