@@ -39,7 +39,8 @@ def hold(
                 f"gigatwin@{site}, or kill -9): the plant's own controls take over"
             )
             raise SilentError("hold", [Fault(place=str(folder), value="", mend=mend)]) from error
-        screen.print(f"{site} ({folder}) holds, by {who}: {reason}", markup=False)
+        end = f"for {hours:g} h" if hours is not None else "until it is released"
+        screen.print(f"{site} ({folder}) holds, by {who}, {end}: {reason}", markup=False)
         if said:
             screen.print(said, markup=False)
     else:
