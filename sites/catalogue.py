@@ -187,7 +187,7 @@ def complete(table: Table, family: str, *, place: str) -> tuple[Table, list[Faul
         own = _over(entry, own)
     for key, value in own.items():
         if isinstance(value, dict):
-            own[key], more = complete(value, key, place=f"{place}.{key}")
+            own[key], more = complete(value, key, place=f"{place}.{key}".removeprefix("."))
             faults += more
     return own, faults
 

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,11 +16,19 @@ from twin.errors import Fault, nearest
 LONGEST: Final = 60
 """Values longer than this are shortened in messages. [letters]"""
 
+LACKS: Final = ("missing", "union_tag_not_found")
+"""What pydantic calls a parameter, or a kind, that is not there."""
+
 Fields = Mapping[str, object]
 
 
 def faults_of(
-    error: ValidationError, model: type[BaseModel], *, table: Fields, place: str = ""
+    error: ValidationError,
+    model: type[BaseModel],
+    *,
+    table: Fields,
+    place: str = "",
+    unfilled: Collection[str] = (),
 ) -> list[Fault]:
     """Return the faults of a table, each with its place in the file, its value and its mend.
 
@@ -33,13 +42,22 @@ def faults_of(
         The table as it stands in the file.
     place
         Name of the table, such as ``equipment.ups_1``; empty for the file's own keys.
+    unfilled
+        Names of tables whose standard nobody knows: what they miss follows from that, and is not
+        told.
 
     Returns
     -------
     list of Fault
         In the order of the model's fields.
     """
-    return [_fault(item, model, table, place) for item in error.errors()]
+    found = [(item["type"], _fault(item, model, table, place)) for item in error.errors()]
+    return [f for kind, f in found if not (kind in LACKS and _stands_in(f.place, unfilled))]
+
+
+def _stands_in(place: str, tables: Collection[str]) -> bool:
+    """Return whether a fault stands in one of some tables, or in an inner one."""
+    return any(place.startswith((f"[{table}]", f"[{table}.")) for table in tables)
 
 
 def spot(place: str, key: str) -> str:
@@ -115,8 +133,22 @@ def _example(key: str, models: Sequence[type[BaseModel]]) -> str:
             return f"; write {key} = {value} ({declared.meaning})"
         if key in model.model_fields:
             note = model.model_fields[key].annotation
-            if note is str:
-                return f'; write {key} = "..."'
-            if inner_models(note):
-                return f"; write a table [{key}]"
+            return (
+                f"; write a table [{key}]" if inner_models(note) else f"; write {_blank(note, key)}"
+            )
     return ""
+
+
+def _blank(note: object, key: str) -> str:
+    """Return how a parameter without unit is written, by what it holds."""
+    holds = get_args(note)
+    if get_origin(note) is Literal:
+        return f"{key} = {' or '.join(map(written, holds))}"
+    if get_origin(note) is tuple and str in holds:
+        return f"{key} = [{', '.join(len(holds) * ['"..."'])}]"
+    if get_origin(note) is tuple:
+        count = "" if ... in holds else f"{len(holds)} "
+        return f"{key} = [...] with {count}numbers"
+    if get_origin(note) is Mapping:
+        return f"{key} = {{ ... = 1.0 }}"
+    return f"{key} = 2026-01-31, or the day that it is" if note is date else f'{key} = "..."'

@@ -1,6 +1,6 @@
 """From a site file to a frozen, validated site; all faults of a file are told together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -67,7 +67,7 @@ def build(table: Table, name: str, *, source: str) -> Site:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
     except FloatingPointError as error:
-        mend = f"no machine has such numbers together ({error}); look for one that is far too small"
+        mend = f"no site has such numbers together ({error}); one is far too small or far too large"
         raise SiteError(source, [Fault(place="numbers", value="", mend=mend)]) from error
 
 
@@ -94,7 +94,7 @@ def _build(table: Table, name: str, *, source: str) -> Site:
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
-        faults += faults_of(error, Site, table=values)
+        faults += faults_of(error, Site, table=values, unfilled=_unfilled(faults))
     else:
         faults += [] if faults or absurd else check(site)
     told = {fault.place for fault in absurd}  # what stands for them is a fault there too
@@ -143,8 +143,15 @@ def _machines(entries: Mapping[str, Table], faults: list[Fault]) -> dict[str, Eq
         try:
             machines[name] = KINDS[kind].model_validate(values)
         except ValidationError as error:
-            faults += faults_of(error, KINDS[kind], table=values, place=place)
+            lacking = _unfilled(more)
+            faults += faults_of(error, KINDS[kind], table=values, place=place, unfilled=lacking)
     return machines
+
+
+def _unfilled(faults: Sequence[Fault]) -> list[str]:
+    """Return the tables whose standard nobody knows."""
+    ending = "] standard"
+    return [f.place[1 : -len(ending)] for f in faults if f.place.endswith(ending)]
 
 
 def _named(values: object, name: str, faults: list[Fault], *, place: str = "") -> Table:

@@ -3,6 +3,7 @@
 import pytest
 
 import sites
+from sites import catalogue
 from sites.loading import build
 from twin.errors import SiteError
 
@@ -194,6 +195,57 @@ def test_an_unknown_time_zone_hides_no_size(table, told):
     faults = told(table)
     assert faults[0].startswith("time_zone =")
     assert any("[equipment.ups_1]" in fault for fault in faults[1:])
+
+
+def test_a_standard_that_nobody_knows_is_told_alone(table, told):
+    """Proves: what it would have filled in is not told as missing, in inner tables neither."""
+    table["equipment"]["hall_1"]["standard"] = "gb200"
+    table["equipment"]["chilled_plant"]["rejection"]["standard"] = "tower"
+    table["work"]["batch"]["throughput"]["standard"] = "blackwel_training"
+    del table["equipment"]["battery_1"]["power"]
+    assert [fault.split(" = ")[0] for fault in told(table)] == [
+        "[equipment.battery_1] power: is missing; write power",
+        "[equipment.hall_1] standard",
+        "[equipment.chilled_plant.rejection] standard",
+        "[work.batch.throughput] standard",
+    ]
+
+
+def test_a_standard_of_a_network_is_told_alone(told):
+    table = catalogue.read(catalogue.locate("rhine"))
+    table["network"]["cables"]["coupler_1"]["standard"] = "busbar"
+    (fault,) = told(table)
+    assert fault.startswith('[network.cables.coupler_1] standard = "busbar": no such standard')
+
+
+@pytest.mark.parametrize(
+    ("place", "mend"),
+    [
+        ("equipment.hall_1.shelf_load_points", "shelf_load_points = [...] with numbers"),
+        ("equipment.warm_plant.serves", 'serves = "warm" or "chilled"'),
+        ("network.cables.feeder_1.ends", 'ends = ["...", "..."]'),
+        ("network.feeds.ups_1.nodes", "nodes = { ... = 1.0 }"),
+        (
+            "equipment.chilled_plant.chillers.capacity_curve",
+            "capacity_curve = [...] with 6 numbers",
+        ),
+    ],
+)
+def test_every_parameter_that_is_missing_has_its_mend(told, place, mend):
+    table = catalogue.read(catalogue.locate("rhine"))
+    *path, key = place.split(".")
+    full, _ = catalogue.complete(table, "", place="")
+    inner = full
+    for step in path:
+        inner = inner[step]
+    del inner[key]
+    assert told(full) == [f"[{'.'.join(path)}] {key}: is missing; write {mend}"]
+
+
+def test_the_day_that_something_begins_is_written_as_one(table, told):
+    table["reserves"] = {"fcr": {"direction": "symmetric"}}
+    told_ = told(table)
+    assert any("valid_from = 2026-01-31, or the day" in fault for fault in told_)
 
 
 def test_what_is_missing_is_told_with_what_to_write(told):
