@@ -37,11 +37,13 @@ def check_backup(site: Site) -> Iterator[Fault]:
         floor = genset.charge_floor(full["critical"])
         if held < floor:
             mend = (
-                f"the sets take {genset.bridge_time:g} s with failed starts, {floor:.3g} MWh of "
-                f"critical load; UPS and reserves of batteries hold {held:.3g} MWh; raise "
-                f"contingency.ups_autonomy or a battery's reserve"
+                f"the sets take {genset.bridge_time:g} s with transfer and failed starts, "
+                f"{floor:.3g} MWh of critical load; UPS and reserves of batteries hold "
+                f"{held:.3g} MWh; raise contingency.ups_autonomy or a battery's reserve"
             )
-            yield Fault(place=spot(place, "start_time"), value=f"{floor:.3g} MWh", mend=mend)
+            yield Fault(
+                place=spot(place, "start_time"), value=f"{genset.start_time:g} s", mend=mend
+            )
         start = genset.start_time + genset.transfer_time
         if site.contingency.power_gap < start:
             mend = f"{genset.name} gives power after {start:g} s at the earliest; raise the gap"
@@ -49,7 +51,8 @@ def check_backup(site: Site) -> Iterator[Fault]:
             yield Fault(place=spot("contingency", "power_gap"), value=gap, mend=mend)
         if genset.limit < least["medium_voltage"]:
             mend = (
+                f"without {genset.spare} spare the sets give {genset.limit:.4g} MW, but "
                 f"the inference service and the racks that wait need "
                 f"{least['medium_voltage']:.4g} MW; declare more sets"
             )
-            yield Fault(place=spot(place, "count"), value=f"{genset.limit:.4g} MW", mend=mend)
+            yield Fault(place=spot(place, "count"), value=f"{genset.count}", mend=mend)

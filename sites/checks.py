@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Final
 from zoneinfo import available_timezones
 
 import numpy as np
@@ -20,6 +21,9 @@ from twin.paths import without_path
 from twin.physics import FloatArray
 from twin.relations import Convert
 from twin.site import Site
+
+CROWD: Final = 10.0
+"""Full power of a hall over the connection; declared sites have up to 0.9. [1]"""
 
 
 def check(site: Site) -> list[Fault]:
@@ -39,7 +43,11 @@ def check(site: Site) -> list[Fault]:
     faults += [*_floors(site), *check_network(site), *check_tariffs(site)]
     faults += check_reserves(site)
     faults += check_contracts(site)
-    return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
+    faults = faults or list(_crowds(site))
+    try:
+        return faults or [*_sizes(site), *_temperatures(site), *check_backup(site)]
+    except SiteError as error:  # of a machine whose numbers overflow
+        return list(error.faults)
 
 
 def check_time_zone(values: Mapping[str, object], key: str = "time_zone") -> list[Fault]:
@@ -122,6 +130,19 @@ def _work(site: Site) -> Iterator[Fault]:
             yield Fault(place="[work]", value="", mend=mend)
 
 
+def _crowds(site: Site) -> Iterator[Fault]:
+    """Yield halls so large that a number is wrong: what they ask of others says nothing."""
+    limit = site.grid.import_limit
+    for hall in site.of(Accelerators):
+        if hall.full_power > CROWD * limit:
+            mend = (
+                f"racks of {1e3 * hall.rack_power:g} kW draw {hall.full_power:.4g} MW together, "
+                f"and the connection has {limit:g} MW; are they too many, or is it in MW?"
+            )
+            place = spot(f"equipment.{hall.name}", "racks")
+            yield Fault(place=place, value=f"{hall.racks}", mend=mend)
+
+
 def _sizes(site: Site) -> Iterator[Fault]:
     """Yield ratings below full halls, and a connection below idle ones.
 
@@ -158,15 +179,14 @@ def _temperatures(site: Site) -> Iterator[Fault]:
     for hall in site.of(Accelerators):
         for cdu in site.of(Cdu):
             turn = cdu.minimum_flow * cdu.rated  # where less flow begins to warm the chips
-            most = heat["liquid"]
+            most = min(heat["liquid"], cdu.rated)  # more of it is a fault of its size
             liquid = np.array([most, np.clip(turn, least["liquid"], most)])
             coolant = cdu.technology_supply_temperature(liquid, np.full(2, supply["warm"]))
             if not hall.is_air_cooled:
                 yield from _chip(site, hall, coolant, flow_share=cdu.plate_flow(liquid))
         for machine in site.of(HallAir):
-            inlet = machine.rack_inlet_temperature(
-                np.array([heat["air"]]), np.array([supply["chilled"]])
-            )
+            warmth = np.array([min(heat["air"], machine.rated_heat)])
+            inlet = machine.rack_inlet_temperature(warmth, np.array([supply["chilled"]]))
             yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
             if hall.is_air_cooled:
                 yield from _chip(site, hall, inlet)

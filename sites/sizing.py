@@ -5,8 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics import air, atmosphere
-from twin.relations import ENERGY_SIGN
+from twin.errors import Fault, SiteError
+from twin.physics import FloatArray, air, atmosphere
+from twin.relations import ENERGY_SIGN, Convert
 from twin.site import Site
 from twin.weather import Weather
 
@@ -31,6 +32,16 @@ def demand(site: Site, *, busy: float) -> Mapping[str, float]:
     -------
     Mapping
         Carrier -> load. [MW; m3 h-1 for water]
+
+    Raises
+    ------
+    SiteError
+        If the numbers of a machine overflow, where NumPy is told to raise that.
+
+    Notes
+    -----
+    Of a machine that is asked for more than it delivers, as many are thought of as the load takes:
+    the losses of one grow with a power of its load, and would be asked of all before it.
     """
     weather = mild(site)
     asked = {carrier: np.zeros(1) for carrier in ENERGY_SIGN}
@@ -40,10 +51,27 @@ def demand(site: Site, *, busy: float) -> Mapping[str, float]:
         for carrier, share in work.heat.items():
             asked[carrier] += share * power
     for convert in site.converts:
-        flows = convert.physics(asked[convert.output], weather)
-        for carrier, draw in flows.draws.items():
+        for carrier, draw in _draws(convert, asked[convert.output], weather).items():
             asked[carrier] += draw
     return {carrier: float(load[0]) for carrier, load in asked.items()}
+
+
+def _draws(convert: Convert, load: FloatArray, weather: Weather) -> Mapping[str, FloatArray]:
+    """Return what a conversion draws, or as many of its like as a load takes. [MW]"""
+    most = convert.limit(weather)
+    try:
+        if not 0.0 < most[0] < load[0]:
+            return convert.physics(load, weather).draws
+        flows = convert.physics(most, weather)
+        return {carrier: load / most * draw for carrier, draw in flows.draws.items()}
+    except FloatingPointError as error:
+        wrong = "that is far too small"
+        if most[0] >= load[0]:
+            wrong = "one of its numbers is far too small or far too large"
+        mend = f"its numbers overflow where {load[0]:.4g} MW are asked of it ({error}); {wrong}"
+        place = f"[equipment.{convert.owner}]"
+        fault = Fault(place=place, value=f"{most[0]:.4g} MW", mend=mend)
+        raise SiteError(convert.owner, [fault]) from error
 
 
 def ratings(site: Site) -> Mapping[str, float]:

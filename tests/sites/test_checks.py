@@ -1,8 +1,10 @@
 """What sound machines must keep together; each rule broken once."""
 
+import numpy as np
 import pytest
 
 import sites
+from sites import loading
 from sites.catalogue import HOMES
 from sites.loading import build
 from twin.paths import BOUGHT, SUPPLIERS
@@ -59,9 +61,61 @@ def test_more_machines_than_any_plant_has(table, told):
 
 
 def test_numbers_that_overflow_together(table, told):
-    table["equipment"]["ups_1"]["rating"] = "1e-300 MW"
+    table["equipment"]["warm_plant"]["rated_cooling"] = "1e-250 MW"
     (fault,) = told(table)
-    assert fault.startswith("numbers: no machine has such numbers together")
+    assert fault.startswith("[equipment.warm_plant] = 0 MW: its numbers overflow where 3.2")
+    assert fault.endswith("; that is far too small")
+
+
+def test_numbers_that_overflow_elsewhere(table, told, monkeypatch):
+    def overflow(_):
+        return np.float64(1e300) * np.float64(1e300)
+
+    monkeypatch.setattr(loading, "check", overflow)
+    (fault,) = told(table)
+    assert fault.startswith("numbers: no site has such numbers together (overflow")
+    assert fault.endswith("one is far too small or far too large")
+
+
+def test_far_too_many_racks(table, told):
+    """Proves: the hall is named, and not what its load makes of the machines before it."""
+    table["equipment"]["hall_1"]["racks"] = 14_000_000
+    assert told(table) == [
+        "[equipment.hall_1] racks = 14000000: racks of 132 kW draw 1.848e+06 MW together, and the "
+        "connection has 4.7 MW; are they too many, or is it in MW?"
+    ]
+
+
+def test_a_machine_that_is_too_small_blames_no_other(table, told):
+    """Proves: losses far beyond a rating, which grow with the square, reach nothing before it.
+
+    Sensitivity: at 900 times its load the UPS asked 109.7 MW of the chilled plant.
+    """
+    table["equipment"]["ups_1"]["rating"] = "4.2 kW"
+    (fault,) = told(table)
+    assert fault.startswith("[equipment.ups_1] = 0.0042 MW: must deliver 3.785 MW of critical")
+
+
+def test_machines_that_are_too_small_are_told_together(table, told):
+    table["equipment"]["ups_1"]["rating"] = "4.2 kW"
+    table["equipment"]["transformer_1"]["rating"] = "2 MVA"
+    assert [fault.split(" = ")[0] for fault in told(table)] == [
+        "[equipment.ups_1]",
+        "[equipment.transformer_1]",
+    ]
+
+
+def test_coolant_units_that_are_too_few_heat_no_chip(table, told):
+    table["equipment"]["cdu_1"]["count"] = 1
+    (fault,) = told(table)
+    assert fault.startswith("[equipment.cdu_1] = 1.3 MW: must deliver 3.2")
+
+
+def test_gensets_that_are_too_few(table, told):
+    table["equipment"]["genset_1"] |= {"count": 1, "spare": 0, "rating": "0.5 MW"}
+    (fault,) = (one for one in told(table) if "genset_1] count" in one)
+    assert fault.startswith("[equipment.genset_1] count = 1: without 0 spare the sets give")
+    assert fault.endswith(" MW; declare more sets")
 
 
 def test_no_halls(table, told):

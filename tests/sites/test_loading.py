@@ -244,8 +244,7 @@ def test_every_parameter_that_is_missing_has_its_mend(told, place, mend):
 
 def test_the_day_that_something_begins_is_written_as_one(table, told):
     table["reserves"] = {"fcr": {"direction": "symmetric"}}
-    told_ = told(table)
-    assert any("valid_from = 2026-01-31, or the day" in fault for fault in told_)
+    assert any("valid_from = 2026-01-31, or the day" in fault for fault in told(table))
 
 
 def test_what_is_missing_is_told_with_what_to_write(told):
