@@ -124,8 +124,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         made_file(out, "--out")
     asked_trips(loaded, trip, picture=picture)
     grid = grid_of(start, days, step)
-    intensity = carbon_on(carbon or _synthetic(weather), grid, kind=carbon_kind)
     outdoors = outdoors_on(loaded, weather, grid)
+    intensity = carbon_on(carbon or _synthetic(weather), grid, kind=carbon_kind)
     halls = halls_on(loaded, grid, load, utilisation)
     operation = use_sun_and_wind(sell_heat(outdoors, loaded).assign(hall_power=halls), loaded)
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
@@ -200,9 +200,17 @@ def grid_of(start: str, days: int, step: str) -> xr.Dataset:
 
 
 def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> xr.Dataset:
-    """Return the intervals with the weather of a file."""
+    """Return the intervals with the weather of a file; without one the synthetic must do."""
     edges = grid["instant"].to_numpy()
     read = read_outdoors(site, path or sites.data("weather"), start=edges[0], end=edges[-1])
+    has = read["instant"].to_numpy()
+    if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:
+        first, last, start, end = map(axes.to_minute, (has[0], has[-1], edges[0], edges[-1]))
+        mend = (
+            f"the run is from {start} to {end}, and the synthetic weather that ships from {first} "
+            f"to {last} only; give --weather FILE, or a --start that it covers"
+        )
+        raise ProblemError("command", [Fault(place="--weather", value="", mend=mend)])
     return tag_all(grid.assign({name: ("time", _means(read, name, edges)) for name in WEATHER}))
 
 

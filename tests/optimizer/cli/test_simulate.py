@@ -154,8 +154,12 @@ def test_an_unknown_site_is_refused_with_a_near_one(run):
     refused(run(site="smal"), "smal", "small")
 
 
-def test_a_start_that_no_weather_covers_is_refused(run):
-    refused(run(start="2024-01-01"), "SeriesError", "2024-01-01", "2026-06-01")
+@pytest.mark.parametrize("start", ["2023-06-12", "2026-06-30T12:00Z"])
+def test_a_start_that_the_synthetic_weather_does_not_cover_is_refused(run, start):
+    """Proves: the weather is told to be missing, and not the prices that nobody asked for."""
+    result = run(start=start)
+    refused(result, "ProblemError", start[:10], "2026-06-01T00:00Z", "give --weather FILE")
+    assert "prices" not in result.stderr
 
 
 @pytest.mark.parametrize("start", ["tomorrow noon", "2026-13-01", ""])
