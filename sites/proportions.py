@@ -4,6 +4,7 @@ Faults keep a site from being loaded, doubts do not. Each is a proportion of two
 site, so that plants of a kilowatt and of a gigawatt are asked the same.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +25,9 @@ RATING: Final = 10.0
 
 CONNECTION: Final = 10.0
 """Import limit over the draw of all racks at work; declared sites have up to 1.7. [1]"""
+
+CURRENT: Final = 10.0
+"""Import limit over the voltage of the connection; the declared site has 1.2. [kA]"""
 
 SOURCE: Final = 5.0
 """Power of a renewable over the connection; declared sites have up to 0.6. [1]"""
@@ -101,6 +105,12 @@ def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:
     if site.grid.import_limit > CONNECTION * full:
         mend = f"all racks at work need {full:.3g} MW; is it in MW?"
         yield Fault(place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend)
+    elif site.network is not None:
+        voltage = site.network.nodes[site.network.source].voltage
+        current = site.grid.import_limit / (math.sqrt(3.0) * voltage)
+        if current > CURRENT:
+            mend = f"at {voltage:g} kV that is {1e3 * current:,.0f} A; is it in MW?"
+            yield Fault(place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend)
     if (full - idle) / 60.0 > FOLLOWED * site.grid.ramp:
         hours = (full - idle) / 60.0 / site.grid.ramp
         mend = f"all racks would begin to work in {_time(hours)}; is it in MW/min?"

@@ -191,8 +191,19 @@ class Quantity:
         ):
             if bound is not None and not holds(number, bound):
                 shown = f"{bound:g} {written(self.unit)}".removesuffix(" 1")
-                raise PydanticCustomError("quantity", f"must be {word} {shown}")
+                raise PydanticCustomError(
+                    "quantity", f"must be {word} {shown}{self._meant(value, number)}"
+                )
         return number
+
+    def _meant(self, value: object, number: float) -> str:
+        """Return what a text in another unit comes to, as 18 K are -255.15 degC."""
+        if not isinstance(value, str):
+            return ""
+        match = _TEXT.match(value)
+        if match is None or match[2] in {"", self.unit, written(self.unit)}:
+            return ""
+        return f"; {value.strip()} is {number:.5g} {written(self.unit)}".removesuffix(" 1")
 
     def _number(self, value: Any, is_canonical: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):

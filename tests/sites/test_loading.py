@@ -38,6 +38,13 @@ def test_work_stands_longest_first(table):
             '[equipment.ups_1] rating = "-3 MW": must be above 0 MW',
         ),
         (
+            "chilled_plant",
+            "supply_temperature",
+            "18 K",
+            '[equipment.chilled_plant] supply_temperature = "18 K": must be above 4 degC; '
+            "18 K is -255.15 degC",
+        ),
+        (
             "ups_1",
             "rating",
             4,

@@ -46,6 +46,20 @@ def test_sizes_that_do_not_go_together_are_doubted(tmp_path, old, new, told):
     assert any(told in one for one in found), found
 
 
+def test_a_connection_beyond_its_voltage_is_doubted(tmp_path):
+    """Proves: below ten times the halls the current is judged: 1950 MW / (sqrt(3) 110 kV)."""
+    text = catalogue.locate("rhine").read_text()
+    assert '"235 MW"' in text
+    path = tmp_path / "odd.toml"
+    path.write_text(text.replace('"235 MW"', '"1.9 GW"'))
+    assert list(sites.doubts(sites.load(path))) == []
+    path.write_text(text.replace('"235 MW"', '"1.95 GW"'))
+    (doubt,) = map(str, sites.doubts(sites.load(path)))
+    assert doubt == (
+        "equipment.grid_1 = import of 1950 MW: at 110 kV that is 10,235 A; is it in MW?"
+    )
+
+
 def test_the_command_tells_doubts_and_calls_the_site_sound(tmp_path):
     path, target = tmp_path / "odd.toml", tmp_path / "found.json"
     path.write_text(SMALL.replace('volume = "240 m3"', 'volume = "2.40 m3"'))
