@@ -1,5 +1,6 @@
 """Read a file of comma-separated values as texts that still know where they stood."""
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -19,13 +20,23 @@ BLANKS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _GROUPED: Final = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
 """A number whose dots can only stand between thousands."""
 
-_MENDS: Final = {
-    False: "write a finite number, or leave the cell blank",
-    True: "write a number with a decimal comma, as others of the column, or leave the cell blank",
-}
-"""Whether a cell has a dot of no sure meaning -> what to do about it."""
+_MEND: Final = "write a finite number, or leave the cell blank"
+_AS_OTHERS: Final = (
+    "write a number with a decimal {}, as others of the column, or leave the cell blank"
+)
+
+_WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""How a file of UTF-16 begins, such as the Unicode text of Excel."""
+
+_NUL: Final = "\0"
+"""Half of every letter of UTF-16 that is read as another encoding; no text has it."""
 
 _SHOWN: Final = 5
+
+_QUOTE: Final = '"'
+
+_WIDTH: Final = 40
+"""Letters of a row that a fault shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class Table:
     columns
         Texts of each column, under its header as written.
     lines
-        Line of each row in the file; the header stands in line 1.
+        Line where each row begins in the file; the header stands in line 1.
     decimal
         The decimal sign, "." or ",".
     """
@@ -56,7 +67,7 @@ def read_text(path: str | Path) -> str:
     Parameters
     ----------
     path
-        The file; UTF-8, or Latin-1 where it is not.
+        The file; UTF-8, UTF-16 with a byte-order mark, or Latin-1 where it is neither.
 
     Returns
     -------
@@ -66,7 +77,7 @@ def read_text(path: str | Path) -> str:
     Raises
     ------
     SeriesError
-        If the file cannot be read or holds nothing.
+        If the file cannot be read, is no text or holds nothing.
     """
     path = Path(path)
     try:
@@ -75,9 +86,12 @@ def read_text(path: str | Path) -> str:
         fault = Fault(place=str(path), value=str(error.strerror), mend="give a file that is there")
         raise SeriesError(path.name, [fault]) from error
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if raw.startswith(_WIDE) else "utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
+    if _NUL in text:
+        mend = "is no text that can be read; save it as CSV, in UTF-8"
+        raise SeriesError(path.name, [Fault(place=path.name, value="", mend=mend)])
     if not text.strip():
         raise SeriesError(path.name, [Fault(place=path.name, value="", mend="the file is empty")])
     return text
@@ -106,17 +120,7 @@ def read_table(path: str | Path) -> Table:
     text = read_text(path)
     first = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    rows, lines = [], []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append(row)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        where = f"{source}, row {reader.line_num}"
-        fault = Fault(place=where, value=str(error), mend="close the quotes, or drop them")
-        raise SeriesError(source, [fault]) from error
+    rows, lines = _rows(source, text, delimiter)
     if not rows:
         mend = "there is nothing but separators; give a file with a header and rows"
         raise SeriesError(source, [Fault(place=source, value="", mend=mend)])
@@ -138,6 +142,40 @@ def read_table(path: str | Path) -> Table:
     columns = {name: [row[at].strip() for row in rows[1:]] for at, name in enumerate(header)}
     decimal = "." if delimiter == "," else ","
     return Table(source=source, columns=columns, lines=np.array(lines[1:]), decimal=decimal)
+
+
+def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
+    """Return the rows that are not blank, and the line where each begins."""
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    written, begin = text.split("\n"), 1
+    rows, lines = [], []
+    try:
+        for row in reader:
+            over = written[begin - 1 : reader.line_num]
+            if len(over) > 1 and "".join(over).count(_QUOTE) % 2:
+                raise _unclosed(source, begin, over[0])
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+                lines.append(begin)
+            begin = reader.line_num + 1
+    except csv.Error as error:  # a cell without end, or a file of another system
+        first = written[begin - 1]
+        if _QUOTE in first:
+            raise _unclosed(source, begin, first) from error
+        mend = "write one row a line, and every cell of it in at most 100,000 letters"
+        fault = Fault(place=f"{source}, row {begin}", value=str(error), mend=mend)
+        raise SeriesError(source, [fault]) from error
+    return rows, lines
+
+
+def _unclosed(source: str, line: int, text: str) -> SeriesError:
+    """Return the error of a quote that opens in a line, and closes nowhere or in another cell."""
+    fault = Fault(
+        place=f"{source}, row {line}",
+        value=repr(text.strip()[:_WIDTH]),
+        mend="a quote opens here and is not closed; close it, or drop it",
+    )
+    return SeriesError(source, [fault])
 
 
 def numbers(table: Table, column: str, *, name: str) -> np.ndarray:
@@ -167,22 +205,28 @@ def numbers(table: Table, column: str, *, name: str) -> np.ndarray:
     Where any cell of a column has a decimal comma, dots stand between thousands in all of its
     cells, so that 1.002 beside 998,5 is 1002; a cell whose dots do not part groups of three digits,
     as 3.5 or 1,002.5, is refused there, as either reading would be a guess. In a column without a
-    decimal comma a dot is the decimal sign.
+    decimal comma a dot is the decimal sign. Where more cells have such a dot than a comma, those
+    with a comma are refused instead.
     """
     texts = pd.Series(table.columns[column], dtype="str")
     is_blank = texts.str.lower().isin(BLANKS).to_numpy(dtype=bool)
-    is_unsure = np.zeros(len(texts), dtype=bool)
-    if table.decimal == "," and texts.str.contains(",", regex=False).any():
+    is_unsure, mend = np.zeros(len(texts), dtype=bool), ""
+    has_comma = texts.str.contains(",", regex=False).to_numpy(dtype=bool) & ~is_blank
+    if table.decimal == "," and has_comma.any():
         has_dot = texts.str.contains(".", regex=False)
         is_unsure = (has_dot & ~texts.str.fullmatch(_GROUPED)).to_numpy(dtype=bool) & ~is_blank
-        texts = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        if is_unsure.sum() > has_comma.sum():
+            is_unsure, mend = has_comma, _AS_OTHERS.format("point")
+        else:
+            texts = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            mend = _AS_OTHERS.format("comma")
     values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
     is_bad = ~is_blank & (is_unsure | ~np.isfinite(values))
     faults = [
         Fault(
             place=place(table.source, row=table.lines[row], name=name),
             value=repr(table.columns[column][row]),
-            mend=_MENDS[bool(is_unsure[row])],
+            mend=mend if is_unsure[row] else _MEND,
         )
         for row in np.flatnonzero(is_bad)
     ]

@@ -94,6 +94,48 @@ def test_a_dot_of_no_sure_meaning_is_refused(write, cell):
         read_prices(write(_column("998,5", cell)))
 
 
+def test_one_comma_among_points_is_the_odd_one(write):
+    """Proves: where dots are many and one cell has a comma, that one is named."""
+    path = write(_column(*["41.5"] * 7, "42,5"), name="prices.csv")
+    with pytest.raises(SeriesError, match=r"has 1 fault\n.*row 9, .*'42,5': .*a decimal point"):
+        read_prices(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_unicode_text_of_a_spreadsheet_is_read(write, encoding):
+    text = "time_utc\tprice_eur_mwh\tOrt\n2023-01-01T00:00\t-1,5\tKöln\n2023-01-01T01:00\t2\tx\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    prices = read_prices(write(mark + text, encoding=encoding))
+    assert prices["electricity_price"].values.tolist() == [-1.5, 2.0]
+
+
+def test_unicode_text_without_its_mark_is_told(write):
+    text = _two_hours("time,price_eur_mwh")
+    with pytest.raises(SeriesError, match="save it as CSV, in UTF-8"):
+        read_prices(write(text, encoding="utf-16-le"))
+
+
+@pytest.mark.parametrize("rows", [3, 20, 20_000])
+def test_a_quote_without_end_is_told_where_it_opens(write, rows):
+    """Proves: at the row of the quote, however far the cell that it opens reaches."""
+    stamps = [f"2023-01-01T00:00Z,{row}" for row in range(rows)]
+    stamps[1] = '2023-01-01T01:00Z,"1'
+    path = write("\n".join(["time,price_eur_mwh", "", *stamps]), name="prices.csv")
+    with pytest.raises(SeriesError, match=r"row 4 = '2023-01-01T01:00Z,\"1': a quote opens here"):
+        read_prices(path)
+
+
+def test_a_cell_of_several_lines_is_read(write):
+    """Proves: line ends between quotes are no fault, and rows count from where they begin."""
+    text = (
+        'time,price_eur_mwh,"of\nus"\n2023-01-01T00:00Z,1,"a\n""b"""\n2023-01-01T01:00Z,2,"c\nd"\n'
+    )
+    assert read_prices(write(text))["electricity_price"].values.tolist() == [1, 2]
+    path = write(text.replace(",2,", ",x,"), name="prices.csv")
+    with pytest.raises(SeriesError, match="row 5, electricity_price = 'x'"):
+        read_prices(path)
+
+
 @pytest.mark.parametrize("cell", ["", "NaN", "null", "-"])
 def test_blank_cells_are_gaps(write, cell):
     rows = [f"2023-01-01T0{hour}:00Z,{cell if hour == 1 else hour}" for hour in range(4)]
@@ -112,8 +154,8 @@ def test_bad_cells_name_their_row(write, cell):
 def test_broken_files_are_faults(write, tmp_path):
     with pytest.raises(SeriesError, match="row 3 = 3 cells: the header has 2"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,1,2\n"))
-    with pytest.raises(SeriesError, match="close the quotes"):
-        read_prices(write('time,price_eur_mwh\n2023-01-01T00:00Z,"1\n' + 200_000 * "x"))
+    with pytest.raises(SeriesError, match=r"row 3 = field larger .*: write one row a line"):
+        read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n" + 200_000 * "x"))
     with pytest.raises(SeriesError, match="the file is empty"):
         read_prices(write("\n"))
     with pytest.raises(SeriesError, match="nothing but separators"):
