@@ -21,6 +21,15 @@ ALIKE: Final = 0.7
 LONGEST: Final = 1e6
 """No job arrives later after hour 0, or lasts longer. [h]"""
 
+LARGE: Final = 0.1
+"""Share of the work of all jobs from which one job is told. [1]"""
+
+ODD: Final = 100.0
+"""And its work over that of the median job, as in a file of few jobs each has much. [1]"""
+
+LONG: Final = 720.0
+"""Length from which a job is told: a month, where traces of clusters have some days. [h]"""
+
 _MICROSECONDS: Final = 3.6e9
 """Microseconds of an hour."""
 
@@ -40,7 +49,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     pandas.DataFrame
         One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h] and
         ``size`` [1], 1 where the file names none. ``attrs["notes"]`` lists in words which columns
-        are not read, and whether sizes are missing.
+        are not read, whether sizes are missing, and which jobs are hardly meant.
 
     Raises
     ------
@@ -83,8 +92,31 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     since = np.round(arrival * _MICROSECONDS).astype("timedelta64[us]")
     jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
     jobs = jobs.sort_values("arrival", kind="stable", ignore_index=True)
-    jobs.attrs["notes"] = notes
+    jobs.attrs["notes"] = notes + _doubts(table, length, size)
     return jobs
+
+
+def _doubts(table: Table, length: np.ndarray, size: np.ndarray) -> list[str]:
+    """Return in words which jobs are so large or long that a number is hardly meant.
+
+    A run gives all jobs of a file a set share of the racks, so that a large one leaves others none.
+    """
+    doubts, work = [], length * (size / size.max(initial=1.0))  # so that the sum of any is finite
+    for row in np.flatnonzero((work > LARGE * work.sum()) & (work > ODD * np.median(work))):
+        cpus = f"{size[row]:g} {SIZE} for " if SIZE in table.columns else ""
+        doubts.append(
+            f"row {table.lines[row]}: one job, {cpus}{length[row]:g} h, is "
+            f"{100.0 * work[row] / work.sum():.3g} % of all work, and all others are scaled down "
+            "by it; correct or drop the row if it is not meant"
+        )
+    if (is_long := length > LONG).any():
+        longest, count = int(np.argmax(length)), int(is_long.sum())
+        many = "a job lasts" if count == 1 else f"{count} jobs last"
+        doubts.append(
+            f"row {table.lines[longest]}: {many} longer than {LONG:g} h, up to "
+            f"{length[longest]:g} h; is length in hours?"
+        )
+    return doubts
 
 
 def _notes(table: Table) -> list[str]:

@@ -44,6 +44,36 @@ def test_what_is_not_read_is_noted(tmp_path, head, notes):
     assert read_jobs(path, year=2023).attrs["notes"] == notes
 
 
+def noted(tmp_path, *odd, head="arrival_time,length,cpus"):
+    """Return the notes on a file of 200 jobs of 2 h and 4 cpus, and some odd ones."""
+    path = tmp_path / "jobs.csv"
+    usual = [",".join(f"{at},2,4".split(",")[: head.count(",") + 1]) for at in range(200)]
+    path.write_text("\n".join([head, *usual, *odd]))
+    return read_jobs(path, year=2023).attrs["notes"]
+
+
+def test_a_job_that_is_most_of_all_work_is_told(tmp_path):
+    """Proves: with its row, size and share; 200 jobs have 1,600 cpu-hours beside it.
+
+    Sensitivity: without the note a back-test of next to nothing looks like any other.
+    """
+    (note,) = noted(tmp_path, "200,2,1e15")
+    assert note.startswith("row 202: one job, 1e+15 cpus for 2 h, is 100 % of all work, and")
+    (note,) = noted(tmp_path, "200,2,900")
+    assert " is 52.9 % of all work, " in note
+    assert noted(tmp_path, "200,2,80") == []  # 160 of 1,760: less than a tenth
+    assert "100 % of all work" in noted(tmp_path, "200,2,1e308", "201,2,2")[0]
+
+
+def test_a_job_of_months_is_told(tmp_path):
+    told = "longer than 720 h, up to 5000 h; is length in hours?"
+    assert noted(tmp_path, "200,5000,1e-3") == [f"row 202: a job lasts {told}"]
+    rows = ("200,800,1e-3", "201,5000,1e-3")
+    assert noted(tmp_path, *rows) == [f"row 203: 2 jobs last {told}"]
+    unsized = noted(tmp_path, "200,700", head="arrival_time,length")
+    assert unsized[1].startswith("row 202: one job, 700 h, is 63.6 % of all work")
+
+
 @pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
 def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
     """Proves: a misspelt column of sizes is refused by its name and with the mend.
