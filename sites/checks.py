@@ -137,7 +137,8 @@ def _crowds(site: Site) -> Iterator[Fault]:
         if hall.full_power > CROWD * limit:
             mend = (
                 f"racks of {1e3 * hall.rack_power:g} kW draw {hall.full_power:.4g} MW together, "
-                f"and the connection has {limit:g} MW; are they too many, or is it in MW?"
+                f"and the connection has {limit:g} MW; are they too many, or is its import_limit "
+                "not in MW?"
             )
             place = spot(f"equipment.{hall.name}", "racks")
             yield Fault(place=place, value=f"{hall.racks}", mend=mend)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
+import pandas as pd
 import typer
 import xarray as xr
 from numpy.typing import NDArray
+from rich.console import Console
 
 import sites
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
@@ -68,7 +70,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     if jobs is None:
         halls = halls_on(loaded, grid, load, utilisation if load is None else None)
     else:
-        halls = _at_once(loaded, grid, jobs, utilisation)
+        halls = _at_once(loaded, grid, _read(jobs, grid, screen), utilisation)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
     screen.print(f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(WAYS)} ways to run it")
     found = courses(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
@@ -98,10 +100,17 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json({"site": loaded.name, "published": PUBLISHED, **figures}, json_file)
 
 
-def _at_once(site: Site, grid: xr.Dataset, path: Path, share: float) -> xr.DataArray:
+def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
+    """Return the jobs of a file, and tell the notes on them."""
+    frame = read_jobs(path, year=int(grid["time"].dt.year[0]))
+    for note in frame.attrs["notes"]:
+        screen.print(f"note: {path.name}: {note}", markup=False)
+    return frame
+
+
+def _at_once(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: float) -> xr.DataArray:
     """Return the power of each hall if jobs run when they arrive. [MW]"""
     edges = grid["instant"].to_numpy()
-    frame = read_jobs(path, year=int(grid["time"].dt.year[0]))
     work = from_jobs(frame, site, start=edges[0], end=edges[-1], load_scale=share, close=False)
     busy = np.minimum(_busy(work.jobs, edges), site.racks)
     power = float(Pool.of(site).power(1.0))

@@ -82,7 +82,7 @@ def test_far_too_many_racks(table, told):
     table["equipment"]["hall_1"]["racks"] = 14_000_000
     assert told(table) == [
         "[equipment.hall_1] racks = 14000000: racks of 132 kW draw 1.848e+06 MW together, and the "
-        "connection has 4.7 MW; are they too many, or is it in MW?"
+        "connection has 4.7 MW; are they too many, or is its import_limit not in MW?"
     ]
 
 

@@ -57,6 +57,15 @@ def test_jobs_run_when_they_arrive(run, tmp_path):
     assert spent[0] > spent[1]
 
 
+def test_a_job_that_is_most_of_the_work_is_told(run, tmp_path):
+    """Proves: what a file of jobs does to its run stands before the sums, as in a back-test."""
+    rows = [f"{24.0 * day},12.0,1" for day in range(365)]
+    rows[100] = "2400,12,1e15"
+    (tmp_path / "jobs.csv").write_text("\n".join(["arrival_time,length,cpus", *rows]))
+    told = run("--jobs", tmp_path / "jobs.csv", "--json", "-")
+    assert "note: jobs.csv: row 102: one job, 1e+15 cpus" in told.stderr
+
+
 def test_a_load_of_its_own(run, tmp_path):
     stamps = pd.date_range("2026-06-16", periods=48, freq="h")
     rows = [f"{stamp:%Y-%m-%dT%H:%MZ},20.0" for stamp in stamps]
