@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 import sites
+from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import (
     JsonFile,
     console,
@@ -24,12 +25,11 @@ from optimizer.cli.show import (
     write_json,
 )
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
-from optimizer.service.trials.backtest import KNOWN, POLICIES, Trial, backtest
+from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, Trial, backtest, policies_of
 from optimizer.service.trials.results import Results, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, World, read_world
 from telemetry.durable import write_whole
-from twin.errors import Fault, ProblemError
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
@@ -92,14 +92,14 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
-    load_scale: Annotated[
-        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
-    ] = 0.6,
+    load_scale: LoadScale = 0.6,
     zone: Annotated[
         str | None, typer.Option(help="Zone of naive local times; the site's by default.")
     ] = None,
     policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
-    seeds: Annotated[int, typer.Option(min=1, help="Plants of different hidden nature.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=LEAST_SEEDS, help="Plants of different hidden nature.")
+    ] = 1,
     export_mps: Annotated[
         Path | None,
         output_option(
@@ -114,7 +114,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run policies in closed loop on a plant that differs from what they believe, and compare."""
-    names = _names(policies)
+    named = [name.strip() for name in policies.split(",") if name.strip()]
+    names = policies_of(named, place="--policies")
     screen = console(json_file)
     loaded = sites.load(site)
     files = Files(
@@ -156,16 +157,6 @@ def _show(screen: Console, results: Results) -> None:
             "as a share of what perfect foresight saves"
         )
     screen.print(f"{results.cpu_s:.0f} s of processor time")
-
-
-def _names(policies: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in policies.split(",") if name.strip()))
-    unknown = [name for name in names if name not in KNOWN]
-    if unknown or not names:
-        mend = f"choose among {', '.join(KNOWN)}"
-        fault = Fault(place="--policies", value=", ".join(unknown), mend=mend)
-        raise ProblemError("command", [fault])
-    return names
 
 
 def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -> World:

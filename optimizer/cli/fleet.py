@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 import sites
+from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import JsonFile, console, name_synthetic, table, tell, write_json
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
@@ -33,9 +34,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     jobs: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
     carbon: Annotated[list[str], typer.Option(help="As prices, unless in them.")] = [],  # noqa: B006
     start: Annotated[str, typer.Option(help="First moment; a date is 00:00 UTC.")] = "2026-06-16",
-    load_scale: Annotated[
-        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
-    ] = 0.6,
+    load_scale: LoadScale = 0.6,
     routes: Annotated[
         Path | None, typer.Option(help="TOML file of routes; left out, --move may go anywhere.")
     ] = None,

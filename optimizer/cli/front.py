@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import sites
+from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import (
     JsonFile,
     console,
@@ -43,9 +44,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"
     ),
-    load_scale: Annotated[
-        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
-    ] = 0.6,
+    load_scale: LoadScale = 0.6,
     carbon_prices: Annotated[
         str, typer.Option(help="Prices of carbon to try, by commas [EUR/kg].")
     ] = ",".join(f"{price:g}" for price in CARBON_PRICES),

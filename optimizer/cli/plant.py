@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 import sites
+from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.plant import (
@@ -51,9 +52,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     deadline: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for a decision before going on.")
     ] = 30.0,
-    load_scale: Annotated[
-        float, typer.Option(min=0.01, max=0.95, help="Mean share of the racks that jobs use.")
-    ] = LOAD_SCALE,
+    load_scale: LoadScale = LOAD_SCALE,
     out_of_service: Annotated[
         list[str] | None, typer.Option(help="Store, source or heat pump that is; again for more.")
     ] = None,

@@ -1,7 +1,7 @@
 """Back-test: run policies in closed loop on a plant that is not what they believe it to be."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from optimizer.service.trials.results import Results, Summary, means_over
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from twin.axes import to_minute
+from twin.errors import Fault, ProblemError, nearest
 from twin.limits import violations
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
@@ -30,8 +31,14 @@ KNOWN: Final = (*POLICIES, "scaling", "cvar", *INFORMED)
 ``optimal`` with scenarios, hedged against the dearest of them; those of
 :data:`optimizer.informed.INFORMED` are ``optimal`` told a part of what comes."""
 
+LEAST_SEEDS: Final = 1
+"""Plants that a back-test needs. [1]"""
+
 type Listener = Callable[[str, int, int, int], None]
 """Told of progress: policy, seed, quarter-hours done, quarter-hours in all."""
+
+type Ran = tuple[Summary, Bill, list[dict[str, object]]]
+"""What is kept of a trial until all are done: its summary, its bill, the limits it broke."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +100,9 @@ def backtest(
     setting
         Site, world and work.
     policies
-        Names of :data:`KNOWN`.
+        Names of :data:`KNOWN`; one that is named twice is run once.
     seeds
-        Number of plants, each with its own hidden nature.
+        Number of plants, each with its own hidden nature; one at least. [1]
     listen
         Told of progress.
     keep
@@ -107,34 +114,76 @@ def backtest(
     -------
     Results
         Summaries by policy.
+
+    Raises
+    ------
+    ProblemError
+        If a policy is not known, none is named, or there is no plant; before anything is run.
     """
+    names = policies_of(policies)
+    if seeds < LEAST_SEEDS:
+        mend = f"plants to be run: {LEAST_SEEDS} at least"
+        raise ProblemError("back-test", [Fault(place="seeds", value=str(seeds), mend=mend)])
     began = time.process_time()
-    found: dict[str, list[Summary]] = {name: [] for name in policies}
-    bills: dict[str, list[Bill]] = {name: [] for name in policies}
-    broken: dict[str, list[dict[str, object]]] = {name: [] for name in policies}
+    ran: dict[str, list[Ran]] = {name: [] for name in names}
     for seed in range(seeds):
-        for name in policies:
+        for name in names:
             trial = run(setting, name, seed=seed, listen=listen, export=export)
             keep(trial)
-            found[name].append(trial.summary)
-            bills[name].append(trial.bill)
-            broken[name] += trial.broken
+            ran[name].append((trial.summary, trial.bill, trial.broken))
+    return _summed(setting, ran, seeds=seeds, cpu_s=time.process_time() - began)
+
+
+def _summed(
+    setting: Setting, ran: Mapping[str, Sequence[Ran]], *, seeds: int, cpu_s: float
+) -> Results:
+    """Return the results of a setting, from what was kept of its trials by policy."""
     world = setting.world
-    days = round((world.end - world.start) / np.timedelta64(1, "D"))
+    summaries = {name: [summary for summary, _, _ in many] for name, many in ran.items()}
+    bills = {name: [bill for _, bill, _ in many] for name, many in ran.items()}
     return Results(
         site=setting.site.name,
         start=to_minute(world.start),
-        days=days,
+        days=round((world.end - world.start) / np.timedelta64(1, "D")),
         seeds=seeds,
-        cpu_s=time.process_time() - began,
+        cpu_s=cpu_s,
         gaps=world.gaps,
         notes=world.notes,
-        policies={name: Summary.over(many) for name, many in found.items()},
-        by_seed=found,
-        accounts={name: means_over([bill.accounts for bill in bills[name]]) for name in policies},
-        weighed={name: means_over([bill.weighted for bill in bills[name]]) for name in policies},
-        broken=broken,
+        policies={name: Summary.over(many) for name, many in summaries.items()},
+        by_seed=summaries,
+        accounts={name: means_over([bill.accounts for bill in b]) for name, b in bills.items()},
+        weighed={name: means_over([bill.weighted for bill in b]) for name, b in bills.items()},
+        broken={name: [row for _, _, rows in many for row in rows] for name, many in ran.items()},
     )
+
+
+def policies_of(names: Iterable[str], *, place: str = "policies") -> tuple[str, ...]:
+    """Return the policies that are named, each once.
+
+    Parameters
+    ----------
+    names
+        Names of :data:`KNOWN`.
+    place
+        Where they stand, for the error.
+
+    Raises
+    ------
+    ProblemError
+        If one is not known, or none is named.
+    """
+    wanted = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
+    mend = f"choose among {', '.join(KNOWN)}"
+    faults = [
+        Fault(place=place, value=str(name), mend=mend + nearest(str(name).lower(), KNOWN))
+        for name in wanted
+        if name not in KNOWN
+    ]
+    if not wanted:
+        faults = [Fault(place=place, value="none", mend=mend)]
+    if faults:
+        raise ProblemError("back-test", faults)
+    return wanted
 
 
 def run(
@@ -200,7 +249,14 @@ def make_policy(
     *,
     export: Path | None = None,
 ) -> Policy:
-    """Return a policy by its name; one that plans writes its models where it is told to."""
+    """Return a policy by its name; one that plans writes its models where it is told to.
+
+    Raises
+    ------
+    ProblemError
+        If no policy has this name.
+    """
+    policies_of([name], place="policy")
     site, record = setting.site, setting.world.record
     match name:
         case "immediate":
@@ -222,7 +278,7 @@ def make_policy(
                 listen=listen,
                 export=export,
             )
-        case _:
+        case "perfect":
             return Optimal(
                 site,
                 record,
@@ -232,3 +288,5 @@ def make_policy(
                 listen=listen,
                 export=export,
             )
+        case _:  # whoever makes a policy known has to make it here
+            raise NotImplementedError(name)

@@ -1,7 +1,7 @@
 """The setting that all trials of a back-test share: site, world, work, and how the plant begins."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import xarray as xr
 
@@ -16,12 +16,17 @@ from telemetry.plants.surroundings import minutes
 from twin import axes, state
 from twin.axes import QUARTER
 from twin.equipment import Accelerators
+from twin.errors import Fault, ProblemError
 from twin.forecast.outlook import outlook
 from twin.forecast.record import WEATHER
 from twin.simulation import simulate
 from twin.site import Site
 from twin.workloads.jobs import Workload, from_jobs
 from twin.workloads.queue import Pool, Queue, open_queue
+
+LEAST_LOAD: Final = 0.01
+MOST_LOAD: Final = 0.95
+"""Mean movable work that a run may have, as shares of all racks at full work. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +63,23 @@ class Setting:
         world
             Prices, carbon, weather and jobs.
         load_scale
-            Mean movable work, as a share of all racks at full work. [1]
+            Mean movable work, as a share of all racks at full work, of :data:`LEAST_LOAD` to
+            :data:`MOST_LOAD`. [1]
+
+        Raises
+        ------
+        ProblemError
+            If it lies beyond, or no job falls into the run.
 
         Notes
         -----
         The month so far is taken to have peaked at the import of this mean work: neither a free
         peak nor a full connection is given away at the start.
         """
+        if not LEAST_LOAD <= load_scale <= MOST_LOAD:  # NaN too
+            mend = f"mean share of the racks that jobs use: {LEAST_LOAD:g} to {MOST_LOAD:g} of 1"
+            fault = Fault(place="load_scale", value=f"{load_scale:g}", mend=mend)
+            raise ProblemError("back-test", [fault])
         workload = from_jobs(
             world.jobs,
             site,

@@ -89,6 +89,15 @@ def test_the_folder_holds_the_same_results(rule_day):
 
 def test_an_unknown_policy_is_refused_with_those_there_are(run):
     refused(run(policies="optimal,greedy"), "--policies = greedy", "threshold")
+    refused(run(policies="Threshold"), "--policies = Threshold", "did you mean threshold?")
+
+
+@pytest.mark.parametrize(("share", "bound"), [("0.001", "0.01"), ("0.96", "0.95"), ("nan", "")])
+def test_the_command_has_the_bounds_of_the_work(run, share, bound):
+    result = run("--load-scale", share)
+    assert result.exit_code == 2
+    assert "--load-scale" in result.stderr
+    assert bound in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What a back-test is asked for: policies, plants and work that make no sense are refused first."""
+
+import pytest
+
+import optimizer
+from optimizer.service.trials.backtest import KNOWN, make_policy, policies_of
+from optimizer.service.trials.setting import LEAST_LOAD, MOST_LOAD, Setting
+from tests import small_days
+from twin.errors import ProblemError
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return the function that asks for a back-test in which nothing may be run."""
+
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("optimizer.service.trials.backtest.run", never)
+    return lambda **words: optimizer.backtest(small_days.setting(2), **words)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"policies": ["Threshold"]}, r"policies = Threshold: .*did you mean threshold\?"),
+        ({"policies": ["optimal", "best"]}, "policies = best: choose among immediate, threshold"),
+        ({"policies": []}, "policies = none: choose among"),
+        ({"policies": "optimum"}, r"policies = optimum: .*did you mean optimal\?"),
+        ({"seeds": 0}, "seeds = 0: plants to be run: 1 at least"),
+        ({"seeds": -2}, "seeds = -2: "),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(asked, words, told):
+    """Proves: a misspelt policy is told. Sensitivity: it was run with perfect foresight."""
+    with pytest.raises(ProblemError, match=told):
+        asked(**words)
+
+
+def test_all_that_is_misspelt_is_told_at_once():
+    with pytest.raises(ProblemError, match="2 faults") as told:
+        policies_of(["optimal", "perfekt", "scalling"])
+    assert [fault.value for fault in told.value.faults] == ["perfekt", "scalling"]
+
+
+def test_a_policy_that_is_named_twice_is_one():
+    assert policies_of(["optimal", "immediate", "optimal"]) == ("optimal", "immediate")
+    assert policies_of("optimal") == ("optimal",)
+
+
+def test_what_is_known_is_made_and_nothing_else():
+    here = small_days.setting(2)
+    for name in KNOWN:
+        assert make_policy(here, name, lambda _: None) is not None
+    with pytest.raises(ProblemError, match="policy = Perfect"):
+        make_policy(here, "Perfect", lambda _: None)
+
+
+@pytest.mark.parametrize("share", [3.0, 0.0, -0.1, float("nan"), float("inf")])
+def test_work_beyond_the_racks_is_refused(share):
+    told = f"load_scale = {share:g}: mean share .* 0.01 to 0.95 of 1"
+    here = small_days.setting(2)
+    with pytest.raises(ProblemError, match=told):
+        Setting.of(here.site, here.world, load_scale=share)
+
+
+@pytest.mark.parametrize("share", [LEAST_LOAD, MOST_LOAD])
+def test_the_least_and_the_most_work_are_taken(share):
+    here = small_days.setting(2)
+    assert Setting.of(here.site, here.world, load_scale=share).workload is not None
