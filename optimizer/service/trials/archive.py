@@ -5,9 +5,8 @@ seed, the course in quarter-hours (``optimal_0.nc``), its picture (``optimal_0.p
 decision with its reasons (``optimal_0.decisions.json``).
 """
 
-import json
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict, cast
 
 import numpy as np
 import xarray as xr
@@ -16,9 +15,10 @@ from optimizer.decision import Decision
 from optimizer.service.audit import Told
 from optimizer.service.trials.backtest import Trial
 from optimizer.service.trials.results import Results, write_netcdf
+from optimizer.service.trials.shaped import damaged, read_json, shaped
 from telemetry.durable import write_json
 from twin import axes, plots
-from twin.errors import Fault, ProblemError, StateError
+from twin.errors import Fault, GigatwinError, ProblemError, StateError
 from twin.site import Site
 
 RESULTS: Final = "results.json"
@@ -28,6 +28,12 @@ IDENTITY: Final = "run.json"
 
 SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
 """Words of the interval asked for that an explanation shows beside its reasons."""
+
+
+class Named(TypedDict):
+    """What every :data:`IDENTITY` tells, however old it is."""
+
+    site: str
 
 
 def open_folder(folder: Path, identity: dict[str, object]) -> None:
@@ -44,13 +50,15 @@ def open_folder(folder: Path, identity: dict[str, object]) -> None:
     ------
     ProblemError
         If the folder holds another back-test, or is a file.
+    StateError
+        If what it says of itself is damaged.
     """
     mend = "name a new folder, or remove this one"
     if folder.exists() and not folder.is_dir():
         raise ProblemError("run", [Fault(place="--out", value=f"{folder} is a file", mend=mend)])
     path = folder / IDENTITY
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = shaped(read_json(path), dict[str, object], path)
         if found != identity:
             shown = f"{folder} holds {found.get('site')} from {found.get('start')}"
             raise ProblemError("run", [Fault(place="--out", value=shown, mend=mend)])
@@ -63,11 +71,13 @@ def check_site(folder: Path, site: Site) -> None:
     Raises
     ------
     StateError
-        If the folder holds another site's run.
+        If the folder holds another site's run, or its :data:`IDENTITY` is damaged.
     """
     path = folder / IDENTITY
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if found.get("site", site.name) != site.name:
+    if not path.exists():
+        return
+    found = shaped(read_json(path), Named, path)
+    if found["site"] != site.name:
         mend = f"the run is of {found['site']}"
         raise StateError("run", [Fault(place=str(folder), value=site.name, mend=mend)])
 
@@ -130,7 +140,7 @@ def read_decision(
     Raises
     ------
     StateError
-        If the folder holds no decisions, or none that was in force then.
+        If the folder holds no decisions, none that was in force then, or damaged ones.
     """
     path = folder / f"{policy}_{seed}.decisions.json"
     if not path.exists():
@@ -138,11 +148,10 @@ def read_decision(
         if (folder / f"{policy}_{seed}.nc").exists():
             mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
-    decisions: list[Told] = json.loads(path.read_text(encoding="utf-8"))
+    decisions, starts = _decisions(path)
     if at is None:
         return decisions[-1]
     moment = axes.utc(at)
-    starts = [axes.utc(decision["start"]) for decision in decisions]
     course = read_course(folder, policy=policy, seed=seed)
     last = axes.utc(str(course["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < last:
@@ -151,17 +160,36 @@ def read_decision(
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
 
+def _decisions(path: Path) -> tuple[list[Told], list[np.datetime64]]:
+    """Return the decisions of a file with their starts; there is one at least."""
+    content = read_json(path)
+    shaped(content, list[Told], path)
+    decisions = cast("list[Told]", content)  # as read: a later gigatwin may tell more
+    if not decisions:
+        raise damaged(path, "no decision")
+    try:
+        return decisions, [axes.utc(decision["start"]) for decision in decisions]
+    except GigatwinError as error:
+        raise damaged(path, "a decision whose start is no moment") from error
+
+
 def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.Dataset:
     """Return the course of a policy that a back-test wrote.
 
     Raises
     ------
     StateError
-        If the folder holds none of it.
+        If the folder holds none of it, or a damaged one.
     """
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
         raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
-    with xr.open_dataset(path, engine="h5netcdf") as course:
-        return course.load()
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as opened:
+            course = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
+        raise damaged(path, "cut short, or no NetCDF") from error
+    if lost := [name for name in ("time", "instant", *SHOWN) if name not in course.variables]:
+        raise damaged(path, f"not what a back-test writes (without {', '.join(lost)})")
+    return course

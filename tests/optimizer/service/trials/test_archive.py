@@ -23,6 +23,14 @@ def test_another_run_is_refused_and_leaves_the_first_whole(tmp_path):
     open_folder(tmp_path, RUN)
 
 
+@pytest.mark.parametrize("text", ["[]", '{"site": "sm'])
+def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(StateError, match=r"run\.json = .*: run gigatwin backtest again"):
+        open_folder(tmp_path, RUN)
+    assert (tmp_path / "run.json").read_text() == text
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ProblemError, match="is a file"):

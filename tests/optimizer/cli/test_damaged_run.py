@@ -1,0 +1,108 @@
+"""Folders of back-tests that something happened to: each file is named, with what is wrong."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.service.trials.archive import write_trial
+from optimizer.service.trials.backtest import run
+from tests import small_days
+
+DECISIONS, COURSE, IDENTITY = "optimal_0.decisions.json", "optimal_0.nc", "run.json"
+OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
+"""What run.json told before it told what decides the results."""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Return what a back-test of an hour left, with the identity that it had in old times."""
+    here = small_days.setting(1)
+    folder = tmp_path_factory.mktemp("written")
+    write_trial(folder, here.site, run(here, "optimal", seed=0, listen=lambda *_: None))
+    (folder / IDENTITY).write_text(json.dumps(OLD))
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """Return a copy to be damaged."""
+    return shutil.copytree(written, tmp_path / "run")
+
+
+def explained(folder, *words):
+    return CliRunner().invoke(app, ["explain", "small", "--run", str(folder), *words])
+
+
+def refused(result, *words):
+    assert result.exit_code == 1, result.stdout
+    assert isinstance(result.exception, SystemExit), result.exception
+    for word in (*words, "run gigatwin backtest again"):
+        assert word in result.stderr, result.stderr
+
+
+def test_a_folder_of_old_times_is_explained(folder):
+    result = explained(folder)
+    assert result.exit_code == 0, result.stderr
+    assert "decision of 2026-06-16T00:00Z" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cut short, or no JSON"),
+        ("{}", "not what a back-test writes (the whole: Input should be a valid list)"),
+        ("[{}]", "not what a back-test writes (0.start: Field required)"),
+        ("[]", "no decision"),
+        ("[" * 100_000, "cut short, or no JSON"),
+    ],
+)
+def test_decisions_that_are_none_are_refused(folder, text, words):
+    (folder / DECISIONS).write_text(text)
+    refused(explained(folder), DECISIONS, words)
+
+
+def test_decisions_cut_short_are_refused(folder):
+    whole = (folder / DECISIONS).read_bytes()
+    for size in (len(whole) // 2, len(whole) - 3):
+        (folder / DECISIONS).write_bytes(whole[:size])
+        refused(explained(folder), DECISIONS, "cut short, or no JSON")
+
+
+@pytest.mark.parametrize(("key", "value"), [("start", "soon"), ("accounts", [1]), ("start", None)])
+def test_a_decision_that_makes_no_sense_is_refused(folder, key, value):
+    told = json.loads((folder / DECISIONS).read_text())
+    told[0][key] = value
+    (folder / DECISIONS).write_text(json.dumps(told))
+    refused(explained(folder), DECISIONS, key)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[]", "not what a back-test writes"),
+        (b"{}", "site: Field required"),
+        (b'{"site": 3}', "site: Input should be a valid string"),
+        (b'{"site": "sm', "cut short, or no JSON"),
+        (b"\xff\xfe\x00", "cut short, or no JSON"),
+    ],
+)
+def test_an_identity_that_is_none_is_refused(folder, content, words):
+    (folder / IDENTITY).write_bytes(content)
+    refused(explained(folder), IDENTITY, words)
+    tariff = ["tariff", "small", "--run", str(folder), "--rules", "germany"]
+    refused(CliRunner().invoke(app, tariff), IDENTITY, words)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_course_cut_short_is_refused(folder, share):
+    whole = (folder / COURSE).read_bytes()
+    (folder / COURSE).write_bytes(whole[: int(share * len(whole))])
+    refused(explained(folder, "--at", "2026-06-16T00:30"), COURSE, "cut short, or no NetCDF")
+
+
+def test_a_course_of_something_else_is_refused(folder):
+    small_days.world().record[["air_temperature"]].to_netcdf(folder / COURSE, engine="h5netcdf")
+    refused(explained(folder), COURSE, "without instant, grid_import_power, facility_power")
