@@ -26,6 +26,7 @@ from optimizer.cli.show import (
 )
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, Trial, backtest, policies_of
+from optimizer.service.trials.identity import identity_of
 from optimizer.service.trials.results import Results, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, World, read_world
@@ -130,15 +131,14 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     name_synthetic(screen, {"jobs": jobs})
     world = _read(screen, loaded, files, start=start, days=days)
-    if out is not None:
-        identity = {"site": loaded.name, "start": str(world.start), "days": days}
-        open_folder(out, identity | {"load_scale": load_scale})
     setting = Setting.of(loaded, world, load_scale=load_scale)
+    if out is not None:
+        open_folder(out, identity_of(loaded, world, load_scale=load_scale, seeds=seeds))
     results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
     _show(screen, results)
     write_json(results.as_json(), json_file)
     if out is not None:
-        write_results(out, results)
+        _tell_earlier(screen, results, write_results(out, results))
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     if markdown is not None:
         write_whole(markdown, _markdown(results))
@@ -151,12 +151,24 @@ def _show(screen: Console, results: Results) -> None:
         for row in rows:
             words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
             screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
+    _show_capture(screen, results)
+    screen.print(f"{results.cpu_s:.0f} s of processor time")
+
+
+def _show_capture(screen: Console, results: Results) -> None:
     if results.capture is not None:
         screen.print(
             f"capture {results.capture:.1%}: what optimal saves over threshold, "
             "as a share of what perfect foresight saves"
         )
-    screen.print(f"{results.cpu_s:.0f} s of processor time")
+
+
+def _tell_earlier(screen: Console, results: Results, whole: Results) -> None:
+    """Say which policies the folder has from before, and what is captured now."""
+    if earlier := [name for name in whole.policies if name not in results.policies]:
+        screen.print(f"the summary there keeps {', '.join(earlier)} of before", markup=False)
+        if results.capture is None:
+            _show_capture(screen, whole)
 
 
 def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -> World:

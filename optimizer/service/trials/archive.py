@@ -2,11 +2,12 @@
 
 A folder holds ``run.json``, which says what was run, ``results.json`` and, for each policy and
 seed, the course in quarter-hours (``optimal_0.nc``), its picture (``optimal_0.png``), and every
-decision with its reasons (``optimal_0.decisions.json``).
+decision with its reasons (``optimal_0.decisions.json``). More policies of the same back-test may
+join; another back-test may not.
 """
 
 from pathlib import Path
-from typing import Final, TypedDict, cast
+from typing import Final, cast
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,7 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.service.audit import Told
 from optimizer.service.trials.backtest import Trial
+from optimizer.service.trials.identity import VERSION, Identity, Named, differences
 from optimizer.service.trials.results import Results, write_netcdf
 from optimizer.service.trials.shaped import damaged, read_json, shaped
 from telemetry.durable import write_json
@@ -30,39 +32,55 @@ SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "car
 """Words of the interval asked for that an explanation shows beside its reasons."""
 
 
-class Named(TypedDict):
-    """What every :data:`IDENTITY` tells, however old it is."""
-
-    site: str
-
-
-def open_folder(folder: Path, identity: dict[str, object]) -> None:
-    """Make the folder of a back-test, or find that of the same one.
+def open_folder(folder: Path, identity: Identity) -> None:
+    """Make the folder of a back-test, or find that of the same one, perhaps of other policies.
 
     Parameters
     ----------
     folder
         Where results shall go.
     identity
-        What makes a back-test: ``site``, ``start``, ``days`` and the like.
+        What makes the back-test.
 
     Raises
     ------
     ProblemError
-        If the folder holds another back-test, or is a file.
+        If the folder holds another back-test, one that does not tell what it is, or is a file.
     StateError
-        If what it says of itself is damaged.
+        If what the folder says of itself, or its results, are damaged.
     """
-    mend = "name a new folder, or remove this one"
     if folder.exists() and not folder.is_dir():
-        raise ProblemError("run", [Fault(place="--out", value=f"{folder} is a file", mend=mend)])
+        raise _in_use(folder, "is a file")
     path = folder / IDENTITY
     if path.exists():
-        found = shaped(read_json(path), dict[str, object], path)
-        if found != identity:
-            shown = f"{folder} holds {found.get('site')} from {found.get('start')}"
-            raise ProblemError("run", [Fault(place="--out", value=shown, mend=mend)])
-    write_json(path, identity)
+        _check(folder, identity)
+        read_results(folder)
+    elif (folder / RESULTS).exists():
+        raise _in_use(folder, f"has {RESULTS}, and no {IDENTITY} that tells of what")
+    else:
+        write_json(path, identity)
+
+
+def _check(folder: Path, identity: Identity) -> None:
+    """Refuse a folder of another back-test, in words that say what differs."""
+    path = folder / IDENTITY
+    content = read_json(path)
+    name = shaped(content, Named, path)["site"]
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != VERSION:
+        by = "an earlier gigatwin, which did not tell its series, site file and seeds"
+        if version is not None:
+            by = f"another gigatwin, in version {version} of {IDENTITY}; this one has {VERSION}"
+        raise _in_use(folder, f"holds {name}, written by {by}")
+    found = shaped(content, Identity, path)
+    if others := list(differences(found, identity)):
+        held = f"holds another back-test of {name} from {found['start']}"
+        raise _in_use(folder, f"{held} ({'; '.join(others)})")
+
+
+def _in_use(folder: Path, what: str) -> ProblemError:
+    mend = "name a new folder, or remove this one"
+    return ProblemError("run", [Fault(place="--out", value=f"{folder} {what}", mend=mend)])
 
 
 def check_site(folder: Path, site: Site) -> None:
@@ -105,9 +123,37 @@ def write_trial(folder: Path, site: Site, trial: Trial) -> None:
         write_json(folder / f"{stem}.decisions.json", told)
 
 
-def write_results(folder: Path, results: Results) -> None:
-    """Write the summary of a back-test."""
-    write_json(folder / RESULTS, results.as_json())
+def write_results(folder: Path, results: Results) -> Results:
+    """Write the summary of a back-test, beside that of other policies that the folder has.
+
+    Parameters
+    ----------
+    folder
+        The folder, which holds nothing but this back-test: see :func:`open_folder`.
+    results
+        What was run now; it takes the place of what the same policies had.
+
+    Returns
+    -------
+    Results
+        All that the folder has now.
+    """
+    earlier = read_results(folder)
+    whole = results if earlier is None else results.after(earlier)
+    write_json(folder / RESULTS, whole.as_json())
+    return whole
+
+
+def read_results(folder: Path) -> Results | None:
+    """Return the summary that a folder has, or None.
+
+    Raises
+    ------
+    StateError
+        If it is damaged.
+    """
+    path = folder / RESULTS
+    return shaped(read_json(path), Results, path) if path.exists() else None
 
 
 def _told(decision: Decision) -> dict[str, object]:

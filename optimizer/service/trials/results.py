@@ -1,7 +1,7 @@
 """The results of a back-test: summed over seeds, compared fairly, written whole or not at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,33 @@ class Results:
             self.policies[name].objective for name in ("threshold", "optimal", "perfect")
         )
         return (rule - ours) / (rule - bound) if rule != bound else None
+
+    def after(self, earlier: "Results") -> "Results":
+        """Return these results with what other policies of the same back-test had before.
+
+        Parameters
+        ----------
+        earlier
+            What was there; of a policy that was run again, what it had is left out.
+        """
+        kept = earlier.policies.keys() - self.policies.keys()
+        if not kept:
+            return self
+
+        def joined[T](before: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T]:
+            return {name: one for name, one in before.items() if name in kept} | dict(now)
+
+        return replace(
+            self,
+            cpu_s=earlier.cpu_s + self.cpu_s,
+            gaps=tuple(dict.fromkeys((*earlier.gaps, *self.gaps))),
+            notes=tuple(dict.fromkeys((*earlier.notes, *self.notes))),
+            policies=joined(earlier.policies, self.policies),
+            by_seed=joined(earlier.by_seed, self.by_seed),
+            accounts=joined(earlier.accounts, self.accounts),
+            weighed=joined(earlier.weighed, self.weighed),
+            broken=joined(earlier.broken, self.broken),
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``--json`` writes."""

@@ -191,6 +191,27 @@ def test_results_stay_whole_when_the_next_run_is_refused(run, rule_day, tmp_path
     assert (folder / "results.json").read_bytes() == before
 
 
+def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, tmp_path):
+    """Proves: a folder is one back-test. Sensitivity: the first policy's numbers were lost."""
+    folder = shutil.copytree(rule_day[1], tmp_path / "run")
+    first = json.loads((folder / "results.json").read_text())
+    result = run("--out", folder, "--json", "-", policies="threshold")
+    assert result.exit_code == 0, result.stderr
+    assert "the summary there keeps immediate of before" in result.stderr
+    assert list(json.loads(result.stdout)["policies"]) == ["threshold"]
+    told = json.loads((folder / "results.json").read_text())
+    assert list(told["policies"]) == ["immediate", "threshold"]
+    assert told["policies"]["immediate"] == first["policies"]["immediate"]
+    before = (folder / "results.json").read_bytes()
+    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    row = next(line for line in lines if line.startswith("2026-06-16 12:00"))
+    stamp, price, *rest = row.split(",")
+    dear = spoilt("prices", row, ",".join([stamp, str(float(price) + 50.0), *rest]))
+    words = "another content of electricity price"
+    refused(run("--out", folder, prices=dear), "--out", words, "name a new folder")
+    assert (folder / "results.json").read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Return what a back-test of two hours left."""

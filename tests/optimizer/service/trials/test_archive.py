@@ -1,45 +1,137 @@
-"""The folder of a back-test holds one run, and says which."""
+"""The folder of a back-test holds one back-test, says which, and takes more of its policies."""
+
+import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
 import sites
-from optimizer.service.trials.archive import check_site, open_folder
+from optimizer.service.trials.archive import check_site, open_folder, read_results, write_results
+from optimizer.service.trials.identity import identity_of
+from optimizer.service.world import read_world
+from tests import small_days
+from tests.summaries import results
 from twin.errors import ProblemError, StateError
 
-RUN = {"site": "small", "start": "2023-06-12", "days": 1}
+OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_scale": 0.6}
+"""What run.json told in the beginning."""
 
 
-def test_the_same_run_finds_its_folder_again(tmp_path):
-    open_folder(tmp_path / "run", RUN)
-    (tmp_path / "run" / "results.json").write_text("{}")
-    open_folder(tmp_path / "run", RUN)
-    assert (tmp_path / "run" / "results.json").read_text() == "{}"
+def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
+    here = site or sites.load("small")
+    return identity_of(here, world or small_days.world(), load_scale=load_scale, seeds=seeds)
 
 
-def test_another_run_is_refused_and_leaves_the_first_whole(tmp_path):
-    open_folder(tmp_path, RUN)
-    with pytest.raises(ProblemError, match="holds small from 2023-06-12: name a new folder"):
-        open_folder(tmp_path, RUN | {"site": "rhine"})
-    open_folder(tmp_path, RUN)
+def with_series(name, change):
+    """Return the world with one series changed."""
+    world = small_days.world()
+    record = world.record.copy(deep=True)
+    record[name].values[100] += change
+    return replace(world, record=record)
 
 
-@pytest.mark.parametrize("text", ["[]", '{"site": "sm'])
+def with_jobs():
+    world = small_days.world()
+    jobs = world.jobs.copy()
+    jobs.loc[7, "length"] += 0.1
+    return replace(world, jobs=jobs)
+
+
+def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_path):
+    open_folder(tmp_path / "run", identity())
+    write_results(tmp_path / "run", results(threshold=100.0))
+    files = small_days.files(prices=shutil.copy(sites.data("prices"), tmp_path / "mine.csv"))
+    again = read_world(sites.load("small"), files, start=small_days.START, days=1)
+    open_folder(tmp_path / "run", identity(world=again))
+    assert list(read_results(tmp_path / "run").policies) == ["threshold"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"seeds": 2}, r"\(seeds 1, not 2\)"),
+        ({"load_scale": 0.5}, r"\(load scale 0\.6, not 0\.5\)"),
+        ({"site": sites.load("rhine")}, r"\(site small, not rhine\)"),
+        ({"world": small_days.world(2)}, r"\(days 1, not 2\)"),
+        ({"world": with_series("electricity_price", 0.01)}, "of electricity price\\)"),
+        ({"world": with_series("air_temperature", 0.1)}, "of air temperature\\)"),
+        ({"world": with_jobs()}, r"\(another content of jobs\)"),
+        (
+            {"site": sites.load("small").replace("tank_1", volume="900 m3")},
+            r"\(another content of declared site\)",
+        ),
+    ],
+)
+def test_another_run_is_refused_with_what_differs(tmp_path, words, told):
+    """Proves: whatever decides the results is looked at. Sensitivity: names and days were."""
+    open_folder(tmp_path, identity())
+    write_results(tmp_path, results(threshold=100.0))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ProblemError, match=rf"--out = .* of small from 2026.*{told}: name a new"):
+        open_folder(tmp_path, identity(**words))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    open_folder(tmp_path, identity())
+
+
+def test_policies_join_what_the_folder_has(tmp_path):
+    open_folder(tmp_path, identity())
+    write_results(tmp_path, results(threshold=100.0, perfect=60.0))
+    open_folder(tmp_path, identity())
+    whole = write_results(tmp_path, results(optimal=70.0))
+    assert whole.capture == pytest.approx(0.75)
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert list(told["policies"]) == ["threshold", "perfect", "optimal"]
+    assert told["capture"] == pytest.approx(0.75)
+    assert read_results(tmp_path) == replace(whole, cpu_s=told["cpu_s"])
+
+
+def test_a_folder_of_old_times_takes_no_more_runs(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(OLD))
+    with pytest.raises(ProblemError, match=r"holds small, written by an earlier gigatwin.*: name"):
+        open_folder(tmp_path, identity())
+    check_site(tmp_path, sites.load("small"))
+    assert json.loads((tmp_path / "run.json").read_text()) == OLD
+
+
+def test_a_folder_of_later_times_takes_no_more_runs(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(identity() | {"version": 3}))
+    with pytest.raises(ProblemError, match="by another gigatwin, in version 3"):
+        open_folder(tmp_path, identity())
+
+
+def test_results_of_nobody_knows_what_are_kept(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ProblemError, match=r"has results\.json, and no run\.json that tells"):
+        open_folder(tmp_path, identity())
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 2, "site": "small"}'])
 def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(StateError, match=r"run\.json = .*: run gigatwin backtest again"):
-        open_folder(tmp_path, RUN)
+        open_folder(tmp_path, identity())
     assert (tmp_path / "run.json").read_text() == text
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"site": "sm'])
+def test_a_folder_whose_results_are_damaged_takes_no_run(tmp_path, text):
+    open_folder(tmp_path, identity())
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(StateError, match=r"results\.json = .*: run gigatwin backtest again"):
+        open_folder(tmp_path, identity())
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ProblemError, match="is a file"):
-        open_folder(tmp_path / "notes.txt", RUN)
+        open_folder(tmp_path / "notes.txt", identity())
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_one_site_is_not_explained_by_the_run_of_another(tmp_path):
-    open_folder(tmp_path, RUN)
+    open_folder(tmp_path, identity())
     check_site(tmp_path, sites.load("small"))
     with pytest.raises(StateError, match="the run is of small"):
         check_site(tmp_path, sites.load("rhine"))

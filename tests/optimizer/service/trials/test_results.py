@@ -1,46 +1,17 @@
 """Results: what is captured, what is averaged, and files that are whole or not there."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.service.trials.results import (
-    Results,
-    Summary,
-    means_over,
-    write_netcdf,
-)
+from optimizer.service.trials.results import Summary, means_over, write_netcdf
 from optimizer.service.trials.settle import Bill, Work
 from telemetry.durable import write_json
+from tests.summaries import results, summary
 from twin.staging import Staging
-
-
-def summary(objective=0.0, violations=0, **others):
-    names = ("cost_eur", "carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3", "peak_mw")
-    names += ("lateness_h", "pue", "work_done", "work_left")
-    values = dict.fromkeys(names, 1.0) | others
-    return Summary(objective=objective, violations=violations, **values)
-
-
-def results(**objectives):
-    policies = {name: summary(value) for name, value in objectives.items()}
-    return Results(
-        site="small",
-        start="2026-06-16T00:00Z",
-        days=7,
-        seeds=1,
-        cpu_s=1.234,
-        gaps=("prices.csv: a/b",),
-        notes=(),
-        policies=policies,
-        by_seed={name: [one] for name, one in policies.items()},
-        accounts={name: {"electricity": one.cost_eur} for name, one in policies.items()},
-        weighed={name: {"carbon": one.objective} for name, one in policies.items()},
-        broken={name: [] for name in policies},
-    )
 
 
 @pytest.mark.parametrize(
@@ -56,6 +27,23 @@ def results(**objectives):
 def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfect, capture):
     found = results(threshold=threshold, optimal=optimal, perfect=perfect).capture
     assert found == (None if capture is None else pytest.approx(capture))
+
+
+def test_more_policies_join_and_the_capture_is_that_of_all():
+    """Proves: what was run first stays. Sensitivity: its numbers were lost, and the capture."""
+    first = replace(results(threshold=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
+    both = replace(results(optimal=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).after(first)
+    assert list(both.policies) == list(both.by_seed) == ["threshold", "optimal", "perfect"]
+    assert (both.notes, both.gaps, both.cpu_s) == (("a", "b"), first.gaps, 5.0)
+    assert both.capture == pytest.approx(30.0 / 50.0)
+    for told in (both.accounts, both.weighed, both.broken):
+        assert set(told) == set(both.policies)
+    assert both.weighed["perfect"] == {"carbon": 50.0}
+
+
+def test_what_is_run_again_takes_the_place_of_what_was():
+    again = results(optimal=70.0)
+    assert again.after(results(optimal=80.0)) is again
 
 
 def test_there_is_no_capture_without_its_three_policies():
