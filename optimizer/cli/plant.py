@@ -80,7 +80,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     judgement = judge(setting, outcome, seed=seed)
     _show(judgement, json_file)
     if out is not None:
-        write(out, judgement)
+        write(out, loaded, judgement)
     write_json(judgement.as_json(), json_file)
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 import sites
 from optimizer.cli.show import JsonFile, console, markdown_table, output_option, table, write_json
+from optimizer.service.trials.results import SITE
 from telemetry.durable import write_whole
 from twin.axes import HOUR, edges_of, to_minute
 from twin.errors import Fault, ProblemError
@@ -43,7 +44,7 @@ def report(
 ) -> None:
     """Tell energy, water, heat and renewables of a year, and PUE, WUE, ERF and REF."""
     loaded = sites.load(site)
-    run, holes = joined(files)
+    run, holes = joined(files, site=loaded.name)
     told = figures(loaded, run, carbon_intensity=run.get("carbon_intensity"))
     first, last = edges_of(run)[[0, -1]]
     covered = float(run["duration"].sum())
@@ -63,26 +64,31 @@ def report(
     write_json(result | {"hours": covered, "notes": notes, "figures": rows}, json_file)
 
 
-def joined(files: Sequence[Path]) -> tuple[xr.Dataset, list[str]]:
-    """Return several runs as one, and the holes between them in words.
+def joined(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[str]]:
+    """Return several runs of a site as one, and in words what they leave open.
 
     Parameters
     ----------
     files
         NetCDF files, in any order.
+    site
+        The site whose runs they must be.
 
     Returns
     -------
     tuple
-        What all of them tell on ``time``, in order; and in words what is missing.
+        What all of them tell on ``time``, in order; and in words what is missing, and which of
+        them do not tell their site.
 
     Raises
     ------
     ProblemError
-        If a file cannot be read, has no ``time`` with ``duration``, or two tell the same time.
+        If a file cannot be read, has no ``time`` with ``duration``, is a run of another site, or
+        two tell the same time.
     """
-    parts = sorted(((_read(path), path) for path in files), key=lambda one: one[0]["time"][0])
-    holes = []
+    read = [(_read(path), path) for path in files]
+    holes = _of_site(read, site)
+    parts = sorted(read, key=lambda one: one[0]["time"][0])
     for (before, path), (after, other) in pairwise(parts):
         end, begin = edges_of(before)[-1], edges_of(after)[0]
         if begin < end:
@@ -113,6 +119,21 @@ def _read(path: Path) -> xr.Dataset:
         fault = Fault(place=str(path), value="has no time with duration", mend=mend)
         raise ProblemError("report", [fault])
     return found.drop_dims("instant", errors="ignore")
+
+
+def _of_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
+    """Return which files do not tell their site, as meters do not; refuse those of another."""
+    faults, notes = [], []
+    for part, path in read:
+        told = part.attrs.get(SITE, "")
+        if not told:
+            notes.append(f"{path} does not tell its site, and is taken as of {site}")
+        elif told != site:
+            mend = f"give runs of {site} only, or report on {told}"
+            faults.append(Fault(place=str(path), value=f"a run of {told}", mend=mend))
+    if faults:
+        raise ProblemError("report", faults)
+    return notes
 
 
 def _cells(one: Figure) -> tuple[str, ...]:

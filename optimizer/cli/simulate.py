@@ -117,8 +117,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
-    loaded = sites.load(site)
-    screen = console(json_file)
+    loaded, screen = sites.load(site), console(json_file)
     detail = _detail(level, level_step, slice(begin, end), seed=seed)
     if out is not None and detail is None:
         made_file(out, "--out")
@@ -138,7 +137,8 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(_table(summary, f"{loaded.name}, {counted(days, 'day')} from {start}"))
     if out is not None:
         if detail is None:
-            write_netcdf(out, result.merge(operation, compat="override"))
+            done = result.merge(operation, compat="override")
+            write_netcdf(out, done, site=loaded.name, title=f"{loaded.name} from {start}")
         screen.print(f"wrote {out}", markup=False)
     day = Day(site=loaded, start=begun, operation=operation, result=result)
     write_json(summary | show_trips(day, trip, picture=picture, screen=screen), json_file)

@@ -189,7 +189,8 @@ def judge(setting: Setting, outcome: Outcome, *, seed: int) -> Judgement:
     )
 
 
-def write(folder: Path, judgement: Judgement) -> None:
+def write(folder: Path, site: Site, judgement: Judgement) -> None:
     """Write a judgement and the course behind it, each file whole or not at all."""
-    write_netcdf(folder / COURSE, judgement.course)
+    title = f"{site.name}, simulated plant {judgement.seed}"
+    write_netcdf(folder / COURSE, judgement.course, site=site.name, title=title)
     write_json(folder / RESULT, judgement.as_json())

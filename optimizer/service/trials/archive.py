@@ -113,7 +113,8 @@ def write_trial(folder: Path, site: Site, trial: Trial) -> None:
         What was run.
     """
     stem = f"{trial.policy}_{trial.seed}"
-    write_netcdf(folder / f"{stem}.nc", trial.course)
+    title = f"{site.name}, {trial.policy}, plant {trial.seed}"
+    write_netcdf(folder / f"{stem}.nc", trial.course, site=site.name, title=title)
     figure = plots.plot_run(trial.course, site, title=f"{site.name}, {trial.policy}")
     draft = folder / f".{stem}.png"
     figure.savefig(draft, format="png")

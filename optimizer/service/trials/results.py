@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.service.trials.settle import Bill, Work
+
+SITE: Final = "site"
+"""Attribute by which a file of a run tells its site."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +174,24 @@ def means_over(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([money.get(name, 0.0) for money in seeds])) for name in names}
 
 
-def write_netcdf(path: Path, dataset: xr.Dataset) -> None:
-    """Write a dataset as NetCDF, whole or not at all; lists in attributes become texts."""
+def write_netcdf(path: Path, dataset: xr.Dataset, *, site: str, title: str) -> None:
+    """Write a dataset as NetCDF, whole or not at all; lists in attributes become texts.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if it is not there.
+    dataset
+        What was found.
+    site
+        Name of the site; the file tells it as the attribute :data:`SITE`.
+    title
+        What the file holds, in words for people.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = dataset.copy()
     plain.attrs = {key: _plain(value) for key, value in dataset.attrs.items()}
+    plain.attrs |= {SITE: site, "title": title}
     for name in plain.variables:
         attrs = plain[name].attrs
         plain[name].attrs = {key: _plain(value) for key, value in attrs.items()}

@@ -23,7 +23,7 @@ def file(tmp_path_factory):
     """Return two days of telemetry of a worn plant."""
     path = tmp_path_factory.mktemp("telemetry") / "two_days.nc"
     readings = Trial.run(SITE, skies.minutes("small", days=2), seed=3).readings
-    write_netcdf(path, readings.drop_vars("instant", errors="ignore"))
+    write_netcdf(path, readings.drop_vars("instant", errors="ignore"), site="small", title="")
     return path
 
 

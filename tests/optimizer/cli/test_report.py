@@ -3,9 +3,13 @@
 import json
 
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from optimizer.service.trials.archive import write_trial
+from optimizer.service.trials.backtest import run
+from tests import small_days
 
 
 def cli(*words):
@@ -47,6 +51,39 @@ def test_days_add_up_in_any_order_and_holes_are_told(days, tmp_path):
     assert "nothing is known from 2026-06-18T00:00Z for 24.0 h" in found["notes"]
     assert "| E_DC | energy of the whole site, own generation included |" in page.read_text()
     assert "72 h of a year's 8,760: 0.8%" in page.read_text()
+
+
+def test_files_of_another_site_are_refused_with_both_names(days):
+    """Proves: no site is reported by what another did. Sensitivity: any file was taken."""
+    first, second, _ = days
+    done = cli("report", "iberia", first, second)
+    assert done.exit_code == 1
+    assert "report has 2 faults" in done.stderr
+    for path in (first, second):
+        assert f"{path} = a run of small: give runs of iberia only, or report on small" in (
+            done.stderr
+        )
+
+
+def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path):
+    path, told = tmp_path / "meter.nc", next(iter(days))
+    with xr.open_dataset(told, engine="h5netcdf", decode_timedelta=False) as run:
+        assert run.attrs["title"] == "small from 2026-06-16"
+        del run.attrs["site"]
+        run.to_netcdf(path, engine="h5netcdf")
+    note = f"{path} does not tell its site, and is taken as of small"
+    for file, notes in ((path, [note]), (told, [])):
+        found = json.loads(cli("report", "small", file, "--json", "-").stdout)
+        assert [line for line in found["notes"] if "its site" in line] == notes
+
+
+def test_a_course_of_a_back_test_tells_its_site(tmp_path):
+    here = small_days.setting(1)
+    write_trial(tmp_path, here.site, run(here, "immediate", seed=0, listen=lambda *_: None))
+    done = cli("report", "rhine", tmp_path / "immediate_0.nc")
+    assert "immediate_0.nc = a run of small: give runs of rhine only" in done.stderr
+    with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as course:
+        assert course.attrs["title"] == "small, immediate, plant 0"
 
 
 def test_a_time_that_two_files_tell_is_refused(days):

@@ -73,11 +73,12 @@ def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
 
 
 def test_a_judgement_is_written_whole(setting, outcome, tmp_path):
-    write(tmp_path / "out", judge(setting, outcome, seed=SEED))
+    write(tmp_path / "out", setting.site, judge(setting, outcome, seed=SEED))
     told = json.loads((tmp_path / "out" / "result.json").read_text())
     assert told["start"] == "2026-06-16T00:00Z"
     assert told["messages"] == {"batches": 9}
     assert told["violations"] == {}
     with xr.open_dataset(tmp_path / "out" / "plant.nc", engine="h5netcdf") as course:
         assert course.sizes["time"] == STEPS
+        assert course.attrs["site"] == "small"
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "plant.nc"}

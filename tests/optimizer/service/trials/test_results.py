@@ -102,6 +102,9 @@ def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
+WHOSE = {"site": "small", "title": "small, optimal, plant 0"}
+
+
 def course(values):
     time = np.array(["2026-06-16", "2026-06-17"], dtype="datetime64[us]")
     dataset = xr.Dataset({"price": ("time", values, {"units": "EUR MWh-1", "gaps": ["a", "b"]})})
@@ -111,16 +114,18 @@ def course(values):
 def test_a_course_is_written_and_read_again(tmp_path):
     path = tmp_path / "run" / "optimal_0.nc"
     original = course([1.0, 2.0])
-    write_netcdf(path, original)
+    write_netcdf(path, original, **WHOSE)
     with xr.open_dataset(path, engine="h5netcdf") as read:
         assert read["price"].to_numpy().tolist() == [1.0, 2.0]
         assert read["price"].attrs == {"units": "EUR MWh-1", "gaps": "a; b"}
+        assert read.attrs == {"notes": "x", "typical_year": 0} | WHOSE
     assert original["price"].attrs["gaps"] == ["a", "b"]  # untouched
+    assert "site" not in original.attrs
 
 
 def test_a_course_that_breaks_off_leaves_the_old_one_whole(tmp_path, monkeypatch):
     path = tmp_path / "optimal_0.nc"
-    write_netcdf(path, course([1.0, 2.0]))
+    write_netcdf(path, course([1.0, 2.0]), **WHOSE)
 
     def full_disk(_, path, **__):
         path.write_bytes(b"half")
@@ -128,7 +133,7 @@ def test_a_course_that_breaks_off_leaves_the_old_one_whole(tmp_path, monkeypatch
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
     with pytest.raises(BlockingIOError):
-        write_netcdf(path, course([9.0, 9.0]))
+        write_netcdf(path, course([9.0, 9.0]), **WHOSE)
     monkeypatch.undo()
     with xr.open_dataset(path, engine="h5netcdf") as read:
         assert read["price"].to_numpy().tolist() == [1.0, 2.0]
