@@ -196,6 +196,7 @@ def _run(
         TextColumn("{task.completed}/{task.total} quarter-hours"),
         TimeRemainingColumn(),
         console=screen,
+        disable=not screen.is_terminal,  # in a file they would show at the end only
     )
 
     def listen(policy: str, seed: int, done: int, total: int) -> None:
@@ -203,7 +204,7 @@ def _run(
         if bar is None:
             bar = bars[policy, seed] = progress.add_task(f"{policy}, plant {seed}", total=total)
         progress.update(bar, completed=done)
-        if not screen.is_terminal and done % DAY == 0:  # bars show in a file only at the end
+        if not screen.is_terminal and done % DAY == 0:
             screen.print(f"{policy}, plant {seed}: {done} of {total} quarter-hours")
 
     def keep(trial: Trial) -> None:

@@ -47,6 +47,7 @@ def test_a_folder_of_old_times_is_explained(folder):
     result = explained(folder)
     assert result.exit_code == 0, result.stderr
     assert "decision of 2026-06-16T00:00Z" in result.stdout
+    assert "what happened in the quarter-hour of 2026-06-16T00:00Z:" in result.stdout
 
 
 @pytest.mark.parametrize(
