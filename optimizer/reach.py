@@ -21,6 +21,9 @@ from twin.workloads.queue import Pool
 PAD: Final = 0.02
 """Share of a range by which it is widened at both ends. [1]"""
 
+BEYOND: Final = 0.01
+"""Share by which a machine bears more than may be sold through it. [1]"""
+
 SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
 """Where on the range of outputs the physics is asked, closer at the ends. [1]"""
 
@@ -188,4 +191,4 @@ def _way_back(site: Site, convert: Convert, weather: Weather) -> FloatArray:
         if other.output == convert.lead:
             given += _way_back(site, other, weather)
     lost = convert.physics(-given, weather).draws[convert.lead] + given
-    return np.asarray((1.0 + PAD) * (given + lost))
+    return np.asarray((1.0 + BEYOND) * (given + lost))
