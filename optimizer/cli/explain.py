@@ -54,7 +54,8 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
 def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -> None:
     """Show what happened in the interval of a back-test."""
     step = read_course(run, policy=policy, seed=seed).sel(time=axes.utc(at), method="pad")
-    screen.print(f"what happened in the quarter-hour of {axes.to_minute(step['time'].to_numpy())}:")
+    (start,) = step["time"].to_numpy().reshape(1)
+    screen.print(f"what happened in the quarter-hour of {axes.to_minute(start)}:")
     for name in SHOWN:
         word = vocabulary.term(name)
         screen.print(
