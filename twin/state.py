@@ -131,14 +131,16 @@ def check(site: Site, state: xr.Dataset) -> xr.Dataset:
 def _impossible(site: Site, state: xr.Dataset) -> Iterator[Fault]:
     """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
     for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(Tank))):
+        levels = values_of(state, f"{kind}_level")
         for machine in machines:
-            level = values_of(state, f"{kind}_level")[machine.name]
+            level = levels[machine.name]
             if not -SLACK <= level / machine.capacity <= 1.0 + SLACK:
                 mend = f"it holds from 0 to {machine.capacity:.4g} MWh"
                 place = f"state, {kind}_level, {machine.name}"
                 yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
+    supply = values_of(state, "facility_supply_temperature")
     for plant in site.of(CoolingPlant):
-        water = values_of(state, "facility_supply_temperature")[plant.name]
+        water = supply[plant.name]
         if not FREEZING <= water <= BOILING:
             place = f"state, facility_supply_temperature, {plant.name}"
             mend = f"water is liquid from {FREEZING:g} to {BOILING:g} degC, glycol included"

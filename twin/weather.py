@@ -64,7 +64,13 @@ def rough(outlook: xr.Dataset) -> dict[str, FloatArray]:
     -------
     dict
         The same words as bare arrays.
+
+    Raises
+    ------
+    UnitError
+        If a variable is missing or has another unit.
     """
+    vocabulary.check(outlook, *GRID)
     return {
         name: np.ceil(outlook.variables[name].to_numpy() / step - ROUNDING) * step
         for name, step in GRID.items()
@@ -121,7 +127,6 @@ class Weather:
         outlook
             As for :meth:`of`.
         """
-        vocabulary.check(outlook, *GRID)
         return cls.by_word(rough(outlook))
 
     @classmethod

@@ -7,7 +7,7 @@ where the rows that they make hold cost more than they earn. What is left must c
 offer nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -47,6 +47,12 @@ class Offer:
     def beats(self, other: "Offer") -> bool:
         """Return whether it costs less."""
         return self.answer.objective < other.answer.objective - GAIN
+
+
+type Way = tuple[float, int, int, float]
+"""How a block may be changed: the most that it can bring, product, block, bid."""
+
+type Ways = Callable[[Offer], Iterator[Way]]
 
 
 class Search:
@@ -147,9 +153,16 @@ class Search:
 
     def _moved(self, offer: Offer, *, much: float) -> Offer:
         """Return a plan with blocks moved by a step, one after another, where it pays."""
+        return self._changed(offer, self._moves, much=much)
+
+    def _changed(self, offer: Offer, ways: Ways, *, much: float = -np.inf) -> Offer:
+        """Return a plan with blocks changed one after another, the most promising first.
+
+        It ends where none pays, or where the plan costs no more than ``much``. [EUR]
+        """
         tried: set[tuple[int, int, float]] = set()
         for _ in range(MOVES):
-            ahead = (move for move in self._moves(offer) if move[1:] not in tried)
+            ahead = (way for way in ways(offer) if way[1:] not in tried)
             best = max(ahead, default=None)
             if best is None or offer.answer.objective <= much:
                 break
@@ -159,7 +172,7 @@ class Search:
                 offer, tried = found, set()
         return offer
 
-    def _moves(self, offer: Offer) -> Iterator[tuple[float, int, int, float]]:
+    def _moves(self, offer: Offer) -> Iterator[Way]:
         """Yield what blocks may be moved to: the most that it can bring, product, block, bid."""
         for number, (one, whole) in enumerate(zip(self._products, offer.whole, strict=True)):
             cost = one.by_block(offer.answer)
@@ -175,20 +188,10 @@ class Search:
         Which rows stand is no matter of degree, so no price of a block tells it; but no plan is
         better than that with nothing held, paid for what is.
         """
-        tried: set[tuple[int, int]] = set()
-        for _ in range(MOVES):
-            ahead = (back for back in self._burdens(offer, none) if back[1:] not in tried)
-            best = max(ahead, default=None)
-            if best is None:
-                break
-            tried.add(best[1:])
-            found = self._with(offer, *best[1:], 0.0)
-            if found is not None:
-                offer, tried = found, set()
-        return offer
+        return self._changed(offer, lambda now: self._burdens(now, none))
 
-    def _burdens(self, offer: Offer, none: Offer) -> Iterator[tuple[float, int, int]]:
-        """Yield blocks without which rows need not hold: their prices, product and block."""
+    def _burdens(self, offer: Offer, none: Offer) -> Iterator[Way]:
+        """Yield blocks without which rows need not hold: their prices, product, block, no bid."""
         pairs = list(zip(self._products, offer.whole, strict=True))
         most = {one.product.name: whole for one, whole in pairs}
         spare = offer.answer.objective - none.answer.objective
@@ -200,7 +203,7 @@ class Search:
                 freed = self._lasting.idle(most | {one.product.name: whole - taken})
                 price = float(np.abs(offer.answer.duals[np.setdiff1d(freed, idle)]).sum())
                 if price > GAIN and spare + float(one.cost @ taken) > GAIN:
-                    yield price, number, block
+                    yield price, number, block, 0.0
 
     def _with(self, offer: Offer, number: int, block: int, target: float) -> Offer | None:
         """Return a plan with one block moved, if it may cost less; others go down to let it up."""

@@ -6,9 +6,11 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from telemetry.grid.flex_agent import is_met
 from twin.axes import edges_of, to_minute
 from twin.equipment.contracts import LoadTargetContract
 from twin.exchange import net_import
+from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -46,7 +48,7 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         differs = np.abs(limit[first:] - limit[first]) > LEAST
         last = first + int(np.argmax(differs)) if differs.any() else len(limit)
         power, planned = float(limit[first]), float(net[first:last].max())
-        is_kept = planned <= power + LEAST
+        is_kept = is_met(planned, power)
         begin, end = to_minute(edges[first]), to_minute(edges[last])
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"
@@ -71,8 +73,7 @@ def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]
     if "grid_import_target" in outlook:
         for contract in contracts:
             if contract.name in outlook["contract"].to_numpy():
-                asked = outlook["grid_import_target"].sel(contract=contract.name)
-                yield contract.issuer, asked.to_numpy()
+                yield contract.issuer, of_owner(outlook, "grid_import_target", contract.name)
     if "grid_import_limit" in outlook:
         names = [c.issuer for c in contracts if c.effect == "curtailment"]
         yield ", ".join(names) or "the connection", outlook["grid_import_limit"].to_numpy()

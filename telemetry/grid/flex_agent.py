@@ -40,6 +40,11 @@ FAREWELL: Final = 2.0
 _logger = structlog.get_logger(__name__)
 
 
+def is_met(planned: float, limit: float) -> bool:
+    """Return whether a planned net import keeps to what is asked. [MW]"""
+    return planned <= limit * (1.0 + SHARE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What a feed takes, net.
@@ -278,7 +283,7 @@ class FlexAgent:
             is_in_flight=bool(self._flight),
             event=event,
             since=self._since,
-            is_compliant=planned <= limit * (1.0 + SHARE),
+            is_compliant=is_met(planned, limit),
         )
         parent = trace or f"00-{secrets.token_hex(16)}"
         payload = write_power_state(

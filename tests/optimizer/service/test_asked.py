@@ -4,6 +4,7 @@ import pytest
 
 from optimizer.service.asked import show_asked
 from optimizer.service.picture import Picture
+from telemetry.grid.flex_agent import is_met
 from tests import moments
 from tests.math.hand import grid, outlook, site
 from tests.math.promises import asked, with_target
@@ -50,6 +51,14 @@ def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
     ahead = with_target(outlook(PRICES), target)
     (row,) = show_asked(where(), ahead, planned(ahead, *powers))
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
+
+
+@pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
+def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
+    """Proves: a hundredth more is still there, as in power states."""
+    ahead = with_target(outlook(PRICES), [3.0] * 5)
+    (row,) = show_asked(where(), ahead, planned(ahead, *[power] * 5))
+    assert row["is_kept"] == is_met(power, 3.0) == is_kept
 
 
 def test_nothing_is_told_where_nothing_is_asked():
