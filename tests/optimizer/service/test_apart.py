@@ -48,6 +48,9 @@ def outcomes():
 def link(embedded, tmp_path):
     settings = Settings(broker=embedded.url, files=small_days.files(), is_simulated=True)
     with PlantLink(moments.site(), settings, tmp_path) as link:
+        # Asked in turn, so when this is answered the broker knows of all that the link wants to
+        # hear; what is said before that is lost.
+        assert link._client.subscribe(topics.METADATA, qos=0).wait(DEADLINE)
         yield link
 
 
