@@ -149,13 +149,15 @@ class _Walk:
         balance = sum(ENERGY_SIGN[c] * draw for c, draw in flows.draws.items())
         balance = balance - ENERGY_SIGN[convert.output] * output - flows.heat
         scale = np.maximum(np.abs(output), 1e-3)
-        self.error = max(self.error, float(np.max(np.abs(balance) / scale)))
+        self.error = float(np.maximum(self.error, np.max(np.abs(balance) / scale)))  # NaN stays
 
     def _store(self, store: Store) -> None:
         kind = self.kinds[store.owner]
         charge = self.orders[f"{kind}_charge", store.owner]
         discharge = self.orders[f"{kind}_discharge", store.owner]
         level = self.stocks[f"{kind}_level", store.owner]
+        if ENERGY_SIGN[store.carrier] < 0.0:  # a tank spares its plant work; it freezes no water
+            discharge = np.minimum(discharge, np.maximum(self.demand[store.carrier], 0.0))
         charge, discharge, levels = walk_store(
             store, level, charge, discharge=discharge, hours=self.hours
         )

@@ -1,13 +1,14 @@
 """Simulate a site: :func:`twin.run.run` with labels, units and checks at its doors."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from twin import axes, steering, vocabulary
 from twin import state as states
-from twin import steering, vocabulary
-from twin.equipment import Genset, HeatReuse
+from twin.equipment import Accelerators, Genset, HeatReuse
 from twin.errors import Fault, SiteError, StateError
 from twin.labels import of_owner, values_of
 from twin.paths import without_path
@@ -24,6 +25,9 @@ DIMENSIONS: Final = {
 }
 """Kind of equipment -> its axis, where that is not the kind's own name."""
 
+
+SLIP: Final = 10.0
+"""Power of a hall, over its full one, that is no what-if any more but a slip of the unit. [1]"""
 
 ARRIVING: Final = "facility_arriving_temperature"
 """Stock of loops that declare how much water is on its way; left out, it is that of the supply."""
@@ -61,27 +65,39 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     UnitError
         If a variable or a unit is missing.
     """
-    _checked(site, operation)
     states.check(site, state)
+    _checked(site, state, operation)
     orders = orders_of(site, operation)
     hours = operation["duration"].to_numpy()
     result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
 
 
-def _checked(site: Site, operation: xr.Dataset) -> None:
-    """Refuse what no physics can answer: heat without a path, air that is none, no time."""
+def _checked(site: Site, state: xr.Dataset, operation: xr.Dataset) -> None:
+    """Refuse what no physics can answer: heat without a path, air that is none, time with holes."""
     lost = [*without_path(site)]
     if lost:
         raise SiteError(site.name, lost)
     vocabulary.check(operation, *POSSIBLE)
     faults = [*impossible(operation)]
-    hours = operation["duration"].to_numpy()
-    if not (np.isfinite(hours) & (hours > 0.0)).all():
-        mend = "every interval must be longer than nothing"
-        faults.append(Fault(place="operation, duration", value="", mend=mend))
+    own = operation.get("instant", state["instant"]).to_numpy()  # a state may serve for any day
+    faults += axes.faults_of(operation, own.ravel()[0])
+    faults += _beyond(site, operation)
     if faults:
         raise StateError(site.name, faults)
+
+
+def _beyond(site: Site, operation: xr.Dataset) -> Iterator[Fault]:
+    """Yield halls that would draw what they cannot: a slip of the unit, most likely."""
+    vocabulary.check(operation, "hall_power")
+    for hall in site.of(Accelerators):
+        if "hall" not in operation.coords or hall.name not in operation["hall"]:
+            continue  # told by what reads the orders
+        power = of_owner(operation, "hall_power", hall.name)
+        if np.isfinite(power).all() and (power > SLIP * hall.full_power).any():
+            mend = f"the hall draws {hall.full_power:g} MW at most; is the unit right?"
+            place = f"operation, hall_power, {hall.name}"
+            yield Fault(place=place, value=f"{power.max():g} MW", mend=mend)
 
 
 def stocks_of(state: xr.Dataset) -> dict[Key, float]:
@@ -165,7 +181,7 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
     return orders | steering.read(site, operation)
 
 
-def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
+def dataset(site: Site, result: Run, grid: xr.Dataset) -> xr.Dataset:
     """Return a run with labels, units and meanings; NaN where a machine has no such thing."""
     tables = {"time": result.flows, "instant": result.stocks}
     dims = {name: DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()}
@@ -174,7 +190,7 @@ def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
         labels.setdefault(dims[owner], []).append(owner)
     found: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
     for axis, table in tables.items():
-        none = np.full(axes.sizes[axis], np.nan)
+        none = np.full(grid.sizes[axis], np.nan)
         for name, owner in table:
             if name in found:
                 continue
@@ -185,4 +201,4 @@ def dataset(site: Site, result: Run, axes: xr.Dataset) -> xr.Dataset:
                 owners = labels[dims[owner]]
                 values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
             found[name] = (axis, *dim), values, vocabulary.attributes(name)
-    return xr.Dataset(found, coords={**axes.variables, **labels}, attrs=axes.attrs)
+    return xr.Dataset(found, coords={**grid.variables, **labels}, attrs=grid.attrs)

@@ -12,8 +12,8 @@ from twin.physics import FloatArray
 from twin.relations import Store
 from twin.weather import Weather
 
-PROBE = 2.0
-"""Distance over which the rise of a plant's capacity with its temperature is measured. [K]"""
+SHARES = (0.5, 1.0)
+"""Heats through which the line of what a plant gives is laid, over its rated cooling. [1]"""
 
 TAPER = 0.2
 """Time constant with which a store's controller lets power fade near an end of its window. [h]"""
@@ -24,30 +24,55 @@ CALM = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """What a plant can give at most, as a line over the temperature of its supply water.
+    """What a plant can give at most: what its chillers can, or its coolers alone if that is more.
 
     Attributes
     ----------
+    flat
+        What chillers give, at any temperature of the supply water, ``(time,)``; 0 without. [MW]
     base
-        Capacity at the set point, ``(time,)``. [MW]
+        What coolers alone give at the set point, ``(time,)``; negative in air that is warmer. [MW]
     rise
         What each kelvin above it adds, ``(time,)``. [MW K-1]
     """
 
+    flat: FloatArray
     base: FloatArray
     rise: FloatArray
 
     @classmethod
     def of(cls, plant: CoolingPlant, weather: Weather) -> Self:
-        """Return the ceiling of a plant in some weather; that of chillers is flat."""
-        target = plant.supply_temperature
-        base = plant.capacity(weather, target)
-        higher = base if plant.chillers else plant.capacity(weather, target + PROBE)
-        return cls(base=base, rise=np.maximum(higher - base, 0.0) / PROBE)
+        """Return the ceiling of a plant in some weather.
+
+        The line of coolers goes through the heats that matter, wherever the set point lies: in air
+        hotter than that they still give what they do at the temperature that the water then has.
+        For dry coolers it is exact; towers are within half a kelvin of it above a third of the
+        rating.
+        """
+        target, none = plant.supply_temperature, np.zeros(len(weather))
+        flat = plant.capacity(weather, target) if plant.chillers else none
+        if plant.chillers and plant.economiser_approach is None:
+            return cls(flat=flat, base=none, rise=none)
+        low, high = (share * plant.rated_cooling for share in SHARES)
+        cool, warm = (_free(plant, heat, weather) for heat in (low, high))
+        rise = (high - low) / (warm - cool)
+        return cls(flat=flat, base=low + rise * (target - cool), rise=rise)
 
     def take(self, span: slice | NDArray[np.int64]) -> "Ceiling":
         """Return the ceiling of some of the intervals."""
-        return Ceiling(base=self.base[span], rise=self.rise[span])
+        return Ceiling(flat=self.flat[span], base=self.base[span], rise=self.rise[span])
+
+
+def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
+    """Return the water of a circuit at which coolers, at full and alone, take its heat. [degC]"""
+    full, bank = np.ones(len(weather)), plant.chillers
+    rate = plant.rated_cooling / plant.temperature_range
+    if bank is not None:
+        rate = bank.rated_rejection / bank.condenser_range
+    leaving = plant.rejection.leaving_temperature(
+        (heat + plant.pump_power) * full, capacity_rate=rate * full, weather=weather, speed=full
+    )
+    return leaving + (plant.economiser_approach or 0.0)
 
 
 def walk_store(
@@ -202,9 +227,10 @@ def walk_loop(
         pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
     outputs, (supply, arriving) = np.empty(count), np.empty((2, count + 1))
     supply[0], arriving[0], there = temperature, pipes.temperature, pipes.temperature
-    columns = (hours, load, ceiling.base, ceiling.rise, targets, pipes.capacity_rate)
+    most = ceiling.flat, ceiling.base, ceiling.rise
+    columns = (hours, load, *most, targets, pipes.capacity_rate)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    for i, (h, q, base, rise, aim, rate) in enumerate(rows):
+    for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
         pull = water.pull(h * rate)
         away = water.far if h < CALM * lag else water.near * pull
         excess = water.near * (temperature - aim) + away * (there - aim)
@@ -212,7 +238,8 @@ def walk_loop(
         wanted = output + (wanted - output) * (-math.expm1(-h / lag) if lag else 1.0)
         slope = h / water.near / (1.0 + pull)
         free = (temperature + pull * there) / (1.0 + pull) + slope * q
-        output = max(min(wanted, (base + rise * (free - declared)) / (1.0 + rise * slope)), 0.0)
+        alone = (base + rise * (free - declared)) / (1.0 + rise * slope)
+        output = max(min(wanted, max(flat, alone)), 0.0)
         temperature = free - slope * output
         there = water.arrives(temperature, there, h * rate)
         outputs[i], supply[i + 1], arriving[i + 1] = output, temperature, there

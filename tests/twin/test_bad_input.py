@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import sites
-from tests.runs import steady, total
+from tests.runs import ordered, steady, total
 from twin import state
-from twin.equipment import Accelerators
+from twin.equipment import Accelerators, Tank
 from twin.errors import SiteError, StateError
 from twin.physics import dry_cooler, heat_exchange
 from twin.simulation import simulate
@@ -63,8 +64,45 @@ def test_air_that_is_none_is_refused_by_name_and_time(word, value, told):
 def test_an_interval_of_no_length_is_refused():
     operation = steady(SITE)
     operation["duration"] = operation["duration"] * 0.0
-    with pytest.raises(StateError, match="longer than nothing"):
+    with pytest.raises(StateError, match="duration: must be the distance of the instants"):
         simulate(SITE, state.rest(SITE), operation)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda one: one.assign_coords(duration=2.0 * one["duration"]), "distance of the instants"),
+        (
+            lambda one: one.assign_coords(instant=one["instant"] + np.timedelta64(1, "D")),
+            "must be the starts of all intervals",
+        ),
+        (lambda one: one.drop_vars("instant"), "needs the coordinates time, instant"),
+        (lambda one: one.assign(hall_power=1000.0 * one["hall_power"]), "is the unit right"),
+    ],
+)
+def test_an_operation_out_of_time_or_of_another_unit_is_refused(spoil, told):
+    """Proves: it is told, and not counted as eight times the energy or at a million degrees."""
+    with xr.set_options(keep_attrs=True):
+        spoilt = spoil(steady(SITE))
+    with pytest.raises(StateError, match=told):
+        simulate(SITE, state.rest(SITE), spoilt)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
+    """Proves: no water below its set point, and what is not taken stays in the tank."""
+    (tank,) = SITE.of(Tank)
+    operation = steady(SITE, share=share, count=16)
+    operation = ordered(operation, "tank_discharge", "tank", **{tank.name: tank.power})
+    result = simulate(SITE, state.rest(SITE, level=1.0), operation)
+    water = result["facility_supply_temperature"].sel(circuit="chilled_plant")
+    assert float(water.min()) > SITE.equipment["chilled_plant"].supply_temperature - 0.1
+    load = result["cooling_load"].sel(circuit="chilled_plant").to_numpy()
+    assert load.min() >= 0.0
+    given = float((total(result, "tank_discharge") * result["duration"]).sum())
+    level = result["tank_level"].to_numpy().ravel()
+    assert level[0] - level[-1] >= given
+    assert numbers(result["closure"].to_dataset()).max() < 1e-9
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,8 @@ def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, la
 def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, pipes=None):
     """Return the walk of a loop of which half may be on its way to the halls."""
     load = np.atleast_1d(np.asarray(load, float))
-    ceiling = Ceiling(base=np.full(load.shape, base), rise=np.full(load.shape, rise))
+    whole = np.full(load.shape, 1.0)
+    ceiling = Ceiling(flat=0.0 * whole, base=base * whole, rise=rise * whole)
     return walk_loop(
         plant(lag=lag, share=0.0 if pipes is None else 0.5),
         load,
@@ -196,18 +197,59 @@ def test_a_slow_valve_swings_but_once():
     assert above[-1] == pytest.approx(0.0, abs=1e-3)
 
 
-def test_a_ceiling_is_the_capacity_at_the_set_point_and_its_rise():
-    air = np.array([5.0, 30.0])
-    weather = Weather(
+def _air(temperature, wet_bulb_below=3.0):
+    air = np.array(temperature)
+    return Weather(
         air_temperature=air,
-        wet_bulb_temperature=air - 3.0,
-        humidity_ratio=np.full(2, 0.005),
-        air_pressure=np.full(2, 101.3),
+        wet_bulb_temperature=air - wet_bulb_below,
+        humidity_ratio=np.full(air.shape, 0.005),
+        air_pressure=np.full(air.shape, 101.3),
     )
-    warm, chilled = sorted(sites.load("small").of(CoolingPlant), key=lambda p: -p.rated_cooling)
+
+
+def _plants(site="small"):
+    """Return the warm and the chilled plant of a site."""
+    return sorted(sites.load(site).of(CoolingPlant), key=lambda p: -p.rated_cooling)
+
+
+@pytest.mark.parametrize("air", [20.0, 30.0, 36.0, 37.5, 39.5, 41.0, 44.0, 50.0])
+def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
+    """Proves: also in air hotter than the set point of 38 degC, where the capacity there is 0."""
+    warm, _ = _plants()
+    weather, water = _air([air]), air + np.array([3.0, 5.0, 7.0])
     ceiling = Ceiling.of(warm, weather)
-    np.testing.assert_allclose(ceiling.base, warm.capacity(weather, 38.0))
-    np.testing.assert_allclose(ceiling.base + 2.0 * ceiling.rise, warm.capacity(weather, 40.0))
-    assert ceiling.base[0] > ceiling.base[1]
-    assert (Ceiling.of(chilled, weather).rise == 0.0).all()  # chillers give no more when warmer
+    line = ceiling.base + ceiling.rise * (water - warm.supply_temperature)
+    exact = [warm.capacity(weather, float(one))[0] for one in water]
+    np.testing.assert_allclose(line, exact, rtol=1e-4)
+    assert ceiling.flat == 0.0
+
+
+def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
+    _, chilled = _plants()
+    ceiling = Ceiling.of(chilled, _air([5.0, 30.0]))
+    np.testing.assert_array_equal(ceiling.flat, chilled.capacity(_air([5.0, 30.0]), 18.0))
+    assert (ceiling.rise > 0.0).all()
     assert ceiling.take(slice(1, 2)).base == ceiling.base[1:]
+    dry = chilled.model_copy(update={"economiser_approach": None})
+    assert (Ceiling.of(dry, _air([5.0])).rise == 0.0).all()
+
+
+@pytest.mark.parametrize(("circuit", "site", "hot"), [(0, "rhine", 41.0), (1, "gallia", 29.0)])
+def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
+    """Proves: water as warm as its coolers need, not thousands of degrees; in saturated air too."""
+    plant = _plants(site)[circuit]
+    count, weather = 48, _air([hot] * 48, wet_bulb_below=0.0)
+    load = np.full(count, 0.8 * plant.rated_cooling)
+    begin = plant.supply_temperature, 0.0
+    output, supply, _ = walk_loop(
+        plant, load, Ceiling.of(plant, weather), hours=np.ones(count), start=begin
+    )
+    assert output[-1] == pytest.approx(load[-1], rel=1e-6)
+    assert hot < supply[-1] < hot + 12.0
+
+
+def test_water_that_is_far_too_warm_does_not_drive_pumps_beyond_their_rating():
+    plant, _ = _plants("rhine")
+    rate = plant.capacity_rate(np.array([0.5, 1.0, 2.5]) * plant.rated_cooling, _air([15.0] * 3))
+    np.testing.assert_allclose(rate[1:], plant.rated_cooling / plant.temperature_range)
+    assert rate[0] == pytest.approx(0.5 * rate[1])

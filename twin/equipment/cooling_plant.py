@@ -210,11 +210,11 @@ class CoolingPlant(Equipment):
         Returns
         -------
         numpy.ndarray
-            Capacity rate, down to the least flow of the pumps, and to that of frost. [MW K-1]
+            Capacity rate, from the least flow (that of frost, too) to the rated. [MW K-1]
         """
         points = points or SetPoints()
         least = points.least_flow.get(self.name, self.minimum_flow)
-        share = load / self.rated_cooling * self._narrowing(points)
+        share = np.minimum(load / self.rated_cooling * self._narrowing(points), 1.0)
         frost = np.where(weather.air_temperature < self.frost_temperature, self.frost_flow, 0.0)
         return np.asarray(np.maximum(share, np.maximum(frost, least)) * self._rated_capacity_rate)
 
