@@ -45,7 +45,7 @@ class Tried:
     loads
         Cooling plant -> its load, ``(level,)``. [MW]
     most
-        Cooling plant -> what it carries at most in this air. [MW]
+        Cooling plant -> what plans may ask of it in this air. [MW]
     """
 
     halls: FloatArray
@@ -127,7 +127,7 @@ def _tried(case: _Case) -> Tried:
         halls=halls,
         power=ran.flows["facility_power", ""],
         loads={name: ran.flows["cooling_load", name] for name in ceilings},
-        most={name: float(ceiling.base[0]) for name, ceiling in ceilings.items()},
+        most={p.name: float(ceilings[p.name].limit(p)[0]) for p in site.of(CoolingPlant)},
     )
 
 

@@ -58,6 +58,18 @@ class Ceiling:
         rise = (high - low) / (warm - cool)
         return cls(flat=flat, base=low + rise * (target - cool), rise=rise)
 
+    def limit(self, plant: CoolingPlant) -> FloatArray:
+        """Return the most that plans may ask for, as :meth:`CoolingPlant.limit`, by the line. [MW]
+
+        Parameters
+        ----------
+        plant
+            The plant whose ceiling it is.
+        """
+        warmer = plant.supply_limit - plant.supply_margin - plant.supply_temperature
+        most = self.flat if plant.chillers else np.maximum(self.base + self.rise * warmer, 0.0)
+        return np.minimum(most, plant.rated_cooling)
+
     def take(self, span: slice | NDArray[np.int64]) -> "Ceiling":
         """Return the ceiling of some of the intervals."""
         return Ceiling(flat=self.flat[span], base=self.base[span], rise=self.rise[span])
@@ -215,21 +227,19 @@ def walk_loop(
     Notes
     -----
     The controller asks for the load plus what brings the water back, and gets at most the capacity
-    at the temperature reached, for which the implicit step is solved: any length of step is stable.
-    A valve with a lag follows the request as a first-order filter.
+    at the temperature reached, for which the step is solved: it is stable at any length. A valve
+    with a lag follows as a first-order filter.
     """
     declared, count = plant.supply_temperature, len(hours)
     targets = np.full(count, declared) if target is None else target
-    lag = plant.loop.valve_lag / 3600.0
-    temperature, output = start
+    lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
     water = _Water(plant, pipes)
     if pipes is None:
         pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
     outputs, (supply, arriving) = np.empty(count), np.empty((2, count + 1))
     supply[0], arriving[0], there = temperature, pipes.temperature, pipes.temperature
-    most = ceiling.flat, ceiling.base, ceiling.rise
-    columns = (hours, load, *most, targets, pipes.capacity_rate)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    columns = hours, load, ceiling.flat, ceiling.base, ceiling.rise, targets, pipes.capacity_rate
+    rows = zip(*(one.tolist() for one in columns), strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
         pull = water.pull(h * rate)
         away = water.far if h < CALM * lag else water.near * pull

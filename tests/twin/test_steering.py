@@ -110,7 +110,7 @@ def test_kelvin_is_no_unit_of_a_temperature(site):
 
 def planned(site, *temperatures):
     """Return a plan of quarter-hours with set points for the warm circuit."""
-    plan = steady(site, count=len(temperatures))
+    plan = steady(site, air=8.0, count=len(temperatures))
     return plan.assign(steering.labelled(points(*temperatures)))
 
 
