@@ -111,6 +111,20 @@ class WireError(GigatwinError):
         super().__init__(f"{_shown(topic)} = {self.value}: {mend}")
 
 
+def one_line(text: str, most: int | None = None) -> str:
+    """Return what somebody wrote as one line of letters that every log, terminal and page takes.
+
+    Parameters
+    ----------
+    text
+        What was written.
+    most
+        Letters that are kept; of a longer text the rest is left out, and dots say so. [1]
+    """
+    told = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return told if most is None or len(told) <= most else f"{told[:most]}..."
+
+
 def _shown(value: object) -> str:
     """Return a value of a stranger as short text that any terminal takes, however long it is."""
     text = ascii(value[:_SHOWN] if isinstance(value, str | bytes | list) else value)

@@ -11,11 +11,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NotRequired, TypedDict, cast
 
+import numpy as np
 import structlog
 
 from telemetry.durable import failure, sync_folder, write
 from twin import axes
-from twin.errors import Fault, JournalError, ServiceError
+from twin.errors import Fault, JournalError, ProblemError, ServiceError
 
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
@@ -234,12 +235,25 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     found: Told | None = None
     until = None if at is None else axes.utc(at)
     for entry in read_audit(path) if path.exists() else ():
-        if entry.content.get("event") not in {"decision", NONE_EVENT}:
+        start = _start(entry.content)
+        if start is None:
             continue
-        if until is not None and axes.utc(str(entry.content["start"])) > until:
+        if until is not None and start > until:
             break
         found = cast("Told", {**NOTHING, **entry.content})
     if found is None:
         mend = "no decision stands there; see gigatwin status, or name the folder with --state"
         raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])
     return found
+
+
+def _start(content: Mapping[str, object]) -> np.datetime64 | None:
+    """Return of which quarter-hour an entry is; None where it is no whole one of a quarter-hour."""
+    start = content.get("start")
+    is_told = isinstance(start, str) and isinstance(content.get("degraded"), str)
+    if content.get("event") not in {"decision", NONE_EVENT} or not is_told:
+        return None
+    try:
+        return axes.utc(str(start))
+    except ProblemError:
+        return None

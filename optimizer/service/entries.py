@@ -1,6 +1,7 @@
 """What the audit record says of a quarter-hour."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -8,7 +9,15 @@ from optimizer.service.audit import NO_PLAN, NONE_EVENT
 from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from telemetry.apart import told as told_apart
+from telemetry.codec.documents import Acknowledgement
+from twin.errors import one_line
 from twin.exchange import net_import
+
+LETTERS: Final = 300
+"""Letters of a text of a partner that are recorded. [1]"""
+
+ROWS: Final = 20
+"""Entries of a list of a partner that are recorded. [1]"""
 
 
 def decided(outcome: Outcome, *, revision: int, is_shadow: bool) -> Mapping[str, object]:
@@ -40,6 +49,28 @@ def decided(outcome: Outcome, *, revision: int, is_shadow: bool) -> Mapping[str,
         ],
         "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
     }
+
+
+def answered(answer: Acknowledgement) -> Mapping[str, object]:
+    """Return the entry of a partner's answer to a document; our own word is the last."""
+    return {**bounded(answer), "event": "acknowledgement"}
+
+
+def bounded(told: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what a partner said, with long texts and lists cut to what the record has room for."""
+    return {name: _cut(value) for name, value in told.items()}
+
+
+def _cut(value: object) -> object:
+    match value:
+        case str():
+            return one_line(value, LETTERS)
+        case Mapping():
+            return bounded(value)
+        case list():
+            more = [f"and {len(value) - ROWS} more"] if len(value) > ROWS else []
+            return [*map(_cut, value[:ROWS]), *more]
+    return value
 
 
 def undecided(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ import structlog
 
 from optimizer.service.folder import read_json
 from telemetry.durable import write_json
-from twin.errors import Fault, JournalError, ServiceError
+from twin.errors import Fault, JournalError, ServiceError, one_line
 
 LONGEST: Final = 24.0 * 31.0
 """Longest HOLD with an end. [h]"""
@@ -119,7 +119,7 @@ class Overrides:
         ServiceError
             If a word is missing or the length is none.
         """
-        author, reason = _plain(author), _plain(reason)
+        author, reason = one_line(author), one_line(reason)
         faults = [
             Fault(place=name, value=text[:40], mend=f"needs 1 to {LONGEST_TEXT} characters")
             for name, text in (("author", author), ("reason", reason))
@@ -172,11 +172,6 @@ class Overrides:
             if not self.trouble:
                 logger.warning("HOLD not on disk", is_held=bool(holds), because=str(error))
             self.trouble = f"HOLD is not on disk as it is in force: {error}"
-
-
-def _plain(text: str) -> str:
-    """Return a text on one line, of letters that every log and terminal takes."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def read_holds(path: Path) -> tuple[Hold, ...]:

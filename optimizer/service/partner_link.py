@@ -251,12 +251,13 @@ class PartnerLink:
         """Take the answers and the load targets that have come; return whether targets changed."""
         self._audit.again()
         for answer in self._feed.poll():
-            self.record({"event": "acknowledgement", **answer})
+            self.record(entries.answered(answer))
             self._nominate(answer["partner"], now)
             self._feed.confirm(answer["partner"], now)
         targets = self._targets.poll(now)
         for told in targets:
-            self.record(told)
+            is_order = told["event"] == "load_target"  # it is followed, so it is recorded whole
+            self.record(told if is_order else entries.bounded(told))
         return any(told["event"] == "load_target" for told in targets)
 
     def trouble(self, now: np.datetime64) -> str:

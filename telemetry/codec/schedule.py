@@ -61,8 +61,21 @@ def read_status(payload: bytes) -> Status:
 
 
 def read_acknowledgement(payload: bytes) -> Acknowledgement:
-    """Return an acknowledgement; see :func:`read_schedule`."""
-    return cast("Acknowledgement", _read(payload, "ack"))
+    """Return an acknowledgement; see :func:`read_schedule`.
+
+    It has the fields of this version alone: no other that a partner adds passes for a word of ours.
+    """
+    found = cast("Acknowledgement", _read(payload, "ack"))
+    return Acknowledgement(
+        v=VERSION,
+        site=found["site"],
+        partner=found["partner"],
+        mrid=found["mrid"],
+        revision=int(found["revision"]),  # 17.0 is an integer to a schema
+        code=found["code"],
+        reasons=found["reasons"],
+        time=int(found["time"]),
+    )
 
 
 def check(document: Mapping[str, object], kind: Kind) -> None:

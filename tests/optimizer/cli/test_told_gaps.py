@@ -73,3 +73,22 @@ def test_scripts_get_the_same_keys_of_both(folder):
     told = read_service_decision(folder)
     assert (told["source"], told["accounts"], told["binding"]) == ("none", {}, [])
     assert json.loads(json.dumps(told))["degraded"] == NO_PLAN["degraded"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"event": "decision"},
+        {"event": "decision", "start": "noon", "degraded": ""},
+        {"event": "decision", "start": 3, "degraded": ""},
+        {"event": "no_plan", "start": "2026-07-01T12:50:00Z"},
+    ],
+)
+def test_a_line_that_is_no_whole_decision_hides_none(folder, broken):
+    """Proves: one such line, as older versions let partners write them, made `explain` fail."""
+    audit = Audit(folder / AUDIT)
+    audit.add(broken)
+    assert "12:45" in said(folder)
+    assert "decision of 2026-07-01T12:30:00Z" in said(folder, "--at", "2026-07-01T12:44Z")
+    audit.add({**DECISION, "start": "2026-07-01T13:00:00Z"})
+    assert "decision of 2026-07-01T13:00:00Z" in said(folder)

@@ -1,19 +1,13 @@
 """The baseline of each partner is that of the document that this partner had in force."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
-from optimizer.service.fallback import Source
-from optimizer.service.partner_link import PartnerLink
 from optimizer.service.record import Baseline, PlanErrors, Record
-from optimizer.service.settings import Settings
 from telemetry.codec.strict import milliseconds
-from telemetry.keys import jwks
-from telemetry.security import verify
-from tests import moments, small_days
-from tests.feeds import MINUTE, START, Wire, acknowledgement, key, plan, schedule
+from tests.feeds import MINUTE, START, plan, schedule
+from tests.optimizer.service.linked import Bench
 
 
 def at(minutes):
@@ -90,51 +84,6 @@ def test_errors_survive_where_baselines_begin_anew():
     record.errors.add(1.0, {0: 2.0})
     kept = record.as_json() | {"baselines": None}
     assert Record.of_json(json.loads(json.dumps(kept))).errors == record.errors
-
-
-OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=Source.OPTIMUM))
-
-
-class Bench:
-    """The link of a service to two partners, on wires that remember."""
-
-    def __init__(self, folder):
-        partners = folder / "keys" / "partners"
-        partners.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
-        for name in self.wires:
-            (partners / f"{name}.json").write_text(json.dumps(jwks(key(name))))
-        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
-        self.link = PartnerLink(moments.site(), told, folder)
-        self.link._feed._connect = lambda name, _: self.wires[name]
-
-    def open(self, minutes):
-        return self.link.open(lambda: START + minutes * MINUTE)
-
-    def publish(self, minutes, power):
-        """Send a document as it is made; return the first baselines that each partner is told."""
-        now = START + minutes * MINUTE
-        self.link.publish(plan(now, site="small", power=power), OUTCOME, now=now)
-        told = {}
-        for name, wire in self.wires.items():
-            texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
-            rows = json.loads(verify(texts[-1], jwks(self.link._feed._key)))["intervals"]
-            told[name] = [row["baseline_mw"] for row in rows[:5]]
-        return told
-
-    def states(self, name="tso-1"):
-        """Return state, newest revision and the one in force of each status that was told."""
-        sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
-        told = [verify(text, jwks(self.link._feed._key), kind="status") for text in sent]
-        return [
-            tuple(json.loads(t)[key] for key in ("state", "revision", "in_force")) for t in told
-        ]
-
-    def answer(self, revision, minutes, *, name="tso-1", code="A01"):
-        others = {"site": "small", "mrid": f"small.{name}.0"}
-        message = acknowledgement(revision, name=name, code=code, **others)
-        self.wires[name].incoming = [message._replace(topic=f"feed/v1/{name}/small/ack")]
-        self.link.poll(START + minutes * MINUTE)
 
 
 def test_a_partner_is_told_what_is_in_force_as_its_answer_is_heard(tmp_path):

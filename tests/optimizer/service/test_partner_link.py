@@ -6,13 +6,19 @@ from functools import cache
 import numpy as np
 import pytest
 
+from optimizer.service.audit import AUDIT
+from optimizer.service.entries import LETTERS
 from optimizer.service.parties import Sender, read_sender
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.settings import Settings
 from telemetry.grid.eic import check_character
 from tests import moments, small_days
+from tests.feeds import START
+from tests.optimizer.service.linked import Bench
 from twin.axes import QUARTER
 from twin.errors import ServiceError
+
+TOLD = ("site", "partner", "mrid", "revision", "code", "reasons")
 
 
 def code(first):
@@ -104,3 +110,61 @@ def test_codes_that_are_none_are_refused_by_name(tmp_path, part, told):
     path.write_text(json.dumps({**CODES, part: told}))
     with pytest.raises(ServiceError, match=f"site.json, {part}.*give"):
         read_sender(path, moments.site())
+
+
+def test_an_answer_is_recorded_as_an_answer_whatever_stands_in_it(tmp_path):
+    """Proves: a signed A01 with further fields is neither a decision nor any other word of ours.
+
+    Sensitivity: `explain` told "forged" of 23:45, or failed for ever where `start` was missing.
+    """
+    bench = Bench(tmp_path)
+    forged = {"event": "decision", "start": "2026-06-16T23:45:00Z", "source": "hold", "v": 1}
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, **forged, degraded="forged", is_shadow=False)
+    (entry,) = bench.recorded()
+    assert entry["event"] == "acknowledgement"
+    assert set(entry) == {"v", "event", "time", *TOLD}
+    assert [entry[name] for name in TOLD[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
+
+
+def test_a_revision_is_recorded_as_the_integer_it_is(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1.0, 1)
+    assert json.dumps(bench.recorded()[0]["revision"]) == "1"
+
+
+def test_of_what_partners_say_a_little_is_recorded(tmp_path):
+    """Proves: 20 messages for 500 other feeds each add 4 kB to the record, not 100 kB."""
+    bench = Bench(tmp_path)
+    feeds = [f"feed-{n:0200d}" for n in range(500)]
+    told = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
+    bench.link._targets.poll = lambda _: [told] * 20
+    bench.link.poll(START)
+    entries = bench.recorded()
+    assert [len(one["feeds"]) for one in entries] == [21] * 20
+    assert entries[0]["feeds"][-1] == "and 480 more"
+    assert entries[0]["feeds"][0] == feeds[0]
+    assert (tmp_path / AUDIT).stat().st_size < 20 * 6_000
+
+
+def test_a_reason_is_recorded_as_one_short_line(tmp_path):
+    bench = Bench(tmp_path)
+    reasons = [{"code": "A94", "text": "no\x1b[2J\n\u202eroom " + "x" * 900}] * 12
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, code="A02", reasons=reasons)
+    text = bench.recorded()[0]["reasons"][0]["text"]
+    assert text.startswith("no [2J room xxx")
+    assert len(text) == LETTERS + len("...")
+
+
+def test_a_target_that_was_taken_is_recorded_whole(tmp_path):
+    """Proves: what the site follows can be replayed from the record, however long it is."""
+    bench = Bench(tmp_path)
+    told = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
+    bench.link._targets.poll = lambda _: [told]
+    assert bench.link.poll(START)
+    assert bench.recorded() == [told]

@@ -1,0 +1,62 @@
+"""The link of a service to its partners on wires that remember, for tests of both."""
+
+import json
+from types import SimpleNamespace
+
+from optimizer.service.audit import AUDIT, read_audit
+from optimizer.service.fallback import Source
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.settings import Settings
+from telemetry.keys import jwks
+from telemetry.security import verify
+from tests import moments, small_days
+from tests.feeds import MINUTE, START, Wire, acknowledgement, key, plan
+
+OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=Source.OPTIMUM))
+
+
+class Bench:
+    """The link of a service to two partners, on wires that remember."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        partners = folder / "keys" / "partners"
+        partners.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
+        for name in self.wires:
+            (partners / f"{name}.json").write_text(json.dumps(jwks(key(name))))
+        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
+        self.link = PartnerLink(moments.site(), told, folder)
+        self.link._feed._connect = lambda name, _: self.wires[name]
+
+    def open(self, minutes):
+        return self.link.open(lambda: START + minutes * MINUTE)
+
+    def publish(self, minutes, power):
+        """Send a document as it is made; return the first baselines that each partner is told."""
+        now = START + minutes * MINUTE
+        self.link.publish(plan(now, site="small", power=power), OUTCOME, now=now)
+        told = {}
+        for name, wire in self.wires.items():
+            texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
+            rows = json.loads(verify(texts[-1], jwks(self.link._feed._key)))["intervals"]
+            told[name] = [row["baseline_mw"] for row in rows[:5]]
+        return told
+
+    def states(self, name="tso-1"):
+        """Return state, newest revision and the one in force of each status that was told."""
+        sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
+        told = [verify(text, jwks(self.link._feed._key), kind="status") for text in sent]
+        return [
+            tuple(json.loads(t)[key] for key in ("state", "revision", "in_force")) for t in told
+        ]
+
+    def answer(self, revision, minutes, *, name="tso-1", code="A01", **others):
+        whose = {"site": "small", "mrid": f"small.{name}.0"}
+        message = acknowledgement(revision, name=name, code=code, **whose | others)
+        self.wires[name].incoming = [message._replace(topic=f"feed/v1/{name}/small/ack")]
+        self.link.poll(START + minutes * MINUTE)
+
+    def recorded(self):
+        """Return the entries of the audit record."""
+        return [entry.content for entry in read_audit(self.folder / AUDIT)]
