@@ -47,12 +47,17 @@ def as_market_document(document: Schedule) -> bytes:
     root = Xml.Element("Schedule_MarketDocument", xmlns=NAMESPACE)
     _header(root, document)
     for number, (business, sign) in enumerate(_BUSINESS.items(), start=1):
-        powers = [max(sign * row["scheduled_mw"], 0.0) for row in document["intervals"]]
+        powers = [_part(sign * row["scheduled_mw"]) for row in document["intervals"]]
         if number == 1 or any(powers):
             _series(root, document, (str(number), business), powers)
     Xml.indent(root)
     text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
     return text
+
+
+def _part(power: float) -> float:
+    """Return what is above zero of a power, and a zero without a sign: "-0" is no quantity. [MW]"""
+    return max(power, 0.0) + 0.0
 
 
 def revision_number(revision: int) -> int:

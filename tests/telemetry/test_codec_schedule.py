@@ -1,5 +1,6 @@
 """Documents of the feed: schema, sense, and the same schedule as arrays and as XML."""
 
+import itertools
 import json
 import re
 from xml.etree import ElementTree
@@ -260,6 +261,17 @@ def test_points_that_repeat_are_left_out_and_export_is_production():
     assert filled(production, 96)[0] == [max(-power, 0.0) for power in net]
     assert text_of(production, "businessType") == "A01"
     assert text_of(production, "out_Domain.mRID") == "10Y1001A1001A82H"
+
+
+def test_no_power_is_told_without_a_sign():
+    """Proves: 0 and -0.0 of import are one point "0", in both series; it was "-0", and a point."""
+    document = schedule()
+    for place, row in enumerate(document["intervals"]):
+        row["scheduled_mw"] = (0.0, -0.0, -5.0)[min(place % 4, 2)]
+    for series in xml(document).iter(f"{{{NAMESPACE}}}TimeSeries"):
+        points = [text_of(one, "quantity") for one in series.iter(f"{{{NAMESPACE}}}Point")]
+        assert set(points) <= {"0", "5"}
+        assert all(first != second for first, second in itertools.pairwise(points))
 
 
 def test_revision_numbers_have_three_digits_for_ever():
