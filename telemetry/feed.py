@@ -146,7 +146,7 @@ class Feed:
             If it cannot be made durable. Nothing is sent.
         """
         with self._lock:
-            revision = self._revisions.last + 1
+            revision = self._revisions.following(plan["created"])
             documents = {}
             for name, partner in self._partners.items():
                 before, shut = self._revisions.of(name), (fixed or {}).get(name, {})

@@ -8,7 +8,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from telemetry.broker import EmbeddedBroker
-from tests import brokers
+from telemetry.grid import revisions
+from tests import brokers, feeds
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +23,14 @@ def own_logs():
     """Take the logs back from the command line, whose streams end with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def from_one():
+    """Have the numbers of a feed begin with 1, as tests write them, not with those of the clock."""
+    with pytest.MonkeyPatch.context() as patch:  # which no test undoes by the way
+        patch.setattr(revisions, "ORIGIN", feeds.NOW)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The durable memory of a feed: which numbers are used, what was sent, what partners answered.
 
-A number is on disk before the document that bears it leaves, so that no restart uses it again.
+A number is on disk before the document that bears it leaves, so that no restart uses it again. The
+first of a run is no lower than the clock, so that no older memory, put back, does (ADR 066).
 What may have left before a crash is not sent again: the next document supersedes it.
 """
 
@@ -13,6 +14,7 @@ from typing import Final, Self
 
 import structlog
 
+from telemetry.codec.strict import FIRST
 from telemetry.durable import failure, write_whole
 
 KEPT: Final = 300
@@ -20,6 +22,12 @@ KEPT: Final = 300
 
 PENDING: Final = 100
 """Documents of a partner whose answer is still taken. [1]"""
+
+ORIGIN: Final = FIRST
+"""From when on the clock counts that numbers go by: 2000-01-01. [ms since 1970]"""
+
+TICK: Final = 1000
+"""Time in which a feed makes no more than one document: they are a minute apart. [ms]"""
 
 VERSIONED: Final = "partners/1"
 """Name under which the state file keeps the partners; 1 is its version."""
@@ -92,6 +100,7 @@ class Revisions:
     folder: Path
     last: int = 0
     _partners: dict[str, Memory] = field(default_factory=dict)
+    _is_current: bool = False  # whether what is remembered is of this run
 
     def __post_init__(self) -> None:
         """Read the state file; a broken one is set aside, and the documents tell the number."""
@@ -117,6 +126,23 @@ class Revisions:
     def _state(self) -> Path:
         return self.folder / "state.json"
 
+    def following(self, at: int) -> int:
+        """Return the number of the next document.
+
+        Parameters
+        ----------
+        at
+            When it is made. [ms, UTC]
+
+        Notes
+        -----
+        The folder may be older than what was sent last, or empty, where a backup was put back. So
+        the first number of a run is one that no earlier run can have reached: that of the clock,
+        which is faster than documents are made. From there they count one by one.
+        """
+        clock = 0 if self._is_current else (at - ORIGIN) // TICK
+        return max(self.last + 1, clock)
+
     def of(self, partner: str) -> Memory:
         """Return what is remembered of a partner."""
         return self._partners.get(partner, Memory())
@@ -141,6 +167,7 @@ class Revisions:
             write_whole(self._document(revision, partner), text)
             partners[partner] = self.of(partner).with_sent(sent)
         self._save(revision, partners)
+        self._is_current = True
         self._prune()
 
     def answer(self, partner: str, revision: int, answer: str) -> None:

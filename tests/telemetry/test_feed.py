@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,16 @@ import pytest
 
 from telemetry import security
 from telemetry.codec.schedule import read_status
-from telemetry.grid import eic
+from telemetry.codec.strict import FIRST
+from telemetry.grid import eic, revisions
 from telemetry.grid.revisions import KEPT
 from telemetry.keys import jwks
 from telemetry.wire.mailbox import Receipt
 from tests.feeds import NOW, START, Bench, key, plan
 from twin.axes import MINUTE
 from twin.errors import JournalError, WireError
+
+pytestmark = pytest.mark.usefixtures("from_one")
 
 SITE_KEYS = jwks(key("rhine"))
 
@@ -67,6 +71,38 @@ def test_an_older_memory_put_back_brings_no_number_back(tmp_path):
     bench.feed.publish(plan())
     (tmp_path / "state.json").write_text(old)
     assert Bench(tmp_path).feed.publish(plan()) == 3
+
+
+@pytest.mark.parametrize("is_backed_up", [True, False])
+def test_a_folder_put_back_or_emptied_brings_no_number_back(tmp_path, is_backed_up):
+    """Proves: a backup of revision 1 put back after 2 and 3 went out, and none, go on above 3.
+
+    Sensitivity: 2 and 1, which partners refuse as known (A51) until numbers have caught up.
+    """
+    folder, backup = tmp_path / "feed", tmp_path / "backup"
+    bench = Bench(folder)
+    used = [bench.feed.publish(plan())]
+    shutil.copytree(folder, backup)
+    used += [bench.feed.publish(plan(START + n * 15 * MINUTE)) for n in (1, 2)]
+    shutil.rmtree(folder)
+    if is_backed_up:
+        backup.rename(folder)
+    again = Bench(folder)
+    later = [again.feed.publish(plan(START + n * MINUTE)) for n in (31, 32)]
+    assert later[0] > max(used)
+    assert later[1] == later[0] + 1
+
+
+def test_the_first_number_of_a_run_is_the_clocks(tmp_path, monkeypatch):
+    """Proves: 2026-06-16 12:00 is in seconds since 2000; from there on one by one."""
+    monkeypatch.setattr(revisions, "ORIGIN", FIRST)
+    bench = Bench(tmp_path)
+    first = int((START - np.datetime64("2000-01-01")) / np.timedelta64(1, "s"))
+    numbers = [bench.feed.publish(plan(START + n * 15 * MINUTE)) for n in range(3)]
+    assert numbers == [first, first + 1, first + 2]
+    assert Bench(tmp_path).feed.publish(plan(START - 60 * MINUTE)) == first + 3  # a clock set back
+    assert first < 2**31  # as it stays until 2068
+    assert bench.documents()[0]["mrid"] == f"rhine.tso-1.{(first - 1) // 999}"
 
 
 def test_a_plan_that_breaks_the_schema_uses_no_number(bench):

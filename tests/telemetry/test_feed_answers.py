@@ -6,6 +6,8 @@ import pytest
 
 from tests.feeds import MINUTE, START, Bench, acknowledgement, plan
 
+pytestmark = pytest.mark.usefixtures("from_one")
+
 
 def test_a_revision_is_in_force_once_it_is_acknowledged(bench, tmp_path):
     feed = bench.feed

@@ -100,7 +100,8 @@ def check_schedules(outsider, keys):
         document = json.loads(signed.payload)
         jsonschema.Draft202012Validator(schema("schedule")).validate(document)
         revisions.append(document["revision"])
-    assert revisions[-STEPS:] == list(range(1, STEPS + 1))
+    newest = revisions[-STEPS:]
+    assert newest == list(range(newest[0], newest[0] + STEPS))
 
 
 @pytest.fixture

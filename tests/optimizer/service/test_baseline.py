@@ -9,6 +9,8 @@ from telemetry.codec.strict import milliseconds
 from tests.feeds import MINUTE, START, plan, schedule
 from tests.optimizer.service.linked import Bench
 
+pytestmark = pytest.mark.usefixtures("from_one")
+
 
 def at(minutes):
     return milliseconds("test", START + minutes * MINUTE)

@@ -18,6 +18,8 @@ from tests.optimizer.service.linked import Bench
 from twin.axes import QUARTER
 from twin.errors import ServiceError
 
+pytestmark = pytest.mark.usefixtures("from_one")
+
 TOLD = ("site", "partner", "mrid", "revision", "code", "reasons")
 
 

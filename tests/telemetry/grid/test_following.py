@@ -18,6 +18,8 @@ from tests.feeds import MINUTE, NOW, START, key, keys, partner, plan, schedule, 
 from tests.waiting import DEADLINE, until
 from twin.errors import BrokerError, SecurityError
 
+pytestmark = pytest.mark.usefixtures("from_one")
+
 TOPIC = "feed/v1/tso-1/rhine/schedule"
 SAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
 
