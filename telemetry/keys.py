@@ -10,13 +10,15 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import structlog
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
+from telemetry.durable import write_whole
 from twin.errors import SecurityError
 
 ES256: Final = "ES256"
@@ -36,15 +38,24 @@ _OTHERS: Final = 0o077  # permissions of group and others
 _PUBLIC: Final = 'give {"keys": [...]} with public P-256 keys; load targets may be signed with RSA'
 _PARTS: Final = ("kty", "crv", "x", "y", "d", "n", "e")
 
+_logger = structlog.get_logger(__name__)
+
 type PublicKey = ECKey | RSAKey
 """What a signature is verified with."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key; its name ``kid`` is the thumbprint of RFC 7638."""
+    """A private key; its name ``kid`` is the thumbprint of RFC 7638.
+
+    Attributes
+    ----------
+    others
+        Public keys that count beside it, as JWKs: those before it, or the next one.
+    """
 
     _key: ECKey
+    others: tuple[Mapping[str, object], ...] = ()
 
     @property
     def kid(self) -> str:
@@ -54,16 +65,12 @@ class SigningKey:
     @property
     def public(self) -> dict[str, object]:
         """The public half as a JWK."""
-        return self._as_jwk(is_private=False)
+        return _as_jwk(self._key, is_private=False)
 
     @property
     def private(self) -> dict[str, object]:
         """The whole key as a JWK; keep it from everybody else."""
-        return self._as_jwk(is_private=True)
-
-    def _as_jwk(self, *, is_private: bool) -> dict[str, object]:
-        names = {"kid": self.kid, "use": "sig", "alg": ES256}
-        return {**self._key.as_dict(private=is_private), **names}
+        return _as_jwk(self._key, is_private=True)
 
     def __repr__(self) -> str:
         """Return the name only: a private key never gets into a log."""
@@ -81,7 +88,8 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
     Parameters
     ----------
     folder
-        Where ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public) stand.
+        Where ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public) stand. Public
+        keys that are in the latter stay in it, after this one, until somebody takes them out.
     name
         Whose key it is.
 
@@ -100,7 +108,9 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
     if not path.exists():
         _write(path, json.dumps(new_key().private, indent=1), is_first=True)
     key = read_key(path)
-    (folder / f"{name}.jwks.json").write_text(json.dumps(jwks(key), indent=1) + "\n")
+    public = folder / f"{name}.jwks.json"
+    key = replace(key, others=_others(public, key))
+    write_whole(public, json.dumps(jwks(key), indent=1) + "\n")
     return key
 
 
@@ -133,8 +143,8 @@ def private_key(jwk: object) -> SigningKey:
 
 
 def jwks(*keys: SigningKey) -> dict[str, object]:
-    """Return the public halves of keys as a JWK set, to hand to the other side."""
-    return {"keys": [key.public for key in keys]}
+    """Return the public halves of keys, and what counts beside, to hand to the other side."""
+    return {"keys": [jwk for key in keys for jwk in (key.public, *key.others)]}
 
 
 def public_keys(known: Mapping[str, object]) -> dict[str, PublicKey]:
@@ -194,6 +204,29 @@ def partner_keys(path: Path, *, partner: str, site: SigningKey) -> dict[str, obj
     whole = {"partner": partner, "key": key.private, "site": jwks(site)}
     _write(path, json.dumps(whole, indent=1), is_first=False)
     return jwks(key)
+
+
+def _others(path: Path, key: SigningKey) -> tuple[Mapping[str, object], ...]:
+    """Return what a set that was published holds beside a key; one that is none is set aside."""
+    if not path.exists():
+        return ()
+    try:
+        found = public_keys(read_json(path))
+    except SecurityError as error:
+        aside = path.with_suffix(".broken")
+        path.replace(aside)
+        _logger.warning("published keys cannot be read", file=str(aside), reason=str(error))
+        return ()
+    return tuple(
+        _as_jwk(other, is_private=False)
+        for kid, other in found.items()
+        if kid != key.kid and isinstance(other, ECKey)
+    )
+
+
+def _as_jwk(key: ECKey, *, is_private: bool) -> dict[str, object]:
+    names = {"kid": key.thumbprint(), "use": "sig", "alg": ES256}
+    return {**key.as_dict(private=is_private), **names}
 
 
 def _public_key(jwk: object) -> PublicKey:

@@ -181,8 +181,9 @@ class PartnerLink:
         """
         try:
             document = self._feed.in_force(partner)
-        except GigatwinError:
-            logger.exception("the document in force cannot be read", partner=partner)
+        except GigatwinError as error:
+            words = "the document in force cannot be read"
+            logger.warning(words, partner=partner, because=str(error))
             return
         with self._lock:
             baseline = self._record.of(partner)

@@ -23,6 +23,39 @@ def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
     assert first.private["d"] not in repr(first)
 
 
+def test_a_key_that_was_published_counts_beside_the_new_one(tmp_path):
+    """Proves: with the next key in the place of the first the set holds both, the new one first.
+
+    Sensitivity: one key, overwritten at each start; what the first had signed counted no more.
+    """
+    first, following = keys.make_keys(tmp_path), keys.make_keys(tmp_path, "next")
+    (tmp_path / "next.private.json").replace(tmp_path / "feed.private.json")
+    for _ in range(2):
+        now = keys.make_keys(tmp_path)
+        published = json.loads((tmp_path / "feed.jwks.json").read_text())
+        assert published == keys.jwks(now) == {"keys": [following.public, first.public]}
+    (tmp_path / "feed.jwks.json").write_text(json.dumps({"keys": [following.public]}))
+    assert keys.make_keys(tmp_path).others == ()
+
+
+def test_a_key_that_is_added_to_the_published_set_stays_in_it_without_its_private_half(tmp_path):
+    first, later = keys.make_keys(tmp_path), keys.new_key()
+    public = tmp_path / "feed.jwks.json"
+    public.write_text(json.dumps({"keys": [first.public, later.private]}))
+    assert keys.make_keys(tmp_path).others == (later.public,)
+    assert later.private["d"] not in public.read_text()
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", '{"keys": []}', '{"keys": [{"kty": "EC"}]}'])
+def test_a_published_set_that_is_none_is_set_aside(tmp_path, junk):
+    first = keys.make_keys(tmp_path)
+    public = tmp_path / "feed.jwks.json"
+    public.write_text(junk)
+    assert keys.make_keys(tmp_path) == first
+    assert json.loads(public.read_text()) == keys.jwks(first)
+    assert public.with_suffix(".broken").read_text() == junk
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path):
     keys.make_keys(tmp_path)
     path = tmp_path / "feed.private.json"

@@ -6,6 +6,7 @@ import pytest
 
 from optimizer.service.record import Baseline, PlanErrors, Record
 from telemetry.codec.strict import milliseconds
+from telemetry.keys import make_keys
 from tests.feeds import MINUTE, START, plan, schedule
 from tests.optimizer.service.linked import Bench
 
@@ -141,3 +142,20 @@ def test_without_memory_it_is_that_of_the_document_in_force(tmp_path):
     again = Bench(tmp_path)
     with again.open(30):
         assert again.publish(30, 70.0)["tso-1"] == [90.0] * 4 + [70.0]
+
+
+def test_a_new_key_of_the_site_takes_no_document_out_of_force(tmp_path):
+    """Proves: 90 MW, accepted under the old key, are the baseline towards tso-1 under the new one.
+
+    Sensitivity: 70 MW, as the document in force could not be verified any more.
+    """
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1)
+    (tmp_path / "record.json").unlink()
+    make_keys(tmp_path / "keys", "next")
+    (tmp_path / "keys" / "next.private.json").replace(tmp_path / "keys" / "feed.private.json")
+    again = Bench(tmp_path)
+    with again.open(15):
+        assert again.publish(15, 70.0)["tso-1"] == [90.0] * 4 + [70.0]
