@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import structlog
@@ -16,21 +16,14 @@ import structlog
 from telemetry import topics
 from telemetry.client import Client, Message, Receipt, Will
 from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State
-from telemetry.codec.schedule import check, read_schedule
+from telemetry.codec.schedule import read_schedule
 from telemetry.grid.intake import Intake
-from telemetry.grid.partners import (
-    Overdue,
-    Partner,
-    addressed,
-    overdue,
-    read_answer,
-    series,
-    worth,
-)
-from telemetry.grid.revisions import Memory, Revisions, Sent
+from telemetry.grid.partners import Partner, addressed, read_answer, sealed, series, worth
+from telemetry.grid.revisions import Memory, Revisions
+from telemetry.grid.standing import Standing, reasons, standing
 from telemetry.grid.statuses import Said
 from telemetry.keys import SigningKey, jwks
-from telemetry.security import sign, verify
+from telemetry.security import verify
 from telemetry.topics import Kind
 from telemetry.wire.mailbox import wait_for
 from twin.axes import MINUTE
@@ -153,10 +146,7 @@ class Feed:
                 document = addressed(
                     plan, partner, before, site=self.site, revision=revision, fixed=shut
                 )
-                check(cast("Mapping[str, object]", document), "schedule")
-                text = sign(cast("Mapping[str, object]", document), self._key)
-                sent = Sent(mrid=document["mrid"], revision=revision, at=document["created"])
-                documents[name] = sent, text
+                documents[name] = sealed(document, self._key)
             self._revisions.keep(revision, documents)
             self._receipts = []
             for name, (_, text) in documents.items():
@@ -226,20 +216,20 @@ class Feed:
             self.counters["refused"] += 1
             _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
             return None
-        partner = answer["partner"]
+        partner, why = answer["partner"], reasons(answer)
         with self._lock:
             word = worth(answer, self._revisions.of(partner))
             counts = word in {"accepted", "rejected"}
             if counts:
-                self._revisions.answer(partner, answer["revision"], answer["code"])
+                code = answer["code"]
+                self._revisions.answer(partner, answer["revision"], code, reasons=why)
             self.counters[word] += 1
         if not counts:
             facts = {"revision": answer["revision"], "reason": word}
             _logger.warning("acknowledgement without effect", partner=partner, **facts)
             return None
         log = _logger.info if word == "accepted" else _logger.warning
-        reasons = "; ".join(reason["text"] for reason in answer["reasons"])
-        log("schedule " + word, partner=partner, revision=answer["revision"], reasons=reasons)
+        log("schedule " + word, partner=partner, revision=answer["revision"], reasons=why)
         return answer
 
     def memory(self, partner: str) -> Memory:
@@ -254,10 +244,9 @@ class Feed:
         text = self._revisions.document(partner, force.revision)
         return read_schedule(verify(text, jwks(self._key)))
 
-    def overdue(self, now: np.datetime64, *, timeout: np.timedelta64 = TIMEOUT) -> list[Overdue]:
-        """Return the alarms: partners who answer no more, with the newest revision they have."""
-        late = [overdue(name, self.memory(name), now - timeout) for name in self._partners]
-        return [alarm for alarm in late if alarm is not None]
+    def standing(self, partner: str, now: np.datetime64) -> Standing:
+        """Return how it stands with a partner, and what is wrong with its answers."""
+        return standing(partner, self.memory(partner), now, timeout=TIMEOUT)
 
     def flush(self, timeout: float) -> bool:
         """Wait until the broker has taken what was sent last; return whether it has.

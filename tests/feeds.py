@@ -172,7 +172,7 @@ class Bench:
     """A feed whose wires can be looked at."""
 
     def __init__(self, folder, *names):
-        self.wires = {}
+        self.folder, self.wires = folder, {}
         self.feed = Feed(
             self.connect,
             site="rhine",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
@@ -49,12 +50,13 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
     shown = table("", "what", "now")
     for name, value in told.items():
         if value:
-            shown.add_row(name, str(value))
+            shown.add_row(name, escape(str(value)))
     for asked in rows(snapshot, "asked"):
-        shown.add_row(f"asked by {asked['partner']}", str(asked["words"]))
+        shown.add_row(f"asked by {asked['partner']}", escape(str(asked["words"])))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
-        shown.add_row(f"feed to {partner['partner']}", f"{partner['state']} {partner['text']}")
+        words = f"{partner['state']} {partner['text']}"
+        shown.add_row(f"feed to {partner['partner']}", escape(words))
     screen.print(shown)
     for text in missing if isinstance(missing, list) else []:
         screen.print(f"missing: {text}", style="red", markup=False)

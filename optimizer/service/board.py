@@ -16,7 +16,7 @@ null stands for what is not known:
 - `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
   `how` it ended, in words, and at what `time`;
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
-  rejected, overdue, none), `sent`, `text`;
+  rejected, overdue, none, lapsed: nothing accepted is in force), `sent`, `text`, what is wrong;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
 - `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`
   and `unknown` in words, `archive`, `coverage`: of the points that were covered least `point`,

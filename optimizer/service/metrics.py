@@ -106,7 +106,7 @@ def _feed(snapshot: Snapshot) -> Iterator[Metric]:
         yield family(
             name, text, ((who, number(row, key)) for who, row in partners), label="partner"
         )
-    for state in ("rejected", "overdue"):
+    for state in ("rejected", "overdue", "lapsed"):
         yield family(
             f"feed_{state}",
             f"Whether the acknowledgement is {state}.",

@@ -28,7 +28,6 @@ from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
-from telemetry.grid.partners import Overdue
 from telemetry.keys import make_keys
 from twin.errors import GigatwinError, JournalError
 from twin.exchange import net_import
@@ -262,27 +261,25 @@ class PartnerLink:
         return any(told["event"] == "load_target" for told in targets)
 
     def trouble(self, now: np.datetime64) -> str:
-        """Return who has not acknowledged in time; empty if everybody has."""
-        late = [str(late) for late in self._feed.overdue(now)]
-        return "; ".join([*late, *([self._targets.trouble] if self._targets.trouble else [])])
+        """Return what is wrong with answers and load targets of partners; empty if nothing is."""
+        found = [self._feed.standing(partner.name, now).words for partner in self._partners]
+        return "; ".join(filter(None, (*found, self._targets.trouble)))
 
     def show(self, now: np.datetime64) -> list[Mapping[str, object]]:
         """Return how it stands with every partner, as the page wants it."""
-        overdue = {late.partner: late for late in self._feed.overdue(now)}
-        return [self._show(partner.name, overdue.get(partner.name)) for partner in self._partners]
+        return [self._show(partner.name, now) for partner in self._partners]
 
-    def _show(self, partner: str, late: Overdue | None) -> Mapping[str, object]:
-        memory = self._feed.memory(partner)
-        force = memory.in_force.revision if memory.in_force else None
-        shown: dict[str, object] = {"partner": partner, "acknowledged": force, "text": ""}
-        if not memory.sent:
-            return shown | {"revision": 0, "state": "none", "sent": None}
-        newest = memory.sent[-1]
-        state = {"A01": "acknowledged", "A02": "rejected"}.get(newest.answer, "waiting")
-        if late is not None:
-            state, shown["text"] = "overdue", str(late)
-        sent = stamp(np.datetime64(newest.at, "ms"))
-        return shown | {"revision": newest.revision, "state": state, "sent": sent}
+    def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
+        memory, found = self._feed.memory(partner), self._feed.standing(partner, now)
+        newest = memory.sent[-1] if memory.sent else None
+        return {
+            "partner": partner,
+            "acknowledged": memory.in_force.revision if memory.in_force else None,
+            "revision": newest.revision if newest else 0,
+            "state": found.state,
+            "sent": stamp(np.datetime64(newest.at, "ms")) if newest else None,
+            "text": found.words,
+        }
 
 
 def _before(outcome: Outcome) -> float:

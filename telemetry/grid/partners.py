@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, cast
 
-import numpy as np
-
 from telemetry import topics
 from telemetry.client import Message
 from telemetry.codec.documents import Acknowledgement, Code, Party, Plan, Schedule
 from telemetry.codec.market_document import SERIES
-from telemetry.codec.schedule import read_acknowledgement
-from telemetry.codec.strict import moment
+from telemetry.codec.schedule import check, read_acknowledgement
 from telemetry.grid import eic
 from telemetry.grid.revisions import Memory, Sent
-from telemetry.security import verify
+from telemetry.keys import SigningKey
+from telemetry.security import sign, verify
 from telemetry.topics import Kind
 from twin.errors import WireError
 
@@ -81,44 +79,6 @@ def party_of(code: str, name: str, role: str) -> Party:
     return Party(eic=code, name=name, role=Code(code=role, text=ROLES[role]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overdue:
-    """A partner who answers no more: an alarm.
-
-    Attributes
-    ----------
-    partner
-        Its name.
-    revision
-        The newest that it should have acknowledged.
-    since
-        When the first one was made that has no answer.
-    """
-
-    partner: str
-    revision: int
-    since: np.datetime64
-
-    def __str__(self) -> str:
-        """Return the alarm as a line of text."""
-        since = np.datetime_as_string(self.since, unit="s")
-        return f"{self.partner} has acknowledged nothing since {since}Z, also not {self.revision}"
-
-
-def overdue(partner: str, memory: Memory, before: np.datetime64) -> Overdue | None:
-    """Return the alarm of a partner if what it got before some moment has no answer yet.
-
-    An answer to a later document makes up for those before it, which it supersedes.
-    """
-    waiting: list[Sent] = []
-    for sent in memory.sent:
-        waiting = [] if sent.answer else [*waiting, sent]
-    if not waiting or moment("schedule", waiting[0].at) >= before:
-        return None
-    since = moment("schedule", waiting[0].at)
-    return Overdue(partner=partner, revision=waiting[-1].revision, since=since)
-
-
 def series(site: str, partner: str, revision: int) -> str:
     """Return the identification (mRID) of the document series of a revision.
 
@@ -176,6 +136,25 @@ def addressed(
         "intervals": rows,
     }
     return cast("Schedule", {**plan, **numbered})
+
+
+def sealed(document: Schedule, key: SigningKey) -> tuple[Sent, str]:
+    """Return what is remembered of a document, and its text, signed.
+
+    Raises
+    ------
+    WireError
+        If it breaks its schema.
+    """
+    content = cast("Mapping[str, object]", document)
+    check(content, "schedule")
+    sent = Sent(
+        mrid=document["mrid"],
+        revision=document["revision"],
+        at=document["created"],
+        until=document["valid_until"],
+    )
+    return sent, sign(content, key)
 
 
 def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) -> Acknowledgement:

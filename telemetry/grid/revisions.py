@@ -49,12 +49,18 @@ class Sent:
         When it was made. [ms, UTC]
     answer
         ``A01``, ``A02`` or "" while there is none.
+    until
+        Until when it is valid; 0 where an older version did not keep it. [ms, UTC]
+    reasons
+        Why it was answered so, as the partner says; short.
     """
 
     mrid: str
     revision: int
     at: int
     answer: str = ""
+    until: int = 0
+    reasons: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,12 @@ class Memory:
         """Return the memory with one more document sent."""
         return replace(self, sent=(*self.sent, sent)[-PENDING:])
 
-    def answered(self, revision: int, answer: str) -> Self:
+    def answered(self, revision: int, answer: str, reasons: str = "") -> Self:
         """Return the memory after an answer; an A01 puts its document into force."""
-        sent = tuple(replace(s, answer=answer) if s.revision == revision else s for s in self.sent)
+        sent = tuple(
+            replace(s, answer=answer, reasons=reasons) if s.revision == revision else s
+            for s in self.sent
+        )
         force = next((s for s in sent if s.revision == revision and answer == "A01"), self.in_force)
         return replace(self, sent=sent, in_force=force)
 
@@ -170,9 +179,9 @@ class Revisions:
         self._is_current = True
         self._prune()
 
-    def answer(self, partner: str, revision: int, answer: str) -> None:
+    def answer(self, partner: str, revision: int, answer: str, *, reasons: str = "") -> None:
         """Make the answer of a partner durable."""
-        memory = self.of(partner).answered(revision, answer)
+        memory = self.of(partner).answered(revision, answer, reasons)
         self._save(self.last, {**self._partners, partner: memory})
 
     def document(self, partner: str, revision: int) -> str:

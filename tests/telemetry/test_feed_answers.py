@@ -1,9 +1,11 @@
 """Answers to the feed: they count once, from whom they are of, and silence is an alarm."""
 
+import json
 import os
 
 import pytest
 
+from telemetry.grid.standing import REASON, Standing
 from tests.feeds import MINUTE, START, Bench, acknowledgement, plan
 
 pytestmark = pytest.mark.usefixtures("from_one")
@@ -69,26 +71,99 @@ def test_an_answer_of_one_partner_does_not_count_for_another(tmp_path):
     assert bench.feed.counters == {"refused": 3}
 
 
+def stands(bench, minutes, name="tso-1"):
+    """Return how it stands with a partner some minutes after the start."""
+    return bench.feed.standing(name, START + minutes * MINUTE)
+
+
 def test_silence_raises_an_alarm(bench):
-    feed = bench.feed
-    assert feed.overdue(START) == []
-    feed.publish(plan())
-    assert feed.overdue(START + 5 * MINUTE) == []
-    (late,) = feed.overdue(START + 6 * MINUTE)
+    assert stands(bench, 0) == Standing("none")
+    bench.feed.publish(plan())
+    assert stands(bench, 5) == Standing("waiting")
     words = "tso-1 has acknowledged nothing since 2026-06-16T12:00:00Z, also not 1"
-    assert str(late) == words
-    assert feed.overdue(START + 6 * MINUTE, timeout=20 * MINUTE) == []
+    assert stands(bench, 6) == Standing("overdue", words)
     bench.answer(1)
-    assert feed.overdue(START + 60 * MINUTE) == []
+    assert stands(bench, 59) == Standing("acknowledged")
 
 
 def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
     bench.feed.publish(plan())
     bench.feed.publish(plan(start=START + 15 * MINUTE))
-    (late,) = bench.feed.overdue(START + 16 * MINUTE)
-    assert (late.revision, late.since) == (2, START)
+    late = stands(bench, 16)
+    assert late.state == "overdue"
+    assert late.words.endswith("nothing since 2026-06-16T12:00:00Z, also not 2")
+    bench.answer(2)
+    assert stands(bench, 60) == Standing("acknowledged")
+
+
+def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
+    """Proves: with its reason, also while the next document waits, and after a restart.
+
+    Sensitivity: an answer of any kind had ended the alarm, so a partner who takes nothing raised
+    none; and the state had changed to `waiting` with each document, shorter than an alert waits.
+    """
+    bench.feed.publish(plan())
+    bench.answer(1)
+    bench.feed.publish(plan(start=START + 15 * MINUTE))
     bench.answer(2, code="A02")
-    assert bench.feed.overdue(START + 60 * MINUTE) == []
+    words = "tso-1 rejected 2 (A51 because), 1 is the last that it accepted"
+    assert stands(bench, 16) == Standing("rejected", words)
+    again = Bench(bench.folder)
+    again.feed.publish(plan(start=START + 30 * MINUTE))
+    (newest,) = {document["revision"] for document in again.documents()}
+    assert stands(again, 31) == Standing("rejected", words)
+    assert stands(again, 36).state == "overdue"  # both are told
+    assert words in stands(again, 36).words
+    again.answer(newest, mrid=again.documents()[0]["mrid"])
+    assert stands(again, 37) == Standing("acknowledged")
+
+
+def test_it_is_told_where_nothing_was_ever_accepted(bench):
+    bench.feed.publish(plan())
+    bench.answer(1, code="A02")
+    assert stands(bench, 1).words == "tso-1 rejected 1 (A51 because), it accepted none"
+
+
+def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
+    """Proves: accepted and valid to 13:00, it is not in force then, and nothing newer came."""
+    bench.feed.publish(plan())
+    bench.answer(1)
+    assert stands(bench, 59) == Standing("acknowledged")
+    words = "nothing accepted is in force since 2026-06-16T13:00:00Z"
+    assert stands(bench, 60) == Standing("lapsed", words)
+    bench.feed.publish(plan(start=START + 75 * MINUTE))
+    assert stands(bench, 76) == Standing("waiting")
+    bench.answer(2, code="A02")
+    assert (
+        stands(bench, 81).words
+        == f"tso-1 rejected 2 (A51 because), 1 is the last that it accepted; {words}"
+    )
+
+
+def test_reasons_are_one_short_line_of_letters(bench):
+    """Proves: no escape of a terminal, no change of direction and no page of text is kept."""
+    bench.feed.publish(plan())
+    reasons = [{"code": "A94", "text": "\x1b[2J\r\n[/]\u202eroom" + "x" * 900}] * 9
+    bench.answer(1, code="A02", reasons=reasons)
+    (sent,) = bench.feed.memory("tso-1").sent
+    assert sent.reasons.startswith("A94 [2J [/] roomxxx")
+    assert len(sent.reasons) == REASON + len("...")
+    assert sent.reasons.isprintable()
+
+
+def test_what_an_older_version_kept_is_read(bench):
+    """Proves: without reasons and validity a state file is no broken one, and raises no alarm."""
+    bench.feed.publish(plan())
+    bench.answer(1)
+    path = bench.folder / "state.json"
+    state = json.loads(path.read_text())
+    memory = state["partners/1"]["tso-1"]
+    for row in (*memory["sent"], memory["in_force"]):
+        del row["reasons"], row["until"]
+    path.write_text(json.dumps(state))
+    again = Bench(bench.folder)
+    assert again.feed.in_force("tso-1")["revision"] == 1
+    assert stands(again, 600) == Standing("acknowledged")
 
 
 def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):

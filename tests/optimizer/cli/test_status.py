@@ -57,3 +57,14 @@ def test_a_hold_that_is_over_is_not_called_one():
     assert "HOLD ENDED" in said
     assert "that by ana is over since 2026-07-01T12:30:00Z: released by eva; planning" in said
     assert "HOLD by ana: work" not in said
+
+
+def test_what_others_write_is_shown_as_they_wrote_it():
+    """Proves: brackets of a partner or a person are no markup; `[/]` had ended the command."""
+    board = FakeBoard()
+    board.hold(author="ana", reason="see [/b] on [red]board 2[/]", hours=None)
+    row = {"partner": "tso-1", "state": "rejected", "text": "rejected 7 (A94 [/] [bold]no)"}
+    board.changes = {"feed": [row]}
+    said = told(board)
+    assert "see [/b] on [red]board 2[/]" in said
+    assert "rejected rejected 7 (A94 [/] [bold]no)" in said

@@ -13,7 +13,7 @@ from optimizer.service.partner_link import PartnerLink
 from optimizer.service.settings import Settings
 from telemetry.grid.eic import check_character
 from tests import moments, small_days
-from tests.feeds import START
+from tests.feeds import MINUTE, START
 from tests.optimizer.service.linked import Bench
 from twin.axes import QUARTER
 from twin.errors import ServiceError
@@ -170,3 +170,24 @@ def test_a_target_that_was_taken_is_recorded_whole(tmp_path):
     bench.link._targets.poll = lambda _: [told]
     assert bench.link.poll(START)
     assert bench.recorded() == [told]
+
+
+def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.open(0):
+        bench.publish(0, 90.0)
+        bench.answer(1, 1, code="A02")
+        bench.answer(1, 1, name="dso-2")
+    words = "tso-1 rejected 1 (A51 because), it accepted none"
+    assert bench.link.trouble(START + 2 * MINUTE) == words
+    shown = {row["partner"]: row for row in bench.link.show(START + 2 * MINUTE)}
+    sent = "2026-06-16T12:00:00Z"
+    row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}
+    assert shown["tso-1"] == row | {"sent": sent, "text": words}
+    row = {"partner": "dso-2", "acknowledged": 1, "revision": 1, "state": "acknowledged"}
+    assert shown["dso-2"] == row | {"sent": sent, "text": ""}
+
+
+def test_before_the_first_document_nothing_is_shown_as_sent(tmp_path):
+    row = Bench(tmp_path).link.show(START)[0]
+    assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")

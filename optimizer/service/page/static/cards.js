@@ -7,7 +7,7 @@ const MOST_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
 const SOURCE = { optimum: "verified optimum", shifted: "earlier verified plan, shifted", rule: "safe rule", hold: "HOLD" };
 const ACCOUNT = { terminal: "work left less stores kept" };
-const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", none: "" };
+const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", lapsed: "bad", none: "" };
 
 export function showCards(state) {
   for (const [name, content] of Object.entries({ alarms, jobs, decision, limits, failures, feed, telemetry })) {
