@@ -17,6 +17,7 @@ from telemetry import topics
 from telemetry.client import Client, Message, Receipt, Will
 from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State
 from telemetry.codec.schedule import read_schedule
+from telemetry.codec.strict import milliseconds
 from telemetry.grid.intake import Intake
 from telemetry.grid.partners import Partner, addressed, read_answer, sealed, series, worth
 from telemetry.grid.revisions import Memory, Revisions
@@ -93,8 +94,14 @@ class Feed:
         return self._revisions.last
 
     def start(self, now: np.datetime64) -> None:
-        """Connect to all partners, in the background, and listen for their answers."""
+        """Connect to all partners, in the background, and listen for their answers.
+
+        What the broker retained may be lost: the newest documents that are valid are told again.
+        """
         for name in self._partners:
+            if text := self._revisions.newest(name, milliseconds("feed", now)):
+                self._said[name, Kind.SCHEDULE] = text.encode()
+                self._told[name, Kind.SCHEDULE] = 0  # not before it is connected
             client = self._connect(name, self.will(name, now))
             client.subscribe(self._topic(Kind.ACKNOWLEDGEMENT, name), qos=1)
             client.start()

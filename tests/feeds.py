@@ -171,7 +171,7 @@ class Wire:
 class Bench:
     """A feed whose wires can be looked at."""
 
-    def __init__(self, folder, *names):
+    def __init__(self, folder, *names, start=START):
         self.folder, self.wires = folder, {}
         self.feed = Feed(
             self.connect,
@@ -180,7 +180,7 @@ class Bench:
             key=key("rhine"),
             folder=folder,
         )
-        self.feed.start(START)
+        self.feed.start(start)
 
     def connect(self, name, will):
         self.wires[name] = Wire(will)

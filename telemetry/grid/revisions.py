@@ -2,7 +2,7 @@
 
 A number is on disk before the document that bears it leaves, so that no restart uses it again. The
 first of a run is no lower than the clock, so that no older memory, put back, does (ADR 066).
-What may have left before a crash is not sent again: the next document supersedes it.
+What may have left before a crash may be sent again, word for word, until the next supersedes it.
 """
 
 import json
@@ -16,6 +16,7 @@ import structlog
 
 from telemetry.codec.strict import FIRST
 from telemetry.durable import failure, write_whole
+from twin.errors import JournalError
 
 KEPT: Final = 300
 """Documents kept on disk beside those in force. [1]"""
@@ -197,6 +198,15 @@ class Revisions:
             return path.read_text()
         except OSError as error:
             raise failure(path, error) from error
+
+    def newest(self, partner: str, at: int) -> str:
+        """Return the signed text sent last to a partner if it is valid at a moment [ms, UTC]."""
+        sent = self.of(partner).sent[-1:]
+        try:
+            return self.document(partner, sent[0].revision) if sent and at < sent[0].until else ""
+        except JournalError as error:
+            _logger.warning("newest document is lost", partner=partner, because=str(error))
+            return ""
 
     def _save(self, revision: int, partners: dict[str, Memory]) -> None:
         stored = {name: asdict(memory) for name, memory in partners.items()}

@@ -198,6 +198,43 @@ def test_the_schedule_is_told_again_after_a_lost_connection(bench):
     assert len(bench.states()) == 1
 
 
+def test_the_schedule_is_told_again_after_a_restart(tmp_path):
+    """Proves: where broker and service both ended, each partner's newest document is back at once.
+
+    Sensitivity: no schedule until the next is made, which may take as long as telemetry is away.
+    """
+    bench = Bench(tmp_path, "tso-1", "dso-2")
+    for power in (100.0, 90.0):
+        bench.feed.publish(plan(power=power))
+    again = Bench(tmp_path, "tso-1", "dso-2", "new-3")
+    assert again.wires["tso-1"].sent == []  # not before it is connected
+    again.feed.poll()
+    again.feed.poll()
+    for name in ("tso-1", "dso-2"):
+        assert again.wires[name].sent == bench.wires[name].sent[-1:]
+    assert again.wires["new-3"].sent == []
+
+
+def test_a_new_schedule_takes_the_place_of_the_one_to_be_told_again(tmp_path):
+    Bench(tmp_path).feed.publish(plan())
+    bench = Bench(tmp_path)
+    bench.feed.publish(plan(power=90.0))
+    bench.feed.poll()
+    assert [document["revision"] for document in bench.documents()] == [2]
+
+
+def test_what_is_no_longer_valid_or_lost_is_not_told_again(tmp_path):
+    """Proves: valid for an hour, at its end it is not told; nor is one whose file is gone."""
+    Bench(tmp_path).feed.publish(plan())
+    late = Bench(tmp_path, start=START + 60 * MINUTE)
+    (path,) = (tmp_path / "documents").iterdir()
+    path.unlink()
+    for bench in (late, Bench(tmp_path)):
+        bench.feed.poll()
+        assert bench.documents() == []
+        assert bench.feed.publish(plan()) > 1
+
+
 def test_each_partner_is_told_the_baseline_that_is_fixed_towards_it(tmp_path):
     """Proves: 80 MW fixed towards tso-1 alone stand in its document alone; the rest is open."""
     bench = Bench(tmp_path, "tso-1", "dso-2")
