@@ -4,8 +4,12 @@ import base64
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.util import int_to_base64
 
 from telemetry import keys, security
 from tests.feeds import key
@@ -147,6 +151,54 @@ def test_a_deeply_nested_header_is_refused():
 
 def test_the_longest_is_not_even_looked_at():
     refused(b"a" * (security.LARGEST + 1), "at most")
+
+
+@pytest.mark.parametrize("kind", ["ack", security.FLEX])
+def test_whatever_is_not_longer_is_read(kind):
+    """Proves: the limits are those of the page; joserfc's own end at 512 and 128,000 letters."""
+    header = {"alg": "ES256", "kid": key("site").kid} | {
+        name: text for name, text in [("typ", security.typ(kind))] if kind != security.FLEX
+    }
+    spare = security.LARGEST_HEADER * 3 // 4 - len(json.dumps(header)) - len(', "x": ""')
+    long = by_hand(header | {"x": "y" * spare}, b"1" * 195_500)
+    assert len(long) > 0.99 * security.LARGEST
+    assert long.index(".") > 0.99 * security.LARGEST_HEADER
+    assert security.verify(long, known("site"), kind=kind) == b"1" * 195_500
+    longer = by_hand(header | {"x": "y" * (spare + 8)}, b"{}")
+    refused(longer, "at most 1024 letters", kind=kind)
+
+
+def by_hand(header, payload, sign=None):
+    """Return a message signed by the key of the site, whatever joserfc thinks of its header."""
+    head = part(header) + "." + base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+    private = ECKey.import_key(key("site").private)
+    sign = sign or (lambda text: jws.JWSRegistry.algorithms["ES256"].sign(text, private))
+    signature = base64.urlsafe_b64encode(sign(head.encode())).rstrip(b"=")
+    return f"{head}.{signature.decode()}"
+
+
+@pytest.mark.parametrize("more", [{"iat": 1}, {"jti": "x"}, {"jku": 5}, {"x5c": "no list"}])
+def test_header_fields_that_nobody_knows_are_passed_over(more):
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("ack")}
+    assert security.verify(by_hand(header | more, b"{}"), known("site"), kind="ack") == b"{}"
+
+
+def test_a_long_rsa_key_signs_what_is_read():
+    """Proves: of two Mersenne primes, 7,640 bits: 1,274 letters, more than joserfc's 1,024."""
+    p, q, e = 2**4423 - 1, 2**3217 - 1, 65537
+    d, public = pow(e, -1, (p - 1) * (q - 1)), RSAPublicNumbers(e, p * q)
+    own = RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key(
+        unsafe_skip_rsa_key_validation=True  # it takes twenty seconds
+    )
+    long = RSAKey.import_key({"kty": "RSA", "n": int_to_base64(p * q), "e": int_to_base64(e)})
+    text = by_hand(
+        {"alg": "RS256", "kid": long.thumbprint()},
+        b"{}",
+        lambda head: own.sign(head, PKCS1v15(), SHA256()),
+    )
+    assert len(text.rsplit(".", 1)[1]) == 1274
+    known_keys = {"keys": [long.as_dict(private=False)]}
+    assert security.verify(text, known_keys, kind=security.FLEX) == b"{}"
 
 
 def test_a_header_that_asks_for_more_is_refused():
