@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, cast
 import msgspec
 import numpy as np
 
-from telemetry.codec.strict import Json, expect_finite, milliseconds, moment, read, write
+from telemetry.codec.strict import LAST, Json, expect_finite, milliseconds, moment, read, write
 from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget, LoadTargets
 from telemetry.keys import SigningKey
 from telemetry.security import FLEX, sign, verify
@@ -30,8 +30,10 @@ MOST: Final = 500
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
-_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
-_WRITTEN: Final = {"format": "date-time", "pattern": f"^{_DATE_TIME.pattern}$"}
+_HOUR: Final = r"([01]\d|2[0-3]):[0-5]\d"
+_REST: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
+_DATE_TIME: Final = re.compile(rf"\d\d{_REST}")
+_FINER: Final = re.compile(r"(?<=\.\d{6})\d+")  # than a microsecond
 
 
 def _field(words: str, **schema: object) -> msgspec.Meta:
@@ -39,7 +41,12 @@ def _field(words: str, **schema: object) -> msgspec.Meta:
     return msgspec.Meta(description=words, extra_json_schema=schema)
 
 
-type _Time = Annotated[str, msgspec.Meta(extra_json_schema=_WRITTEN)]
+def _written(pattern: str) -> msgspec.Meta:
+    return msgspec.Meta(extra_json_schema={"format": "date-time", "pattern": f"^{pattern}$"})
+
+
+type _Time = Annotated[str, _written(f"20{_REST}")]
+type _End = Annotated[str, _written(rf"[2-9]\d{_REST}")]
 type _Id = Annotated[str, msgspec.Meta(pattern=_UUID)]
 
 
@@ -75,7 +82,8 @@ class _Interval(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[_Time, _field("From when on; without it, from now on.")] | msgspec.UnsetType
     ) = msgspec.UNSET
     end_time: (
-        Annotated[_Time, _field("Until when; without it, until replaced.")] | msgspec.UnsetType
+        Annotated[_End, _field("Until when; without it, or after 2099, until replaced.")]
+        | msgspec.UnsetType
     ) = msgspec.UNSET
 
 
@@ -182,10 +190,9 @@ def write_power_state(
 
 def _target(topic: str, told: _Target) -> LoadTarget:
     constraint, interval = told.load_constraint, told.interval
-    start, end = (
-        None if isinstance(text, msgspec.UnsetType) else _moment(topic, text)
-        for text in (interval.start_time, interval.end_time)
-    )
+    first, last = interval.start_time, interval.end_time
+    start = None if isinstance(first, msgspec.UnsetType) else _moment(topic, first)
+    end = None if isinstance(last, msgspec.UnsetType) else _end(topic, last)
     if start is not None and end is not None and end <= start:
         raise WireError(topic, str(end), "a target ends after it starts")
     power = None
@@ -236,14 +243,29 @@ def _power(topic: str, power: float) -> Json:
     return {"value": round(power, 6), "unit": "megawatt"}
 
 
+def _end(topic: str, text: str) -> np.datetime64 | None:
+    """Return an end; one after this century, as 9999-12-31T23:59:59Z, means that there is none."""
+    at = _utc(topic, text)
+    return None if at >= np.datetime64(LAST, "ms") else _of_century(topic, at)
+
+
 def _moment(topic: str, text: str) -> np.datetime64:
     """Return a date-time of RFC 3339 as a moment of this century, UTC."""
+    return _of_century(topic, _utc(topic, text))
+
+
+def _of_century(topic: str, at: np.datetime64) -> np.datetime64:
+    return moment(topic, milliseconds(topic, at))
+
+
+def _utc(topic: str, text: str) -> np.datetime64:
+    error = WireError(topic, text, "write a time as 2026-07-01T12:00:00Z")
     if not _DATE_TIME.fullmatch(text):
-        raise WireError(topic, text, "write a time as 2026-07-01T12:00:00Z")
+        raise error
     try:
-        return moment(topic, milliseconds(topic, utc(text)))
-    except (ProblemError, OverflowError) as error:
-        raise WireError(topic, text, "write a time as 2026-07-01T12:00:00Z") from error
+        return utc(_FINER.sub("", text))
+    except (ProblemError, OverflowError) as cause:
+        raise error from cause
 
 
 def _text(at: np.datetime64) -> str:

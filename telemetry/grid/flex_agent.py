@@ -111,7 +111,6 @@ class FlexAgent:
         self._intake = Intake()
         self._lock = threading.RLock()
         self._load: Load | None = None
-        self._unconfirmed: list[tuple[str, str]] = []
         self._limit, self._flight = np.inf, ""
         self._since: np.datetime64 | None = None
         self._told = np.datetime64("NaT", "us")
@@ -187,9 +186,7 @@ class FlexAgent:
             for one in held
         ]
         _logger.info("load target taken", partner=issuer, correlation=found.correlation)
-        trace = found.trace[: len("00-") + 32]
         with self._lock:
-            self._unconfirmed.append((found.correlation, trace))
             self._confirm(now)
         told = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
         return {**told, "targets": asked}
@@ -225,9 +222,12 @@ class FlexAgent:
         """Confirm what was taken, if there is a plan."""
         if self._load is None:
             return
-        for correlation, trace in self._unconfirmed:
-            self._publish("target_set", self._load, now, correlation=correlation, trace=trace)
-        self._unconfirmed.clear()
+        pending = self.targets.unconfirmed
+        for correlation, trace in pending:
+            parent = trace[: len("00-") + 32]
+            self._publish("target_set", self._load, now, correlation=correlation, trace=parent)
+        if pending:
+            self.targets.confirmed(pending)
 
     def _event(self, load: Load, now: np.datetime64) -> Event:
         """Return what has happened since the last power state."""

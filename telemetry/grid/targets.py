@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,10 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.grid.flex import LoadTarget, LoadTargets
-from twin.errors import WireError
+from telemetry.grid.heard import Heard
+from twin.errors import JournalError, WireError
 
 EARLY: Final = np.timedelta64(5, "m")
 """How far a sender's clock may be ahead of ours."""
@@ -37,9 +36,6 @@ EPOCH: Final = np.datetime64("1970-01-01", "us")
 
 DOOMSDAY: Final = np.datetime64("9999-12-31", "us")
 """After any target that has an end."""
-
-SEEN: Final = 1000
-"""Signed texts that are remembered, so that none is taken twice. [1]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -92,8 +88,7 @@ class Targets:
         self.feed, self.most = feed, most
         self._path, self._lock = path, threading.RLock()
         self._held: tuple[Held, ...] = ()
-        self._latest: dict[str, int] = {}
-        self._seen: tuple[str, ...] = ()
+        self._heard: dict[str, Heard] = {}
         self._recall()
 
     def take(self, issuer: str, message: LoadTargets, now: np.datetime64) -> tuple[Held, ...]:
@@ -125,13 +120,8 @@ class Targets:
         own = [one for one in message.targets if not one.feeds or self.feed in one.feeds]
         if not own:
             return ()
-        digest = sha256(message.signed.encode()).hexdigest()
-        made = milliseconds("loadtarget", message.time)
         with self._lock:
-            if digest in self._seen:
-                raise WireError("loadtarget", message.correlation, "was taken before")
-            if made < self._latest.get(issuer, 0):
-                raise WireError("loadtarget", str(message.time), "is older than what was taken")
+            heard = self._heard.get(issuer, Heard()).then(message)
             if message.time > now + EARLY:
                 raise WireError("loadtarget", str(message.time), "is made in the future")
             fresh = tuple(
@@ -141,9 +131,24 @@ class Targets:
             held = _laid(self._held, fresh, now)
             if sum(one.issuer == issuer for one in held) > KEPT:
                 raise WireError("loadtarget", message.correlation, f"more than {KEPT} would stand")
-            seen = (*self._seen, digest)[-SEEN:]
-            self._keep(held, {**self._latest, issuer: made}, seen)
+            self._keep(held, {**self._heard, issuer: heard})
         return fresh
+
+    @property
+    def unconfirmed(self) -> tuple[tuple[str, str], ...]:
+        """Correlation and trace context of what was taken and is to be confirmed."""
+        with self._lock:
+            return tuple(one for heard in self._heard.values() for one in heard.unconfirmed)
+
+    def confirmed(self, told: Iterable[tuple[str, str]]) -> None:
+        """Take down what of :attr:`unconfirmed` is; with a full disk it may be confirmed twice."""
+        done = set(told)
+        with self._lock:
+            heard = {name: one.without(done) for name, one in self._heard.items()}
+            try:
+                self._keep(self._held, heard)
+            except JournalError:
+                self._heard = heard
 
     def held(self, now: np.datetime64) -> tuple[Held, ...]:
         """Return the targets in force and to come, in the order in which they were taken."""
@@ -202,23 +207,23 @@ class Targets:
             raise WireError("loadtarget", f"{target.power:g} MW from {start}", mend)
         return replace(target, start=start)
 
-    def _keep(self, held: tuple[Held, ...], latest: dict[str, int], seen: tuple[str, ...]) -> None:
-        content = {"held": [_plain(one) for one in held], "latest": latest, "seen": seen}
-        write_whole(self._path, json.dumps(content))
-        self._held, self._latest, self._seen = held, latest, seen
+    def _keep(self, held: tuple[Held, ...], heard: dict[str, Heard]) -> None:
+        told = {name: one.as_json() for name, one in heard.items()}
+        write_whole(self._path, json.dumps({"held": [_plain(one) for one in held], "heard": told}))
+        self._held, self._heard = held, heard
 
     def _recall(self) -> None:
         """Read the file; one that is not as we wrote it is set aside, and that is said."""
         try:
             content = json.loads(self._path.read_bytes())
             self._held = _laid((), [_read(one) for one in content["held"]], EPOCH)
-            self._latest = {str(name): int(at) for name, at in content["latest"].items()}
-            self._seen = tuple(str(digest) for digest in content["seen"])
+            heard = content.get("heard", {}).items()  # files of before have none
+            self._heard = {str(name): Heard.of_json(one) for name, one in heard}
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             _logger.exception("load targets are lost: partners must set them again")
-            self._held, self._latest, self._seen = (), {}, ()
+            self._held, self._heard = (), {}
             if self._path.exists():
                 self._path.replace(self._path.with_suffix(".broken"))
 

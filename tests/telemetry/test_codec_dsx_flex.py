@@ -71,6 +71,18 @@ def test_null_lifts_and_best_effort_is_told():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.9999999Z",
+    "2100-01-01T00:00:00Z", "2099-12-31T23:00:00-01:00"])  # fmt: skip
+def test_an_end_after_this_century_is_none(end):
+    (found,) = read(payload(target(end=end))).targets
+    assert found.end is None
+
+
+def test_the_last_end_of_this_century_is_one():
+    (found,) = read(payload(target(end="2100-01-01T00:59:59+01:00"))).targets
+    assert found.end == np.datetime64("2099-12-31T23:59:59")
+
+
 def test_without_a_correlation_the_event_has_one():
     given = event(target())
     del given["correlationid"]
@@ -109,6 +121,9 @@ def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
         (target(unit="gigawatt"), "gigawatt"),
         (target(start="2026-07-01T13:00:00Z", end="2026-07-01T13:00:00Z"), "ends after it starts"),
         (target(start="1999-07-01T13:00:00Z"), "2000 to 2099|century"),
+        (target(start="2100-01-01T00:00:00Z"), "2000 to 2099|century"),
+        (target(end="9999-02-30T00:00:00Z"), "write a time"),
+        (target(end="2026-07-01T23:59:60Z"), "write a time"),
         ({"interval": {}}, "load_constraint"),
         ({"load_constraint": None}, "interval"),
     ],

@@ -154,7 +154,8 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     with asked.open():
         asked.tell(outcome, NOW)
     assert wire.filters == (TOPIC,)
-    ((topic, event),) = wire.sent
+    (_, confirmed), (topic, event) = wire.sent
+    assert content(confirmed["data"])["feeds"]["small"]["event"] == "target_set"
     assert topic == "grid/v1/dsx-flex-agent/small/powerstate/status"
     feed = content(event["data"])["feeds"]["small"]
     assert feed["calculated_load"]["value"] == planned

@@ -163,6 +163,28 @@ def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, par
     assert feed["compliant"]
 
 
+def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
+    embedded, partner, tmp_path
+):
+    """Proves: a lift, which nothing lists, is confirmed by who never heard it, and only once."""
+    first = agent_of(embedded, tmp_path)
+    assert first.start().wait(DEADLINE)
+    told = partner.set(target(None))
+    until(lambda: first.poll(NOW))
+    first.stop()
+    heard = []
+    for events in (2, 1):
+        agent = agent_of(embedded, tmp_path)
+        agent.start()
+        agent.tell(load(99.0, 98.0), NOW + MINUTE)
+        heard += [partner.hear() for _ in range(events)]
+        agent.stop()
+    assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
+        (told["correlationid"], "target_set"), (None, "periodic"), (None, "periodic"),
+    ]  # fmt: skip
+    assert heard[0][0]["traceparent"][:35] == told["traceparent"][:35]
+
+
 def test_it_is_told_again_each_minute(agent, partner):
     agent.tell(load(80.0, 80.0), NOW)
     partner.hear()

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from telemetry.grid import heard
 from telemetry.grid.flex import LoadTarget, LoadTargets
 from telemetry.grid.targets import KEPT, Targets
 from twin.errors import WireError
@@ -31,7 +32,7 @@ class Desk:
             correlation=f"c{self.count}",
             time=NOW + at * MINUTE,
             trace="",
-            signed=signed or f"s{self.count}",
+            signed=signed or f"h.s{self.count}.x",
             targets=targets,
         )
         return self.book.take(by, message, NOW + now * MINUTE)
@@ -161,7 +162,7 @@ def test_they_are_there_after_a_restart(desk):
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
     assert again.book.held(NOW) == desk.book.held(NOW)
     with pytest.raises(WireError, match="taken before"):
-        again.take(asked(120.0), signed="s1")
+        again.take(asked(120.0), signed="h.s1.y")
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", "null", '{"held": [{}]}', '{"held": 3}'])
@@ -175,12 +176,35 @@ def test_a_broken_file_is_set_aside(desk, junk):
     assert Desk(desk.folder).limit() == [90.0] * 4
 
 
-def test_a_text_that_was_signed_once_counts_once(desk):
-    desk.take(asked(60.0), signed="s")
+@pytest.mark.parametrize("again", ["h.p.s", "h.p.n-s"])
+def test_a_text_that_was_signed_once_counts_once(desk, again):
+    """Proves: the text is header and payload; of (r, s) anybody can make (r, n - s), as good."""
+    desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None), at=1)
     with pytest.raises(WireError, match="taken before"):
-        desk.take(asked(60.0), at=2, signed="s")
+        desk.take(asked(60.0), at=2, signed=again)
     assert desk.limit() == [np.inf] * 4
+
+
+def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
+    """Sensitivity: with one memory for all, what tso had lifted is in force again."""
+    monkeypatch.setattr(heard, "SEEN", 3)
+    desk.take(asked(60.0), signed="h.p.s")
+    desk.take(asked(None))
+    for _ in range(4):
+        desk.take(asked(100.0), by="dso")
+    with pytest.raises(WireError, match="taken before"):
+        desk.take(asked(60.0), signed="h.p.s")
+    assert desk.limit() == [np.inf] * 4
+
+
+def test_what_is_unconfirmed_is_known_after_a_restart(desk):
+    desk.take(asked(100.0))
+    desk.take(asked(90.0), by="dso")
+    again = Desk(desk.folder).book
+    assert again.unconfirmed == (("c1", ""), ("c2", ""))
+    again.confirmed([("c1", "")])
+    assert Desk(desk.folder).book.unconfirmed == (("c2", ""),)
 
 
 @pytest.mark.parametrize(
