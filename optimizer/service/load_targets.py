@@ -11,7 +11,7 @@ import xarray as xr
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client
-from telemetry.grid.flex_agent import FlexAgent, Load
+from telemetry.grid.flex_agent import FlexAgent, Load, Meter
 from telemetry.grid.partners import Partner
 from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
@@ -37,6 +37,8 @@ class LoadTargets:
         Whose keys are known.
     key
         Key of the site.
+    meter
+        Tells net import as it is measured.
     path
         File that keeps the targets.
     """
@@ -48,6 +50,7 @@ class LoadTargets:
         *,
         partners: Iterable[Partner],
         key: SigningKey,
+        meter: Meter,
         path: Path,
     ) -> None:
         self._site, self._settings = site, settings
@@ -62,6 +65,7 @@ class LoadTargets:
             issuers=issuers,
             least=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
             targets=self._targets,
+            meter=meter,
             key=key,
         )
         self._is_asked = bool(issuers)
@@ -98,10 +102,9 @@ class LoadTargets:
         """Tell the partners how it stands after a decision."""
         if not self._is_asked:
             return
-        schedule, state = outcome.choice.schedule, outcome.estimate.state
-        planned, measured = (net_import(data).to_numpy() for data in (schedule, state))
-        starts = schedule["time"].to_numpy()
-        self._agent.tell(Load(starts=starts, planned=planned, measured=float(measured)), now)
+        schedule = outcome.choice.schedule
+        planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
+        self._agent.tell(Load(starts=starts, planned=planned), now)
 
     def promised(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is asked over a horizon, in words of an outlook.

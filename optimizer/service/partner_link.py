@@ -28,6 +28,7 @@ from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
 from telemetry.durable import write_whole
 from telemetry.feed import Feed
+from telemetry.grid.flex_agent import Meter
 from telemetry.keys import make_keys
 from twin.errors import GigatwinError, JournalError
 from twin.exchange import net_import
@@ -58,15 +59,22 @@ class PartnerLink:
         Broker and how to reach it.
     folder
         State folder: keys, feed, record and audit lie in it.
+    meter
+        Tells net import as it is measured.
     """
 
-    def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
+    def __init__(self, site: Site, settings: Settings, folder: Path, *, meter: Meter) -> None:
         self._site, self._settings = site, settings
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER, site)
         key = make_keys(folder / "keys")
         self._targets = LoadTargets(
-            site, settings, partners=self._partners, key=key, path=folder / "targets.json"
+            site,
+            settings,
+            partners=self._partners,
+            key=key,
+            meter=meter,
+            path=folder / "targets.json",
         )
         self._feed = Feed(
             self._connect,

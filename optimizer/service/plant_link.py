@@ -109,6 +109,10 @@ class PlantLink:
         """Return the newest good readings; see :meth:`telemetry.window.Window.observed`."""
         return self.window.observed(now)
 
+    def meter(self, now: np.datetime64) -> float:
+        """Return what the connection's meter shows at a moment; NaN if it is not heard. [MW]"""
+        return float(net_import(self.observed(now)))
+
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the mean that the connection's meter showed; NaN if it was not heard. [MW]"""
         past = self.window.dataset(start, end)

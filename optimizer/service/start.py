@@ -55,7 +55,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             settings,
             clock=SimulatedClock() if settings.is_simulated else RealClock(),
             link=link,
-            partners=PartnerLink(site, settings, folder),
+            partners=PartnerLink(site, settings, folder, meter=link.meter),
             overrides=Overrides(folder / HOLDS),
             folder=folder,
         )

@@ -90,15 +90,15 @@ class FeedState:
     targets
         Targets in force and to come.
     load
-        What it is planned to take now. [MW]
+        What it is planned to take now, or, where no plan is of now, what is measured. [MW]
     is_in_flight
-        Whether it still moves towards that.
+        Whether the meter still moves towards that, after a change of its target.
     event
         Why it is told.
     since
-        When the present target began to bind; None if none does.
+        When the tightest target in force began; None if none is.
     is_compliant
-        Whether the load is within the target.
+        Whether the load is planned within the target; never without a plan.
     """
 
     least: float

@@ -20,10 +20,12 @@ from telemetry import topics
 from telemetry.client import Client, Message, Receipt
 from telemetry.codec.dsx_flex import read_load_targets, write_power_state
 from telemetry.grid.flex import Event, FeedState, FeedTarget, LoadTargets
+from telemetry.grid.flight import SHARE, Flight
 from telemetry.grid.intake import Intake
 from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
 from telemetry.topics import Kind
+from twin.axes import QUARTER
 from twin.errors import SecurityError, WireError
 from twin.physics import FloatArray
 from twin.workloads.jobs import TimeArray
@@ -31,11 +33,14 @@ from twin.workloads.jobs import TimeArray
 PERIOD: Final = np.timedelta64(1, "m")
 """Time between two power states in which nothing happens."""
 
-SHARE: Final = 0.01
-"""Share of the connection by which a load may be off and still be there. [1]"""
+LASTING: Final = 2 * QUARTER
+"""How long a plan is that of now: one is made each quarter-hour, and takes a while to make."""
 
 FAREWELL: Final = 2.0
 """How long a clean end waits for the broker to take the last word. [s]"""
+
+Meter = Callable[[np.datetime64], float]
+"""The moment -> net import that is measured then; NaN if it is not heard. [MW]"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -47,21 +52,22 @@ def is_met(planned: float, limit: float) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a feed takes, net.
+    """What a feed is planned to take, net.
 
     Attributes
     ----------
     starts
-        When the intervals of the plan begin, UTC, ascending.
+        When the intervals of the plan begin, UTC, ascending; in the first of them it was made.
     planned
         Net import that is planned for each of them. [MW]
-    measured
-        Net import as measured last. [MW]
     """
 
     starts: TimeArray
     planned: FloatArray
-    measured: float
+
+    def is_of(self, now: np.datetime64) -> bool:
+        """Return whether a plan is that of a moment: later there should be a newer one."""
+        return bool(now < self.starts[0] + LASTING)
 
     def at(self, now: np.datetime64) -> float:
         """Return what is planned for a moment, beyond the plan for the nearest interval. [MW]"""
@@ -84,6 +90,8 @@ class FlexAgent:
         Least target that is kept to whoever sets it. [MW]
     targets
         What they have set.
+    meter
+        Tells what is measured.
     key
         Our key.
 
@@ -100,19 +108,19 @@ class FlexAgent:
         issuers: Mapping[str, Mapping[str, object]],
         least: float,
         targets: Targets,
+        meter: Meter,
         key: SigningKey,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.targets = targets
         self._connect, self._agent, self._key = connect, agent, key
-        self._issuers, self._least = issuers, least
+        self._issuers, self._least, self._meter = issuers, least, meter
         self._topic = topics.build(Kind.POWER_STATE, site=agent)
         self._client: Client | None = None
         self._intake = Intake()
         self._lock = threading.RLock()
         self._load: Load | None = None
-        self._limit, self._flight = np.inf, ""
-        self._since: np.datetime64 | None = None
+        self._flight = Flight(targets.most)
         self._told = np.datetime64("NaT", "us")
 
     @property
@@ -209,14 +217,17 @@ class FlexAgent:
         Parameters
         ----------
         load
-            What the feed takes.
+            What the feed is planned to take.
         now
             The service's time.
         """
         with self._lock:
             self._load = load
             self._confirm(now)
-            self._publish(self._event(load, now), load, now)
+            planned = load.at(now) if load.is_of(now) else np.nan
+            limit, _ = self._asked(now)
+            event = self._flight.look(self._meter(now), planned, limit=limit, now=now)
+            self._publish(event, load, now)
 
     def _confirm(self, now: np.datetime64) -> None:
         """Confirm what was taken, if there is a plan."""
@@ -229,30 +240,12 @@ class FlexAgent:
         if pending:
             self.targets.confirmed(pending)
 
-    def _event(self, load: Load, now: np.datetime64) -> Event:
-        """Return what has happened since the last power state."""
-        near = SHARE * self.targets.most
-        limit, before = self._asked(now), self._limit
-        measured, planned = load.measured, load.at(now)
-        self._limit = limit
-        if limit != before:
-            self._since = None if np.isinf(limit) else now
-            is_down = limit < before
-            self._flight = "down" if is_down else "up"
-            is_there = measured <= limit + near if is_down else measured >= planned - near
-            if not is_there:
-                return "start_ramp_down" if is_down else "start_ramp_up"
-        if self._flight == "down" and measured <= limit + near:
-            self._flight = ""
-            return "end_ramp_down"
-        if self._flight == "up" and measured >= planned - near:
-            self._flight = ""
-            return "end_ramp_up"
-        return "periodic"
-
-    def _asked(self, now: np.datetime64) -> float:
+    def _asked(self, now: np.datetime64) -> tuple[float, np.datetime64 | None]:
+        """Return the tightest target in force [MW], infinite if none is, and when it began."""
         active = self.targets.active(now)
-        return np.inf if active is None or active.target.power is None else active.target.power
+        if active is None or active.target.power is None:
+            return np.inf, None
+        return active.target.power, active.target.start
 
     def _publish(
         self,
@@ -267,7 +260,8 @@ class FlexAgent:
         self._told = now
         if self._client is None:
             return
-        limit, moment, planned = self._asked(now), np.array([now]), load.at(now)
+        (limit, since), moment = self._asked(now), np.array([now])
+        planned, measured, is_planned = load.at(now), self._meter(now), load.is_of(now)
         state = FeedState(
             least=self._least,
             most=self.targets.most,
@@ -279,11 +273,11 @@ class FlexAgent:
                 )
                 for one in self.targets.held(now)
             ],
-            load=planned,
-            is_in_flight=bool(self._flight),
+            load=planned if is_planned or not np.isfinite(measured) else measured,
+            is_in_flight=self._flight.is_on,
             event=event,
-            since=self._since,
-            is_compliant=is_met(planned, limit),
+            since=since,
+            is_compliant=limit == np.inf or (is_planned and is_met(planned, limit)),
         )
         parent = trace or f"00-{secrets.token_hex(16)}"
         payload = write_power_state(

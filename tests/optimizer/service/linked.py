@@ -26,7 +26,7 @@ class Bench:
         for name in self.wires:
             (partners / f"{name}.json").write_text(json.dumps(jwks(key(name))))
         told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
-        self.link = PartnerLink(moments.site(), told, folder)
+        self.link = PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
         self.link._feed._connect = lambda name, _: self.wires[name]
 
     def open(self, minutes):

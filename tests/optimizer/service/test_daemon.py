@@ -72,7 +72,7 @@ class Bench:
             told,
             clock=clock,
             link=link,
-            partners=PartnerLink(site, told, folder),
+            partners=PartnerLink(site, told, folder, meter=lambda _: 2.0),
             overrides=Overrides(folder / "hold.json"),
             folder=folder,
         )

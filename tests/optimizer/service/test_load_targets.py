@@ -38,6 +38,7 @@ def service(folder, *contracts, known=("tso-1", "dso-1")):
         Settings(broker="mqtt://127.0.0.1:1", files=Files(prices=folder, weather=folder)),
         partners=[partner(name) for name in known],
         key=key("small"),
+        meter=lambda _: 3.5,
         path=folder / "targets.json",
     )
 
@@ -147,10 +148,7 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
         {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])},
         coords={"time": NOW + np.array([0, 15], "m8[m]")},
     )
-    state = xr.Dataset({"grid_import_power": 3.5, "grid_export_power": 0.0})
-    outcome = SimpleNamespace(
-        choice=SimpleNamespace(schedule=plan), estimate=SimpleNamespace(state=state)
-    )
+    outcome = SimpleNamespace(choice=SimpleNamespace(schedule=plan))
     with asked.open():
         asked.tell(outcome, NOW)
     assert wire.filters == (TOPIC,)
@@ -172,7 +170,7 @@ def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
     asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     with asked.open():
-        load = Load(starts=np.array([NOW]), planned=np.array([3.0]), measured=3.0)
+        load = Load(starts=np.array([NOW]), planned=np.array([3.0]))
         asked._agent.tell(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]

@@ -42,7 +42,7 @@ def outcome():
 
 def linked(folder, **settings):
     told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), **settings)
-    return PartnerLink(moments.site(), told, folder)
+    return PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
 
 
 def drawn(link):

@@ -55,3 +55,12 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     (alarm,) = watch.alarms.show()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
     assert link.trouble == ""
+
+
+def test_the_meter_tells_net_import_while_it_is_heard(link):
+    """Proves: -0.3 MW of a connection that gives 300 kW; nothing of one that fell silent."""
+    assert np.isnan(link.meter(NOON))
+    link.window.add(metadata_of("grid_import_power"))
+    link.window.add(value_of("grid_import_power", -300.0))
+    assert link.meter(NOON + 60 * SECOND) == pytest.approx(-0.3)
+    assert np.isnan(link.meter(NOON + 3600 * SECOND))

@@ -20,14 +20,12 @@ NOW = np.datetime64("2026-07-01T12:00", "us")
 MINUTE = np.timedelta64(1, "m")
 
 
-def load(planned, measured):
+def load(*planned):
     """Return a load of which an interval after another is planned, from now on."""
-    planned = np.atleast_1d(planned)
-    starts = NOW + 15 * MINUTE * np.arange(len(planned))
-    return Load(starts=starts, planned=planned, measured=measured)
+    return Load(starts=NOW + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned))
 
 
-def agent_of(broker, folder):
+def agent_of(broker, folder, meter=lambda _: 100.0):
     def connect():
         return Client(broker.url, client_id="gigatwin-rhine-flex")
 
@@ -37,6 +35,7 @@ def agent_of(broker, folder):
         issuers={"tso-1": jwks(key("tso-1"))},
         least=60.0,
         targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
+        meter=meter,
         key=key("rhine"),
     )
 
@@ -63,9 +62,23 @@ class Partner:
         return told, content(told["data"])["feeds"]["rhine"]
 
 
+class Meter:
+    """The meter of the connection, as a test sets it. [MW]"""
+
+    shown = 100.0
+
+    def __call__(self, now):
+        return self.shown
+
+
 @pytest.fixture
-def agent(embedded, tmp_path):
-    agent = agent_of(embedded, tmp_path)
+def meter():
+    return Meter()
+
+
+@pytest.fixture
+def agent(embedded, tmp_path, meter):
+    agent = agent_of(embedded, tmp_path, meter)
     assert agent.start().wait(DEADLINE)
     yield agent
     agent.stop()
@@ -79,7 +92,7 @@ def partner(embedded):
 
 
 def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
-    agent.tell(load(120.0, 121.0), NOW)
+    agent.tell(load(120.0), NOW)
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
@@ -98,47 +111,77 @@ def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
     assert agent.targets.limit("tso-1", NOW + 15 * MINUTE * np.arange(3))[0].tolist() == [100.0] * 2
 
 
-def test_ramps_are_told_as_they_begin_and_end(agent, partner):
+def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
+    """Proves: between decisions too, from the meter of the moment."""
     told = []
 
-    def step(planned, measured, after):
-        agent.tell(load(planned, measured), NOW + after * MINUTE)
+    def step(measured, after, planned=None):
+        meter.shown, now = measured, NOW + after * MINUTE
+        agent.poll(now) if planned is None else agent.tell(load(planned), now)
         _, feed = partner.hear()
         told.append((feed["event"], feed["in_flight"], feed["compliant"]))
         return feed
 
-    step(120.0, 120.0, 0)
+    step(120.0, 0, 120.0)
     partner.set(target(100.0))
     until(lambda: agent.poll(NOW))
     partner.hear()
-    feed = step(99.0, 118.0, 1)
-    assert feed["power_event_start_time"] == "2026-07-01T12:01:00.000Z"
-    step(99.0, 110.0, 2)
-    step(99.0, 100.5, 3)
+    feed = step(118.0, 1, 99.0)
+    assert feed["power_event_start_time"] == "2026-07-01T12:00:00.000Z"
+    step(110.0, 2)
+    step(100.5, 3)
+    step(101.9, 4)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
-    until(lambda: agent.poll(NOW + 3 * MINUTE))
+    until(lambda: agent.poll(NOW + 4 * MINUTE))
     partner.hear()
-    feed = step(120.0, 100.0, 5)
+    feed = step(100.0, 5, 120.0)
     assert "power_event_start_time" not in feed
-    step(120.0, 119.0, 6)
-    step(120.0, 120.0, 7)
+    step(118.4, 6)
+    step(118.6, 7)
+    step(115.0, 29)
     assert told == [
         ("periodic", False, True),
         ("start_ramp_down", True, True),
         ("periodic", True, True),
         ("end_ramp_down", False, True),
+        ("periodic", False, True),
         ("start_ramp_up", True, True),
+        ("periodic", True, True),
         ("end_ramp_up", False, True),
         ("periodic", False, True),
     ]
 
 
-def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partner):
+def test_a_plan_is_none_any_more_when_others_should_have_come(agent, partner, meter):
+    """Proves: 80 MW planned at 12:00 keep a target of 90 until 12:30; then nobody plans.
+
+    Sensitivity: 80 MW and compliant a day later, of a target that no plan has heard of.
+    """
+    meter.shown = 85.0
+    agent.tell(load(80.0), NOW)
+    partner.hear()
+    told = partner.set(target(90.0))
+    until(lambda: agent.poll(NOW))
+    partner.hear()
+    agent.poll(NOW + 30 * MINUTE - np.timedelta64(1, "s"))
+    _, feed = partner.hear()
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (80.0, True)
+    agent.poll(NOW + 1560 * MINUTE)
+    _, feed = partner.hear()
+    assert feed["targets"][0]["correlation_id"] == told["correlationid"]
+    assert (feed["calculated_load"]["value"], feed["compliant"]) == (85.0, False)
+    partner.set(target(None), at="2026-07-02T14:00:00Z")
+    until(lambda: agent.poll(NOW + 1560 * MINUTE))
+    assert partner.hear()[1]["compliant"]  # the contract: true when no target is active
+
+
+def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partner, meter):
     """Proves: a state at a tick tells the plan of the interval that begins.
 
     Sensitivity: told of the first interval, the site would not comply for a moment.
     """
-    agent.tell(load([120.0, 90.0], 119.0), NOW)
+    meter.shown = 119.0
+    agent.tell(load(120.0, 90.0), NOW)
     partner.hear()
     partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
     until(lambda: agent.poll(NOW))
@@ -156,7 +199,7 @@ def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, par
     told = partner.set(target(100.0))
     until(lambda: agent.poll(NOW))
     agent.poll(NOW + MINUTE)
-    agent.tell(load(99.0, 98.0), NOW + MINUTE)
+    agent.tell(load(99.0), NOW + MINUTE)
     envelope, feed = partner.hear()
     assert envelope["correlationid"] == told["correlationid"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
@@ -176,7 +219,7 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
     for events in (2, 1):
         agent = agent_of(embedded, tmp_path)
         agent.start()
-        agent.tell(load(99.0, 98.0), NOW + MINUTE)
+        agent.tell(load(99.0), NOW + MINUTE)
         heard += [partner.hear() for _ in range(events)]
         agent.stop()
     assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
@@ -186,7 +229,7 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
 
 
 def test_it_is_told_again_each_minute(agent, partner):
-    agent.tell(load(80.0, 80.0), NOW)
+    agent.tell(load(80.0), NOW)
     partner.hear()
     agent.poll(NOW + MINUTE - np.timedelta64(1, "s"))
     agent.poll(NOW + MINUTE)
@@ -217,7 +260,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
         "feeds": ["iberia"],
     }
     assert agent.counters == {"passed": 1}
-    agent.tell(load(80.0, 80.0), NOW + MINUTE)
+    agent.tell(load(80.0), NOW + MINUTE)
     envelope, feed = partner.hear()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])
