@@ -125,9 +125,12 @@ class FlexAgent:
 
     @property
     def trouble(self) -> str:
-        """Why targets cannot be taken; empty if they can."""
-        trouble = self._intake.trouble
-        return f"load targets cannot be kept: {trouble}" if trouble else ""
+        """Why targets cannot be taken, where a connection stands; empty if they can."""
+        unkept, client = self._intake.trouble, self._client
+        if unkept:
+            return f"load targets cannot be kept: {unkept}"
+        is_denied = client is not None and client.is_connected and client.trouble
+        return f"load targets are not heard: {client.trouble}" if client and is_denied else ""
 
     def start(self) -> Receipt:
         """Connect, in the background, and listen; return whether the broker lets us."""

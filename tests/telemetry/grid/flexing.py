@@ -1,18 +1,27 @@
-"""Messages of DSX Flex as a partner writes them, and readers of ours, for tests."""
+"""Messages of DSX Flex as a partner writes them, readers of ours, and both sides, for tests."""
 
 import base64
 import json
+import os
 import uuid
 from functools import cache
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 
 from telemetry import security
+from telemetry.client import Client
+from telemetry.grid.flex_agent import FlexAgent, Load
+from telemetry.grid.targets import Targets
+from telemetry.keys import jwks
 from telemetry.security import FLEX
 from tests.feeds import key
+from tests.waiting import DEADLINE, until
 
 NOW = "2026-07-01T12:00:00Z"
+NOON = np.datetime64("2026-07-01T12:00", "us")
+MINUTE = np.timedelta64(1, "m")
 TOPIC = "grid/v1/isv/tso-1/loadtarget/set"
 STATUS = "grid/v1/dsx-flex-agent/rhine/powerstate/status"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -64,3 +73,54 @@ def validator(path, name):
     contract = yaml.load(path.read_text(), Loader=loader)
     schema = contract["components"]["schemas"][name]
     return Draft202012Validator({"allOf": [schema], "components": contract["components"]})
+
+
+def load(*planned):
+    """Return a load of which an interval after another is planned, from now on."""
+    return Load(starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned))
+
+
+def agent_of(broker, folder, meter=lambda _: 100.0):
+    def connect():
+        return Client(broker.url, client_id="gigatwin-rhine-flex")
+
+    return FlexAgent(
+        connect,
+        agent="rhine",
+        issuers={"tso-1": jwks(key("tso-1"))},
+        least=60.0,
+        targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
+        meter=meter,
+        key=key("rhine"),
+    )
+
+
+class Partner:
+    """Somebody who sets targets and hears power states."""
+
+    def __init__(self, broker):
+        self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", is_clean=True)
+        self.client.connect()
+        assert self.client.subscribe(STATUS).wait(DEADLINE)
+
+    def set(self, *targets, topic=TOPIC, **others):
+        told = event(*targets, **others)
+        assert self.client.publish(topic, json.dumps(told).encode(), qos=1).wait(DEADLINE)
+        return told
+
+    def hear(self):
+        """Return the next power state: envelope and feed."""
+        messages = until(lambda: self.client.take(limit=1))
+        self.client.acknowledge(messages)
+        told = json.loads(messages[0].payload)
+        security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
+        return told, content(told["data"])["feeds"]["rhine"]
+
+
+class Meter:
+    """The meter of the connection, as a test sets it. [MW]"""
+
+    shown = 100.0
+
+    def __call__(self, now):
+        return self.shown

@@ -1,74 +1,12 @@
 """The agent of DSX Flex on a broker: targets taken and confirmed, ramps told, refusals recorded."""
 
-import json
 import os
 
 import numpy as np
 import pytest
 
-from telemetry import security
-from telemetry.client import Client
-from telemetry.grid.flex_agent import FlexAgent, Load
-from telemetry.grid.targets import Targets
-from telemetry.keys import jwks
-from telemetry.security import FLEX
-from tests.feeds import key
-from tests.telemetry.grid.flexing import STATUS, TOPIC, content, event, target
+from tests.telemetry.grid.flexing import MINUTE, NOON, TOPIC, Meter, Partner, agent_of, load, target
 from tests.waiting import DEADLINE, until
-
-NOW = np.datetime64("2026-07-01T12:00", "us")
-MINUTE = np.timedelta64(1, "m")
-
-
-def load(*planned):
-    """Return a load of which an interval after another is planned, from now on."""
-    return Load(starts=NOW + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned))
-
-
-def agent_of(broker, folder, meter=lambda _: 100.0):
-    def connect():
-        return Client(broker.url, client_id="gigatwin-rhine-flex")
-
-    return FlexAgent(
-        connect,
-        agent="rhine",
-        issuers={"tso-1": jwks(key("tso-1"))},
-        least=60.0,
-        targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
-        meter=meter,
-        key=key("rhine"),
-    )
-
-
-class Partner:
-    """Somebody who sets targets and hears power states."""
-
-    def __init__(self, broker):
-        self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", is_clean=True)
-        self.client.connect()
-        assert self.client.subscribe(STATUS).wait(DEADLINE)
-
-    def set(self, *targets, topic=TOPIC, **others):
-        told = event(*targets, **others)
-        assert self.client.publish(topic, json.dumps(told).encode(), qos=1).wait(DEADLINE)
-        return told
-
-    def hear(self):
-        """Return the next power state: envelope and feed."""
-        messages = until(lambda: self.client.take(limit=1))
-        self.client.acknowledge(messages)
-        told = json.loads(messages[0].payload)
-        security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
-        return told, content(told["data"])["feeds"]["rhine"]
-
-
-class Meter:
-    """The meter of the connection, as a test sets it. [MW]"""
-
-    shown = 100.0
-
-    def __call__(self, now):
-        return self.shown
 
 
 @pytest.fixture
@@ -92,13 +30,13 @@ def partner(embedded):
 
 
 def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
-    agent.tell(load(120.0), NOW)
+    agent.tell(load(120.0), NOON)
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOON))
     assert record["targets"] == [
-        {"start": str(NOW), "end": None, "power_mw": 100.0, "best_effort": False}
+        {"start": str(NOON), "end": None, "power_mw": 100.0, "best_effort": False}
     ]
     envelope, feed = partner.hear()
     assert envelope["correlationid"] == told["correlationid"]
@@ -108,7 +46,9 @@ def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
     assert not feed["compliant"]  # 120 MW are still planned
     (shown,) = feed["targets"]
     assert (shown["active"], shown["correlation_id"]) == (True, told["correlationid"])
-    assert agent.targets.limit("tso-1", NOW + 15 * MINUTE * np.arange(3))[0].tolist() == [100.0] * 2
+    assert (
+        agent.targets.limit("tso-1", NOON + 15 * MINUTE * np.arange(3))[0].tolist() == [100.0] * 2
+    )
 
 
 def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
@@ -116,7 +56,7 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
     told = []
 
     def step(measured, after, planned=None):
-        meter.shown, now = measured, NOW + after * MINUTE
+        meter.shown, now = measured, NOON + after * MINUTE
         agent.poll(now) if planned is None else agent.tell(load(planned), now)
         _, feed = partner.hear()
         told.append((feed["event"], feed["in_flight"], feed["compliant"]))
@@ -124,7 +64,7 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
 
     step(120.0, 0, 120.0)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOON))
     partner.hear()
     feed = step(118.0, 1, 99.0)
     assert feed["power_event_start_time"] == "2026-07-01T12:00:00.000Z"
@@ -132,7 +72,7 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
     step(100.5, 3)
     step(101.9, 4)
     partner.set(target(None), at="2026-07-01T12:04:00Z")
-    until(lambda: agent.poll(NOW + 4 * MINUTE))
+    until(lambda: agent.poll(NOON + 4 * MINUTE))
     partner.hear()
     feed = step(100.0, 5, 120.0)
     assert "power_event_start_time" not in feed
@@ -158,20 +98,20 @@ def test_a_plan_is_none_any_more_when_others_should_have_come(agent, partner, me
     Sensitivity: 80 MW and compliant a day later, of a target that no plan has heard of.
     """
     meter.shown = 85.0
-    agent.tell(load(80.0), NOW)
+    agent.tell(load(80.0), NOON)
     partner.hear()
     told = partner.set(target(90.0))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOON))
     partner.hear()
-    agent.poll(NOW + 30 * MINUTE - np.timedelta64(1, "s"))
+    agent.poll(NOON + 30 * MINUTE - np.timedelta64(1, "s"))
     _, feed = partner.hear()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (80.0, True)
-    agent.poll(NOW + 1560 * MINUTE)
+    agent.poll(NOON + 1560 * MINUTE)
     _, feed = partner.hear()
     assert feed["targets"][0]["correlation_id"] == told["correlationid"]
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (85.0, False)
     partner.set(target(None), at="2026-07-02T14:00:00Z")
-    until(lambda: agent.poll(NOW + 1560 * MINUTE))
+    until(lambda: agent.poll(NOON + 1560 * MINUTE))
     assert partner.hear()[1]["compliant"]  # the contract: true when no target is active
 
 
@@ -181,13 +121,13 @@ def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partne
     Sensitivity: told of the first interval, the site would not comply for a moment.
     """
     meter.shown = 119.0
-    agent.tell(load(120.0, 90.0), NOW)
+    agent.tell(load(120.0, 90.0), NOON)
     partner.hear()
     partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOON))
     _, feed = partner.hear()
     assert (feed["calculated_load"]["value"], feed["compliant"]) == (120.0, True)
-    agent.poll(NOW + 15 * MINUTE)
+    agent.poll(NOON + 15 * MINUTE)
     _, feed = partner.hear()
     assert feed["targets"][0]["active"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("start_ramp_down", 90.0)
@@ -197,9 +137,9 @@ def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partne
 def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, partner):
     """Proves: after a restart nobody is told that nothing is taken."""
     told = partner.set(target(100.0))
-    until(lambda: agent.poll(NOW))
-    agent.poll(NOW + MINUTE)
-    agent.tell(load(99.0), NOW + MINUTE)
+    until(lambda: agent.poll(NOON))
+    agent.poll(NOON + MINUTE)
+    agent.tell(load(99.0), NOON + MINUTE)
     envelope, feed = partner.hear()
     assert envelope["correlationid"] == told["correlationid"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
@@ -213,13 +153,13 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
     first = agent_of(embedded, tmp_path)
     assert first.start().wait(DEADLINE)
     told = partner.set(target(None))
-    until(lambda: first.poll(NOW))
+    until(lambda: first.poll(NOON))
     first.stop()
     heard = []
     for events in (2, 1):
         agent = agent_of(embedded, tmp_path)
         agent.start()
-        agent.tell(load(99.0), NOW + MINUTE)
+        agent.tell(load(99.0), NOON + MINUTE)
         heard += [partner.hear() for _ in range(events)]
         agent.stop()
     assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
@@ -229,10 +169,10 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
 
 
 def test_it_is_told_again_each_minute(agent, partner):
-    agent.tell(load(80.0), NOW)
+    agent.tell(load(80.0), NOON)
     partner.hear()
-    agent.poll(NOW + MINUTE - np.timedelta64(1, "s"))
-    agent.poll(NOW + MINUTE)
+    agent.poll(NOON + MINUTE - np.timedelta64(1, "s"))
+    agent.poll(NOON + MINUTE)
     envelope, _ = partner.hear()
     assert envelope["time"] == "2026-07-01T12:01:00.000Z"
 
@@ -243,16 +183,16 @@ def test_it_is_told_again_each_minute(agent, partner):
 )
 def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     partner.set(target(1.0), **others)
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOON))
     assert record["event"] == "load_target_refused"
-    assert agent.targets.active(NOW) is None
+    assert agent.targets.active(NOON) is None
     assert agent.counters["refused"] == 1
 
 
 def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
     """Proves: the next power state heard is the one told a minute later, without correlation."""
     told = partner.set(target(1.0, tags=("iberia",)))
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOON))
     assert record == {
         "event": "load_target_for_others",
         "partner": "tso-1",
@@ -260,7 +200,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
         "feeds": ["iberia"],
     }
     assert agent.counters == {"passed": 1}
-    agent.tell(load(80.0), NOW + MINUTE)
+    agent.tell(load(80.0), NOON + MINUTE)
     envelope, feed = partner.hear()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])
@@ -268,7 +208,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
 
 def test_one_beyond_the_connection_is_refused_with_its_value(agent, partner):
     partner.set(target(151.0, start="2026-07-01T13:00:00Z"))
-    (record,) = until(lambda: agent.poll(NOW))
+    (record,) = until(lambda: agent.poll(NOON))
     assert "151 MW from 2026-07-01T13:00" in record["reason"]
     assert "takes 150 MW at most" in record["reason"]
 
@@ -279,13 +219,21 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOW) or agent.trouble)
+    until(lambda: agent.poll(NOON) or agent.trouble)
     assert "make room" in agent.trouble
-    assert agent.targets.active(NOW) is None
+    assert agent.targets.active(NOON) is None
     monkeypatch.undo()
-    assert agent.poll(NOW)[0]["event"] == "load_target"
+    assert agent.poll(NOON)[0]["event"] == "load_target"
     assert agent.trouble == ""
-    assert agent.targets.active(NOW).target.power == 100.0
+    assert agent.targets.active(NOON).target.power == 100.0
+
+
+def test_a_broker_that_does_not_let_us_hear_targets_is_told(agent, monkeypatch):
+    """Proves: a SUBACK of 0x80, as of NATS, is no silence of the partners."""
+    assert agent.trouble == ""
+    monkeypatch.setattr(agent._client._session._subscriptions, "denied", frozenset({TOPIC}))
+    assert "load targets are not heard" in agent.trouble
+    assert f"does not let us hear {TOPIC}" in agent.trouble
 
 
 def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
@@ -293,15 +241,15 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
     assert agent.start().wait(DEADLINE)
     partner = Partner(nats)
     partner.set(target(110.0))
-    until(lambda: agent.poll(NOW))
+    until(lambda: agent.poll(NOON))
     agent.stop()
     partner.set(target(90.0), at="2026-07-01T12:01:00Z")
     later = agent_of(nats, tmp_path)
     later.start()
 
     def is_taken():  # before it may come what was taken already, which the broker sends again
-        later.poll(NOW + 2 * MINUTE)
-        return later.targets.active(NOW + 2 * MINUTE).target.power == 90.0
+        later.poll(NOON + 2 * MINUTE)
+        return later.targets.active(NOON + 2 * MINUTE).target.power == 90.0
 
     until(is_taken)
     later.stop()
