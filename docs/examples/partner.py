@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import jsonschema  # pip install paho-mqtt joserfc jsonschema; nothing of gigatwin is needed
 from joserfc import jwk, jws
+from joserfc.registry import HeaderParameter, in_choices
 from paho.mqtt.client import CallbackAPIVersion, Client
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -21,29 +22,48 @@ args = parser.parse_args()
 keys = json.loads(Path(args.keys).read_text())  # {"key": our private JWK, "site": its JWK set}
 own, known = jwk.ECKey.import_key(keys["key"]), jwk.KeySet.import_key_set(keys["site"])
 schema = json.loads(next(Path(__file__).parents[2].glob("*/schemas/schedule-1.*")).read_text())
+valid = jsonschema.Draft202012Validator(schema).is_valid
+kind = HeaderParameter("what was signed", in_choices(["gigatwin-schedule+jws"]), required=True)
+only = jws.JWSRegistry({"typ": kind}, ["ES256"])  # and nothing longer than 128,000 letters
 topic, url, newest = f"feed/v1/{args.partner}/{args.site}", urlsplit(args.broker), {}
 words = {"A01": "accepted", "A51": "not newer", "A53": "not for us", "A57": "no longer valid"}
+words["A94"] = "cannot be processed"
+
+
+def judge(document):
+    """Return the first reason to refuse a document, in the order of the page, or A01."""
+    if not valid(document) or document["valid_until"] <= document["created"]:
+        return "A94"
+    start, end, rows = (document[name] for name in ("period_start", "period_end", "intervals"))
+    places = [(row["position"], row["start"]) for row in rows if row["p10_mw"] <= row["p90_mw"]]
+    if places != list(enumerate(range(start, end, 900_000), 1)):  # a quarter-hour each, no hole
+        return "A94"
+    if topic != "feed/v1/{partner}/{site}".format(**document):
+        return "A53"
+    if document["revision"] <= newest.get("revision", 0) and document != newest:
+        return "A51"
+    now = newest.get("created", 0) if document["meta"]["is_simulated"] else time.time() * 1000
+    return "A01" if document["valid_until"] > now or document == newest else "A57"
 
 
 def on_message(client, _, message):
     """Take or refuse a document and say so; what nobody known has signed gets no answer."""
     global newest
     try:
-        signed = jws.deserialize_compact(message.payload, known, algorithms=["ES256"])
-        jsonschema.validate(document := json.loads(signed.payload), schema)
+        signed = jws.deserialize_compact(message.payload, known, registry=only)
+        json.dumps(document := json.loads(signed.payload), allow_nan=False)  # NaN is no JSON
+        answer = {"mrid": str(document["mrid"]), "revision": int(document["revision"])}
     except Exception as error:  # one that left this function would end the connection
-        print("refused:", str(error).splitlines()[0], flush=True)
+        print("refused:", repr(error), flush=True)
         return
-    now = newest.get("created", 0) if document["meta"]["is_simulated"] else time.time() * 1000
-    code = "A01" if document["valid_until"] > now else "A57"
-    code = code if document["revision"] > newest.get("revision", 0) or document == newest else "A51"
-    code = code if topic == "feed/v1/{partner}/{site}".format(**document) else "A53"
-    if code == "A01" and document != newest:  # a broker may send it again: the same answer
+    if (
+        code := judge(document)
+    ) == "A01" and document != newest:  # it may come again: the same answer
         newest, args.count = document, args.count - 1
-    mw = sorted(row["scheduled_mw"] for row in document["intervals"])
-    print(f"revision {document['revision']} {words[code]}: {mw[0]} to {mw[-1]} MW", flush=True)
-    answer = {"v": 1, "site": args.site, "partner": args.partner, "time": int(time.time() * 1000)}
-    answer |= {name: document[name] for name in ("mrid", "revision")}
+    mw = [row["scheduled_mw"] for row in document["intervals"]] if code == "A01" else []
+    told = f": {min(mw)} to {max(mw)} MW" if mw else ""
+    print(f"revision {answer['revision']} {words[code]}{told}", flush=True)
+    answer |= {"v": 1, "site": args.site, "partner": args.partner, "time": int(time.time() * 1000)}
     answer |= {"code": min(code, "A02"), "reasons": [{"code": code, "text": words[code]}]}
     print(json.dumps(answer), file=args.json, flush=True)
     header = {"alg": "ES256", "kid": own.thumbprint(), "typ": "gigatwin-ack+jws"}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from joserfc import jws
 from structlog.testing import capture_logs
 
 from telemetry import security
@@ -113,13 +114,26 @@ def test_follow_refuses_a_rogue_publisher_and_goes_on(embedded, tmp_path):
     assert all(word in reason for word, reason in zip(words, told, strict=True)), told
 
 
+def backwards(document):
+    return document | {"intervals": document["intervals"][::-1]}
+
+
+def unchecked(document):
+    """Return a document signed by the site whatever stands in it."""
+    header = {"alg": "ES256", "kid": key("rhine").kid, "typ": security.typ("schedule")}
+    return jws.serialize_compact(header, json.dumps(document), key("rhine")._key).encode()
+
+
 SIMULATED = {"is_simulated": True}
 ROGUE = {
     "refused": signed(schedule(99, **SIMULATED), by="stranger"),
     "not newer": signed(schedule(1, power=66.0, **SIMULATED)),
     "not for us": signed(schedule(99, name="dso-2", **SIMULATED)),
     "no longer valid": signed(schedule(99, start=START - 600 * MINUTE, **SIMULATED)),
-    "refused: 1 was expected": signed(schedule(99) | {"v": 2}),
+    "revision 99 cannot be processed": signed(schedule(99) | {"v": 2}),
+    "revision 98 cannot be processed": signed(backwards(schedule(98))),
+    "'typ' in header must be one of": signed(schedule(99), kind="status"),
+    "not JSON compliant": unchecked(schedule(99, power=float("nan"))),
     "refused: ": b"junk",
 }
 """What the sample partner says -> what a rogue publishes."""
@@ -151,7 +165,7 @@ def test_the_sample_partner_verifies_prints_and_acknowledges(broker, tmp_path):
         assert [answer["code"] for answer in collected(feed, 2)] == ["A01", "A01"]
     rogue.stop()
     codes = [json.loads(line)["code"] for line in answers.read_text().splitlines()]
-    assert codes == ["A01", "A01", "A02", "A02", "A02", "A01"]
+    assert codes == ["A01", "A01", *["A02"] * 5, "A01"]
 
 
 @pytest.mark.slow
@@ -198,7 +212,7 @@ time.sleep(600)
 
 
 def test_the_sample_partner_fits_on_a_page():
-    assert len(SAMPLE.read_text().splitlines()) <= 60
+    assert len(SAMPLE.read_text().splitlines()) <= 80
     assert "gigatwin import" not in SAMPLE.read_text()
     for room in ("twin", "telemetry", "sites", "optimizer"):
         assert f"import {room}" not in SAMPLE.read_text()
