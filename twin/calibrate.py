@@ -5,7 +5,7 @@ its standard error. Nothing is used silently: :attr:`Calibration.site` is a prop
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
@@ -19,6 +19,7 @@ from twin.calibration.history import History
 from twin.calibration.parameters import Parameter, applied, parameters_of
 from twin.calibration.strange import stuck_sensors, trends
 from twin.calibration.thermal import thermal
+from twin.calibration.water import Water
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -189,9 +190,10 @@ def calibrate(
     of the others.
     """
     known = History(site, history)
+    water = Water.of(site, known)
     channels = [
         channel
-        for channel in (*electrical(site, known), *thermal(site, known))
+        for channel in (*electrical(site, known, water), *thermal(site, known, water))
         if np.isfinite(channel.observed).any()
     ]
     wanted = tuple(parameters_of(site) if parameters is None else parameters)
@@ -206,7 +208,8 @@ def calibrate(
     second = fit.solve(everything, first.values)
     told = _spread(second) <= TOLD
     last = second if told.all() else fit.solve(told, second.values)
-    return _calibration(site, known, wanted, fitted=last, told=told)
+    found = _calibration(site, known, wanted, fitted=last, told=told)
+    return replace(found, said=(*water.said, *found.said))
 
 
 def _covariance(fitted: Fitted) -> FloatArray:

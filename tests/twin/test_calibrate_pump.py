@@ -7,6 +7,7 @@ import xarray as xr
 from tests.heated import heated
 from twin.calibration.history import History
 from twin.calibration.thermal import thermal
+from twin.calibration.water import Water
 
 
 def readings(air):
@@ -29,7 +30,9 @@ def test_a_supply_that_slides_is_followed(air, supply):
     Sensitivity: at 20 degC the draw at 80 degC, a fifth more.
     """
     site = heated(mild_supply_temperature="62 degC")
-    (channel,) = (c for c in thermal(site, History(site, readings(air))) if "pump" in c.machines)
+    history = History(site, readings(air))
+    channels = thermal(site, history, Water.of(site, history))
+    (channel,) = (c for c in channels if "pump" in c.machines)
     steady = heated(supply_temperature=supply).equipment["pump"]
     expected = float(steady.power(np.array([0.5]))[0])
     assert channel.expect(site, {}) == pytest.approx(np.full(96, expected), rel=1e-9)

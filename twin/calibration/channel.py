@@ -13,7 +13,7 @@ import numpy as np
 from twin.calibration.history import History
 from twin.equipment import Equipment
 from twin.physics import FloatArray
-from twin.relations import Convert
+from twin.relations import FEEDS, Convert, SetPoints
 from twin.site import Site
 
 METER: Final = 0.003
@@ -51,7 +51,14 @@ class Channel:
     expect: Callable[[Site, Offsets], FloatArray]
 
 
-def drawn(machine: Equipment, output: FloatArray, history: History, *, carrier: str) -> FloatArray:
+def drawn(
+    machine: Equipment,
+    output: FloatArray,
+    history: History,
+    *,
+    carrier: str,
+    points: SetPoints | None = None,
+) -> FloatArray:
     """Return what a machine draws of a carrier to deliver a measured output.
 
     Parameters
@@ -64,6 +71,8 @@ def drawn(machine: Equipment, output: FloatArray, history: History, *, carrier: 
         Gives the weather.
     carrier
         What is drawn.
+    points
+        What the water was held at; by default the declared set points.
 
     Returns
     -------
@@ -72,8 +81,11 @@ def drawn(machine: Equipment, output: FloatArray, history: History, *, carrier: 
     """
     convert = next(r for r in machine.relations() if isinstance(r, Convert))
     is_known = np.isfinite(output)
-    asked = np.where(is_known, np.maximum(output, 0.0), 0.0)
-    return np.where(is_known, convert.physics(asked, history.weather).draws[carrier], np.nan)
+    asked = np.where(is_known, output, 0.0)
+    if convert.output not in FEEDS:  # what reaches the grid bears power backwards too
+        asked = np.maximum(asked, 0.0)
+    draws = convert.at(points).physics(asked, history.weather).draws
+    return np.where(is_known, draws[carrier], np.nan)
 
 
 def machine_of[T: Equipment](site: Site, name: str, kind: type[T]) -> T:

@@ -1,6 +1,6 @@
-"""Channels of the electrical chain: racks, busbars, transformers, the UPS, batteries."""
+"""Channels of the electrical chain: racks, busbars, the bus and its feeds, batteries."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,26 +8,37 @@ from numpy.typing import NDArray
 
 from twin.calibration.channel import METER, Channel, Offsets, drawn, machine_of
 from twin.calibration.history import DAY, History
-from twin.equipment import Accelerators, Battery, Cdu, Distribution, Transformer, Ups
+from twin.calibration.water import Water
+from twin.equipment import (
+    Accelerators,
+    Battery,
+    Cdu,
+    Distribution,
+    Equipment,
+    Switchgear,
+    Transformer,
+    Ups,
+)
 from twin.physics import FloatArray
+from twin.relations import Convert
 from twin.site import Site
 
 LEVEL: Final = 0.003
 """First guess at the standard error of a battery's level, a share of its capacity. [1]"""
 
 PASSES: Final = 3
-"""Passes from the input of a transformer to its output: its loss is below 1 %. [1]"""
+"""Passes from the input of a feed to its output: its loss is below 1 %. [1]"""
 
 HOURS: Final = 0.25
 """Length of a quarter-hour. [h]"""
 
 
-def electrical(site: Site, history: History) -> Iterator[Channel]:
-    """Yield the channels of the electrical chain."""
+def electrical(site: Site, history: History, held: Water) -> Iterator[Channel]:
+    """Yield the channels of the electrical chain, at what the water was held at."""
     for hall in site.of(Accelerators):
         yield _hall(hall, history)
     yield _busbar(site, history)
-    yield _critical(site, history)
+    yield _critical(site, history, held)
     for battery in site.of(Battery):
         yield _battery(battery, history)
 
@@ -61,8 +72,10 @@ def _busbar(site: Site, history: History) -> Channel:
     into = into + history.total("battery_charge", missing=0.0)
     out = history.total("battery_discharge", missing=0.0)
     out = out + history.total("renewable_used_power", missing=0.0)
+    told = "genset_output" if history.owners("genset_output") else "genset_power"
+    out = out + history.total(told, missing=0.0)
     given = sum(outputs.values(), np.zeros(history.count))
-    observed = _behind_transformers(site, history)
+    observed = _behind_feeds(site, history)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:
         losses = [
@@ -81,23 +94,33 @@ def _busbar(site: Site, history: History) -> Channel:
     )
 
 
-def _behind_transformers(site: Site, history: History) -> FloatArray:
-    """Return the power behind the transformers, by their own meters or that of the connection."""
-    measured = history.total("transformer_output")
-    if np.isfinite(measured).any():
-        return measured
+def _behind_feeds(site: Site, history: History) -> FloatArray:
+    """Return the power that reaches the bus, by the meters nearest to it or the connection's."""
+    feeds: list[Equipment] = []
+    for name, machines in (
+        ("switchgear_output", site.of(Switchgear)),
+        ("transformer_output", site.of(Transformer)),
+    ):
+        measured = history.total(name)
+        if np.isfinite(measured).any():
+            return _behind(feeds, measured, history)
+        feeds = [*machines, *feeds]
     net = history.total("grid_import_power") - history.total("grid_export_power", missing=0.0)
-    output = net
-    for _ in range(PASSES):
-        draws = [
-            drawn(machine, output, history, carrier="grid") - output
-            for machine in site.of(Transformer)
-        ]
-        output = net - sum(draws, np.zeros(history.count))
-    return output
+    return _behind(feeds, net, history)
 
 
-def _critical(site: Site, history: History) -> Channel:
+def _behind(feeds: Sequence[Equipment], given: FloatArray, history: History) -> FloatArray:
+    """Return what feeds on end let through of what they are given. [MW]"""
+    for machine in feeds:
+        (convert,) = (r for r in machine.relations() if isinstance(r, Convert))
+        output = given
+        for _ in range(PASSES):
+            output = given - (drawn(machine, output, history, carrier=convert.lead) - output)
+        given = output
+    return given
+
+
+def _critical(site: Site, history: History, held: Water) -> Channel:
     """Return the critical bus: what the UPS gives beside the racks is for the CDUs' pumps."""
     observed = history.total("ups_output")
     halls = history.total("hall_power")
@@ -111,13 +134,17 @@ def _critical(site: Site, history: History) -> Channel:
         power = halls
         for machine in tuned.of(Distribution):
             power = drawn(machine, power, history, carrier="critical")
-        pumps = [drawn(bank, liquid, history, carrier="critical") for bank in tuned.of(Cdu)]
+        pumps = [
+            drawn(bank, liquid, history, carrier="critical", points=held.points)
+            for bank in tuned.of(Cdu)
+        ]
         return np.asarray(power + fans + sum(pumps, np.zeros(history.count)))
 
+    banks = tuple(bank.name for bank in site.of(Cdu))
     return Channel(
         name="critical",
-        machines=tuple(bank.name for bank in site.of(Cdu)),
-        observed=observed,
+        machines=banks,
+        observed=held.known(observed, banks),
         error=METER * np.hypot(observed, halls),
         expect=expect,
     )

@@ -38,6 +38,9 @@ MINUTES: Final = 15
 ABSURD: Final = 5.0
 """Times the rating from which a power has another unit. [1]"""
 
+ORDERS: Final = ("_set_point", "_request", "_applied", "_units_on")
+"""Ends of words that stand still for as long as nobody asks for anything else."""
+
 HOT: Final = 150.0
 """From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
 
@@ -129,7 +132,7 @@ class History:
             return
         for label, column in zip(labels or [""], columns, strict=True):
             known = column.astype(float)
-            stuck = _stuck(known)
+            stuck = _stuck(known) & (not name.endswith(ORDERS))
             if stuck.any():
                 self.stuck[name, label] = int(np.count_nonzero(stuck))
             self._values[name, label] = self._mean(np.where(stuck, np.nan, known))

@@ -6,73 +6,85 @@ import numpy as np
 
 from twin.calibration.channel import METER, THERMOMETER, Channel, Offsets, drawn, machine_of
 from twin.calibration.history import History
+from twin.calibration.water import Water
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, HeatReuse
 from twin.physics import FloatArray
 from twin.site import Site
 
 
-def thermal(site: Site, history: History) -> Iterator[Channel]:
-    """Yield the channels of heat."""
+def thermal(site: Site, history: History, held: Water) -> Iterator[Channel]:
+    """Yield the channels of heat, at what the water was held at."""
     for plant in site.of(CoolingPlant):
-        yield from _plant(plant, history)
+        yield from _plant(plant, history, held)
     for bank in site.of(Cdu):
-        yield _coolant(site, bank, history)
+        yield _coolant(site, bank, history, held=held)
     for air in site.of(HallAir):
         yield _fans(air, history)
     for pump in site.of(HeatReuse):
         yield _pump(pump, history)
 
 
-def _plant(plant: CoolingPlant, history: History) -> Iterator[Channel]:
+def _plant(plant: CoolingPlant, history: History, held: Water) -> Iterator[Channel]:
     """Yield draw and supply temperature of a circuit's plant."""
     name = plant.name
     output = history.get("cooling_plant_output", name)
     observed = history.get("cooling_plant_draw", name)
+    told = held.points.supply_temperature if held.points else {}
 
     def draw(tuned: Site, _: Offsets) -> FloatArray:
-        return drawn(
-            machine_of(tuned, name, CoolingPlant), output, history, carrier="medium_voltage"
-        )
+        machine = machine_of(tuned, name, CoolingPlant)
+        return drawn(machine, output, history, carrier="medium_voltage", points=held.points)
 
     def supply(tuned: Site, offsets: Offsets) -> FloatArray:
-        target = machine_of(tuned, name, CoolingPlant).supply_temperature
-        offset = offsets.get(f"{name}.facility_supply_temperature.offset", 0.0)
-        return np.full(history.count, target + offset)
+        declared = machine_of(tuned, name, CoolingPlant).supply_temperature
+        target = told.get(name, np.full(history.count, declared))
+        return target + offsets.get(f"{name}.facility_supply_temperature.offset", 0.0)
 
     yield Channel(
         name=f"cooling_plant_draw.{name}",
         machines=(name,),
-        observed=np.where(np.isfinite(output), observed, np.nan),
+        observed=held.known(np.where(np.isfinite(output), observed, np.nan), [name]),
         error=METER * (observed + plant.pump_power),
         expect=draw,
     )
     yield Channel(
         name=f"facility_supply_temperature.{name}",
         machines=(name,),
-        observed=history.get("facility_supply_temperature", name),
+        observed=held.known(history.get("facility_supply_temperature", name), [name]),
         error=np.full(history.count, THERMOMETER),
         expect=supply,
     )
 
 
-def _coolant(site: Site, bank: Cdu, history: History) -> Channel:
+def _coolant(site: Site, bank: Cdu, history: History, *, held: Water) -> Channel:
     """Return the coolant at the racks: above the water by what the exchangers need."""
-    warm = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    warm = plant.name
     water = history.get("facility_supply_temperature", warm)
-    heat = sum(
-        hall.liquid_share * history.get("hall_power", hall.name) for hall in site.of(Accelerators)
+    heat = np.asarray(
+        sum(
+            hall.liquid_share * history.get("hall_power", hall.name)
+            for hall in site.of(Accelerators)
+        )
+    )
+    through = plant.share(
+        heat, rated_heat=bank.rated, rated_range=bank.facility_range, points=held.points
     )
 
     def expect(tuned: Site, offsets: Offsets) -> FloatArray:
         true = water - offsets.get(f"{warm}.facility_supply_temperature.offset", 0.0)
         machine = machine_of(tuned, bank.name, Cdu)
-        read = machine.technology_supply_temperature(np.asarray(heat), true)
+        read = machine.technology_supply_temperature(
+            heat, true, points=held.points, facility_flow=through
+        )
         return read + offsets.get(f"{bank.name}.technology_supply_temperature.offset", 0.0)
 
     return Channel(
         name=f"technology_supply_temperature.{bank.name}",
         machines=(bank.name, warm),
-        observed=history.get("technology_supply_temperature", bank.name),
+        observed=held.known(
+            history.get("technology_supply_temperature", bank.name), [bank.name, warm]
+        ),
         error=np.full(history.count, THERMOMETER),
         expect=expect,
     )

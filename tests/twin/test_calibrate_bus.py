@@ -1,0 +1,75 @@
+"""Calibration of the bus: what gensets give and what switchgear loses is no loss of the UPS."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.histories import NOISE, history_of, operation_of
+from tests.random_sites import switchgear
+from tests.runs import ordered
+from twin.calibrate import calibrate
+from twin.calibration.parameters import parameters_of
+from twin.equipment import Accelerators, Battery
+
+SITE = sites.load("small")
+LOSS = [p for p in parameters_of(SITE) if p.name == "ups_1.loss_factor"]
+
+
+def loss_of(site, read):
+    (estimate,) = calibrate(site, read, parameters=LOSS).estimates
+    return estimate.value
+
+
+def shielded():
+    """Return the site with switchgear that loses half a percent, and 6 kW for itself."""
+    made = switchgear(SITE.equipment, np.random.default_rng(1))
+    made["switchgear_1"] = made["switchgear_1"].model_copy(
+        update={"rating": 6.0, "rated_loss": 0.005, "own_use": 0.001}
+    )
+    return SITE.with_equipment(SITE.equipment | made)
+
+
+def test_what_gensets_give_is_no_gain_of_the_ups():
+    """Proves: 0.6 MW from gensets in every fifth quarter-hour leave the UPS as it is."""
+    operation = ordered(operation_of(SITE), "genset_power", "genset", genset_1=0.6)
+    operation["genset_power"] *= np.arange(operation.sizes["time"])[:, None] % 5 == 0
+    operation["genset_power"].attrs["units"] = "MW"
+    read = history_of(SITE, operation, noise=NOISE)
+    assert float(read["genset_output"].max()) > 0.5
+    assert loss_of(SITE, read) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("unmetered", [[], ["switchgear_output"], ["transformer_output"]])
+def test_switchgear_loses_and_not_the_ups(unmetered):
+    """Proves: whatever meters there are before the bus, losses of switchgear are its own.
+
+    Sensitivity: with that of the transformers alone the UPS had lost 3 % more.
+    """
+    site = shielded()
+    read = history_of(site, operation_of(site), noise=NOISE).drop_vars(unmetered)
+    assert loss_of(site, read) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_meter_of_the_connection_alone_stands_for_all_behind_it():
+    site = shielded()
+    read = history_of(site, operation_of(site))
+    read = read.drop_vars(["switchgear_output", "transformer_output"])
+    assert loss_of(site, read) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_site_that_exports_is_no_other():
+    """Proves: power that goes out loses on its way as power that comes in.
+
+    Sensitivity: the loss of the transformers was taken for all of what went out.
+    """
+    operation = operation_of(SITE)
+    idle = np.array([hall.idle_power for hall in SITE.of(Accelerators)])
+    operation["hall_power"][:] = np.broadcast_to(idle, operation["hall_power"].shape)
+    operation["accelerator_utilisation"][:] = 0.0
+    (battery,) = SITE.of(Battery)
+    big = battery.model_copy(update={"capacity": 1000.0, "power": 8.0})
+    site = SITE.with_equipment(SITE.equipment | {battery.name: big})
+    operation = ordered(operation, "battery_discharge", "battery", **{battery.name: 4.0})
+    read = history_of(site, operation).drop_vars("transformer_output")
+    assert float(read["grid_export_power"].min()) > 1.0
+    assert loss_of(site, read) == pytest.approx(1.0, abs=0.01)

@@ -1,0 +1,98 @@
+"""Calibration where set points of the water move: no machine is worn by it."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.histories import NOISE, history_of, operation_of
+from twin.calibrate import Grade, calibrate
+from twin.calibration.history import History
+from twin.calibration.water import Water
+from twin.relations import SetPoints
+from twin.steering import labelled
+
+SITE = sites.load("small")
+WORDS = ("facility_supply_set_point", "facility_range_set_point", "technology_range_set_point")
+LEFT = {"warm_plant", "chilled_plant", "cdu_1"}
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """A history in which the water is now colder, now warmer, and narrower and wider in range."""
+    operation = operation_of(SITE)
+    k = np.arange(operation.sizes["time"])
+    slow, fast = np.sin(0.04 * k), np.sin(0.11 * k)
+    points = SetPoints(
+        supply_temperature={"warm_plant": 40.5 + 2.5 * slow, "chilled_plant": 17.0 + slow},
+        temperature_range={"warm_plant": 14.0 + 4.0 * fast, "chilled_plant": 10.0 + 2.0 * fast},
+        technology_range={"cdu_1": 13.0 + 3.0 * fast},
+    )
+    return history_of(SITE, operation.assign(labelled(points)), noise=NOISE)
+
+
+def assert_sound(told):
+    """No parameter that the history tells is off, and many are told."""
+    shares = [e for e in told.estimates if e.grade is not Grade.UNKNOWN]
+    shares = [e for e in shares if not e.parameter.is_offset]
+    assert len(shares) > 10
+    for estimate in shares:
+        off = abs(estimate.value - estimate.parameter.prior)
+        assert off <= max(0.025 * estimate.parameter.prior, 4.0 * estimate.error), estimate
+
+
+def test_machines_at_moved_set_points_are_not_worn(moved):
+    """Proves: with its set points told, a sound plant stays sound.
+
+    Sensitivity: at the declared ones the pumps of the warm plant have lost half of their power.
+    """
+    told = calibrate(SITE, moved)
+    assert told.said == ()
+    assert_sound(told)
+
+
+def test_what_a_plant_says_it_applies_is_as_good_as_orders(moved):
+    names = {word: word.replace("_set_point", "_applied") for word in WORDS}
+    assert_sound(calibrate(SITE, moved.rename(names)))
+
+
+def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
+    told = calibrate(SITE, moved.drop_vars(WORDS))
+    assert {text.split()[0] for text in told.said} == LEFT
+    assert "warm_plant is left out: the history does not tell its set points" in told.said[0]
+    for estimate in told.estimates:
+        if estimate.parameter.machine in LEFT:
+            assert estimate.grade is Grade.UNKNOWN
+    assert told.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
+
+
+def test_quarters_in_which_a_set_point_is_not_heard_are_left_out(moved):
+    deaf = moved.copy(deep=True)
+    deaf["facility_supply_set_point"][8:16, 0] = np.nan
+    held = Water.of(SITE, History(SITE, deaf))
+    assert list(np.flatnonzero(held.unknown["warm_plant"])) == list(range(8, 16))
+    assert "chilled_plant" not in held.unknown
+
+
+def test_water_that_stays_as_declared_is_told_nothing():
+    held = Water.of(SITE, History(SITE, history_of(SITE, operation_of(SITE, days=1))))
+    assert (held.points, held.unknown, held.said) == (None, {}, ())
+
+
+def test_a_set_point_that_rests_at_its_limit_is_no_stuck_sensor(moved):
+    calm = moved.copy(deep=True)
+    calm["facility_supply_set_point"][50:90, 0] = 44.0
+    assert History(SITE, calm).stuck == {}
+
+
+def test_chillers_that_plans_commit_are_taken_as_they_ran():
+    plant = SITE.equipment["chilled_plant"]
+    committed = plant.chillers.model_copy(update={"minimum_up": 1.0})
+    site = SITE.with_equipment(
+        SITE.equipment | {plant.name: plant.model_copy(update={"chillers": committed})}
+    )
+    history = history_of(site, operation_of(site, days=1))
+    ran = history["cooling_plant_units_on"].sel(circuit="chilled_plant").to_numpy()
+    held = Water.of(site, History(site, history))
+    assert held.points.units["chilled_plant"] == pytest.approx(ran)
+    history["cooling_plant_units_on"][5] = 1.5
+    assert Water.of(site, History(site, history)).unknown["chilled_plant"][5]

@@ -1,0 +1,231 @@
+"""What the water of a site was held at in a history: set points move, and no machine is worn by it.
+
+What is told is taken as told. Where nothing is told, and what is read lies elsewhere than the site
+file says, nobody knows what the machine was held at: its channels are left out, and it is named.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+
+from twin.calibration.history import History
+from twin.equipment import Accelerators, Cdu, CoolingPlant
+from twin.physics import FloatArray, water
+from twin.physics.numeric import BoolArray
+from twin.relations import SetPoints
+from twin.setpoints import least_flows
+from twin.site import Site
+
+SUPPLY: Final = ("facility_supply_set_point", "facility_supply_applied")
+RANGE: Final = ("facility_range_set_point", "facility_range_applied")
+COOLANT_RANGE: Final = ("technology_range_set_point", "technology_range_applied")
+UNITS: Final = ("cooling_plant_units_applied", "cooling_plant_units_on")
+FLOW: Final = ("facility_flow", "cooling_plant_flow")
+"""Words for one thing, the one to be preferred first: orders of a plan, and what a plant says."""
+
+FLOWING: Final = "its flow"
+"""What of a plant is elsewhere than declared."""
+
+SAME: Final = 1e-3
+"""Difference of a set point from the declared one that is none. [K]"""
+
+FAR: Final = 1.2
+"""Distance of supply water from its set point that no offset of a sensor explains. [K]"""
+
+OTHER: Final = 0.2
+"""Deviation of a flow, or of a warming, that no meter explains. [1]"""
+
+OFTEN: Final = 0.1
+"""Share of quarter-hours in which that must be so. [1]"""
+
+
+@dataclass(kw_only=True)
+class Water:
+    """What the water of a site was held at.
+
+    Attributes
+    ----------
+    points
+        Set points on quarter-hours; None where all are as declared.
+    unknown
+        Cooling plant or bank of CDUs -> quarter-hours in which it is not known what it was held at.
+    said
+        What is left out, in words.
+    """
+
+    points: SetPoints | None = None
+    unknown: dict[str, BoolArray] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, site: Site, history: History) -> Self:
+        """Return what the water was held at, as far as a history tells it.
+
+        Parameters
+        ----------
+        site
+            The site with its declared set points.
+        history
+            May hold set points as orders or as what the plant applies, and what has been read of
+            flow, supply temperature and coolant.
+
+        Returns
+        -------
+        Water
+            Set points, and where they are not known.
+        """
+        found = _Found(site, history)
+        plants, banks = site.of(CoolingPlant), site.of(Cdu)
+        supply = found.told({plant.name: plant.supply_temperature for plant in plants}, SUPPLY)
+        ranges = {plant.name: plant.temperature_range for plant in plants}
+        spans = {bank.name: bank.technology_range for bank in banks}
+        is_ranged = found.moves(ranges, RANGE) or found.moves(spans, COOLANT_RANGE)
+        wide = found.told(ranges, RANGE) if is_ranged else {}
+        warm = found.told(spans, COOLANT_RANGE) if is_ranged else {}
+        found.wonder(wide | warm, ranges | spans)
+        for plant in plants:
+            found.look_at_plant(plant, is_supply_told=plant.name in supply)
+        for bank in banks:
+            found.look_at_bank(bank)
+        units = found.units()
+        points = SetPoints(
+            supply_temperature=supply,
+            temperature_range=wide,
+            technology_range=warm,
+            least_flow={n: least for n, least in least_flows(site).items() if n in wide | warm},
+            units=units,
+        )
+        is_told = bool(supply or wide or warm or units)
+        return cls(points=points if is_told else None, unknown=found.unknown, said=found.said)
+
+    def known(self, values: FloatArray, machines: Iterable[str]) -> FloatArray:
+        """Return readings with NaN where it is not known what one of some machines was held at."""
+        values = np.asarray(values)
+        for name in machines:
+            if name in self.unknown:
+                values = np.where(self.unknown[name], np.nan, values)
+        return values
+
+
+class _Found:
+    """The working papers: what is told, and what is not known."""
+
+    def __init__(self, site: Site, history: History) -> None:
+        self._site, self._history = site, history
+        self.unknown: dict[str, BoolArray] = {}
+        self._left: dict[str, list[str]] = {}
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What is left out, in words."""
+        return tuple(
+            f"{name} is left out: the history does not tell its set points, and those declared do "
+            f"not fit {' and '.join(what)}"
+            for name, what in self._left.items()
+        )
+
+    def _first(self, words: tuple[str, ...], owner: str) -> FloatArray:
+        """Return the first of some words that has been read of a machine; NaN without one."""
+        read = (self._history.get(word, owner) for word in words)
+        nothing = np.full(self._history.count, np.nan)
+        return next((values for values in read if np.isfinite(values).any()), nothing)
+
+    def _ordered(self, words: tuple[str, ...], owner: str) -> bool:
+        return bool(np.isfinite(self._history.get(words[0], owner)).any())
+
+    def moves(self, declared: Mapping[str, float], words: tuple[str, ...]) -> bool:
+        """Return whether one of some machines was ordered, or applied, another than declared."""
+        return any(
+            self._ordered(words, name)
+            or bool((np.abs(self._first(words, name) - value) > SAME).any())
+            for name, value in declared.items()
+        )
+
+    def told(self, declared: Mapping[str, float], words: tuple[str, ...]) -> dict[str, FloatArray]:
+        """Return what machines were told; where one is not heard, the declared one, unknown."""
+        found = {}
+        for name, value in declared.items():
+            values = self._first(words, name)
+            if np.isfinite(values).any():
+                self._doubt(name, np.isnan(values))
+                found[name] = np.where(np.isnan(values), value, values)
+        return found
+
+    def wonder(self, told: Mapping[str, FloatArray], declared: Mapping[str, float]) -> None:
+        """Doubt the flow where all ranges stand as declared: was it asked to keep more?
+
+        A plant that follows ranges keeps enough for the trip of a unit, any other its declared
+        least flow; what it applies does not say which.
+        """
+        if not told or any(self._ordered(w, n) for w in (RANGE, COOLANT_RANGE) for n in told):
+            return
+        apart = [np.abs(values - declared[name]) > SAME for name, values in told.items()]
+        is_plain = ~np.any(apart, axis=0)
+        for name in told:
+            self._doubt(name, is_plain)
+
+    def units(self) -> dict[str, FloatArray]:
+        """Return the chillers that ran, of plants whose chillers are committed by plans."""
+        found = {}
+        for name in self._site.committed:
+            ran = self._first(UNITS, name)
+            if np.isfinite(ran).any():
+                whole = np.round(np.nan_to_num(ran))
+                self._doubt(name, ~(np.abs(ran - whole) < SAME))
+                found[name] = whole
+        return found
+
+    def look_at_plant(self, plant: CoolingPlant, *, is_supply_told: bool) -> None:
+        """Leave a plant out whose water is elsewhere than declared while nothing is told of it."""
+        name, history = plant.name, self._history
+        read = history.get("facility_supply_temperature", name)
+        if not is_supply_told and _is_often(np.abs(read - plant.supply_temperature) > FAR, read):
+            self._leave(name, "its supply water")
+        if np.isfinite(self._first(RANGE, name)).any():
+            return
+        load = history.get("cooling_plant_output", name)
+        rate = plant.capacity_rate(np.nan_to_num(load), history.weather)
+        per_flow = water.capacity_rate(1.0, plant.loop.liquid, temperature=plant.supply_temperature)
+        off = self._first(FLOW, name) * float(per_flow) / rate - 1.0 + 0.0 * load
+        if _is_often(np.abs(off) > OTHER, off):
+            self._leave(name, FLOWING)
+
+    def look_at_bank(self, bank: Cdu) -> None:
+        """Leave a bank out whose coolant warms otherwise than declared.
+
+        Where the flow of a plant moves untold, so may that of the coolant: it must be seen.
+        """
+        if np.isfinite(self._first(COOLANT_RANGE, bank.name)).any():
+            return
+        history = self._history
+        halls = self._site.of(Accelerators)
+        parts = [hall.liquid_share * history.get("hall_power", hall.name) for hall in halls]
+        heat = np.sum(parts, axis=0)
+        flow = bank.flow(np.nan_to_num(heat))
+        declared = bank.technology_range * heat / bank.rated / flow
+        cold, warm = (
+            history.get(f"technology_{way}_temperature", bank.name) for way in ("supply", "return")
+        )
+        off = warm - cold - declared
+        is_off = (np.abs(off) > OTHER * declared) & (np.abs(off) > FAR)
+        is_moved = any(FLOWING in what for what in self._left.values())
+        if _is_often(is_off, off):
+            self._leave(bank.name, "the warming of its coolant")
+        elif is_moved and np.isnan(off).all():
+            self._leave(bank.name, "the flow of its plant")
+
+    def _doubt(self, name: str, is_unknown: BoolArray) -> None:
+        if is_unknown.any():
+            self.unknown[name] = self.unknown.get(name, np.zeros_like(is_unknown)) | is_unknown
+
+    def _leave(self, name: str, what: str) -> None:
+        self._doubt(name, np.ones(self._history.count, dtype=bool))
+        self._left.setdefault(name, []).append(what)
+
+
+def _is_often(is_so: BoolArray, values: FloatArray) -> bool:
+    """Return whether something is so in more than a few of the quarter-hours that were read."""
+    read = int(np.count_nonzero(np.isfinite(values)))
+    return read > 0 and int(np.count_nonzero(is_so)) > OFTEN * read
