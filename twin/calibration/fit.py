@@ -53,6 +53,10 @@ MOST_MEMORY: Final = 0.95
 MOST_HELD: Final = 3.0
 """Greatest factor on the first guess where a bound holds a parameter. [1]"""
 
+LEAST_ERROR: Final = 0.03
+"""Least factor on the first guess: no meter is better than a ten-thousandth, and what is left of
+data without errors is rounding. [1]"""
+
 LEAST_ROWS: Final = 8
 """Readings that a channel needs to be used. [1]"""
 
@@ -264,7 +268,7 @@ def sizes_of(
         size = NORMAL * float(np.nanmedian(np.abs(scaled)))
         if size > 0.0:
             memory = _memory(np.clip(scaled / size, -SOFT, SOFT))
-            factor = size * float(np.sqrt((1.0 + memory) / (1.0 - memory)))
+            factor = max(size * float(np.sqrt((1.0 + memory) / (1.0 - memory))), LEAST_ERROR)
             is_held = not set(held).isdisjoint(channel.machines)
             found[channel.name] = min(factor, MOST_HELD) if is_held else factor
     return found
