@@ -17,7 +17,7 @@ from twin.calibration.electrical import electrical
 from twin.calibration.fit import Fit, Fitted, sizes_of
 from twin.calibration.history import History
 from twin.calibration.parameters import Parameter, applied, parameters_of
-from twin.calibration.strange import stuck_sensors, trends
+from twin.calibration.strange import impossible_air, stuck_sensors, trends
 from twin.calibration.thermal import thermal
 from twin.calibration.water import Water
 from twin.errors import Fault, StateError
@@ -249,7 +249,7 @@ def _calibration(
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.slopes, compute_uv=False),
         noise=noise,
-        said=(*stuck_sensors(known), *trends(fitted.residuals)),
+        said=(*stuck_sensors(known), *impossible_air(known), *trends(fitted.residuals)),
     )
 
 

@@ -177,7 +177,7 @@ def test_a_history_without_weather_or_meters_is_refused(noisy):
 
 
 def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
-    with pytest.raises(StateError, match="23 h: a calibration needs at least 24 h"):
+    with pytest.raises(StateError, match=r"23 h from .* to .*: a calibration needs at least 24 h"):
         calibrate(SITE, noisy.readings.isel(time=slice(0, 23 * 60)))
     named = noisy.readings.copy(deep=True)
     named["hall_power"].attrs["units"] = "kW"
@@ -190,6 +190,34 @@ def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
         calibrate(SITE, kilowatts)
     places = [fault.place for fault in caught.value.faults]
     assert places == ["hall_power of hall_1", "hall_power of hall_2", "air_temperature"]
+
+
+def test_a_stamp_that_must_be_wrong_is_named(noisy):
+    odd = noisy.readings.isel(time=slice(0, 100))
+    odd = odd.assign_coords(time=np.append(odd["time"][:-1], np.datetime64("2090-01-01", "us")))
+    with pytest.raises(StateError, match=r"to 2090-01-01T00:00Z: one of these stamps must be"):
+        calibrate(SITE, odd)
+    with pytest.raises(StateError, match=r"0.25 h from 2090-01-01T00:00Z"):
+        calibrate(SITE, odd.isel(time=[-1]))
+
+
+def test_air_that_cannot_be_is_refused_and_single_readings_left_out(noisy, calibration):
+    percent = noisy.readings.copy(deep=True)
+    percent["relative_humidity"] *= 100.0
+    hectopascals = np.full(percent.sizes["time"], 1013.0)
+    percent["air_pressure"] = "time", hectopascals, {"units": "kPa"}
+    with pytest.raises(StateError) as caught:
+        calibrate(SITE, percent)
+    mends = {fault.place: fault.mend for fault in caught.value.faults}
+    assert sorted(mends) == ["air_pressure", "relative_humidity"]
+    assert mends["relative_humidity"] == "must be a share, from 0 to 1; convert it"
+    wild = noisy.readings.copy(deep=True)
+    wild["relative_humidity"][600:630] *= 100.0
+    told = calibrate(SITE, wild)
+    assert "relative_humidity cannot have been what was read: 2 quarter-hours" in told.said[0]
+    name = "chilled_plant.rejection.approach_factor"
+    was, now = found(calibration, name), found(told, name)
+    assert now.value == pytest.approx(was.value, abs=now.error)
 
 
 def test_a_sensor_that_stands_still_is_left_out_and_said(noisy, calibration):

@@ -12,7 +12,7 @@ from twin.equipment import Accelerators
 from twin.errors import Fault, StateError, UnitError
 from twin.physics import FloatArray, atmosphere
 from twin.site import Site
-from twin.weather import Weather
+from twin.weather import POSSIBLE, Weather
 
 LEAST_SHARE: Final = 0.5
 """Share of the usual readings that a quarter-hour needs to be used. [1]"""
@@ -25,6 +25,9 @@ DAY: Final = 96
 
 LEAST: Final = DAY
 """Quarter-hours that a calibration needs: load and weather have a daily course. [1]"""
+
+MOST: Final = 10 * 366 * DAY
+"""Quarter-hours from which a stamp must be wrong: ten years. [1]"""
 
 STUCK: Final = 20
 """Readings with one number from which a sensor that hardly ever repeats itself is stuck. [1]"""
@@ -63,11 +66,13 @@ class History:
         Starts of the quarter-hours.
     stuck
         (variable, machine) -> readings that were left out, since the sensor stood still. [1]
+    impossible
+        Word of the weather -> quarter-hours that were left out, since no air is so. [1]
 
     Raises
     ------
     StateError
-        If it is too short, has no weather, or values that cannot be of this site.
+        If it is too short or long, has no weather, or values that cannot be of this site.
     UnitError
         If a variable is in another unit than that of the vocabulary.
     """
@@ -75,6 +80,7 @@ class History:
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
         times = np.asarray(telemetry["time"].to_numpy(), dtype="datetime64[us]")
         self.stuck: dict[tuple[str, str], int] = {}
+        self.impossible: dict[str, int] = {}
         self._values: dict[tuple[str, str], FloatArray] = {}
         if not len(times):
             raise StateError(site.name, [_empty("time")])
@@ -84,8 +90,8 @@ class History:
         first = int(minutes.min()) // MINUTES
         self._places = minutes - first * MINUTES
         self.count = int(self._places.max()) // MINUTES + 1
-        if self.count < LEAST:
-            raise StateError(site.name, [_short(self.count)])
+        if not LEAST <= self.count <= MOST:
+            raise StateError(site.name, [_odd_length(self.count, times)])
         start = np.datetime64(0, "us") + first * QUARTER
         self.time = axes.regular(np.datetime64(start, "us"), self.count)["time"].to_numpy()
         for name, array in telemetry.data_vars.items():
@@ -161,13 +167,16 @@ class History:
         faults = []
         for (name, owner), values in self._values.items():
             middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-            limit = ABSURD * most.get((name, owner), np.inf)
+            low, high = -np.inf, ABSURD * most.get((name, owner), np.inf)
             if name.endswith("_temperature"):
-                limit = HOT
-            if middle > limit:
+                high = HOT
+            low, high = POSSIBLE.get(name, (low, high))
+            if not low <= middle <= high:
                 unit = vocabulary.term(name).unit
                 place = f"{name} of {owner}" if owner else name
                 mend = f"cannot be in {unit} on this site; convert it"
+                if unit == "1":
+                    mend = "must be a share, from 0 to 1; convert it"
                 faults.append(Fault(place=place, value=f"{middle:.4g}", mend=mend))
         return faults
 
@@ -177,7 +186,11 @@ class History:
         rows = {}
         for name in ("air_temperature", "relative_humidity", "air_pressure"):
             values = self.get(name)
-            is_read = np.isfinite(values)
+            low, high = POSSIBLE[name]
+            is_read = (values >= low) & (values <= high)
+            left_out = int(np.count_nonzero(np.isfinite(values) & ~is_read))
+            if left_out:
+                self.impossible[name] = left_out
             if name == "air_pressure" and not is_read.any():
                 values, is_read = self._pressure(site), np.ones(self.count, dtype=bool)
             rows[name] = np.interp(places, places[is_read], values[is_read])
@@ -195,9 +208,14 @@ def _empty(name: str) -> Fault:
     return Fault(place=name, value="", mend="the history has none of it; name another time")
 
 
-def _short(count: int) -> Fault:
+def _odd_length(count: int, times: NDArray[np.datetime64]) -> Fault:
+    """Return the fault of a history that is too short or too long, with both its ends."""
+    first, last = times.min(), times.max()
+    span = f"{count / 4:g} h from {axes.to_minute(first)} to {axes.to_minute(last)}"
     mend = f"a calibration needs at least {LEAST / 4:g} h; name another time"
-    return Fault(place="history", value=f"{count / 4:g} h", mend=mend)
+    if count > MOST:
+        mend = "one of these stamps must be wrong; name another time"
+    return Fault(place="history", value=span, mend=mend)
 
 
 def _check_units(telemetry: xr.Dataset) -> None:

@@ -25,6 +25,12 @@ def stuck_sensors(history: History) -> Iterator[str]:
         yield f"the sensor of {what} stood still: {count} readings are left out"
 
 
+def impossible_air(history: History) -> Iterator[str]:
+    """Yield words of the weather of which some was left out since no air is so."""
+    for name, count in sorted(history.impossible.items()):
+        yield f"{name} cannot have been what was read: {count} quarter-hours are left out"
+
+
 def trends(residuals: Mapping[str, FloatArray]) -> Iterator[str]:
     """Yield channels of which what is left goes one way all along: a drifting sensor, a worn part.
 
