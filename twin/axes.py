@@ -197,7 +197,10 @@ def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndar
     )
     position = np.clip(np.searchsorted(given, asked, side="right") - 1, 0, len(given) - 2)
     at = cumulative[..., position] + values[..., position] * (asked - given[position])
-    return np.asarray(np.diff(at, axis=-1) / np.diff(asked))
+    means = np.diff(at, axis=-1) / np.diff(asked)
+    begun = position[:-1]
+    is_within = asked[1:] <= given[begun + 1]  # one value, not a difference of long sums
+    return np.asarray(np.where(is_within, values[..., begun], means))
 
 
 def market_day(day: str, zone: str) -> xr.Dataset:

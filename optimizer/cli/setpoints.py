@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import sites
-from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
-from optimizer.cli.simulate import grid_of, halls_on, outdoors_on
+from optimizer.cli.conditions import LoadFile, Zone, grid_of, halls_on, outdoors_on
+from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
 from telemetry.sources import read_jobs
 from twin.equipment import Accelerators
 from twin.physics import FloatArray
@@ -26,6 +26,10 @@ from twin.workloads.jobs import Jobs, from_jobs
 from twin.workloads.queue import Pool
 
 app = typer.Typer(add_completion=False, help="Find the cheapest safe set points of the water.")
+
+JobsFile = Annotated[
+    Path | None, typer.Option(help="Jobs, each run when it arrives, as far as there are racks.")
+]
 
 UTILISATION: Final = 0.6
 PUBLISHED: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
@@ -49,12 +53,9 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     ),
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 364,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
-    load: Annotated[
-        Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
-    ] = None,
-    jobs: Annotated[
-        Path | None, typer.Option(help="Jobs, each run when it arrives, as far as there are racks.")
-    ] = None,
+    load: LoadFile = None,
+    zone: Zone = None,
+    jobs: JobsFile = None,
     utilisation: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Share of racks at work; of jobs the mean share."),
@@ -66,11 +67,14 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     loaded = sites.load(site)
     screen = console(json_file)
     grid = grid_of(start, days, step)
-    outdoors = Weather.of(outdoors_on(loaded, weather, grid))
+    air, remarks = outdoors_on(loaded, weather, grid)
+    outdoors = Weather.of(air)
     if jobs is None:
-        halls = halls_on(loaded, grid, load, utilisation if load is None else None)
+        halls, of_load = halls_on(loaded, grid, load, None if load else utilisation, zone=zone)
+        remarks += of_load
     else:
         halls = _at_once(loaded, grid, _read(jobs, grid, screen), utilisation)
+    tell(screen, remarks)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
     screen.print(f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(WAYS)} ways to run it")
     found = courses(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
@@ -97,7 +101,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(f"wrote {picture}", markup=False)
     content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in WAYS}
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
-    write_json({"site": loaded.name, "published": PUBLISHED, **figures}, json_file)
+    write_json({"site": loaded.name, "published": PUBLISHED, **figures} | remarks.told, json_file)
 
 
 def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import typer
 from rich.console import Console
@@ -14,9 +14,6 @@ from rich.table import Table
 from typer.models import OptionInfo
 
 from twin.errors import Fault, ProblemError
-
-if TYPE_CHECKING:
-    from optimizer.service.world import World
 
 PICTURES: Final = (".png", ".svg", ".pdf")
 """How the names of pictures may end."""
@@ -170,19 +167,31 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def tell(screen: Console, world: "World") -> None:
+class Read(Protocol):
+    """Series that were read, and what is to be known of them."""
+
+    @property
+    def gaps(self) -> Sequence[str]:
+        """What was filled, as texts."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was modelled, mapped or not read."""
+
+
+def tell(screen: Console, read: Read) -> None:
     """Tell what was filled in the series of a site, modelled, or not read.
 
     Parameters
     ----------
     screen
         Where to.
-    world
+    read
         What was read.
     """
-    for gap in world.gaps:
+    for gap in read.gaps:
         screen.print(f"filled: {gap}", markup=False)
-    for note in world.notes:
+    for note in read.notes:
         screen.print(f"note: {note}", markup=False)
 
 

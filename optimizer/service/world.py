@@ -148,7 +148,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
     year = int(pd.Timestamp(first).year)
-    notes = _notes(site, files, weather, year)
+    notes = notes_on(site, files.weather.name, weather, year=year)
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append(f"{files.prices.name}: {NO_CARBON}")
     arrivals = jobs_of(files.jobs, first, last)
@@ -217,17 +217,30 @@ def market_of(site: Site, files: Files) -> list[xr.Dataset]:
     return found
 
 
-def _notes(site: Site, files: Files, weather: xr.Dataset, year: int) -> list[str]:
+def notes_on(site: Site, name: str, weather: xr.Dataset, *, year: int) -> list[str]:
+    """Return what is to be known of a site's weather that was read from a file.
+
+    Parameters
+    ----------
+    site
+        The site, for its place.
+    name
+        Of the file.
+    weather
+        As :func:`read_outdoors` gives it.
+    year
+        On which a typical year is laid.
+    """
     notes = []
     place = weather.attrs["file_latitude"], weather.attrs["file_longitude"]
     away = _distance(site, *place)
     if away > FAR:
         where = f"{place[0]:.1f} N {place[1]:.1f} E"
-        notes.append(f"{files.weather.name}: weather of {where}, {away:,.0f} km from {site.name}")
+        notes.append(f"{name}: weather of {where}, {away:,.0f} km from {site.name}")
     if weather.attrs.get("modelled"):
-        notes.append(f"{files.weather.name}: modelled {weather.attrs['modelled']}")
+        notes.append(f"{name}: modelled {weather.attrs['modelled']}")
     if weather.attrs["typical_year"]:
-        notes.append(f"{files.weather.name}: a typical year, placed in {year}")
+        notes.append(f"{name}: a typical year, placed in {year}")
     return notes
 
 

@@ -12,7 +12,7 @@ from twin.errors import Fault, SeriesError
 
 _OFFSET: Final = re.compile(r"(?::\d\d|[Tt ]\d{2,6})(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
 _NO_ZONE: Final = (
-    'the times are local and name no offset; give the zone, as in zone="DE-LU", add offsets, '
+    "the times are local and name no offset; give their zone, as DE-LU, add offsets, "
     "or call the column time_utc if they are UTC"
 )
 

@@ -73,6 +73,14 @@ def test_regridding_conserves_the_integral(values: list[float], pieces: int) -> 
     assert means @ (np.diff(wanted) / axes.HOUR) == pytest.approx(sum(values), abs=1e-6)
 
 
+def test_a_value_that_holds_on_is_taken_and_not_reckoned() -> None:
+    """Proves: quarters of an hour have its value to the last bit, late in a year too."""
+    edges = axes.regular(axes.utc("2023-06-28"), 8760, axes.HOUR)["instant"].to_numpy()
+    values = np.random.default_rng(0).choice([3.696, 0.672, 1.1], 8760)
+    quarters = edges[0] + np.arange(4 * 8760 + 1) * axes.QUARTER
+    assert (axes.regrid(values, edges, quarters) == np.repeat(values, 4)).all()
+
+
 def test_regridding_refuses_to_reach_outside() -> None:
     edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()
     with pytest.raises(ValueError, match="reaches outside"):

@@ -13,6 +13,9 @@ from optimizer.cli import app
 from optimizer.sun_and_wind import use_sun_and_wind
 from tests import small_days
 
+STEPS = ["7min", "3h", "0min", "fast", "15 MW", "", "-15min", "1.5s", "2.5 s", "0.4s", "1e-9s"]
+"""Steps that are none: they divide no day, or are no whole number of seconds."""
+
 KEYS = {
     "energy_mwh",
     "it_energy_mwh",
@@ -113,7 +116,10 @@ def test_more_work_draws_more(run):
 def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
     mega = json.loads(run("--json", "-", load=("--load", loads(tmp_path))).stdout)
     kilo = loads(tmp_path, "time_utc,hall_power_kw", power=2000.0)
-    assert json.loads(run("--json", "-", load=("--load", kilo)).stdout) == pytest.approx(mega)
+    told = json.loads(run("--json", "-", load=("--load", kilo)).stdout)
+    assert told.pop("notes") == mega.pop("notes")
+    assert told.pop("gaps") == mega.pop("gaps") == []
+    assert told == pytest.approx(mega)
     assert 48.0 < mega["it_energy_mwh"] < 50.0
 
 
@@ -167,7 +173,7 @@ def test_a_start_that_is_no_moment_is_refused(run, start):
     refused(run(start=start), "moment", "2026-06-16T12:00Z")
 
 
-@pytest.mark.parametrize("step", ["7min", "3h", "0min", "fast", "15 MW", "", "-15min"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_step_that_divides_no_day_is_refused(run, step):
     refused(run("--step", step), "--step")
 
@@ -202,6 +208,41 @@ def test_the_first_moment_of_too_great_a_load_is_told(run, tmp_path):
     lines[8], lines[20] = "2026-06-16T07:00Z,4.5", "2026-06-16T19:00Z,9"
     load.write_text("\n".join(lines))
     refused(run(load=("--load", load)), "load.csv, 2026-06-16T07:00Z = 4.5 MW: the halls draw")
+
+
+@pytest.mark.parametrize("power", [3.696, "3.6960000000001"])
+def test_halls_may_be_at_full_power_all_day(run, tmp_path, power):
+    """Proves: means of a load at full power are full power, whatever they round to."""
+    load = loads(tmp_path, power=power)
+    for step in ("15min", "1h", "2min"):
+        result = run("--json", "-", "--step", step, load=("--load", load))
+        assert result.exit_code == 0, result.stderr
+
+
+def test_naive_times_of_a_load_are_those_of_the_zone_that_is_given(run, tmp_path):
+    """Two hours in summer: 24 h from local midnight do not cover a day of UTC."""
+    load = loads(tmp_path, "time,hall_power_mw", zone="", hours=48)
+    assert run("--zone", "DE-LU", load=("--load", load)).exit_code == 0
+    load = loads(tmp_path, "time,hall_power_mw", zone="", hours=24)
+    refused(run("--zone", "DE-LU", load=("--load", load)), "2026-06-16T22:00")
+
+
+def test_what_weather_was_made_of_is_told(run, tmp_path):
+    """Proves: what the file has not, whose year it is, and how far away, in words and in JSON."""
+    weather = small_days.typical_year(tmp_path)
+    result = run("--json", "-", "--weather", weather)
+    notes = json.loads(result.stdout)["notes"]
+    assert f"{weather.name}: a typical year, placed in 2026" in notes
+    for note in notes:
+        assert f"note: {note}" in result.stderr.replace("\n", " ")
+
+
+def test_a_gap_that_was_filled_is_told(run, tmp_path):
+    load = loads(tmp_path)
+    lines = load.read_text().split("\n")
+    load.write_text("\n".join([*lines[:8], *lines[9:]]))
+    told = json.loads(run("--json", "-", load=("--load", load)).stdout)
+    assert told["gaps"] == ["load.csv: 2026-06-16T07:00Z/2026-06-16T08:00Z"]
 
 
 def test_negative_power_is_refused_by_its_row(run, tmp_path):

@@ -223,7 +223,7 @@ def test_naive_times_of_a_joined_file_are_those_of_the_zone(write):
     )
     bundle = read(path, zone="DE-LU")
     assert str(bundle.carbon["time"].values[0]).startswith("2022-12-31T23:00")
-    with pytest.raises(SeriesError, match="give the zone"):
+    with pytest.raises(SeriesError, match="give their zone"):
         read_carbon(path)
 
 

@@ -1,0 +1,192 @@
+"""Under what a site is run: intervals, outdoor air, carbon and load, from files or from words.
+
+What was filled, modelled or taken from elsewhere is told with it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+import typer
+import xarray as xr
+
+import sites
+from optimizer.service.world import notes_on, read_outdoors
+from telemetry.sources import between, read_carbon, read_load
+from twin import axes
+from twin.equipment import Accelerators
+from twin.errors import Fault, ProblemError, UnitError
+from twin.forecast.record import WEATHER
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.units import canonical
+from twin.vocabulary import tag, tag_all
+
+LONGEST: Final = 1.0
+"""Longest step that the temperatures are followed at. [h]"""
+
+ROUNDING: Final = 1e-9
+"""Share of a number by which another may differ and be the same: means of series round. [1]"""
+
+SECONDS: Final = 3600
+"""Seconds of an hour."""
+
+
+LoadFile = Annotated[
+    Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
+]
+Zone = Annotated[
+    str | None, typer.Option(help="Zone of naive local times of load and carbon, as DE-LU.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remarks:
+    """What is to be known of series that were read.
+
+    Attributes
+    ----------
+    gaps
+        What was filled, as texts.
+    notes
+        What was modelled, mapped or taken from elsewhere.
+    """
+
+    gaps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, path: Path, part: xr.Dataset) -> Self:
+        """Return what a source tells of a stretch of its series."""
+        gaps, notes = (part.attrs.get(key, ()) for key in ("gaps", "notes"))
+        return cls(
+            gaps=tuple(f"{path.name}: {gap}" for gap in gaps),
+            notes=tuple(f"{path.name}: {note}" for note in notes),
+        )
+
+    @property
+    def told(self) -> dict[str, list[str]]:
+        """Both, as JSON has them."""
+        return {"gaps": list(self.gaps), "notes": list(self.notes)}
+
+    def __add__(self, other: "Remarks") -> "Remarks":
+        """Return both, each text once."""
+        return Remarks(
+            gaps=tuple(dict.fromkeys((*self.gaps, *other.gaps))),
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+        )
+
+
+def grid_of(start: str, days: int, step: str) -> xr.Dataset:
+    """Return the intervals of some days.
+
+    Parameters
+    ----------
+    start
+        First moment; a bare date is 00:00 UTC.
+    days
+        Number of days.
+    step
+        Length of an interval, with its unit.
+
+    Raises
+    ------
+    ProblemError
+        If the step is no whole number of seconds, or does not divide a day.
+    """
+    mend = (
+        f"choose a step of at most {LONGEST:g} h that is a whole number of seconds and divides a "
+        "day, as 15min"
+    )
+    fault = ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
+    try:
+        seconds = canonical(step, "h") * SECONDS
+    except UnitError as error:
+        raise fault from error
+    if not 0.0 < seconds <= LONGEST * SECONDS:
+        raise fault
+    whole = round(seconds)
+    if abs(seconds - whole) > ROUNDING * seconds or (24 * SECONDS) % whole:
+        raise fault
+    return axes.regular(axes.utc(start), days * 24 * SECONDS // whole, np.timedelta64(whole, "s"))
+
+
+def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dataset, Remarks]:
+    """Return the intervals with the weather of a file; without one the synthetic must do."""
+    edges, file = grid["instant"].to_numpy(), path or sites.data("weather")
+    read = read_outdoors(site, file, start=edges[0], end=edges[-1])
+    has = read["instant"].to_numpy()
+    if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:
+        first, last, start, end = map(axes.to_minute, (has[0], has[-1], edges[0], edges[-1]))
+        mend = (
+            f"the run is from {start} to {end}, and the synthetic weather that ships from {first} "
+            f"to {last} only; give --weather FILE, or a --start that it covers"
+        )
+        raise ProblemError("command", [Fault(place="--weather", value="", mend=mend)])
+    part = between(read, start=edges[0], end=edges[-1])
+    year = int(grid["time"].dt.year[0])
+    notes = Remarks(notes=tuple(notes_on(site, file.name, read, year=year)))
+    values = {name: ("time", _means(part, name, edges)) for name in WEATHER}
+    return tag_all(grid.assign(values)), Remarks.of(file, part) + notes
+
+
+def carbon_on(
+    path: Path | None, grid: xr.Dataset, *, kind: Literal["direct", "lca"], zone: str | None = None
+) -> tuple[xr.DataArray | None, Remarks]:
+    """Return the carbon intensity of a file on some intervals; None without one. [kg MWh-1]"""
+    if path is None:
+        return None, Remarks()
+    name, edges = "carbon_intensity", grid["instant"].to_numpy()
+    part = between(read_carbon(path, zone=zone, kind=kind), start=edges[0], end=edges[-1])
+    values = xr.DataArray(_means(part, name, edges), coords={"time": grid["time"]})
+    return tag(values, name), Remarks.of(path, part)
+
+
+def halls_on(
+    site: Site,
+    grid: xr.Dataset,
+    load: Path | None,
+    utilisation: float | None,
+    *,
+    zone: str | None = None,
+) -> tuple[xr.DataArray, Remarks]:
+    """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
+    halls, remarks = site.of(Accelerators), Remarks()
+    if utilisation is not None and load is None:
+        idle = np.array([hall.idle_power for hall in halls])
+        full = np.array([hall.full_power for hall in halls])
+        rows = np.tile(idle + utilisation * (full - idle), (grid.sizes["time"], 1))
+    elif load is not None and utilisation is None:
+        shares = np.array([hall.racks / site.racks for hall in halls])
+        total, remarks = _loaded(site, grid, load, zone=zone)
+        rows = total[:, None] * shares
+    else:
+        mend = "give either --load FILE or --utilisation SHARE"
+        raise ProblemError("command", [Fault(place="load", value="", mend=mend)])
+    coords = {"hall": [hall.name for hall in halls]}
+    power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
+    return power, remarks
+
+
+def _loaded(
+    site: Site, grid: xr.Dataset, load: Path, *, zone: str | None
+) -> tuple[FloatArray, Remarks]:
+    """Return the power of all halls from a file. [MW]"""
+    edges = grid["instant"].to_numpy()
+    part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
+    total = _means(part, "hall_power", edges)
+    most = sum(hall.full_power for hall in site.of(Accelerators))
+    is_beyond = total > most * (1.0 + ROUNDING)
+    if is_beyond.any():
+        first = int(np.argmax(is_beyond))
+        place = f"{load.name}, {axes.to_minute(edges[first])}"
+        mend = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
+        fault = Fault(place=place, value=f"{total[first]:g} MW", mend=mend)
+        raise ProblemError("load", [fault])
+    return np.minimum(total, most), Remarks.of(load, part)
+
+
+def _means(part: xr.Dataset, name: str, edges: np.ndarray) -> FloatArray:
+    """Return the means of a series between some edges, which it must cover."""
+    return axes.regrid(part[name].to_numpy(), part["instant"].to_numpy(), edges)
