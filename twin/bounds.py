@@ -1,4 +1,4 @@
-"""What prices and carbon can be at all: beyond these a unit or a decimal point is wrong.
+"""What prices, carbon and differences of temperature can be: beyond, a unit or a point is wrong.
 
 Greater numbers would also drown all others in a plan's sums.
 """
@@ -13,8 +13,9 @@ GREATEST: Final[Mapping[str, float]] = {
     "EUR kg-1": 100.0,
     "EUR m-3": 1e4,
     "EUR GB-1": 100.0,
+    "K": 100.0,  # 2 degC is 275 K, and no difference
 }
-"""Unit of a price -> the greatest that is believed, either way. Every declared price has it."""
+"""Unit -> the greatest that is believed, either way. Everything declared in it has this bound."""
 
 GREATEST_PRICE: Final = GREATEST["EUR MWh-1"]
 """Greatest price of energy; of lateness too. [EUR MWh-1; EUR MWh-1 h-1]"""

@@ -147,8 +147,8 @@ class Quantity:
     meaning
         What the parameter is, in one sentence fragment.
     above, at_least, below, at_most
-        Bounds in the canonical unit. A price without one, either way, has that of its unit in
-        :data:`twin.bounds.GREATEST`.
+        Bounds in the canonical unit. A price or a difference of temperatures without one, either
+        way, has that of its unit in :data:`twin.bounds.GREATEST`.
     """
 
     unit: str
@@ -159,7 +159,7 @@ class Quantity:
     at_most: float | None = None
 
     def __post_init__(self) -> None:
-        """Bound prices, so that none is believed that no market knows."""
+        """Bound prices and differences, so that none is believed that no market or water knows."""
         greatest = GREATEST.get(self.unit)
         if greatest is not None and self.below is None and self.at_most is None:
             object.__setattr__(self, "at_most", greatest)

@@ -111,7 +111,10 @@ def test_a_parameter_refuses(field: str, value: object, words: str) -> None:
 
 
 class Contract(BaseModel):
-    """Prices without bounds of their own, and with some."""
+    """Prices and a difference without bounds of their own, and with some."""
+
+    approach: Annotated[float, Quantity("K", "of two waters", above=0)] = 2.0
+    rise: Annotated[float, Quantity("K", "of water")] = 0.0
 
     energy: Annotated[float, Quantity("EUR MWh-1", "for energy")] = 0.0
     peak: Annotated[float, Quantity("EUR MW-1", "for the peak", at_least=0)] = 0.0
@@ -128,10 +131,16 @@ class Contract(BaseModel):
         ("peak", "-1 EUR/kW", "must be at least 0 EUR/MW"),
         ("cells", "1e8 EUR/MWh", r"must be at most 1e\+07 EUR/MWh"),
         ("cells", "0 EUR/MWh", "must be above 0 EUR/MWh"),
+        ("approach", "2 degC", "must be at most 100 K; 2 degC is 275.15 K"),
+        ("approach", "36 degF", "must be at most 100 K"),
+        ("rise", "-101 K", "must be at least -100 K"),
     ],
 )
 def test_a_price_has_the_bound_of_its_unit(field: str, value: str, words: str) -> None:
-    """Proves: whether or not a declaration says so, no price is greater than any market's."""
+    """Proves: whether or not a declaration says so, no price is greater than any market's.
+
+    Nor is a temperature taken for a difference.
+    """
     with pytest.raises(ValidationError, match=words):
         Contract.model_validate({field: value})
 
