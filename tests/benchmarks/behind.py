@@ -94,7 +94,7 @@ class Racks:
     def follow(self, found: Run, starts: np.ndarray) -> None:
         """Follow racks and units through a span of a run at their own step, and write."""
         layout, count = self.layout, len(starts)
-        water = found.stocks["facility_supply_temperature", layout.warm][1:]
+        water = found.stocks["facility_supply_temperature", layout.warm.name][1:]
         share = np.stack([_work(found, hall) for hall in layout.halls], axis=1)
         spell = (starts - np.datetime64(0, "us")) // SPELL
         if self.state is None:

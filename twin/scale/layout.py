@@ -15,7 +15,7 @@ from twin.equipment import Accelerators, Cdu, CoolingPlant
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
 from twin.physics.rack_kernel import HallTable, Places, RackTable, UnitTable
-from twin.relations import Convert
+from twin.relations import Convert, SetPoints
 from twin.site import Site
 from twin.weather import Weather
 
@@ -97,15 +97,27 @@ class Layout:
         )
 
     @property
-    def warm(self) -> str:
-        """Name of the plant whose water goes to the units."""
-        plants = self.site.of(CoolingPlant)
-        return next(plant.name for plant in plants if plant.serves == "warm")
+    def warm(self) -> CoolingPlant:
+        """The plant whose water goes to the units."""
+        return next(plant for plant in self.site.of(CoolingPlant) if plant.serves == "warm")
 
-    @property
-    def table(self) -> RackTable:
-        """What racks and units do, for their kernel."""
-        return RackTable(self.places, self.hall_table, self.unit_table)
+    def table(self, points: SetPoints | None = None) -> RackTable:
+        """Return what racks and units do, for their kernel.
+
+        Parameters
+        ----------
+        points
+            Set points of the water, each a single number; by default the declared ones.
+        """
+        if points is None:
+            return RackTable(self.places, self.hall_table, self.unit_table)
+        most = (KNOTS - 1) / self.unit_table.knots
+        resistance = _resistances(self.halls, self.cdu, most, points)
+        return RackTable(
+            self.places,
+            self.hall_table._replace(resistance=resistance),
+            _unit_table(self.cdu, most, self.racks, steered=(self.warm, points)),
+        )
 
     @property
     def racks(self) -> int:
@@ -145,15 +157,22 @@ def _chip_power(hall: Accelerators) -> FloatArray:
 
 def _hall_table(halls: tuple[Accelerators, ...], cdu: Cdu, most: float) -> HallTable:
     cold = np.zeros(KNOTS)
-    flow = cdu.plate_flow(np.linspace(0.0, most, KNOTS) * cdu.count)
     return HallTable(
         idle=np.array([h.rack_idle_power for h in halls]),
         span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
         liquid_share=np.array([h.liquid_share for h in halls]),
         knots=np.array([(KNOTS - 1) / h.rack_power for h in halls]),
         rise=np.stack([np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]),
-        resistance=np.stack([_resistance(h, flow) for h in halls]),
+        resistance=_resistances(halls, cdu, most),
     )
+
+
+def _resistances(
+    halls: tuple[Accelerators, ...], cdu: Cdu, most: float, points: SetPoints | None = None
+) -> FloatArray:
+    """Return the resistance of all halls' plates at the knots of a unit, ``(hall, knot)``. [1]"""
+    flow = cdu.plate_flow(np.linspace(0.0, most, KNOTS) * cdu.count, points)
+    return np.stack([_resistance(h, flow) for h in halls])
 
 
 def _resistance(hall: Accelerators, flow: FloatArray) -> FloatArray:
@@ -168,18 +187,28 @@ def _most_heat(halls: tuple[Accelerators, ...], places: Places) -> float:
     return float(np.add.reduceat(most, places.first[:-1]).max())
 
 
-def _unit_table(cdu: Cdu, most: float, racks: int) -> UnitTable:
-    """Tabulate one unit of a bank from the physics of the bank."""
+def _unit_table(
+    cdu: Cdu, most: float, racks: int, *, steered: tuple[CoolingPlant, SetPoints] | None = None
+) -> UnitTable:
+    """Tabulate one unit of a bank from the physics of the bank, as its plant's water is steered."""
+    points = through = None
     heat = np.linspace(0.0, most, KNOTS)
     heat[0] = _LEAST_HEAT * cdu.rated_heat
     bank = heat * cdu.count
     convert = next(r for r in cdu.relations() if isinstance(r, Convert))
-    pump = convert.physics(bank, _calm(KNOTS)).draws["critical"] / cdu.count
+    if steered is not None:
+        plant, points = steered
+        through = plant.share(
+            bank, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+        )
+    physics = convert.at(points).physics
+    pump = physics(bank, _calm(KNOTS)).draws["critical"] / cdu.count
     carried = heat + pump
-    share = np.maximum(carried / cdu.rated_heat, cdu.minimum_flow)
     rated_rate = cdu.rated_heat / cdu.technology_range
-    rate = share * rated_rate
-    approach = cdu.technology_supply_temperature(bank, np.zeros(KNOTS))
+    rate = cdu.flow(carried * cdu.count, points) * rated_rate
+    approach = cdu.technology_supply_temperature(
+        bank, np.zeros(KNOTS), points=points, facility_flow=through
+    )
     return UnitTable(
         knots=(KNOTS - 1) / most,
         pump_power=pump,

@@ -10,6 +10,7 @@ from twin.equipment import CoolingPlant
 from twin.run import Run, run
 from twin.simulation import dataset, orders_of, stocks_of
 from twin.site import Site
+from twin.steering import WORDS
 from twin.walk import Ceiling
 from twin.weather import Weather
 
@@ -29,7 +30,7 @@ def march(
     Yields
     ------
     xarray.Dataset
-        What the site did in a span.
+        What the site did in a span, and the set points of the water that it was told.
 
     Raises
     ------
@@ -38,9 +39,11 @@ def march(
     """
     states.check(site, state)
     grid = operation[["time", "duration", "instant"]]
+    told = {word: operation[word] for word in WORDS if word in operation}
     for part, result in spans(site, state, operation, span=span):
         whole = slice(part.start, part.stop + 1)
-        yield dataset(site, result, grid.isel(time=part, instant=whole))
+        done = dataset(site, result, grid.isel(time=part, instant=whole))
+        yield done.assign({word: values.isel(time=part) for word, values in told.items()})
 
 
 def spans(

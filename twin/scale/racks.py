@@ -1,6 +1,7 @@
 """Every rack and coolant unit of a window of a run."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -11,14 +12,19 @@ from twin.compiled import compiled
 from twin.errors import Fault, StateError
 from twin.physics import FloatArray
 from twin.physics.rack_kernel import PARTS, Coolant, Drive, Found, follow_racks
+from twin.relations import SetPoints
 from twin.scale.courses import SPELL, deviations
 from twin.scale.layout import Layout
+from twin.simulation import ARRIVING
+from twin.steering import WORDS, gathered, read
 
 WARM_UP: Final = np.timedelta64(1, "h")
 """Time after which coolant has forgotten where it began, to a billionth of a kelvin."""
 
 _PIECE: Final = 300
 """Steps of a warm-up that are followed at once, to keep them small. [1]"""
+
+_ALIKE: Final = 0.01  # K: of the same coolant in a run and behind it
 
 _ENDLESS: Final = 1e9  # h: one implicit step of this length is the steady state
 _RACK_VARIABLES: Final = 3
@@ -129,8 +135,13 @@ def follow(
             _, state = follow(layout, result, piece, seed=seed, state=state)
     coolant = Coolant(racks=state.racks.copy(), units=state.units.copy())
     found = _room(layout, window.count)
-    drive = _drive(layout, result, window, seed=seed)
-    compiled(follow_racks, *PARTS)(layout.table, drive, (coolant, found))
+    first = 0
+    for piece, points in _steady(layout, result, window):
+        rows = slice(first, first + piece.count)
+        part = Found._make(values[rows] for values in found)
+        drive = _drive(layout, result, piece, seed=seed)
+        compiled(follow_racks, *PARTS)(layout.table(points), drive, (coolant, part))
+        first += piece.count
     return found, coolant
 
 
@@ -184,8 +195,71 @@ def _rest(layout: Layout, result: xr.Dataset, window: Window, *, seed: int) -> C
     first = window.take(0, 1)
     state = Coolant(racks=np.zeros(layout.racks), units=np.zeros(layout.units))
     drive = _drive(layout, result, first, seed=seed)._replace(hours=_ENDLESS)
-    compiled(follow_racks, *PARTS)(layout.table, drive, (state, _room(layout, 1)))
+    ((_, points),) = _steady(layout, result, first)
+    compiled(follow_racks, *PARTS)(layout.table(points), drive, (state, _room(layout, 1)))
     return state
+
+
+def _steady(
+    layout: Layout, result: xr.Dataset, window: Window
+) -> Iterator[tuple[Window, SetPoints | None]]:
+    """Yield the pieces of a window in which set points of the water stay as they are."""
+    edges, fine = axes.edges_of(result), window.edges
+    interval = np.searchsorted(edges, fine[:-1], side="right") - 1
+    low, high = int(interval[0]), int(interval[-1]) + 1
+    part = result.isel(time=slice(low, high), instant=slice(low, high + 1))
+    points = _points(layout, part)
+    _refuse_untold(layout, part, points)
+    told: list[FloatArray] = []
+    if points is not None:
+        told = [*points.temperature_range.values(), *points.technology_range.values()]
+    if points is None or not told:
+        yield window, None
+        return
+    moves = np.any([np.diff(values[interval - low]) != 0.0 for values in told], axis=0)
+    starts = [0, *(np.flatnonzero(moves) + 1).tolist()]
+    for begin, end in zip(starts, [*starts[1:], window.count], strict=True):
+        at = int(interval[begin]) - low
+        yield window.take(begin, end - begin), _moment(points, at)
+
+
+def _points(layout: Layout, result: xr.Dataset) -> SetPoints | None:
+    """Return the set points that a run was told, if they stand beside it."""
+    orders: dict[tuple[str, str], FloatArray] = {}
+    for word, (_, dim) in WORDS.items():
+        if word in result:  # machines that were told none have a gap beside those of the run
+            orders |= read(layout.site, result[[word]].dropna(dim, how="all"))
+    return gathered(layout.site, orders)
+
+
+def _moment(points: SetPoints, at: int) -> SetPoints:
+    """Return the ranges that hold in one interval."""
+    wide, warm = (
+        {name: values[at] for name, values in table.items()}
+        for table in (points.temperature_range, points.technology_range)
+    )
+    return replace(points, temperature_range=wide, technology_range=warm)
+
+
+def _refuse_untold(layout: Layout, result: xr.Dataset, points: SetPoints | None) -> None:
+    """Refuse a run whose coolant the site does not give at the set points that are told."""
+    cdu, word = layout.cdu, "technology_supply_temperature"
+    if word not in result or "cdu_output" not in result:
+        return
+    heat = result["cdu_output"].sel(cdu=cdu.name).to_numpy()
+    through = layout.warm.share(
+        heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+    )
+    water = _water(layout, result)[1:]
+    wanted = cdu.technology_supply_temperature(heat, water, points=points, facility_flow=through)
+    off = np.abs(result[word].sel(cdu=cdu.name).to_numpy() - wanted).max()
+    if off > _ALIKE:
+        mend = (
+            "view the run with the site it was made of, and assign to it the set points that it "
+            "was told, facility_range_set_point and technology_range_set_point"
+        )
+        fault = Fault(place=f"{word} of {cdu.name}", value=f"{off:.3g} K off", mend=mend)
+        raise StateError("view", [fault])
 
 
 def _drive(layout: Layout, result: xr.Dataset, window: Window, *, seed: int) -> Drive:
@@ -218,6 +292,7 @@ def _shares(layout: Layout, result: xr.Dataset) -> FloatArray:
 
 
 def _water(layout: Layout, result: xr.Dataset) -> FloatArray:
-    """Return the warm facility water at the run's edges. [degC]"""
-    supply = result["facility_supply_temperature"].sel(circuit=layout.warm)
+    """Return the warm facility water at the run's edges, as it arrives at the halls. [degC]"""
+    name = ARRIVING if ARRIVING in result else "facility_supply_temperature"
+    supply = result[name].sel(circuit=layout.warm.name)
     return np.asarray(supply.to_numpy(), dtype=np.float64)

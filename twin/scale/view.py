@@ -47,7 +47,8 @@ def view(
     site
         The site.
     result
-        A run of it, as :func:`twin.simulate` gives, or a stored view.
+        A run of it, as :func:`twin.simulate` gives, or a stored view; with the set points of the
+        water beside it, if it was told any, as :func:`twin.scale.march.march` gives them.
     level
         Scale: ``site`` and ``hall`` are the run itself; ``rack`` adds every rack and coolant unit,
         ``chip`` every accelerator.
@@ -66,7 +67,8 @@ def view(
     Raises
     ------
     StateError
-        If the run has no such part, the site no such level, or a large view no dask.
+        If the run has no such part, the site no such level, or a large view no dask; or if the
+        site's coolant is another than that of the run, as without its set points.
 
     Notes
     -----
