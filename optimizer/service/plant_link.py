@@ -27,6 +27,7 @@ from telemetry.journal import Journal
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
+from twin.errors import Fault, StateError
 from twin.exchange import net_import
 from twin.site import Site
 from twin.workloads.jobs import HISTORY, Jobs
@@ -119,19 +120,28 @@ class PlantLink:
         return float(net_import(past).mean())
 
     def queue(self, now: np.datetime64) -> Queue:
-        """Return the jobs as the cluster told them last, as if it were now."""
+        """Return the jobs as the cluster told them last, as if it were now.
+
+        Raises
+        ------
+        StateError
+            If nobody has told them yet: a plan without the jobs that run would end them.
+        """
         snapshot = self.window.cluster.queue
-        if snapshot is None:
-            nothing = Jobs(
-                number=np.empty(0, dtype=np.int64),
-                kind=np.empty(0, dtype=np.int64),
-                arrival=np.empty(0, dtype="datetime64[us]"),
-                deadline=np.empty(0, dtype="datetime64[us]"),
-                length=np.empty(0),
-                racks=np.empty(0),
-            )
-            return open_queue(Pool.of(self._site), nothing, now)
-        return replace(snapshot.queue(self._site), instant=now)
+        if snapshot is not None:
+            return replace(snapshot.queue(self._site), instant=now)
+        if self.unheard_jobs:
+            fault = Fault(place="jobs", value="", mend=self.unheard_jobs)
+            raise StateError(f"state of {self._site.name}", [fault])
+        return open_queue(Pool.of(self._site), _nothing(), now)
+
+    @property
+    def unheard_jobs(self) -> str:
+        """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
+        if self.window.cluster.queue is not None or not self._site.work:
+            return ""
+        topic = topics.build(topics.Kind.JOB_QUEUE, site=self._site.name)
+        return f"the scheduler has told no queue yet; expected on {topic}"
 
     def past(self, now: np.datetime64) -> Jobs:
         """Return the arrivals of the last two weeks: those of before, and those seen since."""
@@ -140,7 +150,7 @@ class PlantLink:
         found = [self._seen] if self._seen else []
         found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
         if not found:
-            return self.queue(now).jobs
+            return _nothing()
         joined = found[0]
         for jobs in found[1:]:
             joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
@@ -242,6 +252,18 @@ class PlantLink:
             "water": show_water(self._site, observed, self._actuator.last.requests),
             "water_refusal": self.water_refusal(now),
         }
+
+
+def _nothing() -> Jobs:
+    """Return no jobs."""
+    return Jobs(
+        number=np.empty(0, dtype=np.int64),
+        kind=np.empty(0, dtype=np.int64),
+        arrival=np.empty(0, dtype="datetime64[us]"),
+        deadline=np.empty(0, dtype="datetime64[us]"),
+        length=np.empty(0),
+        racks=np.empty(0),
+    )
 
 
 def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:

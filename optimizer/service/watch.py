@@ -69,7 +69,7 @@ class Watch:
                 "see to the sensors and clocks named",
             ),
             "jobs": (
-                self._link.jobs_trouble(now),
+                self._link.jobs_trouble(now) or (self._link.unheard_jobs if missing else ""),
                 Severity.HIGH,
                 "see to the scheduler's agent and its clock; HOLD if jobs are not known",
             ),

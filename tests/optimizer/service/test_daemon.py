@@ -19,7 +19,7 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from telemetry.window import Window
 from tests import moments, small_days
-from twin.errors import NoScheduleError
+from twin.errors import Fault, NoScheduleError, StateError
 
 
 @cache
@@ -49,10 +49,10 @@ class Pilot:
 class Bench:
     """A service of the small site in shadow, without a plant."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, is_shadow=True):
         self.now = moments.facts().queue.instant
         site = moments.site()
-        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=True)
+        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow)
         link = MagicMock(spec=PlantLink)
         link.window = Window(site)
         facts = moments.facts()
@@ -61,12 +61,12 @@ class Bench:
         link.water_refusal.return_value = ""
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.misdated.return_value = ""
-        link.jobs_trouble.return_value = ""
+        link.jobs_trouble.return_value = link.unheard_jobs = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
         link.show_telemetry.return_value = {}
         clock = MagicMock()
         clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""
-        self.folder = folder
+        self.folder, self.link = folder, link
         self.service = Service(
             site,
             told,
@@ -171,6 +171,29 @@ def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(be
     (alarm,) = bench.service.snapshot()["alarms"]
     assert "nothing is lost" not in alarm["mend"]
     assert "nothing new" not in alarm["mend"]
+
+
+UNHEARD = "the scheduler has told no queue yet; expected on dc/v1/small/jobs/queue"
+
+
+@pytest.mark.parametrize("way", ["plan", "hold"])
+def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
+    """Proves: no job and no cap is ordered of a queue that nobody told, and it is an alarm.
+
+    Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
+    """
+    bench = Bench(tmp_path, is_shadow=False)
+    fault = Fault(place="jobs", value="", mend=UNHEARD)
+    bench.link.queue.side_effect = StateError("state of small", [fault])
+    bench.link.unheard_jobs = UNHEARD
+    if way == "hold":
+        bench.hold()
+    bench.decide()
+    bench.link.act.assert_not_called()
+    bench.link.freeze.assert_called_with(bench.now)
+    assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
+    assert set(bench.keep_house()) >= {"decision", "jobs"}
+    assert UNHEARD in "".join(bench.service.is_ready())
 
 
 def test_before_the_first_tick_there_is_no_time(bench):
