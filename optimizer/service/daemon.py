@@ -19,7 +19,9 @@ from optimizer.service.fallback import Source
 from optimizer.service.guarding import Guarding
 from optimizer.service.halt import Halt
 from optimizer.service.heart import Heart
+from optimizer.service.house import PAUSE, keep_house
 from optimizer.service.memory import keep, recall
+from optimizer.service.notify import notify
 from optimizer.service.overrides import Overrides
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
@@ -37,9 +39,6 @@ from twin.site import Site
 
 FIRST: Final = 120.0
 """Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
-
-HOUSEKEEPING: Final = 0.1
-"""Time between two looks at everything. [s]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +86,7 @@ class Service:
         self._last: Outcome | None = None
         self._heart, self._guarding = Heart(self._beat), Guarding()
         self._missing = "no quarter-hour has been decided yet"
-        self._is_begun = False
+        self._is_begun = self._is_left = False
         self._halt = Halt(
             overrides,
             clock=clock,
@@ -109,8 +108,9 @@ class Service:
             Set by whoever wants the end.
         """
         threading.Thread(target=self._series.rehearse, name="rehearsal", daemon=True).start()
-        house = threading.Thread(target=self._keep_house, args=(stop,), name="house", daemon=True)
         with Worker() as worker, self._link, self._partners.open(self._clock.now):
+            notify("READY=1")  # the journal is taken up, and from here the heart beats
+            house = threading.Thread(target=self._live, args=(stop, worker), daemon=True)
             pilot = Pilot(
                 site=self.site,
                 decide=worker.decide,
@@ -121,22 +121,20 @@ class Service:
             house.start()
             for now in self._clock.cycles(stop):
                 self._await_state(pilot, now, stop)
-                self._cycle(pilot, now)
+                if not stop.is_set():
+                    self._cycle(pilot, now)
             house.join()
-            self._leave()
         logger.info("stopped", site=self.site.name)
 
     def _await_state(self, pilot: Pilot, now: np.datetime64, stop: threading.Event) -> None:
         """Before the first decision, wait until everything that must be known has been heard."""
         until = time.monotonic() + FIRST
-        while pilot.believed is None and time.monotonic() < until:
+        while pilot.believed is None and time.monotonic() < until and not stop.wait(PAUSE):
             try:
                 estimate(self.site, self._link.observed(now))
             except StateError as error:
                 self._missing = str(self._unheard.told(error))
             else:
-                return
-            if stop.wait(HOUSEKEEPING):
                 return
 
     def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
@@ -147,6 +145,8 @@ class Service:
             facts = self._facts(now)
             outcome = pilot.run(facts)
             with self._lock:
+                if self._is_left:
+                    return
                 if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
                     outcome = pilot.run(replace(facts, hold=held))
                 if not self.settings.is_shadow:
@@ -168,7 +168,7 @@ class Service:
             elif not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")
             sequence = self._blind(error, now)
-        if self._clock.is_simulated:
+        if self._clock.is_simulated and not self._is_left:
             self._link.decided(now, sequence)
         self._heart.busy, self._is_begun = np.inf, True
         self._tell(now, time.monotonic() - begun)
@@ -198,6 +198,8 @@ class Service:
         logger.error("no schedule", site=self.site.name, time=stamp(now), because=text)
         with self._lock:
             self._missing = text
+            if self._is_left:
+                return -1
             try:
                 if self.settings.is_shadow:
                     return -1
@@ -213,19 +215,30 @@ class Service:
             facts = summary(self._last) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
+    def _live(self, stop: threading.Event, worker: Worker) -> None:
+        """Keep house; at the end withdraw at once, whatever is being decided."""
+        self._keep_house(stop)
+        try:
+            self._leave()
+        finally:
+            worker.end()
+
     def _keep_house(self, stop: threading.Event) -> None:
-        while not stop.wait(HOUSEKEEPING):
-            try:
-                if self._partners.poll(self._clock.now()):
-                    self._clock.again()
-                self._heart.look()
-                self._watch_peak()
-                self._halt.look()
-                missing = self._missing if self._is_begun else ""  # nothing was due before
-                missing = missing or self._clock.trouble
-                self._watch.look(self._clock.now(), self._last, missing)
-            except Exception:
-                logger.exception("housekeeping")
+        keep_house(
+            stop,
+            self._ask_partners,
+            self._heart.look,
+            self._watch_peak,
+            self._halt.look,
+            self._look_round,
+        )
+
+    def _ask_partners(self) -> None:
+        if self._partners.poll(self._clock.now()):
+            self._clock.again()
+
+    def _look_round(self) -> None:
+        self._watch.look(self._clock.now(), self._last, self._lacking or self._clock.trouble)
 
     def _beat(self) -> None:
         """Tell the plant that we live, unless it is nothing to us."""
@@ -243,15 +256,23 @@ class Service:
                 self._link.move_batteries(orders, now)
 
     def _leave(self) -> None:
-        """Withdraw requests before the end: the plant's own controls take over."""
-        if not self.settings.is_shadow:
-            self._link.withdraw(self._clock.now())
+        """Withdraw requests before the end, and order no more: the plant's own controls rule."""
+        with self._lock:
+            self._is_left = True
+            if not self.settings.is_shadow:
+                self._link.withdraw(self._clock.now())
 
     # --- what page, metrics and commands see
 
     def is_ready(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""
-        return [t for t in (self._link.trouble, self._missing, self._link.archive_trouble) if t]
+        missing = self._lacking or self._missing
+        return [t for t in (self._link.trouble, missing, self._link.archive_trouble) if t]
+
+    @property
+    def _lacking(self) -> str:
+        """Why this quarter-hour has no plan; empty if it has one, or none was due yet."""
+        return self._heart.trouble or (self._missing if self._is_begun else "")
 
     def snapshot(self) -> Mapping[str, object]:
         """Return what happens now as the page wants it; see ``tests/boards.py`` for a whole one."""
@@ -267,7 +288,7 @@ class Service:
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
                 "decision": show_decision(self._last, self._partners.revision),
-                "missing": self._missing if self._is_begun else "",
+                "missing": self._lacking,
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
                 "feed": self._partners.show(now),

@@ -11,8 +11,11 @@ from optimizer.service.notify import notify
 HEARTBEAT: Final = 10.0
 """Time between two of our heartbeats, as the plant's contract wants it. [s]"""
 
+LATE: Final = 90.0
+"""Length of a decision from which on it is told to be stuck; a solver is killed before. [s]"""
+
 STUCK: Final = 300.0
-"""Length of a decision after which systemd starts us anew; a solver is killed long before. [s]"""
+"""Length of a decision after which systemd starts us anew. [s]"""
 
 
 class Heart:
@@ -34,12 +37,24 @@ class Heart:
         self._beaten = 0.0
         self.busy = np.inf
 
+    @property
+    def trouble(self) -> str:
+        """Why the quarter-hour that runs has no decision: its making is stuck; empty if not."""
+        taken = time.monotonic() - self.busy
+        if taken <= LATE:
+            return ""
+        return (
+            f"the decision is stuck: none has come for {taken / 60.0:.1f} min; the plant hears no "
+            f"heartbeat, and systemd starts the service anew after {STUCK / 60.0:.0f} min"
+        )
+
     def look(self) -> None:
-        """Beat if it is time; systemd hears it only while no decision is stuck."""
+        """Beat if it is time; while a decision is stuck the plant is left to its own watch."""
         moment = time.monotonic()
         if moment - self._beaten < HEARTBEAT:
             return
         self._beaten = moment
         if moment - self.busy < STUCK:
             notify("WATCHDOG=1")
-        self._beat()
+        if not self.trouble:
+            self._beat()

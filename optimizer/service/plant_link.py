@@ -131,8 +131,8 @@ class PlantLink:
         if snapshot is not None:
             return replace(snapshot.queue(self._site), instant=now)
         if self.unheard_jobs:
-            fault = Fault(place="jobs", value="", mend=self.unheard_jobs)
-            raise StateError(f"state of {self._site.name}", [fault])
+            source = f"state of {self._site.name}"
+            raise StateError(source, [Fault(place="jobs", value="", mend=self.unheard_jobs)])
         return open_queue(Pool.of(self._site), _nothing(), now)
 
     @property

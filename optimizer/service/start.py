@@ -72,7 +72,6 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _commands(service)))
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
-        notify("READY=1")
         service.run(stop)
         notify("STOPPING=1")
 

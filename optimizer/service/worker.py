@@ -47,7 +47,8 @@ class Worker:
     def __init__(self, deadline: float = DEADLINE, solve: Solve | None = None) -> None:
         self.deadline = deadline
         self._solve = solve
-        self._lock = threading.Lock()
+        self._lock, self._changing = threading.Lock(), threading.Lock()
+        self._is_over = False
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -78,7 +79,7 @@ class Worker:
         NoScheduleError
             If no plan keeps every limit.
         SolverError
-            If the solver fails, hangs or dies.
+            If the solver fails, hangs or dies, or the service ends.
         """
         with self._lock:
             if not self._process.is_alive():
@@ -119,6 +120,12 @@ class Worker:
         finally:
             guard.cancel()
 
+    def end(self) -> None:
+        """Answer no more: whoever waits for an answer has an error at once; for any thread."""
+        with self._changing:
+            self._is_over = True
+            self._process.kill()
+
     def stop(self, patience: float = FAREWELL) -> None:
         """End the process: by itself, so that its libraries can tidy up, or else by force.
 
@@ -141,10 +148,14 @@ class Worker:
         theirs.close()
 
     def _again(self, why: str) -> None:
-        """Kill the process and start another."""
-        logger.warning("solver restarted", because=why)
-        self.stop(0.0)
-        self._start()
+        """Kill the process and start another, unless it was ended for good."""
+        with self._changing:
+            if self._is_over:
+                message = "the service ends: no more is decided"
+                raise SolverError(message)
+            logger.warning("solver restarted", because=why)
+            self.stop(0.0)
+            self._start()
 
 
 def _serve(pipe: Connection, solve: Solve | None) -> None:

@@ -1,5 +1,7 @@
 """`gigatwin` with a solver that hangs and a service that waits for it a moment only."""
 
+import os
+import sys
 from functools import partial
 from threading import Event
 
@@ -7,12 +9,16 @@ from optimizer.cli import app
 from optimizer.service import daemon
 from optimizer.service.worker import Worker
 
-DEADLINE = 1.5
+DEADLINE = float(os.environ.get("HANGING_DEADLINE", "1.5"))
 """Longest wait for a decision. [s]"""
+
+ASKED = "the solver was asked, and hangs"
 
 
 def hang(*_):
-    """Decide nothing, for ever."""
+    """Decide nothing, for ever, and say so in the log."""
+    sys.stderr.write(f"{ASKED}\n")
+    sys.stderr.flush()
     Event().wait()
 
 

@@ -11,6 +11,7 @@ from telemetry import topics
 from telemetry.broker import EmbeddedBroker
 from telemetry.topics import Kind
 from tests.brokers import free_port
+from tests.faults import hanging
 from tests.faults.conftest import listening
 from tests.faults.words import requests, schedules, states
 from tests.stage import DEADLINE, SITE, Ear, Mortal, Stage
@@ -18,7 +19,7 @@ from tests.stage import DEADLINE, SITE, Ear, Mortal, Stage
 pytestmark = pytest.mark.slow
 
 SOON = 30.0
-"""Time within which systemd wants a service to end (`deploy/systemd`). [s]"""
+"""Time within which a service ends; systemd waits longer (`deploy/systemd`). [s]"""
 
 
 def test_a_second_service_is_refused_and_told_who_is_first(stage):
@@ -82,3 +83,20 @@ def test_sigterm_ends_it_clean(stage, ear):
         kept = late.until(lambda: late.of(Kind.FEED_STATUS))[0]
     assert kept.is_retained
     assert kept.document["state"] == "offline"
+
+
+def test_sigterm_ends_it_while_a_solver_hangs(stage, ear, monkeypatch):
+    """Proves: no deadline of a decision is waited for, and no plan follows.
+
+    Sensitivity: it took up to a minute, and the plan by rule of the solver's deadline still left.
+    """
+    monkeypatch.setenv("HANGING_DEADLINE", "100")
+    stage.serve("--page", "0", module=hanging.__name__)
+    stage.play(1000)
+    stage.until(lambda: hanging.ASKED in stage.service.log.read_text())
+    begun = time.monotonic()
+    stage.service.end()
+    assert stage.service.code == 0
+    assert time.monotonic() - begun < SOON
+    assert ear.until(lambda: states(ear, 0, "offline"))
+    assert not schedules(ear)

@@ -12,7 +12,7 @@ from twin.errors import Fault, ServiceError
 PATIENCE: Final = 60.0
 """Longest wait for a process that should end by itself. [s]"""
 
-FAREWELL: Final = 30.0
+FAREWELL: Final = 90.0
 """Longest wait for a process that was told to end, as `deploy/systemd` has it. [s]"""
 
 TAIL: Final = 5

@@ -1,5 +1,6 @@
 """The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
 
+import time
 from functools import cache
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -58,7 +59,7 @@ class Bench:
         facts = moments.facts()
         link.observed.return_value, link.queue.return_value = facts.observed, facts.queue
         link.past.return_value, link.racks_apart.return_value = facts.past, ()
-        link.water_refusal.return_value = ""
+        link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.misdated.return_value = ""
         link.jobs_trouble.return_value = link.unheard_jobs = ""
@@ -194,6 +195,55 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.keep_house()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.is_ready())
+
+
+def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_path, monkeypatch):
+    """Proves: requests are withdrawn while it is decided, and nothing follows.
+
+    Sensitivity: new orders and a schedule left before they were withdrawn, up to a minute later.
+    """
+    bench = Bench(tmp_path, is_shadow=False)
+    told = MagicMock()
+    monkeypatch.setattr(bench.service._partners, "publish", told)
+    monkeypatch.setattr(bench.service._partners, "status", told)
+    bench.decide(meanwhile=bench.service._leave)
+    bench.decide(error=NoScheduleError("the service ends"))
+    bench.link.withdraw.assert_called_once_with(bench.now)
+    for silent in (bench.link.act, bench.link.freeze, told):
+        silent.assert_not_called()
+
+
+def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_path, monkeypatch):
+    """Proves: the decision before is no longer shown as that of now.
+
+    Sensitivity: RUNNING and ready, with a heartbeat to the plant, for as long as it hangs.
+    """
+    bench = Bench(tmp_path, is_shadow=False)
+    monkeypatch.setattr(bench.service._partners, "publish", lambda *_, **__: 1)
+    bench.decide()
+    assert bench.keep_house() == []
+    assert bench.word == "RUNNING"
+    beats = bench.link.beat.call_count
+    bench.service._heart.busy, bench.service._heart._beaten = time.monotonic() - 91.0, -np.inf
+    assert bench.keep_house() == ["decision"]
+    assert bench.word == "NO PLAN"
+    assert "stuck: none has come for 1.5 min" in "".join(bench.service.is_ready())
+    assert bench.link.beat.call_count == beats
+    bench.decide()
+    bench.service._heart._beaten = -np.inf
+    assert bench.keep_house() == []
+    assert (bench.word, bench.link.beat.call_count) == ("RUNNING", beats + 1)
+
+
+def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeypatch):
+    """Proves: an answer of a partner that breaks something ends no HOLD's watch and no alarm."""
+    bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
+    bench.decide(error=NoScheduleError("0.4 MW too much"))
+    look = MagicMock()
+    monkeypatch.setattr(bench.service._heart, "_beaten", -np.inf)
+    monkeypatch.setattr("optimizer.service.heart.notify", look)
+    assert bench.keep_house() == ["decision"]
+    look.assert_called_once_with("WATCHDOG=1")
 
 
 def test_before_the_first_tick_there_is_no_time(bench):

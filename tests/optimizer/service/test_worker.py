@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,19 @@ def test_a_process_that_died_between_two_questions_costs_none(worker):
 def test_a_stopped_worker_leaves_no_process():
     with Worker(solve=moody) as worker:
         child = process(worker)
+    assert not is_alive(child)
+
+
+def test_whoever_waits_for_an_answer_is_told_at_once_that_the_service_ends():
+    """Proves: a solver that hangs does not keep a service from its end, and is not started anew."""
+    with Worker(solve=moody) as worker:
+        child = process(worker)
+        timer = threading.Timer(0.3, worker.end)
+        timer.start()
+        for _ in range(2):
+            with pytest.raises(SolverError, match="the service ends"):
+                worker.decide(asked("hang"), None)
+        timer.join()
     assert not is_alive(child)
 
 
