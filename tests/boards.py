@@ -117,6 +117,7 @@ class FakeBoard:
             "hold": self._hold,
             "ended": None,
             "missing": "",
+            "last_known": None,
             "asked": asked(),
             "feed": feed(),
             "broker": {"url": "mqtt://127.0.0.1:1883", "is_connected": True, "trouble": ""},

@@ -72,9 +72,12 @@ def _plan(snapshot: Snapshot) -> str:
 
 
 def _power(snapshot: Snapshot) -> str:
-    """Return the net import: as measured, what the plan had of it, and what is planned now."""
+    """Return the net import: measured or known last, as was planned, and as is planned now."""
+    age = number(snapshot, "last_known", "age_minutes")
+    known = "measured" if age is None else f"last known {age:.0f} min before the plan"
+    measured = last(snapshot, "past", "grid_power")
     told = {
-        "measured": last(snapshot, "past", "grid_power"),
+        known: measured if age is None else number(snapshot, "last_known", "grid_power"),
         "was planned": last(snapshot, "past", "planned_power"),
         "planned now": first(snapshot, "plan", "grid_power"),
     }

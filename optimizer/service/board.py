@@ -27,6 +27,8 @@ null stands for what is not known:
   `tank_level` [MWh], `electricity_price` [EUR/MWh], `carbon_intensity` [kg/MWh], `temperatures`
   {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW]. Powers of the past are
   of the quarter-hour that ended at their time, all else of the one that began;
+- `last_known`, null while the connection's meter is heard: `grid_power` [MW] as it was said last,
+  and `age_minutes`, how old that was at the last decision;
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
 - `asked`, of each partner who asks for less than the connection: as

@@ -9,17 +9,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import structlog
 
+from optimizer.service.awaited import Awaited
 from optimizer.service.clock import BEFORE, Clock
 from optimizer.service.fallback import Source
 from optimizer.service.guarding import Guarding
 from optimizer.service.halt import Halt
 from optimizer.service.heart import Heart
-from optimizer.service.house import PAUSE, keep_house
+from optimizer.service.house import keep_house
 from optimizer.service.memory import keep, recall
 from optimizer.service.notify import notify
 from optimizer.service.overrides import Overrides
@@ -29,16 +29,11 @@ from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
-from optimizer.service.unheard import Unheard
 from optimizer.service.watch import Watch
 from optimizer.service.worker import Worker
 from twin.axes import QUARTER
 from twin.errors import GigatwinError, StateError
-from twin.estimate import estimate
 from twin.site import Site
-
-FIRST: Final = 120.0
-"""Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
 
 logger = structlog.get_logger(__name__)
 
@@ -78,7 +73,7 @@ class Service:
         self.site, self.settings = site, settings
         self._clock, self._link, self._partners = clock, link, partners
         self._memory = folder / "estimate.json"
-        self._unheard = Unheard(site, link.window)
+        self._awaited = Awaited(site, link, clock=clock)
         self._series = Series(site, settings.files)
         self._watch = Watch(link, partners, series=self._series, overrides=overrides)
         self._picture = Picture(site)
@@ -120,22 +115,21 @@ class Service:
             )
             house.start()
             for now in self._clock.cycles(stop):
-                self._await_state(pilot, now, stop)
+                self._await_state(pilot, stop)
                 if not stop.is_set():
                     self._cycle(pilot, now)
             house.join()
         logger.info("stopped", site=self.site.name)
 
-    def _await_state(self, pilot: Pilot, now: np.datetime64, stop: threading.Event) -> None:
-        """Before the first decision, wait until everything that must be known has been heard."""
-        until = time.monotonic() + FIRST
-        while pilot.believed is None and time.monotonic() < until and not stop.wait(PAUSE):
-            try:
-                estimate(self.site, self._link.observed(now))
-            except StateError as error:
-                self._missing = str(self._unheard.told(error))
-            else:
-                return
+    def _await_state(self, pilot: Pilot, stop: threading.Event) -> None:
+        """Before the first decision, wait until everything that must be known has been heard.
+
+        It was remembered before that; but a HOLD does not wait, and a plant that waits is silent.
+        """
+        is_first = not (self._is_begun or self._clock.is_simulated or self._halt.words)
+        if pilot.believed is None or is_first:
+            for words in self._awaited.waits(stop):
+                self._missing = words
 
     def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
@@ -162,9 +156,11 @@ class Service:
                 if not (facts.hold or held):
                     self._halt.resume()
             keep(self._memory, outcome.estimate)
+            self._awaited.judge(is_known=not outcome.estimate.is_useless)
         except Exception as error:
             if isinstance(error, StateError):
-                error = self._unheard.told(error)
+                self._awaited.judge(is_known=False)
+                error = self._awaited.told(error)
             elif not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")
             sequence = self._blind(error, now)
@@ -227,6 +223,7 @@ class Service:
         keep_house(
             stop,
             self._ask_partners,
+            self._ask_plant,
             self._heart.look,
             self._watch_peak,
             self._halt.look,
@@ -235,6 +232,10 @@ class Service:
 
     def _ask_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
+            self._clock.again()
+
+    def _ask_plant(self) -> None:
+        if self._awaited.is_back():
             self._clock.again()
 
     def _look_round(self) -> None:

@@ -50,6 +50,7 @@ class Picture:
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
         self._last: Outcome | None = None
         self._told: Plan | None = None
+        self._known: Row | None = None
 
     def add(self, outcome: Outcome, observed: xr.Dataset, plan: Plan | None = None) -> None:
         """Take in a quarter-hour: what was measured when it began, and what is planned.
@@ -69,7 +70,7 @@ class Picture:
         busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
         seen = observed.get("renewable_used_power")
         row = {
-            "grid_power": float(net_import(state)),
+            "grid_power": float(net_import(observed)),
             "planned_power": self._promised(outcome.time),
             "electricity_price": float(outlook["electricity_price"]),
             "carbon_intensity": float(outlook["carbon_intensity"]),
@@ -85,6 +86,7 @@ class Picture:
         reached = outcome.choice.replay
         heat = {_label(limit): _temperature(limit, observed, reached) for limit in self._watched}
         self._past.append((stamp(outcome.time), _plain(row), _plain(heat)))
+        self._known = None if np.isfinite(net_import(observed)) else _last_known(outcome)
         self._last, self._told = outcome, plan
 
     def _promised(self, now: np.datetime64) -> float | None:
@@ -99,6 +101,7 @@ class Picture:
         site = self._site
         shown: dict[str, object] = {
             "past": self._show_past(),
+            "last_known": self._known,
             "limits": {
                 "grid_import_power": site.grid.import_limit,
                 **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
@@ -183,6 +186,13 @@ class Picture:
             "backlog_mwh": round(queue.backlog, DIGITS),
             "kinds": kinds,
         }
+
+
+def _last_known(outcome: Outcome) -> Row:
+    """Return what the meter said last, and how old that was at a decision."""
+    known = outcome.estimate
+    row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.silence}
+    return _plain(row)
 
 
 def _label(limit: limits.Limit) -> str:

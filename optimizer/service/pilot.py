@@ -211,9 +211,12 @@ class Pilot:
         return set_apart(problem, len(facts.apart)) if facts.apart else problem, absent
 
     def _estimate(self, facts: Facts) -> Estimate:
-        """Return the state now; what was measured once is not believed twice."""
+        """Return the state now; what was measured once is not believed twice.
+
+        An estimate that nothing could be planned on is made anew: more may have been heard since.
+        """
         last = self._last
-        if last and last.time == facts.queue.instant:
+        if last and last.time == facts.queue.instant and not last.estimate.is_useless:
             return last.estimate
         return estimate(
             self.site,

@@ -36,6 +36,18 @@ def test_power_is_told_against_the_plan_and_ages_are_round():
     assert "the newest reading 0 s old" in said
 
 
+def test_power_that_nobody_measures_is_not_called_measured():
+    """Proves: beside `telemetry: none yet` stands what was known last, and how old that is."""
+    board = FakeBoard()
+    shown = board.snapshot()
+    shown["telemetry"] |= {"age_s": None}
+    board.changes = shown | {"last_known": {"grid_power": 0.6543, "age_minutes": 12.2}}
+    said = told(board)
+    assert "last known 12 min before the plan 0.65 MW" in said
+    assert "measured" not in said
+    assert "none yet" in said
+
+
 def test_what_a_partner_asks_is_told():
     said = told(FakeBoard())
     assert "asked by tso-1" in said

@@ -18,6 +18,7 @@ from twin import axes
 from twin import state as states
 from twin.axes import QUARTER
 from twin.errors import SolverError
+from twin.exchange import net_import
 
 STORES = {"battery_1": "battery_level", "tank_1": "tank_level"}
 
@@ -110,6 +111,22 @@ def test_a_temperature_is_as_measured_or_else_as_the_twin_has_it():
     silent = drawn(without=["facility_supply_temperature"]).show()
     expected = float(outcome().choice.replay["facility_supply_temperature"][1, 0])
     assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
+
+
+def test_power_of_a_silent_meter_is_what_was_known_last_and_no_measurement():
+    """Proves: half an hour after the meter was heard, nothing is shown as measured now."""
+    heard = drawn().show()
+    assert heard["last_known"] is None
+    assert heard["past"]["grid_power"] == [
+        pytest.approx(float(net_import(outcome().estimate.state)), abs=1e-4)
+    ]
+    made = replace(outcome(), estimate=replace(outcome().estimate, silence=0.5))
+    shown = drawn(made, without=["grid_import_power"]).show()
+    assert shown["past"]["grid_power"] == [None]
+    assert shown["last_known"] == {
+        "grid_power": heard["past"]["grid_power"][0],
+        "age_minutes": 30.0,
+    }
 
 
 def test_what_no_sensor_shows_is_null_and_not_zero():

@@ -161,6 +161,20 @@ def test_useless_telemetry_is_a_hold_with_words():
 # --- without an optimum
 
 
+def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
+    """Proves: a sensor that is back ends the HOLD for want of it, not the next quarter-hour.
+
+    Sensitivity: what was estimated of a quarter-hour once was kept, however blindly.
+    """
+    pilot, outcome = begun()
+    later = next_facts(outcome, quarters=2)
+    blind = next_facts(outcome, quarters=2, without=SILENT)
+    assert pilot.run(blind).choice.source is Source.HOLD
+    seen = pilot.run(later)
+    assert not seen.estimate.is_useless
+    assert seen.choice.source is not Source.HOLD
+
+
 def test_a_solver_that_fails_later_leaves_the_plan_before():
     pilot, outcome = begun()
     pilot.decide = fails

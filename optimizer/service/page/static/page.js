@@ -104,7 +104,8 @@ function closed(text) {
   return `${told(text).trim().replace(/\.$/, "")}.`;
 }
 
-function draws({ past, plan }) {
+function draws({ past, plan, last_known: known }) {
+  if (known) return `The connection's meter is silent: last it showed ${amount(known.grid_power, "MW")}, ${age(60 * known.age_minutes)} before the plan.`;
   const row = past?.grid_power?.findLastIndex((value) => value !== null) ?? -1;
   if (row < 0) return "";
   const power = past.grid_power[row];

@@ -1,0 +1,95 @@
+"""A service of the small site without a plant: its quarter-hours, its house, its words."""
+
+from functools import cache
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+
+from optimizer.service.alarms import Severity
+from optimizer.service.board import word
+from optimizer.service.daemon import Service
+from optimizer.service.overrides import Overrides
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.settings import Settings
+from telemetry.window import Window
+from tests import moments, small_days
+
+UNHEARD = "the scheduler has told no queue yet; expected on dc/v1/small/jobs/queue"
+
+
+@cache
+def outcomes():
+    """Return a decision without a HOLD, and one under it, of the same quarter-hour."""
+    free = moments.pilot().run(moments.facts())
+    return free, moments.pilot().run(moments.facts(hold="HOLD by ana: work"))
+
+
+class Pilot:
+    """A pilot that decides as it was told before; what happens meanwhile is `meanwhile`."""
+
+    guard = None
+    believed = None
+
+    def __init__(self, *, error=None, meanwhile=None):
+        self._error, self._meanwhile = error, meanwhile
+
+    def run(self, facts):
+        if self._error is not None:
+            raise self._error
+        if self._meanwhile is not None:
+            self._meanwhile()
+        return outcomes()[bool(facts.hold)]
+
+
+class Bench:
+    """A service of the small site in shadow, without a plant."""
+
+    def __init__(self, folder, *, is_shadow=True):
+        self.now = moments.facts().queue.instant
+        site = moments.site()
+        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow)
+        link = MagicMock(spec=PlantLink)
+        link.window = Window(site)
+        facts = moments.facts()
+        link.observed.return_value, link.queue.return_value = facts.observed, facts.queue
+        link.past.return_value, link.racks_apart.return_value = facts.past, ()
+        link.water_refusal.return_value, link.net_import.return_value = "", np.nan
+        link.show_broker.return_value = {"is_connected": True}
+        link.trouble = link.archive_trouble = link.misdated.return_value = ""
+        link.jobs_trouble.return_value = link.unheard_jobs = ""
+        link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
+        link.show_telemetry.return_value = {}
+        clock = MagicMock()
+        clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""
+        self.folder, self.link = folder, link
+        self.service = Service(
+            site,
+            told,
+            clock=clock,
+            link=link,
+            partners=PartnerLink(site, told, folder, meter=lambda _: 2.0),
+            overrides=Overrides(folder / "hold.json"),
+            folder=folder,
+        )
+
+    def decide(self, **pilot):
+        self.service._cycle(Pilot(**pilot), self.now)
+
+    @property
+    def word(self):
+        return word(self.service.snapshot())
+
+    def keep_house(self):
+        """Look round once; return the causes of alarms."""
+        stop = MagicMock()
+        stop.wait.side_effect = [False, True]
+        self.service._keep_house(stop)
+        return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
+
+    def hold(self):
+        self.service.hold(author="ana", reason="work", hours=None)
+
+    def release(self):
+        self.service.release(author="eva")

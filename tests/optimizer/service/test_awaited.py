@@ -1,0 +1,77 @@
+"""What must be heard before a decision: waited for after a start, and decided anew once back."""
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+
+from tests import moments
+from tests.optimizer.service.benches import UNHEARD, Bench
+from twin.errors import StateError
+from twin.estimate import estimate
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def knows(bench, name, hours):
+    """Remember the state of so long ago, and hear nothing of a variable; return a pilot."""
+    bench.link.observed.side_effect = lambda now: moments.observed(
+        moments.calm().assign_coords(instant=now), without=[name]
+    )
+    before = bench.now - np.timedelta64(round(3600 * hours), "s")
+    begin = estimate(moments.site(), moments.observed(moments.calm().assign_coords(instant=before)))
+    return SimpleNamespace(believed=begin)
+
+
+def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
+    """Proves: not what is remembered decides, but what is heard; each look tells what is missing.
+
+    Sensitivity: the first decision was one by nothing but memory: "not measured".
+    """
+    pilot, looks = knows(bench, "battery_level", 0.3), []
+
+    def wait(_):
+        looks.append("".join(bench.service.is_ready()))
+        bench.link.observed.side_effect = None
+        return False
+
+    bench.service._await_state(pilot, MagicMock(wait=wait))
+    assert len(looks) == 1
+    assert "battery_level of battery_1: no sensor has shown it yet" in looks[0]
+
+
+def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
+    stop = MagicMock()
+    stop.wait.return_value = True
+    bench.link.unheard_jobs = UNHEARD
+    bench.service._await_state(SimpleNamespace(believed=object()), stop)
+    assert bench.service.is_ready() == [UNHEARD]
+    bench.hold()
+    bench.service._await_state(SimpleNamespace(believed=object()), stop)
+    stop.wait.assert_called_once()
+
+
+def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench):
+    """Proves: a HOLD for want of telemetry, or no plan, ends with the first whole telemetry.
+
+    Sensitivity: it was kept for the rest of the quarter-hour.
+    """
+    bench.link.unheard_jobs = UNHEARD
+    bench.decide(error=StateError("state of small", []))
+    again = bench.service._clock.again
+    bench.keep_house()
+    again.assert_not_called()
+    bench.link.unheard_jobs = ""
+    bench.keep_house()
+    bench.keep_house()
+    again.assert_called_once_with()
+
+
+def test_what_hearing_would_not_mend_is_not_decided_anew(bench):
+    bench.decide(error=StateError("state of small", []))
+    bench.keep_house()
+    bench.service._clock.again.assert_not_called()
