@@ -64,9 +64,8 @@ class Awaited:
         """Take note of a decision: whether enough was known for a plan."""
         self.is_blind = not is_known and bool(self.missing())
 
-    def is_back(self) -> bool:
-        """Return, once, that all is heard again after a blind decision."""
-        if not self.is_blind or self.missing():
-            return False
-        self.is_blind = False
-        return True
+    def look(self) -> None:
+        """Have a quarter-hour that was decided blindly decided anew once all is heard again."""
+        if self.is_blind and not self.missing():
+            self.is_blind = False
+            self._clock.again()

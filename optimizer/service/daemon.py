@@ -141,20 +141,7 @@ class Service:
             with self._lock:
                 if self._is_left:
                     return
-                if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
-                    outcome = pilot.run(replace(facts, hold=held))
-                if not self.settings.is_shadow:
-                    self._partners.settle(now - QUARTER, self._link.net_import(now - QUARTER, now))
-                plan = self._partners.draw_up(outcome, now=self._clock.now())
-                if not self.settings.is_shadow:
-                    self._partners.publish(plan, outcome, now=self._clock.now())
-                    sequence = self._act(outcome)
-                    self._guarding.begin(now, pilot.guard)
-                self._partners.note(outcome)
-                self._picture.add(outcome, facts.observed, plan)
-                self._last, self._missing = outcome, ""
-                if not (facts.hold or held):
-                    self._halt.resume()
+                outcome, sequence = self._carry_out(pilot, facts, outcome)
             keep(self._memory, outcome.estimate)
             self._awaited.judge(is_known=not outcome.estimate.is_useless)
         except Exception as error:
@@ -169,6 +156,28 @@ class Service:
         self._heart.busy, self._is_begun = np.inf, True
         self._tell(now, time.monotonic() - begun)
 
+    def _carry_out(self, pilot: Pilot, facts: Facts, outcome: Outcome) -> tuple[Outcome, int]:
+        """Tell and order what was decided, as a HOLD that came or went meanwhile leaves it."""
+        now, sequence = outcome.time, -1
+        if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
+            outcome = pilot.run(replace(facts, hold=held))
+        if not self.settings.is_shadow:
+            self._partners.settle(now - QUARTER, self._link.net_import(now - QUARTER, now))
+        plan = self._partners.draw_up(outcome, now=self._clock.now())
+        if not self.settings.is_shadow:
+            self._partners.publish(plan, outcome, now=self._clock.now())
+            is_held = outcome.choice.source is Source.HOLD  # what was ordered last is renewed
+            sequence = self._link.freeze(now, outcome) if is_held else self._link.act(outcome)
+            self._guarding.begin(now, pilot.guard)
+        self._partners.note(outcome)
+        self._picture.add(outcome, facts.observed, plan)
+        self._last, self._missing = outcome, ""
+        if facts.hold and not held:
+            self._halt.tell_over()
+        elif not held:
+            self._halt.resume()
+        return outcome, sequence
+
     def _facts(self, now: np.datetime64) -> Facts:
         return Facts(
             observed=self._link.observed(now),
@@ -180,12 +189,6 @@ class Service:
             promised=self._partners.promised,
             apart=self._link.racks_apart(now),
         )
-
-    def _act(self, outcome: Outcome) -> int:
-        """Give the orders of a decision; under HOLD, renew what was ordered last."""
-        if outcome.choice.source is Source.HOLD:
-            return self._link.freeze(outcome.time, outcome)
-        return self._link.act(outcome)
 
     def _blind(self, error: Exception, now: np.datetime64) -> int:
         """Do what can be done without a plan: say so, and leave the plant to its own controls."""
@@ -199,8 +202,7 @@ class Service:
             try:
                 if self.settings.is_shadow:
                     return -1
-                reason = f"no schedule: {text}"[:500]
-                self._partners.status("degraded", reason=reason, now=self._clock.now())
+                self._halt.tell(f"no schedule: {text}"[:500])
                 return self._link.freeze(now)
             finally:
                 self._partners.note_none(now, text)
@@ -223,7 +225,7 @@ class Service:
         keep_house(
             stop,
             self._ask_partners,
-            self._ask_plant,
+            self._awaited.look,
             self._heart.look,
             self._watch_peak,
             self._halt.look,
@@ -232,10 +234,6 @@ class Service:
 
     def _ask_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
-            self._clock.again()
-
-    def _ask_plant(self) -> None:
-        if self._awaited.is_back():
             self._clock.again()
 
     def _look_round(self) -> None:

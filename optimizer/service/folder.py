@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -14,6 +15,14 @@ SCHEMA: Final = 1
 
 SCHEMA_FILE: Final = "schema.json"
 """What says the layout of a folder, and whose state it is."""
+
+FOLDERS: Final = re.compile(r"""(?<![\w/.])/(?:[^\s/:;,'"](?:[^\n/:;,'"]*[^\s/:;,'"])?/)+""")
+"""Folders before the name of a file; topics, units and addresses do not begin with a slash."""
+
+
+def without_folders(text: str) -> str:
+    """Return a text for others, in which files of this machine have their names only."""
+    return FOLDERS.sub("", text)
 
 
 class StateFolder:

@@ -9,15 +9,20 @@ import numpy as np
 import structlog
 
 from optimizer.service.clock import Clock
+from optimizer.service.folder import without_folders
 from optimizer.service.guarding import Guarding
 from optimizer.service.overrides import Hold, Overrides
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import stamp
 from optimizer.service.plant_link import PlantLink
+from telemetry.codec.documents import State
 from twin.errors import GigatwinError
 
 MOST_LETTERS: Final = 1000
 """Letters of a reason that a status has room for. [1]"""
+
+THEN: Final = "planning goes on with the next quarter-hour"
+"""What comes after a HOLD."""
 
 logger = structlog.get_logger(__name__)
 
@@ -73,6 +78,24 @@ class Halt:
     def resume(self) -> None:
         """Take note that a decision without a HOLD is in force again."""
         self._over = None
+
+    def tell(self, reason: str) -> None:
+        """Tell partners what there is instead of a plan; what is held stays so beside it.
+
+        Parameters
+        ----------
+        reason
+            Why there is none; folders of this machine are left out.
+        """
+        held, reason = self.words, without_folders(reason)
+        told = f"{held}; {reason}" if held else reason
+        state: State = "hold" if held else "degraded"
+        self._partners.status(state, reason=told[:MOST_LETTERS], now=self._clock.now())
+
+    def tell_over(self) -> None:
+        """Tell partners again that a HOLD is over: a decision under it came after its end."""
+        if self._over and not self._is_shadow:
+            self.tell(f"{self._over['how']}; {THEN}")
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> str:
         """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
@@ -149,9 +172,7 @@ class Halt:
                 held, self._held = self._held, None
                 of = {"author": held.author, "reason": held.reason} if held else {}
                 self._over = {**of, "how": how, "time": stamp(now)}
-                if not self._is_shadow:
-                    reason = f"{how}; planning goes on with the next quarter-hour"
-                    self._partners.status("degraded", reason=reason, now=now)
+                self.tell_over()
             self._note_end(author, how)
 
     def _note_end(self, author: str, how: str) -> None:

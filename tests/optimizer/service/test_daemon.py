@@ -10,7 +10,7 @@ import structlog.testing
 from optimizer.service.audit import read_service_decision
 from optimizer.service.clock import BEFORE
 from tests.optimizer.service.benches import UNHEARD, Bench
-from twin.errors import Fault, NoScheduleError, StateError
+from twin.errors import Fault, NoScheduleError, SeriesError, StateError
 
 
 @pytest.fixture
@@ -106,6 +106,45 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.keep_house()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.is_ready())
+
+
+def told_to_partners(bench, monkeypatch):
+    """Return the list in which what partners are told is noted."""
+    told = []
+    feed = bench.service._partners._feed
+    monkeypatch.setattr(feed, "publish", lambda *_: 1)
+    monkeypatch.setattr(feed, "status", lambda state, *, reason, **_: told.append((state, reason)))
+    return told
+
+
+def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
+    """Proves: both texts, and of a file its name only.
+
+    Sensitivity: partners heard `degraded`, which counts on flexibility, and where our files lie.
+    """
+    bench = Bench(tmp_path, is_shadow=False)
+    told = told_to_partners(bench, monkeypatch)
+    gone = SeriesError("series", [Fault(place="/srv/x/prices.csv", value="", mend="no such file")])
+    bench.hold()
+    bench.decide(error=gone)
+    bench.release()
+    bench.decide(error=gone)
+    text = "no schedule: series has 1 fault\n  prices.csv: no such file"
+    assert told[1] == ("hold", f"HOLD by ana: work; {text}")
+    assert told[3] == ("degraded", text)
+    assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
+
+
+def test_a_release_while_it_decides_is_the_last_that_partners_hear(tmp_path, monkeypatch):
+    """Proves: a decision under the HOLD does not tell them for a quarter-hour that it stands."""
+    bench = Bench(tmp_path, is_shadow=False)
+    told = told_to_partners(bench, monkeypatch)
+    bench.hold()
+    bench.decide(meanwhile=bench.release)
+    assert [state for state, _ in told] == ["hold", "degraded", "hold", "degraded"]
+    assert told[3] == told[1]
+    bench.decide()
+    assert told[-1][0] == "ok"
 
 
 def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_path, monkeypatch):

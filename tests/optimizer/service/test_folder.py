@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.service.folder import SCHEMA, StateFolder, default_folder, read_json, site_of
+from optimizer.service.folder import (
+    SCHEMA,
+    StateFolder,
+    default_folder,
+    read_json,
+    site_of,
+    without_folders,
+)
 from telemetry.durable import write_json
 from twin.errors import JournalFullError, ServiceError
 
@@ -105,3 +112,19 @@ def test_the_default_is_where_the_system_keeps_state(monkeypatch):
     assert default_folder("small") == Path.home() / ".local/state/gigatwin/small"
     monkeypatch.setenv("GIGATWIN_STATE", "/srv/here")
     assert default_folder("small") == Path("/srv/here")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/srv/market data/prices.csv: no such file", "prices.csv: no such file"),
+        ("No space left on device: '/var/lib/gigatwin/small/feed/x'", ": 'x'"),
+        ("expected on dc/v1/small/jobs/queue", "expected on dc/v1/small/jobs/queue"),
+        ("mqtts://broker.plant:8883/x is gone", "mqtts://broker.plant:8883/x is gone"),
+        ("3 EUR/MWh / 2 MW / 1 h", "3 EUR/MWh / 2 MW / 1 h"),
+    ],
+)
+def test_others_hear_the_names_of_files_only(text, told):
+    assert without_folders(text).endswith(told)
+    assert "/srv" not in without_folders(text)
+    assert "/var" not in without_folders(text)
