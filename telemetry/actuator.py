@@ -69,7 +69,7 @@ class Actuator:
     def __init__(self, client: Client, site: str, *, binder: Binder, path: Path) -> None:
         self._client, self._site, self._binder, self._path = client, site, binder, path
         self._lock = RLock()
-        kept, self._sequence = read_orders(path)
+        kept, self._sequence, self._kept_at = read_orders(path)
         self._is_first = kept is None
         self.last = kept or Wanted()
         self._ordered: Wanted | None = None
@@ -127,11 +127,13 @@ class Actuator:
         Returns
         -------
         int
-            The sequence of the job orders; -1 if nothing has ever been ordered: whatever runs there
-            is not ours to stop.
+            The sequence of the job orders; -1 if nothing has ever been ordered, or before a restart
+            so long ago that it holds no more: whatever runs there is not ours to stop.
         """
         with self._lock:
             self.withdraw(now)
+            if self._kept_at is not None and now - self._kept_at > VALIDITY:
+                self._is_first = True
             if self._is_first:
                 return -1
             self.last = eased_orders(self.last, eased) if eased else self.last
@@ -219,10 +221,10 @@ class Actuator:
         self._asked = set(requests)
 
     def _order(self, wanted: Wanted, now: np.datetime64) -> int:
-        self._ordered = wanted
+        self._ordered, self._kept_at = wanted, None
         self._ordered_at = self._repeated_at = time.monotonic()
         sequence = self._next()
-        self._keep()
+        self._keep(now)
         until = now + VALIDITY
         for hall, power in wanted.halls.items():
             self._send(
@@ -255,12 +257,13 @@ class Actuator:
         self._sequence = max(self._sequence + 1, int(time.time() * 1e3))
         return self._sequence
 
-    def _keep(self) -> None:
+    def _keep(self, now: np.datetime64) -> None:
         """Write down what is ordered; a disk that is full keeps no order from the plant."""
         jobs = {str(number): cap for number, cap in self.last.jobs.items()}
         without = {hall: list(racks) for hall, racks in self.last.without.items()}
         kept = {"jobs": jobs, "halls": dict(self.last.halls), "sequence": self._sequence}
         kept |= {"without": without} if without else {}
+        kept |= {"issued": str(now)}
         try:
             write_whole(self._path, json.dumps(kept))
         except (OSError, JournalError) as error:

@@ -46,8 +46,11 @@ def eased_orders(last: Wanted, eased: Wanted) -> Wanted:
     return Wanted(jobs=jobs, halls=halls, without=eased.without)
 
 
-def read_orders(path: Path) -> tuple[Wanted | None, int]:
-    """Return what a file says was ordered last, and its sequence; nothing if there is none."""
+def read_orders(path: Path) -> tuple[Wanted | None, int, np.datetime64 | None]:
+    """Return what a file says was ordered last, its sequence, and when; nothing if there is none.
+
+    Files of older versions do not say when.
+    """
     try:
         kept = json.loads(path.read_bytes())
         jobs = dict(_pairs(kept["jobs"]))
@@ -58,12 +61,14 @@ def read_orders(path: Path) -> tuple[Wanted | None, int]:
                 str(hall): tuple(map(str, racks)) for hall, racks in kept.get("without", {}).items()
             },
         )
-        return wanted, min(int(kept["sequence"]), HIGHEST)
+        issued = kept.get("issued")
+        at = None if issued is None else np.datetime64(str(issued), "us")
+        return wanted, min(int(kept["sequence"]), HIGHEST), at
     except FileNotFoundError:
-        return None, 0
+        return None, 0, None
     except Exception as error:  # whatever stands there, it is no order of ours
         logger.warning("last orders unreadable", file=path.name, because=str(error))
-        return None, 0
+        return None, 0, None
 
 
 def _pairs(table: Mapping[str, float]) -> Iterator[tuple[str, float]]:

@@ -51,6 +51,27 @@ def test_what_was_frozen_survives_a_restart(made, wire):
     assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
 
 
+def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
+    """Proves: after days a HOLD does not put jobs and caps of then into force again."""
+    made().act(WANTED, NOW)
+    wire.sent.clear()
+    assert made().freeze(NOW + VALIDITY) > 0
+    wire.sent.clear()
+    late = made()
+    assert late.freeze(NOW + 3 * VALIDITY) == late.freeze(NOW + 4 * VALIDITY) == -1
+    assert wire.of(JobOrders) == wire.of(CapOrder) == []
+    assert late.act(WANTED, NOW + 4 * VALIDITY) > 0
+    assert late.freeze(NOW + 5 * VALIDITY) > 0
+
+
+def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
+    made().act(WANTED, NOW)
+    kept = json.loads((tmp_path / "orders.json").read_text())
+    del kept["issued"]
+    (tmp_path / "orders.json").write_text(json.dumps(kept))
+    assert made().freeze(NOW + 9 * VALIDITY) > 0
+
+
 def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
     """A first start without telemetry: jobs run there that we know nothing of."""
     assert made().freeze(NOW) == -1
@@ -80,6 +101,7 @@ def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
         b'{"jobs": {}, "halls": {"hall_1": 1e999}, "sequence": 1}',
         b'{"jobs": [1], "halls": {}, "sequence": 1}',
         b'{"jobs": {}, "halls": {}, "sequence": 1e999}',
+        b'{"jobs": {}, "halls": {}, "sequence": 1, "issued": "noon"}',
     ],
 )
 def test_a_broken_file_orders_nothing(made, tmp_path, content):
