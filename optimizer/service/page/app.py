@@ -112,8 +112,9 @@ class _Views:
 
     async def release(self, request: Request) -> Response:
         order = await read(request, Release)
-        await run_in_threadpool(self._board.release, **order.model_dump())
-        return JSONResponse({"accepted": "release"})
+        was_held = await run_in_threadpool(self._board.release, **order.model_dump())
+        said = "" if was_held else "there was no HOLD; nothing is changed"
+        return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
 
 
 async def _live(_: Request) -> Response:

@@ -150,9 +150,10 @@ async function confirm(event) {
   }
   part("confirm").disabled = true;
   try {
-    await send(`/${order}`, body);
-    part("order").close();
+    const answer = await send(`/${order}`, body);
     ask();
+    if (answer.was_held === false) return fault("author", `Not released: ${answer.said}.`);
+    part("order").close();
   } catch (error) {
     const none = error instanceof TypeError; // as browsers call what nobody answers
     fault("author", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order}.` : error.message}`);
@@ -173,7 +174,9 @@ async function send(path, body) {
   const token = new DOMParser().parseFromString(await page.text(), "text/html").querySelector("meta[name=token]")?.content ?? "";
   const answer = await fetch(path, { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
     headers: { "Content-Type": "application/json", "X-Gigatwin-Token": token } });
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `error ${answer.status}`);
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(said.error ?? `error ${answer.status}`);
+  return said;
 }
 
 part("hold").addEventListener("click", () => open("hold"));
