@@ -82,6 +82,7 @@ class Worker:
             If the solver fails, hangs or dies, or the service ends.
         """
         with self._lock:
+            self._expect_more()
             if not self._process.is_alive():
                 self._again("it died between two questions")
             late = threading.Event()
@@ -121,10 +122,14 @@ class Worker:
             guard.cancel()
 
     def end(self) -> None:
-        """Answer no more: whoever waits for an answer has an error at once; for any thread."""
+        """Answer no more: whoever waits for an answer has an error at once; for any thread.
+
+        A process that is asked nothing ends by itself, as in :meth:`stop`.
+        """
         with self._changing:
             self._is_over = True
-            self._process.kill()
+            if self._lock.locked():
+                self._process.kill()
 
     def stop(self, patience: float = FAREWELL) -> None:
         """End the process: by itself, so that its libraries can tidy up, or else by force.
@@ -147,12 +152,15 @@ class Worker:
         self._process.start()
         theirs.close()
 
+    def _expect_more(self) -> None:
+        if self._is_over:
+            message = "the service ends: no more is decided"
+            raise SolverError(message)
+
     def _again(self, why: str) -> None:
         """Kill the process and start another, unless it was ended for good."""
         with self._changing:
-            if self._is_over:
-                message = "the service ends: no more is decided"
-                raise SolverError(message)
+            self._expect_more()
             logger.warning("solver restarted", because=why)
             self.stop(0.0)
             self._start()
