@@ -188,7 +188,7 @@ class Actuator:
         for word, value in zip(BEATS, (ours, heard), strict=True):
             point = self._binder.integration_points.get((word, ""))
             if point is not None and value is not None:
-                self._write(point, value, now)
+                self._send(_said(point, value, now), qos=0)  # a late one would tell of no life
         self.repeat(now)
 
     def repeat(self, now: np.datetime64) -> None:
@@ -270,8 +270,13 @@ class Actuator:
             logger.warning("orders not on disk", because=str(error))
 
     def _write(self, point: str, value: float | None, now: np.datetime64) -> None:
-        self._send(PointValue(point=point, time=now, value=value, sender=INTEGRATION))
+        self._send(_said(point, value, now))
 
-    def _send(self, sample: Sample) -> None:
+    def _send(self, sample: Sample, *, qos: int = 1) -> None:
+        """Say a thing; what was said of it before and still waits is not said any more."""
         topic, payload = encode(sample)
-        self._client.publish(topic, payload, qos=1)
+        self._client.publish(topic, payload, qos=qos, is_newest=True)
+
+
+def _said(point: str, value: float | None, now: np.datetime64) -> PointValue:
+    return PointValue(point=point, time=now, value=value, sender=INTEGRATION)

@@ -15,10 +15,14 @@ What is promised:
 * What is published at QoS 1 is kept while there is no connection, at most ``depth`` messages, and
   in memory only: a killed process takes them along. It may go out late, so orders carry their own
   expiry. At QoS 0 nothing is kept: without a connection it is dropped and counted.
+* Of what is published with ``is_newest`` one message a topic waits: the last, behind all that was
+  published before it, so an outage of days brings no order of before. What was sent already and
+  is not acknowledged comes before it, perhaps again.
 * Publishing never blocks, so no broker can hold up a decision; the receipt tells what came of it.
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -26,7 +30,7 @@ from telemetry.address import Tls, parse
 from telemetry.wire.buffered import Manner
 from telemetry.wire.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
 from telemetry.wire.session import Session
-from telemetry.wire.troubles import Trouble
+from telemetry.wire.troubles import Trouble, of_overflow
 from twin.errors import BrokerError, WireError
 
 __all__ = ["Client", "Message", "Receipt", "Tls", "Will"]
@@ -39,6 +43,9 @@ GOODBYE: Final = 2.0
 
 HARD_STOP: Final = 15.0
 """Longest wait for the thread, which may be within a handshake. [s]"""
+
+OVERFLOW: Final = 600.0
+"""How long it is told that messages found no room in the outbox, after the last of them. [s]"""
 
 
 class Client:
@@ -101,6 +108,7 @@ class Client:
         self._session = Session(manner, depth)
         self._thread: threading.Thread | None = None
         self._counting = threading.Lock()
+        self._overflowed = -OVERFLOW
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
@@ -154,7 +162,15 @@ class Client:
         _check_qos(filters[0], qos)
         return self._session.ask(dict.fromkeys(filters, qos))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> Receipt:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        is_newest: bool = False,
+    ) -> Receipt:
         """Send a message; never blocks.
 
         Parameters
@@ -165,6 +181,9 @@ class Client:
             0: now or never. 1: until the broker has acknowledged it.
         retain
             Whether the broker keeps it for those who come later.
+        is_newest
+            Whether it takes the place of what was so published to this topic and still waits: the
+            receipt of that says no.
 
         Returns
         -------
@@ -185,8 +204,11 @@ class Client:
         if qos == 0 and not session.is_up:
             return self._failed("unsent")
         receipt = Receipt() if qos else NEVER
-        letter = Letter(topic, payload, qos, retain, receipt, session.generation)
-        return receipt if session.post(letter) else self._failed("overflowed")
+        letter = Letter(topic, payload, qos, retain, receipt, session.generation, is_newest)
+        if session.post(letter):
+            return receipt
+        self._overflowed = time.monotonic()
+        return self._failed("overflowed")
 
     def take(self, limit: int = 1000, timeout: float = 0.1) -> list[Message]:
         """Take what came, oldest first.
@@ -233,8 +255,11 @@ class Client:
     @property
     def trouble(self) -> str:
         """What is wrong and what to do about it, with the broker's URL; empty if nothing is."""
-        trouble = self._session.trouble
-        return f"{self.url}: {trouble.reason}; {trouble.mend}" if trouble else ""
+        found = [self._session.trouble]
+        if time.monotonic() - self._overflowed < OVERFLOW:
+            found.append(of_overflow(self._session.counts["overflowed"]))
+        told = "; ".join(f"{trouble.reason}; {trouble.mend}" for trouble in found if trouble)
+        return f"{self.url}: {told}" if told else ""
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -244,10 +269,13 @@ class Client:
         (acknowledged and dropped); ``acknowledged`` and ``acknowledged_too_late`` (on a later
         connection); ``published``, of these ``delivered`` (acknowledged) and ``not_taken``
         (refused by the broker); ``unsent`` (QoS 0 without a connection), ``overflowed`` (outbox
-        full); ``connections``, ``lost_connections``, ``failed_connections``; and ``waiting``, the
-        messages in the inbox now.
+        full), ``replaced`` (by a newer one, before it went); ``connections``,
+        ``lost_connections``, ``failed_connections``; and ``waiting``, the messages in the inbox
+        now.
         """
-        return {**self._session.counts, "waiting": len(self._session.inbox)}
+        session = self._session
+        now = {"replaced": session.outbox.replaced, "waiting": len(session.inbox)}
+        return {**session.counts, **now}
 
     @property
     def oversized(self) -> Sequence[tuple[str, int]]:

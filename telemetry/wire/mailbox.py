@@ -7,7 +7,7 @@ thread on ours.
 import socket
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
@@ -111,7 +111,19 @@ def wait_for(receipts: Iterable[Receipt], timeout: float) -> bool:
 
 
 class Letter(NamedTuple):
-    """One message that shall go."""
+    """One message that shall go.
+
+    Attributes
+    ----------
+    topic, payload, qos, retain
+        As on the wire.
+    receipt
+        Promise of the broker's answer.
+    generation
+        The connection that stood when it was posted.
+    is_newest
+        Whether it alone matters of all that are so posted to its topic.
+    """
 
     topic: str
     payload: bytes
@@ -119,6 +131,71 @@ class Letter(NamedTuple):
     retain: bool
     receipt: Receipt
     generation: int
+    is_newest: bool = False
+
+
+class Outbox:
+    """The letters that wait to go, in the order in which they were posted.
+
+    One that alone matters takes the place of the one before it on its topic, whose receipt says
+    no, and goes with those of its own time. Any thread may post; one takes.
+
+    Parameters
+    ----------
+    depth
+        Letters that it holds.
+
+    Attributes
+    ----------
+    replaced
+        Letters that went nowhere as a newer one took their place.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.replaced = 0
+        self._depth = depth
+        self._lock = threading.Lock()
+        self._letters: OrderedDict[str | int, Letter] = OrderedDict()  # takes its first at once
+        self._posted = 0
+
+    def post(self, letter: Letter) -> bool:
+        """Lay a letter last; return whether there was room."""
+        with self._lock:
+            older = self._letters.pop(letter.topic, None) if letter.is_newest else None
+            if older is None and len(self._letters) >= self._depth:
+                return False
+            self._posted += 1
+            self._letters[letter.topic if letter.is_newest else self._posted] = letter
+        if older is not None:
+            self._let_go(older)
+        return True
+
+    def take(self) -> Letter | None:
+        """Take the first letter, if there is one."""
+        with self._lock:
+            return self._letters.popitem(last=False)[1] if self._letters else None
+
+    def put_back(self, letter: Letter) -> None:
+        """Lay a letter first that was taken and could not go, unless a newer one is here."""
+        with self._lock:
+            is_old = letter.is_newest and letter.topic in self._letters
+            if not is_old:
+                self._posted += 1
+                place = letter.topic if letter.is_newest else self._posted
+                self._letters[place] = letter
+                self._letters.move_to_end(place, last=False)
+        if is_old:
+            self._let_go(letter)
+
+    def _let_go(self, letter: Letter) -> None:
+        with self._lock:
+            self.replaced += 1
+        if letter.qos:
+            letter.receipt.settle(is_granted=False)
+
+    def __len__(self) -> int:
+        """Return how many letters wait."""
+        return len(self._letters)
 
 
 class Inbox:

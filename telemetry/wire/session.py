@@ -14,7 +14,7 @@ import structlog
 from telemetry.wire import troubles
 from telemetry.wire.acks import Acks
 from telemetry.wire.link import Link, Manner
-from telemetry.wire.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Receipt
+from telemetry.wire.mailbox import PAYLOAD, Bell, Inbox, Letter, Message, Outbox, Receipt
 from telemetry.wire.subscriptions import Subscriptions
 from telemetry.wire.troubles import Kicks, Trouble
 
@@ -65,9 +65,8 @@ class Session:
         self.is_refused = False
         self.changed = threading.Condition()
         self._manner = manner
-        self._depth = depth
         self._link = Link(manner, self)
-        self._outbox: deque[Letter] = deque()
+        self.outbox = Outbox(depth)
         self._acks = Acks(keeps_newest=not manner.is_clean, counts=self.counts)
         self._underway: dict[int, Receipt] = {}
         self._window = 0
@@ -99,9 +98,8 @@ class Session:
 
     def post(self, letter: Letter) -> bool:
         """Lay a message in the outbox; return whether there was room."""
-        if len(self._outbox) >= self._depth or self._ending.is_set():
+        if self._ending.is_set() or not self.outbox.post(letter):
             return False
-        self._outbox.append(letter)
         self._bell.ring()
         return True
 
@@ -144,7 +142,8 @@ class Session:
             self._down(ended)
             delay = min(DELAYS[1], DELAYS[0] * 2.0 ** min(failures, BATCH))
             self._ending.wait(delay * random.uniform(0.5, 1.0))
-        for receipt in [*self._underway.values(), *(letter.receipt for letter in self._outbox)]:
+        left = iter(self.outbox.take, None)
+        for receipt in [*self._underway.values(), *(letter.receipt for letter in left)]:
             receipt.settle(is_granted=False)
         self._bell.close()
 
@@ -183,7 +182,7 @@ class Session:
         return troubles.of_farewell(self._farewell)
 
     def _has_finished(self) -> bool:
-        is_empty = not (self._acks or self._outbox or self._underway)
+        is_empty = not (self._acks or self.outbox or self._underway)
         return is_empty or not self.is_up or time.monotonic() > self._deadline
 
     def _wait(self, connection: socket.socket, ear: socket.socket) -> None:
@@ -215,21 +214,20 @@ class Session:
     def _may_send(self) -> bool:
         """Whether a letter waits, and the broker and the socket would take it."""
         has_room = len(self._underway) < self._window and not self._link.has_to_write
-        return self.is_up and bool(self._outbox) and has_room
+        return self.is_up and bool(self.outbox) and has_room
 
     def _send_letters(self) -> None:
-        for _ in range(min(BATCH, len(self._outbox))):
-            if len(self._underway) >= self._window:
+        for _ in range(min(BATCH, len(self.outbox))):
+            letter = self.outbox.take() if len(self._underway) < self._window else None
+            if letter is None:
                 return
-            letter = self._outbox[0]
             if letter.qos == 0 and letter.generation != self._link.generation:
                 self.counts["unsent"] += 1
-                self._outbox.popleft()
                 continue
             number = self._link.publish(letter)
             if number is None:
+                self.outbox.put_back(letter)
                 return
-            self._outbox.popleft()
             if letter.qos:
                 self._underway[number] = letter.receipt
             self.counts["published"] += 1

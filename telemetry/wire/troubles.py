@@ -79,6 +79,14 @@ def of_denial(filters: Set[str]) -> Trouble:
     )
 
 
+def of_overflow(count: int) -> Trouble:
+    """Return what is wrong when messages had no room to wait for the broker."""
+    return Trouble(
+        f"{count} messages found no room to wait for it, and are lost",
+        "see why it takes nothing; what is said again goes out once it does",
+    )
+
+
 def of_fight(client_id: str) -> Trouble:
     """Return what is wrong when two clients have one name."""
     return Trouble(

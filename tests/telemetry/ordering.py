@@ -25,11 +25,14 @@ class Wire:
 
     def __init__(self):
         self.sent = []
+        self.unkept = set()
 
-    def publish(self, topic, payload, *, qos=0, retain=False):
-        assert qos == 1
+    def publish(self, topic, payload, *, qos=0, retain=False, is_newest=False):
         assert not retain
+        assert is_newest
         self.sent.append(decode(topic, payload))
+        if qos == 0:
+            self.unkept.add(self.sent[-1].point)
 
     def of(self, kind):
         return [sample for sample in self.sent if isinstance(sample, kind)]

@@ -243,6 +243,15 @@ def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
     assert list(wire.requests().values()) == [ours]
 
 
+def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire):
+    """Hours later a heartbeat of ours would tell of a life that was not."""
+    binder = bound()
+    ordering = made(binder)
+    ordering.act(WANTED, NOW)
+    ordering.beat(1.75e12, NOW)
+    assert wire.unkept == {point(binder, word, "") for word in BEATS}
+
+
 def test_without_points_there_is_no_heartbeat(made, wire):
     made(Binder(SITE)).beat(1.75e12, NOW)
     assert wire.sent == []

@@ -8,7 +8,7 @@ import pytest
 
 from telemetry.client import Client, Tls
 from telemetry.wire import session
-from telemetry.wire.mailbox import BYTES, Inbox, Message, Receipt
+from telemetry.wire.mailbox import BYTES, Inbox, Letter, Message, Outbox, Receipt
 from tests import brokers
 from tests.telemetry.clients import LONG, until_told
 from tests.waiting import until
@@ -92,6 +92,57 @@ def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
     assert client.counters["overflowed"] == 1
     client.stop(timeout=0.0)
     assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in kept)
+
+
+def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
+    client = made("mqtt://127.0.0.1:1", depth=3)
+    old, other, kept = (client.publish(t, b"", qos=1, is_newest=t != "k") for t in ("a", "b", "k"))
+    last = client.publish("a", b"now", qos=1, is_newest=True)  # takes no more room
+    assert not client.publish("c", b"", qos=1, is_newest=True).wait(0.0)
+    assert old.is_settled
+    assert not old.wait(0.0)
+    assert not any(receipt.is_settled for receipt in (other, kept, last))
+    assert (client.counters["replaced"], client.counters["overflowed"]) == (1, 1)
+    client.stop(timeout=0.0)
+    assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in (other, kept, last))
+
+
+def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
+    client = made("mqtt://127.0.0.1:1", depth=1)
+    client.publish("a", b"", qos=1)
+    assert client.trouble == ""
+    client.publish("b", b"", qos=1)
+    assert f"{client.url}: 1 messages found no room" in client.trouble
+    monkeypatch.setattr("telemetry.client.OVERFLOW", 0.0)
+    assert client.trouble == ""
+
+
+def letter(topic, payload=b"", *, is_newest=True):
+    return Letter(topic, payload, 1, False, Receipt(), 0, is_newest)
+
+
+def test_letters_go_in_the_order_of_the_last_on_each_topic():
+    outbox = Outbox(10)
+    for topic, payload in (("a", b"1"), ("b", b"1"), ("a", b"2")):
+        outbox.post(letter(topic, payload))
+    outbox.post(letter("b", b"x", is_newest=False))
+    assert len(outbox) == 3
+    went = [(one.topic, one.payload) for one in iter(outbox.take, None)]
+    assert went == [("b", b"1"), ("a", b"2"), ("b", b"x")]
+
+
+def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
+    outbox = Outbox(10)
+    for one in (letter("a"), letter("b", is_newest=False)):
+        outbox.post(one)
+    first, second = outbox.take(), outbox.take()
+    outbox.post(letter("a", b"newer"))
+    outbox.put_back(second)
+    outbox.put_back(first)
+    assert first.receipt.is_settled
+    assert not first.receipt.wait(0.0)
+    assert outbox.take() is second
+    assert outbox.take().payload == b"newer"
 
 
 @contextlib.contextmanager

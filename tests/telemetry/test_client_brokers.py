@@ -118,6 +118,27 @@ def test_a_broker_that_is_lost_and_back(request, connected, kind):
     assert receipt.wait(LONG)
     assert taken(client, 1)[0].payload == b"meanwhile"
     assert client.trouble == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_after_an_outage_of_days_only_what_stands_is_asked(request, connected, kind):
+    """One request a topic, withdrawn at last; an outage had brought every one of before."""
+    broker = request.getfixturevalue(kind)
+    client = connected(broker.url, "asked/#")
+    sender = connected(broker.url, depth=8)
+    broker.stop()
+    until(lambda: not client.is_connected and not sender.is_connected, deadline=LONG)
+    for hour in range(100):
+        for battery in range(4):
+            sender.publish(f"asked/{battery}", b"%d" % hour, qos=1, is_newest=True)
+    last = {"qos": 1, "is_newest": True, "retain": True}
+    receipts = [sender.publish(f"asked/{n}", b"null", **last) for n in range(4)]
+    broker.start()
+    assert all(receipt.wait(LONG) for receipt in receipts)
+    assert [one.payload for one in taken(client, 4)] == [b"null"] * 4
+    assert sender.counters["published"] == sender.counters["delivered"] == 4
+    assert (sender.counters["replaced"], sender.counters["overflowed"]) == (400, 0)
     assert client.counters["lost_connections"] == 1
 
 
