@@ -11,7 +11,8 @@ import structlog
 from optimizer.service.clock import Clock
 from optimizer.service.folder import without_folders
 from optimizer.service.guarding import Guarding
-from optimizer.service.overrides import Hold, Overrides
+from optimizer.service.holds import Hold
+from optimizer.service.overrides import Overrides
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.picture import stamp
 from optimizer.service.plant_link import PlantLink
@@ -118,17 +119,7 @@ class Halt:
             If a word is missing or the length is none.
         """
         held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
-        with self._lock:
-            whole = self._held = self.in_force or held
-            self._over = None
-            now = self._clock.now()
-            self._guarding.stop()
-            if not self._is_shadow:
-                self._freeze(now)
-                self._partners.status("hold", reason=_words(whole), now=now)
-            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-            self._partners.record(told | {"time": stamp(now)})
+        whole = self._begin(held, hours)
         beside = f"in force now: {_words(whole)}" if whole != held else ""
         return "; ".join(filter(None, [beside, self._untold()]))
 
@@ -153,7 +144,7 @@ class Halt:
         return True
 
     def look(self) -> None:
-        """Go on if the HOLD has run out."""
+        """Go on if the HOLD has run out; hold again if it had by a clock that was wrong."""
         held, now = self._held, self.in_force
         for one in self._overrides.ended():
             logger.warning("HOLD has run out", author=one.author, reason=one.reason)
@@ -161,8 +152,25 @@ class Halt:
                 self._note_end("", f"the HOLD of {one.author} has run out")
         if held and not now:
             self._end(author="", how="the HOLD has run out")
+        elif self._overrides.is_back() and now:
+            self._begin(now, (now.until - now.since) / 3600.0 if now.until else None)
         else:
             self._held = now
+
+    def _begin(self, held: Hold, hours: float | None) -> Hold:
+        """Carry out a HOLD for some hours; return what is in force with those of others."""
+        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
+        with self._lock:
+            whole = self._held = self.in_force or held
+            self._over = None
+            now = self._clock.now()
+            self._guarding.stop()
+            if not self._is_shadow:
+                self._freeze(now)
+                self._partners.status("hold", reason=_words(whole), now=now)
+            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+            self._partners.record(told | {"time": stamp(now)})
+        return whole
 
     def _end(self, *, author: str, how: str) -> None:
         """Say that a HOLD is over; where another is in force by now, to the record only."""

@@ -10,7 +10,8 @@ from typing import Final
 
 from optimizer.loading import load
 from optimizer.service.folder import StateFolder
-from optimizer.service.overrides import Hold, Overrides, read_holds
+from optimizer.service.holds import Hold, read_holds
+from optimizer.service.overrides import Overrides
 from twin.errors import ServiceError
 
 HOLDS: Final = "hold.json"

@@ -1,17 +1,19 @@
 """HOLD: a person's order to stop optimising; it has an author, a reason, an end, and it is kept.
 
 Several persons may hold at once, each with an end of their own. The site is held while one does.
+A clock that is wrong for a while ends none: its hours must have passed too.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 import structlog
 
-from optimizer.service.folder import read_json
+from optimizer.service.holds import Hold, Kept, read_holds
 from telemetry.durable import write_json
 from twin.errors import Fault, JournalError, ServiceError, one_line
 
@@ -21,48 +23,7 @@ LONGEST: Final = 24.0 * 31.0
 LONGEST_TEXT: Final = 500
 """Most characters of a name or a reason. [1]"""
 
-LATEST: Final = 1e11
-"""Greatest moment that a clock may show, in the year 5138. [s]"""
-
 logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hold:
-    """A person's order to stop optimising.
-
-    Attributes
-    ----------
-    author, reason
-        Who, and why.
-    since, until
-        Seconds since 1970, of the wall clock; ``until`` is None without an end. [s]
-    """
-
-    author: str
-    reason: str
-    since: float
-    until: float | None = None
-
-    def holds(self, now: float) -> bool:
-        """Return whether it has not run out yet."""
-        return self.until is None or now < self.until
-
-    @classmethod
-    def of(cls, holds: Sequence["Hold"]) -> "Hold | None":
-        """Return what several come to: theirs all, until the last ends; None if there is none."""
-        if not holds:
-            return None
-        first, *others = holds
-        if not others:
-            return first
-        ends = [one.until for one in holds]
-        return cls(
-            author=" and ".join(one.author for one in holds),
-            reason="; ".join(f"{one.author}: {one.reason}" for one in holds),
-            since=min(one.since for one in holds),
-            until=None if None in ends else max(end for end in ends if end is not None),
-        )
 
 
 class Overrides:
@@ -72,21 +33,30 @@ class Overrides:
     ----------
     path
         The file.
+    passed
+        Tells the time that passes here, whatever the clock is set to. [s]
 
     Attributes
     ----------
     trouble
         Why the file does not say what is in force, or nothing. A person is obeyed all the same;
         it is tried again whenever somebody asks.
+    doubt
+        Why a HOLD is in force though the clock, or the time that passed, says that it is over.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, Lock()
-        self._holds, self._ended = read_holds(path), list[Hold]()
-        self.trouble = ""
+    def __init__(self, path: Path, *, passed: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._lock, self._passed = path, Lock(), passed
+        self._holds = [Kept(one) for one in read_holds(path)]
+        self._ended, self._is_back = list[Hold](), False
+        self.trouble = self.doubt = ""
 
     def hold(self, now: float) -> Hold | None:
         """Return the HOLD in force, if there is one; several persons' are told as one.
+
+        One is over once the clock says so and its hours have passed. After a restart the clock
+        alone knows how many are left: one that is over by it is kept for some minutes, and in force
+        again if the clock was wrong.
 
         Parameters
         ----------
@@ -94,11 +64,26 @@ class Overrides:
             Seconds since 1970, of the wall clock: a HOLD lasts for a person's hours. [s]
         """
         with self._lock:
-            left = tuple(one for one in self._holds if one.holds(now))
-            self._ended += [one for one in self._holds if one not in left]
-            if self.trouble or left != self._holds:
+            moment = self._passed()
+            in_force = []
+            for one in self._holds:
+                was_over = one.ended is not None
+                if one.look(now, moment):
+                    in_force.append(one.hold)
+                    self._is_back |= was_over
+                elif not was_over:
+                    self._ended.append(one.hold)
+            doubts = (one.doubt(now, moment) for one in self._holds)
+            self.doubt = "; ".join(filter(None, doubts))
+            left = [one for one in self._holds if not one.is_over(moment)]
+            if self.trouble or len(left) < len(self._holds):
                 self._keep(left)
-            return Hold.of(left)
+            return Hold.of(in_force)
+
+    @property
+    def alarm(self) -> str:
+        """What a person must see to; empty if nothing."""
+        return "; ".join(filter(None, (self.trouble, self.doubt)))
 
     def set_hold(self, *, author: str, reason: str, hours: float | None = None, now: float) -> Hold:
         """Put a HOLD in force; it is on disk when this returns, or ``trouble`` says why not.
@@ -133,14 +118,21 @@ class Overrides:
         until = None if hours is None else now + hours * 3600.0
         hold = Hold(author=author, reason=reason, since=now, until=until)
         with self._lock:
-            others = tuple(one for one in self._holds if one.author != author and one.holds(now))
-            self._keep((*others, hold))
+            lasts = None if hours is None else self._passed() + hours * 3600.0
+            others = [one for one in self._holds if one.hold.author != author]
+            self._keep([*others, Kept(hold, lasts, is_sure=True)])
         return hold
 
     def ended(self) -> list[Hold]:
         """Return those that have run out and were not returned yet."""
         with self._lock:
             found, self._ended = self._ended, []
+        return found
+
+    def is_back(self) -> bool:
+        """Return, once, whether one that was over is in force again: the clock had been ahead."""
+        with self._lock:
+            found, self._is_back = self._is_back, False
         return found
 
     def must_be_kept(self) -> None:
@@ -158,48 +150,19 @@ class Overrides:
     def release(self) -> Hold | None:
         """End every HOLD and return them as one; None, and the file is left, if nobody holds."""
         with self._lock:
-            last = Hold.of(self._holds)
-            if last or self.trouble:
-                self._keep(())
+            last = Hold.of([one.hold for one in self._holds if one.ended is None])
+            if self._holds or self.trouble:
+                self._keep([])
+            self.doubt = ""
         return last
 
-    def _keep(self, holds: tuple[Hold, ...]) -> None:
+    def _keep(self, holds: list[Kept]) -> None:
         self._holds = holds
+        rows = [asdict(one.hold) for one in holds]
         try:
-            write_json(self._path, {"holds": [asdict(one) for one in holds]} if holds else {})
+            write_json(self._path, {"holds": rows} if rows else {})
             self.trouble = ""
         except (OSError, JournalError) as error:
             if not self.trouble:
                 logger.warning("HOLD not on disk", is_held=bool(holds), because=str(error))
             self.trouble = f"HOLD is not on disk as it is in force: {error}"
-
-
-def read_holds(path: Path) -> tuple[Hold, ...]:
-    """Return the HOLDs that a file keeps; one of our own if the file is not what we wrote."""
-    try:
-        if path.read_bytes().strip() == b"{}":
-            return ()
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        logger.warning("HOLD unreadable", because=str(error))
-    match read_json(path):
-        case {"holds": [_, *_] as rows}:
-            found = [_of_row(row) for row in rows]
-        case row:  # as it was written when one person could hold
-            found = [_of_row(row)]
-    # Whoever spoilt the file cannot lift a HOLD by it.
-    ours = Hold(author="gigatwin", reason=f"{path.name} is broken: it may have held", since=0.0)
-    return (*(one for one in found if one), *([] if all(found) else [ours]))
-
-
-def _of_row(row: object) -> Hold | None:
-    match row:
-        case {
-            "author": str(author),
-            "reason": str(reason),
-            "since": float(since),
-            "until": None | float() as until,
-        } if all(0.0 <= moment < LATEST for moment in (since, until or since)):
-            return Hold(author=author, reason=reason, since=since, until=until)
-    return None

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.service.asked import show_asked
-from optimizer.service.overrides import Hold
+from optimizer.service.holds import Hold
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Plan
 from twin import limits

@@ -60,7 +60,7 @@ class Watch:
                 "see the text; what cannot be kept is not acknowledged, and comes again",
             ),
             "record": (self._partners.record_trouble, Severity.HIGH, "make room on the disk"),
-            "hold": (self._overrides.trouble, Severity.HIGH, "make room on the disk"),
+            "hold": (self._overrides.alarm, Severity.HIGH, "make room, or set the clock"),
             "decision": (missing, Severity.HIGH, "see what is missing in the text"),
             "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
             "telemetry": (

@@ -52,7 +52,7 @@ class Partners:
 class Stand:
     def __init__(self, folder, *, is_shadow=False):
         self.link, self.partners, self.guarding = Link(), Partners(folder / AUDIT), Guarding()
-        self.overrides = Overrides(folder / "hold.json")
+        self.overrides = Overrides(folder / "hold.json", passed=lambda: time.monotonic())
         planned = Orders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = Guard(site=moments.site(), planned=planned, peak=2.0)
         self.guarding.begin(np.datetime64("2026-06-16T00:00", "us"), guard)
@@ -143,9 +143,10 @@ def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
 
 
 def later(monkeypatch, hours):
-    """Let the wall clock go on."""
-    moment = time.time() + hours * 3600.0
-    monkeypatch.setattr(time, "time", lambda: moment)
+    """Let time pass."""
+    for name in ("time", "monotonic"):
+        moment = getattr(time, name)() + hours * 3600.0
+        monkeypatch.setattr(time, name, lambda moment=moment: moment)
 
 
 def told(tmp_path):
@@ -180,6 +181,27 @@ def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypa
     stand.halt.look()
     assert told(tmp_path) == [("release", "", "the HOLD of dora has run out")]
     assert stand.partners.told == []
+
+
+def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path, monkeypatch):
+    """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
+    Overrides(tmp_path / "hold.json").set_hold(
+        author="dora", reason="r", hours=1.0, now=time.time()
+    )
+    ahead = time.time() + 86_400.0
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: ahead)
+        stand = Stand(tmp_path)
+        stand.halt.look()
+        assert stand.halt.in_force is None
+    for _ in range(2):
+        stand.halt.look()
+    assert stand.link.frozen == [NOW]
+    assert stand.partners.told == [("hold", "HOLD by dora: r")]
+    assert told(tmp_path) == [
+        ("release", "", "the HOLD of dora has run out"),
+        ("hold", "dora", "r"),
+    ]
 
 
 def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):

@@ -1,0 +1,121 @@
+"""A HOLD and a clock that is wrong for a while: it ends none."""
+
+import pytest
+
+from optimizer.service.holds import PROOF
+from optimizer.service.overrides import Overrides
+
+NOW = 1.8e9
+WHO = {"author": "Erika", "reason": "test of pumps"}
+
+
+class Times:
+    """A clock that may be set, and the time that passes whatever it says."""
+
+    def __init__(self, path):
+        self.path, self.now, self.moment = path, NOW, 50.0
+        self.start()
+
+    def start(self):
+        self.overrides = Overrides(self.path, passed=lambda: self.moment)
+
+    def pass_by(self, seconds):
+        self.now, self.moment = self.now + seconds, self.moment + seconds
+
+    @property
+    def hold(self):
+        return self.overrides.hold(self.now)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "hold.json"
+
+
+@pytest.fixture
+def times(path):
+    return Times(path)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_hold_ends_when_it_was_to_end(times, restarted):
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    if restarted:
+        times.start()
+    times.pass_by(7199.9)
+    assert times.hold is not None
+    times.pass_by(0.2)
+    assert times.hold is None
+    times.pass_by(PROOF if restarted else 0.0)
+    assert times.hold is None
+    times.start()
+    times.now = NOW
+    assert times.hold is None  # a clock that is set back brings nothing back
+    assert times.overrides.doubt == ""
+
+
+def test_a_clock_that_is_ahead_for_a_moment_ends_no_hold(times):
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.pass_by(3600.0)
+    times.now += 86_400.0
+    assert times.hold.author == "Erika"
+    told = "the HOLD of Erika is kept: by the clock it is over for 23 h, and 60 min of it have not"
+    assert told in times.overrides.doubt
+    times.now -= 86_400.0
+    assert times.hold.author == "Erika"
+    assert times.overrides.doubt == ""
+    times.start()
+    assert times.hold.author == "Erika"
+    times.pass_by(3600.0)
+    assert times.hold is None
+    assert times.overrides.ended() != []
+
+
+def test_a_hold_that_was_set_by_a_clock_that_was_ahead_says_so(times):
+    """Its hours have passed, and the clock that was mended says that it lasts: a person decides."""
+    times.now += 86_400.0
+    times.overrides.set_hold(**WHO, now=times.now, hours=1.0)
+    times.now -= 86_400.0
+    times.pass_by(3700.0)
+    assert times.hold is not None
+    assert "its hours have passed, and by the clock it lasts 24 h more" in times.overrides.doubt
+
+
+def test_a_clock_that_was_slow_at_the_start_ends_a_hold_within_its_hours(times):
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.start()
+    times.now = 60.0  # 1970: nobody had set it
+    assert times.hold is not None
+    times.now = NOW + 60.0
+    times.pass_by(7200.0)
+    assert times.hold is None
+
+
+@pytest.mark.parametrize(("minutes", "is_back"), [(2.0, True), (11.0, False)])
+def test_after_a_restart_a_clock_that_is_ahead_ends_a_hold_only_after_a_while(
+    times, path, minutes, is_back
+):
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.start()
+    times.now += 86_400.0
+    assert times.hold is None
+    assert [one.author for one in times.overrides.ended()] == ["Erika"]
+    times.pass_by(60.0 * minutes)
+    assert times.hold is None
+    assert (path.read_text().strip() != "{}") is is_back
+    times.now -= 86_400.0
+    assert (times.hold is not None) is is_back
+    assert times.overrides.is_back() is is_back
+    assert not times.overrides.is_back()
+    times.now = NOW + 7199.0
+    assert (times.hold is not None) is is_back
+
+
+def test_who_holds_beside_one_that_is_over_by_the_clock_does_not_throw_it_away(times):
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.start()
+    times.now += 86_400.0
+    times.overrides.set_hold(author="Max", reason="storm", now=times.now)
+    assert times.hold.author == "Max"
+    times.now -= 86_400.0
+    assert times.hold.author == "Erika and Max"

@@ -1,0 +1,23 @@
+"""Spans of time in the unit that people say."""
+
+import pytest
+
+from twin.spans import in_words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0 s"),
+        (99.4, "99 s"),
+        (100.0, "2 min"),
+        (1920.0, "32 min"),
+        (5960.0, "99 min"),
+        (7200.0, "2 h"),
+        (47.4 * 3600.0, "47 h"),
+        (47.6 * 3600.0, "2 days"),
+        (235_762 * 60.0, "164 days"),
+    ],
+)
+def test_a_span_is_said_in_its_unit(seconds, words):
+    assert in_words(seconds) == words
