@@ -6,10 +6,17 @@ import numpy as np
 
 from telemetry.quality import FUTURE
 from telemetry.samples import JobHistory, QueueSnapshot
-from twin.axes import MINUTE, QUARTER, to_minute
+from twin.axes import QUARTER, to_minute
+from twin.spans import in_words
 
 OLD: Final = 2 * QUARTER
-"""Age from which on a queue no longer tells what runs. [s]"""
+"""Age from which on a queue no longer tells what runs."""
+
+AHEAD: Final = QUARTER + FUTURE
+"""How far a queue may be ahead: a simulated clock shows the begin of a quarter-hour, a stamp its
+end. What is more came by a clock that was set back."""
+
+SECOND: Final = np.timedelta64(1, "s")
 
 
 class ClusterNews:
@@ -42,9 +49,11 @@ class ClusterNews:
             Name of the count that it belongs to if it is not kept; else empty.
         """
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
+        if known is not None and clock is not None and known.time - clock > FUTURE:
+            known = None  # it came by a clock that was set back since
         if clock is not None and sample.time - clock > FUTURE:
-            ahead = (sample.time - clock) / MINUTE
-            self._refused = f"one was refused, stamped {ahead:,.0f} min ahead of the clock"
+            ahead = in_words(float((sample.time - clock) / SECOND))
+            self._refused = f"one was refused, stamped {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
             self._refused = f"one of {to_minute(sample.time)} was refused: a newer one is known"
@@ -56,16 +65,17 @@ class ClusterNews:
         return ""
 
     def trouble(self, now: np.datetime64) -> str:
-        """Return why the queue does not tell what runs now; empty if it does, or never came.
+        """Return why the queue may not tell what runs now; empty if it does, or never came.
 
         Parameters
         ----------
         now
             The time, UTC.
         """
-        if self.queue is None or now - self.queue.time <= OLD:
+        if self.queue is None or -AHEAD <= now - self.queue.time <= OLD:
             return ""
-        age = (now - self.queue.time) / MINUTE
-        told = f"the queue of jobs is of {to_minute(self.queue.time)}, {age:,.0f} min old"
+        age = float((now - self.queue.time) / SECOND)
+        how = f"{in_words(age)} old" if age > 0.0 else f"{in_words(-age)} ahead of the clock"
+        told = f"the queue of jobs is of {to_minute(self.queue.time)}, {how}"
         words = [f"{told}: plans count on jobs as they were", self._refused]
         return "; ".join(filter(None, words))

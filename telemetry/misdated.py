@@ -5,11 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from telemetry.quality import PERIODS, Flag
 from twin.run import Key
+from twin.spans import in_words
 
 SECOND: Final = np.timedelta64(1, "s")
+
+MICROSECONDS: Final = 1e6
+"""Of a second. [us]"""
 
 REFUSED: Final = (Flag.FUTURE, Flag.LATE)
 """Verdicts on readings that are treated as if they had never come, for their stamp."""
@@ -92,6 +97,24 @@ class Misdated:
             return ""
         points = "1 point is" if len(found) == 1 else f"{len(found)} points are"
         return f"stamps of {points} refused, {_apart([one.off for one in found])}: set the clocks"
+
+
+def kept_ahead(times: NDArray[np.int64], latest: int) -> str:
+    """Return how many stamps that were kept are ahead of the clock, by now; empty if none is.
+
+    Parameters
+    ----------
+    times, latest
+        The stamps, and the latest that is not of the future. [us since 1970]
+    """
+    ahead = times[times > latest] - latest
+    if not ahead.size:
+        return ""
+    most = in_words(float(ahead.max()) / MICROSECONDS)
+    return (
+        f"{ahead.size} points or racks were heard last by a clock that was up to {most} ahead and "
+        "was set back: they are not used until they speak again"
+    )
 
 
 def _apart(offs: Iterable[np.timedelta64]) -> str:

@@ -12,10 +12,13 @@ import numpy as np
 
 from telemetry import mixups
 from telemetry.bands import Band
-from telemetry.samples import GOOD, RackBatch
+from telemetry.samples import GOOD, RackBatch, microseconds
 
 FUTURE: Final = np.timedelta64(5, "s")
 """How far a clock of the plant may be ahead of ours."""
+
+LAST: Final = int(np.iinfo(np.int64).max)
+"""A stamp that none is later than. [us]"""
 
 LATE: Final = np.timedelta64(15, "m")
 """How old a reading may be when it comes; older ones are counted and not used."""
@@ -254,6 +257,19 @@ def _leaps(change: float, span: np.timedelta64, limits: Band) -> bool:
     if limits.rate == math.inf:
         return False
     return abs(change) > limits.rate * max(float(span / _SECOND), 1.0)
+
+
+def latest(now: np.datetime64 | None) -> int:
+    """Return the latest stamp that is not of the future, in microseconds since 1970.
+
+    What was kept with a later one came by a clock that was ahead, and is in nobody's way.
+
+    Parameters
+    ----------
+    now
+        When something comes; None where no clock tells.
+    """
+    return LAST if now is None else microseconds(now + FUTURE)
 
 
 def judge_batch(batch: RackBatch, now: np.datetime64 | None) -> Flag:

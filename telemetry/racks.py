@@ -9,6 +9,7 @@ import numpy as np
 
 from telemetry.listing import rack_name
 from telemetry.samples import CHIP_VARIABLES, RackBatch, microseconds
+from telemetry.slots import NEVER, age_of
 from twin.equipment import Accelerators
 from twin.physics import FloatArray
 from twin.site import Site
@@ -59,7 +60,7 @@ class Racks:
             self.spans[hall.name] = slice(first, len(self._rows))
         count = len(self._rows)
         self._latest = np.full((count, len(WORDS)), np.nan)
-        self._time = np.full(count, np.iinfo(np.int64).min)
+        self.time = np.full(count, NEVER)
 
     @cached_property
     def halls(self) -> list[str]:
@@ -71,13 +72,15 @@ class Racks:
         """Number of racks of each hall."""
         return np.array([span.stop - span.start for span in self.spans.values()], dtype=float)
 
-    def is_new(self, batch: RackBatch) -> bool:
+    def is_new(self, batch: RackBatch, *, latest: int) -> bool:
         """Take note of a batch, and return whether it was not here before.
 
         Parameters
         ----------
         batch
             A batch that decodes; its key is (hall, rack, boot, sequence).
+        latest
+            Later stamps are of a clock that was set back. [us]
 
         Returns
         -------
@@ -91,8 +94,8 @@ class Racks:
             return False
         time = microseconds(batch.time)
         sender = self._senders.get(key)
-        is_newer = sender is not None and batch.boot > sender.boot
-        if sender is None or is_newer or (sender.boot != batch.boot and time > sender.time):
+        is_later = sender is None or time > sender.time or sender.time > latest
+        if sender is None or batch.boot > sender.boot or (sender.boot != batch.boot and is_later):
             self._senders[key] = _Sender(batch.boot, batch.sequence, time)
             return True
         if sender.boot != batch.boot:
@@ -112,8 +115,10 @@ class Racks:
         self.counters["gap"] -= 1
         return True
 
-    def add(self, batch: RackBatch) -> FloatArray:
-        """Keep a batch if it is the newest of its rack; absent chips count as the others do.
+    def add(self, batch: RackBatch, *, latest: int) -> FloatArray:
+        """Keep a batch if it is the newest of its rack up to a moment.
+
+        Absent chips count as the others do.
 
         Returns
         -------
@@ -133,20 +138,22 @@ class Racks:
         )
         row = self._rows[batch.hall, batch.rack]
         time = microseconds(batch.time)
-        if time >= self._time[row]:
-            self._time[row] = time
+        if time >= self.time[row] or self.time[row] > latest:
+            self.time[row] = time
             self._latest[row] = said
         return said
 
-    def observed(self, now: np.datetime64, longest: np.timedelta64) -> dict[str, FloatArray]:
+    def observed(
+        self, now: np.datetime64, *, longest: np.timedelta64, ahead: np.timedelta64
+    ) -> dict[str, FloatArray]:
         """Return the sums of the halls from all racks heard of late.
 
         Parameters
         ----------
         now
             The moment.
-        longest
-            Age from which a batch is stale.
+        longest, ahead
+            Age from which a batch is stale, and how far ahead of now one may be stamped.
 
         Returns
         -------
@@ -155,7 +162,7 @@ class Racks:
             racks, NaN where fewer than :data:`ENOUGH` are heard. ``age`` is that of the newest
             batch [s].
         """
-        age = (microseconds(now) - self._time.astype(np.float64)) / 1e6
+        age = age_of(self.time, now, ahead=ahead)
         is_fresh = age <= float(longest / np.timedelta64(1, "s"))
         columns = []
         for span in self.spans.values():
@@ -165,10 +172,6 @@ class Racks:
             sums = [np.nan] * len(WORDS)
             if heard >= ENOUGH:
                 sums = [fresh[:, 0].mean() * count, fresh[:, 1].max(), fresh[:, 2].mean()]
-            newest = float(age[span].min())
-            columns.append([*sums, heard, newest if newest < _LONG_AGO else np.inf])
+            columns.append([*sums, heard, float(age[span].min())])
         names = (*WORDS, "racks_heard", "age")
         return dict(zip(names, np.array(columns).T, strict=True))
-
-
-_LONG_AGO: Final = 1e10  # s: never heard

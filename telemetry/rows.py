@@ -45,8 +45,11 @@ class Rows:
         """Return the start of the interval that a reading closes or falls into. [us]"""
         return (time - 1) // self._period * self._period
 
-    def add(self, column: int, time: int, value: float) -> None:
-        """Take a value into the mean of its column."""
+    def add(self, column: int, time: int, value: float, *, latest: int) -> None:
+        """Take a value into the mean of its column; what is later than a moment was never."""
+        if self._newest > latest:
+            self._rows = {start: row for start, row in self._rows.items() if start <= latest}
+            self._newest = max(self._rows, default=0)
         row = self._row(time)
         row.total[column] += value
         row.count[column] += 1.0

@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from telemetry.listing import list_points
 from telemetry.points import RACK
+from telemetry.samples import microseconds
 from twin.physics import FloatArray
 from twin.run import Key
 from twin.simulation import DIMENSIONS
@@ -19,8 +21,26 @@ from twin.site import Site
 NEVER: Final = np.iinfo(np.int64).min
 """Time of a value that never came. [us]"""
 
+_SECOND: Final = 1e6  # us
+
 _SINGLE: Final = ("", "grid")
 """Kinds whose variables have no axis of machines."""
+
+
+def age_of(times: NDArray[np.int64], now: np.datetime64, *, ahead: np.timedelta64) -> FloatArray:
+    """Return how old stamps are, infinite for what never came or is of the future. [s]
+
+    Parameters
+    ----------
+    times
+        Stamps. [us since 1970]
+    now, ahead
+        The moment, UTC, and how far ahead of it a stamp may be: one that is more is of a clock
+        that was set back.
+    """
+    age = (microseconds(now) - times.astype(np.float64)) / _SECOND
+    age[(times == NEVER) | (age < -float(ahead / np.timedelta64(1, "s")))] = np.inf
+    return age
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +115,9 @@ class Slots:
         self.value = np.full(len(self.places), np.nan)
         self.time = np.full(len(self.places), NEVER)
 
-    def put(self, slot: int, time: int, value: float) -> bool:
-        """Keep a value if it is the newest of its slot, and return whether it is."""
-        if time <= self.time[slot]:
+    def put(self, slot: int, time: int, value: float, *, latest: int) -> bool:
+        """Keep a value if it is the newest of its slot up to a moment, and return whether it is."""
+        if time <= self.time[slot] <= latest:
             return False
         self.time[slot] = time
         self.value[slot] = value

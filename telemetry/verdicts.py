@@ -10,7 +10,7 @@ import numpy as np
 
 from telemetry.binding import Binder, Binding
 from telemetry.misdated import Misdated
-from telemetry.quality import NOTHING, PERIODS, Flag, History, Reading, judge
+from telemetry.quality import FUTURE, NOTHING, PERIODS, Flag, History, Reading, judge
 from telemetry.samples import PointValue
 from twin.run import Key
 
@@ -65,6 +65,8 @@ class Verdicts:
             How often points are repeated.
         """
         before = self._histories.get(binding.point, NOTHING)
+        if now is not None and max(before.time, before.doubted_at) - now > FUTURE:
+            before = NOTHING  # it came by a clock that was set back since
         flag = judge(reading, now, before, limits=binding.band)
         if not binding.is_spare:
             self.misdated.note(binding.key, flag, time=reading.time, received=now)

@@ -5,8 +5,7 @@ import xarray as xr
 
 from telemetry.racks import WORDS, Racks
 from telemetry.rows import Rows
-from telemetry.samples import microseconds
-from telemetry.slots import NEVER, Slots
+from telemetry.slots import Slots, age_of
 from twin import axes, vocabulary
 from twin.physics import FloatArray
 
@@ -14,7 +13,12 @@ type Part = tuple[str, FloatArray]
 
 
 def present(
-    slots: Slots, racks: Racks, *, now: np.datetime64, longest: np.timedelta64
+    slots: Slots,
+    racks: Racks,
+    *,
+    now: np.datetime64,
+    longest: np.timedelta64,
+    ahead: np.timedelta64,
 ) -> xr.Dataset:
     """Return what is known at a moment; see :meth:`telemetry.window.Window.observed`.
 
@@ -24,16 +28,15 @@ def present(
         What was read.
     now
         The moment, UTC.
-    longest
-        Age from which a value is stale.
+    longest, ahead
+        Age from which a value is stale, and how far ahead of now one may be stamped.
 
     Returns
     -------
     xarray.Dataset
         Every variable and its age.
     """
-    age = (microseconds(now) - slots.time.astype(np.float64)) / 1e6
-    age[slots.time == NEVER] = np.inf
+    age = age_of(slots.time, now, ahead=ahead)
     is_fresh = age <= float(longest / np.timedelta64(1, "s"))
     values = np.where(is_fresh, slots.value, np.nan)
     found: dict[str, Part] = {}
@@ -41,7 +44,7 @@ def present(
     for shape in slots.shapes:
         found[shape.variable] = (shape.dim, shape.pick(values))
         ages[shape.variable] = (shape.dim, shape.newest(age))
-    halls = racks.observed(now, longest)
+    halls = racks.observed(now, longest=longest, ahead=ahead)
     heard = halls.pop("age")
     for name, numbers in halls.items():
         found[name] = ("hall", numbers)

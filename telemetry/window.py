@@ -16,7 +16,7 @@ from telemetry import quality, views
 from telemetry.bands import Limits
 from telemetry.binding import Binder, Binding
 from telemetry.cluster_news import ClusterNews
-from telemetry.misdated import REFUSED
+from telemetry.misdated import REFUSED, kept_ahead
 from telemetry.quality import Flag, Reading
 from telemetry.racks import Racks
 from telemetry.rows import Rows
@@ -87,7 +87,7 @@ class Window:
         self._verdicts = Verdicts(self.binder)
         self.misdated = self._verdicts.misdated
         self._batch_interval: np.timedelta64 | None = None
-        self._period = REPEATED
+        self._period, self._ahead = REPEATED, quality.FUTURE
         self._rows = self._new_rows()
 
     @property
@@ -168,11 +168,16 @@ class Window:
         xarray.Dataset
             The latest good value of every variable, of banks the mean of their units, NaN if older
             than three periods or never heard; beside each its ``<name>_age`` [s], infinite if
-            never heard. With the scalar coordinate ``instant``.
+            never heard, or by a clock that was ahead. With the scalar coordinate ``instant``.
         """
         with self._lock:
-            longest = quality.PERIODS * self._period
-            return views.present(self._slots, self._racks, now=now, longest=longest)
+            spans = {"longest": quality.PERIODS * self._period, "ahead": self._ahead}
+            return views.present(self._slots, self._racks, now=now, **spans)
+
+    def ahead(self, now: np.datetime64) -> str:
+        """Return how many points and racks are not used, as a clock was ahead; empty if none."""
+        times = np.concatenate([self._slots.time, self._racks.time])
+        return kept_ahead(times, microseconds(now + self._ahead))
 
     def dataset(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
         """Return the recent past on ``time``.
@@ -209,8 +214,8 @@ class Window:
             self._counters["other site"] += 1
         elif sample.point in self.binder.unknown:
             self._counters["unknown point"] += 1
-            what, when = self.binder.metadata(sample.point), self._clock(received)
-            return judge_stranger(what, sample, when)
+            metadata = self.binder.metadata(sample.point)
+            return judge_stranger(metadata, sample, self._clock(received))
         else:
             self._hold(sample, received)
         return None
@@ -234,15 +239,15 @@ class Window:
             return None
         value = None if sample.value is None else binding.canonical(sample.value)
         reading = Reading(value=value, time=sample.time, quality=sample.quality)
-        flag = self._verdicts.on(binding, reading, self._clock(received), period=self._period)
+        clock = self._clock(received)
+        flag = self._verdicts.on(binding, reading, clock, period=self._period)
         self._counters[flag.value] += 1
         slot = None if binding.is_spare else self._slots.places.get(binding.key)
         if flag is Flag.GOOD and slot is not None and value is not None:
-            time = microseconds(sample.time)
-            if not self._slots.put(slot, time, value):
-                self._counters["out of order"] += 1
+            time, latest = microseconds(sample.time), quality.latest(clock)
+            self._counters["out of order"] += not self._slots.put(slot, time, value, latest=latest)
             if slot < self._slots.machines:
-                self._rows.add(slot, time, value)
+                self._rows.add(slot, time, value, latest=latest)
         return flag
 
     def _clock(self, received: np.datetime64 | None) -> np.datetime64 | None:
@@ -255,17 +260,18 @@ class Window:
         if batch.site != self._site.name:
             self._counters["other site"] += 1
             return None
-        flag = quality.judge_batch(batch, self._clock(received))
-        if flag not in REFUSED and not self._racks.is_new(batch):
+        clock = self._clock(received)
+        flag, latest = quality.judge_batch(batch, clock), quality.latest(clock)
+        if flag not in REFUSED and not self._racks.is_new(batch, latest=latest):
             return None
         self._counters[f"batch {flag.value}"] += 1
         if flag is Flag.GOOD:
             self._batch_interval = batch.interval
-            power, temperature, utilisation = self._racks.add(batch).tolist()
+            power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
             hall = self._racks.halls.index(batch.hall)
-            time, first = microseconds(batch.time), self._slots.machines
-            self._rows.add(first + hall, time, power)
-            self._rows.add(first + len(self._racks.halls) + hall, time, utilisation)
+            time, first = microseconds(batch.time), self._slots.machines + hall
+            self._rows.add(first, time, power, latest=latest)
+            self._rows.add(first + len(self._racks.halls), time, utilisation, latest=latest)
             self._rows.add_top(hall, time, temperature)
         return flag
 
@@ -284,6 +290,7 @@ class Window:
                 self.job_status = sample
             case Tick():
                 self.tick = sample
+                self._ahead = quality.FUTURE + sample.interval  # what comes is stamped up to there
                 self.period = max(REPEATED, self._batch_interval or sample.interval)
 
     def _add_jobs(self, sample: QueueSnapshot | JobHistory, received: np.datetime64 | None) -> None:

@@ -167,8 +167,10 @@ class PlantLink:
         return refusal(self._site, self.window.integration_points, self.observed(now))
 
     def misdated(self, now: np.datetime64) -> str:
-        """Return how many points are refused for their stamps, and how far these are off."""
-        return self.window.misdated.words(now, self.window.period)
+        """Return how many points are refused or not used for their stamps; empty if none is."""
+        kept = "" if now == BEFORE else self.window.ahead(now)
+        told = (self.window.misdated.words(now, self.window.period), kept)
+        return "; ".join(filter(None, told))
 
     def jobs_trouble(self, now: np.datetime64) -> str:
         """Return why what the scheduler said tells no longer what runs; empty if it does."""

@@ -23,6 +23,7 @@ from twin.axes import MINUTE
 
 DAY = np.timedelta64(1, "D")
 QUARTER = np.timedelta64(900, "s")
+LATER = NOON + 60 * MINUTE
 
 
 def test_nothing_heard_is_nan_and_infinitely_old():
@@ -188,6 +189,19 @@ def test_a_queue_of_the_future_is_refused(window):
     window.add(newest, NOON + 2 * MINUTE)
     assert window.cluster.queue is newest
     assert window.counters == {"future jobs": 2}
+
+
+def test_a_queue_of_a_clock_that_was_set_back_is_in_nobody_s_way(window):
+    """The clock of all was an hour ahead. Sensitivity: all queues were refused for that hour."""
+    window.add(snapshot(LATER), LATER)
+    window.add(JobHistory(site="small", time=LATER, jobs=columns()), LATER)
+    assert "13:00Z, 59 min ahead of the clock: plans" in window.cluster.trouble(NOON + MINUTE)
+    newest = snapshot(NOON + 2 * MINUTE)
+    history = JobHistory(site="small", time=NOON + 2 * MINUTE, jobs=columns())
+    for sample in (newest, history):
+        window.add(sample, NOON + 2 * MINUTE)
+    assert (window.cluster.queue, window.cluster.history) == (newest, history)
+    assert window.cluster.trouble(NOON + 2 * MINUTE) == ""
 
 
 def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):

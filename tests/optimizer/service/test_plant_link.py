@@ -50,7 +50,7 @@ def link(tmp_path):
 def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     """Proves: nobody is sent to the broker for want of room on the disk."""
     link._ingester._trouble = FULL
-    fine = SimpleNamespace(trouble="", record_trouble="")
+    fine = SimpleNamespace(trouble="", alarm="", record_trouble="")
     partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
     watch = Watch(link, partners, series=fine, overrides=fine)
     watch.look(np.datetime64("2026-06-16T00:00", "us"), None, "")

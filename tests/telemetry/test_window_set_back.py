@@ -1,0 +1,76 @@
+"""A clock of plant and service that was ahead and is mended: what came by it is in nobody's way."""
+
+import numpy as np
+import pytest
+
+from telemetry.quality import Flag
+from telemetry.samples import Tick
+from tests.telemetry.small_points import NOON, SECOND, batch, value_of
+from twin.axes import HOUR, MINUTE, QUARTER
+
+MENDED = NOON + 2 * MINUTE
+
+
+@pytest.fixture(params=[1, 48], ids=["an hour", "two days"])
+def later(window, request):
+    """Return a moment by the clock that was ahead, at which all was heard."""
+    moment = NOON + request.param * HOUR
+    window.add(value_of("grid_import_power", 2000.0, time=moment), moment)
+    window.add(value_of("battery_level", 50.0, time=moment), moment)
+    window.add(batch(time=moment, boot=9, power=500.0), moment)
+    return moment
+
+
+def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
+    seen = window.observed(MENDED)
+    for name in ("grid_import_power", "battery_level", "accelerator_power"):
+        assert np.isnan(seen[name]).all()
+        assert np.isinf(seen[f"{name}_age"]).all()
+    assert (seen["racks_heard"] == 0.0).all()
+    told = window.ahead(MENDED)
+    assert told.startswith("3 points or racks were heard last by a clock that was up to ")
+    assert window.ahead(later) == ""
+
+
+@pytest.mark.usefixtures("later")
+def test_the_next_reading_counts_at_once(window):
+    """Sensitivity: telemetry stood still for as long as the clock had been ahead."""
+    when = MENDED + SECOND
+    for value in (value_of("grid_import_power", 900.0, time=MENDED), batch(time=MENDED, boot=1)):
+        assert window.add(value, when) is Flag.GOOD
+    seen = window.observed(when)
+    assert seen["grid_import_power"] == pytest.approx(0.9)
+    assert seen["grid_import_power_age"] == 1.0
+    assert seen["racks_heard"].sum() > 0.0
+    assert window.ahead(when).startswith("1 points or racks")
+    assert window.counters["out of order"] == 0
+    past = window.dataset(NOON, NOON + 300 * SECOND)
+    assert past["grid_import_power"].max() == pytest.approx(0.9)
+
+
+def test_the_past_forgets_what_was_ahead(window, later):
+    """What that clock said of an hour to come is no part of the mean of that hour."""
+    window.add(value_of("grid_import_power", 900.0, time=MENDED), MENDED)
+    past = window.dataset(later - QUARTER, later)
+    assert np.isnan(past["grid_import_power"]).all()
+
+
+def test_a_leap_is_judged_again_at_once(window):
+    """Sensitivity: nothing was a leap until the clock had passed what was said by it ahead."""
+
+    def said(value, when):
+        label = "warm_plant"
+        reading = value_of("facility_supply_temperature", value, time=when, label=label)
+        return window.add(reading, when)
+
+    assert said(38.0, NOON + HOUR) is Flag.GOOD
+    assert said(30.0, MENDED) is Flag.GOOD
+    assert said(50.0, MENDED + SECOND) is Flag.RATE
+
+
+def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
+    tick = Tick(site="small", time=NOON, interval=QUARTER, step=1, steps=9, batches=0, points=0)
+    window.add(tick)
+    window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER))
+    assert window.observed(NOON)["grid_import_power"] == pytest.approx(0.9)
+    assert window.ahead(NOON) == ""
