@@ -21,7 +21,7 @@ from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from telemetry.durable import write_whole
-from twin.errors import Fault, ServiceError
+from twin.errors import Fault, JournalError, ServiceError
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -68,12 +68,20 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             )
             page.start()
             stack.callback(page.stop)
-            write_whole(folder / "page.url", page.url)
+            note_page(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _commands(service)))
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify("STOPPING=1")
+
+
+def note_page(path: Path, url: str) -> None:
+    """Write down where the page is, as a convenience: a disk that is full stops no start."""
+    try:
+        write_whole(path, url)
+    except (OSError, JournalError) as error:
+        logger.warning("where the page is stands in no file", url=url, because=str(error))
 
 
 @contextmanager
