@@ -111,7 +111,8 @@ class Halt:
         Returns
         -------
         str
-            What else a person must know: who holds besides, or that the plant hears nothing now.
+            What else a person must know: who holds besides, that a restart will not know of it, or
+            that the plant hears nothing now.
 
         Raises
         ------
@@ -121,7 +122,9 @@ class Halt:
         held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
         whole = self._begin(held, hours)
         beside = f"in force now: {_words(whole)}" if whole != held else ""
-        return "; ".join(filter(None, [beside, self._untold()]))
+        kept = self._overrides.trouble
+        lost = f"{kept}; a restart before there is room forgets it" if kept else ""
+        return "; ".join(filter(None, [beside, lost, self._untold()]))
 
     def release(self, *, author: str) -> bool:
         """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.

@@ -105,6 +105,17 @@ def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
     assert "the plant hears nothing now: no connection to the broker" in said
 
 
+def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("optimizer.service.overrides.write_json", full)
+    said = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
+    assert said.endswith("a restart before there is room forgets it")
+    assert stand.link.frozen == [NOW]
+
+
 def test_words_for_partners_fit_a_status(stand):
     stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
     ((_, reason),) = stand.partners.told
