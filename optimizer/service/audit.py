@@ -233,14 +233,15 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     """
     path = folder / AUDIT
     found: Told | None = None
+    last: np.datetime64 | None = None
     until = None if at is None else axes.utc(at)
     for entry in read_audit(path) if path.exists() else ():
         start = _start(entry.content)
         if start is None:
             continue
-        if until is not None and start > until:
-            break
-        found = cast("Told", {**NOTHING, **entry.content})
+        if until is not None and (start > until or (last is not None and start < last)):
+            continue  # a clock that was ahead and set back leaves later ones before earlier ones
+        found, last = cast("Told", {**NOTHING, **entry.content}), start
     if found is None:
         mend = "no decision stands there; see gigatwin status, or name the folder with --state"
         raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])

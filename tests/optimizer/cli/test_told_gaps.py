@@ -69,6 +69,16 @@ def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
     assert "nothing is recorded of the quarter-hour of 2026-07-01T13:00Z: this is the last" in words
 
 
+def test_a_clock_that_was_ahead_hides_no_decision(tmp_path):
+    """Proves: at 12:20 the decision of 12:15 held. Sensitivity: that of 12:00, before the jump."""
+    audit = Audit(tmp_path / AUDIT)
+    for start in ("01T12:00", "02T12:00", "01T12:15", "01T12:30"):
+        audit.add({"event": "decision", "start": f"2026-07-{start}:00Z", "degraded": ""})
+    for at, start in (("01T12:20", "01T12:15"), ("01T12:05", "01T12:00"), ("03T00:00", "02T12:00")):
+        told = read_service_decision(tmp_path, f"2026-07-{at}Z")
+        assert told["start"] == f"2026-07-{start}:00Z"
+
+
 def test_scripts_get_the_same_keys_of_both(folder):
     told = read_service_decision(folder)
     assert (told["source"], told["accounts"], told["binding"]) == ("none", {}, [])
