@@ -10,6 +10,9 @@ from twin.errors import Fault, SeriesError
 HOUR: Final = 3_600_000_000
 """An hour in the unit of the stamps. [us]"""
 
+SPAN: Final = (np.datetime64("2000-01-01", "us"), np.datetime64("2100-01-01", "us"))
+"""First moment that a series may hold, and the first that it may not; as on the wire."""
+
 _STEADY: Final = 3
 """Equal steps in a row that make a piece of a file with a resolution of its own."""
 
@@ -35,7 +38,8 @@ def edges(source: str, stamps: np.ndarray) -> np.ndarray:
     Raises
     ------
     SeriesError
-        If the rows are fewer than two, stand more than one hour apart, or leave a hole of years.
+        If the rows are fewer than two, stand more than one hour apart, leave a hole of years, or
+        are not of this century.
 
     Notes
     -----
@@ -53,6 +57,11 @@ def edges(source: str, stamps: np.ndarray) -> np.ndarray:
         raise SeriesError(
             source, [Fault(place=f"{source}, after {to_minute(stamps[row])}", value="", mend=mend)]
         )
+    strange = stamps[(stamps < SPAN[0]) | (stamps >= SPAN[1])]
+    if strange.size:
+        mend = f"{strange.size} such rows; a series is of the years 2000 to 2099"
+        place = f"{source}, time"
+        raise SeriesError(source, [Fault(place=place, value=to_minute(strange[0]), mend=mend)])
     before, after = _pieces(source, steps)
     own = np.minimum(before, steps)
     filler = np.minimum(before, after)

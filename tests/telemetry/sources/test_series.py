@@ -54,6 +54,15 @@ def test_resolution_may_change_back():
     assert prices["duration"].values.tolist() == [0.25] * 12 + [1.0] * 5
 
 
+@pytest.mark.parametrize("year", ["9999", "0001", "1999"])
+def test_a_series_of_another_age_is_refused_before_anything_is_built(year):
+    """Sensitivity: a record from now to 9999 has 280 million quarter-hours, and ends in no room."""
+    stamps = np.datetime64(f"{year}-06-01T00:00", "us") + np.arange(24) * HOUR
+    told = f"prices.csv, time = {year}-06-01T00:00Z: 24 such rows.*2000 to 2099"
+    with pytest.raises(SeriesError, match=told):
+        assemble(_rows(stamps, np.ones(24)))
+
+
 def test_gap_where_the_resolution_changes_is_cut_fine():
     stamps = np.delete(_changing(), [23, 24])  # 23:00 and 00:00 are missing
     prices = assemble(_rows(stamps, np.ones(118)))
