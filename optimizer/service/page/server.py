@@ -1,5 +1,6 @@
 """The page on a thread of its own: bound before it starts, gone when it is told."""
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from threading import Event, Thread
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from optimizer.service.board import Board
 from optimizer.service.page.app import create_app
@@ -18,6 +20,10 @@ START: Final = 10.0
 
 MOST_REQUESTS: Final = 64
 """Most connections served at once; more are told to come again."""
+
+
+FIRST_REQUEST: Final = 5.0
+"""Longest wait for the first request of a connection, which else takes the place of others. [s]"""
 
 
 class PageServer:
@@ -49,7 +55,7 @@ class PageServer:
         config = uvicorn.Config(
             create_app(board, token=token, hosts=(*LOOPBACK, *hosts)),
             access_log=False,
-            http="h11",
+            http=_Patient,
             lifespan="off",
             limit_concurrency=MOST_REQUESTS,
             log_config=None,
@@ -116,6 +122,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.is_up.set()
+
+
+class _Patient(H11Protocol):
+    """HTTP on one connection, which is closed where no request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_REQUEST, self._end_if_silent)
+
+    def _end_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 def _bound(address: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -10,7 +11,9 @@ from starlette.testclient import TestClient
 
 from optimizer.service.board import word
 from optimizer.service.page import PageServer, create_app
+from optimizer.service.page.server import MOST_REQUESTS
 from tests.boards import ENDED, FakeBoard, decision
+from tests.waiting import DEADLINE
 from twin.errors import GigatwinError, PageError
 
 TOKEN = "a-token-of-this-start"
@@ -261,6 +264,19 @@ def test_server_serves_until_it_is_stopped(board):
     server.stop()
     with pytest.raises(ConnectionRefusedError):
         get(server.url, "/health/ready")
+
+
+def test_connections_that_say_nothing_make_room_for_others(board, monkeypatch):
+    """Proves: as many as are served at once, and the page answers. Sensitivity: 503 without end."""
+    monkeypatch.setattr("optimizer.service.page.server.FIRST_REQUEST", 0.2)
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        where = ("127.0.0.1", urlsplit(server.url).port)
+        idle = [stack.enter_context(socket.create_connection(where)) for _ in range(MOST_REQUESTS)]
+        idle[0].sendall(b"GET /health")  # no whole request
+        for one in idle:
+            one.settimeout(DEADLINE)
+            assert one.recv(1) == b""
+        assert get(server.url, "/health/live") == 200
 
 
 def test_server_serves_on_the_other_loopback(board):
