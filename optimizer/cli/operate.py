@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sites
-from optimizer.service.folder import SCHEMA_FILE, default_folder, site_of
+from optimizer.service.folder import SCHEMA_FILE, check_layout, default_folder, site_of
 from twin.errors import Fault, ServiceError
 
 SiteName = Annotated[str, typer.Argument(help="Name of a declared site.")]
@@ -44,12 +44,12 @@ def state_of(site: str, state: Path | None) -> Path:
 
 
 def expect_past(folder: Path) -> None:
-    """See to it that a service has run on a folder: an order kept elsewhere reaches nobody.
+    """See to it that a service has run on a folder, and can: else an order there reaches nobody.
 
     Raises
     ------
     ServiceError
-        If none ever has.
+        If none ever has, or none would start there.
     """
     if not (folder / SCHEMA_FILE).exists():
         mend = (
@@ -57,6 +57,7 @@ def expect_past(folder: Path) -> None:
             "name the folder of the one that you mean with --state or GIGATWIN_STATE"
         )
         raise ServiceError("state", [Fault(place=str(folder), value="", mend=mend)])
+    check_layout(folder)
 
 
 def author_of(told: str) -> str:

@@ -85,17 +85,39 @@ class StateFolder:
             write_json(path, {"version": SCHEMA, **named})
             return
         content = read_json(path)
-        version = content.get("version")
-        if version != SCHEMA:
-            mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
-            fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
-            raise ServiceError("state", [fault])
+        check_layout(self.path)
         before = site_of(self.path)
         if site and before and before != site:
             mend = f"this is its state, not that of {site}; name another folder with --state"
             raise ServiceError("state", [Fault(place=str(path), value=before, mend=mend)])
         if site and not before:
             write_json(path, content | named)
+
+
+def check_layout(folder: Path) -> None:
+    """Refuse a folder on which no service of ours would start.
+
+    Parameters
+    ----------
+    folder
+        State folder of a service, which has its file of the layout.
+
+    Raises
+    ------
+    ServiceError
+        If that file is damaged, or was written by a later gigatwin.
+    """
+    path = folder / SCHEMA_FILE
+    version = read_json(path).get("version")
+    if version == SCHEMA:
+        return
+    if isinstance(version, int) and version > SCHEMA:
+        mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
+        fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
+        raise ServiceError("state", [fault])
+    size = f"{path.stat().st_size} B"
+    mend = f'it is damaged; write {{"version": {SCHEMA}}} into it if all else there is whole'
+    raise ServiceError("state", [Fault(place=str(path), value=size, mend=mend)])
 
 
 def site_of(folder: Path) -> str:

@@ -84,6 +84,17 @@ def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
     assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in said
 
 
+@pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
+def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
+    """Proves: nobody reads that it will start in HOLD where it will not start."""
+    (tmp_path / "schema.json").write_text("")
+    order, *options = words
+    code, said = give(order, "small", *options, "--state", str(tmp_path))
+    assert code == 1
+    assert "schema.json = 0 B: it is damaged; write" in said
+    assert not (tmp_path / "hold.json").exists()
+
+
 def test_an_older_folder_that_names_no_site_is_obeyed(tmp_path):
     with StateFolder(tmp_path):
         pass

@@ -43,11 +43,17 @@ def test_a_killed_service_leaves_no_lock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-@pytest.mark.parametrize("content", ['{"version": 2}', "", "[1]", "{", "[" * 100_000, '{"a": 1}'])
-def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content):
+DAMAGED = ["", "[1]", "{", "[" * 100_000, '{"a": 1}', '{"version": "x"}']
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [('{"version": 2}', "= 2: .*knows version 1"), *((one, "it is damaged") for one in DAMAGED)],
+)
+def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content, why):
     (tmp_path / "schema.json").write_text(content)
     for _ in range(2):  # and the lock is free again after the refusal
-        with pytest.raises(ServiceError, match=r"schema\.json.*knows version 1"):
+        with pytest.raises(ServiceError, match=rf"schema\.json.*{why}"):
             StateFolder(tmp_path)
     assert (tmp_path / "schema.json").read_text() == content
 
