@@ -166,7 +166,8 @@ def _met(
             continue
         memory[name, owner] = found
         unit = vocabulary.term(name).unit
-        said += doubts(f"{name} of {owner}", carried, found, seen=seen, unit=unit)
+        most = np.inf if unit == "degC" else size
+        said += doubts(f"{name} of {owner}", carried, found, seen=seen, unit=unit, size=most)
     return memory, said, faults
 
 

@@ -12,6 +12,7 @@ from optimizer.service import offline
 from optimizer.service.board import Snapshot, first, found, last, number, rows, word
 from optimizer.service.control import command, is_running
 from twin.errors import Fault, ServiceError
+from twin.spans import in_words
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
 
@@ -113,4 +114,5 @@ def _first_limit(snapshot: Snapshot) -> str:
 
 def _telemetry(snapshot: Snapshot) -> str:
     age, count = number(snapshot, "telemetry", "age_s"), found(snapshot, "telemetry", "messages")
-    return "none yet" if age is None else f"{count} messages, the newest reading {age:.0f} s old"
+    old = "" if age is None else in_words(age)
+    return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -30,6 +30,7 @@ from telemetry.window import Window
 from twin.errors import Fault, StateError
 from twin.exchange import net_import
 from twin.site import Site
+from twin.spans import in_words
 from twin.workloads.jobs import HISTORY, Jobs
 from twin.workloads.queue import Pool, Queue, open_queue
 
@@ -272,7 +273,7 @@ def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
     """Return what was heard once, and for so long no more, with its age."""
     ages = {name: float(observed[f"{name}_age"].max()) for name in _names(observed)}
     most = longest / np.timedelta64(1, "s")
-    return [f"{name}: {age:.0f} s" for name, age in ages.items() if most < age < np.inf]
+    return [f"{name}: {in_words(age)}" for name, age in ages.items() if most < age < np.inf]
 
 
 def _names(observed: xr.Dataset) -> list[str]:

@@ -131,7 +131,7 @@ def met(carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trus
 
 
 def doubts(
-    what: str, carried: Carried | None, found: Memory, *, seen: float, unit: str
+    what: str, carried: Carried | None, found: Memory, *, seen: float, unit: str, size: float
 ) -> Iterator[str]:
     """Yield what is to be said of a stock whose sensor is silent, stuck, drifting or contradicts.
 
@@ -145,11 +145,15 @@ def doubts(
         What it returned.
     unit
         Of the stock, as the vocabulary has it.
+    size
+        What it can be at most; infinite if there is no such thing.
     """
     if carried is None:
         return
     bank = found.bank
     model = f"{bank.mean:.4g} {unit} by the model, give or take {bank.spread:.2g}"
+    if bank.spread >= size:
+        model = f"anything from 0 to {size:.4g} {unit} by the model"
     if np.isnan(seen):
         yield f"{what} is not measured: {model}"
     elif found.habit.is_stuck:
