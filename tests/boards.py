@@ -120,6 +120,10 @@ class FakeBoard:
             "last_known": None,
             "asked": asked(),
             "feed": feed(),
+            "series": {
+                "until": {"prices": "2026-07-02T22:00Z", "weather": "2026-07-01T20:00Z"},
+                "short": ["weather"],
+            },
             "broker": {"url": "mqtt://127.0.0.1:1883", "is_connected": True, "trouble": ""},
             "telemetry": {
                 "age_s": 2.4,

@@ -21,6 +21,8 @@ null stands for what is not known:
 - `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`
   and `unknown` in words, `archive`, `coverage`: of the points that were covered least `point`,
   `share` of its time [1] and `gaps`, repetitions that were missing;
+- `series`: `until`, of `prices` and `weather` the end of what the files tell, and `short`, which of
+  them do not reach far enough;
 - `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
   where there are such stores `battery_capacity`, `tank_capacity` [MWh];
 - `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,

@@ -74,7 +74,7 @@ class Service:
         self._clock, self._link, self._partners = clock, link, partners
         self._memory = folder / "estimate.json"
         self._awaited = Awaited(site, link, clock=clock)
-        self._series = Series(site, settings.files)
+        self._series = Series(site, settings.files, is_recorded=settings.is_simulated)
         self._watch = Watch(link, partners, series=self._series, overrides=overrides)
         self._picture = Picture(site)
         self._lock = threading.RLock()
@@ -293,6 +293,7 @@ class Service:
                 "feed": self._partners.show(now),
                 "broker": self._link.show_broker(),
                 "telemetry": self._link.show_telemetry(now),
+                "series": self._series.show(now),
                 **self._picture.show(),
                 "alarms": self._watch.alarms.show(),
             }

@@ -51,8 +51,8 @@ class _Picture(Collector):
     def collect(self) -> Iterator[Metric]:
         snapshot = self._board.snapshot()
         yield gauge("ready", "Whether nothing is missing.", not self._board.is_ready())
-        parts = (_service, _decision, _feed, _telemetry, _plant, _failures, _jobs, _alarms)
-        for part in parts:
+        parts = (_service, _decision, _feed, _telemetry, _series)
+        for part in (*parts, _plant, _failures, _jobs, _alarms):
             yield from part(snapshot)
 
 
@@ -137,6 +137,23 @@ def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
         if value is not None:
             by_reason.add_metric([reason], value)
     yield by_reason
+
+
+def _series(snapshot: Snapshot) -> Iterator[Metric]:
+    told, short = found(snapshot, "series", "until"), found(snapshot, "series", "short")
+    names = [str(name) for name in told] if isinstance(told, Mapping) else []
+    yield family(
+        "series_end_timestamp_seconds",
+        "End of what the files tell.",
+        ((name, stamp(told, name)) for name in names),
+        label="series",
+    )
+    yield family(
+        "series_short",
+        "Whether a series does not reach far enough.",
+        ((name, isinstance(short, Sequence) and name in short) for name in names),
+        label="series",
+    )
 
 
 def _plant(snapshot: Snapshot) -> Iterator[Metric]:

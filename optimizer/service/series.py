@@ -10,16 +10,18 @@ import xarray as xr
 
 from optimizer.hedge.known import LEAST
 from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
-from telemetry.durable import Stamp, stamp
+from telemetry.durable import ABSENT, Stamp, stamp
 from telemetry.sources import only, read_prices
 from twin import axes
+from twin.axes import to_minute
 from twin.equipment import Renewable
 from twin.errors import Fault, GigatwinError, SeriesError
 from twin.forecast.errors import DAYS
-from twin.forecast.record import WEATHER
+from twin.forecast.record import WEATHER, published_until
 from twin.forecast.record import record as make_record
 from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.site import Site
+from twin.spans import in_words
 
 AHEAD: Final = np.timedelta64(4, "D")
 """How far ahead the weather is asked for."""
@@ -36,6 +38,14 @@ MILD: Final = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure"
 DAY: Final = np.timedelta64(1, "D")
 """Time after which files are read again though they did not change: typical years are laid anew."""
 
+PATIENCE: Final = np.timedelta64(2, "h")
+"""Time after publication within which whoever fetches prices brings them."""
+
+ENOUGH: Final = np.timedelta64(1, "D")
+"""How far ahead weather must be known; fetched daily, it reaches for days."""
+
+SECOND: Final = np.timedelta64(1, "s")
+
 logger = structlog.get_logger(__name__)
 
 
@@ -48,16 +58,24 @@ class Series:
         The site.
     files
         The files; whoever fetches prices and weather writes them anew.
+    is_recorded
+        Whether they are of a time that is replayed: then nobody writes them anew.
+
+    Attributes
+    ----------
+    trouble
+        Why files could not be read, or nothing.
     """
 
-    def __init__(self, site: Site, files: Files) -> None:
-        self._site, self._files = site, files
+    def __init__(self, site: Site, files: Files, *, is_recorded: bool = False) -> None:
+        self._site, self._files, self._is_recorded = site, files, is_recorded
         named = (files.prices, files.weather, files.carbon, files.position, files.reserves)
         self._back = LOOKED_BACK if site.scenarios.count >= LEAST else HISTORY
         self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, Stamp] = {}
         self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
+        self._ends: Mapping[str, np.datetime64] = {}
         self.trouble = ""
 
     def record(self, now: np.datetime64) -> xr.Dataset:
@@ -79,6 +97,7 @@ class Series:
         if self._record is None or stamps != self._stamps or is_old:
             try:
                 self._record = self._read(now)
+                self._ends = _ends(self._record)
                 self.trouble = ""
             except GigatwinError as error:
                 if self._record is None:
@@ -87,6 +106,50 @@ class Series:
                 logger.warning("series unreadable", because=str(error))
             self._stamps, self._read_at = stamps, now
         return self._record
+
+    def alarm(self, now: np.datetime64) -> str:
+        """Return what is wrong with the files, or with how far they reach; empty if nothing.
+
+        Parameters
+        ----------
+        now
+            The time, UTC.
+        """
+        return "; ".join(filter(None, (self.trouble, *self._short(now).values())))
+
+    def show(self, now: np.datetime64) -> Mapping[str, object]:
+        """Return until when prices and weather are told, and which of them is too short.
+
+        Parameters
+        ----------
+        now
+            The time, UTC.
+        """
+        ends = {name: to_minute(end) for name, end in self._ends.items()}
+        return {"until": ends, "short": sorted(self._short(now))}
+
+    def _short(self, now: np.datetime64) -> Mapping[str, str]:
+        """Return what does not reach far enough, and why it should, in words."""
+        if self._is_recorded or not self._ends:
+            return {}
+        published = published_until(now - PATIENCE, self._site.market_day_zone)
+        files, found = self._files, dict[str, str]()
+        why = {
+            "prices": (files.prices, published, f"published until {to_minute(published)}"),
+            "weather": (files.weather, now + ENOUGH, f"wanted for {in_words(ENOUGH / SECOND)}"),
+        }
+        for name, (path, wanted, reason) in why.items():
+            left = float((self._ends[name] - now) / SECOND)
+            if self._ends[name] >= wanted:
+                continue
+            when = f"{in_words(abs(left))} {'ahead' if left > 0.0 else 'ago'}"
+            written = np.datetime64(self._stamps.get(path, ABSENT)[0] // 1000, "us")
+            age = in_words(max(float((now - written) / SECOND), 0.0))
+            found[name] = (
+                f"{path.name} tells {name} until {to_minute(self._ends[name])}, {when}; {reason}: "
+                f"the file is {age} old, plans go on by forecasts"
+            )
+        return found
 
     def rehearse(self) -> None:
         """Ask the renewables for one quarter-hour of any weather: what they need loads slowly."""
@@ -109,3 +172,14 @@ class Series:
         weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
         held = market_of(self._site, files)
         return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
+
+
+def _ends(record: xr.Dataset) -> Mapping[str, np.datetime64]:
+    """Return until when a record tells prices and weather."""
+
+    def end(*names: str) -> np.datetime64:
+        is_told = np.all([record[name].notnull().to_numpy() for name in names], axis=0)
+        told = np.flatnonzero(is_told)
+        return np.datetime64(record["instant"].to_numpy()[told[-1] + 1 if told.size else 0], "us")
+
+    return {"prices": end("electricity_price"), "weather": end(*WEATHER)}

@@ -53,7 +53,7 @@ class Watch:
                 Severity.MEDIUM,
                 "ask the partner; see its status",
             ),
-            "series": (self._series.trouble, Severity.MEDIUM, "see to whoever writes the files"),
+            "series": (self._series.alarm(now), Severity.MEDIUM, "see to whoever writes the files"),
             "archive": (
                 self._link.archive_trouble,
                 Severity.HIGH,

@@ -89,6 +89,13 @@ def test_what_is_missing_has_no_sample(board):
     assert not [key for key in now if key[0] in (*absent, "gigatwin_telemetry_age_seconds")]
 
 
+def test_it_is_told_until_when_files_tell_and_which_are_short(board):
+    now = scrape(board)
+    assert now["gigatwin_series_end_timestamp_seconds", "prices"] == 1_783_029_600
+    assert now["gigatwin_series_short", "prices"] == 0
+    assert now["gigatwin_series_short", "weather"] == 1
+
+
 def test_hostile_labels_stay_labels(board):
     board.changes = {"feed": [{"partner": 'a"}\nb 1', "revision": 7}]}
     assert scrape(board)["gigatwin_feed_revision", 'a"}\nb 1'] == 7

@@ -52,7 +52,8 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     link._ingester._trouble = FULL
     fine = SimpleNamespace(trouble="", alarm="", record_trouble="")
     partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
-    watch = Watch(link, partners, series=fine, overrides=fine)
+    series = SimpleNamespace(alarm=lambda _: "")
+    watch = Watch(link, partners, series=series, overrides=fine)
     watch.look(np.datetime64("2026-06-16T00:00", "us"), None, "")
     (alarm,) = watch.alarms.show()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)

@@ -113,6 +113,48 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
     assert times[-1] > axes.utc("2027-01-02")
 
 
+def told(copies, moment, **others):
+    """Return the alarm, the files being written two days before."""
+    series = Series(SITE, small_days.files(**copies), **others)
+    now = axes.utc(moment)
+    for path in copies.values():
+        when = int((now - np.timedelta64(2, "D")).astype(np.int64)) * 1000
+        os.utime(path, ns=(when, when))
+    series.record(now)
+    return series.alarm(now), series.show(now)["short"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "short"),
+    [
+        ("2026-06-28T23:30Z", []),
+        ("2026-06-30T08:00Z", ["weather"]),  # to the end of the day, and not for a day
+        ("2026-06-30T12:00Z", ["weather"]),  # tomorrow is out since 10:45, and may be on its way
+        ("2026-06-30T12:45Z", ["prices", "weather"]),
+        ("2026-07-04T00:00Z", ["prices", "weather"]),
+    ],
+)
+def test_whoever_stopped_fetching_is_told(copies, moment, short):
+    """Sensitivity: prices that had ended days ago were a line of `explain` and no alarm."""
+    words, found = told(copies, moment)
+    assert found == short
+    assert bool(words) is bool(short)
+
+
+def test_an_alarm_names_file_end_and_age(copies):
+    words, _ = told(copies, "2026-07-04T00:00Z")
+    assert words == (
+        "synthetic_prices.csv tells prices until 2026-07-01T00:00Z, 3 days ago; published until "
+        "2026-07-04T22:00Z: the file is 2 days old, plans go on by forecasts; "
+        "synthetic_weather.json tells weather until 2026-07-01T00:00Z, 3 days ago; wanted for "
+        "24 h: the file is 2 days old, plans go on by forecasts"
+    )
+
+
+def test_a_time_that_is_replayed_has_no_fetcher(copies):
+    assert told(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
+
+
 def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     words = (
         "import sys, sites; from pathlib import Path; from optimizer.service.series import Series\n"
