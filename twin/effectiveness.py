@@ -26,7 +26,7 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
     -------
     xarray.Dataset
         Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN
-        where the IT drew nothing.
+        where the IT drew nothing, or where a word that it takes is NaN anywhere.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _reused(result: xr.Dataset) -> xr.DataArray:
     if "heat_reuse_power" not in result:
         return xr.zeros_like(result["facility_power"])
     vocabulary.check(result, "heat_reuse_power")
-    return result["heat_reuse_power"].sum("heat_reuse")
+    return result["heat_reuse_power"].sum("heat_reuse", skipna=False)
 
 
 def own_renewables(result: xr.Dataset) -> xr.DataArray:
@@ -84,14 +84,14 @@ def own_renewables(result: xr.Dataset) -> xr.DataArray:
     if "renewable_used_power" not in result:
         return xr.zeros_like(result["facility_power"])
     vocabulary.check(result, "renewable_used_power")
-    gained = result["renewable_used_power"].sum("renewable")
+    gained = result["renewable_used_power"].sum("renewable", skipna=False)
     kept = (gained - result["grid_export_power"]).clip(min=0.0)
     return xr.DataArray(np.minimum(kept, result["facility_power"]))
 
 
 def _total(rate: xr.DataArray) -> float:
-    """Return what a rate per hour sums to."""
-    return float((rate * rate["duration"]).sum())
+    """Return what a rate per hour sums to; NaN where any of it is not known."""
+    return float((rate * rate["duration"]).sum(skipna=False))
 
 
 def _share(part: float, whole: float) -> float:

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from twin.axes import HOUR
-from twin.effectiveness import indicators, own_renewables
+from twin import vocabulary
+from twin.axes import HOUR, local_midnight, to_minute
+from twin.effectiveness import NAMES, indicators, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse
+from twin.errors import Fault, ProblemError
 from twin.site import Site
+from twin.units import written
 
 YEAR: Final = 8760.0
 """Hours of a year that reports are for. [h]"""
@@ -27,6 +31,20 @@ COOLING: Final = (
     *("cdu_pump_power", "hall_air_fan_power"),
 )
 """What cooling draws, in words of a run."""
+
+RATES: Final = (
+    *(*NAMES, *COOLING, "genset_output", "heat_reuse_power"),
+    *("renewable_used_power", "carbon_intensity"),
+)
+"""Words that figures sum, as far as a run has them; none is ever below 0."""
+
+TEMPERATURES: Final = ("air_temperature", "rack_inlet_temperature")
+"""Words that figures take means of, as far as a run has them."""
+
+ROUNDING: Final = 1e-9
+"""So far below 0 may arithmetic leave a rate, in its own unit."""
+
+IDLE: Final = "unknown: nothing was drawn that it is over"
 
 HOT: Final = 24.0
 """Mean of a day from which on it has cooling degrees, and by Eurostat all above :data:`COOL`."""
@@ -46,7 +64,7 @@ class Figure:
     meaning, unit
         What it is.
     value
-        Its value; None where whoever files has to know it.
+        Its value; None where whoever files has to know it, or nothing was drawn that it is over.
     basis
         Where the value comes from, or who knows it.
     """
@@ -69,7 +87,8 @@ def figures(
         The site.
     run
         What it did, as :func:`twin.effectiveness.indicators` wants it; where it also holds the air
-        temperature, cooling degree days are counted.
+        temperature, cooling degree days are counted. What is not known must not be among its
+        intervals: see :func:`untold`.
     carbon_intensity
         Carbon intensity of the grid on the same ``time``. [kg MWh-1]
 
@@ -82,9 +101,67 @@ def figures(
     ------
     UnitError
         If a word or its unit is missing.
+    ProblemError
+        If a value that figures use is no finite number, or a rate is below 0.
     """
+    whole = run if carbon_intensity is None else run.assign(carbon_intensity=carbon_intensity)
+    vocabulary.check(whole, *dict.fromkeys((*NAMES, *words_of(whole))))
+    mend = "no figure can be told over it; leave the interval out, or tell it"
+    faults = [
+        Fault(place=_first(whole, name, is_lost), value="no number", mend=mend)
+        for name, is_lost in untold(whole).items()
+        if is_lost.any()
+    ]
+    if faults := [*faults, *below_zero(whole)]:
+        raise ProblemError("run", faults)
     told = indicators(run, carbon_intensity=carbon_intensity)
     return (*_installed(site), *_used(site, run), *_renewable(run), *_indicators(told))
+
+
+def words_of(run: xr.Dataset) -> tuple[str, ...]:
+    """Return the words of a run that figures use."""
+    return tuple(name for name in (*RATES, *TEMPERATURES) if name in run)
+
+
+def untold(run: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return where a run does not tell the words that figures use.
+
+    Parameters
+    ----------
+    run
+        Any words on ``time`` and on owners.
+
+    Returns
+    -------
+    dict
+        Word -> whether it is no finite number, of any owner, in each interval.
+    """
+    known = {name: xr.DataArray(np.isfinite(run[name])) for name in words_of(run)}
+    return {name: _anywhere(~is_known) for name, is_known in known.items()}
+
+
+def below_zero(run: xr.Dataset) -> list[Fault]:
+    """Return the fault of each rate that is below 0, with the first time at which it is."""
+    mend = "a power, water or carbon is never below 0; look at the sign, or write 0"
+    return [
+        Fault(
+            place=_first(run, name, is_below),
+            value=f"{float(run[name].min()):g} {written(run[name].attrs['units'])} at the least",
+            mend=mend,
+        )
+        for name in RATES
+        if name in run and (is_below := _anywhere(run[name] < -ROUNDING)).any()
+    ]
+
+
+def _anywhere(holds: xr.DataArray) -> np.ndarray:
+    """Return whether something holds for any owner, in each interval."""
+    return holds.any([dim for dim in holds.dims if dim != "time"]).to_numpy()
+
+
+def _first(run: xr.Dataset, name: str, holds: np.ndarray) -> str:
+    """Return where a word first is as it should not be, for a fault."""
+    return f"{name}, {to_minute(run['time'].to_numpy()[int(np.argmax(holds))])}"
 
 
 def _installed(site: Site) -> Iterator[Figure]:
@@ -116,7 +193,7 @@ def _used(site: Site, run: xr.Dataset) -> Iterator[Figure]:
         inlet = float(run["rack_inlet_temperature"].weighted(run["duration"]).mean())
         yield _told("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
     if "air_temperature" in run:
-        degrees = _cooling_degree_days(run)
+        degrees = _cooling_degree_days(run, site.time_zone)
         yield _told("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
 
 
@@ -139,7 +216,10 @@ def _indicators(told: xr.Dataset) -> Iterator[Figure]:
     for name, (key, meaning, basis) in words.items():
         if name in told:
             value, unit = float(told[name]), str(told[name].attrs["units"])
-            yield _told(key, meaning, unit, value, basis)
+            if np.isfinite(value):
+                yield _told(key, meaning, unit, value, basis)
+            else:
+                yield Figure(key=key, meaning=meaning, unit=unit, value=None, basis=IDLE)
 
 
 def _told(key: str, meaning: str, unit: str, value: float, basis: str) -> Figure:
@@ -152,7 +232,7 @@ def _unknown(key: str, meaning: str, unit: str, basis: str) -> Figure:
 
 def _sum(run: xr.Dataset, name: str) -> float:
     """Return what a rate sums to over the run and all its owners; 0 where there is none."""
-    return float((run[name] * run["duration"]).sum()) if name in run else 0.0
+    return float((run[name] * run["duration"]).sum(skipna=False)) if name in run else 0.0
 
 
 def _temperature_of_heat(site: Site, run: xr.Dataset) -> float:
@@ -167,12 +247,19 @@ def _temperature_of_heat(site: Site, run: xr.Dataset) -> float:
     return warmth / heat
 
 
-def _cooling_degree_days(run: xr.Dataset) -> float:
-    """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC."""
-    time = run["time"].to_numpy()
-    hours = (time - time[0]) / HOUR
-    _, day = np.unique(hours // 24.0, return_inverse=True)  # of days that are told at all
+def _cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
+    """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC.
+
+    Days are those of the calendar where the site stands; one that is told in part counts in part.
+    """
+    local = pd.DatetimeIndex(run["time"].to_numpy()).tz_localize("UTC").tz_convert(time_zone)
+    days, day = np.unique(local.tz_localize(None).normalize(), return_inverse=True)
+    edges = [
+        [local_midnight(pd.Timestamp(one) + pd.DateOffset(days=n), time_zone) for n in (0, 1)]
+        for one in days
+    ]
     length = run["duration"].to_numpy()
-    whole = np.bincount(day, weights=length)
-    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / whole
-    return float(np.where(mean >= HOT, (mean - COOL) * whole / 24.0, 0.0).sum())
+    told = np.bincount(day, weights=length)
+    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / told
+    whole = np.diff(np.array(edges), axis=1)[:, 0] / HOUR
+    return float(np.where(mean >= HOT, (mean - COOL) * told / whole, 0.0).sum())

@@ -7,7 +7,7 @@ import xarray as xr
 import sites
 from tests.heated import heated
 from twin import axes, vocabulary
-from twin.errors import UnitError
+from twin.errors import ProblemError, UnitError
 from twin.reporting import figures
 
 HOURS = 48
@@ -78,8 +78,50 @@ def test_carbon_counts_the_import():
 def test_only_hot_days_have_cooling_degrees():
     """By Eurostat a day of 30 degC has 9, one of 23 degC none."""
     warmth = xr.DataArray(np.repeat([30.0, 23.0], 24), dims="time")
-    found = told(sites.load("small"), run(air_temperature=warmth))
+    utc = sites.load("small").model_copy(update={"time_zone": "UTC"})
+    found = told(utc, run(air_temperature=warmth))
     assert found["CDD"].value == pytest.approx(9.0)
+
+
+def test_degree_days_are_of_the_calendar_where_the_site_stands():
+    """Proves: in summer a German day begins at 22:00 UTC, and one told in part counts in part.
+
+    1 July is told for 22 of its 24 h, with 30 degC: 9 * 22 / 24. 2 July has 2 h of 30 and 22 of 18
+    degC: none. Sensitivity: blocks of 24 h from the first row gave 9.
+    """
+    warmth = xr.DataArray(np.repeat([30.0, 18.0], 24), dims="time")
+    site = sites.load("small")
+    assert site.time_zone == "Europe/Berlin"
+    found = told(site, run(air_temperature=warmth))
+    assert found["CDD"].value == pytest.approx(9.0 * 22 / 24)
+
+
+def test_what_is_no_number_is_never_summed_as_zero():
+    """Proves: a sum over a hole is no sum. Sensitivity: E_DC was 470,000 kWh, and the PUE 1.224."""
+    for name in ("facility_power", "water_use"):
+        what = run()
+        what[name][5] = np.nan
+        with pytest.raises(ProblemError, match=f"{name}, 2026-07-01T05:00Z = no number"):
+            figures(sites.load("small"), what)
+
+
+def test_powers_water_and_carbon_below_zero_are_refused():
+    what = run()
+    what["water_use"][3:] = -1.0
+    with pytest.raises(ProblemError, match="water_use, 2026-07-01T03:00Z = -1 m3/h at the least"):
+        figures(sites.load("small"), what)
+    carbon = vocabulary.tag(run()["it_power"] * 0.0 - 2.0, "carbon_intensity")
+    with pytest.raises(ProblemError, match="carbon_intensity"):
+        figures(sites.load("small"), run(), carbon_intensity=carbon)
+
+
+def test_indicators_of_an_idle_it_are_unknown():
+    what = run()
+    what["it_power"][:] = 0.0
+    found = told(sites.load("small"), what)
+    assert found["PUE"].value is found["WUE"].value is None
+    assert found["PUE"].basis == "unknown: nothing was drawn that it is over"
+    assert found["ERF"].value == 0.0
 
 
 def test_heat_is_told_with_the_temperature_at_which_it_left():

@@ -1,0 +1,196 @@
+"""What files tell of a site's year, on one axis: runs of ours, and meters of whoever reports."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.service.trials.results import SITE
+from twin import vocabulary
+from twin.axes import HOUR, to_minute
+from twin.effectiveness import NAMES
+from twin.errors import Fault, ProblemError, UnitError
+from twin.reporting import below_zero, untold, words_of
+from twin.units import canonical
+
+OWNERS: Final = {
+    **dict.fromkeys((*NAMES, "carbon_intensity", "air_temperature"), ()),
+    "heat_reuse_power": ("heat_reuse",),
+    "renewable_used_power": ("renewable",),
+}
+"""What a word stands on beside ``time``; those left out may stand on any owner."""
+
+SLACK: Final = np.timedelta64(1, "s")
+"""By so much may an interval miss the next: durations are rounded."""
+
+SHOWN: Final = 5
+"""So many spans are told one by one."""
+
+
+def joined(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[str]]:
+    """Return what several files tell of a site as one, and in words what they leave open.
+
+    Parameters
+    ----------
+    files
+        NetCDF files, in any order, and their intervals in any order.
+    site
+        The site that they must be of.
+
+    Returns
+    -------
+    tuple
+        The words that figures use, as far as all files tell them, on ``time``, rising, with
+        ``duration`` [h]: intervals in which one of them is no number are left out. And in words
+        what is missing or left out, and which files do not tell their site.
+
+    Raises
+    ------
+    ProblemError
+        If a file cannot be read, has no ``time`` with ``duration``, is of another site, or holds
+        what cannot be true; if two intervals tell the same time, or none tells every word.
+    """
+    read = [(_read(path), path) for path in files]
+    notes = _of_site(read, site)
+    words = [set(words_of(part)) for part, _ in read]
+    known = set.intersection(*words)
+    if lost := set.union(*words) - known:
+        notes.append(f"left out, since not all files tell it: {', '.join(sorted(lost))}")
+    parts = [part[sorted(known)] for part, _ in read]
+    try:
+        whole = xr.concat(parts, "time", join="exact", combine_attrs="override")
+    except ValueError as error:  # one has a machine that another has not
+        mend = "give files of the same machines, those of each year by itself"
+        raise _refused("files", "not of the same machines", mend) from error
+    source = np.repeat([str(path) for _, path in read], [part.sizes["time"] for part in parts])
+    order = np.argsort(whole["time"].to_numpy(), kind="stable")
+    whole = whole.isel(time=order)
+    notes += _holes(whole, source[order])
+    is_lost, lacks = _lost(whole)
+    if is_lost.all():
+        mend = "no interval has every word; drop a word that is not known, or tell it"
+        raise _refused("files", "; ".join(lacks), mend)
+    return whole.isel(time=~is_lost), [*notes, *lacks]
+
+
+def ends(data: xr.Dataset) -> np.ndarray:
+    """Return when each interval ends. [datetime64]"""
+    length = np.round(data["duration"].to_numpy() * (HOUR / np.timedelta64(1, "ms")))
+    return np.asarray(data["time"].to_numpy() + length.astype("timedelta64[ms]"))
+
+
+def _read(path: Path) -> xr.Dataset:
+    """Return the words that figures use, from a file, each looked at by itself."""
+    mend = "give NetCDF files that simulate --out or backtest --out wrote, or of meters"
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as opened:
+            found = opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
+        raise _refused(path, "cannot be read", mend) from error
+    if "duration" not in found.coords or not found.sizes.get("time"):
+        raise _refused(path, "has no time with duration", mend)
+    part = found[list(words_of(found))].assign_coords(duration=_hours(found["duration"], path))
+    faults = list(_faults(part))
+    try:
+        vocabulary.check(part, *dict.fromkeys((*NAMES, *words_of(part))))
+    except UnitError as error:
+        faults += error.faults
+    if faults := faults or below_zero(part):
+        raise ProblemError("report", [replace(one, place=f"{path}, {one.place}") for one in faults])
+    return part
+
+
+def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
+    """Return lengths of intervals in hours, whatever unit of time a file has them in. [h]"""
+    place, unit = f"{path}, duration", duration.attrs.get("units")
+    try:
+        hour = canonical(f"1 {unit}", "h")
+    except UnitError as error:
+        mend = 'attrs["units"] must be "h", or another unit of time'
+        raise _refused(place, repr(unit), mend) from error
+    if duration.dims != ("time",) or duration.dtype.kind not in "fiu":
+        raise _refused(place, f"{duration.dtype} on {duration.dims}", "give a number on time")
+    return (duration * hour).assign_attrs(units="h")
+
+
+def _faults(part: xr.Dataset) -> Iterator[Fault]:
+    """Yield what is wrong with the axis of a file, and with what its words stand on."""
+    starts, hours = part["time"].to_numpy(), part["duration"].to_numpy()
+    if starts.dtype.kind != "M" or np.isnat(starts).any():
+        yield Fault(place="time", value="no moment", mend="give the start of each interval, UTC")
+    if not (np.isfinite(hours) & (hours > 0.0)).all():
+        yield Fault(place="duration", value="not above 0", mend="give the length of each interval")
+    for name in words_of(part):
+        word = part[name]
+        wanted = OWNERS.get(name, tuple(str(dim) for dim in word.dims if dim != "time"))
+        if set(word.dims) != {"time", *wanted}:
+            mend = f"must stand on {' and '.join(('time', *wanted))}"
+            yield Fault(place=name, value=" and ".join(map(str, word.dims)), mend=mend)
+        if word.dtype.kind not in "fiu":
+            yield Fault(place=name, value=str(word.dtype), mend="must be a number")
+
+
+def _of_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
+    """Return which files do not tell their site, as meters do not; refuse those of another."""
+    faults, notes = [], []
+    for part, path in read:
+        told = part.attrs.get(SITE, "")
+        if not told:
+            notes.append(f"{path} does not tell its site, and is taken as of {site}")
+        elif told != site:
+            mend = f"give runs of {site} only, or report on {told}"
+            faults.append(Fault(place=str(path), value=f"a run of {told}", mend=mend))
+    if faults:
+        raise ProblemError("report", faults)
+    return notes
+
+
+def _holes(whole: xr.Dataset, source: np.ndarray) -> list[str]:
+    """Return in words which times between the intervals none tells; refuse those told twice."""
+    begin, end = whole["time"].to_numpy(), ends(whole)
+    so_far = np.maximum.accumulate(end)[:-1]
+    if (doubled := begin[1:] < so_far - SLACK).any():
+        at = int(np.argmax(doubled)) + 1
+        before = int(np.argmax(end[:at]))
+        told = f"from {to_minute(begin[before])} to {to_minute(end[before])}"
+        mend = f"lies in an interval of {source[before]} {told}; give each time once"
+        raise _refused(source[at], to_minute(begin[at]), mend)
+    gaps = np.flatnonzero(begin[1:] > so_far + SLACK)
+    hours = (begin[gaps + 1] - so_far[gaps]) / HOUR
+    notes = [
+        f"nothing is known from {to_minute(so_far[gap])} for {length:,.1f} h"
+        for gap, length in zip(gaps[:SHOWN], hours[:SHOWN], strict=True)
+    ]
+    if len(gaps) > SHOWN:
+        more = f"nor between {len(gaps) - SHOWN:,} more intervals"
+        notes.append(f"{more}, {hours[SHOWN:].sum():,.1f} h together")
+    return notes
+
+
+def _lost(whole: xr.Dataset) -> tuple[np.ndarray, list[str]]:
+    """Return in which intervals a word is not known, and in words when each is not."""
+    is_lost, notes = np.zeros(whole.sizes["time"], dtype=bool), []
+    for name, is_untold in untold(whole).items():
+        if is_untold.any():
+            hours = float(whole["duration"].to_numpy()[is_untold].sum())
+            spans = _spans(whole, is_untold)
+            notes.append(f"{name} is no number {spans}: no figure counts these {hours:,.1f} h")
+            is_lost |= is_untold
+    return is_lost, notes
+
+
+def _spans(whole: xr.Dataset, holds: np.ndarray) -> str:
+    """Return in words from when to when something holds, interval after interval."""
+    begin, end = whole["time"].to_numpy(), ends(whole)
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
+    pairs = turns.reshape(-1, 2)
+    told = [f"from {to_minute(begin[a])} to {to_minute(end[b - 1])}" for a, b in pairs[:SHOWN]]
+    more = [f"{len(pairs) - SHOWN:,} times more"] if len(pairs) > SHOWN else []
+    return ", ".join([*told, *more])
+
+
+def _refused(place: object, value: str, mend: str) -> ProblemError:
+    return ProblemError("report", [Fault(place=str(place), value=value, mend=mend)])

@@ -1,0 +1,165 @@
+"""Files of meters: what cannot be true is refused, what is not known is left out and named."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli import app
+from optimizer.service.reported import joined
+from twin import axes, vocabulary
+from twin.errors import ProblemError
+
+HOURS = 48
+FLAT = {
+    "facility_power": 10.0,
+    "it_power": 8.0,
+    "grid_import_power": 9.0,
+    "grid_export_power": 0.0,
+    "water_use": 2.0,
+}
+
+
+def meters():
+    """Return two days of meters: 10 MW of the site, 8 of its IT, 2 m3 of water an hour."""
+    grid = axes.regular(axes.utc("2026-07-01"), HOURS, axes.HOUR).drop_vars("instant")
+    told = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
+    return vocabulary.tag_all(grid.assign(told))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return what writes meters to a file."""
+
+    def written(what, name="meters"):
+        path = tmp_path / f"{name}.nc"
+        what.to_netcdf(path, engine="h5netcdf")
+        return path
+
+    return written
+
+
+def told(*paths):
+    """Return the figures and notes of files, and how many hours they cover."""
+    done = CliRunner().invoke(app, ["report", "small", *map(str, paths), "--json", "-"])
+    assert done.exit_code == 0, repr(done.exception)
+    found = json.loads(done.stdout)
+    value = {key: one["value"] for key, one in found["figures"].items()}
+    return value, found["notes"], found["hours"]
+
+
+def test_what_a_meter_does_not_know_is_left_out_of_every_figure_and_named(write):
+    """Proves: 40 of 48 h are told, PUE stays 10/8. Sensitivity: the holes counted as 0 MW."""
+    what = meters()
+    what["facility_power"][10:14] = np.nan
+    what["water_use"][12:18] = np.inf
+    value, notes, hours = told(write(what))
+    assert hours == 40.0
+    assert value["E_DC"] == pytest.approx(400_000.0)
+    assert (value["PUE"], value["WUE"]) == pytest.approx((1.25, 0.25))
+    assert "40 h of a year's 8,760: 0.5%" in notes
+    span = "from 2026-07-01T{}:00Z to 2026-07-01T{}:00Z"
+    for name, begin, end, lost in (("facility_power", 10, 14, 4), ("water_use", 12, 18, 6)):
+        words = f"is no number {span.format(begin, end)}: no figure counts these {lost}.0 h"
+        assert f"{name} {words}" in notes
+
+
+def test_a_word_that_is_never_known_is_refused(write):
+    what = meters()
+    what["water_use"][:] = np.nan
+    with pytest.raises(ProblemError, match="no interval has every word"):
+        joined([write(what)], site="small")
+
+
+def test_a_power_below_zero_is_refused_with_its_file_and_time(write):
+    what = meters()
+    what["it_power"][7:] = -2.0
+    with pytest.raises(ProblemError, match=r"meters.nc, it_power, 2026-07-01T07:00Z = -2 MW"):
+        joined([write(what)], site="small")
+
+
+@pytest.mark.parametrize(("unit", "of_an_hour"), [("min", 60.0), ("s", 3600.0), ("hours", 1.0)])
+def test_durations_are_read_in_their_unit(write, unit, of_an_hour):
+    """Proves: an hour is 60 min. Sensitivity: two days counted as 2,880 h."""
+    what = meters()
+    what["duration"] = ("time", np.full(HOURS, of_an_hour), {"units": unit})
+    value, _, hours = told(write(what.set_coords("duration")))
+    assert hours == pytest.approx(48.0)
+    assert value["E_DC"] == pytest.approx(480_000.0)
+
+
+@pytest.mark.parametrize("unit", [None, "MW", "1"])
+def test_durations_of_no_unit_of_time_are_refused(write, unit):
+    what = meters()
+    what["duration"].attrs = {} if unit is None else {"units": unit}
+    with pytest.raises(ProblemError, match=rf'duration = .*{unit}.*: attrs\["units"\] must be "h"'):
+        joined([write(what)], site="small")
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, np.nan])
+def test_intervals_without_length_are_refused(write, length):
+    what = meters()
+    what["duration"][3] = length
+    with pytest.raises(ProblemError, match="duration = not above 0"):
+        joined([write(what)], site="small")
+
+
+def test_a_hole_inside_a_file_is_named(write):
+    what = meters()
+    _, notes, hours = told(write(what.isel(time=np.r_[0:10, 30:HOURS])))
+    assert hours == 28.0
+    assert "nothing is known from 2026-07-01T10:00Z for 20.0 h" in notes
+
+
+def test_many_holes_are_told_together(write):
+    """Quarter-hours that stand for hours leave 47 holes of 45 min, of which five are told."""
+    what = meters()
+    what["duration"][:] = 0.25
+    _, notes, hours = told(write(what))
+    assert hours == 12.0
+    assert sum(note.startswith("nothing is known") for note in notes) == 5
+    assert "nor between 42 more intervals, 31.5 h together" in notes
+
+
+def test_a_time_that_one_file_tells_twice_is_refused(write):
+    what = meters()
+    time = what["time"].to_numpy().copy()
+    time[5] = time[4]
+    with pytest.raises(ProblemError, match="give each time once"):
+        joined([write(what.assign_coords(time=time))], site="small")
+
+
+def test_an_interval_inside_a_longer_one_is_refused(write):
+    """Proves: a whole day, then its second hour. Sensitivity: only neighbours were compared."""
+    day = meters().isel(time=[0, 30])
+    day["duration"][:] = [24.0, 1.0]
+    hours = meters().isel(time=[24, 5, 2])
+    with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: lies in .*day.nc"):
+        joined([write(day, "day"), write(hours, "hours")], site="small")
+
+
+def test_newest_first_is_read_as_it_is_meant(write):
+    run, _ = joined([write(meters().isel(time=slice(None, None, -1)))], site="small")
+    assert (np.diff(run["time"].to_numpy()) > np.timedelta64(0, "s")).all()
+
+
+def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
+    kilowatts = meters()
+    kilowatts["facility_power"].attrs["units"] = "kW"
+    with pytest.raises(ProblemError, match=r"kw.nc, facility_power = 'kW'"):
+        joined([write(kilowatts, "kw")], site="small")
+    sun = meters().assign(renewable_used_power=meters()["it_power"].assign_attrs(units="MW"))
+    with pytest.raises(ProblemError, match="must stand on time and renewable"):
+        joined([write(sun, "sun")], site="small")
+    counted = meters().assign_coords(time=np.arange(HOURS))
+    with pytest.raises(ProblemError, match="time = no moment"):
+        joined([write(counted, "counted")], site="small")
+
+
+def test_an_idle_it_leaves_its_indicators_unknown(write):
+    what = meters()
+    what["it_power"][:] = 0.0
+    value, _, _ = told(write(what))
+    assert value["PUE"] is None
+    assert value["E_IT"] == 0.0
