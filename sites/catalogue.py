@@ -21,8 +21,8 @@ GREATEST_SIZE: Final = 1_000_000
 LONGEST_LINE: Final = 1_000
 """The parser takes time with the square of a dotted key's length. [bytes]"""
 
-DEEPEST: Final = 7
-"""So deep may a value stand in tables and lists, as `tariffs.x.atypical.windows` does."""
+DEEPEST: Final = 8
+"""So deep may tables and lists stand, as `hours` in `tariffs.x.peaks.windows` does."""
 
 ABOUT: Final = ("source", "note")
 """Keys of a standard machine that tell about it and are no parameters."""
@@ -135,7 +135,7 @@ def read(path: Path) -> Table:
             raise _refused(path, f"line {number}", f"a line has at most {LONGEST_LINE:,} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-        depth = _depth(table)
+        deep = _too_deep(table, DEEPEST)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _refused(path, f"line {line}", "save the file as UTF-8 text") from error
@@ -143,8 +143,9 @@ def read(path: Path) -> Table:
         raise _refused(path, "TOML", f"{error}{_hint(content, error)}") from error
     except (RecursionError, ValueError) as error:  # thousands of brackets
         raise _refused(path, "TOML", "nested too deep") from error
-    if depth > DEEPEST:
-        raise _refused(path, "TOML", f"tables are nested deeper than {DEEPEST}")
+    if deep is not None:
+        mend = f"tables and lists are nested deeper than {DEEPEST}; nothing of a site is"
+        raise _refused(path, f"[{'.'.join(deep)}]", mend)
     return table
 
 
@@ -213,12 +214,18 @@ def _over(entry: Table, own: Table) -> Table:
     return merged
 
 
-def _depth(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+def _too_deep(value: object, room: int) -> list[str] | None:
+    """Return the keys that lead to what stands too deep; None if nothing does."""
+    if not isinstance(value, dict | list):
+        return None
+    if room == 0:
+        return []
+    inside = value.items() if isinstance(value, dict) else (("", one) for one in value)
+    for key, one in inside:
+        found = _too_deep(one, room - 1)
+        if found is not None:
+            return [key, *found] if key else found
+    return None
 
 
 def _hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:

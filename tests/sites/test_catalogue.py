@@ -40,8 +40,11 @@ def refusal(path, content):
         (b"a = 1\na = 2\n", "TOML: Cannot overwrite a value (at line 2"),
         (b"a = 1\nb = '\xff'\n", "line 2: save the file as UTF-8 text"),
         (b"a = " + b"[\n" * 100_000, "TOML: nested too deep"),
-        (b"a = " + b"[" * 20 + b"]" * 20, "TOML: tables are nested deeper than 7"),
-        (b".".join([b"a"] * 400) + b" = 1", "TOML: tables are nested deeper than 7"),
+        (b"a = " + b"[" * 20 + b"]" * 20, "[a]: tables and lists are nested deeper than 8"),
+        (
+            b".".join([b"a"] * 400) + b" = 1",
+            "[a.a.a.a.a.a.a.a]: tables and lists are nested deeper",
+        ),
         (b"\n" + b".".join([b"a"] * 20_000) + b" = 1", "line 2: a line has at most 1,000 bytes"),
         (b"#" * 1_000_001, "file: a site file has at most 1,000,000 bytes"),
     ],

@@ -1,13 +1,18 @@
 """The examples of tariffs: whole, honest about their sources, and billed."""
 
+from typing import get_args, get_origin
+
 import numpy as np
 import pytest
 
 import sites
+from sites.catalogue import DEEPEST
 from sites.tariff_files import EXAMPLES
 from twin import axes
 from twin.axes import QUARTER
+from twin.equipment.declaration import Declared
 from twin.errors import SiteError
+from twin.tariffs.declaration import Tariff
 from twin.tariffs.force import bills
 
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
@@ -61,3 +66,31 @@ def test_a_strange_name_is_told(tmp_path):
     empty.write_text("[tariffs]\na = 3\n[tariffs.b]\nvalid_from = 2026-01-01\n", encoding="utf-8")
     with pytest.raises(SiteError, match=r"write a table \[tariffs\.a\](?s:.*)status: is missing"):
         sites.read_tariffs(empty)
+
+
+def test_every_table_of_a_tariff_can_stand_in_a_file():
+    """Proves: `hours` of the windows of peaks stand deepest, and the reader lets them pass."""
+
+    def depth(kind):
+        if isinstance(kind, type) and issubclass(kind, Declared):
+            return 1 + max(depth(field.annotation) for field in kind.model_fields.values())
+        inner = max(map(depth, get_args(kind)), default=0)
+        return inner + (get_origin(kind) is tuple)
+
+    assert 2 + depth(Tariff) == DEEPEST  # below the file and [tariffs]
+
+
+def test_a_peak_of_some_hours_is_billed_from_a_file(tmp_path):
+    """Proves: 4 MW at 07:00 cost 1.2 EUR/kW, 9 MW at 03:00 nothing. Sensitivity: 10,800 EUR."""
+    path = tmp_path / "windows.toml"
+    path.write_text(
+        '[tariffs.w]\nvalid_from = 2023-01-01\nstatus = "assumed"\nsource = "assumed"\n'
+        '[[tariffs.w.peaks]]\nname = "power"\nprice = "1.2 EUR/kW"\nof = "month"\n'
+        '[[tariffs.w.peaks.windows]]\nhours = ["6-22"]\n',
+        encoding="utf-8",
+    )
+    day = START + np.arange(96) * QUARTER  # from midnight in Berlin
+    power = np.zeros(96)
+    power[[12, 28]] = [9.0, 4.0]
+    (found,) = bills(sites.read_tariffs(path), day, power, time_zone="Europe/Berlin")
+    assert float(found.total) == pytest.approx(4_800.0)
