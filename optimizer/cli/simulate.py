@@ -145,12 +145,18 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(_table(summary, f"{loaded.name}, {counted(days, 'day')} from {start}"))
     if out is not None:
         if detail is None:
-            done = result.merge(operation, compat="override")
+            done = _whole(result, operation, intensity)
             write_netcdf(out, done, site=loaded.name, title=f"{loaded.name} from {start}")
         screen.print(f"wrote {out}", markup=False)
     day = Day(site=loaded, start=begun, operation=operation, result=result)
     told = summary | remarks.told
     write_json(told | show_trips(day, trip, picture=picture, screen=screen), json_file)
+
+
+def _whole(result: xr.Dataset, operation: xr.Dataset, carbon: xr.DataArray | None) -> xr.Dataset:
+    """Return what a run did, in what weather, and the carbon of the grid where it is known."""
+    done = result.merge(operation, compat="override")
+    return done if carbon is None else done.assign(carbon_intensity=carbon)
 
 
 def _detail(level: Scale, step: str | None, time: slice, *, seed: int | None) -> Detail | None:

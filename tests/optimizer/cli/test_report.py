@@ -37,6 +37,7 @@ def test_a_day_is_told_as_simulate_told_it(days):
     assert value["E_IT"] == pytest.approx(1e3 * said["it_energy_mwh"])
     indicators = [value[key] for key in ("PUE", "WUE", "ERF", "REF")]
     assert indicators == pytest.approx([said[key] for key in ("pue", "wue", "erf", "ref")])
+    assert value["CUE"] == pytest.approx(said["cue"])  # of the synthetic carbon
     assert found["hours"] == 24.0
 
 
