@@ -24,6 +24,7 @@ from optimizer.cli.show import (
     tell,
     write_json,
 )
+from optimizer.cli.zone import Zone
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, Trial, backtest, policies_of
 from optimizer.service.trials.identity import identity_of
@@ -94,9 +95,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     position: PositionFile = None,
     reserves: ReserveFile = None,
     load_scale: LoadScale = 0.6,
-    zone: Annotated[
-        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
-    ] = None,
+    zone: Zone = None,
     policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
     seeds: Annotated[
         int, typer.Option(min=LEAST_SEEDS, help="Plants of different hidden nature.")

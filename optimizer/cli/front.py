@@ -19,6 +19,7 @@ from optimizer.cli.show import (
     tell,
     write_json,
 )
+from optimizer.cli.zone import Zone
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.service.trials.setting import Setting
@@ -38,9 +39,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     weather: Annotated[Path | None, typer.Option(help="Weather; synthetic if left out.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
     carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
-    zone: Annotated[
-        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
-    ] = None,
+    zone: Zone = None,
     start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"
     ),

@@ -11,6 +11,7 @@ import sites
 from optimizer.cli.logs import configure_logs
 from optimizer.cli.operate import StateFolder
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
+from optimizer.cli.zone import Zone
 from optimizer.service.folder import default_folder
 from optimizer.service.plant import synthetic_files
 from optimizer.service.settings import PAGE_PORT, Settings
@@ -57,9 +58,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     position: PositionFile = None,
     reserves: ReserveFile = None,
-    zone: Annotated[
-        str | None, typer.Option(help="Zone of naive local times; the site's by default.")
-    ] = None,
+    zone: Zone = None,
     clock: Annotated[
         Clock, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")
     ] = Clock.REAL,

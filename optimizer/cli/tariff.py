@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.show import JsonFile, console, counted, table, write_json
+from optimizer.cli.zone import Zone
 from optimizer.service.meter import of_course, read_meter
 from optimizer.service.trials.archive import check_site, read_course
 from twin.axes import to_minute
@@ -27,7 +28,7 @@ app = typer.Typer(add_completion=False, help="Bill quarter-hours by the site's t
 
 
 @app.command()
-def tariff(
+def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     meter: Annotated[
         Path | None,
@@ -42,6 +43,7 @@ def tariff(
             help="Bill by these tariffs instead: germany, spain, nordic, or a path of a file."
         ),
     ] = None,
+    zone: Zone = None,
     policy: Annotated[str, typer.Option(help="Whose run of the back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of the back-test.")] = 0,
     json_file: JsonFile = None,
@@ -53,8 +55,15 @@ def tariff(
     if not loaded.tariffs:
         mend = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
         raise _refused(loaded.name, mend)
-    starts, power = _quarters(loaded, meter=meter, run=run, policy=policy, seed=seed)
-    screen = console(json_file)
+    if meter is not None and run is None:
+        starts, power = read_meter(meter, zone=zone or loaded.time_zone)
+    elif run is not None and meter is None:
+        check_site(run, loaded)
+        starts, power = of_course(read_course(run, policy=policy, seed=seed))
+    else:
+        mend = "name one of them: a meter's file, or a back-test's folder"
+        raise _refused("--meter, --run", mend)
+    screen, notes = console(json_file), _beyond(loaded, starts, power)
     found = bills(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)
@@ -63,27 +72,30 @@ def tariff(
         _tell(screen, watched)
     total = sum((one.total for one in found), Decimal(0))
     screen.print(f"[bold]{total:,.2f} EUR[/]")
+    for note in notes:
+        screen.print(f"note: {note}", markup=False)
     write_json(
         {
             "site": loaded.name,
             "total_eur": float(total),
             "bills": [_as_json(one) for one in found],
             "band_load": None if watched is None else _watch_json(watched),
+            "notes": notes,
         },
         json_file,
     )
 
 
-def _quarters(
-    site: Site, *, meter: Path | None, run: Path | None, policy: str, seed: int
-) -> tuple[Moments, FloatArray]:
-    """Return the quarter-hours that are to be billed: starts, and import less export. [MW]"""
-    if meter is not None and run is None:
-        return read_meter(meter)
-    if run is not None and meter is None:
-        check_site(run, site)
-        return of_course(read_course(run, policy=policy, seed=seed))
-    raise _refused("--meter, --run", "name one of them: a meter's file, or a back-test's folder")
+def _beyond(site: Site, starts: Moments, power: FloatArray) -> list[str]:
+    """Return in words whether more was taken than the connection carries: a slip of units does."""
+    is_beyond = power > site.grid.import_limit
+    if not is_beyond.any():
+        return []
+    most = int(np.argmax(power))
+    limit = f"the {site.grid.import_limit:g} MW of {site.grid.name}"
+    count = counted(int(is_beyond.sum()), "quarter-hour")
+    told = f"up to {power[most]:,.3f} MW, at {to_minute(starts[most])}"
+    return [f"{count} beyond {limit}, {told}; look at the unit of the import"]
 
 
 def _watched(site: Site, starts: Moments, power: FloatArray) -> Watch | None:

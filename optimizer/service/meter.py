@@ -24,15 +24,17 @@ POWERS: Final = {
 """Columns that may hold the import, their unit, and MW of it."""
 
 
-def read_meter(path: Path) -> tuple[Moments, FloatArray]:
+def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatArray]:
     """Return the quarter-hours of a meter's file.
 
     Parameters
     ----------
     path
-        Separated text, as for prices, with the start of every quarter-hour in ``time_utc``, or with
-        its offset from UTC in ``time`` or the like, and the import in ``import_mw``, ``import_kw``
-        (means) or ``import_mwh``, ``import_kwh`` (energy of the quarter-hour).
+        Separated text, as for prices, with the start of every quarter-hour in ``time_utc``, or in
+        ``time`` or the like, and the import in one of ``import_mw``, ``import_kw`` (means),
+        ``import_mwh``, ``import_kwh`` (energy of the quarter-hour).
+    zone
+        Bidding zone or IANA name of naive local times.
 
     Returns
     -------
@@ -42,18 +44,19 @@ def read_meter(path: Path) -> tuple[Moments, FloatArray]:
     Raises
     ------
     SeriesError
-        If a column is missing, a time has no offset, a quarter-hour is missing, or a value is no
-        number, or negative.
+        If there is no column of import or more than one, a time has no offset and no zone is given,
+        a quarter-hour is missing, or a value is no number, or negative.
     """
     table = read_table(path)
-    column = next((name for name in POWERS if name in table.columns), None)
-    if column is None:
-        found, mend = ", ".join(table.columns), f"needs one of {', '.join(POWERS)}"
-        fault = Fault(place=f"{table.source}, columns", value=found, mend=mend)
+    found = [name for name in table.columns if name in POWERS]
+    if len(found) != 1:
+        shown, mend = ", ".join(table.columns), f"needs exactly one of {', '.join(POWERS)}"
+        fault = Fault(place=f"{table.source}, columns", value=shown, mend=mend)
         raise SeriesError(table.source, [fault])
+    (column,) = found
     values = numbers(table, column, name=column)
     _refuse_export(table, column, values)
-    starts, _ = moments(table, None)
+    starts, _ = moments(table, zone)
     check(starts, values, source=table.source)
     return starts, POWERS[column][1] * values
 

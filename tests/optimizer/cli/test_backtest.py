@@ -48,6 +48,10 @@ def refused(result, *words):
         assert word in result.stderr, result.stderr
 
 
+def test_a_zone_that_nobody_knows_is_refused_though_no_time_needs_it(run):
+    refused(run("--zone", "Europe/Berlinn"), "'Europe/Berlinn'", "did you mean Europe/Berlin?")
+
+
 @pytest.fixture(scope="module")
 def rule_day(tmp_path_factory):
     """Return what a day of one rule writes."""

@@ -78,6 +78,35 @@ def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
     assert band["classes"][0]["needed_mw"] == pytest.approx((21_000 - 18) / 8754)
 
 
+def test_local_times_without_offset_are_those_of_the_site_or_of_a_zone(site, meter, tmp_path):
+    """Proves: 18:00 in Berlin is 17:00Z. Sensitivity: the mend named an option that was not there.
+
+    18:00 in London is 18:00Z, five hours before the year ends in Berlin.
+    """
+    local = tmp_path / "local.csv"
+    starts = np.datetime64("2026-12-31T18:00") + np.arange(48) * np.timedelta64(15, "m")
+    local.write_text("\n".join(["time,import_mw", *(f"{start},3.0" for start in starts)]))
+    bills = [
+        json.loads(called(site, "--meter", *words, "--json", "-").stdout)["bills"]
+        for words in ((meter,), (local,), (local, "--zone", "GB"))
+    ]
+    assert bills[0] == bills[1]
+    assert [one["energy_mwh"] for one in bills[2]] == [15.0, 21.0]
+    refused = called(site, "--meter", local, "--zone", "Europe/Berlinn").output
+    assert "did you mean Europe/Berlin?" in refused
+
+
+def test_an_import_that_no_connection_carries_is_told(site, meter):
+    """Proves: kW under the name of MW are not billed in silence; a true excess is billed still."""
+    assert json.loads(called(site, "--meter", meter, "--json", "-").stdout)["notes"] == []
+    meter.write_text(meter.read_text().replace(",3.0", ",3000", 2).replace(",3.0", ",4.8", 1))
+    (note,) = json.loads(called(site, "--meter", meter, "--json", "-").stdout)["notes"]
+    assert note == (
+        "3 quarter-hours beyond the 4.7 MW of grid_1, up to 3,000.000 MW, at 2026-12-31T17:00Z; "
+        "look at the unit of the import"
+    )
+
+
 def test_people_see_the_lines_and_the_hours(site, meter):
     shown = called(site, "--meter", meter).output
     assert "network power" in shown

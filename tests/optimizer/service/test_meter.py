@@ -33,6 +33,18 @@ def test_offsets_are_followed_through_the_change_of_the_clock(tmp_path):
     assert power.tolist() == [1.0, 2.0]
 
 
+def test_local_times_are_of_the_zone_that_is_named(tmp_path):
+    """Proves: an October hour that comes twice is summer time first. Sensitivity: none was read."""
+    hours = [2, 2, 2, 2, 2, 2, 2, 2, 3]
+    rows = [f"2026-10-25T{hour:02}:{15 * (at % 4):02},1" for at, hour in enumerate(hours)]
+    path = written(tmp_path, "\n".join(["time,import_mw", *rows]))
+    starts, _ = read_meter(path, zone="Europe/Berlin")
+    assert [str(starts[at]) for at in (0, 8)] == [
+        "2026-10-25T00:00:00.000000",
+        "2026-10-25T02:00:00.000000",
+    ]
+
+
 def test_semicolons_and_decimal_commas_are_read(tmp_path):
     rows = "2026-01-01T00:00;4.000,5\n2026-01-01T00:15;998,5\n"
     _, power = read_meter(written(tmp_path, f"time_utc;import_kw\n{rows}"))
@@ -64,7 +76,8 @@ def test_what_a_file_lacks_is_told_with_its_name(tmp_path, rows, told):
     ("text", "told"),
     [
         ("when,import_mw\n2026-01-01,1\n", "no column of times; name one time_utc"),
-        ("time_utc,load\n2026-01-01,1\n", "import_kwh"),
+        ("time_utc,load\n2026-01-01,1\n", "exactly one of .* import_kwh"),
+        ("time_utc,import_mw,import_kw\n2026-01-01,2,9\n", "needs exactly one of import_mw"),
         (
             "time,import_mw\n2026-01-01T00:00,1\n",
             "name no offset; .* call the column time_utc if they are UTC",
