@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,9 @@ from telemetry.sources.typical import onto
 from twin.errors import Fault, SeriesError
 from twin.physics.atmosphere import standard_pressure
 from twin.vocabulary import tag_all
+
+_NO_WEATHER: Final = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
+_SHOWN: Final = 40  # letters of a stranger's file that a fault shows
 
 
 def read_weather(
@@ -80,10 +83,14 @@ def read_weather(
 
 def _record(path: str | Path) -> Record:
     text, source = read_text(path), Path(path).name
+    opening = text.lstrip().split("\n", 1)[0]
     if text.startswith("LOCATION,"):
         return read_epw(source, text)
     if text.startswith("#1"):
         return read_mos(source, text)
+    if not opening.startswith("{"):
+        fault = Fault(place=f"{source}, row 1", value=repr(opening[:_SHOWN]), mend=_NO_WEATHER)
+        raise SeriesError(source, [fault])
     answer = _json(source, text)
     told = answer if isinstance(answer, dict) else {}
     keys = set(told)
@@ -98,8 +105,7 @@ def _record(path: str | Path) -> Record:
         fault = Fault(place=where, value=repr(first["input"])[:40], mend=first["msg"])
         raise SeriesError(source, [fault]) from error
     reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
-    mend = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
-    raise SeriesError(source, [Fault(place=source, value=str(reason), mend=mend)])
+    raise SeriesError(source, [Fault(place=source, value=str(reason), mend=_NO_WEATHER)])
 
 
 def _json(source: str, text: str) -> object:
