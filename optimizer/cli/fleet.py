@@ -9,7 +9,16 @@ from rich.table import Table
 
 import sites
 from optimizer.cli.load_scale import LoadScale
-from optimizer.cli.show import JsonFile, console, name_synthetic, table, tell, write_json
+from optimizer.cli.show import (
+    JsonFile,
+    console,
+    counted,
+    name_synthetic,
+    table,
+    tell,
+    whole,
+    write_json,
+)
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
@@ -77,9 +86,9 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(str(transfer), markup=False)
     settled, cost = found.coordination, sum(found.costs.values())
     screen.print(
-        f"sharing saves {sum(settled.alone) - cost:,.0f} EUR; no more than "
-        f"{max(cost - settled.bound, 0.0):,.0f} EUR could still be saved "
-        f"({max(found.gap, 0.0):.3%}, {settled.rounds} rounds)"
+        f"sharing saves {whole(sum(settled.alone) - cost)} EUR; no more than "
+        f"{whole(max(cost - settled.bound, 0.0))} EUR could still be saved "
+        f"({max(found.gap, 0.0):.3%}, {counted(settled.rounds, 'round')})"
     )
     write_json(found.as_json(), json_file)
 
@@ -136,6 +145,6 @@ def _table(found: FleetDecision) -> Table:
             found.earned(number),
         )
         totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
-        shown.add_row(name, *(f"{cell:,.0f}" for cell in cells))
-    shown.add_row("all", *(f"{round(total) + 0:,}" for total in totals))
+        shown.add_row(name, *map(whole, cells))
+    shown.add_row("all", *map(whole, totals))
     return shown

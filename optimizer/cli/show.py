@@ -167,6 +167,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def whole(value: float) -> str:
+    """Return a number without decimals: ``19,102``; what rounds to 0 has no sign."""
+    return f"{round(value):,}"
+
+
 class Read(Protocol):
     """Series that were read, and what is to be known of them."""
 

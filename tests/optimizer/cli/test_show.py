@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from optimizer.cli.root import app
-from optimizer.cli.show import table, write_json
+from optimizer.cli.show import counted, table, whole, write_json
 
 
 def test_units_of_columns_are_shown():
@@ -20,6 +20,18 @@ def test_units_of_columns_are_shown():
         screen.print(table("sums", "what", "carbon [t]", "late [h]", numbers=["late [h]"]))
     assert "carbon [t]" in shown.get()
     assert "late [h]" in shown.get()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-0.3, "0"), (0.4, "0"), (19_101.6, "19,102"), (-1200.0, "-1,200")]
+)
+def test_what_rounds_to_nothing_has_no_sign(value, shown):
+    """Proves: sharing saves 0 EUR. Sensitivity: it saved -0 EUR."""
+    assert whole(value) == shown
+
+
+def test_one_is_no_plural():
+    assert [counted(n, "round") for n in (0, 1, 18)] == ["0 rounds", "1 round", "18 rounds"]
 
 
 def test_the_folder_of_a_result_is_made(tmp_path):
