@@ -107,9 +107,14 @@ def _binds(sides: list[Side], solution: Solution, *, easing: Easing) -> BoolArra
 
 
 def _unit(one: Priced, inputs: Inputs) -> str:
-    """Return the unit of a limit; a load target is eased by a power, over all of its intervals."""
+    """Return the unit of a limit; a promise is eased in all of its windows.
+
+    A load target is so by a power, and a budget of the day by as much on each day.
+    """
     promise = promise_of(inputs, one.owner, one.word)
-    return "MW" if promise is not None and not promise.windows else unit_of(one, inputs)
+    if promise is None or promise.windows == 1:
+        return unit_of(one, inputs)
+    return f"{unit_of(one, inputs)} each day" if promise.windows else "MW"
 
 
 def _sides(one: Priced, easing: Easing, *, solution: Solution) -> Iterator[tuple[str, Side]]:

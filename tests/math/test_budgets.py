@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.front import front
+from optimizer.front import front, sensitivities
 from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
 from twin import axes
@@ -62,6 +62,21 @@ def test_a_budget_by_the_day_is_kept_each_day():
     assert solved(site(budget), ahead).objective == pytest.approx(1200.0)
     whole = budget.model_copy(update={"window": "horizon"})
     assert solved(site(whole), ahead).objective == pytest.approx(960.0)
+
+
+@pytest.mark.parametrize(
+    ("window", "worth", "unit"), [("day", 1.0, "kg each day"), ("horizon", 0.5, "kg")]
+)
+def test_a_kilogram_more_of_a_budget_is_one_of_each_window(window, worth, unit):
+    """Proves: two days of 24 kg beyond at 0.5: a kg more of both saves 1 EUR, of the whole 0.5.
+
+    Sensitivity: a budget of the day said 1 EUR for a kg.
+    """
+    budget = CarbonBudget.model_construct(name="cap", amount=0.0, price=0.5, window=window)
+    plan = solved(site(budget), outlook([10.0, 10.0], service=1.0, carbon=1.0, hours=24.0))
+    (told,) = sensitivities(plan)
+    assert (told.limit, told.unit) == ("load target or budget (cap)", unit)
+    assert told.worth == pytest.approx(worth)
 
 
 def test_a_water_budget_moves_work_to_dry_hours():
