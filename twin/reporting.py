@@ -187,8 +187,11 @@ def _used(site: Site, run: xr.Dataset) -> Iterator[Figure]:
     reused = _sum(run, "heat_reuse_power")
     yield _told("E_REUSE", "heat reused", "kWh", KILO * reused, "run")
     if reused > 0.0:
-        warmth = _temperature_of_heat(site, run)
-        yield _told("T_WH", "mean temperature of that heat", "degC", warmth, "site file, by heat")
+        warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
+        if warmth is None:
+            yield _unknown("T_WH", meaning, "degC", "whoever meters the heat")
+        else:
+            yield _told("T_WH", meaning, "degC", warmth, "site file, by heat")
     if "rack_inlet_temperature" in run:
         inlet = float(run["rack_inlet_temperature"].weighted(run["duration"]).mean())
         yield _told("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
@@ -235,11 +238,18 @@ def _sum(run: xr.Dataset, name: str) -> float:
     return float((run[name] * run["duration"]).sum(skipna=False)) if name in run else 0.0
 
 
-def _temperature_of_heat(site: Site, run: xr.Dataset) -> float:
-    """Return the mean temperature at which heat was handed over, weighted by heat. [degC]"""
+def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
+    """Return the mean temperature at which heat was handed over, weighted by heat. [degC]
+
+    None where others than the site's machines, as meters of its customers, hand it over.
+    """
+    pumps = {pump.name: pump for pump in site.of(HeatReuse)}
+    names = run["heat_reuse_power"]["heat_reuse"].to_numpy().tolist()
+    if not pumps.keys() >= set(names):
+        return None
     air = run["air_temperature"].to_numpy() if "air_temperature" in run else None
     heat = warmth = 0.0
-    for pump in site.of(HeatReuse):
+    for pump in (pumps[name] for name in names):
         given = (run["heat_reuse_power"].sel(heat_reuse=pump.name) * run["duration"]).to_numpy()
         supply = pump.supply_temperature if air is None else pump.supply_to(air)
         heat += float(given.sum())

@@ -135,6 +135,14 @@ def test_heat_is_told_with_the_temperature_at_which_it_left():
     assert found["ERF"].value == pytest.approx(0.2)
 
 
+def test_heat_of_meters_that_are_no_machine_of_the_site_has_no_temperature():
+    """Proves: the energy counts, its temperature is left open. Sensitivity: a division by 0."""
+    for site in (sites.load("small"), heated(mild_supply_temperature="60 degC")):
+        found = told(site, run(heat_reuse_power=hourly(2.0, "heat_reuse", "customer")))
+        assert found["E_REUSE"].value == pytest.approx(96_000.0)
+        assert found["T_WH"].value is None
+
+
 def test_a_run_without_water_is_refused_by_its_word():
     with pytest.raises(UnitError, match="water_use"):
         figures(sites.load("small"), run().drop_vars("water_use"))
