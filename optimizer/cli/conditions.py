@@ -12,6 +12,7 @@ import typer
 import xarray as xr
 
 import sites
+from optimizer.cli.zone import known_zone
 from optimizer.service.world import notes_on, read_outdoors
 from telemetry.sources import between, read_carbon, read_load
 from twin import axes
@@ -37,7 +38,10 @@ LoadFile = Annotated[
     Path | None, typer.Option(help="CSV of time_utc,hall_power_mw: power of all halls.")
 ]
 Zone = Annotated[
-    str | None, typer.Option(help="Zone of naive local times of load and carbon, as DE-LU.")
+    str | None,
+    typer.Option(
+        callback=known_zone, help="Zone of naive local times of load and carbon, as DE-LU."
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ import typer
 from telemetry.sources import zones
 
 
-def _known(zone: str | None) -> str | None:
+def known_zone(zone: str | None) -> str | None:
     """Return the zone as it was given; a name that nobody knows is told before any file is read."""
     if zone is not None:
         zones.time_zone(zone)
@@ -17,7 +17,7 @@ def _known(zone: str | None) -> str | None:
 Zone = Annotated[
     str | None,
     typer.Option(
-        "--zone", callback=_known, help="Zone of naive local times; the site's by default."
+        "--zone", callback=known_zone, help="Zone of naive local times; the site's by default."
     ),
 ]
 """A bidding zone, as DE-LU, or an IANA name, as Europe/Berlin."""

@@ -197,6 +197,11 @@ def test_naive_times_are_refused(run, tmp_path):
     refused(run(load=("--load", load)), "load.csv", "zone")
 
 
+def test_a_zone_that_nobody_knows_is_refused_though_no_time_needs_it(run, tmp_path):
+    load = ("--load", loads(tmp_path), "--zone", "Europe/Berlinn")
+    refused(run(load=load), "'Europe/Berlinn'", "did you mean Europe/Berlin?")
+
+
 def test_kilowatts_under_the_name_of_megawatts_are_refused(run, tmp_path):
     load = loads(tmp_path, power=2000.0)
     refused(run(load=("--load", load)), "load.csv", "3.696 MW at most")
