@@ -86,14 +86,47 @@ class Frame(NamedTuple):
     received: np.datetime64
 
 
+@dataclass(frozen=True)
+class Repair:
+    """Something spoilt that was set aside, or the end of a segment that is gone.
+
+    Attributes
+    ----------
+    position
+        Where it began.
+    size
+        Its length. [B]
+    aside
+        The file that keeps it, or would have.
+    """
+
+    position: Position
+    size: int
+    aside: Path
+
+
 def segments(folder: Path) -> list[int]:
-    """Return the numbers of the segments there are in a folder, oldest first."""
-    return sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}"))
+    """Return the numbers of the segments there are in a folder, oldest first; no other file is."""
+    stems = [path.stem for path in folder.glob(f"*{_SUFFIX}")]
+    numbers = [stem for stem in stems if stem.isascii() and stem.isdecimal()]
+    return sorted(int(stem) for stem in numbers if stem == _stem(int(stem)))
 
 
 def path_of(folder: Path, segment: int) -> Path:
     """Return the file of a segment."""
-    return folder / f"{segment:012d}{_SUFFIX}"
+    return folder / f"{_stem(segment)}{_SUFFIX}"
+
+
+def _stem(segment: int) -> str:
+    return f"{segment:012d}"
+
+
+def size_of(folder: Path, segment: int) -> int:
+    """Return the length of a segment, 0 if it is not there. [B]"""
+    try:
+        return path_of(folder, segment).stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def header(segment: int) -> bytes:

@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive, recall
+from telemetry.archive.losses import tell
 from telemetry.archiving import Archiver, died
 from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
@@ -129,8 +130,10 @@ class Ingester:
             readings = recall(self._archive.folder, self._archive.site_name)
             self._desk.recall(readings, is_simulated=self._is_simulated)
         after = self._archive.position if self._archive else None
-        if after is not None:
-            self._journal.go_behind(after)
+        seen = self._archive.seen.get("") if self._archive else None
+        if self._archive and seen is not None and self._journal.go_behind(seen):
+            reason = f"the journal ends before {seen}, up to where it was read once"
+            tell(self._archive.folder, [{"group": "all", "reason": reason}])
         count = 0
         for frame in self._journal.read(after=after):
             self._take_up(frame)

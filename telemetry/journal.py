@@ -5,10 +5,10 @@ Append is one write and one ``fdatasync``; when it returns, its frames are durab
 may their messages be acknowledged to the broker.
 
 What is found torn or spoilt is copied aside into ``*.torn``, cut off, told by a warning and by
-:attr:`Journal.repairs`; the frames before it stay. After a repair writing goes on in a new segment,
-so that no position is ever given twice. For the same reason a journal that starts in an empty
-folder takes the clock's seconds as the number of its first segment: a journal made anew after a
-loss stands after every position of the lost one.
+:attr:`Journal.repairs`; the frames before it stay. No position is ever given twice: whoever opens a
+journal, and whoever failed to append, begins a segment, numbered by the clock's seconds where that
+is more than one on. So a journal made anew, or an older copy that was put back, goes on behind
+every position that was ever archived, and who follows never takes new frames for old ones.
 
 One process writes, held by a lock on the folder's ``lock``; within it any thread may call anything.
 """
@@ -17,16 +17,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from telemetry import durable, frames
-from telemetry.frames import Frame, Position
+from telemetry.frames import Frame, Position, Repair
 from telemetry.tail import archived
-from twin.errors import JournalError, JournalFullError
+from twin.errors import JournalError
 
 __all__ = ["Frame", "Journal", "Position", "Repair"]
 
@@ -37,25 +37,6 @@ NANOSECONDS: Final = 1_000_000_000
 """In a second."""
 
 _logger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Repair:
-    """Something spoilt that was set aside, or the end of a segment that is gone.
-
-    Attributes
-    ----------
-    position
-        Where it began.
-    size
-        Its length. [B]
-    aside
-        The file that keeps it, or would have.
-    """
-
-    position: Position
-    size: int
-    aside: Path
 
 
 class Journal:
@@ -129,11 +110,11 @@ class Journal:
         ------
         JournalFullError
             If the disk is full. Nothing of these messages is kept, everything before them is;
-            the next append tries again.
+            the next append tries again, in a new segment.
         JournalError
             If the disk fails otherwise, or the journal is closed.
         """
-        received = self._clock() // 1000
+        received = max(self._clock() // 1000, 0)
         data = b"".join(
             [piece for item in items for piece in frames.pieces(*item, received=received)]
         )
@@ -173,34 +154,46 @@ class Journal:
                 yield from frames.unpack(self._sound(segment), Position(segment, offset))
 
     def trim(self, before: Position) -> None:
-        """Delete the segments that end before a position, but never the last there is."""
+        """Delete the segments that end before a position, but never the last there is.
+
+        Raises
+        ------
+        JournalError
+            If the disk does not let go of them.
+        """
         with self._mutex:
-            for segment in frames.segments(self._folder)[:-1]:
-                if segment < before.segment:
-                    frames.path_of(self._folder, segment).unlink()
-            durable.sync_folder(self._folder)
+            try:
+                for segment in frames.segments(self._folder)[:-1]:
+                    if segment < before.segment:
+                        frames.path_of(self._folder, segment).unlink(missing_ok=True)
+                durable.sync_folder(self._folder)
+            except OSError as error:
+                raise durable.failure(self._folder, error) from error
 
-    def go_behind(self, known: Position) -> None:
-        """Write on behind what is archived, where that is more than there is.
-
-        A file system that was repaired, or a copy that was put back, may end where a frame does.
-        What is then written in the place of frames that are archived would count as archived too.
+    def go_behind(self, known: Position) -> bool:
+        """Write on behind what an archive has seen; say so if the journal has lost its end.
 
         Parameters
         ----------
         known
-            Up to where frames are archived.
+            Up to where frames were read.
+
+        Returns
+        -------
+        bool
+            Whether some of them are here no more.
         """
         with self._mutex:
-            end = self._end
-            if known <= end:
-                return
-            self._leave()
-            self._end = Position(known.segment + 1, frames.HEADER_BYTES)
+            if known > self._end:
+                self._leave()
+                self._end = Position(known.segment + 1, frames.HEADER_BYTES)
         path = frames.path_of(self._folder, known.segment)
-        lost = known.offset - (end.offset if known.segment == end.segment else 0)
-        self.repairs.append(Repair(end, lost, path))
-        _logger.warning("shorter than what is archived of it", place=str(path), end=str(end))
+        end = frames.size_of(self._folder, known.segment)
+        if end >= known.offset:
+            return False
+        self.repairs.append(Repair(Position(known.segment, end), known.offset - end, path))
+        _logger.warning("shorter than what was read of it", place=str(path), known=str(known))
+        return True
 
     def close(self) -> None:
         """Close the files and let others write; closing twice does nothing."""
@@ -212,16 +205,12 @@ class Journal:
 
     def _repaired_end(self) -> Position:
         """Set aside what is torn of the last segment; return where writing goes on."""
-        segments = frames.segments(self._folder)
-        if not segments:
-            return Position(self._clock() // NANOSECONDS, frames.HEADER_BYTES)
-        last = segments[-1]
-        self._end = Position(last + 1, frames.HEADER_BYTES)
-        size = len(self._sound(last))
-        if self.repairs:
-            return self._end
-        self._file = os.open(frames.path_of(self._folder, last), os.O_WRONLY | os.O_APPEND)
-        return Position(last, size)
+        last = max(frames.segments(self._folder), default=-1)
+        number = max(last + 1, self._clock() // NANOSECONDS, 0)
+        self._end = Position(number, frames.HEADER_BYTES)
+        if last >= 0:
+            self._sound(last)
+        return self._end
 
     def _sound(self, segment: int) -> bytes:
         """Return a segment without what is spoilt in it, which is set aside."""
@@ -271,25 +260,28 @@ class Journal:
             durable.sync_folder(self._folder)
         except OSError as error:
             os.close(file)
-            path.unlink()
+            self._end = Position(self._end.segment + 1, frames.HEADER_BYTES)
+            with suppress(OSError):  # if it stays it is found torn
+                path.unlink()
             raise durable.failure(path, error) from error
         return file
 
     def _write(self, file: int, data: bytes) -> None:
-        """Write and make durable; on failure cut what was written of it."""
+        """Write and make durable; on failure cut what was written of it, and leave the segment.
+
+        Who follows may have read what is cut off, and would take what came in its place for read.
+        """
+        path = frames.path_of(self._folder, self._end.segment)
         try:
             durable.write(file, data)
             os.fdatasync(file)
         except OSError as error:
-            failed = durable.failure(frames.path_of(self._folder, self._end.segment), error)
-            try:
+            with suppress(OSError):
                 os.ftruncate(file, self._end.offset)
-            except OSError:
-                self._leave()
-                raise failed from error
-            if not isinstance(failed, JournalFullError):
-                self._leave()  # after a failed sync nobody knows what this file holds
-            raise failed from error
+                if self._end.offset == frames.HEADER_BYTES:
+                    path.unlink()  # a full disk is tried again and again
+            self._leave()
+            raise durable.failure(path, error) from error
 
     def _leave(self) -> None:
         """Close the segment that is written to; the next append begins another."""

@@ -1,7 +1,8 @@
-"""Follow the journal of another process: read what is durable, and say how far it is archived.
+"""Follow the journal of another process: read what it holds, and say how far it is archived.
 
-The writer of a journal holds its lock and trims it; who follows only reads. A file beside the
-segments, written whole, tells the writer what need not be kept any more.
+The writer of a journal holds its lock and trims it; who follows only reads, and may read what is
+not durable yet: what the writer then cuts off it never writes anew in the same place. A file beside
+the segments, written whole, tells the writer what need not be kept any more.
 """
 
 from pathlib import Path
@@ -31,6 +32,7 @@ class Tail:
     def __init__(self, folder: Path, after: Position | None) -> None:
         self._folder = Path(folder)
         self.position = after or Position(0, 0)
+        self._length = 0
 
     def read(self) -> tuple[bytes, Position]:
         """Return bytes that begin at a frame, and where they begin; none if there are no more.
@@ -44,16 +46,20 @@ class Tail:
             if segment > self.position.segment:
                 self.position = Position(segment, frames.HEADER_BYTES)
             offset = max(self.position.offset, frames.HEADER_BYTES)
-            try:
-                with frames.path_of(self._folder, segment).open("rb") as file:
-                    file.seek(offset)
-                    data = file.read(PIECE)
-            except FileNotFoundError:  # trimmed meanwhile
-                continue
-            if data:
+            if data := self._read(Position(segment, offset)):
                 self.position = Position(segment, offset)
+                self._length = len(data)
                 return data, self.position
         return b"", self.position
+
+    def _read(self, start: Position) -> bytes:
+        """Return a piece of a segment; none if there is no more, or if it was trimmed meanwhile."""
+        try:
+            with frames.path_of(self._folder, start.segment).open("rb") as file:
+                file.seek(start.offset)
+                return file.read(PIECE)
+        except FileNotFoundError:
+            return b""
 
     def advance(self, end: int) -> None:
         """Take down that the segment was read up to an offset. [B]"""
@@ -65,12 +71,13 @@ class Tail:
         Returns
         -------
         bool
-            Whether there was one; else the rest is still being written.
+            Whether there is more to read. If the position stays, the writer had finished what was
+            half written when it was read, and then begun another.
         """
         later = [
             segment for segment in frames.segments(self._folder) if segment > self.position.segment
         ]
-        if later:
+        if later and len(self._read(self.position)) == self._length:
             self.position = Position(later[0], frames.HEADER_BYTES)
         return bool(later)
 
@@ -91,19 +98,15 @@ class Tail:
         segments = frames.segments(self._folder)
         return bool(self.position.segment and segments and segments[0] > self.position.segment)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether the journal ends before what is to be read next: it has lost its end."""
-        segments = frames.segments(self._folder)
-        try:
-            end = Position(segments[-1], frames.path_of(self._folder, segments[-1]).stat().st_size)
-        except (IndexError, FileNotFoundError):
-            return False
-        return end < self.position
+    def is_short_of(self, known: Position) -> bool:
+        """Return whether the journal has lost its end: what was read of it once, up to a position.
 
-    def begin_again(self) -> None:
-        """Go back to the beginning of the last segment there is; doubles do no harm."""
-        self.position = Position(frames.segments(self._folder)[-1], frames.HEADER_BYTES)
+        It may have been written on since, in later segments.
+        """
+        segments = frames.segments(self._folder)
+        if not segments or segments[0] > known.segment:  # new, or trimmed: see `is_cut`
+            return False
+        return frames.size_of(self._folder, known.segment) < known.offset
 
 
 def archived(folder: Path) -> Position | None:
@@ -112,5 +115,5 @@ def archived(folder: Path) -> Position | None:
         told = (Path(folder) / ARCHIVED).read_text(encoding="ascii")
         text, _, checksum = told.partition(" ")
         return Position.parse(text) if checksum == durable.checksum(text) else None
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None

@@ -182,13 +182,15 @@ class SiteArchiver:
         }
         self._intake.begin(self._journals)
         for name, tail in self._tails.items():
-            if not (tail.is_cut or tail.is_short):
-                continue
-            what = "begins after" if tail.is_cut else "ends before"
-            reason = f"the journal {name} {what} {tail.position}, where the archive ends"
-            tell(self._archive.folder, [{"group": "all", "reason": reason}])
-            if tail.is_short:
-                tail.begin_again()
+            end = self._archive.seen.get(name, tail.position)
+            if tail.is_cut:
+                self._lose(f"the journal {name} begins after {tail.position}: it was cut")
+            elif tail.is_short_of(end):
+                self._lose(f"the journal {name} ends before {end}, up to where it was read once")
+
+    def _lose(self, reason: str) -> None:
+        """Tell what of a journal cannot be archived."""
+        tell(self._archive.folder, [{"group": "all", "reason": reason}])
 
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""
@@ -202,9 +204,11 @@ class SiteArchiver:
             limit = stop.offset  # what a commit has seen is told apart from what came after
         found = self._scanner.scan(data, start.segment, start=start.offset, stop=limit)
         if found.end == start.offset:
-            is_over = tail.pass_over()
-            self.counters["torn"] += is_over
-            return is_over
+            is_more = tail.pass_over()
+            if tail.position != start:
+                self.counters["torn"] += 1
+                self._lose(f"the journal {name} cannot be read from {start} to the segment's end")
+            return is_more
         tail.advance(found.end)
         self._intake.take(found, tail.position, name)
         return True

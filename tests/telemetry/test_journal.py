@@ -1,13 +1,14 @@
 """A journal: what was appended is read again, in order, and told apart by its position."""
 
+import shutil
 import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from telemetry.journal import Position
-from tests.telemetry.journals import NOW, contents, opened, segments
+from telemetry.journal import Journal, Position
+from tests.telemetry.journals import NOW, SECOND, contents, opened, segments
 from twin.errors import JournalError
 
 
@@ -40,13 +41,48 @@ def test_goes_on_after_a_restart(folder):
     middle = first.append([("a", b"1")])
     first.close()
     second = opened(folder)
-    assert second.end == middle
+    assert second.end > middle
     second.append([("b", b"2")])
     assert contents(second) == [("a", b"1"), ("b", b"2")]
     assert contents(second, after=middle) == [("b", b"2")]
-    assert len(segments(folder)) == 1
+    assert len(segments(folder)) == 2
     assert second.repairs == []
     second.close()
+
+
+def test_an_older_copy_put_back_goes_on_behind_all_that_was_there(folder, tmp_path):
+    """What was then written stood where archived frames had been, and counted as archived."""
+    first = opened(folder)
+    first.append([("a", b"1")])
+    first.close()
+    shutil.copytree(folder, tmp_path / "copy")
+    second = Journal(folder, clock=lambda: (NOW + 60) * SECOND)
+    last = second.append([("a", b"2"), ("a", b"3")])
+    second.close()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "copy", folder)
+    third = Journal(folder, clock=lambda: (NOW + 120) * SECOND)
+    third.append([("b", b"1")])
+    assert contents(third, after=last) == [("b", b"1")]
+    assert third.go_behind(last)
+    assert not third.go_behind(third.end)
+    third.close()
+
+
+def test_other_files_beside_the_segments_are_none(journal, folder):
+    end = journal.append([("a", b"1")])
+    for name in ("copy of 1.journal", "1.journal", "²".zfill(12) + ".journal"):
+        (folder / name).write_bytes(b"")
+    assert contents(journal) == [("a", b"1")]
+    journal.trim(Position(end.segment + 1, 0))
+    assert len(segments(folder)) == 4
+
+
+def test_a_clock_before_1970_stops_no_journal(folder):
+    journal = Journal(folder, clock=lambda: -5 * SECOND)
+    journal.append([("a", b"1")])
+    assert contents(journal) == [("a", b"1")]
+    journal.close()
 
 
 def test_positions_only_grow_and_read_as_text(folder):

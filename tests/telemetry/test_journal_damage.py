@@ -1,5 +1,6 @@
 """A journal cut, spoilt, killed while writing, or without room: what is whole is kept."""
 
+import errno
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from telemetry import frames
+from telemetry import durable, frames
 from telemetry.journal import Journal, Position
 from telemetry.tail import Tail
 from tests.telemetry.journals import NOW, contents, opened, segments
@@ -118,12 +119,68 @@ def test_a_full_disk_is_told_cut_and_survived(folder):
             journal.append([("b", bytes(20_000))])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert journal.end == end
     assert segments(folder)[0].stat().st_size == end.offset
     journal.append([("c", bytes(20_000))])
     assert [topic for topic, _ in contents(journal)] == ["a", "c"]
+    assert [topic for topic, _ in contents(journal, after=end)] == ["c"]
     assert journal.repairs == []
+    assert len(segments(folder)) == 2  # none of attempts that failed
     journal.close()
+
+
+def test_a_follower_takes_nothing_new_for_what_was_cut_off(folder, monkeypatch):
+    """It had read frames of an append that then failed, and skipped what came in their place."""
+    journal, tail = opened(folder), Tail(folder, None)
+    journal.append([("a", b"1")])
+
+    def half(file, data):
+        os.write(file, data[: len(data) // 2])
+        data, start = tail.read()
+        assert data
+        tail.advance(start.offset + len(data))
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write", half)
+        with pytest.raises(JournalFullError):
+            journal.append([("b", bytes(1000))])
+    journal.append([("c", b"1")])
+    data, start = tail.read()
+    assert [frame.topic for frame in unpacked(data, start)] == ["c"]
+    journal.close()
+
+
+def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(folder):
+    """The writer finished it and began the next segment before it was passed over."""
+    journal = opened(folder, segment_bytes=100)
+    journal.append([("a", b"1")])
+    path = segments(folder)[0]
+    whole = frames.pack("b", bytes(200), 0)
+    with path.open("ab") as file:
+        file.write(whole[:50])
+    tail = Tail(folder, None)
+    data, start = tail.read()
+    tail.advance(start.offset + frames.whole(frames.header(NOW) + data, NOW) - 16)
+    assert tail.read()[0] == whole[:50]
+    assert not tail.pass_over()
+    with path.open("ab") as file:
+        file.write(whole[50:])
+    frames.path_of(folder, NOW + 1).write_bytes(frames.header(NOW + 1))
+    before = tail.position
+    assert tail.pass_over()
+    assert tail.position == before
+    assert tail.read()[0] == whole
+    with path.open("ab") as file:
+        file.write(b"torn")
+    tail.advance(before.offset + len(whole))
+    assert tail.read()[0] == b"torn"
+    assert tail.pass_over()
+    assert tail.position.segment == NOW + 1
+    journal.close()
+
+
+def unpacked(data, start):
+    return list(frames.unpack(frames.header(start.segment) + data, Position(start.segment, 0)))
 
 
 def test_no_room_for_a_new_segment_is_told_and_survived(folder):
