@@ -16,6 +16,7 @@ import structlog
 
 from telemetry.address import Tls
 from telemetry.client import Client
+from telemetry.frames import Position
 from telemetry.journal import Journal
 from telemetry.shards.shard import Shard
 from twin.errors import GigatwinError
@@ -39,6 +40,8 @@ class Task:
         Filter -> quality of service.
     folder
         Of the journal.
+    seen
+        Up to where the archive has read that journal, as far as known; it goes on behind that.
     ca, certificate, key
         Files, for ``mqtts://``.
     """
@@ -47,6 +50,7 @@ class Task:
     client_id: str
     topics: dict[str, int]
     folder: str
+    seen: str = ""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     ca: str = ""
     certificate: str = ""
@@ -84,6 +88,8 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
     for topic, qos in task.topics.items():
         client.subscribe(topic, qos=qos)
     journal = Journal(Path(task.folder), patience=PATIENCE)
+    if task.seen:
+        journal.go_behind(Position.parse(task.seen))
     shard = Shard(client, journal, folder=Path(task.folder))
     ended = threading.Event()
 

@@ -14,14 +14,18 @@ from typer.testing import CliRunner
 
 from optimizer.cli.root import app
 from optimizer.cli.telemetry import _Watch
+from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.bms_rules import RULES
 from telemetry.client import Client
 from telemetry.codec import encode
+from telemetry.journal import Journal
 from telemetry.quarantine import Quarantine
+from telemetry.shards.child import SUMMED, Ingester
 from telemetry.shards.parts import PLANT, shards
-from telemetry.shards.recording import SUMMED, Recording, _Ingester
+from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
+from telemetry.shards.site_archiver import SiteArchiver
 from tests import brokers
 from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
 from tests.waiting import DEADLINE, until
@@ -188,9 +192,27 @@ def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
     assert Recording("rhine", task, folder=tmp_path, halls=["hall_1"]).troubles == {}
 
 
+def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
+    """An older copy that is put back shall go on behind that, whatever the clock says."""
+    journal = Journal(tmp_path / "journals" / PLANT)
+    end = journal.append([encode(batch("r0001", 0))])
+    journal.close()
+    archiver = SiteArchiver(
+        Archive(tmp_path / "archive", "rhine"), {PLANT: journal.folder}, is_simulated=True
+    )
+    archiver.stop()
+    archiver.run()
+    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    running = Recording("rhine", task, folder=tmp_path, halls=["hall_1"])
+    assert {name: one.task.seen for name, one in running._ingesters.items()} == {
+        PLANT: str(end),
+        "hall_1": "",
+    }
+
+
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
-    ingester = _Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
+    ingester = Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
     lines = [
         "2026-11-25 [warning] journal not written",
         '{"messages": 3}',
@@ -202,7 +224,7 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
 
 
 def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
-    ingester = _Ingester(
+    ingester = Ingester(
         Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)), Quarantine(tmp_path)
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
