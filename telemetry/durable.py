@@ -140,9 +140,9 @@ def write_whole(path: Path, text: str) -> None:
     JournalError
         If the disk does not take it; then the old file is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.draft")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

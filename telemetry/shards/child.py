@@ -110,7 +110,8 @@ class Ingester:
             fault = self.told.get("fault", f"code {self.process.returncode}")
             is_steady = self.died - self.began > STEADY
             self.pause = AGAIN[0] if is_steady else min(2.0 * self.pause + GLANCE, AGAIN[1])
-            self.before, self.told = self.counters, {}
+            trouble = f"ended by itself ({fault}) and is started again"
+            self.before, self.told = self.counters, {"trouble": trouble}
             _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
         elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0

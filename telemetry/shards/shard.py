@@ -49,7 +49,8 @@ class Shard:
         self._ended = threading.Event()
         self._looked = 0.0
         self._oversized = 0
-        self.trouble = ""
+        self._untrimmed = ""
+        self._unjournaled = ""
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -61,6 +62,11 @@ class Shard:
         """
         heard = {name: self._client.counters.get(name, 0) for name in HEARD}
         return {**self._counts, **heard, "lost_at_sources": self._progress.lost}
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the journal and what to do about it; empty if nothing is."""
+        return self._unjournaled or self._untrimmed
 
     def oversized(self) -> list[tuple[str, int]]:
         """Return topics and sizes [B] of what was too large since this was asked before."""
@@ -98,18 +104,18 @@ class Shard:
         try:
             self._journal.append([(one.topic, one.payload) for one in messages])
         except JournalError as error:
-            if not self.trouble:
+            if not self._unjournaled:
                 _logger.warning("journal not written", reason=str(error))
-            self.trouble = str(error)
+            self._unjournaled = str(error)
             self._ended.wait(AGAIN)
             held = [one for one in messages if one.qos]
             if len(messages) < MOST_WAITING:
                 return messages
             self._counts["unjournaled"] += len(messages) - len(held)
             return held
-        if self.trouble:
+        if self._unjournaled:
             _logger.info("journal written again")
-            self.trouble = ""
+            self._unjournaled = ""
         self._progress.note(messages)
         self._client.acknowledge([one for one in messages if one.qos])
         self._counts["appends"] += 1
@@ -122,5 +128,12 @@ class Shard:
         self._looked = time.monotonic()
         self._progress.save(self._journal.end)
         position = archived(self._folder)
-        if position is not None:
+        if position is None:
+            return
+        try:
             self._journal.trim(position)
+            self._untrimmed = ""
+        except JournalError as error:
+            if not self._untrimmed:
+                _logger.warning("journal not trimmed", reason=str(error))
+            self._untrimmed = str(error)

@@ -19,7 +19,7 @@ from telemetry.client import Client
 from telemetry.frames import Position
 from telemetry.journal import Journal
 from telemetry.shards.shard import Shard
-from twin.errors import GigatwinError
+from twin.errors import GigatwinError, JournalError
 
 PATIENCE: Final = 10.0
 """Wait for an ingester of before, whose parent was killed and which is about to end. [s]"""
@@ -83,7 +83,14 @@ class Task:
 
 
 def serve(task: Task, source: TextIO, told: TextIO) -> None:
-    """Take in until a stream ends; tell every now and then how it goes, as JSON lines."""
+    """Take in until a stream ends; tell every now and then how it goes, as JSON lines.
+
+    Raises
+    ------
+    JournalError
+        If the journal cannot be opened, or what takes in has ended by itself: then who started
+        this process starts it again.
+    """
     client = task.client()
     for topic, qos in task.topics.items():
         client.subscribe(topic, qos=qos)
@@ -102,14 +109,18 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
     thread.start()
     client.start()
     pause, usual = TOLD
-    while not ended.wait(pause):
+    while thread.is_alive() and not ended.wait(pause):
         _tell(told, shard, client)
         pause = usual if client.is_connected else min(2.0 * pause, usual)
+    is_dead = not thread.is_alive()
     shard.stop()
     thread.join()
     _tell(told, shard, client)
     client.stop()
     journal.close()
+    if is_dead and not ended.is_set():
+        message = f"{task.folder}: its ingester ended by itself; see the log before this line"
+        raise JournalError(message)
 
 
 def _tell(told: TextIO, shard: Shard, client: Client) -> None:

@@ -1,16 +1,24 @@
 """A shard acknowledges what is durable, and trims what is archived."""
 
+import io
+import os
 import threading
+from pathlib import Path
+
+import pytest
 
 from telemetry.archive import Archive
 from telemetry.codec import encode
 from telemetry.journal import Journal
+from telemetry.shards import shard_process
 from telemetry.shards.shard import Shard
+from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
 from tests.telemetry.shards.journaling import append, clock_at
 from tests.waiting import until
+from twin.errors import JournalError
 
 
 class Wire:
@@ -31,7 +39,7 @@ class Wire:
         self.acknowledged += messages
 
 
-def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_path):
+def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_path, monkeypatch):
     messages = [Message(*encode(batch("r0001", second)), 1) for second in range(50)]
     wire = Wire(messages)
     journal = Journal(tmp_path / "a", segment_bytes=1000, clock=clock_at(60))
@@ -54,5 +62,31 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     archiver.stop()
     archiver.run()
     shard._looked = -100.0
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        shard._trim()
+    assert "see to the disk" in shard.trouble  # and its thread lives on
+    shard._looked = -100.0
     shard._trim()
+    assert shard.trouble == ""
     assert len(list((tmp_path / "a").glob("*.journal"))) == 1
+
+
+def fail(*_, **__):
+    raise OSError(5, "no disk")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_ingester_whose_thread_dies_ends(tmp_path, monkeypatch):
+    """It lived on, connected and silent, so that nobody started it again."""
+    monkeypatch.setattr(Shard, "run", fail)
+    monkeypatch.setattr(shard_process, "TOLD", (0.01, 0.01))
+    task = Task(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
+    read, write = os.pipe()
+    with (
+        os.fdopen(read) as source,
+        os.fdopen(write, "w"),
+        pytest.raises(JournalError, match="ended by itself"),
+    ):
+        shard_process.serve(task, source, io.StringIO())
+    Journal(tmp_path).close()  # and it lets go of its journal
