@@ -40,6 +40,8 @@ class Archiver:
         Adds the sample of a frame to the archive, and to nothing else.
     order
         Held by whoever appends to the journal and adds to the archive what was appended.
+    tell
+        Writes down what was not archived, before the journal lets go of it.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Archiver:
         *,
         add: Callable[[Frame], None],
         order: AbstractContextManager[bool],
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
         self._archive = archive
         self._journal = journal
         self._kept = kept
         self._add = add
         self._order = order
+        self._tell = tell
         self._ring = threading.Event()
         self._ended = threading.Event()
         self._trimmed: Position | None = None
@@ -86,6 +90,7 @@ class Archiver:
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and trim the journal; return False if the disk would not have it."""
+        self._tell()
         try:
             if self._archive.commit(everything=everything):
                 self._trim()

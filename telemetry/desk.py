@@ -16,6 +16,7 @@ from telemetry.archive.seconds import second_of
 from telemetry.codec import encode
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
+from telemetry.early import Early
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
@@ -60,6 +61,8 @@ class Desk:
         listener).
     coverage
         How much of what points said was heard.
+    early
+        What is stamped ahead of our clock.
     kept
         The last words on what is said once.
     listeners
@@ -72,6 +75,7 @@ class Desk:
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
         self.quarantine = Quarantine(quarantine)
+        self.early = Early(self.quarantine, archive.folder if archive else None)
         self._window = window
         self._archive = archive
         self._verdicts: dict[tuple[str, np.datetime64], Flag] = {}
@@ -170,7 +174,13 @@ class Desk:
         if not self._is_believed(sample, received):
             self._pass_over(sample, received)
             return
-        if flag is Flag.FUTURE or _is_early(sample, received):
+        if (
+            received is not None
+            and isinstance(sample, PointValue | RackBatch)
+            and sample.time - received > FUTURE
+        ):
+            topic, payload = encode(sample)
+            self.early.put(sample, received, topic=topic, payload=payload)
             self.counts["future"] += 1
             return
         reason = self._archive.add(sample, position, flag=flag or self._verdict(sample))
@@ -206,10 +216,3 @@ class Desk:
             self.quarantine.put(topic, AHEAD, payload, most=WHOLE)
         else:
             self.counts["ticks"] += 1
-
-
-def _is_early(sample: Sample, received: np.datetime64 | None) -> bool:
-    """Return whether a reading is stamped later than it can have been made."""
-    if received is None or not isinstance(sample, PointValue | RackBatch):
-        return False
-    return bool(sample.time - received > FUTURE)

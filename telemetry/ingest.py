@@ -78,7 +78,12 @@ class Ingester:
         self._archiver: Archiver | None = None
         if archive is not None:
             self._archiver = Archiver(
-                archive, journal, self._desk.kept, add=self._store_frame, order=self._order
+                archive,
+                journal,
+                self._desk.kept,
+                add=self._store_frame,
+                order=self._order,
+                tell=self._desk.early.tell,
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
@@ -91,9 +96,10 @@ class Ingester:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the journal or with a thread, and what to do; empty if nothing is."""
+        """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
         dead = died(self._thread, self._ended)
-        return dead or self._trouble or (self._archiver.trouble if self._archiver else "")
+        wrong = dead or self._trouble or (self._archiver.trouble if self._archiver else "")
+        return wrong or self._desk.early.trouble
 
     @property
     def coverage(self) -> Coverage:
@@ -105,10 +111,10 @@ class Ingester:
         """What happened so far.
 
         ``messages``, of these ``repeated`` (word for word what was last said of a point or of
-        jobs, not journaled again), ``quarantined``, ``future`` and ``ticks`` (of a simulation,
-        while times are real), not archived, ``refused`` (by the archive), ``failed`` (in a listener
-        or in the window) and ``unjournaled`` (QoS 0 dropped while the disk was full); ``appends``,
-        and ``waiting`` for room on the disk now.
+        jobs, not journaled again), ``quarantined``, ``future`` (in quarantine) and ``ticks`` (of a
+        simulation, while times are real), not archived, ``refused`` (by the archive), ``failed``
+        (in a listener or in the window) and ``unjournaled`` (QoS 0 dropped while the disk was
+        full); ``appends``, and ``waiting`` for room on the disk now.
         """
         return {**self._counts, **self._desk.counts, "waiting": len(self._waiting)}
 

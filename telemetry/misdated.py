@@ -75,7 +75,7 @@ class Misdated:
             Variable and object of the point.
         """
         found = self._found.get(key)
-        return _apart([found.off]) if found else ""
+        return apart([found.off]) if found else ""
 
     def words(self, now: np.datetime64, period: np.timedelta64) -> str:
         """Return how many points are refused by now, and how far off they are; empty if none is.
@@ -96,7 +96,7 @@ class Misdated:
         if not found:
             return ""
         points = "1 point is" if len(found) == 1 else f"{len(found)} points are"
-        return f"stamps of {points} refused, {_apart([one.off for one in found])}: set the clocks"
+        return f"stamps of {points} refused, {apart([one.off for one in found])}: set the clocks"
 
 
 def kept_ahead(times: NDArray[np.int64], latest: int) -> str:
@@ -117,7 +117,7 @@ def kept_ahead(times: NDArray[np.int64], latest: int) -> str:
     )
 
 
-def _apart(offs: Iterable[np.timedelta64]) -> str:
+def apart(offs: Iterable[np.timedelta64]) -> str:
     """Return in words how far stamps are from the clock here."""
     seconds = sorted(float(off / SECOND) for off in offs)
     ways = []

@@ -1,4 +1,4 @@
-"""Readings that came too late to be archived: told among the losses, a line for each label."""
+"""Readings that are not archived for their stamps: told among the losses, a line for each label."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +24,16 @@ class _Refused:
 
 
 class Refusals:
-    """What was refused since it was told last."""
+    """What was refused since it was told last.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    why
+        What was wrong with the readings, after "readings".
+    """
+
+    def __init__(self, why: str = "came too late to be archived") -> None:
+        self._why = why
         self._held: dict[tuple[str, str], _Refused] = {}
 
     def note(self, group: str, label: str, second: int) -> None:
@@ -55,6 +62,5 @@ class Refusals:
                 "columns": label,
                 "from": f"{np.datetime64(refused.first, 's')}Z",
                 "to": f"{np.datetime64(refused.last + 1, 's')}Z",
-                "reason": f"{refused.count} readings came too late to be archived; they are in "
-                "quarantine",
+                "reason": f"{refused.count} readings {self._why}; they are in quarantine",
             }

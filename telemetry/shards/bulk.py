@@ -44,10 +44,8 @@ class Bulk:
         Frames that were read.
     batches
         Rack batches, all good, by their number of chips.
-    future
-        Rack batches that are stamped later than they can have been made.
     others
-        All other frames, in their order.
+        All other frames, in their order; also batches stamped later than they can have been made.
     data, segment, start
         What was read, and where it begins.
     """
@@ -58,7 +56,6 @@ class Bulk:
     start: int = 0
     count: int = 0
     batches: list[Batches] = field(default_factory=list)
-    future: int = 0
     others: list[Frame] = field(default_factory=list)
 
     def frame(self, batches: Batches, number: int) -> Frame:
@@ -120,10 +117,8 @@ class Scanner:
             chips = 0
             if label and end - first >= first_value:
                 chips, time, interval = _head(data, first, end)
-            if not chips:
+            if not chips or time - received // _MILLISECONDS > ahead:
                 found.others.append(_frame(data, Position(segment, start + end), first, size, end))
-            elif time - received // _MILLISECONDS > ahead:
-                found.future += 1
             else:
                 columns = rows.setdefault(chips, _Columns())
                 columns.labels.append(label)

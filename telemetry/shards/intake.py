@@ -11,6 +11,7 @@ from telemetry.archive import Archive
 from telemetry.archive.gathering import Batches
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
+from telemetry.early import Early
 from telemetry.frames import Frame, Position
 from telemetry.quality import Flag
 from telemetry.quarantine import WHOLE, Quarantine, understand
@@ -53,6 +54,8 @@ class Intake:
         Journal -> the newest second of its readings. [s since 1970]
     coverage
         How much of what points said was heard.
+    early
+        What is stamped ahead of our clock.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Intake:
         self._counters = counters
         self._archive = archive
         self._quarantine = Quarantine(quarantine)
+        self.early = Early(self._quarantine, archive.folder)
         self._is_simulated = is_simulated
         self._courses: dict[str, Course] = {}
         self._plausible: dict[str, Plausible] = {}
@@ -90,7 +94,6 @@ class Intake:
             Of the journal.
         """
         self._counters["frames"] += found.count
-        self._counters["future"] += found.future
         for batches in found.batches:
             self._counters["batches"] += len(batches.labels)
             believed = self._believed(found, batches, name)
@@ -137,6 +140,7 @@ class Intake:
             moment = microseconds(sample.time)
             age = 0 if self._is_simulated else microseconds(frame.received) - moment
             if age < -FUTURE_US:
+                self.early.put(sample, frame.received, topic=frame.topic, payload=frame.payload)
                 self._counters["future"] += 1
                 return
             self.newest[name] = max(self.newest[name], moment // _SECOND)

@@ -189,5 +189,7 @@ class Recording:
     def troubles(self) -> dict[str, str]:
         """Shard -> what is wrong with it; empty if nothing is."""
         told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}
-        told["archive"] = self._archive.trouble if self._archive else self._trouble
+        read = self._archiver.trouble if self._archiver else ""
+        written = self._archive.trouble if self._archive else self._trouble
+        told["archive"] = "; ".join(filter(None, [written, read]))
         return {name: trouble for name, trouble in told.items() if trouble}

@@ -100,6 +100,11 @@ class SiteArchiver:
         now = max(self._intake.newest.values()) if self._is_simulated else int(time.time())
         return self._intake.coverage.summary(now)
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with what is read and what to do about it; empty if nothing is."""
+        return self._intake.early.trouble
+
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
         self._ended.set()
@@ -149,6 +154,7 @@ class SiteArchiver:
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False if the disk would not have it."""
+        self._intake.early.tell()
         try:
             if self._archive.is_behind:  # it forgot what was not committed: read it again
                 self._rewind()

@@ -1,9 +1,15 @@
 """What an ingester does not believe: wrong stamps, spikes that come twice, silence."""
 
+import base64
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from telemetry.archive import losses
 from telemetry.archive import open as open_archive
+from telemetry.codec import encode
 from telemetry.coverage import HEARTBEAT
 from telemetry.listing import list_points
 from telemetry.quality import Flag
@@ -38,8 +44,31 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         fine = PointValue(point=archives.POINT, time=now, value=2.0)
         service.wire.send(early, fine)
         until(lambda: service.ingester.counters.get("future") == 1)
+        assert "s ahead of the clock here" in service.ingester.trouble
+        assert "set its clock" in service.ingester.trouble
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
+
+
+def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp_path):
+    """Sources were told that it is durable and let go of it, and it was nowhere."""
+    now = np.datetime64("now", "us")
+    early = [
+        replace(archives.batch(f"r{rack:04d}", 0, chips=72), time=now + np.timedelta64(3600, "s"))
+        for rack in range(3)
+    ]
+    with Service(tmp_path, is_simulated=False) as service:
+        service.wire.send(*early)
+        until(lambda: service.ingester.counters["future"] == 3)
+        assert "3 sources" in service.ingester.trouble
+        assert "set the clock here" in service.ingester.trouble
+    lines = (tmp_path / "quarantine" / "poison.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    kept = [(one["topic"], base64.b64decode(one["payload"])) for one in told]
+    assert kept == [encode(one) for one in early]
+    lost = losses.read(tmp_path / "archive")
+    assert [one["columns"] for one in lost] == [f"hall_1/r{rack:04d}" for rack in range(3)]
+    assert lost[0]["reason"].startswith("1 readings were stamped over 5 s ahead of the clock here")
 
 
 def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):

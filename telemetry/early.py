@@ -1,0 +1,103 @@
+"""Readings that are stamped later than they can have been made: kept whole, told, said in words.
+
+They are not archived, as one stamp far ahead would close all time before it. But their sources were
+told that they are durable, and let go of them. Where many sources are ahead at once, it is the
+clock here that is behind.
+"""
+
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from telemetry.archive.losses import tell
+from telemetry.archive.refusals import Refusals
+from telemetry.archive.seconds import second_of
+from telemetry.misdated import apart
+from telemetry.quality import FUTURE
+from telemetry.quarantine import WHOLE, Quarantine
+from telemetry.samples import PointValue, RackBatch
+
+MANY: Final = 3
+"""Sources ahead at once that make it our own clock. [1]"""
+
+RECENT: Final = 300.0
+"""Time for which a source that was ahead is trouble. [s]"""
+
+TOLD: Final = 60.0
+"""Longest time until a loss is written down. [s]"""
+
+MOST: Final = 200_000
+"""Sources that are remembered. [1]"""
+
+REASON: Final = f"stamped over {FUTURE / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
+"""Why a reading is not archived."""
+
+
+class Early:
+    """What came too early; any thread may call anything.
+
+    Parameters
+    ----------
+    quarantine
+        Keeps the messages.
+    folder
+        Of the archive, where losses are written down; None to say them only.
+    """
+
+    def __init__(self, quarantine: Quarantine, folder: Path | None) -> None:
+        self._quarantine = quarantine
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._refusals = Refusals(f"were {REASON}")
+        self._told = time.monotonic()
+        self._sources: dict[str, tuple[float, np.timedelta64]] = {}
+
+    def put(
+        self, sample: PointValue | RackBatch, received: np.datetime64, *, topic: str, payload: bytes
+    ) -> None:
+        """Keep a message that is not archived.
+
+        Parameters
+        ----------
+        sample
+            What it says.
+        received
+            When it came, UTC.
+        topic, payload
+            The message.
+        """
+        self._quarantine.put(topic, f"not archived: {REASON}", payload, most=WHOLE)
+        group, label = (
+            ("points", sample.point)
+            if isinstance(sample, PointValue)
+            else ("racks", f"{sample.hall}/{sample.rack}")
+        )
+        now = time.monotonic()
+        with self._mutex:
+            self._refusals.note(group, label, second_of(sample.time))
+            if label in self._sources or len(self._sources) < MOST:
+                self._sources[label] = now, sample.time - received
+        if now - self._told > TOLD:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write down what is lost, before the journal lets go of it."""
+        with self._mutex:
+            lost = list(self._refusals.take())
+            self._told = time.monotonic()
+        tell(self._folder, lost)
+
+    @property
+    def trouble(self) -> str:
+        """How many sources are ahead, how far, and what to do about it; empty if none is."""
+        since = time.monotonic() - RECENT
+        with self._mutex:
+            offs = [off for last, off in self._sources.values() if last > since]
+        if not offs:
+            return ""
+        sources = "a source are" if len(offs) == 1 else f"{len(offs)} sources are"
+        mend = "set its clock" if len(offs) < MANY else "so many at once: set the clock here"
+        return f"stamps of {sources} {apart(offs)}, and in quarantine, not archived: {mend}"
