@@ -16,6 +16,7 @@ from telemetry.archive.seconds import second_of
 from telemetry.codec import encode
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
+from telemetry.deep import Deep
 from telemetry.early import Early
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
@@ -61,8 +62,6 @@ class Desk:
         listener).
     coverage
         How much of what points said was heard.
-    early
-        What is stamped ahead of our clock.
     kept
         The last words on what is said once.
     listeners
@@ -75,11 +74,22 @@ class Desk:
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
         self.quarantine = Quarantine(quarantine)
-        self.early = Early(self.quarantine, archive.folder if archive else None)
+        folder = archive.folder if archive else None
+        self._early, self._deep = Early(self.quarantine, folder), Deep(self.quarantine, folder)
         self._window = window
         self._archive = archive
         self._verdicts: dict[tuple[str, np.datetime64], Flag] = {}
         self._course = Course(archive.closed if archive else None)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with what sources say, and what to do about it; empty if nothing is."""
+        return "; ".join(filter(None, [self._early.trouble, self._deep.trouble]))
+
+    def tell(self) -> None:
+        """Write down what is not archived, before the journal lets go of it."""
+        self._early.tell()
+        self._deep.tell()
 
     def read(self, topic: str, payload: bytes) -> Sample | None:
         """Return what a message says; None if it went to quarantine."""
@@ -180,14 +190,26 @@ class Desk:
             and sample.time - received > FUTURE
         ):
             topic, payload = encode(sample)
-            self.early.put(sample, received, topic=topic, payload=payload)
+            self._early.put(sample, received, topic=topic, payload=payload)
             self.counts["future"] += 1
+            return
+        if isinstance(sample, RackBatch) and not self._is_sound(sample):
             return
         reason = self._archive.add(sample, position, flag=flag or self._verdict(sample))
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
             self.quarantine.put(topic, f"not archived: {reason}", payload, most=WHOLE)
+
+    def _is_sound(self, batch: RackBatch) -> bool:
+        """Return whether a batch has no more chips than others; else it is kept for people."""
+        label, chips = f"{batch.hall}/{batch.rack}", batch.values.shape[1]
+        if self._deep.is_sound([label], chips):
+            return True
+        topic, payload = encode(batch)
+        self._deep.put(label, second_of(batch.time), chips=chips, topic=topic, payload=payload)
+        self.counts["refused"] += 1
+        return False
 
     def _remember(self, sample: PointValue, flag: Flag) -> None:
         """Keep a verdict: the archive may take the reading later, or a second time."""

@@ -83,7 +83,7 @@ class Ingester:
                 self._desk.kept,
                 add=self._store_frame,
                 order=self._order,
-                tell=self._desk.early.tell,
+                tell=self._desk.tell,
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
@@ -99,7 +99,7 @@ class Ingester:
         """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
         dead = died(self._thread, self._ended)
         wrong = dead or self._trouble or (self._archiver.trouble if self._archiver else "")
-        return wrong or self._desk.early.trouble
+        return wrong or self._desk.trouble
 
     @property
     def coverage(self) -> Coverage:

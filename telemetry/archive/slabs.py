@@ -1,11 +1,10 @@
-"""The chips of all racks of one second, side by side as the store has them."""
+"""The chips of all racks of one second, as they were heard; the store has them side by side."""
 
-from typing import Final
+from itertools import groupby
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from telemetry.archive.layout import VARIABLES
 
 type Chips = NDArray[np.float32]
 """Values of one rack: (variable, chip)."""
@@ -18,42 +17,52 @@ UNHEARD: Final = -1
 STEP: Final = 64
 """Columns by which a slab grows."""
 
-_ROWS: Final = len(VARIABLES["racks"])
+
+class _Strip(NamedTuple):
+    """Values of racks of equally many chips, (rack, variable, chip), and their columns.
+
+    Of an update, nothing takes the place of what was heard.
+    """
+
+    columns: Numbers
+    values: Chips
+    is_update: bool
 
 
 class Slab:
-    """Values of one second, (variable, rack, chip), NaN where nothing was heard.
+    """Values of one second.
+
+    Racks are kept as they came: one that has more chips than the others, or that catches up alone,
+    takes no more room than it needs.
 
     Attributes
     ----------
-    values
-        With some columns to spare.
     first
-        Column of the first of them: one rack alone, such as one that catches up, takes no more
-        room than it needs.
+        The first column that may have been heard.
+    deep
+        Most chips of a rack.
     stamps
-        When in its second each column was heard, -1 where it was not. [ms]
+        When in its second each column from the first on was heard, -1 where it was not. [ms]
+    size
+        What the values take in memory. [B]
     """
 
     def __init__(self) -> None:
-        self.values = _empty(0, 0)
         self.first = 0
+        self.deep = 0
         self.stamps = _unheard(0)
-
-    @property
-    def size(self) -> int:
-        """What it takes in memory. [B]"""
-        return self.values.nbytes
+        self._strips: list[_Strip] = []
+        self.size = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether no rack was put."""
-        return not self.values.size
+        return not self._strips
 
     @property
     def end(self) -> int:
         """The column behind the last."""
-        return self.first + int(self.values.shape[1])
+        return self.first + len(self.stamps)
 
     def put(self, column: int, values: Chips, stamp: int = 0) -> bool:
         """Write the values of one rack down, unless newer ones of this second are there.
@@ -70,11 +79,11 @@ class Slab:
         bool
             Whether there were others, of another moment of the second.
         """
-        self.grow(column, column + 1, values.shape[1])
+        self._reach(column, column + 1)
         at = column - self.first
         held = int(self.stamps[at])
         if held <= stamp:
-            self.values[:, at, : values.shape[1]] = values
+            self._keep(_Strip(np.array([column]), values[None].copy(), is_update=False))
             self.stamps[at] = stamp
         return held not in (UNHEARD, stamp)
 
@@ -86,7 +95,7 @@ class Slab:
         int
             How many met others of their rack, of another moment of the second.
         """
-        self.grow(int(columns.min()), int(columns.max()) + 1, values.shape[2])
+        self._reach(int(columns.min()), int(columns.max()) + 1)
         at = columns - self.first
         places = np.empty(len(self.stamps), dtype=np.int64)
         order = np.arange(len(at))
@@ -94,7 +103,7 @@ class Slab:
         if (self.stamps[at] != UNHEARD).any() or (places[at] != order).any():
             rows = zip(columns.tolist(), values, stamps.tolist(), strict=True)
             return sum(self.put(column, one, stamp) for column, one, stamp in rows)
-        self.values[:, at, : values.shape[2]] = values.transpose(1, 0, 2)
+        self._keep(_Strip(columns, values, is_update=False))
         self.stamps[at] = stamps
         return 0
 
@@ -102,33 +111,65 @@ class Slab:
         """Write down what another slab has."""
         if later.is_empty:
             return
-        self.grow(later.first, later.end, later.values.shape[2])
+        self._reach(later.first, later.end)
+        for strip in later._strips:
+            self._keep(strip._replace(is_update=True))
         here = slice(later.first - self.first, later.end - self.first)
-        target = self.values[:, here, : later.values.shape[2]]
-        np.copyto(target, later.values, where=~np.isnan(later.values))
         self.stamps[here] = np.maximum(self.stamps[here], later.stamps)
 
-    def grow(self, first: int, end: int, chips: int) -> None:
-        """Make room for columns, the last not included."""
-        _, held, deep = self.values.shape
-        if not held:
-            self.first, self.values = first, _empty(end - first, chips)
-            self.stamps = _unheard(end - first)
+    def write(self, variable: int, *, into: Chips, first: int) -> None:
+        """Write the values of a variable where they belong.
+
+        Parameters
+        ----------
+        variable
+            Its place.
+        into
+            (column, chip), of enough chips; columns that it does not have are left out.
+        first
+            Its first column.
+        """
+        self._strips = _joined(self._strips)
+        for columns, values, is_update in self._strips:
+            is_here = columns < first + len(into)
+            at, said = columns[is_here] - first, values[is_here, variable]
+            chips = slice(0, said.shape[1])
+            if is_update:
+                said = np.where(np.isnan(said), into[at, chips], said)
+            into[at, chips] = said
+
+    def _keep(self, strip: _Strip) -> None:
+        self._strips.append(strip)
+        self.size += strip.values.nbytes
+        self.deep = max(self.deep, strip.values.shape[2])
+
+    def _reach(self, first: int, end: int) -> None:
+        """Make room for the stamps of columns, the last not included."""
+        if not len(self.stamps):
+            self.first, self.stamps = first, _unheard(end - first)
             return
-        if self.first <= first and end <= self.end and chips <= deep:
+        if self.first <= first and end <= self.end:
             return
         start = self.first if self.first <= first else first // STEP * STEP
         stop = self.end if end <= self.end else -(-end // STEP) * STEP
-        grown = _empty(stop - start, max(chips, deep))
-        here = slice(self.first - start, self.end - start)
-        grown[:, here, :deep] = self.values
         stamps = _unheard(stop - start)
-        stamps[here] = self.stamps
-        self.first, self.values, self.stamps = start, grown, stamps
+        stamps[self.first - start : self.end - start] = self.stamps
+        self.first, self.stamps = start, stamps
 
 
-def _empty(columns: int, chips: int) -> NDArray[np.float32]:
-    return np.full((_ROWS, columns, chips), np.nan, dtype=np.float32)
+def _joined(strips: list[_Strip]) -> list[_Strip]:
+    """Return neighbours of equally many chips as one, of each rack in it what was kept last."""
+    found: list[_Strip] = []
+    for (_, is_update), group in groupby(strips, lambda one: (one.values.shape[2], one.is_update)):
+        some = list(group)
+        if is_update or len(some) == 1:
+            found += some
+            continue
+        columns = np.concatenate([one.columns for one in reversed(some)])
+        values = np.concatenate([one.values for one in reversed(some)])
+        columns, last = np.unique(columns, return_index=True)
+        found.append(_Strip(columns, values[last], is_update=False))
+    return found
 
 
 def _unheard(columns: int) -> Stamps:

@@ -44,15 +44,14 @@ class Archive:
     site_name
         Name of the site. Batches of others are not taken.
     most_bytes
-        Readings in memory above which it falls behind; see :attr:`is_behind`. [B]
+        Readings in memory above which it falls behind, and half of which is committed; see
+        :attr:`is_behind`. [B]
     retention
         Level -> how long it is kept, where that is not
         :data:`telemetry.archive.retention.RETENTION`.
 
     Attributes
     ----------
-    folder, site_name
-        As given.
     kept
         File in which an ingester keeps what the archive has no room for.
     counters
@@ -131,7 +130,12 @@ class Archive:
     def is_due(self) -> bool:
         """Whether there is something to commit."""
         with self._mutex:
-            return self._taken is not None or self._gathered.minutes.is_due
+            return self._taken is not None or self.is_full or self._gathered.minutes.is_due
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is in memory that a commit takes all there is, open minutes too."""
+        return self._gathered.minutes.size + self._taken_bytes > self._most_bytes // 2
 
     @property
     def is_behind(self) -> bool:
@@ -202,6 +206,7 @@ class Archive:
                 refused = list(self._gathered.refusals.take())
             tell(self.folder, refused)
             with self._mutex:
+                everything = everything or self.is_full
                 later = self._gathered.minutes.take(everything=everything, is_told=bool(refused))
                 self._taken = self._taken.joined(later) if self._taken else later
                 self._taken_bytes = self._taken.size if self._taken else 0
@@ -269,12 +274,9 @@ class Archive:
         self._taken, self._taken_bytes = None, 0
 
     def _new(self) -> Gathering:
+        keeper, reach = self._keeper, self._reach
         return Gathering(
-            self.site_name,
-            self._keeper.mark,
-            self._keeper.labels,
-            counters=self.counters,
-            reach=self._reach,
+            self.site_name, keeper.mark, keeper.labels, counters=self.counters, reach=reach
         )
 
     def _watch(self) -> None:

@@ -98,15 +98,13 @@ class Writer:
             yield from self._points(seconds, start, rows)
             return
         slabs = {second: one.racks for second, one in seconds.items()}
-        deep = max(slab.values.shape[2] for slab in slabs.values())
+        deep = max(slab.deep for slab in slabs.values())
         first = min(slab.first for slab in slabs.values())
         columns = np.arange(first, min(max(slab.end for slab in slabs.values()), self._count))
         for place, name in enumerate(VARIABLES["racks"]):
             block = np.full((rows, len(columns), deep), np.nan, dtype=np.float32)
             for second, slab in slabs.items():
-                said = slab.values[place, : self._count - slab.first]
-                at = slab.first - first
-                block[second - start, at : at + said.shape[0], : said.shape[1]] = said
+                slab.write(place, into=block[second - start], first=first)
             yield _Told(name=name, values=block, columns=columns, cells=None, chips=deep)
 
     def _points(self, seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:

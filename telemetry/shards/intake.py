@@ -11,6 +11,7 @@ from telemetry.archive import Archive
 from telemetry.archive.gathering import Batches
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
+from telemetry.deep import Deep
 from telemetry.early import Early
 from telemetry.frames import Frame, Position
 from telemetry.quality import Flag
@@ -54,8 +55,6 @@ class Intake:
         Journal -> the newest second of its readings. [s since 1970]
     coverage
         How much of what points said was heard.
-    early
-        What is stamped ahead of our clock.
     """
 
     def __init__(
@@ -71,10 +70,21 @@ class Intake:
         self._counters = counters
         self._archive = archive
         self._quarantine = Quarantine(quarantine)
-        self.early = Early(self._quarantine, archive.folder)
+        self._early = Early(self._quarantine, archive.folder)
+        self._deep = Deep(self._quarantine, archive.folder)
         self._is_simulated = is_simulated
         self._courses: dict[str, Course] = {}
         self._plausible: dict[str, Plausible] = {}
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with what sources say, and what to do about it; empty if nothing is."""
+        return "; ".join(filter(None, [self._early.trouble, self._deep.trouble]))
+
+    def tell(self) -> None:
+        """Write down what is not archived, before journals let go of it."""
+        self._early.tell()
+        self._deep.tell()
 
     def begin(self, journals: Iterable[str]) -> None:
         """Begin to take what journals say after what is archived."""
@@ -94,8 +104,11 @@ class Intake:
             Of the journal.
         """
         self._counters["frames"] += found.count
-        for batches in found.batches:
+        for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
             self._counters["batches"] += len(batches.labels)
+            if not self._deep.is_sound(batches.labels, batches.values.shape[2]):
+                self._refuse_deep(found, batches)
+                continue
             believed = self._believed(found, batches, name)
             if len(believed.seconds):
                 self.newest[name] = max(self.newest[name], int(believed.seconds.max()))
@@ -109,6 +122,19 @@ class Intake:
         for frame, sample in samples:
             self._add(sample, frame, name)
         self._archive.advance(position, name)
+
+    def _refuse_deep(self, found: Bulk, batches: Batches) -> None:
+        """Keep batches of too many chips for people."""
+        self._counters["refused"] += len(batches.labels)
+        for number, label in enumerate(batches.labels):
+            frame = found.frame(batches, number)
+            self._deep.put(
+                label,
+                int(batches.seconds[number]),
+                chips=batches.values.shape[2],
+                topic=frame.topic,
+                payload=frame.payload,
+            )
 
     def _believed(self, found: Bulk, batches: Batches, name: str) -> Batches:
         """Return the batches whose stamps may be believed; of real times the scanner has told."""
@@ -140,7 +166,7 @@ class Intake:
             moment = microseconds(sample.time)
             age = 0 if self._is_simulated else microseconds(frame.received) - moment
             if age < -FUTURE_US:
-                self.early.put(sample, frame.received, topic=frame.topic, payload=frame.payload)
+                self._early.put(sample, frame.received, topic=frame.topic, payload=frame.payload)
                 self._counters["future"] += 1
                 return
             self.newest[name] = max(self.newest[name], moment // _SECOND)

@@ -16,8 +16,8 @@ from typing import Final
 import structlog
 
 from telemetry.archive import LATENESS, Archive
+from telemetry.archive.layout import HOUR, MINUTE
 from telemetry.archive.losses import tell
-from telemetry.archive.minutes import MINUTE
 from telemetry.shards.bulk import Scanner
 from telemetry.shards.intake import COUNTED, Intake
 from telemetry.tail import Tail
@@ -40,6 +40,12 @@ ATTEMPTS: Final = 2
 
 AGAIN: Final = 5.0
 """Wait after a commit that failed. [s]"""
+
+AGAIN_AND_AGAIN: Final = 3
+"""How often in an hour it falls behind until that is trouble. [1]"""
+
+MOST_FALLEN: Final = 100
+"""Times that it fell behind that are remembered. [1]"""
 
 FRUGAL: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
 """Environment in which the C library gives memory back that a minute no longer needs."""
@@ -66,7 +72,7 @@ class SiteArchiver:
     counters
         ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks`` (of a
         simulation, while times are real), which are not archived, ``quarantined`` and ``refused``
-        (too old); ``torn``, the ends of journals passed over.
+        (too old, or too many chips); ``torn``, the ends of journals passed over.
     is_left
         Whether :meth:`run` is not over, or ended without having committed all there is.
     """
@@ -91,6 +97,7 @@ class SiteArchiver:
         self._ended = threading.Event()
         self._tails: dict[str, Tail] = {}
         self._told: dict[str, int] = {}
+        self._fallen: list[float] = []
         self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
         self._rewind()
 
@@ -103,7 +110,10 @@ class SiteArchiver:
     @property
     def trouble(self) -> str:
         """What is wrong with what is read and what to do about it; empty if nothing is."""
-        return self._intake.early.trouble
+        hour_ago = time.monotonic() - HOUR
+        count = sum(moment > hour_ago for moment in self._fallen)
+        again = f"the archive fell behind {count} times in an hour: too much comes at once for it"
+        return "; ".join(filter(None, [self._intake.trouble, again * (count >= AGAIN_AND_AGAIN)]))
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -137,6 +147,8 @@ class SiteArchiver:
 
     def step(self) -> bool:
         """Read one piece of a journal and commit what is due; return whether there was any."""
+        if self._archive.is_full and not self.commit():
+            return False  # what was read waits for the disk
         names = sorted(self._tails, key=lambda name: self._intake.newest[name])
         is_new = any(self._read(name) for name in names[:1]) or any(
             self._read(name) for name in names[1:]
@@ -154,9 +166,10 @@ class SiteArchiver:
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False if the disk would not have it."""
-        self._intake.early.tell()
+        self._intake.tell()
         try:
             if self._archive.is_behind:  # it forgot what was not committed: read it again
+                self._fallen = [*self._fallen[-MOST_FALLEN:], time.monotonic()]
                 self._rewind()
                 return True
             if self._archive.commit(everything=everything):

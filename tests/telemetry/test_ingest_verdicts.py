@@ -71,6 +71,20 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
     assert lost[0]["reason"].startswith("1 readings were stamped over 5 s ahead of the clock here")
 
 
+def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
+    """Proves: it is whole in quarantine and told, and the others are archived as ever."""
+    absurd = archives.batch("r9999", 0, chips=4096)
+    with Service(tmp_path) as service:
+        service.wire.send(*(archives.batch(f"r{rack:04d}", 0) for rack in range(50)), absurd)
+        until(lambda: service.ingester.counters["refused"] == 1)
+        assert "hall_1/r9999 (4096)" in service.ingester.trouble
+    (line,) = (tmp_path / "quarantine" / "poison.jsonl").read_text().splitlines()
+    assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
+    (lost,) = losses.read(tmp_path / "archive")
+    assert lost["columns"] == "hall_1/r9999"
+    assert dict(service.racks().sizes) == {"time": 1, "rack": 50, "chip": 3}
+
+
 def test_a_tick_where_times_are_real_stops_no_archive(tmp_path):
     """All that came after it was refused: it was older than what the tick had closed."""
     now = np.datetime64("now", "us")

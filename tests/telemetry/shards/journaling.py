@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from telemetry.archive import Archive
 from telemetry.codec import encode
+from telemetry.journal import Journal
+from telemetry.shards.site_archiver import SiteArchiver
 from tests.telemetry.archives import SECOND, START
 
 
@@ -13,3 +16,20 @@ def clock_at(seconds):
 
 def append(journal, *samples):
     return journal.append([encode(sample) for sample in samples])
+
+
+def recorded(folder, samples, *, is_simulated):
+    """Return the archiver that has read samples, of which the journal gives each its own piece."""
+    journal = Journal(folder / "a", clock=clock_at(200))
+    archive = Archive(folder / "archive", "rhine")
+    archiver = SiteArchiver(
+        archive, {"a": folder / "a"}, quarantine=folder / "q", is_simulated=is_simulated
+    )
+    for sample in samples:
+        append(journal, sample)
+        while archiver.step():
+            pass
+    archiver.stop()
+    archiver.run()
+    journal.close()
+    return archiver

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.tail import archived
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, value
-from tests.telemetry.shards.journaling import append, clock_at
+from tests.telemetry.shards.journaling import append, clock_at, recorded
 
 ROOT = Path(__file__).parents[3]
 
@@ -66,23 +65,6 @@ def check(folder, seconds):
     assert points["value"].sel(point=POINT).values.tolist() == list(range(seconds))
 
 
-def recorded(folder, samples, *, is_simulated):
-    """Return the archiver that has read samples, of which the journal gives each its own piece."""
-    journal = Journal(folder / "a", clock=clock_at(200))
-    archive = Archive(folder / "archive", "rhine")
-    archiver = SiteArchiver(
-        archive, {"a": folder / "a"}, quarantine=folder / "q", is_simulated=is_simulated
-    )
-    for sample in samples:
-        append(journal, sample)
-        while archiver.step():
-            pass
-    archiver.stop()
-    archiver.run()
-    journal.close()
-    return archiver
-
-
 def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     """Readings written where archived ones had stood were passed over without a word."""
     recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
@@ -97,40 +79,6 @@ def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     times = ((chips["time"].values - START) / np.timedelta64(1, "s")).tolist()
     assert times == [*range(9), 20, 21]
     assert "ends before" in (tmp_path / "archive" / "lost.jsonl").read_text()
-
-
-def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
-    """Batches that a source sent again stood where archived ones had been, and were not taken."""
-    recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
-    shutil.copytree(tmp_path / "a", tmp_path / "copy")
-    recorded(tmp_path, [batch("r0001", second) for second in range(1, 50)], is_simulated=False)
-    shutil.rmtree(tmp_path / "a")
-    shutil.copytree(tmp_path / "copy", tmp_path / "a")
-    journal = Journal(tmp_path / "a", clock=clock_at(300))
-    append(journal, *(batch("r0002", second) for second in range(20, 40)))
-    journal.close()
-    archiver = recorded(tmp_path, [], is_simulated=False)
-    assert archiver.counters["batches"] == 20
-    chips = open_archive("rhine", group="racks", root=tmp_path)
-    power = chips["power"].isel(chip=0).sel(rack="hall_1/r0002").values
-    assert np.flatnonzero(np.isfinite(power)).tolist() == list(range(20, 40))
-
-
-def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
-    journal = Journal(tmp_path / "a", clock=clock_at(200))
-    append(journal, batch("r0001", 0))
-    journal.close()
-    (path,) = (tmp_path / "a").glob("*.journal")
-    with path.open("ab") as file:
-        file.write(b"spoilt" * 20)
-    other = frames.path_of(tmp_path / "a", int(path.stem) + 1)
-    other.write_bytes(frames.header(int(path.stem) + 1))
-    archiver = SiteArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
-    archiver.stop()
-    archiver.run()
-    assert archiver.counters["torn"] == 1
-    (lost,) = losses.read(tmp_path / "archive")
-    assert "cannot be read from" in lost["reason"]
 
 
 FAR = 72 * 365 * 86_400

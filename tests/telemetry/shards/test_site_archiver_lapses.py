@@ -1,0 +1,81 @@
+"""What an archiver of a site goes on over: journals put back or spoilt, memory, absurd racks."""
+
+import base64
+import json
+import shutil
+import time
+
+import numpy as np
+
+from telemetry import frames
+from telemetry.archive import Archive, losses
+from telemetry.archive import open as open_archive
+from telemetry.codec import encode
+from telemetry.journal import Journal
+from telemetry.shards.site_archiver import SiteArchiver
+from tests.telemetry.archives import START, batch
+from tests.telemetry.shards.journaling import append, clock_at, recorded
+
+
+def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
+    """Batches that a source sent again stood where archived ones had been, and were not taken."""
+    recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    recorded(tmp_path, [batch("r0001", second) for second in range(1, 50)], is_simulated=False)
+    shutil.rmtree(tmp_path / "a")
+    shutil.copytree(tmp_path / "copy", tmp_path / "a")
+    journal = Journal(tmp_path / "a", clock=clock_at(300))
+    append(journal, *(batch("r0002", second) for second in range(20, 40)))
+    journal.close()
+    archiver = recorded(tmp_path, [], is_simulated=False)
+    assert archiver.counters["batches"] == 20
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    power = chips["power"].isel(chip=0).sel(rack="hall_1/r0002").values
+    assert np.flatnonzero(np.isfinite(power)).tolist() == list(range(20, 40))
+
+
+def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
+    journal = Journal(tmp_path / "a", clock=clock_at(200))
+    append(journal, batch("r0001", 0))
+    journal.close()
+    (path,) = (tmp_path / "a").glob("*.journal")
+    with path.open("ab") as file:
+        file.write(b"spoilt" * 20)
+    other = frames.path_of(tmp_path / "a", int(path.stem) + 1)
+    other.write_bytes(frames.header(int(path.stem) + 1))
+    archiver = SiteArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
+    archiver.stop()
+    archiver.run()
+    assert archiver.counters["torn"] == 1
+    (lost,) = losses.read(tmp_path / "archive")
+    assert "cannot be read from" in lost["reason"]
+
+
+def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
+    """A second that took more than the limit was forgotten and read again for ever."""
+    journal = Journal(tmp_path / "a", clock=clock_at(200))
+    for second in range(150):
+        append(journal, batch("r0001", second), batch("r0002", second, chips=500))
+    archive = Archive(tmp_path / "archive", "rhine", most_bytes=2_500_000)
+    archiver = SiteArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
+    assert archiver.step()
+    assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
+    assert archiver.counters["frames"] == 300
+    assert archiver.trouble == ""
+    archiver._fallen = [time.monotonic()] * 3
+    assert "fell behind 3 times in an hour" in archiver.trouble
+
+
+def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
+    absurd = batch("r9999", 0, chips=4096)
+    journal = Journal(tmp_path / "a", clock=clock_at(200))
+    append(journal, absurd, *(batch(f"r{rack:04d}", 0) for rack in range(50)))
+    journal.close()
+    archiver = recorded(tmp_path, [], is_simulated=False)
+    assert archiver.counters["refused"] == 1
+    assert "hall_1/r9999 (4096)" in archiver.trouble
+    (line,) = (tmp_path / "q" / "poison.jsonl").read_text().splitlines()
+    assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
+    (lost,) = losses.read(tmp_path / "archive")
+    assert lost["columns"] == "hall_1/r9999"
+    assert open_archive("rhine", group="racks", root=tmp_path).sizes["chip"] == 3
