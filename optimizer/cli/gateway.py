@@ -55,7 +55,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     name = f"dcgm-{site}-{hall}-{rack}"
     folder = state or state_folder(site) / "sources"
     client = Client(broker, client_id=name, tls=tls_of(ca, certificate, key))
-    publisher = Publisher(client, Outbox(folder / name))
+    publisher = Publisher(client, outbox := Outbox(folder / name))
     hosts = _Hosts(DcgmRack(exporter, path=folder / f"{name}.json", each=chips))
     client.start()
     publisher.start()
@@ -80,6 +80,7 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
         client.stop()
         if publisher.held:
             _logger.info("held until the next start", bytes=publisher.held)
+        outbox.close()
 
 
 def _await_next(period: float) -> None:

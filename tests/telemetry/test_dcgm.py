@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,5 +163,6 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     payloads = [one for one in messages if one.topic.endswith("/tele")]
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]
-    assert Outbox(tmp_path / "dcgm-rhine-hall_1-r0001").size > 0  # nobody has said it is durable
+    with closing(Outbox(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
+        assert outbox.size > 0  # nobody has said it is durable
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])
