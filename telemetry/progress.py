@@ -32,6 +32,9 @@ MOST_SOURCES: Final = 200_000
 MOST_ISLANDS: Final = 1024
 """Stretches of a boot beyond a gap that are remembered; what is beyond is asked for again."""
 
+AHEAD: Final = 3600
+"""Batches that may have come since a source told what its last is."""
+
 _TELE: Final = "/tele"
 _JSON: Final = "/json"
 
@@ -232,7 +235,9 @@ class Progress:
         known = self._sources.setdefault(source, {})
         answer = []
         for one in held:
-            boot = known.setdefault(one.boot, Boot(one.first - 1))
+            boot = known.get(one.boot)
+            if boot is None or boot.through > one.last + AHEAD:  # somebody else spoke for it
+                boot = known[one.boot] = Boot(one.first - 1)
             lost = boot.let_go(one.first) + sum(map(boot.give_up, one.gone))
             if lost:
                 self.lost += lost

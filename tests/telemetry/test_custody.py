@@ -97,6 +97,17 @@ def told(progress, *held):
     return custody.decode_durable(topic, payload)
 
 
+def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path):
+    """All that it would ever send was told to be durable."""
+    progress = Progress(tmp_path)
+    told(progress, Held(boot=1, first=1, last=0))
+    progress.note(batches(1, 2))
+    told(progress, Held(boot=1, first=custody.LAST, last=custody.LAST))
+    assert told(progress, Held(boot=1, first=1, last=3)) == [Durable(boot=1, through=0)]
+    progress.note(batches(1, 2, 3))
+    assert told(progress, Held(boot=1, first=1, last=3)) == [Durable(boot=1, through=3)]
+
+
 def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
     progress = Progress(tmp_path)
     progress.note(batches(1))  # nobody has asked yet: not even remembered
