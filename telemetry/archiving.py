@@ -124,7 +124,8 @@ class Archiver:
 
     def _catch_up(self) -> bool:
         """Read again what was left to the journal; return whether the archive is up to date."""
-        self._archive.rewind()
+        with self._order:  # whoever has seen that it is not behind has taken down how far it is
+            self._archive.rewind()
         while True:
             count, is_done = self._read_on()
             if not is_done or self._ended.is_set():
