@@ -107,11 +107,20 @@ class Publisher:
         ----------
         batches
             Those of one rack have rising keys (boot, sequence).
+
+        Raises
+        ------
+        WireError
+            If one of them cannot be written, after all others are held and sent.
         """
-        letters = []
+        letters, fault = [], None
         for batch in batches:
-            source, payload = encode_batch(batch)
-            letters.append(Letter(source, batch.boot, batch.sequence, payload))
+            try:
+                source, payload = encode_batch(batch)
+            except WireError as error:
+                fault = fault or error
+            else:
+                letters.append(Letter(source, batch.boot, batch.sequence, payload))
         for source in {one.source for one in letters}:
             self._know(source)
         try:
@@ -123,6 +132,8 @@ class Publisher:
         for one in letters:
             self._client.publish(one.source, one.payload, qos=1)
         self._counts["published"] += len(letters)
+        if fault is not None:
+            raise fault
 
     @property
     def held(self) -> int:

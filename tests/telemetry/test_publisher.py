@@ -1,5 +1,9 @@
 """A publisher sends again what an answer misses, once, and outlives its disk."""
 
+from dataclasses import replace
+
+import pytest
+
 from telemetry import custody
 from telemetry.codec import decode
 from telemetry.custody import DURABLE, Durable, Held
@@ -7,6 +11,7 @@ from telemetry.publisher import Publisher, _gaps
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, letters
+from twin.errors import WireError
 
 
 def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
@@ -51,6 +56,16 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     assert hear((2, 3)) == []
     publisher._ask()
     assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
+
+
+def test_one_bad_batch_keeps_no_other_from_being_held(box):
+    wire, outbox = Wire(), box()
+    publisher = Publisher(wire, outbox)
+    bad = replace(batch("r0001", 2, sequence=2), boot=-1)
+    with pytest.raises(WireError, match="boot -1"):
+        publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
+    assert [decode(*one).sequence for one in wire.sent] == [1, 3]
+    assert [(one.first, one.last) for one in outbox.held(SOURCE)] == [(1, 3)]
 
 
 class Mending(Wire):
