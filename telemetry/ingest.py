@@ -23,7 +23,7 @@ from telemetry.coverage import Coverage
 from telemetry.desk import Desk, Listener
 from telemetry.journal import Frame, Journal
 from telemetry.progress import SAVED, Progress
-from telemetry.source import AGAIN, MOST_WAITING, Source, gather
+from telemetry.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
 from twin.errors import JournalError
@@ -176,6 +176,8 @@ class Ingester:
             if time.monotonic() - self._saved > SAVED:
                 self._saved = time.monotonic()
                 self._progress.save(self._journal.end)
+        for messages in rest(self._client):
+            self._take(messages)
         self._progress.save(self._journal.end)
 
     def _take(self, messages: list[Message]) -> None:

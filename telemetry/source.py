@@ -1,7 +1,7 @@
 """Where an ingester takes messages from, and how it waits for them."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from telemetry.wire.mailbox import Message
@@ -14,6 +14,9 @@ GATHER: Final = 0.010
 
 PATIENCE: Final = 0.1
 """Longest wait for the first message. [s]"""
+
+FAREWELL: Final = 5.0
+"""Longest time for which what waits is taken in at the end. [s]"""
 
 AGAIN: Final = 1.0
 """Wait after an append that failed. [s]"""
@@ -41,6 +44,15 @@ class Source(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """What happened; ``oversized`` among it."""
+
+
+def rest(source: Source) -> Iterator[list[Message]]:
+    """Yield what waits at the end, until there is no more or it takes too long."""
+    deadline = time.monotonic() + FAREWELL
+    while messages := source.take(LIMIT, 0.0):
+        yield messages
+        if len(messages) < LIMIT or time.monotonic() > deadline:
+            return
 
 
 def gather(source: Source) -> list[Message]:

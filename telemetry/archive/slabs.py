@@ -131,8 +131,10 @@ class Slab:
         """
         self._strips = _joined(self._strips)
         for columns, values, is_update in self._strips:
-            is_here = columns < first + len(into)
-            at, said = columns[is_here] - first, values[is_here, variable]
+            at, said = columns - first, values[:, variable]
+            is_here = at < len(into)
+            if not is_here.all():
+                at, said = at[is_here], said[is_here]
             chips = slice(0, said.shape[1])
             if is_update:
                 said = np.where(np.isnan(said), into[at, chips], said)

@@ -15,7 +15,7 @@ import structlog
 
 from telemetry.journal import Journal
 from telemetry.progress import SAVED, Progress
-from telemetry.source import AGAIN, MOST_WAITING, Source, gather
+from telemetry.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.tail import archived
 from telemetry.wire.mailbox import Message
 from twin.errors import JournalError
@@ -91,10 +91,16 @@ class Shard:
                 self._progress.answer(self._asked, self._client.publish)
                 self._asked = []
             self._trim()
+        for more in rest(self._client):
+            waiting = self._append(waiting + self._sifted(more))
         self._progress.save(self._journal.end)
 
     def _take(self) -> list[Message]:
-        messages, asked = self._progress.sift(gather(self._client))
+        return self._sifted(gather(self._client))
+
+    def _sifted(self, messages: list[Message]) -> list[Message]:
+        """Return messages without the questions of sources, which are put aside."""
+        messages, asked = self._progress.sift(messages)
         self._counts["messages"] += len(messages)
         self._asked += asked
         return messages

@@ -155,3 +155,15 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
     power = open_archive("rhine", group="racks", root=tmp_path)["power"].isel(chip=0)
     assert power.sizes == {"time": count // racks, "rack": racks}
     assert (power.values == np.arange(count // racks)[:, None]).all()
+
+
+def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
+    """Of what waited, what went beyond one append was left, and nobody sends it again."""
+    monkeypatch.setattr("telemetry.source.LIMIT", 10)
+    with Service(tmp_path) as service:
+        service.ingester._ended.set()
+        service.ingester._thread.join()
+        service.wire.send(*(value(second, 1.0) for second in range(55)), qos=0)
+        service.ingester._run()
+        assert service.wire.sent == []
+        assert service.ingester.counters["messages"] == 55
