@@ -66,7 +66,9 @@ class Pieces:
         self._files = files
         self._indexes: dict[tuple[str, Place], Index | None] = {}
 
-    def read(self, path: str, grid: Grid, part: Part, *, into: Values) -> None:
+    def read(
+        self, path: str, grid: Grid, part: Part, *, into: Values, is_over: bool = False
+    ) -> bool:
         """Write what is stored of a part of an array into another; the rest of it stays.
 
         Parameters
@@ -77,6 +79,13 @@ class Pieces:
             What of it.
         into
             Of the part's shape.
+        is_over
+            Whether cells of a block that tell nothing leave what is there.
+
+        Returns
+        -------
+        bool
+            Whether anything is stored of it.
 
         Raises
         ------
@@ -90,7 +99,8 @@ class Pieces:
                 for span in spans(pieces)
             ]
             if jobs:
-                self._work(path, grid, jobs, into=into)
+                self._work(path, grid, jobs, into=into, is_over=is_over)
+            return bool(jobs)
         except SpoiltError:
             raise
         except ArchiveError as error:
@@ -171,12 +181,12 @@ class Pieces:
         """Return the shards that an array has."""
         return sorted(sync(_places(self._store, path)))
 
-    def _work(self, path: str, grid: Grid, jobs: list[Job], *, into: Values) -> None:
+    def _work(self, path: str, grid: Grid, jobs: list[Job], *, into: Values, is_over: bool) -> None:
         """Read jobs, one by one where all of them at once do not come."""
         forgive = None if self._forgive is None else partial(self._forgive, path)
         try:
             with self._fetcher(path, jobs) as fetch:
-                _work(jobs, fetch, grid, into=into, forgive=forgive)
+                _work(jobs, fetch, grid, into=into, is_over=is_over, forgive=forgive)
         except SPOILT as error:
             if forgive is None or isinstance(error, SpoiltError):
                 raise
@@ -184,7 +194,7 @@ class Pieces:
                 forgive(jobs[0][0], str(error))
                 return
             for job in jobs:
-                self._work(path, grid, [job], into=into)
+                self._work(path, grid, [job], into=into, is_over=is_over)
 
     @contextmanager
     def _fetcher(self, path: str, jobs: list[Job]) -> Iterator[Callable[[int], bytes]]:
@@ -211,9 +221,11 @@ def _work(
     grid: Grid,
     *,
     into: Values,
+    is_over: bool,
     forgive: Callable[[Place, str], None] | None,
 ) -> None:
     """Read and place the blocks of all spans, a share of them in each thread."""
+    absent = grid.absent if is_over else None
 
     def work(numbers: range) -> None:
         room = np.empty(grid.block, dtype=grid.kind)
@@ -229,7 +241,7 @@ def _work(
                         raise
                     forgive(jobs[number][0], str(error))
                 else:
-                    place(piece, room, into)
+                    place(piece, room, into, absent=absent)
 
     every = range(len(jobs))
     if len(jobs) <= ALONE:

@@ -127,16 +127,30 @@ def spans(pieces: list[Piece]) -> Iterator[list[Piece]]:
         yield span
 
 
-def place(piece: Piece, room: Values, into: Values) -> None:
-    """Copy what is wanted of a block."""
+def place(piece: Piece, room: Values, into: Values, *, absent: float | None = None) -> None:
+    """Copy what is wanted of a block.
+
+    Parameters
+    ----------
+    piece
+        The block.
+    room
+        What it holds.
+    into
+        All that is wanted of the array.
+    absent
+        What stands for nothing where that leaves a cell as it is; None to copy all.
+    """
     found = room[piece.rows.inside][:, piece.columns.inside]
     target = into[piece.rows.wanted]
-    if piece.chips is None:
-        target[:, piece.columns.wanted] = found
-        return
-    found = found[:, :, piece.chips.inside]
-    columns, chips = piece.columns.wanted, piece.chips.wanted
-    if isinstance(columns, slice) or isinstance(chips, slice):
-        target[:, columns, chips] = found
-    else:
-        target[:, columns[:, None], chips] = found
+    at: tuple[slice | Numbers, ...] = (slice(None), piece.columns.wanted)
+    if piece.chips is not None:
+        found = found[:, :, piece.chips.inside]
+        columns, chips = piece.columns.wanted, piece.chips.wanted
+        if not (isinstance(columns, slice) or isinstance(chips, slice)):
+            columns = columns[:, None]
+        at = (slice(None), columns, chips)
+    if absent is not None:
+        is_there = ~np.isnan(found) if np.isnan(absent) else found != absent
+        found = np.where(is_there, found, target[at])
+    target[at] = found

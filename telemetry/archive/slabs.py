@@ -19,14 +19,10 @@ STEP: Final = 64
 
 
 class _Strip(NamedTuple):
-    """Values of racks of equally many chips, (rack, variable, chip), and their columns.
-
-    Of an update, nothing takes the place of what was heard.
-    """
+    """Values of racks of equally many chips, (rack, variable, chip), and their columns."""
 
     columns: Numbers
     values: Chips
-    is_update: bool
 
 
 class Slab:
@@ -83,7 +79,7 @@ class Slab:
         at = column - self.first
         held = int(self.stamps[at])
         if held <= stamp:
-            self._keep(_Strip(np.array([column]), values[None].copy(), is_update=False))
+            self._keep(_Strip(np.array([column]), values[None].copy()))
             self.stamps[at] = stamp
         return held not in (UNHEARD, stamp)
 
@@ -103,18 +99,21 @@ class Slab:
         if (self.stamps[at] != UNHEARD).any() or (places[at] != order).any():
             rows = zip(columns.tolist(), values, stamps.tolist(), strict=True)
             return sum(self.put(column, one, stamp) for column, one, stamp in rows)
-        self._keep(_Strip(columns, values, is_update=False))
+        self._keep(_Strip(columns, values))
         self.stamps[at] = stamps
         return 0
 
     def update(self, later: "Slab") -> None:
-        """Write down what another slab has."""
+        """Write down what another slab has, of each rack the newer batch as a whole."""
         if later.is_empty:
             return
         self._reach(later.first, later.end)
-        for strip in later._strips:
-            self._keep(strip._replace(is_update=True))
         here = slice(later.first - self.first, later.end - self.first)
+        is_newer = (later.stamps != UNHEARD) & (later.stamps >= self.stamps[here])
+        for columns, values in later._strips:
+            mine = is_newer[columns - later.first]
+            if mine.any():
+                self._keep(_Strip(columns[mine], values[mine]))
         self.stamps[here] = np.maximum(self.stamps[here], later.stamps)
 
     def write(self, variable: int, *, into: Chips, first: int) -> None:
@@ -130,15 +129,13 @@ class Slab:
             Its first column.
         """
         self._strips = _joined(self._strips)
-        for columns, values, is_update in self._strips:
+        for columns, values in self._strips:
             at, said = columns - first, values[:, variable]
             is_here = at < len(into)
             if not is_here.all():
                 at, said = at[is_here], said[is_here]
-            chips = slice(0, said.shape[1])
-            if is_update:
-                said = np.where(np.isnan(said), into[at, chips], said)
-            into[at, chips] = said
+            into[at, : said.shape[1]] = said
+            into[at, said.shape[1] :] = np.nan  # chips of two batches are no batch
 
     def _keep(self, strip: _Strip) -> None:
         self._strips.append(strip)
@@ -162,15 +159,14 @@ class Slab:
 def _joined(strips: list[_Strip]) -> list[_Strip]:
     """Return neighbours of equally many chips as one, of each rack in it what was kept last."""
     found: list[_Strip] = []
-    for (_, is_update), group in groupby(strips, lambda one: (one.values.shape[2], one.is_update)):
+    for _, group in groupby(strips, lambda one: one.values.shape[2]):
         some = list(group)
-        if is_update or len(some) == 1:
-            found += some
-            continue
-        columns = np.concatenate([one.columns for one in reversed(some)])
-        values = np.concatenate([one.values for one in reversed(some)])
-        columns, last = np.unique(columns, return_index=True)
-        found.append(_Strip(columns, values[last], is_update=False))
+        if len(some) > 1:
+            columns = np.concatenate([one.columns for one in reversed(some)])
+            values = np.concatenate([one.values for one in reversed(some)])
+            columns, last = np.unique(columns, return_index=True)
+            some = [_Strip(columns, values[last])]
+        found += some
     return found
 
 

@@ -195,12 +195,14 @@ class Snapshot:
         columns, chips
             Which of them.
         levels
-            Where they stand; of several the last that has a block goes before.
+            Where they stand; of several the last that tells anything of a cell goes before.
         """
         kind, absent = {**VARIABLES[group], **rolled_names(group)}[name]
         part = Part(rows=seconds, columns=columns, chips=chips)
         found = np.full(part.shape, absent, dtype=kind)
+        is_over = False
         for level in levels:
+            is_there = False
             for period, where in _by_period(level, seconds):
                 path = f"{group}/{level.name}/{period}/{name}"
                 grid = self.grid(path)
@@ -209,7 +211,8 @@ class Snapshot:
                 start, _ = level.rows(period)
                 rows = (seconds[where] - start) // level.step
                 inside = _within(Part(rows=rows, columns=columns, chips=chips), grid)
-                self._into(path, grid, inside, into=found[where])
+                is_there |= self._into(path, grid, inside, into=found[where], is_over=is_over)
+            is_over |= is_there
         return found
 
     def _into(
@@ -219,18 +222,19 @@ class Snapshot:
         inside: tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None],
         *,
         into: Values,
-    ) -> None:
-        """Read what an array has; it may be narrower than what is wanted of it."""
+        is_over: bool,
+    ) -> bool:
+        """Read what an array has, if anything; it may be narrower than what is wanted of it."""
         part, is_column, is_chip = inside
         if is_column.all() and (is_chip is None or is_chip.all()):
-            self.pieces.read(path, grid, part, into=into)
-            return
+            return self.pieces.read(path, grid, part, into=into, is_over=is_over)
         room = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
-        self.pieces.read(path, grid, part, into=room)
+        is_there = self.pieces.read(path, grid, part, into=room, is_over=is_over)
         if is_chip is None:
             into[:, is_column] = room
         else:
             into[np.ix_(np.arange(len(into)), is_column.nonzero()[0], is_chip.nonzero()[0])] = room
+        return is_there
 
 
 def _within(part: Part, grid: Grid) -> tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None]:

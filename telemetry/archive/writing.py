@@ -11,6 +11,7 @@ from telemetry.archive.draft import Draft
 from telemetry.archive.layout import ABSENT, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import CODES, Second
+from telemetry.archive.snapshot import FINEST
 from telemetry.quality import Flag
 
 
@@ -66,6 +67,8 @@ class Writer:
         is_late = level is OPEN and self.is_compacted(start)
         rows = level.shard
         for one in self._told(seconds, start, rows):
+            if one.cells is not None and not one.cells.any():
+                continue
             told = self._over(start, rows, one) if is_late else one
             kind, absent = VARIABLES[self._group][told.name]
             made = Made(
@@ -81,22 +84,40 @@ class Writer:
             self._draft.put(made, start, told.values, columns=told.columns, told=told.cells)
 
     def _over(self, start: int, rows: int, told: _Told) -> _Told:
-        """Return what is said together with what the archive has: the whole of its blocks."""
-        before = self._draft.snapshot.read(
+        """Return what is said together with what the archive has: the whole of its blocks.
+
+        A block of a minute goes before the hour as a whole, neighbours and chips that nothing is
+        said of too.
+        """
+        across = OPEN.columns[self._group]
+        blocks = np.unique(told.columns // across)[:, None] * across
+        columns = (blocks + np.arange(across)).ravel()
+        columns = columns[columns < self._count]
+        chips = self._chips(start, told.name, told.chips) if told.chips else 0
+        whole = self._draft.snapshot.read(
             self._group,
             told.name,
             seconds=np.arange(start, start + rows),
-            columns=told.columns,
-            chips=np.arange(told.chips) if told.chips else None,
+            columns=columns,
+            chips=np.arange(chips) if chips else None,
         )
         cells = ~np.isnan(told.values) if told.cells is None else told.cells
-        whole = np.where(cells, told.values, before)
-        return replace(told, values=whole, cells=np.ones(whole.shape, dtype=np.bool_))
+        here = np.searchsorted(columns, told.columns)
+        part = (slice(None), here, slice(told.chips)) if chips else (slice(None), here)
+        whole[part] = np.where(cells, told.values, whole[part])
+        every = np.ones(whole.shape, dtype=np.bool_)
+        return replace(told, values=whole, cells=every, columns=columns, chips=chips)
+
+    def _chips(self, second: int, name: str, said: int) -> int:
+        """Return how many chips the archive has on the day of a second, or are said if more."""
+        grids = [self._draft.snapshot.grid(self._path(level, second, name)) for level in FINEST]
+        return max([said, *(grid.shape[2] for grid in grids if grid is not None)])
 
     def _told(self, seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
         if self._group == "points":
             yield from self._points(seconds, start, rows)
             return
+        is_late = any(one.is_late for one in seconds.values())
         slabs = {second: one.racks for second, one in seconds.items()}
         deep = max(slab.deep for slab in slabs.values())
         first = min(slab.first for slab in slabs.values())
@@ -105,7 +126,24 @@ class Writer:
             block = np.full((rows, len(columns), deep), np.nan, dtype=np.float32)
             for second, slab in slabs.items():
                 slab.write(place, into=block[second - start], first=first)
-            yield _Told(name=name, values=block, columns=columns, cells=None, chips=deep)
+            cells = None
+            if is_late:
+                cells = ~np.isnan(block) & ~self._filled(name, start, rows, columns)[:, :, None]
+            yield _Told(name=name, values=block, columns=columns, cells=cells, chips=deep)
+
+    def _filled(self, name: str, start: int, rows: int, columns: Numbers) -> NDArray[np.bool_]:
+        """Return which racks have any chip in which rows: what comes late of these is let be.
+
+        Which of two batches is newer nobody knows any more, and chips of both are no batch.
+        """
+        before = self._draft.snapshot.read(
+            self._group,
+            name,
+            seconds=np.arange(start, start + rows),
+            columns=columns,
+            chips=np.arange(self._chips(start, name, 1)),
+        )
+        return np.asarray(~np.isnan(before).all(axis=2))
 
     def _points(self, seconds: Mapping[int, Second], start: int, rows: int) -> Iterator[_Told]:
         columns = np.array(sorted({column for one in seconds.values() for column in one.points}))

@@ -139,10 +139,12 @@ def test_an_opened_archive_stays_as_it_was(heard):
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
     opened = heard.open("racks")
-    heard.hear(batch("r0001", 900, value=9.0), batch("r0001", 0, value=9.0), tick(900))
+    heard.hear(batch("r0001", 900, value=9.0), batch("r0001", 0, chips=4, value=9.0))
+    heard.hear(batch("r0002", 0, value=9.0), tick(900))
     heard.archive.commit()
     assert opened["power"].isel(chip=0).values.tolist() == [[0.0]]
-    assert heard.open("racks")["power"].isel(chip=0).values.tolist() == [[9.0], [9.0]]
+    found = heard.open("racks")["power"].isel(chip=0).values
+    assert np.array_equal(found, [[0.0, 9.0], [9.0, np.nan]], equal_nan=True)
 
 
 def test_what_was_committed_is_passed_over_when_it_comes_again(tmp_path):

@@ -12,6 +12,7 @@ from telemetry.journal import Position
 from telemetry.quality import Flag
 from tests.telemetry.archives import POINT, START, batch, value
 from tests.telemetry.heard import seconds_of
+from twin.errors import ArchiveError
 
 
 def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
@@ -125,6 +126,51 @@ def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
     chips = heard.open("racks")["power"].isel(time=0, chip=2)
     assert chips.values.tolist() == [4, 6, 7, 8]
     assert heard.archive.counters["merged"] == 4
+
+
+def chips_of(heard, chips, milliseconds, *, is_last=True):
+    """Hear a batch of a moment of the first second; return what the archive has of its rack."""
+    number = np.array(chips, dtype=np.float32)
+    one = batch("a", 0, chips=len(chips))
+    time = one.time + np.timedelta64(milliseconds, "ms")
+    heard.hear(replace(one, time=time, values=np.tile(number, (5, 1))))
+    if not is_last:
+        return None
+    heard.archive.commit(everything=True)
+    return heard.open("racks")["power"].values[0, 0].tolist()
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_late_batch_takes_no_place_that_is_filled(heard, is_compacted):
+    """It overwrote what was there, and where it lacked a chip it was mixed with it."""
+    first = chips_of(heard, [200, np.nan, 202], 900)
+    if is_compacted:
+        heard.archive.keep_up(is_whole=True)
+    for chips, milliseconds in (([100, 101, 102], 400), ([300, 301, np.nan, 303], 950)):
+        found = chips_of(heard, chips, milliseconds)
+        assert np.array_equal(found[:3], first, equal_nan=True)
+    heard.archive.keep_up(is_whole=True)
+    hour = heard.open("racks", resolution="1h")["power_max"].values[0, 0, :3]
+    assert np.array_equal(hour, first, equal_nan=True)
+
+
+def test_of_two_batches_in_time_the_newer_stays_whole(heard):
+    chips_of(heard, [1, 2, 3, 4], 100, is_last=False)
+    found = chips_of(heard, [5, 6], 600)
+    assert np.array_equal(found, [5, 6, np.nan, np.nan], equal_nan=True)
+
+
+def test_what_waits_for_a_commit_is_the_newest_batch_too(heard, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("telemetry.archive.store.Store.write", fail)
+        chips_of(heard, [1, 2, 3], 500, is_last=False)
+        with pytest.raises(ArchiveError):
+            heard.archive.commit(everything=True)
+    chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # of before, though it came later
+    assert chips_of(heard, [6, np.nan, 7], 200) == [1.0, 2.0, 3.0]
 
 
 def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):

@@ -52,21 +52,25 @@ def test_of_a_rack_the_newest_moment_stays():
     assert not slab.put(1, values(1, 9.0), 600)
     block = written(slab)
     assert block[:, 0].tolist()[:3] == [3.0, 9.0, 5.0]
-    assert block[1].tolist() == [9.0, 4.0]
+    assert block[1, 0] == 9.0
+    assert np.isnan(block[1, 1])  # of another batch
     assert np.array_equal(written(slab), block, equal_nan=True)
-    assert written(slab, 1, first=1).tolist() == [[9.0, 4.0]]
+    assert np.array_equal(written(slab, 1, first=1), block[1:2], equal_nan=True)
 
 
-def test_an_update_takes_no_place_with_nothing():
+def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
     slab, later = Slab(), Slab()
-    slab.put(70, values(2, 1.0))
+    slab.put(70, values(2, 1.0), 5)
+    slab.put(71, values(2, 4.0), 5)
     absent = values(2, 2.0)
     absent[:, 0] = np.nan
-    later.put(70, absent)
+    later.put(70, absent, 5)
+    later.put(71, absent, 4)
     later.put(3, values(1, 3.0))
     slab.update(later)
     slab.update(Slab())
-    block = written(slab, 71)
-    assert block[70].tolist() == [1.0, 2.0]
+    block = written(slab, 72)
+    assert np.isnan(block[70, 0])
+    assert block[70, 1] == 2.0
+    assert block[71].tolist() == [4.0, 4.0]
     assert block[3, 0] == 3.0
-    assert (slab.first, slab.end) == (0, 71)
