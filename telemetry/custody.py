@@ -40,6 +40,12 @@ LONGEST: Final = 65_536
 LAST: Final = 2**53
 """Greatest sequence."""
 
+LONGEST_TOPIC: Final = 1024
+"""Longest topic that is taken for a question: room is left for that of the answer. [B]"""
+
+_SHAPE: Final = ("dc", "v1", "", "", "", "tele", "held")
+"""Levels of a question's topic, as :data:`telemetry.topics.PATTERNS` has it; "" for a name."""
+
 type Range = tuple[int, int]
 """First and last sequence of some batches."""
 
@@ -65,6 +71,21 @@ class Durable:
     def lacks(self, sequence: int) -> bool:
         """Return whether a batch is told to be missing."""
         return any(first <= sequence <= last for first, last in self.missing)
+
+
+def is_question(topic: str) -> bool:
+    """Return whether a topic is one on which a source tells what it holds.
+
+    A point's path may end in the same word, so each level counts.
+    """
+    if not topic.endswith(HELD):
+        return False
+    levels = topic.split("/")
+    if len(levels) != len(_SHAPE) or len(topic.encode(errors="replace")) > LONGEST_TOPIC:
+        return False
+    return all(
+        level and wanted in ("", level) for level, wanted in zip(levels, _SHAPE, strict=True)
+    )
 
 
 def encode_held(boots: list[Held]) -> bytes:

@@ -194,6 +194,7 @@ class Ingester:
             self._append(messages, is_shown=False)
         if asked:
             self._progress.answer(asked, self._client.publish)
+            self._client.acknowledge(asked)
 
     def _append(self, messages: list[Message], *, is_shown: bool) -> None:
         """Make messages durable, acknowledge them, and hand them on.

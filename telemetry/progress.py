@@ -179,10 +179,10 @@ class Progress:
 
     def sift(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
         """Return messages without the questions of sources, and these."""
-        asked = [one for one in messages if one.topic.endswith(HELD)]
+        asked = [one for one in messages if custody.is_question(one.topic)]
         if not asked:
             return messages, asked
-        return [one for one in messages if not one.topic.endswith(HELD)], asked
+        return [one for one in messages if not custody.is_question(one.topic)], asked
 
     def note(self, messages: Sequence[Message]) -> None:
         """Take down that messages are durable."""

@@ -89,6 +89,7 @@ class Shard:
                 waiting = self._append(waiting)
             if self._asked:
                 self._progress.answer(self._asked, self._client.publish)
+                self._client.acknowledge([one for one in self._asked if one.qos])
                 self._asked = []
             self._trim()
         for more in rest(self._client):

@@ -11,6 +11,7 @@ from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.custody import DURABLE, HELD, Durable, Held
 from telemetry.journal import Journal
 from telemetry.progress import FILE, Boot, Progress
+from telemetry.topics import Kind, parse
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, batches
@@ -164,6 +165,33 @@ def test_questions_are_no_messages_of_the_journal(tmp_path):
     assert len(questions) == 1
     progress.answer([Message(SOURCE + HELD, b"nonsense")], print)
     assert progress.refused == 1
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        SOURCE + HELD,
+        SOURCE,
+        SOURCE + DURABLE,
+        HELD,
+        "dc/v1/rhine/hall_1/tele/held",
+        "dc/v1/rhine/hall_1//tele/held",
+        "dc/v1/rhine/hall_1/r/1/tele/held",
+        "dc/v2/rhine/hall_1/r1/tele/held",
+        "BMS/v1/PUB/Value/Sensor/GenericPoint/rhine/door_1/held",
+        "BMS/v1/PUB/Value/Sensor/tele/held",
+        f"dc/v1/rhine/hall_1/{'r' * 2000}/tele/held",
+    ],
+)
+def test_only_what_asks_is_sifted(tmp_path, topic):
+    """A point whose path ends like that was taken for a question: never durable, never answered."""
+    try:
+        is_question = parse(topic).kind is Kind.HELD
+    except WireError:
+        is_question = False
+    message = Message(topic, b"", 1)
+    data, questions = Progress(tmp_path).sift([message])
+    assert (data, questions) == (([], [message]) if is_question else ([message], []))
 
 
 def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):

@@ -13,11 +13,13 @@ import pytest
 from telemetry.archive import open as open_archive
 from telemetry.client import Client
 from telemetry.codec import encode
+from telemetry.custody import HELD
 from telemetry.samples import JobStatus
 from tests import brokers
 from tests.telemetry import ingesting
 from tests.telemetry.archives import START, batch, metadata, tick, value
 from tests.telemetry.ingesting import SITE, Service
+from tests.telemetry.letters import SOURCE
 from tests.waiting import DEADLINE, until
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,17 @@ def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch)
     assert [frame.topic for frame in service.journal.read()] == [
         message.topic for message in service.wire.acknowledged
     ]
+
+
+def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monkeypatch):
+    said = []
+    monkeypatch.setattr(service.wire, "publish", lambda *one: said.append(one), raising=False)
+    door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
+    service.wire.send(door)
+    service.wire.send_raw((SOURCE + HELD, b"nonsense"))
+    until(lambda: len(service.wire.acknowledged) == 2)
+    assert [frame.topic for frame in service.journal.read()] == [encode(door)[0]]
+    assert not said
 
 
 def test_samples_reach_window_archive_and_listeners(service):

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from telemetry.archive import Archive
-from telemetry.codec import encode
+from telemetry.codec import decode, encode
+from telemetry.custody import DURABLE, HELD, Held, encode_held
 from telemetry.journal import Journal
 from telemetry.shards import shard_process
 from telemetry.shards.shard import Shard
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.wire.mailbox import Message
-from tests.telemetry.archives import batch
+from tests.telemetry.archives import batch, value
+from tests.telemetry.letters import SOURCE
 from tests.telemetry.shards.journaling import append, clock_at
 from tests.waiting import until
 from twin.errors import JournalError
@@ -29,7 +31,7 @@ class Wire:
 
     def __init__(self, messages):
         self.left = messages
-        self.acknowledged = []
+        self.acknowledged, self.said = [], []
 
     def take(self, limit=1000, timeout=0.1):
         taken, self.left = self.left[:limit], self.left[limit:]
@@ -37,6 +39,9 @@ class Wire:
 
     def acknowledge(self, messages):
         self.acknowledged += messages
+
+    def publish(self, topic, payload):
+        self.said.append(topic)
 
 
 def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_path, monkeypatch):
@@ -99,3 +104,21 @@ def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
     shard.stop()
     shard.run()
     assert len(list(shard._journal.read())) == 50
+
+
+def test_a_point_whose_path_ends_like_a_question_is_journaled(tmp_path):
+    """It was never acknowledged; once the broker's window was full of it, nothing came any more."""
+    door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
+    question = Message(SOURCE + HELD, encode_held([Held(boot=1, first=1, last=0)]), 1)
+    silent = Message(SOURCE + HELD, question.payload, 0)
+    wire = Wire([Message(*encode(door), 1), question, silent])
+    journal = Journal(tmp_path / "a")
+    shard = Shard(wire, journal, folder=tmp_path / "a")
+    thread = threading.Thread(target=shard.run)
+    thread.start()
+    until(lambda: len(wire.acknowledged) >= 2 and wire.said)
+    shard.stop()
+    thread.join()
+    assert [one.topic for one in wire.acknowledged] == [encode(door)[0], SOURCE + HELD]
+    assert wire.said == [SOURCE + DURABLE] * 2
+    assert [decode(frame.topic, frame.payload) for frame in journal.read()] == [door]
