@@ -45,8 +45,8 @@ class Batches:
         To which each belongs. [s since 1970]
     values
         (batch, variable, chip).
-    interval
-        Of the last of them. [s]
+    intervals
+        Of each. [s]
     stamps
         When in its second each was; at its beginning if None. [ms]
     places
@@ -57,7 +57,7 @@ class Batches:
     labels: Sequence[str]
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
-    interval: float
+    intervals: NDArray[np.float64]
     stamps: Stamps | None = None
     places: Sequence[tuple[int, int, int]] = ()
 
@@ -67,7 +67,7 @@ class Batches:
             labels=list(compress(self.labels, which)),
             seconds=self.seconds[which],
             values=self.values[which],
-            interval=self.interval,
+            intervals=self.intervals[which],
             stamps=None if self.stamps is None else self.stamps[which],
             places=list(compress(self.places, which)),
         )
@@ -97,8 +97,6 @@ class Gathering:
         The open minutes.
     news
         What is newly known of points.
-    is_sparse
-        Whether the plant speaks once in many minutes only.
     """
 
     def __init__(
@@ -113,7 +111,8 @@ class Gathering:
         self.minutes = Minutes(mark, labels, reach=reach)
         self.refusals = Refusals()
         self.news: dict[str, PointMetadata] = {}
-        self.is_sparse = False
+        self._is_seldom: dict[int, bool] = {}
+        self._is_ticked_seldom = False
         self._site_name = site_name
         self._counters = counters
         self._known: dict[str, PointMetadata] = {}
@@ -122,6 +121,17 @@ class Gathering:
     def columns(self) -> dict[str, dict[str, int]]:
         """Group -> label -> column, as they are now."""
         return {group: dict(known) for group, known in self.minutes.columns.items()}
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the plant speaks once in many minutes only: most racks, or ticks without any.
+
+        A rack alone is not believed, as it may be the only one that is wrong.
+        """
+        count = sum(self._is_seldom.values())
+        if not self._is_seldom:
+            return self._is_ticked_seldom
+        return 2 * count > len(self._is_seldom) and count + self._is_ticked_seldom > 1
 
     def add(self, sample: Sample, flag: Flag, *, frame: Frame) -> str:
         """Take a sample; return why it is refused, or ""."""
@@ -136,7 +146,6 @@ class Gathering:
             case RackBatch(values=values):
                 if sample.site != self._site_name:
                     return f"of {sample.site}, not of {self._site_name}"
-                self.is_sparse = seconds_of(sample.interval) > MINUTE
                 label = f"{sample.hall}/{sample.rack}"
                 number, stamp = divmod(microseconds(sample.time), _SECOND)
                 put = self.minutes.put_rack(
@@ -144,21 +153,24 @@ class Gathering:
                 )
                 if put == "too_late":
                     return self._refused("racks", label, number, reach=self.minutes.reach)
+                column = self.minutes.column("racks", label)
+                self._is_seldom[column] = seconds_of(sample.interval) > MINUTE
                 self._note(put, "batches", 1)
             case PointMetadata(point=point):
                 if self._known.get(point) != sample:
                     self._known[point] = self.news[point] = sample
                     self.minutes.column("points", point)
             case Tick(time=end):
-                self.is_sparse = seconds_of(sample.interval) > MINUTE
+                self._is_ticked_seldom = seconds_of(sample.interval) > MINUTE
                 self.minutes.tick(second_of(end))
         return ""
 
     def add_racks(self, batches: Batches, *, frame: Frame) -> list[int]:
         """Take many batches; return the places of those that are refused."""
-        self.is_sparse = batches.interval > MINUTE
         known = self.minutes.columns["racks"]
         columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
+        is_seldom = (batches.intervals > MINUTE).tolist()
+        self._is_seldom.update(zip(columns.tolist(), is_seldom, strict=True))
         stamps = batches.stamps
         if stamps is None:
             stamps = np.zeros(len(columns), dtype=np.int16)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import CODES, Second
 from telemetry.archive.snapshot import FINEST
 from telemetry.quality import Flag
+
+OFTEN: Final = 2
+"""Seconds of a minute of which more are heard where a group speaks more than once in it. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +56,12 @@ class Writer:
         seconds
             Second -> its readings. [s since 1970]
         is_sparse
-            Whether the plant speaks once in many minutes only.
+            Whether the plant speaks once in many minutes only, as far as it tells; not believed of
+            a group that is heard more often.
         """
-        for minute in sorted({second // MINUTE * MINUTE for second in seconds}):
+        minutes = sorted({second // MINUTE * MINUTE for second in seconds})
+        is_sparse &= len(seconds) <= OFTEN * len(minutes)
+        for minute in minutes:
             here = {s: one for s, one in seconds.items() if minute <= s < minute + MINUTE}
             if self._is_sparse(minute, is_sparse):
                 for second, one in here.items():

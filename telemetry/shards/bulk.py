@@ -125,7 +125,7 @@ class Scanner:
                 columns.times.append(time)
                 columns.values.append(view[first + first_value : end])
                 columns.ends.append((first - size, size, end))
-                columns.interval = interval
+                columns.intervals.append(interval)
             found.count += 1
             offset = end
         found.end = start + offset
@@ -158,7 +158,7 @@ class _Columns:
         self.times: list[int] = []
         self.values: list[memoryview] = []
         self.ends: list[tuple[int, int, int]] = []
-        self.interval = 0
+        self.intervals: list[int] = []
 
     def together(self, chips: int) -> tuple[Batches, NDArray[np.bool_]]:
         """Return the batches side by side, and which of them are finite."""
@@ -172,7 +172,7 @@ class _Columns:
             seconds=seconds,
             stamps=stamps.astype(np.int16),
             values=block,
-            interval=self.interval / _MILLISECONDS,
+            intervals=np.array(self.intervals) / _MILLISECONDS,
             places=self.ends,
         )
         return batches, is_good

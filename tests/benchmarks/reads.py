@@ -80,7 +80,7 @@ def _hour(root):
                 labels=LABELS,
                 seconds=np.full(RACKS, START + second),
                 values=whole[board_of(START + second, racks)],
-                interval=1.0,
+                intervals=np.ones(RACKS),
             ),
             Position(1, second + 1),
         )

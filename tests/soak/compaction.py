@@ -131,7 +131,7 @@ def _add(archive: Archive, labels: list[str], at: int, racks: np.ndarray, positi
             labels=labels,
             seconds=np.full(len(racks), at),
             values=values.astype(np.float32),
-            interval=1.0,
+            intervals=np.ones(len(racks)),
         ),
         Position(1, position),
     )

@@ -5,6 +5,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from telemetry.archive.gathering import Batches
+from telemetry.journal import Position
 from telemetry.quality import Flag
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
 from tests.telemetry.heard import Heard, seconds_of
@@ -97,6 +99,40 @@ def test_sparse_plants_are_rolled_up_by_the_hour(heard):
     assert seconds_of(hours) == [0, 3600, 7200]
     assert hours["power_mean"].values.tolist() == [1350.0, 4950.0, 7200.0]
     assert hours["power_count"].values.tolist() == [4, 4, 1]
+
+
+@pytest.mark.parametrize("way", ["one by one", "many"])
+def test_one_wrong_interval_makes_no_day_sparse(heard, way):
+    """Whoever spoke last before the first commit of a day decided for all of it."""
+    minute = np.timedelta64(61, "s")
+    for second in range(0, 120, 20):
+        heard.hear(*(batch(f"r000{rack}", second) for rack in range(3)), value(second, 1.0))
+    if way == "one by one":
+        heard.hear(batch("r0000", 100, interval=minute))
+    else:
+        wrong = Batches(
+            labels=["hall_1/r0000", "hall_1/r0001"],
+            seconds=np.full(2, int(START.astype("datetime64[s]").astype(int)) + 100),
+            values=np.ones((2, 5, 3), dtype=np.float32),
+            intervals=np.array([1.0, 61.0]),
+        )
+        assert heard.archive.add_racks(wrong, Position(1, 9999)) == []
+    heard.hear(tick(119))  # of a plant that closes quarters of an hour and speaks in between
+    heard.archive.commit(everything=True)
+    heard.archive.keep_up(is_whole=True)
+    for group, name in (("racks", "power_count"), ("points", "value_count")):
+        counts = heard.open(group, resolution="1min")[name].values
+        assert (counts == 3).all()
+
+
+def test_points_that_are_heard_often_are_not_sparse_though_racks_are(heard):
+    for rack in range(3):
+        heard.hear(batch(f"r000{rack}", 0, interval=np.timedelta64(900, "s")))
+    heard.hear(*(value(second, 1.0) for second in range(0, 60, 20)))
+    heard.archive.commit(everything=True)
+    heard.archive.keep_up(is_whole=True)
+    assert heard.open("points", resolution="1min")["value_count"].values.tolist() == [[3]]
+    assert heard.open("racks", resolution="1h")["power_count"].values[0, :, 0].tolist() == [1] * 3
 
 
 def test_each_level_is_kept_for_its_time(tmp_path):

@@ -110,7 +110,7 @@ def racks(milliseconds, labels, numbers):
         seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
         stamps=np.array(milliseconds, dtype=np.int16),
         values=np.tile(np.array(numbers, dtype=np.float32)[:, None, None], (1, 5, 3)),
-        interval=1.0,
+        intervals=np.ones(len(labels)),
     )
 
 

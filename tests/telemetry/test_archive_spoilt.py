@@ -13,7 +13,7 @@ from telemetry.archive.store import on_disk
 from telemetry.archive.verifying import verify
 from telemetry.journal import Position
 from tests.telemetry import archives
-from tests.telemetry.archives import START, batch, tick
+from tests.telemetry.archives import QUARTER, START, batch, tick
 from tests.telemetry.heard import Heard, seconds_of
 from twin.errors import ArchiveError
 
@@ -151,7 +151,7 @@ def test_a_head_that_points_to_an_older_commit_is_noticed(heard):
 
 def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     for second in range(3):
-        heard.hear(batch("r0001", second), tick(second))
+        heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
     snapshot = snapshot_of(heard.folder / "archive")
     (name,) = snapshot.guard._nodes["racks/sparse/20260701/power"]
