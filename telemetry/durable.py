@@ -125,6 +125,25 @@ def checksum(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
+def checked(text: str) -> str:
+    """Return a text behind its checksum."""
+    return f"{checksum(text)} {text}"
+
+
+def sound(told: str) -> str:
+    """Return a text that stands behind its checksum.
+
+    Raises
+    ------
+    ValueError
+        If that differs.
+    """
+    found, _, text = told.partition(" ")
+    if found != checksum(text):
+        raise ValueError("its checksum differs")
+    return text
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, on disk when this returns: no reader sees half of it.
 

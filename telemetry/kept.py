@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 
 from telemetry import durable
+from telemetry.archive import losses
 from telemetry.topics import Kind, parse
-from twin.errors import WireError
+from twin.errors import JournalError, WireError
 
 KINDS: Final = {
     Kind.CAP_STATUS,
@@ -28,6 +29,8 @@ KINDS: Final = {
 
 MOST_BYTES: Final = 128 * 1024 * 1024
 """Payloads that are kept; others are taken in as if they were new each time. [B]"""
+
+_TOLD: Final = 20  # spoilt lines that are told one by one
 
 _TEXT: Final = ("utf-8", "surrogateescape")
 
@@ -85,20 +88,24 @@ class Kept:
         with self._mutex:
             items = list(self._last.items())
         lines = [json.dumps([topic, payload.decode(*_TEXT)]) for topic, payload in items]
-        durable.write_whole(self._path, "\n".join(lines))
+        lines.append(str(len(items)))
+        durable.write_whole(self._path, "\n".join(map(durable.checked, lines)))
 
     def read(self) -> Iterator[tuple[str, bytes]]:
-        """Yield what was written, as far as it can be read."""
+        """Yield what was written and is still the same; what is not is told among the losses.
+
+        Whoever reads puts what he can use: if something is lost, the file is written anew then.
+        """
         if self._path is None or not self._path.exists():
             return
-        for line in self._path.read_text(*_TEXT).splitlines():
+        items, faults = _read(self._path)
+        losses.tell(self._path.parent, [{"group": "kept", "reason": one} for one in faults])
+        yield from items
+        if faults:
             try:
-                topic, payload = json.loads(line)
-                found = str(topic), str(payload).encode(*_TEXT)
-            except (RecursionError, ValueError) as error:
-                _logger.warning("kept in part only", place=str(self._path), reason=str(error))
-                continue
-            yield found
+                self.write()
+            except JournalError as error:
+                _logger.warning("kept not written", reason=str(error))
 
     @staticmethod
     def _is_kept(topic: str) -> bool:
@@ -106,3 +113,37 @@ class Kept:
             return parse(topic).kind in KINDS
         except WireError:
             return False
+
+
+def spoilt(path: Path) -> list[str]:
+    """Return in words what of a file is not what was written; nothing if there is no file."""
+    return _read(path)[1] if path.exists() else []
+
+
+def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """Return topics and payloads of a file, and in words what of it is not what was written.
+
+    Each line stands behind its checksum, the last tells how many there are; files of before have
+    neither.
+    """
+    items: list[tuple[str, bytes]] = []
+    bad: list[int] = []
+    count, is_old = -1, True
+    for number, line in enumerate(path.read_text(*_TEXT).split("\n"), start=1):
+        try:
+            is_plain = line.startswith("[")
+            told = json.loads(line if is_plain else durable.sound(line))
+            is_old &= is_plain
+            if isinstance(told, int):
+                count = told
+                continue
+            topic, payload = told
+            items.append((str(topic), str(payload).encode(*_TEXT)))
+        except (RecursionError, TypeError, ValueError):
+            bad.append(number)
+    faults = [f"line {number} of {path.name} is not what was written" for number in bad[:_TOLD]]
+    if len(bad) > _TOLD:
+        faults.append(f"nor are {len(bad) - _TOLD} more lines of {path.name}")
+    if not bad and not is_old and count != len(items):
+        faults.append(f"{path.name} was cut off: {len(items)} lines are left")
+    return items, faults

@@ -160,7 +160,7 @@ class Progress:
         """Take up what an earlier process knew, and what of the journal it did not write down."""
         position = None
         try:
-            written = json.loads(_sound(self._path.read_text(encoding="ascii")))
+            written = json.loads(durable.sound(self._path.read_text(encoding="ascii")))
             position = Position.parse(written["position"])
             for source, boots in written["sources"].items():
                 self._sources[source] = {
@@ -220,7 +220,7 @@ class Progress:
         }
         text = json.dumps({"position": str(position), "sources": sources}, separators=(",", ":"))
         try:
-            durable.write_whole(self._path, f"{durable.checksum(text)} {text}")
+            durable.write_whole(self._path, durable.checked(text))
             self._is_changed = False
         except JournalError as error:
             _logger.warning("sources not written", reason=str(error))
@@ -264,14 +264,6 @@ class Progress:
         if key and boot is not None:
             boot.take(key[1])
             self._is_changed = True
-
-
-def _sound(told: str) -> str:
-    """Return a text behind its checksum; ValueError if that differs."""
-    checksum, _, text = told.partition(" ")
-    if checksum != durable.checksum(text):
-        raise ValueError("its checksum differs")
-    return text
 
 
 def _key(payload: bytes) -> tuple[int, int] | None:

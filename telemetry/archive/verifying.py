@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from telemetry import kept
 from telemetry.archive import losses
 from telemetry.archive.blocks import Grid, Place, is_there
 from telemetry.archive.layout import (
@@ -81,7 +82,7 @@ def verify(folder: Path | str, site: str = "") -> Verdict:
     """
     try:
         snapshot = snapshot_of(folder, site)
-        found = Verdict(lost=[] if is_url(folder) else losses.read(Path(folder)))
+        found = Verdict(lost=[] if is_url(folder) else _lost_beside(Path(folder)))
         found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))
     except (SpoiltError, *FAILURES) as error:
@@ -99,6 +100,12 @@ def verify(folder: Path | str, site: str = "") -> Verdict:
             _give_up(found, path, str(error))
     _verify_heard(snapshot, found)
     return found
+
+
+def _lost_beside(folder: Path) -> list[dict[str, str]]:
+    """Return what was given up before, and what is spoilt of the file beside the repository."""
+    spoilt = kept.spoilt(folder / "kept.jsonl")
+    return losses.read(folder) + [{"group": "kept", "reason": one} for one in spoilt]
 
 
 def _verify_heard(snapshot: Snapshot, found: Verdict) -> None:

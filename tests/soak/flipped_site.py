@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from telemetry.archive import Archive
+from telemetry.archive import Archive, losses
 from telemetry.codec import encode
 from telemetry.journal import Journal
+from telemetry.kept import Kept
 from telemetry.progress import Progress
 from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.tail import archived
@@ -23,6 +24,9 @@ LATER = [*range(4000, 4100, 10)]
 """Seconds that come after the change."""
 
 RACKS, CHIPS = ("r0001", "r0002"), 3
+KEPT = [encode(metadata(f"BESS/GenericPoint/rhine/battery_{number}/level")) for number in range(9)]
+"""What is said once."""
+
 LABELS = [f"hall_1/{rack}" for rack in RACKS]
 
 
@@ -40,6 +44,23 @@ def make(folder: Path) -> None:
     archive.keep_up()
     _append(journal, *WAITING)
     journal.close()
+    kept = Kept(archive.kept)
+    for item in KEPT:
+        kept.put(*item)
+    kept.write()
+
+
+def recall(folder: Path) -> list[str]:
+    """Take up what is said once; return what does not hold."""
+    kept = Kept(folder / "archive" / "kept.jsonl")
+    found = []
+    for item in kept.read():
+        found.append(item)
+        kept.put(*item)
+    if wrong := [item for item in found if item not in KEPT]:
+        return [f"what is said once lies: {wrong[0]}"]
+    is_told = any(one.get("group") == "kept" for one in losses.read(folder / "archive"))
+    return [] if is_told or len(found) == len(KEPT) else ["what is said once is absent"]
 
 
 def write(folder: Path, *, is_whole: bool) -> frozenset[str]:

@@ -25,7 +25,17 @@ from telemetry.archive import open as open_archive
 from telemetry.archive.files import _manifest
 from telemetry.archive.verifying import verify
 from telemetry.samples import CHIP_VARIABLES
-from tests.soak.flipped_site import ARCHIVED, CHIPS, LABELS, LATER, WAITING, again, make, write
+from tests.soak.flipped_site import (
+    ARCHIVED,
+    CHIPS,
+    LABELS,
+    LATER,
+    WAITING,
+    again,
+    make,
+    recall,
+    write,
+)
 from tests.telemetry.archives import POINT, SECOND, SITE, START
 from twin.errors import ArchiveError
 
@@ -107,7 +117,7 @@ def trial(base: Path, copy: Path, dice: random.Random, given: tuple[int, Tally])
         faults = [f"{fault} (before writing)" for fault in read(copy, ARCHIVED, tally)]
         told = write(copy, is_whole=dice.random() < COMPACTED)
         faults += read(copy, [*ARCHIVED, *WAITING], tally, told=told, sure=LATER)
-        faults += again(copy)
+        faults += recall(copy) + again(copy) + recall(copy)
     except Exception as error:  # whatever it is, nothing may come out
         faults = [repr(error)]
     return [f"{fault}; changed {', '.join(text for _, text in spoilt)}" for fault in faults]

@@ -7,6 +7,7 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive.losses import FILE
+from telemetry.archive.verifying import verify
 from tests.soak import flips, full
 from tests.telemetry.archives import batch
 
@@ -55,6 +56,29 @@ def test_a_lie_is_a_fault(copy):
 def test_as_many_places_are_changed_as_told(copy):
     told = list(flips.change(copy, random.Random(1), 12))
     assert 6 < len(told) <= 12
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "cut between lines", "emptied"])
+def test_a_changed_file_of_what_is_said_once_is_noticed(copy, how):
+    path = copy / "archive" / "kept.jsonl"
+    whole = path.read_text()
+    lines = whole.split("\n")
+    path.write_text(
+        {
+            "changed": whole.replace("battery_3", "battery_2", 1),
+            "cut": whole[: len(whole) // 2],
+            "cut between lines": "\n".join(lines[:4]),
+            "emptied": "",
+        }[how]
+    )
+    assert {one["group"] for one in verify(copy / "archive").lost} == {"kept"}
+    assert flips.recall(copy) == []
+    told = (copy / "archive" / FILE).read_text()
+    assert "kept.jsonl" in told
+    assert flips.recall(copy) == []
+    assert (copy / "archive" / FILE).read_text() == told
+    (copy / "archive" / FILE).unlink()
+    assert flips.recall(copy) == ["what is said once is absent"]
 
 
 @pytest.mark.slow
