@@ -13,7 +13,7 @@ from typing import Final
 
 from telemetry.archive.losses import tell
 from telemetry.archive.refusals import Refusals
-from telemetry.quarantine import WHOLE, Quarantine
+from telemetry.quarantine import Quarantine
 
 TIMES: Final = 8
 """How many times the chips of the median rack any rack may have. [1]"""
@@ -74,7 +74,7 @@ class Deep:
             The message.
         """
         reason = f"not archived: {chips} chips, far more than the site's other racks have"
-        self._quarantine.put(topic, reason, payload, most=WHOLE)
+        self._quarantine.put_whole(topic, reason, payload)
         with self._mutex:
             self._refusals.note("racks", label, second)
             self._refused[label] = time.monotonic(), chips

@@ -21,7 +21,7 @@ from telemetry.early import Early
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import WHOLE, Quarantine, understand
+from telemetry.quarantine import Quarantine, understand
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.window import Window
 from twin.errors import ArchiveError
@@ -73,8 +73,8 @@ class Desk:
         self.coverage = Coverage()
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
-        self.quarantine = Quarantine(quarantine)
         folder = archive.folder if archive else None
+        self.quarantine = Quarantine(quarantine, folder)
         self._early, self._deep = Early(self.quarantine, folder), Deep(self.quarantine, folder)
         self._window = window
         self._archive = archive
@@ -199,7 +199,7 @@ class Desk:
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
-            self.quarantine.put(topic, f"not archived: {reason}", payload, most=WHOLE)
+            self.quarantine.put_whole(topic, f"not archived: {reason}", payload)
 
     def _is_sound(self, batch: RackBatch) -> bool:
         """Return whether a batch has no more chips than others; else it is kept for people."""
@@ -235,6 +235,6 @@ class Desk:
         if received is None:
             self.counts["future"] += 1
             topic, payload = encode(sample)
-            self.quarantine.put(topic, AHEAD, payload, most=WHOLE)
+            self.quarantine.put_whole(topic, AHEAD, payload)
         else:
             self.counts["ticks"] += 1

@@ -17,7 +17,7 @@ from telemetry.archive.refusals import Refusals
 from telemetry.archive.seconds import second_of
 from telemetry.misdated import apart
 from telemetry.quality import FUTURE
-from telemetry.quarantine import WHOLE, Quarantine
+from telemetry.quarantine import Quarantine
 from telemetry.samples import PointValue, RackBatch
 
 MANY: Final = 3
@@ -69,7 +69,7 @@ class Early:
         topic, payload
             The message.
         """
-        self._quarantine.put(topic, f"not archived: {REASON}", payload, most=WHOLE)
+        self._quarantine.put_whole(topic, f"not archived: {REASON}", payload)
         group, label = (
             ("points", sample.point)
             if isinstance(sample, PointValue)

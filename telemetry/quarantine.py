@@ -1,7 +1,12 @@
-"""What could not be read, kept for whoever wants to know why: JSON lines in a file that rolls."""
+"""What could not be read, or came too late, kept for people: JSON lines in files that roll.
+
+What is sound lies apart from what is not, whole and with more room, so that no flood of poison can
+push it out; what has to give way is counted and told.
+"""
 
 import base64
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Final
@@ -9,23 +14,32 @@ from typing import Final
 import numpy as np
 import structlog
 
+from telemetry.archive import losses
 from telemetry.codec import decode
 from telemetry.samples import Sample
 from twin.errors import WireError
 
-FILE: Final = "poison.jsonl"
-OLDER: Final = "poison.1.jsonl"
+POISON: Final = "poison"
+"""Begins the names of the files of what cannot be read: ``poison.jsonl`` and older ones."""
+
+LATE: Final = "late"
+"""The same of what is sound and not archived: ``late.jsonl`` and older ones."""
 
 SHOWN_BYTES: Final = 1000
 """Of a payload, how much is kept. [B]"""
 
-WHOLE: Final = 256 * 1024
-"""More than any payload that is taken in: one that is sound is kept whole. [B]"""
-
 FILE_BYTES: Final = 16 * 1024 * 1024
-"""Size at which a file is put aside, in place of the one before. [B]"""
+"""Size at which a file is put aside and another begun. [B]"""
+
+ROOM: Final = 2 * FILE_BYTES
+"""What files that are put aside may take; the oldest give way. [B]"""
+
+SHARE: Final = 0.05
+"""Share of the disk's free room that sound messages may take, if that is more than :data:`ROOM`."""
 
 TOPIC_LETTERS: Final = 500
+
+_MUTEX: Final = threading.Lock()  # several may write one folder
 
 _logger = structlog.get_logger(__name__)
 
@@ -48,24 +62,24 @@ class Quarantine:
     """The messages that were refused.
 
     Each line has ``time``, ``topic``, ``reason``, ``size`` [B] and ``payload`` in base64, of what
-    cannot be read the first kilobyte. Two files of :data:`FILE_BYTES` are kept at most; a disk that
-    takes nothing is no reason to stop.
+    cannot be read the first kilobyte. A disk that takes nothing is no reason to stop.
 
     Parameters
     ----------
     folder
         Where the files lie; None to keep nothing.
+    lost
+        Folder of the archive whose losses tell what of the sound messages had to give way; None to
+        say it only.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, lost: Path | None = None) -> None:
         self._folder = folder
-        self._mutex = threading.Lock()
-        self._failed = False
+        self._lost = lost
+        self._failed = 0
 
-    def put(
-        self, topic: str, reason: str, payload: bytes | int, *, most: int = SHOWN_BYTES
-    ) -> None:
-        """Write down a message.
+    def put(self, topic: str, reason: str, payload: bytes | int) -> None:
+        """Write down a message that cannot be read.
 
         Parameters
         ----------
@@ -75,33 +89,77 @@ class Quarantine:
             Why it was refused.
         payload
             Its bytes, or their number if nobody has kept them.
-        most
-            Of the payload, how much is kept. [B]
         """
+        shown = b"" if isinstance(payload, int) else payload[:SHOWN_BYTES]
+        size = payload if isinstance(payload, int) else len(payload)
+        self._put(POISON, _line(topic, reason, shown, size))
+
+    def put_whole(self, topic: str, reason: str, payload: bytes) -> None:
+        """Write down a message that is sound, and not archived."""
+        self._put(LATE, _line(topic, reason, payload, len(payload)))
+
+    def _put(self, stem: str, line: str) -> None:
         if self._folder is None:
             return
-        shown = b"" if isinstance(payload, int) else payload[:most]
-        line = {
-            "time": f"{np.datetime64('now', 's')}Z",
-            "topic": topic[:TOPIC_LETTERS],
-            "reason": reason,
-            "size": payload if isinstance(payload, int) else len(payload),
-            "payload": base64.b64encode(shown).decode(),
-        }
-        try:
-            with self._mutex:
-                self._write(self._folder, json.dumps(line) + "\n")
-            self._failed = False
-        except OSError as error:
-            if not self._failed:
-                _logger.warning("quarantine not written", reason=error.strerror)
-            self._failed = True
+        with _MUTEX:
+            try:
+                let_go = _write(self._folder, stem, line)
+            except OSError as error:
+                if not self._failed:
+                    _logger.warning("quarantine not written", reason=error.strerror)
+                self._failed += 1
+                return
+            failed, self._failed = self._failed, 0
+        if failed:
+            _logger.warning("quarantine written again", absent=failed)
+        if let_go and stem == LATE:
+            reason = f"{let_go} of the oldest sound messages in quarantine gave way to newer ones"
+            losses.tell(self._lost, [{"group": "quarantine", "reason": reason}])
+        elif let_go:
+            _logger.warning("quarantine let go", messages=let_go, kind=stem)
 
-    @staticmethod
-    def _write(folder: Path, line: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
-        if path.exists() and path.stat().st_size > FILE_BYTES:
-            path.replace(folder / OLDER)
-        with path.open("a", encoding="ascii") as file:
-            file.write(line)
+
+def _line(topic: str, reason: str, shown: bytes, size: int) -> str:
+    told = {
+        "time": f"{np.datetime64('now', 's')}Z",
+        "topic": topic[:TOPIC_LETTERS],
+        "reason": reason,
+        "size": size,
+        "payload": base64.b64encode(shown).decode(),
+    }
+    return json.dumps(told) + "\n"
+
+
+def _write(folder: Path, stem: str, line: str) -> int:
+    """Write a line; return how many older ones had to give way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, let_go = folder / f"{stem}.jsonl", 0
+    if path.exists() and path.stat().st_size > FILE_BYTES:
+        numbers = [int(one.name.split(".")[1]) for one in _older(folder, stem)]
+        path.replace(folder / f"{stem}.{max(numbers, default=0) + 1}.jsonl")
+        let_go = _make_room(folder, stem)
+    with path.open("a", encoding="ascii") as file:
+        file.write(line)
+    return let_go
+
+
+def _make_room(folder: Path, stem: str) -> int:
+    """Delete the oldest files that there is no room for; return how many lines they had."""
+    files = _older(folder, stem)
+    held, room, let_go = sum(one.stat().st_size for one in files), ROOM, 0
+    if stem == LATE:
+        room = max(ROOM, int(SHARE * (shutil.disk_usage(folder).free + held)))
+    for path in files:
+        if held <= room:
+            break
+        held -= path.stat().st_size
+        with path.open("rb") as file:
+            let_go += sum(1 for _ in file)
+        path.unlink()
+    return let_go
+
+
+def _older(folder: Path, stem: str) -> list[Path]:
+    """Return the files that were put aside, oldest first."""
+    found = [one for one in folder.glob(f"{stem}.*.jsonl") if one.name.split(".")[1].isdecimal()]
+    return sorted(found, key=lambda one: int(one.name.split(".")[1]))

@@ -62,5 +62,6 @@ class Refusals:
                 "columns": label,
                 "from": f"{np.datetime64(refused.first, 's')}Z",
                 "to": f"{np.datetime64(refused.last + 1, 's')}Z",
-                "reason": f"{refused.count} readings {self._why}; they are in quarantine",
+                "reason": f"{refused.count} readings {self._why}; as many as there is room for "
+                "are in quarantine",
             }

@@ -15,7 +15,7 @@ from telemetry.deep import Deep
 from telemetry.early import Early
 from telemetry.frames import Frame, Position
 from telemetry.quality import Flag
-from telemetry.quarantine import WHOLE, Quarantine, understand
+from telemetry.quarantine import Quarantine, understand
 from telemetry.samples import (
     REPEATED,
     PointMetadata,
@@ -69,7 +69,7 @@ class Intake:
         self.coverage = Coverage()
         self._counters = counters
         self._archive = archive
-        self._quarantine = Quarantine(quarantine)
+        self._quarantine = Quarantine(quarantine, archive.folder)
         self._early = Early(self._quarantine, archive.folder)
         self._deep = Deep(self._quarantine, archive.folder)
         self._is_simulated = is_simulated
@@ -189,9 +189,9 @@ class Intake:
     def _pass_over(self, frame: Frame) -> None:
         """Count what leaps ahead, and keep it for people."""
         self._counters["future"] += 1
-        self._quarantine.put(frame.topic, AHEAD, frame.payload, most=WHOLE)
+        self._quarantine.put_whole(frame.topic, AHEAD, frame.payload)
 
     def _refuse(self, frame: Frame, reason: str) -> None:
         """Count what is not archived, and keep it for people."""
         self._counters["refused"] += 1
-        self._quarantine.put(frame.topic, f"not archived: {reason}", frame.payload, most=WHOLE)
+        self._quarantine.put_whole(frame.topic, f"not archived: {reason}", frame.payload)

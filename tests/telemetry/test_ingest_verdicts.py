@@ -108,7 +108,7 @@ def test_one_wrong_stamp_among_simulated_ones_stops_nothing(tmp_path, wrong):
         until(lambda: len(service.heard) == 3)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values[:, 0].tolist() == [1.0, 2.0, 3.0]
-    assert "ahead of the plant's time" in (tmp_path / "quarantine" / "poison.jsonl").read_text()
+    assert "ahead of the plant's time" in (tmp_path / "quarantine" / "late.jsonl").read_text()
 
 
 def test_gaps_of_points_are_found(service):

@@ -131,7 +131,7 @@ def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
         False,
         False,
     ]
-    for line in (tmp_path / "q" / "poison.jsonl").read_text().splitlines():
+    for line in (tmp_path / "q" / "late.jsonl").read_text().splitlines():
         told = json.loads(line)
         assert (told["topic"], base64.b64decode(told["payload"])) == encode(late[1])
     (lost,) = losses.read(tmp_path / "archive")
