@@ -13,7 +13,7 @@ from telemetry.archive.layout import MINUTE
 from telemetry.archive.marks import Frame, Mark
 from telemetry.archive.minutes import REACH, Minutes, Put
 from telemetry.archive.refusals import Refusals
-from telemetry.archive.seconds import CODES, second_of, seconds_of
+from telemetry.archive.seconds import CODES, Value, second_of, seconds_of
 from telemetry.archive.slabs import Stamps
 from telemetry.quality import Flag
 from telemetry.samples import PointMetadata, PointValue, RackBatch, Sample, Tick, microseconds
@@ -138,7 +138,7 @@ class Gathering:
         match sample:
             case PointValue(point=point, value=value):
                 number, stamp = divmod(microseconds(sample.time), _SECOND)
-                reading = (np.nan if value is None else value, CODES[flag], stamp)
+                reading = (value, CODES[flag], stamp) if value is not None else _nothing(stamp)
                 put = self.minutes.put_point(point, number, reading, frame=frame)
                 if put == "too_late":
                     return self._refused("points", point, number, reach=REACH)
@@ -209,3 +209,8 @@ class Gathering:
             self._counters["merged"] += self.minutes.merged
             self.minutes.merged = 0
         self._counters[kind] += count
+
+
+def _nothing(stamp: int) -> Value:
+    """Return a reading without a value: as bad as one that its source calls bad, whoever judged."""
+    return np.nan, CODES[Flag.BAD_SOURCE], stamp

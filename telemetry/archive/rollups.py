@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from telemetry.archive.layout import Level
 from telemetry.archive.plan import Numbers
 
 type Floats = NDArray[np.floating]
+
+PARTS: Final = 4096
+"""More than the seconds of an hour, and a power of two: no total overflows, no mean is rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,8 @@ class Rolled:
     starts
         Of the spans. [s since 1970]
     least, total, greatest
-        Of the values; NaN, 0 and NaN where there were none. In their unit.
+        Of the values; NaN, 0 and NaN where there were none. In their unit, the total divided by
+        :data:`PARTS`.
     count
         How many there were. [1]
     """
@@ -49,6 +53,10 @@ class Rolled:
         """
         is_there = np.isfinite(values)
         filled = np.where(is_there, values, values.dtype.type(0))
+        parts = PARTS
+        if filled.dtype == np.float64:  # float32 is added up with room to spare
+            filled /= PARTS
+            parts = 1
         starts, edges = _edges(seconds, level)
         if len(seconds) == len(starts) * level.step:  # none is missing: ten times as fast
             shape = (len(starts), level.step, *values.shape[1:])
@@ -56,14 +64,14 @@ class Rolled:
             return cls(
                 starts=starts,
                 least=np.fmin.reduce(values.reshape(shape), axis=1),
-                total=np.add.reduce(filled.reshape(shape), axis=1, dtype=np.float64),
+                total=np.add.reduce(filled.reshape(shape), axis=1, dtype=np.float64) / parts,
                 greatest=np.fmax.reduce(values.reshape(shape), axis=1),
                 count=count.astype(np.int64),
             )
         return cls(
             starts=starts,
             least=np.fmin.reduceat(values, edges, axis=0),
-            total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64),
+            total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64) / parts,
             greatest=np.fmax.reduceat(values, edges, axis=0),
             count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
         )
@@ -90,12 +98,12 @@ class Rolled:
 
     def arrays(self) -> dict[str, Values]:
         """Return what is stored, by statistic."""
-        mean = np.divide(
-            self.total, self.count, out=np.full(self.total.shape, np.nan), where=self.count > 0
-        )
+        mean = np.full(self.total.shape, np.nan)
+        with np.errstate(over="ignore"):  # by a rounding; no mean is beyond what it is the mean of
+            np.divide(self.total, self.count / PARTS, out=mean, where=self.count > 0)
         return {
             "min": self.least,
-            "mean": mean.astype(self.least.dtype),
+            "mean": np.clip(mean.astype(self.least.dtype), self.least, self.greatest),
             "max": self.greatest,
             "count": self.count.astype(np.uint16),
         }

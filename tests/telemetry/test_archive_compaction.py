@@ -90,6 +90,20 @@ def test_roll_ups_by_hand(heard):
         assert chips["power_mean"].attrs["units"] == "W"
 
 
+def test_the_greatest_numbers_roll_up(heard):
+    """Their sum overflowed: a mean of infinity, and a warning."""
+    great = float(np.finfo(np.float64).max)
+    heard.hear(*(value(second, great) for second in range(3600)))
+    heard.hear(*(value(second, -great / 2) for second in range(3600, 3605)))
+    heard.archive.commit(everything=True)
+    heard.archive.keep_up(is_whole=True)
+    for resolution in ("1min", "15min", "1h"):
+        points = heard.open("points", resolution=resolution).isel(point=0)
+        for mean in points["value_mean"].values.tolist():
+            assert mean in (great, pytest.approx(-great / 2))
+        assert points["value_max"].values.max() == great
+
+
 def test_sparse_plants_are_rolled_up_by_the_hour(heard):
     for step in range(9):
         heard.hear(batch("r0001", 900 * step, interval=np.timedelta64(900, "s")), tick(900 * step))

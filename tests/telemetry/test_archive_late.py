@@ -88,6 +88,20 @@ def test_of_one_second_the_newest_good_value_stays(heard, is_late):
     assert heard.archive.counters["merged"] == 4
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_nothing_takes_no_place_of_a_value_whatever_its_quality(heard, is_late):
+    """A null of quality 1 of a point that had not said what it is stayed, and was called good."""
+    if is_late:
+        heard.hear(value(500, 1.0))
+        heard.archive.commit(everything=True)
+    heard.hear(value(0, 5.0), within(0, 500, None), within(1, 0, None), within(2, 0, None))
+    heard.hear(within(2, 100, 6.0))
+    heard.archive.commit(everything=True)
+    points = heard.open("points").isel(time=slice(3), point=0)
+    assert np.array_equal(points["value"].values, [5.0, np.nan, 6.0], equal_nan=True)
+    assert points["quality"].values.tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize("is_committed", [False, True])
 def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
     """It was judged beside what had come since, and believed."""
