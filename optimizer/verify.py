@@ -12,12 +12,14 @@ import xarray as xr
 
 from twin import axes, backing, curtailment, limits, simulation, steering, vocabulary
 from twin.breach import Breach, judged
-from twin.equipment import HeatReuse
+from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
 from twin.labels import of_owner
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.relations import Store
 from twin.site import Site
 
 KEEP: Final = 0.5
@@ -28,6 +30,9 @@ ENERGY_TOLERANCE: Final = 0.02
 
 ROUNDING: Final = 0.01
 """Power that is no difference. [MW]"""
+
+NOTHING: Final = 1e-6
+"""Load of a cooling plant whose tank does all its work. [MW]"""
 
 CIRCLE: Final = 0.1
 """Power that may go both ways at once through a store or the connection. [MW]"""
@@ -261,6 +266,13 @@ def _called(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[
     return found
 
 
+def _is_spared(site: Site, store: Store, replay: xr.Dataset) -> BoolArray:
+    """Return where a tank does all the work of its plant: what is told beyond that it keeps."""
+    plants = [plant.name for plant in site.of(CoolingPlant) if plant.serves == store.carrier]
+    left = [of_owner(replay, "cooling_load", name) < NOTHING for name in plants]
+    return np.all(left, axis=0) if left else np.zeros(replay.sizes["time"], dtype=np.bool_)
+
+
 def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
     """Judge that stores and heat pumps can do what they are told, and that the sun shines."""
     found = []
@@ -271,6 +283,8 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
             if name in schedule:
                 told, done = (of_owner(data, name, store.owner) for data in (schedule, replay))
                 refused = np.abs(told - done) / (DISOBEYED * limit)
+                if way == "discharge":
+                    refused[_is_spared(site, store, replay)] = 0.0
                 found += judged(f"{name} of {store.owner} beyond its store", refused, time)
     for pump in site.of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power

@@ -26,12 +26,14 @@ class ClusterNews:
     ----------
     queue, history
         What was believed last, or None.
+    refused
+        Why what came last was not believed; empty if it was.
     """
 
     def __init__(self) -> None:
         self.queue: QueueSnapshot | None = None
         self.history: JobHistory | None = None
-        self._refused = ""
+        self.refused = ""
 
     def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
         """Keep what is newer than what is known, and not of the future.
@@ -53,13 +55,13 @@ class ClusterNews:
             known = None  # it came by a clock that was set back since
         if clock is not None and sample.time - clock > FUTURE:
             ahead = in_words(float((sample.time - clock) / SECOND))
-            self._refused = f"one was refused, stamped {ahead} ahead of the clock"
+            self.refused = f"one was refused, stamped {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
-            self._refused = f"one of {to_minute(sample.time)} was refused: a newer one is known"
+            self.refused = f"one of {to_minute(sample.time)} was refused: a newer one is known"
             return "old jobs"
         if isinstance(sample, QueueSnapshot):
-            self.queue, self._refused = sample, ""
+            self.queue, self.refused = sample, ""
         else:
             self.history = sample
         return ""
@@ -77,5 +79,5 @@ class ClusterNews:
         age = float((now - self.queue.time) / SECOND)
         how = f"{in_words(age)} old" if age > 0.0 else f"{in_words(-age)} ahead of the clock"
         told = f"the queue of jobs is of {to_minute(self.queue.time)}, {how}"
-        words = [f"{told}: plans count on jobs as they were", self._refused]
+        words = [f"{told}: plans count on jobs as they were", self.refused]
         return "; ".join(filter(None, words))

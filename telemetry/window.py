@@ -296,5 +296,6 @@ class Window:
     def _add_jobs(self, sample: QueueSnapshot | JobHistory, received: np.datetime64 | None) -> None:
         if not self._site.work.keys() >= set(sample.jobs.kind):
             self._counters["unknown kind of work"] += 1
+            self.cluster.refused = "one was refused: it has a kind of work that the site has not"
         elif refused := self.cluster.add(sample, self._clock(received)):
             self._counters[refused] += 1

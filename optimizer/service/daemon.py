@@ -179,13 +179,15 @@ class Service:
         return outcome, sequence
 
     def _facts(self, now: np.datetime64) -> Facts:
+        """Return what is known by the clock of a quarter-hour that may have begun before it."""
+        moment = self._clock.now()
         return Facts(
-            observed=self._link.observed(now),
+            observed=self._link.observed(moment).assign_coords(instant=now),
             queue=self._link.queue(now),
             past=self._link.past(now),
             record=self._series.record(now),
             hold=self._halt.words,
-            is_steerable=not self._link.water_refusal(now),
+            is_steerable=not self._link.water_refusal(moment),
             promised=self._partners.promised,
             apart=self._link.racks_apart(now),
         )

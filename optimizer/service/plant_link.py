@@ -142,7 +142,8 @@ class PlantLink:
         if self.window.cluster.queue is not None or not self._site.work:
             return ""
         topic = topics.build(topics.Kind.JOB_QUEUE, site=self._site.name)
-        return f"the scheduler has told no queue yet; expected on {topic}"
+        told = f"the scheduler has told no queue yet; expected on {topic}"
+        return "; ".join(filter(None, (told, self.window.cluster.refused)))
 
     def past(self, now: np.datetime64) -> Jobs:
         """Return the arrivals of the last two weeks: those of before, and those seen since."""

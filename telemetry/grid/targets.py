@@ -217,8 +217,12 @@ class Targets:
         try:
             content = json.loads(self._path.read_bytes())
             self._held = _laid((), [_read(one) for one in content["held"]], EPOCH)
-            heard = content.get("heard", {}).items()  # files of before have none
-            self._heard = {str(name): Heard.of_json(one) for name, one in heard}
+            if "heard" in content:
+                heard = content["heard"].items()
+                self._heard = {str(name): Heard.of_json(one) for name, one in heard}
+            else:  # files of before; what they remember of texts is of another digest
+                latest = content["latest"].items()
+                self._heard = {str(name): Heard(latest=int(at) + 1) for name, at in latest}
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -61,10 +61,16 @@ def test_more_machines_than_any_plant_has(table, told):
 
 
 def test_numbers_that_overflow_together(table, told):
+    table["equipment"]["chilled_plant"]["pump_power"] = "1e250 MW"
+    (fault,) = told(table)
+    assert fault.startswith("[equipment.chilled_plant] = 0 MW: its numbers overflow where 0.68")
+    assert fault.endswith("; that is far too small")
+
+
+def test_a_plant_of_next_to_nothing(table, told):
     table["equipment"]["warm_plant"]["rated_cooling"] = "1e-250 MW"
     (fault,) = told(table)
-    assert fault.startswith("[equipment.warm_plant] = 0 MW: its numbers overflow where 3.2")
-    assert fault.endswith("; that is far too small")
+    assert fault.startswith("[equipment.warm_plant] = 0 MW: must deliver 3.2")
 
 
 def test_numbers_that_overflow_elsewhere(table, told, monkeypatch):

@@ -62,7 +62,7 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
         until(lambda: service.ingester.counters["future"] == 3)
         assert "3 sources" in service.ingester.trouble
         assert "set the clock here" in service.ingester.trouble
-    lines = (tmp_path / "quarantine" / "poison.jsonl").read_text().splitlines()
+    lines = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     told = [json.loads(line) for line in lines]
     kept = [(one["topic"], base64.b64decode(one["payload"])) for one in told]
     assert kept == [encode(one) for one in early]
@@ -78,7 +78,7 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
         service.wire.send(*(archives.batch(f"r{rack:04d}", 0) for rack in range(50)), absurd)
         until(lambda: service.ingester.counters["refused"] == 1)
         assert "hall_1/r9999 (4096)" in service.ingester.trouble
-    (line,) = (tmp_path / "quarantine" / "poison.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
     (lost,) = losses.read(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r9999"

@@ -9,6 +9,10 @@ import pytest
 from optimizer.service import daemon
 from optimizer.service.daemon import Service
 from optimizer.service.fallback import Source
+from optimizer.service.halt import Halt
+from optimizer.service.overrides import Overrides
+from telemetry.window import Window
+from tests.telemetry.small_points import metadata_of, site, value_of
 from twin.errors import Fault, StateError
 
 START = np.datetime64("2026-07-01T12:00", "us")
@@ -50,22 +54,32 @@ class Pilot:
         if self.error:
             raise self.error
         choice = SimpleNamespace(source=Source.OPTIMUM)
-        return SimpleNamespace(choice=choice, estimate=None, time=START)
+        estimate = SimpleNamespace(is_useless=False)
+        return SimpleNamespace(choice=choice, estimate=estimate, time=START)
 
 
 @pytest.fixture
-def service(monkeypatch):
+def service(monkeypatch, tmp_path):
     made = object.__new__(Service)
     made._heart, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
-    made._partners, made._halt = Partners(), SimpleNamespace(words="", resume=lambda: None)
-    made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1)
+    made._partners = Partners()
+    made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1, act=lambda *_: -1)
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
     made._guarding = SimpleNamespace(begin=lambda *_: None)
+    made._halt = Halt(
+        Overrides(tmp_path / "hold.json"),
+        clock=made._clock,
+        link=made._link,
+        partners=made._partners,
+        guarding=made._guarding,
+        lock=made._lock,
+        is_shadow=False,
+    )
     made._picture = SimpleNamespace(add=lambda *_: None)
-    made._memory, made._unheard = None, SimpleNamespace(told=lambda error: error)
+    made._memory, made._is_left = None, False
+    made._awaited = SimpleNamespace(told=lambda error: error, judge=lambda **_: None)
     monkeypatch.setattr(Service, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
-    monkeypatch.setattr(Service, "_act", lambda *_: -1)
     monkeypatch.setattr(Service, "_tell", lambda *_: None)
     monkeypatch.setattr(daemon, "keep", lambda *_: None)
     return made
@@ -85,3 +99,28 @@ def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
     silent = Fault(place="battery", value="", mend="nothing is heard of it")
     service._cycle(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
+
+
+def test_what_is_heard_within_the_quarter_hour_counts_in_it():
+    """Proves: decided at 12:07, a level of 12:06 is known; plans still begin at 12:00.
+
+    Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.
+    """
+    window, told = Window(site()), "battery_level"
+    window.add(metadata_of(told))
+    window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
+    asked = []
+    made = object.__new__(Service)
+    made._clock, made._halt = SimpleNamespace(now=lambda: MADE), SimpleNamespace(words="")
+    made._partners, made._series = SimpleNamespace(promised=None), SimpleNamespace(record=id)
+    made._link = SimpleNamespace(
+        observed=window.observed,
+        water_refusal=lambda moment: asked.append(moment) or "",
+        queue=id,
+        past=id,
+        racks_apart=lambda _: (),
+    )
+    observed = made._facts(START).observed
+    assert float(observed[f"{told}_age"].min()) == 60.0
+    assert observed["instant"] == START
+    assert asked == [MADE]

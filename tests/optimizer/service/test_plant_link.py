@@ -76,6 +76,9 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(link):
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         link.queue(moments.start())
+    link.window.cluster.refused = "one was refused, stamped 20 s ahead of the clock"
+    with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
+        link.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
     link.window.add(
         QueueSnapshot(

@@ -31,7 +31,9 @@ def _hours(text: str) -> np.ndarray:
 def test_naive_local_time_needs_a_zone(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-06-01"))
-    with pytest.raises(SeriesError, match=r'row 2, Datetime = 2023-06-01 00:00:00.*zone="DE-LU"'):
+    with pytest.raises(
+        SeriesError, match=r"row 2, Datetime = 2023-06-01 00:00:00.*give their zone, as DE-LU"
+    ):
         read_prices(path)
 
 
