@@ -6,9 +6,8 @@ agent that tells of 4096 chips among a thousand racks of 72 would take fifty tim
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from statistics import median_low
 from typing import Final
 
 from telemetry.archive.losses import tell
@@ -17,6 +16,9 @@ from telemetry.quarantine import Quarantine
 
 TIMES: Final = 8
 """How many times the chips of the median rack any rack may have. [1]"""
+
+ODD: Final = 20
+"""One rack in so many may be wrong at once. [1]"""
 
 ROOM: Final = 100_000
 """Chips of a second, all racks as deep as the deepest, that any site may have. [1]"""
@@ -55,7 +57,7 @@ class Deep:
                 if self._chips.get(label) != chips:
                     self._chips[label], self._limit = chips, None
             if self._limit is None:
-                usual = median_low(self._chips.values()) if self._chips else chips
+                usual = _usual(self._chips.values()) if self._chips else chips
                 self._limit = max(TIMES * usual, ROOM // max(len(self._chips), 1))
             return chips <= self._limit
 
@@ -100,3 +102,8 @@ class Deep:
             f"too many chips for the site's other racks: {', '.join(found[:NAMED])}{more}; in "
             "quarantine, not archived: mend the agent"
         )
+
+
+def _usual(chips: Collection[int]) -> int:
+    """Return the most chips that more racks have than may be wrong at once."""
+    return sorted(chips)[-1 - len(chips) // ODD]

@@ -32,6 +32,9 @@ TOLD: Final = 60.0
 MOST: Final = 200_000
 """Sources that are remembered. [1]"""
 
+HELD: Final = 1000
+"""Messages that are put away at once; the journal has them until they are. [1]"""
+
 REASON: Final = f"stamped over {FUTURE / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
 """Why a reading is not archived."""
 
@@ -52,6 +55,7 @@ class Early:
         self._folder = folder
         self._mutex = threading.Lock()
         self._refusals = Refusals(f"were {REASON}")
+        self._held: list[tuple[str, bytes]] = []
         self._told = time.monotonic()
         self._sources: dict[str, tuple[float, np.timedelta64]] = {}
 
@@ -69,7 +73,6 @@ class Early:
         topic, payload
             The message.
         """
-        self._quarantine.put_whole(topic, f"not archived: {REASON}", payload)
         group, label = (
             ("points", sample.point)
             if isinstance(sample, PointValue)
@@ -77,18 +80,29 @@ class Early:
         )
         now = time.monotonic()
         with self._mutex:
+            self._held.append((topic, payload))
+            is_much = len(self._held) >= HELD
             self._refusals.note(group, label, second_of(sample.time))
             if label in self._sources or len(self._sources) < MOST:
                 self._sources[label] = now, sample.time - received
+        if is_much:
+            self._put_away()
         if now - self._told > TOLD:
             self.tell()
 
     def tell(self) -> None:
         """Write down what is lost, before the journal lets go of it."""
+        self._put_away()
         with self._mutex:
             lost = list(self._refusals.take())
             self._told = time.monotonic()
         tell(self._folder, lost)
+
+    def _put_away(self) -> None:
+        with self._mutex:
+            held, self._held = self._held, []
+        if held:
+            self._quarantine.put_all(f"not archived: {REASON}", held)
 
     @property
     def trouble(self) -> str:

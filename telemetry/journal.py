@@ -189,7 +189,8 @@ class Journal:
                 self._end = Position(known.segment + 1, frames.HEADER_BYTES)
         path = frames.path_of(self._folder, known.segment)
         end = frames.size_of(self._folder, known.segment)
-        if end >= known.offset:
+        held = frames.segments(self._folder)
+        if end >= known.offset or (held and held[0] > known.segment):  # else trimmed since
             return False
         self.repairs.append(Repair(Position(known.segment, end), known.offset - end, path))
         _logger.warning("shorter than what was read of it", place=str(path), known=str(known))

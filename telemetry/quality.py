@@ -6,6 +6,7 @@ Pure: the clock and what was read before are handed in.
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -259,6 +260,7 @@ def _leaps(change: float, span: np.timedelta64, limits: Band) -> bool:
     return abs(change) > limits.rate * max(float(span / _SECOND), 1.0)
 
 
+@lru_cache(maxsize=1)  # all that came together has one moment
 def latest(now: np.datetime64 | None) -> int:
     """Return the latest stamp that is not of the future, in microseconds since 1970.
 

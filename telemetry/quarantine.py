@@ -96,7 +96,11 @@ class Quarantine:
 
     def put_whole(self, topic: str, reason: str, payload: bytes) -> None:
         """Write down a message that is sound, and not archived."""
-        self._put(LATE, _line(topic, reason, payload, len(payload)))
+        self.put_all(reason, [(topic, payload)])
+
+    def put_all(self, reason: str, messages: list[tuple[str, bytes]]) -> None:
+        """Write down many messages that are sound, and not archived for one reason."""
+        self._put(LATE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages))
 
     def _put(self, stem: str, line: str) -> None:
         if self._folder is None:

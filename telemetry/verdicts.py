@@ -65,8 +65,10 @@ class Verdicts:
             How often points are repeated.
         """
         before = self._histories.get(binding.point, NOTHING)
-        if now is not None and max(before.time, before.doubted_at) - now > FUTURE:
-            before = NOTHING  # it came by a clock that was set back since
+        if now is not None and before is not NOTHING:
+            limit = now + FUTURE
+            if before.time > limit or before.doubted_at > limit:
+                before = NOTHING  # it came by a clock that was set back since
         flag = judge(reading, now, before, limits=binding.band)
         if not binding.is_spare:
             self.misdated.note(binding.key, flag, time=reading.time, received=now)

@@ -78,8 +78,7 @@ class Window:
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
         self.tick: Tick | None = None
-        self._site = site
-        self._depth, self._lock = depth, RLock()
+        self._site, self._depth, self._lock = site, depth, RLock()
         self._counters: Counter[str] = Counter()
         self._slots = Slots(site)
         self._racks = Racks(site)
@@ -290,12 +289,12 @@ class Window:
                 self.job_status = sample
             case Tick():
                 self.tick = sample
-                self._ahead = quality.FUTURE + sample.interval  # what comes is stamped up to there
+                self._ahead = quality.FUTURE + sample.interval  # of stamps of what comes
                 self.period = max(REPEATED, self._batch_interval or sample.interval)
 
     def _add_jobs(self, sample: QueueSnapshot | JobHistory, received: np.datetime64 | None) -> None:
         if not self._site.work.keys() >= set(sample.jobs.kind):
             self._counters["unknown kind of work"] += 1
-            self.cluster.refused = "one was refused: it has a kind of work that the site has not"
+            self.cluster.refused = "one was refused: it has work of a kind that the site has not"
         elif refused := self.cluster.add(sample, self._clock(received)):
             self._counters[refused] += 1

@@ -179,8 +179,7 @@ class Service:
         return outcome, sequence
 
     def _facts(self, now: np.datetime64) -> Facts:
-        """Return what is known by the clock of a quarter-hour that may have begun before it."""
-        moment = self._clock.now()
+        moment = self._clock.now()  # the quarter-hour may have begun minutes before
         return Facts(
             observed=self._link.observed(moment).assign_coords(instant=now),
             queue=self._link.queue(now),

@@ -1,6 +1,5 @@
 """The chips of all racks of one second, as they were heard; the store has them side by side."""
 
-from itertools import groupby
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,6 +15,10 @@ UNHEARD: Final = -1
 
 STEP: Final = 64
 """Columns by which a slab grows."""
+
+
+STRIP_BYTES: Final = 400
+"""What a strip takes in memory beside its values. [B]"""
 
 
 class _Strip(NamedTuple):
@@ -131,7 +134,7 @@ class Slab:
         self._strips = _joined(self._strips)
         for columns, values in self._strips:
             at, said = columns - first, values[:, variable]
-            is_here = at < len(into)
+            is_here = (at >= 0) & (at < len(into))
             if not is_here.all():
                 at, said = at[is_here], said[is_here]
             into[at, : said.shape[1]] = said
@@ -139,7 +142,7 @@ class Slab:
 
     def _keep(self, strip: _Strip) -> None:
         self._strips.append(strip)
-        self.size += strip.values.nbytes
+        self.size += strip.values.nbytes + STRIP_BYTES
         self.deep = max(self.deep, strip.values.shape[2])
 
     def _reach(self, first: int, end: int) -> None:
@@ -157,17 +160,26 @@ class Slab:
 
 
 def _joined(strips: list[_Strip]) -> list[_Strip]:
-    """Return neighbours of equally many chips as one, of each rack in it what was kept last."""
-    found: list[_Strip] = []
-    for _, group in groupby(strips, lambda one: one.values.shape[2]):
-        some = list(group)
-        if len(some) > 1:
-            columns = np.concatenate([one.columns for one in reversed(some)])
-            values = np.concatenate([one.values for one in reversed(some)])
-            columns, last = np.unique(columns, return_index=True)
-            some = [_Strip(columns, values[last])]
-        found += some
-    return found
+    """Return one strip for each number of chips, of each rack in them what was kept last."""
+    if len(strips) <= 1:
+        return strips
+    columns = np.concatenate([one.columns for one in reversed(strips)])
+    is_last = np.zeros(len(columns), dtype=np.bool_)
+    is_last[np.unique(columns, return_index=True)[1]] = True
+    found: dict[int, list[_Strip]] = {}
+    end = 0
+    for one in reversed(strips):
+        mine = is_last[end : (end := end + len(one.columns))]
+        if mine.any():
+            kept = one if mine.all() else _Strip(one.columns[mine], one.values[mine])
+            found.setdefault(one.values.shape[2], []).append(kept)
+    return [
+        _Strip(
+            np.concatenate([one.columns for one in some]),
+            np.concatenate([one.values for one in some]),
+        )
+        for some in found.values()
+    ]
 
 
 def _unheard(columns: int) -> Stamps:

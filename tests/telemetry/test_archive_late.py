@@ -10,6 +10,7 @@ from telemetry.archive.gathering import Batches
 from telemetry.archive.refusals import MOST
 from telemetry.journal import Position
 from telemetry.quality import Flag
+from telemetry.archive.slabs import STRIP_BYTES
 from tests.telemetry.archives import POINT, START, batch, value
 from tests.telemetry.heard import seconds_of
 from twin.errors import ArchiveError
@@ -191,7 +192,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
     heard.archive.commit(everything=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
-    assert heard.archive._gathered.minutes.size == 100 * 5 * 3 * 4
+    assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + STRIP_BYTES)
     heard.hear(batch("r0002", 7))
     heard.archive.commit(everything=True)
     chips = heard.open("racks")["power"].isel(chip=0)

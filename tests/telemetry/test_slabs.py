@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from telemetry.archive.slabs import Slab
+from telemetry.archive.slabs import STRIP_BYTES, Slab
 
 
 def values(chips, number):
@@ -28,7 +28,7 @@ def test_one_odd_rack_deepens_no_other():
     many(slab, range(1000), range(1000), chips=72)
     before = slab.size
     slab.put(1000, values(4096, 7.0))
-    assert slab.size - before == 5 * 4096 * 4
+    assert slab.size - before == 5 * 4096 * 4 + STRIP_BYTES
     assert slab.deep == 4096
     block = written(slab, 1001)
     assert block[:1000, 0].tolist() == list(range(1000))
@@ -39,7 +39,7 @@ def test_one_odd_rack_deepens_no_other():
 def test_two_racks_far_apart_take_their_own_room_only():
     slab = Slab()
     many(slab, [0, 9000], [1.0, 2.0])
-    assert slab.size == 2 * 5 * 2 * 4
+    assert slab.size == 2 * 5 * 2 * 4 + STRIP_BYTES
     assert written(slab, 9001)[[0, 9000], 0].tolist() == [1.0, 2.0]
 
 
@@ -74,3 +74,15 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
     assert block[70, 1] == 2.0
     assert block[71].tolist() == [4.0, 4.0]
     assert block[3, 0] == 3.0
+
+
+def test_racks_of_unlike_many_chips_in_turn_are_written_in_two_pieces():
+    """Joined only where they were neighbours, a second took 350 times as long to write."""
+    slab = Slab()
+    for column in range(40):
+        slab.put(column, values(2 + column % 2, float(column)))
+    block = written(slab, 40)
+    assert block[:, 0].tolist() == list(range(40))
+    assert np.isnan(block[::2, 2]).all()
+    assert len(slab._strips) == 2
+    assert np.isnan(written(slab, 1, first=60)).all()

@@ -245,12 +245,12 @@ class CoolingPlant(Equipment):
         Returns
         -------
         numpy.ndarray or None
-            Share of its rated flow [1]; None where the range is the declared one, to which
-            consumers are laid out.
+            Share of its rated flow [1]; None where the range is the declared one, as laid out.
         """
         if points is None or self.name not in points.temperature_range:
             return None
-        wanted = np.asarray(heat) / points.temperature_range[self.name] * (rated_range / rated_heat)
+        rate = np.asarray(heat) / points.temperature_range[self.name]
+        wanted = np.minimum(rate, self._rated_capacity_rate) * (rated_range / rated_heat)
         return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
 
     def _narrowing(self, points: SetPoints) -> FloatArray | float:
