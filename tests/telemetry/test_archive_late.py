@@ -8,9 +8,9 @@ import pytest
 from telemetry.archive import REACH, losses
 from telemetry.archive.gathering import Batches
 from telemetry.archive.refusals import MOST
+from telemetry.archive.slabs import STRIP_BYTES
 from telemetry.journal import Position
 from telemetry.quality import Flag
-from telemetry.archive.slabs import STRIP_BYTES
 from tests.telemetry.archives import POINT, START, batch, value
 from tests.telemetry.heard import seconds_of
 from twin.errors import ArchiveError
