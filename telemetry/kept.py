@@ -129,8 +129,7 @@ def _read(path: Path) -> tuple[list[tuple[str, bytes]], list[str]]:
     items: list[tuple[str, bytes]] = []
     bad: list[int] = []
     count, is_old = -1, True
-    text = path.read_text(*_TEXT)
-    for number, line in enumerate(text.split("\n") if text else (), start=1):
+    for number, line in enumerate(path.read_text(*_TEXT).split("\n"), start=1):
         try:
             is_plain = line.startswith("[")
             told = json.loads(line if is_plain else durable.sound(line))
