@@ -15,7 +15,7 @@ from telemetry.archive.refusals import Refusals
 from telemetry.quarantine import Quarantine
 
 TIMES: Final = 8
-"""How many times the chips of the median rack any rack may have. [1]"""
+"""How many times the chips of its usual racks any rack of a site may have. [1]"""
 
 ODD: Final = 20
 """One rack in so many may be wrong at once. [1]"""

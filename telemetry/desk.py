@@ -13,15 +13,14 @@ import structlog
 
 from telemetry.archive import Archive
 from telemetry.archive.seconds import second_of
+from telemetry.aside import Aside
 from telemetry.codec import encode
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
-from telemetry.deep import Deep
-from telemetry.early import Early
 from telemetry.journal import Frame, Position
 from telemetry.kept import Kept
 from telemetry.quality import FUTURE, Flag
-from telemetry.quarantine import Quarantine, understand
+from telemetry.quarantine import understand
 from telemetry.samples import GOOD, PointValue, RackBatch, Sample, Tick
 from telemetry.window import Window
 from twin.errors import ArchiveError
@@ -66,6 +65,8 @@ class Desk:
         The last words on what is said once.
     listeners
         Called with each sample that is new.
+    aside
+        What is not archived.
     """
 
     def __init__(self, window: Window, archive: Archive | None, quarantine: Path | None) -> None:
@@ -73,30 +74,18 @@ class Desk:
         self.coverage = Coverage()
         self.kept = Kept(archive.kept if archive else None)
         self.listeners: list[Listener] = []
-        folder = archive.folder if archive else None
-        self.quarantine = Quarantine(quarantine, folder)
-        self._early, self._deep = Early(self.quarantine, folder), Deep(self.quarantine, folder)
+        self.aside = Aside(quarantine, archive.folder if archive else None)
         self._window = window
         self._archive = archive
         self._verdicts: dict[tuple[str, np.datetime64], Flag] = {}
         self._course = Course(archive.closed if archive else None)
-
-    @property
-    def trouble(self) -> str:
-        """What is wrong with what sources say, and what to do about it; empty if nothing is."""
-        return "; ".join(filter(None, [self._early.trouble, self._deep.trouble]))
-
-    def tell(self) -> None:
-        """Write down what is not archived, before the journal lets go of it."""
-        self._early.tell()
-        self._deep.tell()
 
     def read(self, topic: str, payload: bytes) -> Sample | None:
         """Return what a message says; None if it went to quarantine."""
         sample = understand(topic, payload)
         if isinstance(sample, str):
             self.counts["quarantined"] += 1
-            self.quarantine.put(topic, sample, payload)
+            self.aside.quarantine.put(topic, sample, payload)
             return None
         return sample
 
@@ -190,7 +179,7 @@ class Desk:
             and sample.time - received > FUTURE
         ):
             topic, payload = encode(sample)
-            self._early.put(sample, received, topic=topic, payload=payload)
+            self.aside.early.put(sample, received, topic=topic, payload=payload)
             self.counts["future"] += 1
             return
         if isinstance(sample, RackBatch) and not self._is_sound(sample):
@@ -199,15 +188,15 @@ class Desk:
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
-            self.quarantine.put_whole(topic, f"not archived: {reason}", payload)
+            self.aside.quarantine.put_whole(topic, f"not archived: {reason}", payload)
 
     def _is_sound(self, batch: RackBatch) -> bool:
         """Return whether a batch has no more chips than others; else it is kept for people."""
         label, chips = f"{batch.hall}/{batch.rack}", batch.values.shape[1]
-        if self._deep.is_sound([label], chips):
+        if self.aside.deep.is_sound([label], chips):
             return True
         topic, payload = encode(batch)
-        self._deep.put(label, second_of(batch.time), chips=chips, topic=topic, payload=payload)
+        self.aside.deep.put(label, second_of(batch.time), chips=chips, topic=topic, payload=payload)
         self.counts["refused"] += 1
         return False
 
@@ -235,6 +224,6 @@ class Desk:
         if received is None:
             self.counts["future"] += 1
             topic, payload = encode(sample)
-            self.quarantine.put_whole(topic, AHEAD, payload)
+            self.aside.quarantine.put_whole(topic, AHEAD, payload)
         else:
             self.counts["ticks"] += 1

@@ -83,7 +83,7 @@ class Ingester:
                 self._desk.kept,
                 add=self._store_frame,
                 order=self._order,
-                tell=self._desk.tell,
+                tell=self._desk.aside.tell,
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
@@ -99,7 +99,7 @@ class Ingester:
         """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
         dead = died(self._thread, self._ended)
         wrong = dead or self._trouble or (self._archiver.trouble if self._archiver else "")
-        return wrong or self._desk.trouble
+        return wrong or self._desk.aside.trouble
 
     @property
     def coverage(self) -> Coverage:
@@ -288,4 +288,4 @@ class Ingester:
         if new:
             self._counts["oversized"] = total
             for topic, size in list(self._client.oversized)[-new:]:
-                self._desk.quarantine.put(topic, "too large", size)
+                self._desk.aside.quarantine.put(topic, "too large", size)

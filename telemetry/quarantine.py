@@ -102,16 +102,16 @@ class Quarantine:
         """Write down many messages that are sound, and not archived for one reason."""
         self._put(LATE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages))
 
-    def _put(self, stem: str, line: str) -> None:
+    def _put(self, stem: str, lines: str) -> None:
         if self._folder is None:
             return
         with _MUTEX:
             try:
-                let_go = _write(self._folder, stem, line)
+                let_go = _write(self._folder, stem, lines)
             except OSError as error:
                 if not self._failed:
                     _logger.warning("quarantine not written", reason=error.strerror)
-                self._failed += 1
+                self._failed += lines.count("\n")
                 return
             failed, self._failed = self._failed, 0
         if failed:
@@ -134,8 +134,8 @@ def _line(topic: str, reason: str, shown: bytes, size: int) -> str:
     return json.dumps(told) + "\n"
 
 
-def _write(folder: Path, stem: str, line: str) -> int:
-    """Write a line; return how many older ones had to give way."""
+def _write(folder: Path, stem: str, lines: str) -> int:
+    """Write some lines; return how many older ones had to give way."""
     folder.mkdir(parents=True, exist_ok=True)
     path, let_go = folder / f"{stem}.jsonl", 0
     if path.exists() and path.stat().st_size > FILE_BYTES:
@@ -143,7 +143,7 @@ def _write(folder: Path, stem: str, line: str) -> int:
         path.replace(folder / f"{stem}.{max(numbers, default=0) + 1}.jsonl")
         let_go = _make_room(folder, stem)
     with path.open("a", encoding="ascii") as file:
-        file.write(line)
+        file.write(lines)
     return let_go
 
 

@@ -243,7 +243,9 @@ def local_midnight(day: pd.Timestamp, zone: str) -> np.datetime64:
     return utc(begin)
 
 
-def faults_of(operation: xr.Dataset, now: np.datetime64 | np.ndarray) -> Iterator[Fault]:
+def faults_of(
+    operation: xr.Dataset, now: np.datetime64 | np.ndarray | None = None
+) -> Iterator[Fault]:
     """Yield what is wrong with the axes of an operation: they begin now and have no holes.
 
     Parameters
@@ -251,7 +253,7 @@ def faults_of(operation: xr.Dataset, now: np.datetime64 | np.ndarray) -> Iterato
     operation
         What has the coordinates ``time``, ``instant`` and ``duration``, or should have.
     now
-        The instant of the state.
+        The instant of the state; by default it may begin at any.
     """
     if not {"time", "instant", "duration"} <= set(operation.coords):
         mend = "needs the coordinates time, instant and duration"
@@ -259,7 +261,7 @@ def faults_of(operation: xr.Dataset, now: np.datetime64 | np.ndarray) -> Iterato
         return
     time, instant = operation["time"].to_numpy(), operation["instant"].to_numpy()
     hours = np.diff(instant) / HOUR
-    if instant[0] != now:
+    if now is not None and instant[0] != now:
         yield Fault(place="instant", value=str(instant[0]), mend=f"must begin at the state's {now}")
     if not np.array_equal(instant[:-1], time):
         mend = "must be the starts of all intervals and the end of the last"

@@ -66,23 +66,20 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         If a variable or a unit is missing.
     """
     states.check(site, state)
-    _checked(site, state, operation)
+    _checked(site, operation)
     orders = orders_of(site, operation)
     hours = operation["duration"].to_numpy()
     result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
 
 
-def _checked(site: Site, state: xr.Dataset, operation: xr.Dataset) -> None:
+def _checked(site: Site, operation: xr.Dataset) -> None:
     """Refuse what no physics can answer: heat without a path, air that is none, time with holes."""
     lost = [*without_path(site)]
     if lost:
         raise SiteError(site.name, lost)
     vocabulary.check(operation, *POSSIBLE)
-    faults = [*impossible(operation)]
-    own = operation.get("instant", state["instant"]).to_numpy()  # a state may serve for any day
-    faults += axes.faults_of(operation, own.ravel()[0])
-    faults += _beyond(site, operation)
+    faults = [*impossible(operation), *axes.faults_of(operation), *_beyond(site, operation)]
     if faults:
         raise StateError(site.name, faults)
 

@@ -56,9 +56,8 @@ def on_message(client, _, message):
     except Exception as error:  # one that left this function would end the connection
         print("refused:", repr(error), flush=True)
         return
-    if (
-        code := judge(document)
-    ) == "A01" and document != newest:  # it may come again: the same answer
+    code = judge(document)
+    if code == "A01" and document != newest:  # it may come again: the same answer
         newest, args.count = document, args.count - 1
     mw = [row["scheduled_mw"] for row in document["intervals"]] if code == "A01" else []
     told = f": {min(mw)} to {max(mw)} MW" if mw else ""

@@ -16,7 +16,6 @@ UNHEARD: Final = -1
 STEP: Final = 64
 """Columns by which a slab grows."""
 
-
 STRIP_BYTES: Final = 400
 """What a strip takes in memory beside its values. [B]"""
 

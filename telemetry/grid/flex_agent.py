@@ -129,8 +129,9 @@ class FlexAgent:
         unkept, client = self._intake.trouble, self._client
         if unkept:
             return f"load targets cannot be kept: {unkept}"
-        is_denied = client is not None and client.is_connected and client.trouble
-        return f"load targets are not heard: {client.trouble}" if client and is_denied else ""
+        if client is None or not client.is_connected or not client.trouble:
+            return ""
+        return f"load targets are not heard: {client.trouble}"
 
     def start(self) -> Receipt:
         """Connect, in the background, and listen; return whether the broker lets us."""

@@ -9,13 +9,12 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.archive.gathering import Batches
+from telemetry.aside import Aside
 from telemetry.course import AHEAD, Course
 from telemetry.coverage import Coverage
-from telemetry.deep import Deep
-from telemetry.early import Early
 from telemetry.frames import Frame, Position
 from telemetry.quality import Flag
-from telemetry.quarantine import Quarantine, understand
+from telemetry.quarantine import understand
 from telemetry.samples import (
     REPEATED,
     PointMetadata,
@@ -55,6 +54,8 @@ class Intake:
         Journal -> the newest second of its readings. [s since 1970]
     coverage
         How much of what points said was heard.
+    aside
+        What is not archived.
     """
 
     def __init__(
@@ -69,22 +70,10 @@ class Intake:
         self.coverage = Coverage()
         self._counters = counters
         self._archive = archive
-        self._quarantine = Quarantine(quarantine, archive.folder)
-        self._early = Early(self._quarantine, archive.folder)
-        self._deep = Deep(self._quarantine, archive.folder)
+        self.aside = Aside(quarantine, archive.folder)
         self._is_simulated = is_simulated
         self._courses: dict[str, Course] = {}
         self._plausible: dict[str, Plausible] = {}
-
-    @property
-    def trouble(self) -> str:
-        """What is wrong with what sources say, and what to do about it; empty if nothing is."""
-        return "; ".join(filter(None, [self._early.trouble, self._deep.trouble]))
-
-    def tell(self) -> None:
-        """Write down what is not archived, before journals let go of it."""
-        self._early.tell()
-        self._deep.tell()
 
     def begin(self, journals: Iterable[str]) -> None:
         """Begin to take what journals say after what is archived."""
@@ -106,7 +95,7 @@ class Intake:
         self._counters["frames"] += found.count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
             self._counters["batches"] += len(batches.labels)
-            if not self._deep.is_sound(batches.labels, batches.values.shape[2]):
+            if not self.aside.deep.is_sound(batches.labels, batches.values.shape[2]):
                 self._refuse_deep(found, batches)
                 continue
             believed = self._believed(found, batches, name)
@@ -128,7 +117,7 @@ class Intake:
         self._counters["refused"] += len(batches.labels)
         for number, label in enumerate(batches.labels):
             frame = found.frame(batches, number)
-            self._deep.put(
+            self.aside.deep.put(
                 label,
                 int(batches.seconds[number]),
                 chips=batches.values.shape[2],
@@ -152,7 +141,7 @@ class Intake:
             sample = understand(frame.topic, frame.payload)
             if isinstance(sample, str):
                 self._counters["quarantined"] += 1
-                self._quarantine.put(frame.topic, sample, frame.payload)
+                self.aside.quarantine.put(frame.topic, sample, frame.payload)
             else:
                 yield frame, sample
 
@@ -166,7 +155,9 @@ class Intake:
             moment = microseconds(sample.time)
             age = 0 if self._is_simulated else microseconds(frame.received) - moment
             if age < -FUTURE_US:
-                self._early.put(sample, frame.received, topic=frame.topic, payload=frame.payload)
+                self.aside.early.put(
+                    sample, frame.received, topic=frame.topic, payload=frame.payload
+                )
                 self._counters["future"] += 1
                 return
             self.newest[name] = max(self.newest[name], moment // _SECOND)
@@ -189,9 +180,9 @@ class Intake:
     def _pass_over(self, frame: Frame) -> None:
         """Count what leaps ahead, and keep it for people."""
         self._counters["future"] += 1
-        self._quarantine.put_whole(frame.topic, AHEAD, frame.payload)
+        self.aside.quarantine.put_whole(frame.topic, AHEAD, frame.payload)
 
     def _refuse(self, frame: Frame, reason: str) -> None:
         """Count what is not archived, and keep it for people."""
         self._counters["refused"] += 1
-        self._quarantine.put_whole(frame.topic, f"not archived: {reason}", frame.payload)
+        self.aside.quarantine.put_whole(frame.topic, f"not archived: {reason}", frame.payload)

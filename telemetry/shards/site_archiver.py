@@ -113,7 +113,9 @@ class SiteArchiver:
         hour_ago = time.monotonic() - HOUR
         count = sum(moment > hour_ago for moment in self._fallen)
         again = f"the archive fell behind {count} times in an hour: too much comes at once for it"
-        return "; ".join(filter(None, [self._intake.trouble, again * (count >= AGAIN_AND_AGAIN)]))
+        return "; ".join(
+            filter(None, [self._intake.aside.trouble, again * (count >= AGAIN_AND_AGAIN)])
+        )
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -166,7 +168,7 @@ class SiteArchiver:
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False if the disk would not have it."""
-        self._intake.tell()
+        self._intake.aside.tell()
         try:
             if self._archive.is_behind:  # it forgot what was not committed: read it again
                 self._fallen = [*self._fallen[-MOST_FALLEN:], time.monotonic()]
