@@ -1,5 +1,7 @@
 """A small sample of the fuzzing; `./dev soak fuzz` is the whole of it."""
 
+import tomllib
+
 import pytest
 
 from tests.soak import fuzz, readers
@@ -17,10 +19,10 @@ def test_no_input_breaks_a_reader_or_takes_it_long():
     assert all(tried[one.name]["refused"] > 0 for one in often)
 
 
-def spoilt(monkeypatch, read, refusals=(WireError,)):
+def spoilt(monkeypatch, read, refusals=(WireError,), count=50):
     one = Reader(name="mine", share=1.0, valid=[b"good"], read=read, refusals=refusals)
     monkeypatch.setattr(fuzz, "readers", lambda: (one,))
-    return fuzz.run(50, seed=1, say=lambda _: None)
+    return fuzz.run(count, seed=1, say=lambda _: None)
 
 
 def test_a_reader_that_breaks_is_told_with_the_seed_that_does_it_again(monkeypatch):
@@ -36,8 +38,13 @@ def test_a_reader_that_breaks_is_told_with_the_seed_that_does_it_again(monkeypat
 
 
 def test_a_reader_that_is_slow_is_told(monkeypatch):
-    monkeypatch.setattr(fuzz, "LIMIT", -1.0)
-    assert spoilt(monkeypatch, lambda raw: raw)["broken"] == 50
+    def read(raw):
+        if raw != b"good":
+            tomllib.loads("\n".join(f"k{n} = {n}.5" for n in range(60_000)))
+
+    figures = spoilt(monkeypatch, read, count=3)
+    assert figures["broken"] == len(figures["faults"]) > 0
+    assert "times what reading 100 kB of TOML takes" in figures["faults"][0]
 
 
 def test_a_refusal_that_cannot_be_printed_is_told(monkeypatch):
