@@ -91,7 +91,10 @@ class JobColumns:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JobHistory:
-    """Jobs that arrived in the last two weeks in order of arrival, none later than ``time``."""
+    """Jobs that arrived in the last two weeks in order of arrival, none later than ``time``.
+
+    Where they are more than a message takes, the oldest may be left out.
+    """
 
     site: str
     time: np.datetime64

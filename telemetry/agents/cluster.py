@@ -28,6 +28,9 @@ AHEAD: Final = np.timedelta64(5, "s")
 NEVER: Final = -1
 """Sequence before the first order."""
 
+MOST_TOLD: Final = 8_000
+"""Most jobs of a history: they are within what a broker takes, and who hears it remembers more."""
+
 _SAME: Final = 1e-9  # of a cap or of racks: what is less is rounding
 
 
@@ -199,10 +202,11 @@ class Cluster:
         )
 
     def history(self) -> JobHistory:
-        """Return the arrivals of the last two weeks as they are published."""
+        """Return the arrivals of the last two weeks, or the newest of them, as they are published."""
         now = self.queue.instant
-        past = JobColumns.of(self._workload.past(now), tuple(self._site.work))
-        return JobHistory(site=self._site.name, time=now, jobs=past)
+        past = self._workload.past(now)
+        told = JobColumns.of(past.take(slice(-MOST_TOLD, None)), tuple(self._site.work))
+        return JobHistory(site=self._site.name, time=now, jobs=told)
 
 
 def _of_all(hall: Accelerators, order: CapOrder) -> float:

@@ -1,4 +1,4 @@
-"""Back-tests of a year in pieces, quarters, months or weeks, and the table for docs/results.md.
+"""Back-tests of a year, whole or in pieces, quarters, months or weeks, and the table for docs/results.md.
 
 What stands in the folder, a file for each policy and piece, is not run again: a run of hours may be
 stopped and gone on with, and another policy compared with what is there. Run it as
@@ -66,10 +66,10 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
 def _pieces(year: int, of: str, months: Sequence[int]) -> Iterator[tuple[str, int]]:
     """Yield first day and number of days of the pieces of a year.
 
-    A quarter begins in every third month. Without the last day of the year: a
-    file of local time ends before it in UTC.
+    A quarter begins in every third month, the whole year in January. Without the last
+    day of the year: a file of local time ends before it in UTC.
     """
-    length = 3 if of == "quarters" else 1
+    length = {"year": 12, "quarters": 3}.get(of, 1)
     for month in (one for one in months if (one - 1) % length == 0):
         many = range(month, month + length)
         whole = sum(calendar.monthrange(year, one)[1] for one in many) - (many[-1] == 12)
@@ -123,7 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("site")
     parser.add_argument("year", type=int)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--of", choices=("weeks", "months", "quarters"), default="months")
+    parser.add_argument("--of", choices=("weeks", "months", "quarters", "year"), default="months")
     parser.add_argument("--months", type=int, nargs="+", default=range(1, 13), metavar="MONTH")
     parser.add_argument("--policy", default="optimal", help="what is compared with the two others")
     for name in ("prices", "weather", "jobs"):

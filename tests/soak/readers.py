@@ -1,5 +1,6 @@
 """All that reads what others send or write: what is valid for it, and what it may answer."""
 
+import gzip
 import json
 from collections.abc import Callable
 from functools import cache
@@ -31,7 +32,7 @@ MOMENT = np.datetime64("2026-06-16T12:00", "us")
 @cache
 def readers() -> tuple[Reader, ...]:
     """Return all of them."""
-    return (*_messages(), *_documents(), *_wire(), *files())
+    return (*_messages(), *_packed(), *_documents(), *_wire(), *files())
 
 
 def _messages() -> list[Reader]:
@@ -51,6 +52,25 @@ def _messages() -> list[Reader]:
                 spoils=TEXT if kind is Kind.RACK_BATCH else MESSAGE,
             )
         )
+    return found
+
+
+def _packed() -> list[Reader]:
+    """Return the readers of packed lists of jobs: what is inside is spoilt, or the pack."""
+    found = []
+    for kind in (Kind.JOB_QUEUE, Kind.JOB_HISTORY):
+        text, read = json.dumps(GOOD[kind]).encode(), _told_again(TOPICS[kind])
+        found += [
+            Reader(
+                name=f"{kind}, packed",
+                share=4.0,
+                valid=[text],
+                read=read,
+                spoils=MESSAGE,
+                around=gzip.compress,
+            ),
+            Reader(name=f"pack of {kind}", share=4.0, valid=[gzip.compress(text)], read=read),
+        ]
     return found
 
 

@@ -1,0 +1,95 @@
+"""Lists of jobs as long as those of real sites, packed: whole, refused where spoilt, and bounded."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from telemetry.codec import decode, encode
+from telemetry.codec.jobs import PLAIN, UNPACKED
+from telemetry.codec.strict import LARGEST
+from telemetry.samples import JobColumns, JobHistory, QueueSnapshot
+from twin.errors import WireError
+
+NOW = np.datetime64("2026-11-28T08:00", "us")
+MINUTE = np.timedelta64(1, "m")
+TOPIC = "dc/v1/rhine/jobs/queue"
+
+
+def jobs(count):
+    rng = np.random.default_rng(1)
+    ago = np.sort(rng.integers(0, 14 * 1440, count))[::-1]
+    return JobColumns(
+        number=np.arange(10_000_000, 10_000_000 + count),
+        kind=tuple(rng.choice(["training", "batch"], count).tolist()),
+        arrival=NOW - ago * MINUTE,
+        deadline=NOW + rng.integers(0, 1440, count) * MINUTE,
+        length=rng.lognormal(1.0, 1.0, count),
+        racks=rng.lognormal(0.0, 1.0, count),
+    )
+
+
+def queue(count):
+    columns = jobs(count)
+    done = columns.length * np.linspace(0.0, 1.0, count)
+    return QueueSnapshot(
+        site="rhine", time=NOW, jobs=columns, done=done, ran=done, running=done > 1.0
+    )
+
+
+def packed(**changes):
+    document = json.loads(encode(queue(3))[1])
+    return gzip.compress(json.dumps(document | changes).encode())
+
+
+@pytest.mark.parametrize(
+    "told", [queue(5_500), JobHistory(site="rhine", time=NOW, jobs=jobs(8_000))]
+)
+def test_the_jobs_of_a_large_site_are_within_a_message_and_come_back_whole(told):
+    topic, payload = encode(told)
+    assert len(payload) <= LARGEST
+    assert len(gzip.decompress(payload)) > 2 * LARGEST
+    assert encode(decode(topic, payload)) == (topic, payload)
+
+
+def test_a_short_list_is_text_that_people_can_read():
+    _, payload = encode(queue(300))
+    assert len(payload) <= PLAIN
+    assert json.loads(payload)["site"] == "rhine"
+
+
+def test_text_that_others_packed_is_read():
+    assert decode(TOPIC, packed()).jobs.number.tolist() == [10_000_000, 10_000_001, 10_000_002]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        packed()[:-3],
+        packed()[:20],
+        packed() + b"\0",
+        packed() + packed(),
+        packed()[:-5] + b"\1" + packed()[-4:],  # its checksum
+        b"\x1f\x8b",
+        packed(running=[1, 0, 0]),
+        packed(site="gallia"),
+        gzip.compress(b"[" * (UNPACKED + 1)),
+        gzip.compress(gzip.compress(b"{}")),
+    ],
+)
+def test_what_is_no_whole_list_in_one_gzip_is_refused(payload):
+    with pytest.raises(WireError, match="jobs/queue"):
+        decode(TOPIC, payload)
+
+
+def test_what_would_fill_the_memory_is_refused_at_its_bound():
+    bomb = gzip.compress(b" " * (60 * UNPACKED))
+    assert len(bomb) < LARGEST
+    with pytest.raises(WireError, match=f"{UNPACKED + 1} bytes"):
+        decode(TOPIC, bomb)
+
+
+def test_no_other_message_may_be_packed():
+    with pytest.raises(WireError):
+        decode("dc/v1/rhine/jobs/set", packed())
