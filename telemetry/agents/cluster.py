@@ -202,7 +202,7 @@ class Cluster:
         )
 
     def history(self) -> JobHistory:
-        """Return the arrivals of the last two weeks, or the newest of them, as they are published."""
+        """Return the arrivals of the last two weeks as published, the newest if there are many."""
         now = self.queue.instant
         past = self._workload.past(now)
         told = JobColumns.of(past.take(slice(-MOST_TOLD, None)), tuple(self._site.work))

@@ -1,4 +1,4 @@
-"""Back-tests of a year, whole or in pieces, quarters, months or weeks, and the table for docs/results.md.
+"""Back-tests of a year, whole or in pieces of it, and the table for docs/results.md.
 
 What stands in the folder, a file for each policy and piece, is not run again: a run of hours may be
 stopped and gone on with, and another policy compared with what is there. Run it as

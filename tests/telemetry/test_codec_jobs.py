@@ -1,4 +1,4 @@
-"""Lists of jobs as long as those of real sites, packed: whole, refused where spoilt, and bounded."""
+"""Lists of jobs as long as those of real sites: whole, refused where spoilt, and bounded."""
 
 import gzip
 import json
