@@ -1,6 +1,6 @@
 """Whether the dated tariffs of a site follow one another, and leave the plain fees to none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from itertools import pairwise
 
@@ -19,17 +19,29 @@ def check_tariffs(site: Site) -> Iterator[Fault]:
     site
         The site.
     """
-    in_order = sorted(site.tariffs.values(), key=lambda tariff: tariff.valid_from)
+    yield from check_dates(site.tariffs)
+    for grid in (machine for machine in site.equipment.values() if machine.kind == "grid"):
+        for key in ("import_fee", "peak_price"):
+            if site.tariffs and getattr(grid, key):
+                place = spot(f"equipment.{grid.name}", key)
+                mend = "the tariff says what the network charges: leave this out"
+                yield Fault(place=place, value=str(parameters(grid)[key]), mend=mend)
+
+
+def check_dates(tariffs: Mapping[str, Tariff]) -> Iterator[Fault]:
+    """Yield tariffs that do not follow one another.
+
+    Parameters
+    ----------
+    tariffs
+        Name -> tariff of one site.
+    """
+    in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     for before, after in pairwise(in_order):
         if (before.valid_to or date.max) > after.valid_from:
             place = spot(f"tariffs.{before.name}", "valid_to")
             mend = f"two tariffs on one day: {after.name} holds from {after.valid_from} on"
             yield Fault(place=place, value=str(before.valid_to or ""), mend=mend)
-        elif before.billing != after.billing:
-            mend = (
-                f"its peaks are of a {after.billing}, those of {before.name} of a {before.billing}"
-            )
-            yield Fault(place=f"[tariffs.{after.name}]", value="", mend=mend)
         elif (before.valid_to or date.max) > after.valid_from.replace(day=1) and (
             _charges_months(before) and _charges_months(after)
         ):
@@ -39,12 +51,12 @@ def check_tariffs(site: Site) -> Iterator[Fault]:
                 "from the first of a month on"
             )
             yield Fault(place=place, value=str(after.valid_from), mend=mend)
-    for grid in (machine for machine in site.equipment.values() if machine.kind == "grid"):
-        for key in ("import_fee", "peak_price"):
-            if in_order and getattr(grid, key):
-                place = spot(f"equipment.{grid.name}", key)
-                mend = "the tariff says what the network charges: leave this out"
-                yield Fault(place=place, value=str(parameters(grid)[key]), mend=mend)
+    for before, after in pairwise(tariff for tariff in in_order if tariff.billing):
+        if before.billing != after.billing:
+            mend = (
+                f"its peaks are of a {after.billing}, those of {before.name} of a {before.billing}"
+            )
+            yield Fault(place=f"[tariffs.{after.name}]", value="", mend=mend)
 
 
 def _charges_months(tariff: Tariff) -> bool:

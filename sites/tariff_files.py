@@ -7,7 +7,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from sites.catalogue import ROOM, read, shown
-from sites.faults import faults_of, written
+from sites.faults import faults_of
+from sites.tables import absurd, cleaned, entries, named
+from sites.tariff_checks import check_dates
 from twin.errors import Fault, SiteError, nearest
 from twin.tariffs.declaration import Tariff
 
@@ -31,22 +33,22 @@ def read_tariffs(name: str | Path) -> Mapping[str, Tariff]:
     Raises
     ------
     SiteError
-        If there is no such example, or the file has faults; all of them.
+        If there is no such example, or the file has faults, as a site with these tariffs would.
     """
     path = _locate(name)
-    tables = read(path).get("tariffs", {})
-    faults: list[Fault] = []
+    tables = read(path).get("tariffs")
+    table = {"tariffs": tables if isinstance(tables, dict) else {}}
+    faults = list(absurd(table))
+    wild = {fault.place for fault in faults}
     found = {}
-    for key, table in tables.items() if isinstance(tables, dict) else ():
-        if not isinstance(table, dict):
-            mend = f"write a table [tariffs.{key}]"
-            faults.append(Fault(place=f"tariffs.{key}", value=written(table), mend=mend))
-            continue
-        values = table | {"name": key}
+    for key, entry in entries({"tariffs": cleaned(table["tariffs"])}, "tariffs", faults).items():
+        values = named(entry, key, faults, place=f"tariffs.{key}")
         try:
             found[key] = Tariff.model_validate(values)
         except ValidationError as error:
-            faults += faults_of(error, Tariff, table=values, place=f"tariffs.{key}")
+            more = faults_of(error, Tariff, table=values, place=f"tariffs.{key}")
+            faults += [fault for fault in more if fault.place not in wild]
+    faults = faults or list(check_dates(found))
     if not found and not faults:
         faults = [Fault(place="tariffs", value="", mend="add a table [tariffs.<name>]")]
     if faults:

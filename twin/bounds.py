@@ -26,6 +26,12 @@ GREATEST_CAPACITY_PRICE: Final = 1e7
 GREATEST_START_COST: Final = 1e5
 """Greatest cost of a start of one machine. [EUR]"""
 
+GREATEST_STANDING_CHARGE: Final = 1e9
+"""Greatest charge of a year that is paid whatever is taken. [EUR]"""
+
+GREATEST_IMPORT: Final = 1e6
+"""Greatest power that a meter of a connection shows: all that Europe takes, and more. [MW]"""
+
 GREATEST_INTENSITY: Final = 3e3
 """Greatest carbon intensity of electricity: three times that of coal. [kg MWh-1]"""
 

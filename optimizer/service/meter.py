@@ -57,8 +57,9 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatAr
     values = numbers(table, column, name=column)
     _refuse_export(table, column, values)
     starts, _ = moments(table, zone)
-    check(starts, values, source=table.source)
-    return starts, POWERS[column][1] * values
+    power = POWERS[column][1] * values
+    check(starts, power, source=table.source)
+    return starts, power
 
 
 def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:

@@ -68,6 +68,43 @@ def test_a_strange_name_is_told(tmp_path):
         sites.read_tariffs(empty)
 
 
+RULE = 'status = "assumed"\nsource = "assumed"\nstanding = [{ name = "fee", price = "9 EUR" }]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}"
+            f"[tariffs.b]\nvalid_from = 2023-01-01\n{RULE}",
+            r"\[tariffs\.a\] valid_to: two tariffs on one day: b holds from 2023-01-01 on",
+        ),
+        (
+            f'[tariffs.a]\nname = "b"\nvalid_from = 2022-01-01\n{RULE}',
+            r"\[tariffs\.a\] name = \"b\": remove the key",
+        ),
+        (f'[tariffs."a b"]\nvalid_from = 2022-01-01\n{RULE}', "a name has letters"),
+        (
+            f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}"
+            "[[tariffs.a.taxes]]\nname = 'v'\nshare = inf",
+            r"\[tariffs\.a\.taxes\] share = Infinity: every number must be between",
+        ),
+        (
+            f"[tariffs.a]\nvalid_from = 2022-01-01\n{RULE}".replace("9 EUR", "1e20 EUR"),
+            r"\[tariffs\.a\.standing\] price = \"1e20 EUR\": must be at most 1e\+09 EUR",
+        ),
+    ],
+    ids=["overlap", "names itself", "no name", "infinite", "too dear"],
+)
+def test_a_file_is_refused_for_what_a_site_is_refused_for(tmp_path, text, told):
+    """Proves: of two tariffs on one day none is silently passed over, as by the later one."""
+    path = tmp_path / "rules.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SiteError, match=told) as caught:
+        sites.read_tariffs(path)
+    assert len(caught.value.faults) == 1
+
+
 def test_every_table_of_a_tariff_can_stand_in_a_file():
     """Proves: `hours` of the windows of peaks stand deepest, and the reader lets them pass."""
 

@@ -72,6 +72,18 @@ def test_peaks_of_a_month_after_those_of_a_year(with_tariffs, told):
     assert fault == "[tariffs.second]: its peaks are of a month, those of first of a year"
 
 
+def test_a_tariff_without_peaks_goes_with_any(with_tariffs, told):
+    """Proves: peaks of 2027 are of a year, whatever stands before; its register is none of months.
+
+    Sensitivity: "those of first of a month", of which it has none.
+    """
+    del with_tariffs["tariffs"]["first"]["peaks"]
+    assert not told(with_tariffs)
+    site = build(with_tariffs, "small", source="small.toml")
+    assert site.tariffs["first"].billing is None
+    assert site.billing.span == "year"
+
+
 @pytest.mark.parametrize(("day", "count"), [("2026-06-16", 1), ("2026-06-01", 0)])
 def test_a_tariff_that_changes_within_a_month(with_tariffs, told, day, count):
     """Proves: the peak of June would be paid by both; from the first on each has its own months."""

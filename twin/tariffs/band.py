@@ -64,7 +64,7 @@ class Watch:
 
 
 def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) -> Watch | None:
-    """Return where the band load of a year stands after some quarter-hours; None without the rule.
+    """Return where the band load of a year stands after some quarter-hours.
 
     Parameters
     ----------
@@ -76,10 +76,17 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
         Mean import less export in each. [MW]
     time_zone
         IANA zone of the site.
+
+    Returns
+    -------
+    Watch or None
+        None without the rule, or where its table does not hold on the first day, as on the bill.
     """
     if tariff.band_load is None or tariff.utilisation is None:
         return None
     metered = Metered(tariff, starts, power, time_zone=time_zone)
+    if not tariff.band_load.holds_on(metered.day):
+        return None
     energy, peak, mean = metered.energy(), metered.peak(), float(metered.taken.mean())
     begin, end = year_ends(starts[0], time_zone)
     unseen, left = (max(float(span / HOUR), 0.0) for span in (starts[0] - begin, end - metered.end))

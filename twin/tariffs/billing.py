@@ -35,7 +35,8 @@ class Billing:
     @property
     def span(self) -> Literal["month", "year"]:
         """Over what the peak is counted."""
-        return next((tariff.billing for tariff in self.tariffs.values()), "month")
+        spans = (tariff.billing for tariff in self.tariffs.values())
+        return next((span for span in spans if span is not None), "month")
 
     def numbers(self, moments: Moments) -> NDArray[np.int64]:
         """Return the billing period in which each moment lies, as a number that rises by 1."""

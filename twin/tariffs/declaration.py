@@ -7,11 +7,13 @@ what has no source says so itself.
 
 import math
 import re
+from collections import Counter
 from datetime import date
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, model_validator
 
+from twin.bounds import GREATEST_STANDING_CHARGE
 from twin.equipment.declaration import Declared
 from twin.units import Quantity
 
@@ -46,6 +48,13 @@ def _spans(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _some[T](given: tuple[T, ...]) -> tuple[T, ...]:
+    if not given:
+        message = "is empty; give one at least"
+        raise ValueError(message)
+    return given
+
+
 def _months(given: tuple[int, ...]) -> tuple[int, ...]:
     if not given or not set(given) <= set(range(1, 13)):
         message = "months are numbers from 1 to 12"
@@ -58,7 +67,7 @@ class Window(Declared):
 
     months: Annotated[tuple[int, ...], AfterValidator(_months)] = tuple(range(1, 13))
     days: Days = "all"
-    hours: Annotated[tuple[str, ...], AfterValidator(_spans)] = ("0-24",)
+    hours: Annotated[tuple[str, ...], AfterValidator(_some), AfterValidator(_spans)] = ("0-24",)
 
 
 class Period(Window):
@@ -125,7 +134,9 @@ class StandingCharge(Declared):
     """What is paid whatever is taken."""
 
     name: str
-    price: Annotated[float, Quantity("EUR", "of a year", at_least=0)]
+    price: Annotated[
+        float, Quantity("EUR", "of a year", at_least=0, at_most=GREATEST_STANDING_CHARGE)
+    ]
 
 
 class Tax(Declared):
@@ -152,7 +163,7 @@ class UtilisationPrices(Declared):
 class AtypicalUse(Dated):
     """The peak in published windows counts in place of the year's, if it is low enough."""
 
-    windows: tuple[Window, ...]
+    windows: Annotated[tuple[Window, ...], AfterValidator(_some)]
     least_share: Annotated[
         float, Quantity("1", "of the published charge that is paid at the least", at_least=0)
     ]
@@ -175,7 +186,7 @@ class BandLoad(Dated):
     """The discount for who takes much, evenly, the whole year."""
 
     least_energy: Annotated[float, Quantity("MWh", "taken in a year", at_least=0)]
-    classes: tuple[BandClass, ...]
+    classes: Annotated[tuple[BandClass, ...], AfterValidator(_some)]
     expected_energy: Annotated[
         float, Quantity("MWh", "that plans expect of a year; at 0 no peak is guarded", at_least=0)
     ] = 0.0
@@ -210,14 +221,15 @@ class Tariff(Dated):
         if unknown := sorted(used - set(names)):
             message = f"no period is called {', '.join(unknown)}"
             raise ValueError(message)
+        bound = Counter(contract.period for contract in self.contracted)
+        if twice := [name for name, count in bound.items() if count > 1]:
+            message = f"a period has one contracted power; {', '.join(twice)} has several"
+            raise ValueError(message)
         if names and self.periods[-1] != Period(name=names[-1]):
             message = "the last period takes what no other did: leave out its months, days, hours"
             raise ValueError(message)
         if (self.atypical or self.band_load) and self.utilisation is None:
             message = "atypical use and band load are discounts on the table utilisation"
-            raise ValueError(message)
-        if self.atypical and not self.atypical.windows:
-            message = "atypical use has windows"
             raise ValueError(message)
         planned = self.utilisation and self.utilisation.plan_for
         if planned and planned != "published" and getattr(self, planned) is None:
@@ -263,6 +275,6 @@ class Tariff(Dated):
         return math.prod(1.0 + tax.share for tax in self.taxes)
 
     @property
-    def billing(self) -> Literal["month", "year"]:
-        """Over what the peak is counted."""
-        return next(iter(self._spans), "month")
+    def billing(self) -> Literal["month", "year"] | None:
+        """Over what the peak is counted; None if none is charged for."""
+        return next(iter(self._spans), None)

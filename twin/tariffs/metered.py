@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.axes import HOUR, QUARTER, to_minute
+from twin.bounds import GREATEST_IMPORT
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -117,7 +118,7 @@ def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:
     Raises
     ------
     SeriesError
-        If there is none, one is missing, or a power is not finite.
+        If there is none, one is missing, or a power is not finite or beyond all connections.
     """
     mend = "a bill needs every quarter-hour once, in order"
     faults = []
@@ -132,5 +133,10 @@ def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
         faults.append(Fault(place=f"{source}, {to_minute(wrong)}", value="not a number", mend=mend))
+    elif (np.abs(power) > GREATEST_IMPORT).any():
+        most = int(np.argmax(np.abs(power)))
+        mend = f"no connection carries more than {GREATEST_IMPORT:,.0f} MW; look at the unit"
+        place, value = f"{source}, {to_minute(starts[most])}", f"{power[most]:g} MW"
+        faults.append(Fault(place=place, value=value, mend=mend))
     if faults:
         raise SeriesError(source, faults)

@@ -122,11 +122,11 @@ def _atypical(
     least = decimal(rule.least_share) * published
     short = least - sum((line.money for line in lines), Decimal(0))
     if short > 0:
-        words = f"raised to {rule.least_share:.0%} of the published charge"
+        words = f"raised to {_percent(rule.least_share)} of the published charge"
         lines += (Writer(metered).line(words, short, "EUR", price=Decimal(1)),)
     note = (
         f"peak in the windows {low:.3f} MW, {below / (whole or 1):.1%} below the year's; "
-        f"needs {rule.least_shift:.0%} and {rule.least_power:g} MW"
+        f"needs {_percent(rule.least_shift)} and {rule.least_power:g} MW"
     )
     if not inside.any():
         note = "no quarter-hour lies in a window: nothing can be said"
@@ -143,7 +143,12 @@ def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
         first = min(band.classes, key=lambda one: one.hours)
         note += f"; needs {first.hours:,.0f} h and more than {band.least_energy:,.0f} MWh"
         return Branch(name="band_load", lines=published.lines, note=note, is_open=False)
-    words = f"band load of {reached.hours:g} h: {reached.share:.0%} is paid"
+    words = f"band load of {reached.hours:g} h: {_percent(reached.share)} is paid"
     saved = decimal(reached.share) - 1
     line = Writer(metered).line(words, published.money, "EUR", price=saved)
     return Branch(name="band_load", lines=(*published.lines, line), note=note)
+
+
+def _percent(share: float) -> str:
+    """Return a declared share as people write it: 12.5 stays 12.5."""
+    return f"{100.0 * share:g}%"

@@ -53,8 +53,9 @@ def month_end(moment: np.datetime64, time_zone: str) -> np.datetime64:
     time_zone
         IANA zone whose calendar counts.
     """
-    first = pd.Timestamp(month_start(moment, time_zone), tz="UTC").tz_convert(time_zone)
-    return utc(first + pd.DateOffset(months=1))
+    local = pd.Timestamp(moment, tz="UTC").tz_convert(time_zone)
+    year, month = local.year + local.month // 12, local.month % 12 + 1
+    return utc(pd.Timestamp(year=year, month=month, day=1, tz=time_zone))
 
 
 def year_ends(moment: np.datetime64, time_zone: str) -> tuple[np.datetime64, np.datetime64]:

@@ -45,6 +45,15 @@ def test_local_times_are_of_the_zone_that_is_named(tmp_path):
     ]
 
 
+def test_a_gigawatt_in_kilowatts_is_no_slip(tmp_path):
+    """Proves: the greatest import is one of MW: 2,000,000 kW are 2,000 MW, 5e8 kW are refused."""
+    _, power = read_meter(written(tmp_path, "time_utc,import_kw\n2026-01-01T00:00,2000000\n"))
+    assert power == pytest.approx([2000.0])
+    path = written(tmp_path, "time_utc,import_kwh\n2026-01-01T00:00,5e8\n")
+    with pytest.raises(SeriesError, match=r"= 2e\+06 MW: no connection carries more"):
+        read_meter(path)
+
+
 def test_semicolons_and_decimal_commas_are_read(tmp_path):
     rows = "2026-01-01T00:00;4.000,5\n2026-01-01T00:15;998,5\n"
     _, power = read_meter(written(tmp_path, f"time_utc;import_kw\n{rows}"))

@@ -62,6 +62,15 @@ def test_a_tariff_without_the_rule_is_not_watched():
     assert watch(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
 
 
+def test_a_rule_that_holds_no_more_is_not_watched():
+    """Proves: where a bill knows no branch of band load, the year is told no worth of one."""
+    over = {**GERMAN, "band_load": GERMAN["band_load"] | {"valid_to": "2026-01-01"}}
+    load = np.full(96, 8.0)
+    found = bill(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN)
+    assert "band_load" not in {branch.name for branch in found.branches}
+    assert watch(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN) is None
+
+
 @pytest.mark.parametrize(
     ("energy", "peak", "share"),
     [(70_000.0, 10.0, 0.2), (69_999.0, 10.0, 1.0), (80_000.0, 10.0, 0.1), (9_000.0, 1.0, 1.0)],

@@ -164,6 +164,7 @@ def test_months_of_a_year_add_up_to_it():
     [
         (lambda s, p: (np.delete(s, 5), np.delete(p, 5)), "no quarter-hour"),
         (lambda s, p: (s, np.where(np.arange(len(p)) == 3, np.nan, p)), "not a number"),
+        (lambda s, p: (s, 1e30 * p), r"= 1e\+30 MW: no connection carries more than 1,000,000 MW"),
         (lambda s, p: (s[:0], p[:0]), "0 quarter-hours"),
         (lambda s, p: (s[::-1], p), "no quarter-hour"),
         (lambda s, p: (s, p[:-1]), "quarter-hours"),

@@ -29,6 +29,19 @@ from twin.tariffs.declaration import Window, minutes
         ({"periods": [{"name": "P1", "hours": ["22-6"]}, {"name": "P2"}]}, "no span of a day"),
         ({"atypical": GERMAN["atypical"]}, "discounts on the table utilisation"),
         ({**GERMAN, "peaks": [{"name": "p", "price": "1 EUR/MW"}]}, "months or of years"),
+        ({**GERMAN, "band_load": GERMAN["band_load"] | {"classes": []}}, "is empty"),
+        ({**GERMAN, "atypical": GERMAN["atypical"] | {"windows": []}}, "is empty"),
+        ({"peaks": [{"name": "a", "price": "1 EUR/MW", "windows": [{"hours": []}]}]}, "is empty"),
+        (
+            {
+                "periods": [{"name": "P1"}],
+                "contracted": [
+                    {"period": "P1", "power": f"{power} MW", "price": "9 EUR/kW"}
+                    for power in (20, 30)
+                ],
+            },
+            "a period has one contracted power; P1 has several",
+        ),
         ({"energy": [{"name": "a", "price": 3.0}]}, "a bare number has no unit"),
         (
             {"utilisation": GERMAN["utilisation"] | {"plan_for": "atypical"}},

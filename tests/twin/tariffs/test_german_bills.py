@@ -48,6 +48,22 @@ def test_a_german_year_of_band_load():
     assert found.by_group()["network"] == Decimal("209130.19")
 
 
+def test_shares_are_told_as_they_are_declared():
+    """Proves: where 12.5 % is paid, and a shift of 2.5 % is asked, the bill says so.
+
+    Sensitivity: 12% and 2%.
+    """
+    classes = [{"hours": "7000 h", "share": 0.125}]
+    rules = GERMAN | {
+        "band_load": GERMAN["band_load"] | {"classes": classes},
+        "atypical": GERMAN["atypical"] | {"least_shift": "2.5 %"},
+    }
+    found = bill(tariff(**rules), WHOLE_YEAR, even(9.0), time_zone=BERLIN)
+    assert "band load of 7000 h: 12.5% is paid" in euros(found)
+    (atypical,) = [way for way in found.branches if way.name == "atypical"]
+    assert "needs 2.5% and 0.1 MW" in atypical.note
+
+
 def test_hours_of_use_are_met_to_the_letter():
     """Proves: 7,000 h at a peak of 14 MW are 98,000 MWh, and a kWh less is not enough.
 

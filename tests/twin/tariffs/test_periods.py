@@ -26,6 +26,16 @@ def test_a_month_is_one_of_the_sites_clock(moment, start, end):
     assert month_end(at, BERLIN) == axes.utc(end)
 
 
+def test_a_month_that_begins_without_its_midnight_ends_at_one():
+    """Proves: in Paraguay October 2023 began at 01:00, -03:00; November at 00:00, 03:00 UTC.
+
+    Sensitivity: 04:00, if a month were added to 01:00.
+    """
+    at = axes.utc("2023-10-15T00:00")
+    assert month_start(at, "America/Asuncion") == axes.utc("2023-10-01T04:00")
+    assert month_end(at, "America/Asuncion") == axes.utc("2023-11-01T03:00")
+
+
 def test_months_are_counted_through_the_year():
     starts = np.array(
         ["2026-12-31T22:45", "2026-12-31T23:00", "2027-01-31T23:00"], "datetime64[us]"
