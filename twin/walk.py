@@ -22,6 +22,10 @@ CALM = 4.0
 """Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
 
 
+LEAST_RISE = 1e-3
+"""Least warming of what coolers deliver between those heats, so that the line is finite. [K]"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
     """What a plant can give at most: what its chillers can, or its coolers alone if that is more.
@@ -55,7 +59,7 @@ class Ceiling:
             return cls(flat=flat, base=none, rise=none)
         low, high = (share * plant.rated_cooling for share in SHARES)
         cool, warm = (_free(plant, heat, weather) for heat in (low, high))
-        rise = (high - low) / (warm - cool)
+        rise = (high - low) / np.maximum(warm - cool, LEAST_RISE)
         return cls(flat=flat, base=low + rise * (target - cool), rise=rise)
 
     def limit(self, plant: CoolingPlant) -> FloatArray:

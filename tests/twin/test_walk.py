@@ -224,6 +224,19 @@ def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
     assert ceiling.flat == 0.0
 
 
+def test_coolers_without_end_have_a_finite_line():
+    """Proves: as many coolers as may be declared give water of the air's temperature, at any heat.
+
+    Sensitivity: a rise without end, and no number at all where the air is at the set point.
+    """
+    warm, _ = _plants()
+    rejection = warm.rejection.model_copy(update={"count": 1000})
+    ceiling = Ceiling.of(warm.model_copy(update={"rejection": rejection}), _air([20.0, 38.0]))
+    assert np.isfinite(ceiling.base).all()
+    assert np.isfinite(ceiling.rise).all()
+    assert np.isfinite(ceiling.limit(warm)).all()
+
+
 def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
     _, chilled = _plants()
     ceiling = Ceiling.of(chilled, _air([5.0, 30.0]))
