@@ -25,21 +25,24 @@ def check_backup(site: Site) -> Iterator[Fault]:
     ------
     Fault
         The charge that must never be traded is the critical power over the time of failed starts,
-        start and transfer. It is held by the UPS, for its autonomy, and by what batteries keep
-        below their reserve.
+        start, transfer and blocks. It is held by the UPS, for its autonomy, and by what batteries
+        keep below their reserve, as far as their power gives it in that time. All banks of sets
+        carry the load together.
     """
     full, least = demand(site, busy=1.0), demand(site, busy=site.service.racks / site.racks)
-    held = site.contingency.ups_autonomy / SECONDS * full["critical"]
-    for battery in site.of(Battery):
-        held += battery.reserve * battery.usable * battery.discharge_efficiency
+    critical, needed = full["critical"], least["medium_voltage"]
     for genset in site.of(Genset):
         place = f"equipment.{genset.name}"
-        floor = genset.charge_floor(full["critical"])
+        floor = genset.charge_floor(critical)
+        hours = floor / critical if critical else 0.0
+        held = site.contingency.ups_autonomy / SECONDS * critical
+        held += sum(_given(battery, hours) for battery in site.of(Battery))
         if held < floor:
             mend = (
-                f"the sets take {genset.bridge_time:g} s with transfer and failed starts, "
-                f"{floor:.3g} MWh of critical load; UPS and reserves of batteries hold "
-                f"{held:.3g} MWh; raise contingency.ups_autonomy or a battery's reserve"
+                f"the sets take {SECONDS * hours:g} s with failed starts, transfer and blocks, "
+                f"{floor:.3g} MWh of critical load; UPS and reserves of batteries give "
+                f"{held:.3g} MWh in that time; raise contingency.ups_autonomy, or the reserve "
+                "or the power of a battery"
             )
             yield Fault(
                 place=spot(place, "start_time"), value=f"{genset.start_time:g} s", mend=mend
@@ -49,10 +52,19 @@ def check_backup(site: Site) -> Iterator[Fault]:
             mend = f"{genset.name} gives power after {start:g} s at the earliest; raise the gap"
             gap = f"{site.contingency.power_gap:g} s"
             yield Fault(place=spot("contingency", "power_gap"), value=gap, mend=mend)
-        if genset.limit < least["medium_voltage"]:
-            mend = (
-                f"without {genset.spare} spare the sets give {genset.limit:.4g} MW, but "
-                f"the inference service and the racks that wait need "
-                f"{least['medium_voltage']:.4g} MW; declare more sets"
-            )
-            yield Fault(place=spot(place, "count"), value=f"{genset.count}", mend=mend)
+    sets = site.of(Genset)
+    limit = sum(genset.limit for genset in sets)
+    if sets and limit < needed:
+        spare = ", ".join(f"{genset.spare} spare of {genset.name}" for genset in sets)
+        mend = (
+            f"without {spare} the sets give {limit:.4g} MW, but the inference service and the "
+            f"racks that wait need {needed:.4g} MW; declare more sets"
+        )
+        place = spot(f"equipment.{sets[-1].name}", "count")
+        yield Fault(place=place, value=f"{sets[-1].count}", mend=mend)
+
+
+def _given(battery: Battery, hours: float) -> float:
+    """Return the energy that a battery gives at the bus from below its reserve. [MWh]"""
+    kept = battery.reserve * battery.usable * battery.discharge_efficiency
+    return min(kept, battery.limit * hours)

@@ -120,8 +120,32 @@ def test_coolant_units_that_are_too_few_heat_no_chip(table, told):
 def test_gensets_that_are_too_few(table, told):
     table["equipment"]["genset_1"] |= {"count": 1, "spare": 0, "rating": "0.5 MW"}
     (fault,) = (one for one in told(table) if "genset_1] count" in one)
-    assert fault.startswith("[equipment.genset_1] count = 1: without 0 spare the sets give")
+    assert fault.startswith("[equipment.genset_1] count = 1: without 0 spare of genset_1 the sets")
     assert fault.endswith(" MW; declare more sets")
+
+
+def test_two_banks_of_gensets_carry_the_site_together(table, told):
+    """Proves: each of two banks gives half of what is needed. Sensitivity: a fault of each."""
+    half = table["equipment"]["genset_1"] | {"count": 1, "spare": 0, "rating": "0.7 MW"}
+    table["equipment"]["genset_1"] = half
+    (fault,) = told(table)
+    assert " give 0.7 MW, but " in fault
+    table["equipment"]["genset_2"] = dict(half)
+    assert not told(table)
+
+
+def test_a_battery_bridges_no_more_than_its_power_gives(table, told):
+    """Proves: without a UPS's autonomy 0.8 MW cannot carry 3.785 MW of critical load for 47 s.
+
+    0.32 MWh lie below the reserve, of which 0.8 x 47 / 3600 = 0.0104 MWh come out in that time;
+    3.785 x 47 / 3600 = 0.0494 MWh are needed. With 4 MW the battery gives them.
+    """
+    table["contingency"] = {"ups_autonomy": "0 s"}
+    (fault,) = told(table)
+    assert "the sets take 47 s" in fault
+    assert "0.0494 MWh of critical load; UPS and reserves of batteries give 0.0104 MWh" in fault
+    table["equipment"]["battery_1"]["power"] = "4 MW"
+    assert not told(table)
 
 
 def test_no_halls(table, told):

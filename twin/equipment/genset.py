@@ -120,9 +120,11 @@ class Genset(Equipment):
         Returns
         -------
         float
-            Energy at the load, never for trade. [MWh]
+            Energy at the load, never for trade: all of it until the last block is taken, of more
+            than the sets carry until they are full. [MWh]
         """
-        return critical_power * self.bridge_time / _SECONDS
+        taken = min(critical_power, self.limit)
+        return critical_power * float(self.takes_over(taken)) / _SECONDS
 
     def takes_over(self, load: FloatArray | float) -> FloatArray:
         """Return when the sets carry a load, from the loss of supply on.

@@ -68,9 +68,16 @@ def test_fuel_of_the_site_lasts():
 
 
 def test_what_must_be_bridged():
-    # two failed attempts of 15 s, 10 s and 2 s are 42 s: 60 MW x 42 / 3600 = 0.7 MWh
+    # two failed attempts of 15 s, 10 s and 2 s are 42 s: 3.6 MW x 42 / 3600 = 0.042 MWh
     assert bank().bridge_time == pytest.approx(42.0)
-    assert bank().charge_floor(60.0) == pytest.approx(0.7)
+    assert bank().charge_floor(3.6) == pytest.approx(0.042)
+
+
+def test_what_must_be_bridged_until_the_last_block_is_taken():
+    # 7.2 MW come in two blocks, the second 5 s later: 7.2 x 47 / 3600 = 0.094 MWh; 60 MW are more
+    # than four sets of 2 MW carry, which are full after 47 s: 60 x 47 / 3600 = 0.7833
+    assert bank().charge_floor(7.2) == pytest.approx(0.094)
+    assert bank().charge_floor(60.0) == pytest.approx(0.783333, abs=1e-6)
 
 
 def test_load_comes_in_blocks():
@@ -126,11 +133,12 @@ def faults(site, **changed):
 
 
 def test_a_site_is_held_to_its_charge_floor():
-    site = sites.load("small")
+    site = sites.load("small").replace("battery_1", power="4 MW")
     assert faults(site) == []
-    # the UPS hold 300 s, and 0.2 x 1.6 x 0.96 = 0.307 MWh of battery are 292 s of 3.785 MW more
+    # the UPS hold 300 s, and 0.2 x 1.6 x 0.96 = 0.307 MWh of battery are 292 s of 3.785 MW more;
+    # 5 x 115 + 12 s, and 5 s to the second block, are 592 s
     assert faults(site, failed_starts=5, attempt_time=115.0) == []
-    (late,) = faults(site, failed_starts=5, attempt_time=117.0)
+    (late,) = faults(site, failed_starts=5, attempt_time=116.0)
     assert "the sets take 597 s" in late
     assert "ups_autonomy" in late
 
