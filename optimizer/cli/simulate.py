@@ -132,8 +132,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     file = carbon or _synthetic(weather)
     intensity, of_carbon = carbon_on(file, grid, kind=carbon_kind, zone=zone)
     halls, of_load = halls_on(loaded, grid, load, utilisation, zone=zone)
-    remarks = of_air + of_carbon + of_load
-    tell(screen, remarks)
+    tell(screen, remarks := of_air + of_carbon + of_load)
     operation = use_sun_and_wind(sell_heat(outdoors, loaded).assign(hall_power=halls), loaded)
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
     begun = state.rest(loaded, grid["time"].to_numpy()[0])
@@ -148,9 +147,11 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
             done = _whole(result, operation, intensity)
             write_netcdf(out, done, site=loaded.name, title=f"{loaded.name} from {start}")
         screen.print(f"wrote {out}", markup=False)
+    if detail is not None and trip is not None:  # beside racks and chips only sums are kept
+        result = simulate_site(loaded, begun, operation)
     day = Day(site=loaded, start=begun, operation=operation, result=result)
-    told = summary | remarks.told
-    write_json(told | show_trips(day, trip, picture=picture, screen=screen), json_file)
+    shown = show_trips(day, trip, picture=picture, screen=screen)
+    write_json(summary | remarks.told | shown, json_file)
 
 
 def _whole(result: xr.Dataset, operation: xr.Dataset, carbon: xr.DataArray | None) -> xr.Dataset:

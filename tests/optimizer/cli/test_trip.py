@@ -48,6 +48,16 @@ def test_the_path_of_one_failure_reaches_its_limit_when_it_is_told(run):
     assert "!" in result.stderr
 
 
+def test_a_failure_is_shown_beside_racks_too(run, tmp_path):
+    """Proves: a run that keeps its racks tells the same of a failure as one that does not."""
+    span = ("--from", "2026-06-16T12:00", "--to", "2026-06-16T12:15")
+    racks = ("--level", "rack", "--out", tmp_path / "racks.zarr", "--step", "1h", *span)
+    result = run("--trip", "warm_plant", "--json", "-", *racks)
+    assert result.exit_code == 0, result.stderr
+    plain = json.loads(run("--trip", "warm_plant", "--json", "-", "--step", "1h").stdout)
+    assert json.loads(result.stdout)["path"] == plain["path"]
+
+
 def test_a_failure_without_consequence_says_so(run):
     result = run("--trip", "cdu_1/001/pump")
     assert result.exit_code == 0, result.stderr
