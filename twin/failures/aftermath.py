@@ -102,8 +102,8 @@ class Aftermath:
     phases
         What follows, the first from 0 s on.
     tank
-        What tanks can give, and give now [MW], and what they keep above their floors [MWh]; None
-        for nothing.
+        What each tank can give, and gives now [MW], and what it keeps above its floor [MWh], on
+        (tank, time); None for no tanks.
     """
 
     trip: Trip | None

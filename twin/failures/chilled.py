@@ -69,14 +69,15 @@ class Chilled(Circuit):
         )
 
     def _tank(self, trip: Trip | None) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return what tanks can give, and give now [MW], and what they keep [MWh]."""
-        power, given, kept = np.zeros((3, len(self.situation)))
-        for store in self.situation.tanks:
+        """Return what each tank can give, and gives now [MW], and what it keeps [MWh]."""
+        stores = self.situation.tanks
+        power, given, kept = np.zeros((3, len(stores), len(self.situation)))
+        for row, store in enumerate(stores):
             if trip is None or trip.owner != store.owner:
                 level = self.situation.flow("tank_level", store.owner)[:-1]
-                power += store.discharge_limit
-                given += self.situation.flow("tank_discharge", store.owner)
-                kept += np.maximum(level - store.low, 0.0) * store.discharge_efficiency
+                power[row] = store.discharge_limit
+                given[row] = self.situation.flow("tank_discharge", store.owner)
+                kept[row] = np.maximum(level - store.low, 0.0) * store.discharge_efficiency
         return power, given, kept
 
     def _tanks(self, way: str) -> FloatArray:

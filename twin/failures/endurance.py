@@ -277,10 +277,10 @@ def _crossing(
 
 
 def _may_reach(last: Moment, now: Moment, bounds: Sequence[Bound]) -> BoolArray:
-    """Return where a bound might still be reached: at the present pace, or without the tank."""
+    """Return where a bound might still be reached: at the present pace, or without some tank."""
     ahead = HORIZON * SECONDS - now.seconds
     pace = ahead / max(now.seconds - last.seconds, 1.0)
-    may = now.discharge * ahead / SECONDS > now.level
+    may = (now.discharge * ahead / SECONDS > now.level).any(axis=0)
     for bound in bounds:
         value = bound.value(now)
         may = may | (value + pace * (value - bound.value(last)) >= bound.high)

@@ -22,6 +22,8 @@ GROWTH: Final = 25.0
 COARSE: Final = 7500.0
 """Longest step, times the growth. [s]"""
 
+_LEAST_POWER: Final = 1e-12  # MW of all tanks, so that shares stay finite
+
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
@@ -36,7 +38,8 @@ class Moment:
     chips
         Hottest chip of each hall; none in the chilled circuit. [degC]
     discharge, level
-        What tanks gave over the last step [MW], and what they keep above their floors [MWh].
+        What each tank gave over the last step [MW], and what it keeps above its floor [MWh]; tanks
+        are on an axis before the others.
     """
 
     seconds: float
@@ -85,9 +88,12 @@ class March:
         shape = len(aftermaths), len(circuit.situation)
         self._target = np.broadcast_to(circuit.plant.target, shape)
         self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.rises)
-        none = np.zeros(shape[1])
+        none = np.zeros((0, shape[1]))
         tanks = [after.tank or (none, none, none) for after in aftermaths]
-        self._power, self._discharge, kept = (np.stack(row) for row in zip(*tanks, strict=True))
+        self._power, self._discharge, kept = (
+            np.stack(row, axis=1) for row in zip(*tanks, strict=True)
+        )
+        self._wanted = self._discharge.sum(axis=0)
         self._tank_start = plan.tank_start
         self._stack(np.broadcast_to(circuit.plant.output, shape), kept)
 
@@ -150,9 +156,9 @@ class March:
             return np.asarray(np.broadcast_to(array, kept.shape)[kept])
 
         now, course = self.moment, self.moment.course
-        for name in ("_flat", "_resistance", "_power", "_discharge", "_target"):
+        for name in ("_flat", "_resistance", "_wanted", "_target"):
             setattr(self, name, take(getattr(self, name)))
-        for name in ("_nodes", "_intercept", "_slope"):
+        for name in ("_nodes", "_intercept", "_slope", "_power", "_discharge"):
             setattr(self, name, getattr(self, name)[:, kept])
         for name in ("_capacity", "_heat", "_conductance", "_rises"):
             setattr(self, name, tuple(take(array) for array in getattr(self, name)))
@@ -164,8 +170,8 @@ class March:
                 taken=take(course.taken),
             ),
             chips=tuple(take(chip) for chip in now.chips),
-            discharge=take(now.discharge),
-            level=take(now.level),
+            discharge=now.discharge[:, kept],
+            level=now.level[:, kept],
         )
 
     def _change(self, seconds: float) -> None:
@@ -175,9 +181,10 @@ class March:
                 if phase.start == seconds:
                     self._enter(row, phase)
         if seconds >= self._tank_start:
-            lacking = np.clip(sum(self._heat) - self._most, 0.0, self._power)
+            lacking = np.maximum(sum(self._heat) - self._most, 0.0)
             is_calm = np.array([after.trip is None for after in self._afters])[:, None]
-            self._discharge = np.where(is_calm, self._discharge, lacking)
+            self._wanted = np.where(is_calm, self._wanted, lacking)
+            self._discharge = np.where(is_calm, self._discharge, self._power)
 
     def _enter(self, row: int, phase: Phase) -> None:
         for stacked, conductance in zip(self._conductance, phase.conductance, strict=True):
@@ -189,15 +196,20 @@ class March:
         self._resistance[row] = phase.resistance
 
     def _step(self, hours: float, end: float) -> None:
-        """Go one step; a tank that would run empty gives what it has over the step."""
+        """Go one step; a tank that would run empty gives what it has over the step.
+
+        Tanks share what is wanted as each can give.
+        """
         now = self.moment
-        given = np.minimum(self._discharge, now.level / hours)
+        most = np.minimum(self._discharge, now.level / hours)
+        together = most.sum(axis=0)
+        given = most * (np.minimum(self._wanted, together) / np.maximum(together, _LEAST_POWER))
         place = piece_at(now.course.temperature[-1], self._nodes)
         rise, intercept = at_each(self._slope, place), at_each(self._intercept, place)
         chain = Chain(
             capacity=self._capacity,
             conductance=self._conductance,
-            heat=(*self._heat[:-1], self._heat[-1] - given),
+            heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
             target=self._target,
             flat=self._flat,
             base=intercept + rise * self._target,

@@ -72,8 +72,8 @@ def follow_trip(
         On ``instant``, once a minute: ``chip_temperature(hall)`` and
         ``technology_supply_temperature(cdu)`` of the racks that the failure touches,
         ``facility_supply_temperature`` and ``cooling_plant_output(circuit)``,
-        ``rack_inlet_temperature(hall_air)``, ``tank_level(tank)``, which tanks share as they can
-        give, and ``tank_discharge(tank)``. Attributes ``trip``, ``time_to_limit`` [min] and
+        ``rack_inlet_temperature(hall_air)``, ``tank_level(tank)``, and ``tank_discharge(tank)``,
+        which tanks share as they can give. Attributes ``trip``, ``time_to_limit`` [min] and
         ``limit``.
     """
     whole = situation_of(site, state, operation, result=result).result
@@ -148,18 +148,16 @@ def _of_warm(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, Columns]:
 
 
 def _of_air(circuit: Circuit, seen: Sequence[Moment]) -> dict[str, Columns]:
-    """Return the air, and the tanks, which share as they can give."""
+    """Return the air, and the tanks."""
     situation = circuit.situation
     air = _column([moment.course.temperature[0] for moment in seen])
     found = {"rack_inlet_temperature": {situation.air.name: air}}
-    most = sum(store.discharge_limit for store in situation.tanks)
-    level = _column([moment.level for moment in seen])
-    given = _column([moment.discharge for moment in seen])
-    for store in situation.tanks:
-        share = store.discharge_limit / most
-        kept = store.low + share * level / store.discharge_efficiency
+    for place, store in enumerate(situation.tanks):
+        level = _column([moment.level[place] for moment in seen])
+        kept = store.low + level / store.discharge_efficiency
         found.setdefault("tank_level", {})[store.owner] = kept
-        found.setdefault("tank_discharge", {})[store.owner] = share * given
+        given = _column([moment.discharge[place] for moment in seen])
+        found.setdefault("tank_discharge", {})[store.owner] = given
     return found
 
 
