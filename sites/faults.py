@@ -19,6 +19,14 @@ LONGEST: Final = 60
 LACKS: Final = ("missing", "union_tag_not_found")
 """What pydantic calls a parameter, or a kind, that is not there."""
 
+NO_DAY: Final = (
+    "date_type",
+    "date_parsing",
+    "date_from_datetime_parsing",
+    "date_from_datetime_inexact",
+)
+"""What pydantic calls a value that is no day of the calendar."""
+
 Fields = Mapping[str, object]
 
 
@@ -88,11 +96,21 @@ def _fault(item: ErrorDetails, model: type[BaseModel], table: Fields, place: str
             kinds = ", ".join(kind_of(found) for note in held for found in inner_models(note))
             where = spot(".".join([place, *steps]).strip("."), "kind")
             return Fault(place=where, value="", mend=f"must be one of {kinds}")
-    mend = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    mend = _mend(item)
     if isinstance(item["input"], Mapping):  # a rule of the whole table
         where = spot(".".join([place, *steps]).strip("."), "")
         return Fault(place=where, value="", mend=mend + _values(mend, item["input"]))
     return Fault(place=where, value=written(item["input"]), mend=mend)
+
+
+def _mend(item: ErrorDetails) -> str:
+    """Return the mend of a value, in words of the file and not of Python."""
+    if item["type"] in NO_DAY:
+        return "write a day without quotes and time, as 2026-01-31"
+    if item["type"] == "tuple_type":
+        row = "{ ... }" if isinstance(item["input"], Mapping) else written(item["input"])
+        return f"several may stand here: write a list in brackets, as [{row}]"
+    return item["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
 def _values(mend: str, table: Fields) -> str:
@@ -114,7 +132,8 @@ def _walk(
     inside: object = table
     for count, step in enumerate(map(str, loc), start=1):
         stands = isinstance(inside, Mapping) and step in inside
-        if not stands and count < len(loc):
+        is_item = isinstance(inside, list) and step.isdigit()
+        if not stands and (is_item or count < len(loc)):
             models = [inner for inner in models if kind_of(inner) == step] or models
             continue  # the kind in a union, or the number of an item in a list
         steps.append(step)

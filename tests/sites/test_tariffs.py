@@ -110,3 +110,32 @@ def test_faults_name_their_place(with_tariffs, told):
     assert any("[tariffs.first.energy] price" in fault for fault in found)
     assert any("[tariffs.second] stage: no such parameter of tariff" in fault for fault in found)
     assert any("[tariffs.second.peaks] of" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told_of"),
+    [
+        ("valid_from", 2026, "[tariffs.first] valid_from = 2026: write a day without quotes"),
+        ("valid_from", "1.1.2026", '[tariffs.first] valid_from = "1.1.2026": write a day'),
+        ("holidays", ["2026-01-01", 5], "[tariffs.first] holidays = 5: write a day without quotes"),
+        ("energy", {"name": "a", "price": "1 EUR/MWh"}, "[tariffs.first.energy]: several may"),
+    ],
+)
+def test_days_and_lists_are_told_in_words_of_the_file(with_tariffs, told, place, value, told_of):
+    """Proves: a year for a day, or one row for several, is told with what to write, at its key.
+
+    Sensitivity: "Datetimes provided to dates should have zero time", "should be a valid tuple".
+    """
+    with_tariffs["tariffs"]["first"][place] = value
+    (fault,) = told(with_tariffs)
+    assert fault.startswith(told_of)
+    assert "2026-01-31" in fault or "in brackets, as [{ ... }]" in fault
+
+
+def test_a_single_text_where_several_may_stand(with_tariffs, told):
+    with_tariffs["tariffs"]["first"]["periods"][0]["hours"] = "6-22"
+    (fault,) = told(with_tariffs)
+    assert fault == (
+        '[tariffs.first.periods] hours = "6-22": several may stand here: write a list in brackets, '
+        'as ["6-22"]'
+    )
