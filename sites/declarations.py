@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import get_args
 
 from pydantic import BaseModel
@@ -28,7 +29,7 @@ def parameters(table: BaseModel, *, only_set: bool = False) -> Mapping[str, obje
     Returns
     -------
     Mapping
-        Parameter -> number, text with unit, or the like of an inner table.
+        Parameter -> number, text with unit, day as text, or the like of an inner table or of rows.
     """
     kind = {"kind": kind_of(type(table))} if hasattr(table, "kind") else {}
     return kind | {
@@ -57,9 +58,21 @@ def _written(value: object, declared: Quantity | None, only_set: bool) -> object
         return parameters(value, only_set=only_set)
     if isinstance(value, Mapping):
         return {key: _written(inner, None, only_set) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_row(inner, only_set) for inner in value)
+    if isinstance(value, date):
+        return value.isoformat()
     if declared and declared.unit != "1" and value is not None:
         return f"{value:.6g} {written(declared.unit)}"
     return value
+
+
+def _row(value: object, only_set: bool) -> object:
+    """Return what stands in a list; a table in one has no name but its own."""
+    told = _written(value, None, only_set)
+    if isinstance(told, dict) and hasattr(value, "name"):
+        return {"name": value.name, **told}
+    return told
 
 
 def _quantity(notes: tuple[object, ...]) -> Quantity | None:

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from sites import catalogue
+from sites.loading import build
+from sites.tariff_files import EXAMPLES
 
 
 @pytest.fixture
@@ -93,6 +95,36 @@ def test_describe_tells_terms_and_units_as_site_files_have_them(run, tmp_path):
     assert "reserve fcr: symmetric, from 2026-01-01" in told
     assert "export fee 2 EUR/MWh" in told
     assert "MWh-1" not in told
+
+
+@pytest.mark.parametrize("rules", ["germany", "spain", "nordic"])
+def test_what_describe_tells_scripts_is_the_site(run, tmp_path, rules):
+    """Proves: dates, time classes and rows of tariffs are there, and can be read as a site again.
+
+    Sensitivity: a trace-back, since JSON knows no date.
+    """
+    lines = (catalogue.ROOM / "small.toml").read_text().splitlines()
+    billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
+    text = "\n".join(billed).replace(
+        'power = "0.8 MW"', 'power = "0.8 MW"\nlocal_controller = true'
+    )
+    tariff = (EXAMPLES / f"{rules}.toml").read_text()
+    reserve = TERMS[TERMS.index("[reserves") :]
+    (tmp_path / "mine.toml").write_text(text + "\n" + tariff + reserve)
+    result = run("describe", tmp_path / "mine.toml", "--json", "-")
+    assert result.exit_code == 0, result.stderr
+    (told,) = json.loads(result.stdout)["sites"]
+    again = build(without_none(told | {"name": None}), "mine", source="mine.json")
+    site = sites.load(tmp_path / "mine.toml")
+    assert again.tariffs == site.tariffs
+    assert again.reserves == site.reserves
+
+
+def without_none(value):
+    """Return what JSON tells as a site file has it: what is none is left out."""
+    if isinstance(value, dict):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    return [without_none(inner) for inner in value] if isinstance(value, list) else value
 
 
 def test_an_error_is_one_block_without_a_trace(run):
