@@ -27,6 +27,9 @@ NO_DAY: Final = (
 )
 """What pydantic calls a value that is no day of the calendar."""
 
+NO_TABLE: Final = ("model_type", "dict_type", "mapping_type")
+"""What pydantic calls a value that is no table."""
+
 Fields = Mapping[str, object]
 
 
@@ -110,6 +113,8 @@ def _mend(item: ErrorDetails) -> str:
     if item["type"] == "tuple_type":
         row = "{ ... }" if isinstance(item["input"], Mapping) else written(item["input"])
         return f"several may stand here: write a list in brackets, as [{row}]"
+    if item["type"] in NO_TABLE:
+        return "write a table here, { key = value, ... }"
     return item["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 

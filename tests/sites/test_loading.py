@@ -144,7 +144,7 @@ def test_what_is_no_table(table, told):
     assert told(table) == [
         "equipment = 3: write one table [equipment.<name>] for each",
         '[work] batch = "later": write a table [work.batch]',
-        'service = "none": should be a valid dictionary or instance of Service',
+        'service = "none": write a table here, { key = value, ... }',
     ]
 
 

@@ -132,6 +132,16 @@ def test_days_and_lists_are_told_in_words_of_the_file(with_tariffs, told, place,
     assert "2026-01-31" in fault or "in brackets, as [{ ... }]" in fault
 
 
+def test_what_is_no_table_is_told_so(with_tariffs, told):
+    """Sensitivity: "should be a valid dictionary or instance of PeakPrice"."""
+    with_tariffs["tariffs"]["first"]["peaks"] = ["16 EUR/kW"]
+    with_tariffs["weights"] = "3 EUR/m3"
+    assert told(with_tariffs) == [
+        'weights = "3 EUR/m3": write a table here, { key = value, ... }',
+        '[tariffs.first] peaks = "16 EUR/kW": write a table here, { key = value, ... }',
+    ]
+
+
 def test_a_single_text_where_several_may_stand(with_tariffs, told):
     with_tariffs["tariffs"]["first"]["periods"][0]["hours"] = "6-22"
     (fault,) = told(with_tariffs)
