@@ -59,9 +59,14 @@ def share(tariff: Tariff) -> float:
 
 
 def planned_class(tariff: Tariff) -> BandClass | None:
-    """Return the class of band load that plans are made for; None if they are for none."""
+    """Return the class of band load that plans are made for; None if they are for none.
+
+    A year that is expected to take too little has none, as on its bill; 0 says nothing.
+    """
     prices, band = tariff.utilisation, tariff.band_load
     if prices is None or band is None or prices.plan_for != "band_load":
+        return None
+    if 0.0 < band.expected_energy <= band.least_energy:
         return None
     return class_of(band, decimal(prices.expected))
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.twin.tariffs.samples import BERLIN, GERMAN, WHOLE_YEAR, YEAR, quarters, tariff
 from twin.errors import SeriesError
+from twin.tariffs import planned
 from twin.tariffs.band import share_paid, watch
 from twin.tariffs.bill import bill
 from twin.tariffs.declaration import Tariff
@@ -60,6 +61,17 @@ def test_the_rest_needs_the_least_energy_too():
 
 def test_a_tariff_without_the_rule_is_not_watched():
     assert watch(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
+
+
+@pytest.mark.parametrize(("expected", "paid"), [("0 MWh", 0.1), ("9 GWh", 1.0), ("11 GWh", 0.1)])
+def test_plans_count_with_no_class_that_a_year_takes_too_little_for(expected, paid):
+    """Proves: below 10 GWh the bill of 8,000 h is the published one, and so are a plan's prices."""
+    rules = GERMAN | {
+        "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "8000 h"},
+        "band_load": GERMAN["band_load"] | {"expected_energy": expected},
+    }
+    assert planned.peak_price(tariff(**rules)) == pytest.approx(100_000.0 * paid)
+    assert (planned.guard(tariff(**rules)) is None) == (expected != "11 GWh")
 
 
 def test_a_rule_that_holds_no_more_is_not_watched():
