@@ -235,7 +235,8 @@ class Tariff(Dated):
         if planned and planned != "published" and getattr(self, planned) is None:
             message = f"plans are made for {planned}, of which there is no table"
             raise ValueError(message)
-        if len({self.windows, *(price.windows for price in self.peaks)}) > 1:
+        counted = [self.windows, *(price.windows for price in self.peaks)]
+        if len({frozenset(windows) for windows in counted}) > 1:
             message = "all peaks of a tariff count in the same windows"
             raise ValueError(message)
         if len(self._spans) > 1:

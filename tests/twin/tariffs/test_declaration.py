@@ -63,6 +63,16 @@ def test_what_has_no_sense_is_refused(rules, told):
         tariff(**rules)
 
 
+def test_windows_are_the_same_in_any_order():
+    """Proves: two charges may count in the same windows, however they are written down."""
+    windows = [{"hours": ["6-9"]}, {"months": [1], "hours": ["17-20"]}]
+    peaks = [
+        {"name": "a", "price": "1 EUR/MW", "windows": windows},
+        {"name": "b", "price": "2 EUR/MW", "windows": windows[::-1]},
+    ]
+    assert len(tariff(peaks=peaks).peaks) == 2
+
+
 @pytest.mark.parametrize(
     ("span", "between"),
     [("9-14", (540, 840)), ("16:30-20", (990, 1200)), ("22:15-24", (1335, 1440))],
