@@ -14,24 +14,43 @@ from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
-from twin.labels import of_owner, values_of
+from twin.labels import of_owner, off_axes, values_of
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
 
-SERIES: Final = (
-    "electricity_price",
-    "carbon_intensity",
-    "air_temperature",
-    "relative_humidity",
-    "air_pressure",
-    "service_racks",
-    "work_least",
-    "work_most",
-    "work_racks_limit",
-    "terminal_price",
-)
-"""Variables of every outlook."""
+AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "electricity_price": ("time",),
+    "carbon_intensity": ("time",),
+    "air_temperature": ("time",),
+    "relative_humidity": ("time",),
+    "air_pressure": ("time",),
+    "service_racks": ("time",),
+    "work_least": ("instant", "cohort"),
+    "work_most": ("instant", "cohort"),
+    "work_racks_limit": ("time", "cohort"),
+    "terminal_price": (),
+}
+"""Variable of every outlook -> its axes."""
+
+COORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "time": ("time",),
+    "duration": ("time",),
+    "instant": ("instant",),
+    "cohort": ("cohort",),
+    "kind": ("cohort",),
+}
+"""Coordinate of every outlook -> its axis."""
+
+SOURCES: Final = "renewable_available_power"
+"""Variable of the outlooks of sites that have sun or wind of their own."""
+
+SOME: Final[Mapping[str, tuple[str, ...]]] = {
+    SOURCES: ("time", "renewable"),
+    **dict.fromkeys(sense.PAUSES, ("cohort",)),
+    **promised.AXES,
+}
+"""The same of what only some outlooks hold."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +160,11 @@ def _whole(problem: Problem) -> list[Fault]:
     """Return what is missing, not finite, or has another unit, another axis or other labels."""
     site, outlook = problem.site, problem.outlook
     sources = [e.owner for e in site.exchanges if e.available]
-    names = [*SERIES, *(["renewable_available_power"] if sources else [])]
+    names = [*AXES, *([SOURCES] if sources else [])]
     names += promised.given(outlook)
     names += sense.PAUSES if any(name in outlook for name in sense.PAUSES) else ()
-    faults = list(_axes(outlook))
+    faults, off = list(_axes(outlook)), list(off_axes(outlook, {**AXES, **SOME}, "outlook"))
+    faults += off
     try:
         vocabulary.check(outlook, *names)
     except UnitError as error:
@@ -153,13 +173,18 @@ def _whole(problem: Problem) -> list[Fault]:
         states.check(site, problem.state)
     except (UnitError, StateError) as error:
         faults += error.faults
-    for name in (name for name in names if name in outlook):
+    told = {fault.place for fault in off}
+    for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):
         wrong = ~promised.is_number(name, outlook[name].to_numpy())
         faults += sense.where(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         mend = "the outlook does not say what it can give"
         faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))
     faults += promised.labels(site, outlook)
+    for axis in ("renewable", "contract"):
+        labels = outlook[axis].to_numpy().tolist() if axis in outlook.coords else []
+        for label in sorted({str(one) for one in labels if labels.count(one) > 1}):
+            faults.append(Fault(place=f"outlook, {axis}", value=label, mend="every label once"))
     for kind in sorted(_labels(outlook, "kind") - set(site.work)):
         mend = f"the site knows the work {', '.join(site.work)}"
         faults.append(Fault(place="outlook, kind", value=kind, mend=mend))
@@ -171,8 +196,8 @@ def _labels(outlook: xr.Dataset, name: str) -> set[str]:
 
 
 def _axes(outlook: xr.Dataset) -> Iterator[Fault]:
-    if not {"time", "instant", "duration", "kind"} <= set(outlook.coords):
-        mend = "needs the coordinates time, duration, instant and kind(cohort)"
+    if any(name not in outlook.coords or outlook[name].dims != on for name, on in COORDS.items()):
+        mend = "needs the coordinates time, duration(time), instant, cohort and kind(cohort)"
         yield Fault(place="outlook", value=str(list(outlook.coords)), mend=mend)
         return
     time, instant = outlook["time"].to_numpy(), outlook["instant"].to_numpy()

@@ -1,6 +1,6 @@
 """The promises that a problem holds, checked before anything is built."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -15,18 +15,18 @@ from twin.physics.numeric import BoolArray
 from twin.promises import Commitment
 from twin.site import Site
 
-WORDS: Final = (
-    "grid_import_limit",
-    "grid_import_target",
-    "grid_import_target_price",
-    "day_ahead_position",
-    "position_held",
-    "imbalance_short_price",
-    "imbalance_long_price",
-    "intraday_price",
-    "matched_power",
-)
-"""Words of an outlook that only some hold: what is missing is not promised."""
+AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "grid_import_limit": ("time",),
+    "grid_import_target": ("time", "contract"),
+    "grid_import_target_price": ("time", "contract"),
+    "day_ahead_position": ("time",),
+    "position_held": ("time",),
+    "imbalance_short_price": ("time",),
+    "imbalance_long_price": ("time",),
+    "intraday_price": ("time",),
+    "matched_power": ("time",),
+}
+"""Word of an outlook -> its axes. Only some hold these: what is missing is not promised."""
 
 NONE: Final = frozenset({"grid_import_target", "grid_import_limit"})
 """Of these, words in which infinite means that there is none."""
@@ -58,8 +58,8 @@ def promises(site: Site, outlook: xr.Dataset) -> tuple[Commitment, ...]:
 
 
 def given(outlook: xr.Dataset) -> tuple[str, ...]:
-    """Return the words of :data:`WORDS` that an outlook holds."""
-    return tuple(word for word in WORDS if word in outlook)
+    """Return the words of :data:`AXES` that an outlook holds."""
+    return tuple(word for word in AXES if word in outlook)
 
 
 def is_number(name: str, values: FloatArray) -> BoolArray:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.inputs import caps
+from optimizer.inputs import CAPS, caps
 from optimizer.moves import coming
 from optimizer.problem import Problem
 from optimizer.reserves.reserved import add_reserves
@@ -106,7 +106,7 @@ def _work(solution: Solution) -> Words:
 def _levels(problem: Problem) -> FloatArray:
     """Return the caps that each cohort may run at, ``(cohort, level)``. [1]"""
     kinds = problem.outlook["kind"].to_numpy()
-    return np.array([caps(problem.site.work[str(name)]) for name in kinds])
+    return np.array([caps(problem.site.work[str(name)]) for name in kinds]).reshape(-1, CAPS)
 
 
 def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> Words:

@@ -25,6 +25,9 @@ GROSS: Final = 0.1
 NEARLY: Final = 1e-3
 """Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
 
+BACKLOG: Final = 10.0 * 8766.0
+"""Hours of all racks of a site beyond which no work waits: ten years. [h]"""
+
 ROUNDING: Final = 1e-6
 """Difference of work, racks or units that is no difference. [1]"""
 
@@ -134,8 +137,12 @@ def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
     least, most = _bare(outlook, "work_least"), _bare(outlook, "work_most")
     mend = "is more than work_most allows by then"
     yield from where(rows, least > most + ROUNDING, mend)
+    pool = Pool.of(site)
+    backlog = BACKLOG * pool.racks * pool.rack_power
+    mend = f"all racks together do {backlog:.3g} MWh in ten years; is it in MWh?"
+    yield from where(outlook["work_most"].transpose("instant", "cohort"), most > backlog, mend)
     hours = outlook["duration"].to_numpy()[:, None]
-    can = Pool.of(site).rack_power * hours * _bare(outlook, "work_racks_limit")
+    can = pool.rack_power * hours * _bare(outlook, "work_racks_limit")
     could = np.concatenate([np.zeros_like(most[:1]), np.cumsum(can, axis=0)])
     begun = np.minimum.accumulate((most - could)[:-1], axis=0)  # done so far, at best, less could
     short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could[1:] - begun])

@@ -3,14 +3,46 @@
 A label that xarray seeks takes ten times as long, and a decision asks some hundreds of times.
 """
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, cast
 
 import numpy as np
 import xarray as xr
 
+from twin.errors import Fault
 from twin.physics import FloatArray
 
 _TIMES: Final = frozenset({"time", "instant"})
+
+_NUMBERS: Final = "biuf"
+"""Kinds of arrays that hold real numbers."""
+
+
+def off_axes(data: xr.Dataset, axes: Mapping[str, Collection[str]], place: str) -> Iterator[Fault]:
+    """Yield variables that lie on other axes than they should, or hold no real numbers.
+
+    Parameters
+    ----------
+    data
+        What somebody handed in; what it lacks is not told.
+    axes
+        Name of a variable -> its axes, in whatever order.
+    place
+        What messages call the dataset.
+    """
+    for name, wanted in axes.items():
+        if name not in data:
+            continue
+        variable, where = data.variables[name], f"{place}, {name}"
+        if variable.dtype.kind not in _NUMBERS:
+            yield Fault(place=where, value=str(variable.dtype), mend="must hold real numbers")
+        elif set(variable.dims) != set(wanted):
+            shown = f"on {_listed(variable.dims)}"
+            yield Fault(place=where, value=shown, mend=f"must be on {_listed(wanted)}")
+
+
+def _listed(axes: Collection[object]) -> str:
+    return " and ".join(map(str, axes)) or "no axis"
 
 
 def of_owner(data: xr.Dataset, name: str, owner: str) -> FloatArray:

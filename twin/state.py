@@ -1,6 +1,7 @@
 """The state of a site at one instant: levels, temperatures, the last exchange, the running peak."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -8,20 +9,23 @@ import xarray as xr
 from twin import vocabulary
 from twin.equipment import Battery, CoolingPlant, Tank
 from twin.errors import Fault, StateError
-from twin.labels import values_of
+from twin.labels import off_axes, values_of
 from twin.physics import FloatArray
 from twin.site import Site
 
-NAMES = (
-    "battery_level",
-    "tank_level",
-    "facility_supply_temperature",
-    "cooling_plant_output",
-    "peak_power",
-    "usual_power",
-    "grid_import_power",
-    "grid_export_power",
-)
+AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "battery_level": ("battery",),
+    "tank_level": ("tank",),
+    "facility_supply_temperature": ("circuit",),
+    "cooling_plant_output": ("circuit",),
+    "peak_power": (),
+    "usual_power": (),
+    "grid_import_power": (),
+    "grid_export_power": (),
+}
+"""Variable of every state -> its axes."""
+
+NAMES: Final = tuple(AXES)
 """Variables of every state."""
 
 
@@ -108,10 +112,15 @@ def check(site: Site, state: xr.Dataset) -> xr.Dataset:
     UnitError
         If a variable or its unit is missing.
     StateError
-        If the labels are not the site's, or a value is not finite.
+        If the axes or labels are not the site's, or a value is no number or not finite.
     """
     vocabulary.check(state, *NAMES)
-    faults = []
+    faults = list(off_axes(state, AXES, "state"))
+    if "instant" not in state.coords or state["instant"].ndim:
+        mend = "needs the coordinate instant: the moment of which it tells"
+        faults.append(Fault(place="state, instant", value="", mend=mend))
+    if faults:
+        raise StateError(site.name, faults)
     for dim, wants in _labels(site).items():
         has = state[dim].to_numpy().tolist()
         if has != wants:

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from optimizer.problem import Problem
+from optimizer.schedule import schedule_of
 from tests.math.hand import (
     battery,
     machine,
     outlook,
     problem,
     site,
+    solved,
     source,
     through,
     units,
@@ -17,6 +20,7 @@ from tests.math.hand import (
 )
 from twin import state
 from twin.errors import ProblemError
+from twin.vocabulary import tag_all
 
 JOBS = [("batch", [1.0, 2.0], [2.0, 2.0], 5.0)]
 
@@ -89,6 +93,7 @@ def test_a_missing_variable_is_named(ahead):
         ("work_racks_limit", [[-1.0], [5.0]], "must not be negative"),
         ("electricity_price", [10.0, 1e9], "is it in EUR/MWh?"),
         ("work_most", [[1.0], [2.0], [2.0]], "must be 0 at the first instant"),
+        ("work_most", [[0.0], [2.0], [1e9]], "do 8.77e+05 MWh in ten years; is it in MWh?"),
     ],
 )
 def test_values_without_sense_are_refused(ahead, name, values, words):
@@ -182,6 +187,49 @@ def test_weights_beyond_any_price_are_refused(ahead, name, weight, words):
 def test_an_empty_horizon_is_refused(ahead):
     empty = ahead.isel(time=slice(0, 0), instant=slice(0, 1))
     assert any("one interval at least" in fault for fault in faults(site(), empty))
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "words"),
+    [
+        ("electricity_price", (), "on no axis: must be on time"),
+        ("electricity_price", ("instant",), "on instant: must be on time"),
+        ("air_temperature", ("time", "cohort"), "on time and cohort: must be on time"),
+        ("service_racks", ("strange",), "on strange: must be on time"),
+        ("terminal_price", ("time",), "on time: must be on no axis"),
+        ("work_least", ("cohort",), "on cohort: must be on instant and cohort"),
+        ("work_racks_limit", ("time",), "on time: must be on time and cohort"),
+        ("work_rest", ("time", "cohort"), "on time and cohort: must be on cohort"),
+        ("grid_import_limit", (), "on no axis: must be on time"),
+    ],
+)
+def test_a_word_on_other_axes_is_refused(ahead, name, axes, words):
+    """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
+    given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
+    told = faults(site(), tag_all(ahead.assign({name: (axes, given)})))
+    assert f"outlook, {name} = {words}" in told
+
+
+@pytest.mark.parametrize("kind", [str, object, complex])
+def test_what_is_no_real_number_is_refused(ahead, kind):
+    (fault,) = faults(
+        site(), tag_all(ahead.assign(electricity_price=ahead["electricity_price"].astype(kind)))
+    )
+    assert fault.startswith("outlook, electricity_price = ")
+    assert fault.endswith(": must hold real numbers")
+
+
+def test_a_source_named_twice_is_refused():
+    twice = xr.concat([outlook([10.0, 20.0], sun=[1.0, 1.0])] * 2, "renewable", data_vars="minimal")
+    (fault,) = faults(site(source()), twice)
+    assert fault == "outlook, renewable = sun: every label once"
+
+
+def test_a_site_whose_work_cannot_move_has_a_plan(ahead):
+    """Proves: an outlook without any cohort is one of service alone: 1 MW at 10 and at 20."""
+    alone = solved(site(), ahead.isel(cohort=slice(0, 0)))
+    assert alone.objective == pytest.approx(30.0)
+    assert schedule_of(alone)["hall_power"].to_numpy().ravel() == pytest.approx([1.0, 1.0])
 
 
 def test_axes_that_do_not_fit_are_refused(ahead):

@@ -52,6 +52,21 @@ def test_a_missing_unit_is_named(small):
         state.check(small, calm)
 
 
+def test_a_state_on_other_axes_is_refused(small):
+    """Sensitivity: a level that names no battery ended in a trace-back."""
+    calm = state.rest(small)
+    level = calm["battery_level"]
+    wrong = [
+        (calm.assign(battery_level=level.mean("battery", keep_attrs=True)), "must be on battery"),
+        (calm.assign(battery_level=level.astype(str)), "<U32: must hold real numbers"),
+        (calm.assign(peak_power=calm["peak_power"].expand_dims("tank")), "must be on no axis"),
+        (calm.drop_vars("instant"), "needs the coordinate instant"),
+    ]
+    for one, words in wrong:
+        with pytest.raises(StateError, match=words):
+            state.check(small, one)
+
+
 def test_another_sites_state_is_refused(small):
     other = state.rest(small).assign_coords(battery=["battery_9"])
     with pytest.raises(StateError, match=r"battery_9.*battery_1"):
