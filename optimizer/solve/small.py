@@ -13,6 +13,9 @@ from twin.physics import FloatArray
 QUIET: Final[dict[str, Any]] = {"output_flag": False, "threads": 1, "parallel": "off"}
 """What the solver is told; two of one process must have as many threads."""
 
+MOST_STEPS: Final = 10_000
+"""Most steps of the solver of squares, which can go round in circles for ever. [1]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
@@ -64,12 +67,26 @@ def nearest(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
     rows
         What they keep.
 
+    Returns
+    -------
+    Found
+        Where the solver of squares misses the rows or finds no end, which happens, the values of
+        least sum of distances: the simplex keeps rows.
+
     Raises
     ------
     SolverError
         If there are none.
     """
+    try:
+        return _least_squares(point, weight, rows)
+    except SolverError:
+        return _least_sum(point, weight, rows)
+
+
+def _least_squares(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
     solver = _passed(-weight * point, rows)
+    set_options(solver, {"qp_iteration_limit": MOST_STEPS})
     counted = np.flatnonzero(weight).astype(np.int32)
     before = np.concatenate([[0], np.cumsum(weight != 0.0)]).astype(np.int32)
     status = solver.passHessian(
@@ -82,6 +99,33 @@ def nearest(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
     )
     ask(status, "passHessian", may_warn=True)
     return _solved(solver)
+
+
+def _least_sum(point: FloatArray, weight: FloatArray, rows: Dense) -> Found:
+    """Return the values whose weighted sum of distances is least."""
+    counted = np.flatnonzero(weight)
+    (height, columns), count = rows.matrix.shape, len(counted)
+    apart = np.zeros((count, columns))
+    apart[np.arange(count), counted] = 1.0
+    matrix = np.block(
+        [
+            [rows.matrix, np.zeros((height, 2 * count))],
+            [apart, -np.eye(count), np.eye(count)],
+        ]
+    )
+    none, free = np.zeros(2 * count), np.full(2 * count, np.inf)
+    wide = Dense(
+        matrix=matrix,
+        low=np.concatenate([rows.low, point[counted]]),
+        high=np.concatenate([rows.high, point[counted]]),
+        column_low=np.concatenate([rows.column_low, none]),
+        column_high=np.concatenate([rows.column_high, free]),
+    )
+    cost = np.concatenate([np.zeros(columns), weight[counted], weight[counted]])
+    found = cheapest(cost, wide)
+    return Found(
+        values=found.values[:columns], duals=found.duals[:height], objective=found.objective
+    )
 
 
 def _passed(cost: FloatArray, rows: Dense) -> Any:
