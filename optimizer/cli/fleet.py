@@ -24,6 +24,7 @@ from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import AHEAD, Files, World, read_world
+from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
 from twin.site import Site
@@ -49,7 +50,10 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     move: Annotated[str, typer.Option(help="Kind of work that may move.")] = "batch",
     transfer_cost: Annotated[
-        float, typer.Option(min=0.0, help="Of moving a MWh of work with its data [EUR].")
+        float,
+        typer.Option(
+            min=0.0, max=GREATEST_PRICE, help="Of moving a MWh of work with its data [EUR]."
+        ),
     ] = 5.0,
     gap: Annotated[float, typer.Option(min=1e-6, help="Share of the cost to be missed.")] = GAP,
     cluster: Annotated[
@@ -86,7 +90,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(str(transfer), markup=False)
     settled, cost = found.coordination, sum(found.costs.values())
     screen.print(
-        f"sharing saves {whole(sum(settled.alone) - cost)} EUR; no more than "
+        f"sharing saves {whole(found.saved)} EUR; no more than "
         f"{whole(max(cost - settled.bound, 0.0))} EUR could still be saved "
         f"({max(found.gap, 0.0):.3%}, {counted(settled.rounds, 'round')})"
     )
@@ -95,12 +99,15 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _each(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
     """Return the file of each site: its own, or that for all; synthetic if none is named."""
-    own = dict(word.split("=", 1) for word in told if "=" in word)
+    pairs = [word.split("=", 1) for word in told if "=" in word]
+    names, own = [name for name, _ in pairs], dict(pairs)
     general = [word for word in told if "=" not in word]
-    unknown = own.keys() - {site.name for site in loaded}
-    if unknown or len(general) > 1:
-        value = ", ".join(sorted(unknown) or general)
-        mend = f"give one FILE for all, or SITE=FILE for {', '.join(s.name for s in loaded)}"
+    wrong = set(names) - {site.name for site in loaded}
+    wrong |= {name for name, file in pairs if names.count(name) > 1 or not file}
+    if wrong or len(general) > 1:
+        value = ", ".join(sorted(wrong) or general)
+        known = ", ".join(site.name for site in loaded)
+        mend = f"give one FILE for all, or SITE=FILE for {known}, each once"
         raise ProblemError("command", [Fault(place=f"--{kind}", value=value, mend=mend)])
     usual: Path | None = Path(general[0]) if general else None
     if usual is None and kind != "carbon":
@@ -138,7 +145,7 @@ def _table(found: FleetDecision) -> Table:
     for number, (name, cost) in enumerate(found.costs.items()):
         net = settled.nets[number]
         cells = (
-            settled.alone[number],
+            found.alone[name],
             cost,
             float(net.clip(min=0.0).sum()),
             float((-net).clip(min=0.0).sum()),

@@ -111,12 +111,13 @@ def coordinate(
     master.hear(alone)
     best, replies = alone, alone
     prices: FloatArray = np.mean([reply.worth for reply in alone], axis=0)
-    for asked in range(1, rounds + 1):
+    most = max(rounds, 1)
+    for asked in range(1, most + 1):
         answers = crew.ask(prices)
         if master.hear(answers, prices) == master.bound:
             replies = answers
         left = gap_of(master.promise(), master.bound)
-        if left <= EARLY * gap or asked == rounds:
+        if left <= EARLY * gap or asked == most:
             settled = crew.settle([net.reshape(shape) for net in master.settled()])
             best = min(best, settled, key=_cost)
             master.hear(settled)

@@ -8,6 +8,7 @@ import numpy as np
 
 from optimizer.moves import BLOCK, Lane, free, welcoming
 from optimizer.problem import Problem
+from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
 from twin.site import Site
@@ -130,18 +131,29 @@ def _sense_of_routes(fleet: Sequence[Site], routes: Mapping[str, Route]) -> Iter
     if not routes:
         yield Fault(place="routes", value="none", mend="name a kind of work that may move")
     for name, route in routes.items():
-        for way, given in (("origins", route.origins), ("hosts", route.hosts)):
-            for site in given or ():
-                place = f"routes.{name}.{way}"
-                if site not in known:
-                    yield Fault(place=place, value=site, mend=f"the sites are {', '.join(known)}")
-                elif route.kind not in known[site].work:
-                    mend = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
-                    yield Fault(place=place, value=site, mend=mend)
+        yield from _sense_of_ends(name, route, known)
         if not any(route.kind in site.work for site in known.values()):
             yield Fault(place=f"routes.{name}.kind", value=route.kind, mend="no site does it")
+        if route.move_cost > GREATEST_PRICE:
+            shown = f"{route.move_cost:g} EUR/MWh"
+            mend = f"must not exceed {GREATEST_PRICE:g} EUR/MWh, the price of the data included"
+            yield Fault(place=f"routes.{name}.data", value=shown, mend=mend)
         if route.job_length > route.window:
             mend = f"must not exceed the window of {route.window:g} h: no job could be done in it"
             yield Fault(
                 place=f"routes.{name}.job_length", value=f"{route.job_length:g} h", mend=mend
             )
+
+
+def _sense_of_ends(name: str, route: Route, known: Mapping[str, Site]) -> Iterator[Fault]:
+    """Yield sites that a route cannot begin or end at."""
+    for way, given in (("origins", route.origins), ("hosts", route.hosts)):
+        place = f"routes.{name}.{way}"
+        if given == ():
+            yield Fault(place=place, value="[]", mend="name a site; all are meant if left out")
+        for site in given or ():
+            if site not in known:
+                yield Fault(place=place, value=site, mend=f"the sites are {', '.join(known)}")
+            elif route.kind not in known[site].work:
+                mend = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
+                yield Fault(place=place, value=site, mend=mend)

@@ -82,6 +82,8 @@ def test_a_fleet_is_decided_and_told(tmp_path):
         (["rhine", "rhine"], "every site once"),
         (["rhine", "baltica", "--move", "poetry", "--prices", "none.csv"], "no site does it"),
         (["rhine", "baltica", "--prices", "iberia=x.csv"], "SITE=FILE for rhine, baltica"),
+        (["rhine", "baltica", "--jobs", "rhine=x.csv", "--jobs", "rhine=y.csv"], "each once"),
+        (["rhine", "baltica", "--weather", "rhine="], "--weather = rhine: give one FILE"),
         (["rhine", "atlantis"], "atlantis"),
     ],
 )
@@ -89,6 +91,14 @@ def test_what_makes_no_sense_is_refused(words, told):
     result = run(*words)
     assert result.exit_code == 1
     assert told in result.stderr
+
+
+@pytest.mark.parametrize("cost", ["inf", "nan", "20000"])
+def test_a_cost_of_moving_that_cannot_be_is_refused(cost):
+    """Sensitivity: a trace-back."""
+    result = run("rhine", "baltica", "--transfer-cost", cost)
+    assert result.exit_code == 2
+    assert "Invalid value for '--transfer-cost'" in result.stderr
 
 
 def test_what_the_files_lack_is_told_before_the_plans(told_of_files):

@@ -102,3 +102,4 @@ def test_rounds_are_told_and_end():
     assert [number for number, _ in told] == [1, 2, 3]
     assert found.rounds == 3
     assert np.abs(sum(found.nets)).max() < 1e-6
+    assert settled(*many(0), rounds=0).rounds == 1

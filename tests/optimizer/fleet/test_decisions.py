@@ -2,11 +2,13 @@
 
 import json
 import multiprocessing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.fleet import decisions
 from optimizer.fleet.coordinate import coordinate
 from optimizer.fleet.crew import Here
 from optimizer.fleet.decisions import decide_fleet
@@ -14,7 +16,7 @@ from optimizer.fleet.question import share
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import caps, inputs_of
 from tests.optimizer.fleet.small_fleet import NAMES, alone, nets_of, route, together
-from twin.errors import ProblemError, ServiceError
+from twin.errors import NoScheduleError, ProblemError, ServiceError
 from twin.workloads.queue import Pool
 
 
@@ -100,6 +102,55 @@ def test_transfers_are_told_in_words_and_plain_values(fleet):
     )
 
 
+def test_what_sites_cost_alone_is_what_they_decide(fleet):
+    """Sensitivity: of the linear models, in which waste is allowed and units run in parts."""
+    for problem in alone():
+        own = sum(decide(problem).explanation.accounts.values())
+        assert fleet.alone[problem.site.name] == pytest.approx(own, rel=1e-4)
+    told = fleet.as_json()
+    assert told["objective_alone"] == pytest.approx(sum(fleet.alone.values()), abs=0.01)
+    assert fleet.saved == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
+
+
+class Dear(Here):
+    """Sites whose decisions to share cost more than it saves, or fail, as those alone may."""
+
+    def __init__(self, problems, *, fails=()):
+        super().__init__(problems)
+        self.fails = fails
+
+    def decide(self, nets):
+        is_shared = any(net.any() for net in nets)
+        if is_shared in self.fails:
+            raise NoScheduleError("the twin refuses every plan found")
+        found = super().decide(nets)
+        return [dearer(one) for one in found] if is_shared else found
+
+
+def dearer(decision):
+    accounts = decision.explanation.accounts
+    dear = replace(decision.explanation, accounts={**accounts, "starts": 1e4})
+    return replace(decision, explanation=dear)
+
+
+@pytest.mark.parametrize("fails", [(), (True,)])
+def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails):
+    """Proves: where units or the twin undo what the linear models gain, nothing moves."""
+    monkeypatch.setattr(decisions, "crew_of", lambda problems, _: Dear(problems, fails=fails))
+    found = decide_fleet(together())
+    assert found.costs == found.alone == pytest.approx(fleet.alone)
+    assert found.saved == 0.0
+    assert not nets_of(found).any()
+    assert not found.transfers
+
+
+def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
+    monkeypatch.setattr(decisions, "crew_of", lambda problems, _: Dear(problems, fails=(False,)))
+    found = decide_fleet(together())
+    assert list(found.alone.values()) == list(found.coordination.alone)
+    assert (nets_of(found) == nets_of(fleet)).all()
+
+
 def test_a_closed_border_leaves_sites_as_they_are_alone():
     closed = share(alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0)
     found = decide_fleet(closed)
@@ -131,6 +182,10 @@ def test_a_fleet_that_makes_no_sense_is_refused_whole():
         share(alone()[:1], {"union": route()})
     with pytest.raises(ProblemError, match="name a kind"):
         share(alone(), {})
+    with pytest.raises(ProblemError, match=r"routes.union.hosts = \[\]: name a site"):
+        share(alone(), {"union": route(hosts=[])})
+    with pytest.raises(ProblemError, match=r"data = 1e\+06 EUR/MWh: must not exceed 10000"):
+        share(alone(), {"union": route(data="1e4 GB/MWh", data_price="100 EUR/GB")})
 
 
 def test_a_cluster_that_is_not_there_is_told():
