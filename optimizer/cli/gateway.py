@@ -8,7 +8,6 @@ import numpy as np
 import structlog
 import typer
 
-from optimizer.cli.logs import configure_logs
 from optimizer.cli.tls import Ca, Certificate, Key, tls_of
 from telemetry.archive.reading import state_folder
 from telemetry.client import Client
@@ -51,7 +50,6 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     does not answer, nothing is told. Each batch is held on disk until the site's recording has it,
     over any loss of the broker.
     """
-    configure_logs()
     name = f"dcgm-{site}-{hall}-{rack}"
     folder = state or state_folder(site) / "sources"
     client = Client(broker, client_id=name, tls=tls_of(ca, certificate, key))

@@ -1,4 +1,4 @@
-"""Where logs go: the one place that configures them, for the commands that run for long."""
+"""Where logs go: the one place that configures them, for all commands."""
 
 import logging
 import sys

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 import sites
 from optimizer.cli.load_scale import LoadScale
-from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.plant import (
     LOAD_SCALE,
@@ -60,7 +59,6 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run a simulated plant in lockstep with a service, and settle what it did."""
-    configure_logs()
     loaded = sites.load(site)
     setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(broker, client_id=f"plant-{loaded.name}")

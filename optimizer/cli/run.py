@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 import sites
-from optimizer.cli.logs import configure_logs
 from optimizer.cli.operate import StateFolder
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.cli.zone import Zone
@@ -89,7 +88,6 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=tls_of(ca, certificate, key),
         protocol=protocol.version,
     )
-    configure_logs()
     serve(loaded, settings, state or default_folder(loaded.name))
 
 

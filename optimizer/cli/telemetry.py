@@ -11,7 +11,6 @@ import typer
 
 import sites
 from optimizer.cli.gateway import dcgm
-from optimizer.cli.logs import configure_logs
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.folder import StateFolder
@@ -97,7 +96,6 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         certificate=str(certificate or ""),
         key=str(key or ""),
     )
-    configure_logs()
     folder = state or state_folder(site)
     with StateFolder(folder):
         if store is not None:
