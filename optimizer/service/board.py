@@ -18,8 +18,9 @@ null stands for what is not known:
 - `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
   rejected, overdue, none, lapsed: nothing accepted is in force), `sent`, `text`, what is wrong;
 - `broker`: `url` without a password, `is_connected`, `trouble`;
-- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined` {reason: count}, `stale`
-  and `unknown` in words, `archive`, `coverage`: of the points that were covered least `point`,
+- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined`, what was refused, and
+  `passed`, what is of other sites or of no use, {reason: count}, `stale` and `unknown` in words,
+  `archive`, `coverage`: of the points that were covered least `point`,
   `share` of its time [1] and `gaps`, repetitions that were missing;
 - `series`: `until`, of `prices` and `weather` the end of what the files tell, and `short`, which of
   them do not reach far enough;

@@ -37,6 +37,9 @@ from twin.workloads.queue import Pool, Queue, open_queue
 TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
 
+PASSED: Final = ("unknown point", "other site")
+"""Counters of what is nobody's fault: sound, perhaps archived, and no business of the plan."""
+
 LIFE: Final = ("plant_heartbeat", "plant_heartbeat_echo")
 """By these a plant's gateway says that it lives, whether or not a sensor speaks."""
 
@@ -240,13 +243,14 @@ class PlantLink:
         """Return how telemetry comes in, as the page wants it."""
         counters, window = self._ingester.counters, self.window.counters
         observed = self.window.observed(now)
-        lost = {name: count for name, count in window.items() if name not in TAKEN}
+        lost = {name: count for name, count in window.items() if name not in (*TAKEN, *PASSED)}
         return {
             "age_s": age_of(observed),
             "messages": counters.get("messages", 0),
             "points": window.get(Flag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
+            "passed": {name: window[name] for name in PASSED if name in window},
             "stale": _stale(observed, quality.PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
             "coverage": self._ingester.coverage.worst(second_of(now)),

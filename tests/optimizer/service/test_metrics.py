@@ -121,6 +121,16 @@ def test_alert_rules_name_metrics_that_exist(board):
     assert used - known == set()
 
 
+def test_an_alert_of_two_decisions_outlasts_another_source():
+    """Proves: a plan that is shifted and then by rule is no fresh optimum for 30 min.
+
+    Sensitivity: each source was a series of its own, whose half hour began anew.
+    """
+    rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
+    (rule,) = re.findall(r"alert: GigatwinFallback\n\s+expr: (.*)", rules)
+    assert rule.startswith('max without(source) (gigatwin_decision_source{source!="optimum"})')
+
+
 def test_time_to_limit_is_told_in_seconds_where_there_is_one(board):
     now = scrape(board)
     assert now["gigatwin_time_to_limit_seconds", "warm_plant"] == pytest.approx(222.6)

@@ -1,5 +1,6 @@
 """What is told of the plant's side: the age of the newest reading, and whose fault it is."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.errors import StateError
 
+FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
 
 
@@ -100,3 +102,21 @@ def test_a_site_without_movable_work_needs_no_scheduler(tmp_path):
     link = PlantLink(still, told, tmp_path)
     assert link.unheard_jobs == ""
     assert len(link.queue(moments.start()).jobs) == 0
+
+
+def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
+    """Proves: a fan that the site file does not explain, and points of a neighbour, raise no alert.
+
+    Sensitivity: each value of theirs counted as refused, so that `GigatwinQuarantineGrows` stood.
+    """
+    strange = replace(metadata_of("grid_import_power"), object_id="feeder_7", point=FEEDER)
+    link.window.add(strange)
+    link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
+    link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
+    told = link.show_telemetry(NOON)
+    assert told["unknown"] == [f"{FEEDER}: unknown point"]
+    assert told["passed"] == {"unknown point": 2, "other site": 1}
+    assert told["quarantined"] == {"poison": 0}
+    bad = replace(metadata_of("grid_import_power"), unit="furlong")
+    link.window.add(bad)
+    assert link.show_telemetry(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}

@@ -124,7 +124,7 @@ function few(texts, most = 5) {
 
 function telemetry({ telemetry: heard = {}, broker = {} }) {
   const refused = typeof heard.quarantined === "object" ? Object.entries(heard.quarantined ?? {}) : [["any reason", heard.quarantined]];
-  const reasons = refused.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ");
+  const counts = (found) => found.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ") || "none";
   const [stale, strange] = [heard.stale ?? [], heard.unknown ?? []];
   return [pairs([
     ["Broker", element("span", { class: broker.is_connected ? "good" : "bad" },
@@ -132,7 +132,8 @@ function telemetry({ telemetry: heard = {}, broker = {} }) {
     ["Address", broker.url ?? "–"],
     ["Newest sample", `${age(heard.age_s)} old`.replace("never heard old", "never heard")],
     ["Taken in", `${count(heard.messages)} messages: ${count(heard.points)} points, ${count(heard.batches)} rack batches`],
-    ["Refused", reasons || "none"],
+    ["Refused", counts(refused)],
+    ["Passed over", counts(Object.entries(heard.passed ?? {}))],
     ["Stale", stale.length ? element("span", { class: "bad" }, stale.map(words).join(", ")) : "nothing"],
     ["Not understood", few(strange)],
     ["Archive", heard.archive || "–"],
