@@ -6,8 +6,10 @@ until a person has looked.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import structlog
 
 from telemetry.bands import Band, Limits, band, limited
 from telemetry.listing import Listed, list_points
@@ -21,6 +23,8 @@ from twin.site import Site
 
 MOST: Final = 10_000
 """Most strange points that are remembered."""
+
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +48,7 @@ class Binding:
     band
         What is plausible, in the canonical unit.
     is_spare
-        Whether another point says the same: then this one is only compared with it.
+        Whether another point says the same: this one is compared with it while that one speaks.
     """
 
     point: str
@@ -168,6 +172,15 @@ class Binder:
         self._disown(point)
         return self.learn(metadata)
 
+    def relieve(self, spare: Binding) -> None:
+        """Read a spare in place of a silent point, such as one whose path a gateway changed."""
+        before = self._points[spare.key]
+        if before in self._bindings:
+            self._bindings[before] = replace(self._bindings[before], is_spare=True)
+        self._points[spare.key] = spare.point
+        self._bindings[spare.point] = replace(spare, is_spare=False)
+        _logger.info("another point is read", point=spare.point, silent=before)
+
     def is_here(self, point: str) -> bool:
         """Return whether the tag path of a point begins with the site."""
         return point.split("/", 3)[2] == self._site.name
@@ -187,8 +200,7 @@ class Binder:
 
     def _disown(self, point: str) -> None:
         """Write a point no more: who it names now writes it, says the contract."""
-        ours = self.integration_points
-        self.integration_points = {key: other for key, other in ours.items() if other != point}
+        self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
     def _bind(self, metadata: PointMetadata) -> Binding | str:
         """Return the binding of a point, or why there is none."""

@@ -1,5 +1,6 @@
 """What the scheduler said of its jobs last, judged by the clock, and how old it is."""
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,11 @@ SECOND: Final = np.timedelta64(1, "s")
 class ClusterNews:
     """Newest queue and history of jobs; one thread adds, others look.
 
+    Parameters
+    ----------
+    kinds
+        Kinds of work that the site has.
+
     Attributes
     ----------
     queue, history
@@ -30,13 +36,14 @@ class ClusterNews:
         Why what came last was not believed; empty if it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Collection[str]) -> None:
+        self._kinds = frozenset(kinds)
         self.queue: QueueSnapshot | None = None
         self.history: JobHistory | None = None
         self.refused = ""
 
     def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
-        """Keep what is newer than what is known, and not of the future.
+        """Keep what is newer than what is known, not of the future, and of work that is known.
 
         Parameters
         ----------
@@ -50,6 +57,9 @@ class ClusterNews:
         str
             Name of the count that it belongs to if it is not kept; else empty.
         """
+        if not self._kinds >= set(sample.jobs.kind):
+            self.refused = "one was refused: it has work of a kind that the site has not"
+            return "unknown kind of work"
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
         if known is not None and clock is not None and known.time - clock > FUTURE:
             known = None  # it came by a clock that was set back since

@@ -22,6 +22,7 @@ NEVER: Final = np.iinfo(np.int64).min
 """Time of a value that never came. [us]"""
 
 _SECOND: Final = 1e6  # us
+_MICROSECOND: Final = np.timedelta64(1, "us")
 
 _SINGLE: Final = ("", "grid")
 """Kinds whose variables have no axis of machines."""
@@ -114,6 +115,23 @@ class Slots:
             self._lay(group)
         self.value = np.full(len(self.places), np.nan)
         self.time = np.full(len(self.places), NEVER)
+
+    def is_silent(
+        self, slot: int, time: int, *, latest: int, longest: np.timedelta64
+    ) -> np.bool_ | bool:
+        """Return whether a slot was told nothing for long before a moment.
+
+        Parameters
+        ----------
+        slot, time
+            The slot, and the moment. [us since 1970]
+        latest
+            Latest stamp that counts: one beyond is of a clock that was set back. [us since 1970]
+        longest
+            What is not long yet.
+        """
+        told = int(self.time[slot])
+        return told > latest or time - told > longest / _MICROSECOND
 
     def put(self, slot: int, time: int, value: float, *, latest: int) -> bool:
         """Keep a value if it is the newest of its slot up to a moment, and return whether it is."""

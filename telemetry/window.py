@@ -74,7 +74,7 @@ class Window:
         self, site: Site, *, depth: np.timedelta64 = DEPTH, limits: Limits | None = None
     ) -> None:
         self.binder = Binder(site, limits)
-        self.cluster = ClusterNews()
+        self.cluster = ClusterNews(site.work)
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
         self.tick: Tick | None = None
@@ -241,9 +241,14 @@ class Window:
         clock = self._clock(received)
         flag = self._verdicts.on(binding, reading, clock, period=self._period)
         self._counters[flag.value] += 1
-        slot = None if binding.is_spare else self._slots.places.get(binding.key)
+        slot = self._slots.places.get(binding.key)
         if flag is Flag.GOOD and slot is not None and value is not None:
             time, latest = microseconds(sample.time), quality.latest(clock)
+            if binding.is_spare:
+                longest = quality.PERIODS * self._period
+                if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
+                    return flag
+                self.binder.relieve(binding)
             self._counters["out of order"] += not self._slots.put(slot, time, value, latest=latest)
             if slot < self._slots.machines:
                 self._rows.add(slot, time, value, latest=latest)
@@ -282,7 +287,8 @@ class Window:
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                self._add_jobs(sample, received)
+                if refused := self.cluster.add(sample, self._clock(received)):
+                    self._counters[refused] += 1
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample
             case JobStatus():
@@ -291,10 +297,3 @@ class Window:
                 self.tick = sample
                 self._ahead = quality.FUTURE + sample.interval  # of stamps of what comes
                 self.period = max(REPEATED, self._batch_interval or sample.interval)
-
-    def _add_jobs(self, sample: QueueSnapshot | JobHistory, received: np.datetime64 | None) -> None:
-        if not self._site.work.keys() >= set(sample.jobs.kind):
-            self._counters["unknown kind of work"] += 1
-            self.cluster.refused = "one was refused: it has work of a kind that the site has not"
-        elif refused := self.cluster.add(sample, self._clock(received)):
-            self._counters[refused] += 1

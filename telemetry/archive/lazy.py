@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -15,8 +16,13 @@ from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import BELIEVED
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.binding import Binding
+from telemetry.quality import PERIODS
+from telemetry.samples import REPEATED
 from telemetry.slots import Shape
 from twin.physics import FloatArray
+
+SILENCE: Final = PERIODS * int(REPEATED / np.timedelta64(1, "s"))
+"""Silence of a point from which another one of the same quantity is read. [s]"""
 
 type Axis = int | slice | NDArray[np.int64]
 
@@ -89,8 +95,8 @@ class Bound(BackendArray):
     shape
         How the variable is made of its objects.
     bindings
-        Column of a point -> its binding, in the order of the variable's objects; None for an
-        object that no point is known of.
+        Columns of points and their bindings, in the order of the variable's objects; of several
+        points of one object each is read while those before it are silent.
     """
 
     def __init__(
@@ -99,7 +105,7 @@ class Bound(BackendArray):
         *,
         seconds: Numbers,
         shape: Shape,
-        bindings: list[tuple[int, Binding] | None],
+        bindings: list[list[tuple[int, Binding]]],
     ) -> None:
         self._snapshot = snapshot
         self._seconds = seconds
@@ -123,22 +129,41 @@ class Bound(BackendArray):
     def _read(self, seconds: Numbers) -> FloatArray:
         """Return canonical values by object, NaN where nothing is to be believed."""
         found = np.full((len(seconds), len(self._bindings)), np.nan)
-        places = [place for place, one in enumerate(self._bindings) if one is not None]
-        bound = [one for one in self._bindings if one is not None]
-        columns = np.array([column for column, _ in bound], dtype=np.int64)
+        places = [place for place, some in enumerate(self._bindings) if some]
         if not places or not len(seconds):
             return found
         order = np.argsort(seconds, kind="stable")
+        first = self._told(seconds[order], [self._bindings[place][0] for place in places])
+        found[:, places] = first[np.argsort(order, kind="stable")]
+        for place in places:
+            if len(self._bindings[place]) > 1:
+                found[:, place] = self._relieved(seconds, self._bindings[place])
+        return found
+
+    def _relieved(self, seconds: Numbers, bindings: list[tuple[int, Binding]]) -> FloatArray:
+        """Return values of the first point that was not silent for long, at some seconds."""
+        wanted = np.unique(seconds)
+        following = np.minimum(np.searchsorted(wanted, self._seconds), len(wanted) - 1)
+        ahead = wanted[following] - self._seconds
+        rows = self._seconds[(ahead >= 0) & (ahead <= SILENCE)]
+        told = self._told(rows, bindings)
+        values = told[:, 0]
+        for spare in told.T[1:]:
+            heard = np.maximum.accumulate(np.where(np.isnan(values), -SILENCE, rows))
+            values = np.where(np.isnan(values) & (rows - heard > SILENCE), spare, values)
+        return np.asarray(values[np.searchsorted(rows, seconds)])
+
+    def _told(self, seconds: Numbers, bindings: list[tuple[int, Binding]]) -> FloatArray:
+        """Return canonical values of points at seconds in rising order."""
+        columns = np.array([column for column, _ in bindings], dtype=np.int64)
         values, codes = (
-            self._snapshot.read("points", name, seconds=seconds[order], columns=columns)
+            self._snapshot.read("points", name, seconds=seconds, columns=columns)
             for name in ("value", "quality")
         )
         told = values.astype(np.float64)
-        for place, (_, binding) in enumerate(bound):
+        for place, (_, binding) in enumerate(bindings):
             told[:, place] = canonical(binding, told[:, place])
-        back = np.argsort(order, kind="stable")
-        found[:, places] = np.where(np.isin(codes, BELIEVED), told, np.nan)[back]
-        return found
+        return np.where(np.isin(codes, BELIEVED), told, np.nan)
 
 
 def canonical(binding: Binding, values: FloatArray) -> FloatArray:

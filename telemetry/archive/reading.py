@@ -274,17 +274,17 @@ def _bound(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
     seconds, time = kept_in(snapshot, "points", span)
     binder = Binder(site)
     columns = {label: column for column, label in enumerate(labels_of(snapshot.root, "points"))}
-    bound: dict[int, tuple[int, Binding]] = {}
+    bound: dict[int, list[tuple[int, Binding]]] = {}
     slots = Slots(site)
     for point, metadata in metadata_of(snapshot.root).items():
         binding = binder.learn(metadata)
-        if binding and not binding.is_spare and binding.key in slots.places:
-            bound[slots.places[binding.key]] = columns[point], binding
+        if binding and binding.key in slots.places:
+            bound.setdefault(slots.places[binding.key], []).append((columns[point], binding))
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}
     for shape in slots.shapes:
         places = range(shape.first, shape.first + sum(shape.counts))
-        bindings = [bound.get(place) for place in places]
+        bindings = [bound.get(place, []) for place in places]
         if any(bindings):
             lazy = Bound(snapshot, seconds=seconds, shape=shape, bindings=bindings)
             dims = ("time", shape.dim) if shape.dim else ("time",)

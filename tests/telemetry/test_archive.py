@@ -101,6 +101,26 @@ def test_variables_are_bound_by_metadata_in_canonical_units(heard):
     assert set(opened.data_vars) == {"battery_level"}
 
 
+def test_of_two_points_of_one_quantity_the_second_is_read_while_the_first_is_silent(heard):
+    """Proves: a level whose point was renamed at 10 s goes on, five minutes later.
+
+    Sensitivity: the first name alone was read, and calibration had no level any more.
+    """
+    renamed = "BESS/GenericPoint/rhine/b1/soc"
+    capacity = sites.load("rhine").equipment["battery_1"].capacity
+    heard.hear(metadata(), metadata(renamed), tick(0), value(0, 50.0), value(10, 40.0))
+    heard.hear(value(11, 39.0, point=renamed), value(310, 30.0, point=renamed))
+    heard.hear(value(311, 29.0, point=renamed), value(700, 20.0, point=renamed))
+    heard.hear(value(701, 50.0), value(702, 19.0, point=renamed))
+    heard.archive.commit(everything=True)
+    level = heard.open()["battery_level"].sel(battery="battery_1") * 100.0 / capacity
+    believed = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
+    np.testing.assert_allclose(level.values, believed)
+    for place, one in enumerate(believed):  # whatever part is asked for
+        np.testing.assert_allclose(level.isel(time=place).values, one)
+    np.testing.assert_allclose(level.isel(time=[5, 2, 4]).values, [20.0, np.nan, 29.0])
+
+
 def test_metadata_stands_beside_the_values(heard):
     heard.hear(value(0, 50.0), metadata(), metadata(unit="1"), tick(0))
     heard.archive.commit()

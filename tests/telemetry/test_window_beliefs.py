@@ -121,6 +121,52 @@ def test_a_sensor_whose_twin_is_silent_is_believed(window):
     assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
 
 
+def test_a_point_that_is_never_heard_hides_no_other(window):
+    """Proves: 2.1 MW, though the broker retains what the meter was called before.
+
+    Sensitivity: the spare was compared with nothing, and the meter never shown.
+    """
+    (renamed,) = spares(window, 1)
+    window.add(PointValue(point=renamed, time=NOON, value=2100.0))
+    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.dataset(NOON - REPEATED, NOON)["grid_import_power"] == pytest.approx(2.1)
+
+
+def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(window):
+    (spare,) = spares(window, 1)
+    window.add(value_of("grid_import_power", 2000.0))
+
+    def read(point, value, periods, late=NOON):
+        sample = PointValue(point=point, time=NOON + periods * REPEATED, value=value)
+        assert window.add(sample, late + periods * REPEATED) is Flag.GOOD
+        return float(window.observed(sample.time)["grid_import_power"])
+
+    first = metadata_of("grid_import_power").point
+    assert read(spare, 2100.0, 2) == pytest.approx(2.0)
+    assert read(spare, 2100.0, 3) == pytest.approx(2.0)
+    assert read(spare, 2200.0, 4) == pytest.approx(2.2)
+    assert read(spare, 2300.0, 5) == pytest.approx(2.3)
+    assert read(first, 2400.0, 6) == pytest.approx(2.3)  # now it is the spare
+    assert window.binder.get(first).is_spare
+    assert read(spare, 2500.0, 7) == pytest.approx(2.5)
+
+
+def test_a_spare_that_comes_late_takes_no_place(window):
+    (spare,) = spares(window, 1)
+    window.add(value_of("grid_import_power", 2000.0, time=NOON))
+    late = PointValue(point=spare, time=NOON - 4 * REPEATED, value=2100.0)
+    assert window.add(late, NOON) is Flag.GOOD
+    assert window.binder.get(spare).is_spare
+
+
+def test_a_spare_is_read_where_the_sensors_clock_was_ahead_and_is_set_back(window):
+    (spare,) = spares(window, 1)
+    ahead = NOON + 60 * REPEATED
+    assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is Flag.GOOD
+    assert window.add(PointValue(point=spare, time=NOON, value=2100.0), NOON) is Flag.GOOD
+    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
+
+
 def test_a_site_sets_thresholds_of_its_own():
     window = Window(site(), limits={"air_temperature": {"high": 30.0}})
     for listed in list_points(site()):
