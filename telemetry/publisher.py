@@ -39,6 +39,15 @@ PATIENCE: Final = (10.0, 300.0)
 """Time after which what was sent again is sent once more, twice as long each time, and the longest.
 A connection that was lost ends it. [s]"""
 
+UNANSWERED: Final = 6
+"""Questions in a row without any answer, from which on that is a trouble."""
+
+UNHEARD: Final = (
+    "nobody answers what is durable: does a recording or the service of this site run, and does "
+    "the broker's access list let us publish and hear these topics"
+)
+"""What to ask where it is one. A broker that grants a topic to nobody says nothing of it."""
+
 COUNTED: Final = ("published", "again", "unheld", "unread", "unasked")
 
 type Key = tuple[int, int]
@@ -75,6 +84,7 @@ class Publisher:
         self._counts = Counter(dict.fromkeys(COUNTED, 0))
         self._gone: dict[tuple[str, int], tuple[Range, ...]] = {}
         self._sent = 0
+        self._unanswered = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         for source in outbox.sources():
@@ -89,6 +99,12 @@ class Publisher:
         ``unasked``, questions of a source that failed because the disk did not tell what is held.
         """
         return dict(self._counts)
+
+    @property
+    def trouble(self) -> str:
+        """Why what is held stays held, in words; empty where it does not, or the client tells."""
+        is_asked = self._client.is_connected and self._unanswered >= UNANSWERED
+        return UNHEARD if is_asked and self.held else ""
 
     def start(self) -> None:
         """Begin to ask and to send again."""
@@ -155,6 +171,7 @@ class Publisher:
             is_new = self._client.is_connected and count != connections
             if is_new:
                 self._again.clear()  # what was underway may have gone with the broker
+                self._unanswered = 0
             if is_new or time.monotonic() - asked >= self._period:
                 asked, connections = time.monotonic(), count
                 self._ask()
@@ -165,6 +182,7 @@ class Publisher:
         """Tell what is held, of all sources."""
         with self._mutex:
             sources = list(self._sources)
+        self._unanswered += self._client.is_connected
         for source in sources:
             try:
                 known = self._outbox.held(source)
@@ -182,6 +200,7 @@ class Publisher:
         source = message.topic.removesuffix(DURABLE)
         try:
             boots = custody.decode_durable(message.topic, message.payload)
+            self._unanswered = 0
             self._settle(source, boots)
             for one in boots:
                 self._outbox.let_go(source, one.boot, one.through)

@@ -70,8 +70,8 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
             key_of = (boot, sequence)
             batch = batch_of(heard, (site, hall, rack), key=key_of, time=now, interval=interval)
             publisher.publish([batch])
-            if said != (said := client.trouble) and said:
-                _logger.warning("held and not sent", reason=said)
+            if said != (said := client.trouble or publisher.trouble) and said:
+                _logger.warning("held and not durable", reason=said)
     finally:
         hosts.rack.close()
         publisher.stop()

@@ -7,7 +7,7 @@ import pytest
 from telemetry import custody
 from telemetry.codec import decode
 from telemetry.custody import DURABLE, Durable, Held
-from telemetry.publisher import Publisher, _gaps
+from telemetry.publisher import UNANSWERED, Publisher, _gaps
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, letters
@@ -56,6 +56,28 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     assert hear((2, 3)) == []
     publisher._ask()
     assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
+
+
+def test_a_publisher_that_nobody_answers_says_so(box):
+    """Proves: a misspelt site, or a topic that the broker silently denies, is told.
+
+    Sensitivity: batches were held until the disk was full, without a word.
+    """
+    wire, outbox = Wire(), box()
+    publisher = Publisher(wire, outbox)
+    publisher.publish([batch("r0001", 1, sequence=1)])
+    for _ in range(UNANSWERED):
+        assert publisher.trouble == ""
+        publisher._ask()
+    assert "does a recording or the service of this site run" in publisher.trouble
+    answer = custody.encode_durable([Durable(boot=1, through=0, missing=())])
+    publisher._hear(Message(SOURCE + DURABLE, answer))
+    assert publisher.trouble == ""
+    for _ in range(UNANSWERED):
+        publisher._ask()
+    assert publisher.trouble
+    wire.is_connected = False
+    assert publisher.trouble == ""  # the client tells
 
 
 def test_one_bad_batch_keeps_no_other_from_being_held(box):
