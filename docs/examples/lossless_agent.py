@@ -35,6 +35,7 @@ class Agent:
         for words in ("pragma journal_mode=wal", "pragma synchronous=full", TABLE):
             self.base.execute(words)
         self.bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, topic.replace("/", "-"))
+        self.bus.suppress_exceptions = True  # what cannot be read would end paho's thread for good
         self.bus.on_connect = lambda *_: (self.bus.subscribe(f"{topic}/durable"), self.ask())
         self.bus.on_message = lambda _bus, _data, message: self.hear(message.payload)
 

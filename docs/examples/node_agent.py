@@ -1,4 +1,4 @@
-"""A rack's agent in forty lines: once a second, what its chips say, as one MQTT message.
+"""A rack's agent in fifty lines: once a second, what its chips say, as one MQTT message.
 
     python node_agent.py BROKER_HOST PORT SITE HALL RACK
 
@@ -21,8 +21,16 @@ def chips():
     """Return power [W], temperature [degC], use [1], memory [1] and clock [MHz], by chip."""
     command = ["nvidia-smi", f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [[float(number) for number in line.split(",")] for line in lines.splitlines()]
-    return [(p, t, u / 100.0, used / total, clock) for p, t, u, used, total, clock in rows]
+    return [chip(line) for line in lines.splitlines()]
+
+
+def chip(line):
+    """Return the numbers of a chip; one that lacks any, as "[N/A]", is not there: all NaN."""
+    try:
+        power, temperature, use, used, total, clock = map(float, line.split(","))
+        return power, temperature, use / 100.0, used / total, clock
+    except (ValueError, ZeroDivisionError):
+        return (float("nan"),) * 5
 
 
 def payload(rows, boot, sequence, now):

@@ -275,10 +275,11 @@ def _nothing() -> Jobs:
 
 
 def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
-    """Return what was heard once, and for so long no more, with its age."""
-    ages = {name: float(observed[f"{name}_age"].max()) for name in _names(observed)}
+    """Return what was heard once, and for so long no more, with its age: of several the oldest."""
+    ages = {name: observed[f"{name}_age"].to_numpy() for name in _names(observed)}
+    oldest = {name: float(age[np.isfinite(age)].max(initial=0.0)) for name, age in ages.items()}
     most = longest / np.timedelta64(1, "s")
-    return [f"{name}: {in_words(age)}" for name, age in ages.items() if most < age < np.inf]
+    return [f"{name}: {in_words(age)}" for name, age in oldest.items() if age > most]
 
 
 def _names(observed: xr.Dataset) -> list[str]:

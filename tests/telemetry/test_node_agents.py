@@ -1,4 +1,4 @@
-"""The agents of the docs, where a site has none yet: forty lines, without loss, and from Modbus."""
+"""The agents of the docs, where a site has none yet: fifty lines, without loss, and from Modbus."""
 
 import asyncio
 import importlib.util
@@ -13,7 +13,7 @@ import sites
 from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec import decode
-from telemetry.custody import HELD
+from telemetry.custody import DURABLE, HELD, Durable
 from telemetry.progress import Progress
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.window import Window
@@ -40,6 +40,15 @@ def test_the_agent_of_the_docs_writes_what_we_read():
     assert batch.time == np.datetime64("2026-07-01T00:00:00.250")
     assert batch.values[0].tolist() == [900.0 + chip for chip in range(72)]
     assert batch.values[4].tolist() == [1965.0] * 72
+
+
+def test_a_chip_of_which_nothing_is_known_keeps_its_place():
+    agent = example("node_agent")
+    told = ["312.5, 41, 87, 60000, 80000, 1980", "[N/A], 41, [N/A], 1, 2, 3", "ERR!"]
+    rows = [agent.chip(line) for line in (*told, "300, 40, 0, 0, 0, 100")]
+    batch = decode("dc/v1/rhine/hall_1/r0001/tele", agent.payload(rows, 7, 9, 1_782_864_000.0))
+    assert batch.values[:, 0].tolist() == [312.5, 41.0, np.float32(0.87), 0.75, 1980.0]
+    assert np.isnan(batch.values[:, 1:]).all()
 
 
 class Plc:
@@ -218,3 +227,30 @@ def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path
         agent.base.close()
     held = custody.decode_held(topic, payload)
     assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
+
+
+def test_the_lossless_agent_of_the_docs_outlives_an_answer_that_cannot_be_read(
+    tmp_path, monkeypatch, embedded
+):
+    """Sensitivity: paho's thread ended, and with it all that the agent would ever send."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    source = "dc/v1/rhine/hall_1/r0001/tele"
+    agent = example("lossless_agent").Agent(source, tmp_path / "file")
+    ear = Client(embedded.url, client_id="ear")
+    ear.subscribe(source + HELD)
+    ear.connect()
+    agent.publish([(900.0, 50.0, 0.5, 0.25, 1965.0)], 1_782_864_000.0)
+    agent.bus.connect("127.0.0.1", embedded.port)
+    agent.bus.loop_start()
+    try:
+        until(lambda: ear.take())  # it hears answers now
+        ear.publish(source + DURABLE, b'{"v": 2}', qos=1)
+        ear.publish(
+            source + DURABLE, custody.encode_durable([Durable(boot=agent.boot, through=1)]), qos=1
+        )
+        until(lambda: not agent.run("select * from batches"))
+    finally:
+        agent.bus.disconnect()
+        agent.bus.loop_stop()
+        ear.stop()
+        agent.base.close()

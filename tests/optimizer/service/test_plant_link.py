@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.service.plant_link import PlantLink, age_of
+from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watch import Watch
 from telemetry.job_samples import JobColumns, QueueSnapshot
@@ -41,6 +41,20 @@ def test_a_heartbeat_is_no_reading():
     window.add(value_of("plant_heartbeat", 1.8e12, time=late))
     assert float(window.observed(late)["plant_heartbeat_age"]) == 0.0
     assert age_of(window.observed(late)) == 60.0
+
+
+def test_what_was_never_heard_hides_nothing_that_fell_silent():
+    """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
+
+    Sensitivity: the age of the oldest was infinite, and nothing was told of any.
+    """
+    window = Window(site())
+    for label in ("hall_1-r0001", "hall_1-r0002"):
+        window.add(metadata_of("rack_power", label))
+    window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
+    assert _stale(window.observed(NOON), 300 * SECOND) == []
+    (told,) = _stale(window.observed(NOON + 600 * SECOND), 300 * SECOND)
+    assert told == "rack_power: 10 min"
 
 
 @pytest.fixture
