@@ -19,7 +19,7 @@ from telemetry.archive.reading import state_folder
 from telemetry.discovery import Discovery, listen
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
-from telemetry.topology import compare, racks_apart
+from telemetry.topology import SHOWN, compare, racks_apart
 from twin.errors import ArchiveError, Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
@@ -150,6 +150,10 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console("-" if out is None else json_file)
     screen.print(f"listening to {site} for {seconds:g} s")
     heard = listen(broker, discovery, seconds=seconds, tls=tls_of(ca, certificate, key))
+    if discovery.strangers:
+        others = ", ".join(f"{name} ({n})" for name, n in discovery.strangers.most_common(SHOWN))
+        words = f"passed over, as their tag paths do not begin with {site}: points of {others}"
+        screen.print(words, markup=False)
     _write(discovery.draft(), out)
     differences: list[str] = []
     apart: list[str] = []

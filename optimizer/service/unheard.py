@@ -59,7 +59,7 @@ class Unheard:
         if off:
             return replace(fault, mend=f"its stamps are refused: {off}; set the clocks")
         told = point.metadata
-        kind = f"{told.object_type}/{told.point_type}"
+        kind = f"{told.object_type}/{told.point_type}/{self._site.name}"
         area = f"process area {', '.join(told.process_area)}, " if told.process_area else ""
         mend = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
         return replace(fault, mend=f"{NEVER_SHOWN}; {mend}")

@@ -251,6 +251,14 @@ def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
     assert module.listen("mqtt://here", discovery, seconds=1.0) == len(list(points_of(SMALL)))
 
 
+def test_points_of_other_paths_are_told(monkeypatch):
+    """Proves: who names the wrong site, or whose paths begin otherwise, is told how they begin."""
+    monkeypatch.setattr(module, "Client", Bus)
+    told = discover(site="ours")
+    assert "do not begin with ours: points of small (" in " ".join(told.stderr.split())
+    assert "passed over" not in discover(site="small").stderr
+
+
 @pytest.mark.slow
 def test_the_command_drafts_what_a_broker_says(tmp_path):
     broker = brokers.mosquitto(tmp_path)

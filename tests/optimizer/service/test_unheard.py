@@ -32,11 +32,12 @@ def told(window):
 def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
     mends = told(window)
     assert mends["peak_power"] == (
-        "no sensor has shown it yet; expected on BMS/v1/PUB/Value/GenericObject/GenericPoint/..., "
+        "no sensor has shown it yet; expected on "
+        "BMS/v1/PUB/Value/GenericObject/GenericPoint/small/..., "
         "process area Billing Period, Peak, object id grid_1"
     )
-    assert "PowerMeter/ActivePower/..., object id grid_1" in mends["grid_export_power"]
-    assert "BESS/GenericPoint/..., process area State Of Charge" in mends[LEVEL]
+    assert "PowerMeter/ActivePower/small/..., object id grid_1" in mends["grid_export_power"]
+    assert "BESS/GenericPoint/small/..., process area State Of Charge" in mends[LEVEL]
     assert (
         "Facility, Cooling Output, object id warm_plant"
         in mends["cooling_plant_output of warm_plant"]
