@@ -17,6 +17,7 @@ import telemetry
 from optimizer.service.alarms import Severity
 from optimizer.service.calibrations import DUE, FILE, is_due, keep, kept
 from telemetry.durable import ABSENT, stamp
+from telemetry.logs import logged
 from twin.calibrate import calibrate
 from twin.drift import Change, Week, changes
 from twin.errors import GigatwinError
@@ -79,7 +80,7 @@ class Wear:
         if is_due(self._path, now):
             context = multiprocessing.get_context("spawn")
             self._process = context.Process(
-                target=calibrate_week, args=(self._site, self._folder, now), daemon=True
+                target=logged, args=(calibrate_week, self._site, self._folder, now), daemon=True
             )
             self._begun = now
             self._process.start()

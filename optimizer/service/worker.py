@@ -18,6 +18,7 @@ from optimizer.decision import Decision
 from optimizer.hedge.known import Known
 from optimizer.loading import load
 from optimizer.problem import Problem
+from telemetry.logs import logged
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
 DEADLINE: Final = 60.0
@@ -147,7 +148,7 @@ class Worker:
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(theirs, self._solve), name="solver", daemon=True
+            target=logged, args=(_serve, theirs, self._solve), name="solver", daemon=True
         )
         self._process.start()
         theirs.close()

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self, TextIO
 
-import structlog
-
 from telemetry.address import Tls
 from telemetry.client import Client
 from telemetry.frames import Position
 from telemetry.journal import Journal
+from telemetry.logs import configure_logs
 from telemetry.shards.shard import Shard
 from twin.errors import GigatwinError, JournalError
 
@@ -135,22 +134,9 @@ def _tell(told: TextIO, shard: Shard, client: Client) -> None:
         told.flush()
 
 
-def _log_to_stderr() -> None:
-    """Log as lines of JSON where our parent logs: the standard output is what we tell him."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def main() -> int:
     """Read a task and serve it."""
-    _log_to_stderr()
+    configure_logs()
     try:
         serve(Task.read(sys.stdin.readline()), sys.stdin, sys.stdout)
     except GigatwinError as error:

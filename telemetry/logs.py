@@ -1,7 +1,8 @@
-"""Where logs go: the one place that configures them, for all commands."""
+"""Where logs go: the one place that configures them, for all commands and their processes."""
 
 import logging
 import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -23,3 +24,15 @@ def configure_logs() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
+
+
+def logged[*Given](work: Callable[[*Given], None], *given: *Given) -> None:
+    """Do the work of a spawned process, which knows nothing of how its parent logs.
+
+    Parameters
+    ----------
+    work, given
+        What is to be done, with what.
+    """
+    configure_logs()
+    work(*given)
