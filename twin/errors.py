@@ -29,7 +29,23 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 
 class GigatwinError(Exception):
-    """The one ancestor of all errors that a user of gigatwin can cause."""
+    """The one ancestor of all errors that a user of gigatwin can cause.
+
+    All of them pass from process to process; one that did not would leave a pool waiting for ever.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how a copy is made in another process."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored[T: GigatwinError](
+    kind: type[T], words: tuple[object, ...], told: dict[str, object]
+) -> T:
+    """Return an error as it was, made from its text and not from what the text was made of."""
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(told)
+    return error
 
 
 class FaultsError(GigatwinError):

@@ -86,11 +86,11 @@ class Cluster:
     Raises
     ------
     ServiceError
-        If there is no dask, no scheduler, or no worker.
+        If there is no dask, no scheduler, or no worker, or one of them is lost on the way.
     """
 
     def __init__(self, problems: Sequence[Problem], address: str) -> None:
-        self._client = _connected(address)
+        self._client, self._address = _connected(address), address
         workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             self._client.close()
@@ -102,33 +102,44 @@ class Cluster:
             )
             for number, problem in enumerate(problems)
         ]
-        with self._client.as_current():  # by which the members find their way
-            self._members: list[Any] = [future.result() for future in placed]
+        try:
+            with self._client.as_current():  # by which the members find their way
+                self._members: list[Any] = [future.result() for future in placed]
+        except BaseException:
+            self._client.close()
+            raise
 
     def alone(self) -> list[Reply]:
         """Return what all do when nothing moves."""
-        calls = [member.alone() for member in self._members]
-        return [call.result() for call in calls]
+        return self._heard("alone", [() for _ in self._members])
 
     def ask(self, prices: FloatArray) -> list[Reply]:
         """Return what all do at prices of the lanes."""
-        calls = [member.ask(prices) for member in self._members]
-        return [call.result() for call in calls]
+        return self._heard("ask", [(prices,) for _ in self._members])
 
     def settle(self, nets: Sequence[FloatArray]) -> list[Reply]:
         """Return what all do when told what to send less what to take in."""
-        calls = [member.settle(net) for member, net in zip(self._members, nets, strict=True)]
-        return [call.result() for call in calls]
+        return self._heard("settle", [(net,) for net in nets])
 
     def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
         """Return the decisions of all when told what to send less what to take in."""
-        calls = [member.decide(net) for member, net in zip(self._members, nets, strict=True)]
-        return [call.result() for call in calls]
+        return self._heard("decide", [(net,) for net in nets])
 
     def close(self) -> None:
         """Let the sites go, and the cluster for others."""
         self._members = []
         self._client.close()
+
+    def _heard(self, asked: str, told: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
+        """Return what all answer when each is told something."""
+        both = zip(self._members, told, strict=True)
+        try:
+            calls = [getattr(member, asked)(*own) for member, own in both]
+            return [call.result() for call in calls]
+        except OSError as error:  # Dask's own word for it
+            mend = "a worker is lost: see why it ended, as for want of memory, and decide again"
+            fault = Fault(place=self._address, value=str(error), mend=mend)
+            raise ServiceError("cluster", [fault]) from error
 
 
 def _connected(address: str) -> Any:

@@ -2,13 +2,14 @@
 
 import json
 import multiprocessing
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from optimizer.deciding import decide
-from optimizer.fleet import decisions
+from optimizer.fleet import crew, decisions
 from optimizer.fleet.coordinate import coordinate
 from optimizer.fleet.crew import Here
 from optimizer.fleet.decisions import decide_fleet
@@ -191,6 +192,53 @@ def test_a_fleet_that_makes_no_sense_is_refused_whole():
 def test_a_cluster_that_is_not_there_is_told():
     with pytest.raises(ServiceError, match="start a scheduler there"):
         decide_fleet(together(), cluster="tcp://127.0.0.1:9")
+
+
+class Lost:
+    """A cluster of one worker that ends when it is asked, as Dask tells it."""
+
+    closed = False
+
+    def scheduler_info(self, **_):
+        return {"workers": {"one": {}}}
+
+    def submit(self, *_, **__):
+        return self
+
+    def as_current(self):
+        return nullcontext()
+
+    def result(self):
+        if self.asked:
+            raise OSError("Unable to contact Actor's worker")
+        return self
+
+    asked = False
+
+    def alone(self):
+        self.asked = True
+        return self
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_worker_that_is_lost_is_told(monkeypatch):
+    """Sensitivity: a trace-back of Dask's."""
+    lost = Lost()
+    monkeypatch.setattr(crew, "_connected", lambda _: lost)
+    with pytest.raises(ServiceError, match=r"tcp://there = Unable .* a worker is lost: see why"):
+        decide_fleet(together(), cluster="tcp://there")
+    assert lost.closed
+
+
+def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
+    lost = Lost()
+    lost.asked = True
+    monkeypatch.setattr(crew, "_connected", lambda _: lost)
+    with pytest.raises(OSError, match="Unable"):
+        crew.Cluster(together(), "tcp://there")
+    assert lost.closed
 
 
 @pytest.mark.slow

@@ -1,0 +1,27 @@
+"""Errors pass from process to process as they are."""
+
+import pickle
+
+import pytest
+
+from twin.errors import BrokerError, Fault, NoScheduleError, ProblemError, SecurityError, WireError
+
+FAULT = Fault(place="here", value="3 MW", mend="write 4 MW")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProblemError("question", [FAULT, FAULT]),
+        WireError("topic", b"\xff", "say it in JSON"),
+        BrokerError("mqtt://there", "refused", "start it"),
+        SecurityError("key", "others read it", "chmod 600"),
+        NoScheduleError("no schedule"),
+    ],
+)
+def test_an_error_is_the_same_in_another_process(error):
+    """Sensitivity: a pool of processes waits for ever where its errors cannot be read."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
