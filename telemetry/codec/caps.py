@@ -1,12 +1,7 @@
 """Caps of halls: the greatest power of their racks, with issue and expiry, and what came of it."""
 
-from typing import Annotated
-
-import msgspec
-
+from telemetry.codec.records import HallCap, HallCapStatus
 from telemetry.codec.strict import (
-    COUNT,
-    MOMENT,
     VERSION,
     Json,
     expect_finite,
@@ -22,22 +17,6 @@ from telemetry.topics import Address, Kind, build
 from twin.errors import WireError
 
 
-class _Order(msgspec.Struct):
-    v: int
-    site: str
-    hall: str
-    sequence: Annotated[int, COUNT]
-    issued: Annotated[int, MOMENT]
-    expires: Annotated[int, MOMENT]
-    power_cap_mw: Annotated[float, msgspec.Meta(ge=0)]
-    without: list[str] = []
-
-
-class _Status(_Order, kw_only=True):
-    applied: bool
-    reason: str
-
-
 def decode_cap_order(address: Address, topic: str, payload: bytes) -> CapOrder:
     """Return a cap.
 
@@ -46,7 +25,7 @@ def decode_cap_order(address: Address, topic: str, payload: bytes) -> CapOrder:
     WireError
         If it is not of the hall of its topic, or expires before it is issued.
     """
-    return _order(address, topic, read(topic, payload, _Order))
+    return _order(address, topic, read(topic, payload, HallCap))
 
 
 def decode_cap_status(address: Address, topic: str, payload: bytes) -> CapStatus:
@@ -57,7 +36,7 @@ def decode_cap_status(address: Address, topic: str, payload: bytes) -> CapStatus
     WireError
         As :func:`decode_cap_order`.
     """
-    record = read(topic, payload, _Status)
+    record = read(topic, payload, HallCapStatus)
     order = _order(address, topic, record)
     return CapStatus(order=order, is_applied=record.applied, reason=record.reason)
 
@@ -76,7 +55,7 @@ def encode_cap_status(status: CapStatus) -> tuple[str, bytes]:
     return topic, write(topic, _fields(topic, order) | said)
 
 
-def _order(address: Address, topic: str, record: _Order) -> CapOrder:
+def _order(address: Address, topic: str, record: HallCap) -> CapOrder:
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site), (record.hall, address.hall))
     if record.expires < record.issued:

@@ -5,15 +5,13 @@ A queue or a history may be gzip: some 6,000 jobs are then within what a broker 
 
 import gzip
 import zlib
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 import numpy as np
 
+from telemetry.codec.records import History, Orders, Queue, Status
 from telemetry.codec.strict import (
-    COUNT,
     LARGEST,
-    MOMENT,
     VERSION,
     Json,
     column,
@@ -31,11 +29,6 @@ from telemetry.topics import Address, Kind, build
 from twin.axes import MINUTE
 from twin.errors import WireError
 
-type _Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-type _Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
-type _Hours = Annotated[float, msgspec.Meta(ge=0, lt=1e6)]
-type _Time = Annotated[int, MOMENT]
-
 UNPACKED: Final = 2 * 1024 * 1024
 """Bytes of the longest list of jobs that is unpacked: who packs well cannot fill our memory."""
 
@@ -44,43 +37,7 @@ PLAIN: Final = 65_536
 
 _GZIP: Final = b"\x1f\x8b"
 _WHOLE: Final = 31  # wbits: a gzip with its header and its checksum
-_CAP: Final = msgspec.Meta(gt=0, le=1)
 _TINY: Final = 1e-6  # h, by which the done of a job may pass its length in rounding
-
-
-class _History(msgspec.Struct):
-    v: int
-    site: str
-    time: _Time
-    number: list[_Number]
-    kind: list[str]
-    arrival: list[_Time]
-    deadline: list[_Time]
-    length_h: list[_Positive]
-    racks: list[_Positive]
-
-
-class _Queue(_History):
-    done_h: list[_Hours]
-    ran_h: list[_Hours]
-    running: list[bool]
-
-
-class _Orders(msgspec.Struct):
-    v: int
-    site: str
-    sequence: Annotated[int, COUNT]
-    issued: _Time
-    expires: _Time
-    caps: dict[str, Annotated[float, _CAP]]
-
-
-class _Status(msgspec.Struct):
-    v: int
-    site: str
-    sequence: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
-    applied: bool
-    reason: str
 
 
 def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
@@ -92,7 +49,7 @@ def decode_queue(address: Address, topic: str, payload: bytes) -> QueueSnapshot:
         If a column is missing or shorter than another, a number stands twice, a job arrives after
         the moment of the snapshot, more of it is done than there is, or it is no whole gzip.
     """
-    record = _read(topic, payload, _Queue)
+    record = _read(topic, payload, Queue)
     jobs = _jobs(address, topic, record)
     extra = (record.done_h, record.ran_h, record.running)
     if any(len(column) != len(record.number) for column in extra):
@@ -129,7 +86,7 @@ def decode_history(address: Address, topic: str, payload: bytes) -> JobHistory:
     WireError
         As :func:`decode_queue`; also if arrivals are out of order.
     """
-    record = _read(topic, payload, _History)
+    record = _read(topic, payload, History)
     jobs = _jobs(address, topic, record)
     if (np.diff(jobs.arrival) < 0 * MINUTE).any():
         raise WireError(topic, "arrival", "a history is in order of arrival")
@@ -150,7 +107,7 @@ def decode_job_orders(address: Address, topic: str, payload: bytes) -> JobOrders
     WireError
         If it is not of the site of its topic, expires before it is issued, or a job has no number.
     """
-    record = read(topic, payload, _Orders)
+    record = read(topic, payload, Orders)
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site))
     if record.expires < record.issued:
@@ -191,7 +148,7 @@ def decode_job_status(address: Address, topic: str, payload: bytes) -> JobStatus
     WireError
         If it is malformed or names another site than its topic.
     """
-    record = read(topic, payload, _Status)
+    record = read(topic, payload, Status)
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site))
     return JobStatus(
@@ -234,7 +191,7 @@ def _packed(text: bytes) -> bytes:
     return text if len(text) <= PLAIN else gzip.compress(text, mtime=0)
 
 
-def _jobs(address: Address, topic: str, record: _History) -> JobColumns:
+def _jobs(address: Address, topic: str, record: History) -> JobColumns:
     """Return the columns if they fit together and the site is that of the topic."""
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site))
