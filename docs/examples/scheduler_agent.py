@@ -1,0 +1,192 @@
+# ruff: noqa: T201 - it speaks to people
+"""A scheduler's agent: it tells the jobs of a cluster, and starts, pauses and caps them as ordered.
+
+    python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
+        --site rhine --state agent.json
+
+It needs paho-mqtt only, and slurm_jobs.py beside it. See docs/schedulers.md.
+"""
+
+import argparse
+import gzip
+import itertools
+import json
+import queue
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import slurm_jobs as cluster
+from paho.mqtt.client import CallbackAPIVersion, Client
+
+KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss in hours
+PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
+LEFT = 0.25  # h that a job has left at the least: one that has none would not be ordered on
+PAST, MOST, PLAIN = 14 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
+
+HISTORY = {
+    "number": lambda one: one["number"],
+    "kind": lambda one: one["kind"],
+    "arrival": lambda one: int(one["arrival"] * 1000.0),
+    "deadline": lambda one: int(one["deadline"] * 1000.0),
+    "length_h": lambda one: one["length"],
+    "racks": lambda one: one["racks"],
+}
+QUEUE = HISTORY | {
+    "done_h": lambda one: one["done"],
+    "ran_h": lambda one: ran(one, one["at"]),
+    "running": lambda one: one["start"] > 0,
+}
+
+
+def ran(one, now):
+    """Return the hours since the last start of a job."""
+    return max(now - one["start"], 0.0) / 3600.0 if one["start"] else 0.0
+
+
+def pace(cap):
+    """Return the throughput of a rack under a cap, as a share of the uncapped rack."""
+    low, high = next(pair for pair in itertools.pairwise(PACE) if cap <= pair[1][0])
+    return low[1] + (high[1] - low[1]) * (max(cap, low[0]) - low[0]) / (high[0] - low[0])
+
+
+class Agent:
+    """What is known of the jobs, and the orders; both survive a restart in a file."""
+
+    def __init__(self, site, file):
+        self.site, self.file, self.live = site, file, []
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        self.known, self.sequence = kept.get("known", {}), kept.get("sequence", -1)
+        self.orders = kept.get("orders", {"expires": 0, "caps": {}})
+
+    def judge(self, orders, now):
+        """Take orders, or return why not."""
+        last, self.sequence = self.sequence, max(self.sequence, orders["sequence"])
+        wrong = {
+            "of another version or site": (orders["v"], orders["site"]) != (1, self.site),
+            f"stale: sequence {orders['sequence']} is not above {last}": self.sequence == last,
+            f"expired at {orders['expires']}": orders["expires"] <= now * 1000.0,
+            f"issued in the future, at {orders['issued']}": orders["issued"] > (now + 5.0) * 1000.0,
+            "a cap is above 0 and at most 1": any(not 0 < c <= 1 for c in orders["caps"].values()),
+        }
+        reason = next((words for words, is_so in wrong.items() if is_so), "")
+        self.orders = self.orders if reason else orders
+        return reason
+
+    def look(self, now):
+        """Take note of what runs and waits, and how far each job has come."""
+        self.live = []
+        for job in cluster.jobs():
+            slack, loss = KINDS[job["kind"]]
+            fresh = {"arrival": min(job["submitted"], now), "done": 0.0, "start": 0}
+            one = self.known.setdefault(str(job["number"]), fresh)
+            if job["start"] != one["start"]:
+                lost = min(loss, ran(one, now))  # if it ran: it falls back to its last checkpoint
+                one |= {"done": max(one["done"] - lost, 0.0), "cap": 1.0, "at": job["start"]}
+            if job["start"]:
+                one["done"] += pace(one["cap"]) * max(now - one["at"], 0.0) / 3600.0
+            one |= job | {"at": now, "length": max(job["hours"], one["done"] + LEFT)}
+            one["arrival"] = now if job["depends"] else one["arrival"]
+            one["deadline"] = one["arrival"] + 3600.0 * job["hours"] * (1.0 + slack)
+            self.live.append(one)
+
+    def follow(self, now):
+        """Do what is ordered, and return what could not be; without orders nothing starts."""
+        caps, in_force = self.orders["caps"], self.orders["expires"] > now * 1000.0
+        wishes, failed = {cluster.pause: [], cluster.hold: [], cluster.start: []}, set()
+        for one in self.live:
+            cap = caps.get(str(one["number"])) if in_force else None
+            if one["start"] and cap is None and in_force:
+                wishes[cluster.pause].append(one["name"])
+            elif one["start"] and cap not in (None, one["cap"]):
+                try:
+                    cluster.cap(one["nodes"], cap)
+                    one["cap"] = cap
+                except OSError as error:
+                    failed.add(f"not capped: {error}")
+            elif cap is not None and one["is_held"]:
+                wishes[cluster.start].append(one["name"])
+            elif not one["start"] and cap is None and one["is_free"]:
+                wishes[cluster.hold].append(one["held_as"])
+        for act, names in wishes.items():
+            try:
+                act(dict.fromkeys(names)) if names else None
+            except OSError as error:
+                failed.add(str(error))
+        return "; ".join(sorted(failed))[:1000]
+
+    def lists(self, now):
+        """Return queue and history as they are sent; what has left the history is forgotten."""
+        here = [one for one in self.live if not one["depends"]]  # others have not arrived yet
+        here.sort(key=lambda one: (not one["start"], one["deadline"]))
+        past = {n: one for n, one in self.known.items() if one["arrival"] > now - PAST}
+        self.known = past | {str(one["number"]): one for one in self.live}
+        told = sorted(past.values(), key=lambda one: one["arrival"])
+        told = [one for one in told if not one["depends"]]
+        history = self.pack(HISTORY, told[-MOST:], now)
+        return {"queue": self.pack(QUEUE, here[:MOST], now), "history": history}
+
+    def pack(self, columns, rows, now):
+        """Return a list of jobs as it is sent: text, or gzip where it is long."""
+        told = {"v": 1, "site": self.site, "time": int(now * 1000.0)}
+        told |= {name: [of(one) for one in rows] for name, of in columns.items()}
+        text = json.dumps(told, separators=(",", ":")).encode()
+        return text if len(text) <= PLAIN else gzip.compress(text)
+
+    def round(self, text):
+        """Hear orders if any came, do what is ordered, and return what is to be said."""
+        said, reason, orders, lacking = {}, "", None, ""
+        try:
+            orders = json.loads(text) if text else None
+            reason = self.judge(orders, time.time()) if text else ""
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            print("orders that cannot be read:", repr(error), flush=True)
+            orders = None
+        try:
+            self.look(time.time())
+            lacking = self.follow(time.time())
+            self.look(now := time.time())
+            said = self.lists(now)
+        except (OSError, ValueError, LookupError) as error:  # and an empty list would be no truth
+            lacking = f"the jobs cannot be read: {error}"
+        if orders:
+            told = {"v": 1, "site": self.site, "sequence": orders["sequence"]}
+            told |= {"applied": not reason, "reason": reason or lacking}
+            said["status"] = json.dumps(told)
+        if reason or lacking:
+            print(reason or lacking, flush=True)
+        whole = {"known": self.known, "orders": self.orders, "sequence": self.sequence}
+        beside = self.file.with_suffix(".new")
+        beside.write_text(json.dumps(whole))
+        beside.replace(self.file)
+        return said
+
+
+def main():
+    """Speak and listen until ended."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--broker", "--site", "--state"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--tls", nargs=3, default=(), metavar=("CA", "CERTIFICATE", "KEY"))
+    parser.add_argument("--period", type=float, default=60.0, help="s between two rounds")
+    args = parser.parse_args()
+    topic, url, inbox = f"dc/v1/{args.site}/jobs", urlsplit(args.broker), queue.SimpleQueue()
+    bus = Client(CallbackAPIVersion.VERSION2, f"cluster-{args.site}", clean_session=False)
+    bus.on_connect = lambda *_: bus.subscribe(f"{topic}/set", qos=1)
+    bus.on_message = lambda _bus, _data, message: inbox.put(message.payload)
+    bus.username_pw_set(url.username, url.password)
+    bus.tls_set(*args.tls) if url.scheme == "mqtts" else None
+    bus.connect_async(url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883))
+    bus.loop_start()
+    agent, text = Agent(args.site, Path(args.state)), b""
+    while True:
+        for name, payload in agent.round(text).items():
+            bus.publish(f"{topic}/{name}", payload, qos=1, retain=True)
+        try:
+            text = inbox.get(timeout=args.period)
+        except queue.Empty:
+            text = b""
+
+
+if __name__ == "__main__":
+    main()
