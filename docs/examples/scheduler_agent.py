@@ -133,15 +133,23 @@ class Agent:
         text = json.dumps(told, separators=(",", ":")).encode()
         return text if len(text) <= PLAIN else gzip.compress(text)
 
+    def keep(self):
+        """Write down what a restart must not forget."""
+        beside = self.file.with_suffix(".new")
+        whole = {"known": self.known, "orders": self.orders, "sequence": self.sequence}
+        beside.write_text(json.dumps(whole))
+        beside.replace(self.file)
+
     def round(self, text):
         """Hear orders if any came, do what is ordered, and return what is to be said."""
-        said, reason, orders, lacking = {}, "", None, ""
+        said, reason, orders = {}, "", None
         try:
             orders = json.loads(text) if text else None
             reason = self.judge(orders, time.time()) if text else ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             print("orders that cannot be read:", repr(error), flush=True)
             orders = None
+        self.keep()
         try:
             self.look(time.time())
             lacking = self.follow(time.time())
@@ -155,10 +163,7 @@ class Agent:
             said["status"] = json.dumps(told)
         if reason or lacking:
             print(reason or lacking, flush=True)
-        whole = {"known": self.known, "orders": self.orders, "sequence": self.sequence}
-        beside = self.file.with_suffix(".new")
-        beside.write_text(json.dumps(whole))
-        beside.replace(self.file)
+        self.keep()
         return said
 
 
@@ -172,20 +177,21 @@ def main():
     args = parser.parse_args()
     topic, url, inbox = f"dc/v1/{args.site}/jobs", urlsplit(args.broker), queue.SimpleQueue()
     bus = Client(CallbackAPIVersion.VERSION2, f"cluster-{args.site}", clean_session=False)
-    bus.on_connect = lambda *_: bus.subscribe(f"{topic}/set", qos=1)
+    bus.on_connect = lambda *_: (bus.subscribe(f"{topic}/set", qos=1), inbox.put(b""))
     bus.on_message = lambda _bus, _data, message: inbox.put(message.payload)
     bus.username_pw_set(url.username, url.password)
     bus.tls_set(*args.tls) if url.scheme == "mqtts" else None
     bus.connect_async(url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883))
     bus.loop_start()
-    agent, text = Agent(args.site, Path(args.state)), b""
+    agent = Agent(args.site, Path(args.state))
     while True:
-        for name, payload in agent.round(text).items():
-            bus.publish(f"{topic}/{name}", payload, qos=1, retain=True)
         try:
             text = inbox.get(timeout=args.period)
         except queue.Empty:
             text = b""
+        for name, payload in agent.round(text).items():
+            if bus.is_connected():  # what waited for the broker would be old when it comes
+                bus.publish(f"{topic}/{name}", payload, qos=1, retain=True)
 
 
 if __name__ == "__main__":

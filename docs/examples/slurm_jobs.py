@@ -3,6 +3,7 @@
 It calls squeue and scontrol, as root or SlurmUser. For Kueue write the same five functions.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -60,18 +61,24 @@ def jobs():
 
 def start(names):
     """Let held jobs start as soon as nodes are free."""
-    call("scontrol", "release", ",".join(names))
+    control("release", names)
 
 
 def pause(names):
     """Stop jobs that run; they begin again from their last checkpoint when they are started."""
     hold(names)  # after requeuehold alone their owners could let them start
-    call("scontrol", "requeue", ",".join(names))
+    control("requeue", names)
 
 
 def hold(names):
     """Keep waiting jobs from starting, also by the hand of their owners."""
-    call("scontrol", "hold", ",".join(names))
+    control("hold", names)
+
+
+def control(word, names):
+    """Have Slurm do something with jobs; of those that are gone it complains in the end."""
+    for some in itertools.batched(names, 1000):  # no line of a shell is endless
+        call("scontrol", word, ",".join(some))
 
 
 def cap(nodes, share):
