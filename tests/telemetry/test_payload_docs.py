@@ -1,0 +1,72 @@
+"""The payloads on the page for operators are those that are taken, and all that are spoken of."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.codec import decode, encode
+from telemetry.codec.rack_batch import encode_batch_json
+from telemetry.topics import Kind, parse
+from telemetry.window import Window
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+_, SECTION = PAGE.split("### Payloads\n")
+SECTION = SECTION.split("\n### ", maxsplit=1)[0]
+
+PLANT = {
+    Kind.POINT_METADATA,
+    Kind.POINT_VALUE,
+    Kind.RACK_BATCH_JSON,
+    Kind.JOB_QUEUE,
+    Kind.JOB_HISTORY,
+    Kind.JOB_ORDERS,
+    Kind.JOB_STATUS,
+    Kind.CAP_ORDER,
+    Kind.CAP_STATUS,
+}
+"""What plant, nodes and scheduler say and hear in JSON."""
+
+
+def told():
+    """Return topic -> payload of the page."""
+    found = {}
+    before, *blocks = SECTION.split("```json\n")
+    for block in blocks:
+        topic = re.search(r"^`([^`]+)`", before, re.MULTILINE)[1]
+        found[topic], before = block.split("```", maxsplit=1)
+    return found
+
+
+def test_each_kind_of_message_of_a_plant_is_on_the_page():
+    assert {parse(topic).kind for topic in told()} == PLANT
+
+
+@pytest.mark.parametrize("topic", told())
+def test_a_payload_of_the_page_is_taken_as_it_is_meant(topic):
+    payload = told()[topic]
+    write = encode_batch_json if parse(topic).kind is Kind.RACK_BATCH_JSON else encode
+    again, written = write(decode(topic, payload.encode()))
+    assert again == topic
+    wanted, found = json.loads(payload), json.loads(written)
+    lists = {name: found.pop(name) for name, one in wanted.items() if isinstance(one, list)}
+    for name, column in lists.items():
+        if isinstance(column[0], float):
+            np.testing.assert_allclose(column, wanted.pop(name), rtol=1e-6)
+        else:
+            assert column == wanted.pop(name)
+    assert found == wanted
+
+
+def test_a_window_of_the_site_takes_all_of_the_page():
+    window = Window(sites.load("small"))
+    for topic, payload in told().items():
+        if parse(topic).kind not in {Kind.JOB_ORDERS, Kind.CAP_ORDER}:  # these are ours
+            window.add(decode(topic, payload.encode()))
+    assert window.counters == {"good": 1, "batch good": 1}
+    assert window.cluster.queue.running.tolist() == [True, False]
+    assert window.cap_status["hall_1"].is_applied is False
+    assert window.cluster.refused == ""
