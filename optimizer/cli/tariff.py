@@ -119,7 +119,7 @@ def _show(screen: Console, bill: Bill) -> None:
     shown.add_row("total", "", "", f"[bold]{bill.total:,}[/]")
     screen.print(shown)
     screen.print(
-        f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, {bill.hours:,.0f} hours of use a year"
+        f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, {int(bill.hours):,} hours of use a year"
     )
     for branch in bill.branches:
         mark = "taken" if branch.name == bill.branch else "open" if branch.is_open else "closed"

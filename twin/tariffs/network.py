@@ -94,7 +94,7 @@ def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
     side = "from" if hours >= decimal(prices.limit) else "below"
     lines = _lines(metered, prices, metered.peak())
     return Branch(
-        name=PLAIN, lines=lines, note=f"{hours:,.0f} h of use: prices {side} {prices.limit:,.0f} h"
+        name=PLAIN, lines=lines, note=f"{_told(hours)} of use: prices {side} {prices.limit:,g} h"
     )
 
 
@@ -138,15 +138,20 @@ def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
     energy = metered.energy() / metered.time_share
     reached = class_of(band, hours)
     is_open = reached is not None and counted(energy) > decimal(band.least_energy)
-    note = f"{hours:,.0f} h of use and {energy:,.0f} MWh of a year"
+    note = f"{_told(hours)} of use and {energy:,.0f} MWh of a year"
     if not is_open or reached is None:
         first = min(band.classes, key=lambda one: one.hours)
-        note += f"; needs {first.hours:,.0f} h and more than {band.least_energy:,.0f} MWh"
+        note += f"; needs {first.hours:,g} h and more than {band.least_energy:,.0f} MWh"
         return Branch(name="band_load", lines=published.lines, note=note, is_open=False)
     words = f"band load of {reached.hours:g} h: {_percent(reached.share)} is paid"
     saved = decimal(reached.share) - 1
     line = Writer(metered).line(words, published.money, "EUR", price=saved)
     return Branch(name="band_load", lines=(*published.lines, line), note=note)
+
+
+def _told(hours: Decimal) -> str:
+    """Return hours of use in whole ones, never more than they are: what is not met looks so."""
+    return f"{int(hours):,} h"
 
 
 def _percent(share: float) -> str:

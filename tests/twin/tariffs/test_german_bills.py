@@ -73,10 +73,14 @@ def test_hours_of_use_are_met_to_the_letter():
     base = np.full(len(WHOLE_YEAR), 11_187)
     base[:4_707] += 1
     base[-1] = 14_000
-    for less, branch in ((0, "band_load"), (4, "published")):
+    for less, branch, told in (
+        (0, "band_load", "7,000 h of use"),
+        (4, "published", "6,999 h of use"),
+    ):
         base[-2] -= less
         found = bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
         assert found.branch == branch
+        assert all(way.note.startswith(told) for way in found.branches)
 
 
 @pytest.mark.parametrize("peak", [1.0, 1.15, 2.3, 9.99])
