@@ -151,6 +151,8 @@ def _connected(address: str) -> Any:
         fault = Fault(place="dask.distributed", value="", mend=mend)
         raise ServiceError("cluster", [fault]) from error
     try:
+        # a client of no address is made by half, waits at the end and tells a trace-back
+        distributed.comm.get_address_host_port(address)
         return distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=CONNECT, set_as_default=False
         )

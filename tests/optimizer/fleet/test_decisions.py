@@ -241,6 +241,15 @@ def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
     assert lost.closed
 
 
+@pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:8786", "tcp://127.0.0.1"])
+def test_what_is_no_address_is_told_before_a_client_is_made(monkeypatch, address):
+    """Sensitivity: half a client, which waits for 20 s at the end and tells a trace-back."""
+    distributed = pytest.importorskip("dask.distributed")
+    monkeypatch.setattr(distributed, "Client", pytest.fail)
+    with pytest.raises(ServiceError, match=f"address = {address}: start a scheduler there"):
+        decide_fleet(together(), cluster=address)
+
+
 @pytest.mark.slow
 def test_two_workers_find_the_same_schedule_to_the_bit(fleet):
     distributed = pytest.importorskip("dask.distributed")
