@@ -46,7 +46,7 @@ class Awaited:
             estimate(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
             return str(self.told(error))
-        return self._link.unheard_jobs
+        return self._link.jobs.unheard
 
     def told(self, error: StateError) -> StateError:
         """Return an error with where to look; see :class:`optimizer.service.unheard.Unheard`."""

@@ -182,8 +182,8 @@ class Service:
         moment = self._clock.now()  # the quarter-hour may have begun minutes before
         return Facts(
             observed=self._link.observed(moment).assign_coords(instant=now),
-            queue=self._link.queue(now),
-            past=self._link.past(now),
+            queue=self._link.jobs.queue(now),
+            past=self._link.jobs.past(now),
             record=self._series.record(now),
             hold=self._halt.words,
             is_steerable=not self._link.water_refusal(moment),

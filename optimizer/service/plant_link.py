@@ -1,7 +1,6 @@
 """The service's side of the plant: what is heard of it, and what is asked of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -12,6 +11,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
+from optimizer.service.told_jobs import ToldJobs
 from optimizer.service.wanted import battery_requests, wanted
 from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
@@ -27,12 +27,9 @@ from telemetry.journal import Journal
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
-from twin.errors import Fault, StateError
 from twin.exchange import net_import
 from twin.site import Site
 from twin.spans import in_words
-from twin.workloads.jobs import HISTORY, Jobs
-from twin.workloads.queue import Pool, Queue, open_queue
 
 TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
@@ -85,7 +82,7 @@ class PlantLink:
         self.apart = Apart(site)
         self._ingester.listen(self.apart.hear)
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
-        self._seen: Jobs | None = None
+        self.jobs = ToldJobs(site, self.window)
 
     def __enter__(self) -> Self:
         """Take up what the journal still holds, then listen."""
@@ -123,46 +120,6 @@ class PlantLink:
         past = self.window.dataset(start, end)
         return float(net_import(past).mean())
 
-    def queue(self, now: np.datetime64) -> Queue:
-        """Return the jobs as the cluster told them last, as if it were now.
-
-        Raises
-        ------
-        StateError
-            If nobody has told them yet: a plan without the jobs that run would end them.
-        """
-        snapshot = self.window.cluster.queue
-        if snapshot is not None:
-            return replace(snapshot.queue(self._site), instant=now)
-        if self.unheard_jobs:
-            source = f"state of {self._site.name}"
-            raise StateError(source, [Fault(place="jobs", value="", mend=self.unheard_jobs)])
-        return open_queue(Pool.of(self._site), _nothing(), now)
-
-    @property
-    def unheard_jobs(self) -> str:
-        """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
-        if self.window.cluster.queue is not None or not self._site.work:
-            return ""
-        topic = topics.build(topics.Kind.JOB_QUEUE, site=self._site.name)
-        told = f"the scheduler has told no queue yet; expected on {topic}"
-        return "; ".join(filter(None, (told, self.window.cluster.refused)))
-
-    def past(self, now: np.datetime64) -> Jobs:
-        """Return the arrivals of the last two weeks: those of before, and those seen since."""
-        kinds = tuple(self._site.work)
-        history, snapshot = self.window.cluster.history, self.window.cluster.queue
-        found = [self._seen] if self._seen else []
-        found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
-        if not found:
-            return _nothing()
-        joined = found[0]
-        for jobs in found[1:]:
-            joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
-        joined = joined.take(np.argsort(joined.arrival, kind="stable"))
-        self._seen = joined.take(joined.arrival > now - HISTORY)
-        return self._seen.between(now - HISTORY, now)
-
     def racks_apart(self, now: np.datetime64) -> tuple[str, ...]:
         """Return the racks that are not acted on; see :class:`telemetry.apart.Apart`."""
         return self.apart.racks(now, self.window.period)
@@ -176,10 +133,6 @@ class PlantLink:
         kept = "" if now == BEFORE else self.window.ahead(now)
         told = (self.window.misdated.words(now, self.window.period), kept)
         return "; ".join(filter(None, told))
-
-    def jobs_trouble(self, now: np.datetime64) -> str:
-        """Return why what the scheduler said tells no longer what runs; empty if it does."""
-        return self.window.cluster.trouble(now)
 
     # --- what is asked
 
@@ -260,18 +213,6 @@ class PlantLink:
             "water": show_water(self._site, observed, self._actuator.last.requests),
             "water_refusal": self.water_refusal(now),
         }
-
-
-def _nothing() -> Jobs:
-    """Return no jobs."""
-    return Jobs(
-        number=np.empty(0, dtype=np.int64),
-        kind=np.empty(0, dtype=np.int64),
-        arrival=np.empty(0, dtype="datetime64[us]"),
-        deadline=np.empty(0, dtype="datetime64[us]"),
-        length=np.empty(0),
-        racks=np.empty(0),
-    )
 
 
 def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:

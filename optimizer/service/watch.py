@@ -69,9 +69,14 @@ class Watch:
                 "see to the sensors and clocks named",
             ),
             "jobs": (
-                self._link.jobs_trouble(now) or (self._link.unheard_jobs if missing else ""),
+                self._link.jobs.trouble(now) or (self._link.jobs.unheard if missing else ""),
                 Severity.HIGH,
                 "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+            ),
+            "orders": (
+                self._link.jobs.disagreement(),
+                Severity.MEDIUM,
+                "see to the agents of scheduler and nodes",
             ),
             "racks": (
                 of_racks(self._link, now),

@@ -13,6 +13,7 @@ from optimizer.service.overrides import Overrides
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
+from optimizer.service.told_jobs import ToldJobs
 from telemetry.window import Window
 from tests import moments, small_days
 
@@ -51,14 +52,15 @@ class Bench:
         site = moments.site()
         told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow)
         link = MagicMock(spec=PlantLink)
-        link.window = Window(site)
+        link.window, link.jobs = Window(site), MagicMock(spec=ToldJobs)
         facts = moments.facts()
-        link.observed.return_value, link.queue.return_value = facts.observed, facts.queue
-        link.past.return_value, link.racks_apart.return_value = facts.past, ()
+        link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
+        link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.misdated.return_value = ""
-        link.jobs_trouble.return_value = link.unheard_jobs = ""
+        link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
+        link.jobs.unheard = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
         link.show_telemetry.return_value = {}
         clock = MagicMock()

@@ -47,7 +47,7 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
 def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
     stop = MagicMock()
     stop.wait.return_value = True
-    bench.link.unheard_jobs = UNHEARD
+    bench.link.jobs.unheard = UNHEARD
     bench.service._await_state(SimpleNamespace(believed=object()), stop)
     assert bench.service.is_ready() == [UNHEARD]
     bench.hold()
@@ -60,12 +60,12 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench):
 
     Sensitivity: it was kept for the rest of the quarter-hour.
     """
-    bench.link.unheard_jobs = UNHEARD
+    bench.link.jobs.unheard = UNHEARD
     bench.decide(error=StateError("state of small", []))
     again = bench.service._clock.again
     bench.keep_house()
     again.assert_not_called()
-    bench.link.unheard_jobs = ""
+    bench.link.jobs.unheard = ""
     bench.keep_house()
     bench.keep_house()
     again.assert_called_once_with()

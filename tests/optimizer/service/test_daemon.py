@@ -96,8 +96,8 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     """
     bench = Bench(tmp_path, is_shadow=False)
     fault = Fault(place="jobs", value="", mend=UNHEARD)
-    bench.link.queue.side_effect = StateError("state of small", [fault])
-    bench.link.unheard_jobs = UNHEARD
+    bench.link.jobs.queue.side_effect = StateError("state of small", [fault])
+    bench.link.jobs.unheard = UNHEARD
     if way == "hold":
         bench.hold()
     bench.decide()

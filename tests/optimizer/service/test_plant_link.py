@@ -9,11 +9,9 @@ import pytest
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watch import Watch
-from telemetry.job_samples import JobColumns, QueueSnapshot
 from telemetry.window import Window
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
-from twin.errors import StateError
 
 FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
@@ -83,39 +81,6 @@ def test_the_meter_tells_net_import_while_it_is_heard(link):
     link.window.add(value_of("grid_import_power", -300.0))
     assert link.meter(NOON + 60 * SECOND) == pytest.approx(-0.3)
     assert np.isnan(link.meter(NOON + 3600 * SECOND))
-
-
-def test_jobs_that_nobody_told_are_not_taken_for_none(link):
-    """Proves: a state folder without a past, or a topic that is denied, ends no job.
-
-    Sensitivity: an empty queue was made up, and orders said that all jobs wait.
-    """
-    with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
-        link.queue(moments.start())
-    link.window.cluster.refused = "one was refused, stamped 20 s ahead of the clock"
-    with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
-        link.queue(moments.start())
-    known = moments.running(small_days.queue(), 3)
-    link.window.add(
-        QueueSnapshot(
-            site="small",
-            time=known.instant,
-            jobs=JobColumns.of(known.jobs, tuple(moments.site().work)),
-            done=known.done,
-            ran=known.ran,
-            running=known.running,
-        )
-    )
-    assert link.queue(known.instant).running.sum() == 3
-    assert link.unheard_jobs == ""
-
-
-def test_a_site_without_movable_work_needs_no_scheduler(tmp_path):
-    still = moments.site().model_copy(update={"work": {}})
-    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
-    link = PlantLink(still, told, tmp_path)
-    assert link.unheard_jobs == ""
-    assert len(link.queue(moments.start()).jobs) == 0
 
 
 def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
