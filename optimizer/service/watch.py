@@ -1,5 +1,8 @@
 """Look round for what is wrong, and raise or clear its alarm."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import numpy as np
 
 from optimizer.service.alarms import Alarms, Severity
@@ -11,6 +14,32 @@ from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from telemetry.apart import told
+
+CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
+    "broker": (Severity.HIGH, "see the text; it tries again by itself"),
+    "feed": (Severity.MEDIUM, "ask the partner; see its status"),
+    "series": (Severity.MEDIUM, "see to whoever writes the files"),
+    "archive": (
+        Severity.HIGH,
+        "see the text; what cannot be kept is not acknowledged, and comes again",
+    ),
+    "record": (Severity.HIGH, "make room on the disk"),
+    "hold": (Severity.HIGH, "make room, or set the clock"),
+    "decision": (Severity.HIGH, "see what is missing in the text"),
+    "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
+    "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
+    "jobs": (
+        Severity.HIGH,
+        "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+    ),
+    "orders": (Severity.MEDIUM, "see to the agents of scheduler and nodes"),
+    "racks": (Severity.MEDIUM, "make plant, cluster and file agree"),
+    "machines": (
+        Severity.MEDIUM,
+        "see to the machines named; plans count on them again when they say so",
+    ),
+}
+"""Cause of an alarm -> how grave it is, and what to do about it; wear tells both itself."""
 
 
 class Watch:
@@ -41,55 +70,25 @@ class Watch:
         missing
             Why there is none for this quarter-hour; empty if there is.
         """
-        self._link.wear.look(now)
-        found = {
-            "broker": (
-                self._link.trouble,
-                Severity.HIGH,
-                "see the text; it tries again by itself",
-            ),
-            "feed": (
-                self._partners.trouble(now),
-                Severity.MEDIUM,
-                "ask the partner; see its status",
-            ),
-            "series": (self._series.alarm(now), Severity.MEDIUM, "see to whoever writes the files"),
-            "archive": (
-                self._link.archive_trouble,
-                Severity.HIGH,
-                "see the text; what cannot be kept is not acknowledged, and comes again",
-            ),
-            "record": (self._partners.record_trouble, Severity.HIGH, "make room on the disk"),
-            "hold": (self._overrides.alarm, Severity.HIGH, "make room, or set the clock"),
-            "decision": (missing, Severity.HIGH, "see what is missing in the text"),
-            "fallback": (_fallback(last), Severity.MEDIUM, "see the reason; it tries again"),
-            "telemetry": (
-                "; ".join(filter(None, (self._link.misdated(now), *_doubts(last)))),
-                Severity.MEDIUM,
-                "see to the sensors and clocks named",
-            ),
-            "jobs": (
-                self._link.jobs.trouble(now) or (self._link.jobs.unheard if missing else ""),
-                Severity.HIGH,
-                "see to the scheduler's agent and its clock; HOLD if jobs are not known",
-            ),
-            "orders": (
-                self._link.jobs.disagreement(),
-                Severity.MEDIUM,
-                "see to the agents of scheduler and nodes",
-            ),
-            "racks": (
-                of_racks(self._link, now),
-                Severity.MEDIUM,
-                "make plant, cluster and file agree",
-            ),
-            "machines": (
-                "; ".join(last.absent) if last else "",
-                Severity.MEDIUM,
-                "see to the machines named; plans count on them again when they say so",
-            ),
-            "wear": self._link.wear.alarm(),
+        link = self._link
+        link.wear.look(now)
+        texts = {
+            "broker": link.trouble,
+            "feed": self._partners.trouble(now),
+            "series": self._series.alarm(now),
+            "archive": link.archive_trouble,
+            "record": self._partners.record_trouble,
+            "hold": self._overrides.alarm,
+            "decision": missing,
+            "fallback": _fallback(last),
+            "telemetry": "; ".join(filter(None, (link.misdated(now), *_doubts(last)))),
+            "jobs": link.jobs.trouble(now) or (link.jobs.unheard if missing else ""),
+            "orders": link.jobs.disagreement(),
+            "racks": of_racks(link, now),
+            "machines": "; ".join(last.absent) if last else "",
         }
+        found = {cause: (text, *CAUSES[cause]) for cause, text in texts.items()}
+        found["wear"] = link.wear.alarm()
         for cause, (text, severity, mend) in found.items():
             self.alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))
 
