@@ -174,6 +174,9 @@ def _whole(problem: Problem) -> list[Fault]:
     except (UnitError, StateError) as error:
         faults += error.faults
     told = {fault.place for fault in off}
+    if not faults and (now := problem.state["instant"].to_numpy()) != outlook["instant"][0]:
+        mend = f"must be the first instant of the outlook, {outlook['instant'].to_numpy()[0]}"
+        faults.append(Fault(place="state, instant", value=str(now), mend=mend))
     for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):
         wrong = ~promised.is_number(name, outlook[name].to_numpy())
         faults += sense.where(outlook[name], wrong, "must be finite")

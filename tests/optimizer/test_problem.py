@@ -7,6 +7,7 @@ import xarray as xr
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
 from tests.math.hand import (
+    START,
     battery,
     machine,
     outlook,
@@ -257,6 +258,12 @@ def test_a_level_far_outside_its_window_is_refused(ahead):
     assert fault.endswith("4 MWh")
 
 
+def test_the_state_of_another_moment_is_refused(ahead):
+    """Sensitivity: the twin refused every plan, and the mend was to lower the service."""
+    with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30.* must be the first"):
+        Problem(site(), state.rest(site(), "2026-06-30T23:00"), ahead)
+
+
 def test_the_state_of_another_site_is_refused(ahead):
     with pytest.raises(ProblemError, match="battery"):
-        Problem(site(battery()), state.rest(site()), ahead)
+        Problem(site(battery()), state.rest(site(), START), ahead)
