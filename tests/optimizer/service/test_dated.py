@@ -116,8 +116,7 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
     made._link = SimpleNamespace(
         observed=window.observed,
         water_refusal=lambda moment: asked.append(moment) or "",
-        queue=id,
-        past=id,
+        jobs=SimpleNamespace(queue=id, past=id),
         racks_apart=lambda _: (),
     )
     observed = made._facts(START).observed
