@@ -1,6 +1,6 @@
 """A rack's agent that loses nothing: each batch is on its own disk until it is durable elsewhere.
 
-    python lossless_agent.py BROKER_HOST PORT SITE HALL RACK FILE
+    python lossless_agent.py BROKER_HOST PORT SITE HALL RACK FILE [CA CERTIFICATE KEY]
 
 It needs paho-mqtt only, and `node_agent.py` beside it. FILE is a database of SQLite. Twice a minute
 the agent asks what is durable, lets go of that, and sends again what is missing.
@@ -82,9 +82,10 @@ class Agent:
                 left -= min(left, len(found))
 
 
-def main(host, port, site, hall, rack, file):
-    """Publish until ended."""
+def main(host, port, site, hall, rack, file, *tls):
+    """Publish until ended; with certificates over TLS."""
     agent = Agent(f"dc/v1/{site}/{hall}/{rack}/tele", file)
+    agent.bus.tls_set(*tls) if tls else None
     agent.bus.connect_async(host, int(port))
     agent.bus.loop_start()
     asked = time.monotonic()

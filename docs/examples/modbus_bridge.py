@@ -1,6 +1,7 @@
-"""A bridge from Modbus TCP to the bus: a meter's registers as DSX Exchange points.
+r"""A bridge from Modbus TCP to the bus: a meter's registers as DSX Exchange points.
 
-    python modbus_bridge.py MODBUS_HOST MODBUS_PORT BROKER_HOST BROKER_PORT SITE
+    python modbus_bridge.py MODBUS_HOST MODBUS_PORT BROKER_HOST BROKER_PORT SITE \
+        [CA CERTIFICATE KEY]
 
 It needs pymodbus and paho-mqtt only. Write your registers into `POINTS`, after the meter's manual.
 Gateways for BACnet, OPC UA, SNMP and Redfish look alike: read, scale, publish. A meter that
@@ -66,10 +67,11 @@ def tell(plc, bus, site):
         bus.publish(f"BMS/v1/PUB/Value/{name.format(site=site)}", json.dumps(said), qos=1)
 
 
-def main(modbus_host, modbus_port, broker_host, broker_port, site, rounds=None):
-    """Publish until ended, or as long as there are rounds."""
+def main(modbus_host, modbus_port, broker_host, broker_port, site, *tls, rounds=None):
+    """Publish until ended, or as long as there are rounds; with certificates over TLS."""
     plc = ModbusTcpClient(modbus_host, port=int(modbus_port), timeout=PATIENCE, retries=1)
     bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"bridge-{site}")
+    bus.tls_set(*tls) if tls else None
     bus.connect_async(broker_host, int(broker_port))
     bus.loop_start()
     announced = -METADATA

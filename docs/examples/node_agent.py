@@ -1,6 +1,6 @@
 """A rack's agent in fifty lines: once a second, what its chips say, as one MQTT message.
 
-    python node_agent.py BROKER_HOST PORT SITE HALL RACK
+    python node_agent.py BROKER_HOST PORT SITE HALL RACK [CA CERTIFICATE KEY]
 
 It needs paho-mqtt only. Put the numbers of your chips into `chips`; `nvidia-smi` gives them here.
 What the broker has not acknowledged stays queued, and goes out again after a lost connection.
@@ -42,9 +42,10 @@ def payload(rows, boot, sequence, now):
     return head + struct.pack(f"<{len(values)}f", *values)
 
 
-def main(host, port, site, hall, rack):
-    """Publish until ended."""
+def main(host, port, site, hall, rack, *tls):
+    """Publish until ended; with certificates over TLS."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"rack-{site}-{hall}-{rack}")
+    client.tls_set(*tls) if tls else None
     client.connect(host, int(port))
     client.loop_start()
     boot, sequence = int(time.time()), 0

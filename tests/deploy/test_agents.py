@@ -1,0 +1,45 @@
+"""The agents of the docs on the brokers of ``deploy/``, by certificate, as users start them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from telemetry.codec import decode
+from tests.conftest import ROOT
+from tests.waiting import DEADLINE, until
+
+pytestmark = pytest.mark.slow
+
+PLACE = ("small", "hall_1", "r0001")
+SMI = "#!/bin/sh\necho '312.5, 41, 87, 60000, 80000, 1980'\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return a PATH on which accelerators tell of themselves."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(SMI)
+    smi.chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("name", ["node_agent", "lossless_agent"])
+def test_an_agent_of_the_docs_is_heard_by_its_certificate(stand, tmp_path, path, name):
+    ear = stand.connected("gigatwin-small")
+    assert ear.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
+    files = ["ca.crt", "nodes-small.crt", "nodes-small.key"]
+    words = ["127.0.0.1", str(stand.broker.port), *PLACE]
+    words += [str(tmp_path / "held")] * (name == "lossless_agent")
+    words += [str(stand.certificates / file) for file in files]
+    command = [sys.executable, str(ROOT / "docs" / "examples" / f"{name}.py"), *words]
+    agent = subprocess.Popen(command, env=os.environ | {"PATH": path})
+    try:
+        heard = until(ear.take)
+    finally:
+        agent.kill()
+        agent.wait()
+    batch = decode(heard[0].topic, heard[0].payload)
+    assert batch.values[0].tolist() == [312.5]
+    assert (batch.hall, batch.rack) == PLACE[1:]
