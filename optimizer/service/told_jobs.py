@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from telemetry import topics
+from telemetry.job_samples import JobColumns
 from telemetry.window import Window
 from twin.errors import Fault, StateError
 from twin.physics.numeric import BoolArray
@@ -45,15 +46,7 @@ class ToldJobs:
         snapshot = self._window.cluster.queue
         if snapshot is not None:
             told = snapshot.queue(self._site)
-            kept = self._fits(told.jobs)
-            return replace(
-                told,
-                instant=now,
-                jobs=told.jobs.take(kept),
-                done=told.done[kept],
-                ran=told.ran[kept],
-                running=told.running[kept],
-            )
+            return replace(told.take(self._fits(told.jobs)), instant=now)
         if self.unheard:
             source = f"state of {self._site.name}"
             raise StateError(source, [Fault(place="jobs", value="", mend=self.unheard)])
@@ -89,7 +82,7 @@ class ToldJobs:
 
     def disagreement(self) -> str:
         """Return what scheduler and nodes did not take, and jobs that are passed over."""
-        found, most = [], self._site.racks
+        found = []
         status, snapshot = self._window.job_status, self._window.cluster.queue
         if status is not None and not status.is_applied:
             found.append(f"the scheduler did not take the orders for jobs: {status.reason}")
@@ -98,15 +91,16 @@ class ToldJobs:
                 cap = f"{one.order.power_cap:.4g} MW"
                 found.append(f"{hall} did not take the cap of {cap}: {one.reason}")
         if snapshot is not None:
-            told = zip(snapshot.jobs.number, snapshot.jobs.racks, strict=True)
-            wide = [f"job {number} of {racks:.4g}" for number, racks in told if racks > most]
+            jobs = snapshot.jobs
+            wide = np.flatnonzero(~self._fits(jobs))  # asked ten times a second, of thousands
+            named = [f"job {jobs.number[at]} of {jobs.racks[at]:.4g}" for at in wide[:NAMED]]
             more = [f"{len(wide) - NAMED} more"] if len(wide) > NAMED else []
-            if wide:
-                listed = ", ".join([*wide[:NAMED], *more])
-                found.append(f"the site has {most} racks, and passed over are {listed}")
+            if named:
+                listed = ", ".join([*named, *more])
+                found.append(f"the site has {self._site.racks} racks, and passed over are {listed}")
         return "; ".join(found)
 
-    def _fits(self, jobs: Jobs) -> BoolArray:
+    def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:
         return jobs.racks <= self._site.racks
 
 

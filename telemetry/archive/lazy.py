@@ -129,15 +129,16 @@ class Bound(BackendArray):
     def _read(self, seconds: Numbers) -> FloatArray:
         """Return canonical values by object, NaN where nothing is to be believed."""
         found = np.full((len(seconds), len(self._bindings)), np.nan)
-        places = [place for place, some in enumerate(self._bindings) if some]
-        if not places or not len(seconds):
+        if not len(seconds):
             return found
-        order = np.argsort(seconds, kind="stable")
-        first = self._told(seconds[order], [self._bindings[place][0] for place in places])
-        found[:, places] = first[np.argsort(order, kind="stable")]
-        for place in places:
-            if len(self._bindings[place]) > 1:
-                found[:, place] = self._relieved(seconds, self._bindings[place])
+        single = [place for place, some in enumerate(self._bindings) if len(some) == 1]
+        if single:
+            order = np.argsort(seconds, kind="stable")
+            told = self._told(seconds[order], [self._bindings[place][0] for place in single])
+            found[:, single] = told[np.argsort(order, kind="stable")]
+        for place, some in enumerate(self._bindings):
+            if len(some) > 1:
+                found[:, place] = self._relieved(seconds, some)
         return found
 
     def _relieved(self, seconds: Numbers, bindings: list[tuple[int, Binding]]) -> FloatArray:

@@ -14,6 +14,7 @@ from telemetry.codec.schedule import schema
 from telemetry.grid.reader import REASONS
 from telemetry.keys import ES256
 from telemetry.topics import Kind
+from tests.telemetry.pages import filled
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "grid-partners.md"
@@ -55,18 +56,10 @@ def table(kind):
     )
 
 
-def filled(text):
-    """Return a page with the tables of fields between their marks."""
-    for kind in KINDS:
-        marks = re.compile(rf"(<!-- {kind} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = marks.sub(lambda found, kind=kind: f"{found[1]}{table(kind)}\n{found[2]}", text)
-    return text
-
-
 def test_the_tables_are_those_of_the_schemas():
     text = PAGE.read_text()
     assert text.count("<!-- end -->") == len(KINDS)
-    assert filled(text) == text, "run `python -m tests.telemetry.test_feed_docs`"
+    assert filled(text, table, KINDS) == text, "run `python -m tests.telemetry.test_feed_docs`"
 
 
 @pytest.fixture(scope="module")
@@ -147,4 +140,4 @@ def test_links_of_the_page_lead_somewhere():
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(filled(PAGE.read_text(), table, KINDS))

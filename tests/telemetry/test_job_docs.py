@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from telemetry import topics
 from telemetry.codec import decode, records
 from telemetry.topics import Kind
+from tests.telemetry.pages import filled
 from twin.errors import WireError
 
 ROOT = Path(__file__).parents[2]
@@ -77,14 +78,6 @@ def table(name):
             words = (f"`{field}`", what(told), told.get("x-unit", ""), bounds(told))
             lines.append(f"| {' | '.join(words)} | {told['description']} |")
     return "\n".join(lines)
-
-
-def filled(page):
-    """Return a page with the tables of fields between their marks."""
-    for name in MESSAGES:
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        page = marks.sub(lambda found, name=name: f"{found[1]}{table(name)}\n{found[2]}", page)
-    return page
 
 
 def examples():
@@ -182,7 +175,7 @@ def test_schema_and_reader_take_and_refuse_the_same(name):
 def test_the_tables_are_those_of_the_declarations():
     page = PAGE.read_text()
     assert page.count("<!-- end -->") == len(MESSAGES)
-    assert filled(page) == page, "run `python -m tests.telemetry.test_job_docs`"
+    assert filled(page, table, MESSAGES) == page, "run `python -m tests.telemetry.test_job_docs`"
 
 
 def test_the_page_names_all_topics_and_its_links_lead_somewhere():
@@ -200,4 +193,4 @@ def test_the_page_names_all_topics_and_its_links_lead_somewhere():
 if __name__ == "__main__":
     for message in MESSAGES:
         path(message).write_text(text(message))
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(filled(PAGE.read_text(), table, MESSAGES))

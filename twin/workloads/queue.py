@@ -101,6 +101,16 @@ class Queue:
         """Work not yet done. [MWh]"""
         return float(self.jobs.racks @ self.rest) * self.pool.rack_power
 
+    def take(self, which: NDArray[np.bool_]) -> Self:
+        """Return the queue of some of the jobs."""
+        return replace(
+            self,
+            jobs=self.jobs.take(which),
+            done=self.done[which],
+            ran=self.ran[which],
+            running=self.running[which],
+        )
+
     def each(self, name: str) -> FloatArray:
         """Return a property of its kind for each job, such as ``pause_loss``."""
         values = np.array([float(getattr(kind, name)) for kind in self.pool.kinds])
@@ -236,12 +246,12 @@ def _join(queue: Queue, kept: NDArray[np.bool_], hours: float, arrivals: Jobs | 
         new = queue.jobs.take(slice(0, 0))
     else:
         new = arrivals.between(queue.instant, instant)
-    nothing = np.zeros(len(new))
+    nothing, left = np.zeros(len(new)), queue.take(kept)
     return Queue(
         instant=instant,
         pool=queue.pool,
-        jobs=queue.jobs.take(kept).then(new),
-        done=np.concatenate([queue.done[kept], nothing]),
-        ran=np.concatenate([queue.ran[kept], nothing]),
-        running=np.concatenate([queue.running[kept], nothing > 0]),
+        jobs=left.jobs.then(new),
+        done=np.concatenate([left.done, nothing]),
+        ran=np.concatenate([left.ran, nothing]),
+        running=np.concatenate([left.running, nothing > 0]),
     )
