@@ -148,6 +148,15 @@ def test_what_follows_a_failure_is_told_with_its_minutes(visit, board):
     assert "Not covered: x too soon" in visit().text_content("#failures")
 
 
+def test_jobs_of_some_nodes_take_racks_too(visit, board):
+    kind = {"kind": "batch", "running": 3, "waiting": 0, "racks": 0.25}
+    jobs = {"running": 3, "waiting": 0, "late": 0, "backlog_mwh": 0.2}
+    board.changes = {"jobs": {**jobs, "kinds": [kind, kind | {"kind": "training", "racks": 240.5}]}}
+    rows = visit().locator("#jobs tbody tr")
+    assert rows.nth(0).locator("td").last.text_content() in {"0.25", "0,25"}
+    assert rows.nth(1).locator("td").last.text_content() in {"241", "240"}
+
+
 @pytest.mark.parametrize("chart", CHARTS)
 def test_no_chart_is_empty(visit, chart):
     page = visit()

@@ -1,7 +1,7 @@
 // The cards in words and tables.
 
 import { element, empty, pairs, table } from "/static/dom.js";
-import { age, amount, count, dayClock, euros, moment, plural, told, words } from "/static/text.js";
+import { age, amount, count, dayClock, euros, moment, plural, racks, told, words } from "/static/text.js";
 
 const MOST_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
@@ -39,7 +39,7 @@ function jobs({ jobs: now }) {
       ["Kind", false, (row) => words(row.kind)],
       ["Running", true, (row) => count(row.running)],
       ["Waiting", true, (row) => count(row.waiting)],
-      ["Racks", true, (row) => count(row.racks)],
+      ["Racks", true, (row) => racks(row.racks)],
     ]) : empty("No job is here."),
   ];
 }

@@ -79,6 +79,7 @@ export function amount(value, unit = "", digits = 1) {
 
 export const euros = (value) => amount(value, "EUR", 0);
 export const count = (value) => amount(value, "", 0);
+export const racks = (value) => amount(value, "", value < 10 && value % 1 ? 2 : 0); // jobs may take a few nodes
 
 export function age(seconds) {
   if (!isNumber(seconds)) return "never heard";
