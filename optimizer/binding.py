@@ -9,6 +9,7 @@ import xarray as xr
 
 from optimizer.curves import LEAST_WIDTH
 from optimizer.inputs import Inputs
+from optimizer.limits import share_planned
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of
 from twin.axes import to_minute
@@ -218,7 +219,8 @@ def doubtful(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
 def _over_time(solution: Solution, schedule: xr.Dataset) -> Iterator[tuple[Priced, FloatArray]]:
     """Yield the limits that people set, each with its price in every interval."""
     for one in priced(held_back(solution, schedule)):
-        yield one, over_time(one.prices, solution.inputs, owner=one.owner, word=one.word)
+        share = share_planned(solution.inputs, owner=one.owner, word=one.word)
+        yield one, over_time(share * one.prices, solution.inputs, owner=one.owner, word=one.word)
 
 
 def _is_doubtful(one: Priced, over: FloatArray) -> bool:

@@ -52,6 +52,10 @@ class Side:
     each: FloatArray | BoolArray | None = None
     is_limit: bool = True
 
+    def scaled(self, share: float) -> "Side":
+        """Return where the same limit stands, each bound moved by a share of what it was. [1]"""
+        return replace(self, each=np.asarray(share * (1.0 if self.each is None else self.each)))
+
     def share(self, shape: tuple[int, ...]) -> FloatArray:
         """Return by how much each bound moves for one unit, on all axes."""
         if self.each is None:

@@ -25,6 +25,7 @@ from optimizer.binding import (
 )
 from optimizer.easing import Easing, Side
 from optimizer.inputs import Inputs
+from optimizer.limits import share_planned
 from optimizer.reserves.capacity import column
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of
@@ -78,7 +79,8 @@ def limits_of(solution: Solution, schedule: xr.Dataset, *, easing: Easing) -> tu
             continue
         for words, side in _sides(one, easing, solution=solution):
             units[words] = _unit(one, solution.inputs)
-            sides.setdefault(words, []).append(side)
+            share = share_planned(solution.inputs, owner=one.owner, word=one.word)
+            sides.setdefault(words, []).append(side.scaled(share))
             found.add((side.name, side.is_low))
     limits = (
         Limit(

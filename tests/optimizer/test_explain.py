@@ -12,6 +12,7 @@ from optimizer.explain import explain
 from optimizer.problem import Problem
 from tests import small_days
 from twin import axes
+from twin.site import Margins
 
 START = axes.utc("2026-07-01")
 
@@ -27,8 +28,9 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
 
 def answer(duals=None, accounts=None):
     ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
-    exchanges = [SimpleNamespace(owner="grid_1", **ramp)]
-    problem = SimpleNamespace(site=SimpleNamespace(exchanges=exchanges))
+    exchanges = [SimpleNamespace(owner="grid_1", available="", **ramp)]
+    margins = Margins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
+    problem = SimpleNamespace(site=SimpleNamespace(exchanges=exchanges), margins=margins)
     inputs = SimpleNamespace(curves={}, hours=np.ones(4), problem=problem)
     return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
 
@@ -44,6 +46,12 @@ def test_an_upper_bound_binds_where_more_of_it_would_save():
     assert limit.limit == "power taken from the connection or source (grid_1)"
     assert (limit.first, limit.last) == (START + axes.HOUR, START + 3 * axes.HOUR)
     assert (limit.count, limit.price) == (2, 7.0)
+
+
+def test_of_one_more_unit_of_a_limit_its_margin_brings_nothing():
+    """Proves: of a MW more of running peak a plan uses 0.9, and saves 90 of the 100 EUR."""
+    (limit,) = binding(grid_1_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
+    assert limit.price == pytest.approx(90.0)
 
 
 def test_what_is_not_worth_the_while_is_no_limit():

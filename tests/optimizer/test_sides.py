@@ -54,16 +54,17 @@ def test_limits_are_worth_the_same_with_a_product_that_sells_nothing(products):
 
 @pytest.mark.parametrize("products", [(), (IDLE,)])
 def test_what_may_be_sold_is_worth_its_price(products):
-    """Proves: a battery of 10 MWh sells all it may for two hours; a MW more earns 2 x 50 EUR.
+    """Proves: a battery of 10 MWh sells for two hours all but a tenth of what may be sold.
 
-    Sensitivity: nothing with the product, where the room for reserves binds as before.
+    A MW more earns 0.9 x 2 x 50 EUR. Sensitivity: nothing with the product, where the room for
+    reserves binds as before.
     """
     store = hand.battery(capacity=10.0, power=5.0)
     margins = Margins.model_construct(power=0.1, peak=0.0, temperature=0.0, level=0.0)
     narrow = hand.grid(export_limit=2.0)
     where = held_by(store, *products, connection=narrow, margins=margins)
     plan = hand.solved(where, ahead([50.0] * 2), level=1.0)
-    assert told(plan) == {"power or heat sold (grid)": pytest.approx(100.0)}
+    assert told(plan) == {"power or heat sold (grid)": pytest.approx(90.0)}
 
 
 @pytest.mark.parametrize("products", [(), (IDLE,)])
