@@ -1,6 +1,7 @@
 """`gigatwin simulate`: what a site would draw at a load, in a weather."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -39,12 +40,16 @@ from optimizer.heat import sell_heat
 from optimizer.service.trials.results import write_netcdf
 from optimizer.sun_and_wind import use_sun_and_wind
 from twin import state
+from twin.axes import to_minute
 from twin.effectiveness import indicators
+from twin.equipment import CoolingPlant
 from twin.errors import Fault, ProblemError, UnitError
+from twin.exceedance import beyond, exceedances
 from twin.scale.view import STEPS, Level
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
+from twin.weather import Weather
 
 app = typer.Typer(add_completion=False, help="Run a site at a load, in a weather.")
 
@@ -142,16 +147,40 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         result = _stream(loaded, operation, detail, out=out, screen=screen)
     summary = _summary(result, intensity)
     screen.print(_table(summary, f"{loaded.name}, {counted(days, 'day')} from {start}"))
+    if out is not None and detail is None:
+        done = _whole(result, operation, intensity)
+        write_netcdf(out, done, site=loaded.name, title=f"{loaded.name} from {start}")
     if out is not None:
-        if detail is None:
-            done = _whole(result, operation, intensity)
-            write_netcdf(out, done, site=loaded.name, title=f"{loaded.name} from {start}")
         screen.print(f"wrote {out}", markup=False)
     if detail is not None and trip is not None:  # beside racks and chips only sums are kept
         result = simulate_site(loaded, begun, operation)
+    shown = _exceeded(loaded, result, operation, screen) | remarks.told
     day = Day(site=loaded, start=begun, operation=operation, result=result)
-    shown = show_trips(day, trip, picture=picture, screen=screen)
-    write_json(summary | remarks.told | shown, json_file)
+    write_json(summary | shown | show_trips(day, trip, picture=picture, screen=screen), json_file)
+
+
+def _exceeded(
+    site: Site, result: xr.Dataset, operation: xr.Dataset, screen: Console
+) -> dict[str, object]:
+    """Tell which limits the run does not keep, and where weather lies outside the correlations."""
+    distance = result["beyond"] if "beyond" in result else beyond(site, result)
+    rows: list[dict[str, object]] = []
+    for one in exceedances(site, distance):
+        first = to_minute(one.first)
+        rows.append(asdict(one) | {"first": first})
+        screen.print(
+            f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
+            f"{one.bound:.4g}; {one.count} of {one.of} intervals, the first {first}",
+            markup=False,
+        )
+    weather, extrapolated = Weather.of(operation), []
+    for plant in site.of(CoolingPlant):
+        if (is_out := plant.extrapolates(weather)).any():
+            first = to_minute(operation["time"].to_numpy()[np.argmax(is_out)])
+            place = f"{plant.name}: {is_out.sum()} of {len(is_out)} intervals, the first {first}"
+            extrapolated.append({"plant": plant.name, "count": int(is_out.sum()), "first": first})
+            screen.print(f"beyond the tower's correlation, taken at its end: {place}", markup=False)
+    return {"beyond": rows, "extrapolated": extrapolated}
 
 
 def _whole(result: xr.Dataset, operation: xr.Dataset, carbon: xr.DataArray | None) -> xr.Dataset:

@@ -13,6 +13,7 @@ import xarray as xr
 from telemetry.view_store import StoredView
 from twin import state
 from twin.effectiveness import NAMES
+from twin.exceedance import beyond
 from twin.scale.march import march
 from twin.scale.racks import Window
 from twin.scale.view import Level, block_steps, blocks
@@ -74,7 +75,8 @@ def stream(
     Returns
     -------
     xarray.Dataset
-        Of the site as a whole what :func:`twin.indicators` needs, and ``closure``.
+        Of the site as a whole what :func:`twin.indicators` needs, and ``closure``; ``beyond`` is
+        how far it lies beyond its limits, by :func:`twin.exceedance.beyond`.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def stream(
     summed: list[xr.Dataset] = []
     written = blocks(
         site,
-        _noted(_runs(site, operation, detail, block=block), summed),
+        _noted(site, _runs(site, operation, detail, block=block), summed),
         level=detail.level,
         time=detail.time,
         step=detail.step,
@@ -116,12 +118,13 @@ def _runs(site: Site, operation: xr.Dataset, detail: Detail, *, block: int) -> I
     return march(site, begin, operation, span=span * -(-SPAN // span))
 
 
-def _noted(runs: Iterable[xr.Dataset], summed: list[xr.Dataset]) -> Iterator[xr.Dataset]:
+def _noted(
+    site: Site, runs: Iterable[xr.Dataset], summed: list[xr.Dataset]
+) -> Iterator[xr.Dataset]:
     """Pass runs on, and keep of each what sums it up."""
     for run in runs:
-        summed.append(
-            run[[name for name in SUMMED if name in run]].drop_vars("instant", errors="ignore")
-        )
+        kept = run[[name for name in SUMMED if name in run]].drop_vars("instant", errors="ignore")
+        summed.append(kept.assign(beyond=beyond(site, run)))
         yield run
 
 

@@ -63,6 +63,43 @@ def test_the_sums_of_a_day(run):
     assert "small" in result.stderr  # the table makes way for the JSON
 
 
+def air(tmp_path, *, temperature, humidity):
+    """Write days of even weather as Open-Meteo has it."""
+    stamps = pd.date_range("2026-06-15", periods=72, freq="h")
+    columns = {
+        "temperature_2m": ("°C", temperature),
+        "relative_humidity_2m": ("%", humidity),
+        "wind_speed_10m": ("km/h", 5.0),
+        "cloud_cover": ("%", 50.0),
+    }
+    hourly = {name: [value] * len(stamps) for name, (_, value) in columns.items()}
+    units = {name: unit for name, (unit, _) in columns.items()}
+    place = {"latitude": 50.1, "longitude": 8.65, "elevation": 111.0, "utc_offset_seconds": 0}
+    path = tmp_path / "weather.json"
+    hourly["time"] = stamps.strftime("%Y-%m-%dT%H:%M").tolist()
+    path.write_text(json.dumps({**place, "hourly_units": units, "hourly": hourly}))
+    return path
+
+
+def test_limits_that_a_hot_day_breaks_are_told(run, tmp_path):
+    """Proves: in damp air of 35 degC no condenser stays below 36.9 degC at full load.
+
+    Sensitivity: figures of a site whose halls are at 40 degC look like those of any other.
+    """
+    hot = run("--weather", air(tmp_path, temperature=35.0, humidity=100.0), "--json", "-")
+    told = json.loads(hot.stdout)
+    broken = {one["limit"]: one for one in told["beyond"]}
+    assert broken["rack_inlet_temperature of hall_air_1"]["reached"] > 35.0
+    assert broken["rack_inlet_temperature of hall_air_1"]["bound"] == 25.0
+    assert told["extrapolated"] == [
+        {"plant": "chilled_plant", "count": 96, "first": "2026-06-16T00:00Z"}
+    ]
+    words = " ".join(hot.stderr.split())
+    assert "beyond its limit: facility_supply_temperature of chilled_plant reaches" in words
+    mild = json.loads(run("--json", "-").stdout)
+    assert (mild["beyond"], mild["extrapolated"]) == ([], [])
+
+
 def carbons(tmp_path, *, hours=24):
     """Write a day of carbon intensity, 100 g/kWh at night and 300 by day."""
     hour = [f"2026-06-16T{h:02}:00:00Z,{100 if h < 12 else 300}" for h in range(hours)]
@@ -118,7 +155,8 @@ def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
     kilo = loads(tmp_path, "time_utc,hall_power_kw", power=2000.0)
     told = json.loads(run("--json", "-", load=("--load", kilo)).stdout)
     assert told.pop("notes") == mega.pop("notes")
-    assert told.pop("gaps") == mega.pop("gaps") == []
+    for key in ("gaps", "beyond", "extrapolated"):
+        assert told.pop(key) == mega.pop(key) == []
     assert told == pytest.approx(mega)
     assert 48.0 < mega["it_energy_mwh"] < 50.0
 

@@ -1,0 +1,43 @@
+"""How far a run lies beyond its limits, in the limits' own units."""
+
+import numpy as np
+import pytest
+
+import sites
+from tests.runs import steady
+from twin import state
+from twin.exceedance import beyond, exceedances
+from twin.simulation import simulate
+
+
+def ran(**weather):
+    site = sites.load("small")
+    return site, simulate(site, state.rest(site), steady(site, **weather))
+
+
+def test_a_mild_day_keeps_every_limit():
+    site, run = ran(air=12.0)
+    distance = beyond(site, run)
+    assert not distance.to_numpy().any()
+    assert not list(exceedances(site, distance))
+
+
+def test_a_day_too_hot_is_told_with_limit_value_and_time():
+    """Proves: the dry coolers' water is warmer than air of 55 degC, and 45 degC is its limit."""
+    site, run = ran(air=55.0, share=1.0)
+    told = {one.limit: one for one in exceedances(site, beyond(site, run))}
+    water = told["facility_supply_temperature of warm_plant"]
+    reached = run["facility_supply_temperature"].sel(circuit="warm_plant").to_numpy()
+    assert water.reached == pytest.approx(reached[1:].max())
+    assert (water.bound, water.unit, water.of) == (45.0, "degC", 8)
+    assert water.count == (reached[1:] > 45.05).sum()
+    assert water.first == run["time"].to_numpy()[np.argmax(reached[1:] > 45.05)]
+
+
+def test_what_lies_below_its_limit_is_told_too():
+    site, run = ran()
+    run["battery_level"] = 0.0 * run["battery_level"]
+    (told,) = exceedances(site, beyond(site, run))
+    assert told.limit == "battery_level of battery_1"
+    assert (told.reached, told.count) == (0.0, 8)
+    assert told.bound > 0.0
