@@ -11,6 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from sites.sizing import demand, ratings
+from twin.equipment import Cdu, CoolingPlant
 from twin.errors import Fault
 from twin.site import Site
 
@@ -63,6 +64,7 @@ def doubts(site: Site) -> Iterator[Fault]:
     yield from _of_machines(site, asked)
     yield from _of_connection(site, asked["grid"], idle["grid"])
     yield from _of_place(site)
+    yield from _of_coolant(site)
 
 
 def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
@@ -125,6 +127,21 @@ def _of_place(site: Site) -> Iterator[Fault]:
         value = f"{site.latitude:g} N {site.longitude:g} E"
         mend = f"the sun is {abs(away):.0f} h off {site.time_zone}; are the two exchanged?"
         yield Fault(place="latitude, longitude", value=value, mend=mend)
+
+
+def _of_coolant(site: Site) -> Iterator[Fault]:
+    """Yield warm circuits so cold that at little load water condenses on pipes and plates."""
+    rules = site.set_points
+    least = rules.hall_dew_point + rules.dew_point_distance
+    for plant in site.of(CoolingPlant):
+        if plant.serves == "warm" and plant.supply_temperature < least and any(site.of(Cdu)):
+            mend = (
+                f"at little load the coolant is as cold, and within {rules.dew_point_distance:g} K "
+                f"of the halls' dew point of {rules.hall_dew_point:g} degC; keep it at "
+                f"{least:g} degC, or hold the halls drier (set_points.hall_dew_point)"
+            )
+            place = f"equipment.{plant.name}, supply_temperature"
+            yield Fault(place=place, value=f"{plant.supply_temperature:g} degC", mend=mend)
 
 
 def _time(hours: float) -> str:

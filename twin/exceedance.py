@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.equipment import Cdu
 from twin.limits import Limit, limits
 from twin.site import Site
 
@@ -47,7 +48,7 @@ def beyond(site: Site, run: xr.Dataset) -> xr.DataArray:
         The site with its limits.
     run
         What it did, as :func:`twin.simulation.simulate` gives it; limits of what it does not hold
-        are left out.
+        are left out. Coolant is held against the dew point of the halls, too.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def beyond(site: Site, run: xr.Dataset) -> xr.DataArray:
         ``(time, limit)``, each in the limit's own unit: above 0 over its upper bound, below 0 under
         its lower, and 0 where it is kept within the tolerance of :meth:`Limit.beyond`.
     """
-    held = [limit for limit in limits(site) if limit.variable in run]
+    held = [limit for limit in _every(site) if limit.variable in run]
     rows = [_signed(limit, run) for limit in held]
     return xr.DataArray(
         np.stack(rows, axis=-1) if rows else np.zeros((run.sizes["time"], 0)),
@@ -79,7 +80,7 @@ def exceedances(site: Site, distance: xr.DataArray) -> Iterator[Exceedance]:
     Exceedance
         One for each limit and side.
     """
-    by_name = {limit.name: limit for limit in limits(site)}
+    by_name = {limit.name: limit for limit in _every(site)}
     for name in distance["limit"].to_numpy().tolist():
         limit, values = by_name[name], distance.sel(limit=name).to_numpy()
         for bound, over in ((limit.high, values), (limit.low, -values)):
@@ -94,6 +95,26 @@ def exceedances(site: Site, distance: xr.DataArray) -> Iterator[Exceedance]:
                     of=len(values),
                     first=distance["time"].to_numpy()[np.argmax(is_over)],
                 )
+
+
+def _every(site: Site) -> tuple[Limit, ...]:
+    """Return the hard limits of a site, and the coldest coolant on which no halls' air condenses.
+
+    Plans cannot change coolant at declared set points, so that it is no limit of theirs.
+    """
+    rules = site.set_points
+    least = rules.hall_dew_point + rules.dew_point_distance
+    coolant = [
+        Limit(
+            variable="technology_supply_temperature",
+            owner=cdu.name,
+            dim="cdu",
+            low=least,
+            margin="temperature",
+        )
+        for cdu in site.of(Cdu)
+    ]
+    return (*limits(site), *coolant)
 
 
 def _signed(limit: Limit, run: xr.Dataset) -> np.ndarray:

@@ -39,6 +39,11 @@ def test_declared_sites_raise_no_doubt(name):
             "latitude = 8.65\nlongitude = 101.5",
             "6 h off Europe/Berlin; are the two exchanged?",
         ),
+        (
+            'supply_temperature = "38 degC"',
+            'supply_temperature = "16.9 degC"',
+            "within 2 K of the halls' dew point of 15 degC; keep it at 17 degC",
+        ),
     ],
 )
 def test_sizes_that_do_not_go_together_are_doubted(tmp_path, old, new, told):

@@ -41,3 +41,15 @@ def test_what_lies_below_its_limit_is_told_too():
     assert told.limit == "battery_level of battery_1"
     assert (told.reached, told.count) == (0.0, 8)
     assert told.bound > 0.0
+
+
+def test_coolant_on_which_the_air_of_halls_condenses_is_told():
+    """Proves: coolant of water at 8 degC is colder than 2 K above a dew point of 15 degC."""
+    site = sites.load("small").replace("warm_plant", supply_temperature="8 degC")
+    run = simulate(site, state.rest(site), steady(site, air=-5.0, share=0.2))
+    (told,) = exceedances(site, beyond(site, run))
+    coolant = run["technology_supply_temperature"].to_numpy()
+    assert told.limit == "technology_supply_temperature of cdu_1"
+    assert (told.bound, told.count) == (17.0, 8)
+    assert told.reached == pytest.approx(coolant.min())
+    assert 8.0 < told.reached < 12.0
