@@ -7,7 +7,7 @@ from pydantic import Field
 
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
-from twin.physics.numeric import BoolArray, within
+from twin.physics.numeric import BoolArray
 from twin.physics.search import farthest
 from twin.units import Quantity
 from twin.weather import Weather
@@ -225,17 +225,15 @@ class CoolingTower(FanBank):
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
         """Return the temperature of the water that goes back; see the bank's own docstring."""
-        cooling_range = heat / capacity_rate
         rated_rate = self.count * water.capacity_rate(self.water_flow)
-        ratio = capacity_rate / rated_rate / speed
-        approach = tower.yorkcalc_approach(
-            within(weather.wet_bulb_temperature, *tower.WET_BULBS),
-            within(cooling_range, *tower.RANGES),
-            liquid_gas_ratio=within(ratio, *tower.RATIOS),
+        return tower.tower_outlet(
+            heat / capacity_rate,
+            weather.wet_bulb_temperature,
+            liquid_gas_ratio=capacity_rate / rated_rate / speed,
+            water_per_air=self.water_flow / self.air_flow,
+            approach_factor=self.approach_factor,
+            pressure=weather.air_pressure,
         )
-        damping = within(cooling_range / tower.RANGES[0], 0.0, 1.0)
-        approach = self.approach_factor * damping * np.maximum(approach, tower.APPROACHES[0])
-        return np.asarray(weather.wet_bulb_temperature + approach)
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for evaporation and blow-down. [m3 h-1]"""

@@ -12,8 +12,8 @@ from twin.physics.air import (
 )
 from twin.physics.atmosphere import STANDARD_PRESSURE
 from twin.physics.machines import KILOWATTS
-from twin.physics.numeric import FloatArray, Numeric
-from twin.physics.water import capacity_rate, heat_capacity
+from twin.physics.numeric import FloatArray, Numeric, within
+from twin.physics.water import heat_capacity
 
 # YorkCalc: powers of (liquid to gas ratio, range, wet bulb), the last one running fastest.
 # EnergyPlus Engineering Reference, "Variable Speed Cooling Towers"; Modelica Buildings library.
@@ -41,8 +41,6 @@ RATIOS: Final = (0.25, 3.0)
 
 APPROACHES: Final = (1.1, 40.0)
 """Least and greatest approach. [K]"""
-
-_LEAST_AIR: Final = 0.02  # of rated air flow: draught of a tower whose fans stand still; assumed
 
 
 def yorkcalc_approach(
@@ -94,58 +92,71 @@ def _quadratic(x: Numeric, constant: Numeric, linear: Numeric, square: Numeric) 
 
 
 def tower_outlet(
-    heat: Numeric,
+    cooling_range: Numeric,
     wet_bulb_temperature: Numeric,
     *,
-    flow: Numeric,
-    rated_flow: Numeric,
-    air_share: Numeric,
+    liquid_gas_ratio: Numeric,
+    water_per_air: Numeric = 1.0,
+    approach_factor: Numeric = 1.0,
     pressure: Numeric = STANDARD_PRESSURE,
-) -> Numeric:
+) -> FloatArray:
     r"""Return the temperature of the water that leaves a tower in a closed loop.
 
     Parameters
     ----------
-    heat
-        Heat rejected. [MW]
+    cooling_range
+        Entering less leaving water temperature. [K]
     wet_bulb_temperature
         Wet bulb of the air that enters. [degC]
-    flow, rated_flow
-        Water flow and rated water flow. [kg s-1]
-    air_share
-        Air flow over rated air flow; fans at rest leave a draught of 0.02 (assumed). [1]
+    liquid_gas_ratio
+        Water flow over air flow, each over its rated one. [1]
+    water_per_air
+        Rated mass flow of the water over that of the air. [1]
+    approach_factor
+        Approach beside that of the clean tower. [1]
     pressure
         Air pressure. [kPa]
 
     Returns
     -------
-    Numeric
+    numpy.ndarray
         Leaving water temperature, never below the wet bulb. [degC]
 
     Notes
     -----
-    :math:`T = T_{wb} + A(T_{wb}, R, L/G)` with :math:`R = Q / (\dot m c_p)` and the approach of
-    :func:`yorkcalc_approach`, held to the part of its range in which more heat, less air and a
-    warmer wet bulb never cool the water. Below a range of 1.1 K the approach goes to zero with it.
-    Above a ratio of 3 the air that is missing is accounted for by its enthalpy: the wet bulb is
-    raised to that of air which has already taken up :math:`c_p R (L/G - 3)`.
+    :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`, held to
+    the part of its range in which more heat, less air and a warmer wet bulb never cool the water.
+    Below a range of 1.1 K the approach goes to zero with it. Above a ratio of 3 the air that is
+    missing is accounted for by its enthalpy: the wet bulb is raised to that of air which has
+    already taken up :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; else
+    slow fans would carry away more than their air can hold.
     """
-    span = heat / capacity_rate(flow)
-    ratio = flow / rated_flow / np.maximum(air_share, _LEAST_AIR)
-    surplus = np.maximum(ratio - RATIOS[1], 0.0)
-    saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
-    taken_up = heat_capacity(30.0) * span * surplus
-    enthalpy = moist_air_enthalpy(wet_bulb_temperature, saturated) + taken_up
-    warmed = saturated_air_temperature(enthalpy, pressure=pressure)
-    bulb = np.where(surplus > 0.0, warmed, wet_bulb_temperature)
-    approach = yorkcalc_approach(
-        np.clip(bulb, *WET_BULBS),
-        np.clip(span, *RANGES),
-        liquid_gas_ratio=np.clip(ratio, *RATIOS),
+    bulb = _warmed(
+        wet_bulb_temperature,
+        heat_capacity(30.0) * cooling_range * water_per_air,
+        np.maximum(np.asarray(liquid_gas_ratio) - RATIOS[1], 0.0),
+        pressure=pressure,
     )
-    damping = np.clip(span / RANGES[0], 0.0, 1.0)
-    outlet: FloatArray = bulb + np.clip(approach, *APPROACHES) * damping
+    approach = yorkcalc_approach(
+        within(bulb, *WET_BULBS),
+        within(cooling_range, *RANGES),
+        liquid_gas_ratio=within(liquid_gas_ratio, *RATIOS),
+    )
+    damping = within(cooling_range / RANGES[0], 0.0, 1.0)
+    outlet: FloatArray = bulb + approach_factor * damping * within(approach, *APPROACHES)
     return outlet
+
+
+def _warmed(
+    wet_bulb_temperature: Numeric, heat: Numeric, surplus: FloatArray, *, pressure: Numeric
+) -> Numeric:
+    """Return the wet bulb of air that took up a heat [kJ kg-1] so often. [degC]"""
+    if not (surplus > 0.0).any():
+        return wet_bulb_temperature
+    saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
+    enthalpy = moist_air_enthalpy(wet_bulb_temperature, saturated) + heat * surplus
+    warmed = saturated_air_temperature(enthalpy, pressure=pressure)
+    return np.where(surplus > 0.0, warmed, wet_bulb_temperature)
 
 
 def tower_evaporation(

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.physics import air
 
 FULL = np.ones(1)
 
@@ -75,6 +76,26 @@ def test_a_tower_keeps_the_published_approach(tower: CoolingTower, outdoors) -> 
         speed=FULL,
     )
     assert leaving == pytest.approx(25.38, abs=0.02)
+
+
+@pytest.mark.parametrize("speed", [0.05, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("span", [3.0, 6.0, 10.0])
+def test_no_air_leaves_a_slow_tower_warmer_than_its_water(
+    tower: CoolingTower, outdoors, speed, span
+) -> None:
+    """Proves: fans at a tenth of their speed move a tenth of the air, which holds so much heat.
+
+    Sensitivity: with the approach of a third of the air, air of 54 degC left water of 37 degC.
+    """
+    rate, weather = 16 * 130.0 * 4.18e-3, outdoors(5.0, 3.0)
+    heat = np.array([span * rate])
+    leaving = tower.leaving_temperature(
+        heat, capacity_rate=np.array(rate), weather=weather, speed=speed * FULL
+    )
+    entering = air.moist_air_enthalpy(weather.air_temperature, weather.humidity_ratio)
+    carried = 1e3 * heat / (16 * tower.air_flow * speed)
+    behind = air.saturated_air_temperature(entering + carried, pressure=weather.air_pressure)
+    assert behind < leaving + span
 
 
 def test_a_tower_evaporates_more_than_the_latent_heat_in_hot_dry_air(

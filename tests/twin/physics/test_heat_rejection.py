@@ -15,8 +15,14 @@ speeds = st.floats(0, 1)
 both_sets = pytest.mark.parametrize("curves", [chiller.CARRIER_19XR_869, chiller.CARRIER_19XR_1403])
 
 
+LEAST_AIR = 0.02
+"""Share of the rated air flow below which no tower is asked. [1]"""
+
+
 def outlet(heat, bulb, air_share):
-    return tower.tower_outlet(heat, bulb, flow=3900.0, rated_flow=3900.0, air_share=air_share)
+    """Return the water of a tower with 3900 kg/s of water at rating, 4.18 kJ/(kg K)."""
+    ratio = 1.0 / max(air_share, LEAST_AIR)
+    return tower.tower_outlet(heat / 16.302, bulb, liquid_gas_ratio=ratio)
 
 
 def test_tower_at_its_rating_by_hand():
