@@ -17,7 +17,7 @@ from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.rules import SetPointRules
 from twin.site import Site
-from twin.spare import warmest_without_one
+from twin.spare import coldest_held, warmest_without_one
 from twin.weather import Weather
 
 RANGES: Final = 7
@@ -115,7 +115,8 @@ def cheapest(
     temperature is at most what the limits of supply water, chips and hall air leave after margin,
     reserve and the spread of the chips, at the most heat and the least flow; at most what a bank
     of CDUs endures that loses a unit, unless the declared one is more; and not below what holds
-    the coolant above the dew point of the halls.
+    the coolant above the dew point of the halls. In air so hot that the coolers cannot hold so cold
+    water, no choice keeps all limits.
     """
     choice = freedom or Freedom()
     supply: dict[str, FloatArray] = {}
@@ -158,7 +159,8 @@ class _Search:
         if self.freedom.temperature:
             goals.append(warmest)
         costs = np.stack([self._cost(_held(trials, self.plant.name, goal)) for goal in goals])
-        cost = np.where(warmest >= coldest, costs.min(axis=0), np.inf)
+        held = coldest_held(self.plant, self.heat.most[self.plant.name], self.weather)
+        cost = np.where(warmest >= np.maximum(coldest, held), costs.min(axis=0), np.inf)
         cost[0] = np.where(np.isfinite(cost).any(axis=0), cost[0], 0.0)
         chosen = np.argmin(cost, axis=0)[None]
         point = SetPoints(

@@ -1,4 +1,4 @@
-"""The warmest water at which a bank of CDUs still cools every chip when one of its units trips."""
+"""Between which temperatures supply water can be: held at all, and spared by a CDU that trips."""
 
 import numpy as np
 
@@ -7,6 +7,8 @@ from twin.equipment.part_load import part_load_approach
 from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.site import Site
+from twin.walk import Ceiling
+from twin.weather import Weather
 
 
 def warmest_without_one(
@@ -61,3 +63,26 @@ def warmest_without_one(
             rise = hall.chip_temperature(busy, np.zeros(1), flow_share=flow)
             found = np.minimum(found, hall.chip_temperature_limit - kept - rise - above)
     return found
+
+
+def coldest_held(plant: CoolingPlant, heat: FloatArray, weather: Weather) -> FloatArray:
+    """Return the coldest supply water that coolers alone can hold, by the twin's own line.
+
+    Parameters
+    ----------
+    plant
+        The plant of a circuit.
+    heat
+        Heat that the circuit brings. [MW]
+    weather
+        Outdoor air.
+
+    Returns
+    -------
+    numpy.ndarray
+        Supply temperature, whatever is asked for; of chillers, that hold any, -infinity. [degC]
+    """
+    if plant.chillers is not None:
+        return np.full(np.shape(heat), -np.inf)
+    ceiling = Ceiling.of(plant, weather)
+    return np.asarray(plant.supply_temperature + (heat - ceiling.base) / ceiling.rise)
