@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sites.sizing import demand, ratings
 from twin.equipment import Cdu, CoolingPlant
 from twin.errors import Fault
+from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
 from twin.site import Site
 
 HOURS: Final = (0.1, 100.0)
@@ -42,6 +43,15 @@ FOLLOWED: Final = 6.0
 NOTHING: Final = 1e-6
 """Load over the draw of the site below which a machine is not asked for anything. [1]"""
 
+PUMPS_AND_FANS: Final = 0.2
+"""Power of pumps, or of fans, over the cooling they serve; declared sites have up to 0.04. [1]"""
+
+WARMING: Final = (0.1, 100.0)
+"""Rise of a circuit's water a minute that nobody cools at its rating; declared ones have 2 to 7."""
+
+THIN: Final = 1000.0
+"""Height from which on fans move clearly less air than data sheets say; there 0.89 of it. [m]"""
+
 AWAY: Final = 4.0
 """How far local time may lie from the sun's; no country is further than 3.5. [h]"""
 
@@ -65,6 +75,8 @@ def doubts(site: Site) -> Iterator[Fault]:
     yield from _of_connection(site, asked["grid"], idle["grid"])
     yield from _of_place(site)
     yield from _of_coolant(site)
+    for plant in site.of(CoolingPlant):
+        yield from _of_plant(plant)
 
 
 def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
@@ -120,6 +132,13 @@ def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:
 
 
 def _of_place(site: Site) -> Iterator[Fault]:
+    if site.elevation > THIN and any(site.of(CoolingPlant)):
+        share = standard_pressure(site.elevation) / STANDARD_PRESSURE
+        mend = (
+            f"air there is {share:.2f} as dense as at sea level, and fans move so much less of it "
+            "than data sheets say; give air_flow and conductance of coolers and towers at this air"
+        )
+        yield Fault(place="elevation", value=f"{site.elevation:g} m", mend=mend)
     noon = datetime(2026, 1, 1, tzinfo=UTC).astimezone(ZoneInfo(site.time_zone))
     offset = noon.utcoffset()
     away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
@@ -127,6 +146,20 @@ def _of_place(site: Site) -> Iterator[Fault]:
         value = f"{site.latitude:g} N {site.longitude:g} E"
         mend = f"the sun is {abs(away):.0f} h off {site.time_zone}; are the two exchanged?"
         yield Fault(place="latitude, longitude", value=value, mend=mend)
+
+
+def _of_plant(plant: CoolingPlant) -> Iterator[Fault]:
+    place, cooling = f"equipment.{plant.name}", plant.rated_cooling
+    fans = plant.rejection.count * plant.rejection.fan_power
+    for word, power in (("pump_power", plant.pump_power), ("rejection.fan_power", fans)):
+        if power > PUMPS_AND_FANS * cooling:
+            mend = f"that is {power / cooling:.2g} of the {cooling:g} MW they serve; is it in MW?"
+            yield Fault(place=f"{place}, {word}", value=f"{power:g} MW in all", mend=mend)
+    warming = cooling / plant.loop.heat_capacity / 60.0
+    if not WARMING[0] <= warming <= WARMING[1]:
+        mend = f"uncooled it would warm by {warming:.2g} K a minute at rating; is it in m3?"
+        value = f"{plant.loop.volume:g} m3"
+        yield Fault(place=f"{place}, loop.volume", value=value, mend=mend)
 
 
 def _of_coolant(site: Site) -> Iterator[Fault]:

@@ -39,6 +39,11 @@ def test_declared_sites_raise_no_doubt(name):
             "latitude = 8.65\nlongitude = 101.5",
             "6 h off Europe/Berlin; are the two exchanged?",
         ),
+        ('pump_power = "30 kW"', 'pump_power = "3 MW"', "that is 0.79 of the 3.8 MW they serve"),
+        ("count = 5 }", 'count = 5, fan_power = "1.5 MW" }', "that is 2 of the 3.8 MW they serve"),
+        ('{ volume = "12 m3" }', '{ volume = "12 l" }', "it would warm by 4.6e+03 K a minute"),
+        # (1 - 2.25577e-5 x 2500)^5.25588 = 0.737
+        ('elevation = "111 m"', 'elevation = "2500 m"', "air there is 0.74 as dense as at sea"),
         (
             'supply_temperature = "38 degC"',
             'supply_temperature = "16.9 degC"',
