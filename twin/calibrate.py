@@ -209,7 +209,8 @@ def calibrate(
     told = _spread(second) <= TOLD
     last = second if told.all() else fit.solve(told, second.values)
     found = _calibration(site, known, wanted, fitted=last, told=told)
-    return replace(found, said=(*water.said, *found.said))
+    least = {channel.name: float(np.nanmean(channel.error)) for channel in channels}
+    return replace(found, said=(*water.said, *found.said, *trends(last.residuals, least)))
 
 
 def _covariance(fitted: Fitted) -> FloatArray:
@@ -249,7 +250,7 @@ def _calibration(
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.slopes, compute_uv=False),
         noise=noise,
-        said=(*stuck_sensors(known), *impossible_air(known), *trends(fitted.residuals)),
+        said=(*stuck_sensors(known), *impossible_air(known)),
     )
 
 

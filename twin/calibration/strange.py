@@ -31,13 +31,15 @@ def impossible_air(history: History) -> Iterator[str]:
         yield f"{name} cannot have been what was read: {count} quarter-hours are left out"
 
 
-def trends(residuals: Mapping[str, FloatArray]) -> Iterator[str]:
+def trends(residuals: Mapping[str, FloatArray], errors: Mapping[str, float]) -> Iterator[str]:
     """Yield channels of which what is left goes one way all along: a drifting sensor, a worn part.
 
     Parameters
     ----------
     residuals
         Channel -> what was read less what was expected, ``(time,)``. [as the channel]
+    errors
+        Channel -> what its meter may be wrong by; less is no trend. [as the channel]
 
     Notes
     -----
@@ -56,5 +58,13 @@ def trends(residuals: Mapping[str, FloatArray]) -> Iterator[str]:
         left = means - means.mean() - slope * moments
         error = float(np.sqrt(left @ left / (len(means) - 2) / (moments @ moments)))
         whole = slope * days
-        if abs(slope) > SURE * error and abs(whole) > WORTH * float(np.nanstd(values)):
-            yield f"{name} moved by {whole:+.3g} over the history: a sensor drifts, or a part wears"
+        least = max(WORTH * float(np.nanstd(values)), errors[name])
+        if abs(slope) > SURE * error and abs(whole) > least:
+            moved = f"{whole:+.3g} {_unit(name)}"
+            yield f"{name} moved by {moved} over the history: a sensor drifts, or a part wears"
+
+
+def _unit(channel: str) -> str:
+    """Return the unit of a difference that a channel shows; channels of buses are powers."""
+    word = channel.partition(".")[0]
+    return "K" if word.endswith("_temperature") else "MWh" if word.endswith("_level") else "MW"
