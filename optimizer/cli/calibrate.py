@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 import xarray as xr
+from numpy.typing import NDArray
 
 import sites
 import telemetry
@@ -90,10 +91,20 @@ def _history(
         is_in = np.ones(len(times), dtype=bool)
         is_in &= times >= start if start is not None else True
         is_in &= times < end if end is not None else True
-        whole = whole.isel(time=is_in).drop_dims("instant", errors="ignore")
+        whole = _cut(whole, is_in)
     if start is None and whole.sizes["time"]:
-        whole = whole.isel(time=whole["time"].to_numpy() > _last(whole) - HISTORY)
+        whole = _cut(whole, whole["time"].to_numpy() > _last(whole) - HISTORY)
     return whole
+
+
+def _cut(history: xr.Dataset, is_in: NDArray[np.bool_]) -> xr.Dataset:
+    """Return some intervals of a history, with the edges around them where it has edges."""
+    cut = history.isel(time=is_in)
+    (where,) = np.nonzero(is_in)
+    has_edges = history.sizes.get("instant") == history.sizes["time"] + 1
+    if not has_edges or not len(where) or np.ptp(where) != len(where) - 1:
+        return cut.drop_dims("instant", errors="ignore")
+    return cut.isel(instant=slice(where[0], where[-1] + 2))
 
 
 def _last(history: xr.Dataset) -> np.datetime64:

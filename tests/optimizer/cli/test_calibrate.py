@@ -13,6 +13,7 @@ from optimizer.service.calibrations import FILE, keep
 from optimizer.service.trials.results import write_netcdf
 from telemetry.trials.trial import Trial
 from tests import skies
+from tests.histories import history_of, operation_of
 from tests.twin.test_drift import weeks
 
 SITE = sites.load("small")
@@ -45,6 +46,21 @@ def test_a_report_a_proposal_and_a_picture(file, tmp_path):
     assert factor == pytest.approx(found["value"], rel=1e-5)
     assert proposed["warm_plant"]["pump_power"].endswith(" MW")
     assert "rejection" in proposed["warm_plant"]
+
+
+@pytest.mark.parametrize("span", [(), ("--start", "2026-06-10T06:00", "--end", "2026-06-17T18:00")])
+def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
+    """Proves: a run of ten days tells the fouling of its CDUs from a part of them.
+
+    Sensitivity: without the water's temperature, on the edges, it is unknown.
+    """
+    worn = SITE.replace("cdu_1", fouling=0.85)
+    run = history_of(worn, operation_of(worn, days=10))
+    write_netcdf(tmp_path / "run.nc", run, site="small", title="")
+    result = calibrate("--telemetry", tmp_path / "run.nc", *span, "--json", "-")
+    found = json.loads(result.stdout)["parameters"]["cdu_1.fouling"]
+    assert found["grade"] == "identified"
+    assert found["value"] == pytest.approx(0.85, rel=1e-3)
 
 
 def test_a_span_that_is_too_short_and_a_file_that_is_none(file, tmp_path):
