@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.equipment.chassis import Chassis
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment, check_points, register
 from twin.equipment.power_smoothing import PowerSmoothing
 from twin.physics import FloatArray, cold_plate, electric
 from twin.physics.smoothing import Smoother
@@ -90,9 +90,7 @@ class Accelerators(Equipment):
         if self.rack_idle_power >= self.rack_power:
             message = "rack_idle_power must be below rack_power"
             raise ValueError(message)
-        if len(self.shelf_load_points) != len(self.shelf_efficiency_points):
-            message = "shelf_load_points and shelf_efficiency_points must have the same length"
-            raise ValueError(message)
+        check_points(self.shelf_load_points, self.shelf_efficiency_points, "shelf_")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.bounds import GREATEST_START_COST
-from twin.equipment.chiller_range import SoundPartLoads, least_power, sound_part_loads
+from twin.equipment.chiller_range import SoundPartLoads, check_curves, least_power, sound_part_loads
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray, chiller, machines
 from twin.physics.numeric import at_each
@@ -85,15 +85,13 @@ class ChillerBank(Declared):
 
     @model_validator(mode="after")
     def _curves_are_whole(self) -> Self:
-        if len(self.eir_part_load_curve) != 10:  # noqa: PLR2004  (terms of a bicubic)
-            message = "eir_part_load_curve must have 10 coefficients"
-            raise ValueError(message)
         if self.chilled_low >= self.chilled_high or self.condenser_low >= self.condenser_high:
             message = "chilled_low and condenser_low must be below chilled_high and condenser_high"
             raise ValueError(message)
         if self.condenser_minimum >= self.condenser_high:
             message = "condenser_minimum must be below condenser_high"
             raise ValueError(message)
+        check_curves(self.model_copy().curves)  # what is kept here, changed copies would keep
         return self
 
     @cached_property

@@ -16,6 +16,9 @@ The best machine sold takes 0.45 kW a ton at the standard rating, 6.7 against 34
 10.1 (Trane CenTraVac, CTV-PRC007Q, 2018). EnergyPlus' sets that make sense mostly stay below 0.7.
 """
 
+TERMS: Final = 10
+"""Coefficients of a bicubic. [1]"""
+
 _TEMPERATURES: Final = 25  # chilled, and condensers', at which the curves are looked at
 _PART_LOADS: Final = 65  # at which they are, from the least one to full load
 _ROUNDING: Final = 1e-9  # share of power
@@ -73,6 +76,52 @@ class SoundPartLoads:
             for at in (column, column + 1)
         )
         return np.asarray((1.0 - left) * cold + left * warm)
+
+
+def check_curves(curves: chiller.ChillerCurves) -> None:
+    """Refuse curves by which a chiller gives no cooling, or needs no power for it.
+
+    Parameters
+    ----------
+    curves
+        The chiller's curves, whose ranges are in order.
+
+    Raises
+    ------
+    ValueError
+        With the temperatures at which it is so.
+
+    Notes
+    -----
+    At full load: at little load many a published set gives less than nothing somewhere, and
+    :func:`sound_part_loads` keeps off.
+    """
+    if len(curves.part_load) != TERMS:
+        message = f"eir_part_load_curve must have {TERMS} coefficients"
+        raise ValueError(message)
+    chilled = np.linspace(*curves.chilled_range, _TEMPERATURES)[:, None]
+    condenser = np.linspace(*curves.condenser_range, _TEMPERATURES)
+    capacity = chiller.available_cooling_share(chilled, condenser, curves=curves)
+    _check_above_zero("capacity_curve", capacity, chilled, condenser)
+    full = chiller.energy_input_ratio(chilled, condenser, curves=curves)
+    _check_above_zero("eir_temperature_curve", full, chilled, condenser)
+    power = chiller.chiller_power(
+        capacity, 1.0, chilled_temperature=chilled, condenser_temperature=condenser, curves=curves
+    )
+    _check_above_zero("eir_part_load_curve", power, chilled, condenser)
+
+
+def _check_above_zero(
+    name: str, values: FloatArray | float, chilled: FloatArray, condenser: FloatArray
+) -> None:
+    values, chilled, condenser = np.broadcast_arrays(values, chilled, condenser)
+    if not (values > 0.0).all():
+        at = np.unravel_index(int(np.argmin(values)), values.shape)
+        message = (
+            f"{name} gives {values[at]:.3g} at chilled water of {chilled[at]:.4g} and condenser "
+            f"water of {condenser[at]:.4g} degC; it must be above 0 over the ranges of the fit"
+        )
+        raise ValueError(message)
 
 
 def sound_part_loads(curves: chiller.ChillerCurves) -> SoundPartLoads:

@@ -1,18 +1,18 @@
 """Gensets: what carries a site when its connection is lost, and what that burns."""
 
-from itertools import pairwise
 from typing import Annotated, ClassVar, Final, Self
 
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment, check_points, register
 from twin.physics import FloatArray, electric
 from twin.relations import Flows, Relation
 from twin.units import Quantity
 
 _SECONDS: Final = 3600.0  # in an hour
 _YEAR: Final = 365.0  # days
+_MOST_EFFICIENCY: Final = 0.99  # no engine comes near; more is a slip
 
 
 @register
@@ -63,16 +63,7 @@ class Genset(Equipment):
 
     @model_validator(mode="after")
     def _runs(self) -> Self:
-        points = self.load_points
-        if len(points) < 2 or len(points) != len(self.efficiency_points):  # noqa: PLR2004
-            message = "load_points and efficiency_points must be equally many, at least 2"
-            raise ValueError(message)
-        if points[0] <= 0.0 or any(b <= a for a, b in pairwise(points)):
-            message = "load_points must rise from above 0"
-            raise ValueError(message)
-        if not all(0.0 < efficiency < 1.0 for efficiency in self.efficiency_points):
-            message = "efficiency_points must lie between 0 and 1"
-            raise ValueError(message)
+        check_points(self.load_points, self.efficiency_points, most=_MOST_EFFICIENCY)
         if self.spare >= self.count:
             message = "spare must be below count"
             raise ValueError(message)

@@ -60,7 +60,12 @@ def test_less_power_and_cooler_coolant_leave_the_chip_cooler():
     ("changed", "told"),
     [
         ({"rack_idle_power": "100 kW"}, "rack_idle_power must be below rack_power"),
-        ({"shelf_load_points": (0.1, 1.0)}, "must have the same length"),
+        ({"shelf_load_points": (0.1, 1.0)}, "shelf_efficiency_points must be equally many"),
+        ({"shelf_load_points": (1.0,), "shelf_efficiency_points": (0.9,)}, "at least 2"),
+        ({"shelf_load_points": (), "shelf_efficiency_points": ()}, "at least 2"),
+        ({"shelf_load_points": (0.5, 0.1, 1.0)}, "shelf_load_points must rise from above 0"),
+        ({"shelf_load_points": (0.0, 0.5, 1.0)}, "shelf_load_points must rise from above 0"),
+        ({"shelf_efficiency_points": (90.0, 95.0, 92.0)}, "must lie between 0 and 1"),
         ({"liquid_share": 1.2}, "liquid_share"),
         ({"racks": 0}, "racks"),
         ({"rack_power": 0.1}, "rack_power"),  # a bare number has no unit
