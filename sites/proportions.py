@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from sites.sizing import demand, ratings
-from twin.equipment import Cdu, CoolingPlant
+from twin.equipment import Cdu, CoolingPlant, HallAir, Tank
 from twin.errors import Fault
 from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
 from twin.site import Site
@@ -52,6 +52,9 @@ WARMING: Final = (0.1, 100.0)
 THIN: Final = 1000.0
 """Height from which on fans move clearly less air than data sheets say; there 0.89 of it. [m]"""
 
+OTHER_FLOW: Final = 1.25
+"""Warming of a circuit's water at its plant over that at what it cools; declared have up to 1.15."""
+
 AWAY: Final = 4.0
 """How far local time may lie from the sun's; no country is further than 3.5. [h]"""
 
@@ -77,6 +80,7 @@ def doubts(site: Site) -> Iterator[Fault]:
     yield from _of_coolant(site)
     for plant in site.of(CoolingPlant):
         yield from _of_plant(plant)
+        yield from _of_ranges(site, plant)
 
 
 def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
@@ -160,6 +164,30 @@ def _of_plant(plant: CoolingPlant) -> Iterator[Fault]:
         mend = f"uncooled it would warm by {warming:.2g} K a minute at rating; is it in m3?"
         value = f"{plant.loop.volume:g} m3"
         yield Fault(place=f"{place}, loop.volume", value=value, mend=mend)
+
+
+def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[Fault]:
+    """Yield what counts on water that warms otherwise than that of its circuit."""
+    span = plant.temperature_range
+    if plant.serves == "warm":
+        counted = [(m.name, "facility_range", m.facility_range) for m in site.of(Cdu)]
+    else:
+        counted = [(m.name, "water_range", m.water_range) for m in site.of(HallAir)]
+        for tank in site.of(Tank):
+            if tank.temperature_span > OTHER_FLOW * span:
+                mend = (
+                    f"the water of {plant.name} warms by {span:g} K, so that it holds "
+                    f"{span / tank.temperature_span:.2g} of {tank.capacity:.3g} MWh"
+                )
+                place = f"equipment.{tank.name}, temperature_span"
+                yield Fault(place=place, value=f"{tank.temperature_span:g} K", mend=mend)
+    for name, word, own in counted:
+        if not 1.0 / OTHER_FLOW <= span / own <= OTHER_FLOW:
+            mend = (
+                f"the water of {plant.name} warms by {span:g} K, with other flow than this counts "
+                "on; give both the same"
+            )
+            yield Fault(place=f"equipment.{name}, {word}", value=f"{own:g} K", mend=mend)
 
 
 def _of_coolant(site: Site) -> Iterator[Fault]:

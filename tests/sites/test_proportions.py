@@ -42,6 +42,21 @@ def test_declared_sites_raise_no_doubt(name):
         ('pump_power = "30 kW"', 'pump_power = "3 MW"', "that is 0.79 of the 3.8 MW they serve"),
         ("count = 5 }", 'count = 5, fan_power = "1.5 MW" }', "that is 2 of the 3.8 MW they serve"),
         ('{ volume = "12 m3" }', '{ volume = "12 l" }', "it would warm by 4.6e+03 K a minute"),
+        (
+            'temperature_range = "8 K"',
+            'temperature_range = "4 K"',
+            "temperature_span = 8 K: the water of chilled_plant warms by 4 K, so that it holds 0.5 of",
+        ),
+        (
+            'temperature_range = "8 K"',
+            'temperature_range = "4 K"',
+            "hall_air_1, water_range = 8 K: the water of chilled_plant warms by 4 K",
+        ),
+        (
+            'temperature_range = "10 K"',
+            'temperature_range = "15 K"',
+            "cdu_1, facility_range = 10 K: the water of warm_plant warms by 15 K",
+        ),
         # (1 - 2.25577e-5 x 2500)^5.25588 = 0.737
         ('elevation = "111 m"', 'elevation = "2500 m"', "air there is 0.74 as dense as at sea"),
         (
