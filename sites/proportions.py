@@ -53,7 +53,7 @@ THIN: Final = 1000.0
 """Height from which on fans move clearly less air than data sheets say; there 0.89 of it. [m]"""
 
 OTHER_FLOW: Final = 1.25
-"""Warming of a circuit's water at its plant over that at what it cools; declared have up to 1.15."""
+"""Warming of a circuit's water at its plant over that at what it cools; declared: 1.15. [1]"""
 
 AWAY: Final = 4.0
 """How far local time may lie from the sun's; no country is further than 3.5. [h]"""

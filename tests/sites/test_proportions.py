@@ -45,7 +45,7 @@ def test_declared_sites_raise_no_doubt(name):
         (
             'temperature_range = "8 K"',
             'temperature_range = "4 K"',
-            "temperature_span = 8 K: the water of chilled_plant warms by 4 K, so that it holds 0.5 of",
+            "temperature_span = 8 K: the water of chilled_plant warms by 4 K, so that it holds 0.5",
         ),
         (
             'temperature_range = "8 K"',
