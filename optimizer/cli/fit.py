@@ -78,7 +78,11 @@ def _chosen(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
         if column not in measured:
             mend = f"the file has {', '.join(map(str, measured.columns))}"
             raise SeriesError("--only", [Fault(place=column, value="", mend=mend)])
-        measured = measured[measured[column].astype(str) == value]
+        values = measured[column].astype(str)
+        if not (values == value).any():
+            mend = f"no row taken so far has it; there are {', '.join(sorted(set(values)))}"
+            raise SeriesError("--only", [Fault(place=column, value=value, mend=mend)])
+        measured = measured[values == value]
     return measured
 
 

@@ -31,12 +31,30 @@ JobsFile = Annotated[
     Path | None, typer.Option(help="Jobs, each run when it arrives, as far as there are racks.")
 ]
 
+Start = Annotated[
+    str | None,
+    typer.Option(
+        help="First day, or moment; a date is 00:00 UTC. Left out, 2023-01-01, or 2026-06-01 of the "
+        "synthetic weather."
+    ),
+]
+Days = Annotated[
+    int | None,
+    typer.Option(min=1, max=400, help="Days to run; left out, 364, or 30 of the synthetic."),
+]
+
 UTILISATION: Final = 0.6
 PUBLISHED: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
 """What a study of Frontier's water found: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
 
 PUBLISHED_WORDS: Final = {way: f"{saving:.1%}" for way, saving in PUBLISHED.items()}
 """The same, for people."""
+
+YEAR: Final = "2023-01-01", 364
+"""First day, and days, where neither is given; whole weeks."""
+
+SYNTHETIC: Final = "2026-06-01", 30
+"""The same of the synthetic weather, which has no more."""
 
 _MINUTES: Final = 60.0  # in an hour
 
@@ -48,10 +66,8 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         Path | None,
         typer.Option(help="Weather file; left out, the synthetic June 2026 that ships."),
     ] = None,
-    start: Annotated[str, typer.Option(help="First day, or moment; a date is 00:00 UTC.")] = (
-        "2023-01-01"
-    ),
-    days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 364,
+    start: Start = None,
+    days: Days = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
     load: LoadFile = None,
     zone: Zone = None,
@@ -66,7 +82,8 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""
     loaded = sites.load(site)
     screen = console(json_file)
-    grid = grid_of(start, days, step)
+    first, count = YEAR if weather else SYNTHETIC
+    grid = grid_of(start or first, days or count, step)
     air, remarks = outdoors_on(loaded, weather, grid)
     outdoors = Weather.of(air)
     if jobs is None:

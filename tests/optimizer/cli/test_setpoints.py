@@ -37,6 +37,12 @@ def test_the_sums_of_two_days(run, tmp_path):
     assert "cooling energy [MWh]" in result.stderr
 
 
+def test_without_any_option_it_runs_through_the_weather_that_ships():
+    result = CliRunner().invoke(app, ["setpoints", "small", "--step", "1h"])
+    assert result.exit_code == 0, result.stderr
+    assert "720 intervals of 1h" in result.stdout
+
+
 def test_energy_does_not_depend_on_the_step_at_an_even_load(run):
     """Half-hours see the same day, though not the same moments of its weather."""
     hours, halves = (
