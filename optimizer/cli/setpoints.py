@@ -34,8 +34,8 @@ JobsFile = Annotated[
 Start = Annotated[
     str | None,
     typer.Option(
-        help="First day, or moment; a date is 00:00 UTC. Left out, 2023-01-01, or 2026-06-01 of the "
-        "synthetic weather."
+        help="First day, or moment; a date is 00:00 UTC. Left out, 2023-01-01, or 2026-06-01 of "
+        "the synthetic weather."
     ),
 ]
 Days = Annotated[
