@@ -57,7 +57,7 @@ class Inputs:
     @property
     def carbon_later(self) -> dict[str, float]:
         """Carrier -> carbon of one more MWh of it after the horizon, unweighted. [kg MWh-1]"""
-        return _delivered({"grid": carbon_after(self.problem)}, self.problem, self.curves)
+        return delivered({"grid": carbon_after(self.problem)}, self.problem, self.curves)
 
 
 def _air(problem: Problem) -> Weather:
@@ -124,13 +124,23 @@ def _worth(problem: Problem, curves: Mapping[str, Segments]) -> dict[str, float]
         "grid": energy + problem.weights["carbon"] * carbon,
         "water": problem.weights["water"],
     }
-    return _delivered(bought, problem, curves)
+    return delivered(bought, problem, curves)
 
 
-def _delivered(
+def delivered(
     bought: Mapping[str, float], problem: Problem, curves: Mapping[str, Segments]
 ) -> dict[str, float]:
-    """Return what all carriers cost, each what the first machine that delivers it draws."""
+    """Return what all carriers cost, each what the first machine that delivers it draws.
+
+    Parameters
+    ----------
+    bought
+        Carrier -> cost of a unit of it. [EUR MWh-1]
+    problem
+        The question.
+    curves
+        Owner of a conversion -> its segments.
+    """
     found = dict(bought)
     for convert in reversed(problem.site.converts):
         if convert.output not in found:

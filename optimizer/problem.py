@@ -14,6 +14,7 @@ from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
+from twin.forecast.record import WEATHER
 from twin.labels import of_owner, off_axes, values_of
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
@@ -48,6 +49,7 @@ SOURCES: Final = "renewable_available_power"
 SOME: Final[Mapping[str, tuple[str, ...]]] = {
     SOURCES: ("time", "renewable"),
     **dict.fromkeys(sense.PAUSES, ("cohort",)),
+    **{word: ("time",) for word in WEATHER if word not in AXES},
     **promised.AXES,
 }
 """The same of what only some outlooks hold."""
@@ -163,6 +165,7 @@ def _whole(problem: Problem) -> list[Fault]:
     names = [*AXES, *([SOURCES] if sources else [])]
     names += promised.given(outlook)
     names += sense.PAUSES if any(name in outlook for name in sense.PAUSES) else ()
+    names += [word for word in WEATHER if word in outlook and word not in AXES]
     faults, off = list(_axes(outlook)), list(off_axes(outlook, {**AXES, **SOME}, "outlook"))
     faults += off
     try:
@@ -184,7 +187,7 @@ def _whole(problem: Problem) -> list[Fault]:
         mend = "the outlook does not say what it can give"
         faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))
     faults += promised.labels(site, outlook)
-    for axis in ("renewable", "contract"):
+    for axis in ("renewable", "contract", "cohort"):
         labels = outlook[axis].to_numpy().tolist() if axis in outlook.coords else []
         for label in sorted({str(one) for one in labels if labels.count(one) > 1}):
             faults.append(Fault(place=f"outlook, {axis}", value=label, mend="every label once"))

@@ -9,17 +9,22 @@ from numpy.typing import NDArray
 
 from optimizer.binding import WORDS, owner_of
 from optimizer.compile.arrays import Arrays, IntArray
-from optimizer.inputs import Inputs
+from optimizer.forms.work import shares
+from optimizer.inputs import Inputs, delivered
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
 from twin.axes import to_minute
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
+from twin.workloads.queue import Pool
 
 type Steps = NDArray[np.int32] | NDArray[np.intp]
 
 LEAST: Final = 1e-3
 """Power that does not count as missing. [MW]"""
+
+NEARLY: Final = 1.1
+"""What service draws by the steepest slopes of curves, over what by the mean ones. [1]"""
 
 UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks"}
 """Units of columns that are no powers."""
@@ -86,7 +91,7 @@ def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(told) or 'no carrier is short'}\n"
         f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
-        f"  mend: {', or '.join([*_mends(short, loads), 'widen one of these limits'])}"
+        f"  mend: {', or '.join(_mends(inputs, short, loads))}"
     )
     return NoScheduleError(message)
 
@@ -128,10 +133,14 @@ def _fewest(arrays: Arrays, solver: Solver, found: list[Shortage]) -> list[Short
     return found
 
 
-def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
-    """Yield what may be done where a carrier lacks, and where there is too much of it."""
+def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[str]:
+    """Yield what may be done where a carrier lacks, and where there is too much of it.
+
+    To lower the service helps only where it draws as much as is lacking: racks that wait draw too.
+    """
     lacking = max((float(one.power.max()) for one in short), default=0.0)
-    if lacking > LEAST:
+    is_enough = all(_is_of_service(inputs, one) for one in short)
+    if lacking > LEAST and is_enough:
         yield f"lower the service by what {lacking:.3g} MW serve in these hours"
     most = min(short, key=lambda one: one.power.min(), default=None)
     if most is not None and -most.power.min() > LEAST:
@@ -140,6 +149,19 @@ def _mends(short: list[Shortage], loads: list[str]) -> Iterator[str]:
             yield "lower the least load of these units"
     if not short:
         yield "lower the service in these hours"
+    also = "" if is_enough else ": no service at all is not little enough"
+    yield f"widen one of these limits{also}"
+
+
+def _is_of_service(inputs: Inputs, short: Shortage) -> bool:
+    """Return whether service draws as much of a carrier as it lacks, by the slopes of curves."""
+    problem = inputs.problem
+    each = delivered({short.carrier: 1.0}, problem, inputs.curves)
+    drawn = sum(
+        each.get(carrier, 0.0) * share for carrier, share in shares(problem.site.works).items()
+    )
+    served = drawn * problem.service * Pool.of(problem.site).power(1.0)
+    return bool((short.power <= NEARLY * served + LEAST).all())
 
 
 def _limits(inputs: Inputs, arrays: Arrays, conflict: Conflict) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What has no sense in a question whose words are all there, each with its place and its mend."""
 
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,9 @@ import xarray as xr
 from optimizer import promised
 from twin import vocabulary
 from twin.bounds import GREATEST_INTENSITY, GREATEST_PRICE, GREATEST_WEIGHTS
+from twin.equipment import CoolingPlant
 from twin.errors import Fault
+from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.site import Site
@@ -17,10 +20,11 @@ from twin.weather import POSSIBLE
 from twin.workloads.queue import Pool
 
 UNLIKE: Final = 10.0
-"""Power of a state over that of the connection from which on it is of another unit. [1]"""
+"""Power over that of its connection or machine from which on it is of another unit. [1]"""
 
 GROSS: Final = 0.1
-"""Share of a store's window by which a level may lie outside and still be moved in. [1]"""
+"""Share of a store's window by which a level may lie outside and still be moved in; of a plant's
+rating by which its output may lie below none. [1]"""
 
 NEARLY: Final = 1e-3
 """Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
@@ -52,6 +56,9 @@ def of_weights(given: Mapping[str, float]) -> Iterator[Fault]:
             yield Fault(place=f"weights, {name}", value=str(weight), mend=mend)
             continue
         most, unit = GREATEST_WEIGHTS[name]
+        if not isinstance(weight, Real):
+            yield Fault(place=f"weights, {name}", value=repr(weight), mend="must be a number")
+            continue
         if not 0.0 <= weight <= most:  # nor does a number that is none
             shown = "" if unit == "1" else f" {unit}"
             mend = f"must be finite, from 0 to {most:g}{shown}"
@@ -121,7 +128,17 @@ def of_outlook(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
     for name in ("work_racks_limit", "renewable_available_power", *PAUSES):
         if name in outlook:
             yield from where(outlook[name], outlook[name].to_numpy() < 0, "must not be negative")
+    yield from _of_sources(site, outlook)
     yield from _of_work(site, outlook)
+
+
+def _of_sources(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield sun and wind far beyond what their machines can give: another unit was meant."""
+    for exchange in (one for one in site.exchanges if one.available):
+        most = UNLIKE * exchange.import_limit
+        given = outlook[exchange.available].sel(renewable=[exchange.owner])
+        mend = f"is more than {UNLIKE:g} times its {exchange.import_limit:g} MW; is it in MW?"
+        yield from where(given, given.to_numpy() > most, mend)
 
 
 def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
@@ -186,6 +203,13 @@ def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
             most = f"{UNLIKE:g} times the connection's {site.grid.import_limit:g} MW"
             mend = f"is more than {most}; is it in MW?"
             yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+    output = values_of(state, "cooling_plant_output")
+    for plant in site.of(CoolingPlant):
+        given, likely = output[plant.name], UNLIKE * plant.rated_cooling
+        if not -GROSS * plant.rated_cooling <= given <= likely:  # meters show a little below none
+            mend = f"must lie between 0 and {likely:g} MW, {UNLIKE:g} times what it is rated for"
+            place = f"state, cooling_plant_output, {plant.name}"
+            yield Fault(place=place, value=f"{given:g} MW", mend=mend)
 
 
 def where(array: xr.DataArray, wrong: BoolArray, mend: str) -> Iterator[Fault]:

@@ -57,7 +57,7 @@ def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
     """Return the shape of the work of all halls, which share it."""
     return Shape(
         cohorts=inputs.problem.outlook.sizes["cohort"],
-        carriers=tuple(_shares(works)),
+        carriers=tuple(shares(works)),
         held=held_by_work(inputs),
         moved=moved(inputs.problem.moves, inputs.problem.outlook),
         tied=tied(inputs),
@@ -86,7 +86,7 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
         "least": problem.series("work_least"),
         "most": problem.series("work_most"),
     }
-    for carrier, share in _shares(works).items():
+    for carrier, share in shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
     return found | dict(work_numbers(inputs)) | dict(restart_numbers(inputs, value))
 
@@ -184,16 +184,22 @@ def _post(block: pyo.Block, carrier: str, ledger: Ledger) -> None:
     ledger.use(carrier, lambda t: always[t] + share * block.used_power[t])
 
 
-def _shares(works: Sequence[Work]) -> dict[str, float]:
-    """Return what a MW of the halls' racks draws of each carrier, halls weighted by racks. [1]"""
+def shares(works: Sequence[Work]) -> dict[str, float]:
+    """Return what a MW of the halls' racks draws of each carrier, halls weighted by racks. [1]
+
+    Parameters
+    ----------
+    works
+        The halls.
+    """
     racks = sum(work.racks for work in works)
-    shares: dict[str, float] = {}
+    found: dict[str, float] = {}
     for work in works:
         for carrier, share in {work.carrier: 1.0, **work.heat}.items():
-            shares[carrier] = shares.get(carrier, 0.0) + share * work.racks / racks
-    return shares
+            found[carrier] = found.get(carrier, 0.0) + share * work.racks / racks
+    return found
 
 
 def _worth(works: Sequence[Work], inputs: Inputs) -> float:
     """Return the cost of a MWh of the racks after the horizon, cooling included. [EUR MWh-1]"""
-    return sum(inputs.worth.get(c, 0.0) * share for c, share in _shares(works).items())
+    return sum(inputs.worth.get(c, 0.0) * share for c, share in shares(works).items())

@@ -1,11 +1,14 @@
 """A question without sense is refused before anything is built, all faults at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from optimizer.problem import Problem
 from optimizer.schedule import schedule_of
+from tests import small_days
 from tests.math.hand import (
     START,
     battery,
@@ -267,3 +270,41 @@ def test_the_state_of_another_moment_is_refused(ahead):
 def test_the_state_of_another_site_is_refused(ahead):
     with pytest.raises(ProblemError, match="battery"):
         Problem(site(battery()), state.rest(site(), START), ahead)
+
+
+@pytest.mark.parametrize("word", ["wind_speed", "global_irradiance"])
+def test_weather_that_a_plan_needs_not_is_whole_too(ahead, word):
+    given = tag_all(ahead.assign({word: ("time", [1.0, np.nan])}))
+    (fault,) = faults(site(), given)
+    assert fault.startswith(f"outlook, {word}, 2026-07-01T01:00:00")
+    assert "= nan: must be finite" in fault
+
+
+def test_a_cohort_told_twice_is_refused(ahead):
+    """Its work would be done, and paid for, twice."""
+    (fault,) = faults(site(), ahead.isel(cohort=[0, 0]))
+    assert fault == "outlook, cohort = batch/0: every label once"
+
+
+def test_sun_in_kilowatts_is_refused():
+    """Proves: 6,000 of a field of 6 MW; until then it was cut to 6 MW from dawn to dusk."""
+    ahead = outlook([10.0, 20.0], sun=[50.0, 6000.0])
+    (fault,) = faults(site(source(power=6.0)), ahead)
+    assert "renewable_available_power, 2026-07-01T01:00:00" in fault
+    assert "sun" in fault
+    assert "is more than 10 times its 6 MW; is it in MW?" in fault
+
+
+@pytest.mark.parametrize("weight", ["0.1", None, 1j])
+def test_a_weight_that_is_no_number_is_named(ahead, weight):
+    (fault,) = faults(site(), ahead, carbon=weight)
+    assert fault == f"weights, carbon = {weight!r}: must be a number"
+
+
+@pytest.mark.parametrize("output", [-1.0, 1e6])
+def test_an_output_that_no_plant_gives_is_refused(output):
+    asked = small_days.problem()
+    spoilt = asked.state.copy(deep=True)
+    spoilt["cooling_plant_output"].values[1] = output
+    with pytest.raises(ProblemError, match=r"cooling_plant_output, chilled_plant.*8\.4 MW"):
+        replace(asked, state=spoilt)

@@ -1,12 +1,26 @@
 """Refusals in words: what is short or too much, what holds, and a mend that helps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from optimizer.compile.arrays import Accounts, Arrays
+from optimizer.plan import solve_problem
 from optimizer.solve import Conflict, Solver, conflict
 from optimizer.solve.small import Dense, cheapest
-from tests.math.hand import battery, grid, machine, outlook, site, solved, through, units
+from tests import small_days
+from tests.math.hand import (
+    battery,
+    grid,
+    machine,
+    outlook,
+    site,
+    solved,
+    through,
+    units,
+    unlabelled,
+)
 from twin.errors import NoScheduleError, SolverError
 
 NOTHING = Conflict(
@@ -125,6 +139,33 @@ def test_without_a_proof_the_words_say_what_is_short_all_the_same(monkeypatch, w
     assert "MW short from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
     assert "lower the service by what" in told
     assert ("(grid, 5 MW)" in told) == (ways == "search")
+
+
+def test_service_is_no_mend_where_racks_that_wait_need_more():
+    """Proves: 28 racks that wait give 0.67 MW of heat, and no dry cooler works at 48 degC.
+
+    Sensitivity: "lower the service by what 0.925 MW serve", of which there is none to lower.
+    """
+    asked = small_days.problem()
+    hot = unlabelled(asked.outlook, "air_temperature", np.full(len(asked.hours), 48.0))
+    hot = unlabelled(hot, "relative_humidity", np.full(len(asked.hours), 0.4))
+    for racks in (asked.service, np.zeros_like(asked.hours)):
+        with pytest.raises(NoScheduleError) as caught:
+            solve_problem(replace(asked, outlook=unlabelled(hot, "service_racks", racks)))
+        told = str(caught.value)
+        assert "warm_plant (at most 0 MW)" in told
+        assert "mend: widen one of these limits: no service at all is not little enough" in told
+
+
+def test_service_is_a_mend_where_it_draws_what_is_lacking():
+    """Proves: all racks serve; with 2.1 MW fewer of them the UPS carries the rest."""
+    asked = small_days.problem()
+    full = unlabelled(asked.outlook, "service_racks", np.full(len(asked.hours), 28.0))
+    narrow = replace(asked, outlook=full, site=asked.site.replace("ups_1", rating=1.5))
+    with pytest.raises(NoScheduleError, match=r"lower the service by what 2\.\d+ MW serve"):
+        solve_problem(narrow)
+    less = np.full(len(asked.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)
+    solve_problem(replace(narrow, outlook=unlabelled(full, "service_racks", less)))
 
 
 def infeasible(seed):
