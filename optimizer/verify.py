@@ -10,13 +10,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, backing, curtailment, limits, simulation, steering, vocabulary
+from twin import axes, backing, coherence, curtailment, limits, simulation, steering, vocabulary
 from twin.breach import Breach, judged
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
-from twin.labels import of_owner
+from twin.labels import of_owner, off_axes
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
@@ -127,11 +127,11 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     breaches = [
         *_limits(site, state, replay, time),
         *_ramp(site, state, schedule, promised),
-        *_work(site, schedule, time),
+        *_service(site, schedule, time),
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
-        *_reserves(site, state, schedule, replay=replay),
+        *_told(site, state, schedule, replay=replay),
         *judged(
             "grid_import_power beyond what is left of the connection",
             curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
@@ -139,7 +139,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         ),
         *judged("promise at the connection differs from the twin", unlike, time),
     ]
-    covered = coverage(site, state, schedule, result=replay, floor=_floor(site, schedule))
+    covered = coverage(site, state, schedule, result=replay, floor=coherence.floor(site, schedule))
     return Verdict(
         breaches=tuple(breaches),
         replay=whole,
@@ -154,8 +154,9 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     """Refuse a schedule that lacks a word or a unit, has other axes, or promises no power."""
     pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
     names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
-    vocabulary.check(schedule, *names)
+    vocabulary.check(schedule, *names, *(word for word in coherence.AXES if word in schedule))
     faults = [*axes.faults_of(schedule, state["instant"].to_numpy()), *backing.faults(schedule)]
+    faults += off_axes(schedule, coherence.AXES, "schedule")
     for name in names:
         values = schedule[name].to_numpy()
         if not (np.isfinite(values) & (values >= 0.0)).all():
@@ -193,29 +194,12 @@ def _ramp(
     return judged("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
 
 
-def _floor(site: Site, schedule: xr.Dataset) -> FloatArray:
-    """Return the power of all halls while they serve inference and do no work. [MW]"""
-    work = site.works[0]
-    racks = schedule["service_racks"].to_numpy()
-    return np.asarray(site.racks * work.idle_power + racks * (work.full_power - work.idle_power))
-
-
-def _work(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
-    """Judge that inference is served first, and that halls and racks are there for all work."""
-    work, floor = site.works[0], _floor(site, schedule)
-    racks = schedule["service_racks"].to_numpy()
+def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+    """Judge that inference is served first."""
     given = schedule["hall_power"].sum("hall").to_numpy()
-    tolerance = limits.SHARE_BEYOND * site.racks * work.full_power
-    found = judged("service floor of hall_power", (floor - given) / tolerance, time)
-    if "work_racks" in schedule:
-        others = [dim for dim in schedule["work_racks"].dims if dim != "time"]
-        used = schedule["work_racks"].sum(others).to_numpy() + racks
-        beyond = (used - site.racks) / (limits.SHARE_BEYOND * site.racks)
-        found += judged("racks of the site", beyond, time)
-        wanted = floor + schedule["work_power"].sum("cohort").to_numpy()
-        beyond = np.abs(given - wanted) / tolerance
-        found += judged("hall_power differs from its service and work", beyond, time)
-    return found
+    tolerance = limits.SHARE_BEYOND * site.racks * site.works[0].full_power
+    beyond = (coherence.floor(site, schedule) - given) / tolerance
+    return judged("service floor of hall_power", beyond, time)
 
 
 def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
@@ -245,12 +229,15 @@ def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarra
     ]
 
 
-def _reserves(
+def _told(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset
 ) -> list[Breach]:
-    """Judge that power and energy stand behind the reserves that are promised."""
+    """Judge that power and energy stand behind reserves, and that all words agree with orders."""
     keep, time = KEEP * site.margins.power, schedule["time"].to_numpy()
-    told = backing.judge(site, state, schedule, replay=replay, keep=keep)
+    told = [
+        *backing.judge(site, state, schedule, replay=replay, keep=keep),
+        *coherence.disagreements(site, state, schedule),
+    ]
     return [breach for pair in told for breach in judged(*pair, time)]
 
 

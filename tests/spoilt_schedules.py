@@ -2,12 +2,17 @@
 
 import numpy as np
 
+RACK_POWER = (3.696 - 0.672) / 28
+"""What an uncapped rack draws above a waiting one. [MW]"""
+
 
 def worked(schedule, power):
     """Return a schedule with other work on its halls, which draw exactly that more."""
     added = power - schedule["work_power"].sum("cohort")
     schedule["work_power"].values[:] = 0.0
     schedule["work_power"][:, 0] = power
+    schedule["work_racks"].values[:] = 0.0
+    schedule["work_racks"][:, 0, -1] = schedule["work_power"][:, 0] / RACK_POWER
     schedule["hall_power"] += added / schedule.sizes["hall"]
     return tagged(schedule, "hall_power")
 
@@ -191,6 +196,22 @@ def without(name):
     return spoil
 
 
+def a_level_of_another_plan(schedule):
+    """All is honest but the level, by which a battery would be shaved."""
+    schedule["battery_level"].values[3:] += 0.05
+    return schedule
+
+
+def a_tank_that_fills_by_itself(schedule):
+    schedule["tank_level"].values[:] += 0.4
+    return schedule
+
+
+def half_the_racks(schedule):
+    schedule["work_racks"] *= 0.5
+    return tagged(schedule, "work_racks", units="1")
+
+
 def in_kilowatts(name):
     def spoil(schedule):
         return tagged(schedule, name, units="kW")
@@ -256,8 +277,14 @@ FORM = [
     a_spot("tank_discharge", np.inf, tank=0),
     a_spot("renewable_used_power", np.nan, renewable=0),
     a_spot("renewable_available_power", np.nan, renewable=0),
+    a_level_of_another_plan,
+    a_tank_that_fills_by_itself,
+    half_the_racks,
+    a_spot("facility_power", np.nan),
+    a_spot("facility_power", np.inf),
     a_spot("service_racks", np.nan),
     a_spot("service_racks", -30.0),
+    in_kilowatts("battery_level"),
     a_spot("work_racks", np.nan, cohort=0, level=0),
     a_spot("work_power", np.nan, cohort=0),
     a_spot("air_temperature", np.nan),

@@ -27,6 +27,6 @@ def hot(problem, schedule, work):
     for name in ("tank_charge", "tank_discharge"):
         made[name].values[:] = 0.0
     replay = simulate(problem.site, problem.state, made)
-    for name in ("grid_import_power", "grid_export_power"):
+    for name in ("grid_import_power", "grid_export_power", "battery_level", "tank_level"):
         made[name].values = replay[name].to_numpy()
     return made

@@ -1,0 +1,129 @@
+"""Whether the words of a schedule agree: what each tells follows from the orders beside it.
+
+The twin replays orders and judges what comes of them. Others count on more: batteries are shaved by
+their planned levels, jobs are started and reserves offered by the racks behind the work. Nobody
+would notice in the replay if these told of another plan.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.labels import of_owner
+from twin.limits import SHARE_BEYOND
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.relations import Store
+from twin.site import Site
+from twin.workloads.queue import Pool
+
+AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "battery_level": ("instant", "battery"),
+    "tank_level": ("instant", "tank"),
+    "facility_power": ("time",),
+    "work_racks": ("time", "cohort", "level"),
+    "work_power": ("time", "cohort"),
+    "work_late": ("instant", "cohort"),
+}
+"""What follows from the orders of a schedule, or stands behind them -> its axes."""
+
+SHARE_OFF: Final = 0.01
+"""Share of a store's window by which a level may differ from what its orders make of it. [1]"""
+
+SHARE_MEASURED: Final = 0.1
+"""The same of the level at the start, which may have been measured beyond the window. [1]"""
+
+POWER_OFF: Final = 0.01
+"""Power, or work, that is no difference. [MW; MWh]"""
+
+NUMBERS: Final = ("facility_power", "work_late")
+"""Words that only have to be numbers, not below none."""
+
+type Told = tuple[str, FloatArray]
+"""What disagrees, in words, and by how many tolerances, ``(time,)``."""
+
+
+def disagreements(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Told]:
+    """Yield what words of a schedule tell beside its orders, and how far off that is.
+
+    Parameters
+    ----------
+    site
+        The site.
+    state
+        Its state at the first edge.
+    schedule
+        The schedule; what it does not tell of is not judged.
+    """
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        if f"{kind}_level" in schedule:
+            off = _level_off(store, kind, state, schedule)
+            yield f"{kind}_level of {store.owner} differs from its orders", off
+    for name in NUMBERS:
+        if name in schedule:
+            wrong = ~(schedule[name].to_numpy() >= -POWER_OFF) | np.isinf(schedule[name].to_numpy())
+            yield f"{name} is no number of its kind", _anywhere(wrong, len(schedule["time"]))
+    if "work_racks" in schedule:
+        yield from _work(site, schedule)
+
+
+def floor(site: Site, schedule: xr.Dataset) -> FloatArray:
+    """Return the power of all halls while they serve inference and do no work, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site.
+    schedule
+        ``service_racks`` on ``time``.
+    """
+    pool, racks = Pool.of(site), schedule["service_racks"].to_numpy()
+    return np.asarray(pool.racks * pool.rack_idle_power + racks * pool.power(1.0))
+
+
+def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset) -> FloatArray:
+    """Return by how many tolerances each level differs from the one before and its orders."""
+    hours, window = schedule["duration"].to_numpy(), store.high - store.low
+    if store.owner not in schedule[kind].to_numpy():
+        return np.full_like(hours, np.inf)
+    level = of_owner(schedule, f"{kind}_level", store.owner)
+    charge, discharge = (
+        of_owner(schedule, f"{kind}_{way}", store.owner)
+        if f"{kind}_{way}" in schedule
+        else np.zeros_like(hours)
+        for way in ("charge", "discharge")
+    )
+    gained = store.charge_efficiency * charge - discharge / store.discharge_efficiency
+    follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * gained
+    # what was measured outside the window, or loses at its low end, the twin keeps at that end
+    within = np.clip(follows, store.low, store.high)
+    off = np.minimum(np.abs(level[1:] - follows), np.abs(level[1:] - within)) / (SHARE_OFF * window)
+    begun = abs(level[0] - of_owner(state, f"{kind}_level", store.owner))
+    off[0] = max(off[0], float(begun) / (SHARE_MEASURED * window))  # NaN is told by itself
+    return np.asarray(off)
+
+
+def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
+    """Return what is wrong in each interval, at its edges or for any cohort."""
+    each = wrong.reshape(len(wrong), -1).any(axis=1)
+    each = each if len(each) == steps else each[:-1] | each[1:]
+    return np.where(each, np.inf, 0.0)
+
+
+def _work(site: Site, schedule: xr.Dataset) -> Iterator[Told]:
+    """Yield racks that are not there, and work that draws other power than its racks or halls."""
+    tolerance = SHARE_BEYOND * site.racks * site.works[0].full_power
+    racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()
+    power = schedule["work_power"].transpose("time", "cohort").to_numpy()
+    used = racks.sum(axis=(1, 2)) + schedule["service_racks"].to_numpy()
+    yield "racks of the site", (used - site.racks) / (SHARE_BEYOND * site.racks)
+    given = schedule["hall_power"].sum("hall").to_numpy()
+    wanted = floor(site, schedule) + power.sum(axis=1)
+    yield "hall_power differs from its service and work", np.abs(given - wanted) / tolerance
+    if "level_power" in schedule.coords:
+        caps = schedule["level_power"].transpose("cohort", "level").to_numpy()
+        off = power - (racks * Pool.of(site).power(caps)).sum(axis=2)
+        yield "work_power differs from its racks", np.abs(off).max(axis=1, initial=0.0) / tolerance
