@@ -144,13 +144,19 @@ def sound(told: str) -> str:
     return text
 
 
+def is_stream(path: Path) -> bool:
+    """Return whether a path is a device or a pipe, which is written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, on disk when this returns: no reader sees half of it.
 
     Parameters
     ----------
     path
-        The file; its folder is made if it is not there.
+        The file; its folder is made if it is not there. A device or a pipe is written to as it is:
+        root would else put a file in the place of ``/dev/null``, for all the machine.
     text
         Its new content.
 
@@ -161,6 +167,9 @@ def write_whole(path: Path, text: str) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.draft")
     try:
+        if is_stream(path):
+            path.write_text(text, encoding="utf-8")
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)

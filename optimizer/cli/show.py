@@ -1,7 +1,6 @@
 """How commands show what they found: tables for people, JSON for scripts."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.models import OptionInfo
 
+from telemetry.durable import is_stream, write_whole
 from twin.errors import Fault, ProblemError
 
 PICTURES: Final = (".png", ".svg", ".pdf")
@@ -21,8 +21,10 @@ PICTURES: Final = (".png", ".svg", ".pdf")
 
 def _json_path(file: str | None) -> str | None:
     """Return where JSON goes, its folder made: what cannot be written is told before the work."""
+    if file == "/dev/stdout":  # so that the table does not go there as well
+        return "-"
     if file not in {None, "-"}:
-        made_file(Path(str(file)), "--json")
+        made_file(Path(str(file)), "--json", may_stream=True)
     return file
 
 
@@ -69,16 +71,17 @@ def output_option(option: str, words: str, *, is_folder: bool = False) -> Option
     is_folder
         Whether it is a folder; then it is made.
     """
-    make = _folder if is_folder else made_file
 
     def look(path: Path | None) -> Path | None:
-        return path and make(path, option)
+        if path is None or is_folder:
+            return path and _folder(path, option)
+        return made_file(path, option, may_stream=True)
 
     made: OptionInfo = typer.Option(option, help=words, callback=look)
     return made
 
 
-def made_file(path: Path, place: str) -> Path:
+def made_file(path: Path, place: str, *, may_stream: bool = False) -> Path:
     """Return the path of a file to be written, its folder made.
 
     Parameters
@@ -87,14 +90,19 @@ def made_file(path: Path, place: str) -> Path:
         The file.
     place
         The option that names it.
+    may_stream
+        Whether it is text, which a device or a pipe takes too.
 
     Raises
     ------
     ProblemError
-        If it is a folder, or its folder cannot be made.
+        If it is a folder, a device that is not to be replaced, or its folder cannot be made.
     """
     if path.is_dir():
         mend = "is a folder; name a file"
+        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
+    if is_stream(path) and not may_stream:
+        mend = "is a device or a pipe; name a file"
         raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
     _folder(path.parent, place)
     return path
@@ -217,8 +225,5 @@ def write_json(content: object, file: str | None) -> None:
     if is_told:
         sys.stdout.write(text)
         return
-    path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    path = Path(file)  # where a link to a file stands its file is written
+    write_whole(path if is_stream(path) else path.resolve(), text)

@@ -101,7 +101,9 @@ def _doubts(table: Table, length: np.ndarray, size: np.ndarray) -> list[str]:
 
     A run gives all jobs of a file a set share of the racks, so that a large one leaves others none.
     """
-    doubts, work = [], length * (size / size.max(initial=1.0))  # so that the sum of any is finite
+    if not length.size:
+        return []
+    doubts, work = [], length * (size / size.max())  # so that the sum of any is finite
     for row in np.flatnonzero((work > LARGE * work.sum()) & (work > ODD * np.median(work))):
         cpus = f"{size[row]:g} {SIZE} for " if SIZE in table.columns else ""
         doubts.append(

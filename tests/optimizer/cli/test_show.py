@@ -40,6 +40,42 @@ def test_the_folder_of_a_result_is_made(tmp_path):
     assert json.loads((tmp_path / "new" / "r.json").read_text()) == {"a": 1}
 
 
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    """Proves: nothing takes the place of a device; as root, /dev/null became a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    told = CliRunner().invoke(app, ["sites", "list", "--json", str(pipe)])
+    said = os.read(reader, 65536)
+    os.close(reader)
+    assert told.exit_code == 0, told.output
+    assert json.loads(said)["sites"]
+    assert pipe.is_fifo()
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path):
+    """Proves: who reads the file that a link names reads the new result."""
+    (tmp_path / "r.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "r.json")
+    write_json({"a": 1}, str(tmp_path / "link.json"))
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "r.json").read_text()) == {"a": 1}
+
+
+def test_standard_output_by_its_path_is_standard_output():
+    """Proves: the table goes elsewhere then, as with -."""
+    told = CliRunner().invoke(app, ["sites", "list", "--json", "/dev/stdout"])
+    assert json.loads(told.stdout)["sites"]
+
+
+def test_a_device_that_takes_no_netcdf_is_refused_before_the_work(tmp_path):
+    os.mkfifo(tmp_path / "run.nc")
+    words = ["--start", "2026-06-16", "--days", "1", "--utilisation", "0.5"]
+    told = CliRunner().invoke(app, ["simulate", "small", *words, "--out", str(tmp_path / "run.nc")])
+    assert told.exit_code == 1
+    assert "is a device or a pipe; name a file" in " ".join(told.output.split())
+
+
 def test_a_path_that_cannot_be_written_is_told_in_a_line(tmp_path):
     (tmp_path / "file").write_text("")
     asked = ["sites", "list", "--json", str(tmp_path / "file" / "r.json")]

@@ -25,6 +25,15 @@ def test_size_is_one_where_none_is_named(tmp_path):
         read(path)
 
 
+def test_a_file_without_jobs_is_read_without_a_word(tmp_path):
+    """Proves: none is none. Sensitivity: numpy warned of the mean of an empty slice."""
+    path = tmp_path / "jobs.csv"
+    path.write_text("arrival_time,length,cpus\n")
+    jobs = read_jobs(path, year=2024)
+    assert len(jobs) == 0
+    assert jobs.attrs["notes"] == []
+
+
 @pytest.mark.parametrize(
     ("head", "notes"),
     [
