@@ -155,7 +155,9 @@ def ramp_beyond(site: Site, net: FloatArray, minutes: float) -> FloatArray:
     return np.asarray(np.abs(np.diff(net)) / minutes / site.grid.ramp)
 
 
-def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
+def violations(
+    site: Site, record: xr.Dataset, *, called: FloatArray | float = 0.0
+) -> xr.DataArray:
     """Count the violations of a record: one for each limit and minute beyond its tolerance.
 
     Parameters
@@ -164,6 +166,9 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
         The site with its limits.
     record
         What a plant did, in minutes.
+    called
+        Import that reserves spared because the grid called them, below 0 what they took more:
+        operators exempt it from the ramp limit, ``(time,)``. [MW]
 
     Returns
     -------
@@ -184,7 +189,7 @@ def violations(site: Site, record: xr.Dataset) -> xr.DataArray:
         fault = Fault(place=place, value=f"{steps[first] / axes.MINUTE:g} min", mend=mend)
         raise StateError(site.name, [fault])
     found = {limit.name: ~(limit.beyond(record) <= 1.0) for limit in limits(site)}
-    ramp = ramp_beyond(site, net_import(record).to_numpy(), 1.0)
+    ramp = ramp_beyond(site, net_import(record).to_numpy() + called, 1.0)
     found["ramp of grid_import_power"] = np.append(False, ~(ramp <= 1.0 + SHARE_BEYOND))
     time, never = record["time"].to_numpy(), np.datetime64("NaT", "us")
     since = [time[np.argmax(one)] if one.any() else never for one in found.values()]

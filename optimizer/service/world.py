@@ -148,7 +148,10 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         inside = between(part, start=first, end=last)
         gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
     year = int(pd.Timestamp(first).year)
-    notes = notes_on(site, files.weather.name, weather, year=year)
+    notes = [
+        *dict.fromkeys(f"{name}: {note}" for name, part in parts for note in _notes(part)),
+        *notes_on(site, files.weather.name, weather, year=year),
+    ]
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append(f"{files.prices.name}: {NO_CARBON}")
     arrivals = jobs_of(files.jobs, first, last)
@@ -161,6 +164,11 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         gaps=tuple(dict.fromkeys(gaps)),
         notes=tuple(notes),
     )
+
+
+def _notes(part: xr.Dataset) -> list[str]:
+    """Return what its reader noted of a series; of weather :func:`notes_on` tells it in words."""
+    return [] if "air_temperature" in part else part.attrs.get("notes", [])
 
 
 def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:

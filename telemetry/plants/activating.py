@@ -142,6 +142,11 @@ class ActivatedPlant(Plant):
         }
         return vocabulary.tag_all(grid.assign(found).assign_coords(product=names))
 
+    def spared(self) -> FloatArray:
+        """Return what all products together were called for in each minute, upwards. [MW]"""
+        parts = [np.sum(list(part.values()), axis=0) for part in self._called]
+        return np.concatenate(parts)
+
     def missed(self) -> FloatArray:
         """Return by how much batteries missed what they were told, while they were called. [MW]"""
         record, worst = self.record(), np.zeros(self._clock)

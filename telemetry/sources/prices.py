@@ -42,7 +42,8 @@ def read_prices(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     -------
     xarray.Dataset
         ``electricity_price`` [EUR MWh-1], perhaps ``carbon_intensity`` [kg MWh-1] (direct if the
-        file has it), as :func:`telemetry.sources.series.assemble` lays them out.
+        file has it; :func:`telemetry.sources.carbon.read_carbon` notes its kind), as
+        :func:`telemetry.sources.series.assemble` lays them out.
 
     Raises
     ------
@@ -55,8 +56,7 @@ def read_prices(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     values = {"electricity_price": factor * numbers(table, column, name="electricity_price")}
     found = kinds(table)
     if found:
-        values["carbon_intensity"], remarks = intensity(table, next(iter(found)))
-        notes += remarks
+        values["carbon_intensity"], _ = intensity(table, next(iter(found)))
     rows = Rows(
         source=table.source, lines=table.lines, stamps=stamps, values=values, notes=tuple(notes)
     )

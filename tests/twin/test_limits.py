@@ -135,3 +135,12 @@ def test_a_leap_of_the_import_breaks_the_ramp_once(small, record):
     record["grid_import_power"][10:] += 0.25
     counts = violations(small, record).to_series()
     assert counts[counts > 0].to_dict() == {"ramp of grid_import_power": 1}
+
+
+def test_a_leap_that_the_grid_called_for_breaks_no_ramp(small, record):
+    """Proves: answers to the grid are exempt, up and down. Sensitivity: each counted twice."""
+    spared = np.zeros(record.sizes["time"])
+    spared[3:6], spared[10:15] = 0.5, -0.5
+    record["grid_import_power"] -= xr.DataArray(spared, dims="time")
+    assert violations(small, record).sel(limit="ramp of grid_import_power") == 4
+    assert violations(small, record, called=spared).sum() == 0

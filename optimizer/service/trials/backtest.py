@@ -14,14 +14,13 @@ from optimizer.hedge.hedging import Hedging
 from optimizer.informed import INFORMED, Informed
 from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.trials.course import Step, course_of, work_of
-from optimizer.service.trials.held import plant_of, settled
+from optimizer.service.trials.held import broken, plant_of, settled
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.results import Results, Summary, means_over
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from twin.axes import to_minute
 from twin.errors import Fault, ProblemError, nearest
-from twin.limits import violations
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
@@ -237,7 +236,7 @@ def run(
             reserves=held,
         ),
         work=work,
-        violations=violations(site, record),
+        violations=broken(plant, site),
         decisions=tuple(decisions),
     )
 

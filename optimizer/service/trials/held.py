@@ -10,6 +10,8 @@ from optimizer.service.trials.setting import Setting
 from telemetry.plants.activating import ActivatedPlant, calls
 from telemetry.testbed import Plant
 from twin import axes
+from twin.limits import violations
+from twin.site import Site
 
 WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price")
 """What of a schedule is settled."""
@@ -56,6 +58,12 @@ def hold(plant: Plant, decisions: Sequence[Promise], now: np.datetime64) -> None
             for battery in step["battery"].to_numpy()
         }
     )
+
+
+def broken(plant: Plant, site: Site) -> xr.DataArray:
+    """Return the violations of a run, as :func:`twin.violations` does, calls of the grid exempt."""
+    called = plant.spared() if isinstance(plant, ActivatedPlant) else 0.0
+    return violations(site, plant.record(), called=called)
 
 
 def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.Dataset | None:

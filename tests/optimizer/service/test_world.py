@@ -94,6 +94,20 @@ def test_without_carbon_none_is_counted_and_that_is_said(prices):
     assert any("no carbon intensity, and none was given" in note for note in world.notes)
 
 
+def test_what_readers_note_of_prices_and_carbon_is_told(prices, tmp_path):
+    """Proves: a carbon file of another country is told before a run, as `simulate` does.
+
+    Sensitivity: a site near Frankfurt ran with the intensity of any country, and nothing said so.
+    """
+    maps = electricity_maps(tmp_path)
+    maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
+    files = small_days.files(prices=prices(), carbon=maps, zone="DE-LU")
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    told = [note for note in world.notes if note.startswith(maps.name)]
+    assert f"{maps.name}: carbon_intensity is direct" in told
+    assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in told)
+
+
 def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
     """Proves: what a file of jobs says and nobody reads is said before a run, once.
 

@@ -58,6 +58,14 @@ def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_pat
     ]
 
 
+def test_the_quarters_of_the_hour_that_does_not_exist_are_told_in_one_note():
+    """Proves: four rows, one note. Sensitivity: a file of quarter-hours filled the screen."""
+    naive = np.arange("2023-03-26T01:00", "2023-03-26T04:00", 15, dtype="datetime64[m]")
+    moments, notes = localise(naive.astype("datetime64[us]"), "Europe/Berlin")
+    assert np.isnat(moments).sum() == 4
+    assert notes == ["2023-03-26T02:00 does not exist in Europe/Berlin: 4 rows dropped"]
+
+
 def test_autumn_day_forced_to_24_rows_has_a_gap_of_one_hour(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-10-29"))

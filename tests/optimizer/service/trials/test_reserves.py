@@ -130,6 +130,6 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
     used = plant.called()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
     assert plant.missed().max() < NOTHING
-    assert int(trial.violations.drop_sel(limit="ramp of grid_import_power").sum()) == 0
+    assert int(trial.violations.sum()) == 0  # a call is exempt from the ramp
     assert trial.bill.accounts["reserves"] < -80.0
     assert trial.bill.accounts["reserve_shortfall"] < 0.02 * -trial.bill.accounts["reserves"]
