@@ -155,9 +155,7 @@ def ramp_beyond(site: Site, net: FloatArray, minutes: float) -> FloatArray:
     return np.asarray(np.abs(np.diff(net)) / minutes / site.grid.ramp)
 
 
-def violations(
-    site: Site, record: xr.Dataset, *, called: FloatArray | float = 0.0
-) -> xr.DataArray:
+def violations(site: Site, record: xr.Dataset, *, called: FloatArray | float = 0.0) -> xr.DataArray:
     """Count the violations of a record: one for each limit and minute beyond its tolerance.
 
     Parameters

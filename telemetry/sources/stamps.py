@@ -153,7 +153,9 @@ def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
     is_first = (ordered.groupby(ordered).cumcount() == 0).sort_index().to_numpy()
     index = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous=is_first, nonexistent="NaT")
     moments = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
-    skipped, counts = np.unique(naive[np.isnat(moments)].astype("datetime64[h]"), return_counts=True)
+    skipped, counts = np.unique(
+        naive[np.isnat(moments)].astype("datetime64[h]"), return_counts=True
+    )
     notes = [
         f"{hour}:00 does not exist in {zone}: {'row' if count == 1 else f'{count} rows'} dropped"
         for hour, count in zip(skipped, counts, strict=True)
