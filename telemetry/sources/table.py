@@ -31,6 +31,15 @@ _WIDE: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NUL: Final = "\0"
 """Half of every letter of UTF-16 that is read as another encoding; no text has it."""
 
+_OTHERS: Final = {
+    "{": "JSON",
+    "[": "JSON",
+    "<": "XML",
+    "LOCATION,": "weather (EPW)",
+    "#1": "weather (.mos)",
+}
+"""How files begin that are no tables, and what they are."""
+
 _SHOWN: Final = 5
 
 _QUOTE: Final = '"'
@@ -113,11 +122,12 @@ def read_table(path: str | Path) -> Table:
     Raises
     ------
     SeriesError
-        If a row is shorter or longer than the header, a quote stays open, or the header names a
-        column twice.
+        If it is another kind of file, a row is shorter or longer than the header, a quote stays
+        open, or the header names a column twice.
     """
     source = Path(path).name
     text = read_text(path)
+    _refuse_other(source, text)
     first = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     rows, lines = _rows(source, text, delimiter)
@@ -142,6 +152,14 @@ def read_table(path: str | Path) -> Table:
     columns = {name: [row[at].strip() for row in rows[1:]] for at, name in enumerate(header)}
     decimal = "." if delimiter == "," else ","
     return Table(source=source, columns=columns, lines=np.array(lines[1:]), decimal=decimal)
+
+
+def _refuse_other(source: str, text: str) -> None:
+    """Refuse a file that begins as JSON or as weather does, before each of its rows is a fault."""
+    for opening, what in _OTHERS.items():
+        if text.lstrip().startswith(opening):
+            mend = f"is {what}; wanted is separated text with a header, as time_utc,price_eur_mwh"
+            raise SeriesError(source, [Fault(place=source, value="", mend=mend)])
 
 
 def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:

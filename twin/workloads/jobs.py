@@ -256,7 +256,7 @@ def _check_frame(frame: pd.DataFrame) -> None:
     missing = [name for name in ("arrival", "length", "size") if name not in frame]
     faults = [Fault(place=name, value="", mend="the column is missing") for name in missing]
     if not missing and frame.empty:
-        faults.append(Fault(place="rows", value="0", mend="the file has no job"))
+        faults.append(Fault(place="rows", value="0", mend="the file has no job; give one that has"))
     for name in {"length", "size"} - set(missing):
         values = frame[name].to_numpy(float)
         faults += [
