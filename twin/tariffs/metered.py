@@ -15,7 +15,14 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.tariffs.clock import Clock
 from twin.tariffs.declaration import Tariff
-from twin.tariffs.periods import Moments, month_end, month_start, months, year_ends
+from twin.tariffs.periods import (
+    Moments,
+    midnights,
+    month_end,
+    month_start,
+    months,
+    year_ends,
+)
 
 TWELVE = Decimal(12)
 
@@ -92,17 +99,25 @@ class Metered:
 
     @cached_property
     def year_share(self) -> Decimal:
-        """Share of a year that is billed: whole months count a twelfth, or days what they are."""
-        share = Decimal(0)
+        """Share of a year that is billed: whole months count a twelfth, or whole days a day."""
+        parts = self._days() if self.tariff.year_by == "days" else self._months()
+        return sum(parts, Decimal(0)).quantize(Decimal("1e-20")).normalize()
+
+    def _months(self) -> Iterator[Decimal]:
+        """Yield the share of a year of each month, by the part of it that was metered."""
         for _, inside in self.by_month():
             first = self.starts[inside][0]
-            begin, end = year_ends(first, self.time_zone)
-            whole = end - begin
-            if self.tariff.year_by == "months":
-                whole = month_end(first, self.time_zone) - month_start(first, self.time_zone)
-            part = Decimal(int(inside.sum())) / Decimal(int(whole / QUARTER))
-            share += part / TWELVE if self.tariff.year_by == "months" else part
-        return share.quantize(Decimal("1e-20")).normalize()
+            whole = month_end(first, self.time_zone) - month_start(first, self.time_zone)
+            yield Decimal(int(inside.sum())) / Decimal(int(whole / QUARTER)) / TWELVE
+
+    def _days(self) -> Iterator[Decimal]:
+        """Yield the same of each day: one of 23 or 25 hours is a day as any other."""
+        days, counts = np.unique(self.clock.days, return_counts=True)
+        edges = midnights(np.append(days, days[-1] + np.timedelta64(1, "D")), self.time_zone)
+        for day, count, whole in zip(days, counts, np.diff(edges) / QUARTER, strict=True):
+            year = day.astype("datetime64[Y]")
+            length = (year + np.timedelta64(1, "Y")).astype(day.dtype) - year.astype(day.dtype)
+            yield Decimal(int(count)) / Decimal(int(whole)) / Decimal(int(length.astype(int)))
 
 
 def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:

@@ -51,6 +51,27 @@ def test_a_spanish_january():
     assert found.branches == ()
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "days"),
+    [
+        ("2026-02-28T23:00", "2026-03-31T22:00", 31),  # an hour is missing
+        ("2026-09-30T22:00", "2026-10-31T23:00", 31),  # an hour comes twice
+        ("2026-03-28T23:00", "2026-03-29T22:00", 1),
+        ("2025-12-31T23:00", "2026-12-31T23:00", 365),
+    ],
+)
+def test_a_day_is_a_day_though_the_clocks_change_on_it(begin, end, days):
+    """Proves: 1 MW at 365 EUR of a year for so many days. Sensitivity: March was 743 h of 8,760."""
+    rules = {
+        "year_by": "days",
+        "periods": [{"name": "all"}],
+        "contracted": [{"period": "all", "power": "1 MW", "price": "365000 EUR/MW"}],
+    }
+    starts = quarters(begin, end)
+    found = bill(tariff(**rules), starts, np.zeros(len(starts)), time_zone=MADRID)
+    assert found.total == 1000 * days
+
+
 def test_a_nordic_quarter_of_monthly_peaks():
     """Proves: peaks of 3, 5 and 4 MW in three months at 1,300 EUR/MW; 1/4 of a fee of 999 EUR.
 

@@ -1,0 +1,34 @@
+"""What the page for planners shows of `sites check` is what it says."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from optimizer.cli.root import app
+
+HERE = Path(__file__).parents[2]
+
+SLIPS = (
+    ('import_limit = "4.7 MW"', 'import_limit = "-4.7 MW"'),
+    ('capacity = "1.6 MWh"', "capacity = 1.6"),
+    ('standard = "busway"', 'standard = "buswy"'),
+    ('volume = "240 m3"', 'volum = "240 m3"'),
+)
+
+
+def checked(tmp_path, monkeypatch, *slips):
+    """Return what `sites check ./mine.toml` says of the smallest site with some slips."""
+    text = (HERE / "sites" / "small.toml").read_text(encoding="utf-8")
+    for right, slip in slips:
+        assert right in text
+        text = text.replace(right, slip)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return CliRunner().invoke(app, ["sites", "check", "./mine.toml"]).output
+
+
+def test_the_faults_on_the_page_are_those_that_are_told(tmp_path, monkeypatch):
+    """Sensitivity: the page told a sixth, of a parameter that the misspelt standard brings."""
+    page = (HERE / "docs" / "planners.md").read_text(encoding="utf-8")
+    for slips in (SLIPS, [('volume = "240 m3"', 'volume = "3.300 m3"')]):
+        assert f"```text\n{checked(tmp_path, monkeypatch, *slips)}```" in page
