@@ -12,7 +12,7 @@ from sites.catalogue import Table, families, standards
 from sites.declarations import inner_models, kind_of, quantity
 from twin.equipment import KINDS
 from twin.site import Site
-from twin.units import written
+from twin.units import Meaning, written
 
 NOTICE = "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
 
@@ -70,9 +70,16 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
 def _row(name: str, field: FieldInfo) -> str:
     declared = quantity(field)
     unit = written(declared.unit) if declared else "-"
-    meaning = declared.meaning if declared else _shape(field.annotation)
+    meaning = declared.meaning if declared else _told(field)
     bounds = ", ".join(_bounds(field))
     return f"| `{name}` | {unit} | {_default(field)} | {bounds} | {meaning} |"
+
+
+def _told(field: FieldInfo) -> str:
+    """Return what a parameter without a quantity is, and its shape."""
+    meaning = next((one.text for one in field.metadata if isinstance(one, Meaning)), None)
+    shape = _shape(field.annotation)
+    return f"{meaning} ({shape})" if meaning else shape
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import model_validator
 
 from twin.equipment.declaration import Declared
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 ROUNDING: Final = 1e-6
 """Shares may sum to 1 this far off. [1]"""
@@ -41,14 +41,16 @@ class Branch(Declared):
     """Some equal units in parallel; a spare one closes only when another branch fails."""
 
     count: Annotated[int, Quantity("1", "equal units in parallel", at_least=1)] = 1
-    closes_for: tuple[str, ...] = ()
+    closes_for: Annotated[
+        tuple[str, ...], Meaning("branches for whose failure it closes; left out: always closed")
+    ] = ()
 
 
 class Cables(Branch):
     """A bundle of equal lines or cables."""
 
     kind: Literal["cable"] = "cable"
-    ends: tuple[str, str]
+    ends: Annotated[tuple[str, str], Meaning("nodes at its two ends")]
     length: Annotated[float, Quantity("km", "from end to end", above=0, below=200)]
     resistance: Annotated[float, Quantity("ohm km-1", "in series, when warm", at_least=0)]
     reactance: Annotated[float, Quantity("ohm km-1", "in series", at_least=0)]
@@ -59,9 +61,9 @@ class Cables(Branch):
 class NetworkTransformers(Branch):
     """Units of one transformer bank of the site, whose ratings and losses they have."""
 
-    machine: str
-    high: str
-    low: str
+    machine: Annotated[str, Meaning("bank of the site's `equipment`")]
+    high: Annotated[str, Meaning("node of its high side")]
+    low: Annotated[str, Meaning("node of its low side")]
     high_voltage: Annotated[float, Quantity("kV", "rated voltage of the high side", above=0)]
     low_voltage: Annotated[float, Quantity("kV", "of the low side, without load", above=0)]
     short_circuit_voltage: Annotated[
@@ -80,7 +82,7 @@ class NetworkTransformers(Branch):
 class Feed(Declared):
     """Where a machine stands: a node or several, each with its share; and its power factor."""
 
-    nodes: Mapping[str, float]
+    nodes: Annotated[Mapping[str, float], Meaning("node -> share of the machine's power")]
     power_factor: (
         Annotated[float, Quantity("1", "active over apparent power", above=0.5, at_most=1)] | None
     ) = None
@@ -97,7 +99,7 @@ class Feed(Declared):
 class Network(Declared):
     """The network between the connection and the machines on medium voltage."""
 
-    source: str
+    source: Annotated[str, Meaning("node of the connection")]
     source_voltage: Annotated[
         float, Quantity("1", "of the grid behind its impedance", above=0.8, below=1.2)
     ] = 1.0

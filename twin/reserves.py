@@ -16,7 +16,7 @@ from twin import axes
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 WORDS: Final = ("reserve_price", "reserve_held")
 """What a record or an outlook may say of each product, on ``time`` and ``product``."""
@@ -37,11 +37,15 @@ class Reserve(Declared):
     """
 
     name: str
-    direction: Literal["symmetric", "up", "down"]
+    direction: Annotated[
+        Literal["symmetric", "up", "down"], Meaning("of the capacity sold; up is less import")
+    ]
     full_activation: Annotated[
         float, Quantity("min", "time in which all of it must be given", above=0)
     ]
-    needs_controller: bool = True
+    needs_controller: Annotated[bool, Meaning("only who has a `local_controller` may hold it")] = (
+        True
+    )
     duration: Annotated[
         float, Quantity("h", "full activation that energy must be kept for", above=0, at_most=24)
     ]
@@ -55,7 +59,9 @@ class Reserve(Declared):
         float, Quantity("1", "power kept the other way for each MW sold", at_least=0, at_most=1)
     ] = 0.0
     block: Annotated[float, Quantity("h", "length of what is sold at once", above=0, at_most=24)]
-    time_zone: str = "Europe/Brussels"
+    time_zone: Annotated[str, Meaning("IANA zone of its day, which blocks and gate go by")] = (
+        "Europe/Brussels"
+    )
     gate: Annotated[
         float, Quantity("h", "from the gate's closure to the day of delivery", at_least=0)
     ]
@@ -81,9 +87,9 @@ class Reserve(Declared):
     activation_down_price: (
         Annotated[float, Quantity("EUR MWh-1", "paid for energy downwards")] | None
     ) = None
-    valid_from: date
-    valid_to: date | None = None
-    source: str
+    valid_from: Annotated[date, Meaning("first day of delivery by these terms")]
+    valid_to: Annotated[date | None, Meaning("first day on which they hold no more")] = None
+    source: Annotated[str, Meaning("who says so, and what is assumed")]
 
     @model_validator(mode="after")
     def _has_sense(self) -> Self:

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from twin.equipment.declaration import Declared
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 
 class SetPointRules(Declared):
@@ -13,7 +13,10 @@ class SetPointRules(Declared):
     assumptions.
     """
 
-    choice: Literal["declared", "temperature", "cheapest"] = "declared"
+    choice: Annotated[
+        Literal["declared", "temperature", "cheapest"],
+        Meaning("what plans choose: nothing, the supply temperature, or flows too"),
+    ] = "declared"
     chip_spread: Annotated[
         float, Quantity("K", "hottest chip above the one that is modelled", at_least=0, below=20)
     ] = 3.0

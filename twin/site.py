@@ -23,7 +23,7 @@ from twin.rules import SetPointRules
 from twin.tariffs import charges
 from twin.tariffs.billing import Billing
 from twin.tariffs.declaration import Tariff
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 from twin.workloads.kinds import Service, WorkKind
 
 
@@ -86,10 +86,18 @@ class Site(Declared):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: str
-    title: str
-    zone: str
-    time_zone: str
-    market_time_zone: str | None = None
+    title: Annotated[str, Meaning("what stands above tables and pictures")]
+    zone: Annotated[str, Meaning("bidding zone of its prices, as `DE-LU`")]
+    time_zone: Annotated[
+        str,
+        Meaning("IANA zone of its clock, as `Europe/Berlin`: days, months and windows are by it"),
+    ]
+    market_time_zone: Annotated[
+        str | None,
+        Meaning(
+            "IANA zone of the market's day; none: Central European time in Europe, else its own"
+        ),
+    ] = None
     latitude: Annotated[float, Quantity("1", "degrees north", at_least=-90, at_most=90)]
     longitude: Annotated[float, Quantity("1", "degrees east", at_least=-180, at_most=180)]
     elevation: Annotated[float, Quantity("m", "above the sea", at_least=-500, below=5000)]

@@ -134,6 +134,13 @@ def _fault(text: str, mend: str) -> Fault:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """Declare what a parameter without unit is, inside ``Annotated[str, ...]``; see Quantity."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Quantity:
     """Declare a parameter with unit, meaning and bounds, inside ``Annotated[float, ...]``.
 

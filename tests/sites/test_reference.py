@@ -36,3 +36,17 @@ def test_units_are_written_as_site_files_write_them():
     assert "| `import_fee` | EUR/MWh |" in page
     assert "| `air_flow` | kg/s |" in page
     assert "-1 |" not in page
+
+
+def test_every_parameter_says_what_it_is():
+    """Proves: texts and lists have a meaning as quantities have; curves of chillers have sources.
+
+    Sensitivity: of `time_zone`, `daily_shape` and `hours` the page said "text" and "list".
+    """
+    page = sites.pages()["equipment.md"]
+    bare = {
+        line.split("|")[1].strip()
+        for line in page.splitlines()
+        if line.rstrip(" |").endswith(("| text", "| date", "| list of numbers", "| list of names"))
+    }
+    assert bare == {"`capacity_curve`", "`eir_temperature_curve`", "`eir_part_load_curve`"}

@@ -11,7 +11,7 @@ from twin.equipment.power_smoothing import PowerSmoothing
 from twin.physics import FloatArray, cold_plate, electric
 from twin.physics.smoothing import Smoother
 from twin.relations import Relation, Work
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 WATTS: Final = 1e6
 """W in a MW."""
@@ -39,8 +39,12 @@ class Accelerators(Equipment):
     chip_share: Annotated[
         float, Quantity("1", "share of board power that the accelerators use", above=0, at_most=1)
     ]
-    shelf_load_points: tuple[float, ...]
-    shelf_efficiency_points: tuple[float, ...]
+    shelf_load_points: Annotated[
+        tuple[float, ...], Meaning("rising loads of the shelves, share of their rating")
+    ]
+    shelf_efficiency_points: Annotated[
+        tuple[float, ...], Meaning("their efficiency at these loads")
+    ]
     shelf_rating: Annotated[
         float, Quantity("MW", "rated output of a rack's power shelves together", above=0)
     ]

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from twin.bounds import GREATEST_CAPACITY_PRICE
 from twin.equipment.declaration import Equipment, register
 from twin.relations import Relation, Store
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 
 @register
@@ -42,7 +42,9 @@ class Battery(Equipment):
     ceiling: Annotated[
         float, Quantity("1", "greatest level, share of the capacity", above=0, at_most=1)
     ] = 1.0
-    local_controller: bool = False
+    local_controller: Annotated[
+        bool, Meaning("answers the grid by itself, and may hold reserves")
+    ] = False
     wear_price: Annotated[
         float, Quantity("EUR MWh-1", "wear for each MWh discharged", at_least=0)
     ] = 0.0

@@ -11,7 +11,7 @@ from twin.physics import FloatArray
 from twin.promises import Commitment, Terms, Trades
 from twin.promises import Quantity as Sum
 from twin.relations import Relation
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 DAYS: Final = 8
 """Days of UTC that there is room for: those a plan of a week touches, at midnight one fewer. [1]"""
@@ -35,7 +35,9 @@ class LoadTargetContract(Contract):
 
     kind: ClassVar[str] = "load_target"
 
-    partner: str = ""
+    partner: Annotated[
+        str, Meaning("who may set targets, as in topics; its own name if left out")
+    ] = ""
     up_price: Annotated[float, Quantity("EUR MWh-1", "for each MWh above a target", above=0)]
     best_effort_price: (
         Annotated[
@@ -47,7 +49,12 @@ class LoadTargetContract(Contract):
     least: Annotated[
         float, Quantity("MW", "least that is kept to, whatever is asked; 0 for none", at_least=0)
     ] = 0.0
-    effect: Literal["priced", "hard", "curtailment"] = "priced"
+    effect: Annotated[
+        Literal["priced", "hard", "curtailment"],
+        Meaning(
+            "above a target `up_price` is paid, or nothing may be taken, or the connection ends"
+        ),
+    ] = "priced"
 
     @property
     def issuer(self) -> str:
@@ -164,7 +171,10 @@ class DayAhead(Contract):
 class Budget(Contract):
     """An amount a year of UTC, spread evenly; a window of a plan may use its share of it."""
 
-    window: Literal["horizon", "day"] = "horizon"
+    window: Annotated[
+        Literal["horizon", "day"],
+        Meaning("each plan may use its share of its horizon, or of each day of UTC"),
+    ] = "horizon"
 
     def _promise(self, quantity: Sum, *, amount: float, price: float) -> tuple[Relation, ...]:
         is_whole = self.window == "horizon"

@@ -14,7 +14,7 @@ from twin.equipment.loop import Loop
 from twin.physics import FloatArray, machines, water
 from twin.physics.numeric import BoolArray
 from twin.relations import Convert, Flows, Relation, SetPoints
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 from twin.weather import Weather
 
 _MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
@@ -32,7 +32,7 @@ class CoolingPlant(Equipment):
 
     kind: ClassVar[str] = "cooling_plant"
 
-    serves: Literal["warm", "chilled"]
+    serves: Annotated[Literal["warm", "chilled"], Meaning("circuit that it cools")]
     rated_cooling: Annotated[float, Quantity("MW", "load at which the pumps are rated", above=0)]
     supply_temperature: Annotated[
         float, Quantity("degC", "set point of the supply water", above=4, below=60)

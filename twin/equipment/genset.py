@@ -8,7 +8,7 @@ from pydantic import model_validator
 from twin.equipment.declaration import Equipment, check_points, register
 from twin.physics import FloatArray, electric
 from twin.relations import Flows, Relation
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 _SECONDS: Final = 3600.0  # in an hour
 _YEAR: Final = 365.0  # days
@@ -28,8 +28,8 @@ class Genset(Equipment):
     count: Annotated[int, Quantity("1", "number of equal sets", at_least=1, at_most=1000)]
     spare: Annotated[int, Quantity("1", "sets of these that may fail to start", at_least=0)] = 0
     rating: Annotated[float, Quantity("MW", "standby rating of one set at the bus", above=0)]
-    load_points: tuple[float, ...]
-    efficiency_points: tuple[float, ...]
+    load_points: Annotated[tuple[float, ...], Meaning("rising loads, share of the rating")]
+    efficiency_points: Annotated[tuple[float, ...], Meaning("power over fuel at these loads")]
     minimum_load: Annotated[
         float,
         Quantity("1", "least load of a set, by its load bank if need be", at_least=0, below=1),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from twin.equipment.declaration import Equipment, register
 from twin.peaks import Peak
 from twin.relations import Exchange, Relation
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 
 @register
@@ -28,7 +28,10 @@ class Grid(Equipment):
     peak_price: Annotated[
         float, Quantity("EUR MW-1", "charge for the greatest import of a month", at_least=0)
     ] = 0.0
-    carbon: Literal["average", "matched"] = "average"
+    carbon: Annotated[
+        Literal["average", "matched"],
+        Meaning("of all import, or of what `hourly_matching` leaves over"),
+    ] = "average"
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the exchange at the connection and the charge on its peak."""

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from twin.equipment.declaration import Declared
 from twin.physics import water
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 LIQUIDS: Final = {"water": water.WATER, "pg25": water.PG25}
 """Liquids that a circuit may hold, by the name they have in site files."""
@@ -18,7 +18,9 @@ class Loop(Declared):
     """The liquid in the pipes, headers and exchangers of one circuit."""
 
     volume: Annotated[float, Quantity("m3", "volume of the liquid", above=0)]
-    fluid: Literal["water", "pg25"] = "water"
+    fluid: Annotated[
+        Literal["water", "pg25"], Meaning("water, or water with a quarter of propylene glycol")
+    ] = "water"
     valve_lag: Annotated[
         float, Quantity("s", "time constant of the valve that holds the supply", at_least=0)
     ] = 0.0

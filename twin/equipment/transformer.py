@@ -7,7 +7,7 @@ import numpy as np
 from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray, electric
 from twin.relations import Convert, Flows, Relation
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 from twin.weather import Weather
 
 
@@ -26,7 +26,10 @@ class Transformer(Equipment):
     ] = 0.95
     no_load_loss: Annotated[float, Quantity("MW", "loss of one unit at no load", at_least=0)]
     load_loss: Annotated[float, Quantity("MW", "loss of one unit at rating", at_least=0)]
-    delivers: Literal["medium_voltage", "busbar"] = "medium_voltage"
+    delivers: Annotated[
+        Literal["medium_voltage", "busbar"],
+        Meaning("what it feeds; a bank on `busbar` stands before switchgear"),
+    ] = "medium_voltage"
 
     def relations(self) -> tuple[Relation, ...]:
         """Return the conversion from the grid to the medium-voltage bus or its switchgear."""

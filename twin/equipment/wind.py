@@ -13,7 +13,7 @@ from pydantic import model_validator
 from twin.equipment.declaration import register
 from twin.equipment.renewables import Renewable
 from twin.physics import FloatArray
-from twin.units import KELVIN, Quantity
+from twin.units import KELVIN, Meaning, Quantity
 
 ANEMOMETER: Final = 10.0
 """Height at which the wind of a weather series is measured. [m]"""
@@ -39,7 +39,10 @@ class Wind(Renewable):
 
     kind: ClassVar[str] = "wind"
 
-    turbine: str = ""
+    turbine: Annotated[
+        str,
+        Meaning("type of the Open Energy Database, as `V126/3450`; left out: a cube of the wind"),
+    ] = ""
     hub_height: Annotated[float, Quantity("m", "height of the hubs", above=10, below=300)]
     roughness: (
         Annotated[float, Quantity("m", "roughness length of the ground", above=0, below=5)] | None
@@ -55,7 +58,10 @@ class Wind(Renewable):
     availability: Annotated[
         float, Quantity("1", "share of turbines in service, cables included", above=0, at_most=1)
     ] = 0.9
-    wakes: Literal["none", "dena_mean", "dena_extreme1", "knorr_mean", "knorr_extreme1"] = "none"
+    wakes: Annotated[
+        Literal["none", "dena_mean", "dena_extreme1", "knorr_mean", "knorr_extreme1"],
+        Meaning("curve by which a park lessens the wind, as windpowerlib names it"),
+    ] = "none"
 
     @model_validator(mode="after")
     def _turns(self) -> Self:

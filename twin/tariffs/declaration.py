@@ -15,10 +15,11 @@ from pydantic import AfterValidator, model_validator
 
 from twin.bounds import GREATEST_STANDING_CHARGE
 from twin.equipment.declaration import Declared
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 Status = Literal["in_force", "published", "draft", "assumed"]
 Days = Literal["all", "working", "other"]
+Branch = Literal["published", "atypical", "band_load"]
 
 _SPAN: Final = re.compile(r"^(\d{1,2})(?::(\d\d))?-(\d{1,2})(?::(\d\d))?$")
 DAY: Final = 24 * 60
@@ -62,12 +63,17 @@ def _months(given: tuple[int, ...]) -> tuple[int, ...]:
     return given
 
 
+Spans = Annotated[tuple[str, ...], AfterValidator(_some), AfterValidator(_spans)]
+
+
 class Window(Declared):
     """Hours of some days in some months, by the site's own clock."""
 
-    months: Annotated[tuple[int, ...], AfterValidator(_months)] = tuple(range(1, 13))
-    days: Days = "all"
-    hours: Annotated[tuple[str, ...], AfterValidator(_some), AfterValidator(_spans)] = ("0-24",)
+    months: Annotated[tuple[int, ...], AfterValidator(_months), Meaning("1 to 12")] = (
+        *range(1, 13),
+    )
+    days: Annotated[Days, Meaning("working is Monday to Friday without holidays")] = "all"
+    hours: Annotated[Spans, Meaning("by the site's clock, as `6-22` or `16:30-19:30`")] = ("0-24",)
 
 
 class Period(Window):
@@ -79,10 +85,10 @@ class Period(Window):
 class Dated(Declared):
     """Since when a rule holds, until when, how sure that is, and who says so."""
 
-    valid_from: date
-    valid_to: date | None = None
-    status: Status
-    source: str
+    valid_from: Annotated[date, Meaning("first day on which it holds")]
+    valid_to: Annotated[date | None, Meaning("first day on which it holds no more")] = None
+    status: Annotated[Status, Meaning("how sure it is")]
+    source: Annotated[str, Meaning("who says so")]
 
     @model_validator(mode="after")
     def _has_sense(self) -> Self:
@@ -104,8 +110,8 @@ class EnergyPrice(Declared):
 
     name: str
     price: Annotated[float, Quantity("EUR MWh-1", "for each unit of energy taken")]
-    periods: tuple[str, ...] = ()
-    is_levy: bool = False
+    periods: Annotated[tuple[str, ...], Meaning("names of time classes; left out: all")] = ()
+    is_levy: Annotated[bool, Meaning("true where no discount of the network touches it")] = False
 
 
 class PeakPrice(Declared):
@@ -115,14 +121,14 @@ class PeakPrice(Declared):
     price: Annotated[
         float, Quantity("EUR MW-1", "for the greatest import of a month, or a year", at_least=0)
     ]
-    of: Literal["month", "year"] = "month"
-    windows: tuple[Window, ...] = ()
+    of: Annotated[Literal["month", "year"], Meaning("what the greatest import is one of")] = "month"
+    windows: Annotated[tuple[Window, ...], Meaning("what begins elsewhere counts not")] = ()
 
 
 class ContractedPower(Declared):
     """The power contracted for a time class, and what goes beyond it."""
 
-    period: str
+    period: Annotated[str, Meaning("name of its time class")]
     power: Annotated[float, Quantity("MW", "power contracted", above=0)]
     price: Annotated[float, Quantity("EUR MW-1", "for it, of a year", at_least=0)]
     excess_price: Annotated[
@@ -151,7 +157,7 @@ class UtilisationPrices(Declared):
 
     limit: Annotated[float, Quantity("h", "hours of use that part them", above=0)] = 2500.0
     expected: Annotated[float, Quantity("h", "hours that plans are made for", above=0)] = 8000.0
-    plan_for: Literal["published", "atypical", "band_load"] = "published"
+    plan_for: Annotated[Branch, Meaning("network charge that plans reckon with")] = "published"
     power_price: Annotated[float, Quantity("EUR MW-1", "of a year, from the limit on", at_least=0)]
     energy_price: Annotated[float, Quantity("EUR MWh-1", "from the limit on", at_least=0)]
     power_price_below: Annotated[
@@ -199,14 +205,17 @@ class Tariff(Dated):
     expected_peak: Annotated[
         float, Quantity("MW", "greatest import that comes anyway: no plan saves it", at_least=0)
     ] = 0.0
-    rounding: Literal["line", "total"] = "line"
-    year_by: Literal["months", "days"] = "months"
-    holidays: tuple[date, ...] = ()
+    rounding: Annotated[Literal["line", "total"], Meaning("what has whole cents")] = "line"
+    year_by: Annotated[Literal["months", "days"], Meaning("what parts a year's price")] = "months"
+    holidays: Annotated[tuple[date, ...], Meaning("no working days, weekends apart")] = ()
     periods: tuple[Period, ...] = ()
     energy: tuple[EnergyPrice, ...] = ()
     peaks: tuple[PeakPrice, ...] = ()
     contracted: tuple[ContractedPower, ...] = ()
-    excess: Literal["root_of_squares", "greatest"] = "root_of_squares"
+    excess: Annotated[
+        Literal["root_of_squares", "greatest"],
+        Meaning("what counts of all quarter-hours beyond a contracted power"),
+    ] = "root_of_squares"
     standing: tuple[StandingCharge, ...] = ()
     taxes: tuple[Tax, ...] = ()
     utilisation: UtilisationPrices | None = None

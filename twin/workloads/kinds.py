@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from twin.equipment.declaration import Declared
 from twin.physics import FloatArray
-from twin.units import Quantity
+from twin.units import Meaning, Quantity
 
 ROUNDING: Final = 1e-9
 """Rise of a slope that is taken for rounding of its two points. [1]"""
@@ -19,8 +19,8 @@ HOURS: Final = 24
 class Throughput(Declared):
     """Throughput of a rack against its power, both as shares of the uncapped rack."""
 
-    power_points: tuple[float, ...]
-    work_points: tuple[float, ...]
+    power_points: Annotated[tuple[float, ...], Meaning("rising powers, the last 1")]
+    work_points: Annotated[tuple[float, ...], Meaning("throughput at these powers, the last 1")]
 
     @model_validator(mode="after")
     def _is_concave(self) -> Self:
@@ -89,7 +89,10 @@ class Service(Declared):
     """Inference that follows people's days and must be served whenever it is asked for."""
 
     racks: Annotated[float, Quantity("1", "racks busy at the daily peak", at_least=0)]
-    daily_shape: tuple[float, ...]
+    daily_shape: Annotated[
+        tuple[float, ...],
+        Meaning("24 shares of `racks`, one for each hour of the site's clock from midnight"),
+    ]
     weekend_share: Annotated[
         float, Quantity("1", "demand on a weekend beside a working day", above=0, at_most=2)
     ] = 1.0
