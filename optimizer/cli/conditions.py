@@ -13,7 +13,8 @@ import xarray as xr
 
 import sites
 from optimizer.cli.zone import known_zone
-from optimizer.service.world import notes_on, read_outdoors
+from optimizer.service.notes import notes_on
+from optimizer.service.world import read_outdoors
 from telemetry.sources import between, read_carbon, read_load
 from twin import axes
 from twin.equipment import Accelerators

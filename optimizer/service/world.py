@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from optimizer.reserves import capacity
+from optimizer.service.notes import notes_on, told_of
 from telemetry.sources import (
     between,
     only,
@@ -38,12 +39,6 @@ NO_CARBON: Final = (
     "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
 )
 """What is noted of prices without it."""
-
-FAR: Final = 100.0
-"""Distance from which on it is said that weather was taken elsewhere. [km]"""
-
-EARTH_RADIUS: Final = 6371.0
-"""Mean radius of the Earth. [km]"""
 
 CALM_WIND: Final = 3.0
 """Wind where a file has none: it cools modules and turns no turbine. [m s-1]"""
@@ -143,13 +138,10 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         ((files.carbon or files.prices).name, carbon),
         (files.weather.name, weather),
     )
-    gaps: list[str] = []
-    for name, part in parts:
-        inside = between(part, start=first, end=last)
-        gaps += [f"{name}: {gap}" for gap in inside.attrs.get("gaps", [])]
+    inside = [(name, between(part, start=first, end=last)) for name, part in parts]
     year = int(pd.Timestamp(first).year)
     notes = [
-        *dict.fromkeys(f"{name}: {note}" for name, part in parts for note in _notes(part)),
+        *told_of(parts[:2], "notes"),  # what of weather is to be known is told in words
         *notes_on(site, files.weather.name, weather, year=year),
     ]
     if files.carbon is None and "carbon_intensity" not in prices:
@@ -161,14 +153,9 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         jobs=arrivals,
         start=first,
         end=last,
-        gaps=tuple(dict.fromkeys(gaps)),
+        gaps=told_of(inside, "gaps"),
         notes=tuple(notes),
     )
-
-
-def _notes(part: xr.Dataset) -> list[str]:
-    """Return what its reader noted of a series; of weather :func:`notes_on` tells it in words."""
-    return [] if "air_temperature" in part else part.attrs.get("notes", [])
 
 
 def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
@@ -223,41 +210,6 @@ def market_of(site: Site, files: Files) -> list[xr.Dataset]:
             raise SeriesError(place, wrong)
         found.append(told)
     return found
-
-
-def notes_on(site: Site, name: str, weather: xr.Dataset, *, year: int) -> list[str]:
-    """Return what is to be known of a site's weather that was read from a file.
-
-    Parameters
-    ----------
-    site
-        The site, for its place.
-    name
-        Of the file.
-    weather
-        As :func:`read_outdoors` gives it.
-    year
-        On which a typical year is laid.
-    """
-    notes = []
-    place = weather.attrs["file_latitude"], weather.attrs["file_longitude"]
-    away = _distance(site, *place)
-    if away > FAR:
-        where = f"{place[0]:.1f} N {place[1]:.1f} E"
-        notes.append(f"{name}: weather of {where}, {away:,.0f} km from {site.name}")
-    if weather.attrs.get("modelled"):
-        notes.append(f"{name}: modelled {weather.attrs['modelled']}")
-    if weather.attrs["typical_year"]:
-        notes.append(f"{name}: a typical year, placed in {year}")
-    return notes
-
-
-def _distance(site: Site, latitude: float, longitude: float) -> float:
-    """Return the way from a site to a place on a round Earth, by the haversine. [km]"""
-    here, there, turned = np.deg2rad([site.latitude, latitude, longitude - site.longitude])
-    half = np.sin((there - here) / 2.0) ** 2
-    half += np.cos(here) * np.cos(there) * np.sin(turned / 2.0) ** 2
-    return float(2.0 * EARTH_RADIUS * np.arcsin(np.sqrt(half)))
 
 
 def read_outdoors(
