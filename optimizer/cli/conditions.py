@@ -130,8 +130,7 @@ def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dat
         )
         raise ProblemError("command", [Fault(place="--weather", value="", mend=mend)])
     part = between(read, start=edges[0], end=edges[-1])
-    year = int(grid["time"].dt.year[0])
-    notes = Remarks(notes=tuple(notes_on(site, file.name, read, year=year)))
+    notes = Remarks(notes=tuple(notes_on(site, file.name, read)))
     values = {name: ("time", _means(part, name, edges)) for name in WEATHER}
     return tag_all(grid.assign(values)), Remarks.of(file, part) + notes
 

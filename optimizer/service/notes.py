@@ -31,7 +31,7 @@ def told_of(
     return tuple(dict.fromkeys(told))
 
 
-def notes_on(site: Site, name: str, weather: xr.Dataset, *, year: int) -> list[str]:
+def notes_on(site: Site, name: str, weather: xr.Dataset) -> list[str]:
     """Return what is to be known of a site's weather that was read from a file.
 
     Parameters
@@ -42,8 +42,6 @@ def notes_on(site: Site, name: str, weather: xr.Dataset, *, year: int) -> list[s
         Of the file.
     weather
         As :func:`read_outdoors` gives it.
-    year
-        On which a typical year is laid.
     """
     notes = []
     place = weather.attrs["file_latitude"], weather.attrs["file_longitude"]
@@ -53,8 +51,6 @@ def notes_on(site: Site, name: str, weather: xr.Dataset, *, year: int) -> list[s
         notes.append(f"{name}: weather of {where}, {away:,.0f} km from {site.name}")
     if weather.attrs.get("modelled"):
         notes.append(f"{name}: modelled {weather.attrs['modelled']}")
-    if weather.attrs["typical_year"]:
-        notes.append(f"{name}: a typical year, placed in {year}")
     return notes
 
 

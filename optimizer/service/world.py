@@ -139,10 +139,9 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         (files.weather.name, weather),
     )
     inside = [(name, between(part, start=first, end=last)) for name, part in parts]
-    year = int(pd.Timestamp(first).year)
     notes = [
-        *told_of(parts[:2], "notes"),  # what of weather is to be known is told in words
-        *notes_on(site, files.weather.name, weather, year=year),
+        *told_of(parts, "notes"),
+        *notes_on(site, files.weather.name, weather),
     ]
     if files.carbon is None and "carbon_intensity" not in prices:
         notes.append(f"{files.prices.name}: {NO_CARBON}")

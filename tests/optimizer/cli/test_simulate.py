@@ -275,7 +275,7 @@ def test_what_weather_was_made_of_is_told(run, tmp_path):
     weather = small_days.typical_year(tmp_path)
     result = run("--json", "-", "--weather", weather)
     notes = json.loads(result.stdout)["notes"]
-    assert f"{weather.name}: a typical year, placed in 2026" in notes
+    assert f"{weather.name}: a typical year, standing for 2026" in notes
     for note in notes:
         assert f"note: {note}" in result.stderr.replace("\n", " ")
 
