@@ -4,7 +4,6 @@ Caps and jobs expire unless they are renewed; requests go only to points whose m
 and are withdrawn by a value of null. What is frozen survives a restart in a file.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +17,7 @@ import structlog
 from telemetry.binding import Binder
 from telemetry.client import Client
 from telemetry.codec import encode
-from telemetry.durable import write_whole
+from telemetry.durable import sealed, write_whole
 from telemetry.job_samples import JobOrders
 from telemetry.orders import Wanted, eased_orders, read_orders
 from telemetry.points import INTEGRATION
@@ -265,7 +264,7 @@ class Actuator:
         kept |= {"without": without} if without else {}
         kept |= {"issued": str(now)}
         try:
-            write_whole(self._path, json.dumps(kept))
+            write_whole(self._path, sealed(kept))
         except (OSError, JournalError) as error:
             logger.warning("orders not on disk", because=str(error))
 

@@ -1,14 +1,14 @@
 """What is ordered of a plant, and what a file says was ordered last."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict, cast
 
 import numpy as np
 import structlog
 
+from telemetry.durable import read_sealed
 from twin.run import Key
 
 HIGHEST: Final = 2**52
@@ -39,6 +39,16 @@ class Wanted:
     requests: Mapping[Key, float] = field(default_factory=dict)
 
 
+class _Kept(TypedDict):
+    """What the file says."""
+
+    jobs: dict[str, float]
+    halls: dict[str, float]
+    sequence: int
+    without: NotRequired[dict[str, list[str]]]
+    issued: NotRequired[str | None]
+
+
 def eased_orders(last: Wanted, eased: Wanted) -> Wanted:
     """Return the lower of two sets of caps: a job that is in one only does not run."""
     jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
@@ -52,14 +62,12 @@ def read_orders(path: Path) -> tuple[Wanted | None, int, np.datetime64 | None]:
     Files of older versions do not say when.
     """
     try:
-        kept = json.loads(path.read_bytes())
-        jobs = dict(_pairs(kept["jobs"]))
+        kept = cast("_Kept", read_sealed(path))
+        jobs, without = dict(_pairs(kept["jobs"])), kept.get("without", {})
         wanted = Wanted(
             jobs={int(number): cap for number, cap in jobs.items()},
             halls=dict(_pairs(kept["halls"])),
-            without={
-                str(hall): tuple(map(str, racks)) for hall, racks in kept.get("without", {}).items()
-            },
+            without={str(hall): tuple(map(str, racks)) for hall, racks in without.items()},
         )
         issued = kept.get("issued")
         at = None if issued is None else np.datetime64(str(issued), "us")

@@ -69,6 +69,8 @@ def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
     if at is not None and axes.utc(at) - axes.utc(start) >= axes.QUARTER:
         words = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
         screen.print(words, style="red", markup=False)
+    for fault in told.get("record", []):
+        screen.print(f"the record is not whole: {fault}", style="red", markup=False)
     if told.get("source") == NO_PLAN:
         screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
         screen.print(f"because: {told['degraded']}", style="red", markup=False)

@@ -58,6 +58,7 @@ class Told(TypedDict):
     reserves: NotRequired[list[str]]
     units: NotRequired[list[str]]
     hedge: NotRequired[HedgeTold]
+    record: NotRequired[list[str]]
 
 
 NOTHING: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes": []}
@@ -66,10 +67,14 @@ NOTHING: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of the record: its own words, and the hash that binds it to all before."""
+    """One line of the record: its own words, and the hash that binds it to all before.
+
+    ``fault`` says where a line is not as it was written; what it tells is not to be believed.
+    """
 
     content: Mapping[str, object]
     chained: str
+    fault: str = ""
 
 
 class Audit:
@@ -180,6 +185,15 @@ def read_audit(path: Path) -> Iterator[Entry]:
     ServiceError
         At the first line that was edited, or does not follow the one before.
     """
+    for entry in _entries(path):
+        if entry.fault:
+            mend = "this line or one before it was edited after it had been written"
+            raise ServiceError("audit", [Fault(place=entry.fault, value="", mend=mend)])
+        yield entry
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a record; after one that was edited the chain goes on from its hash."""
     last = GENESIS
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -188,12 +202,22 @@ def read_audit(path: Path) -> Iterator[Entry]:
                 return
             body = _body(line)
             chained = _hash(last, body)
-            if line != _line(chained, body):
-                mend = "this line or one before it was edited after it had been written"
-                fault = Fault(place=f"{path.name}, line {number}", value="", mend=mend)
-                raise ServiceError("audit", [fault])
-            yield Entry(content=json.loads(body), chained=chained)
-            last = chained
+            if line == _line(chained, body):
+                yield Entry(content=json.loads(body), chained=chained)
+                last = chained
+            else:
+                last = line[len(_HEAD) : len(_HEAD) + len(GENESIS)]
+                fault = f"{path.name}, line {number}"
+                yield Entry(content=_spoilt(body), chained=last, fault=fault)
+
+
+def _spoilt(body: str) -> Mapping[str, object]:
+    """Return what can be read of a line that was edited: it may be all that there is."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _line(chained: str, body: str) -> str:
@@ -222,12 +246,13 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     Returns
     -------
     Told
-        Its accounts, binding limits, changes and what was degraded.
+        Its accounts, binding limits, changes and what was degraded; as ``record``, which lines of
+        the record are not as they were written, if any: one takes away no other.
 
     Raises
     ------
     ServiceError
-        If the record is edited, or there was no decision then.
+        If there was no decision then.
     ProblemError
         If the moment is none.
     """
@@ -235,17 +260,29 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     found: Told | None = None
     last: np.datetime64 | None = None
     until = None if at is None else axes.utc(at)
-    for entry in read_audit(path) if path.exists() else ():
+    faults: list[str] = []
+    own = ""
+    for entry in _entries(path) if path.exists() else ():
+        faults += [entry.fault] if entry.fault else []
         start = _start(entry.content)
         if start is None:
             continue
         if until is not None and (start > until or (last is not None and start < last)):
             continue  # a clock that was ahead and set back leaves later ones before earlier ones
-        found, last = cast("Told", {**NOTHING, **entry.content}), start
+        found, last, own = cast("Told", {**NOTHING, **entry.content}), start, entry.fault
     if found is None:
         mend = "no decision stands there; see gigatwin status, or name the folder with --state"
         raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])
+    if faults:
+        found["record"] = _told_faults(faults, own)
     return found
+
+
+def _told_faults(faults: list[str], own: str) -> list[str]:
+    """Return in words which lines of a record are not as they were written."""
+    whose = f"that of this decision ({own}) among them" if own else "not that of this decision"
+    many = f"lines do not fit the hashes: {len(faults)}, from {faults[0]} on, {whose}"
+    return [f"{many}; compare with a backup, and see to the disk and to who may write there"]
 
 
 def _start(content: Mapping[str, object]) -> np.datetime64 | None:

@@ -1,13 +1,14 @@
 """The state folder of a service: what survives a restart, and who may use it."""
 
 import fcntl
-import json
 import os
 import re
 from pathlib import Path
 from typing import IO, Final, Self
 
-from telemetry.durable import write_json
+import structlog
+
+from telemetry.durable import read_sealed, write_json
 from twin.errors import Fault, JournalError, ServiceError
 
 SCHEMA: Final = 1
@@ -18,6 +19,9 @@ SCHEMA_FILE: Final = "schema.json"
 
 FOLDERS: Final = re.compile(r"""(?<![\w/.])/(?:[^\s/:;,'"](?:[^\n/:;,'"]*[^\s/:;,'"])?/)+""")
 """Folders before the name of a file; topics, units and addresses do not begin with a slash."""
+
+
+logger = structlog.get_logger(__name__)
 
 
 def without_folders(text: str) -> str:
@@ -138,13 +142,15 @@ def read_json(path: Path) -> dict[str, object]:
     Parameters
     ----------
     path
-        A file that :func:`optimizer.service.trials.results.write_json` wrote.
+        The file; what it kept is lost where its checksum, if it has one, differs.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_sealed(path)
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, ValueError) as error:
+        logger.warning("what a file kept is lost", file=path.name, because=str(error))
+        return {}
 
 
 def default_folder(site: str) -> Path:

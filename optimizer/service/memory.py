@@ -1,13 +1,12 @@
 """The last estimate of the state, kept for a restart: a plant does not say everything again."""
 
-import json
 from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
 
 from optimizer.service.folder import read_json
-from telemetry.durable import write_whole
+from telemetry.durable import sealed, write_whole
 from twin import state as states
 from twin.errors import GigatwinError
 from twin.estimate import Estimate, sizes_of
@@ -38,7 +37,7 @@ def keep(path: Path, estimate: Estimate) -> None:
         "silence": estimate.silence,
         "learned": [[*key, told(known)] for key, known in estimate.memory.items()],
     }
-    write_whole(path, json.dumps(content))
+    write_whole(path, sealed(content))
 
 
 def recall(path: Path, site: Site) -> Estimate | None:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from optimizer.service.holds import Hold, Kept, read_holds
-from telemetry.durable import write_json
+from telemetry.durable import sealed, write_whole
 from twin.errors import Fault, JournalError, ServiceError, one_line
 
 LONGEST: Final = 24.0 * 31.0
@@ -160,7 +160,7 @@ class Overrides:
         self._holds = holds
         rows = [asdict(one.hold) for one in holds]
         try:
-            write_json(self._path, {"holds": rows} if rows else {})
+            write_whole(self._path, sealed({"holds": rows}) if rows else "{}")
             self.trouble = ""
         except (OSError, JournalError) as error:
             if not self.trouble:

@@ -1,6 +1,5 @@
 """The service's side of its partners: schedules out, answers in, and the record of it all."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from optimizer.service.settings import Settings
 from telemetry.client import Client, Will
 from telemetry.codec.documents import Plan, State
 from telemetry.codec.strict import milliseconds
-from telemetry.durable import write_whole
+from telemetry.durable import sealed, write_whole
 from telemetry.feed import Feed
 from telemetry.grid.flex_agent import Meter
 from telemetry.keys import make_keys
@@ -202,7 +201,7 @@ class PartnerLink:
     def _keep(self) -> None:
         """Keep what was promised for the next start; a document that was sent stays sent."""
         try:
-            write_whole(self._memory, json.dumps(self._record.as_json()))
+            write_whole(self._memory, sealed(self._record.as_json()))
         except JournalError:
             logger.exception("what was promised is not on disk")
 

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from optimizer.service.clock import BEFORE
 from telemetry import topics
 from telemetry.job_samples import JobColumns
 from telemetry.window import Window
@@ -77,8 +78,11 @@ class ToldJobs:
         return self._seen.between(now - HISTORY, now)
 
     def trouble(self, now: np.datetime64) -> str:
-        """Return why what the scheduler said tells no longer what runs; empty if it does."""
-        return self._window.cluster.trouble(now)
+        """Return why what the scheduler said tells no longer what runs; empty if it does.
+
+        A simulated clock that has not begun tells no age.
+        """
+        return "" if now == BEFORE else self._window.cluster.trouble(now)
 
     def disagreement(self) -> str:
         """Return what scheduler and nodes did not take, and jobs that are passed over."""

@@ -5,17 +5,16 @@ first of a run is no lower than the clock, so that no older memory, put back, do
 What may have left before a crash may be sent again, word for word, until the next supersedes it.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypedDict, cast
 
 import structlog
 
 from telemetry.codec.strict import FIRST
-from telemetry.durable import failure, write_whole
+from telemetry.durable import failure, read_sealed, sealed, write_whole
 from twin.errors import JournalError
 
 KEPT: Final = 300
@@ -32,6 +31,8 @@ TICK: Final = 1000
 
 VERSIONED: Final = "partners/1"
 """Name under which the state file keeps the partners; 1 is its version."""
+
+_Kept = TypedDict("_Kept", {"revision": int, "partners/1": dict[str, Mapping[str, object]]})
 
 _DOCUMENT: Final = re.compile(r"(\d{8,})\.(.+)\.jws")
 
@@ -116,7 +117,7 @@ class Revisions:
         """Read the state file; a broken one is set aside, and the documents tell the number."""
         (self.folder / "documents").mkdir(parents=True, exist_ok=True)
         try:
-            state = json.loads(self._state.read_bytes())
+            state = cast("_Kept", read_sealed(self._state))
             self._partners = {name: Memory.of(kept) for name, kept in state[VERSIONED].items()}
             self.last = max(int(state["revision"]), self._newest_document())
         except FileNotFoundError:
@@ -211,7 +212,7 @@ class Revisions:
     def _save(self, revision: int, partners: dict[str, Memory]) -> None:
         stored = {name: asdict(memory) for name, memory in partners.items()}
         state = {"revision": revision, VERSIONED: stored}
-        write_whole(self._state, json.dumps(state))
+        write_whole(self._state, sealed(state))
         self.last, self._partners = revision, partners
 
     def _document(self, revision: int, partner: str) -> Path:

@@ -6,18 +6,17 @@ a later target takes away its own time from the earlier ones, and one that lifts
 its place. Several issuers stand side by side, so the tightest of them binds.
 """
 
-import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict, cast
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from telemetry.durable import write_whole
+from telemetry.durable import read_sealed, sealed, write_whole
 from telemetry.grid.flex import LoadTarget, LoadTargets
 from telemetry.grid.heard import Heard
 from twin.errors import JournalError, WireError
@@ -65,6 +64,14 @@ class Held:
         start, end = self.target.start, self.target.end
         started = np.full(len(at), True) if start is None else at >= start
         return started if end is None else started & (at < end)
+
+
+class _Kept(TypedDict):
+    """What the file says; one of before has ``latest`` for ``heard``."""
+
+    held: list[Mapping[str, object]]
+    heard: NotRequired[dict[str, Mapping[str, Sequence[Sequence[str]]]]]
+    latest: NotRequired[dict[str, int]]
 
 
 class Targets:
@@ -209,13 +216,13 @@ class Targets:
 
     def _keep(self, held: tuple[Held, ...], heard: dict[str, Heard]) -> None:
         told = {name: one.as_json() for name, one in heard.items()}
-        write_whole(self._path, json.dumps({"held": [_plain(one) for one in held], "heard": told}))
+        write_whole(self._path, sealed({"held": [_plain(one) for one in held], "heard": told}))
         self._held, self._heard = held, heard
 
     def _recall(self) -> None:
         """Read the file; one that is not as we wrote it is set aside, and that is said."""
         try:
-            content = json.loads(self._path.read_bytes())
+            content = cast("_Kept", read_sealed(self._path))
             self._held = _laid((), [_read(one) for one in content["held"]], EPOCH)
             if "heard" in content:
                 heard = content["heard"].items()

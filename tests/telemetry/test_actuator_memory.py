@@ -67,9 +67,20 @@ def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
 def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
     made().act(WANTED, NOW)
     kept = json.loads((tmp_path / "orders.json").read_text())
-    del kept["issued"]
+    del kept["issued"], kept["checksum"]
     (tmp_path / "orders.json").write_text(json.dumps(kept))
     assert made().freeze(NOW + 9 * VALIDITY) > 0
+
+
+def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
+    """Proves: one bit that makes 9.5 MW of a cap of 1.5 MW reaches no node under HOLD."""
+    made().act(WANTED, NOW)
+    path = tmp_path / "orders.json"
+    cap = WANTED.halls["hall_1"]
+    path.write_text(path.read_text().replace(f'"hall_1": {cap}', f'"hall_1": {cap + 8.0}'))
+    wire.sent.clear()
+    assert made().freeze(NOW) == -1
+    assert wire.of(CapOrder) == []
 
 
 def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):

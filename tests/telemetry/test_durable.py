@@ -1,11 +1,12 @@
 """Files that survive."""
 
 import errno
+import json
 from pathlib import Path
 
 import pytest
 
-from telemetry.durable import checksum, failure, write_whole
+from telemetry.durable import checksum, failure, read_sealed, sealed, write_whole
 from twin.errors import JournalError
 
 
@@ -47,3 +48,45 @@ def test_a_full_disk_names_a_mend_that_there_is(tmp_path):
 def test_a_text_has_the_checksum_that_earlier_versions_wrote():
     # the check value of CRC-32: tails, sources and marks of archives on disk have it
     assert checksum("123456789") == "cbf43926"
+
+
+def checksum_of(content):
+    return json.loads(sealed(content))["checksum"]
+
+
+def test_every_flipped_bit_of_what_a_file_says_is_noticed(tmp_path):
+    """Sensitivity: without the checksum a 1.5 that has become a 9.5 is read like any other."""
+    path, content = tmp_path / "kept.json", {"halls": {"hall_1": 1.5}, "text": "grün", "none": None}
+    write_whole(path, sealed(content))
+    whole = path.read_bytes()
+    assert read_sealed(path) == content
+    for place in range(8 * len(whole)):
+        spoilt = bytearray(whole)
+        spoilt[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        try:
+            found = read_sealed(path)
+        except ValueError:
+            continue
+        found = {name: value for name, value in found.items() if value != checksum_of(content)}
+        assert found == content  # the flip is in the name of the checksum alone
+
+
+def test_keys_that_are_numbers_are_sealed_as_json_writes_them(tmp_path):
+    path = tmp_path / "kept.json"
+    write_whole(path, sealed({"promised": {1781568000000: {0: 1.1}}}))
+    assert read_sealed(path) == {"promised": {"1781568000000": {"0": 1.1}}}
+
+
+def test_a_file_of_before_the_checksum_is_read(tmp_path):
+    path = tmp_path / "kept.json"
+    path.write_text('{\n  "a": 1\n}\n')
+    assert read_sealed(path) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 99_999, '{"a": 1, "checksum": 7}'])
+def test_what_is_no_object_or_not_the_one_that_was_sealed_is_refused(tmp_path, text):
+    path = tmp_path / "kept.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"."):
+        read_sealed(path)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from optimizer.service.audit import GENESIS, Audit, read_audit
+from optimizer.service.audit import AUDIT, GENESIS, Audit, read_audit, read_service_decision
 from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
@@ -148,3 +148,43 @@ def test_threads_write_one_chain(path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: audit.add({"number": n}), range(80)))
     assert sorted(entry["number"] for entry in contents(path)) == list(range(80))
+
+
+def decision(hour, source="optimum"):
+    start = f"2026-07-01T{hour:02}:00:00Z"
+    return {"event": "decision", "start": start, "source": source, "degraded": ""}
+
+
+def test_one_edited_line_takes_no_other_decision_away(tmp_path):
+    """Proves: at night `explain` answers though a bit of last year's record has turned.
+
+    Sensitivity: it refused every decision for good, and named no mend.
+    """
+    path = tmp_path / AUDIT
+    audit = Audit(path)
+    for hour in range(4):
+        audit.add(decision(hour))
+    path.write_bytes(path.read_bytes().replace(b"T01:00:00Z", b"T01:00:10Z"))
+    told = read_service_decision(tmp_path)
+    assert told["start"] == "2026-07-01T03:00:00Z"
+    assert "lines do not fit the hashes: 1, from audit.jsonl, line 2 on" in told["record"][0]
+    assert "not that of this decision" in told["record"][0]
+    spoilt = read_service_decision(tmp_path, "2026-07-01T01:05Z")
+    assert "that of this decision (audit.jsonl, line 2) among them" in spoilt["record"][0]
+
+
+def test_a_whole_record_says_nothing_of_faults(tmp_path):
+    Audit(tmp_path / AUDIT).add(decision(1))
+    assert "record" not in read_service_decision(tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b"\xff\n", b"[" * 99_999 + b"\n"])
+def test_a_line_that_is_none_is_passed_over_and_told(tmp_path, line):
+    path = tmp_path / AUDIT
+    audit = Audit(path)
+    audit.add(decision(1))
+    path.write_bytes(path.read_bytes() + line)
+    audit.add(decision(2))
+    told = read_service_decision(tmp_path)
+    assert told["start"] == "2026-07-01T02:00:00Z"
+    assert "audit.jsonl, line 2" in told["record"][0]

@@ -109,7 +109,7 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("optimizer.service.overrides.write_json", full)
+    monkeypatch.setattr("optimizer.service.overrides.write_whole", full)
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
     assert said.endswith("a restart before there is room forgets it")

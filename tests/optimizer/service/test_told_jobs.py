@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.service.clock import BEFORE
 from optimizer.service.told_jobs import ToldJobs
 from telemetry.job_samples import JobColumns, JobHistory, JobStatus, QueueSnapshot
 from telemetry.samples import CapOrder, CapStatus
@@ -55,6 +56,14 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     window.add(told(known))
     assert jobs.queue(known.instant).running.sum() == 3
     assert jobs.unheard == ""
+
+
+def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
+    """Proves: a service that waits for its simulated plant calls no queue years ahead."""
+    known = small_days.queue()
+    window.add(told(known))
+    assert jobs.trouble(BEFORE) == ""
+    assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER)
 
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):
