@@ -19,7 +19,7 @@ from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
 from telemetry.grid.intake import Intake
-from telemetry.grid.partners import Partner, addressed, read_answer, sealed, series, worth
+from telemetry.grid.partners import Partner, addressed, is_ours, read_answer, sealed, series, worth
 from telemetry.grid.revisions import Memory, Revisions
 from telemetry.grid.standing import Standing, reasons, standing
 from telemetry.grid.statuses import Said
@@ -99,7 +99,8 @@ class Feed:
         What the broker retained may be lost: the newest documents that are valid are told again.
         """
         for name in self._partners:
-            if text := self._revisions.newest(name, milliseconds("feed", now)):
+            text = self._revisions.newest(name, milliseconds("feed", now))
+            if text and is_ours(text, self._key):  # else the broker's may be the sound one
                 self._said[name, Kind.SCHEDULE] = text.encode()
                 self._told[name, Kind.SCHEDULE] = 0  # not before it is connected
             client = self._connect(name, self.will(name, now))
@@ -232,8 +233,9 @@ class Feed:
                 self._revisions.answer(partner, answer["revision"], code, reasons=why)
             self.counters[word] += 1
         if not counts:
+            log = _logger.info if word == "repeated" else _logger.warning  # as after a reconnection
             facts = {"revision": answer["revision"], "reason": word}
-            _logger.warning("acknowledgement without effect", partner=partner, **facts)
+            log("acknowledgement without effect", partner=partner, **facts)
             return None
         log = _logger.info if word == "accepted" else _logger.warning
         log("schedule " + word, partner=partner, revision=answer["revision"], reasons=why)

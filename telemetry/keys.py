@@ -105,10 +105,13 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{name}.private.json"
+    public = folder / f"{name}.jwks.json"
     if not path.exists():
+        if public.exists():
+            mend = "partners do not know it: put the old one back, or give them the set anew"
+            _logger.warning("a new key is made", file=str(path), because="it was gone", mend=mend)
         _write(path, json.dumps(new_key().private, indent=1), is_first=True)
     key = read_key(path)
-    public = folder / f"{name}.jwks.json"
     key = replace(key, others=_others(public, key))
     write_whole(public, json.dumps(jwks(key), indent=1) + "\n")
     return key
@@ -119,13 +122,21 @@ def read_key(path: Path) -> SigningKey:
     try:
         if path.stat().st_mode & _OTHERS:
             raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
-        return private_key(json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
+    return private_key(content, place=str(path))
 
 
-def private_key(jwk: object) -> SigningKey:
+def private_key(jwk: object, *, place: str = "private key") -> SigningKey:
     """Return the private key that a JWK holds.
+
+    Parameters
+    ----------
+    jwk
+        What holds it.
+    place
+        Where that stands, for the error.
 
     Raises
     ------
@@ -138,8 +149,8 @@ def private_key(jwk: object) -> SigningKey:
         if key.curve_name == _CURVE and key.is_private:
             return SigningKey(key)
     except (JoseError, TypeError, ValueError, KeyError) as error:
-        raise SecurityError("private key", type(error).__name__, mend) from error
-    raise SecurityError("private key", "is public, or of another curve", mend)
+        raise SecurityError(place, type(error).__name__, mend) from error
+    raise SecurityError(place, "is public, or of another curve", mend)
 
 
 def jwks(*keys: SigningKey) -> dict[str, object]:

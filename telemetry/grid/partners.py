@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self, cast
 
+import structlog
+
 from telemetry import topics
 from telemetry.client import Message
 from telemetry.codec.documents import Acknowledgement, Code, Party, Plan, Schedule
@@ -11,7 +13,7 @@ from telemetry.codec.market_document import SERIES
 from telemetry.codec.schedule import check, read_acknowledgement
 from telemetry.grid import eic
 from telemetry.grid.revisions import Memory, Sent
-from telemetry.keys import SigningKey
+from telemetry.keys import SigningKey, jwks
 from telemetry.security import sign, verify
 from telemetry.topics import Kind
 from twin.errors import WireError
@@ -25,6 +27,8 @@ ROLES: Final = {
     "A50": "Distribution system operator",
 }
 """Roles that a partner may have in the market: codes of ENTSO-E's list, and what they mean."""
+
+_logger = structlog.get_logger(__name__)
 
 Worth = Literal["accepted", "rejected", "repeated", "contradicted", "stale", "unknown"]
 """What an answer does: the first two count, the others have no effect."""
@@ -155,6 +159,16 @@ def sealed(document: Schedule, key: SigningKey) -> tuple[Sent, str]:
         until=document["valid_until"],
     )
     return sent, sign(content, key)
+
+
+def is_ours(text: str, key: SigningKey) -> bool:
+    """Return whether a signed text is as we signed it; one that a disk has changed is told."""
+    try:
+        verify(text, jwks(key))
+    except WireError as error:
+        _logger.warning("a document is spoilt, and is not told again", because=str(error))
+        return False
+    return True
 
 
 def read_answer(message: Message, site: str, partners: Mapping[str, Partner]) -> Acknowledgement:

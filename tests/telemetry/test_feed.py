@@ -235,6 +235,18 @@ def test_what_is_no_longer_valid_or_lost_is_not_told_again(tmp_path):
         assert bench.feed.publish(plan()) > 1
 
 
+@pytest.mark.parametrize("change", [lambda text: text[:-9], lambda text: "A" + text[1:], str.lower])
+def test_a_document_that_a_disk_has_changed_is_not_told_again(tmp_path, change):
+    """Proves: what no partner can verify does not replace the sound one that a broker retains."""
+    Bench(tmp_path).feed.publish(plan())
+    (path,) = (tmp_path / "documents").iterdir()
+    path.write_text(change(path.read_text()))
+    bench = Bench(tmp_path)
+    bench.feed.poll()
+    assert bench.documents() == []
+    assert bench.feed.publish(plan()) > 1
+
+
 def test_each_partner_is_told_the_baseline_that_is_fixed_towards_it(tmp_path):
     """Proves: 80 MW fixed towards tso-1 alone stand in its document alone; the rest is open."""
     bench = Bench(tmp_path, "tso-1", "dso-2")

@@ -5,6 +5,7 @@ import json
 import stat
 
 import pytest
+import structlog
 from joserfc.jwk import ECKey
 
 from telemetry import keys
@@ -69,8 +70,20 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
     path = tmp_path / "feed.private.json"
     path.write_text(junk)
     path.chmod(0o600)
-    with pytest.raises(SecurityError):
+    with pytest.raises(SecurityError, match=r"feed\.private\.json"):
         keys.make_keys(tmp_path)
+
+
+def test_a_private_key_that_is_gone_is_not_replaced_in_silence(tmp_path):
+    """Proves: partners who know the set of before verify nothing of ours, and that is said."""
+    old = keys.make_keys(tmp_path)
+    (tmp_path / "feed.private.json").unlink()
+    with structlog.testing.capture_logs() as logs:
+        assert keys.make_keys(tmp_path).kid != old.kid
+    assert "partners do not know it" in logs[0]["mend"]
+    with structlog.testing.capture_logs() as logs:
+        keys.make_keys(tmp_path)
+    assert logs == []
 
 
 def test_only_private_keys_of_the_curve_sign():
