@@ -113,7 +113,9 @@ def make_keys(folder: Path, name: str = "feed") -> SigningKey:
         _write(path, json.dumps(new_key().private, indent=1), is_first=True)
     key = read_key(path)
     key = replace(key, others=_others(public, key))
-    write_whole(public, json.dumps(jwks(key), indent=1) + "\n")
+    text = json.dumps(jwks(key), indent=1) + "\n"
+    if not public.exists() or public.read_text() != text:  # a full disk keeps no start
+        write_whole(public, text)
     return key
 
 

@@ -62,7 +62,7 @@ def standing(
     told: dict[State, str] = {
         "overdue": _silence(partner, memory, before),
         "rejected": _rejection(partner, memory),
-        "lapsed": _lapse(memory, now, before),
+        "lapsed": _lapse(partner, memory, now, before),
     }
     wrong = {state: words for state, words in told.items() if words}
     if wrong:
@@ -98,7 +98,7 @@ def _rejection(partner: str, memory: Memory) -> str:
     return f"{partner} rejected {newest.revision}{why}, {stays}"
 
 
-def _lapse(memory: Memory, now: np.datetime64, before: np.datetime64) -> str:
+def _lapse(partner: str, memory: Memory, now: np.datetime64, before: np.datetime64) -> str:
     """Return since when nothing is in force, unless a newer document may still be answered.
 
     What older versions kept does not tell how long it is valid.
@@ -107,7 +107,8 @@ def _lapse(memory: Memory, now: np.datetime64, before: np.datetime64) -> str:
     if force is None or not force.until or _at(force.until) > now:
         return ""
     is_due = _at(memory.sent[-1].at) < before
-    return f"nothing accepted is in force since {_stamp(force.until)}" if is_due else ""
+    since = _stamp(force.until)
+    return f"nothing that {partner} accepted is in force since {since}" if is_due else ""
 
 
 def _at(milliseconds: int) -> np.datetime64:

@@ -129,7 +129,7 @@ def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
     bench.feed.publish(plan())
     bench.answer(1)
     assert stands(bench, 59) == Standing("acknowledged")
-    words = "nothing accepted is in force since 2026-06-16T13:00:00Z"
+    words = "nothing that tso-1 accepted is in force since 2026-06-16T13:00:00Z"
     assert stands(bench, 60) == Standing("lapsed", words)
     bench.feed.publish(plan(start=START + 75 * MINUTE))
     assert stands(bench, 76) == Standing("waiting")
