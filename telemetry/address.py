@@ -38,6 +38,8 @@ class Tls:
         OSError
             If a file is missing or is not what it should be.
         """
+        for file in filter(None, (self.ca, self.certificate, self.key)):
+            file.open("rb").close()  # OpenSSL would not say which is missing
         context = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
             context.load_cert_chain(self.certificate, self.key)

@@ -95,7 +95,7 @@ class Client:
             context = (tls or Tls()).context() if address.is_secure else None
         except OSError as error:
             reason = f"the certificates cannot be used ({error})"
-            raise BrokerError(self.url, reason, "see to the files") from error
+            raise BrokerError(self.url, reason, "give PEM, and the own key of it") from error
         manner = Manner(
             address=address,
             client_id=client_id,

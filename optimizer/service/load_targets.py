@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 import xarray as xr
 
+from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client
@@ -95,8 +96,11 @@ class LoadTargets:
             self._agent.stop()
 
     def poll(self, now: np.datetime64) -> list[Mapping[str, object]]:
-        """Take what has come, and return it for the record."""
-        return self._agent.poll(now) if self._is_asked else []
+        """Take what has come, and return it for the record.
+
+        Before a simulated clock begins it waits: by that clock all of it would be of the future.
+        """
+        return self._agent.poll(now) if self._is_asked and now != BEFORE else []
 
     def tell(self, outcome: Outcome, now: np.datetime64) -> None:
         """Tell the partners how it stands after a decision."""

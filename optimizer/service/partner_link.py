@@ -13,6 +13,7 @@ import xarray as xr
 from optimizer.flexibility import flexibility
 from optimizer.service import entries
 from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.clock import BEFORE
 from optimizer.service.document import Label, Turn, document_of
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
@@ -259,7 +260,7 @@ class PartnerLink:
         self._audit.again()
         for answer in self._feed.poll():
             self.record(entries.answered(answer))
-            self._nominate(answer["partner"], now)
+            self._nominate(answer["partner"], None if now == BEFORE else now)
             self._feed.confirm(answer["partner"], now)
         targets = self._targets.poll(now)
         for told in targets:

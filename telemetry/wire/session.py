@@ -176,7 +176,7 @@ class Session:
         if self.is_refused:
             return None
         if not self.is_up:
-            return troubles.HUNG_UP
+            return troubles.of_hanging_up(is_secure=self._manner.address.is_secure)
         if not is_leaving:
             self._kicks.add(self._farewell)
         return troubles.of_farewell(self._farewell)

@@ -21,12 +21,18 @@ class Trouble(NamedTuple):
     mend: str
 
 
-HUNG_UP: Final = Trouble(
-    "it hung up before letting us in",
-    "is this its MQTT port? with TLS write mqtts://; is it full?",
-)
 MUTE: Final = Trouble("it takes connections and does not answer", "is this its MQTT port?")
 SILENT: Final = Trouble("it fell silent", "see to the network and the broker")
+
+
+def of_hanging_up(*, is_secure: bool) -> Trouble:
+    """Return what is wrong when it ends a connection before it has let us in.
+
+    With TLS 1.3 a broker refuses our certificate only then, and Mosquitto without a word.
+    """
+    ours = "does it want a certificate of ours, or has ours run out, or is it another signer's?"
+    mend = ours if is_secure else "is this its MQTT port? with TLS write mqtts://"
+    return Trouble("it hung up before letting us in", f"{mend}; is it full?")
 
 
 def of(error: OSError) -> Trouble:

@@ -9,9 +9,11 @@ import xarray as xr
 
 import sites
 from optimizer.horizons import QUARTERLY
+from optimizer.service.clock import BEFORE
 from optimizer.service.load_targets import LoadTargets
 from optimizer.service.settings import Settings
 from optimizer.service.world import Files
+from telemetry.client import Message
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.grid.flex_agent import Load
 from telemetry.keys import jwks
@@ -159,6 +161,20 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     assert feed["calculated_load"]["value"] == planned
     assert feed["compliant"] == is_compliant
     assert feed["event"] == "start_ramp_down"
+
+
+def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monkeypatch):
+    """Proves: a target that came between a restart and the first tick is taken at that.
+
+    Sensitivity: refused as "made in the future" of the year 2000, though the broker had taken it.
+    """
+    asked, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    wire.incoming = [Message(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
+    with asked.open():
+        assert asked.poll(BEFORE) == []
+        (told,) = asked.poll(NOW)
+    assert told["event"] == "load_target"
 
 
 def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
