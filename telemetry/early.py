@@ -106,12 +106,19 @@ class Early:
 
     @property
     def trouble(self) -> str:
-        """How many sources are ahead, how far, and what to do about it; empty if none is."""
+        """Which sources are ahead, how far, and what to do about it; empty if none is."""
         since = time.monotonic() - RECENT
         with self._mutex:
-            offs = [off for last, off in self._sources.values() if last > since]
-        if not offs:
+            found = {name: off for name, (last, off) in self._sources.items() if last > since}
+        if not found:
             return ""
-        sources = "a source are" if len(offs) == 1 else f"{len(offs)} sources are"
-        mend = "set its clock" if len(offs) < MANY else "so many at once: set the clock here"
-        return f"stamps of {sources} {apart(offs)}, and in quarantine, not archived: {mend}"
+        told = f"stamps of {_listed(list(found))} are {apart(found.values())}"
+        mend = "set its clock" if len(found) < MANY else "so many at once: set the clock here"
+        return f"{told}, and in quarantine, not archived: {mend}"
+
+
+def _listed(names: list[str]) -> str:
+    """Return some sources by name, and how many they are where there are more."""
+    if len(names) < MANY:
+        return " and ".join(names)
+    return f"{len(names)} sources, as {names[0]},"

@@ -97,9 +97,13 @@ class Ingester:
     @property
     def trouble(self) -> str:
         """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
+        return self.failure or self._desk.aside.trouble
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is taken in or archived; empty if it is, whatever single sources say."""
         dead = died(self._thread, self._ended)
-        wrong = dead or self._trouble or (self._archiver.trouble if self._archiver else "")
-        return wrong or self._desk.aside.trouble
+        return dead or self._trouble or (self._archiver.trouble if self._archiver else "")
 
     @property
     def coverage(self) -> Coverage:

@@ -267,7 +267,7 @@ class Service:
     def is_ready(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""
         missing = self._lacking or self._missing
-        return [t for t in (self._link.trouble, missing, self._link.archive_trouble) if t]
+        return [t for t in (self._link.trouble, missing, self._link.deafness) if t]
 
     @property
     def _lacking(self) -> str:

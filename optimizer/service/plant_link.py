@@ -179,6 +179,11 @@ class PlantLink:
         return self._client.trouble
 
     @property
+    def deafness(self) -> str:
+        """Why what the plant says is not taken in; empty if it is, whatever single sources say."""
+        return self._ingester.failure
+
+    @property
     def archive_trouble(self) -> str:
         """What is wrong with keeping what is heard, or with the archive; empty if nothing is."""
         aside = [f"{path} is spoilt and was set aside" for path in self._archive.set_aside]

@@ -45,6 +45,8 @@ def test_readings_from_the_future_are_not_archived(tmp_path):
         service.wire.send(early, fine)
         until(lambda: service.ingester.counters.get("future") == 1)
         assert "s ahead of the clock here" in service.ingester.trouble
+        assert f"stamps of {archives.POINT} are" in service.ingester.trouble
+        assert service.ingester.failure == ""  # the others are taken in
         assert "set its clock" in service.ingester.trouble
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["value"].values.tolist() == [[2.0]]
@@ -60,7 +62,7 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
     with Service(tmp_path, is_simulated=False) as service:
         service.wire.send(*early)
         until(lambda: service.ingester.counters["future"] == 3)
-        assert "3 sources" in service.ingester.trouble
+        assert "3 sources, as hall_1/r0000, are" in service.ingester.trouble
         assert "set the clock here" in service.ingester.trouble
     lines = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     told = [json.loads(line) for line in lines]

@@ -58,7 +58,7 @@ class Bench:
         link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
-        link.trouble = link.archive_trouble = link.misdated.return_value = ""
+        link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
         link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
         link.jobs.unheard = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))

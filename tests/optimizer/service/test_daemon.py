@@ -88,6 +88,16 @@ def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(be
     assert "nothing new" not in alarm["mend"]
 
 
+def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
+    """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
+    bench.decide()
+    bench.service._link.archive_trouble = "stamps of a meter are 60 s ahead of the clock here"
+    assert bench.service.is_ready() == []
+    assert bench.keep_house() == ["archive"]
+    bench.service._link.deafness = "no space left; make room on the disk"
+    assert bench.service.is_ready() == ["no space left; make room on the disk"]
+
+
 @pytest.mark.parametrize("way", ["plan", "hold"])
 def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     """Proves: no job and no cap is ordered of a queue that nobody told, and it is an alarm.

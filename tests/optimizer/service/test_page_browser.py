@@ -116,6 +116,17 @@ def test_what_was_measured_is_shown_until_the_next_decision(visit, board):
     assert "measured 184.4" in legend
 
 
+def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
+    """Proves: the first quarter-hour has no plan before it, which is none of 0 MW.
+
+    Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
+    """
+    assert "its plan" in visit().text_content("#why")
+    board._past["planned_power"][-1] = None
+    text = visit().text_content("#why").replace("\xa0", " ")
+    assert "Takes 184.4 MW from the grid; planned now" in text
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_other_states_are_well_set(visit, board, width):
     long = "a rather long text of a partner without end " * 6

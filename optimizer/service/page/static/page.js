@@ -109,8 +109,9 @@ function draws({ past, plan, last_known: known }) {
   const row = past?.grid_power?.findLastIndex((value) => value !== null) ?? -1;
   if (row < 0) return "";
   const power = past.grid_power[row];
-  const off = power - past.planned_power?.[row];
-  const beside = Number.isFinite(off) ? `, ${amount(Math.abs(off))} ${off > 0 ? "above" : "below"} its plan` : "";
+  const planned = past.planned_power?.[row]; // null before a first plan, which is no 0 MW
+  const off = power - planned;
+  const beside = planned != null ? `, ${amount(Math.abs(off))} ${off > 0 ? "above" : "below"} its plan` : "";
   const ahead = plan?.grid_power?.[0];
   return `Takes ${amount(power, "MW")} from the grid${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
 }
