@@ -265,6 +265,9 @@ def faults_of(error: ValidationError, machine: Equipment) -> list[Fault]:
         steps = [str(step) for step in item["loc"]]
         value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
         words = item["msg"].removeprefix("Value error, ")
+        if isinstance(item["input"], Mapping):  # of a whole machine only what the words speak of
+            named = {k: v for k, v in item["input"].items() if k in words.split()}
+            value = ", ".join(f"{key} = {told!r}" for key, told in named.items())
         if item["type"] == "extra_forbidden":
             words = "no such parameter"
             if len(steps) == 1:  # of the machine, not of a table in it

@@ -90,6 +90,11 @@ def test_margins_are_changed_without_the_rest(small):
         ("battery_1", {"power": -1.0}, r"battery_1\.power = -1\.0"),
         ("battery_1", {"power": "3 MWh"}, r"battery_1\.power = '3 MWh'"),
         ("hall_1", {"rack_idle_power": "200 kW"}, "below rack_power"),
+        (
+            "battery_1",
+            {"reserve": 0.9, "ceiling": 0.5},
+            r"equipment\.battery_1 = reserve = 0\.9, ceiling = 0\.5: reserve must be below",
+        ),
     ],
 )
 def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, told):
