@@ -39,8 +39,8 @@ RANGES: Final = (1.1, 18.0)
 RATIOS: Final = (0.25, 3.0)
 """Least and greatest water over air, each over its rated flow. [1]"""
 
-APPROACHES: Final = (1.1, 40.0)
-"""Least and greatest approach. [K]"""
+LEAST_APPROACH: Final = 1.1
+"""Least approach; above the greatest of the fit, 40 K, more is on the safe side. [K]"""
 
 
 def yorkcalc_approach(
@@ -143,7 +143,7 @@ def tower_outlet(
         liquid_gas_ratio=within(liquid_gas_ratio, *RATIOS),
     )
     damping = within(cooling_range / RANGES[0], 0.0, 1.0)
-    outlet: FloatArray = bulb + approach_factor * damping * within(approach, *APPROACHES)
+    outlet: FloatArray = bulb + approach_factor * damping * np.maximum(approach, LEAST_APPROACH)
     return outlet
 
 

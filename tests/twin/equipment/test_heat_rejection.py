@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import air
+from twin.physics.tower import yorkcalc_approach
 
 FULL = np.ones(1)
 
@@ -126,3 +127,21 @@ def test_a_wet_bulb_outside_the_correlation_is_told(tower: CoolingTower, outdoor
 def test_parameters_carry_units(dry_cooler: DryCooler) -> None:
     with pytest.raises(ValidationError, match="bare number has no unit"):
         DryCooler.model_validate(dry_cooler.model_dump())
+
+
+def test_cold_air_that_hardly_moves_makes_no_water_colder_than_the_correlation(
+    tower: CoolingTower, outdoors
+) -> None:
+    """Proves: at -10 degC wet bulb, 9 K and 2.94 times the water per air the approach is 45.5 K.
+
+    Sensitivity: held to 40 K, the greatest of the fit, fans slower than needed would do.
+    """
+    rate = 16 * 130.0 * 4.18e-3
+    speed, weather = 0.34 * FULL, outdoors(-9.0, -10.0)
+    heat = np.array([9.0 * rate])
+    leaving = tower.leaving_temperature(
+        heat, capacity_rate=np.array(rate), weather=weather, speed=speed
+    )
+    whole = yorkcalc_approach(-10.0, 9.0, liquid_gas_ratio=1.0 / 0.34)
+    assert whole > 40.0
+    assert leaving == pytest.approx(-10.0 + float(whole), abs=0.05)
