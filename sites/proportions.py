@@ -136,11 +136,13 @@ def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:
 
 
 def _of_place(site: Site) -> Iterator[Fault]:
-    if site.elevation > THIN and any(site.of(CoolingPlant)):
+    rated = [plant.rejection.rated_air_pressure for plant in site.of(CoolingPlant)]
+    if site.elevation > THIN and None in rated:
         share = standard_pressure(site.elevation) / STANDARD_PRESSURE
         mend = (
             f"air there is {share:.2f} as dense as at sea level, and fans move so much less of it "
-            "than data sheets say; give air_flow and conductance of coolers and towers at this air"
+            'than data sheets say; give rated_air_pressure = "101.3 kPa" with such an air_flow, or '
+            "air_flow and conductance at this air"
         )
         yield Fault(place="elevation", value=f"{site.elevation:g} m", mend=mend)
     noon = datetime(2026, 1, 1, tzinfo=UTC).astimezone(ZoneInfo(site.time_zone))

@@ -111,7 +111,7 @@ class Condenser:
             temperature = leaving + heat / water_rate
             free = self._free(leaving, load, capacity_rate, temperature=temperature)
             power, units = self._compress(load - free, temperature)
-        fan = self.rejection.power(speed)
+        fan = self.rejection.power(speed, weather)
         is_open = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
         is_open &= self._obeys(units, is_open)
         best = np.argmin(np.where(is_open, fan + power, np.inf), axis=0)

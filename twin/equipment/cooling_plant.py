@@ -292,7 +292,7 @@ class CoolingPlant(Equipment):
         return Condensing(
             speed=speed,
             compressor_power=none,
-            fan_power=self.rejection.power(speed),
+            fan_power=self.rejection.power(speed, weather),
             pump_power=none,
             free=heat,
             units_on=none,

@@ -25,6 +25,15 @@ class FanBank(Declared):
         int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
     ]
     air_flow: Annotated[float, Quantity("kg s-1", "air through one unit at full speed", above=0)]
+    rated_air_pressure: (
+        Annotated[
+            float,
+            Quantity(
+                "kPa", "air pressure of air_flow; left out, it is of any", above=50, below=110
+            ),
+        ]
+        | None
+    ) = None
     fan_power: Annotated[float, Quantity("MW", "fan power of one unit at full speed", at_least=0)]
     fan_exponent: Annotated[
         float, Quantity("1", "exponent of fan power over speed", at_least=1, at_most=3)
@@ -59,10 +68,21 @@ class FanBank(Declared):
         """
         raise NotImplementedError
 
-    def power(self, speed: FloatArray) -> FloatArray:
-        """Return the power of all fans at a share of full speed. [MW]"""
+    def power(self, speed: FloatArray, weather: Weather | None = None) -> FloatArray:
+        """Return the power of all fans at a share of full speed, at rating or in some air. [MW]"""
         rated = self.count * self.fan_power
-        return np.asarray(machines.fan_power(speed, rated, exponent=self.fan_exponent))
+        power = np.asarray(machines.fan_power(speed, rated, exponent=self.fan_exponent))
+        return power if weather is None else power * self.thinness(weather)
+
+    def thinness(self, weather: Weather) -> FloatArray | float:
+        """Return the density of the air by its pressure, over that at which fans are rated. [1]
+
+        Fans move a volume: as much less mass, at as much less power, as the air is thinner. What
+        its temperature changes, 5 % from 20 to 35 degC, is left to the rating.
+        """
+        if self.rated_air_pressure is None:
+            return 1.0
+        return weather.air_pressure / self.rated_air_pressure
 
     def slowest_speed(
         self,
@@ -172,7 +192,7 @@ class DryCooler(FanBank):
         leaving = dry_cooler.dry_cooler_outlet(
             heat,
             self._entering_air(weather),
-            fan_speed_share=speed,
+            fan_speed_share=speed * self.thinness(weather),
             capacity_rate=capacity_rate,
             rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT,
             rated_conductance=self.count * self.conductance * self.fouling,
@@ -186,7 +206,7 @@ class DryCooler(FanBank):
             behind,
             weather.wet_bulb_temperature,
             humidity_ratio=weather.humidity_ratio,
-            air_flow=self.count * self.air_flow * speed,
+            air_flow=self.count * self.air_flow * speed * self.thinness(weather),
             pressure=weather.air_pressure,
         )
         evaporation = np.where(behind < weather.air_temperature, wetted, 0.0)
@@ -229,7 +249,7 @@ class CoolingTower(FanBank):
         return tower.tower_outlet(
             heat / capacity_rate,
             weather.wet_bulb_temperature,
-            liquid_gas_ratio=capacity_rate / rated_rate / speed,
+            liquid_gas_ratio=capacity_rate / rated_rate / (speed * self.thinness(weather)),
             water_per_air=self.water_flow / self.air_flow,
             approach_factor=self.approach_factor,
             pressure=weather.air_pressure,
@@ -244,7 +264,7 @@ class CoolingTower(FanBank):
             heat,
             weather.air_temperature,
             relative_humidity=humidity,
-            air_flow=self.count * self.air_flow * speed,
+            air_flow=self.count * self.air_flow * speed * self.thinness(weather),
             pressure=weather.air_pressure,
         )
         return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))

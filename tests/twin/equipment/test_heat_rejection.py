@@ -1,5 +1,7 @@
 """Dry coolers and cooling towers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -145,3 +147,24 @@ def test_cold_air_that_hardly_moves_makes_no_water_colder_than_the_correlation(
     whole = yorkcalc_approach(-10.0, 9.0, liquid_gas_ratio=1.0 / 0.34)
     assert whole > 40.0
     assert leaving == pytest.approx(-10.0 + float(whole), abs=0.05)
+
+
+@pytest.mark.parametrize("machine", ["tower", "dry_cooler"])
+def test_fans_in_thin_air_do_what_slower_fans_do_at_sea_level(machine, request, outdoors) -> None:
+    """Proves: at 81.06 kPa, 0.8 of the rating, full fans move what 0.8 of their speed would.
+
+    Sensitivity: without a rated pressure they move all of it, at any height.
+    """
+    here = request.getfixturevalue(machine)
+    rated = type(here).model_validate(
+        here.model_dump() | {"rated_air_pressure": 101.325}, context={"canonical": True}
+    )
+    sea = outdoors(25.0, 18.0)
+    high = replace(sea, air_pressure=0.8 * sea.air_pressure)
+    given = {"capacity_rate": np.array(9.0)}
+    heat = np.array([60.0])
+    slow = here.leaving_temperature(heat, weather=sea, speed=0.8 * FULL, **given)
+    assert rated.leaving_temperature(heat, weather=high, speed=FULL, **given) == pytest.approx(slow)
+    assert rated.power(FULL, high) == pytest.approx(0.8 * here.power(FULL))
+    assert here.leaving_temperature(heat, weather=high, speed=FULL, **given) < slow - 0.1
+    assert here.power(FULL, high) == here.power(FULL)
