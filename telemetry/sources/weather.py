@@ -145,7 +145,7 @@ def _refuse_lacking(source: str, values: dict[str, np.ndarray]) -> None:
     if "air_temperature" not in values:
         mend = "no air temperature, which nothing else can stand for"
     elif not {"global_irradiance", "cloud_cover"} & set(values):
-        mend = "no irradiance, and no cloud cover to model it from"
+        mend = "no irradiance, and no cloud cover to model it from; add one, as cloud_cover"
     else:
         return
     raise SeriesError(source, [Fault(place=f"{source}, columns", value=found, mend=mend)])
