@@ -46,10 +46,13 @@ class Shortage:
         The carrier.
     power
         Lack in each interval, negative where it is too much, ``(time,)``. [MW]
+    full
+        Machine that delivers it and gives all it can while it lacks -> the most of that. [MW]
     """
 
     carrier: str
     power: FloatArray
+    full: Mapping[str, float]
 
     def words(self, problem: Problem) -> str:
         """Return it in words."""
@@ -79,13 +82,15 @@ def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
     problem, conflict = inputs.problem, solver.conflict()
     held = _steps(arrays.rows, conflict.rows)
     carriers = [name for name in held if name.startswith(BALANCE)]
-    short = _shortages(arrays, solver, carriers)
+    short = _shortages(inputs, arrays, solver, carriers)
     told = [one.words(problem) for one in short] or [
         f"{name.removeprefix(BALANCE)} cannot be balanced {_stretch(problem, held[name])}"
         for name in carriers
     ]
     loads = list(_least_loads(arrays, conflict))
     limits = [*_limits(inputs, arrays, conflict), *loads, *_rows(held)]
+    others = (one for one in short if f"{BALANCE}{one.carrier}" not in held)
+    limits += [_at_most(owner, most) for one in others for owner, most in one.full.items()]
     start = to_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
@@ -96,32 +101,61 @@ def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
     return NoScheduleError(message)
 
 
-def _shortages(arrays: Arrays, solver: Solver, carriers: list[str]) -> list[Shortage]:
+def _shortages(
+    inputs: Inputs, arrays: Arrays, solver: Solver, carriers: list[str]
+) -> list[Shortage]:
     """Return what carriers lack if those in conflict, else all, need not be balanced."""
     every = [name for name in arrays.rows if name.startswith(BALANCE)]
     for names in (carriers, every):
-        found = _missed(arrays, solver, names)
+        found = _missed(inputs, arrays, solver, names)
         if found is not None:
-            return _fewest(arrays, solver, found)
+            return _fewest(inputs, arrays, solver, found)
     return []
 
 
-def _missed(arrays: Arrays, solver: Solver, names: list[str]) -> list[Shortage] | None:
+def _missed(
+    inputs: Inputs, arrays: Arrays, solver: Solver, names: list[str]
+) -> list[Shortage] | None:
     """Return what carriers lack if these alone need not be balanced; nothing if others must too."""
-    missed = (
-        solver.shortage(np.concatenate([arrays.rows[name] for name in names])) if names else None
-    )
-    if missed is None:
+    if not names:
         return None
-    parts = zip(names, np.split(missed, len(names)), strict=True)
+    found = solver.shortage(np.concatenate([arrays.rows[name] for name in names]))
+    if found is None:
+        return None
+    missed, values = found
     return [
-        Shortage(carrier=name.removeprefix(BALANCE), power=power)
-        for name, power in parts
+        Shortage(
+            carrier=name.removeprefix(BALANCE),
+            power=power,
+            full=dict(_full(inputs, arrays, values, at=(name.removeprefix(BALANCE), power))),
+        )
+        for name, power in zip(names, np.split(missed, len(names)), strict=True)
         if np.abs(power).max() > LEAST
     ]
 
 
-def _fewest(arrays: Arrays, solver: Solver, found: list[Shortage]) -> list[Shortage]:
+def _full(
+    inputs: Inputs, arrays: Arrays, values: FloatArray, *, at: tuple[str, FloatArray]
+) -> Iterator[tuple[str, float]]:
+    """Yield machines that deliver a carrier and give all they can where it lacks, and how much."""
+    carrier, power = at
+    lacks = power > LEAST
+    for convert in inputs.problem.site.converts:
+        if convert.output == carrier and lacks.any():
+            curve = inputs.curves[convert.owner]
+            left = curve.width - values[arrays.columns[f"{convert.owner}.segment"]]
+            if (left[lacks].sum(axis=1) <= LEAST).all():
+                yield convert.owner, float((curve.low + curve.width.sum(axis=1))[lacks].max())
+
+
+def _at_most(owner: str, most: float) -> str:
+    """Return the end of a machine in words."""
+    return f"{owner} (at most {most:.4g} MW)"
+
+
+def _fewest(
+    inputs: Inputs, arrays: Arrays, solver: Solver, found: list[Shortage]
+) -> list[Shortage]:
     """Return the same told of no more carriers than it takes, those that lack least left out first.
 
     What one carrier lacks may as well be told of those that it feeds, a part of each.
@@ -129,7 +163,7 @@ def _fewest(arrays: Arrays, solver: Solver, found: list[Shortage]) -> list[Short
     for one in sorted(found, key=lambda short: float(np.abs(short.power).sum())):
         rest = [f"{BALANCE}{other.carrier}" for other in found if other.carrier != one.carrier]
         if len(rest) < len(found):
-            found = _missed(arrays, solver, rest) or found
+            found = _missed(inputs, arrays, solver, rest) or found
     return found
 
 
@@ -174,7 +208,7 @@ def _limits(inputs: Inputs, arrays: Arrays, conflict: Conflict) -> Iterator[str]
         if word == "segment":
             curve = inputs.curves[owner]
             most = float((curve.low + curve.width.sum(axis=1))[hits.any(axis=1)].max())
-            yield f"{owner} (at most {most:.4g} MW)"
+            yield _at_most(owner, most)
         elif word in WORDS:
             most = float(arrays.column_high[at[hits]].max())
             yield f"{WORDS[word]} ({owner}, {most:.4g} {UNITS.get(word, 'MW')})"
@@ -211,5 +245,12 @@ def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArr
 
 
 def _stretch(problem: Problem, steps: Steps) -> str:
+    """Return when some intervals are in words: their first stretch, and how many follow."""
     instants = problem.outlook["instant"].to_numpy()
-    return f"from {to_minute(instants[steps.min()])} to {to_minute(instants[steps.max() + 1])}"
+    ends = np.flatnonzero(np.diff(steps) > 1)
+    first = steps[: ends[0] + 1] if len(ends) else steps
+    told = f"from {to_minute(instants[first.min()])} to {to_minute(instants[first.max() + 1])}"
+    if not len(ends):
+        return told
+    times = "once more" if len(ends) == 1 else f"{len(ends)} times more"
+    return f"{told} and {times} until {to_minute(instants[steps.max() + 1])}"

@@ -195,7 +195,7 @@ class Solver:
         """Return rows and columns that cannot all be kept, after a run that found no values."""
         return conflict_in(self._highs)
 
-    def shortage(self, rows: IntArray) -> FloatArray | None:
+    def shortage(self, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
         """Return what some rows miss when they alone need not be kept, in sum as little as can be.
 
         The model may be asked so again, and serves for nothing else afterwards.
@@ -207,8 +207,9 @@ class Solver:
 
         Returns
         -------
-        numpy.ndarray or None
-            What each lacks, negative where it is too much; nothing if that does not help.
+        tuple of numpy.ndarray or None
+            What each lacks, negative where it is too much, and the values of the columns then;
+            nothing if that does not help.
         """
         columns, count = self._highs.getNumCol(), len(rows)
         every = np.arange(columns, dtype=np.int32)
@@ -223,7 +224,10 @@ class Solver:
         self._is_cold = True
         found = self.run()
         ask(self._highs.deleteCols(2 * count, columns + ends), "deleteCols")
-        return None if found is None else found.values[columns:].reshape(2, count).T @ [1.0, -1.0]
+        if found is None:
+            return None
+        values, added_values = np.split(found.values, [columns])
+        return added_values.reshape(2, count).T @ [1.0, -1.0], values
 
 
 def slack(arrays: Arrays) -> Basis:

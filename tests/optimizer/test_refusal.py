@@ -106,6 +106,32 @@ def test_two_conflicts_of_different_carriers_are_both_told():
     assert "air is 2.5 MW short from 2026-07-01T00:00Z" in told
 
 
+def test_limits_of_all_conflicts_are_told():
+    """Proves: the feeder is the proof's, the cooler another's: both are at their most.
+
+    Sensitivity: "air is 2.5 MW short" without a word of what holds it back.
+    """
+    told = refused(
+        site(
+            feeder=machine("feeder", "rack", draws={"medium_voltage": through}, limit=4.0),
+            cooler=machine("cooler", "air", draws={"medium_voltage": through}, limit=2.5),
+        ),
+        outlook([20.0] * 2, service=[3.0, 5.0]),
+    )
+    assert "feeder (at most 4 MW)" in told
+    assert "cooler (at most 2.5 MW)" in told
+
+
+def test_hours_that_lack_nothing_are_not_told():
+    """Proves: of six hours the second, and the fourth and fifth, lack 1 MW and 2 MW."""
+    where = site(connection=grid(import_limit=5.0))
+    told = refused(where, outlook([20.0] * 6, service=[4.0, 6.0, 4.0, 7.0, 7.0, 4.0]))
+    assert (
+        "grid is 2 MW short from 2026-07-01T01:00Z to 2026-07-01T02:00Z"
+        " and once more until 2026-07-01T05:00Z\n"
+    ) in told
+
+
 def test_one_lack_is_told_of_one_carrier(monkeypatch):
     """Proves: racks of 3 MW draw 0.5 + 0.9 * 3 + 0.05 * 9 = 3.65 MW, and lack 2.65 beside 1 MW.
 
