@@ -172,10 +172,13 @@ def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[
 
     To lower the service helps only where it draws as much as is lacking: racks that wait draw too.
     """
-    lacking = max((float(one.power.max()) for one in short), default=0.0)
-    is_enough = all(_is_of_service(inputs, one) for one in short)
-    if lacking > LEAST and is_enough:
-        yield f"lower the service by what {lacking:.3g} MW serve in these hours"
+    lacking = [one for one in short if one.power.max() > LEAST]
+    is_enough = all(_is_of_service(inputs, one) for one in lacking)
+    if lacking and is_enough:
+        dearest = max(lacking, key=lambda one: one.power.max() / _of_service(inputs, one))
+        whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
+        power = f"{dearest.power.max():.3g} MW{whose}"
+        yield f"lower the service by what {power} serve in these hours"
     most = min(short, key=lambda one: one.power.min(), default=None)
     if most is not None and -most.power.min() > LEAST:
         yield f"draw {-most.power.min():.3g} MW more of {most.carrier} in these hours"
@@ -187,14 +190,18 @@ def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[
     yield f"widen one of these limits{also}"
 
 
+def _of_service(inputs: Inputs, short: Shortage) -> float:
+    """Return what service draws of a carrier for each MW of its racks, by mean slopes. [1]"""
+    each = delivered({short.carrier: 1.0}, inputs.problem, inputs.curves)
+    works = inputs.problem.site.works
+    drawn = sum(each.get(carrier, 0.0) * share for carrier, share in shares(works).items())
+    return max(drawn, LEAST)
+
+
 def _is_of_service(inputs: Inputs, short: Shortage) -> bool:
-    """Return whether service draws as much of a carrier as it lacks, by the slopes of curves."""
+    """Return whether service draws as much of a carrier as it lacks."""
     problem = inputs.problem
-    each = delivered({short.carrier: 1.0}, problem, inputs.curves)
-    drawn = sum(
-        each.get(carrier, 0.0) * share for carrier, share in shares(problem.site.works).items()
-    )
-    served = drawn * problem.service * Pool.of(problem.site).power(1.0)
+    served = problem.service * Pool.of(problem.site).power(1.0) * _of_service(inputs, short)
     return bool((short.power <= NEARLY * served + LEAST).all())
 
 

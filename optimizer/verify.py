@@ -40,6 +40,9 @@ CIRCLE: Final = 0.1
 PROMISES: Final = ("grid_import_power", "grid_export_power")
 """What a schedule says of the connection."""
 
+RAMP: Final = "ramp of grid_import_power"
+"""What the ramp of the connection is called among limits."""
+
 TOGETHER: Final = {
     "renewable_used_power": "renewable_available_power",
     "work_racks": "work_power",
@@ -191,7 +194,7 @@ def _ramp(
     net = np.concatenate([[before], promised])  # what is promised on other axes is no schedule
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.TRANSITION / 15.0, 1.0)
     beyond = np.abs(np.diff(net)) / over / site.grid.ramp
-    return judged("ramp of grid_import_power", beyond, schedule["time"].to_numpy())
+    return judged(RAMP, beyond, schedule["time"].to_numpy())
 
 
 def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:

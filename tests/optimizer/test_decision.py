@@ -117,3 +117,18 @@ def test_dearer_energy_never_costs_less(problem):
     plain = problem.outlook["electricity_price"].to_numpy()
     assert cost(plain) < cost(plain + 20.0)
     assert np.isfinite(cost(np.full_like(plain, -500.0)))
+
+
+def test_a_ramp_that_no_work_eases_is_told_with_a_mend_that_helps(problem):
+    """Proves: from 2.98 MW down to 0.88 MW in a quarter-hour is 2.1 MW at 2 MW in ten minutes.
+
+    Sensitivity: "lower the service or the work", which makes the fall no smaller.
+    """
+    narrow = problem.site.replace("grid_1", import_limit=0.9)
+    with pytest.raises(NoScheduleError) as told:
+        decide(replace(problem, site=narrow))
+    assert "ramp of grid_import_power" in str(told.value)
+    assert "mend: allow a steeper ramp, or begin nearer" in str(told.value)
+    assert "than at 2.983 MW" in str(told.value)
+    steeper = narrow.replace("grid_1", ramp=0.3)
+    assert decide(replace(problem, site=steeper)).verdict.is_safe

@@ -21,7 +21,12 @@ from tests.math.hand import (
     units,
     unlabelled,
 )
+from twin.equipment import Accelerators
 from twin.errors import NoScheduleError, SolverError
+
+HALF_IN_AIR = Accelerators.model_construct(
+    name="hall", racks=10, rack_power=1.0, rack_idle_power=0.0, liquid_share=0.5
+)
 
 NOTHING = Conflict(
     rows=np.empty(0, np.int32), columns=np.empty(0, np.int32), is_low=np.empty(0, bool)
@@ -118,8 +123,26 @@ def test_limits_of_all_conflicts_are_told():
         ),
         outlook([20.0] * 2, service=[3.0, 5.0]),
     )
+    assert "lower the service by what 2.5 MW of air serve in these hours" in told
     assert "feeder (at most 4 MW)" in told
     assert "cooler (at most 2.5 MW)" in told
+
+
+def test_the_service_to_be_lowered_is_that_of_the_carrier_that_asks_for_most():
+    """Proves: 5 MW of racks draw 5 MW and half as much air; 1 MW too little of air are 2 MW of
+    racks, more than the 1.5 MW that the feeder lacks.
+
+    Sensitivity: lowered by the greater number, 1.5 MW, air is short still.
+    """
+    where = site(
+        feeder=machine("feeder", "rack", draws={"medium_voltage": through}, limit=3.5),
+        hall=HALF_IN_AIR,
+        cooler=machine("cooler", "air", draws={"medium_voltage": through}, limit=1.5),
+        liquid=machine("liquid", "liquid", draws={"medium_voltage": through}),
+    )
+    told = refused(where, outlook([20.0], service=5.0))
+    assert "lower the service by what 1 MW of air serve" in told
+    solved(where, outlook([20.0], service=5.0 - 2.0))
 
 
 def test_hours_that_lack_nothing_are_not_told():
