@@ -32,6 +32,9 @@ UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks
 BALANCE: Final = "balance."
 """What names of balances begin with."""
 
+CARRIES: Final = ".carries"
+"""What names of rows end with that hold an output within what the units that run give."""
+
 LEAST_LOAD: Final = "needs"
 """What rows are called that keep units above their least load."""
 
@@ -44,6 +47,8 @@ class Shortage:
     ----------
     carrier
         The carrier.
+    row
+        Name of the rows that tell: its balance, or those of units that cannot carry its load.
     power
         Lack in each interval, negative where it is too much, ``(time,)``. [MW]
     full
@@ -51,6 +56,7 @@ class Shortage:
     """
 
     carrier: str
+    row: str
     power: FloatArray
     full: Mapping[str, float]
 
@@ -104,9 +110,13 @@ def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
 def _shortages(
     inputs: Inputs, arrays: Arrays, solver: Solver, carriers: list[str]
 ) -> list[Shortage]:
-    """Return what carriers lack if those in conflict, else all, need not be balanced."""
+    """Return what carriers lack if those in conflict, else all, need not be balanced.
+
+    What a machine must give at least, units that have to stay off may be too few for: a lack too.
+    """
     every = [name for name in arrays.rows if name.startswith(BALANCE)]
-    for names in (carriers, every):
+    units = [name for name in arrays.rows if name.endswith(CARRIES)]
+    for names in (carriers, every, [*every, *units] if units else []):
         found = _missed(inputs, arrays, solver, names)
         if found is not None:
             return _fewest(inputs, arrays, solver, found)
@@ -123,22 +133,22 @@ def _missed(
     if found is None:
         return None
     missed, values = found
-    return [
-        Shortage(
-            carrier=name.removeprefix(BALANCE),
-            power=power,
-            full=dict(_full(inputs, arrays, values, at=(name.removeprefix(BALANCE), power))),
-        )
-        for name, power in zip(names, np.split(missed, len(names)), strict=True)
-        if np.abs(power).max() > LEAST
-    ]
+    outputs = {one.owner: one.output for one in inputs.problem.site.converts}
+    told = []
+    for name, power in zip(names, np.split(missed, len(names)), strict=True):
+        if np.abs(power).max() > LEAST:
+            is_balance = name.startswith(BALANCE)
+            carrier = name.removeprefix(BALANCE) if is_balance else outputs[name.split(".")[0]]
+            lack = power if is_balance else -power
+            full = dict(_full(inputs, arrays, values, carrier=carrier, power=lack))
+            told.append(Shortage(carrier=carrier, row=name, power=lack, full=full))
+    return told
 
 
 def _full(
-    inputs: Inputs, arrays: Arrays, values: FloatArray, *, at: tuple[str, FloatArray]
+    inputs: Inputs, arrays: Arrays, values: FloatArray, *, carrier: str, power: FloatArray
 ) -> Iterator[tuple[str, float]]:
     """Yield machines that deliver a carrier and give all they can where it lacks, and how much."""
-    carrier, power = at
     lacks = power > LEAST
     for convert in inputs.problem.site.converts:
         if convert.output == carrier and lacks.any():
@@ -161,7 +171,7 @@ def _fewest(
     What one carrier lacks may as well be told of those that it feeds, a part of each.
     """
     for one in sorted(found, key=lambda short: float(np.abs(short.power).sum())):
-        rest = [f"{BALANCE}{other.carrier}" for other in found if other.carrier != one.carrier]
+        rest = [other.row for other in found if other.row != one.row]
         if len(rest) < len(found):
             found = _missed(inputs, arrays, solver, rest) or found
     return found

@@ -73,6 +73,27 @@ def test_a_unit_that_must_stay_on_is_named_beside_its_least_load():
     assert "least time that units stay on (line)" in told
 
 
+@pytest.mark.parametrize(
+    ("rules", "past", "service", "lack", "word"),
+    [
+        ({"minimum_down": 4.0}, [2.0, 1.0], 6.0, 2.0, "least time that units stay off"),
+        ({"restart": 4.0, "count": 1}, [0.0, 1.0, 0.0], 3.0, 3.0, "between starts of a unit"),
+    ],
+)
+def test_units_that_have_to_stay_off_leave_a_lack_that_is_told(rules, past, service, lack, word):
+    """Proves: one unit of 4 MW under 6 MW of racks is 2 MW short, none under 3 MW 3 MW.
+
+    Sensitivity: "no carrier is short", and no hour.
+    """
+    given = {"count": 2, "least": 1.0, "most": 4.0} | rules
+    where, ran = site(line=bank(**given)), {"line": np.array(past)}
+    told = refused(where, outlook([20.0] * 3, service=service), past_units=ran)
+    assert f"medium_voltage is {lack:g} MW short from 2026-07-01T00:00Z to" in told
+    assert word in told
+    assert f"mend: lower the service by what {lack:g} MW serve in these hours" in told
+    solved(where, outlook([20.0] * 3, service=service - lack), past_units=ran)
+
+
 def test_a_lack_is_mended_by_less_service_though_units_have_a_least_load():
     told = refused(
         site(line=bank(count=2, least=1.0, most=5.0), connection=grid(import_limit=3.0)),
