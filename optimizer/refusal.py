@@ -1,30 +1,29 @@
 """Say in words why no plan keeps every limit."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.binding import WORDS, owner_of
+from optimizer.build import numbers_of, shape_of
 from optimizer.compile.arrays import Arrays, IntArray
+from optimizer.compile.structure import structure_of
 from optimizer.forms.work import shares
-from optimizer.inputs import Inputs, delivered
+from optimizer.inputs import Inputs, delivered, inputs_of
 from optimizer.problem import Problem
 from optimizer.solve import Conflict, Solver
+from twin import vocabulary
 from twin.axes import to_minute
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
-from twin.workloads.queue import Pool
 
 type Steps = NDArray[np.int32] | NDArray[np.intp]
 
 LEAST: Final = 1e-3
 """Power that does not count as missing. [MW]"""
-
-NEARLY: Final = 1.1
-"""What service draws by the steepest slopes of curves, over what by the mean ones. [1]"""
 
 UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks"}
 """Units of columns that are no powers."""
@@ -180,10 +179,10 @@ def _fewest(
 def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[str]:
     """Yield what may be done where a carrier lacks, and where there is too much of it.
 
-    To lower the service helps only where it draws as much as is lacking: racks that wait draw too.
+    To lower the service helps only where there is a plan without any: racks that wait draw too.
     """
     lacking = [one for one in short if one.power.max() > LEAST]
-    is_enough = all(_is_of_service(inputs, one) for one in lacking)
+    is_enough = not lacking or _has_a_plan_without_service(inputs)
     if lacking and is_enough:
         dearest = max(lacking, key=lambda one: one.power.max() / _of_service(inputs, one))
         whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
@@ -196,7 +195,7 @@ def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[
             yield "lower the least load of these units"
     if not short:
         yield "lower the service in these hours"
-    also = "" if is_enough else ": no service at all is not little enough"
+    also = "" if is_enough else ": without any service it would still be short"
     yield f"widen one of these limits{also}"
 
 
@@ -208,11 +207,14 @@ def _of_service(inputs: Inputs, short: Shortage) -> float:
     return max(drawn, LEAST)
 
 
-def _is_of_service(inputs: Inputs, short: Shortage) -> bool:
-    """Return whether service draws as much of a carrier as it lacks."""
-    problem = inputs.problem
-    served = problem.service * Pool.of(problem.site).power(1.0) * _of_service(inputs, short)
-    return bool((short.power <= NEARLY * served + LEAST).all())
+def _has_a_plan_without_service(inputs: Inputs) -> bool:
+    """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
+    outlook = inputs.problem.outlook
+    idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
+    asked = replace(inputs.problem, outlook=vocabulary.tag_all(idle))
+    other = replace(inputs_of(asked), block=inputs.block)
+    arrays = structure_of(shape_of(other)).arrays(numbers_of(other))
+    return Solver(arrays, dict.fromkeys(arrays.accounts.names, 0.0)).run() is not None
 
 
 def _limits(inputs: Inputs, arrays: Arrays, conflict: Conflict) -> Iterator[str]:
