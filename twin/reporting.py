@@ -18,10 +18,8 @@ from twin.effectiveness import NAMES, indicators, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse
 from twin.errors import Fault, ProblemError
 from twin.site import Site
+from twin.tariffs.periods import year_ends
 from twin.units import written
-
-YEAR: Final = 8760.0
-"""Hours of a year that reports are for. [h]"""
 
 KILO: Final = 1e3
 """Kilowatts of a megawatt. [1]"""
@@ -74,6 +72,20 @@ class Figure:
     unit: str
     value: float | None
     basis: str
+
+
+def year_of(run: xr.Dataset, time_zone: str) -> float:
+    """Return the length of the calendar year in which the middle of a run lies. [h]
+
+    Parameters
+    ----------
+    run
+        With ``time``.
+    time_zone
+        IANA zone of the site.
+    """
+    begin, end = year_ends(run["time"].to_numpy()[run.sizes["time"] // 2], time_zone)
+    return float((end - begin) / HOUR)
 
 
 def figures(

@@ -12,7 +12,7 @@ from optimizer.cli.show import JsonFile, console, markdown_table, output_option,
 from optimizer.service.reported import ends, joined
 from telemetry.durable import write_whole
 from twin.axes import to_minute
-from twin.reporting import YEAR, Figure, figures
+from twin.reporting import Figure, figures, year_of
 from twin.units import written
 
 app = typer.Typer(add_completion=False, help="Sum up a year for the regulator.")
@@ -46,7 +46,8 @@ def report(
     first, last = run["time"].to_numpy()[0], ends(run)[-1]
     covered = float(run["duration"].sum())
     title = f"{loaded.name}, {to_minute(first)} to {to_minute(last)}"
-    notes = [f"{covered:,.0f} h of a year's {YEAR:,.0f}: {covered / YEAR:.1%}", *holes, NOTE]
+    year = year_of(run, loaded.time_zone)
+    notes = [f"{covered:,.0f} h of a year's {year:,.0f}: {covered / year:.1%}", *holes, NOTE]
     screen = console(json_file)
     shown = table(title, *COLUMNS, numbers=["value"])
     for one in told:

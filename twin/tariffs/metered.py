@@ -6,9 +6,10 @@ from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from twin.axes import HOUR, QUARTER, to_minute
+from twin.axes import HOUR, QUARTER, local_midnight, to_minute
 from twin.bounds import GREATEST_IMPORT
 from twin.errors import Fault, SeriesError
 from twin.physics import FloatArray
@@ -17,7 +18,6 @@ from twin.tariffs.clock import Clock
 from twin.tariffs.declaration import Tariff
 from twin.tariffs.periods import (
     Moments,
-    midnights,
     month_end,
     month_start,
     months,
@@ -113,7 +113,8 @@ class Metered:
     def _days(self) -> Iterator[Decimal]:
         """Yield the same of each day: one of 23 or 25 hours is a day as any other."""
         days, counts = np.unique(self.clock.days, return_counts=True)
-        edges = midnights(np.append(days, days[-1] + np.timedelta64(1, "D")), self.time_zone)
+        ends = pd.DatetimeIndex(np.append(days, days[-1] + np.timedelta64(1, "D")))
+        edges = np.array([local_midnight(day, self.time_zone) for day in ends])
         for day, count, whole in zip(days, counts, np.diff(edges) / QUARTER, strict=True):
             year = day.astype("datetime64[Y]")
             length = (year + np.timedelta64(1, "Y")).astype(day.dtype) - year.astype(day.dtype)

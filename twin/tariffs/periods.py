@@ -73,22 +73,6 @@ def year_ends(moment: np.datetime64, time_zone: str) -> tuple[np.datetime64, np.
     return utc(begin), utc(end)
 
 
-def midnights(days: NDArray[np.datetime64], time_zone: str) -> NDArray[np.datetime64]:
-    """Return when each day of the site's calendar begins. [datetime64, UTC]
-
-    Parameters
-    ----------
-    days
-        Days of that calendar. [datetime64]
-    time_zone
-        IANA zone whose calendar counts.
-    """
-    local = pd.DatetimeIndex(days).tz_localize(
-        time_zone, ambiguous=np.ones(len(days), dtype=bool), nonexistent="shift_forward"
-    )
-    return np.asarray(local.tz_convert("UTC").tz_localize(None).to_numpy(), "datetime64[us]")
-
-
 def usual(before: float, imported: float, hours: float) -> float:
     """Return the mean import of about the last week, some time later.
 
