@@ -55,6 +55,7 @@ SOAKS = {
         },
     ),
     "replay": Soak(module="tests.soak.replay"),
+    "service": Soak(module="tests.soak.site_hours", options={"broker": _BROKER}),
 }
 """Name of a soak -> where it is, and the words that it alone knows."""
 
