@@ -30,7 +30,7 @@ from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, Trial, back
 from optimizer.service.trials.identity import identity_of
 from optimizer.service.trials.results import Results, Summary
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, World, read_world
+from optimizer.service.world import Files, World, read_world, zone_of
 from telemetry.durable import write_whole
 from twin.site import Site
 
@@ -123,7 +123,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         weather=weather,
         jobs=jobs or sites.data("jobs"),
         carbon=carbon,
-        zone=zone or loaded.zone,
+        zone=zone or zone_of(loaded),
         carbon_kind=carbon_kind,
         position=position,
         reserves=reserves,

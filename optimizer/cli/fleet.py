@@ -23,7 +23,7 @@ from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import AHEAD, Files, World, read_world
+from optimizer.service.world import AHEAD, Files, World, read_world, zone_of
 from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
 from twin.routes import Route
@@ -124,7 +124,11 @@ def _world(site: Site, files: Mapping[str, Path | None], start: str) -> World:
     """Return what a site's files tell from the first moment of a run on."""
     prices, weather = (files[kind] or sites.data(kind) for kind in ("prices", "weather"))
     given = Files(
-        prices=prices, weather=weather, jobs=files["jobs"], carbon=files["carbon"], zone=site.zone
+        prices=prices,
+        weather=weather,
+        jobs=files["jobs"],
+        carbon=files["carbon"],
+        zone=zone_of(site),
     )
     return read_world(site, given, start=start, days=AHEAD)
 

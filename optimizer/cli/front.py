@@ -23,7 +23,7 @@ from optimizer.cli.zone import Zone
 from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import AHEAD, Files, read_world
+from optimizer.service.world import AHEAD, Files, read_world, zone_of
 from twin.errors import Fault, ProblemError
 from twin.plots import plot_front
 
@@ -57,7 +57,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         weather=weather or sites.data("weather"),
         jobs=jobs or sites.data("jobs"),
         carbon=carbon,
-        zone=zone or loaded.zone,
+        zone=zone or zone_of(loaded),
     )
     name_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     world = read_world(loaded, files, start=start, days=AHEAD)

@@ -15,7 +15,7 @@ from optimizer.service.folder import default_folder
 from optimizer.service.plant import synthetic_files
 from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
-from optimizer.service.world import Files
+from optimizer.service.world import Files, zone_of
 from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
@@ -79,7 +79,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
     settings = Settings(
         broker=broker,
-        files=replace(files, position=position, reserves=reserves, zone=zone or loaded.zone),
+        files=replace(files, position=position, reserves=reserves, zone=zone or zone_of(loaded)),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,

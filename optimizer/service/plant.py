@@ -15,7 +15,7 @@ from optimizer.service.trials.course import course_of, work_of
 from optimizer.service.trials.results import Summary, write_netcdf
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
-from optimizer.service.world import DAY, Files, read_world
+from optimizer.service.world import DAY, Files, read_world, zone_of
 from telemetry.agents.scene import Outcome, Scene
 from telemetry.durable import write_json
 from twin.axes import QUARTER
@@ -39,7 +39,7 @@ def synthetic_files(site: Site) -> Files:
         prices=sites.data("prices"),
         weather=sites.data("weather"),
         jobs=sites.data("jobs"),
-        zone=site.zone,
+        zone=zone_of(site),
     )
 
 

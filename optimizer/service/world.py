@@ -20,6 +20,7 @@ from telemetry.sources import (
     read_reserves,
     read_weather,
 )
+from telemetry.sources.zones import is_known
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.errors import Fault, ProblemError, SeriesError
@@ -155,6 +156,11 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         gaps=told_of(inside, "gaps"),
         notes=tuple(notes),
     )
+
+
+def zone_of(site: Site) -> str:
+    """Return the zone of naive local times of a site's files: its market's, else its own clock."""
+    return site.zone if is_known(site.zone) else site.time_zone
 
 
 def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:

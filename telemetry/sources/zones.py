@@ -44,6 +44,11 @@ LOCAL_TIME: Final[dict[str, str]] = {
 """Local time of each bidding zone, which is not always the time of the market day."""
 
 
+def is_known(zone: str) -> bool:
+    """Return whether the local time of a zone is known."""
+    return zone.upper().replace("_", "-") in LOCAL_TIME or zone in available_timezones()
+
+
 def time_zone(zone: str) -> str:
     """Return the IANA name of a zone's local time.
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import sites
-from optimizer.service.world import read_world
+from optimizer.service.world import read_world, zone_of
 from tests import small_days
 from twin import axes
 from twin.errors import SeriesError
@@ -106,6 +106,18 @@ def test_what_readers_note_of_prices_and_carbon_is_told(prices, tmp_path):
     told = [note for note in world.notes if note.startswith(maps.name)]
     assert f"{maps.name}: carbon_intensity is direct" in told
     assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in told)
+
+
+@pytest.mark.parametrize(
+    ("zone", "local"), [("DE-LU", "DE-LU"), ("se_3", "Asia/Kathmandu"), ("NP", "Asia/Kathmandu")]
+)
+def test_naive_times_are_those_of_the_market_or_else_of_the_site(zone, local):
+    """Proves: a site outside our list of bidding zones reads local prices by its own clock.
+
+    Sensitivity: it had to name `--zone`, though its file says its time zone.
+    """
+    site = SMALL.model_copy(update={"zone": zone, "time_zone": "Asia/Kathmandu"})
+    assert zone_of(site) == local
 
 
 def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
