@@ -21,6 +21,7 @@ from telemetry.codec.strict import milliseconds
 from telemetry.grid.intake import Intake
 from telemetry.grid.partners import Partner, addressed, is_ours, read_answer, sealed, series, worth
 from telemetry.grid.revisions import Memory, Revisions
+from telemetry.grid.spate import Spate
 from telemetry.grid.standing import Standing, reasons, standing
 from telemetry.grid.statuses import Said
 from telemetry.keys import SigningKey, jwks
@@ -77,7 +78,7 @@ class Feed:
         self._connect = connect
         self._partners = {partner.name: partner for partner in partners}
         self._key = key
-        self._revisions = Revisions(folder)
+        self._revisions, self._spate = Revisions(folder), Spate()
         self._clients: dict[str, Client] = {}
         self._intakes = {name: Intake() for name in self._partners}
         self._receipts: list[Receipt] = []
@@ -190,6 +191,7 @@ class Feed:
         list of Acknowledgement
             Those that count. One that cannot be made durable waits for the next time.
         """
+        self._spate.tell()
         counted = []
         for name, client in self._clients.items():
             answers = self._intakes[name].take(client, self.handle_ack, timeout=timeout)
@@ -222,7 +224,8 @@ class Feed:
             answer = read_answer(message, self.site, self._partners)
         except WireError as error:
             self.counters["refused"] += 1
-            _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
+            if self._spate.admits(message.topic):
+                _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
             return None
         partner, why = answer["partner"], reasons(answer)
         with self._lock:
@@ -234,8 +237,9 @@ class Feed:
             self.counters[word] += 1
         if not counts:
             log = _logger.info if word == "repeated" else _logger.warning  # as after a reconnection
-            facts = {"revision": answer["revision"], "reason": word}
-            log("acknowledgement without effect", partner=partner, **facts)
+            if self._spate.admits(message.topic):
+                facts = {"revision": answer["revision"], "reason": word}
+                log("acknowledgement without effect", partner=partner, **facts)
             return None
         log = _logger.info if word == "accepted" else _logger.warning
         log("schedule " + word, partner=partner, revision=answer["revision"], reasons=why)

@@ -22,6 +22,7 @@ from telemetry.codec.dsx_flex import read_load_targets, write_power_state
 from telemetry.grid.flex import Event, FeedState, FeedTarget, LoadTargets
 from telemetry.grid.flight import SHARE, Flight
 from telemetry.grid.intake import Intake
+from telemetry.grid.spate import Spate, refusal
 from telemetry.grid.targets import Targets
 from telemetry.keys import SigningKey
 from telemetry.topics import Kind
@@ -117,7 +118,7 @@ class FlexAgent:
         self._issuers, self._least, self._meter = issuers, least, meter
         self._topic = topics.build(Kind.POWER_STATE, site=agent)
         self._client: Client | None = None
-        self._intake = Intake()
+        self._intake, self._spate = Intake(), Spate()
         self._lock = threading.RLock()
         self._load: Load | None = None
         self._flight = Flight(targets.most)
@@ -162,9 +163,10 @@ class FlexAgent:
         if self._client is None:
             return []
         told = self._intake.take(self._client, lambda message: self.handle(message, now))
+        more = [refusal(who, f"{n} more within a minute") for who, n in self._spate.rest()]
         if self._load is not None and now - self._told >= PERIOD:
             self.tell(self._load, now)
-        return told
+        return [*filter(None, told), *more]
 
     def handle(self, message: Message, now: np.datetime64) -> Mapping[str, object]:
         """Take one message and confirm it, or refuse it, or pass over what is for others.
@@ -183,8 +185,7 @@ class FlexAgent:
             held = self.targets.take(issuer, found, now)
         except (WireError, SecurityError) as error:
             self.counters["refused"] += 1
-            _logger.warning("load target refused", topic=message.topic, reason=str(error))
-            return {"event": "load_target_refused", "partner": issuer, "reason": str(error)}
+            return refusal(issuer, str(error)) if self._spate.admits(issuer) else {}
         if not held:
             return self._pass(issuer, found)
         self.counters["taken"] += 1

@@ -1,0 +1,54 @@
+"""Of very many refusals the first are told by themselves, the rest as their number."""
+
+from unittest.mock import Mock
+
+import structlog
+
+from telemetry.client import Message
+from telemetry.grid.spate import MOST, PERIOD, Spate
+from tests.feeds import Bench, acknowledgement
+from tests.telemetry.grid.flexing import NOON, TOPIC, agent_of
+
+
+class Hours:
+    """Time that a test lets pass. [s]"""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_first_are_told_and_the_rest_are_counted():
+    passed = Hours()
+    spate = Spate(passed)
+    assert [spate.admits("tso") for _ in range(MOST + 5)] == [True] * MOST + [False] * 5
+    assert spate.admits("dso")  # one sender takes no other's room
+    assert spate.rest() == []
+    passed.now = PERIOD
+    assert spate.rest() == [("tso", 5)]
+    assert spate.rest() == []
+    assert spate.admits("tso")
+
+
+def test_a_partner_that_sends_nonsense_without_end_fills_no_record(tmp_path):
+    """Sensitivity: each of 30,000 messages in four seconds was a line of record and of log."""
+    agent, passed = agent_of(Mock(), tmp_path), Hours()
+    agent._client, agent._spate = Mock(), Spate(passed)
+    agent._client.take.return_value = [Message(topic=TOPIC, payload=b"{}", qos=1)] * 1000
+    told = agent.poll(NOON)
+    assert [one["event"] for one in told] == ["load_target_refused"] * MOST
+    assert agent.counters["refused"] == 1000
+    agent._client.take.return_value, passed.now = [], PERIOD
+    (rest,) = agent.poll(NOON)
+    assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
+
+
+def test_answers_without_effect_and_without_end_fill_no_log(tmp_path):
+    bench = Bench(tmp_path)
+    junk = acknowledgement(1)._replace(payload=b"junk")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(1000):
+            assert bench.feed.handle_ack(junk) is None
+    assert len(logs) == MOST
+    assert bench.feed.counters["refused"] == 1000
