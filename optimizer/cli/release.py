@@ -19,12 +19,16 @@ def release(
 ) -> None:
     """Let the optimiser go on from the next quarter-hour, at the ramp limit of the connection."""
     folder, who = state_of(site, state), author_of(author)
+    held = offline.held(folder)
     if is_running(folder):
         was_held = bool(command(folder, "release", author=who)["was_held"])
     else:
         expect_past(folder)
         was_held = offline.release(folder, author=who)
     done = f"is released, by {who}" if was_held else "was not held; nothing is changed"
+    if was_held and held and held.author != who:  # somebody may still be at the machine
+        done += f"; it ended the HOLD of {held.author}: {held.reason}"
     console(json_file).print(f"{site} ({folder}) {done}", markup=False)
     told = {"site": site, "hold": False, "was_held": was_held, "author": who}
+    told["ended"] = f"{held.author}: {held.reason}" if was_held and held else ""
     write_json(told, json_file)

@@ -116,8 +116,11 @@ def test_a_release_says_whether_anything_was_held(folder):
     words = ["release", "small", "--author", "eva", "--state", str(folder)]
     assert give(*words) == (0, f"small ({folder}) was not held; nothing is changed")
     give("hold", "small", *REASON, "--state", str(folder))
-    assert give(*words) == (0, f"small ({folder}) is released, by eva")
+    released = f"small ({folder}) is released, by eva"
+    assert give(*words) == (0, f"{released}; it ended the HOLD of ana: work on chiller 2")
     assert held(folder) is None
+    give("hold", "small", "--reason", "a look", "--author", "eva", "--state", str(folder))
+    assert give(*words) == (0, released)
 
 
 @pytest.mark.parametrize(
