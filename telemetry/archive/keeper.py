@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from telemetry.archive.marks import Mark
-from telemetry.archive.opening import FAILURES, locked, opened
+from telemetry.archive.opening import FAILURES, gone_back, locked, opened
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import Taken
 from telemetry.archive.store import Columns, OvertakenError, Store
-from telemetry.archive.ticks import ClockError
+from telemetry.archive.ticks import ClockError, Doubt, await_later
 from telemetry.archive.upkeep import Upkeep
 from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
@@ -36,6 +36,7 @@ class Keeper:
         self.set_aside: list[Path] = []
         self._folder = folder
         self._site = site
+        self._doubt = Doubt()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
@@ -69,9 +70,12 @@ class Keeper:
                 self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
         except ClockError as error:
             self.trouble = f"{self._folder}: cannot be written: {error}; set it right, or wait"
+            if self._doubt.is_over(error):
+                self._go_back(str(error))
             raise ArchiveError(self.trouble) from error
         except (SpoiltError, OvertakenError, *FAILURES) as error:
             raise self._failed("written", error) from error
+        self._doubt.is_over(None)
         self.trouble = ""
 
     def keep_up(self, upkeep: Upkeep, *, is_whole: bool) -> int:
@@ -84,11 +88,21 @@ class Keeper:
         """
         try:
             with locked(self._folder):
+                await_later(self._store.written)  # Icechunk's own words for it name no mend
                 return upkeep.run(self._store, is_whole=is_whole)
         except ClockError:
             raise  # nothing is spoilt, and the next write tells
         except (ArchiveError, *FAILURES) as error:
             raise self._failed("compacted", error) from error
+
+    def _go_back(self, reason: str) -> None:
+        """Go back to a commit from before the clock, if there is one that is kept."""
+        with locked(self._folder):
+            found = gone_back(self._folder, self._site, reason)
+        self._doubt.is_over(None)  # where there is none, it is tried again after as long
+        if found is not None:
+            self._store, aside = found
+            self.set_aside.append(aside)
 
     def _failed(self, what: str, error: Exception) -> ArchiveError:
         """Open the repository anew, and return the error that tells why."""

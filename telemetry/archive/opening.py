@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from telemetry.archive.places import STORE, Place
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
-from telemetry.archive.ticks import await_tick
+from telemetry.archive.ticks import ClockError, await_tick
 from telemetry.durable import MODE
 from twin.errors import ArchiveError
 
@@ -34,6 +34,9 @@ OLDER: Final = "overwritten"
 
 MOST_OLDER: Final = 5
 """Older files of heads that are tried."""
+
+MOST_BEFORE: Final = 500
+"""Older files of heads that are tried where the clock had been ahead."""
 
 PROBE_BYTES: Final = 1 << 20
 """More than a commit of nothing takes. [B]"""
@@ -86,20 +89,52 @@ def opened(folder: Path, site: str, *, is_tried: bool = False) -> tuple[Store, P
             is_sure = hold(path, Seals(path)) and not is_tried
             held = _of_site(Store.open(storage, site, path), site)
             if not is_sure:
-                held.try_out()
+                with suppress(ClockError):  # then the next commit tries it
+                    held.try_out()
             return held, None
         reason = "the repository has lost its head"
     except (SpoiltError, *FAILURES) as error:
         reason = str(error).partition("\n")[0]
     _probe(folder)
-    aside = path.with_name(f"{STORE}.spoilt-{time.time_ns()}")
-    _keep(path, aside)
+    aside = _copied(path)
     if (store := _gone_back(path, site, reason)) is not None:
         return _of_site(store, site), aside
     shutil.rmtree(path)
     _logger.error("archive set aside", place=str(path), reason=reason, to=str(aside))
     tell(folder, [{"group": "all", "reason": f"{reason}; all of it is now in {aside.name}"}])
     return Store.open(storage, site, path), aside
+
+
+def gone_back(folder: Path, site: str, reason: str) -> tuple[Store, Path] | None:
+    """Go back to a commit from before the clock; nothing is changed where none is kept.
+
+    It is tried on a copy: a clock that is before all commits is none to go by.
+
+    Parameters
+    ----------
+    folder
+        Of the archive; one in a bucket is left as it is.
+    site
+        Name of its site.
+    reason
+        Why.
+
+    Returns
+    -------
+    tuple or None
+        The repository, and where it is as it was.
+    """
+    place = Place.of(folder)
+    if place.folder is None:
+        return None
+    draft = _copied(place.folder)
+    if _gone_back(draft, site, reason, most=MOST_BEFORE) is None:
+        shutil.rmtree(draft)
+        return None
+    aside = draft.with_name(f"{draft.name}-ahead")
+    place.folder.replace(aside)
+    draft.replace(place.folder)
+    return _of_site(Store.open(place.storage, site, place.folder), site), aside
 
 
 def _in_bucket(place: Place, site: str) -> Store:
@@ -112,8 +147,9 @@ def _in_bucket(place: Place, site: str) -> Store:
         raise ArchiveError(message) from error
 
 
-def _keep(path: Path, aside: Path) -> None:
+def _copied(path: Path) -> Path:
     """Keep all files of a repository under another name; what never changes takes no room."""
+    aside = path.with_name(f"{STORE}.spoilt-{time.time_ns()}")
     for file in sorted(path.rglob("*")):
         to = aside / file.relative_to(path)
         if file.is_dir():
@@ -122,13 +158,14 @@ def _keep(path: Path, aside: Path) -> None:
             shutil.copy2(file, to)
         else:
             to.hardlink_to(file)
+    return aside
 
 
-def _gone_back(path: Path, site: str, reason: str) -> Store | None:
+def _gone_back(path: Path, site: str, reason: str, *, most: int = MOST_OLDER) -> Store | None:
     """Go back to the last commit that is sound; return None if there is none."""
     seals = Seals(path)
     heads = list(dict.fromkeys(reversed(seals.snapshots)))
-    for _ in _heads_file(path):
+    for _ in _heads_file(path, most):
         for name in heads:
             try:
                 seals.check("snapshots", name)
@@ -139,7 +176,7 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
                 seals.renew(name)
                 store = Store.open(on_disk(path), site, path)
                 store.try_out()
-            except (SpoiltError, *FAILURES):
+            except (SpoiltError, ClockError, *FAILURES):
                 continue
             mend = "what came after is read again from the journals, as far as they reach"
             since = f"{np.datetime64(max(store.mark.closed, 0), 's')}Z"
@@ -153,11 +190,11 @@ def _gone_back(path: Path, site: str, reason: str) -> Store | None:
     return None
 
 
-def _heads_file(path: Path) -> Iterator[None]:
+def _heads_file(path: Path, most: int) -> Iterator[None]:
     """Yield once with the file that tells the heads as it is, then with older ones in its place."""
     yield
     older = sorted((path / OLDER).glob("repo.*"), key=lambda one: one.stat().st_mtime)
-    for one in older[: -MOST_OLDER - 1 : -1]:
+    for one in older[: -most - 1 : -1]:
         draft = path / "repo.draft"
         shutil.copyfile(one, draft)
         draft.replace(path / "repo")

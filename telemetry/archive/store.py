@@ -70,8 +70,8 @@ class Store:
 
     Attributes
     ----------
-    mark
-        How far it reaches.
+    mark, written
+        How far it reaches; when the last commit was made. [s since 1970]
     site
         Name of the site.
     labels
@@ -89,7 +89,7 @@ class Store:
         self._folder = folder
         self._seals = seals
         self._snapshot = repository.lookup_branch(BRANCH)
-        self._written = max(written(repository), time.time())  # it may just have gone back
+        self.written = max(written(repository), time.time())  # it may just have gone back
         last = Snapshot.last(repository, folder, seals=seals)
         self.mark = Mark.read(told(repository))
         root = last.root
@@ -161,9 +161,9 @@ class Store:
         ClockError
             If the clock is behind the commit before.
         """
-        await_later(self._written)
+        await_later(self.written)
         self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
-        self._written, self.mark = time.time(), mark
+        self.written, self.mark = time.time(), mark
         self._seal()
         tell(
             self._folder and self._folder.parent,
@@ -264,7 +264,7 @@ class Store:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
         forget(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(BRANCH)
-        self._written = max(self._written, time.time())
+        self.written = max(self.written, time.time())
         self._seal()
 
 

@@ -47,7 +47,36 @@ def test_commits_of_one_tick_follow_one_another(monkeypatch):
     assert next(ticking, None) is None
 
 
-def test_a_commit_of_years_ahead_is_left_to_the_repository(monkeypatch):
-    """Proves: it is not waited for; the repository goes back to a commit before."""
+def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
+    """Proves: a machine that starts with its clock in 1970 keeps its archive, however long.
+
+    Sensitivity: from an hour on the archive was called spoilt, and all of it set aside.
+    """
+    archive = Archive(tmp_path, SITE)
+    add(archive, 1)
+    archive.commit(everything=True)
+    moment = [0.0]
+    archive._keeper._doubt = ticks.Doubt(lambda: moment[0])
+    set_back(monkeypatch, 9.0 * ticks.LONGEST)
+    add(archive, 2)
+    for moment[0] in (0.0, ticks.PROOF, ticks.PROOF + 1.0):
+        with pytest.raises(ArchiveError, match=r"behind the last commit; set it right, or wait"):
+            archive.commit(everything=True)
+    assert archive.set_aside == []
+    assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["store"]
     set_back(monkeypatch, 0.0)
-    ticks.await_later(TRUE() + 2.0 * ticks.LONGEST)
+    assert archive.commit(everything=True)
+    assert verify(tmp_path).points == 2 * 3 * 5
+
+
+def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
+    moment = [0.0]
+    doubt = ticks.Doubt(lambda: moment[0])
+    far, near = ticks.ClockError(ticks.LONGEST + 1.0), ticks.ClockError(60.0)
+    assert not doubt.is_over(far)
+    moment[0] = ticks.PROOF
+    assert doubt.is_over(far)
+    assert not doubt.is_over(near)  # it was set, and counts anew
+    assert not doubt.is_over(far)
+    moment[0] = 3.0 * ticks.PROOF
+    assert not doubt.is_over(None)
