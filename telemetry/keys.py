@@ -125,7 +125,10 @@ def read_key(path: Path) -> SigningKey:
         if path.stat().st_mode & _OTHERS:
             raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        mend = "let the service's user read it, and nobody else"
+        raise SecurityError(str(path), error.strerror or str(error), mend) from error
+    except ValueError as error:
         raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
     return private_key(content, place=str(path))
 

@@ -46,11 +46,20 @@ class ControlServer:
         The socket; what a killed service left there is replaced.
     answer
         Carries out a command; a ``GigatwinError`` becomes the answer's ``error``.
+
+    Raises
+    ------
+    ServiceError
+        If the socket cannot be made: nobody could stop a service without.
     """
 
     def __init__(self, path: Path, answer: Answer) -> None:
         self._path = path
-        self._server = _Server(path, answer)
+        try:
+            self._server = _Server(path, answer)
+        except OSError as error:
+            mend = f"{error.strerror}; see that the service's user may write in the folder"
+            raise ServiceError("socket", [Fault(place=str(path), value="", mend=mend)]) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> Self:

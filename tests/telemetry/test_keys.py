@@ -1,6 +1,7 @@
 """Keys: made once, kept from others, and refused where they are none."""
 
 import base64
+import errno
 import json
 import stat
 
@@ -71,6 +72,18 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
     path.write_text(junk)
     path.chmod(0o600)
     with pytest.raises(SecurityError, match=r"feed\.private\.json"):
+        keys.make_keys(tmp_path)
+
+
+def test_a_key_that_cannot_be_read_is_not_called_none(tmp_path, monkeypatch):
+    """Proves: one that root owns asks for rights, and not for another key."""
+    keys.make_keys(tmp_path)
+
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(keys.Path, "read_bytes", refuse)
+    with pytest.raises(SecurityError, match=r"private\.json: Permission denied; let the service's"):
         keys.make_keys(tmp_path)
 
 

@@ -156,6 +156,13 @@ def test_long_paths_can_be_used(tmp_path, length):
     assert not (folder / "control.sock").exists()
 
 
+def test_a_folder_that_takes_no_socket_is_named(tmp_path):
+    """Proves: a read-only state folder is one plain line with the place and what to see to."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match=r"file/control\.sock: .*user may write in the folder"):
+        ControlServer(tmp_path / "file" / "control.sock", answer)
+
+
 def test_what_a_killed_service_left_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(tmp_path / "control.sock"))
