@@ -9,9 +9,8 @@ import xarray as xr
 
 from optimizer.curves import LEAST_WIDTH
 from optimizer.inputs import Inputs
-from optimizer.limits import share_planned
 from optimizer.solution import Solution
-from optimizer.when import over_time, promise_of
+from optimizer.when import over_time, promise_of, share_planned
 from twin.axes import to_minute
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray

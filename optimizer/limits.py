@@ -11,7 +11,7 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.prices import RAMP_PRICE
 from optimizer.problem import Problem
-from optimizer.when import allowed, exchange_of, ramped
+from optimizer.when import allowed, ramped
 from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
@@ -28,24 +28,6 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     least = min(store.low + margin, start)
     low = np.minimum(least, kept) if store.charge_limit <= 0.0 else np.full_like(kept, least)
     return low, np.full_like(kept, max(store.high - margin, start))
-
-
-def share_planned(inputs: Inputs, *, owner: str, word: str) -> float:
-    """Return how much of one more unit of a limit a plan may use; the rest is margin. [1]
-
-    Parameters
-    ----------
-    inputs
-        What the model was built from.
-    owner, word
-        Block, and row or variable, of the model.
-    """
-    margins = inputs.problem.margins
-    if word in {"below_peak", "below_excess", "below_band"}:
-        return 1.0 - margins.peak
-    if word in {"import_power", "export_power"}:
-        return 1.0 if exchange_of(inputs, owner).available else 1.0 - margins.power
-    return 1.0 - margins.power if word in {"capacity", "import_room", "export_room"} else 1.0
 
 
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:

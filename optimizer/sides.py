@@ -25,10 +25,9 @@ from optimizer.binding import (
 )
 from optimizer.easing import Easing, Side
 from optimizer.inputs import Inputs
-from optimizer.limits import share_planned
 from optimizer.reserves.capacity import column
 from optimizer.solution import Solution
-from optimizer.when import over_time, promise_of
+from optimizer.when import over_time, promise_of, share_planned
 from twin.physics.numeric import BoolArray
 
 LATER_PEAK: Final = "peak of the billing period after it"

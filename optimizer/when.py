@@ -1,4 +1,4 @@
-"""When the limits of a plan hold: in which of its intervals each row of the model stands."""
+"""When the limits of a plan hold, in which rows of the model, and how much of each it may use."""
 
 from typing import Final
 
@@ -62,6 +62,24 @@ def promise_of(inputs: Inputs, owner: str, word: str) -> Commitment | None:
     if word != "promised":
         return None
     return next(one for one in inputs.problem.site.commitments if one.owner == owner)
+
+
+def share_planned(inputs: Inputs, *, owner: str, word: str) -> float:
+    """Return how much of one more unit of a limit a plan may use; the rest is margin. [1]
+
+    Parameters
+    ----------
+    inputs
+        What the model was built from.
+    owner, word
+        Block, and row or variable, of the model.
+    """
+    margins = inputs.problem.margins
+    if word in {"below_peak", "below_excess", "below_band"}:
+        return 1.0 - margins.peak
+    if word in {"import_power", "export_power"}:
+        return 1.0 if exchange_of(inputs, owner).available else 1.0 - margins.power
+    return 1.0 - margins.power if word in {"capacity", "import_room", "export_room"} else 1.0
 
 
 def allowed(exchange: Exchange, hours: FloatArray) -> FloatArray:
