@@ -200,7 +200,7 @@ class _Walk:
         if plant.loop.supply_share:
             rate = plant.capacity_rate(asked, self.weather, self.points)
             pipes = Pipes(capacity_rate=rate, temperature=self.stocks.get(arriving, begin))
-        output, supply, arrived = walk_loop(
+        walked = walk_loop(
             plant,
             asked,
             self.ceilings[plant.name],
@@ -209,14 +209,12 @@ class _Walk:
             target=self.points.supply_temperature.get(plant.name) if self.points else None,
             pipes=pipes,
         )
-        self.edges["facility_supply_temperature", plant.name] = supply
+        self.edges["facility_supply_temperature", plant.name] = walked.supply
         if any(other.loop.supply_share for other in self.site.of(CoolingPlant)):
-            self.edges[arriving] = arrived
-        self.edges["cooling_plant_output", plant.name] = np.concatenate(
-            [[self.stocks["cooling_plant_output", plant.name]], output]
-        )
+            self.edges[arriving] = walked.arriving
+        self.edges["cooling_plant_output", plant.name] = walked.valve
         self.flows["cooling_load", plant.name] = asked
-        return output
+        return walked.output
 
     def fence(self) -> None:
         """Close the books at the fence: import, export, and the sums of the site."""

@@ -21,7 +21,6 @@ TAPER = 0.2
 CALM = 4.0
 """Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
 
-
 LEAST_RISE = 1e-3
 """Least warming of what coolers deliver between those heats, so that the line is finite. [K]"""
 
@@ -186,16 +185,19 @@ class Walked(NamedTuple):
     Attributes
     ----------
     output
-        What the plant took, ``(time,)``. [MW]
+        What the plant took in the mean, ``(time,)``. [MW]
     supply
         Temperatures of the water that leaves it, ``(instant,)``. [degC]
     arriving
         Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
+    valve
+        What its valve let it take, ``(instant,)``. [MW]
     """
 
     output: FloatArray
     supply: FloatArray
     arriving: FloatArray
+    valve: FloatArray
 
 
 def walk_loop(
@@ -232,7 +234,8 @@ def walk_loop(
     -----
     The controller asks for the load plus what brings the water back, and gets at most the capacity
     at the temperature reached, for which the step is solved: it is stable at any length. A valve
-    with a lag follows as a first-order filter.
+    with a lag follows as a first-order filter: in a short step the plant takes its mean, which is
+    behind its end. In a longer one it has caught up, and has brought back what it was late with.
     """
     declared, count = plant.supply_temperature, len(hours)
     targets = np.full(count, declared) if target is None else target
@@ -240,8 +243,9 @@ def walk_loop(
     water = _Water(plant, pipes)
     if pipes is None:
         pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
-    outputs, (supply, arriving) = np.empty(count), np.empty((2, count + 1))
+    outputs, (supply, arriving, valve) = np.empty(count), np.empty((3, count + 1))
     supply[0], arriving[0], there = temperature, pipes.temperature, pipes.temperature
+    valve[0] = output
     columns = hours, load, ceiling.flat, ceiling.base, ceiling.rise, targets, pipes.capacity_rate
     rows = zip(*(one.tolist() for one in columns), strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
@@ -249,15 +253,24 @@ def walk_loop(
         away = water.far if h < CALM * lag else water.near * pull
         excess = water.near * (temperature - aim) + away * (there - aim)
         wanted = q + excess / max(h, CALM * lag)
-        wanted = output + (wanted - output) * (-math.expm1(-h / lag) if lag else 1.0)
+        mean, end = _followed(h, lag)
         slope = h / water.near / (1.0 + pull)
         free = (temperature + pull * there) / (1.0 + pull) + slope * q
-        alone = (base + rise * (free - declared)) / (1.0 + rise * slope)
-        output = max(min(wanted, max(flat, alone)), 0.0)
-        temperature = free - slope * output
+        most = max(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
+        outputs[i] = max(min(output + mean * (wanted - output), most), 0.0)
+        output = max(min(output + end * (wanted - output), most), 0.0)
+        temperature = free - slope * outputs[i]
         there = water.arrives(temperature, there, h * rate)
-        outputs[i], supply[i + 1], arriving[i + 1] = output, temperature, there
-    return Walked(outputs, supply, arriving)
+        supply[i + 1], arriving[i + 1], valve[i + 1] = temperature, there, output
+    return Walked(outputs, supply, arriving, valve)
+
+
+def _followed(hours: float, lag: float) -> tuple[float, float]:
+    """Return how far a valve follows what is wanted: in the mean of a step, and at its end. [1]"""
+    if not lag:
+        return 1.0, 1.0
+    end = -math.expm1(-hours / lag)
+    return (1.0 - end * lag / hours if hours < CALM * lag else end), end
 
 
 class _Water:

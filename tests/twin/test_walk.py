@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import sites
 from twin.equipment import CoolingPlant
@@ -91,11 +92,9 @@ def plant(*, lag=0.0, share=0.0):
 
 
 def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, lag=0.0):
-    output, supply, arriving = piped(
-        load, hours=hours, base=base, rise=rise, start=(start, output), lag=lag
-    )
-    assert (arriving == supply).all()
-    return output, supply
+    walked = piped(load, hours=hours, base=base, rise=rise, start=(start, output), lag=lag)
+    assert (walked.arriving == walked.supply).all()
+    return walked.output, walked.supply
 
 
 def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, pipes=None):
@@ -121,7 +120,7 @@ def test_warm_water_arrives_later():
     # 1 MWh/K near the plant and 1 on its way, 2 MW/K of flow, an hour. The plant takes nothing:
     # T = (20 + g 20 + 3) / (1 + g) with g = 2 x 1 / (1 + 2) = 2/3: 21.8; A = (20 + 2 x 21.8) / 3
     pipes = on_its_way(1, rate=2.0, temperature=20.0)
-    _, supply, arriving = piped([3.0], base=0.0, pipes=pipes)
+    _, supply, arriving, _ = piped([3.0], base=0.0, pipes=pipes)
     assert (supply[-1], arriving[-1]) == pytest.approx((21.8, 21.2))
     # and of the 3 MWh nothing is lost
     assert (supply[-1] - 20.0) + (arriving[-1] - 20.0) == pytest.approx(3.0)
@@ -132,7 +131,8 @@ def test_a_short_step_takes_its_time_to_arrive():
     count = 600
     pipes = on_its_way(count, rate=6.0, temperature=20.0)
     load = np.zeros(count)
-    _, supply, arriving = piped(load, hours=1 / 6 / count, base=0.0, start=(25.0, 0.0), pipes=pipes)
+    start = 25.0, 0.0
+    _, supply, arriving, _ = piped(load, hours=1 / 6 / count, base=0.0, start=start, pipes=pipes)
     # both halves of the water meet at 22.5 with twice the speed: 20 + 2.5 (1 - e^-2)
     assert arriving[-1] == pytest.approx(20.0 + 2.5 * (1.0 - np.exp(-2.0)), abs=0.01)
     assert supply + arriving == pytest.approx(np.full(count + 1, 45.0))
@@ -140,7 +140,7 @@ def test_a_short_step_takes_its_time_to_arrive():
 
 def test_a_plant_that_can_holds_its_supply_and_the_halls_follow():
     pipes = on_its_way(50, rate=6.0, temperature=26.0)
-    output, supply, arriving = piped([3.0] * 50, start=(20.0, 3.0), pipes=pipes)
+    output, supply, arriving, _ = piped([3.0] * 50, start=(20.0, 3.0), pipes=pipes)
     assert supply == pytest.approx(np.full(51, 20.0))
     assert arriving[-1] == pytest.approx(20.0)
     # what the warm water brought, 6 MWh, was taken too
@@ -165,8 +165,8 @@ def test_a_long_step_is_where_short_ones_end():
         ({"base": 1.0, "rise": 1.0}, 5 / 3, 20 + 2 / 3),
         # in a long step the water settles where the plant can: 1 + (T - 20) = 3
         ({"base": 1.0, "rise": 1.0, "hours": 1e9}, 3.0, 22.0),
-        # a valve of one hour has gone 1 - 1/e of its way from 1 to 3 MW
-        ({"output": 1.0, "lag": 1.0}, 3 - 2 / np.e, 20 + 1 / np.e),
+        # a valve of one hour goes 1 - 1/e of its way from 1 to 3 MW, and 1/e of it in the mean
+        ({"output": 1.0, "lag": 1.0}, 1 + 2 / np.e, 21 - 1 / np.e),
         # and asks for the excess of 2 MWh over four lags: 3.5 MW
         ({"start": 21.0, "output": 3.5, "lag": 1.0}, 3.5, 20.75),
     ],
@@ -195,6 +195,33 @@ def test_a_slow_valve_swings_but_once():
     assert above.max() > 0.05
     assert above.min() > -0.05 * above.max()
     assert above[-1] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("lag", [60.0, 120.0])
+def test_steps_of_a_minute_follow_the_equation_of_a_slow_valve(lag):
+    """Proves: after a step from 3 to 5 MW the water warms by as much as the valve's equation says.
+
+    tau dy/dt = q + K (T - 20) / (4 tau) - y and K dT/dt = q - y, with tau in hours, K 2 MWh/K.
+    """
+    tau = lag / 3600.0
+
+    def change(_, state):
+        above, output = state
+        return (5.0 - output) / 2.0, (5.0 + 2.0 * above / (4.0 * tau) - output) / tau
+
+    edges = np.arange(121) * MINUTE
+    true = solve_ivp(change, (0.0, edges[-1]), (0.0, 3.0), t_eval=edges, rtol=1e-9, atol=1e-9).y
+    walked = piped(np.full(120, 5.0), hours=MINUTE, start=(20.0, 3.0), lag=tau)
+    top = true[0].max()
+    assert top < walked.supply.max() - 20.0 < 1.1 * top
+    np.testing.assert_allclose(walked.supply - 20.0, true[0], atol=0.12 * top)
+    np.testing.assert_allclose(walked.valve, true[1], atol=0.12 * 2.0)
+
+
+def test_a_valve_that_has_caught_up_takes_what_came():
+    """Proves: in a quarter-hour a valve of two minutes brings back what it was late with."""
+    walked = piped([5.0] * 2, hours=0.25, start=(20.0, 3.0), lag=120.0 / 3600.0)
+    assert walked.supply == pytest.approx([20.0] * 3, abs=1e-3)
 
 
 def _air(temperature, wet_bulb_below=3.0):
@@ -254,7 +281,7 @@ def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
     count, weather = 48, _air([hot] * 48, wet_bulb_below=0.0)
     load = np.full(count, 0.8 * plant.rated_cooling)
     begin = plant.supply_temperature, 0.0
-    output, supply, _ = walk_loop(
+    output, supply, *_ = walk_loop(
         plant, load, Ceiling.of(plant, weather), hours=np.ones(count), start=begin
     )
     assert output[-1] == pytest.approx(load[-1], rel=1e-6)
