@@ -1,11 +1,12 @@
 """Units that are switched on and off: how many of a bank run, started and stopped when.
 
 Equal units are one whole number, not one each. Whole numbers and least times hold in the near part
-of the horizon, whose intervals are equal; beyond it the number may be any, and the plan only
-prepares. Changes are allowed at full hours only, by the bounds of starts and stops.
+of the horizon, whose intervals are equal but for a shorter first one; beyond it the number may be
+any, and the plan only prepares. Changes are allowed in the first interval of each hour only, by the
+bounds of starts and stops.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,7 +36,8 @@ class Shape:
     near
         Intervals in which units are whole.
     up, down, restart
-        Intervals that a unit stays on and off, and between two of its starts; 1 for no such rule.
+        Most intervals that a unit stays on and off, and between two of its starts; 1 for no such
+        rule.
     """
 
     lead: str
@@ -53,19 +55,24 @@ class Shape:
 def shape(convert: Convert, inputs: Inputs) -> Shape:
     """Return the shape of the units of a conversion."""
     units, hours = _units(convert), inputs.hours
-    near = int((np.cumsum(hours) <= NEAR + 1e-9).sum())
-    near = max(min(near, int((hours == hours[0]).cumprod().sum())), 1)
 
     def steps(time: float) -> int:
         return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
 
     return Shape(
         lead=convert.lead,
-        near=near,
+        near=_near(hours),
         up=steps(units.minimum_up),
         down=steps(units.minimum_down),
         restart=steps(units.restart),
     )
+
+
+def _near(hours: FloatArray) -> int:
+    """Return the number of intervals in which units are whole; the first may be cut short. [1]"""
+    like = hours[1] if len(hours) > 1 and hours[0] < hours[1] else hours[0]
+    is_like = np.append(True, hours[1:] == like)
+    return max(int((is_like & (np.cumsum(hours) <= NEAR + 1e-9)).cumprod().sum()), 1)
 
 
 def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
@@ -74,10 +81,10 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
     running = units.running(Weather.of(inputs.problem.outlook))
     past = inputs.problem.past_units.get(convert.owner)
     known = _past(past, own.past + 1)
-    begun, ended = _changed(own, known, units.count)
+    begun, ended, staying = _changed(own, known, units.count)
     instants = inputs.problem.outlook["time"].to_numpy()
-    is_full = instants == instants.astype("datetime64[h]")
-    free = units.count * np.where(is_full | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
+    is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
+    free = units.count * np.where(is_new | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
     free[0] = units.count  # now, whatever the minute: what the load calls for must be on
     cost = np.ones(len(instants))
     cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
@@ -96,7 +103,36 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
         "stop_high": np.concatenate([ended, free]),
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
+        **dict(_times(units, own, inputs.hours, staying)),
     }
+
+
+def _times(
+    units: Units, own: Shape, hours: FloatArray, staying: FloatArray
+) -> Iterator[tuple[str, FloatArray]]:
+    """Yield which changes still bind, for each least time that is kept."""
+    for name, window, least in (
+        ("up", own.up, units.minimum_up),
+        ("down", own.down, units.minimum_down),
+        ("again", own.restart, units.restart),
+    ):
+        if window > 1:
+            holds = _holds(hours, own, window, least)
+            if name == "up":
+                of = np.arange(own.near)[:, None] + np.arange(window) + own.past - window + 1
+                holds *= np.append(staying, np.ones(own.near))[of]
+            yield f"{name}_holds", holds
+
+
+def _holds(hours: FloatArray, own: Shape, window: int, least: float) -> FloatArray:
+    """Return whether a change in an interval of a window still binds, ``(near, window)``. [1]
+
+    The window ends with the interval that is bound; those before the first are as long as that.
+    """
+    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.near]
+    begins = np.concatenate([-hours[0] * np.arange(window - 1, 0, -1), begins])
+    since = np.stack([begins[t + window - 1] - begins[t : t + window] for t in range(own.near)])
+    return np.where(since < least - 1e-9, 1.0, 0.0)
 
 
 def _called(curve: Segments, running: Running) -> dict[str, FloatArray]:
@@ -183,26 +219,36 @@ def _keep_times(block: pyo.Block, shape: Shape) -> None:
     """Keep least times on, off and between starts in the near part."""
     block.near = pyo.RangeSet(0, shape.near - 1)
     for name, length in (("up", shape.up), ("down", shape.down), ("again", shape.restart)):
-        block.add_component(f"{name}_window", pyo.RangeSet(0, length - 1))
+        window = pyo.RangeSet(0, length - 1)
+        block.add_component(f"{name}_window", window)
+        if length > 1:
+            block.add_component(f"{name}_holds", table(block.near, window))
     past = shape.past
     begin_up, begin_down = past - shape.up + 1, past - shape.down + 1
     begin_again = past - shape.restart + 1
     if shape.up > 1:
         block.stays_on = pyo.Constraint(
             block.near,
-            rule=lambda b, t: sum(b.start[t + k + begin_up] for k in b.up_window) <= b.on[t],
+            rule=lambda b, t: (
+                sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
+            ),
         )
     if shape.down > 1:
         block.stays_off = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
-                sum(b.stop[t + k + begin_down] for k in b.down_window) + b.on[t] <= b.count
+                sum(b.down_holds[t, k] * b.stop[t + k + begin_down] for k in b.down_window)
+                + b.on[t]
+                <= b.count
             ),
         )
     if shape.restart > 1:
         block.rests = pyo.Constraint(
             block.near,
-            rule=lambda b, t: sum(b.start[t + k + begin_again] for k in b.again_window) <= b.count,
+            rule=lambda b, t: (
+                sum(b.again_holds[t, k] * b.start[t + k + begin_again] for k in b.again_window)
+                <= b.count
+            ),
         )
 
 
@@ -217,23 +263,30 @@ def _units(convert: Convert) -> Units:
     return convert.units
 
 
-def _changed(own: Shape, known: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+def _changed(
+    own: Shape, known: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the starts and stops before the first interval that may still bind, ``(past,)``.
 
-    What broke a least time, as after a trip, binds no more: at most as many units have to stay on
-    as are on, to stay off as are off, and to wait for another start as there are.
+    What broke a least time, as after a trip, binds no more: at most as many units have to stay off
+    as are off, to wait for another start as there are, and to stay on as are on. The last is the
+    share of the starts that is returned beside: a unit that tripped waits for its next start.
     """
     change = np.diff(known)
     begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
-    for events, steps, most in (
-        (begun, own.up, known[-1]),
-        (begun, own.restart, count),
-        (ended, own.down, count - known[-1]),
-    ):
-        if steps > 1:
-            latest = events[1 - steps :]
-            latest[:] = np.diff(np.minimum(np.cumsum(latest[::-1]), most), prepend=0.0)[::-1]
-    return begun, ended
+    staying = _latest(begun, own.up, known[-1])
+    begun = _latest(begun, own.restart, count)
+    share = np.where(begun > 0.0, np.minimum(staying, begun) / np.maximum(begun, 1.0), 0.0)
+    return begun, _latest(ended, own.down, count - known[-1]), share
+
+
+def _latest(events: FloatArray, steps: int, most: float) -> FloatArray:
+    """Return what is left of past events if of those in a window the latest alone may bind."""
+    left = events.copy()
+    if steps > 1:
+        window = left[1 - steps :]
+        window[:] = np.diff(np.minimum(np.cumsum(window[::-1]), most), prepend=0.0)[::-1]
+    return left
 
 
 def _past(given: FloatArray | None, length: int) -> FloatArray:

@@ -12,6 +12,7 @@ from optimizer.plan import solve_problem
 from tests.math.hand import (
     BENT,
     battery,
+    cut,
     grid,
     kind,
     machine,
@@ -19,7 +20,10 @@ from tests.math.hand import (
     problem,
     site,
     solved,
+    source,
+    through,
     units,
+    unlabelled,
 )
 from twin.equipment import Accelerators
 from twin.errors import NoScheduleError
@@ -229,3 +233,74 @@ def test_a_past_that_broke_least_times_gives_way(past, up, down, on):
     plan = solved(where, ahead, past_units={"coal": np.array(past)}, water=1.0)
     assert plan.values["coal.on"] == pytest.approx(on)
     assert plan.objective == pytest.approx(sum(2.0 * (20.0 if one else 70.0) for one in on))
+
+
+BANK = {"least": 2.5, "most": 4.0, "start_cost": 1.0}
+
+
+def later(ahead, minutes):
+    """Return an outlook that begins some minutes later."""
+    moved = {one: ahead[one] + np.timedelta64(minutes, "m") for one in ("time", "instant")}
+    return ahead.assign_coords(moved)
+
+
+def line(**rules):
+    bank = units(count=2, **(BANK | rules))
+    return machine("line", "medium_voltage", draws={"grid": through}, limit=10.0, units=bank)
+
+
+@pytest.mark.parametrize(("hours", "count"), [(1.0, 4), (0.25, 8)])
+@pytest.mark.parametrize("minutes", [0, 7])
+def test_units_change_once_an_hour_whatever_the_minute(hours, count, minutes):
+    """Proves: 3 MW want one unit of at least 2.5 MW, 6 MW two: the second starts for 1 EUR.
+
+    Sensitivity: where no interval begins at a full hour, none could change, and there was no plan.
+    """
+    half = count // 2
+    ahead = outlook([20.0] * count, hours=hours, service=[3.0] * half + [6.0] * half)
+    plan = solve_problem(problem(site(line=line()), later(ahead, minutes)))
+    assert plan.values["line.on"].tolist() == [1.0] * half + [2.0] * half
+    assert plan.objective == pytest.approx(20.0 * hours * half * 9.0 + 1.0)
+
+
+def test_units_are_whole_after_a_first_interval_that_is_cut():
+    """Proves: 3 MW for 8 minutes, then 6 MW: two whole units, as many as 6 MW need of 4 MW each.
+
+    Sensitivity: 1.5 units, where only intervals as long as the first had whole ones.
+    """
+    ahead = cut(outlook([20.0] * 5, service=[3.0, 6.0, 6.0, 6.0, 6.0]), [8, 15, 15, 15, 15])
+    plan = solve_problem(problem(site(line=line(start_cost=0.0)), later(ahead, 52)))
+    assert plan.values["line.on"].tolist() == [1.0, 2.0, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(("least", "first"), [(1.0, 2), (2.0, 3)])
+def test_a_least_time_is_kept_in_hours_where_the_first_interval_is_cut(least, first):
+    """Proves: a unit that stopped as the plan began stays off for 1 h or 2 h: 30 minutes are over
+    with the first interval, so that it may start with the second or third after it.
+
+    Sensitivity: counted in intervals of 30 minutes, 2 h would be four.
+    """
+    ahead = cut(outlook([20.0] * 5, service=[3.0, 3.0, 3.0, 6.0, 6.0]), [30, 60, 60, 60, 60])
+    service = np.where(np.arange(5) < first, 3.0, 6.0)
+    where = site(line=line(minimum_down=least, start_cost=0.0))
+    asked = later(unlabelled(ahead, "service_racks", service), 30)
+    plan = solve_problem(problem(where, asked, past_units={"line": np.array([2.0])}))
+    assert plan.values["line.on"].tolist() == [1.0 if racks == 3.0 else 2.0 for racks in service]
+    sooner = unlabelled(asked, "service_racks", np.where(np.arange(5) < first - 1, 3.0, 6.0))
+    with pytest.raises(NoScheduleError, match="least time that units stay off"):
+        solve_problem(problem(where, sooner, past_units={"line": np.array([2.0])}))
+
+
+@pytest.mark.parametrize("minimum_up", [0.0, 3.0])
+def test_a_unit_that_tripped_waits_for_its_next_start(minimum_up):
+    """Proves: started two hours ago and off since one, it may start again four hours after that
+    start, in the third hour, though it did not stay on for as long as it should.
+
+    Sensitivity: at once, where what broke its least time on was forgotten for its wait too.
+    """
+    bank = units(count=1, least=1.0, most=4.0, minimum_up=minimum_up, restart=4.0)
+    helped = machine("line", "medium_voltage", draws={"grid": through}, limit=10.0, units=bank)
+    where, ran = site(source(power=3.0, price=99.0), line=helped), np.array([0.0, 1.0, 0.0])
+    ahead = outlook([20.0] * 4, service=3.0, sun=[3.0] * 4)
+    plan = solve_problem(problem(where, ahead, past_units={"line": ran}))
+    assert plan.values["line.on"].tolist() == [0.0, 0.0, 1.0, 1.0]
