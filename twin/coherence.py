@@ -17,6 +17,7 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
 from twin.site import Site
+from twin.steering import UNITS
 from twin.workloads.queue import Pool
 
 AXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -68,6 +69,10 @@ def disagreements(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterat
             yield f"{name} is no number of its kind", _anywhere(wrong, len(schedule["time"]))
     if "work_racks" in schedule:
         yield from _work(site, schedule)
+    if UNITS in schedule:
+        for owner, units in site.committed.items():
+            beyond = of_owner(schedule, UNITS, owner) - units.count
+            yield f"units of {owner} beyond its bank", np.where(beyond > 0.0, np.inf, 0.0)
 
 
 def floor(site: Site, schedule: xr.Dataset) -> FloatArray:

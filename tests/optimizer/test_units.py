@@ -173,3 +173,11 @@ def test_what_ran_is_remembered_over_decisions(decision):
     assert warm.ran(now, QUARTER)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
     assert warm.ran(decision.start, QUARTER)[PLANT].tolist() == [2.0, 1.0]
     assert warm.ran(decision.start + np.timedelta64(2, "D"), QUARTER) == {}
+
+
+def test_more_units_than_there_are_cannot_be_told(asked, decision):
+    """Proves: a plan that tells 99 of 2 chillers is refused, which ran as the two."""
+    spoilt = decision.schedule.copy(deep=True)
+    spoilt["cooling_plant_units_on"].values[3] = 99.0
+    verdict = verify(asked.site, asked.state, spoilt)
+    assert [breach.limit for breach in verdict.breaches] == [f"units of {PLANT} beyond its bank"]
