@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.headroom import Headroom
+from optimizer.headroom import Headroom, most_export
 from twin.relations import Store
 from twin.site import Site
 
@@ -86,14 +86,15 @@ def curtail(
 
     Notes
     -----
-    What is expected of sun and wind is shared out first; the rest, equally, is for more of them
-    than was expected.
+    The export keeps the margin of the import: where a battery gives, what the site draws itself is
+    small beside what may surprise it. What is expected of sun and wind is shared out first; the
+    rest, equally, is for more of them than was expected.
     """
     if "renewable_available_power" not in known:
         return {}
     available = known["renewable_available_power"].isel(time=0).to_series()
     grid, keep = site.grid, 1.0 - site.margins.power
-    most = keep * (site_power + grid.export_limit)
+    most = site_power + most_export(site)
     if follow_price:
         price = float(known["electricity_price"][0])
         if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
