@@ -187,7 +187,7 @@ def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine.hold_supply("warm_plant", 40.0)
     machine.follow(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
-    assert float(supply[STEP]) == pytest.approx(38.0, abs=0.8)  # a slow valve from rest still swings
+    assert float(supply[STEP]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
     assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
 
 
