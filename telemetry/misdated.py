@@ -78,7 +78,7 @@ class Misdated:
         return apart([found.off]) if found else ""
 
     def words(self, now: np.datetime64, period: np.timedelta64) -> str:
-        """Return how many points are refused by now, and how far off they are; empty if none is.
+        """Return which or how many points are refused by now, and how far off; empty if none is.
 
         Parameters
         ----------
@@ -88,15 +88,17 @@ class Misdated:
             How often points are repeated. One counts from its second round on: what waited for us
             comes late once, and is no wrong clock.
         """
-        found = [
-            one
-            for one in self._found.copy().values()
+        found = {
+            key: one.off
+            for key, one in self._found.copy().items()
             if one.last - one.since >= 0.5 * period and now - one.last <= PERIODS * period
-        ]
+        }
         if not found:
             return ""
-        points = "1 point is" if len(found) == 1 else f"{len(found)} points are"
-        return f"stamps of {points} refused, {apart([one.off for one in found])}: set the clocks"
+        first = " of ".join(filter(None, next(iter(found))))
+        off, others = apart(found.values()), len(found) > 1
+        whose, such = (f"{len(found)} points", f", as of {first}") if others else (first, "")
+        return f"stamps of {whose} are refused, {off}{such}: set the clocks"
 
 
 def kept_ahead(times: NDArray[np.int64], latest: int) -> str:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from optimizer.service.folder import read_json
 from telemetry.codec.documents import Code, Party, Place
 from telemetry.grid import eic
 from telemetry.grid.partners import Partner, party_of
-from telemetry.keys import public_keys
+from telemetry.keys import public_keys, read_json
 from twin.errors import Fault, SecurityError, ServiceError, WireError
 from twin.site import Site
 
@@ -81,7 +80,10 @@ def read_sender(path: Path, site: Site) -> Sender:
     """
     if not path.exists():
         return Sender.demonstration(site)
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except SecurityError as error:
+        raise ServiceError("site", [_unreadable(path, error)]) from error
     found, faults = {}, []
     for name, (kind, what) in _OF.items():
         match content.get(name):
@@ -95,6 +97,11 @@ def read_sender(path: Path, site: Site) -> Sender:
         source = "site"
         raise ServiceError(source, faults)
     return Sender.of(site, **found)
+
+
+def _unreadable(path: Path, error: SecurityError) -> Fault:
+    """Return that a file which a person wrote is no JSON, and where it goes wrong."""
+    return Fault(place=str(path), value="", mend=f"{error.reason}; give an object of JSON")
 
 
 def _is_of(code: str, kind: str) -> bool:
@@ -117,7 +124,11 @@ def read_partners(folder: Path) -> list[Partner]:
     """
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
-        content = read_json(path)
+        try:
+            content = read_json(path)
+        except SecurityError as error:
+            faults.append(_unreadable(path, error))
+            continue
         partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
         try:
             public_keys(partner.keys)
