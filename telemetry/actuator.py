@@ -15,13 +15,14 @@ import numpy as np
 import structlog
 
 from telemetry.binding import Binder
-from telemetry.client import Client
+from telemetry.client import Client, Receipt
 from telemetry.codec import encode
 from telemetry.durable import sealed, write_whole
 from telemetry.job_samples import JobOrders
 from telemetry.orders import Wanted, eased_orders, read_orders
 from telemetry.points import INTEGRATION
 from telemetry.samples import REPEATED, CapOrder, Decided, PointValue, Sample, Tick
+from telemetry.wire.mailbox import wait_for
 from twin.axes import QUARTER
 from twin.errors import JournalError
 from twin.run import Key
@@ -76,6 +77,7 @@ class Actuator:
         self._told = 0.0
         self._asked: set[Key] | None = None  # not known: what was asked before a restart may stand
         self._ordered_at = self._repeated_at = -np.inf
+        self._receipts: dict[str, Receipt] = {}
 
     def act(self, wanted: Wanted, now: np.datetime64) -> int:
         """Order all that is wanted, and return the sequence of the job orders.
@@ -141,12 +143,18 @@ class Actuator:
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
         with self._lock:
-            self._asked = set()
+            self._asked, self._receipts = set(), {}
             if self._ordered is not None:
                 self._ordered = replace(self._ordered, requests={})
             for (variable, _), point in list(self._binder.integration_points.items()):
                 if variable not in BEATS:
                     self._write(point, None, now)
+
+    def is_taken(self, timeout: float) -> bool:
+        """Return whether the broker has taken what was said since the last withdrawal. [s]"""
+        with self._lock:
+            receipts = list(self._receipts.values())
+        return wait_for(receipts, timeout)
 
     def decided(self, now: np.datetime64, sequence: int) -> None:
         """Tell a simulated plant that it may go on; -1 says that nothing was ordered."""
@@ -274,7 +282,9 @@ class Actuator:
     def _send(self, sample: Sample, *, qos: int = 1) -> None:
         """Say a thing; what was said of it before and still waits is not said any more."""
         topic, payload = encode(sample)
-        self._client.publish(topic, payload, qos=qos, is_newest=True)
+        receipt = self._client.publish(topic, payload, qos=qos, is_newest=True)
+        if qos:
+            self._receipts[topic] = receipt
 
 
 def _said(point: str, value: float | None, now: np.datetime64) -> PointValue:

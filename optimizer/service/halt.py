@@ -22,6 +22,9 @@ from twin.errors import GigatwinError
 MOST_LETTERS: Final = 1000
 """Letters of a reason that a status has room for. [1]"""
 
+PATIENCE: Final = 0.5
+"""Longest wait for the broker before whoever holds is told that it has not taken it. [s]"""
+
 THEN: Final = "planning goes on with the next quarter-hour"
 """What comes after a HOLD."""
 
@@ -193,10 +196,15 @@ class Halt:
 
     def _untold(self) -> str:
         """Return that the plant hears nothing from here; empty if it does, or shall not."""
-        if self._is_shadow or not self._link.trouble:
+        if self._is_shadow:
+            return ""
+        trouble = self._link.trouble
+        if not trouble and not self._link.is_taken(PATIENCE):
+            trouble = f"the broker has taken nothing for {PATIENCE:g} s"  # it may hang, or be slow
+        if not trouble:
             return ""
         return (
-            f"the plant hears nothing now: {self._link.trouble}; what it was not told it is told "
+            f"the plant hears nothing now: {trouble}; what it was not told it is told "
             "when that is mended, and until then its own watch of our heartbeat decides"
         )
 

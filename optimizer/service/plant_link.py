@@ -157,6 +157,10 @@ class PlantLink:
         """Withdraw all requests."""
         self._actuator.withdraw(now)
 
+    def is_taken(self, timeout: float) -> bool:
+        """Return whether the broker has taken what the plant is told, within some time. [s]"""
+        return self._actuator.is_taken(timeout)
+
     def decided(self, now: np.datetime64, sequence: int) -> None:
         """Let a simulated plant go on."""
         self._actuator.decided(now, sequence)

@@ -8,6 +8,7 @@ import pytest
 
 from telemetry import actuator
 from telemetry.actuator import BEATS, VALIDITY, Wanted
+from telemetry.client import Receipt
 from telemetry.job_samples import JobOrders
 from telemetry.samples import CapOrder
 from tests.telemetry.ordering import NOW, WANTED, bound, making, point
@@ -32,6 +33,23 @@ def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
     values = wire.requests()
     assert point(bound(), "battery_request", "battery_1") in values
     assert set(values.values()) == {None}
+
+
+def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
+    actuator, receipts = made(), []
+
+    def publish(*_, qos=0, **__):
+        assert qos
+        receipts.append(Receipt())
+        return receipts[-1]
+
+    monkeypatch.setattr(wire, "publish", publish)
+    actuator.freeze(NOW)
+    assert receipts
+    assert not actuator.is_taken(0.0)
+    for receipt in receipts:
+        receipt.settle(is_granted=True)
+    assert actuator.is_taken(0.0)
 
 
 def test_withdrawing_leaves_the_heartbeats(made, wire):

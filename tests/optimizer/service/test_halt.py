@@ -31,6 +31,7 @@ class Link:
 
     def __init__(self):
         self.frozen, self.error, self.trouble = [], None, ""
+        self.is_taken = lambda timeout: timeout > 0.0
 
     def freeze(self, now):
         if self.error:
@@ -97,6 +98,17 @@ def test_a_second_person_holds_beside_the_first(stand, tmp_path):
     assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT)] == ["ana", "bo"]
     assert stand.halt.release(author="ana")
     assert stand.halt.in_force is None
+
+
+def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_path):
+    """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
+    stand = Stand(tmp_path)
+    stand.link.is_taken = lambda _: False
+    said = stand.halt.hold(author="ana", reason="a smell", hours=None)
+    assert "the plant hears nothing now: the broker has taken nothing for 0.5 s" in said
+    assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
+        author="ana", reason="a smell", hours=None
+    )
 
 
 def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
