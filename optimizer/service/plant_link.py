@@ -1,5 +1,6 @@
 """The service's side of the plant: what is heard of it, and what is asked of it."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -33,6 +34,9 @@ from twin.spans import in_words
 
 TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
+
+GLANCE: Final = 5.0
+"""Time between two looks at what is silent. [s]"""
 
 PASSED: Final = ("unknown point", "other site")
 """Counters of what is nobody's fault: sound, perhaps archived, and no business of the plan."""
@@ -83,6 +87,7 @@ class PlantLink:
         self._ingester.listen(self.apart.hear)
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self.jobs = ToldJobs(site, self.window)
+        self._looked, self._silent = -np.inf, ""
 
     def __enter__(self) -> Self:
         """Take up what the journal still holds, then listen."""
@@ -133,6 +138,21 @@ class PlantLink:
         kept = "" if now == BEFORE else self.window.ahead(now)
         told = (self.window.misdated.words(now, self.window.period), kept)
         return "; ".join(filter(None, told))
+
+    def silent(self, now: np.datetime64) -> str:
+        """Return what was heard once and is silent by now; empty if nothing is.
+
+        It is looked at now and then, so that it is told before the next decision finds it.
+        """
+        moment = time.monotonic()
+        if now != BEFORE and moment - self._looked >= GLANCE:
+            self._looked = moment
+            longest = quality.PERIODS * self.window.period
+            names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            span = in_words(float(longest / np.timedelta64(1, "s")))
+            self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
+        return self._silent
 
     # --- what is asked
 

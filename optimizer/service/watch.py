@@ -72,6 +72,7 @@ class Watch:
         """
         link = self._link
         link.wear.look(now)
+        doubts = link.misdated(now), link.silent(now), *_doubts(last)
         texts = {
             "broker": link.trouble,
             "feed": self._partners.trouble(now),
@@ -81,7 +82,7 @@ class Watch:
             "hold": self._overrides.alarm,
             "decision": missing,
             "fallback": _fallback(last),
-            "telemetry": "; ".join(filter(None, (link.misdated(now), *_doubts(last)))),
+            "telemetry": "; ".join(filter(None, doubts)),
             "jobs": link.jobs.trouble(now) or (link.jobs.unheard if missing else ""),
             "orders": link.jobs.disagreement(),
             "racks": of_racks(link, now),

@@ -59,6 +59,7 @@ class Bench:
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
+        link.silent.return_value = ""
         link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
         link.jobs.unheard = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))

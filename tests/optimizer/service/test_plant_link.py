@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from optimizer.service import plant_link
+from optimizer.service.clock import BEFORE
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watch import Watch
@@ -99,3 +101,20 @@ def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
     bad = replace(metadata_of("grid_import_power"), unit="furlong")
     link.window.add(bad)
     assert link.show_telemetry(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
+
+
+def test_what_falls_silent_is_told_before_the_next_decision(link, monkeypatch):
+    """Proves: a meter silent for six minutes is told by name; within three periods nothing is.
+
+    Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
+    """
+    monkeypatch.setattr(plant_link, "GLANCE", 0.0)
+    for name in ("grid_import_power", "battery_level"):
+        link.window.add(metadata_of(name))
+    link.window.add(value_of("grid_import_power", 2000.0))
+    link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
+    assert link.silent(BEFORE) == link.silent(NOON + 60 * SECOND) == ""
+    told = link.silent(NOON + 360 * SECOND)  # one meter shows import and export
+    assert told == "silent for over 5 min: grid_import_power and 1 more"
+    link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
+    assert link.silent(NOON + 360 * SECOND) == ""
