@@ -28,7 +28,7 @@ from optimizer.forms import (
 )
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from optimizer.promised import promises
+from optimizer.question.promised import promises
 from optimizer.shape import Shape, SiteShape
 from twin.peaks import Peak
 from twin.physics import FloatArray

@@ -12,10 +12,10 @@ from optimizer.decision import Decision
 from optimizer.explain import Explanation, explain
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
+from optimizer.question.sense import banks
+from optimizer.reasons.softened import softened
 from optimizer.reserves.reserved import told
 from optimizer.schedule import schedule_of
-from optimizer.sense import banks
-from optimizer.softened import softened
 from optimizer.solution import Solution
 from optimizer.verify import RAMP, Verdict, verify
 from twin.errors import NoScheduleError

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.headroom import Headroom
-from optimizer.urgency import due, pressing, urgency
+from optimizer.realtime.headroom import Headroom
+from optimizer.realtime.urgency import due, pressing, urgency
 from twin import steering
 from twin.labels import values_of
 from twin.physics import FloatArray

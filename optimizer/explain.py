@@ -7,9 +7,9 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import Binding, binding, doubtful
 from optimizer.hedge.weighed import Weighed
-from optimizer.softened import Softened
+from optimizer.reasons.binding import Binding, binding, doubtful
+from optimizer.reasons.softened import Softened
 from optimizer.solution import Solution
 from twin.axes import HOUR, regrid, to_minute
 from twin.physics import FloatArray

@@ -23,10 +23,10 @@ import xarray as xr
 
 from optimizer.course import LEAST, SUSTAINED, Course
 from twin import axes, vocabulary
-from twin.activation import powers, put_off
-from twin.kept import kept_at_connection, kept_by
 from twin.physics import FloatArray
 from twin.relations import Store
+from twin.reserved.activation import powers, put_off
+from twin.reserved.kept import kept_at_connection, kept_by
 from twin.site import Site
 from twin.workloads.envelope import EXPECTED
 from twin.workloads.queue import Pool

@@ -7,15 +7,15 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.binding import LEAST_PRICE
 from optimizer.build import numbers_of
 from optimizer.compile.shift import Warm
 from optimizer.compile.structure import structure_of
-from optimizer.easing import Easing
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
+from optimizer.reasons.binding import LEAST_PRICE
+from optimizer.reasons.easing import Easing
+from optimizer.reasons.sides import limits_of
 from optimizer.schedule import schedule_of
-from optimizer.sides import limits_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
 

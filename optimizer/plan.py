@@ -19,9 +19,9 @@ from optimizer.hedge.first_stage import freed, kept
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
-from optimizer.refusal import refusal
+from optimizer.question.sense import banks
+from optimizer.reasons.refusal import refusal
 from optimizer.reserves.bids import in_bids
-from optimizer.sense import banks
 from optimizer.shape import Shape
 from optimizer.solution import Solution
 from optimizer.solve import Answer, Solver

@@ -8,16 +8,16 @@ from typing import Final, Protocol
 import numpy as np
 import xarray as xr
 
-from optimizer import rules
+from optimizer.baselines import rules
+from optimizer.baselines.scaling import scaling as follow_carbon
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
-from optimizer.guard import Guard
-from optimizer.horizons import horizon
 from optimizer.problem import Problem
+from optimizer.question.horizons import horizon
+from optimizer.question.sense import banks
+from optimizer.realtime.guard import Guard
 from optimizer.reserves.book import Book
-from optimizer.scaling import scaling as follow_carbon
-from optimizer.sense import banks
 from optimizer.steering import Steering, question, told
 from twin import axes
 from twin.errors import NoScheduleError, SolverError
@@ -77,7 +77,7 @@ class Rule:
     record
         Its series; what is unpublished is never looked at.
     rule
-        One of :mod:`optimizer.rules`.
+        One of :mod:`optimizer.baselines.rules`.
     """
 
     def __init__(self, site: Site, record: xr.Dataset, rule: Callable[..., Orders]) -> None:

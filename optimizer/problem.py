@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer import promised, sense
-from optimizer.moves import Moves
+from optimizer.question import promised, sense
+from optimizer.question.moves import Moves
 from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states

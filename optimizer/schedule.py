@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer.inputs import CAPS, caps
-from optimizer.moves import coming
 from optimizer.problem import Problem
+from optimizer.question.moves import coming
 from optimizer.reserves.reserved import add_reserves
 from optimizer.solution import ROUNDING, Solution
 from twin import steering, vocabulary

@@ -8,8 +8,8 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Warm
-from optimizer.hold import Held
 from optimizer.inputs import Inputs
+from optimizer.tightening.hold import Held
 from twin.physics import FloatArray
 
 ROUNDING: Final = 1e-6

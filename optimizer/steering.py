@@ -6,16 +6,16 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
-from optimizer.cool_first import cool_first
 from optimizer.dispatch import Orders, dispatch
-from optimizer.guard import Guard
-from optimizer.headroom import headroom
-from optimizer.horizons import Promised, horizon, nothing
-from optimizer.positions import positions
 from optimizer.problem import Problem
+from optimizer.question.horizons import Promised, horizon, nothing
+from optimizer.question.positions import positions
+from optimizer.realtime.cool_first import cool_first
+from optimizer.realtime.guard import Guard
+from optimizer.realtime.headroom import headroom
+from optimizer.realtime.shave import able, shave, spare_of
+from optimizer.realtime.turning import mean_way
 from optimizer.reserves.sold import sold
-from optimizer.shave import able, shave, spare_of
-from optimizer.turning import mean_way
 from twin import axes
 from twin.exchange import net_import
 from twin.forecast.outlook import outlook
@@ -54,7 +54,7 @@ def question(
     promised
         What others ask of the site.
     grid
-        The horizon; by default :func:`optimizer.horizons.horizon`.
+        The horizon; by default :func:`optimizer.question.horizons.horizon`.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def told(
     -------
     xarray.Dataset
         As :func:`twin.forecast.outlook.outlook` tells, with the words of
-        :func:`optimizer.positions.positions` and :func:`optimizer.reserves.sold.sold`.
+        :func:`optimizer.question.positions.positions` and :func:`optimizer.reserves.sold.sold`.
 
     Raises
     ------

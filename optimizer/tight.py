@@ -13,11 +13,11 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.curves import MOST_SEGMENTS
-from optimizer.hold import Held, hold, joined, stacked
 from optimizer.inputs import Inputs
-from optimizer.netted import netted
 from optimizer.solve import Answer, Choice, Solver, chosen
-from optimizer.waste import wasteful
+from optimizer.tightening.hold import Held, hold, joined, stacked
+from optimizer.tightening.netted import netted
+from optimizer.tightening.waste import wasteful
 from twin.errors import SolverError
 from twin.physics import FloatArray
 

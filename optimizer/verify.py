@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, backing, coherence, curtailment, limits, simulation, steering, vocabulary
+from twin import axes, coherence, curtailment, limits, simulation, steering, vocabulary
 from twin.breach import Breach, judged
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
@@ -20,6 +20,7 @@ from twin.labels import of_owner, off_axes
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
+from twin.reserved import backing
 from twin.site import Site
 
 KEEP: Final = 0.5

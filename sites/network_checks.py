@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from sites.faults import spot, written
+from twin.electrical.load_flow import fed_machines
+from twin.electrical.network import Network, reached
 from twin.equipment import Transformer
 from twin.errors import Fault
-from twin.load_flow import fed_machines
-from twin.network import Network, reached
 from twin.site import Site
 
 WINDING: Final = (0.75, 1.35)

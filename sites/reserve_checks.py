@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from sites.faults import spot
-from twin.backing import holders, pauses
 from twin.errors import Fault
+from twin.reserved.backing import holders, pauses
 from twin.site import Site
 from twin.workloads.envelope import RESERVE
 

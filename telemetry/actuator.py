@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.binding import Binder
 from telemetry.client import Client, Receipt
 from telemetry.codec import encode
 from telemetry.durable import sealed, write_whole
 from telemetry.job_samples import JobOrders
+from telemetry.metadata.binding import Binder
+from telemetry.metadata.points import INTEGRATION
 from telemetry.orders import Wanted, eased_orders, read_orders
-from telemetry.points import INTEGRATION
 from telemetry.samples import REPEATED, CapOrder, Decided, PointValue, Sample, Tick
 from telemetry.wire.mailbox import wait_for
 from twin.axes import QUARTER

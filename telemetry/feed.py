@@ -130,7 +130,7 @@ class Feed:
         Parameters
         ----------
         plan
-            From :func:`optimizer.service.document.document_of`.
+            From :func:`optimizer.service.partners.document.document_of`.
         fixed
             Partner -> start of an interval [ms] -> baseline that is fixed towards it; else the
             plan's. [MW]

@@ -1,9 +1,9 @@
 """From the broker to disk, to the window and to the archive, in this order; nothing is lost.
 
 One thread takes what came, appends it to the journal, and only then acknowledges it. After that
-each message is handed on; :mod:`telemetry.desk` tells to whom. What cannot be read is acknowledged
-like the rest, or else a broker would send it for ever. A second thread commits; see
-:mod:`telemetry.archiving`.
+each message is handed on; :mod:`telemetry.intake.desk` tells to whom. What cannot be read is
+acknowledged like the rest, or else a broker would send it for ever. A second thread commits; see
+:mod:`telemetry.intake.archiving`.
 """
 
 import threading
@@ -18,12 +18,12 @@ import structlog
 
 from telemetry.archive import Archive, recall
 from telemetry.archive.losses import tell
-from telemetry.archiving import Archiver, died
-from telemetry.coverage import Coverage
-from telemetry.desk import Desk, Listener
+from telemetry.intake.archiving import Archiver, died
+from telemetry.intake.coverage import Coverage
+from telemetry.intake.desk import Desk, Listener
+from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.journal import Frame, Journal
-from telemetry.progress import SAVED, Progress
-from telemetry.source import AGAIN, MOST_WAITING, Source, gather, rest
+from telemetry.journaling.progress import SAVED, Progress
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
 from twin.errors import JournalError

@@ -1,6 +1,6 @@
 """The write-ahead journal: what was appended is there again after any crash.
 
-A folder of segments (:mod:`telemetry.frames` tells their layout), of which the last is written to.
+A folder of segments (`journaling.frames` tells their layout), of which the last is written to.
 Append is one write and one ``fdatasync``; when it returns, its frames are durable, and only then
 may their messages be acknowledged to the broker.
 
@@ -23,9 +23,10 @@ from typing import Final
 
 import structlog
 
-from telemetry import durable, frames
-from telemetry.frames import Frame, Position, Repair
-from telemetry.tail import archived
+from telemetry import durable
+from telemetry.journaling import frames
+from telemetry.journaling.frames import Frame, Position, Repair
+from telemetry.journaling.tail import archived
 from twin.errors import JournalError
 
 __all__ = ["Frame", "Journal", "Position", "Repair"]

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from telemetry import mixups
-from telemetry.bands import Band
+from telemetry.judging import mixups
+from telemetry.judging.bands import Band
 from telemetry.samples import GOOD, RackBatch, microseconds
 
 FUTURE: Final = np.timedelta64(5, "s")

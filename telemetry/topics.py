@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-from telemetry.bms_rules import expect_value
+from telemetry.metadata.bms_rules import expect_value
 from telemetry.samples import PLANT
 from twin.errors import WireError
 

@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry import quality, views
-from telemetry.bands import Limits
-from telemetry.binding import Binder, Binding
-from telemetry.cluster_news import ClusterNews
-from telemetry.misdated import REFUSED, kept_ahead
+from telemetry import quality
+from telemetry.judging.bands import Limits
+from telemetry.judging.misdated import REFUSED, kept_ahead
+from telemetry.judging.strangers import judge_stranger
+from telemetry.judging.verdicts import Verdicts
+from telemetry.metadata.binding import Binder, Binding
 from telemetry.quality import Flag, Reading
-from telemetry.racks import Racks
-from telemetry.rows import Rows
 from telemetry.samples import (
     REPEATED,
     CapStatus,
@@ -34,9 +33,11 @@ from telemetry.samples import (
     Tick,
     microseconds,
 )
-from telemetry.slots import Slots
-from telemetry.strangers import judge_stranger
-from telemetry.verdicts import Verdicts
+from telemetry.windows import views
+from telemetry.windows.cluster_news import ClusterNews
+from telemetry.windows.racks import Racks
+from telemetry.windows.rows import Rows
+from telemetry.windows.slots import Slots
 from twin.run import Key
 from twin.site import Site
 
@@ -57,7 +58,7 @@ class Window:
     depth
         How far back :meth:`dataset` reaches.
     limits
-        Thresholds that the site sets itself; see :func:`telemetry.bands.read_limits`.
+        Thresholds that the site sets itself; see :func:`telemetry.judging.bands.read_limits`.
 
     Attributes
     ----------

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from optimizer.service.control import command
 from optimizer.service.demo.day import EXAMPLE, PARTNER
 from optimizer.service.demo.process import Process
+from optimizer.service.holding.control import command
 from telemetry import topics
 from telemetry.client import Client
 from telemetry.durable import write_whole

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
 from twin.contingency import Contingency
+from twin.electrical.network import Network
 from twin.equipment import Accelerators, Equipment, Grid
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError, nearest
 from twin.market_day import market_day_zone
-from twin.network import Network
 from twin.peaks import Peak
 from twin.physics import FloatArray
 from twin.promises import Commitment

@@ -19,7 +19,7 @@ from telemetry.durable import write_whole
 from twin import axes
 from twin.axes import to_minute
 from twin.calibrate import Calibration, Estimated, Grade, calibrate
-from twin.drift import Week, changes
+from twin.calibration.drift import Week, changes
 from twin.errors import Fault, StateError
 from twin.site import Site
 from twin.units import written

@@ -6,8 +6,8 @@ import typer
 
 from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expect_past, state_of
 from optimizer.cli.show import JsonFile, console, write_json
-from optimizer.service import offline
-from optimizer.service.control import SilentError, command, is_running
+from optimizer.service.holding import offline
+from optimizer.service.holding.control import SilentError, command, is_running
 from twin.errors import Fault
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")

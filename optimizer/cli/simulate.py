@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import sites
+from optimizer.baselines.heat import sell_heat
+from optimizer.baselines.sun_and_wind import use_sun_and_wind
 from optimizer.cli.conditions import (
     ROUNDING,
     LoadFile,
@@ -36,9 +38,7 @@ from optimizer.cli.show import (
 )
 from optimizer.cli.streaming import Detail, stream
 from optimizer.cli.trip import Day, asked_trips, show_trips
-from optimizer.heat import sell_heat
 from optimizer.service.trials.results import write_netcdf
-from optimizer.sun_and_wind import use_sun_and_wind
 from twin import state
 from twin.axes import to_minute
 from twin.effectiveness import indicators

@@ -8,9 +8,9 @@ from rich.markup import escape
 
 from optimizer.cli.operate import SiteName, StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service import offline
 from optimizer.service.board import Snapshot, first, found, last, number, rows, word
-from optimizer.service.control import command, is_running
+from optimizer.service.holding import offline
+from optimizer.service.holding.control import command, is_running
 from twin.errors import Fault, ServiceError
 from twin.spans import in_words
 

@@ -16,10 +16,10 @@ from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.folder import StateFolder
 from telemetry.archive.places import name_bucket
 from telemetry.archive.reading import state_folder
-from telemetry.discovery import Discovery, listen
+from telemetry.metadata.discovery import Discovery, listen
+from telemetry.metadata.topology import SHOWN, compare, racks_apart
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
-from telemetry.topology import SHOWN, compare, racks_apart
 from twin.errors import ArchiveError, Fault, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")

@@ -13,7 +13,7 @@ from optimizer.decision import Decision
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
-from optimizer.refusal import refusal
+from optimizer.reasons.refusal import refusal
 from optimizer.solve import Answer, Solver
 from twin.errors import Fault, ProblemError
 from twin.physics import FloatArray

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.moves import BLOCK, Lane, free, welcoming
 from optimizer.problem import Problem
+from optimizer.question.moves import BLOCK, Lane, free, welcoming
 from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
 from twin.routes import Route

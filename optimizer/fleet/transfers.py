@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.moves import Moves
 from optimizer.problem import Problem
+from optimizer.question.moves import Moves
 from twin.axes import to_minute
 from twin.physics import FloatArray
 

@@ -10,10 +10,10 @@ import pyomo.environ as pyo
 
 from optimizer.forms.table import table
 from optimizer.inputs import Inputs
-from twin.backing import holders
-from twin.endings import endings, lags
 from twin.physics import FloatArray
 from twin.relations import Store
+from twin.reserved.backing import holders
+from twin.reserved.endings import endings, lags
 from twin.reserves import Reserve
 
 
@@ -51,7 +51,7 @@ def held_where(inputs: Inputs, may: Callable[[Reserve], bool]) -> Held:
 
 
 def endings_of(inputs: Inputs, names: Sequence[str]) -> FloatArray:
-    """Return when activations of some products may end, as :func:`twin.endings.endings` does."""
+    """Return when full activations may end, as :func:`twin.reserved.endings.endings` does."""
     products = inputs.problem.site.reserves
     return endings(inputs.hours, [products[name].duration for name in names])
 

@@ -22,10 +22,10 @@ from optimizer.ledger import Ledger
 from optimizer.reserves.capacity import column
 from optimizer.reserves.capacity import held as sold
 from twin.axes import HOUR
-from twin.endings import overlap
 from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.relations import Store
+from twin.reserved.endings import overlap
 from twin.reserves import is_open
 from twin.walk import TAPER
 

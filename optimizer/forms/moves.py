@@ -16,7 +16,7 @@ from optimizer.forms import under_way
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from optimizer.moves import GUEST, Moves, moved
+from optimizer.question.moves import GUEST, Moves, moved
 from twin.physics import FloatArray
 
 

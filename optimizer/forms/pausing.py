@@ -11,11 +11,11 @@ from optimizer.forms.settled import later_price, settled_price
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
-from optimizer.moves import coming, moved
+from optimizer.question.moves import coming, moved
 from optimizer.reserves.capacity import column, load
-from twin.backing import EXPECTED
-from twin.endings import overlap
 from twin.physics import FloatArray
+from twin.reserved.backing import EXPECTED
+from twin.reserved.endings import overlap
 from twin.workloads.queue import Pool
 
 

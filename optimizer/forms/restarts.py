@@ -14,7 +14,7 @@ import pyomo.environ as pyo
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from optimizer.sense import PAUSES
+from optimizer.question.sense import PAUSES
 from twin.physics import FloatArray
 from twin.workloads.queue import Pool
 

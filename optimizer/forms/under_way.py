@@ -4,7 +4,7 @@ import numpy as np
 
 from optimizer.forms import work
 from optimizer.inputs import Inputs
-from optimizer.moves import Lane, Moves
+from optimizer.question.moves import Lane, Moves
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.workloads.queue import Pool

@@ -19,7 +19,7 @@ from optimizer.forms.restarts import Tied, build_restarts, restart_numbers, tied
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
-from optimizer.moves import moved
+from optimizer.question.moves import moved
 from twin.physics import FloatArray
 from twin.relations import Work
 from twin.workloads.queue import Pool

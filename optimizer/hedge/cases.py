@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.hedge.case import Case
 from optimizer.problem import Problem
-from optimizer.sense import PAUSES
+from optimizer.question.sense import PAUSES
 from twin.axes import HOUR, intervals, to_minute
 from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES

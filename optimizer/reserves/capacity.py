@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
-from twin.backing import holders, pauses
 from twin.errors import Fault, UnitError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+from twin.reserved.backing import holders, pauses
 from twin.reserves import WORDS, Reserve, begins, edges, is_valid
 from twin.site import Site
 from twin.workloads.kinds import WorkKind

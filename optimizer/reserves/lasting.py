@@ -15,10 +15,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.problem import Problem
 from optimizer.reserves.capacity import LEAST, held
-from twin.backing import holders
-from twin.endings import endings, lags, overlap
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+from twin.reserved.backing import holders
+from twin.reserved.endings import endings, lags, overlap
 
 ROWS: Final = ("lasts_up", "lasts_down")
 """Rows of a store."""

@@ -8,7 +8,7 @@ from typing import Final
 from optimizer.service.clock import Clock
 from optimizer.service.house import PAUSE
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.unheard import Unheard
+from optimizer.service.watching.unheard import Unheard
 from twin.errors import StateError
 from twin.estimate import estimate
 from twin.site import Site
@@ -49,7 +49,7 @@ class Awaited:
         return self._link.jobs.unheard
 
     def told(self, error: StateError) -> StateError:
-        """Return an error with where to look; see :class:`optimizer.service.unheard.Unheard`."""
+        """Return an error with where to look, as `watching.unheard.Unheard` tells it."""
         return self._unheard.told(error)
 
     def waits(self, stop: Event) -> Iterator[str]:

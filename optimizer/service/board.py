@@ -7,10 +7,10 @@ null stands for what is not known:
   told it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
-  `optimizer.binding.Binding.as_json` gives it, `softened`, as
-  `optimizer.softened.Softened.as_json` does, `doubtful`, limits that bind at prices that are not
-  believed, `reserves` and `units` in words, `degraded`, or "", and where scenarios were weighed
-  `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
+  `optimizer.reasons.binding.Binding.as_json` gives it, `softened`, as
+  `optimizer.reasons.softened.Softened.as_json` does, `doubtful`, limits that bind at prices that
+  are not believed, `reserves` and `units` in words, `degraded`, or "", and where scenarios
+  were weighed `hedge`, as `optimizer.hedge.weighed.Weighed.as_json` gives it;
 - `hold`, a person's, null without one: `author`, `reason`, `since`, `until` (null: until released),
   by the wall clock;
 - `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
@@ -35,7 +35,7 @@ null stands for what is not known:
 - `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
   `racks`;
 - `asked`, of each partner who asks for less than the connection: as
-  `optimizer.service.asked.show_asked` gives it;
+  `optimizer.service.partners.asked.show_asked` gives it;
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
   `rows` as `twin.failures.coverage.Coverage.rows` gives them, and `plan` of `time`, `minutes` to
   the first limit (null: none) and `failure`, the worst then;

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.service.folder import read_json
 from telemetry.durable import write_whole
-from twin.drift import Point, Week
+from twin.calibration.drift import Point, Week
 
 FILE: Final = "calibrations.json"
 """File of the state folder that holds them."""

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.headroom import most_export
 from optimizer.problem import Problem
+from optimizer.realtime.headroom import most_export
 from twin import limits, vocabulary
 from twin.equipment import Battery
 from twin.exchange import net_import

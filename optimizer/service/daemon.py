@@ -17,19 +17,19 @@ from optimizer.service.awaited import Awaited
 from optimizer.service.clock import BEFORE, Clock
 from optimizer.service.fallback import Source
 from optimizer.service.guarding import Guarding
-from optimizer.service.halt import Halt
 from optimizer.service.heart import Heart
+from optimizer.service.holding.halt import Halt
 from optimizer.service.house import keep_house
 from optimizer.service.memory import keep, recall
 from optimizer.service.notify import notify
 from optimizer.service.overrides import Overrides
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
 from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
-from optimizer.service.watch import Watch
+from optimizer.service.watching.watch import Watch
 from optimizer.service.worker import Worker
 from twin.axes import QUARTER
 from twin.errors import GigatwinError, StateError

@@ -8,8 +8,8 @@ import numpy as np
 from optimizer.service.audit import NO_PLAN, NONE_EVENT
 from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
-from telemetry.apart import told as told_apart
 from telemetry.codec.documents import Acknowledgement
+from telemetry.metadata.apart import told as told_apart
 from twin.errors import one_line
 from twin.exchange import net_import
 

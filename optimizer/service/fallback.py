@@ -15,7 +15,7 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.problem import Problem
-from optimizer.promised import beyond_targets
+from optimizer.question.promised import beyond_targets
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import SPILLS, cushioned, spilled
 from optimizer.verify import verify

@@ -10,7 +10,7 @@ import structlog
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from optimizer.guard import Guard
+from optimizer.realtime.guard import Guard
 from twin.axes import METERING, MINUTE, QUARTER
 from twin.exchange import net_import
 
@@ -83,7 +83,7 @@ class Guarding:
         Returns
         -------
         Orders or None
-            As :meth:`optimizer.guard.Guard.look` gives them, at most once a minute.
+            As :meth:`optimizer.realtime.guard.Guard.look` gives them, at most once a minute.
         """
         if self._guard is None or not self._begin <= now < self._begin + QUARTER:
             return None

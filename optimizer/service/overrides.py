@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from optimizer.service.holds import Hold, Kept, read_holds
+from optimizer.service.holding.holds import Hold, Kept, read_holds
 from telemetry.durable import sealed, write_whole
 from twin.errors import Fault, JournalError, ServiceError, one_line
 

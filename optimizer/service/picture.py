@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.service.asked import show_asked
-from optimizer.service.holds import Hold
+from optimizer.service.holding.holds import Hold
+from optimizer.service.partners.asked import show_asked
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Plan
 from twin import limits

@@ -11,16 +11,16 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.dispatch import FLOWS, Orders, by_number, within
-from optimizer.guard import Guard
-from optimizer.headroom import headroom
 from optimizer.hedge.known import LEAST, Known
-from optimizer.horizons import Promised, nothing
 from optimizer.problem import Problem
+from optimizer.question.horizons import Promised, nothing
+from optimizer.realtime.guard import Guard
+from optimizer.realtime.headroom import headroom
+from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
-from optimizer.service.in_service import in_service
+from optimizer.service.watching.in_service import in_service
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Steering, question, set_apart
-from optimizer.urgency import pressing
 from twin.axes import HOUR, QUARTER
 from twin.estimate import Estimate, estimate
 from twin.labels import values_of

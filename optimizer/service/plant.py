@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 
 import sites
-from optimizer.service.in_service import RATINGS
 from optimizer.service.trials.course import course_of, work_of
 from optimizer.service.trials.results import Summary, write_netcdf
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
+from optimizer.service.watching.in_service import RATINGS
 from optimizer.service.world import DAY, Files, read_world, zone_of
 from telemetry.agents.scene import Outcome, Scene
 from telemetry.durable import write_json

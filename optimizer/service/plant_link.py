@@ -12,19 +12,19 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
-from optimizer.service.told_jobs import ToldJobs
 from optimizer.service.wanted import battery_requests, wanted
+from optimizer.service.watching.told_jobs import ToldJobs
 from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
 from telemetry import quality, topics
 from telemetry.actuator import Actuator
-from telemetry.apart import Apart
 from telemetry.archive import Archive
 from telemetry.archive.seconds import second_of
-from telemetry.bands import LIMITS, read_limits
 from telemetry.client import Client
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
+from telemetry.judging.bands import LIMITS, read_limits
+from telemetry.metadata.apart import Apart
 from telemetry.quality import Flag
 from telemetry.samples import Sample
 from telemetry.window import Window
@@ -126,7 +126,7 @@ class PlantLink:
         return float(net_import(past).mean())
 
     def racks_apart(self, now: np.datetime64) -> tuple[str, ...]:
-        """Return the racks that are not acted on; see :class:`telemetry.apart.Apart`."""
+        """Return the racks that are not acted on; see :class:`telemetry.metadata.apart.Apart`."""
         return self.apart.racks(now, self.window.period)
 
     def water_refusal(self, now: np.datetime64) -> str:

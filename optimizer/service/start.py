@@ -10,14 +10,14 @@ from pathlib import Path
 import structlog
 
 from optimizer.service.clock import RealClock, SimulatedClock
-from optimizer.service.control import ControlServer
 from optimizer.service.daemon import Service
 from optimizer.service.folder import StateFolder
+from optimizer.service.holding.control import ControlServer
+from optimizer.service.holding.offline import HOLDS
 from optimizer.service.notify import notify
-from optimizer.service.offline import HOLDS
 from optimizer.service.overrides import Overrides
 from optimizer.service.page import PageServer
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from telemetry.durable import write_whole

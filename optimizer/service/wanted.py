@@ -8,7 +8,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.pilot import Outcome
 from optimizer.service.water import water_requests
 from telemetry.actuator import Wanted
-from telemetry.listing import racks_of
+from telemetry.metadata.listing import racks_of
 from twin.equipment import Accelerators, Cdu, HeatReuse
 from twin.run import Key
 from twin.site import Site

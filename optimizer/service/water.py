@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from telemetry.listing import units_of
+from telemetry.metadata.listing import units_of
 from twin import steering
 from twin.equipment import Cdu, CoolingPlant
 from twin.run import Key

@@ -14,12 +14,12 @@ import numpy as np
 import structlog
 
 import telemetry
-from optimizer.service.alarms import Severity
 from optimizer.service.calibrations import DUE, FILE, is_due, keep, kept
+from optimizer.service.watching.alarms import Severity
 from telemetry.durable import ABSENT, stamp
 from telemetry.logs import logged
 from twin.calibrate import calibrate
-from twin.drift import Change, Week, changes
+from twin.calibration.drift import Change, Week, changes
 from twin.errors import GigatwinError
 from twin.site import Site
 

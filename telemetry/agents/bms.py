@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from telemetry import topics
 from telemetry.agents.requests import Requests
 from telemetry.codec import encode
-from telemetry.listing import Listed, list_points, racks_of
+from telemetry.metadata.listing import Listed, list_points, racks_of
+from telemetry.metadata.points import BMS, INTEGRATION, RACK, SYSTEM
+from telemetry.metadata.units import UNITS
 from telemetry.plants.nature import Noise
-from telemetry.points import BMS, INTEGRATION, RACK, SYSTEM
 from telemetry.samples import PointValue
-from telemetry.units import UNITS
 from twin import vocabulary
 from twin.equipment import Accelerators
 from twin.physics import FloatArray

@@ -8,7 +8,7 @@ from typing import Final
 from telemetry import topics
 from telemetry.client import Client
 from telemetry.codec import decode, encode
-from telemetry.points import INTEGRATION
+from telemetry.metadata.points import INTEGRATION
 from telemetry.samples import Sample
 from telemetry.topics import Kind
 from twin.errors import WireError

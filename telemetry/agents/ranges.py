@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from telemetry.listing import units_of
+from telemetry.metadata.listing import units_of
 from twin.equipment import Cdu, CoolingPlant, HeatReuse
 from twin.relations import SetPoints
 from twin.run import Key

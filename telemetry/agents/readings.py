@@ -8,7 +8,7 @@ import numpy as np
 from telemetry.agents.placement import Load
 from telemetry.agents.racks import coolant
 from telemetry.agents.ranges import Water
-from telemetry.points import RENEWABLES
+from telemetry.metadata.points import RENEWABLES
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
 from twin.physics import FloatArray
 from twin.physics import water as liquids

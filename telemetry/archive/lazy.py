@@ -15,10 +15,10 @@ from telemetry.archive.layout import Level
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import BELIEVED
 from telemetry.archive.snapshot import FINEST, Snapshot
-from telemetry.binding import Binding
+from telemetry.metadata.binding import Binding
 from telemetry.quality import PERIODS
 from telemetry.samples import REPEATED
-from telemetry.slots import Shape
+from telemetry.windows.slots import Shape
 from twin.physics import FloatArray
 
 SILENCE: Final = PERIODS * int(REPEATED / np.timedelta64(1, "s"))

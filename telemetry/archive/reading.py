@@ -33,9 +33,9 @@ from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import CODES
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
-from telemetry.binding import Binder, Binding
+from telemetry.metadata.binding import Binder, Binding
 from telemetry.samples import CHIP_VARIABLES
-from telemetry.slots import Slots
+from telemetry.windows.slots import Slots
 from twin import vocabulary
 from twin.errors import ArchiveError
 from twin.site import Site

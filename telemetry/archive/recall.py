@@ -10,7 +10,7 @@ import xarray as xr
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.reading import open_folder
 from telemetry.archive.seconds import CODES
-from telemetry.points import RACK
+from telemetry.metadata.points import RACK
 from telemetry.quality import Flag
 from telemetry.samples import CHIP_VARIABLES, GOOD, REPEATED, PointValue, RackBatch
 from telemetry.window import DEPTH

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from telemetry import kept
 from telemetry.archive import losses
 from telemetry.archive.blocks import Grid, Place, is_there
 from telemetry.archive.layout import (
@@ -27,6 +26,7 @@ from telemetry.archive.reading import snapshot_of
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import open_hours
+from telemetry.intake import kept
 from twin.errors import ArchiveError
 
 _LEVELS = {level.name: level for level in (RAW, SPARSE, OPEN, *ROLLED.values())}

@@ -70,7 +70,7 @@ def decode(topic: str, payload: bytes) -> Sample:
     -------
     Sample
         A point's value stays in the point's own unit: only its metadata tells which; see
-        :class:`telemetry.binding.Binder`.
+        :class:`telemetry.metadata.binding.Binder`.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-from telemetry.bms_rules import PHASES, rule_of
 from telemetry.codec.strict import (
     MOMENT,
     Json,
@@ -15,6 +14,7 @@ from telemetry.codec.strict import (
     read,
     write,
 )
+from telemetry.metadata.bms_rules import PHASES, rule_of
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.topics import Address, point_metadata, point_value
 from twin.errors import WireError
@@ -104,7 +104,7 @@ def decode_metadata(address: Address, topic: str, payload: bytes) -> PointMetada
     ------
     WireError
         If it names other types than its topic, lacks what its point must have, has what it must
-        not, or is otherwise not what the contract says; see :mod:`telemetry.bms_rules`.
+        not, or is otherwise not what the contract says; see :mod:`telemetry.metadata.bms_rules`.
     """
     document = read(topic, payload, dict[str, object])
     record = _record(topic, document)

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.codec.strict import (
     COUNT,
     MOMENT,
@@ -25,6 +24,7 @@ from telemetry.codec.strict import (
     read,
     write,
 )
+from telemetry.journaling.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.topics import Address, Kind, build
 from twin.errors import WireError

@@ -14,8 +14,8 @@ import xarray as xr
 from telemetry.plants.ramps import STEP
 from telemetry.testbed import Plant
 from twin import axes, vocabulary
-from twin.activation import powers
 from twin.physics import FloatArray
+from twin.reserved.activation import powers
 from twin.reserves import Reserve
 from twin.run import Key
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.archive.gathering import Batches
-from telemetry.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.codec.rack_batch import LONGEST, MOST_CHIPS
 from telemetry.codec.strict import FIRST, LAST
-from telemetry.frames import BODY, GUARD, Frame, Position
+from telemetry.journaling.batch_header import FORMAT, HEADER, MAGIC
+from telemetry.journaling.frames import BODY, GUARD, Frame, Position
 from telemetry.quality import FUTURE
 from telemetry.samples import CHIP_VARIABLES
 from telemetry.topics import Kind, parse

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.quarantine import Quarantine
+from telemetry.intake.quarantine import Quarantine
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import FRUGAL
 

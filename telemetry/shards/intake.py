@@ -9,12 +9,13 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.archive.gathering import Batches
-from telemetry.aside import Aside
-from telemetry.course import AHEAD, Course
-from telemetry.coverage import Coverage
-from telemetry.frames import Frame, Position
+from telemetry.intake.aside import Aside
+from telemetry.intake.course import AHEAD, Course
+from telemetry.intake.coverage import Coverage
+from telemetry.intake.quarantine import understand
+from telemetry.journaling.frames import Frame, Position
+from telemetry.judging.strangers import FUTURE_US, LATE_US, Plausible, plausible
 from telemetry.quality import Flag
-from telemetry.quarantine import understand
 from telemetry.samples import (
     REPEATED,
     PointMetadata,
@@ -25,7 +26,6 @@ from telemetry.samples import (
     microseconds,
 )
 from telemetry.shards.bulk import Bulk, in_order
-from telemetry.strangers import FUTURE_US, LATE_US, Plausible, plausible
 
 COUNTED: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
 

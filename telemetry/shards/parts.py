@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from telemetry import topics
-from telemetry.bms_rules import RULES
+from telemetry.metadata.bms_rules import RULES
 from telemetry.topics import Kind
 from twin.errors import WireError
 

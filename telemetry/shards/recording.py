@@ -15,7 +15,7 @@ import structlog
 
 from telemetry.archive import Archive
 from telemetry.archive.places import Place
-from telemetry.quarantine import Quarantine
+from telemetry.intake.quarantine import Quarantine
 from telemetry.shards.child import AGAIN, GLANCE, SUMMED, Ingester
 from telemetry.shards.intake import COUNTED
 from telemetry.shards.parts import shards

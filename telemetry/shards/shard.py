@@ -1,7 +1,7 @@
 """One ingester of a site that is heard in shards: from the broker to its journal, no further.
 
 What the messages say is read by the archiver of the site, :mod:`telemetry.shards.site_archiver`.
-Sources that keep what they send are told what is durable; see :mod:`telemetry.progress`.
+Sources that keep what they send are told what is durable; see :mod:`telemetry.journaling.progress`.
 """
 
 import threading
@@ -13,10 +13,10 @@ from typing import Final
 
 import structlog
 
+from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.journal import Journal
-from telemetry.progress import SAVED, Progress
-from telemetry.source import AGAIN, MOST_WAITING, Source, gather, rest
-from telemetry.tail import archived
+from telemetry.journaling.progress import SAVED, Progress
+from telemetry.journaling.tail import archived
 from telemetry.wire.mailbox import Message
 from twin.errors import JournalError
 

@@ -14,8 +14,8 @@ from typing import Final, Literal, Self, TextIO
 
 from telemetry.address import Tls
 from telemetry.client import Client
-from telemetry.frames import Position
 from telemetry.journal import Journal
+from telemetry.journaling.frames import Position
 from telemetry.logs import configure_logs
 from telemetry.shards.shard import Shard
 from twin.errors import GigatwinError, JournalError

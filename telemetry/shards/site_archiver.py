@@ -18,9 +18,9 @@ import structlog
 from telemetry.archive import LATENESS, Archive
 from telemetry.archive.layout import HOUR, MINUTE
 from telemetry.archive.losses import tell
+from telemetry.journaling.tail import Tail
 from telemetry.shards.bulk import Scanner
 from telemetry.shards.intake import COUNTED, Intake
-from telemetry.tail import Tail
 from twin.errors import ArchiveError, JournalError
 
 IDLE: Final = 0.25
@@ -103,7 +103,7 @@ class SiteArchiver:
 
     @property
     def coverage(self) -> Mapping[str, object]:
-        """How many points were heard, and the worst covered; see :mod:`telemetry.coverage`."""
+        """How many points were heard, and the worst covered, as `intake.coverage` does."""
         now = max(self._intake.newest.values()) if self._is_simulated else int(time.time())
         return self._intake.coverage.summary(now)
 

@@ -14,7 +14,7 @@ from telemetry.client import Client
 from telemetry.codec import encode
 from telemetry.ingest import Ingester
 from telemetry.journal import Journal
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from telemetry.samples import PointValue
 from telemetry.shards.site_archiver import SiteArchiver
 from telemetry.window import Window

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from telemetry.batch_header import FORMAT, HEADER, MAGIC
+from telemetry.journaling.batch_header import FORMAT, HEADER, MAGIC
 from telemetry.samples import CHIP_VARIABLES
 from tests.waiting import until
 

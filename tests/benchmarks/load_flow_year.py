@@ -8,7 +8,7 @@ from tests.benchmarks.bare import network
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.site_year import operation
 from twin.axes import QUARTER
-from twin.load_flow import Study, load_flow
+from twin.electrical.load_flow import Study, load_flow
 
 DAYS = 365
 

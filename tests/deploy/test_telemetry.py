@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli.root import app
 from telemetry.codec import encode
-from telemetry.listing import points_of
+from telemetry.metadata.listing import points_of
 from tests.deploy import stands
 from tests.waiting import DEADLINE
 

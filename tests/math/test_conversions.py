@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.waste import TOLERANCE
+from optimizer.tightening.waste import TOLERANCE
 from tests.math.hand import grid, kind, machine, outlook, site, solved, source
 
 NEAR = 0.05

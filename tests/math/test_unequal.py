@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from optimizer.binding import binding
 from optimizer.front import sensitivities
 from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
+from optimizer.reasons.binding import binding
+from optimizer.reasons.softened import softened
 from optimizer.schedule import schedule_of
-from optimizer.softened import softened
 from tests.math.hand import (
     START,
     battery,

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 from optimizer.dispatch import dispatch, within
-from optimizer.headroom import Headroom
-from optimizer.urgency import due, pressing, urgency
+from optimizer.realtime.headroom import Headroom
+from optimizer.realtime.urgency import due, pressing, urgency
 from twin.axes import utc
 from twin.workloads.capping import work_power
 from twin.workloads.jobs import Jobs

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.binding import MOST_BINDING
 from optimizer.deciding import decide
 from optimizer.explain import explain
 from optimizer.problem import Problem
+from optimizer.reasons.binding import MOST_BINDING
 from tests import small_days
 from twin import axes
 from twin.site import Margins

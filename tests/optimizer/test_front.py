@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.binding import DOUBT
 from optimizer.explain import explain
 from optimizer.front import front, sensitivities
 from optimizer.plan import solve_problem
+from optimizer.reasons.binding import DOUBT
 from optimizer.schedule import schedule_of
 from tests import small_days
 from tests.math import hand

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
-from optimizer.headroom import headroom
-from optimizer.shave import able
+from optimizer.realtime.headroom import headroom
+from optimizer.realtime.shave import able
 from optimizer.steering import Steering
 from tests import moments, small_days
 from twin.axes import QUARTER

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from telemetry.archive import Archive, losses
 from telemetry.codec import encode
+from telemetry.intake.kept import Kept
 from telemetry.journal import Journal
-from telemetry.kept import Kept
-from telemetry.progress import Progress
+from telemetry.journaling.progress import Progress
+from telemetry.journaling.tail import archived
 from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.tail import archived
 from tests.telemetry.archives import SITE, batch, metadata, value
 
 SEGMENT = 20_000

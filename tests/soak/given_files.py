@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sites import catalogue, loading
-from telemetry import bands
+from telemetry.judging import bands
 from telemetry.sources import read_positions, read_reserves, recognise
 from telemetry.sources.bundle import read as read_bundle
 from telemetry.sources.load import read_load

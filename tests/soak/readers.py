@@ -13,7 +13,7 @@ from telemetry.codec import schedule as documents
 from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.codec.market_document import as_market_document
 from telemetry.codec.strict import LARGEST
-from telemetry.frames import Position, header, pack, unpack, whole
+from telemetry.journaling.frames import Position, header, pack, unpack, whole
 from telemetry.keys import jwks
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from telemetry.sources.dcgm import read_dcgm

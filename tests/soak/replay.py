@@ -17,8 +17,8 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
-from optimizer.guard import Guard
 from optimizer.policies import Policy, View
+from optimizer.realtime.guard import Guard
 from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting

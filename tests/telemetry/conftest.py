@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from telemetry.client import Client
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from telemetry.outbox import Outbox
 from telemetry.window import Window
 from tests import brokers

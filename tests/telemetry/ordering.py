@@ -2,9 +2,9 @@
 
 import sites
 from telemetry.actuator import Actuator, Wanted
-from telemetry.binding import Binder
 from telemetry.codec import decode
-from telemetry.listing import points_of
+from telemetry.metadata.binding import Binder
+from telemetry.metadata.listing import points_of
 from telemetry.samples import PointValue
 from twin import axes
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 import sites
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from telemetry.samples import PointValue, RackBatch
 
 NOON = np.datetime64("2026-06-16T12:00", "us")

@@ -7,10 +7,10 @@ import pytest
 
 from telemetry import actuator
 from telemetry.actuator import BEATS, VALIDITY, Wanted
-from telemetry.binding import Binder
 from telemetry.job_samples import JobOrders
-from telemetry.listing import points_of
-from telemetry.points import INTEGRATION
+from telemetry.metadata.binding import Binder
+from telemetry.metadata.listing import points_of
+from telemetry.metadata.points import INTEGRATION
 from telemetry.samples import CapOrder, Decided, PointValue, Tick
 from tests.telemetry.ordering import NOW, SITE, WANTED, bound, making, point
 from twin import axes

@@ -16,7 +16,7 @@ from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.export import export
 from telemetry.journal import Position
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from tests.telemetry.archives import POINT, fill
 from twin.errors import ArchiveError
 

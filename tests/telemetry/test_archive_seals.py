@@ -8,7 +8,7 @@ from telemetry.archive import losses
 from telemetry.archive.layout import is_spare, where
 from telemetry.archive.seals import FILE, Guard, Seals, SpoiltError
 from telemetry.journal import Journal, Position
-from telemetry.tail import ARCHIVED, Tail, archived
+from telemetry.journaling.tail import ARCHIVED, Tail, archived
 
 NAMES = [f"{number:020d}" for number in range(12)]
 

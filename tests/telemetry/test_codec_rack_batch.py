@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from telemetry.batch_header import HEADER
 from telemetry.codec import decode, encode
 from telemetry.codec.rack_batch import encode_batch_json
+from telemetry.journaling.batch_header import HEADER
 from telemetry.samples import RackBatch
 from twin.errors import WireError
 

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from telemetry.bms_rules import EXTENSIBLE, RULES
 from telemetry.codec import decode
+from telemetry.metadata.bms_rules import EXTENSIBLE, RULES
 from tests.telemetry.contract import as_payload, messages, read_contract
 from twin.errors import WireError
 

@@ -10,7 +10,7 @@ from telemetry import custody
 from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.custody import DURABLE, HELD, Durable, Held
 from telemetry.journal import Journal
-from telemetry.progress import FILE, Boot, Progress
+from telemetry.journaling.progress import FILE, Boot, Progress
 from telemetry.topics import Kind, parse
 from telemetry.wire.mailbox import Message
 from tests.telemetry.archives import batch

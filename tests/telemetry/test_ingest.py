@@ -172,7 +172,7 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
 
 def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
     """Of what waited, what went beyond one append was left, and nobody sends it again."""
-    monkeypatch.setattr("telemetry.source.LIMIT", 10)
+    monkeypatch.setattr("telemetry.intake.source.LIMIT", 10)
     with Service(tmp_path) as service:
         service.ingester._ended.set()
         service.ingester._thread.join()

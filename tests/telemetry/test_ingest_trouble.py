@@ -9,7 +9,7 @@ from telemetry import durable
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.codec.dispatch import READERS
-from telemetry.frames import HEADER_BYTES
+from telemetry.journaling.frames import HEADER_BYTES
 from telemetry.samples import JobStatus
 from telemetry.topics import Kind
 from tests.telemetry.archives import START, batch, metadata, tick, value

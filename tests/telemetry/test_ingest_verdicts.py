@@ -10,8 +10,8 @@ import pytest
 from telemetry.archive import losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import encode
-from telemetry.coverage import HEARTBEAT
-from telemetry.listing import list_points
+from telemetry.intake.coverage import HEARTBEAT
+from telemetry.metadata.listing import list_points
 from telemetry.quality import Flag
 from telemetry.samples import PointValue
 from tests.telemetry import archives

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from telemetry import durable, frames
+from telemetry import durable
 from telemetry.journal import Journal, Position
-from telemetry.tail import Tail
+from telemetry.journaling import frames
+from telemetry.journaling.tail import Tail
 from tests.telemetry.journals import NOW, contents, opened, segments
 from twin.errors import JournalFullError
 

@@ -14,7 +14,7 @@ from telemetry import custody
 from telemetry.client import Client
 from telemetry.codec import decode
 from telemetry.custody import DURABLE, HELD, Durable
-from telemetry.progress import Progress
+from telemetry.journaling.progress import Progress
 from telemetry.samples import PointMetadata, PointValue
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry import custody
 from telemetry.custody import HELD, Held
-from telemetry.progress import Progress
+from telemetry.journaling.progress import Progress
 from telemetry.wire.mailbox import Message
 from tests.telemetry.letters import SOURCE, batches, letters
 from twin.errors import JournalError, JournalFullError

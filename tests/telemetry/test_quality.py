@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.bands import BANDS, Band, band, limited, read_limits
+from telemetry.judging.bands import BANDS, Band, band, limited, read_limits
 from telemetry.quality import NOTHING, Flag, History, Reading, judge, judge_batch
 from telemetry.samples import RackBatch
 from twin import vocabulary

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.turning import metered
+from optimizer.realtime.turning import metered
 from telemetry.plants.nature import Noise, disturbed, restlessness
 from telemetry.plants.ramps import STEP
 from telemetry.plants.surroundings import minutes

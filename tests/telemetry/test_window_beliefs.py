@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from telemetry.quality import Flag
 from telemetry.samples import (
     REPEATED,

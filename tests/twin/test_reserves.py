@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from twin import axes
-from twin.endings import endings, lags, overlap
+from twin.reserved.endings import endings, lags, overlap
 from twin.reserves import Reserve, begins, edges, is_open, is_valid
 
 FCR = {

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.baselines.informed import INFORMED, Informed
 from optimizer.decision import Decision
 from optimizer.hedge.hedging import Hedging
-from optimizer.informed import INFORMED, Informed
 from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
 from optimizer.service.trials.course import Step, course_of, work_of
 from optimizer.service.trials.held import broken, plant_of, settled
@@ -28,7 +28,7 @@ POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 KNOWN: Final = (*POLICIES, "scaling", "cvar", *INFORMED)
 """All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
 ``optimal`` with scenarios, hedged against the dearest of them; those of
-:data:`optimizer.informed.INFORMED` are ``optimal`` told a part of what comes."""
+:data:`optimizer.baselines.informed.INFORMED` are ``optimal`` told a part of what comes."""
 
 LEAST_SEEDS: Final = 1
 """Plants that a back-test needs. [1]"""

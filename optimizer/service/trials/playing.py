@@ -8,8 +8,8 @@ import numpy as np
 
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
-from optimizer.guard import Guard
 from optimizer.policies import Policy, View
+from optimizer.realtime.guard import Guard
 from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
 from telemetry.testbed import Plant

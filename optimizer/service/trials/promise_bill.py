@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.positions import positions
-from optimizer.promised import promises
+from optimizer.question.positions import positions
+from optimizer.question.promised import promises
 from twin.axes import METERING
 from twin.physics import FloatArray
 from twin.promises import HARD, Commitment

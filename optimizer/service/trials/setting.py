@@ -5,10 +5,10 @@ from typing import Final, Self
 
 import xarray as xr
 
-from optimizer.heat import sell_heat
-from optimizer.horizons import horizon
-from optimizer.positions import positions
+from optimizer.baselines.heat import sell_heat
 from optimizer.problem import Problem
+from optimizer.question.horizons import horizon
+from optimizer.question.positions import positions
 from optimizer.service.world import World
 from optimizer.steering import question
 from telemetry.plants.ramps import STEP

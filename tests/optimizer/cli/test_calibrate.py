@@ -14,7 +14,7 @@ from optimizer.service.trials.results import write_netcdf
 from telemetry.trials.trial import Trial
 from tests import skies
 from tests.histories import history_of, operation_of
-from tests.twin.test_drift import weeks
+from tests.twin.calibration.test_drift import weeks
 
 SITE = sites.load("small")
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.service.audit import AUDIT, Audit, read_audit
-from optimizer.service.control import ControlServer
 from optimizer.service.folder import StateFolder
+from optimizer.service.holding.control import ControlServer
 from optimizer.service.overrides import Overrides
 
 REASON = ["--reason", "work on chiller 2", "--author", "ana"]
@@ -65,7 +65,7 @@ def test_without_a_service_its_status_tells_the_hold(folder):
 
 def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
     """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
-    monkeypatch.setattr("optimizer.service.control.PATIENCE", 0.2)
+    monkeypatch.setattr("optimizer.service.holding.control.PATIENCE", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
         deaf.bind(str(folder / "control.sock"))
         deaf.listen()

@@ -9,8 +9,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sites
+from optimizer.baselines.sun_and_wind import use_sun_and_wind
 from optimizer.cli import app
-from optimizer.sun_and_wind import use_sun_and_wind
 from tests import small_days
 
 STEPS = ["7min", "3h", "0min", "fast", "15 MW", "", "-15min", "1.5s", "2.5 s", "0.4s", "1e-9s"]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from optimizer.moves import Lane, free, welcoming
+from optimizer.question.moves import Lane, free, welcoming
 from tests.math.hand import kind, outlook, problem, site
 
 HOURS = 6

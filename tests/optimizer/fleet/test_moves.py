@@ -12,7 +12,7 @@ import pytest
 from optimizer.build import shape_of
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
-from optimizer.moves import free
+from optimizer.question.moves import free
 from tests.math.hand import outlook, problem, site
 from tests.optimizer.fleet.hands import DUE_AT_4, NOTHING, lane, member
 

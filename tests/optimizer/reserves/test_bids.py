@@ -7,11 +7,11 @@ import pytest
 
 from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
-from optimizer.easing import Easing
 from optimizer.forms import holding
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
 from optimizer.plan import solve_problem
+from optimizer.reasons.easing import Easing
 from optimizer.reserves.lots import lots
 from optimizer.schedule import schedule_of
 from optimizer.solve import Solver

@@ -11,13 +11,13 @@ from optimizer.build import numbers_of, shape_of
 from optimizer.compile.structure import structure_of
 from optimizer.dispatch import Orders
 from optimizer.flexibility import flexibility
-from optimizer.headroom import headroom
 from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
+from optimizer.realtime.headroom import headroom
+from optimizer.realtime.shave import shave, spare_of
 from optimizer.reserves.reserved import told
 from optimizer.schedule import schedule_of
-from optimizer.shave import shave, spare_of
 from tests import reserve_days, small_days
 from tests.math import hand
 from tests.math.hand import solved

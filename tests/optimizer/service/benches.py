@@ -6,14 +6,14 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-from optimizer.service.alarms import Severity
 from optimizer.service.board import word
 from optimizer.service.daemon import Service
 from optimizer.service.overrides import Overrides
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
-from optimizer.service.told_jobs import ToldJobs
+from optimizer.service.watching.alarms import Severity
+from optimizer.service.watching.told_jobs import ToldJobs
 from telemetry.window import Window
 from tests import moments, small_days
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from optimizer.service.audit import AUDIT, read_audit
 from optimizer.service.fallback import Source
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.settings import Settings
 from telemetry.keys import jwks
 from telemetry.security import verify

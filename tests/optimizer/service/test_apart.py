@@ -7,17 +7,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from optimizer.service.wanted import wanted
-from optimizer.service.watch import of_racks
+from optimizer.service.watching.watch import of_racks
 from telemetry import topics
 from telemetry.client import Client
 from telemetry.codec import decode, encode
 from telemetry.topics import Kind
 from tests import moments, small_days
-from tests.telemetry.test_apart import batches, points
+from tests.telemetry.metadata.test_apart import batches, points
 from tests.waiting import DEADLINE, until
 
 RENAMED = [("hall_1-r0003", "hall_1-r0O03")]

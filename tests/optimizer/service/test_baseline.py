@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from optimizer.service.record import Baseline, PlanErrors, Record
+from optimizer.service.partners.record import Baseline, PlanErrors, Record
 from telemetry.codec.strict import milliseconds
 from telemetry.keys import make_keys
 from tests.feeds import MINUTE, START, plan, schedule

@@ -9,7 +9,7 @@ import pytest
 from optimizer.service import daemon
 from optimizer.service.daemon import Service
 from optimizer.service.fallback import Source
-from optimizer.service.halt import Halt
+from optimizer.service.holding.halt import Halt
 from optimizer.service.overrides import Overrides
 from telemetry.window import Window
 from tests.telemetry.small_points import metadata_of, site, value_of

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from optimizer.guard import Guard
+from optimizer.realtime.guard import Guard
 from optimizer.service.guarding import Guarding
 from optimizer.service.wanted import battery_requests
 from tests import moments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.service.holds import PROOF
+from optimizer.service.holding.holds import PROOF
 from optimizer.service.overrides import Overrides
 
 NOW = 1.8e9

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer.service.fallback import Source
-from optimizer.service.holds import Hold
+from optimizer.service.holding.holds import Hold
 from optimizer.service.picture import DAY, Picture, show_decision, show_failures, show_hold, stamp
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
+from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Source
 from optimizer.service.pilot import Pilot
-from optimizer.urgency import pressing
 from tests import moments, small_days
 from twin import axes
 from twin.axes import QUARTER

@@ -10,7 +10,7 @@ from optimizer.service import plant_link
 from optimizer.service.clock import BEFORE
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
-from optimizer.service.watch import Watch
+from optimizer.service.watching.watch import Watch
 from telemetry.window import Window
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of

@@ -11,8 +11,8 @@ import sites
 from optimizer.dispatch import Orders
 from optimizer.service.water import REQUESTS, declared, refusal, show_water, water_requests
 from sites.catalogue import locate
-from telemetry.binding import Binder
-from telemetry.listing import points_of
+from telemetry.metadata.binding import Binder
+from telemetry.metadata.listing import points_of
 from tests import moments
 from tests.stage import Stage
 from twin.rules import SetPointRules

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from optimizer.service import wear as module
-from optimizer.service.alarms import Severity
 from optimizer.service.calibrations import FILE, keep, kept
+from optimizer.service.watching.alarms import Severity
 from optimizer.service.wear import Wear, calibrate_week
 from telemetry.trials.trial import Trial
 from tests import moments, skies
-from tests.twin.test_drift import EIR, weeks
-from twin.drift import Point
+from tests.twin.calibration.test_drift import EIR, weeks
+from twin.calibration.drift import Point
 
 NOW = np.datetime64("2026-09-01T00:00", "us")
 HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")

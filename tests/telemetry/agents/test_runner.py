@@ -12,7 +12,7 @@ from telemetry.agents.runner import SimulatedSite
 from telemetry.client import Client
 from telemetry.codec import decode, encode
 from telemetry.job_samples import JobOrders
-from telemetry.listing import list_points
+from telemetry.metadata.listing import list_points
 from telemetry.samples import CapOrder, Decided, PointValue
 from telemetry.topics import Kind
 from tests.telemetry.agents.conftest import START, Script

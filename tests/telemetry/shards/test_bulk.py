@@ -3,11 +3,11 @@
 import numpy as np
 
 from telemetry.codec import decode, encode
-from telemetry.frames import HEADER_BYTES
 from telemetry.journal import Journal
+from telemetry.journaling.frames import HEADER_BYTES
+from telemetry.journaling.tail import Tail
 from telemetry.samples import RackBatch
 from telemetry.shards.bulk import Scanner
-from telemetry.tail import Tail
 from tests.telemetry.archives import batch
 from tests.telemetry.shards.journaling import append, clock_at
 from twin.errors import WireError

@@ -16,11 +16,11 @@ from optimizer.cli.root import app
 from optimizer.cli.telemetry import _Watch
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.bms_rules import RULES
 from telemetry.client import Client
 from telemetry.codec import encode
+from telemetry.intake.quarantine import Quarantine
 from telemetry.journal import Journal
-from telemetry.quarantine import Quarantine
+from telemetry.metadata.bms_rules import RULES
 from telemetry.shards.child import SUMMED, Ingester
 from telemetry.shards.parts import PLANT, shards
 from telemetry.shards.recording import Recording

@@ -98,7 +98,7 @@ def test_an_ingester_whose_thread_dies_ends(tmp_path, monkeypatch):
 
 
 def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.source.LIMIT", 10)
+    monkeypatch.setattr("telemetry.intake.source.LIMIT", 10)
     wire = Wire([Message(*encode(batch("r0001", second)), 0) for second in range(50)])
     shard = Shard(wire, Journal(tmp_path / "a"), folder=tmp_path / "a")
     shard.stop()

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry import frames
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import encode
-from telemetry.frames import Position
 from telemetry.journal import Journal
+from telemetry.journaling import frames
+from telemetry.journaling.frames import Position
+from telemetry.journaling.tail import archived
 from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.tail import archived
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, value
 from tests.telemetry.shards.journaling import append, clock_at, recorded

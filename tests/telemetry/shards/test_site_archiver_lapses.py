@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 
-from telemetry import frames
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import encode
 from telemetry.journal import Journal
+from telemetry.journaling import frames
 from telemetry.shards.site_archiver import SiteArchiver
 from tests.telemetry.archives import START, batch
 from tests.telemetry.shards.journaling import append, clock_at, recorded

@@ -1,0 +1,139 @@
+"""What a simple rule does with stores and renewables: buy cheap, sell dear, waste nothing."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.realtime.headroom import Headroom, most_export
+from twin.relations import Store
+from twin.site import Site
+
+CHEAP: Final = 0.25
+"""Share of the day that counts as its cheapest and as its dearest hours. [1]"""
+
+DAY: Final = 24.0
+"""How far ahead "the day" reaches, if prices are known so far. [h]"""
+
+HOLD: Final = 8.0
+"""Hours that a store keeps what it took, to judge its standing loss. [h]"""
+
+
+def trade(
+    known: xr.Dataset, state: xr.Dataset, *, site: Site, room: Headroom, spare: float
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return what the stores do: fill in the cheapest quarter of the day, empty in the dearest.
+
+    Parameters
+    ----------
+    known
+        ``electricity_price`` on equal intervals.
+    state
+        Levels of the stores.
+    site
+        The site.
+    room
+        What the circuits can take and give.
+    spare
+        Power that the connection still has. [MW]
+
+    Returns
+    -------
+    tuple of dict and float
+        Flow -> store -> power, such as ``battery_charge``; and the net charge of all stores of
+        electricity. [MW]
+    """
+    flows: dict[str, dict[str, float]] = {}
+    net = 0.0
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        level = float(state[f"{kind}_level"].sel({kind: store.owner}))
+        charge, discharge = _wish(store, known, level, keep=site.margins.level)
+        if store.carrier == "chilled":
+            charge = min(charge, room.chilled_spare)
+            discharge = min(discharge, room.chilled_load)
+        else:
+            charge = min(charge, max(spare - net, 0.0))
+            discharge = min(discharge, max(room.base_power + net, 0.0))
+            net += charge - discharge
+        for way, power in (("charge", charge), ("discharge", discharge)):
+            if power > 0:
+                flows.setdefault(f"{kind}_{way}", {})[store.owner] = power
+    return flows, net
+
+
+def curtail(
+    known: xr.Dataset, site: Site, *, site_power: float, follow_price: bool = False
+) -> dict[str, float]:
+    """Return the caps of the renewables: what the site can use and should give away.
+
+    Parameters
+    ----------
+    known
+        ``renewable_available_power`` and ``electricity_price`` of the coming interval.
+    site
+        The site.
+    site_power
+        Power of the whole site, charging of batteries included. [MW]
+    follow_price
+        Whether to curtail also where taking power from the grid is paid for, or giving it costs.
+
+    Returns
+    -------
+    dict
+        Renewable -> most that it may give. [MW]
+
+    Notes
+    -----
+    The export keeps the margin of the import: where a battery gives, what the site draws itself is
+    small beside what may surprise it. What is expected of sun and wind is shared out first; the
+    rest, equally, is for more of them than was expected.
+    """
+    if "renewable_available_power" not in known:
+        return {}
+    available = known["renewable_available_power"].isel(time=0).to_series()
+    grid, keep = site.grid, 1.0 - site.margins.power
+    most = site_power + most_export(site)
+    if follow_price:
+        price = float(known["electricity_price"][0])
+        if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
+            most = site_power - keep * grid.import_limit
+        elif price - grid.export_fee < 0:
+            most = site_power
+    return shared_out({str(k): float(v) for k, v in available.items()}, max(most, 0.0))
+
+
+def shared_out(expected: Mapping[str, float], most: float) -> dict[str, float]:
+    """Return caps that sum to a total: what is expected first, the rest in equal parts.
+
+    Parameters
+    ----------
+    expected
+        Renewable -> power expected of it. [MW]
+    most
+        Most that all may give together. [MW]
+    """
+    total = sum(expected.values())
+    share = min(most / total, 1.0) if total > 0 else 1.0
+    rest = max(most - total, 0.0) / max(len(expected), 1)
+    return {name: share * power + rest for name, power in expected.items()}
+
+
+def _wish(store: Store, known: xr.Dataset, level: float, *, keep: float) -> tuple[float, float]:
+    """Return the charge and discharge that prices call for and the store allows. [MW]"""
+    hours = float(known["duration"][0])
+    price = known["electricity_price"].to_numpy()[: round(DAY / hours)]
+    low, high = np.quantile(price, [CHEAP, 1.0 - CHEAP])
+    kept = (1.0 - store.standing_loss) ** HOLD
+    efficiency = store.charge_efficiency * store.discharge_efficiency * kept
+    if low / efficiency + store.wear_price >= high:
+        return 0.0, 0.0
+    margin = store.margin(keep)
+    room = (store.high - margin - level) / store.charge_efficiency / hours
+    stock = (level - store.low - margin) * store.discharge_efficiency / hours
+    if price[0] <= low:
+        return max(min(store.charge_limit, room), 0.0), 0.0
+    if price[0] >= high:
+        return 0.0, max(min(store.discharge_limit, stock), 0.0)
+    return 0.0, 0.0

@@ -1,0 +1,1 @@
+"""What a question may hold: its promises, its sense, its horizon, its positions, its moves."""

@@ -1,0 +1,241 @@
+"""What has no sense in a question whose words are all there, each with its place and its mend."""
+
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.question import promised
+from twin import vocabulary
+from twin.bounds import GREATEST_INTENSITY, GREATEST_PRICE, GREATEST_WEIGHTS
+from twin.equipment import CoolingPlant
+from twin.errors import Fault
+from twin.labels import values_of
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.site import Site
+from twin.weather import POSSIBLE
+from twin.workloads.queue import Pool
+
+UNLIKE: Final = 10.0
+"""Power over that of its connection or machine from which on it is of another unit. [1]"""
+
+GROSS: Final = 0.1
+"""Share of a store's window by which a level may lie outside and still be moved in; of a plant's
+rating by which its output may lie below none. [1]"""
+
+NEARLY: Final = 1e-3
+"""Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
+
+BACKLOG: Final = 10.0 * 8766.0
+"""Hours of all racks of a site beyond which no work waits: ten years. [h]"""
+
+ROUNDING: Final = 1e-6
+"""Difference of work, racks or units that is no difference. [1]"""
+
+PAUSES: Final = ("work_racks_running", "work_rest")
+"""Variables without which an outlook does not tell what a pause of work loses."""
+
+RANGES: Final = {**POSSIBLE, "carbon_intensity": (0.0, GREATEST_INTENSITY)}
+"""Word -> least and greatest value that can be, in its unit; mostly another unit was meant."""
+
+
+def of_weights(given: Mapping[str, float]) -> Iterator[Fault]:
+    """Yield weights that are unknown, no numbers, below nothing, or greater than any price.
+
+    Parameters
+    ----------
+    given
+        Name -> weight, in the units of :data:`twin.bounds.GREATEST_WEIGHTS`.
+    """
+    for name, weight in given.items():
+        if name not in GREATEST_WEIGHTS:
+            mend = f"there are the weights {', '.join(GREATEST_WEIGHTS)}"
+            yield Fault(place=f"weights, {name}", value=str(weight), mend=mend)
+            continue
+        most, unit = GREATEST_WEIGHTS[name]
+        if not isinstance(weight, Real):
+            yield Fault(place=f"weights, {name}", value=repr(weight), mend="must be a number")
+            continue
+        if not 0.0 <= weight <= most:  # nor does a number that is none
+            shown = "" if unit == "1" else f" {unit}"
+            mend = f"must be finite, from 0 to {most:g}{shown}"
+            yield Fault(place=f"weights, {name}", value=f"{weight:g}{shown}", mend=mend)
+        elif name == "money" and weight == 0.0:
+            mend = "must be above 0: without it targets, ramps and reserves cost nothing to break"
+            yield Fault(place="weights, money", value="0", mend=mend)
+
+
+def banks(site: Site) -> dict[str, int]:
+    """Return the number of units of every bank that is committed. [1]"""
+    return {owner: units.count for owner, units in site.committed.items()}
+
+
+def of_past(site: Site, past: Mapping[str, FloatArray]) -> Iterator[Fault]:
+    """Yield what cannot have been on.
+
+    Parameters
+    ----------
+    site
+        The site.
+    past
+        Owner of units -> how many were on, the latest last. [1]
+    """
+    known = banks(site)
+    for owner, given in past.items():
+        place, ran = f"past_units, {owner}", np.atleast_1d(np.asarray(given, dtype=float))
+        if owner not in known:
+            mend = f"no such bank of units; there are {', '.join(known) or 'none'}"
+            yield Fault(place=place, value="", mend=mend)
+        elif ran.ndim > 1 or not ran.size:
+            mend = "needs a number for one interval at least; leave out what is not known"
+            yield Fault(place=place, value=f"of shape {ran.shape}", mend=mend)
+        else:
+            is_whole = np.isclose(ran, np.round(ran), rtol=0.0, atol=ROUNDING)  # NaN is not
+            wrong = ~(is_whole & (ran >= -ROUNDING) & (ran <= known[owner] + ROUNDING))
+            if wrong.any():
+                at = int(np.flatnonzero(wrong)[0])
+                mend = f"must be whole numbers from 0 to the bank's {known[owner]} units"
+                yield Fault(place=f"{place}, {at}", value=f"{ran[at]:g}", mend=mend)
+
+
+def of_outlook(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield what cannot be in an outlook that is whole.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outlook
+        What is expected.
+    """
+    yield from promised.sense(site, outlook, greatest=GREATEST_PRICE)
+    prices = outlook["electricity_price"], outlook["terminal_price"]
+    for price in prices:
+        mend = f"no market has more than {GREATEST_PRICE:g} EUR/MWh; is it in EUR/MWh?"
+        yield from where(price, np.abs(price.to_numpy()) > GREATEST_PRICE, mend)
+    racks = outlook["service_racks"]
+    mend = f"must lie between 0 and the site's {site.racks} racks"
+    off = (racks.to_numpy() < 0) | (racks.to_numpy() > site.racks + ROUNDING)
+    yield from where(racks, off, mend)
+    for name, (low, high) in RANGES.items():
+        values, unit = outlook[name].to_numpy(), vocabulary.term(name).unit
+        told = f"{high:g}; is it a share?" if unit == "1" else f"{high:g} {unit}; is it in {unit}?"
+        mend = f"must be from {low:g} to {told}"
+        yield from where(outlook[name], (values < low) | (values > high), mend)
+    for name in ("work_racks_limit", "renewable_available_power", *PAUSES):
+        if name in outlook:
+            yield from where(outlook[name], outlook[name].to_numpy() < 0, "must not be negative")
+    yield from _of_sources(site, outlook)
+    yield from _of_work(site, outlook)
+
+
+def _of_sources(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield sun and wind far beyond what their machines can give: another unit was meant."""
+    for exchange in (one for one in site.exchanges if one.available):
+        most = UNLIKE * exchange.import_limit
+        given = outlook[exchange.available].sel(renewable=[exchange.owner])
+        mend = f"is more than {UNLIKE:g} times its {exchange.import_limit:g} MW; is it in MW?"
+        yield from where(given, given.to_numpy() > most, mend)
+
+
+def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+    """Yield work that no queue of jobs can ask for.
+
+    Between any two instants the racks of a cohort must be able to do what is due by the later and
+    cannot be done by the earlier: no job does in less than its length. What the racks of the site
+    leave undone is another thing, and late. A queue's own jobs always fit, those that are late
+    included: each may use its racks for its length from its arrival on, whatever its deadline, and
+    what fits for each fits for their sum. So no question of the service is refused here.
+    """
+    rows = outlook["work_least"].transpose("instant", "cohort")
+    least, most = _bare(outlook, "work_least"), _bare(outlook, "work_most")
+    mend = "is more than work_most allows by then"
+    yield from where(rows, least > most + ROUNDING, mend)
+    pool = Pool.of(site)
+    backlog = BACKLOG * pool.racks * pool.rack_power
+    mend = f"all racks together do {backlog:.3g} MWh in ten years; is it in MWh?"
+    yield from where(outlook["work_most"].transpose("instant", "cohort"), most > backlog, mend)
+    hours = outlook["duration"].to_numpy()[:, None]
+    can = pool.rack_power * hours * _bare(outlook, "work_racks_limit")
+    could = np.concatenate([np.zeros_like(most[:1]), np.cumsum(can, axis=0)])
+    begun = np.minimum.accumulate((most - could)[:-1], axis=0)  # done so far, at best, less could
+    short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could[1:] - begun])
+    mend = (
+        "is more than its racks can do by then: its jobs are longer than their windows; allow "
+        "later deadlines or shorter jobs"
+    )
+    yield from where(rows, short > NEARLY * (1.0 + least), mend)
+    for name, sums in (("work_least", least), ("work_most", most)):
+        falls = np.diff(sums, axis=0, prepend=0.0) < -ROUNDING
+        rows = outlook[name].transpose("instant", "cohort")
+        yield from where(rows, falls, "is a sum since the first instant: it must not fall")
+        mend = "must be 0 at the first instant"
+        yield from where(rows[:1], np.abs(sums[:1]) > ROUNDING, mend)
+
+
+def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
+    """Yield levels far outside their windows, and powers below nothing or far above the connection.
+
+    Parameters
+    ----------
+    site
+        The site.
+    state
+        Its state at the first instant.
+    """
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        level = float(state[f"{kind}_level"].sel({kind: store.owner}))
+        slack = GROSS * (store.high - store.low)
+        if not store.low - slack <= level <= store.high + slack:
+            mend = f"must lie between {store.low:g} and {store.high:g} MWh"
+            place = f"state, {kind}_level, {store.owner}"
+            yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
+    for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
+        power = float(state[name])
+        if power < 0.0:
+            mend = "powers are never negative"
+            yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+        if power > UNLIKE * site.grid.import_limit:
+            most = f"{UNLIKE:g} times the connection's {site.grid.import_limit:g} MW"
+            mend = f"is more than {most}; is it in MW?"
+            yield Fault(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+    output = values_of(state, "cooling_plant_output")
+    for plant in site.of(CoolingPlant):
+        given, likely = output[plant.name], UNLIKE * plant.rated_cooling
+        if not -GROSS * plant.rated_cooling <= given <= likely:  # meters show a little below none
+            mend = f"must lie between 0 and {likely:g} MW, {UNLIKE:g} times what it is rated for"
+            place = f"state, cooling_plant_output, {plant.name}"
+            yield Fault(place=place, value=f"{given:g} MW", mend=mend)
+
+
+def where(array: xr.DataArray, wrong: BoolArray, mend: str) -> Iterator[Fault]:
+    """Yield one fault for all wrong values of a series, showing the first of them.
+
+    Parameters
+    ----------
+    array
+        The series.
+    wrong
+        Where it is, on the same axes.
+    mend
+        What to do about it.
+    """
+    if not wrong.any():
+        return
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    place = f"outlook, {array.name}"
+    for dim, i in zip(array.dims, first, strict=True):
+        if dim in array.coords:
+            place += f", {array[dim].to_numpy()[i]}"
+    others = int(wrong.sum()) - 1
+    more = f" (and {others} more)" if others else ""
+    yield Fault(place=place, value=f"{array.to_numpy()[first]}{more}", mend=mend)
+
+
+def _bare(outlook: xr.Dataset, name: str) -> FloatArray:
+    """Return a word as an array on ``instant`` or ``time``, then ``cohort``."""
+    return outlook[name].transpose(..., "cohort").to_numpy().astype(float)

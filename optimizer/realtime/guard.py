@@ -1,0 +1,115 @@
+"""Within a quarter-hour: hold the meter's mean below the peak with what batteries still can do.
+
+The meter averages over the quarter-hour that runs. What sun, wind or jobs did not bring in its
+first minutes can be made good in its last ones, before the peak of the billing period is raised.
+A plant turns towards new orders slowly, so little of what is ordered late counts in the mean, and
+what import does on its way must be foreseen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from optimizer.dispatch import Orders
+from optimizer.realtime.shave import LEAST, shave
+from optimizer.realtime.turning import mean_way
+from twin.axes import METERING
+from twin.limits import TRANSITION
+from twin.site import Site
+
+SOON: Final = 3.0
+"""Time for which a rise of the import is expected to go on: until somebody looks again. [min]"""
+
+
+@dataclass
+class Guard:
+    """Watches one quarter-hour.
+
+    Attributes
+    ----------
+    site
+        The site.
+    planned
+        What the plan orders, before anything is shaved.
+    peak
+        Mean import that raises no peak. [MW]
+    spare
+        Battery -> most by which it may be moved, where it holds something for others. [MW]
+    least
+        What is shaved from the start on, whatever the meter shows. [MW]
+    cut
+        What is to be shaved, that included, once the plant has followed. [MW]
+    """
+
+    site: Site
+    planned: Orders
+    peak: float
+    spare: Mapping[str, float] = field(default_factory=dict)
+    least: float = 0.0
+    cut: float = field(init=False)
+    _from: float = field(init=False)
+    _since: float = field(init=False, default=0.0)
+    _energy: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        """Begin with what is shaved already."""
+        self.cut = self._from = self.least
+
+    @property
+    def saved(self) -> float:
+        """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
+        return (self._energy + self._shaved(METERING)) / METERING
+
+    def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
+        """Return other orders for the rest of the quarter-hour, if others are called for.
+
+        Parameters
+        ----------
+        minutes
+            Minutes that are over. [min]
+        mean
+            Mean net import in them. [MW]
+        latest
+            Net import now. [MW]
+
+        Returns
+        -------
+        Orders or None
+            With batteries that charge less or give more, or, where there is room again, as they
+            were ordered at first; nothing if the orders stand.
+
+        Notes
+        -----
+        With a peak :math:`P`, a mean :math:`m` over :math:`n` minutes and a meter that averages
+        over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
+        import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute.
+        """
+        left = METERING - minutes
+        if left <= 0.0:
+            return None
+        allowed = (METERING * self.peak - minutes * mean) / left
+        rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
+        coming = latest + rise * mean_way(left, SOON) * SOON
+        now = self._cut_at(minutes)
+        wanted = max(now + (coming - allowed) / mean_way(left), self.least)
+        if abs(wanted - self.cut) <= LEAST:
+            return None
+        orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)
+        if abs(cut - self.cut) <= LEAST:
+            return None
+        self._energy += self._shaved(minutes)
+        self._from, self._since, self.cut = now, minutes, cut
+        return orders
+
+    def _cut_at(self, minutes: float) -> float:
+        """Return what of the cut the plant has made true by a minute. [MW]"""
+        way = min((minutes - self._since) / TRANSITION, 1.0)
+        return self._from + (self.cut - self._from) * way
+
+    def _shaved(self, until: float) -> float:
+        """Return what is shaved beyond ``least`` from the last order on. [MW min]"""
+        span = until - self._since
+        if span <= 0.0:
+            return 0.0
+        turned = (self.cut - self._from) * mean_way(span)
+        return (self._from - self.least + turned) * span

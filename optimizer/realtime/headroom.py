@@ -1,0 +1,182 @@
+"""What a site leaves for work in the coming interval: racks, and power under its limits."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import xarray as xr
+
+from optimizer.realtime.tried import tried
+from twin import curtailment
+from twin.equipment import CoolingPlant
+from twin.reserved.kept import kept_at_connection
+from twin.site import Site
+from twin.workloads.queue import Pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headroom:
+    """What the site leaves for movable work.
+
+    Attributes
+    ----------
+    racks
+        Racks not busy with the inference service. [1]
+    work_power
+        Most that work may draw above idle. [MW]
+    calm_power
+        The same, if the peak of the billing period is not to be raised. [MW]
+    base_power, slope
+        Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
+    own_power
+        Power that sun, wind and batteries give, as far as it is planned. [MW]
+    peak_power
+        Import that raises no peak: the greatest so far, what is usual, or what the plan means to
+        take. [MW]
+        Nor does it break a target of a partner.
+    chilled_load, chilled_spare
+        Cooling that the chilled circuit carries with all racks idle, and what its plant could
+        give beyond its load with all racks at work: bounds of what a tank can do. [MW]
+    export_limit
+        Most that may be given to the grid. [MW]
+    """
+
+    racks: float
+    work_power: float
+    calm_power: float
+    base_power: float = 0.0
+    slope: float = 1.0
+    own_power: float = 0.0
+    peak_power: float = np.inf
+    chilled_load: float = 0.0
+    chilled_spare: float = 0.0
+    export_limit: float = 0.0
+
+    def without(self, power: float) -> Self:
+        """Return the same with less calm power where the site takes more than was thought.
+
+        Parameters
+        ----------
+        power
+            What it takes more; nothing changes below 0. [MW]
+        """
+        calm = self.calm_power - max(power, 0.0) / self.slope
+        return replace(self, calm_power=max(calm, 0.0))
+
+    def import_power(self, work_power: float) -> float:
+        """Return the net import while work draws some power above idle. [MW]"""
+        return self.site_power(work_power) - self.own_power
+
+    def site_power(self, work_power: float) -> float:
+        """Return the power of the whole site while work draws some power above idle. [MW]"""
+        return self.base_power + self.slope * work_power
+
+
+def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
+    """Return what the site leaves for work in the first interval of an outlook or a schedule.
+
+    Parameters
+    ----------
+    site
+        The site.
+    state
+        Its state now, with the ``peak_power`` of the billing period so far and the usual import.
+    outlook
+        ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
+        heat that is sold; in a schedule also what battery and renewables do, and the import that
+        it plans.
+
+    Returns
+    -------
+    Headroom
+        Racks and power left, with the site's margin kept from the connection and the cooling.
+
+    Notes
+    -----
+    The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
+    and the capacity of each cooling plant is found between them. The peak counts the import that is
+    planned, as its price is weighed, and the usual one, which a month reaches anyway.
+    """
+    pool, now = Pool.of(site), _first(outlook)
+    racks = float(pool.racks - now["service_racks"][0])
+    found = tried(site, now)
+    halls = found.halls
+    floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
+    power, own = found.power, _own(now)
+    keep = 1.0 - site.margins.power
+    most = keep * float(curtailment.import_limit(site, state, now)[0]) + own
+    sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
+    allowed = float(np.interp(most - sold_down, power, halls))
+    load = spare = 0.0
+    for plant in site.of(CoolingPlant):
+        drawn, most = found.loads[plant.name], keep * found.most[plant.name]
+        allowed = min(allowed, float(np.interp(most, drawn, halls)))
+        if plant.serves == "chilled":
+            load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
+    peak = _peak(site, state, now)
+    calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
+    base, full = np.interp([floor, halls[-1]], halls, power).tolist()
+    return Headroom(
+        racks=max(racks, 0.0),
+        work_power=max(allowed - floor, 0.0),
+        calm_power=max(calm - floor, 0.0),
+        base_power=base,
+        slope=(full - base) / max(halls[-1] - floor, 1e-9),
+        own_power=own,
+        peak_power=peak,
+        chilled_load=load,
+        chilled_spare=spare,
+        export_limit=most_export(site) - sold_up,
+    )
+
+
+def _first(outlook: xr.Dataset) -> xr.Dataset:
+    """Return the first interval."""
+    return outlook if outlook.sizes["time"] == 1 else outlook.isel(time=slice(0, 1))
+
+
+def most_export(site: Site) -> float:
+    """Return the export that renewables are capped for.
+
+    The margin is that of the import: what surprises the connection is the load, whichever way the
+    power flows. [MW]
+    """
+    return max(site.grid.export_limit - site.margins.power * site.grid.import_limit, 0.0)
+
+
+def _own(now: xr.Dataset) -> float:
+    """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
+    used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
+    return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
+
+
+def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+    """Return the import that raises no charge in the interval; infinite if none does. [MW]"""
+    if not (site.tariffs or site.grid.peak_price):
+        return np.inf
+    peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
+    return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
+
+
+def _peak(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+    """Return the import that raises no charge and breaks no target; infinite if any may. [MW]
+
+    A peak of 0 is one that nobody knows yet: a site at rest has shown no import.
+    """
+    planned = _planned(now)
+    free = max(_calm_import(site, state, now), planned) or np.inf
+    return min(free, max(_asked(now), planned))
+
+
+def _asked(now: xr.Dataset) -> float:
+    """Return the least net import that partners ask for; infinite if nobody does. [MW]"""
+    return float(now["grid_import_target"].min()) if "grid_import_target" in now else np.inf
+
+
+def _planned(now: xr.Dataset) -> float:
+    """Return the import that a schedule plans; none if it is no schedule. [MW]"""
+    return _sum(now, "grid_import_power")
+
+
+def _sum(now: xr.Dataset, name: str) -> float:
+    return float(now[name].to_numpy().sum()) if name in now else 0.0

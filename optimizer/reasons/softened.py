@@ -1,0 +1,136 @@
+"""What each softened target paid: promises that a plan does not keep, by how much, at what cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from optimizer.prices import RAMP_PRICE
+from optimizer.question.promised import promises
+from optimizer.solution import Solution
+from optimizer.when import exchange_of, ramped
+from twin.axes import to_minute
+from twin.physics import FloatArray
+from twin.promises import HARD, UNITS, Commitment
+
+LEAST: Final = 1e-3
+"""Deviation that is none. [MWh; kg; m3; MW]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softened:
+    """A target that a plan does not keep.
+
+    Attributes
+    ----------
+    target
+        The promise, in words, with its contract.
+    first, last
+        First and last interval in which it is not kept.
+    above, below
+        By how much, over all of them. [``unit``]
+    unit
+        Unit of both.
+    paid
+        What that weighs in the objective; below zero where it is paid for. [EUR]
+    is_hard
+        Whether it must not be: nothing else could give way any more.
+    """
+
+    target: str
+    first: np.datetime64
+    last: np.datetime64
+    above: float
+    below: float
+    unit: str
+    paid: float
+    is_hard: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "target": self.target,
+            "from": to_minute(self.first),
+            "to": to_minute(self.last),
+            "above": round(self.above, 3),
+            "below": round(self.below, 3),
+            "unit": self.unit,
+            "paid_eur": round(self.paid, 2),
+            "is_hard": self.is_hard,
+        }
+
+
+def softened(solution: Solution) -> tuple[Softened, ...]:
+    """Return the targets that a plan does not keep, dearest first.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    """
+    problem = solution.inputs.problem
+    found = [
+        one
+        for promise in promises(problem.site, problem.outlook)
+        if (one := _promise(solution, promise)) is not None
+    ]
+    found += _ramp(solution)
+    return tuple(sorted(found, key=lambda one: -one.paid))
+
+
+def _promise(solution: Solution, promise: Commitment) -> Softened | None:
+    problem = solution.inputs.problem
+    terms = promise.terms(problem.outlook)
+    above, below = (
+        np.where(terms.is_held, solution.values[f"{promise.owner}.{way}"], 0.0)
+        for way in ("above", "below")
+    )
+    above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
+    hard = np.isinf(terms.up_price)
+    price = np.where(hard, HARD[promise.quantity], terms.up_price)
+    off = (above > LEAST) | ((below > LEAST) & (terms.down_price != 0.0))
+    if not off.any():
+        return None
+    weight = problem.weights["carbon" if promise.account == "carbon" else "money"]
+    paid = weight * float(price[off] @ above[off] + terms.down_price[off] @ below[off])
+    time = problem.outlook["time"].to_numpy()[np.isin(terms.window, np.flatnonzero(off))]
+    return Softened(
+        target=f"{_WORDS[promise.account]} ({promise.owner})",
+        first=time[0],
+        last=time[-1],
+        above=float(above[off].sum()),
+        below=float(below[off].sum()),
+        unit=UNITS[promise.quantity],
+        paid=paid,
+        is_hard=bool((hard & (above > LEAST)).any()),
+    )
+
+
+_WORDS: Final = {
+    "targets": "load target of a partner",
+    "imbalance": "day-ahead position",
+    "budgets": "budget",
+    "carbon": "hours matched by contracts",
+}
+
+
+def _ramp(solution: Solution) -> Iterator[Softened]:
+    """Yield the ramp of the connection, if it is not kept."""
+    problem = solution.inputs.problem
+    grid = problem.site.grid.name
+    excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
+    off = np.flatnonzero(excess > LEAST)
+    if len(off):
+        off = np.array(ramped(exchange_of(solution.inputs, grid), problem.hours))[off]
+        time = problem.outlook["time"].to_numpy()
+        total = float(excess.sum())
+        yield Softened(
+            target=f"ramp of the connection ({grid})",
+            first=time[off[0]],
+            last=time[off[-1]],
+            above=total,
+            below=0.0,
+            unit="MW",
+            paid=RAMP_PRICE * total * problem.weights["money"],
+        )

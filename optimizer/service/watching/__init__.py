@@ -1,0 +1,1 @@
+"""What is wrong now: looked for, told as alarms, and what nobody has shown."""

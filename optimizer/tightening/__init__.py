@@ -1,0 +1,1 @@
+"""How a linear plan is kept to physics where it would waste."""

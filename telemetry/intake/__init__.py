@@ -1,0 +1,1 @@
+"""What becomes of a message between broker and archive, and of what is not archived."""

@@ -1,0 +1,1 @@
+"""Whether readings may be believed: bands, mixed-up units, stamps, strangers."""

@@ -1,0 +1,1 @@
+"""What a plant says of its points, and what in the twin each of them means."""

@@ -1,0 +1,1 @@
+"""What the window is made of: the present, the recent past, racks, and news of the cluster."""

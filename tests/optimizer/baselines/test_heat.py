@@ -1,0 +1,145 @@
+"""Heat sold by a site: planned, judged, told to the plant, and paid for."""
+
+import pytest
+
+from optimizer.baselines.heat import sell_heat
+from optimizer.baselines.rules import immediate, threshold
+from optimizer.deciding import decide
+from optimizer.explain import explain
+from optimizer.plan import solve_problem
+from optimizer.schedule import schedule_of
+from optimizer.service.trials.backtest import run
+from optimizer.verify import verify
+from tests import heated, small_days
+from tests.spoilt_schedules import HEAT, HEAT_FORM
+from twin.simulation import simulate
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return heated.problem()
+
+
+@pytest.fixture
+def schedule():
+    return heated.decision().schedule.copy(deep=True)
+
+
+def sold(data, pump="pump"):
+    return data["heat_reuse_power"].sel(heat_reuse=pump).to_numpy()
+
+
+def demand(site, data):
+    return site.equipment["pump"].demand(data["air_temperature"].to_numpy())
+
+
+def test_cheap_power_sells_all_that_the_town_takes():
+    decision = decide(heated.at_price(heated.problem(), 20.0))
+    asked = demand(heated.heated(), decision.schedule)
+    assert sold(decision.schedule) == pytest.approx(0.98 * asked, rel=0.01)
+    assert decision.explanation.accounts["heat"] == pytest.approx(
+        -25.0 * float(sold(decision.schedule) @ decision.schedule["duration"].to_numpy())
+    )
+
+
+def test_dear_power_sells_none():
+    decision = decide(heated.at_price(heated.problem(), 500.0))
+    assert sold(decision.schedule) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("price", [-100.0, 0.0, 60.0, 300.0])
+@pytest.mark.parametrize("changed", [{}, {**heated.HUNGRY, "heat_price": "400 EUR/MWh"}])
+def test_nothing_is_burnt_for_heat(price, changed):
+    """The promise at the connection is what the twin draws, whatever is paid for power and heat."""
+    question = heated.at_price(heated.at_pump(heated.large_problem(), **changed), price)
+    decision = decide(question)
+    assert decision.verdict.power_error < 0.4  # of 220 MW; lines lie above the curves by 0.2
+    told, done = (
+        sold(data, "heat_pump_1") for data in (decision.schedule, decision.verdict.replay)
+    )
+    assert told == pytest.approx(done, abs=0.3)
+
+
+def test_a_hungry_town_gets_all_the_heat_there_is():
+    """Proves: at 400 for heat the circuit's plant is left with nothing."""
+    question = heated.at_pump(heated.large_problem(), **heated.HUNGRY, heat_price="400 EUR/MWh")
+    replay = decide(question).verdict.replay
+    left = replay["cooling_load"].sel(circuit="warm_plant").to_numpy()
+    taken = replay["heat_reuse_source_heat"].sel(heat_reuse="heat_pump_1").to_numpy()
+    assert (taken > 25.0).all()
+    assert left == pytest.approx(0.0, abs=0.3)
+
+
+@pytest.mark.parametrize("spoil", HEAT, ids=lambda spoil: spoil.__name__)
+def test_heat_that_nobody_takes_or_has_is_refused_by_name(problem, schedule, spoil):
+    spoilt = spoil(schedule)
+    replay = simulate(problem.site, problem.state, spoilt)
+    for name in ("grid_import_power", "grid_export_power"):
+        spoilt[name].values = replay[name].to_numpy()
+    verdict = verify(problem.site, problem.state, spoilt)
+    assert any(HEAT[spoil] in breach.limit for breach in verdict.breaches), verdict.breaches
+
+
+@pytest.mark.parametrize("spoil", HEAT_FORM, ids=lambda spoil: spoil.__name__)
+def test_what_is_no_honest_schedule_is_refused(problem, schedule, spoil):
+    assert not verify(problem.site, problem.state, spoil(schedule)).is_safe
+
+
+def test_heat_is_no_duty(problem, schedule):
+    schedule["heat_reuse_power"].values[:] = 0.0
+    replay = simulate(problem.site, problem.state, schedule)
+    for name in ("grid_import_power", "grid_export_power"):
+        schedule[name].values = replay[name].to_numpy()
+    assert verify(problem.site, problem.state, schedule).is_safe
+
+
+def test_a_heat_pump_is_no_source_that_could_bind(problem):
+    solution = solve_problem(problem)
+    binding = explain(solution, schedule_of(solution)).binding
+    assert not any("connection or source (pump)" in limit.limit for limit in binding)
+
+
+def test_the_rules_sell_while_it_pays_or_always():
+    site, here = heated.heated(), heated.problem()
+    air, asked = here.outlook["air_temperature"].to_numpy(), demand(site, here.outlook)
+    income = (25.0 * asked / site.equipment["pump"].power(asked, air))[0] - site.grid.import_fee
+    for price, pays in ((income - 1.0, True), (income + 1.0, False)):
+        known = heated.at_price(here, price).outlook
+        asked = float(demand(site, known)[0])
+        queue = small_days.queue()
+        always = immediate(known, here.state, queue=queue, site=site).heat_reuse_power
+        asks = threshold(known, here.state, queue=queue, site=site).heat_reuse_power
+        assert always == {"pump": pytest.approx(asked)}
+        assert asks == {"pump": pytest.approx(asked if pays else 0.0)}
+
+
+def test_a_site_without_a_pump_sells_none():
+    outlook = small_days.problem().outlook
+    assert sell_heat(outlook, small_days.problem().site) is outlook
+
+
+@pytest.mark.parametrize("air", [0.0, 15.0])
+def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
+    """A network whose water slides from 80 to 60 degC asks for less lift in spring."""
+    site = heated.heated(mild_supply_temperature="60 degC")
+    pump = site.equipment["pump"]
+    known = heated.problem().outlook.copy(deep=True)
+    known["air_temperature"].values[:] = air
+    heat = demand(site, known)
+    breakeven = (25.0 * heat / pump.power(heat, known["air_temperature"].to_numpy()))[0]
+    fee = site.mean_import_fees(known["instant"].to_numpy())[0]
+    assert abs(breakeven - 25.0 * pump.rated_cop) > 20.0
+    for more, share in ((-1.0, 1.0), (1.0, 0.0)):
+        known["electricity_price"].values[:] = breakeven - fee + more
+        found = sold(sell_heat(known, site, follow_price=True))
+        assert found == pytest.approx(share * heat)
+
+
+@pytest.mark.parametrize("policy", ["threshold", "optimal"])
+def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
+    trial = run(heated.setting(2), policy, seed=0, listen=lambda *_: None)
+    heat = trial.course["heat_reuse_power"].sel(heat_reuse="pump")
+    assert float(heat.min()) > 0.1
+    assert trial.bill.accounts["heat"] == pytest.approx(-25.0 * 0.25 * float(heat.sum()), rel=1e-6)
+    assert float(trial.course["closure"].max()) < 1e-6
+    assert int(trial.violations.sum()) == 0

@@ -1,0 +1,61 @@
+"""Policies that are told a part of what comes: that part is the truth, and nothing else is."""
+
+import numpy as np
+import pytest
+
+from optimizer.baselines.informed import INFORMED, KNOWLEDGE
+from optimizer.policies import View
+from optimizer.question.horizons import horizon
+from optimizer.service.trials.backtest import make_policy
+from optimizer.service.trials.held import plant_of
+from tests import small_days
+from twin.forecast.outlook import outlook
+from twin.workloads.envelope import envelope
+
+WORDS = [word for words in KNOWLEDGE.values() for word in words]
+
+
+@pytest.fixture(scope="module")
+def setting():
+    return small_days.setting(1)
+
+
+@pytest.fixture(scope="module")
+def view(setting):
+    return View(state=plant_of(setting, seed=0).observe(), queue=setting.queue())
+
+
+@pytest.fixture(scope="module")
+def grid(setting, view):
+    return horizon(setting.site, setting.world.record, view.now)
+
+
+@pytest.fixture(scope="module")
+def truth(setting, view, grid):
+    return outlook(setting.site, setting.world.record, view.now, axes=grid, foresight=True)
+
+
+def asked(setting, name, view):
+    """Return the outlook of the question that a policy asks first."""
+    policy = make_policy(setting, name, lambda _: None)
+    return policy._problem(view).outlook
+
+
+@pytest.mark.parametrize("name", INFORMED)
+def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name):
+    blind, informed = asked(setting, "optimal", view), asked(setting, name, view)
+    told = KNOWLEDGE[INFORMED[name]]
+    for word in WORDS:
+        expected = truth if word in told else blind
+        np.testing.assert_array_equal(informed[word], expected[word], err_msg=word)
+    assert informed.attrs == blind.attrs
+    for word in told:
+        assert not np.array_equal(blind[word], truth[word]), f"{word} was known anyway"
+
+
+def test_jobs_to_come_are_known_one_by_one(setting, view, grid):
+    informed = asked(setting, "optimal+jobs", view)
+    room = envelope(view.queue, grid, future=setting.workload.jobs)
+    for word in room.data_vars:
+        np.testing.assert_array_equal(informed[word], room[word], err_msg=word)
+    assert not informed["work_most"].equals(asked(setting, "optimal", view)["work_most"])

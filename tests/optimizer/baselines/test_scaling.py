@@ -1,0 +1,45 @@
+"""The published rule, worked by hand and on a day."""
+
+import numpy as np
+import pytest
+
+from optimizer.baselines.scaling import allocated
+from optimizer.policies import scaling
+from optimizer.service.trials.backtest import run
+from tests import small_days
+
+
+def test_steps_with_the_most_work_per_carbon_are_taken():
+    """Proves: at 100 the second step (0.3/0.5/100) is worth less than a first one at 200.
+
+    First steps give 0.7 for 0.5 MW: worth 0.014, 0.007 and 0.00467 at 100, 200 and 300; second
+    steps give 0.3 for 0.5: 0.006, 0.003 and 0.002. So the order is 100, 200, 100 again, 300.
+    """
+    carbon, work, power = np.array([300.0, 100.0, 200.0]), np.array([0.7, 0.3]), np.array([0.5] * 2)
+
+    def taken(need):
+        return allocated(carbon, work=work, power=power, need=need).tolist()
+
+    assert taken(0.7) == [0, 1, 0]
+    assert taken(1.4) == [0, 1, 1]
+    assert taken(1.7) == [0, 2, 1]
+    assert taken(2.4) == [1, 2, 1]
+    assert taken(9.0) == [2, 2, 2]
+    assert taken(0.0) == [0, 0, 0]
+
+
+def test_of_equal_hours_the_first_is_taken():
+    found = allocated(np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0)
+    assert found.tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.slow
+def test_a_day_brings_less_carbon_for_a_mwh_than_at_once_and_nothing_is_late():
+    here = small_days.setting(24)
+    ours, at_once = (
+        run(here, name, seed=0, listen=lambda *_: None).summary for name in ("scaling", "immediate")
+    )
+    assert ours.lateness_h <= at_once.lateness_h + 1e-9
+    assert ours.violations == 0
+    assert ours.carbon_kg / ours.energy_mwh < at_once.carbon_kg / at_once.energy_mwh
+    assert scaling(here.site, here.world.record).guard is None

@@ -1,0 +1,191 @@
+"""Promises with no sense are refused before anything is built, by name and time."""
+
+import numpy as np
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.problem import Problem
+from optimizer.realtime.headroom import headroom
+from optimizer.reasons.softened import softened
+from tests import small_days
+from tests.math.hand import grid, outlook, problem, site, solved
+from tests.math.promises import asked, position, with_target, with_words
+from twin.equipment.contracts import HourlyMatching
+from twin.errors import ProblemError
+
+PRICES = [50.0, 40.0]
+
+
+def refused(where, ahead):
+    with pytest.raises(ProblemError) as caught:
+        problem(where, ahead)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "price", "told"),
+    [
+        ([3.0, np.nan], 50.0, "grid_import_target, 2026-07-01T01:00:00.000000, tso = nan"),
+        ([3.0, -np.inf], 50.0, "must be finite"),
+        ([3.0, 100.5], 50.0, "grid_import_target, 2026-07-01T01:00Z, tso = 100.5"),
+        ([-1.0, 3.0], 50.0, "between 0 and the connection's 100 MW"),
+        ([3.0, 3.0], 1e9, "no market has more than 10000 EUR/MWh"),
+        ([3.0, 3.0], np.nan, "grid_import_target_price"),
+        ([3.0, 3.0], -5.0, "would earn money"),
+    ],
+)
+def test_a_target_without_sense(target, price, told):
+    shown = refused(site(asked()), with_target(outlook(PRICES), target, price=price))
+    assert told in shown.replace('"', "")
+
+
+def test_a_contract_that_the_outlook_does_not_know():
+    ahead = with_target(outlook(PRICES), [3.0, 3.0], contract="other")
+    assert "contract, tso" in refused(site(asked()), ahead)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"day_ahead_position": [1.0, 100.5]}, "day_ahead_position, 2026-07-01T01:00Z = 100.5"),
+        ({"day_ahead_position": [-0.5, 1.0]}, "between 0 and the connection's 100 MW"),
+        ({"day_ahead_position": [1.0, np.nan]}, "must be finite"),
+        ({"day_ahead_position": [1.0, np.inf]}, "must be finite"),
+        ({"position_held": [1.0, 0.5]}, "must be 0 or 1"),
+        (
+            {"imbalance_short_price": [90.0, 1e9]},
+            "imbalance_short_price, 2026-07-01T01:00Z = 1e+09",
+        ),
+        ({"intraday_price": [np.nan, 1.0]}, "intraday_price"),
+        ({"grid_import_limit": [5.0, -1.0]}, "grid_import_limit, 2026-07-01T01:00Z = -1"),
+        ({"grid_import_limit": [5.0, 101.0]}, "between 0 and the connection's 100 MW"),
+        ({"matched_power": [5.0, -1.0]}, "matched_power, 2026-07-01T01:00Z = -1"),
+    ],
+)
+def test_a_market_without_sense(words, told):
+    plain = {"day_ahead_position": 1.0, "position_held": 1.0}
+    shown = refused(site(position()), with_words(outlook(PRICES), **(plain | words)))
+    assert told in shown.replace('"', "")
+
+
+def test_imbalance_that_earns_both_ways_is_refused_by_name_and_hour():
+    words = {
+        "day_ahead_position": 1.0,
+        "position_held": 1.0,
+        "imbalance_short_price": [60.0, 30.0],
+        "imbalance_long_price": [40.0, 45.0],
+    }
+    told = refused(site(position()), with_words(outlook(PRICES), **words))
+    assert "market, 2026-07-01T01:00Z" in told
+    assert "-15 EUR/MWh" in told
+    assert "a short price must not lie below the long price" in told
+
+
+def test_contracts_that_do_not_go_together():
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=300.0)
+    assert 'carbon = "matched"' in refused(site(ppa), outlook(PRICES))
+    matched = grid().model_copy(update={"carbon": "matched"})
+    assert 'carbon = "matched"' in refused(site(connection=matched), outlook(PRICES))
+    assert "one day_ahead at most" in refused(
+        site(position(), position(name="other")), outlook(PRICES)
+    )
+
+
+def test_what_a_target_paid_is_told():
+    """3 MW asked, 5 served in both hours, at 50 EUR/MWh: 2 MWh each, 200 EUR."""
+    plan = solved(site(asked()), with_target(outlook(PRICES, service=5.0), [3.0, 3.0]))
+    (one,) = softened(plan)
+    assert one.as_json() == {
+        "target": "load target of a partner (tso)",
+        "from": "2026-07-01T00:00Z",
+        "to": "2026-07-01T01:00Z",
+        "above": 4.0,
+        "below": 0.0,
+        "unit": "MWh",
+        "paid_eur": 200.0,
+        "is_hard": False,
+    }
+
+
+def test_a_hard_target_that_is_broken_is_told_as_such():
+    ahead = with_target(outlook([10.0], service=5.0), [3.0], price=np.inf)
+    (one,) = softened(solved(site(asked()), ahead))
+    assert one.is_hard
+
+
+def test_what_imbalance_earned_is_told_below_zero():
+    """4 bought at 50, 3 taken, 1 left at 70: 20 EUR more than it cost."""
+    words = {
+        "day_ahead_position": 4.0,
+        "position_held": 1.0,
+        "imbalance_short_price": 70.0,
+        "imbalance_long_price": 70.0,
+    }
+    (one,) = softened(solved(site(position()), with_words(outlook([50.0], service=3.0), **words)))
+    assert (one.target, one.below, one.paid) == ("day-ahead position (market)", 1.0, -20.0)
+
+
+def test_a_ramp_that_is_not_kept_is_told():
+    where = site(connection=grid(ramp=1.0 / 36.0))
+    (one,) = softened(solved(where, outlook([10.0], service=9.0)))
+    assert (one.above, one.unit) == (pytest.approx(8.0), "MW")
+
+
+def test_a_promise_that_is_kept_says_nothing():
+    assert softened(solved(site(asked()), with_target(outlook(PRICES, service=2.0), [3, 3]))) == ()
+
+
+def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
+    """The site serves and works at about 3 MW; 2.5 MW are asked for two hours from the third on."""
+    before = small_days.problem()
+    plain = decide(before).schedule["grid_import_power"].to_numpy()
+    time = before.outlook["time"].to_numpy()
+    window = (time >= time[0] + np.timedelta64(2, "h")) & (time < time[0] + np.timedelta64(4, "h"))
+    most = before.site.grid.import_limit
+    wanted = 0.9 * float(plain[window].min())
+    ahead = with_target(before.outlook, np.where(window, wanted, most), price=2000.0)
+    where = before.site.with_equipment({**before.site.equipment, "tso": asked(up_price=2000.0)})
+    asked_for = Problem(where, before.state, ahead)
+    decision = decide(asked_for)
+    assert decision.verdict.is_safe
+    assert decision.schedule["grid_import_power"].to_numpy()[window].max() <= wanted + 1e-6
+    assert plain[window].max() > wanted + 0.01
+    assert [one.target for one in decision.explanation.softened] == []
+    limited = before.outlook.assign(
+        grid_import_limit=ahead["grid_import_target"].sel(contract="tso")
+    )
+    limited["grid_import_limit"].attrs["units"] = "MW"
+    curtailed = decide(Problem(before.site, before.state, limited.drop_vars("contract")))
+    held = curtailed.schedule["grid_import_power"].to_numpy()[window].max()
+    assert held <= wanted * (1.0 - before.margins.power) + 1e-6
+
+
+def test_between_two_plans_a_target_is_kept_like_a_peak():
+    """A month that peaked at 4.5 MW leaves 3 MW to a partner who asks for them, or the plan."""
+    where, state = small_days.problem().site, small_days.problem().state
+    state = state.assign(peak_power=state["peak_power"] * 0.0 + 4.5)
+    state["peak_power"].attrs["units"] = "MW"
+    ahead = small_days.problem().outlook
+    asked_for = with_target(ahead, [3.0] * ahead.sizes["time"])
+    assert headroom(where, state, ahead).peak_power == 4.5
+    assert headroom(where, state, asked_for).peak_power == 3.0
+    planned = asked_for.assign(grid_import_power=("time", np.full(ahead.sizes["time"], 3.2)))
+    assert headroom(where, state, planned).peak_power == 3.2
+    loose = with_target(ahead, [4.7] * ahead.sizes["time"])
+    assert headroom(where, state, loose).peak_power == 4.5
+
+
+def test_where_no_peak_is_charged_none_is_kept():
+    """Proves: a month that peaked at 0.5 MW holds work back only where a peak has a price.
+
+    Sensitivity: 0.5 MW without a price too, and work waits for nothing.
+    """
+    asked = small_days.problem()
+    state = asked.state.assign(peak_power=asked.state["peak_power"] * 0.0 + 0.5)
+    state["usual_power"] = state["peak_power"]
+    found = [
+        headroom(asked.site.replace("grid_1", peak_price=price), state, asked.outlook)
+        for price in (1300.0, 0.0)
+    ]
+    assert [one.peak_power for one in found] == [0.5, np.inf]
+    assert found[0].calm_power < found[1].calm_power == found[1].work_power

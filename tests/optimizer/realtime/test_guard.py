@@ -1,0 +1,105 @@
+"""What watches a quarter-hour: worked by hand."""
+
+import numpy as np
+import pytest
+
+from optimizer.dispatch import Orders
+from optimizer.realtime.guard import Guard
+from tests import small_days
+
+PEAK = 4.0
+
+
+@pytest.fixture
+def guard():
+    """Return the guard of a quarter-hour in which a battery of 0.8 MW charges with 0.6 MW."""
+    site = small_days.problem(1).site
+    (battery,) = (store.owner for store in site.stores if store.carrier == "medium_voltage")
+    orders = Orders(jobs={}, battery_charge={battery: 0.6}, battery_discharge={battery: 0.0})
+    return Guard(site=site, planned=orders, peak=PEAK)
+
+
+def battery_of(orders):
+    (charge,), (discharge,) = orders.battery_charge.values(), orders.battery_discharge.values()
+    return charge, discharge
+
+
+def test_with_room_orders_stand(guard):
+    """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
+    assert guard.look(minutes=5, mean=3.8, latest=3.8) is None
+    assert guard.cut == 0.0
+
+
+def test_what_is_too_much_is_taken_from_charging_first(guard):
+    """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
+    orders = guard.look(minutes=5, mean=4.1, latest=4.1)
+    assert battery_of(orders) == pytest.approx((0.3, 0.0))
+    assert guard.cut == pytest.approx(0.3)
+    assert guard.saved == pytest.approx(0.3 / 2 * 10 / 15)
+
+
+def test_a_rise_is_expected_to_go_on(guard):
+    """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
+    guard.look(minutes=5, mean=3.6, latest=4.1)
+    assert guard.cut == pytest.approx((4.61 - 4.2) / 0.5)
+
+
+def test_then_the_battery_gives_as_much_as_it_can(guard):
+    orders = guard.look(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
+    assert battery_of(orders) == pytest.approx((0.0, 0.8))
+    assert guard.cut == pytest.approx(1.4)
+
+
+def test_with_room_again_the_plan_is_taken_up_again(guard):
+    """Proves: 0.3 MW are half made true in 5 minutes, and what is there goes back by half."""
+    guard.look(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.look(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
+    assert battery_of(orders) == pytest.approx((0.6, 0.0))
+    assert guard.saved == pytest.approx((0.3 / 4 * 5 + 0.15 * 3 / 4 * 5) / 15)
+
+
+def test_what_is_held_for_others_is_not_spent(guard):
+    (battery,) = guard.planned.battery_charge
+    guard.spare = {battery: 0.2}
+    orders = guard.look(minutes=5, mean=4.1, latest=4.1)
+    assert battery_of(orders) == pytest.approx((0.4, 0.0))
+
+
+def test_small_changes_are_none(guard):
+    guard.look(minutes=5, mean=4.1, latest=4.1)
+    assert guard.look(minutes=6, mean=4.1, latest=4.07) is None
+    assert guard.look(minutes=15, mean=5.0, latest=5.0) is None
+
+
+def test_what_was_shaved_at_the_start_counts_and_stays(guard):
+    """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
+    (battery,) = guard.planned.battery_charge
+    watch = Guard(
+        site=guard.site, planned=guard.planned, peak=PEAK, spare={battery: 0.5}, least=0.3
+    )
+    orders = watch.look(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
+    assert battery_of(orders) == pytest.approx((0.1, 0.0))
+    assert watch.saved == pytest.approx(0.2 / 2 * 10 / 15)
+    orders = watch.look(minutes=10, mean=3.0, latest=3.0)
+    assert battery_of(orders) == pytest.approx((0.3, 0.0))
+
+
+@pytest.mark.parametrize("apart", [1, 3])
+@pytest.mark.parametrize(("first", "last"), [(3.4, 4.7), (4.1, 4.2), (4.4, 4.0), (3.9, 4.3)])
+def test_a_plant_that_turns_slowly_keeps_its_peak(guard, apart, first, last):
+    """Proves: whatever way the import takes, its mean ends at the peak, above it by 2 % of it."""
+    minutes, moved, begin, at = np.arange(1, 16), 0.0, 0.0, 0
+    shown = []
+    for minute, bare in zip(minutes, np.interp(minutes, [0, 10], [first, last]), strict=True):
+        shown.append(bare - _turned(begin, guard.cut, minute - at))
+        if minute % apart or minute == 15:
+            continue
+        moved = _turned(begin, guard.cut, minute - at)
+        if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+            begin, at = moved, minute
+    assert np.mean(shown) == pytest.approx(PEAK, abs=0.02 * PEAK)
+    assert np.interp(minutes, [0, 10], [first, last]).mean() > PEAK
+
+
+def _turned(begin, goal, minutes):
+    return begin + (goal - begin) * min(minutes / 10, 1.0)

@@ -1,0 +1,189 @@
+"""The control socket: commands of one machine's people; nothing that is sent to it stops it."""
+
+import json
+import os
+import socket
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from optimizer.service.holding import control
+from optimizer.service.holding.control import LONGEST_LINE, ControlServer, command, is_running
+from twin.errors import Fault, ServiceError
+
+WAIT = 60.0
+
+
+def answer(told):
+    match told:
+        case {"command": "echo", **rest}:
+            return {"told": rest}
+        case {"command": "refuse"}:
+            raise ServiceError("socket", [Fault(place="command", value="", mend="not today")])
+        case {"command": "fail"}:
+            raise RuntimeError(told["command"])
+        case {"command": "nan"}:
+            return {"value": float("nan")}
+    raise ServiceError("socket", [Fault(place="command", value=repr(told)[:80], mend="no such")])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with ControlServer(tmp_path / "control.sock", answer):
+        yield tmp_path
+
+
+def sent(folder, data, *, is_ended=True):
+    """Send bytes and return the answer, decoded."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
+        wire.settimeout(WAIT)
+        wire.connect(str(folder / "control.sock"))
+        with suppress(BrokenPipeError):  # it may have been answered before all was sent
+            wire.sendall(data)
+            if is_ended:
+                wire.shutdown(socket.SHUT_WR)
+        return json.loads(wire.makefile("rb").readline())
+
+
+def test_a_command_is_answered(folder):
+    told = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
+    assert command(folder, "echo", **told) == {"told": told}
+
+
+def test_a_refusal_is_told_in_words(folder):
+    with pytest.raises(ServiceError, match="not today"):
+        command(folder, "refuse")
+
+
+def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
+    with pytest.raises(ServiceError, match="RuntimeError: fail"):
+        command(folder, "fail")
+    with pytest.raises(ServiceError, match="nan"):
+        command(folder, "nan")
+    assert command(folder, "echo") == {"told": {}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"no json\n",
+        b"\xff\xfe\x00\n",
+        b"[]\n",
+        b"7\n",
+        b"null\n",
+        b'{"command": 1}\n',
+        b'{"command": "echo"',
+        b"[" * 60_000 + b"\n",
+        b'{"a":' * 10_000 + b"\n",
+        b"a" * LONGEST_LINE + b"\n",
+        b'{"command": "echo", "text": "' + b"a" * LONGEST_LINE + b'"}\n',
+        b"1" * 60_000 + b"\n",
+    ],
+)
+def test_garbage_is_refused_and_the_next_command_answered(folder, line):
+    told = sent(folder, line)
+    assert told["ok"] is False
+    assert told["error"]
+    assert command(folder, "echo") == {"told": {}}
+
+
+def test_a_line_that_is_too_long_is_refused_as_such(folder):
+    assert "longer than 65536 bytes" in sent(folder, b"a" * (LONGEST_LINE + 2))["error"]
+
+
+def test_a_slow_client_keeps_nobody_else_waiting(folder):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as slow:
+        slow.connect(str(folder / "control.sock"))
+        slow.sendall(b'{"comm')
+        assert command(folder, "echo") == {"told": {}}
+        slow.sendall(b'and": "echo"}\n')
+        slow.settimeout(WAIT)
+        assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "told": {}}
+
+
+def test_a_client_that_never_ends_its_line_is_let_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(control._Handler, "timeout", 0.05)
+    with ControlServer(tmp_path / "control.sock", answer):
+        told = sent(tmp_path, b'{"comm', is_ended=False)
+    assert told == {"ok": False, "error": "no command: timed out"}
+
+
+def test_clients_that_go_away_leave_no_noise(folder, capfd):
+    for data in (b"", b'{"command": "echo"}\n', b"rubbish\n", b'{"com'):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
+            wire.connect(str(folder / "control.sock"))
+            wire.sendall(data)
+    assert is_running(folder)
+    assert command(folder, "echo") == {"told": {}}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_many_command_at_once(folder):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: command(folder, "echo", n=n), range(64)))
+    assert answers == [{"told": {"n": n}} for n in range(64)]
+
+
+def test_only_the_owner_may_command(folder):
+    mode = (folder / "control.sock").stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_the_socket_is_private_from_the_first_moment(tmp_path):
+    """Other threads may make files meanwhile: the mask of the process stays as it is."""
+    before = os.umask(0o022)
+    try:
+        with ControlServer(tmp_path / "control.sock", answer):
+            assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("length", [60, 200])
+def test_long_paths_can_be_used(tmp_path, length):
+    folder = tmp_path / ("x" * length)
+    folder.mkdir()
+    assert not is_running(folder)
+    with ControlServer(folder / "control.sock", answer):
+        assert is_running(folder)
+        assert command(folder, "echo") == {"told": {}}
+        assert stat.S_IMODE((folder / "control.sock").stat().st_mode) == 0o600
+    assert not (folder / "control.sock").exists()
+
+
+def test_a_folder_that_takes_no_socket_is_named(tmp_path):
+    """Proves: a read-only state folder is one plain line with the place and what to see to."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match=r"file/control\.sock: .*user may write in the folder"):
+        ControlServer(tmp_path / "file" / "control.sock", answer)
+
+
+def test_what_a_killed_service_left_is_replaced(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(tmp_path / "control.sock"))
+    assert not is_running(tmp_path)
+    with pytest.raises(ServiceError, match="start it with gigatwin run"):
+        command(tmp_path, "status")
+    with ControlServer(tmp_path / "control.sock", answer):
+        assert is_running(tmp_path)
+    assert not is_running(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "missing"])
+def test_without_a_service_there_are_words(tmp_path, place):
+    with pytest.raises(ServiceError, match="no service runs on this state"):
+        command(tmp_path / place, "status")
+
+
+def test_a_service_that_does_not_answer_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    done = threading.Event()
+    with ControlServer(tmp_path / "control.sock", lambda _: {"late": done.wait(WAIT)}):
+        with pytest.raises(ServiceError, match="does not answer"):
+            command(tmp_path, "status")
+        done.set()

@@ -1,0 +1,321 @@
+"""HOLD carried out: at once, and whatever else fails."""
+
+import errno
+import time
+from threading import RLock
+
+import numpy as np
+import pytest
+import structlog.testing
+
+from optimizer.dispatch import Orders
+from optimizer.realtime.guard import Guard
+from optimizer.service.audit import AUDIT, Audit, read_audit
+from optimizer.service.guarding import Guarding
+from optimizer.service.holding.halt import Halt
+from optimizer.service.overrides import Overrides
+from tests import moments
+from twin.axes import MINUTE
+from twin.errors import JournalError
+
+NOW = np.datetime64("2026-06-16T00:05", "us")
+
+
+class Clock:
+    def now(self):
+        return NOW
+
+
+class Link:
+    """A plant that notes when it is told to freeze."""
+
+    def __init__(self):
+        self.frozen, self.error, self.trouble = [], None, ""
+        self.is_taken = lambda timeout: timeout > 0.0
+
+    def freeze(self, now):
+        if self.error:
+            raise self.error
+        self.frozen.append(now)
+
+
+class Partners:
+    """Partners that note what they are told, and a real record."""
+
+    def __init__(self, path):
+        self.told, self.audit = [], Audit(path)
+        self.record = self.audit.add
+
+    def status(self, state, *, reason, now):
+        self.told.append((state, reason))
+
+
+class Stand:
+    def __init__(self, folder, *, is_shadow=False):
+        self.link, self.partners, self.guarding = Link(), Partners(folder / AUDIT), Guarding()
+        self.overrides = Overrides(folder / "hold.json", passed=lambda: time.monotonic())
+        planned = Orders(jobs={}, battery_charge={"battery_1": 0.6})
+        guard = Guard(site=moments.site(), planned=planned, peak=2.0)
+        self.guarding.begin(np.datetime64("2026-06-16T00:00", "us"), guard)
+        self.halt = Halt(
+            self.overrides,
+            clock=Clock(),
+            link=self.link,
+            partners=self.partners,
+            guarding=self.guarding,
+            lock=RLock(),
+            is_shadow=is_shadow,
+        )
+
+
+@pytest.fixture
+def stand(tmp_path):
+    return Stand(tmp_path)
+
+
+def hold(stand):
+    stand.halt.hold(author="ana", reason="work", hours=2.0)
+
+
+def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
+    hold(stand)
+    assert stand.link.frozen == [NOW]
+    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert not stand.guarding.is_due(NOW + MINUTE)
+    (entry,) = read_audit(tmp_path / AUDIT)
+    facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
+    assert entry.content == {"event": "hold"} | facts
+
+
+def test_a_second_person_holds_beside_the_first(stand, tmp_path):
+    """Proves: who asks for less time does not end what another asked for, and is told of it."""
+    stand.halt.hold(author="ana", reason="men at chiller 2", hours=None)
+    said = stand.halt.hold(author="bo", reason="a look at a job", hours=0.5)
+    whole = "HOLD by ana and bo: ana: men at chiller 2; bo: a look at a job"
+    assert said == f"in force now: {whole}"
+    assert stand.partners.told[-1] == ("hold", whole)
+    assert stand.halt.in_force.until is None
+    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT)] == ["ana", "bo"]
+    assert stand.halt.release(author="ana")
+    assert stand.halt.in_force is None
+
+
+def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_path):
+    """Proves: until its silence is noticed, half a minute later, nobody believes the plant told."""
+    stand = Stand(tmp_path)
+    stand.link.is_taken = lambda _: False
+    said = stand.halt.hold(author="ana", reason="a smell", hours=None)
+    assert "the plant hears nothing now: the broker has taken nothing for 0.5 s" in said
+    assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
+        author="ana", reason="a smell", hours=None
+    )
+
+
+def test_who_holds_while_the_plant_hears_nothing_is_told_so(stand):
+    stand.link.trouble = "no connection to the broker"
+    said = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert "the plant hears nothing now: no connection to the broker" in said
+
+
+def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("optimizer.service.overrides.write_whole", full)
+    said = stand.halt.hold(author="ana", reason="work", hours=None)
+    assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
+    assert said.endswith("a restart before there is room forgets it")
+    assert stand.link.frozen == [NOW]
+
+
+def test_words_for_partners_fit_a_status(stand):
+    stand.halt.hold(author="a" * 500, reason="b" * 500, hours=None)
+    ((_, reason),) = stand.partners.told
+    assert len(reason) == 1000
+
+
+def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.service.audit.write", full)
+        hold(stand)
+        assert stand.link.frozen == [NOW]
+        assert stand.partners.told[-1][0] == "hold"
+        assert stand.partners.audit.trouble
+    stand.partners.audit.again()
+    assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)] == ["hold"]
+
+
+def test_partners_are_told_even_where_the_plant_cannot_be(stand):
+    stand.link.error = JournalError("orders", "orders.json", "make room")
+    hold(stand)
+    assert stand.partners.told == [("hold", "HOLD by ana: work")]
+    assert stand.halt.words == "HOLD by ana: work"
+
+
+def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
+    hold(stand)
+    stand.overrides.release()  # as the clock would
+    stand.halt.look()
+    stand.halt.look()
+    assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
+    last = [entry.content for entry in read_audit(tmp_path / AUDIT)][-1]
+    assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
+
+
+def later(monkeypatch, hours):
+    """Let time pass."""
+    for name in ("time", "monotonic"):
+        moment = getattr(time, name)() + hours * 3600.0
+        monkeypatch.setattr(time, name, lambda moment=moment: moment)
+
+
+def told(tmp_path):
+    """Return what the record says of orders, in words."""
+    rows = [entry.content for entry in read_audit(tmp_path / AUDIT)]
+    return [(row["event"], row["author"], row["reason"]) for row in rows]
+
+
+def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypatch):
+    hold(stand)
+    stand.halt.hold(author="bo", reason="a look", hours=1.0)
+    later(monkeypatch, 1.5)
+    stand.halt.look()
+    assert stand.halt.words == "HOLD by ana: work"
+    assert [state for state, _ in stand.partners.told] == ["hold", "hold"]
+    later(monkeypatch, 1.0)
+    stand.halt.look()
+    assert [state for state, _ in stand.partners.told] == ["hold", "hold", "degraded"]
+    assert told(tmp_path)[2:] == [
+        ("release", "", "the HOLD of bo has run out"),
+        ("release", "", "the HOLD has run out"),
+    ]
+
+
+def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypatch):
+    Overrides(tmp_path / "hold.json").set_hold(
+        author="dora", reason="r", hours=1.0, now=time.time()
+    )
+    later(monkeypatch, 2.0)
+    stand = Stand(tmp_path)
+    stand.halt.look()
+    stand.halt.look()
+    assert told(tmp_path) == [("release", "", "the HOLD of dora has run out")]
+    assert stand.partners.told == []
+
+
+def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path, monkeypatch):
+    """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
+    Overrides(tmp_path / "hold.json").set_hold(
+        author="dora", reason="r", hours=1.0, now=time.time()
+    )
+    ahead = time.time() + 86_400.0
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: ahead)
+        stand = Stand(tmp_path)
+        stand.halt.look()
+        assert stand.halt.in_force is None
+    for _ in range(2):
+        stand.halt.look()
+    assert stand.link.frozen == [NOW]
+    assert stand.partners.told == [("hold", "HOLD by dora: r")]
+    assert told(tmp_path) == [
+        ("release", "", "the HOLD of dora has run out"),
+        ("hold", "dora", "r"),
+    ]
+
+
+def test_a_hold_that_runs_out_is_logged(stand, monkeypatch):
+    """Proves: whoever reads the log learns at once, and once, that the HOLD is over, and whose."""
+    hold(stand)
+    later(monkeypatch, 2.1)
+    with structlog.testing.capture_logs() as logged:
+        stand.halt.look()
+        stand.halt.look()
+    assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
+        ("HOLD has run out", "ana", "work")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "how"), [("release", "released by eva"), ("expiry", "the HOLD has run out")]
+)
+def test_that_a_hold_is_over_is_shown_until_a_decision_follows(stand, way, how):
+    hold(stand)
+    assert stand.halt.over is None
+    if way == "release":
+        stand.halt.release(author="eva")
+    else:
+        stand.overrides.release()
+        stand.halt.look()
+    facts = {"author": "ana", "reason": "work", "time": "2026-06-16T00:05:00Z"}
+    assert stand.halt.over == facts | {"how": how}
+    stand.halt.resume()
+    assert stand.halt.over is None
+
+
+def test_a_new_hold_is_not_shown_as_over(stand):
+    hold(stand)
+    stand.halt.release(author="eva")
+    hold(stand)
+    assert stand.halt.over is None
+
+
+class Busy:
+    """A lock that is waited for, as while it is decided; something happens meanwhile."""
+
+    def __init__(self, meanwhile):
+        self._lock, self._meanwhile = RLock(), [meanwhile]
+
+    def __enter__(self):
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return self._lock.__enter__()
+
+    def __exit__(self, *error):
+        return self._lock.__exit__(*error)
+
+
+@pytest.mark.parametrize("way", ["release", "expiry"])
+def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path, way):
+    """Proves: who holds on while the end of a HOLD waits for a decision is not contradicted.
+
+    Sensitivity: partners were told `degraded`, planning goes on, under the second HOLD, whose own
+    end nobody was told then.
+    """
+    hold(stand)
+    ben = {"author": "ben", "reason": "still hot", "hours": None}
+    stand.halt._lock = Busy(lambda: stand.halt.hold(**ben))
+    if way == "release":
+        stand.halt.release(author="eva")
+    else:
+        stand.overrides.release()  # as the clock would
+        stand.halt.look()
+    assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
+    assert stand.halt.over is None
+    events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)]
+    assert events == ["hold", "hold", "release"]
+    stand.overrides.release()
+    stand.halt.look()
+    assert stand.partners.told[-1][0] == "degraded"
+
+
+def test_in_shadow_nothing_leaves(tmp_path):
+    stand = Stand(tmp_path, is_shadow=True)
+    hold(stand)
+    stand.halt.release(author="ana")
+    assert stand.link.frozen == []
+    assert stand.partners.told == []
+    assert [e.content["event"] for e in read_audit(tmp_path / AUDIT)] == ["hold", "release"]
+
+
+def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
+    """Proves: nobody is told that a HOLD has ended where there was none."""
+    assert not stand.halt.release(author="ana")
+    assert stand.partners.told == []
+    assert list(tmp_path.iterdir()) == []  # neither a record nor a file of the HOLD
+    hold(stand)
+    assert stand.halt.release(author="ana")
+    assert stand.partners.told[-1][0] == "degraded"

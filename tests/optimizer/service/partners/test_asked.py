@@ -1,0 +1,80 @@
+"""What partners ask is told while it is asked: how much, until when, and whether it is kept."""
+
+import pytest
+
+from optimizer.service.partners.asked import show_asked
+from optimizer.service.picture import Picture
+from telemetry.grid.flex_agent import is_met
+from tests import moments
+from tests.math.hand import grid, outlook, site
+from tests.math.promises import asked, with_target
+from twin.vocabulary import tag_all
+
+PRICES = [50.0] * 5
+
+
+def planned(ahead, *powers):
+    """Return a schedule of some imports. [MW]"""
+    plan = {"grid_import_power": ("time", list(powers)), "grid_export_power": ("time", [0.0] * 5)}
+    return tag_all(ahead.assign(plan))
+
+
+def where(**contract):
+    return site(asked(partner="gridco", **contract), connection=grid(import_limit=100.0))
+
+
+@pytest.mark.parametrize(
+    ("target", "powers", "words", "is_kept"),
+    [
+        (
+            [3.0, 3.0, 100.0, 100.0, 100.0],
+            [2.9, 3.0, 9.0, 9.0, 9.0],
+            "at most 3.00 MW until 2026-07-01T02:00Z; planned 3.00 MW: kept",
+            True,
+        ),
+        (
+            [3.0, 4.0, 100.0, 100.0, 100.0],
+            [3.5, 4.0, 9.0, 9.0, 9.0],
+            "at most 3.00 MW until 2026-07-01T01:00Z; planned 3.50 MW: not kept",
+            False,
+        ),
+        (
+            [100.0, 100.0, 100.0, 2.0, 2.0],
+            [9.0, 9.0, 9.0, 1.0, 2.5],
+            "at most 2.00 MW from 2026-07-01T03:00Z to 2026-07-01T05:00Z; "
+            "planned 2.50 MW: not kept",
+            False,
+        ),
+    ],
+)
+def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
+    ahead = with_target(outlook(PRICES), target)
+    (row,) = show_asked(where(), ahead, planned(ahead, *powers))
+    assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
+
+
+@pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
+def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
+    """Proves: a hundredth more is still there, as in power states."""
+    ahead = with_target(outlook(PRICES), [3.0] * 5)
+    (row,) = show_asked(where(), ahead, planned(ahead, *[power] * 5))
+    assert row["is_kept"] == is_met(power, 3.0) == is_kept
+
+
+def test_nothing_is_told_where_nothing_is_asked():
+    ahead = with_target(outlook(PRICES), [100.0] * 5)
+    assert show_asked(where(), ahead, planned(ahead, *[9.0] * 5)) == []
+    assert show_asked(site(), outlook(PRICES), planned(outlook(PRICES), *[9.0] * 5)) == []
+
+
+def test_what_is_left_of_a_connection_that_is_not_firm_is_told():
+    ahead = outlook(PRICES).assign(grid_import_limit=("time", [100.0, 40.0, 40.0, 100.0, 100.0]))
+    (row,) = show_asked(where(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9))
+    assert (row["partner"], row["power"], row["planned"]) == ("gridco", 40.0, 39.0)
+    assert (row["begin"], row["end"]) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")
+
+
+def test_the_picture_of_a_site_that_nobody_asks_has_none():
+    made, picture = moments.pilot().run(moments.facts()), Picture(moments.site())
+    picture.add(made, moments.observed(made.estimate.state))
+    assert picture.show()["asked"] == []

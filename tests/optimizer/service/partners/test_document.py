@@ -1,0 +1,234 @@
+"""The document of a schedule: market days, baselines, bands, and what is said of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import sites
+from optimizer.flexibility import flexibility, none
+from optimizer.service.partners.document import Label, Turn, document_of, quarters
+from optimizer.service.partners.parties import Sender
+from optimizer.service.partners.record import ENOUGH, PlanErrors
+from telemetry.codec.schedule import read_schedule
+from telemetry.codec.strict import milliseconds
+from telemetry.grid import eic
+from telemetry.grid.partners import Partner
+from telemetry.keys import jwks
+from tests import small_days
+from tests.feeds import key
+from twin import axes, vocabulary
+from twin.axes import MINUTE
+from twin.exchange import net_import
+
+NOW = axes.utc("2026-06-16T12:00")
+QUARTER_MS = 900_000
+
+
+@pytest.fixture(scope="module")
+def site():
+    return sites.load("small")
+
+
+def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
+    """Return a schedule of some net import on the horizon of the service. [MW]"""
+    plan = axes.horizon(start, list(steps))
+    powers = np.broadcast_to(np.asarray(net, dtype=float), plan.sizes["time"])
+    plan["grid_import_power"] = "time", np.maximum(powers, 0.0)
+    plan["grid_export_power"] = "time", np.maximum(-powers, 0.0)
+    return vocabulary.tag_all(plan)
+
+
+def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **label):
+    first = float(net_import(plan)[0])
+    made = document_of(
+        site,
+        plan,
+        none(plan) if flexible is None else flexible,
+        turn=Turn(now, first if before is None else before),
+        errors=errors or PlanErrors(),
+        label=Label(**label),
+        sender=Sender.demonstration(site),
+    )
+    return checked(made)
+
+
+def checked(plan):
+    """Return a plan if it is a valid document once it has number and receiver."""
+    party = Partner.demonstration("tso-1", jwks(key("tso-1"))).party
+    whole = plan | {
+        "partner": "tso-1",
+        "mrid": "small.tso-1.0",
+        "revision": 1,
+        "supersedes": None,
+        "receiver": party,
+    }
+    read_schedule(json.dumps(whole).encode())
+    return plan
+
+
+def column(made, name):
+    return [row[name] for row in made["intervals"]]
+
+
+@pytest.mark.parametrize(
+    ("start", "count"),
+    [
+        ("2026-06-16T12:00", 96),
+        ("2026-03-28T23:00", 92),  # 29 March has 23 hours in Berlin
+        ("2026-03-28T12:00", 92),
+        ("2026-10-24T22:00", 100),  # 25 October has 25
+        ("2026-10-25T00:15", 100),
+        ("2026-10-25T01:15", 96),
+        ("2026-03-28T01:15", 96),  # 02:15 is not there on the next day
+    ],
+)
+def test_a_document_goes_to_the_same_wall_time_of_the_next_day(site, start, count):
+    moment = axes.utc(start)
+    assert quarters(moment, site.time_zone) == count
+    made = document(site, schedule(start=moment), now=moment)
+    assert len(made["intervals"]) == count
+    assert made["period_end"] - made["period_start"] == count * QUARTER_MS
+
+
+def test_hours_are_split_and_export_is_negative(site):
+    start = axes.utc("2026-10-24T22:00")
+    net = [1.0] * 96 + [2.0, -0.25] + [4.0] * 22
+    made = document(site, schedule(net, start=start), now=start)
+    assert column(made, "setpoint_mw")[95:] == [1.0, 2.0, 2.0, 2.0, 2.0]
+    assert document(site, schedule(-0.25))["intervals"][0]["scheduled_mw"] == -0.25
+
+
+def test_what_is_scheduled_is_what_the_meter_will_show(site):
+    """Proves: of a step, a third is missing in the mean, since the plant turns in ten minutes."""
+    made = document(site, schedule([4.0, 4.0, 1.0, 1.0] + [1.0] * 92, steps=[(24.0, 15.0)]))
+    assert column(made, "setpoint_mw")[:5] == [4.0, 4.0, 1.0, 1.0, 1.0]
+    assert column(made, "scheduled_mw")[:5] == [4.0, 4.0, 2.0, 1.0, 1.0]
+    assert column(made, "baseline_mw") == column(made, "scheduled_mw")
+    band = zip(column(made, "p10_mw"), column(made, "p90_mw"), strict=True)
+    assert [(low + high) / 2.0 for low, high in band][1:3] == pytest.approx([4.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("minutes", "means"),
+    [
+        (0.0, (3.0 - 1.0 / 3.0, 3.0)),
+        (5.0, (2.0 + 5.0 / 15.0, 3.0)),  # ten minutes are left, half of which count
+        (10.0, (2.0 + 0.5 * 5.0 * 0.5 / 15.0, 3.0 - 0.5 / 3.0)),  # half the way is left after it
+        (15.0, (2.0, 3.0 - 1.0 / 3.0)),
+        (40.0, (2.0, 3.0 - 1.0 / 3.0)),  # the quarter-hour is over
+    ],
+)
+def test_a_document_made_late_counts_what_was_before(site, minutes, means):
+    now = NOW + np.timedelta64(round(minutes * 60), "s")
+    made = document(site, schedule(3.0), now=now, before=2.0)
+    assert column(made, "scheduled_mw")[:2] == pytest.approx(list(means), abs=1e-3)
+    assert column(made, "setpoint_mw")[:2] == [3.0, 3.0]
+
+
+def test_beyond_its_end_a_plan_goes_on_and_offers_nothing(site):
+    plan = schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)])
+    offers = none(plan).map(lambda values: values + 0.1, keep_attrs=True)
+    made = document(site, plan, flexible=offers)
+    assert column(made, "scheduled_mw")[-1] == 2.0
+    assert made["meta"]["planned_until"] == made["period_start"] + 48 * QUARTER_MS
+    assert column(made, "flexibility_up_mw")[46:50] == [0.1, 0.1, 0.0, 0.0]
+    full = document(site, schedule())
+    assert full["meta"]["planned_until"] == full["period_end"]
+
+
+def test_offers_are_rounded_down_and_withdrawn_on_hold(site):
+    plan = schedule()
+    offers = none(plan).map(lambda values: values + 0.12399, keep_attrs=True)
+    made = document(site, plan, flexible=offers)
+    assert column(made, "flexibility_up_mw")[0] == 0.123
+    assert column(made, "recovery_mwh")[0] == 0.124
+    held = document(site, plan, flexible=offers, source="hold", degraded="maintenance")
+    assert set(column(held, "flexibility_up_mw")) == {0.0}
+    assert set(column(held, "ramp_down_mw_min")) == {0.0}
+
+
+def test_a_fallback_never_hides(site):
+    assert document(site, schedule())["meta"]["degraded"] is None
+    made = document(site, schedule(), source="rule", degraded="the solver is late")
+    assert made["meta"]["degraded"] == "the solver is late"
+    assert document(site, schedule(), source="shifted")["meta"]["degraded"]
+    made = document(site, schedule(), degraded="x" * 5000)
+    assert len(made["meta"]["degraded"]) == 1000
+
+
+def test_validity_and_gate_are_counted_from_the_moment_it_is_made(site):
+    made = document(site, schedule(), now=NOW + np.timedelta64(5, "s"))
+    created = milliseconds("test", NOW) + 5000
+    assert made["created"] == created
+    assert made["valid_until"] == created + 3_600_000
+    # 12:45 was fixed at 12:00, so the next gate is that of 13:00
+    assert made["gate_closure"] == milliseconds("test", axes.utc("2026-06-16T12:15"))
+    assert document(site, schedule(), valid_for=120 * MINUTE)["valid_until"] == (
+        milliseconds("test", NOW) + 7_200_000
+    )
+
+
+def test_codes_of_a_demonstration_are_valid_and_say_so(site):
+    made = document(site, schedule())
+    for code in (made["sender"]["eic"], made["connection_point"]["eic"]):
+        assert eic.is_valid(code)
+        assert "DEMO" in code
+    assert made["bidding_zone"] == {"eic": "10Y1001A1001A82H", "name": "DE-LU"}
+
+
+def test_what_is_fixed_towards_nobody_has_the_schedule_as_its_baseline(site):
+    made = document(site, schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)]))
+    assert column(made, "baseline_mw") == column(made, "scheduled_mw")
+
+
+# --- band
+
+
+def test_without_errors_the_band_is_the_margin(site):
+    made = document(site, schedule(3.0))
+    margin = site.margins.power * site.grid.import_limit
+    assert made["intervals"][0]["p10_mw"] == pytest.approx(3.0 - margin)
+    assert made["intervals"][0]["p90_mw"] == pytest.approx(3.0 + margin)
+
+
+def test_the_band_follows_the_errors_of_its_lead_time(site):
+    errors = PlanErrors()
+    for error in np.linspace(-0.2, 0.3, 51):  # quantiles by hand: -0.15 and 0.25
+        errors.add(3.0 + error, {0: 3.0})
+    made = document(site, schedule(3.0), errors=errors)
+    assert made["intervals"][3]["p10_mw"] == pytest.approx(2.85)
+    assert made["intervals"][3]["p90_mw"] == pytest.approx(3.25)
+    margin = site.margins.power * site.grid.import_limit
+    assert made["intervals"][4]["p90_mw"] == pytest.approx(3.0 + margin)  # an hour ahead
+
+
+def test_the_band_holds_the_plan_and_keeps_the_connection(site):
+    errors = PlanErrors()
+    for _ in range(ENOUGH):
+        errors.add(9.0, {0: 3.0})
+    row = document(site, schedule(3.0), errors=errors)["intervals"][0]
+    assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
+
+
+def test_intervals_that_are_over_are_compared_with_all_promises(site):
+    errors = PlanErrors()
+    for hours, power in ((13, 1.0), (7, 2.0), (2, 3.0)):
+        start = NOW - hours * 60 * MINUTE
+        errors.promise(document(site, schedule(power, start=start), now=start))
+    errors.settle(milliseconds("test", NOW), 2.5)
+    assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
+    assert min(errors.promised) > milliseconds("test", NOW)
+    errors.settle(milliseconds("test", NOW), np.nan)
+    assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
+
+
+def test_a_real_decision_becomes_a_document():
+    problem, decision = small_days.problem(), small_days.decision()
+    offers = flexibility(
+        problem.site, decision.schedule, decision.verdict.replay, outlook=problem.outlook
+    )
+    now = decision.start
+    made = document(problem.site, decision.schedule, now=now, flexible=offers)
+    assert len(made["intervals"]) == 96
+    assert max(column(made, "flexibility_up_mw")) > 0.1

@@ -1,0 +1,193 @@
+"""Load targets in the service: from what partners asked to words of an outlook, and back."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from optimizer.question.horizons import QUARTERLY
+from optimizer.service.clock import BEFORE
+from optimizer.service.partners.load_targets import LoadTargets
+from optimizer.service.settings import Settings
+from optimizer.service.world import Files
+from telemetry.client import Message
+from telemetry.codec.dsx_flex import read_load_targets
+from telemetry.grid.flex_agent import Load
+from telemetry.keys import jwks
+from tests.feeds import key, partner
+from tests.telemetry.grid.flexing import TOPIC, content, payload, target
+from twin import axes
+from twin.equipment.contracts import LoadTargetContract
+from twin.promises import HARD
+
+NOW = np.datetime64("2026-07-01T12:00", "us")
+SITE = sites.load("small")  # 4.7 MW
+GRID = axes.horizon(NOW, QUARTERLY)
+
+
+def contract(name="tso_1", issuer="tso-1", **changes):
+    given = {"name": name, "partner": issuer, "up_price": 300.0, **changes}
+    return LoadTargetContract.model_validate(given, context={"canonical": True})
+
+
+def service(folder, *contracts, known=("tso-1", "dso-1")):
+    where = SITE.with_equipment({**SITE.equipment, **{one.name: one for one in contracts}})
+    return LoadTargets(
+        where,
+        Settings(broker="mqtt://127.0.0.1:1", files=Files(prices=folder, weather=folder)),
+        partners=[partner(name) for name in known],
+        key=key("small"),
+        meter=lambda _: 3.5,
+        path=folder / "targets.json",
+    )
+
+
+def take(service, *targets, by="tso-1"):
+    topic = TOPIC.replace("tso-1", by)
+    message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}")
+    found = read_load_targets(topic, message, issuer=by, keys=jwks(key(by)))
+    service._targets.take(by, found, NOW)
+
+
+def test_without_a_contract_nobody_is_listened_to(tmp_path):
+    plain = service(tmp_path)
+    assert not plain.promised(GRID).data_vars
+    assert plain.trouble == ""
+    assert plain.is_firm
+    with plain.open():
+        assert plain.poll(NOW) == []
+
+
+def test_where_nothing_is_asked_the_connection_is_the_target(tmp_path):
+    words = service(tmp_path, contract()).promised(GRID)
+    assert words["grid_import_target"].dims == ("time", "contract")
+    assert set(words["grid_import_target"].to_numpy().ravel()) == {4.7}
+    assert set(words["grid_import_target_price"].to_numpy().ravel()) == {300.0}
+
+
+def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
+    """Quarter-hours for a day, then hours: a target of half an hour tomorrow holds the hour."""
+    asked = service(tmp_path, contract(best_effort_price=20.0))
+    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    take(
+        asked,
+        target(2.5, start="2026-07-02T14:30:00Z", end="2026-07-02T15:00:00Z", best_effort=True),
+    )
+    words = asked.promised(GRID).sel(contract="tso_1")
+    power, price = words["grid_import_target"], words["grid_import_target_price"]
+    assert power.sel(time=slice("2026-07-01T13:45", "2026-07-01T15:00")).values.tolist() == [
+        4.7, 3.0, 3.0, 3.0, 3.0, 4.7,
+    ]  # fmt: skip
+    assert power.sel(time=slice("2026-07-02T13", "2026-07-02T15")).values.tolist() == [
+        4.7, 2.5, 4.7,
+    ]  # fmt: skip
+    assert float(price.sel(time="2026-07-02T14:00")) == 20.0
+    assert float(price.sel(time="2026-07-01T14:00")) == 300.0
+
+
+def test_no_partner_asks_for_less_than_its_contract_allows(tmp_path):
+    asked = service(tmp_path, contract(least=2.0))
+    take(asked, target(500.0, "kilowatt"))
+    assert float(asked.promised(GRID)["grid_import_target"][0, 0]) == 2.0
+
+
+def test_each_effect_has_its_words(tmp_path):
+    asked = service(
+        tmp_path,
+        contract(effect="hard"),
+        contract("dso_1", "dso-1", effect="curtailment", least=1.0),
+    )
+    assert not asked.is_firm
+    take(asked, target(4.0))
+    take(asked, target(3.0), by="dso-1")
+    words = asked.promised(GRID)
+    assert words["contract"].values.tolist() == ["tso_1"]
+    assert float(words["grid_import_target"][0, 0]) == 4.0
+    assert np.isinf(words["grid_import_target_price"].values).all()
+    assert set(words["grid_import_limit"].values) == {3.0}
+    assert HARD["net_import"] > 1e4  # dearer than any price of a market
+
+
+def test_a_partner_without_keys_is_told(tmp_path):
+    assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).trouble
+
+
+class Wire:
+    """A client that remembers what was said."""
+
+    def __init__(self):
+        self.sent, self.incoming = [], []
+
+    def start(self):
+        pass
+
+    def stop(self, timeout):
+        pass
+
+    def subscribe(self, *filters, qos):
+        self.filters = filters
+
+    def publish(self, topic, payload, *, qos):
+        self.sent.append((topic, json.loads(payload)))
+
+    def take(self, timeout):
+        taken, self.incoming = self.incoming, []
+        return taken
+
+    def acknowledge(self, messages):
+        pass
+
+
+@pytest.mark.parametrize(("planned", "is_compliant"), [(3.0, True), (3.1, False)])
+def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, is_compliant):
+    asked, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    take(asked, target(3.0))
+    plan = xr.Dataset(
+        {"grid_import_power": ("time", [planned, 4.0]), "grid_export_power": ("time", [0.0, 0.0])},
+        coords={"time": NOW + np.array([0, 15], "m8[m]")},
+    )
+    outcome = SimpleNamespace(choice=SimpleNamespace(schedule=plan))
+    with asked.open():
+        asked.tell(outcome, NOW)
+    assert wire.filters == (TOPIC,)
+    (_, confirmed), (topic, event) = wire.sent
+    assert content(confirmed["data"])["feeds"]["small"]["event"] == "target_set"
+    assert topic == "grid/v1/dsx-flex-agent/small/powerstate/status"
+    feed = content(event["data"])["feeds"]["small"]
+    assert feed["calculated_load"]["value"] == planned
+    assert feed["compliant"] == is_compliant
+    assert feed["event"] == "start_ramp_down"
+
+
+def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monkeypatch):
+    """Proves: a target that came between a restart and the first tick is taken at that.
+
+    Sensitivity: refused as "made in the future" of the year 2000, though the broker had taken it.
+    """
+    asked, wire = service(tmp_path, contract()), Wire()
+    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    wire.incoming = [Message(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
+    with asked.open():
+        assert asked.poll(BEFORE) == []
+        (told,) = asked.poll(NOW)
+    assert told["event"] == "load_target"
+
+
+def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
+    """Proves: contracts with 2 MW and with none tell 2 MW: below that tso-1 is not obeyed.
+
+    Sensitivity: 0 MW, and a target of 1 MW that is confirmed and kept at 2.
+    """
+    firm = contract(least=2.0)
+    asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
+    monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
+    with asked.open():
+        load = Load(starts=np.array([NOW]), planned=np.array([3.0]))
+        asked._agent.tell(load, NOW)
+    ((_, event),) = wire.sent
+    metadata = content(event["data"])["feeds"]["small"]["metadata"]
+    assert metadata["power_minimum"]["value"] == 2.0

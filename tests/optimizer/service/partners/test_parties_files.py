@@ -1,0 +1,29 @@
+"""Files by which an operator names partners and the site: faults are told with their place."""
+
+import json
+
+import pytest
+
+import sites
+from optimizer.service.partners.parties import read_partners, read_sender
+from tests.feeds import key
+from twin.errors import ServiceError
+
+
+@pytest.mark.parametrize("text", ['{"keys": [],}', "", "[]", "keys"])
+def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
+    """Sensitivity: a comma too many was told as a set without keys."""
+    (tmp_path / "tso-1.json").write_text(text)
+    with pytest.raises(ServiceError, match=r"tso-1\.json: .*; give an object of JSON"):
+        read_partners(tmp_path)
+
+
+def test_a_partner_whose_file_is_sound_is_read(tmp_path):
+    (tmp_path / "tso-1.json").write_text(json.dumps({"keys": [key("tso-1").public]}))
+    assert [partner.name for partner in read_partners(tmp_path)] == ["tso-1"]
+
+
+def test_a_site_that_is_no_json_is_told_with_its_file(tmp_path):
+    (tmp_path / "site.json").write_text('{"party": {}')
+    with pytest.raises(ServiceError, match=r"site\.json: .*line 1.*; give an object of JSON"):
+        read_sender(tmp_path / "site.json", sites.load("small"))

@@ -1,0 +1,78 @@
+"""Alarms: one a cause, since when it lasts, the gravest first, gone when it is gone."""
+
+import json
+import logging
+
+import pytest
+import structlog.testing
+
+from optimizer.service.watching.alarms import Alarms, Severity
+
+WORDS = {"severity": Severity.MEDIUM, "mend": "see to it"}
+
+
+@pytest.fixture
+def alarms():
+    return Alarms()
+
+
+def note(alarms, cause, text, time="T1", **others):
+    alarms.note(cause, text, **{**WORDS, **others}, time=time)
+
+
+def test_nothing_is_wrong_at_first(alarms):
+    assert alarms.show() == []
+    note(alarms, "broker", "")
+    assert alarms.show() == []
+
+
+def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
+    note(alarms, "broker", "no answer")
+    assert alarms.show() == [
+        {
+            "cause": "broker",
+            "time": "T1",
+            "severity": "medium",
+            "text": "no answer",
+            "mend": "see to it",
+        }
+    ]
+    json.dumps(alarms.show())
+
+
+def test_an_alarm_keeps_its_beginning_while_its_words_change(alarms):
+    for time, text in (("T1", "2 s late"), ("T2", "4 s late"), ("T3", "6 s late")):
+        note(alarms, "feed", text, time)
+    assert [(alarm["time"], alarm["text"]) for alarm in alarms.show()] == [("T1", "6 s late")]
+
+
+def test_an_alarm_that_comes_again_begins_again(alarms):
+    for time, text in (("T1", "down"), ("T2", ""), ("T3", "down")):
+        note(alarms, "broker", text, time)
+    assert [alarm["time"] for alarm in alarms.show()] == ["T3"]
+
+
+def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
+    for _ in range(2):  # noting again moves nothing
+        note(alarms, "a", "low", severity=Severity.LOW)
+        note(alarms, "b", "one")
+        note(alarms, "c", "high", severity=Severity.HIGH)
+        note(alarms, "d", "two")
+    note(alarms, "b", "one")
+    assert [alarm["text"] for alarm in alarms.show()] == ["high", "one", "two", "low"]
+
+
+def test_only_what_is_new_is_logged(alarms):
+    with structlog.testing.capture_logs() as logged:
+        for text in ("down", "down", "still down", "", ""):
+            note(alarms, "broker", text)
+    assert [entry["event"] for entry in logged] == ["alarm", "alarm cleared"]
+    assert logged[0]["cause"] == "broker"
+
+
+def test_an_alarm_that_grows_graver_is_logged_again(alarms):
+    with structlog.testing.capture_logs() as logged:
+        note(alarms, "disk", "90 % full", severity=Severity.LOW)
+        note(alarms, "disk", "full", severity=Severity.HIGH)
+    assert [entry["severity"] for entry in logged] == ["low", "high"]
+    assert logging.getLevelNamesMapping()[logged[1]["log_level"].upper()] >= logging.WARNING

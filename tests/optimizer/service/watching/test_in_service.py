@@ -1,0 +1,150 @@
+"""Machines out of service: planned without as far as that goes, and always told."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import sites
+from optimizer.flexibility import flexibility
+from optimizer.service.fallback import Source
+from optimizer.service.wanted import wanted
+from optimizer.service.watching.in_service import RATINGS, in_service
+from telemetry.metadata.listing import list_points
+from telemetry.samples import PointValue
+from telemetry.window import Window
+from tests import moments, small_days
+from tests.strict_site import PLANT, strict
+from tests.telemetry.small_points import NOON, SECOND
+from twin.equipment import Renewable
+
+LITTLE = 2e-6
+"""What is left of a machine that is out of service. [MW]"""
+
+
+def says(site, **shares):
+    """Return readings that say which share of a machine is in service, as the window has them."""
+    words = {}
+    for name, share in shares.items():
+        machine = site.equipment[name]
+        axis = "renewable" if isinstance(machine, Renewable) else machine.kind
+        one = xr.DataArray([share], {axis: [name]}, axis, name=f"{axis}_available")
+        words[one.name] = xr.concat([words[one.name], one], axis) if one.name in words else one
+    return xr.Dataset(words)
+
+
+def test_who_says_nothing_is_in_service():
+    """Neither silence nor an unknown machine takes anything away."""
+    rhine = sites.load("rhine")
+    stranger = says(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
+    for seen in (xr.Dataset(), says(rhine, battery_1=np.nan), says(rhine, cdu_1=1.0), stranger):
+        assert in_service(rhine, seen) == (rhine, ())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["rhine", "gallia", "iberia", "baltica"])
+def test_what_plans_can_do_without_is_taken_away(name, share):
+    """Every store, source and heat pump, to the share that is left; the rest of the site stays."""
+    site = sites.load(name)
+    those = [one for one, machine in site.equipment.items() if type(machine) in RATINGS]
+    assert len(those) >= 3
+    found, words = in_service(site, says(site, **dict.fromkeys(those, share)))
+    for one, told in zip(those, words, strict=True):
+        assert told.startswith("50% of " if share else one)
+        for rating in RATINGS[type(site.equipment[one])]:
+            was, now = (getattr(where.equipment[one], rating) for where in (site, found))
+            assert now == pytest.approx(share * was, abs=LITTLE)
+    others = set(site.equipment) - set(those)
+    assert all(found.equipment[one] is site.equipment[one] for one in others)
+
+
+def test_what_all_rests_on_is_told_and_still_counted_on():
+    rhine = sites.load("rhine")
+    found, words = in_service(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
+    assert found is rhine
+    assert words == (
+        "99% of cdu_1 is in service, and plans still count on all of it",
+        "chilled_plant is out of service, and plans still count on all of it: "
+        "hold the service if it does not come back",
+    )
+
+
+def test_every_machine_may_say_so_on_the_wire():
+    """Each machine of a site has its point, and is heard by it: out of service, and back."""
+    site, window = moments.site(), Window(moments.site())
+    points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
+    machines = {name for name, machine in site.equipment.items() if machine.is_machine}
+    for point in points:
+        window.add(point.metadata)
+    for second, value in enumerate((0.0, 1.0)):
+        now = NOON + second * SECOND
+        for point in points:
+            window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
+        words = in_service(site, window.observed(now))[1]
+        assert {one for one in machines if any(one in told for told in words)} == (
+            set() if value else machines
+        )
+
+
+@cache
+def outcome(**shares):
+    """Return a pilot, and what it makes of a quarter-hour."""
+    facts, pilot = moments.facts(), moments.pilot()
+    seen = facts.observed.merge(says(moments.site(), **shares))
+    return pilot, pilot.run(replace(facts, observed=seen))
+
+
+def most(found, *names):
+    """Return the greatest power in a plan under some names. [MW]"""
+    return max(float(found.choice.schedule[name].max()) for name in names)
+
+
+def flexible(found):
+    """Return what a plan leaves to partners; only batteries can raise what a site draws."""
+    outlook = found.problem.outlook
+    return flexibility(
+        found.problem.site, found.choice.schedule, found.choice.replay, outlook=outlook
+    )
+
+
+def test_a_plan_does_without_stores_and_sun():
+    """With all of them the plan uses them; without, it is still an optimum, and orders none."""
+    flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
+    usual = outcome()[1]
+    assert usual.absent == ()
+    assert most(usual, *flows) > 0.1
+    gone = dict.fromkeys(("battery_1", "tank_1", "solar_1", "wind_1"), 0.0)
+    pilot, found = outcome(**gone)
+    assert found.choice.source is Source.OPTIMUM
+    assert most(found, *flows) <= LITTLE
+    assert most(found, "renewable_used_power") <= LITTLE
+    assert len(found.absent) == len(gone)
+    requests = wanted(moments.site(), found).requests
+    assert abs(requests["battery_request", "battery_1"]) <= LITTLE
+    spare = [float(flexible(one)["reserve_down_power"].max()) for one in (found, usual)]
+    assert spare[0] == 0.0 < spare[1]
+    assert pilot.guard.site.equipment["battery_1"].power <= LITTLE
+
+
+def test_a_machine_comes_back():
+    """The next quarter-hour in which the machine says that it is in service counts on all of it."""
+    pilot, before = outcome(battery_1=0.0)
+    state = moments.later(before.estimate.state, before.choice.replay, 1)
+    queue = moments.waited(before.queue, 1, before.orders.jobs)
+    after = pilot.run(moments.facts(state, queue))
+    assert after.absent == ()
+    assert after.problem.site == moments.site()
+    assert most(after, "battery_charge", "battery_discharge") > 0.1
+
+
+def test_the_chillers_of_a_plan_are_asked_for():
+    """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
+    pilot = moments.pilot(where=strict(moments.site()))
+    found = pilot.run(moments.facts(moments.calm(), small_days.queue()))
+    told = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
+    requests = wanted(strict(moments.site()), found).requests
+    assert requests["cooling_plant_units_request", PLANT] == told
+    usual = wanted(moments.site(), outcome()[1]).requests
+    assert ("cooling_plant_units_request", PLANT) not in usual

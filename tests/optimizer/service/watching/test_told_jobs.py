@@ -1,0 +1,116 @@
+"""The jobs that the scheduler tells: none made up, none in vain, and no refusal unheard."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.service.clock import BEFORE
+from optimizer.service.watching.told_jobs import ToldJobs
+from telemetry.job_samples import JobColumns, JobHistory, JobStatus, QueueSnapshot
+from telemetry.samples import CapOrder, CapStatus
+from telemetry.window import Window
+from tests import moments, small_days
+from twin.axes import QUARTER
+from twin.errors import StateError
+
+SITE = moments.site()
+KINDS = tuple(SITE.work)
+
+
+@pytest.fixture
+def window():
+    return Window(SITE)
+
+
+@pytest.fixture
+def jobs(window):
+    return ToldJobs(SITE, window)
+
+
+def told(queue, wide=()):
+    """Return a queue as the scheduler says it, some of its jobs wider than the site."""
+    racks = queue.jobs.racks.copy()
+    racks[list(wide)] = SITE.racks + 0.5
+    return QueueSnapshot(
+        site="small",
+        time=queue.instant,
+        jobs=JobColumns.of(replace(queue.jobs, racks=racks), KINDS),
+        done=queue.done,
+        ran=queue.ran,
+        running=queue.running,
+    )
+
+
+def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
+    """Proves: a state folder without a past, or a topic that is denied, ends no job.
+
+    Sensitivity: an empty queue was made up, and orders said that all jobs wait.
+    """
+    with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
+        jobs.queue(moments.start())
+    window.cluster.refused = "one was refused, stamped 20 s ahead of the clock"
+    with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
+        jobs.queue(moments.start())
+    known = moments.running(small_days.queue(), 3)
+    window.add(told(known))
+    assert jobs.queue(known.instant).running.sum() == 3
+    assert jobs.unheard == ""
+
+
+def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
+    """Proves: a service that waits for its simulated plant calls no queue years ahead."""
+    known = small_days.queue()
+    window.add(told(known))
+    assert jobs.trouble(BEFORE) == ""
+    assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER)
+
+
+def test_a_site_without_movable_work_needs_no_scheduler(window):
+    jobs = ToldJobs(SITE.model_copy(update={"work": {}}), window)
+    assert jobs.unheard == ""
+    assert len(jobs.queue(moments.start()).jobs) == 0
+
+
+def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
+    """Proves: it is in neither queue nor past, all others are, and it is told with its racks.
+
+    Sensitivity: it was never ordered, and plans started 24 jobs instead of 5 to make room.
+    """
+    known = moments.running(small_days.queue(), 3)
+    now, numbers = known.instant, known.jobs.number.tolist()
+    window.add(told(known))
+    assert jobs.disagreement() == ""
+    window.add(told(replace(known, instant=now + QUARTER), wide=[0]))
+    queue = jobs.queue(now + QUARTER)
+    assert queue.jobs.number.tolist() == numbers[1:]
+    assert queue.running.tolist() == known.running[1:].tolist()
+    np.testing.assert_array_equal(queue.done, known.done[1:])
+    wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
+    assert wide in jobs.disagreement()
+    fresh = ToldJobs(SITE, window)
+    window.add(JobHistory(site="small", time=now + QUARTER, jobs=window.cluster.queue.jobs))
+    assert fresh.past(now + QUARTER).number.tolist() == sorted(numbers[1:])
+
+
+def test_of_many_wide_jobs_three_are_named(window, jobs):
+    known = small_days.queue()
+    window.add(told(known, wide=range(5)))
+    assert jobs.disagreement().count("job ") == 3
+    assert jobs.disagreement().endswith("2 more")
+
+
+def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
+    window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
+    assert jobs.disagreement() == "the scheduler did not take the orders for jobs: node 3 is down"
+    window.add(JobStatus(site="small", sequence=8, is_applied=True))
+    assert jobs.disagreement() == ""
+    now = moments.start()
+    cap = CapOrder(
+        site="small", hall="hall_1", sequence=1, issued=now, expires=now + QUARTER, power_cap=0.2
+    )
+    window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
+    wanted = "hall_1 did not take the cap of 0.2 MW: it draws 0.3 MW when it waits"
+    assert jobs.disagreement() == wanted
+    window.add(CapStatus(order=replace(cap, sequence=2), is_applied=True))
+    assert jobs.disagreement() == ""

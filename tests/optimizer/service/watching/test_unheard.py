@@ -1,0 +1,82 @@
+"""Where to look for what nobody has shown, and whose stamps are refused."""
+
+import numpy as np
+import pytest
+
+from optimizer.service.watching.unheard import Unheard
+from telemetry.quality import Flag
+from telemetry.window import Window
+from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
+from twin.errors import StateError
+from twin.estimate import estimate
+
+LEVEL = "battery_level of battery_1"
+HOUR = 3600 * SECOND
+
+
+@pytest.fixture
+def window():
+    window = Window(site())
+    window.add(metadata_of("battery_level"))
+    return window
+
+
+def told(window):
+    """Return place -> mend of what was never measured."""
+    with pytest.raises(StateError) as caught:
+        estimate(site(), window.observed(NOON))
+    error = Unheard(site(), window).told(caught.value)
+    return {fault.place: fault.mend for fault in error.faults}
+
+
+def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
+    mends = told(window)
+    assert mends["peak_power"] == (
+        "no sensor has shown it yet; expected on "
+        "BMS/v1/PUB/Value/GenericObject/GenericPoint/small/..., "
+        "process area Billing Period, Peak, object id grid_1"
+    )
+    assert "PowerMeter/ActivePower/small/..., object id grid_1" in mends["grid_export_power"]
+    assert "BESS/GenericPoint/small/..., process area State Of Charge" in mends[LEVEL]
+    assert (
+        "Facility, Cooling Output, object id warm_plant"
+        in mends["cooling_plant_output of warm_plant"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("off", "flag", "words"),
+    [(-HOUR, Flag.LATE, "3600 s behind"), (90 * SECOND, Flag.FUTURE, "90 s ahead of")],
+)
+def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
+    """Proves: the stamp and how far off it is are named, until one is taken."""
+    assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
+    assert told(window)[LEVEL] == f"its stamps are refused: {words} the clock here; set the clocks"
+    assert window.add(value_of("battery_level", 50.0), NOON) is Flag.GOOD
+    assert LEVEL not in told(window)
+
+
+def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
+    """Proves: two points an hour behind in two rounds count; one late reading at the start none."""
+    window = Window(site())
+    for name in ("battery_level", "tank_level", "peak_power"):
+        window.add(metadata_of(name))
+    period = window.period
+    names = ["battery_level", "tank_level"]
+    for now, some in ((NOON, [*names, "peak_power"]), (NOON + period, names)):
+        for place, name in enumerate(some):
+            off = HOUR + place * 20 * SECOND
+            assert window.add(value_of(name, 50.0, time=now - off), now) is Flag.LATE
+        words = window.misdated.words(now, period)
+        if now == NOON:
+            assert words == ""
+    assert words == (
+        "stamps of 2 points are refused, 3600 to 3620 s behind the clock here, "
+        "as of battery_level of battery_1: set the clocks"
+    )
+    assert window.misdated.words(now + 4 * period, period) == ""  # silent since
+
+
+def test_a_simulated_plant_has_no_wrong_clock(window):
+    window.add(value_of("battery_level", 50.0, time=NOON - HOUR), None)
+    assert window.misdated.words(np.datetime64(NOON), window.period) == ""

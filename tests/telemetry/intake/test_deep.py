@@ -1,0 +1,16 @@
+"""How many chips a rack may tell of: as many as the site's others, of whatever kinds they are."""
+
+import pytest
+
+from telemetry.intake.deep import Deep
+from telemetry.intake.quarantine import Quarantine
+
+
+@pytest.mark.parametrize(("small", "chips"), [(1000, 8), (700, 4), (1000, 1)])
+def test_a_site_of_two_kinds_of_racks_loses_none(small, chips):
+    """Judged by the median, all large racks were refused where a little over half are small."""
+    deep = Deep(Quarantine(None), None)
+    assert deep.is_sound((f"a/{n}" for n in range(small)), chips)
+    assert deep.is_sound((f"b/{n}" for n in range(small * 9 // 10)), 72)
+    assert all(deep.is_sound([f"b/{n}"], 72) for n in range(small * 9 // 10))
+    assert not deep.is_sound(["b/0"], 4096)

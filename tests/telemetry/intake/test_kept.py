@@ -1,0 +1,55 @@
+"""What is said once comes back as it was said, or not at all."""
+
+import json
+
+from telemetry.archive import losses
+from telemetry.codec import encode
+from telemetry.intake.kept import Kept, spoilt
+from tests.telemetry.archives import POINT, metadata
+from tests.telemetry.ingesting import Service
+from tests.waiting import until
+
+ITEMS = [encode(metadata()), encode(metadata(POINT.replace("battery_1", "battery_2")))]
+
+
+def kept(folder):
+    return Kept(folder / "kept.jsonl")
+
+
+def write(folder):
+    held = kept(folder)
+    for item in ITEMS:
+        held.put(*item)
+    held.write()
+
+
+def test_what_is_said_once_comes_back(tmp_path):
+    assert list(kept(tmp_path).read()) == []
+    write(tmp_path)
+    assert list(kept(tmp_path).read()) == ITEMS
+    assert spoilt(tmp_path / "kept.jsonl") == []
+    assert losses.read(tmp_path) == []
+
+
+def test_lines_without_a_checksum_are_read_as_before(tmp_path):
+    lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
+    (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
+    assert list(kept(tmp_path).read()) == ITEMS
+    assert [one["reason"] for one in losses.read(tmp_path)] == [
+        "line 3 of kept.jsonl is not what was written",
+        "line 4 of kept.jsonl is not what was written",
+    ]
+
+
+def test_a_changed_letter_makes_no_other_unit(tmp_path):
+    """A letter made kilowatts megawatts, and nobody knew."""
+    write(tmp_path / "archive")
+    path = tmp_path / "archive" / "kept.jsonl"
+    path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
+    with Service(tmp_path) as service:
+        until(lambda: len(losses.read(path.parent)) == 1)
+        topics = [topic for topic, _ in service.ingester._desk.kept.read()]
+        assert topics == [ITEMS[1][0]]
+        service.wire.send(metadata())
+        until(lambda: len(service.wire.acknowledged) == 1)
+        assert [frame.topic for frame in service.journal.read()] == [ITEMS[0][0]]

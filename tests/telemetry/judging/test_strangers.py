@@ -1,0 +1,96 @@
+"""Points without a meaning for the twin: what nobody can have measured is not called good."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.judging.strangers import judge_stranger, plausible
+from telemetry.metadata.binding import Binder
+from telemetry.metadata.listing import points_of
+from telemetry.quality import Flag
+from telemetry.samples import PointMetadata, PointValue
+
+NOON = np.datetime64("2026-06-16T12:00", "us")
+SECOND = np.timedelta64(1, "s")
+PUMP = PointMetadata(
+    point="Pump/PumpSpeed/small/p1/speed",
+    object_type="Pump",
+    point_type="PumpSpeed",
+    object_id="p1",
+    object_name="p1",
+    unit="%",
+)
+LEAK = replace(PUMP, unit="", state_text=((0, "NoLeak"), (1, "Leak")))
+
+
+def verdict(value, metadata=PUMP, *, ahead=0, quality=1, now=NOON):
+    time = NOON + ahead * SECOND
+    sample = PointValue(point=PUMP.point, time=time, value=value, quality=quality)
+    return judge_stranger(metadata, sample, now)
+
+
+@pytest.mark.parametrize(
+    ("unit", "good", "bad"),
+    [
+        ("%", (0.0, 100.0, 104.0, -1.0), (1e30, 150.0, -20.0)),
+        ("%RH", (0.0, 100.0), (250.0,)),
+        ("C", (-40.0, 20.0, 600.0), (1e30, -273.0, 3000.0)),
+        ("F", (-40.0, 212.0), (5000.0,)),
+        ("K", (3.0, 293.0), (1e30,)),
+        ("kW", (0.0, 250_000.0, -3000.0), (1e30,)),
+        ("LPM", (0.0, 5000.0), (1e30,)),
+        ("Hz", (50.0, 0.0), (1e30, -50.0)),
+        ("RPM", (0.0, 20_000.0), (1e30,)),
+        ("furlong", (1e9,), (1e30,)),
+    ],
+)
+def test_what_nobody_can_have_measured_is_out_of_range(unit, good, bad):
+    metadata = replace(PUMP, unit=unit)
+    assert {verdict(value, metadata) for value in good} == {Flag.GOOD}
+    assert {verdict(value, metadata) for value in bad} == {Flag.RANGE}
+
+
+def test_clock_and_source_are_judged_with_and_without_metadata():
+    for metadata in (PUMP, None):
+        assert verdict(50.0, metadata, ahead=-3600) is Flag.LATE
+        assert verdict(50.0, metadata, ahead=60) is Flag.FUTURE
+        assert verdict(50.0, metadata, ahead=-3600, now=None) is Flag.GOOD
+        assert verdict(None, metadata) is Flag.BAD_SOURCE
+        assert verdict(50.0, metadata, quality=0) is Flag.BAD_SOURCE
+        assert verdict(float("nan"), metadata) is Flag.RANGE
+
+
+def test_a_state_is_one_of_those_that_were_told():
+    assert [verdict(value, LEAK) for value in (0.0, 1.0)] == [Flag.GOOD] * 2
+    assert [verdict(value, LEAK) for value in (2.0, 0.5)] == [Flag.RANGE] * 2
+
+
+def test_power_factors_and_signs_of_life_have_no_unit():
+    factor = replace(PUMP, unit="", point_type="PowerFactor")
+    assert (verdict(-0.97, factor), verdict(97.0, factor)) == (Flag.GOOD, Flag.RANGE)
+    beat = replace(PUMP, unit="", point_type="HeartbeatTimestampBms")
+    assert (verdict(1.78e12, beat), verdict(-1.0, beat)) == (Flag.GOOD, Flag.RANGE)
+
+
+def test_the_binder_remembers_what_strangers_said_of_themselves():
+    binder = Binder(sites.load("small"))
+    assert binder.metadata(PUMP.point) is None
+    assert binder.learn(PUMP) is None
+    assert binder.metadata(PUMP.point) == PUMP
+    known = next(iter(points_of(sites.load("small"))))
+    binder.learn(known)
+    assert binder.metadata(known.point) == known
+    changed = replace(known, integration="MEPAI")
+    binder.learn(changed)
+    assert binder.metadata(known.point) == changed
+
+
+@pytest.mark.parametrize("age", [-10, -1, 0, 1, 3600])
+@pytest.mark.parametrize("value", [None, -1.0, 50.0, 150.0])
+def test_archive_and_window_agree(value, age):
+    """Proves: what is worked out once a point says of each value what the window is told."""
+    sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
+    once = plausible(PUMP).verdict(sample, age * 1_000_000)
+    assert once is judge_stranger(PUMP, sample, NOON + age * SECOND)

@@ -1,0 +1,132 @@
+"""Racks that plant and cluster call differently: found after both have spoken, never before."""
+
+import json
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.codec import decode, encode
+from telemetry.metadata.apart import Apart, told
+from telemetry.metadata.listing import points_of
+from telemetry.samples import CapOrder, RackBatch
+from twin.equipment import Accelerators
+from twin.errors import WireError
+
+SITE = sites.load("small")
+NOW = np.datetime64("2026-07-01T00:00", "us")
+PERIOD = np.timedelta64(100, "s")
+LATER = NOW + 2 * PERIOD
+
+
+def batches(*, without=(), more=()):
+    """Return a batch of each rack of the site, but for some, and of some more."""
+    named = [
+        (hall.name, f"r{rack + 1:04d}")
+        for hall in SITE.of(Accelerators)
+        for rack in range(hall.racks)
+    ]
+    return [
+        RackBatch(
+            site=SITE.name,
+            hall=hall,
+            rack=rack,
+            boot=1,
+            sequence=1,
+            time=NOW,
+            interval=np.timedelta64(1, "s"),
+            values=np.ones((5, 2), dtype=np.float32),
+        )
+        for hall, rack in [*named, *more]
+        if (hall, rack) not in without
+    ]
+
+
+def points(*, renamed=()):
+    """Return the metadata of all points, with other locations for some racks."""
+    changes = dict(renamed)
+    for point in points_of(SITE):
+        if point.rack in changes:
+            document = json.loads(encode(point)[1]) | {"rackLocationId": changes[point.rack]}
+            yield decode(encode(point)[0], json.dumps(document).encode())
+        else:
+            yield point
+
+
+def heard(*samples):
+    apart = Apart(SITE)
+    for sample in samples:
+        apart.hear(sample)
+    return apart
+
+
+def test_racks_that_both_name_alike_are_acted_on():
+    apart = heard(*points(), *batches())
+    assert apart.racks(NOW, PERIOD) == ()
+    assert apart.racks(LATER, PERIOD) == ()
+    assert apart.words() == []
+
+
+def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_spoken():
+    apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
+    assert apart.racks(NOW, PERIOD) == ()  # the plant may yet name it
+    assert apart.racks(LATER - np.timedelta64(1, "s"), PERIOD) == ()
+    assert apart.racks(LATER, PERIOD) == ("hall_1-r0003",)
+    words = "; ".join(apart.words())
+    assert "the plant names and the site file does not know: hall_1-r0O03" in words
+    assert "send batches and that the plant does not name: hall_1-r0003" in words
+
+
+def test_a_rack_that_is_named_later_is_acted_on_again():
+    apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
+    assert apart.racks(NOW, PERIOD) == ()
+    assert apart.racks(LATER, PERIOD) == ("hall_2-r0014",)
+    apart.hear(batches()[-1])
+    assert apart.racks(LATER, PERIOD) == ()
+
+
+@pytest.mark.parametrize("samples", [[*points()], batches(), []])
+def test_where_one_side_names_nothing_nothing_differs(samples):
+    apart = heard(*samples)
+    apart.racks(NOW, PERIOD)
+    assert apart.racks(LATER, PERIOD) == ()
+
+
+def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
+    apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
+    apart.racks(NOW, PERIOD)
+    assert apart.racks(LATER, PERIOD) == ()
+    assert apart.words() == [
+        "racks that send batches and the site file does not know: hall_9-r0001"
+    ]
+
+
+def test_many_racks_are_told_in_short():
+    assert told(()) == ""
+    racks = [f"hall_1-r{number:04d}" for number in range(1, 13)]
+    assert told(racks).startswith("not acted on, as their names differ: hall_1-r0001, ")
+    assert told(racks).endswith("hall_1-r0010 and 2 more")
+
+
+# --- the cap that leaves them out
+
+
+def cap(power, *without):
+    return CapOrder(
+        site=SITE.name,
+        hall="hall_1",
+        sequence=1,
+        issued=NOW,
+        expires=NOW + np.timedelta64(30, "m"),
+        power_cap=power,
+        without=without,
+    )
+
+
+def test_a_cap_comes_back_with_the_racks_that_it_leaves_out():
+    assert decode(*encode(cap(1.5, "r0003", "r0007"))) == cap(1.5, "r0003", "r0007")
+    assert b"without" not in encode(cap(1.5))[1]
+    topic, payload = encode(cap(1.5, "r0003"))
+    for wrong in (b'"r0003"', b"[3]", b"[null]", b"{}"):
+        with pytest.raises(WireError):
+            decode(topic, payload.replace(b'["r0003"]', wrong))

@@ -1,0 +1,199 @@
+"""Points are bound again by their metadata alone; what is strange or changes is listed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from telemetry.codec import decode, encode
+from telemetry.metadata.binding import MOST, Binder
+from telemetry.metadata.listing import list_points
+from telemetry.samples import PointMetadata
+from tests.telemetry.small_points import metadata_of, site
+
+
+def test_every_point_is_bound_by_its_metadata_alone():
+    binder = Binder(site())
+    for listed in list_points(site()):
+        object_type, point_type, name, _ = listed.metadata.point.split("/", 3)
+        hidden = f"{object_type}/{point_type}/{name}/{abs(hash(listed.metadata.point))}"
+        binding = binder.learn(decode(*encode(replace(listed.metadata, point=hidden))))
+        assert (binding.meaning, binding.machine) == (listed.meaning, listed.machine)
+        assert binding.label == (listed.label or "")
+    assert not binder.unknown
+    requests = {variable for variable, _ in binder.integration_points}
+    assert {
+        "battery_request",
+        "tank_request",
+        "renewable_request",
+        "technology_supply_request",
+        "service_heartbeat",
+    } <= requests
+
+
+@pytest.mark.parametrize(
+    ("variable", "unit", "value", "canonical"),
+    [
+        ("grid_import_power", "kW", 1500.0, 1.5),
+        ("grid_import_power", "MW", 1.5, 1.5),
+        ("grid_import_power", "W", 1.5e6, 1.5),
+        ("facility_supply_temperature", "C", 38.0, 38.0),
+        ("facility_supply_temperature", "F", 100.4, 38.0),
+        ("facility_supply_temperature", "K", 311.15, 38.0),
+        ("battery_level", "%", 50.0, 0.8),  # of 1.6 MWh
+        ("battery_level", "kWh", 800.0, 0.8),
+        ("rack_flow", "LPM", 120.0, 2.0),
+        ("facility_flow", "m3/h", 7.2, 2.0),
+        ("relative_humidity", "%", 45.0, 0.45),
+        ("relative_humidity", "%RH", 45.0, 0.45),  # as the contract has it
+        ("grid_import_power", "KW", 1500.0, 1.5),
+        ("grid_import_power", "kw", 1500.0, 1.5),
+        ("grid_import_power", "GW", 0.0015, 1.5),
+        ("battery_level", "KWH", 800.0, 0.8),
+        ("battery_level", "Percent", 50.0, 0.8),
+        ("facility_supply_temperature", "°C", 38.0, 38.0),
+        ("facility_supply_temperature", "deg C", 38.0, 38.0),
+        ("facility_supply_temperature", "DEGF", 100.4, 38.0),
+        ("facility_flow", "GPM", 100.0, 6.30901964),  # US gallons of 3.785411784 L
+        ("facility_flow", "gpm", 100.0, 6.30901964),
+        ("facility_flow", "l/s", 2.0, 2.0),
+        ("facility_flow", "lps", 2.0, 2.0),
+        ("facility_flow", "lpm", 120.0, 2.0),
+        ("facility_flow", "m³/h", 7.2, 2.0),
+        ("facility_flow", "M3/H", 7.2, 2.0),
+        ("facility_flow", "kg/h", 7200.0, 2.0),
+    ],
+)
+def test_units_become_canonical_and_back(variable, unit, value, canonical):
+    binding = Binder(site()).learn(metadata_of(variable, unit=unit))
+    assert binding.canonical(value) == pytest.approx(canonical)
+    assert binding.wire(canonical) == pytest.approx(value)
+
+
+def test_states_are_read_by_their_texts():
+    turned = metadata_of("battery_available", state_text=((0, "AVAILABLE"), (1, "NotAvailable")))
+    binding = Binder(site()).learn(turned)
+    assert [binding.canonical(value) for value in (0.0, 1.0)] == [1.0, 0.0]
+    assert binding.wire(1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "no", ["Not Available", "not_available", "NOT-AVAILABLE", "Unavailable", "Out of Service"]
+)
+def test_a_machine_that_is_not_available_is_believed_whatever_its_vendor_calls_it(no):
+    told = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
+    binding = Binder(site()).learn(told)
+    assert [binding.canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [2.0, 0.6, -1.0, 1e30, float("nan")])
+def test_a_machine_of_unknown_state_is_not_available(value):
+    states = ((0, "NotAvailable"), (1, "Available"), (2, "Bypass"))
+    binding = Binder(site()).learn(metadata_of("battery_available", state_text=states))
+    assert binding.canonical(value) == 0.0
+    assert np.isnan(Binder(site()).learn(metadata_of("battery_status")).canonical(value))
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        ((1, "Available"),),
+        ((0, "Bypass"), (1, "Available")),
+        ((0, "Off"), (1, "On")),
+        ((0, "NotAvailable"), (1, "Available"), (1, "Not available")),
+        (),
+    ],
+)
+def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
+    binder = Binder(site())
+    told = metadata_of("battery_available", state_text=states)
+    assert binder.learn(told) is None
+    assert binder.counters == {"unknown states": 1}
+    assert "NotAvailable and Available are wanted" in binder.unknown[told.point]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"unit": "hp"}, "unknown unit"),
+        ({"unit": "mW"}, "unknown unit"),  # a milliwatt is no megawatt
+        ({"unit": "mw"}, "unknown unit"),
+        ({"unit": "kWh"}, "unknown unit"),
+        ({"unit": ""}, "unknown unit"),
+        ({"unit": "C"}, "unknown unit"),
+        ({"object_id": "grid_9"}, "unknown point"),
+        ({"object_type": "Teapot"}, "unknown point"),
+        ({"integration": "MEPAI"}, "unknown point"),
+        ({"is_setpoint": True}, "unknown point"),
+    ],
+)
+def test_what_nobody_knows_is_listed(changes, reason):
+    binder = Binder(site())
+    strange = metadata_of("grid_import_power", **changes)
+    assert binder.learn(strange) is None
+    assert binder.unknown[strange.point].startswith(reason)
+    assert binder.counters[reason] == 1
+
+
+def test_points_of_other_sites_are_ignored():
+    binder = Binder(site())
+    other = metadata_of("grid_import_power", point="PowerMeter/ActivePower/rhine/grid_1/power")
+    assert binder.learn(other) is None
+    assert binder.counters == {"other site": 1}
+    assert not binder.unknown
+
+
+def test_a_second_sensor_of_one_quantity_is_a_spare():
+    binder = Binder(site())
+    binder.learn(metadata_of("grid_import_power"))
+    twin_point = metadata_of("grid_import_power", point="PowerMeter/ActivePower/small/other")
+    assert binder.learn(twin_point).is_spare
+    assert binder.doubled == {("grid_import_power", "grid_1")}
+    assert not binder.learn(metadata_of("grid_import_power")).is_spare
+
+
+def test_a_second_request_or_state_of_one_sense_is_refused():
+    binder = Binder(site())
+    for variable in ("battery_request", "battery_available"):
+        known = metadata_of(variable)
+        binder.learn(known)
+        object_type, point_type, *_ = known.point.split("/")
+        twin_point = replace(known, point=f"{object_type}/{point_type}/small/other")
+        assert binder.learn(twin_point) is None
+        assert binder.unknown[twin_point.point].startswith("doubled point")
+    assert binder.doubled == set()
+
+
+def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
+    binder = Binder(site())
+    known = metadata_of("grid_import_power")
+    changed = replace(known, unit="MW")
+    assert binder.learn(known) is binder.learn(replace(known, serves=()))  # no change of sense
+    for _ in range(3):
+        assert binder.learn(changed) is None
+    assert binder.get(known.point) is None
+    assert binder.changed == (known.point,)
+    assert binder.counters == {"metadata changed": 1}
+    assert binder.accept(known.point).canonical(2.0) == 2.0
+    assert binder.learn(changed) is not None
+    assert binder.changed == ()
+    assert not binder.unknown
+
+
+def test_metadata_that_changes_and_changes_back_still_waits():
+    binder = Binder(site())
+    known = metadata_of("battery_request")
+    binder.learn(known)
+    binder.learn(replace(known, integration="MEPAI"))
+    assert binder.learn(known) is None
+    assert binder.accept(known.point) is not None
+    assert binder.integration_points == {("battery_request", "battery_1"): known.point}
+
+
+def test_strange_points_cannot_fill_the_memory():
+    binder = Binder(site())
+    for number in range(MOST + 10):
+        path = f"Teapot/Status/small/{number}"
+        binder.learn(PointMetadata(point=path, object_type="Teapot", point_type="Status"))
+    assert len(binder.unknown) == MOST
+    assert binder.counters["unknown point"] == MOST + 10

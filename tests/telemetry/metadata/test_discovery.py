@@ -1,0 +1,283 @@
+"""A draft of a site file, and differences of topology, from what a plant says."""
+
+import errno
+import itertools
+import json
+import os
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from telemetry.client import Client, Message, Receipt
+from telemetry.codec import encode
+from telemetry.intake.coverage import Coverage
+from telemetry.metadata import discovery as module
+from telemetry.metadata.discovery import Discovery
+from telemetry.metadata.listing import points_of
+from telemetry.metadata.topology import compare, racks_apart
+from telemetry.samples import PointMetadata, PointValue, RackBatch
+from telemetry.topics import METADATA, listening
+from tests import brokers
+from tests.telemetry.archives import START
+from tests.waiting import DEADLINE
+from twin.equipment import Accelerators
+
+SMALL = sites.load("small")
+
+
+def batches_of(site):
+    return [
+        (hall.name, f"r{number + 1:04d}")
+        for hall in site.of(Accelerators)
+        for number in range(hall.racks)
+    ]
+
+
+def batch_of(site, hall, rack):
+    return RackBatch(
+        site=site.name,
+        hall=hall,
+        rack=rack,
+        boot=1,
+        sequence=1,
+        time=START,
+        interval=np.timedelta64(1, "s"),
+        values=np.ones((5, 72), dtype=np.float32),
+    )
+
+
+@pytest.mark.parametrize("name", ["small", "rhine", "gallia"])
+def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
+    site = sites.load(name)
+    discovery = Discovery(name)
+    for point in points_of(site):
+        discovery.hear(point)
+    for hall, rack in batches_of(site):
+        discovery.hear(batch_of(site, hall, rack))
+    drafted = tomllib.loads(discovery.draft())["equipment"]
+    assert drafted.keys() >= site.equipment.keys() - {"genset_1"}
+    known = {name for name, table in drafted.items() if "kind" in table}
+    assert len(known) >= 0.6 * len(site.equipment)
+    for machine, table in drafted.items():
+        if machine in known & site.equipment.keys():
+            assert table["kind"] == site.equipment[machine].kind, machine
+            if table["kind"] == "accelerators":
+                assert table["racks"] == site.equipment[machine].racks
+                assert table["chips_per_rack"] == 72
+            if table["kind"] == "cdu":
+                assert table["count"] == site.equipment[machine].count
+
+
+def test_the_draft_says_what_it_cannot_know():
+    discovery = Discovery("small")
+    level = next(p for p in points_of(SMALL) if p.object_id == "battery_1" and p.unit == "%")
+    discovery.hear(level)
+    discovery.hear(PointValue(point=level.point, time=START, value=71.0))
+    discovery.hear(PointValue(point=level.point, time=START, value=64.0))
+    discovery.hear(replace(level, point="BESS/GenericPoint/other/x/y"))
+    draft = discovery.draft()
+    assert '[equipment.battery_1]\nkind = "battery"' in draft
+    assert "# standard = ...  # or else: capacity, power" in draft
+    assert "# largest GenericPoint State Of Charge: 71 %" in draft
+    assert discovery.strangers == {"other": 1}
+
+
+def test_names_that_would_break_a_file_are_quoted():
+    discovery = Discovery("small")
+    discovery.hear(
+        PointMetadata(
+            point="CDU/LiquidTemperature/small/a",
+            object_type="CDU",
+            point_type="LiquidTemperature",
+            object_id='pump ]\n"x" \\',
+            process_area=("Secondary", "Supply"),
+            unit="C",
+        )
+    )
+    assert list(tomllib.loads(discovery.draft())["equipment"]) == ['pump ]\n"x" \\']
+
+
+def test_plant_and_file_that_agree_have_no_differences():
+    assert compare(SMALL, points_of(SMALL), batches_of(SMALL)) == []
+    assert racks_apart(SMALL, points_of(SMALL), batches_of(SMALL)) == set()
+
+
+def test_differences_are_told_in_words():
+    heard = []
+    for point in points_of(SMALL):
+        if point.object_id == "tank_1":
+            continue
+        if point.object_type == "PowerMeter" and point.object_id == "hall_1":
+            point = replace(point, serves=(*point.serves[1:], "hall_9-r0001"))
+        if point.object_id == "ups_1":
+            point = replace(point, object_id="ups_7", object_name="ups_7")
+        heard.append(point)
+    told = compare(SMALL, heard, batches_of(SMALL))
+    assert "hall_1: by the site file it serves hall_1-r0001, the plant does not say so" in told
+    assert "hall_1: the plant says it serves hall_9-r0001, the site file does not" in told
+    assert "tank_1 (Tank): the plant has announced no point of it" in told
+    assert "ups_7 (UPS): the site file has no such machine" in told or any(
+        line.startswith("ups_7") for line in told
+    )
+
+
+def test_racks_that_differ_are_named():
+    points = [
+        replace(point, rack="hall_1-r0099") if point.rack == "hall_1-r0003" else point
+        for point in points_of(SMALL)
+    ]
+    assert racks_apart(SMALL, points, batches_of(SMALL)) == {"hall_1-r0003", "hall_1-r0099"}
+    told = compare(SMALL, points, batches_of(SMALL))
+    assert "racks that the plant names and the site file does not know: hall_1-r0099" in told
+    assert "racks that send batches and that the plant does not name: hall_1-r0003" in told
+
+
+def test_coverage_by_hand():
+    """Heard at 0, 100, 200, then 500: 300 s of silence, 200 more than allowed, two repetitions."""
+    coverage = Coverage()
+    for second in (0, 100, 200, 500, 600):
+        coverage.hear("a", second)
+        coverage.hear("b", second if second < 300 else second + 9)
+    for second in range(0, 610, 10):
+        coverage.beat(second)
+    assert coverage.gaps(600)["a"] == 2
+    assert coverage.gaps(1000)["a"] == 5  # the last silence lasts
+    assert coverage.shares(600)["a"] == pytest.approx(1 - 200 / 600)
+    assert coverage.shares(1000)["a"] == pytest.approx(1 - (200 + 300) / 1000)
+
+
+def test_a_plant_that_is_dead_has_no_gaps():
+    coverage = Coverage()
+    coverage.beat(0)
+    coverage.hear("a", 0)
+    coverage.beat(100)
+    coverage.hear("a", 100)
+    coverage.beat(1000)  # it was away for 900 s
+    coverage.hear("a", 1000)
+    assert coverage.pauses == 2
+    assert coverage.gaps(1000) == {}
+    assert coverage.shares(1000)["a"] == 1.0
+
+
+def test_values_out_of_order_are_no_gaps():
+    coverage = Coverage()
+    for second in (500, 100, 580, 90):
+        coverage.hear("a", second)
+    assert coverage.gaps(580) == {}
+
+
+def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
+    options = ["--broker", url, "--seconds", seconds]
+    return CliRunner().invoke(app, ["telemetry", "discover", site, *options, *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("words", "site", "expected"),
+    [
+        ((), "#", "a name in a topic is not empty"),
+        ((), "+", "a name in a topic is not empty"),
+        ((), "a/b", "a name in a topic is not empty"),
+        (("--against", "nowhere"), "small", "nowhere"),
+        (("--out", "/nodir/x.toml"), "small", "/nodir is none"),
+        (("--out", "/"), "small", "name a new file"),
+    ],
+)
+def test_what_cannot_come_to_good_is_said_before_anybody_listens(words, site, expected):
+    """The broker of these is not there: who came so far would say that first."""
+    told = discover(*words, site=site)
+    assert told.exit_code == 1
+    assert expected in " ".join(told.stderr.split())
+    assert "127.0.0.1" not in told.stderr
+    assert isinstance(told.exception, SystemExit)
+
+
+def test_a_draft_that_cannot_be_written_is_not_lost(tmp_path, embedded, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    told = discover("--out", tmp_path / "draft.toml", url=embedded.url)
+    assert told.exit_code == 1
+    assert "# Draft of small" in told.stdout
+    assert "No space left" in told.stderr
+
+
+def test_only_what_a_service_of_the_site_may_hear_is_asked_for():
+    """Brokers refuse what goes beyond their access lists, all of it or silently."""
+    allowed = {METADATA, *listening("small")}
+    assert set(Discovery("small").filters) <= allowed
+
+
+class Bus:
+    """A broker that has said all its points when it lets us hear."""
+
+    url = "mqtt://here"
+
+    def __init__(self, *_, **__):
+        self._waiting = [Message(*encode(point)) for point in points_of(SMALL)]
+
+    def subscribe(self, *_, **__):
+        receipt = Receipt()
+        receipt.settle(True)
+        return receipt
+
+    def connect(self):
+        pass
+
+    def take(self, limit, timeout):
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return taken
+
+    def stop(self):
+        pass
+
+
+def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
+    """Proves: a machine that stands still for a minute hears all points within a second.
+
+    Sensitivity: none if the clock is looked at before the messages.
+    """
+    now = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(module, "Client", Bus)
+    discovery = Discovery("small")
+    assert module.listen("mqtt://here", discovery, seconds=1.0) == len(list(points_of(SMALL)))
+
+
+def test_points_of_other_paths_are_told(monkeypatch):
+    """Proves: who names the wrong site, or whose paths begin otherwise, is told how they begin."""
+    monkeypatch.setattr(module, "Client", Bus)
+    told = discover(site="ours")
+    assert "do not begin with ours: points of small (" in " ".join(told.stderr.split())
+    assert "passed over" not in discover(site="small").stderr
+
+
+@pytest.mark.slow
+def test_the_command_drafts_what_a_broker_says(tmp_path):
+    broker = brokers.mosquitto(tmp_path)
+    broker.start()
+    plant = Client(broker.url, client_id="plant")
+    plant.connect()
+    try:
+        for point in points_of(SMALL):
+            if point.object_id != "tank_1":
+                receipt = plant.publish(*encode(point), qos=1, retain=True)
+        assert receipt.wait(DEADLINE)
+        words = ["telemetry", "discover", "small", "--broker", broker.url, "--seconds", "5"]
+        words += ["--against", "small", "--out", str(tmp_path / "draft.toml"), "--json", "-"]
+        told = CliRunner().invoke(app, words)
+    finally:
+        plant.stop()
+        broker.stop()
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout[told.stdout.index("{") :])
+    assert found["points"] > 200
+    assert "tank_1 (Tank): the plant has announced no point of it" in found["differences"]
+    assert "tank_1" not in tomllib.loads((tmp_path / "draft.toml").read_text())["equipment"]

@@ -1,0 +1,140 @@
+"""Points of a site: every one fits the contract of the event bus, and has a meaning."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+import sites
+from telemetry.codec import encode
+from telemetry.metadata.listing import Paths, list_points, points_of
+from telemetry.metadata.points import INTEGRATION, MEANINGS
+from telemetry.metadata.units import UNITS
+from telemetry.samples import PointValue
+from tests.strict_site import PLANT, strict
+from tests.telemetry.small_points import NOON, metadata_of, site
+from twin import vocabulary
+
+
+@pytest.fixture(scope="module")
+def contract(shared):
+    path = shared / "contracts" / "dsx-bms.yaml"
+    if not path.is_file():
+        pytest.skip("no contract: lay dsx-bms.yaml in ../shared/contracts")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(), Loader=loader)
+
+
+@pytest.fixture(scope="module")
+def validator(contract):
+    """Return (direction, object type, point type) -> validator of the payloads of its topic."""
+    found = {}
+
+    def resolved(node):
+        while "$ref" in node:
+            target = contract
+            for step in node["$ref"].removeprefix("#/").split("/"):
+                target = target[step]
+            node = target
+        return node
+
+    for channel in contract["channels"].values():
+        _, _, sender, kind, object_type, _, _ = channel["address"].split("/")
+        allowed = channel["parameters"]["pointType"].get("enum", [])
+        for name, message in channel["messages"].items():
+            payload = resolved(message)["payload"]
+            schema = {"allOf": [payload], "components": contract["components"]}
+            points = allowed if name == "valueMessage" else [name[0].upper() + name[1:]]
+            for point_type in set(points) & set(allowed):
+                key = (sender, kind, object_type, point_type)
+                found[key] = Draft202012Validator(schema)
+    return found
+
+
+@pytest.mark.parametrize("name", ["small", "rhine", "iberia"])
+def test_every_point_of_a_site_fits_the_contract(name, validator):
+    machines = set()
+    for listed in list_points(sites.load(name)):
+        point = listed.metadata
+        topic, payload = encode(point)
+        _, _, sender, kind, object_type, point_type, *_ = topic.split("/")
+        words = (listed.meaning.variable, listed.machine)
+        if words in machines:  # the others of a bank differ in their ids alone
+            continue
+        machines.add(words)
+        errors = list(
+            validator[sender, kind, object_type, point_type].iter_errors(json.loads(payload))
+        )
+        assert errors == []
+        writer = point.integration or "PUB"
+        place = "PUB" if writer == "PUB" else "{integration}"
+        value = PointValue(point=point.point, time=NOON, value=1.5, sender=writer)
+        for sent in (value, replace(value, value=None, quality=0)):
+            check = validator[place, "Value", object_type, point_type]
+            assert list(check.iter_errors(json.loads(encode(sent)[1]))) == []
+
+
+def test_points_are_unique_and_begin_with_the_site():
+    points = [metadata.point for metadata in points_of(site())]
+    assert len(points) == len(set(points))
+    assert {point.split("/")[2] for point in points} == {"small"}
+
+
+def test_banks_and_racks_have_a_point_each():
+    counts = Counter(listed.meaning.variable for listed in list_points(site()))
+    assert counts["rack_power"] == site().racks == 28
+    assert counts["technology_supply_request"] == 3
+    by_variable = {p.meaning.variable: p.metadata for p in list_points(site())}
+    assert by_variable["rack_power"].rack == "hall_2-r0014"
+    assert by_variable["technology_supply_request"].object_id == "cdu_1/003"
+
+
+def test_chillers_have_points_where_plans_commit_them():
+    """Proves: one to ask and one to see of each circuit, where chillers keep least times."""
+    words = ("cooling_plant_units_applied", "cooling_plant_units_request")
+    assert not any(listed.meaning.variable in words for listed in list_points(site()))
+    found = [p for p in list_points(strict(site())) if p.meaning.variable in words]
+    circuits = ("warm_plant", PLANT)
+    told = [(p.machine, p.meaning.variable) for p in found]
+    assert told == [(circuit, word) for circuit in circuits for word in words]
+    assert [p.metadata.integration for p in found] == ["", INTEGRATION] * 2
+    assert {p.metadata.object_type for p in found} == {"GenericObject"}
+
+
+def test_every_word_is_declared_and_every_unit_converts():
+    for meaning in MEANINGS:
+        canonical = vocabulary.term(meaning.variable).unit
+        if meaning.negative:
+            assert vocabulary.term(meaning.negative).unit == canonical
+        if not meaning.states:
+            assert (meaning.unit, "1" if meaning.share_of else canonical) in UNITS
+
+
+def reached(paths, start):
+    seen, todo = set(), [start]
+    while todo:
+        place = todo.pop()
+        if place not in seen:
+            seen.add(place)
+            todo += paths.get(place, ())
+    return seen
+
+
+def test_power_and_coolant_reach_every_rack():
+    paths = Paths.of(site())
+    racks = {metadata.rack for metadata in points_of(site()) if metadata.rack}
+    assert racks <= reached(paths.power, "grid_1")
+    assert racks <= reached(paths.cooling, "warm_plant")
+    served = [rack for unit in ("001", "002", "003") for rack in paths.cooling[f"cdu_1/{unit}"]]
+    assert Counter(served) == Counter(racks)  # each by one unit
+    assert {"ups_1", "busway_1", "hall_1"} <= reached(paths.power, "grid_1")
+
+
+@pytest.mark.parametrize("changes", [{"unit": "degC"}, {"scope": "x"}, {"phase": "D"}])
+def test_the_contract_would_notice(changes, validator):
+    spoilt = metadata_of("technology_supply_temperature", **changes)
+    check = validator["PUB", "Metadata", "CDU", "LiquidTemperature"]
+    assert list(check.iter_errors(json.loads(encode(spoilt)[1])))

@@ -1,0 +1,1 @@
+"""What stands behind reserves that are sold: power, energy, and how long they last."""

@@ -1,0 +1,88 @@
+"""What a plan keeps for the reserves that it has sold, and nobody else may spend."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.reserved.activation import powers
+from twin.site import Site
+from twin.walk import TAPER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Power and energy that are kept in a battery.
+
+    Attributes
+    ----------
+    up, down
+        Power kept upwards and downwards, ``(time,)``. [MW]
+    behind, room
+        Energy that must be in it, and room that must be left, at the edges, ``(instant,)``. [MWh]
+    """
+
+    up: FloatArray
+    down: FloatArray
+    behind: FloatArray
+    room: FloatArray
+
+
+def kept_by(site: Site, schedule: xr.Dataset, store: Store) -> Kept:
+    """Return what a battery keeps by a schedule; nothing if it holds no reserves.
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; ``battery_reserve`` tells who holds what.
+    store
+        The battery.
+    """
+    count = schedule.sizes["time"]
+    held: dict[str, FloatArray] = {}
+    if "battery_reserve" in schedule:
+        part = schedule["battery_reserve"].sel(battery=store.owner)
+        held = {str(p): part.sel(product=p).to_numpy() for p in part["product"].to_numpy()}
+    up, down = powers(site.reserves, held)
+    energy = {True: np.zeros(count), False: np.zeros(count)}
+    for name, values in held.items():
+        product = site.reserves[name]
+        spent = (product.duration + TAPER) * values / store.discharge_efficiency
+        energy[True] += spent * product.goes_up
+        energy[False] += spent * product.goes_down
+    return Kept(
+        up=np.broadcast_to(up, count),
+        down=np.broadcast_to(down, count),
+        behind=_at_edges(energy[True]),
+        room=_at_edges(energy[False]),
+    )
+
+
+def kept_at_connection(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Return how far net import may be lowered, and raised, by reserves, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; without ``reserve_capacity`` nothing is held.
+    """
+    nothing = np.zeros(schedule.sizes["time"])
+    if "reserve_capacity" not in schedule:
+        return nothing, nothing
+    held = {
+        str(name): schedule["reserve_capacity"].sel(product=name).to_numpy()
+        for name in schedule["product"].to_numpy()
+    }
+    up, down = powers(site.reserves, held)
+    return np.broadcast_to(up, nothing.shape), np.broadcast_to(down, nothing.shape)
+
+
+def _at_edges(values: FloatArray) -> FloatArray:
+    """Return the greater of what the intervals on both sides of each edge ask for."""
+    return np.asarray(np.maximum(np.append(values, values[-1]), np.append(values[0], values)))
