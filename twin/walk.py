@@ -234,31 +234,28 @@ def walk_loop(
     -----
     The controller asks for the load plus what brings the water back, and gets at most the capacity
     at the temperature reached, for which the step is solved: it is stable at any length. A valve
-    with a lag follows as a first-order filter: in a short step the plant takes its mean, which is
-    behind its end. In a longer one it has caught up, and has brought back what it was late with.
+    with a lag follows as a first-order filter: in a short step the plant takes its mean, in a
+    longer one it has caught up and brought back what it was late with.
     """
-    declared, count = plant.supply_temperature, len(hours)
+    declared, count, water = plant.supply_temperature, len(hours), _Water(plant, pipes)
     targets = np.full(count, declared) if target is None else target
     lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
-    water = _Water(plant, pipes)
-    if pipes is None:
-        pipes = Pipes(capacity_rate=np.zeros(count), temperature=temperature)
+    pipes = pipes or Pipes(capacity_rate=np.zeros(count), temperature=temperature)
     outputs, (supply, arriving, valve) = np.empty(count), np.empty((3, count + 1))
-    supply[0], arriving[0], there = temperature, pipes.temperature, pipes.temperature
-    valve[0] = output
+    supply[0], arriving[0], valve[0] = temperature, (there := pipes.temperature), output
     columns = hours, load, ceiling.flat, ceiling.base, ceiling.rise, targets, pipes.capacity_rate
     rows = zip(*(one.tolist() for one in columns), strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
         pull = water.pull(h * rate)
         away = water.far if h < CALM * lag else water.near * pull
         excess = water.near * (temperature - aim) + away * (there - aim)
-        wanted = q + excess / max(h, CALM * lag)
+        ahead = q + excess / max(h, CALM * lag) - output
         mean, end = _followed(h, lag)
         slope = h / water.near / (1.0 + pull)
         free = (temperature + pull * there) / (1.0 + pull) + slope * q
         most = max(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
-        outputs[i] = max(min(output + mean * (wanted - output), most), 0.0)
-        output = max(min(output + end * (wanted - output), most), 0.0)
+        outputs[i] = max(min(output + mean * ahead, most), 0.0)
+        output = max(min(output + end * ahead, most), 0.0)
         temperature = free - slope * outputs[i]
         there = water.arrives(temperature, there, h * rate)
         supply[i + 1], arriving[i + 1], valve[i + 1] = temperature, there, output
