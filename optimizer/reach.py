@@ -153,7 +153,7 @@ def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
     """Return least and greatest demand by carrier, ``(2, time)``, as the halls make it. [MW]"""
     pool = Pool.of(problem.site)
     busy = np.stack([problem.service, np.full_like(problem.service, pool.racks)])
-    racks = pool.racks * pool.rack_idle_power + busy * pool.power(1.0)
+    racks = pool.draw(busy)
     demand = {carrier: np.zeros_like(racks) for carrier in ENERGY_SIGN}
     for work in problem.site.works:
         part = racks * (work.racks / pool.racks)

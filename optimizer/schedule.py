@@ -92,7 +92,7 @@ def _work(solution: Solution) -> Words:
     late = np.maximum(solution.values["work.late"], 0.0)
     if "moves.late" in solution.values:  # of guests
         late[:, coming(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
-    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+    always = pool.draw(problem.service)
     total = always + power.sum(axis=-1)
     shares = np.array([hall.racks / pool.racks for hall in problem.site.of(Accelerators)])
     return {

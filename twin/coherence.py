@@ -85,8 +85,7 @@ def floor(site: Site, schedule: xr.Dataset) -> FloatArray:
     schedule
         ``service_racks`` on ``time``.
     """
-    pool, racks = Pool.of(site), schedule["service_racks"].to_numpy()
-    return np.asarray(pool.racks * pool.rack_idle_power + racks * pool.power(1.0))
+    return Pool.of(site).draw(schedule["service_racks"].to_numpy())
 
 
 def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset) -> FloatArray:

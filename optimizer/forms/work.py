@@ -73,7 +73,7 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
     work = pool.rack_power * done
     limit = problem.series("work_racks_limit")
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
-    always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+    always = pool.draw(problem.service)
     value = _worth(works, inputs) * (power / work).min(axis=1)
     found = {
         "work": work,

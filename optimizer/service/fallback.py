@@ -210,7 +210,7 @@ def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
 def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
     """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
     pool = Pool.of(site)
-    floor = pool.racks * pool.rack_idle_power + plan["service_racks"] * float(pool.power(1.0))
+    floor = pool.draw(plan["service_racks"])
     total = (floor + work_power).clip(max=pool.racks * pool.rack_power)
     halls = {hall.owner: hall.racks / pool.racks for hall in site.works}
     shares = xr.DataArray(list(halls.values()), coords={"hall": list(halls)}, dims="hall")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from twin.axes import HOUR
@@ -57,6 +58,16 @@ class Pool:
             Power of the rack as a share of the uncapped rack. [1]
         """
         return np.asarray(self.rack_power * np.asarray(caps) - self.rack_idle_power)
+
+    def draw[T: (FloatArray, xr.DataArray)](self, busy: T) -> T:
+        """Return the draw of all racks while some work uncapped and the others wait. [MW]
+
+        Parameters
+        ----------
+        busy
+            Racks that work. [1]
+        """
+        return self.racks * self.rack_idle_power + busy * float(self.power(1.0))
 
 
 @dataclass(frozen=True, kw_only=True)

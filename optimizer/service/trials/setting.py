@@ -133,7 +133,7 @@ def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:
     """Return the mean import when the mean work is done evenly. [MW]"""
     pool = Pool.of(site)
     busy = load_scale * pool.racks + truth["service_racks"]
-    power = pool.racks * pool.rack_idle_power + busy * float(pool.power(1.0))
+    power = pool.draw(busy)
     halls = [hall.name for hall in site.of(Accelerators)]
     shares = [hall.racks / pool.racks for hall in site.of(Accelerators)]
     split = power.clip(max=site.racks * pool.rack_power) * xr.DataArray(
