@@ -142,10 +142,11 @@ class PlantLink:
     def silent(self, now: np.datetime64) -> str:
         """Return what was heard once and is silent by now; empty if nothing is.
 
-        It is looked at now and then, so that it is told before the next decision finds it.
+        It is looked at now and then, so that it is told before the next decision finds it. The
+        clock of a simulated plant leaps from decision to decision, each of which tells it.
         """
         moment = time.monotonic()
-        if now != BEFORE and moment - self._looked >= GLANCE:
+        if now != BEFORE and not self._is_simulated and moment - self._looked >= GLANCE:
             self._looked = moment
             longest = quality.PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]

@@ -57,10 +57,16 @@ def test_what_was_never_heard_hides_nothing_that_fell_silent():
     assert told == "rack_power: 10 min"
 
 
+def link_to(folder, *, is_simulated):
+    told = Settings(
+        broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=is_simulated
+    )
+    return PlantLink(moments.site(), told, folder)
+
+
 @pytest.fixture
 def link(tmp_path):
-    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
-    return PlantLink(moments.site(), told, tmp_path)
+    return link_to(tmp_path, is_simulated=True)
 
 
 def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
@@ -103,12 +109,13 @@ def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
     assert link.show_telemetry(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
-def test_what_falls_silent_is_told_before_the_next_decision(link, monkeypatch):
+def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatch):
     """Proves: a meter silent for six minutes is told by name; within three periods nothing is.
 
     Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
     """
     monkeypatch.setattr(plant_link, "GLANCE", 0.0)
+    link = link_to(tmp_path, is_simulated=False)
     for name in ("grid_import_power", "battery_level"):
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
@@ -118,3 +125,11 @@ def test_what_falls_silent_is_told_before_the_next_decision(link, monkeypatch):
     assert told == "silent for over 5 min: grid_import_power and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert link.silent(NOON + 360 * SECOND) == ""
+
+
+def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):
+    """Proves: a page of the demo has no alarm; each decision tells what its plant did not say."""
+    monkeypatch.setattr(plant_link, "GLANCE", 0.0)
+    link.window.add(metadata_of("grid_import_power"))
+    link.window.add(value_of("grid_import_power", 2000.0))
+    assert link.silent(NOON + 3600 * SECOND) == ""
