@@ -4,7 +4,12 @@ It stands apart from what builds the model, since decisions carry it where Pyomo
 the process of the service.
 """
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, field
+from typing import Final
+
+PACKED: Final = "packed"
+"""Name under which a shape holds its own bytes until somebody looks into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +44,17 @@ class Shape:
 
     steps: int
     sites: tuple[SiteShape, ...]
-    couplings: tuple[tuple[str, object], ...] = ()
+    couplings: tuple[tuple[str, object], ...] = field(default_factory=tuple)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what another process gets: bytes, for the parts belong to modules with Pyomo."""
+        own = vars(self)
+        return own if PACKED in own else {PACKED: pickle.dumps(own)}
+
+    def __getattr__(self, name: str) -> object:
+        """Return an attribute of a shape from another process that nobody has looked into yet."""
+        packed = vars(self).pop(PACKED, None)
+        if packed is None:
+            raise AttributeError(name)
+        vars(self).update(pickle.loads(packed))
+        return getattr(self, name)

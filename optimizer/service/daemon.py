@@ -102,7 +102,7 @@ class Service:
         stop
             Set by whoever wants the end.
         """
-        threading.Thread(target=self._series.rehearse, name="rehearsal", daemon=True).start()
+        self._series.rehearse()
         with Worker() as worker, self._link, self._partners.open(self._clock.now):
             notify("READY=1")  # the journal is taken up, and from here the heart beats
             house = threading.Thread(target=self._live, args=(stop, worker), daemon=True)
@@ -181,10 +181,10 @@ class Service:
     def _facts(self, now: np.datetime64) -> Facts:
         moment = self._clock.now()  # the quarter-hour may have begun minutes before
         return Facts(
+            record=self._series.record(now),
             observed=self._link.observed(moment).assign_coords(instant=now),
             queue=self._link.jobs.queue(now),
             past=self._link.jobs.past(now),
-            record=self._series.record(now),
             hold=self._halt.words,
             is_steerable=not self._link.water_refusal(moment),
             promised=self._partners.promised,

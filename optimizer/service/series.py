@@ -1,5 +1,6 @@
 """Prices, carbon and weather of a running service: files that are read again when they change."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -76,6 +77,7 @@ class Series:
         self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
         self._ends: Mapping[str, np.datetime64] = {}
+        self._rehearsal: threading.Thread | None = None
         self.trouble = ""
 
     def record(self, now: np.datetime64) -> xr.Dataset:
@@ -92,6 +94,8 @@ class Series:
             If the files have never been whole. Later a broken file is told in ``trouble``, and
             what was read before goes on.
         """
+        if self._rehearsal is not None:
+            self._rehearsal.join()  # threads that load the same libraries may see halves of them
         stamps = {path: stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < DAY
         if self._record is None or stamps != self._stamps or is_old:
@@ -152,7 +156,12 @@ class Series:
         return found
 
     def rehearse(self) -> None:
-        """Ask the renewables for one quarter-hour of any weather: what they need loads slowly."""
+        """Have what renewables need loaded aside: it takes seconds, and a record waits for it."""
+        self._rehearsal = threading.Thread(target=self._rehearse, name="rehearsal", daemon=True)
+        self._rehearsal.start()
+
+    def _rehearse(self) -> None:
+        """Ask the renewables for one quarter-hour of any weather."""
         weather = axes.regular(ANY, 1).assign(
             {name: ("time", [MILD.get(name, 0.0)]) for name in WEATHER}
         )

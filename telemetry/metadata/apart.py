@@ -39,7 +39,8 @@ class Apart:
         self._lock = Lock()
         self._plant: set[str] = set()
         self._cluster: set[tuple[str, str]] = set()
-        self._since: np.datetime64 | None = None
+        self._asked: np.datetime64 | None = None
+        self._heard_for = np.timedelta64(0, "us")
         self._found: tuple[int, tuple[str, ...]] = (0, ())
 
     def hear(self, sample: Sample) -> None:
@@ -64,14 +65,16 @@ class Apart:
             The service's time.
         period
             How often both sides repeat themselves. Until it has passed twice since both were
-            heard first, nothing can be said; where one side names no rack, never.
+            heard first, nothing can be said; where one side names no rack, never. A leap of the
+            clock from one question to the next counts as one period at most: nobody spoke in it.
         """
         with self._lock:
             if not (self._plant and self._cluster):
                 return ()
-            if self._since is None:
-                self._since = now
-            if now - self._since < SETTLED * period:
+            leap = now - (now if self._asked is None else self._asked)
+            self._heard_for += np.clip(leap, np.timedelta64(0, "us"), period)
+            self._asked = now
+            if self._heard_for < SETTLED * period:
                 return ()
             count = len(self._plant) + len(self._cluster)
             if self._found[0] != count:

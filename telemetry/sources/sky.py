@@ -36,10 +36,11 @@ def global_irradiance(
        type of cloud," Solar Energy, vol. 24, no. 2, pp. 177-189, 1980.
        doi:10.1016/0038-092X(80)90391-6
     """
-    from pvlib.solarposition import spa_python  # noqa: PLC0415 (takes a second, seldom needed)
+    import pvlib  # noqa: PLC0415 (takes a second, seldom needed)
 
     is_seen = np.isfinite(cloud_cover)  # a hole in a file may be years long
-    sun = spa_python(pd.DatetimeIndex(middle[is_seen], tz="UTC"), latitude, longitude)
+    known = pd.DatetimeIndex(middle[is_seen], tz="UTC")
+    sun = pvlib.solarposition.spa_python(known, latitude, longitude)
     sine = np.sin(np.radians(sun["elevation"].to_numpy()))
     clear = np.maximum(910.0 * sine - 30.0, 0.0)
     found = np.full(len(cloud_cover), np.nan)

@@ -88,6 +88,7 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     now, period = moments.start(), link.window.period
     until(lambda: "hall_1-r0O03" in str(link.apart.words()) and link.window.counters["batch good"])
     assert link.racks_apart(now) == ()
+    assert link.racks_apart(now + period) == ()
     later = now + 2 * period
     until(lambda: link.racks_apart(later) == APART)
     more = outcome.problem.service - usual.problem.service

@@ -17,6 +17,7 @@ SITE = sites.load("small")
 NOW = np.datetime64("2026-07-01T00:00", "us")
 PERIOD = np.timedelta64(100, "s")
 LATER = NOW + 2 * PERIOD
+LONG_AGO = np.datetime64("2000-01-01", "us")
 
 
 def batches(*, without=(), more=()):
@@ -60,17 +61,22 @@ def heard(*samples):
     return apart
 
 
+def asked_until(apart, end):
+    """Return what is told at a moment by who is asked again and again until then."""
+    for moment in np.arange(NOW, end, PERIOD / 4):
+        apart.racks(moment, PERIOD)
+    return apart.racks(end, PERIOD)
+
+
 def test_racks_that_both_name_alike_are_acted_on():
     apart = heard(*points(), *batches())
-    assert apart.racks(NOW, PERIOD) == ()
-    assert apart.racks(LATER, PERIOD) == ()
+    assert asked_until(apart, LATER) == ()
     assert apart.words() == []
 
 
 def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_spoken():
     apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
-    assert apart.racks(NOW, PERIOD) == ()  # the plant may yet name it
-    assert apart.racks(LATER - np.timedelta64(1, "s"), PERIOD) == ()
+    assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
     assert apart.racks(LATER, PERIOD) == ("hall_1-r0003",)
     words = "; ".join(apart.words())
     assert "the plant names and the site file does not know: hall_1-r0O03" in words
@@ -79,23 +85,29 @@ def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_
 
 def test_a_rack_that_is_named_later_is_acted_on_again():
     apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
-    assert apart.racks(NOW, PERIOD) == ()
-    assert apart.racks(LATER, PERIOD) == ("hall_2-r0014",)
+    assert asked_until(apart, LATER) == ("hall_2-r0014",)
     apart.hear(batches()[-1])
     assert apart.racks(LATER, PERIOD) == ()
+
+
+def test_a_clock_that_leaps_tells_nothing_of_racks_whose_names_are_yet_to_come():
+    """As a simulated one at its first tick, or that of a machine which starts in another year."""
+    apart = heard(*points(), *batches()[:2])
+    assert apart.racks(LONG_AGO, PERIOD) == ()
+    assert apart.racks(NOW, PERIOD) == ()
+    assert apart.racks(LONG_AGO, PERIOD) == ()
+    assert len(asked_until(apart, LATER)) == SITE.racks - 2
 
 
 @pytest.mark.parametrize("samples", [[*points()], batches(), []])
 def test_where_one_side_names_nothing_nothing_differs(samples):
     apart = heard(*samples)
-    apart.racks(NOW, PERIOD)
-    assert apart.racks(LATER, PERIOD) == ()
+    assert asked_until(apart, LATER) == ()
 
 
 def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
     apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
-    apart.racks(NOW, PERIOD)
-    assert apart.racks(LATER, PERIOD) == ()
+    assert asked_until(apart, LATER) == ()
     assert apart.words() == [
         "racks that send batches and the site file does not know: hall_9-r0001"
     ]

@@ -1,0 +1,54 @@
+"""A shape goes from the solver's process to the service's, which loads no Pyomo for it."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from optimizer.deciding import decide
+from optimizer.shape import Shape, SiteShape
+from tests import moments
+
+SHAPE = Shape(steps=4, sites=(SiteShape(name="a", parts=(("work", 1),)),))
+
+LOADING = """
+import pickle, sys
+import optimizer.service.daemon
+decision = pickle.load(sys.stdin.buffer)
+again = pickle.dumps(pickle.loads(pickle.dumps(decision)))
+assert decision.schedule.sizes["time"] > 0
+assert not {"pyomo", "highspy"} & set(sys.modules), "loaded"
+sys.stdout.buffer.write(again)
+"""
+"""What a service does with a decision: it gets it, follows it, and asks with it again."""
+
+
+@pytest.mark.slow  # a process that starts
+def test_a_service_that_gets_a_decision_loads_no_pyomo():
+    made = decide(moments.asked())
+    told = subprocess.run(
+        [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
+    )
+    back = pickle.loads(told.stdout)
+    assert back.warm.shape == made.warm.shape
+    assert back.warm.shape.couplings == ()
+
+
+def _sent(shape):
+    return pickle.loads(pickle.dumps(shape))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _sent])
+def test_a_copy_of_a_shape_is_equal_and_has_its_hash(copied):
+    assert copied(copied(SHAPE)) == SHAPE
+    assert hash(copied(SHAPE)) == hash(SHAPE)
+    assert repr(copied(SHAPE)) == repr(SHAPE)
+
+
+def test_a_shape_has_no_other_attributes():
+    with pytest.raises(AttributeError, match="width"):
+        SHAPE.width  # noqa: B018
+    with pytest.raises(AttributeError, match="width"):
+        copy.copy(SHAPE).width  # noqa: B018
