@@ -143,15 +143,18 @@ def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
 
     Notes
     -----
-    A local time that comes twice in autumn is summer time first, then winter time. One that comes
-    once, in a file forced to 24 rows a day, is the summer one; the winter one is then a gap. The
-    row of the hour that spring skips, in such a file a copy of its neighbour, is dropped.
+    The hour that comes twice in autumn is summer time until the clock goes back, as the rows show
+    it, then winter time, whichever of its rows are missing. Where no row shows it, as in a file
+    forced to 24 rows a day, it is the summer one and the winter one is a gap; in a file that begins
+    within it, it is the winter one, which joins what follows. The row of the hour that spring
+    skips, in a file of 24 rows a copy of its neighbour, is dropped.
     """
-    stamps = pd.Series(naive)
     is_falling = len(naive) > 1 and np.median(np.diff(naive).astype(np.int64)) < 0
-    ordered = stamps[::-1] if is_falling else stamps
-    is_first = (ordered.groupby(ordered).cumcount() == 0).sort_index().to_numpy()
-    index = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous=is_first, nonexistent="NaT")
+    ordered = naive[::-1] if is_falling else naive
+    is_summer = _is_summer(ordered, zone)
+    if is_falling:
+        is_summer = is_summer[::-1]
+    index = pd.DatetimeIndex(naive).tz_localize(zone, ambiguous=is_summer, nonexistent="NaT")
     moments = index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
     skipped, counts = np.unique(
         naive[np.isnat(moments)].astype("datetime64[h]"), return_counts=True
@@ -161,6 +164,27 @@ def localise(naive: np.ndarray, zone: str) -> tuple[np.ndarray, list[str]]:
         for hour, count in zip(skipped, counts, strict=True)
     ]
     return moments, notes
+
+
+def _is_summer(ordered: np.ndarray, zone: str) -> np.ndarray:
+    """Return whether each row of a rising file is summer time, where its local time comes twice."""
+    is_summer = np.ones(len(ordered), dtype=bool)
+    index = pd.DatetimeIndex(ordered)
+    doubled = np.flatnonzero(
+        index.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward").isna()
+    )
+    days = ordered[doubled].astype("datetime64[D]")
+    for day in np.unique(days):
+        rows = doubled[days == day]
+        hour = ordered[rows]
+        back = np.flatnonzero(np.diff(hour) <= np.timedelta64(0, "us")) + 1
+        if len(back) == 1:
+            is_summer[rows[back[0] :]] = False
+        elif len(back) > 1:  # both hours side by side: each time's second row is the winter one
+            is_summer[rows] = ~pd.Series(hour).duplicated().to_numpy()
+        elif rows[0] == 0 and rows[-1] < len(ordered) - 1:
+            is_summer[rows] = False
+    return is_summer
 
 
 def _refuse_rows(table: Table, column: str, *, rows: np.ndarray, mend: str) -> None:

@@ -76,7 +76,8 @@ def read_text(path: str | Path) -> str:
     Parameters
     ----------
     path
-        The file; UTF-8, UTF-16 with a byte-order mark, or Latin-1 where it is neither.
+        The file; UTF-8, UTF-16 with a byte-order mark, or Windows-1252, in which Excel writes a
+        CSV with its euro sign, where it is neither.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def read_text(path: str | Path) -> str:
     try:
         text = raw.decode("utf-16" if raw.startswith(_WIDE) else "utf-8-sig")
     except UnicodeDecodeError:
-        text = raw.decode("latin-1")
+        text = raw.decode("cp1252", errors="replace")
     if _NUL in text:
         mend = "is no text that can be read; save it as CSV, in UTF-8"
         raise SeriesError(path.name, [Fault(place=path.name, value="", mend=mend)])

@@ -101,6 +101,12 @@ def test_one_comma_among_points_is_the_odd_one(write):
         read_prices(path)
 
 
+def test_euro_sign_of_windows_is_read(write):
+    text = "time_utc;Preis (€/MWh)\n2023-06-01T00:00;-1,5\n2023-06-01T01:00;2,5\n"
+    prices = read_prices(write(text, encoding="cp1252"))
+    assert prices["electricity_price"].values.tolist() == [-1.5, 2.5]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
 def test_unicode_text_of_a_spreadsheet_is_read(write, encoding):
     text = "time_utc\tprice_eur_mwh\tOrt\n2023-01-01T00:00\t-1,5\tKöln\n2023-01-01T01:00\t2\tx\n"

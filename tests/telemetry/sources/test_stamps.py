@@ -154,7 +154,6 @@ def test_zones_are_market_ids_or_iana_names():
     is_falling=st.booleans(),
 )
 def test_local_time_there_and_back_is_the_same(zone, day, minutes, is_falling):
-    # from noon to noon, so that a doubled hour is there as a whole or not at all
     begin = pd.Timestamp(day) + pd.Timedelta("12h")
     utc = pd.date_range(begin, periods=24 * 60 * 90 // minutes, freq=f"{minutes}min", tz="UTC")
     order = slice(None, None, -1 if is_falling else 1)
@@ -162,3 +161,33 @@ def test_local_time_there_and_back_is_the_same(zone, day, minutes, is_falling):
     moments, notes = localise(naive, zone)
     assert (moments == utc.tz_localize(None)[order].to_numpy()).all()
     assert notes == []
+
+
+QUARTERS = pd.date_range("2025-10-25T22:00", periods=24, freq="15min")
+"""Up to 05:00 in Berlin; the doubled hour is 00:00 to 01:00 UTC in summer time, then in winter."""
+
+
+@pytest.mark.parametrize("lost", range(8, 16))
+@pytest.mark.parametrize("order", [1, -1])
+def test_doubled_hour_that_lacks_a_quarter_keeps_the_others_where_they_are(lost, order):
+    utc = QUARTERS.delete(lost)[::order]
+    naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
+    moments, _ = localise(naive, "Europe/Berlin")
+    assert (moments == utc.to_numpy()).all()
+
+
+@pytest.mark.parametrize("first", range(7, 18))
+@pytest.mark.parametrize("order", [1, -1])
+def test_file_that_begins_within_the_doubled_hour_has_no_hole(first, order):
+    utc = QUARTERS[first:][::order]
+    naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
+    moments, _ = localise(naive, "Europe/Berlin")
+    assert (moments == utc.to_numpy()).all()
+
+
+def test_both_doubled_hours_may_stand_side_by_side():
+    naive = np.array(["02:00", "02:00", "02:15", "02:15", "02:30", "02:30", "02:45", "02:45"])
+    stamps = np.array([f"2025-10-26T{time}" for time in naive], dtype="datetime64[us]")
+    moments, _ = localise(stamps, "Europe/Berlin")
+    assert (moments[::2] == QUARTERS[8:12].to_numpy()).all()
+    assert (moments[1::2] == QUARTERS[12:16].to_numpy()).all()
