@@ -8,6 +8,7 @@ from sites.catalogue import data, names
 if TYPE_CHECKING:
     from sites.cases.book import outcomes
     from sites.declarations import parameters
+    from sites.duty_files import duties_of
     from sites.loading import load
     from sites.proportions import doubts
     from sites.reference import pages
@@ -19,6 +20,7 @@ __all__ = [
     "data",
     "demand",
     "doubts",
+    "duties_of",
     "load",
     "load_routes",
     "names",
@@ -32,6 +34,7 @@ __all__ = [
 _HOME: Final = {
     "demand": "sites.sizing",
     "doubts": "sites.proportions",
+    "duties_of": "sites.duty_files",
     "load": "sites.loading",
     "load_routes": "sites.routes",
     "outcomes": "sites.cases.book",

@@ -8,10 +8,12 @@ import typer
 from rich.markup import escape
 
 import sites
+from optimizer.cli.duties import LIMITS, judged_duties, rows_of, told_duties
 from optimizer.cli.show import JsonFile, console, markdown_table, output_option, table, write_json
 from optimizer.service.reported import ends, joined
 from telemetry.durable import write_whole
 from twin.axes import to_minute
+from twin.duties import Verdict
 from twin.reporting import Figure, figures, year_of
 from twin.units import written
 
@@ -37,6 +39,10 @@ def report(
     markdown: Annotated[
         Path | None, output_option("--markdown", "Write the report as a page here.")
     ] = None,
+    opened: Annotated[
+        str | None,
+        typer.Option(help="First day of the site's operation, by which laws set their limits."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Tell energy, water, heat and renewables of a year, and PUE, WUE, ERF and REF."""
@@ -47,19 +53,27 @@ def report(
     covered = float(run["duration"].sum())
     title = f"{loaded.name}, {to_minute(first)} to {to_minute(last)}"
     year = year_of(run, loaded.time_zone)
+    verdicts, advice = judged_duties(loaded, run, opened)
     notes = [f"{covered:,.0f} h of a year's {year:,.0f}: {covered / year:.1%}", *holes, NOTE]
+    notes += advice
     screen = console(json_file)
     shown = table(title, *COLUMNS, numbers=["value"])
     for one in told:
         shown.add_row(*(escape(cell) for cell in _cells(one)))
     screen.print(shown)
+    if verdicts:
+        limits = table("Limits of law: advice", *LIMITS)
+        for cells in rows_of(verdicts):
+            limits.add_row(*(escape(cell) for cell in cells))
+        screen.print(limits)
     for note in notes:
         screen.print(f"- {note}", markup=False)
     if markdown is not None:
-        write_whole(markdown, _page(title, told, notes))
+        write_whole(markdown, _page(title, told, verdicts, notes))
     result = {"site": loaded.name, "start": to_minute(first), "end": to_minute(last)}
     rows = {one.key: vars(one) for one in told}
-    write_json(result | {"hours": covered, "notes": notes, "figures": rows}, json_file)
+    told_all = {"figures": rows, "duties": told_duties(verdicts)}
+    write_json(result | {"hours": covered, "notes": notes} | told_all, json_file)
 
 
 def _cells(one: Figure) -> tuple[str, ...]:
@@ -68,7 +82,12 @@ def _cells(one: Figure) -> tuple[str, ...]:
     return one.key, one.meaning, value, written(one.unit), one.basis
 
 
-def _page(title: str, told: Sequence[Figure], notes: Sequence[str]) -> str:
+def _page(
+    title: str, told: Sequence[Figure], verdicts: Sequence[Verdict], notes: Sequence[str]
+) -> str:
     """Return the report as Markdown."""
-    figures_told = markdown_table(COLUMNS, map(_cells, told), numbers=["value"])
-    return f"# {title}\n\n{figures_told}\n" + "".join(f"- {note}\n" for note in notes)
+    page = f"# {title}\n\n{markdown_table(COLUMNS, map(_cells, told), numbers=['value'])}\n"
+    if verdicts:
+        limits = markdown_table(LIMITS, rows_of(verdicts), numbers=["value"])
+        page += f"## Limits of law: advice\n\n{limits}\n"
+    return page + "".join(f"- {note}\n" for note in notes)

@@ -101,3 +101,26 @@ def test_what_is_no_run_is_refused_by_its_name(tmp_path):
     assert done.exit_code == 1
     assert "notes.nc" in done.stderr
     assert "cannot be read" in done.stderr
+
+
+def test_limits_of_law_are_told_by_the_day_of_opening(days, tmp_path):
+    """Proves: the day of opening chooses the limits. Sensitivity: none was told."""
+    path, page = next(iter(days)), tmp_path / "year.md"
+    found = json.loads(cli("report", "small", path, "--json", "-").stdout)
+    assert found["duties"] == []
+    assert any("add --opened DAY" in note for note in found["notes"])
+    words = ("--opened", "2026-06-16", "--markdown", page)
+    found = json.loads(cli("report", "small", path, *words, "--json", "-").stdout)
+    told = {(one["figure"], one["limit"]): one for one in found["duties"]}
+    assert told["PUE", 1.5]["is_kept"]
+    assert not told["PUE", 1.5]["is_binding"]
+    assert told["REF", 0.5]["is_binding"]
+    text = "| EnEfG section 11 (1) no. 1 | PUE | "
+    assert text in page.read_text()
+
+
+@pytest.mark.parametrize("day", ["soon", "2026-13-01", "2031-01-01"])
+def test_opening_that_is_no_day_before_the_end_is_refused(days, day):
+    done = cli("report", "small", next(iter(days)), "--opened", day)
+    assert done.exit_code == 1
+    assert f"--opened = {day}: write the first day of operation as 2026-09-01" in done.stderr
