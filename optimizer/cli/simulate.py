@@ -45,6 +45,7 @@ from twin.effectiveness import indicators
 from twin.equipment import CoolingPlant
 from twin.errors import Fault, ProblemError, UnitError
 from twin.exceedance import beyond, exceedances
+from twin.frost import frosts
 from twin.scale.view import STEPS, Level
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
@@ -180,7 +181,25 @@ def _exceeded(
             place = f"{plant.name}: {is_out.sum()} of {len(is_out)} intervals, the first {first}"
             extrapolated.append({"plant": plant.name, "count": int(is_out.sum()), "first": first})
             screen.print(f"beyond the tower's correlation, taken at its end: {place}", markup=False)
-    return {"beyond": rows, "extrapolated": extrapolated}
+    frost = _frozen(site, result, weather, screen)
+    return {"beyond": rows, "extrapolated": extrapolated, "frost": frost}
+
+
+def _frozen(
+    site: Site, result: xr.Dataset, weather: Weather, screen: Console
+) -> list[dict[str, object]]:
+    """Tell where the set point is held only if water does not pass all coolers."""
+    rows: list[dict[str, object]] = []
+    for one in frosts(site, result, weather):
+        first = to_minute(one.first)
+        rows.append(asdict(one) | {"first": first})
+        screen.print(
+            f"frost: through all coolers the water of {one.plant} would leave at {one.reached:.1f} "
+            f"degC and freezes at {one.freezing_point:g}; {one.count} of {one.of} intervals, the "
+            f"first {first}. Figures hold if it is turned past them, units stop, or glycol is added",
+            markup=False,
+        )
+    return rows
 
 
 def _whole(result: xr.Dataset, operation: xr.Dataset, carbon: xr.DataArray | None) -> xr.Dataset:

@@ -17,13 +17,14 @@ from twin.exceedance import beyond
 from twin.scale.march import march
 from twin.scale.racks import Window
 from twin.scale.view import Level, block_steps, blocks
+from twin.frost import WORDS
 from twin.simulation import simulate
 from twin.site import Site
 
 SPAN: Final = 10_000
 """At least so many intervals of a run are held at once."""
 
-SUMMED: Final = (*NAMES, "renewable_used_power", "heat_reuse_power", "closure")
+SUMMED: Final = (*NAMES, "renewable_used_power", "heat_reuse_power", "closure", *WORDS)
 """What of a run is kept to sum it up, while the rest makes way for the next span."""
 
 

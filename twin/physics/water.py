@@ -19,11 +19,14 @@ class Liquid:
         Coefficients of the density, constant term first. [kg m-3]
     heat_capacity
         Coefficients of the specific heat capacity, constant term first. [kJ kg-1 K-1]
+    freezing_point
+        Where ice begins to form. [degC]
     """
 
     name: str
     density: tuple[float, float, float]
     heat_capacity: tuple[float, float, float]
+    freezing_point: float
 
 
 # Both are our fits from 5 to 70 degC to CoolProp 8.0: pure water (IAPWS-95), and "INCOMP::MPG" at
@@ -33,11 +36,13 @@ WATER: Final = Liquid(
     name="water",
     density=(1000.653, -0.0455396, -0.00404371),
     heat_capacity=(4.207164, -0.001410263, 1.701192e-5),
+    freezing_point=0.0,
 )
 PG25: Final = Liquid(
     name="pg25",
     density=(1026.179, -0.294595, -0.00278753),
     heat_capacity=(3.871625, 0.002474658, -1.249595e-6),
+    freezing_point=-9.8,  # the same source, by CoolProp
 )
 
 

@@ -97,7 +97,19 @@ def test_limits_that_a_hot_day_breaks_are_told(run, tmp_path):
     words = " ".join(hot.stderr.split())
     assert "beyond its limit: facility_supply_temperature of chilled_plant reaches" in words
     mild = json.loads(run("--json", "-").stdout)
-    assert (mild["beyond"], mild["extrapolated"]) == ([], [])
+    assert (mild["beyond"], mild["extrapolated"], mild["frost"]) == ([], [], [])
+
+
+def test_water_that_would_freeze_in_coolers_is_told(run, tmp_path):
+    """Proves: idle racks at -20 degC leave their coolers with ice. Sensitivity: PUE as ever."""
+    cold = air(tmp_path, temperature=-20.0, humidity=80.0)
+    idle = run("--weather", cold, "--json", "-", load=("--utilisation", "0"))
+    (frost,) = json.loads(idle.stdout)["frost"]
+    assert (frost["plant"], frost["freezing_point"], frost["count"]) == ("warm_plant", 0.0, 96)
+    assert frost["reached"] < -10.0
+    assert "frost: through all coolers the water of warm_plant" in " ".join(idle.stderr.split())
+    busy = run("--weather", cold, "--json", "-", load=("--utilisation", "1"))
+    assert json.loads(busy.stdout)["frost"] == []
 
 
 def carbons(tmp_path, *, hours=24):
@@ -155,7 +167,7 @@ def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
     kilo = loads(tmp_path, "time_utc,hall_power_kw", power=2000.0)
     told = json.loads(run("--json", "-", load=("--load", kilo)).stdout)
     assert told.pop("notes") == mega.pop("notes")
-    for key in ("gaps", "beyond", "extrapolated"):
+    for key in ("gaps", "beyond", "extrapolated", "frost"):
         assert told.pop(key) == mega.pop(key) == []
     assert told == pytest.approx(mega)
     assert 48.0 < mega["it_energy_mwh"] < 50.0
