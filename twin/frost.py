@@ -40,7 +40,7 @@ class Frost:
 
 
 def frosts(site: Site, run: xr.Dataset, weather: Weather) -> tuple[Frost, ...]:
-    """Return the circuits of which a run asks what only a by-pass, dampers or more glycol give.
+    """Return the circuits of which a run asks what only a bypass, dampers or more glycol give.
 
     Parameters
     ----------

@@ -196,7 +196,7 @@ def _frozen(
         screen.print(
             f"frost: through all coolers the water of {one.plant} would leave at {one.reached:.1f} "
             f"degC and freezes at {one.freezing_point:g}; {one.count} of {one.of} intervals, the "
-            f"first {first}. Figures hold if it is turned past them, units stop, or glycol is added",
+            f"first {first}. Figures hold if it is turned past them or units stop; or add glycol",
             markup=False,
         )
     return rows

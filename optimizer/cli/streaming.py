@@ -14,10 +14,10 @@ from telemetry.view_store import StoredView
 from twin import state
 from twin.effectiveness import NAMES
 from twin.exceedance import beyond
+from twin.frost import WORDS
 from twin.scale.march import march
 from twin.scale.racks import Window
 from twin.scale.view import Level, block_steps, blocks
-from twin.frost import WORDS
 from twin.simulation import simulate
 from twin.site import Site
 
