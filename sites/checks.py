@@ -53,7 +53,7 @@ def check(site: Site) -> list[Fault]:
 def check_time_zone(values: Mapping[str, object], key: str = "time_zone") -> list[Fault]:
     """Return the fault of a time zone that nobody knows; what is no text is a fault elsewhere."""
     zones, name = _zones(), values.get(key)
-    if name in zones or not isinstance(name, str):
+    if not isinstance(name, str) or name in zones:
         return []
     mend = f"write an IANA name such as Europe/Berlin{nearest(name, zones)}"
     return [Fault(place=key, value=written(name), mend=mend)]

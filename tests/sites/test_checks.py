@@ -234,6 +234,13 @@ def test_a_market_may_keep_another_day(table, told):
     assert told(table)[0].startswith('market_time_zone = "Europe/Athen": write an IANA name')
 
 
+@pytest.mark.parametrize("zone", [[], {}, 5])
+def test_a_time_zone_that_is_no_text(table, told, zone):
+    """Proves: a list is a fault of the file. Sensitivity: a TypeError of our own."""
+    table["time_zone"] = zone
+    assert any("should be a valid string" in fault for fault in told(table))
+
+
 def test_a_time_zone_that_is_none(table, told):
     table["time_zone"] = "Europe/Berln"
     assert told(table) == [
