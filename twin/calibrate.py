@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin.calibration.channel import Channel
 from twin.calibration.electrical import electrical
 from twin.calibration.fit import Fit, Fitted, sizes_of
 from twin.calibration.history import History
 from twin.calibration.parameters import Parameter, applied, parameters_of
-from twin.calibration.strange import impossible_air, stuck_sensors, trends
+from twin.calibration.strange import by_the_clock, impossible_air, stuck_sensors, trends
 from twin.calibration.thermal import thermal
 from twin.calibration.water import Water
 from twin.errors import Fault, StateError
@@ -187,7 +188,8 @@ def calibrate(
     Readings are averaged to quarter-hours. A first fit with guessed errors tells how large the
     errors of each meter really are; the second fit weighs by that. Parameters of which the history
     leaves more than half the doubt are put back and stay; their doubt still counts in the errors
-    of the others.
+    of the others. What hangs on a meter that errs at the same hours of every day is never
+    identified: such an error bends estimates and does not show in theirs.
     """
     known = History(site, history)
     water = Water.of(site, known)
@@ -209,8 +211,26 @@ def calibrate(
     told = _spread(second) <= TOLD
     last = second if told.all() else fit.solve(told, second.values)
     found = _calibration(site, known, wanted, fitted=last, told=told)
-    least = {channel.name: float(np.nanmean(channel.error)) for channel in channels}
-    return replace(found, said=(*water.said, *found.said, *trends(last.residuals, least)))
+    return _doubted(replace(found, said=(*water.said, *found.said)), channels, last)
+
+
+def _doubted(found: Calibration, channels: Sequence[Channel], last: Fitted) -> Calibration:
+    """Return a calibration with what its residuals say; nothing is identified by the clock."""
+    least = {
+        channel.name: float(np.mean(channel.error[np.isfinite(channel.error)]))
+        for channel in channels
+        if channel.name in last.residuals
+    }
+    clocked = dict(by_the_clock(last.residuals, least, start=found.start))
+    bent = {name for channel in channels if channel.name in clocked for name in channel.machines}
+    estimates = tuple(
+        replace(e, grade=Grade.WEAK)
+        if e.grade is Grade.IDENTIFIED and e.parameter.machine in bent
+        else e
+        for e in found.estimates
+    )
+    said = (*found.said, *trends(last.residuals, least), *clocked.values())
+    return replace(found, estimates=estimates, said=said)
 
 
 def _covariance(fitted: Fitted) -> FloatArray:
