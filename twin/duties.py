@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, model_validator
 
+from twin import vocabulary
 from twin.axes import edges_of
 from twin.effectiveness import indicators
 from twin.equipment import HeatReuse
@@ -156,8 +157,11 @@ def figures_of_law(site: Site, run: xr.Dataset) -> dict[str, float]:
 
 
 def _lifting(site: Site, run: xr.Dataset) -> xr.DataArray:
-    """Return the electricity of the machines that lift waste heat. [MW]"""
+    """Return the electricity of what lifts waste heat: as told, or as the machines draw it. [MW]"""
     none = xr.zeros_like(run["facility_power"])
+    if "heat_reuse_draw" in run:
+        vocabulary.check(run, "heat_reuse_draw")
+        return none + run["heat_reuse_draw"].sum("heat_reuse")
     if "heat_reuse_power" not in run:
         return none
     given = run["heat_reuse_power"]

@@ -188,7 +188,18 @@ def _loaded(
         mend = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
         fault = Fault(place=place, value=f"{total[first]:g} MW", mend=mend)
         raise ProblemError("load", [fault])
-    return np.minimum(total, most), Remarks.of(load, part)
+    return np.minimum(total, most), Remarks.of(load, part) + _below_idle(site, load, total)
+
+
+def _below_idle(site: Site, load: Path, total: FloatArray) -> Remarks:
+    """Return the remark on a load that racks do not draw unless some of them are off."""
+    idle = sum(hall.idle_power for hall in site.of(Accelerators))
+    is_below = total < idle * (1.0 - ROUNDING)
+    if not is_below.any():
+        return Remarks()
+    count = f"{is_below.sum()} of {len(total)} intervals"
+    text = f"{load.name}: below the {idle:g} MW of idle racks in {count}, as if some were off"
+    return Remarks(notes=(text,))
 
 
 def _means(part: xr.Dataset, name: str, edges: np.ndarray) -> FloatArray:

@@ -95,6 +95,9 @@ def test_electricity_that_lifts_waste_heat_does_not_count_in_pue():
     assert lift > 0.0
     assert found["PUE"] == pytest.approx((10.0 - lift) / 8.0)
     assert found["ERF"] == pytest.approx(heat / 10.0)
+    words["heat_reuse_draw"] = owned(0.5, "heat_reuse", pump.name)
+    found = figures_of_law(site, run("2028-03-01", **words))
+    assert found["PUE"] == pytest.approx((10.0 - 0.5) / 8.0)  # what is told goes before
 
 
 def test_idle_site_is_not_judged():

@@ -173,6 +173,17 @@ def test_load_from_a_file_in_megawatts_and_in_kilowatts(run, tmp_path):
     assert 48.0 < mega["it_energy_mwh"] < 50.0
 
 
+def test_load_below_that_of_idle_racks_is_told(run, tmp_path):
+    """Proves: 28 racks idle at 24 kW each, so 0.1 MW is hardly meant. Sensitivity: no word."""
+    low = json.loads(run("--json", "-", load=("--load", loads(tmp_path, power=0.1))).stdout)
+    (told,) = [note for note in low["notes"] if note.startswith("load.csv")]
+    assert told == (
+        "load.csv: below the 0.672 MW of idle racks in 96 of 96 intervals, as if some were off"
+    )
+    idle = json.loads(run("--json", "-", load=("--load", loads(tmp_path, power=0.672))).stdout)
+    assert not [note for note in idle["notes"] if note.startswith("load.csv")]
+
+
 @pytest.mark.parametrize(("step", "count"), [("15min", 96), ("1h", 24), ("5 min", 288)])
 def test_every_step_writes_its_intervals(run, tmp_path, step, count):
     result = run("--step", step, "--out", tmp_path / "run.nc")
