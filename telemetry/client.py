@@ -30,7 +30,7 @@ from telemetry.address import Tls, parse
 from telemetry.wire.buffered import Manner
 from telemetry.wire.mailbox import NEVER, PAYLOAD, Letter, Message, Receipt, Will
 from telemetry.wire.session import Session
-from telemetry.wire.troubles import Trouble, of_overflow
+from telemetry.wire.troubles import in_words, of_lateness, of_overflow
 from twin.errors import BrokerError, WireError
 
 __all__ = ["Client", "Message", "Receipt", "Tls", "Will"]
@@ -136,8 +136,7 @@ class Client:
         with session.changed:
             session.changed.wait_for(lambda: session.is_up or session.is_refused, timeout)
         if not session.is_up:
-            late = Trouble(f"no welcome within {timeout:g} s", "is this its MQTT port?")
-            trouble = session.trouble or late
+            trouble = session.trouble or of_lateness(timeout)
             self.stop()
             raise BrokerError(self.url, trouble.reason, trouble.mend)
 
@@ -255,11 +254,14 @@ class Client:
     @property
     def trouble(self) -> str:
         """What is wrong and what to do about it, with the broker's URL; empty if nothing is."""
-        found = [self._session.trouble]
-        if time.monotonic() - self._overflowed < OVERFLOW:
-            found.append(of_overflow(self._session.counts["overflowed"]))
-        told = "; ".join(f"{trouble.reason}; {trouble.mend}" for trouble in found if trouble)
-        return f"{self.url}: {told}" if told else ""
+        is_lossy = time.monotonic() - self._overflowed < OVERFLOW
+        lost = of_overflow(self._session.counts["overflowed"]) if is_lossy else None
+        return in_words(self.url, self._session.trouble, lost)
+
+    @property
+    def deafness(self) -> str:
+        """The same of the connection alone, whatever found no room to wait for it."""
+        return in_words(self.url, self._session.trouble)
 
     @property
     def counters(self) -> Mapping[str, int]:

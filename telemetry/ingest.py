@@ -17,9 +17,9 @@ import numpy as np
 import structlog
 
 from telemetry.archive import Archive, recall
-from telemetry.archive.losses import tell
 from telemetry.intake.archiving import Archiver, died
 from telemetry.intake.coverage import Coverage
+from telemetry.intake.damage import Damage
 from telemetry.intake.desk import Desk, Listener
 from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.journal import Frame, Journal
@@ -50,6 +50,11 @@ class Ingester:
         Folder for what cannot be read; None to count it only.
     is_simulated
         Whether times are those of a simulated plant, which has nothing to do with our clock.
+
+    Attributes
+    ----------
+    damage
+        What of the journal was found damaged since the start.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Ingester:
         self._progress = Progress(journal.folder)
         self._saved = 0.0
         self._trouble = ""
+        self.damage = Damage(journal, archive)
         self._archiver: Archiver | None = None
         if archive is not None:
             self._archiver = Archiver(
@@ -83,7 +89,7 @@ class Ingester:
                 self._desk.kept,
                 add=self._store_frame,
                 order=self._order,
-                tell=self._desk.aside.tell,
+                tell=(self._desk.aside.tell, self.damage.tell),
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
@@ -140,10 +146,7 @@ class Ingester:
             readings = recall(self._archive.folder, self._archive.site_name)
             self._desk.recall(readings, is_simulated=self._is_simulated)
         after = self._archive.position if self._archive else None
-        seen = self._archive.seen.get("") if self._archive else None
-        if self._archive and seen is not None and self._journal.go_behind(seen):
-            reason = f"the journal ends before {seen}, up to where it was read once"
-            tell(self._archive.folder, [{"group": "all", "reason": reason}])
+        self.damage.go_behind_archive()
         count = 0
         for frame in self._journal.read(after=after):
             self._take_up(frame)
@@ -152,6 +155,7 @@ class Ingester:
                 if self._archive.is_due:
                     self._archiver.commit()
             count += 1
+        self.damage.tell()
         self._progress.recover(self._journal)
         _logger.info("recovered", messages=count, after=str(after or ""))
         return count

@@ -189,11 +189,11 @@ class Journal:
                 self._leave()
                 self._end = Position(known.segment + 1, frames.HEADER_BYTES)
         path = frames.path_of(self._folder, known.segment)
-        end = frames.size_of(self._folder, known.segment)
+        end = frames.reach_of(self._folder, known.segment)  # what is set aside was told then
         held = frames.segments(self._folder)
         if end >= known.offset or (held and held[0] > known.segment):  # else trimmed since
             return False
-        self.repairs.append(Repair(Position(known.segment, end), known.offset - end, path))
+        self.repairs.append(Repair(Position(known.segment, end), known.offset - end, None))
         _logger.warning("shorter than what was read of it", place=str(path), known=str(known))
         return True
 
@@ -238,7 +238,7 @@ class Journal:
     def _set_aside(self, start: Position) -> None:
         """Move the rest of a segment into a file of its own, and say so."""
         path = frames.path_of(self._folder, start.segment)
-        aside = path.with_name(f"{path.stem}-{start.offset}.torn")
+        aside = frames.aside_of(self._folder, start)
         with self._mutex:
             if start.segment == self._end.segment:
                 self._leave()

@@ -12,6 +12,7 @@ from rich.markup import escape
 import sites
 from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.plant import (
     LOAD_SCALE,
     SYNTHETIC_START,
@@ -56,12 +57,21 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         list[str] | None, typer.Option(help="Store, source or heat pump that is; again for more.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and the course.")] = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
     json_file: JsonFile = None,
 ) -> None:
     """Run a simulated plant in lockstep with a service, and settle what it did."""
     loaded = sites.load(site)
     setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
-    client = Client(broker, client_id=f"plant-{loaded.name}")
+    client = Client(
+        broker,
+        client_id=f"plant-{loaded.name}",
+        protocol=protocol.version,
+        tls=tls_of(ca, certificate, key),
+    )
     scene = scene_of(setting, seed=seed, absent=out_of_service or ())
     simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_tell)
 

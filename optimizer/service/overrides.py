@@ -6,7 +6,7 @@ A clock that is wrong for a while ends none: its hours must have passed too.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -65,18 +65,20 @@ class Overrides:
         """
         with self._lock:
             moment = self._passed()
-            in_force = []
+            in_force, were_told = [], [one.hold.is_told for one in self._holds]
             for one in self._holds:
                 was_over = one.ended is not None
                 if one.look(now, moment):
                     in_force.append(one.hold)
                     self._is_back |= was_over
-                elif not was_over:
+                elif not was_over and not one.hold.is_told:
                     self._ended.append(one.hold)
+                elif one.hold not in self._ended:  # whoever asked has told it by now
+                    one.hold = replace(one.hold, is_told=True)
             doubts = (one.doubt(now, moment) for one in self._holds)
             self.doubt = "; ".join(filter(None, doubts))
             left = [one for one in self._holds if not one.is_over(moment)]
-            if self.trouble or len(left) < len(self._holds):
+            if self.trouble or [one.hold.is_told for one in left] != were_told:
                 self._keep(left)
             return Hold.of(in_force)
 

@@ -212,7 +212,9 @@ class PlantLink:
     def archive_trouble(self) -> str:
         """What is wrong with keeping what is heard, or with the archive; empty if nothing is."""
         aside = [f"{path} is spoilt and was set aside" for path in self._archive.set_aside]
-        return "; ".join(filter(None, [self._ingester.trouble, self._archive.trouble, *aside]))
+        lost = "; ".join([*filter(None, [self._ingester.damage.words]), *aside])
+        lost += " (this is told until the next start)" if lost else ""
+        return "; ".join(filter(None, [self._ingester.trouble, self._archive.trouble, lost]))
 
     def show_broker(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""

@@ -126,13 +126,14 @@ class FlexAgent:
 
     @property
     def trouble(self) -> str:
-        """Why targets cannot be taken, where a connection stands; empty if they can."""
+        """Why targets cannot be taken, or what was not told; empty where no connection stands."""
         unkept, client = self._intake.trouble, self._client
         if unkept:
             return f"load targets cannot be kept: {unkept}"
         if client is None or not client.is_connected or not client.trouble:
             return ""
-        return f"load targets are not heard: {client.trouble}"
+        what = "load targets are not heard" if client.deafness else "power states"
+        return f"{what}: {client.trouble}"
 
     def start(self) -> Receipt:
         """Connect, in the background, and listen; return whether the broker lets us."""

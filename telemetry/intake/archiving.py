@@ -6,7 +6,7 @@ journal what it missed.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -41,7 +41,7 @@ class Archiver:
     order
         Held by whoever appends to the journal and adds to the archive what was appended.
     tell
-        Writes down what was not archived, before the journal lets go of it.
+        Each writes down what was not archived, before the journal lets go of it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Archiver:
         *,
         add: Callable[[Frame], None],
         order: AbstractContextManager[bool],
-        tell: Callable[[], None] = lambda: None,
+        tell: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._archive = archive
         self._journal = journal
@@ -90,7 +90,8 @@ class Archiver:
 
     def commit(self, *, everything: bool = False) -> bool:
         """Commit, and trim the journal; return False if the disk would not have it."""
-        self._tell()
+        for tell in self._tell:
+            tell()
         try:
             if self._archive.commit(everything=everything):
                 self._trim()

@@ -38,6 +38,7 @@ BODY: Final = struct.Struct("<QH")
 _MAGIC: Final = b"GTWJ"
 HEADER_BYTES: Final = _HEADER.size
 _SUFFIX: Final = ".journal"
+_TORN: Final = ".torn"
 _LONGEST_TOPIC: Final = 0xFFFF
 
 
@@ -97,12 +98,12 @@ class Repair:
     size
         Its length. [B]
     aside
-        The file that keeps it, or would have.
+        The file that keeps it; None of what is gone.
     """
 
     position: Position
     size: int
-    aside: Path
+    aside: Path | None
 
 
 def segments(folder: Path) -> list[int]:
@@ -127,6 +128,21 @@ def size_of(folder: Path, segment: int) -> int:
         return path_of(folder, segment).stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def aside_of(folder: Path, start: Position) -> Path:
+    """Return the file that keeps what of a segment was spoilt from a place on."""
+    return folder / f"{_stem(start.segment)}-{start.offset}{_TORN}"
+
+
+def reach_of(folder: Path, segment: int) -> int:
+    """Return how far a segment reaches together with what of it was set aside. [B]"""
+    found = [size_of(folder, segment)]
+    for path in folder.glob(f"{_stem(segment)}-*{_TORN}"):
+        offset = path.stem.rpartition("-")[2]
+        if offset.isdecimal():
+            found.append(int(offset) + path.stat().st_size)
+    return max(found)
 
 
 def header(segment: int) -> bytes:

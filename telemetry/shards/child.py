@@ -8,10 +8,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from telemetry.archive.losses import tell
 from telemetry.intake.quarantine import Quarantine
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import FRUGAL
@@ -54,12 +56,15 @@ class Ingester:
         What it hears.
     quarantine
         Gets what was too large for it.
+    lost
+        Folder of the archive, where losses are written down; None to say them only.
     told
         What it told last.
     """
 
     task: Task
     quarantine: Quarantine = field(default_factory=lambda: Quarantine(None))
+    lost: Path | None = None
     process: subprocess.Popen[str] | None = None
     told: dict[str, object] = field(default_factory=dict)
     before: Counter[str] = field(default_factory=Counter)
@@ -97,6 +102,7 @@ class Ingester:
                 _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
             for topic, size in told.pop("too_large", ()):
                 self.quarantine.put(topic, "too large", size)
+            tell(self.lost, [{"group": "all", "reason": one} for one in told.pop("damaged", ())])
             self.told = {**self.told, **told}
         if process.stdout is not None:
             process.stdout.close()

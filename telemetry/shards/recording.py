@@ -79,6 +79,7 @@ class Recording:
                     seen=str(seen.get(name, "")),
                 ),
                 Quarantine(folder / "quarantine"),
+                self._folder,
             )
             for name, filters in heard.items()
         }

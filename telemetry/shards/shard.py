@@ -15,6 +15,7 @@ import structlog
 
 from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
 from telemetry.journal import Journal
+from telemetry.journaling.damage import is_harmless, words
 from telemetry.journaling.progress import SAVED, Progress
 from telemetry.journaling.tail import archived
 from telemetry.wire.mailbox import Message
@@ -51,6 +52,7 @@ class Shard:
         self._oversized = 0
         self._untrimmed = ""
         self._unjournaled = ""
+        self._damaged: list[str] = []
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -66,13 +68,22 @@ class Shard:
     @property
     def trouble(self) -> str:
         """What is wrong with the journal and what to do about it; empty if nothing is."""
-        return self._unjournaled or self._untrimmed
+        damaged = "; ".join(self._damaged)
+        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, damaged]))
 
     def oversized(self) -> list[tuple[str, int]]:
         """Return topics and sizes [B] of what was too large since this was asked before."""
         total = self._client.counters.get("oversized", 0)
         new, self._oversized = total - self._oversized, total
         return list(self._client.oversized)[-new:] if new else []
+
+    def damaged(self) -> list[str]:
+        """Return what of the journal may be lost, in words, since this was asked before."""
+        position, new = archived(self._folder), self._journal.repairs[len(self._damaged) :]
+        told = [words(one, self._folder, position) for one in new]
+        self._damaged += told
+        pairs = zip(told, new, strict=True)
+        return [text for text, one in pairs if not is_harmless(one, position)]
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""

@@ -126,8 +126,9 @@ def _tell(told: TextIO, shard: Shard, client: Client) -> None:
     line = {
         **shard.counters,
         "too_large": shard.oversized(),
+        "damaged": shard.damaged(),
         "is_connected": client.is_connected,
-        "trouble": shard.trouble or client.trouble,
+        "trouble": "; ".join(filter(None, [shard.trouble, client.trouble])),
     }
     with suppress(BrokenPipeError):  # who listened is gone: the input ends too
         told.write(json.dumps(line) + "\n")

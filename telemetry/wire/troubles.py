@@ -21,6 +21,12 @@ class Trouble(NamedTuple):
     mend: str
 
 
+def in_words(url: str, *found: Trouble | None) -> str:
+    """Return what is wrong with a broker and what to do about it; empty if nothing is."""
+    told = "; ".join(f"{trouble.reason}; {trouble.mend}" for trouble in found if trouble)
+    return f"{url}: {told}" if told else ""
+
+
 MUTE: Final = Trouble("it takes connections and does not answer", "is this its MQTT port?")
 SILENT: Final = Trouble("it fell silent", "see to the network and the broker")
 
@@ -64,6 +70,11 @@ def of_refusal(reason: str) -> Trouble:
     if "protocol" in reason.lower():
         return Trouble(f"it refused us: {reason}", "choose the other version of MQTT")
     return Trouble(f"it refused us: {reason}", "correct user and password, or its access list")
+
+
+def of_lateness(timeout: float) -> Trouble:
+    """Return what is wrong when it has not let us in within some time. [s]"""
+    return Trouble(f"no welcome within {timeout:g} s", "is this its MQTT port?")
 
 
 def of_nonsense(error: Exception) -> Trouble:

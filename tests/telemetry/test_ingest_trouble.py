@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from telemetry import durable
-from telemetry.archive import Archive
+from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec.dispatch import READERS
 from telemetry.journaling.frames import HEADER_BYTES
@@ -154,3 +154,45 @@ def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path
     with Service(tmp_path) as service:
         pass
     assert service.racks().sizes["time"] == 3
+
+
+def spoil(tmp_path, place):
+    """Flip a bit of the journal's first segment, as a disk does."""
+    path = sorted((tmp_path / "journal").glob("*.journal"))[0]
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
+    """Proves: nobody need read the log to know that what was heard is lost, and where it is kept.
+
+    Sensitivity: a start after it was cut told nothing, and `archive verify` found all well.
+    """
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 1))
+        until(lambda: len(service.wire.acknowledged) == 3)
+        service.die()
+    path = spoil(tmp_path, -1)
+    with Service(tmp_path) as service:
+        words = service.ingester.damage.words
+        assert f"segment {path.stem}" in words
+        assert "what of it was not archived yet is lost" in words
+        assert "see to the disk" in words
+        (aside,) = (tmp_path / "journal").glob("*.torn")
+        assert aside.name in words
+        service.die()
+    assert [one["reason"] for one in losses.read(tmp_path / "archive")] == [words]
+    with Service(tmp_path) as service:
+        assert service.ingester.damage.words == ""
+
+
+def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
+        until(lambda: len(service.wire.acknowledged) == 4)
+    spoil(tmp_path, HEADER_BYTES)
+    with Service(tmp_path) as service:
+        assert "all that they held is in the archive" in service.ingester.damage.words
+    assert losses.read(tmp_path / "archive") == []

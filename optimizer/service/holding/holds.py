@@ -1,7 +1,7 @@
 """One HOLD: how long it lasts, by the clock and by the time that passed, and how it is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +32,15 @@ class Hold:
         Who, and why.
     since, until
         Seconds since 1970, of the wall clock; ``until`` is None without an end. [s]
+    is_told
+        Whether it has been told that it ran out: the next start does not tell it again.
     """
 
     author: str
     reason: str
     since: float
     until: float | None = None
+    is_told: bool = field(default=False, compare=False)
 
     def holds(self, now: float) -> bool:
         """Return whether it has not run out yet."""
@@ -90,6 +93,7 @@ class Kept:
         is_in_force = now < until or moment < self.lasts
         if is_in_force and self.ended is not None:
             self.ended, self.lasts = None, None  # the clock was ahead, and counts anew
+            self.hold = replace(self.hold, is_told=False)
         elif not is_in_force and self.ended is None:
             self.ended = moment
         return is_in_force
@@ -140,5 +144,6 @@ def _of_row(row: object) -> Hold | None:
             "since": float(since),
             "until": None | float() as until,
         } if all(0.0 <= moment < LATEST for moment in (since, until or since)):
-            return Hold(author=author, reason=reason, since=since, until=until)
+            is_told = isinstance(row, dict) and row.get("is_told") is True
+            return Hold(author=author, reason=reason, since=since, until=until, is_told=is_told)
     return None

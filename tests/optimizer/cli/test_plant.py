@@ -28,6 +28,11 @@ def test_without_a_service_the_plant_runs_on_its_local_defaults(tmp_path):
     assert told == json.loads((tmp_path / "told.json").read_text())
 
 
+def test_certificates_that_cannot_be_used_are_told():
+    done = run("small", "--broker", "mqtts://127.0.0.1:1", "--ca", "/nofile")
+    assert "the certificates cannot be used" in str(done.exception)
+
+
 def test_a_broker_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(plant, "CONNECTING", 0.2)
     done = run("small", "--broker", "mqtt://127.0.0.1:1", "--steps", "1")

@@ -111,6 +111,40 @@ def test_after_a_restart_a_clock_that_is_ahead_ends_a_hold_only_after_a_while(
     assert (times.hold is not None) is is_back
 
 
+def test_that_a_hold_ran_out_is_told_once_whatever_restarts(times):
+    """Proves: two restarts within ten minutes after its end record that once.
+
+    Sensitivity: each start told it once more, so the record had two ends of one HOLD.
+    """
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.pass_by(7300.0)
+    told = []
+    for _ in range(3):
+        times.start()
+        for _ in range(3):
+            assert times.hold is None
+            told += times.overrides.ended()
+            times.pass_by(1.0)
+    assert [one.author for one in told] == ["Erika"]
+
+
+def test_one_that_came_back_and_ran_out_again_is_told_again(times):
+    """Proves: the end by a clock that was ahead, and the true one, are both told."""
+    times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
+    times.start()
+    told = []
+    for now in (NOW + 86_400.0, NOW + 60.0, NOW + 7300.0):
+        times.now = now
+        for _ in range(2):
+            is_held = times.hold is not None
+            told += times.overrides.ended()
+            times.pass_by(1.0)
+    times.pass_by(7200.0)
+    assert is_held  # its hours had not passed
+    assert times.hold is None
+    assert len(told + times.overrides.ended()) == 2
+
+
 def test_who_holds_beside_one_that_is_over_by_the_clock_does_not_throw_it_away(times):
     times.overrides.set_hold(**WHO, now=NOW, hours=2.0)
     times.start()

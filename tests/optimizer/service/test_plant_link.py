@@ -11,6 +11,7 @@ from optimizer.service.clock import BEFORE
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
+from telemetry.journaling import frames
 from telemetry.window import Window
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
@@ -80,6 +81,21 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     (alarm,) = watch.alarms.show()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
     assert link.trouble == ""
+
+
+def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
+    """Proves: the alarm `archive` says what was cut off; the next start has forgotten it."""
+    link = link_to(tmp_path, is_simulated=True)
+    assert link.archive_trouble == ""
+    end = link._journal.append([("topic", b"payload")])
+    link._journal.close()
+    path = frames.path_of(tmp_path / "journal", end.segment)
+    path.write_bytes(path.read_bytes()[:-1])
+    for words in ("is damaged: of segment", ""):
+        link = link_to(tmp_path, is_simulated=True)
+        assert words in link.archive_trouble
+        assert ("told until the next start" in link.archive_trouble) == bool(words)
+        link._journal.close()
 
 
 def test_the_meter_tells_net_import_while_it_is_heard(link):

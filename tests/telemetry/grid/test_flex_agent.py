@@ -1,6 +1,7 @@
 """The agent of DSX Flex on a broker: targets taken and confirmed, ramps told, refusals recorded."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -234,6 +235,16 @@ def test_a_broker_that_does_not_let_us_hear_targets_is_told(agent, monkeypatch):
     monkeypatch.setattr(agent._client._session._subscriptions, "denied", frozenset({TOPIC}))
     assert "load targets are not heard" in agent.trouble
     assert f"does not let us hear {TOPIC}" in agent.trouble
+
+
+def test_what_found_no_room_to_wait_is_no_deafness(agent, monkeypatch):
+    """Proves: after the broker was away for long, targets are heard, and it says what was lost.
+
+    Sensitivity: for ten minutes it said that load targets are not heard.
+    """
+    monkeypatch.setattr(agent._client, "_overflowed", time.monotonic())
+    assert "messages found no room to wait" in agent.trouble
+    assert "not heard" not in agent.trouble
 
 
 def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):

@@ -11,6 +11,7 @@ from telemetry.archive import Archive
 from telemetry.codec import decode, encode
 from telemetry.custody import DURABLE, HELD, Held, encode_held
 from telemetry.journal import Journal
+from telemetry.journaling import frames
 from telemetry.shards import shard_process
 from telemetry.shards.shard import Shard
 from telemetry.shards.shard_process import Task
@@ -122,3 +123,21 @@ def test_a_point_whose_path_ends_like_a_question_is_journaled(tmp_path):
     assert [one.topic for one in wire.acknowledged] == [encode(door)[0], SOURCE + HELD]
     assert wire.said == [SOURCE + DURABLE] * 2
     assert [decode(frame.topic, frame.payload) for frame in journal.read()] == [door]
+
+
+def test_a_shard_tells_once_what_of_its_journal_is_lost(tmp_path):
+    """Proves: a recording says that its journal was damaged, and what of it is lost, once.
+
+    Sensitivity: a line of the log was all.
+    """
+    journal = Journal(tmp_path / "a")
+    end = append(journal, batch("r0001", 1))
+    journal.close()
+    path = frames.path_of(tmp_path / "a", end.segment)
+    path.write_bytes(path.read_bytes()[:-1])
+    shard = Shard(Wire([]), Journal(tmp_path / "a"), folder=tmp_path / "a")
+    (told,) = shard.damaged()
+    assert "was not archived yet is lost" in told
+    assert shard.trouble == told
+    assert shard.damaged() == []
+    assert shard.trouble == told
