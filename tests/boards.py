@@ -120,6 +120,8 @@ class FakeBoard:
             "last_known": None,
             "asked": asked(),
             "feed": feed(),
+            "answers": {"accepted": 140, "refused": 2},
+            "load_targets": {"taken": 1, "refused": 3},
             "series": {
                 "until": {"prices": "2026-07-02T22:00Z", "weather": "2026-07-01T20:00Z"},
                 "short": ["weather"],

@@ -291,7 +291,7 @@ class Service:
                 "missing": self._lacking,
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
-                "feed": self._partners.show(now),
+                **self._partners.show(now),
                 "broker": self._link.show_broker(),
                 "telemetry": self._link.show_telemetry(now),
                 "series": self._series.show(now),

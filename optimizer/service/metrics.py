@@ -113,6 +113,11 @@ def _feed(snapshot: Snapshot) -> Iterator[Metric]:
             ((who, row.get("state") == state) for who, row in partners),
             label="partner",
         )
+    for name, text in (
+        ("answers", "Answers of partners since the start, by what came of them."),
+        ("load_targets", "Messages with load targets since the start, by what came of them."),
+    ):
+        yield counters(name, text, snapshot.get(name), label="effect")
 
 
 def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
@@ -129,14 +134,8 @@ def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
     for name in ("messages", "points", "batches"):
         yield counter(name, f"{name.capitalize()} taken in since the start.", number(heard, name))
     quarantined = found(heard, "quarantined")
-    by_reason = CounterMetricFamily(
-        "gigatwin_quarantined", "Inputs refused since the start.", labels=["reason"]
-    )
     reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
-    for reason, value in named(reasons):
-        if value is not None:
-            by_reason.add_metric([reason], value)
-    yield by_reason
+    yield counters("quarantined", "Inputs refused since the start.", reasons, label="reason")
 
 
 def _series(snapshot: Snapshot) -> Iterator[Metric]:
@@ -241,6 +240,15 @@ def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
     metric = CounterMetricFamily(f"gigatwin_{name}", text)
     if value is not None:
         metric.add_metric([], value)
+    return metric
+
+
+def counters(name: str, text: str, values: object, *, label: str) -> CounterMetricFamily:
+    """Return counters of a mapping by one label."""
+    metric = CounterMetricFamily(f"gigatwin_{name}", text, labels=[label])
+    for key, value in named(values):
+        if value is not None:
+            metric.add_metric([key], value)
     return metric
 
 

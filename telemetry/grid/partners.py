@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self, cast
+from typing import Final, Literal, Self, cast, get_args
 
 import structlog
 
@@ -32,6 +32,9 @@ _logger = structlog.get_logger(__name__)
 
 Worth = Literal["accepted", "rejected", "repeated", "contradicted", "stale", "unknown"]
 """What an answer does: the first two count, the others have no effect."""
+
+EFFECTS: Final = ("refused", *get_args(Worth))
+"""What comes of a message with an answer; a refused one is no answer that can be believed."""
 
 
 @dataclass(frozen=True, kw_only=True)

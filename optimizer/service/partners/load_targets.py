@@ -83,6 +83,11 @@ class LoadTargets:
         words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
         return "; ".join(text for text in (words, self._agent.trouble) if text)
 
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Messages with targets: ``taken``, ``refused``, and ``passed`` over, being for others."""
+        return dict.fromkeys(("taken", "refused", "passed"), 0) | self._agent.counters
+
     @contextmanager
     def open(self) -> Iterator[None]:
         """Listen to the partners, if there are any who may set targets."""

@@ -29,6 +29,7 @@ from telemetry.codec.strict import milliseconds
 from telemetry.durable import sealed, write_whole
 from telemetry.feed import Feed
 from telemetry.grid.flex_agent import Meter
+from telemetry.grid.partners import EFFECTS
 from telemetry.keys import make_keys
 from twin.errors import GigatwinError, JournalError
 from twin.exchange import net_import
@@ -273,9 +274,13 @@ class PartnerLink:
         found = [self._feed.standing(partner.name, now).words for partner in self._partners]
         return "; ".join(filter(None, (*found, self._targets.trouble)))
 
-    def show(self, now: np.datetime64) -> list[Mapping[str, object]]:
-        """Return how it stands with every partner, as the page wants it."""
-        return [self._show(partner.name, now) for partner in self._partners]
+    def show(self, now: np.datetime64) -> Mapping[str, object]:
+        """Return how it stands with every partner, and what came of them, as the page wants it."""
+        return {
+            "feed": [self._show(partner.name, now) for partner in self._partners],
+            "answers": dict.fromkeys(EFFECTS, 0) | self._feed.counters,
+            "load_targets": self._targets.counters,
+        }
 
     def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
         memory, found = self._feed.memory(partner), self._feed.standing(partner, now)

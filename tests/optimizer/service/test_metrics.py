@@ -37,6 +37,8 @@ def test_metrics_are_the_boards_numbers_in_base_units(board):
     assert now["gigatwin_feed_acknowledged_revision", "dso-1"] == 146
     assert now["gigatwin_feed_rejected", "aggregator-north"] == 1
     assert now["gigatwin_feed_lapsed", "aggregator-north"] == 0
+    assert now["gigatwin_answers_total", "refused"] == 2
+    assert now["gigatwin_load_targets_total", "refused"] == 3
     assert now["gigatwin_messages_total",] == 184_213
     assert now["gigatwin_quarantined_total", "range"] == 3
     assert now["gigatwin_grid_import_limit_watts",] == 235e6

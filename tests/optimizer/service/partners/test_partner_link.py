@@ -11,6 +11,7 @@ from optimizer.service.entries import LETTERS
 from optimizer.service.partners.parties import Sender, read_sender
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.settings import Settings
+from telemetry.client import Message
 from telemetry.grid.eic import check_character
 from tests import moments, small_days
 from tests.feeds import MINUTE, START
@@ -66,6 +67,22 @@ def test_what_was_sent_is_held_against_the_meter(tmp_path):
     assert len(kept["promised"]) == len(plan["intervals"])
     link.settle(outcome().time, plan["intervals"][0]["scheduled_mw"] + 0.5)
     assert link._record.errors.errors[0] == pytest.approx([0.5])
+
+
+def test_what_came_of_answers_and_targets_is_counted(tmp_path):
+    """Proves: a partner whose answers or targets are refused is seen in the metrics, from 0 on.
+
+    Sensitivity: both were a line of the log, and no alert could be made of them.
+    """
+    link = linked(tmp_path)
+    found = link.show(outcome().time)
+    assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
+    assert link._feed.handle_ack(Message("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
+    link._targets._agent.handle(
+        Message("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
+    )
+    found = link.show(outcome().time)
+    assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
 
 
 def test_a_quarter_hour_that_was_not_heard_is_no_error(tmp_path):
@@ -180,7 +197,7 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
         bench.answer(1, 1, name="dso-2")
     words = "tso-1 rejected 1 (A51 because), it accepted none"
     assert bench.link.trouble(START + 2 * MINUTE) == words
-    shown = {row["partner"]: row for row in bench.link.show(START + 2 * MINUTE)}
+    shown = {row["partner"]: row for row in bench.link.show(START + 2 * MINUTE)["feed"]}
     sent = "2026-06-16T12:00:00Z"
     row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}
     assert shown["tso-1"] == row | {"sent": sent, "text": words}
@@ -189,5 +206,5 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
 
 
 def test_before_the_first_document_nothing_is_shown_as_sent(tmp_path):
-    row = Bench(tmp_path).link.show(START)[0]
+    row = Bench(tmp_path).link.show(START)["feed"][0]
     assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")
