@@ -95,7 +95,7 @@ def wait_for_word(page, text):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 390, 360])
 def test_page_is_well_set(visit, width, scheme):
     page = visit(width, scheme)
     assert faults(page) == {}
@@ -127,7 +127,58 @@ def test_what_no_plan_foresaw_is_not_above_its_plan(visit, board):
     assert "Takes 184.4 MW from the grid; planned now" in text
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+def test_a_meter_that_is_silent_is_told_and_not_the_service(visit, board):
+    """Proves: what the connection's meter showed last, and how old that is.
+
+    Sensitivity: the page said NO ANSWER, of a service that answered, until the meter spoke.
+    """
+    board.changes = {"last_known": {"grid_power": 151.2, "age_minutes": 37}}
+    page = visit()
+    wait_for_word(page, "RUNNING")
+    text = page.text_content("#why").replace("\xa0", " ")
+    assert "meter is silent: last it showed 151.2 MW, 37 min before the plan" in text
+
+
+def test_what_the_page_cannot_show_is_no_silence_of_the_service(visit, board):
+    """Proves: a fault of ours in one card is told as that; the state and other parts are shown."""
+    board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
+    page = visit()
+    wait_for_word(page, "NO PLAN")
+    assert "this page cannot show all" in page.text_content("#silence")
+    assert page.locator("#silence").is_visible()
+    assert page.locator("#power svg.plot").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"missing": "tank_level"}, "quarter-hour: tank_level. It tries again"),
+        ({"ended": ENDED}, "with the next quarter-hour. Shadow mode"),
+    ],
+)
+def test_what_is_not_ordered_is_not_told_as_ordered(visit, board, changes, told):
+    """Proves: in shadow no caps are frozen and no requests withdrawn: none was ordered."""
+    board.changes = {"mode": "shadow", **changes}
+    text = visit().text_content("#why")
+    assert told in text
+    assert "aps" not in text
+
+
+def test_a_trouble_of_the_broker_names_it_once(visit, board):
+    trouble = "mqtt://broker:1883: nothing listens there; start the broker"
+    board.changes = {
+        "broker": {"url": "mqtt://broker:1883", "is_connected": False, "trouble": trouble}
+    }
+    assert f"No connection to {trouble}. It keeps" in visit().text_content("#why")
+
+
+def test_a_plan_that_is_kept_is_told_as_kept(visit, board):
+    """Proves: what is apart by less than is shown is as planned. Sensitivity: "0.0 below"."""
+    board._past["planned_power"][-1] = board._past["grid_power"][-1] + 0.03
+    assert "from the grid, as planned; planned now" in visit().text_content("#why")
+
+
+@pytest.mark.parametrize("width", [1280, 390, 360])
 def test_other_states_are_well_set(visit, board, width):
     long = "a rather long text of a partner without end " * 6
     board.changes = {
@@ -142,7 +193,15 @@ def test_other_states_are_well_set(visit, board, width):
             }
         ]
         * 30,
-        "feed": [{"partner": "p" * 40, "revision": 12345, "state": "overdue", "text": long}],
+        "feed": [
+            {
+                "partner": "p" * 40,
+                "revision": 834883209,
+                "state": "overdue",
+                "sent": iso(NOW - 100 * STEP),
+                "text": long,
+            }
+        ],
     }
     page = visit(width)
     wait_for_word(page, "FALLBACK: safe rule")

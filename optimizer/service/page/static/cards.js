@@ -112,7 +112,7 @@ function feed({ feed: partners = [], mode, time: now }) {
   return [table(partners, [
     ["Partner", false, (row) => row.partner],
     ["State", false, state],
-    ["Revision", true, (row) => (row.sent ? `${row.revision} at ${dayClock(row.sent, now)}` : "–")],
+    ["Revision", true, (row) => (row.sent ? element("div", {}, String(row.revision), element("div", { class: "quiet" }, `at ${dayClock(row.sent, now)}`)) : "–")],
   ])];
 }
 

@@ -2,7 +2,7 @@
 
 import { showCards } from "/static/cards.js";
 import { showCharts } from "/static/charts.js";
-import { amount, clock, moment, told, useZone, wallClock } from "/static/text.js";
+import { age, amount, clock, moment, told, useZone, wallClock } from "/static/text.js";
 
 const EVERY = 2000; // ms between two questions
 const PATIENCE = 5000; // ms until no answer is no answer
@@ -12,20 +12,23 @@ const part = (name) => document.getElementById(name);
 let tag = "";
 let heard = null; // Date of the last answer, by the clock of this computer
 let lastWord = "";
+let isHalf = false; // whether the last answer could not be shown whole
 let next = 0;
 
 async function ask() {
   clearTimeout(next);
+  let state = null;
   try {
     const answer = await fetch("/state.json", { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(PATIENCE) });
     if (answer.status === 200) {
-      show(await answer.json());
+      state = await answer.json();
       tag = answer.headers.get("ETag") ?? "";
     } else if (answer.status !== 304) {
       throw new Error(`it answers with error ${answer.status}`);
     }
     heard = new Date();
-    part("silence").hidden = true;
+    if (state) show(state);
+    else if (!isHalf) part("silence").hidden = true;
   } catch (error) {
     tag = ""; // the next answer is shown whole
     silence(error);
@@ -49,14 +52,25 @@ function show(state) {
   say("clock", `${state.time ? moment(state.time) : "no time yet"}${state.clock === "simulated" ? ", simulated clock" : ""}`);
   part("synthetic").hidden = !state.is_synthetic;
   setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
-  say("why", why(state));
   lastWord = state.state;
   part("hold").hidden = Boolean(state.hold);
   part("release").hidden = !state.hold;
   held = state.hold;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
-  showCards(state);
-  showCharts(state);
+  const faults = [() => say("why", why(state)), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
+  isHalf = faults.length > 0;
+  part("silence").hidden = !isHalf;
+  if (isHalf) say("silence", `The service answers, but this page cannot show all that it says (${faults.join("; ")}). For the rest try: gigatwin status.`);
+}
+
+// A fault of ours in one part is no silence of the service, and hides no other part.
+function faultOf(draw) {
+  try {
+    draw();
+    return [];
+  } catch (error) {
+    return [error.message];
+  }
 }
 
 function setWord(word, level) {
@@ -72,23 +86,24 @@ function say(name, text) {
 // What the service does now and why, in one or two sentences.
 function why(state) {
   const { hold, ended, missing, decision, broker, mode } = state;
+  const ordered = (text) => (mode === "shadow" ? [] : [text]); // it orders nothing there
   const said = [];
   if (hold) {
     const until = hold.until ? `until ${moment(hold.until)}` : "until it is released";
     said.push(`${hold.author} holds it since ${moment(hold.since)}, ${until}: ${closed(hold.reason)}`,
-      "Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be.");
+      ...ordered("Cooling is left to local control; the last verified caps and grid targets stay, caps lowered where they must be."));
     if (broker?.is_connected === false) said.push(`No connection to ${broker.url}: the plant hears nothing from here. What it was not told it is told when it is back; until then its own watch of our heartbeat decides.`);
   } else if (decision?.source === "hold" && !missing && !ended) {
     said.push(`The service holds by itself: ${closed(decision.reason || "no safe plan")}`, "Local control decides; it goes on when the cause is gone.");
   } else if (broker?.is_connected === false) {
-    said.push(`No connection to ${broker.url}: ${closed(broker.trouble || "no reason known")}`, "It keeps trying; local control decides meanwhile.");
+    said.push(`No connection to ${closed(broker.trouble || `${broker.url}: no reason known`)}`, "It keeps trying; local control decides meanwhile.");
   } else if (missing) {
-    said.push(`No plan for this quarter-hour: ${closed(missing)}`, "Caps are frozen, requests withdrawn: local control decides. It tries again with the next quarter-hour.");
+    said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {
     said.push("No decision yet: it waits for telemetry and the first plan.");
   } else if (ended) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
-      "Planning goes on with the next quarter-hour; until then local control decides, and caps stay.");
+      "Planning goes on with the next quarter-hour.", ...ordered("Until then local control decides, and caps stay."));
   } else if (decision.source === "optimum") {
     said.push(`Follows the verified optimum of ${clock(decision.time)}, revision ${decision.revision}.`, draws(state));
   } else {
@@ -111,7 +126,8 @@ function draws({ past, plan, last_known: known }) {
   const power = past.grid_power[row];
   const planned = past.planned_power?.[row]; // null before a first plan, which is no 0 MW
   const off = power - planned;
-  const beside = planned != null ? `, ${amount(Math.abs(off))} ${off > 0 ? "above" : "below"} its plan` : "";
+  const apart = amount(Math.abs(off));
+  const beside = planned == null ? "" : apart === amount(0) ? ", as planned" : `, ${apart} ${off > 0 ? "above" : "below"} its plan`;
   const ahead = plan?.grid_power?.[0];
   return `Takes ${amount(power, "MW")} from the grid${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
 }
