@@ -11,7 +11,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
-from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told
+from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told, where
+from telemetry.archive.losses import Loss
 from telemetry.archive.pieces import SPOILT, pool
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seals import Guard
@@ -53,6 +54,14 @@ class Draft:
     def _forgive(self, path: str, place: Place, reason: str) -> None:
         """Take down that something cannot be read any more."""
         self.losses.setdefault(path, {})[place] = reason
+
+    def lost(self) -> list[Loss]:
+        """Return what was given up, as it is written down."""
+        return [
+            {**where(path, place), "reason": reason}
+            for path, places in self.losses.items()
+            for place, reason in places.items()
+        ]
 
     def label(self, group: str, labels: Sequence[str], *, known: int) -> None:
         """Give columns to the labels of a group, of which so many are known."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from telemetry.archive.losses import Loss, in_words
 from telemetry.archive.marks import Mark
 from telemetry.archive.opening import FAILURES, gone_back, locked, opened
 from telemetry.archive.seals import SpoiltError
@@ -37,6 +38,7 @@ class Keeper:
         self._folder = folder
         self._site = site
         self._doubt = Doubt()
+        self._given_up: list[Loss] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder):
@@ -44,6 +46,12 @@ class Keeper:
         except OSError as error:
             message = f"{folder}: {error.strerror}; name another state folder"
             raise ArchiveError(message) from error
+
+    @property
+    def troubles(self) -> tuple[str, str]:
+        """The trouble, and what was spoilt and had to be let go since the start, in words."""
+        lost = [*self._given_up, *self._store.given_up]
+        return self.trouble, in_words(self._folder, lost)
 
     @property
     def mark(self) -> Mark:
@@ -101,6 +109,7 @@ class Keeper:
             found = gone_back(self._folder, self._site, reason)
         self._doubt.is_over(None)  # where there is none, it is tried again after as long
         if found is not None:
+            self._given_up += self._store.given_up
             self._store, aside = found
             self.set_aside.append(aside)
 
@@ -109,6 +118,7 @@ class Keeper:
         reason = str(error).partition("\n")[0]
         mend = "end it" if isinstance(error, OvertakenError) else "see to the disk"
         self.trouble = f"{self._folder}: cannot be {what}: {reason}; {mend}"
+        self._given_up += self._store.given_up
         with locked(self._folder):
             self._store = self._open(is_tried=True)
         return ArchiveError(self.trouble)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,9 @@ FILE: Final = "lost.jsonl"
 
 type Loss = dict[str, str]
 """Group, level, variable, from, to, columns and reason, as far as each is known."""
+
+_PLACE: Final = ("group", "level", "variable", "columns", "from", "to")
+"""What of a loss tells where it was."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -38,6 +41,16 @@ def tell(folder: Path | None, losses: Iterable[Mapping[str, str]]) -> None:
             file.writelines(lines)
     except OSError as error:
         _logger.warning("losses not written", place=str(folder / FILE), reason=error.strerror)
+
+
+def in_words(folder: Path, found: Sequence[Loss]) -> str:
+    """Return the first of what an archive had to give up, and how many more; empty if nothing."""
+    if not found:
+        return ""
+    first = " ".join(found[0][key] for key in _PLACE if key in found[0])
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    mend = "see to the disk; `gigatwin archive verify` tells all (this, until the next start)"
+    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {mend}"
 
 
 def read(folder: Path) -> list[Loss]:

@@ -107,7 +107,8 @@ class Pieces:
             message = f"{path}: {error}"
             raise ArchiveError(message) from error
         except (FileNotFoundError, icechunk.IcechunkError) as error:
-            message = f"{path}: what this view needs is gone; open the archive again"
+            mend = "open the archive again; if it stays gone, see `gigatwin archive verify`"
+            message = f"{path}: what this view needs is gone; {mend}"
             raise ArchiveError(message) from error
 
     def index(self, path: str, grid: Grid, place: Place) -> Index | None:

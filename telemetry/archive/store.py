@@ -18,8 +18,8 @@ import zarr
 from telemetry.archive.draft import Draft
 from telemetry.archive.files import Files
 from telemetry.archive.forgetting import forget
-from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of, where
-from telemetry.archive.losses import tell
+from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of
+from telemetry.archive.losses import Loss, tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.pieces import WORKERS
@@ -76,6 +76,8 @@ class Store:
         Name of the site.
     labels
         Group -> labels in the order of their columns.
+    given_up
+        What of it was spoilt and had to be let go.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Store:
     ) -> None:
         self.repository = repository
         self._folder = folder
+        self.given_up: list[Loss] = []
         self._seals = seals
         self._snapshot = repository.lookup_branch(BRANCH)
         self.written = max(written(repository), time.time())  # it may just have gone back
@@ -165,14 +168,9 @@ class Store:
         self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
         self.written, self.mark = time.time(), mark
         self._seal()
-        tell(
-            self._folder and self._folder.parent,
-            [
-                {**where(path, place), "reason": reason}
-                for path, places in draft.losses.items()
-                for place, reason in places.items()
-            ],
-        )
+        lost = draft.lost()
+        self.given_up += lost
+        tell(self._folder and self._folder.parent, lost)
 
     def try_out(self) -> None:
         """Commit nothing: a head that can be read may still be spoilt where only commits look."""

@@ -117,9 +117,9 @@ class Archive:
 
     @property
     def trouble(self) -> str:
-        """What is wrong and what to do about it; empty if nothing is."""
+        """What is wrong, or was given up, and what to do about it; empty if nothing is."""
         behind = f"{self.folder}: behind the journal; it is being read again"
-        return "; ".join(filter(None, [behind * self._is_behind, self._keeper.trouble]))
+        return "; ".join(filter(None, [behind * self._is_behind, *self._keeper.troubles]))
 
     @property
     def set_aside(self) -> list[Path]:

@@ -56,6 +56,8 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
     assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
     assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
+    assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.trouble
+    assert Archive(tmp_path / "archive", "rhine").trouble == ""  # it is told until the next start
 
 
 def test_a_wrong_reach_is_noticed():
