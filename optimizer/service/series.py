@@ -105,6 +105,7 @@ class Series:
                 self.trouble = ""
             except GigatwinError as error:
                 if self._record is None:
+                    self.trouble = f"never read: {error}"
                     raise
                 self.trouble = f"series as last read: {error}"
                 logger.warning("series unreadable", because=str(error))
@@ -119,7 +120,7 @@ class Series:
         now
             The time, UTC.
         """
-        return "; ".join(filter(None, (self.trouble, *self._short(now).values())))
+        return "; ".join(filter(None, (self.trouble or self._absent(), *self._short(now).values())))
 
     def show(self, now: np.datetime64) -> Mapping[str, object]:
         """Return until when prices and weather are told, and which of them is too short.
@@ -131,6 +132,12 @@ class Series:
         """
         ends = {name: to_minute(end) for name, end in self._ends.items()}
         return {"until": ends, "short": sorted(self._short(now))}
+
+    def _absent(self) -> str:
+        """Return which files are not there, where nothing was read yet: plans will want them."""
+        is_read = self._record is not None
+        absent = [path for path in self._paths if not is_read and not path.is_file()]
+        return f"no such file: {', '.join(map(str, absent))}" if absent else ""
 
     def _short(self, now: np.datetime64) -> Mapping[str, str]:
         """Return what does not reach far enough, and why it should, in words."""

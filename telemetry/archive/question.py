@@ -3,8 +3,8 @@
 import numpy as np
 
 from telemetry.archive.layout import LABELS, ROLLED
-from telemetry.archive.spans import Moment, Span
-from twin.errors import ArchiveError
+from telemetry.archive.spans import Moment, Span, moment_of
+from twin.errors import ArchiveError, ProblemError
 from twin.site import Site
 
 
@@ -43,7 +43,7 @@ def _moment(place: str, moment: Moment) -> np.datetime64:
     if moment is None:
         return np.datetime64("NaT", "us")
     try:
-        return np.datetime64(moment, "us")
-    except (TypeError, ValueError) as error:
+        return moment_of(moment)
+    except (TypeError, ValueError, ProblemError) as error:
         message = f"{place} = {moment}: no moment; write UTC as 2026-07-01T00:00:00"
         raise ArchiveError(message) from error

@@ -8,6 +8,7 @@ import xarray as xr
 from telemetry.archive.layout import DAY, OPEN
 from telemetry.archive.plan import Numbers
 from telemetry.archive.snapshot import FINEST, Snapshot
+from twin.axes import utc
 
 _FAR: Final = 2**40  # s: later than any time
 
@@ -41,8 +42,13 @@ def times_of(seconds: Numbers) -> xr.Variable:
     return xr.Variable("time", moments, {"standard_name": "time"})
 
 
+def moment_of(told: np.datetime64 | str) -> np.datetime64:
+    """Return a moment; a text without an offset is UTC."""
+    return utc(told) if isinstance(told, str) else np.datetime64(told, "us")
+
+
 def _second(moment: Moment) -> int | None:
     """Return the first whole second that is not before a moment. [s since 1970]"""
     if moment is None:
         return None
-    return -int(-np.datetime64(moment, "us").astype(np.int64) // 1_000_000)
+    return -int(-moment_of(moment).astype(np.int64) // 1_000_000)

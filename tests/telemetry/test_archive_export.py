@@ -4,6 +4,7 @@ import csv
 import importlib
 import io
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -80,6 +81,20 @@ def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, told):
     fill(tmp_path, range(0, 100, 5))
     with pytest.raises(ArchiveError, match=re.escape(told)):
         open_archive("rhine", root=tmp_path, **asked)
+
+
+@pytest.mark.parametrize("start", ["2026-07-01T00:00:50Z", "2026-07-01T02:00:50+02:00"])
+def test_a_moment_with_an_offset_is_that_moment(tmp_path, start):
+    """Proves: 50 s of UTC, and nothing beside it.
+
+    Sensitivity: numpy warned that it knows no time zones, on the screen of whoever exported.
+    """
+    fill(tmp_path, range(0, 100, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = open_archive("rhine", root=tmp_path, group="racks", start=start)
+    assert found["time"].values[0] == np.datetime64("2026-07-01T00:00:50")
+    assert found.sizes["time"] == 10
 
 
 def test_what_fits_in_no_table_says_what_to_type(tmp_path):

@@ -96,11 +96,18 @@ def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
 def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
+    assert f"no such file: {copies['prices']}" in series.alarm(NOW)  # before any plan asks for it
     for _ in range(2):
         with pytest.raises(SeriesError, match="no such file"):
             series.record(NOW)
+    assert "no such file" in series.alarm(NOW)
+    copies["prices"].write_bytes(b"junk")
+    with pytest.raises(SeriesError):
+        series.record(NOW)
+    assert "prices" in series.alarm(NOW)
     copies["prices"].write_bytes(whole)
     assert np.isfinite(price(series.record(NOW)))
+    assert "never read" not in series.alarm(NOW)
 
 
 def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
