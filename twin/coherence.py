@@ -17,6 +17,7 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
 from twin.site import Site
+from twin.staging import hasty, whole_steps
 from twin.steering import UNITS
 from twin.workloads.queue import Pool
 
@@ -27,6 +28,7 @@ AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "work_racks": ("time", "cohort", "level"),
     "work_power": ("time", "cohort"),
     "work_late": ("instant", "cohort"),
+    UNITS: ("time", "cooling_plant"),
 }
 """What follows from the orders of a schedule, or stands behind them -> its axes."""
 
@@ -41,6 +43,10 @@ POWER_OFF: Final = 0.01
 
 NUMBERS: Final = ("facility_power", "work_late")
 """Words that only have to be numbers, not below none."""
+
+FOLLOWED: Final = 12.0
+"""How far ahead least times of units are judged: plans keep them for a day, and an old one may be
+followed for half of it; what comes later only prepares. [h]"""
 
 type Told = tuple[str, FloatArray]
 """What disagrees, in words, and by how many tolerances, ``(time,)``."""
@@ -70,9 +76,7 @@ def disagreements(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterat
     if "work_racks" in schedule:
         yield from _work(site, schedule)
     if UNITS in schedule:
-        for owner, units in site.committed.items():
-            beyond = of_owner(schedule, UNITS, owner) - units.count
-            yield f"units of {owner} beyond its bank", np.where(beyond > 0.0, np.inf, 0.0)
+        yield from _units(site, schedule)
 
 
 def floor(site: Site, schedule: xr.Dataset) -> FloatArray:
@@ -108,6 +112,21 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
     begun = abs(level[0] - of_owner(state, f"{kind}_level", store.owner))
     off[0] = max(off[0], float(begun) / (SHARE_MEASURED * window))  # NaN is told by itself
     return np.asarray(off)
+
+
+def _units(site: Site, schedule: xr.Dataset) -> Iterator[Told]:
+    """Yield more units than a bank has, and units that are switched before a least time is over."""
+    hours = schedule["duration"].to_numpy()
+    near = np.arange(len(hours)) < whole_steps(hours, FOLLOWED)
+    for owner, units in site.committed.items():
+        if owner not in schedule["cooling_plant"].to_numpy():
+            continue
+        on = of_owner(schedule, UNITS, owner)
+        beyond = on > units.count
+        yield f"units of {owner} beyond its bank", np.where(beyond, np.inf, 0.0)
+        if not beyond.any():
+            too_soon = near & hasty(units, on, hours)
+            yield f"units of {owner} are switched too soon", np.where(too_soon, np.inf, 0.0)
 
 
 def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:

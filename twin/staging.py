@@ -1,4 +1,4 @@
-"""How units of a bank ran: their starts and stops, and the least times that were not kept."""
+"""How units of a bank run: their starts and stops, and the least times that are not kept."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 from twin.relations import Units
 from twin.site import Site
 from twin.steering import UNITS
@@ -66,9 +67,9 @@ class Staging:
         return cls(
             starts=len(started),
             stops=len(stopped),
-            short_runs=_hasty(stopped, started, units.minimum_up),
-            short_rests=_hasty(started[units.count :], stopped, units.minimum_down),
-            early_starts=_hasty(started[units.count :], started, units.restart),
+            short_runs=int(_too_soon(stopped, started, units.minimum_up).sum()),
+            short_rests=int(_too_soon(started[units.count :], stopped, units.minimum_down).sum()),
+            early_starts=int(_too_soon(started[units.count :], started, units.restart).sum()),
         )
 
     @classmethod
@@ -95,7 +96,53 @@ def staged(site: Site, record: xr.Dataset) -> list[tuple[Units, Staging]]:
     ]
 
 
-def _hasty(later: FloatArray, earlier: FloatArray, least: float) -> int:
-    """Return how many moments follow too soon on those of the same units, turn for turn. [1]"""
-    since = later - earlier[: len(later)]
-    return int((since < least - ROUNDING).sum())
+def whole_steps(hours: FloatArray, until: float) -> int:
+    """Return the number of first intervals in which plans keep whole units and least times. [1]
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals, ``(time,)``: those are equal, but the first may be cut short. [h]
+    until
+        How far ahead they end at the latest; the first counts in any case. [h]
+    """
+    like = hours[1] if len(hours) > 1 and hours[0] < hours[1] else hours[0]
+    is_like = np.append(True, hours[1:] == like)
+    return max(int((is_like & (np.cumsum(hours) <= until + 1e-9)).cumprod().sum()), 1)
+
+
+def hasty(units: Units, on: FloatArray, hours: FloatArray) -> BoolArray:
+    """Return in which intervals units are told to start or stop before a least time is over.
+
+    Parameters
+    ----------
+    units
+        The units with their least times.
+    on
+        How many shall run in each interval, no more than there are, ``(time,)``. [1]
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(time,)``. What runs in the first interval may have run for long, and what rests rested:
+        that is not known here. Units take turns, as in :class:`Staging`.
+    """
+    count = np.round(on).astype(int)
+    change, begins = np.diff(count, prepend=count[0]), np.cumsum(hours) - hours
+    started = np.repeat(begins, np.maximum(change, 0))
+    started = np.concatenate([np.full(count[0], -np.inf), started])
+    stopped = np.repeat(begins, np.maximum(-change, 0))
+    again = started[units.count :]
+    found = [
+        stopped[_too_soon(stopped, started, units.minimum_up)],
+        again[_too_soon(again, stopped, units.minimum_down)],
+        again[_too_soon(again, started, units.restart)],
+    ]
+    return np.isin(begins, np.concatenate(found))
+
+
+def _too_soon(later: FloatArray, earlier: FloatArray, least: float) -> BoolArray:
+    """Return which moments follow too soon on those of the same units, turn for turn."""
+    return np.asarray(later - earlier[: len(later)] < least - ROUNDING)

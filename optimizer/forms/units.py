@@ -19,6 +19,7 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
 from twin.relations import Convert, Running, Units
+from twin.staging import whole_steps
 from twin.weather import Weather
 
 NEAR: Final = 24.0
@@ -61,18 +62,11 @@ def shape(convert: Convert, inputs: Inputs) -> Shape:
 
     return Shape(
         lead=convert.lead,
-        near=_near(hours),
+        near=whole_steps(hours, NEAR),
         up=steps(units.minimum_up),
         down=steps(units.minimum_down),
         restart=steps(units.restart),
     )
-
-
-def _near(hours: FloatArray) -> int:
-    """Return the number of intervals in which units are whole; the first may be cut short. [1]"""
-    like = hours[1] if len(hours) > 1 and hours[0] < hours[1] else hours[0]
-    is_like = np.append(True, hours[1:] == like)
-    return max(int((is_like & (np.cumsum(hours) <= NEAR + 1e-9)).cumprod().sum()), 1)
 
 
 def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:

@@ -81,6 +81,8 @@ LOWER: Final[Mapping[str, str]] = {
 }
 """Words for what limits from below."""
 
+ENERGY: Final = ("energy", "first_energy", "lasts")
+"""Rows of the energy behind reserves, and of the room for them."""
 
 UNITS: Final = {
     "level": "MWh",
@@ -91,6 +93,8 @@ UNITS: Final = {
     "stays_on": "unit",
     "stays_off": "unit",
     "rests": "unit",
+    **{f"{row}_{way}": "MWh" for row in ENERGY for way in ("up", "down")},
+    "puts_off": "MWh",
 }
 """Word of a limit -> its unit, where that is not MW."""
 

@@ -26,6 +26,7 @@ from twin.breach import Breach
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.failures.coverage import Coverage
 from twin.site import Site
+from twin.steering import UNITS
 from twin.workloads.queue import Pool
 
 LEAST_AHEAD: Final = np.timedelta64(12, "h")
@@ -292,9 +293,6 @@ def _steady(problem: Problem, work_power: float) -> xr.Dataset:
 def _promised(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     """Return a plan that promises what the twin does with it from the present state."""
     replay = simulation.simulate(problem.site, problem.state, plan)
-    words = [
-        name
-        for name in replay.data_vars
-        if name in plan or name in {"grid_import_power", "grid_export_power", "facility_power"}
-    ]
+    told = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
+    words = [name for name in replay.data_vars if name in told - {UNITS}]  # what ran is no order
     return plan.assign({name: replay[name] for name in words})

@@ -88,6 +88,32 @@ def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(
     assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
 
 
+def test_chillers_that_are_switched_too_soon_are_refused(asked, decision):
+    """Proves: one of two is off and on in turns of a quarter-hour, and must rest half an hour.
+
+    Sensitivity: such a plan passed, and wears both. Two that run on break nothing.
+    """
+    word = "cooling_plant_units_on"
+    turns = 1.0 + np.arange(decision.schedule.sizes["time"]) % 2
+
+    def told(times):
+        spoilt = decision.schedule.copy(deep=True)
+        spoilt[word].values[:, 0] = times
+        breaches = verify(asked.site, asked.state, spoilt).breaches
+        return {breach.limit: breach.time for breach in breaches}
+
+    time = decision.schedule["time"].to_numpy()
+    assert told(turns)[f"units of {PLANT} are switched too soon"] == time[3]
+    assert told(np.full(len(turns), 2.0)) == {}
+
+
+def test_units_that_ran_are_no_order_of_a_schedule(asked, decision):
+    """Proves: what a replay tells of its units is refused by name, where it raised a KeyError."""
+    word = "cooling_plant_units_on"
+    spoilt = decision.schedule.drop_vars(word).assign({word: decision.verdict.replay[word]})
+    assert any(word in b.limit for b in verify(asked.site, asked.state, spoilt).breaches)
+
+
 def test_units_carry_what_is_asked_of_them(asked):
     """Proves: output is at most what needs no unit and what the units on can give."""
     plan = solve_problem(asked)

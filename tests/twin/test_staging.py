@@ -3,7 +3,7 @@
 import numpy as np
 
 from twin.relations import Units
-from twin.staging import Staging
+from twin.staging import Staging, hasty, whole_steps
 
 
 def staging(on, *, count=2, step=0.25, **rules):
@@ -59,6 +59,30 @@ def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
 
 def test_a_bank_that_rests_does_nothing():
     assert staging([0], minimum_up=1.0) == Staging()
+
+
+def too_soon(on, *, count=2, **rules):
+    units = Units(count=count, running=lambda _: None, **rules)
+    return np.flatnonzero(hasty(units, np.array(on, float), np.full(len(on), 0.25))).tolist()
+
+
+def test_orders_that_come_too_soon_are_found_where_they_do():
+    """Proves: one started at 0.25 h and stops at 0.75 h, of an hour asked for; the first may stop.
+
+    Sensitivity: nothing is found if it had run before, as the other may have.
+    """
+    assert too_soon([1, 2, 2, 1, 0], minimum_up=1.0) == [4]
+    assert too_soon([2, 2, 2, 1, 0], minimum_up=1.0) == []
+    assert too_soon([2, 1, 2, 2], minimum_down=0.5) == [2]
+    assert too_soon([1, 2, 1, 2], minimum_down=0.5) == [3]
+    assert too_soon([0, 1, 0, 1], minimum_down=0.5) == []  # the other takes its turn
+    assert too_soon([0, 1, 0, 1, 0, 1], restart=1.25) == [5]
+
+
+def test_plans_keep_whole_units_in_equal_intervals():
+    assert whole_steps(np.array([0.25] * 100), 12.0) == 48
+    assert whole_steps(np.array([0.1, 0.25, 0.25, 1.0]), 12.0) == 3
+    assert whole_steps(np.array([1.0, 0.25]), 12.0) == 1
 
 
 def test_banks_are_added():

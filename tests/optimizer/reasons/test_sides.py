@@ -3,6 +3,8 @@
 import pytest
 
 from optimizer.front import sensitivities
+from optimizer.reasons.binding import binding
+from optimizer.schedule import schedule_of
 from tests.math import hand
 from tests.math.reserved import ahead, held_by, product
 from twin.site import Margins
@@ -124,3 +126,14 @@ def test_a_ramp_is_eased_in_the_first_interval_and_in_those_after_it():
     (one,) = sensitivities(plan)
     assert one.limit == "ramp of the connection, upwards (grid)"
     assert (one.worth, one.hours) == (pytest.approx(20_000.0), 2.0)
+
+
+def test_energy_behind_reserves_is_told_in_units_of_energy():
+    """Proves: what a MWh less behind a reserve saves is told per MWh; it stood there per MW."""
+    store = hand.battery(capacity=4.0, power=1.0)
+    outlook = ahead([80.0] * 8, held=[0.5] * 8, service=3.0)
+    plan = hand.solved(held_by(store, product(price=0.0)), outlook, level=0.5)
+    units = {one.limit: one.unit for one in binding(plan, schedule_of(plan))}
+    units |= {one.limit: one.unit for one in sensitivities(plan)}
+    behind = {unit for limit, unit in units.items() if limit.startswith("energy behind reserves")}
+    assert behind == {"MWh"}

@@ -17,6 +17,7 @@ from tests.optimizer.service.ladder import (
     question,
 )
 from tests.spoilt_schedules import FORM, PHYSICS
+from tests.strict_site import strict
 from twin import axes
 from twin.axes import QUARTER
 from twin.errors import NoScheduleError
@@ -207,3 +208,13 @@ def test_nothing_that_was_given_is_changed():
     by_rule(problem, RUNNING, source=Source.RULE, reason="")
     assert problem.outlook.identical(outlook)
     assert last.schedule.identical(schedule)
+
+
+def test_an_old_plan_of_chillers_that_are_committed_is_kept_on():
+    """Proves: its orders stay orders; what ran stood in their place, and none could judge it."""
+    asked = replace(question(), site=strict(question().site))
+    decided = decide(asked)
+    choice = chosen(asked, fails, decided)
+    word = "cooling_plant_units_on"
+    assert choice.source is Source.SHIFTED
+    assert choice.schedule[word].equals(decided.schedule[word])
