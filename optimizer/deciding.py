@@ -20,6 +20,7 @@ from optimizer.solution import Solution
 from optimizer.verify import RAMP, Verdict, verify
 from twin.errors import NoScheduleError
 from twin.exchange import net_import
+from twin.given import check_given
 from twin.physics import FloatArray
 
 ATTEMPTS: Final = 3
@@ -62,11 +63,14 @@ def decide(
 
     Raises
     ------
+    ProblemError
+        If anything is of another kind.
     NoScheduleError
         If no plan keeps every limit, or the twin refuses every plan found.
     SolverError
         If the solver fails.
     """
+    _check_kinds(problem, previous, warm, first=first, export=export)
     asked = problem
     warm = warm or (previous.warm if previous else None)
     warm = warm and warm.within(banks(problem.site))  # the last plan may be of another site
@@ -86,6 +90,19 @@ def decide(
         warm = solution.warm
         asked = _wider(asked)
     raise _refused(problem, verdict)
+
+
+def _check_kinds(
+    problem: object, previous: object, warm: object, *, first: object, export: object
+) -> None:
+    others = {
+        "previous": (previous, Decision),
+        "warm": (warm, Warm),
+        "first": (first, Mapping),
+        "export": (export, Path),
+    }
+    told = {name: one for name, one in others.items() if one[0] is not None}
+    check_given("decide", problem=(problem, Problem), **told)
 
 
 def _refused(problem: Problem, verdict: Verdict) -> NoScheduleError:

@@ -1,6 +1,6 @@
 """For planners: what less carbon costs, and what one more unit of each limit is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,8 @@ from optimizer.reasons.sides import limits_of
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
+from twin.errors import Fault, ProblemError
+from twin.given import check_given
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
@@ -77,6 +79,8 @@ def front(
 
     Raises
     ------
+    ProblemError
+        If it is no problem, or there is no price.
     NoScheduleError
         If no plan keeps every limit.
 
@@ -85,6 +89,7 @@ def front(
     Every point is optimal for its weight, so with what the excess over budgets weighs they lie on
     the convex hull of what can be had: as the price rises, cost rises and carbon falls.
     """
+    _check_asked(problem, carbon_prices)
     rows: dict[str, list[float]] = {}
     warm: Warm | None = None
     for number, price in enumerate(carbon_prices):
@@ -104,6 +109,13 @@ def front(
     for name, unit in units.items():
         data[name].attrs["units"] = unit
     return data
+
+
+def _check_asked(problem: object, carbon_prices: Sequence[float]) -> None:
+    check_given("front", problem=(problem, Problem), carbon_prices=(carbon_prices, Iterable))
+    if not len(carbon_prices):
+        mend = "name a price at least"
+        raise ProblemError("front", [Fault(place="carbon_prices", value="none", mend=mend)])
 
 
 def _point(solution: Solution) -> dict[str, float]:
@@ -163,6 +175,7 @@ def sensitivities(
         Each limit is eased alone, a little, over all of the horizon and wherever it stands in the
         model, and the plan made again: a battery of twice the size is not worth twice as much.
     """
+    check_given("sensitivities", solution=(solution, Solution))
     easing, hours = Easing(solution), solution.inputs.hours
     limits = limits_of(solution, schedule_of(solution), easing=easing)
     found = []

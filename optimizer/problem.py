@@ -15,6 +15,7 @@ from twin import curtailment, vocabulary
 from twin import state as states
 from twin.errors import Fault, ProblemError, StateError, UnitError
 from twin.forecast.record import WEATHER
+from twin.given import check_given
 from twin.labels import of_owner, off_axes, values_of
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
@@ -91,6 +92,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         """Complete the weights and refuse what has no sense."""
+        self._check_kinds()
         own = {"money": 1.0, **self.site.weights.model_dump()}
         faults = list(sense.of_weights(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
@@ -104,6 +106,18 @@ class Problem:
         if faults:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, faults)
+
+    def _check_kinds(self) -> None:
+        """Refuse what is None, or of another kind, before anything is asked of it."""
+        check_given(
+            "problem",
+            site=(self.site, Site),
+            state=(self.state, xr.Dataset),
+            outlook=(self.outlook, xr.Dataset),
+            weights=(self.weights, Mapping),
+            past_units=(self.past_units, Mapping),
+            **({} if self.moves is None else {"moves": (self.moves, Moves)}),
+        )
 
     @property
     def margins(self) -> Margins:

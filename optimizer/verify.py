@@ -16,6 +16,7 @@ from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
+from twin.given import check_given
 from twin.labels import of_owner, off_axes
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -116,7 +117,13 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     -------
     Verdict
         The judgement of :data:`JUDGED` hours, the replay of all; it never raises for bad schedules.
+
+    Raises
+    ------
+    ProblemError
+        If the site or the state is none.
     """
+    check_given("verify", site=(site, Site), state=(state, xr.Dataset))
     try:
         _check_sense(state, schedule)
         whole = simulation.simulate(site, state, schedule)
@@ -156,6 +163,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     """Refuse a schedule that lacks a word or a unit, has other axes, or promises no power."""
+    check_given("verify", schedule=(schedule, xr.Dataset))
     pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
     names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
     vocabulary.check(schedule, *names, *(word for word in coherence.AXES if word in schedule))

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from twin.errors import Fault, ProblemError
+from twin.given import check_given
 
 HOUR: Final = np.timedelta64(1, "h")
 QUARTER: Final = np.timedelta64(15, "m")
@@ -130,7 +131,7 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     Raises
     ------
     ProblemError
-        If there is no step, or one that covers no time or has no length.
+        If there is no start, no step, or one that covers no time or has no length.
 
     Notes
     -----
@@ -139,6 +140,7 @@ def horizon(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> xr.Da
     hours, the first of them cut where the piece does not begin on a multiple: so horizons of all
     moments are of one shape, and end by less than an interval of each piece too soon.
     """
+    check_given("horizon", start=(start, np.datetime64), steps=(steps, Sequence))
     none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
     if none or not steps:
         mend = "pairs of hours above 0 and minutes of 1 or more, at least one"

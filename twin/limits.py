@@ -10,6 +10,7 @@ from twin import axes
 from twin.equipment import Accelerators, CoolingPlant, HallAir, Switchgear, Transformer, Ups
 from twin.errors import Fault, StateError
 from twin.exchange import net_import
+from twin.given import check_given
 from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.site import Site
@@ -179,6 +180,7 @@ def violations(site: Site, record: xr.Dataset, *, called: FloatArray | float = 0
     StateError
         If an interval is no minute: means of longer ones hide peaks, and their steps are no ramps.
     """
+    check_given("violations", site=(site, Site), record=(record, xr.Dataset))
     steps = np.diff(axes.edges_of(record))
     if (steps != axes.MINUTE).any():
         first = int(np.argmax(steps != axes.MINUTE))

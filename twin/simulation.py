@@ -10,6 +10,7 @@ from twin import axes, steering, vocabulary
 from twin import state as states
 from twin.equipment import Accelerators, Genset, HeatReuse
 from twin.errors import Fault, SiteError, StateError
+from twin.given import check_given
 from twin.labels import of_owner, values_of
 from twin.paths import without_path
 from twin.physics import FloatArray
@@ -58,6 +59,8 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
 
     Raises
     ------
+    ProblemError
+        If anything is of another kind.
     SiteError
         If something is asked for that no machine delivers, so that heat has no path.
     StateError
@@ -65,6 +68,8 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     UnitError
         If a variable or a unit is missing.
     """
+    given = {"state": (state, xr.Dataset), "operation": (operation, xr.Dataset)}
+    check_given("simulate", site=(site, Site), **given)
     states.check(site, state)
     _checked(site, operation)
     orders = orders_of(site, operation)

@@ -9,6 +9,7 @@ import xarray as xr
 from twin import vocabulary
 from twin.equipment import Battery, CoolingPlant, Tank
 from twin.errors import Fault, StateError
+from twin.given import check_given
 from twin.labels import off_axes, values_of
 from twin.physics import FloatArray
 from twin.site import Site
@@ -66,7 +67,13 @@ def rest(
     -------
     xarray.Dataset
         The state, with the scalar coordinate ``instant``.
+
+    Raises
+    ------
+    ProblemError
+        If it is no site.
     """
+    check_given("rest", site=(site, Site))
     windows = {store.owner: (store.low, store.high) for store in site.stores}
     labels = _labels(site)
     supply = [float(plant.supply_temperature) for plant in site.of(CoolingPlant)]
@@ -87,10 +94,7 @@ def rest(
             "grid_import_power": ((), drawn),
             "grid_export_power": ((), 0.0),
         },
-        coords={
-            "instant": np.datetime64(instant, "us"),
-            **labels,
-        },
+        coords={"instant": np.datetime64(instant, "us"), **labels},
     )
     return vocabulary.tag_all(state)
 

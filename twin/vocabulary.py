@@ -272,8 +272,12 @@ def check(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     Raises
     ------
     UnitError
-        If a variable is missing, or has no unit, or another one; all faults at once.
+        If a variable is missing, or has no unit, or another one; all faults at once. Or if it is
+        no dataset.
     """
+    if not isinstance(dataset, xr.Dataset):
+        fault = Fault(place="it", value=type(dataset).__name__, mend="must be an xarray.Dataset")
+        raise UnitError("dataset", [fault])
     faults = []
     for name in names:
         unit = term(name).unit

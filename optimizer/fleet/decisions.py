@@ -8,9 +8,10 @@ import numpy as np
 from optimizer.decision import Decision
 from optimizer.fleet.coordinate import GAP, ROUNDS, Coordination, Listener, coordinate, gap_of
 from optimizer.fleet.crew import Crew, crew_of
+from optimizer.fleet.question import check_questions
 from optimizer.fleet.transfers import Transfer, transfers_of
 from optimizer.problem import Problem
-from twin.errors import NoScheduleError
+from twin.errors import Fault, NoScheduleError, ProblemError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,8 @@ def decide_fleet(
 
     Raises
     ------
+    ProblemError
+        If one of them is no question, there is none, or two are of one site.
     NoScheduleError
         If a site has no schedule that keeps every limit and that the twin finds safe, neither
         sharing nor alone.
@@ -124,6 +127,8 @@ def decide_fleet(
     ServiceError
         If the cluster is not there.
     """
+    check_questions("decide_fleet", problems)
+    _refuse_names([problem.site.name for problem in problems])
     crew = crew_of(problems, cluster)
     try:
         settled = coordinate(crew, gap=gap, rounds=rounds, listen=listen)
@@ -137,6 +142,16 @@ def decide_fleet(
         transfers=transfers_of(problems, settled.nets, settled.prices),
         coordination=settled,
     )
+
+
+def _refuse_names(names: Sequence[str]) -> None:
+    """Refuse a fleet of no sites, or of two with one name: decisions are told by it."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    faults = [Fault(place="problems", value=name, mend="every site once") for name in twice]
+    if not names:
+        faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
+    if faults:
+        raise ProblemError("decide_fleet", faults)
 
 
 def _better(

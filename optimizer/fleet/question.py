@@ -10,6 +10,7 @@ from optimizer.problem import Problem
 from optimizer.question.moves import BLOCK, Lane, free, welcoming
 from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
+from twin.given import check_given
 from twin.routes import Route
 from twin.site import Site
 from twin.workloads.queue import Pool
@@ -46,10 +47,32 @@ def share(
     -----
     Work is told in MWh of uncapped racks, so that racks must draw the same at all sites.
     """
+    check_questions("share", problems)
+    check_given("share", routes=(routes, Mapping))
+    check_given("share", **{f"routes, {name}": (one, Route) for name, one in routes.items()})
     _refuse(
         [*_sense_of([problem.site for problem in problems], routes), *_sense_of_times(problems)]
     )
     return tuple(_opened(problem, routes, block) for problem in problems)
+
+
+def check_questions(source: str, problems: Sequence[Problem]) -> None:
+    """Refuse what are no questions.
+
+    Parameters
+    ----------
+    source
+        Where they were handed in.
+    problems
+        Questions of sites.
+
+    Raises
+    ------
+    ProblemError
+        If one is of another kind, or they are no sequence.
+    """
+    check_given(source, problems=(problems, Sequence))
+    check_given(source, **{f"problems[{i}]": (one, Problem) for i, one in enumerate(problems)})
 
 
 def check(fleet: Sequence[Site], routes: Mapping[str, Route]) -> None:

@@ -26,6 +26,7 @@ from twin.axes import QUARTER
 from twin.errors import Fault, ProblemError, SeriesError
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
+from twin.given import check_given
 from twin.site import Site
 
 HISTORY: Final = np.timedelta64(14, "D")
@@ -123,6 +124,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     SeriesError
         If a file cannot be read or does not cover the run.
     """
+    check_given("run", site=(site, Site), files=(files, Files))
     if files.jobs is None:
         mend = "a back-test needs a file of jobs"
         raise ProblemError("run", [Fault(place="jobs", value="", mend=mend)])

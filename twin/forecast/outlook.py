@@ -10,6 +10,7 @@ from twin.axes import regrid
 from twin.equipment import Renewable
 from twin.forecast.baselines import DAY
 from twin.forecast.quarters import RECIPES, Quarters, quarters
+from twin.given import check_given
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.workloads.kinds import Service
@@ -49,6 +50,8 @@ def outlook(
 
     Raises
     ------
+    ProblemError
+        If anything is of another kind.
     SeriesError
         If the record does not reach the horizon, or holds nothing to forecast from.
 
@@ -62,6 +65,9 @@ def outlook(
     could choose cheaper hours, but each put off narrows the choice of the others; a cheaper value
     was tried and led to work put off until it had to run in the dearest hours.
     """
+    kinds = {"site": Site, "record": xr.Dataset, "now": np.datetime64, "axes": xr.Dataset}
+    given = zip(kinds.items(), (site, record, now, axes), strict=True)
+    check_given("outlook", **{name: (value, kind) for (name, kind), value in given})
     found = quarters(site, record, now, axes=axes, foresight=foresight)
     return labelled(site, axes, found, rows=found.rows)
 

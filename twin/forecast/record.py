@@ -10,6 +10,7 @@ from twin import vocabulary
 from twin.axes import QUARTER, local_midnight, regrid, regular
 from twin.equipment import Renewable
 from twin.errors import Fault, SeriesError
+from twin.given import check_given
 from twin.physics import FloatArray
 from twin.reserves import WORDS
 from twin.site import Site
@@ -62,6 +63,8 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     UnitError
         If one has another unit than the vocabulary's.
     """
+    given = {f"series[{number}]": (one, xr.Dataset) for number, one in enumerate(series)}
+    check_given("record", site=(site, Site), **given)
     bought = [name for name in MARKET if any(name in dataset for dataset in series)]
     wanted = ("electricity_price", *MEASURED, *bought)
     sources = {name: _holder(name, series) for name in wanted}

@@ -6,6 +6,7 @@ from typing import Final, Self
 import numpy as np
 
 from twin.axes import HOUR
+from twin.given import check_given
 from twin.physics import FloatArray
 from twin.workloads.jobs import HISTORY, IntArray, Jobs
 from twin.workloads.kinds import WorkKind
@@ -138,6 +139,7 @@ def expect(past: Jobs, kinds: tuple[WorkKind, ...], instant: np.datetime64) -> A
     Arrivals
         Work of each kind at the mean rate of the past; no class where nothing arrived.
     """
+    check_given("expect", past=(past, Jobs), instant=(instant, np.datetime64))
     past = past.between(instant - HISTORY, instant)
     if not len(past):
         return Arrivals(kind=np.array([], dtype=np.int64), **dict.fromkeys(_FLOATS, np.array([])))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from twin import vocabulary
 from twin.axes import HOUR
+from twin.given import check_given
 from twin.physics import FloatArray
 from twin.workloads.arrivals import Arrivals, stay
 from twin.workloads.jobs import IntArray, Jobs
@@ -73,6 +74,7 @@ def envelope(
     :math:`s \min(p \max(t - b, 0), r)`, at the slowest pace :math:`p` that kind and deadline leave.
     The sums bound what any schedule can do; that gangs run whole is left to the dispatch.
     """
+    check_given("envelope", queue=(queue, Queue), axes=(axes, xr.Dataset))
     room = _of_jobs(queue, axes, future=future, is_cautious=is_cautious)
     if expected is not None:
         room = room + _of_arrivals(queue, axes, expected)

@@ -21,6 +21,7 @@ from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from twin.axes import to_minute
 from twin.errors import Fault, ProblemError, nearest
+from twin.given import check_given
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
@@ -119,6 +120,7 @@ def backtest(
     ProblemError
         If a policy is not known, none is named, or there is no plant; before anything is run.
     """
+    check_given("back-test", setting=(setting, Setting))
     names = policies_of(policies)
     if seeds < LEAST_SEEDS:
         mend = f"plants to be run: {LEAST_SEEDS} at least"

@@ -19,6 +19,7 @@ from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError
 from twin.forecast.outlook import outlook
 from twin.forecast.record import WEATHER
+from twin.given import check_given
 from twin.simulation import simulate
 from twin.site import Site
 from twin.workloads.jobs import Workload, from_jobs
@@ -76,6 +77,7 @@ class Setting:
         The month so far is taken to have peaked at the import of this mean work: neither a free
         peak nor a full connection is given away at the start.
         """
+        check_given("back-test", site=(site, Site), world=(world, World))
         if not LEAST_LOAD <= load_scale <= MOST_LOAD:  # NaN too
             mend = f"mean share of the racks that jobs use: {LEAST_LOAD:g} to {MOST_LOAD:g} of 1"
             fault = Fault(place="load_scale", value=f"{load_scale:g}", mend=mend)

@@ -1,0 +1,80 @@
+"""The planner's doors in Python: what is None, or of another kind, is refused by its name."""
+
+import pytest
+
+import optimizer
+from optimizer.fleet.decisions import decide_fleet
+from optimizer.fleet.question import share
+from optimizer.front import front, sensitivities
+from optimizer.verify import verify
+from tests import small_days
+from tests.optimizer.fleet import small_fleet
+from twin.errors import ProblemError
+
+
+def asked(**others):
+    known = small_days.problem()
+    words = {"site": known.site, "state": known.state, "outlook": known.outlook}
+    return optimizer.Problem(**words | others)
+
+
+def schedule():
+    return small_days.decision().schedule
+
+
+@pytest.mark.parametrize("bad", [None, "rhine", 3])
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("site", lambda bad: asked(site=bad)),
+        ("state", lambda bad: asked(state=bad)),
+        ("outlook", lambda bad: asked(outlook=bad)),
+        ("weights", lambda bad: asked(weights=bad)),
+        ("past_units", lambda bad: asked(past_units=bad)),
+        ("problem", lambda bad: optimizer.decide(bad)),
+        ("problem", lambda bad: front(bad)),
+        ("solution", lambda bad: sensitivities(bad)),
+        ("problems[0]", lambda bad: share([bad], {})),
+        ("problems[0]", lambda bad: decide_fleet([bad])),
+        ("routes, union", lambda bad: share(small_fleet.alone(), {"union": bad})),
+        ("state", lambda bad: verify(asked().site, bad, schedule())),
+        ("setting", lambda bad: optimizer.backtest(bad)),
+        ("files", lambda bad: optimizer.read_world(asked().site, bad, start="2026-06-16", days=1)),
+        ("world", lambda bad: optimizer.Setting.of(asked().site, bad, load_scale=0.6)),
+    ],
+)
+def test_another_kind_is_refused_by_name(place, call, bad):
+    """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
+    with pytest.raises(ProblemError) as caught:
+        call(bad)
+    (fault,) = caught.value.faults
+    assert fault.place == place
+    assert fault.value == repr(bad)
+
+
+@pytest.mark.parametrize("word", ["previous", "warm", "first", "export", "moves"])
+def test_what_may_be_left_out_is_of_its_kind_if_it_is_there(word):
+    def call():
+        return asked(moves="there") if word == "moves" else optimizer.decide(asked(), **{word: 3})
+
+    with pytest.raises(ProblemError, match=word):
+        call()
+
+
+def test_a_schedule_of_another_kind_is_a_refused_one():
+    (breach,) = verify(asked().site, asked().state, None).breaches
+    assert "schedule = None: must be an xarray.Dataset" in breach.limit
+
+
+def test_a_front_of_no_prices_is_refused():
+    with pytest.raises(ProblemError, match="carbon_prices = none: name a price at least"):
+        front(asked(), [])
+
+
+def test_a_fleet_of_nobody_or_of_one_name_twice_is_refused():
+    """Proves: two decisions of one name had become one, and its costs counted once."""
+    with pytest.raises(ProblemError, match="name two sites at least"):
+        decide_fleet([])
+    one = small_fleet.together()[0]
+    with pytest.raises(ProblemError, match="problems = north: every site once"):
+        decide_fleet([one, one])

@@ -1,0 +1,59 @@
+"""What is handed in from Python and is of another kind is refused by its name."""
+
+import numpy as np
+import pytest
+
+import twin
+from tests import small_days
+from twin.errors import ProblemError, UnitError
+from twin.given import unlike
+
+NOW = np.datetime64("2026-06-16", "us")
+
+
+def test_each_is_told_by_its_name_with_what_it_should_be():
+    long = [[0.0] * 30]
+    told = [str(one) for one in unlike(step=("15", float), grid=(long, dict), name=("a", str))]
+    assert told == [
+        "step = '15': must be a float of builtins",
+        "grid = list: must be a dict of builtins",
+    ]
+
+
+@pytest.mark.parametrize("bad", [None, "rhine", 3])
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [
+        ("site", lambda bad: twin.rest(bad)),
+        ("now", lambda bad: twin.outlook(site(), ahead(), bad, axes=ahead())),
+        ("record", lambda bad: twin.outlook(site(), bad, NOW, axes=ahead())),
+        ("state", lambda bad: twin.simulate(site(), bad, ahead())),
+        ("operation", lambda bad: twin.simulate(site(), small_days.problem().state, bad)),
+        ("record", lambda bad: twin.violations(site(), bad)),
+        ("series[0]", lambda bad: twin.record(site(), bad)),
+        ("queue", lambda bad: twin.envelope(bad, ahead())),
+        ("past", lambda bad: twin.expect(bad, {}, NOW)),
+        ("start", lambda bad: twin.horizon(bad, [(24, 15)])),
+    ],
+)
+def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):
+    """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
+    with pytest.raises(ProblemError) as caught:
+        call(bad)
+    (fault,) = caught.value.faults
+    assert fault.place == place
+    assert fault.value == repr(bad)
+
+
+@pytest.mark.parametrize("bad", [None, 3])
+def test_indicators_of_no_run_are_refused(bad):
+    with pytest.raises(UnitError, match=r"must be an xarray\.Dataset"):
+        twin.indicators(bad)
+
+
+def site():
+    return small_days.problem().site
+
+
+def ahead():
+    return small_days.problem().outlook
