@@ -8,6 +8,7 @@ from optimizer.compile.arrays import Arrays
 from optimizer.compile.shift import Instants, Warm
 from optimizer.solution import ROUNDING
 from optimizer.solve import GAP, Answer, Solver, whole
+from twin.errors import SolverError
 from twin.physics import FloatArray
 
 ON = ".on"
@@ -53,7 +54,7 @@ def committed(
     Returns
     -------
     Answer or None
-        The plan; nothing if there is none with these numbers.
+        The plan; nothing if there is none with these numbers. Where a search fails, what was tried.
     """
     if last is not None and is_kept:
         return _fixed(arrays, solver, last)
@@ -64,14 +65,15 @@ def committed(
             tried = better
         if _is_near(tried, relaxed):
             return tried
-    begin = None if tried is None else tried.values
-    found = whole(arrays, prices, begin=begin, time_limit=SEARCH)
-    if found is None:
-        return None
-    sought = _fixed(arrays, solver, found.values)
-    if sought is None or (tried is not None and tried.objective < sought.objective):
+    if tried is None:
+        found = whole(arrays, prices, time_limit=SEARCH)
+        return None if found is None else _fixed(arrays, solver, found.values)
+    try:
+        found = whole(arrays, prices, begin=tried.values, time_limit=SEARCH)
+        sought = None if found is None else _fixed(arrays, solver, found.values)
+    except SolverError:  # a search that fails costs its time, and not the plan that is there
         return tried
-    return sought
+    return tried if sought is None or tried.objective < sought.objective else sought
 
 
 def _candidates(arrays: Arrays, relaxed: Answer, last: FloatArray | None) -> Iterator[FloatArray]:

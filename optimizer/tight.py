@@ -105,7 +105,10 @@ def _sought(
         choices = [_choice(one, arrays) for one in asked]
         if sum(choice.count for choice in choices) > MOST_WHOLE:
             break
-        pieces = chosen(solver.model(), choices, begin.values)
+        try:
+            pieces = chosen(solver.model(), choices, begin.values)
+        except SolverError:  # a search that fails costs its time, and not the plan that is there
+            break
         if pieces is None:
             break
         asked = [replace(one, piece=piece) for one, piece in zip(asked, pieces, strict=True)]

@@ -159,10 +159,22 @@ class Solver:
             reduced_costs=np.array(solution.col_dual),
             objective=float(self._highs.getObjectiveValue()),
         )
+        self._check(answer)
+        return answer
+
+    def _check(self, answer: Answer) -> None:
+        """Refuse an answer that is not of the model, or holds what is not a number."""
+        columns, rows = self._highs.getNumCol(), self._highs.getNumRow()
+        counts = len(answer.values), len(answer.reduced_costs), len(answer.duals)
+        if counts != (columns, columns, rows):
+            message = (
+                f"the solver answered with {counts[0]} values, {counts[1]} reduced costs and "
+                f"{counts[2]} duals of {columns} columns and {rows} rows"
+            )
+            raise SolverError(message)
         if not all(np.isfinite(part).all() for part in vars(answer).values()):
             message = "the solver answered with values that are not numbers"
             raise SolverError(message)
-        return answer
 
     def export(self, path: Path) -> None:
         """Write the model for other solvers, in the format of the file's ending.

@@ -43,8 +43,9 @@ def _run(highs: Any, time_limit: float) -> FloatArray | None:
     ask(highs.run(), "run", may_warn=True)
     feasible = int(highspy.SolutionStatus.kSolutionStatusFeasible)
     values = np.array(highs.getSolution().col_value)
-    is_found = highs.getInfo().primal_solution_status == feasible and np.isfinite(values).all()
-    return values if is_found else None
+    is_told = highs.getInfo().primal_solution_status == feasible
+    is_whole = len(values) == highs.getNumCol() and np.isfinite(values).all()
+    return values if is_told and is_whole else None
 
 
 def _adds_up(highs: Any, values: FloatArray) -> bool:

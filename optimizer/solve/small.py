@@ -164,7 +164,9 @@ def _solved(solver: Any) -> Found:
         duals=np.array(solution.row_dual),
         objective=float(solver.getObjectiveValue()),
     )
-    if status != highspy.HighsModelStatus.kOptimal or not np.isfinite(found.values).all():
+    is_whole = len(found.values) == solver.getNumCol() and len(found.duals) == solver.getNumRow()
+    is_sound = is_whole and np.isfinite(found.values).all()
+    if status != highspy.HighsModelStatus.kOptimal or not is_sound:
         message = f"a small program ended with: {solver.modelStatusToString(status)}"
         raise SolverError(message)
     return found

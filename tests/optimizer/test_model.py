@@ -1,6 +1,7 @@
 """From arrays to a plan: accounts, duals, and the solver's manners."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,29 @@ def test_a_number_that_is_none_never_reaches_the_solver(arrays):
     broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
     with pytest.raises(SolverError, match="not a number"):
         Solver(broken, PRICES)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_answer_of_another_model_is_an_error(arrays, monkeypatch, count):
+    """Proves: too few values are told by their number; they had been an IndexError somewhere."""
+    solver = Solver(arrays, PRICES)
+    cut = SimpleNamespace(col_value=[0.0] * count, col_dual=[], row_dual=[])
+    monkeypatch.setattr(solver, "_highs", _Cut(solver._highs, cut))
+    with pytest.raises(SolverError, match=f"answered with {count} values, 0 reduced costs and 0"):
+        solver.run()
+
+
+class _Cut:
+    """A solver whose solution is another one."""
+
+    def __init__(self, highs, solution):
+        self._real, self._solution = highs, solution
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def getSolution(self):  # noqa: N802  (the name of the solver)
+        return self._solution
 
 
 def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):

@@ -14,6 +14,7 @@ from optimizer.verify import verify
 from tests import small_days
 from tests.strict_site import PLANT, strict
 from twin.axes import QUARTER
+from twin.errors import SolverError
 from twin.weather import Weather
 
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5.0}
@@ -178,6 +179,22 @@ def test_what_is_not_near_enough_is_sought(asked, monkeypatch):
     sought = solve_problem(asked).objective
     assert sought <= rounded * (1.0 + 1e-9)
     assert rounded - sought <= GAP * abs(sought)
+
+
+def lost(*_, **__):
+    raise SolverError("the solver ended with: Time limit reached")
+
+
+@pytest.mark.parametrize("search", [lost, lambda *_, **__: None])
+def test_a_search_that_fails_leaves_the_plan_that_is_there(asked, monkeypatch, search):
+    """Proves: rounded units are a plan; a search that dies or says there is none takes none away.
+
+    Sensitivity: the decision failed, and the rule took over.
+    """
+    sought = solve_problem(asked).objective
+    monkeypatch.setattr(room, "GAP", 0.0)
+    monkeypatch.setattr(room, "whole", search)
+    assert sought <= solve_problem(asked).objective <= 1.01 * sought
 
 
 def test_a_plan_of_another_site_is_begun_from(plain, decision):
