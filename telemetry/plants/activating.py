@@ -114,8 +114,10 @@ class ActivatedPlant(Plant):
                 power += mine
             if any(held.values()):
                 up, down = powers(self.site.reserves, held)
-                least = np.minimum(up - store.discharge_limit, 0.0)
-                most = np.maximum(store.charge_limit - down, 0.0)
+                goal = self.ordered[charge] - self.ordered[discharge]
+                # what is held on top of a planned charge counts on it, beyond the rated power
+                least = np.minimum(up - store.discharge_limit, max(goal, 0.0))
+                most = np.maximum(store.charge_limit - down, min(goal, 0.0))
                 net = np.clip(orders[charge] - orders[discharge], least, most) - power
                 orders[charge], orders[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
             ordered[battery] = orders[charge] - orders[discharge]

@@ -101,6 +101,34 @@ def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
     assert not calls(fcr, 6000, seed=1)["fcr"].any()
 
 
+@pytest.mark.parametrize(("before", "after", "way"), [(-0.8, 0.2, 1.0), (0.8, -0.2, -1.0)])
+def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(before, after, way):
+    """Proves: 0.9 MW beside a charge of 0.2 are there though the set point still turns to it.
+
+    Sensitivity: 0.1 MW are missing for the minutes in which a battery of 0.8 MW turns.
+    """
+    charge, discharge = ("battery_charge", "battery_1"), ("battery_discharge", "battery_1")
+    small = small_days.setting()
+    one = product(direction="up" if way > 0 else "down")
+    site = reserve_days.site().model_copy(update={"reserves": {"fcr": one}})
+    plant = held.plant_of(replace(small, site=site), seed=1)
+    minutes = np.zeros(24 * 60)
+    minutes[15:30] = way
+    plant.listen({"fcr": minutes})
+
+    def orders(net):
+        rest = {("hall_power", name): 0.5 for name in ("hall_1", "hall_2")}
+        rest |= {(f"tank_{way}", "tank_1"): 0.0 for way in ("charge", "discharge")}
+        rest |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
+        return rest | {charge: max(net, 0.0), discharge: max(-net, 0.0)}
+
+    plant.follow(orders(before), 15)
+    plant.hold({("fcr", "battery_1"): 0.9})
+    plant.follow(orders(after), 15)
+    assert float(plant.called()[f"reserve_used_{'up' if way > 0 else 'down'}"].max()) > 0.0
+    assert plant.missed().max() < NOTHING
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_energy_behind_is_enough(seed, monkeypatch):
