@@ -18,7 +18,7 @@ from twin.calibration.electrical import electrical
 from twin.calibration.fit import Fit, Fitted, sizes_of
 from twin.calibration.history import History
 from twin.calibration.parameters import Parameter, applied, parameters_of
-from twin.calibration.strange import by_the_clock, impossible_air, stuck_sensors, trends
+from twin.calibration.strange import by_the_clock, left_out, trends
 from twin.calibration.thermal import thermal
 from twin.calibration.water import Water
 from twin.errors import Fault, StateError
@@ -189,7 +189,8 @@ def calibrate(
     errors of each meter really are; the second fit weighs by that. Parameters of which the history
     leaves more than half the doubt are put back and stay; their doubt still counts in the errors
     of the others. What hangs on a meter that errs at the same hours of every day is never
-    identified: such an error bends estimates and does not show in theirs.
+    identified: such an error bends estimates and does not show in theirs. Nor is anything of a
+    machine of which a bound holds a parameter: something else is wrong there.
     """
     known = History(site, history)
     water = Water.of(site, known)
@@ -223,6 +224,7 @@ def _doubted(found: Calibration, channels: Sequence[Channel], last: Fitted) -> C
     }
     clocked = dict(by_the_clock(last.residuals, least, start=found.start))
     bent = {name for channel in channels if channel.name in clocked for name in channel.machines}
+    bent |= {e.parameter.machine for e in found.estimates if e.is_at_bound}
     estimates = tuple(
         replace(e, grade=Grade.WEAK)
         if e.grade is Grade.IDENTIFIED and e.parameter.machine in bent
@@ -270,7 +272,7 @@ def _calibration(
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.slopes, compute_uv=False),
         noise=noise,
-        said=(*stuck_sensors(known), *impossible_air(known)),
+        said=tuple(left_out(known)),
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from twin import axes, vocabulary
 from twin.axes import QUARTER
+from twin.calibration.spikes import spikes
 from twin.equipment import Accelerators
 from twin.errors import Fault, StateError, UnitError
 from twin.physics import FloatArray, atmosphere
@@ -22,6 +23,9 @@ ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 
 DAY: Final = 96
 """Quarter-hours of a day. [1]"""
+
+SEVERAL: Final = 10
+"""Readings a quarter-hour from which one alone can be told from what is about it. [1]"""
 
 LEAST: Final = DAY
 """Quarter-hours that a calibration needs: load and weather have a daily course. [1]"""
@@ -66,6 +70,8 @@ class History:
         Starts of the quarter-hours.
     stuck
         (variable, machine) -> readings that were left out, since the sensor stood still. [1]
+    wild
+        (variable, machine) -> readings that were left out, since they jump away and back. [1]
     impossible
         Word of the weather -> quarter-hours that were left out, since no air is so. [1]
 
@@ -80,6 +86,7 @@ class History:
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
         times = np.asarray(telemetry["time"].to_numpy(), dtype="datetime64[us]")
         self.stuck: dict[tuple[str, str], int] = {}
+        self.wild: dict[tuple[str, str], int] = {}
         self.impossible: dict[str, int] = {}
         self._values: dict[tuple[str, str], FloatArray] = {}
         if not len(times):
@@ -141,7 +148,19 @@ class History:
             stuck = _stuck(known) & (not name.endswith(ORDERS))
             if stuck.any():
                 self.stuck[name, label] = int(np.count_nonzero(stuck))
-            self._values[name, label] = self._mean(np.where(stuck, np.nan, known))
+            known = np.where(stuck, np.nan, known)
+            wild = self._wild(known) & (not name.endswith(ORDERS))
+            if wild.any():
+                self.wild[name, label] = int(np.count_nonzero(wild))
+            self._values[name, label] = self._mean(np.where(wild, np.nan, known))
+
+    def _wild(self, column: FloatArray) -> NDArray[np.bool_]:
+        """Return which readings jump away and back, where there are several a quarter-hour."""
+        found = np.zeros(len(column), dtype=bool)
+        if len(column) > SEVERAL * self.count:
+            order = np.argsort(self._places, kind="stable")
+            found[order] = spikes(column[order])
+        return found
 
     def _mean(self, column: FloatArray) -> FloatArray:
         """Return the mean of each quarter-hour; NaN where readings are scarce.

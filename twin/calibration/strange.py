@@ -26,11 +26,25 @@ plants of ``gigatwin calibrate --trial`` it is 0.65 at most, and that of supply 
 that reads 5 % more from noon to four leaves 0.8 to 0.96. [1]"""
 
 
+def left_out(history: History) -> Iterator[str]:
+    """Yield what of a history was left out, and why."""
+    yield from stuck_sensors(history)
+    yield from wild_readings(history)
+    yield from impossible_air(history)
+
+
 def stuck_sensors(history: History) -> Iterator[str]:
     """Yield sensors whose readings were left out since they stood still."""
     for (name, owner), count in sorted(history.stuck.items()):
         what = f"{name} of {owner}" if owner else name
         yield f"the sensor of {what} stood still: {count} readings are left out"
+
+
+def wild_readings(history: History) -> Iterator[str]:
+    """Yield sensors of which some readings were left out since they jump away and back."""
+    for (name, owner), count in sorted(history.wild.items()):
+        what = f"{name} of {owner}" if owner else name
+        yield f"the sensor of {what} jumped away and back: {count} readings are left out"
 
 
 def impossible_air(history: History) -> Iterator[str]:
