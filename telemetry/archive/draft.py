@@ -10,6 +10,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from telemetry.archive import earlier
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told, where
 from telemetry.archive.losses import Loss
@@ -73,10 +74,19 @@ class Draft:
                     self._array(f"{group}/{name}").resize((len(labels),))
             self._array(f"{group}/{LABELS[group]}")[known:] = np.array(labels[known:])
 
-    def describe(self, metadata: Mapping[str, PointMetadata], columns: Mapping[str, int]) -> None:
-        """Write down what points are."""
+    def describe(
+        self,
+        metadata: Mapping[str, PointMetadata],
+        columns: Mapping[str, int],
+        *,
+        span: tuple[int, int],
+    ) -> None:
+        """Write down what points are, and what they were before; see :func:`earlier.note`."""
         held = self._array("points/metadata")
         every = np.asarray(held[:])
+        before = {label: str(every[columns[label]]) for label in metadata}
+        known = {label: text for label, text in before.items() if text}
+        earlier.note(self.root, known, metadata, span=span)
         places = np.array([columns[label] for label in metadata])
         every[places] = np.array([told(one) for one in metadata.values()], every.dtype)
         held[:] = every

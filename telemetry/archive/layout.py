@@ -220,7 +220,7 @@ def metadata_of(root: zarr.Group) -> dict[str, PointMetadata]:
         return {}
     texts = [str(text) for text in np.asarray(array(root, "points/metadata")[:])]
     return {
-        label: _metadata(text)
+        label: read_metadata(text)
         for label, text in zip(labels_of(root, "points"), texts, strict=True)
         if text
     }
@@ -236,7 +236,7 @@ def days_between(first: int, last: int) -> Sequence[str]:
     return [OPEN.period(day * DAY) for day in range(first // DAY, -(-last // DAY))]
 
 
-def _metadata(text: str) -> PointMetadata:
+def read_metadata(text: str) -> PointMetadata:
     """Return the metadata that was written as this text."""
     written = json.loads(text)
     for name in ("process_area", "serves"):

@@ -83,6 +83,10 @@ class Stored(BackendArray):
         return found[tuple(0 if np.ndim(axis) == 0 else slice(None) for axis in axes)]
 
 
+type Was = tuple[int, int, Binding | None]
+"""First second whose meaning is not sure, first that is again, and the binding before. [s]"""
+
+
 class Bound(BackendArray):
     """One variable of the vocabulary, made of the points that are bound to it.
 
@@ -97,6 +101,8 @@ class Bound(BackendArray):
     bindings
         Columns of points and their bindings, in the order of the variable's objects; of several
         points of one object each is read while those before it are silent.
+    was
+        Column -> what its point was bound to before its metadata changed, oldest first.
     """
 
     def __init__(
@@ -106,11 +112,12 @@ class Bound(BackendArray):
         seconds: Numbers,
         shape: Shape,
         bindings: list[list[tuple[int, Binding]]],
+        was: Mapping[int, Sequence[Was]],
     ) -> None:
         self._snapshot = snapshot
         self._seconds = seconds
         self._pick = replace(shape, first=0).pick
-        self._bindings = bindings
+        self._bindings, self._was = bindings, was
         labels = (len(shape.labels),) if shape.dim else ()
         self.shape = (len(seconds), *labels)
         self.dtype = np.dtype(np.float64)
@@ -162,8 +169,15 @@ class Bound(BackendArray):
             for name in ("value", "quality")
         )
         told = values.astype(np.float64)
-        for place, (_, binding) in enumerate(bindings):
-            told[:, place] = canonical(binding, told[:, place])
+        for place, (column, binding) in enumerate(bindings):
+            said, begin = told[:, place].copy(), -(2**62)
+            told[:, place] = canonical(binding, said)
+            for unsure, sure, before in self._was.get(column, ()):
+                told[(begin <= seconds) & (seconds < sure), place] = np.nan
+                if before is not None and before.key == binding.key:
+                    is_old = (begin <= seconds) & (seconds < unsure)
+                    told[is_old, place] = canonical(before, said[is_old])
+                begin = sure
         return np.where(np.isin(codes, BELIEVED), told, np.nan)
 
 

@@ -23,7 +23,8 @@ from telemetry.archive.layout import (
     metadata_of,
     rolled_names,
 )
-from telemetry.archive.lazy import Bound, Stored, variable
+from telemetry.archive.lazy import Stored, variable
+from telemetry.archive.machines import by_machine
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import Place, is_url
@@ -33,10 +34,7 @@ from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import CODES
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
-from telemetry.metadata.binding import Binder, Binding
 from telemetry.samples import CHIP_VARIABLES
-from telemetry.windows.slots import Slots
-from twin import vocabulary
 from twin.errors import ArchiveError
 from twin.site import Site
 
@@ -176,7 +174,7 @@ def _opened(
         return _points(snapshot, span=span)
     if isinstance(site, str):
         raise TypeError(site)  # it was checked before
-    return _bound(snapshot, site, span=span)
+    return by_machine(snapshot, site, span=span)
 
 
 def _racks(snapshot: Snapshot, *, span: Span) -> xr.Dataset:
@@ -267,34 +265,3 @@ def _rolled(snapshot: Snapshot, group: Group, level: Level, span: Span) -> xr.Da
         unit = "1" if statistic == "count" else UNITS.get(of, "")
         found[name] = variable(axes, lazy, {"units": unit} if unit else {})
     return xr.Dataset(found, coords=coords)
-
-
-def _bound(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
-    """Return the variables of a site that any point is bound to."""
-    seconds, time = kept_in(snapshot, "points", span)
-    binder = Binder(site)
-    columns = {label: column for column, label in enumerate(labels_of(snapshot.root, "points"))}
-    bound: dict[int, list[tuple[int, Binding]]] = {}
-    slots = Slots(site)
-    for point, metadata in metadata_of(snapshot.root).items():
-        binding = binder.learn(metadata)
-        if binding and binding.key in slots.places:
-            bound.setdefault(slots.places[binding.key], []).append((columns[point], binding))
-    found: dict[str, xr.Variable] = {}
-    labels: dict[str, list[str]] = {}
-    for shape in slots.shapes:
-        places = range(shape.first, shape.first + sum(shape.counts))
-        bindings = [bound.get(place, []) for place in places]
-        if any(bindings):
-            lazy = Bound(snapshot, seconds=seconds, shape=shape, bindings=bindings)
-            dims = ("time", shape.dim) if shape.dim else ("time",)
-            found[shape.variable] = variable(dims, lazy, _attributes(shape.variable))
-            if shape.dim:
-                labels[shape.dim] = list(shape.labels)
-    return xr.Dataset(found, coords={"time": time, **labels})
-
-
-def _attributes(name: str) -> dict[str, str]:
-    word = vocabulary.term(name)
-    attributes = {"units": word.unit, "long_name": word.meaning}
-    return attributes | ({"standard_name": word.cf_name} if word.cf_name else {})

@@ -254,7 +254,8 @@ class Store:
                     hours = opened.get(group, []) + [hour_of(number) for number in seconds]
                     opened[group] = sorted(set(hours))
             if metadata:
-                draft.describe(metadata, columns["points"])
+                span = self.mark.closed, taken.mark.closed
+                draft.describe(metadata, columns["points"], span=span)
             draft.root.attrs[OPEN_HOURS] = opened
             self.end(draft, "readings", taken.mark)
 

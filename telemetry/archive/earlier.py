@@ -1,0 +1,73 @@
+"""What points meant before their metadata changed: values stay as they were sent.
+
+A point whose gateway says kW today and MW tomorrow keeps its column, so its old values must be read
+by the metadata of their time. When in a commit the change came is not known: of what that commit
+wrote the meaning is not sure.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import zarr
+
+from telemetry.archive.layout import read_metadata
+from telemetry.archive.marks import BEFORE_ALL
+from telemetry.samples import PointMetadata
+
+EARLIER: Final = "earlier"
+"""Attribute of the root: point -> each time that it changed, oldest first."""
+
+MEANING: Final = (
+    "unit",
+    "state_text",
+    "process_area",
+    "object_id",
+    "is_associated",
+    "integration",
+    "is_setpoint",
+)
+"""What of the metadata tells what a value means."""
+
+type Turn = tuple[int, int, PointMetadata]
+"""First second whose meaning is not sure, first that is again, and what it had meant before."""
+
+
+def note(
+    root: zarr.Group,
+    before: Mapping[str, str],
+    now: Mapping[str, PointMetadata],
+    *,
+    span: tuple[int, int],
+) -> None:
+    """Write down which points mean something else than before.
+
+    Parameters
+    ----------
+    root
+        Of the archive.
+    before, now
+        Point -> its metadata as it is written, and as it is from now on.
+    span
+        First second that is not closed before this commit, and after it. [s since 1970]
+    """
+    if span[0] == BEFORE_ALL:
+        return
+    found = _read(root)
+    for label, text in before.items():
+        known = read_metadata(text)
+        if any(getattr(known, name) != getattr(now[label], name) for name in MEANING):
+            found.setdefault(label, []).append([*span, text])
+            root.attrs[EARLIER] = found
+
+
+def turns_of(root: zarr.Group) -> dict[str, list[Turn]]:
+    """Return when the meaning of points changed, oldest first, and what it had been."""
+    return {
+        label: [(int(unsure), int(sure), read_metadata(str(text))) for unsure, sure, text in turns]
+        for label, turns in _read(root).items()
+    }
+
+
+def _read(root: zarr.Group) -> dict[str, list[list[int | str]]]:
+    found = root.attrs.get(EARLIER)
+    return dict(found) if isinstance(found, dict) else {}

@@ -1,0 +1,58 @@
+"""A point whose unit changes keeps its column: each value is read by the unit of its time."""
+
+import numpy as np
+import pytest
+
+import sites
+from telemetry.archive import Archive
+from telemetry.archive import open as open_archive
+from telemetry.journal import Position
+from tests.telemetry.archives import POINT, metadata, value
+
+PLACE = Position(1, 30)
+
+
+def written(folder, *samples):
+    """Write samples in one commit, as after a start."""
+    archive = Archive(folder / "archive", "rhine")
+    for sample in samples:
+        archive.add(sample, PLACE)
+    archive.commit(everything=True)
+
+
+def levels(folder):
+    found = open_archive(sites.load("rhine"), root=folder)["battery_level"]
+    return found.squeeze().values.tolist()
+
+
+def test_values_keep_the_unit_of_their_time(tmp_path):
+    """Proves: 50 % and then 0.5 of 80 MWh are 40 MWh each, whatever the gateway says today.
+
+    Sensitivity: 4000 MWh of a battery of 80, in all that was heard before, as soon as the unit was
+    another one. What came with the change is of either unit, so it is none.
+    """
+    written(tmp_path, metadata(unit="%"), value(0, 50.0), value(100, 50.0))
+    written(tmp_path, metadata(unit="1"), value(900, 0.5))
+    written(tmp_path, metadata(unit="1"), value(1800, 0.5))
+    assert levels(tmp_path) == pytest.approx([40.0, 40.0, np.nan, 40.0], nan_ok=True)
+    written(tmp_path, metadata(unit="%"), value(2700, 50.0))
+    written(tmp_path, value(3600, 25.0))
+    told = [40.0, 40.0, np.nan, 40.0, np.nan, 20.0]
+    assert levels(tmp_path) == pytest.approx(told, nan_ok=True)
+    sent = open_archive("rhine", group="points", root=tmp_path)["value"].sel(point=POINT)
+    assert sent.values.tolist() == [50.0, 50.0, 0.5, 0.5, 50.0, 25.0]
+
+
+def test_metadata_that_is_said_again_takes_nothing_away(tmp_path):
+    written(tmp_path, metadata(unit="%"), value(0, 50.0))
+    written(tmp_path, metadata(unit="%"), value(900, 25.0))
+    assert levels(tmp_path) == [40.0, 20.0]
+
+
+def test_what_a_point_was_of_another_machine_is_none_of_this_one(tmp_path):
+    """Proves: a tag path that is given to another object takes no history along."""
+    other = "BESS/GenericPoint/rhine/spare/level"
+    written(tmp_path, metadata(other, unit="furlong"), value(0, 50.0, point=other))
+    written(tmp_path, metadata(other, unit="%"), value(900, 50.0, point=other))
+    written(tmp_path, value(1800, 25.0, point=other))
+    assert levels(tmp_path) == pytest.approx([np.nan, np.nan, 20.0], nan_ok=True)
