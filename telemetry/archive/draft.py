@@ -10,8 +10,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive import earlier
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
+from telemetry.archive.earlier import note
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told, where
 from telemetry.archive.losses import Loss
 from telemetry.archive.pieces import SPOILT, pool
@@ -81,12 +81,12 @@ class Draft:
         *,
         span: tuple[int, int],
     ) -> None:
-        """Write down what points are, and what they were before; see :func:`earlier.note`."""
+        """Write down what points are, and what they were before; see :func:`note`."""
         held = self._array("points/metadata")
         every = np.asarray(held[:])
         before = {label: str(every[columns[label]]) for label in metadata}
         known = {label: text for label, text in before.items() if text}
-        earlier.note(self.root, known, metadata, span=span)
+        note(self.root, known, metadata, span=span)
         places = np.array([columns[label] for label in metadata])
         every[places] = np.array([told(one) for one in metadata.values()], every.dtype)
         held[:] = every

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from telemetry.archive.earlier import turns_of
 from telemetry.archive.opening import FAILURES
-from telemetry.archive.reading import open_folder
+from telemetry.archive.reading import open_folder, snapshot_of
 from telemetry.archive.seconds import CODES
 from telemetry.metadata.points import RACK
 from telemetry.quality import Flag
@@ -43,7 +44,11 @@ def recall(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
         If the archive cannot be read.
     """
     try:
-        yield from recall_points(open_folder(folder, site, group="points"))
+        turns = turns_of(snapshot_of(folder, site).root)
+        since = {label: np.datetime64(found[-1][1], "s") for label, found in turns.items()}
+        for one in recall_points(open_folder(folder, site, group="points")):
+            if one.time >= since.get(one.point, one.time):  # else it is of another unit
+                yield one
         yield from recall_racks(open_folder(folder, site, group="racks"), site)
     except FAILURES as error:
         message = f"{folder}: cannot be read: {error}"

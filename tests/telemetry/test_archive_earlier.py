@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.archive import Archive
+from telemetry.archive import Archive, recall
 from telemetry.archive import open as open_archive
 from telemetry.journal import Position
 from tests.telemetry.archives import POINT, metadata, value
@@ -41,6 +41,14 @@ def test_values_keep_the_unit_of_their_time(tmp_path):
     assert levels(tmp_path) == pytest.approx(told, nan_ok=True)
     sent = open_archive("rhine", group="points", root=tmp_path)["value"].sel(point=POINT)
     assert sent.values.tolist() == [50.0, 50.0, 0.5, 0.5, 50.0, 25.0]
+
+
+def test_a_start_recalls_nothing_of_another_unit(tmp_path):
+    written(tmp_path, metadata(unit="%"), value(0, 50.0))
+    written(tmp_path, metadata(unit="1"), value(900, 0.5))
+    assert list(recall(tmp_path / "archive", "rhine")) == []
+    written(tmp_path, value(1800, 0.25))
+    assert [one.value for one in recall(tmp_path / "archive", "rhine")] == [0.25]
 
 
 def test_metadata_that_is_said_again_takes_nothing_away(tmp_path):
