@@ -8,7 +8,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 import sites
-from twin import axes, vocabulary
+from tests.steady import steady_run
 from twin.duties import Duty, figures_of_law, judged
 from twin.equipment import HeatReuse
 
@@ -17,16 +17,7 @@ HOURS = 24
 
 
 def run(start, **words):
-    grid = axes.regular(axes.utc(start), HOURS, axes.HOUR)
-    flat = {
-        "facility_power": 10.0,
-        "it_power": 8.0,
-        "grid_import_power": 9.0,
-        "grid_export_power": 0.0,
-        "water_use": 2.0,
-    }
-    told = grid.assign({name: ("time", np.full(HOURS, value)) for name, value in flat.items()})
-    return vocabulary.tag_all(told.assign(words))
+    return steady_run(start, HOURS, **words)
 
 
 def owned(value, name, owner):

@@ -6,7 +6,8 @@ import xarray as xr
 
 import sites
 from tests.heated import heated
-from twin import axes, vocabulary
+from tests.steady import steady_run
+from twin import vocabulary
 from twin.errors import ProblemError, UnitError
 from twin.reporting import figures
 
@@ -14,17 +15,7 @@ HOURS = 48
 
 
 def run(**words):
-    """Return two days in which a site draws 10 MW, its IT 8, and takes 2 m3 of water an hour."""
-    grid = axes.regular(axes.utc("2026-07-01"), HOURS, axes.HOUR)
-    flat = {
-        "facility_power": 10.0,
-        "it_power": 8.0,
-        "grid_import_power": 9.0,
-        "grid_export_power": 0.0,
-        "water_use": 2.0,
-    }
-    told = grid.assign({name: ("time", np.full(HOURS, value)) for name, value in flat.items()})
-    return vocabulary.tag_all(told.assign(words))
+    return steady_run("2026-07-01", HOURS, **words)
 
 
 def hourly(value, name, owner):
