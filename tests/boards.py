@@ -117,6 +117,7 @@ class FakeBoard:
             "hold": self._hold,
             "ended": None,
             "missing": "",
+            "awaited": "",
             "last_known": None,
             "asked": asked(),
             "feed": feed(),

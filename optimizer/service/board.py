@@ -42,7 +42,8 @@ null stands for what is not known:
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
   `rows` as `twin.failures.coverage.Coverage.rows` gives them, and `plan` of `time`, `minutes` to
   the first limit (null: none) and `failure`, the worst then;
-- `missing`: why there is no plan for this quarter-hour, or "";
+- `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
+  decision: what it waits for;
 - `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
 """
 

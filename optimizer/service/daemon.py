@@ -223,15 +223,8 @@ class Service:
             worker.end()
 
     def _keep_house(self, stop: threading.Event) -> None:
-        keep_house(
-            stop,
-            self._ask_partners,
-            self._awaited.look,
-            self._heart.look,
-            self._watch_peak,
-            self._halt.look,
-            self._look_round,
-        )
+        turns = self._ask_partners, self._awaited.look, self._heart.look, self._watch_peak
+        keep_house(stop, *turns, self._halt.look, self._look_round)
 
     def _ask_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
@@ -289,6 +282,7 @@ class Service:
                 "interval_minutes": 15,
                 "decision": show_decision(self._last, self._partners.revision),
                 "missing": self._lacking,
+                "awaited": "" if self._is_begun else self._missing,
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
                 **self._partners.show(now),

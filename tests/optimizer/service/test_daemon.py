@@ -74,9 +74,12 @@ def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
 
 def test_a_service_that_never_had_a_plan_says_so_after_its_first_quarter_hour(bench):
     """Proves: whoever looks finds why there is none, not a start that goes on for hours."""
-    assert (bench.word, bench.service.snapshot()["missing"]) == ("STARTING", "")
+    first = bench.service.snapshot()
+    assert (bench.word, first["missing"]) == ("STARTING", "")
+    assert first["awaited"] == "no quarter-hour has been decided yet"
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     assert (bench.word, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
+    assert bench.service.snapshot()["awaited"] == ""
 
 
 def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(bench):

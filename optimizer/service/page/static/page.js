@@ -85,7 +85,7 @@ function say(name, text) {
 
 // What the service does now and why, in one or two sentences.
 function why(state) {
-  const { hold, ended, missing, decision, broker, mode } = state;
+  const { hold, ended, missing, awaited, decision, broker, mode } = state;
   const ordered = (text) => (mode === "shadow" ? [] : [text]); // it orders nothing there
   const said = [];
   if (hold) {
@@ -100,7 +100,7 @@ function why(state) {
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {
-    said.push("No decision yet: it waits for telemetry and the first plan.");
+    said.push(`No decision yet: it waits for telemetry and the first plan. ${awaited ? closed(awaited) : ""}`);
   } else if (ended) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
       "Planning goes on with the next quarter-hour.", ...ordered("Until then local control decides, and caps stay."));
