@@ -122,21 +122,21 @@ class SimulatedClock:
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
         self._heard = self._alive = time.monotonic()
-        self._is_over = False
+        self._is_begun = self._is_over = False
         self._now = BEFORE
         self._queue = BEFORE
         self._is_first = True
         self._done = BEFORE
 
     def now(self) -> np.datetime64:
-        """Return the time of the last tick, UTC."""
+        """Return the time of the last tick whose telemetry is here, UTC."""
         return self._now
 
     @property
     def trouble(self) -> str:
         """Why the time does not go on: the plant that keeps it has fallen silent; else empty."""
         silence = time.monotonic() - self._alive
-        if self._now == BEFORE or self._is_over or silence <= SILENT:
+        if not self._is_begun or self._is_over or silence <= SILENT:
             return ""
         return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
 
@@ -154,7 +154,7 @@ class SimulatedClock:
             case QueueSnapshot():
                 self._queue = sample.time
             case Tick():
-                self._now, self._is_over = sample.time, sample.is_last
+                self._is_begun, self._is_over = True, sample.is_last
                 self._ticks.put(sample)
 
     def cycles(self, stop: Event) -> Iterator[np.datetime64]:
@@ -171,10 +171,13 @@ class SimulatedClock:
             except queue.Empty:
                 continue
             is_anew = tick.step == 0 and tick.time < self._done
-            if tick.is_last or (tick.time <= self._done and not is_anew):
+            if tick.time <= self._done and not is_anew:
+                continue
+            if tick.is_last:
+                self._now = tick.time
                 continue
             self._await(tick, stop)
-            self._done = tick.time
+            self._now = self._done = tick.time
             yield tick.time
 
     def _await(self, tick: Tick, stop: Event) -> None:

@@ -10,7 +10,7 @@ from optimizer.service import clock
 from optimizer.service.clock import RealClock, SimulatedClock
 from telemetry.job_samples import JobColumns, QueueSnapshot
 from telemetry.samples import PointValue, RackBatch, Tick
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 from twin import axes
 from twin.axes import QUARTER
 
@@ -201,6 +201,25 @@ def test_every_tick_is_decided(plant):
         plant.say(snapshot(step), tick(step))
         plant.wait(*range(step + 1))
         assert plant.clock.now() == START + step * QUARTER
+
+
+def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypatch):
+    """Else every point that is due would seem silent between a tick and what was said before it."""
+    plant.say(snapshot(0), tick(0))
+    plant.wait(0)
+    monkeypatch.setattr(clock, "QUIET", DEADLINE)
+    plant.say(tick(1))
+    plant.stop.wait(0.1)
+    assert (plant.steps, plant.clock.now()) == ([0], START)
+    plant.say(snapshot(1))
+    plant.wait(0, 1)
+    assert plant.clock.now() == START + QUARTER
+
+
+def test_the_last_tick_ends_the_day_and_is_not_decided(plant):
+    plant.say(snapshot(0), tick(0), tick(1, is_last=True))
+    until(lambda: plant.clock.now() == START + QUARTER)
+    assert plant.steps in ([0], [])  # of several ticks the newest counts
 
 
 def test_of_several_ticks_the_newest_counts():
