@@ -166,13 +166,13 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     words = (
         "import sys, sites; from pathlib import Path; from optimizer.service.series import Series\n"
         "from optimizer.service.world import Files\n"
-        "import numpy as np; from twin.errors import SeriesError\n"
-        f"files = Files(prices=Path({str(copies['prices'])!r}), weather=Path('none'))\n"
+        "import numpy as np\n"
+        f"files = Files(prices=Path({str(copies['prices'])!r}), "
+        f"weather=Path({str(copies['weather'])!r}))\n"
         "series = Series(sites.load('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
         "series.rehearse()\n"
-        "try: series.record(np.datetime64('2026-07-01', 'us'))\n"
-        "except SeriesError: pass\n"
+        "series.record(np.datetime64('2026-07-01', 'us'))\n"
         "assert 'pvlib' in sys.modules and series.trouble == ''\n"
         "assert sys.modules['pvlib'].solarposition.spa_python  # whole: a record waits for it\n"
     )
