@@ -76,6 +76,7 @@ class Ingester:
         self._order = threading.RLock()
         self._ended = threading.Event()
         self._waiting: list[Message] = []
+        self._from_before: list[Listener] = []
         self._retry = 0.0
         self._progress = Progress(journal.folder)
         self._saved = 0.0
@@ -93,12 +94,10 @@ class Ingester:
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
-    def listen(self, listener: Listener) -> None:
-        """Have a function called with each sample as it comes; it must be quick.
-
-        Not called with what :meth:`recover` reads.
-        """
+    def listen(self, listener: Listener, *, from_before: bool = False) -> None:
+        """Have a quick function called with each new sample, if asked with :meth:`recover`'s too."""
         self._desk.listeners.append(listener)
+        self._from_before += [listener] if from_before else []
 
     @property
     def trouble(self) -> str:
@@ -280,6 +279,8 @@ class Ingester:
             received = None if self._is_simulated else frame.received
             self._desk.hear([sample], received)
             self._desk.kept.put(frame.topic, frame.payload)
+            for listener in self._from_before:
+                listener(sample)
             flag = self._desk.show(sample, received, is_new=False)
             self._desk.store(sample, frame.position, flag=flag, received=received)
 

@@ -84,7 +84,7 @@ class PlantLink:
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
         self.apart = Apart(site)
-        self._ingester.listen(self.apart.hear)
+        self._ingester.listen(self.apart.hear, from_before=True)  # a name is said once a day
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self.jobs = ToldJobs(site, self.window)
         self._looked, self._silent = -np.inf, ""

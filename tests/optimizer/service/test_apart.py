@@ -115,8 +115,19 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     json.dumps(record)
 
 
+def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link, plant, tmp_path):
+    """Else all racks whose names a broker does not tell again would differ until tomorrow."""
+    for sample in points():
+        plant.publish(*encode(sample), qos=1).wait(DEADLINE)
+    site = moments.site()
+    until(lambda: len(link.apart._plant) == site.racks)
+    link.__exit__()
+    with PlantLink(site, link_settings(), tmp_path) as again:
+        assert len(again.apart._plant) == site.racks
+
+
 def link_settings():
-    return Settings(broker="mqtt://x", files=small_days.files(), is_simulated=True)
+    return Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
 
 
 def test_caps_of_the_others_carry_what_the_rack_does_not():
