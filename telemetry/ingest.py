@@ -95,7 +95,7 @@ class Ingester:
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
     def listen(self, listener: Listener, *, from_before: bool = False) -> None:
-        """Have a quick function called with each new sample; with :meth:`recover`'s too if asked."""
+        """Have a quick function called with new samples; with those of :meth:`recover` if asked."""
         self._desk.listeners.append(listener)
         self._from_before += [listener] if from_before else []
 
