@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.decision import Decision
 from optimizer.fleet.coordinate import GAP, ROUNDS, Coordination, Listener, coordinate, gap_of
 from optimizer.fleet.crew import Crew, crew_of
-from optimizer.fleet.question import check_questions
+from optimizer.fleet.question import check_questions, doubled
 from optimizer.fleet.transfers import Transfer, transfers_of
 from optimizer.problem import Problem
 from twin.errors import Fault, NoScheduleError, ProblemError
@@ -146,8 +146,7 @@ def decide_fleet(
 
 def _refuse_names(names: Sequence[str]) -> None:
     """Refuse a fleet of no sites, or of two with one name: decisions are told by it."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    faults = [Fault(place="problems", value=name, mend="every site once") for name in twice]
+    faults = list(doubled(names, place="problems"))
     if not names:
         faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
     if faults:

@@ -132,13 +132,18 @@ def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[Fault]:
     names = [site.name for site in fleet]
     if len(names) <= 1:
         yield Fault(place="sites", value=", ".join(names), mend="a fleet has two sites at least")
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield Fault(place="sites", value=name, mend="every site once")
+    yield from doubled(names, place="sites")
     for site in fleet:
         power, as_first = (Pool.of(one).rack_power for one in (site, fleet[0]))
         if abs(power - as_first) > SAME * as_first:
             mend = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
             yield Fault(place=f"{site.name}, power of a rack", value=f"{power:g} MW", mend=mend)
+
+
+def doubled(names: Sequence[str], *, place: str) -> Iterator[Fault]:
+    """Yield each name that sites of a fleet share; decisions and routes are told by it."""
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Fault(place=place, value=name, mend="every site once")
 
 
 def _sense_of_times(problems: Sequence[Problem]) -> Iterator[Fault]:

@@ -65,9 +65,13 @@ def outlook(
     could choose cheaper hours, but each put off narrows the choice of the others; a cheaper value
     was tried and led to work put off until it had to run in the dearest hours.
     """
-    kinds = {"site": Site, "record": xr.Dataset, "now": np.datetime64, "axes": xr.Dataset}
-    given = zip(kinds.items(), (site, record, now, axes), strict=True)
-    check_given("outlook", **{name: (value, kind) for (name, kind), value in given})
+    check_given(
+        "outlook",
+        site=(site, Site),
+        record=(record, xr.Dataset),
+        now=(now, np.datetime64),
+        axes=(axes, xr.Dataset),
+    )
     found = quarters(site, record, now, axes=axes, foresight=foresight)
     return labelled(site, axes, found, rows=found.rows)
 
