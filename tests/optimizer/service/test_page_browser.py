@@ -322,7 +322,7 @@ def test_hold_and_release_by_click(visit, board):
         ({}, "The service holds by itself: no sensor is believed."),
         ({"missing": "tank_level"}, "No plan for this quarter-hour: tank_level. Caps are frozen"),
         ({"decision": None, "missing": "tank_level"}, "No plan for this quarter-hour: tank_level."),
-        ({"decision": None, "awaited": "tank_level"}, "and the first plan. tank_level."),
+        ({"decision": None, "awaited": "tank_level"}, "and the first plan; tank_level."),
     ],
 )
 def test_what_follows_a_hold_is_told(visit, board, changes, said):

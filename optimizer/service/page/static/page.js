@@ -100,7 +100,7 @@ function why(state) {
   } else if (missing) {
     said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {
-    said.push(`No decision yet: it waits for telemetry and the first plan. ${awaited ? closed(awaited) : ""}`);
+    said.push(`No decision yet: it waits for telemetry and the first plan${awaited ? `; ${closed(awaited)}` : "."}`);
   } else if (ended) {
     said.push(`The HOLD${ended.author ? ` by ${ended.author}` : ""} is over since ${moment(ended.time)}: ${closed(ended.how)}`,
       "Planning goes on with the next quarter-hour.", ...ordered("Until then local control decides, and caps stay."));
