@@ -136,10 +136,44 @@ class Optimal:
 
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
-        if self._last is None or view.now - self._planned >= REPLAN:
-            self._last, self._planned = self._decide(view), view.now
-            self._listen(self._last)
-        return self._steering.orders(self._last.schedule, view.state, view.queue)
+        last = self._last
+        if last is None or self.is_due(view.now):
+            last = self._decide(view)
+        return self._steering.orders(last.schedule, view.state, view.queue)
+
+    @property
+    def last(self) -> Decision | None:
+        """The plan in force, if there is one."""
+        return self._last
+
+    def is_due(self, now: np.datetime64) -> bool:
+        """Return whether a new plan has to be made at a moment."""
+        return self._last is None or bool(now - self._planned >= REPLAN)
+
+    def horizon(self, now: np.datetime64) -> xr.Dataset:
+        """Return the axes of a plan of this moment."""
+        return horizon(self._site, self._record, now, promised=self._book.held)
+
+    def asks(self, view: View, grid: xr.Dataset | None = None) -> Problem:
+        """Return the question that a plan of this moment answers.
+
+        Parameters
+        ----------
+        view
+            What may be seen; the queue may hold jobs that are still on their way.
+        grid
+            The horizon, of others too; by default the site's own.
+        """
+        problem = self._problem(view, grid)
+        if self._last is not None:
+            return problem
+        still = dict.fromkeys(banks(self._site), np.zeros(1))  # what runs first has to start
+        return replace(problem, past_units=still)
+
+    def take(self, decision: Decision, now: np.datetime64) -> None:
+        """Plan by a decision that was found now, from the answers to :meth:`asks`."""
+        self._book.close(decision.schedule, now + REPLAN)
+        self._plan_by(decision, now)
 
     @property
     def guard(self) -> Guard | None:
@@ -149,16 +183,19 @@ class Optimal:
     def _decide(self, view: View) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            problem = self._problem(view)
-            if self._last is None:  # before a run all rests: what runs first has to start
-                problem = replace(problem, past_units=dict.fromkeys(banks(self._site), np.zeros(1)))
-            found = self._best(problem, view)
+            found = self._best(self.asks(view), view)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
-            return self._last.degraded(f"last plan kept: {error}")
-        self._book.close(found.schedule, view.now + REPLAN)
+            kept = self._last.degraded(f"last plan kept: {error}")
+            self._plan_by(kept, view.now)
+            return kept
+        self.take(found, view.now)
         return found
+
+    def _plan_by(self, decision: Decision, now: np.datetime64) -> None:
+        self._last, self._planned = decision, now
+        self._listen(decision)
 
     def _model(self, now: np.datetime64) -> Path | None:
         """Return the file for the model of a decision, its time without what files may not have."""
@@ -170,7 +207,7 @@ class Optimal:
     def _best(self, problem: Problem, view: View) -> Decision:
         return decide(problem, previous=self._last, export=self._model(view.now))
 
-    def _problem(self, view: View) -> Problem:
+    def _problem(self, view: View, grid: xr.Dataset | None = None) -> Problem:
         if self._until is None:
             past = self._workload.past(view.now)
             return question(
@@ -180,12 +217,13 @@ class Optimal:
                 queue=view.queue,
                 past=past,
                 promised=self._book.held,
+                grid=grid,
             )
         return self._foreseen(view, self._until)
 
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
-        wide = horizon(self._site, self._record, view.now, promised=self._book.held)
+        wide = self.horizon(view.now)
         edges = axes.edges_of(wide)
         last = min(until, edges[-1])
         grid = axes.intervals(np.append(edges[edges < last], last))

@@ -59,8 +59,8 @@ class Informed(Optimal):
         super().__init__(site, record, workload=workload, listen=listen, export=export)
         self._knows = knows
 
-    def _problem(self, view: View) -> Problem:
-        problem = super()._problem(view)
+    def _problem(self, view: View, grid: xr.Dataset | None = None) -> Problem:
+        problem = super()._problem(view, grid)
         grid = axes.intervals(axes.edges_of(problem.outlook))
         if self._knows == JOBS:
             room = envelope(view.queue, grid, future=self._workload.jobs)

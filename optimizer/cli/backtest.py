@@ -26,10 +26,11 @@ from optimizer.cli.show import (
 )
 from optimizer.cli.zone import Zone
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
-from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, Trial, backtest, policies_of
+from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, backtest, policies_of
 from optimizer.service.trials.identity import identity_of
 from optimizer.service.trials.results import Results, Summary
 from optimizer.service.trials.setting import Setting
+from optimizer.service.trials.trial import Trial
 from optimizer.service.world import Files, World, read_world, zone_of
 from telemetry.durable import write_whole
 from twin.site import Site

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 import sites
+from optimizer.cli.fleet_run import run
 from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import (
     JsonFile,
     console,
     counted,
     name_synthetic,
+    output_option,
     table,
     tell,
     whole,
@@ -56,12 +59,22 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         ),
     ] = 5.0,
     gap: Annotated[float, typer.Option(min=1e-6, help="Share of the cost to be missed.")] = GAP,
+    days: Annotated[
+        int,
+        typer.Option(min=0, max=400, help="Run so many days in closed loop, alone and shared."),
+    ] = 0,
+    out: Annotated[
+        Path | None, output_option("--out", "Folder for what --days runs.", is_folder=True)
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Dask scheduler, as tcp://10.0.0.1:8786.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Settle what work moves between sites over the next week, and decide for each of them."""
+    """Settle what work moves between sites over the next week, or run them with --days."""
+    if out is not None and not days:
+        fault = Fault(place="--out", value=str(out), mend="say with --days how long to run")
+        raise ProblemError("command", [fault])
     screen = console(json_file)
     loaded = [sites.load(name) for name in names]
     ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
@@ -75,9 +88,26 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(f"{name}: {_words(route)}", markup=False)
     settings = []
     for n, site in enumerate(loaded):
-        world = _world(site, {k: paths[n] for k, paths in files.items()}, start)
+        own = {k: paths[n] for k, paths in files.items()}
+        world = _world(site, own, start, days=days or AHEAD)
         tell(screen, world)
         settings.append(Setting.of(site, world, load_scale=load_scale))
+    if days:
+        told = run(screen, settings, ways, cluster=cluster, out=out).as_json()
+    else:
+        told = _plan(screen, settings, ways, cluster=cluster, gap=gap).as_json()
+    write_json(told, json_file)
+
+
+def _plan(
+    screen: Console,
+    settings: Sequence[Setting],
+    ways: Mapping[str, Route],
+    *,
+    cluster: str | None,
+    gap: float,
+) -> FleetDecision:
+    """Decide for all sites from what is known at the start, show it, and return it."""
     grid = max((one.horizon() for one in settings), key=lambda axes: axes.sizes["time"])
     problems = share([one.question(grid) for one in settings], ways)
 
@@ -94,7 +124,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         f"{whole(max(cost - settled.bound, 0.0))} EUR could still be saved "
         f"({max(found.gap, 0.0):.3%}, {counted(settled.rounds, 'round')})"
     )
-    write_json(found.as_json(), json_file)
+    return found
 
 
 def _each(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
@@ -120,7 +150,7 @@ def _anywhere(kind: str, cost: float) -> dict[str, Route]:
     return {"anywhere": Route.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
 
 
-def _world(site: Site, files: Mapping[str, Path | None], start: str) -> World:
+def _world(site: Site, files: Mapping[str, Path | None], start: str, *, days: int) -> World:
     """Return what a site's files tell from the first moment of a run on."""
     prices, weather = (files[kind] or sites.data(kind) for kind in ("prices", "weather"))
     given = Files(
@@ -130,7 +160,7 @@ def _world(site: Site, files: Mapping[str, Path | None], start: str) -> World:
         carbon=files["carbon"],
         zone=zone_of(site),
     )
-    return read_world(site, given, start=start, days=AHEAD)
+    return read_world(site, given, start=start, days=days)
 
 
 def _words(route: Route) -> str:

@@ -97,7 +97,7 @@ def transfers_of(
     names = [problem.site.name for problem in problems]
     paired: dict[tuple[int, int, int], list[tuple[int, float]]] = defaultdict(list)
     for k, p in np.ndindex(prices.shape):
-        for origin, host, energy in _pairs([float(net[k, p]) for net in nets]):
+        for origin, host, energy in pairs([float(net[k, p]) for net in nets]):
             paired[p, origin, host].append((k, energy))
     found = []
     for (p, origin, host), parts in paired.items():
@@ -123,8 +123,14 @@ def _edge(moves: Moves, block: int) -> int:
     return moves.edges[block]
 
 
-def _pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:
-    """Yield origin, host and work, from those that send to those that take in, in order."""
+def pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:
+    """Yield origin, host and work, from those that send to those that take in, in order.
+
+    Parameters
+    ----------
+    nets
+        What each site sends less what it takes in. [MWh]
+    """
     sends = [[number, net] for number, net in enumerate(nets) if net > 0.0]
     takes = [[number, -net] for number, net in enumerate(nets) if net < 0.0]
     while sends and takes:

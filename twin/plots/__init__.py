@@ -3,6 +3,7 @@
 from twin.plots.calibration import plot_calibration
 from twin.plots.errors import plot_errors
 from twin.plots.failures import plot_trip
+from twin.plots.fleet import plot_fleet
 from twin.plots.front import plot_front
 from twin.plots.runs import plot_comparison, plot_run
 from twin.plots.savings import plot_savings
@@ -11,6 +12,7 @@ __all__ = [
     "plot_calibration",
     "plot_comparison",
     "plot_errors",
+    "plot_fleet",
     "plot_front",
     "plot_run",
     "plot_savings",

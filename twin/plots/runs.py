@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypedDict, Unpack
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from twin.axes import edges_of
@@ -29,22 +28,11 @@ from twin.plots.colours import (
     WIDTH,
     YELLOW,
 )
+from twin.plots.panels import Style, dates, draw, dress
 from twin.site import Site
 
 KINDS: Final = (GREEN, YELLOW, PURPLE)
 """Colours of the kinds of movable work."""
-
-BESIDE: Final = (1.07, 1.04)  # where a panel's legend stands, in its widths and heights
-
-
-class Style(TypedDict, total=False):
-    """How a line looks and what it is called."""
-
-    color: str
-    linestyle: str | tuple[int, tuple[int, int]]
-    linewidth: float
-    label: str
-
 
 PLAN: Final[Style] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
 LIMIT: Final[Style] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}
@@ -78,8 +66,8 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, panel in zip(column[:, 0], panels, strict=True):
         panel.draw(axes, run, site)
-        _dress(axes, is_stacked=panel.is_stacked)
-    _dates(column[-1, 0], edges_of(run), site.time_zone)
+        dress(axes, is_stacked=panel.is_stacked)
+    dates(column[-1, 0], edges_of(run), site.time_zone)
     figure.align_ylabels()
     day = pd.Timestamp(run["time"].to_numpy()[0], tz="UTC").tz_convert(site.time_zone).date()
     figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
@@ -129,7 +117,7 @@ def _difference(value: float, reference: float) -> str:
 def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     """Draw the price, its negative hours filled, and the carbon intensity on its own scale."""
     if "electricity_price" in run:
-        _draw(axes, run["electricity_price"], color=BLUE, label="price")
+        draw(axes, run["electricity_price"], color=BLUE, label="price")
         below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
         if below.any():
             axes.stairs(below, edges_of(run), fill=True, color=ORANGE, label="price below 0")
@@ -147,14 +135,14 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
         axes.stairs(base, edges_of(run), baseline=bottom, fill=True, color=color, label=label)
     if "renewable_used_power" in run:
         own = run["renewable_used_power"].sum("renewable")
-        _draw(axes, own, color=ORANGE, label="sun and wind")
+        draw(axes, own, color=ORANGE, label="sun and wind")
     drawn, planned = Style(color=BLACK, label="import"), Style(color=RED, label="import, planned")
     for prefix, style in (("", drawn), ("plan_", PLAN | planned)):
         if f"{prefix}grid_import_power" in run:
             net = run[f"{prefix}grid_import_power"]
             if f"{prefix}grid_export_power" in run:
                 net = net - run[f"{prefix}grid_export_power"]
-            _draw(axes, net, **style)
+            draw(axes, net, **style)
     axes.axhline(site.grid.import_limit, label="connection", **LIMIT)
     axes.set_ylabel("power\n[MW]")
 
@@ -203,10 +191,10 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
         word = variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
         label = f"{word}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
         hottest = run[variable].sel({dim: owners}).max(dim) - high
-        _draw(axes, hottest, color=color, label=label)
+        draw(axes, hottest, color=color, label=label)
         if f"plan_{variable}" in run:
             planned = run[f"plan_{variable}"].sel({dim: owners}).max(dim) - high
-            _draw(axes, planned, **(PLAN | Style(color=color)))
+            draw(axes, planned, **(PLAN | Style(color=color)))
     axes.axhline(0.0, label="limit", **LIMIT)
     axes.set_ylabel("distance\nfrom limit [K]")
     if "air_temperature" in run:
@@ -221,7 +209,7 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
         for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN)):
             if name in run:
                 level = run[name].sel({kind: store.owner})
-                _draw(axes, 100.0 * level / store.high, **(style | Style(color=color)))
+                draw(axes, 100.0 * level / store.high, **(style | Style(color=color)))
         if store.low > 0.0:
             axes.axhline(100.0 * store.low / store.high, **(LIMIT | Style(color=color)))
     axes.set_ylim(-3.0, 103.0)
@@ -234,51 +222,19 @@ def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
         waiting = _by_kind(run["work_backlog"])
         axes.stackplot(run["instant"].to_numpy(), *waiting.values(), labels=waiting, colors=KINDS)
     if "work_late" in run:
-        _draw(axes, run["work_late"].sum("cohort"), color=BLACK, label="late")
+        draw(axes, run["work_late"].sum("cohort"), color=BLACK, label="late")
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("work waiting\n[MWh]")
-
-
-def _draw(axes: Axes, array: xr.DataArray, **style: Unpack[Style]) -> None:
-    """Draw means as stairs and stocks as lines."""
-    style = Style(linewidth=1.3) | style
-    if "instant" in array.dims:
-        axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
-    else:
-        axes.stairs(array.to_numpy(), edges_of(array), baseline=None, **style)
 
 
 def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
     """Draw means thinly on a scale of their own at the right."""
     right = axes.twinx()
-    _draw(right, array, color=GREY, linewidth=0.9)
+    draw(right, array, color=GREY, linewidth=0.9)
     axes.plot([], [], color=GREY, linewidth=0.9, label=f"{word} (right)")
     right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
     right.tick_params(colors=GREY, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)
-
-
-def _dates(axes: Axes, edges: np.ndarray, time_zone: str) -> None:
-    """Give the lowest panel its local days and hours."""
-    locator = AutoDateLocator(tz=time_zone)  # type: ignore[no-untyped-call]  # matplotlib's gap
-    form = ConciseDateFormatter(locator, tz=time_zone, show_offset=False)  # type: ignore[no-untyped-call]  # the same
-    form.formats[2], form.zero_formats[2:4] = "%a %d", ["%a %d %b"] * 2
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(form)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xlabel(f"local time, {time_zone}", fontsize=9)
-
-
-def _dress(axes: Axes, *, is_stacked: bool) -> None:
-    """Give a panel its grid, and its legend outside at the right, in the order of a stack."""
-    axes.grid(color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-    axes.yaxis.label.set_fontsize(9)
-    axes.legend(
-        loc="upper left", bbox_to_anchor=BESIDE, fontsize=8.5, frameon=False, reverse=is_stacked
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

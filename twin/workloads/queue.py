@@ -122,6 +122,17 @@ class Queue:
             running=self.running[which],
         )
 
+    def joined(self, new: Jobs) -> Self:
+        """Return the queue with more jobs, nothing of them done yet."""
+        nothing = np.zeros(len(new))
+        return replace(
+            self,
+            jobs=self.jobs.then(new),
+            done=np.concatenate([self.done, nothing]),
+            ran=np.concatenate([self.ran, nothing]),
+            running=np.concatenate([self.running, nothing > 0]),
+        )
+
     def each(self, name: str) -> FloatArray:
         """Return a property of its kind for each job, such as ``pause_loss``."""
         values = np.array([float(getattr(kind, name)) for kind in self.pool.kinds])
@@ -257,12 +268,4 @@ def _join(queue: Queue, kept: NDArray[np.bool_], hours: float, arrivals: Jobs | 
         new = queue.jobs.take(slice(0, 0))
     else:
         new = arrivals.between(queue.instant, instant)
-    nothing, left = np.zeros(len(new)), queue.take(kept)
-    return Queue(
-        instant=instant,
-        pool=queue.pool,
-        jobs=left.jobs.then(new),
-        done=np.concatenate([left.done, nothing]),
-        ran=np.concatenate([left.ran, nothing]),
-        running=np.concatenate([left.running, nothing > 0]),
-    )
+    return replace(queue.take(kept).joined(new), instant=instant)

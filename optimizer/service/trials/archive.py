@@ -14,10 +14,10 @@ import xarray as xr
 
 from optimizer.decision import Decision
 from optimizer.service.audit import Told
-from optimizer.service.trials.backtest import Trial
 from optimizer.service.trials.identity import VERSION, Identity, Named, differences
 from optimizer.service.trials.results import Results, write_netcdf
 from optimizer.service.trials.shaped import damaged, read_json, shaped
+from optimizer.service.trials.trial import Trial
 from telemetry.durable import write_json
 from twin import axes, plots
 from twin.errors import Fault, GigatwinError, ProblemError, StateError

@@ -2,23 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import xarray as xr
 
 from optimizer.baselines.informed import INFORMED, Informed
 from optimizer.decision import Decision
 from optimizer.hedge.hedging import Hedging
 from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
-from optimizer.service.trials.course import Step, course_of, work_of
-from optimizer.service.trials.held import broken, plant_of, settled
+from optimizer.service.trials.course import Step
+from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.results import Results, Summary, means_over
 from optimizer.service.trials.setting import Setting
-from optimizer.service.trials.settle import Bill, Work, settle
+from optimizer.service.trials.settle import Bill
+from optimizer.service.trials.trial import Trial, trial_of
 from twin.axes import to_minute
 from twin.errors import Fault, ProblemError, nearest
 from twin.given import check_given
@@ -39,49 +38,6 @@ type Listener = Callable[[str, int, int, int], None]
 
 type Ran = tuple[Summary, Bill, list[dict[str, object]]]
 """What is kept of a trial until all are done: its summary, its bill, the limits it broke."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One policy on one plant.
-
-    Attributes
-    ----------
-    policy, seed
-        Which.
-    course
-        What happened in quarter-hours: the plant's means, the plan's promises, the queue.
-    bill, work, violations
-        The settled run, its work, and the violated minutes by limit.
-    decisions
-        Every decision of a planning policy.
-    """
-
-    policy: str
-    seed: int
-    course: xr.Dataset
-    bill: Bill
-    work: Work
-    violations: xr.DataArray
-    decisions: tuple[Decision, ...]
-
-    @property
-    def summary(self) -> Summary:
-        """The trial in numbers."""
-        return Summary.of(self.bill, self.work, int(self.violations.sum()))
-
-    @property
-    def broken(self) -> list[dict[str, object]]:
-        """The limits that were broken: ``limit, plant, minutes, first``."""
-        return [
-            {
-                "limit": str(one["limit"].item()),
-                "plant": self.seed,
-                "minutes": int(one),
-                "first": to_minute(one["first"].to_numpy()),
-            }
-            for one in self.violations[self.violations.to_numpy() > 0]
-        ]
 
 
 def backtest(
@@ -210,7 +166,6 @@ def run(
     Trial
         The settled run.
     """
-    site, world = setting.site, setting.world
     decisions: list[Decision] = []
     models = export and export / f"{name}_{seed}"
     policy = make_policy(
@@ -222,25 +177,7 @@ def run(
     for queue, progress in played(setting, policy, plant, decisions=decisions):
         steps.append((queue.backlog, progress))
         listen(name, seed, len(steps), count)
-    record, work = plant.record(), work_of(queue, steps)
-    course = course_of(setting, record, steps=steps, decisions=decisions)
-    held = settled(plant, decisions, setting)
-    return Trial(
-        policy=name,
-        seed=seed,
-        course=course if held is None else course.merge(held, compat="override"),
-        bill=settle(
-            site,
-            record,
-            world.record,
-            work=work,
-            peak_power=float(setting.begin["peak_power"]),
-            reserves=held,
-        ),
-        work=work,
-        violations=broken(plant, site),
-        decisions=tuple(decisions),
-    )
+    return trial_of(setting, plant, queue, name=name, seed=seed, steps=steps, decisions=decisions)
 
 
 def make_policy(

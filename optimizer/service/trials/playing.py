@@ -44,14 +44,32 @@ def played(
         Every decision so far: the policy adds to them.
     """
     queue = setting.queue()
-    for racks in setting.truth["service_racks"].to_numpy().tolist():
-        orders = policy.orders(View(state=plant.observe(), queue=queue))
-        queue, progress = advance(queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
-        hold(plant, decisions, plant.now)
-        power = float(progress.work_power.sum())
-        points = partial(set_points, setting.site, service_racks=racks, work_power=power)
-        _follow(plant, orders, policy.guard, points=points)
+    for _ in range(setting.truth.sizes["time"]):
+        view = View(state=plant.observe(), queue=queue)
+        queue, progress = quarter(setting, policy, plant, view=view, decisions=decisions)
         yield queue, progress
+
+
+def quarter(
+    setting: Setting, policy: Policy, plant: Plant, *, view: View, decisions: Sequence[Decision]
+) -> tuple[Queue, Progress]:
+    """Let a plant live a quarter-hour; return the queue after it, and what was done in it.
+
+    Parameters
+    ----------
+    setting, policy, plant, decisions
+        As for :func:`played`.
+    view
+        What the policy sees at its start.
+    """
+    orders = policy.orders(view)
+    queue, progress = advance(view.queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
+    hold(plant, decisions, plant.now)
+    racks = float(setting.truth["service_racks"].sel(time=view.now))
+    power = float(progress.work_power.sum())
+    points = partial(set_points, setting.site, service_racks=racks, work_power=power)
+    _follow(plant, orders, policy.guard, points=points)
+    return queue, progress
 
 
 def _follow(

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
+from optimizer.service.trials.archive import read_course
+from sites.catalogue import locate
 from twin.errors import SiteError
 
 ROUTES = """
@@ -75,6 +77,28 @@ def test_a_fleet_is_decided_and_told(tmp_path):
     assert "sharing saves" in result.output
 
 
+@pytest.mark.slow
+def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
+    """Proves: the table, the folder and the JSON tell the same run; dear and cheap sites share."""
+    twin = tmp_path / "other.toml"
+    twin.write_bytes(locate("small").read_bytes())
+    out, told = tmp_path / "out", tmp_path / "told.json"
+    result = run("small", twin, "--days", 1, "--out", out, "--json", told)
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.output.split())
+    assert "small, other, shared: 96 of 96 quarter-hours" in shown
+    assert "no limit of a plant was broken" in shown
+    assert json.loads(told.read_text()) == json.loads((out / "fleet.json").read_text())
+    found = json.loads(told.read_text())
+    for name, site in found["sites"].items():
+        assert site["alone"]["violations"] == site["shared"]["violations"] == 0
+        course = read_course(out / name, policy="shared")
+        energy = float((course["facility_power"] * course["duration"]).sum())
+        assert energy == pytest.approx(site["shared"]["energy_mwh"], rel=1e-6)
+    assert (out / "fleet.png").stat().st_size > 10_000
+    assert (out / "other" / "optimal_0.decisions.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -91,6 +115,12 @@ def test_what_makes_no_sense_is_refused(words, told):
     result = run(*words)
     assert result.exit_code == 1
     assert told in result.stderr
+
+
+def test_a_folder_without_days_is_refused(tmp_path):
+    result = run("rhine", "iberia", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "say with --days how long to run" in result.stderr
 
 
 @pytest.mark.parametrize("cost", ["inf", "nan", "20000"])

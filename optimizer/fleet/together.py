@@ -1,0 +1,72 @@
+"""Plan for a fleet hour after hour: few sites in one model, many by prices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from optimizer.deciding import decide
+from optimizer.decision import Decision
+from optimizer.fleet.decisions import decide_fleet
+from optimizer.fleet.whole import solve_whole
+from optimizer.inputs import inputs_of
+from optimizer.problem import Problem
+from twin.physics import FloatArray
+
+FEW: Final = 3
+"""Most sites that one model serves sooner than prices do. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """What sites that share work do now.
+
+    Attributes
+    ----------
+    decisions
+        Site -> its decision, judged by the twin.
+    nets
+        What each sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
+    """
+
+    decisions: Mapping[str, Decision]
+    nets: tuple[FloatArray, ...]
+
+
+def decide_together(
+    problems: Sequence[Problem],
+    *,
+    previous: Mapping[str, Decision],
+    cluster: str | None = None,
+) -> Together:
+    """Return what sites that share work do, without what a planner asks beside it.
+
+    What each would cost alone and how much could still be saved is not told: for that see
+    :func:`optimizer.fleet.decisions.decide_fleet`.
+
+    Parameters
+    ----------
+    problems
+        Questions of the sites, with lanes, as :func:`optimizer.fleet.question.share` gives them.
+    previous
+        Site -> the decision in force until now, if there is one.
+    cluster
+        Address of a Dask scheduler whose workers ask the sites, where they are more than
+        :data:`FEW`; this process does without one.
+
+    Raises
+    ------
+    NoScheduleError
+        If a site has no schedule that keeps every limit and that the twin finds safe.
+    SolverError
+        If the solver fails.
+    """
+    if len(problems) > FEW:
+        found = decide_fleet(problems, cluster=cluster)
+        return Together(decisions=found.decisions, nets=found.coordination.nets)
+    values = solve_whole([inputs_of(problem) for problem in problems]).values
+    nets = tuple(values[f"{problem.site.name}.moves.net"] for problem in problems)
+    decisions = {}
+    for problem, net in zip(problems, nets, strict=True):
+        told = replace(problem, moves=problem.moves and problem.moves.fixed(net))
+        decisions[problem.site.name] = decide(told, previous=previous.get(problem.site.name))
+    return Together(decisions=decisions, nets=nets)

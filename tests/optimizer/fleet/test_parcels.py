@@ -1,0 +1,128 @@
+"""Which jobs leave for what sites have settled, by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.fleet.parcels import parcels_of, picked
+from optimizer.fleet.question import share
+from tests import small_days
+from tests.optimizer.fleet.small_fleet import alone, route
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import Pool, Queue
+
+NOW = np.datetime64("2026-06-16T00:00", "us")
+HOUR = np.timedelta64(1, "h")
+
+
+def pool(racks=100.0):
+    return replace(Pool.of(small_days.setting().site), racks=racks, rack_power=0.1)
+
+
+def queue(*rows, at=NOW):
+    """Return a queue of jobs: kind, hours until due, length, racks, hours done, whether it runs."""
+    kinds, due, length, racks, done, running = map(np.array, zip(*rows, strict=True))
+    jobs = Jobs(
+        number=np.arange(len(rows)) + 7,
+        kind=kinds,
+        arrival=np.full(len(rows), at),
+        deadline=at + (due * 60).astype(int) * np.timedelta64(1, "m"),
+        length=length.astype(float),
+        racks=racks.astype(float),
+    )
+    return Queue(
+        instant=at,
+        pool=pool(),
+        jobs=jobs,
+        done=done.astype(float),
+        ran=done.astype(float),
+        running=running.astype(bool),
+    )
+
+
+def batch():
+    return [kind.name for kind in pool().kinds].index("batch")
+
+
+def other():
+    return 1 - batch()
+
+
+def goes(waiting, energy, *, host=None):
+    chosen = picked(waiting, "batch", energy=energy, ready=NOW + HOUR, host=host or pool())
+    return waiting.jobs.number[chosen].tolist()
+
+
+def test_only_what_waits_and_can_be_done_in_time_leaves():
+    waiting = queue(
+        (batch(), 20.0, 2.0, 10.0, 0.0, 0),  # 7: 2 MWh
+        (batch(), 20.0, 2.0, 10.0, 0.0, 1),  # runs
+        (batch(), 20.0, 2.0, 10.0, 0.5, 0),  # was paused: its checkpoint is here
+        (other(), 20.0, 2.0, 10.0, 0.0, 0),  # another kind
+        (batch(), 2.5, 2.0, 10.0, 0.0, 0),  # an hour on its way, two of work: late
+        (batch(), 20.0, 2.0, 90.0, 0.0, 0),  # 12: wider than a small host
+    )
+    assert goes(waiting, 1000.0) == [7, 12]
+    assert goes(waiting, 1000.0, host=pool(racks=50.0)) == [7]
+
+
+def test_those_that_can_wait_longest_leave_first_and_half_of_a_job_is_enough():
+    waiting = queue(
+        (batch(), 8.0, 2.0, 10.0, 0.0, 0),  # 7: 2 MWh
+        (batch(), 30.0, 2.0, 10.0, 0.0, 0),  # 8: 2 MWh
+        (batch(), 20.0, 4.0, 10.0, 0.0, 0),  # 9: 4 MWh
+    )
+    assert goes(waiting, 0.9) == []
+    assert goes(waiting, 1.0) == [8]
+    assert goes(waiting, 3.9) == [7, 8]  # 9 does not fit into what is left, 7 does
+    assert goes(waiting, 4.0) == [8, 9]
+    assert goes(waiting, 0.0) == []
+
+
+@pytest.fixture
+def settled():
+    """Return questions of three sites with two lanes, and what they settled of both."""
+    routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
+    problems = share(alone(), routes, block=2.0)
+    nets = [np.zeros((len(problems[0].moves.edges) - 1, 2)) for _ in problems]
+    for site, first, second in ((0, 4.0, 8.0), (1, 0.0, -6.0), (2, -4.0, -2.0)):
+        nets[site][0] = first, second
+    return problems, nets
+
+
+def test_an_hour_of_a_block_leaves_as_jobs_of_their_hosts(settled):
+    problems, nets = settled
+    rows = [(batch(), 40.0 - n, 1.0, 5.0, 0.0, 0) for n in range(40)]  # 0.5 MWh each
+    queues = [queue(*rows, at=problems[0].outlook["instant"].to_numpy()[0]) for _ in problems]
+    now = queues[0].instant
+    found = list(parcels_of(problems, nets, queues, hours=1.0))
+    told = [(one.lane, one.origin, one.host, one.energy, one.cost) for one in found]
+    assert told == [  # the lane of three hours first, at its price; a half of each block
+        ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
+        ("union", "north", "middle", pytest.approx(3.0), 0.0),
+        ("union", "north", "south", pytest.approx(1.0), 0.0),
+    ]
+    assert [(one.ready - now) / HOUR for one in found] == [3.0, 1.0, 1.0]
+    numbers = np.concatenate([one.numbers for one in found]).tolist()
+    assert len(set(numbers)) == len(numbers) == 12  # no job goes twice
+    assert all((one.jobs.arrival == one.ready).all() for one in found)
+    first = found[0]
+    own = np.isin(queues[0].jobs.number, first.numbers)
+    assert (first.jobs.deadline == queues[0].jobs.deadline[own]).all()  # wherever they go
+
+
+def test_kinds_are_those_of_the_host(settled):
+    problems, nets = settled
+    start = problems[0].outlook["instant"].to_numpy()[0]
+    queues = [queue((batch(), 40.0, 1.0, 40.0, 0.0, 0), at=start) for _ in problems]
+    turned = replace(queues[2].pool, kinds=queues[2].pool.kinds[::-1])
+    queues[2] = replace(queues[2], pool=turned)
+    parcel = next(parcels_of(problems, nets, queues, hours=2.0))
+    assert parcel.host == "south"
+    assert parcel.jobs.kind.tolist() == [turned.kinds.index(pool().kinds[batch()])]
+
+
+def test_of_sites_that_share_nothing_nothing_leaves():
+    problems = alone()
+    assert list(parcels_of(problems, [], [], hours=1.0)) == []

@@ -1,0 +1,54 @@
+"""A fleet that plans hour after hour: in one model or by prices, the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.fleet import together as room
+from optimizer.fleet.question import share
+from optimizer.fleet.together import decide_together
+from optimizer.fleet.whole import solve_whole
+from optimizer.inputs import inputs_of
+from tests.optimizer.fleet.small_fleet import NAMES, alone, route, together
+from twin.errors import NoScheduleError
+
+
+def cost(found):
+    return sum(sum(one.explanation.accounts.values()) for one in found.decisions.values())
+
+
+@pytest.fixture(scope="module")
+def found():
+    return decide_together(together(), previous={})
+
+
+def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
+    whole = solve_whole([inputs_of(one) for one in together()]).objective
+    assert tuple(found.decisions) == NAMES
+    assert cost(found) == pytest.approx(whole, rel=1e-6)
+    assert all(one.verdict.is_safe for one in found.decisions.values())
+    assert np.abs(np.sum(found.nets, axis=0)).max() < 1e-6
+    assert found.nets[0].sum() > 0.5
+    assert found.nets[2].sum() < -0.5
+
+
+def test_many_sites_settle_by_prices_and_pay_no_more_than_the_gap(found, monkeypatch):
+    monkeypatch.setattr(room, "FEW", 2)
+    many = decide_together(together(), previous={})
+    assert cost(many) == pytest.approx(cost(found), rel=2e-3)
+    assert np.abs(np.sum(many.nets, axis=0)).max() < 1e-6
+
+
+def test_what_was_planned_before_is_compared_with(found):
+    again = decide_together(together(), previous=found.decisions)
+    assert cost(again) == pytest.approx(cost(found), rel=1e-6)
+    assert all(one.explanation.changes is not None for one in again.decisions.values())
+
+
+def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
+    first, *others = alone()
+    tight = first.site.replace(first.site.grid.name, import_limit="0.5 MW")
+    problems = share((replace(first, site=tight), *others), {"union": route()}, block=2.0)
+    with pytest.raises(NoScheduleError):
+        decide_together(problems, previous={})

@@ -1,0 +1,144 @@
+"""A fleet in closed loop: what moves, what is lost on the way (nothing), what happens without."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from optimizer.service.trials import sharing
+from optimizer.service.trials.sharing import run_shared
+from tests import small_days
+from twin.errors import NoScheduleError, ProblemError
+from twin.plots import plot_fleet
+from twin.routes import Route
+
+HOURS = 3
+ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1 EUR/MWh"}
+
+
+def setting(name, factor):
+    """Return the small day by another name and at other prices."""
+    usual = small_days.setting(HOURS)
+    record, truth = (
+        data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
+        for data in (usual.world.record, usual.truth)
+    )
+    return replace(
+        usual,
+        site=usual.site.model_copy(update={"name": name}),
+        world=replace(usual.world, record=record),
+        truth=truth,
+    )
+
+
+def _as(data, usual):
+    data["electricity_price"].attrs = usual["electricity_price"].attrs
+    return data
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return setting("dear", 3.0), setting("cheap", 0.5)
+
+
+@pytest.fixture(scope="module")
+def routes():
+    return {"union": Route.model_validate(ROUTE)}
+
+
+@pytest.fixture(scope="module")
+def found(settings, routes):
+    told = []
+    shared = run_shared(settings, routes, listen=lambda *step: told.append(step))
+    return shared, told
+
+
+def test_jobs_go_from_the_dear_site_to_the_cheap_one(found):
+    shared, _ = found
+    assert {(parcel.origin, parcel.host) for parcel in shared.parcels} == {("dear", "cheap")}
+    moved = sum(parcel.energy for parcel in shared.parcels)
+    assert moved > 0.05
+    assert shared.sent("dear") == shared.taken("cheap") == pytest.approx(moved)
+    assert shared.move_cost == pytest.approx(1.0 * moved)
+    assert shared.saved > 0.0
+    assert not shared.undecided
+
+
+def test_no_work_is_lost_on_the_way(found):
+    shared, _ = found
+    alone, together = (
+        sum(trial.summary.work_done for trial in trials.values())
+        for trials in (shared.alone, shared.shared)
+    )
+    assert together == pytest.approx(alone, rel=1e-9)
+    dear = shared.shared["dear"].summary.work_done
+    assert dear == pytest.approx(shared.alone["dear"].summary.work_done - shared.sent("dear"))
+
+
+def test_what_comes_is_not_worked_on_before_it_is_there(found):
+    """Jobs are ready half an hour after they leave, and keep their deadlines."""
+    shared, _ = found
+    for parcel in shared.parcels:
+        assert parcel.ready - parcel.leaves == np.timedelta64(30, "m")
+        assert (parcel.jobs.deadline >= parcel.ready).all()
+
+
+def test_no_limit_is_broken_and_every_step_is_told(found):
+    shared, told = found
+    assert all(trial.summary.violations == 0 for trial in shared.shared.values())
+    steps = 4 * HOURS
+    assert told[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
+    assert len(told) == 3 * steps
+
+
+def test_the_json_adds_up(found):
+    shared, _ = found
+    told = shared.as_json()
+    assert told["saved"] == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
+    assert sum(parcel["mwh"] for parcel in told["parcels"]) == pytest.approx(
+        told["sites"]["cheap"]["takes_in_mwh"], abs=0.01
+    )
+    assert told["sites"]["dear"]["takes_in_mwh"] == 0
+
+
+def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, monkeypatch):
+    """Proves: the plants and policies of both runs are the same, and a failure costs no plan."""
+
+    def fails(*_, **__):
+        raise NoScheduleError("none")
+
+    monkeypatch.setattr(sharing, "decide_together", fails)
+    shared = run_shared(settings, routes)
+    assert not shared.parcels
+    assert shared.undecided == tuple(f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS))
+    for name, trial in shared.alone.items():
+        assert shared.shared[name].summary == trial.summary
+
+
+def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
+    with pytest.raises(ProblemError, match="two sites at least"):
+        run_shared(settings[:1], routes)
+
+
+def test_sites_of_other_days_are_refused_before_they_run(settings, routes):
+    dear, cheap = settings
+    later = replace(cheap, world=replace(cheap.world, end=cheap.world.end + np.timedelta64(1, "h")))
+    with pytest.raises(ProblemError, match=r"cheap, days .* must be those of dear"):
+        run_shared((dear, later), routes)
+
+
+def test_the_figure_has_a_panel_for_each_site(found, tmp_path):
+    shared, _ = found
+    alone, together = (
+        {name: trial.course for name, trial in trials.items()}
+        for trials in (shared.alone, shared.shared)
+    )
+    sent = {"dear": np.full(4 * HOURS, 0.3), "cheap": np.full(4 * HOURS, -0.3)}
+    figure = plot_fleet(alone, together, sent, title="two sites")
+    assert len(figure.axes) == 4
+    assert [text.get_text() for text in figure.axes[2].get_legend().get_texts()] == [
+        "dear alone",
+        "dear shared",
+    ]
+    figure.savefig(tmp_path / "fleet.png")
+    assert (tmp_path / "fleet.png").stat().st_size > 10_000
