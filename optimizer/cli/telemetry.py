@@ -20,7 +20,7 @@ from telemetry.metadata.discovery import Discovery, listen
 from telemetry.metadata.topology import SHOWN, compare, racks_apart
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
-from twin.errors import ArchiveError, Fault, SiteError
+from twin.errors import ArchiveError, Fault, ProblemError, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -144,7 +144,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Listen to a plant and write a draft of its site file; tell where a file differs from it."""
-    _expect_new(out)
+    _expect_new(out, json_file)
     discovery = Discovery(site)
     loaded = None if against is None else sites.load(against)
     screen = console("-" if out is None else json_file)
@@ -176,9 +176,12 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json(content, json_file)
 
 
-def _expect_new(out: Path | None) -> None:
+def _expect_new(out: Path | None, json_file: str | None) -> None:
     """Refuse a file that the draft cannot become, before anybody listens for minutes."""
     if out is None:
+        if json_file == "-":
+            mend = "the draft goes to standard output too: name a file for it with --out"
+            raise ProblemError("command", [Fault(place="--json", value="-", mend=mend)])
         return
     mend = "name a new file"
     if not out.parent.is_dir():

@@ -182,6 +182,7 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     ("words", "site", "expected"),
     [
         ((), "#", "a name in a topic is not empty"),
+        (("--json", "-"), "small", "name a file for it with --out"),  # two things in one stream
         ((), "+", "a name in a topic is not empty"),
         ((), "a/b", "a name in a topic is not empty"),
         (("--against", "nowhere"), "small", "nowhere"),
