@@ -11,6 +11,7 @@ _HOME: Final = {
     "Site": "twin.site",
     "envelope": "twin.workloads.envelope",
     "expect": "twin.workloads.arrivals",
+    "figures": "twin.reporting",
     "from_jobs": "twin.workloads.jobs",
     "horizon": "twin.axes",
     "indicators": "twin.effectiveness",

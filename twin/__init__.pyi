@@ -4,6 +4,7 @@ from twin.forecast.outlook import outlook
 from twin.forecast.record import record
 from twin.limits import violations
 from twin.plots import plot_comparison, plot_errors, plot_run
+from twin.reporting import figures
 from twin.scale.march import march
 from twin.scale.view import view
 from twin.simulation import simulate
@@ -19,6 +20,7 @@ __all__ = [
     "Site",
     "envelope",
     "expect",
+    "figures",
     "from_jobs",
     "horizon",
     "indicators",
