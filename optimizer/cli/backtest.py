@@ -8,10 +8,10 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import sites
+from optimizer.cli.bars import Bars
 from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import (
     JsonFile,
@@ -59,9 +59,6 @@ STAGED: Final = (
     ("early_starts", "early starts", "{:,.0f}"),
 )
 """The same of units that have to be committed, shown where one of them ever started."""
-
-DAY: Final = 96
-"""Quarter-hours after which a file is told how far a run is. [1]"""
 
 LABELS: Final = 28
 """Width of the column of names in a table. [letters]"""
@@ -189,31 +186,19 @@ def _run(
     export: Path | None,
 ) -> Results:
     """Run the back-test under a progress bar for each policy and plant."""
-    bars: dict[tuple[str, int], TaskID] = {}
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} quarter-hours"),
-        TimeRemainingColumn(),
-        console=screen,
-        disable=not screen.is_terminal,  # in a file they would show at the end only
-    )
-
-    def listen(policy: str, seed: int, done: int, total: int) -> None:
-        bar = bars.get((policy, seed))
-        if bar is None:
-            bar = bars[policy, seed] = progress.add_task(f"{policy}, plant {seed}", total=total)
-        progress.update(bar, completed=done)
-        if not screen.is_terminal and done % DAY == 0:
-            screen.print(f"{policy}, plant {seed}: {done} of {total} quarter-hours")
 
     def keep(trial: Trial) -> None:
         if out is not None:
             write_trial(out, setting.site, trial)
 
-    with progress:
+    with Bars(screen) as bars:
         return backtest(
-            setting, policies=names, seeds=seeds, listen=listen, keep=keep, export=export
+            setting,
+            policies=names,
+            seeds=seeds,
+            listen=lambda policy, seed, *steps: bars.move(f"{policy}, plant {seed}", *steps),
+            keep=keep,
+            export=export,
         )
 
 

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from optimizer.cli.bars import Bars
 from optimizer.cli.show import counted, table, whole
 from optimizer.service.trials.archive import write_trial
 from optimizer.service.trials.setting import Setting
@@ -17,9 +17,6 @@ from telemetry.durable import write_json
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
 from twin.routes import Route
-
-DAY: Final = 96
-"""Quarter-hours after which a file is told how far a run is. [1]"""
 
 RESULTS: Final = "fleet.json"
 PICTURE: Final = "fleet.png"
@@ -58,7 +55,13 @@ def run(
     out
         Folder for results, a picture, and the courses of every site; nothing is written without.
     """
-    found = _run(screen, settings, routes, cluster=cluster)
+    with Bars(screen) as bars:
+        found = run_shared(
+            settings,
+            routes,
+            cluster=cluster,
+            listen=lambda policy, of, *steps: bars.move(f"{of}, {policy}", *steps),
+        )
     days = round((settings[0].world.end - settings[0].world.start) / np.timedelta64(1, "D"))
     screen.print(_table(found, f"fleet in closed loop, {counted(days, 'day')}"))
     broken = [(name, row) for name, trial in found.shared.items() for row in trial.broken]
@@ -78,36 +81,6 @@ def run(
         _write(out, settings, found)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     return found
-
-
-def _run(
-    screen: Console,
-    settings: Sequence[Setting],
-    routes: Mapping[str, Route],
-    *,
-    cluster: str | None,
-) -> Shared:
-    """Run them under a progress bar for each site alone, and one for all."""
-    bars: dict[tuple[str, str], TaskID] = {}
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} quarter-hours"),
-        TimeRemainingColumn(),
-        console=screen,
-        disable=not screen.is_terminal,  # in a file they would show at the end only
-    )
-
-    def listen(policy: str, of: str, done: int, total: int) -> None:
-        words = f"{of}, {policy}"
-        if (policy, of) not in bars:
-            bars[policy, of] = progress.add_task(words, total=total)
-        progress.update(bars[policy, of], completed=done)
-        if not screen.is_terminal and done % DAY == 0:
-            screen.print(f"{words}: {done} of {total} quarter-hours", markup=False)
-
-    with progress:
-        return run_shared(settings, routes, cluster=cluster, listen=listen)
 
 
 def _table(found: Shared, title: str) -> Table:
