@@ -10,7 +10,6 @@ from rich.table import Table
 
 import sites
 from optimizer.cli.fleet_run import run
-from optimizer.cli.load_scale import LoadScale
 from optimizer.cli.show import (
     JsonFile,
     console,
@@ -25,7 +24,7 @@ from optimizer.cli.show import (
 from optimizer.fleet.coordinate import GAP
 from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
-from optimizer.service.trials.setting import Setting
+from optimizer.service.trials.setting import LEAST_LOAD, MOST_LOAD, Setting
 from optimizer.service.world import AHEAD, Files, World, read_world, zone_of
 from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
@@ -33,6 +32,9 @@ from twin.routes import Route
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
+
+LOAD: Final = 0.6
+"""Mean share of the racks that jobs use, unless told. [1]"""
 
 COLUMNS: Final = ("alone [EUR]", "together [EUR]", "sends [MWh]", "takes in [MWh]", "earns [EUR]")
 
@@ -47,7 +49,10 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     jobs: Annotated[list[str], typer.Option(help="As prices.")] = [],  # noqa: B006
     carbon: Annotated[list[str], typer.Option(help="As prices, unless in them.")] = [],  # noqa: B006
     start: Annotated[str, typer.Option(help="First moment; a date is 00:00 UTC.")] = "2026-06-16",
-    load_scale: LoadScale = 0.6,
+    load_scale: Annotated[
+        list[str],
+        typer.Option(help=f"NUMBER for all, or SITE=NUMBER; {LOAD:g} of the racks if left out."),
+    ] = [],  # noqa: B006
     routes: Annotated[
         Path | None, typer.Option(help="TOML file of routes; left out, --move may go anywhere.")
     ] = None,
@@ -80,18 +85,16 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
     check(loaded, ways)
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
-    files = {kind: _each(kind, told, loaded) for kind, told in given.items()}
+    files = {kind: _files(kind, told, loaded) for kind, told in given.items()}
+    loads = _loads(load_scale, loaded)
     series = {kind: paths for kind, paths in files.items() if kind != "carbon"}
     ours = {kind: None if sites.data(kind) in paths else paths for kind, paths in series.items()}
     name_synthetic(screen, ours)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
-    settings = []
-    for n, site in enumerate(loaded):
-        own = {k: paths[n] for k, paths in files.items()}
-        world = _world(site, own, start, days=days or AHEAD)
-        tell(screen, world)
-        settings.append(Setting.of(site, world, load_scale=load_scale))
+    worlds = _worlds(screen, loaded, files, start=start, days=days or AHEAD)
+    each = zip(loaded, worlds, loads, strict=True)
+    settings = [Setting.of(site, world, load_scale=load) for site, world, load in each]
     if days:
         told = run(screen, settings, ways, cluster=cluster, out=out).as_json()
     else:
@@ -127,8 +130,28 @@ def _plan(
     return found
 
 
-def _each(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
+def _files(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
     """Return the file of each site: its own, or that for all; synthetic if none is named."""
+    usual = None if kind == "carbon" else sites.data(kind)
+    found = _each(kind, told, loaded, what="FILE")
+    return [usual if word is None else Path(word) for word in found]
+
+
+def _loads(told: Sequence[str], loaded: Sequence[Site]) -> list[float]:
+    """Return the load of each site, as a share of its racks. [1]"""
+    words = _each("load-scale", told, loaded, what="NUMBER")
+    try:
+        return [LOAD if word is None else float(word) for word in words]
+    except ValueError as error:
+        mend = f"mean share of the racks that jobs use: {LEAST_LOAD:g} to {MOST_LOAD:g} of 1"
+        fault = Fault(place="--load-scale", value=", ".join(told), mend=mend)
+        raise ProblemError("command", [fault]) from error
+
+
+def _each(
+    option: str, told: Sequence[str], loaded: Sequence[Site], *, what: str
+) -> list[str | None]:
+    """Return what an option tells of each site: of it alone, or of all; None if neither."""
     pairs = [word.split("=", 1) for word in told if "=" in word]
     names, own = [name for name, _ in pairs], dict(pairs)
     general = [word for word in told if "=" not in word]
@@ -137,12 +160,10 @@ def _each(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path |
     if wrong or len(general) > 1:
         value = ", ".join(sorted(wrong) or general)
         known = ", ".join(site.name for site in loaded)
-        mend = f"give one FILE for all, or SITE=FILE for {known}, each once"
-        raise ProblemError("command", [Fault(place=f"--{kind}", value=value, mend=mend)])
-    usual: Path | None = Path(general[0]) if general else None
-    if usual is None and kind != "carbon":
-        usual = sites.data(kind)
-    return [Path(own[site.name]) if site.name in own else usual for site in loaded]
+        mend = f"give one {what} for all, or SITE={what} for {known}, each once"
+        raise ProblemError("command", [Fault(place=f"--{option}", value=value, mend=mend)])
+    usual = general[0] if general else None
+    return [own.get(site.name, usual) for site in loaded]
 
 
 def _anywhere(kind: str, cost: float) -> dict[str, Route]:
@@ -150,17 +171,29 @@ def _anywhere(kind: str, cost: float) -> dict[str, Route]:
     return {"anywhere": Route.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
 
 
-def _world(site: Site, files: Mapping[str, Path | None], start: str, *, days: int) -> World:
-    """Return what a site's files tell from the first moment of a run on."""
-    prices, weather = (files[kind] or sites.data(kind) for kind in ("prices", "weather"))
-    given = Files(
-        prices=prices,
-        weather=weather,
-        jobs=files["jobs"],
-        carbon=files["carbon"],
-        zone=zone_of(site),
-    )
-    return read_world(site, given, start=start, days=days)
+def _worlds(
+    screen: Console,
+    loaded: Sequence[Site],
+    files: Mapping[str, Sequence[Path | None]],
+    *,
+    start: str,
+    days: int,
+) -> list[World]:
+    """Return what each site's files tell from the first moment on, and say what is modelled."""
+    found = []
+    for n, site in enumerate(loaded):
+        own = {kind: paths[n] for kind, paths in files.items()}
+        prices, weather = (own[kind] or sites.data(kind) for kind in ("prices", "weather"))
+        given = Files(
+            prices=prices,
+            weather=weather,
+            jobs=own["jobs"],
+            carbon=own["carbon"],
+            zone=zone_of(site),
+        )
+        found.append(read_world(site, given, start=start, days=days))
+        tell(screen, found[-1])
+    return found
 
 
 def _words(route: Route) -> str:

@@ -83,13 +83,17 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
     twin = tmp_path / "other.toml"
     twin.write_bytes(locate("small").read_bytes())
     out, told = tmp_path / "out", tmp_path / "told.json"
-    result = run("small", twin, "--days", 1, "--out", out, "--json", told)
+    loads = ("--load-scale", "small=0.8", "--load-scale", 0.4)
+    result = run("small", twin, *loads, "--days", 1, "--out", out, "--json", told)
     assert result.exit_code == 0, result.output
     shown = " ".join(result.output.split())
     assert "small, other, shared: 96 of 96 quarter-hours" in shown
     assert "no limit of a plant was broken" in shown
     assert json.loads(told.read_text()) == json.loads((out / "fleet.json").read_text())
     found = json.loads(told.read_text())
+    works = [site["alone"]["work_done"] for site in found["sites"].values()]
+    assert works[0] == pytest.approx(2.0 * works[1], rel=0.1)
+    assert found["sites"]["small"]["sends_mwh"] > found["sites"]["other"]["sends_mwh"]
     for name, site in found["sites"].items():
         assert site["alone"]["violations"] == site["shared"]["violations"] == 0
         course = read_course(out / name, policy="shared")
@@ -109,6 +113,9 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
         (["rhine", "baltica", "--jobs", "rhine=x.csv", "--jobs", "rhine=y.csv"], "each once"),
         (["rhine", "baltica", "--weather", "rhine="], "--weather = rhine: give one FILE"),
         (["rhine", "atlantis"], "atlantis"),
+        (["rhine", "baltica", "--load-scale", "iberia=0.5"], "SITE=NUMBER for rhine, baltica"),
+        (["rhine", "baltica", "--load-scale", "rhine=much"], "--load-scale = rhine=much: mean"),
+        (["rhine", "baltica", "--load-scale", "rhine=1.5"], "load_scale = 1.5: mean share"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words, told):
