@@ -69,7 +69,7 @@ def keep_for_ended(block: pyo.Block, held: Held) -> None:
         time,
         moments,
         rule=lambda b, t, i: (
-            up(t, i) - level(t, i) + b.lag_up * b.charge[t] + b.fades[t] * b.discharge[t]
+            up(t, i) - level(t, i) + b.lag_up * b.charge[t] + b.fades_up[t] * b.discharge[t]
             <= -1.0 * b.ends_low[t, i]
         ),
     )
@@ -77,7 +77,7 @@ def keep_for_ended(block: pyo.Block, held: Held) -> None:
         time,
         moments,
         rule=lambda b, t, i: (
-            down(t, i) + level(t, i) + b.lag_down * b.discharge[t] + b.fades[t] * b.charge[t]
+            down(t, i) + level(t, i) + b.lag_down * b.discharge[t] + b.fades_down[t] * b.charge[t]
             <= b.ends_high[t, i]
         ),
     )

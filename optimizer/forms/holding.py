@@ -6,7 +6,7 @@ window, and is none. Energy is counted on the careful side: discharge that is st
 than what is charged stores, so both ways count with the loss of discharging.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +26,7 @@ from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.reserved.endings import overlap
-from twin.reserves import is_open
+from twin.reserves import Reserve, is_open
 from twin.walk import TAPER
 
 FADES: Final = TAPER
@@ -46,17 +46,14 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     if not held.products:
         return {}
     window = _window(store, held, inputs)
-    found = (
-        dict(window)
-        | dict(_ends(store, held, inputs, window))
-        | {
-            "lag_up": np.array(LAG * store.charge_efficiency),
-            "lag_down": np.array(LAG / store.discharge_efficiency),
-            "fades": FADES / store.discharge_efficiency * _in_use(held, inputs),
-        }
-    )
     until = endings_of(inputs, held.products)
     loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
+    products = [problem.site.reserves[name] for name in held.products]
+    found = dict(window) | dict(_ends(store, held, inputs, window))
+    for way, lagged in (("up", store.charge_efficiency), ("down", loss)):
+        mine = [p for p in products if (p.goes_up if way == "up" else p.goes_down)]
+        found[f"lag_{way}"] = np.array(LAG * lagged * bool(mine))
+        found[f"fades_{way}"] = FADES * loss * _in_use(mine, inputs)
     most = store.charge_limit + store.discharge_limit
     for name in held.products:
         product = problem.site.reserves[name]
@@ -130,13 +127,13 @@ def _ends(
     }
 
 
-def _in_use(held: Held, inputs: Inputs) -> FloatArray:
-    """Return 1 in intervals in which anything is sold or can be, else 0, ``(time,)``."""
-    outlook = inputs.problem.outlook
-    products = [inputs.problem.site.reserves[name] for name in held.products]
+def _in_use(products: Sequence[Reserve], inputs: Inputs) -> FloatArray:
+    """Return 1 in intervals in which one of the products is sold or can be, else 0, ``(time,)``."""
+    outlook, found = inputs.problem.outlook, np.zeros(len(inputs.hours), dtype=bool)
     instants = outlook["instant"].to_numpy()
-    found = [is_open(p, instants) | (sold(outlook, p) > 0.0) for p in products]
-    return np.asarray(np.any(found, axis=0), dtype=float)
+    for product in products:
+        found |= is_open(product, instants) | (sold(outlook, product) > 0.0)
+    return found.astype(float)
 
 
 def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
@@ -159,7 +156,8 @@ def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
     block.reserve_low, block.reserve_high = table(instant), table(instant)
     for word in ("before", "after", "ends_low", "ends_high"):
         new_table(block, word, time, block.endings)
-    block.lag_up, block.lag_down, block.fades = table(), table(), table(time)
+    block.lag_up, block.lag_down = table(), table()
+    block.fades_up, block.fades_down = table(time), table(time)
     for name in held.products:
         columns(
             block, column(name), block.moments, high=new_table(block, f"{name}_most", block.moments)

@@ -43,6 +43,21 @@ def test_power_fades_near_the_end_of_a_battery(monkeypatch):
     assert plan.objective == pytest.approx(282.5)
 
 
+def test_what_goes_upwards_asks_for_no_room_above(monkeypatch):
+    """Proves: the battery fills up at full power for the hour at 10 while 1 MW upwards is sold.
+
+    0.45 MWh of 1.45 stay behind it, 1 MWh is bought at 10, and all is sold at 50: 400 + 30 + 50 +
+    77.5. Sensitivity: 564.17 if charging had to last 0.2 h longer, as for what goes downwards.
+    """
+    monkeypatch.setattr(holding, "FADES", 0.2)
+    where = held_by(battery(capacity=1.45), product(direction="up", block=1.0))
+    held = [0.0] * 4 + [1.0, 0.0, 0.0]
+    look = ahead([50.0] * 4 + [10.0, 50.0, 50.0], service=2.0, held=held, paid=[0.0] * 7)
+    plan = solved(where, look, level=0.45 / 1.45)
+    assert plan.values["fcr_reserve.shortfall"] == pytest.approx(0.0)
+    assert plan.objective == pytest.approx(557.5)
+
+
 @pytest.mark.parametrize(("paid", "expected"), [(10.0, 160.0), (100.0, 5.0)])
 def test_capacity_competes_with_trade(paid, expected):
     """Proves: bought at 20, 4 MWh save 320 at 80, so load and battery cost 400 + 80 - 320 = 160.
