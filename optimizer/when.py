@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from optimizer.inputs import Inputs
+from optimizer.reasons.peaks import ROWS as PEAK_ROWS
 from twin.physics import FloatArray
 from twin.promises import Commitment
 from twin.relations import Exchange
@@ -75,7 +76,7 @@ def share_planned(inputs: Inputs, *, owner: str, word: str) -> float:
         Block, and row or variable, of the model.
     """
     margins = inputs.problem.margins
-    if word in {"below_peak", "below_excess", "below_band"}:
+    if word in PEAK_ROWS:
         return 1.0 - margins.peak
     if word in {"import_power", "export_power"}:
         return 1.0 if exchange_of(inputs, owner).available else 1.0 - margins.power

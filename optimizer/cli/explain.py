@@ -107,7 +107,7 @@ def _show_reasons(screen: Console, told: Told) -> None:
     screen.print(binding)
     if told.get("doubtful"):
         limits = ", ".join(told["doubtful"])
-        why = "any price above 1,000 EUR fits; gigatwin front finds what it is worth"
+        why = "solvers tell any price for it; gigatwin front finds what it is worth"
         screen.print(f"- also binds: {limits} ({why})", markup=False)
     for target in told.get("softened", []):
         screen.print(_softened(target), markup=False)

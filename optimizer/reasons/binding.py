@@ -1,7 +1,7 @@
 """Which limits hold a plan back, and at what price."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -9,6 +9,8 @@ import xarray as xr
 
 from optimizer.curves import LEAST_WIDTH
 from optimizer.inputs import Inputs
+from optimizer.reasons.peaks import ROWS as PEAK_ROWS
+from optimizer.reasons.peaks import owner_of, told_apart
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of, share_planned
 from twin.axes import to_minute
@@ -21,11 +23,13 @@ LEAST_PRICE: Final = 0.01
 
 DOUBT: Final = 1000.0
 """Price of a limit of work from which on it is told without one: where jobs must run as they come,
-arrival, deadline and racks meet exactly, and any prices fit. [EUR per its unit]"""
+arrival, deadline and racks meet exactly, and any prices fit. What arrivals and racks of the jobs
+themselves allow is told without one at any price. [EUR per its unit]"""
 
 MOST_BINDING: Final = 8
 """Most binding limits told, dearest first. [1]"""
 
+ARRIVED: Final = "work that has arrived"
 JOBS: Final = "racks that the waiting jobs can use"
 
 WORDS: Final[Mapping[str, str]] = {
@@ -44,7 +48,7 @@ WORDS: Final[Mapping[str, str]] = {
     "ramp_down": "ramp of the connection, downwards",
     "first_up": "ramp of the connection, upwards",
     "first_down": "ramp of the connection, downwards",
-    "met": "work that has arrived",
+    "met": ARRIVED,
     "capacity": "most that the machine can give",
     "carries": "output of the units that run",
     "needs": "least load of units that run",
@@ -66,9 +70,6 @@ WORDS: Final[Mapping[str, str]] = {
     "puts_off": "deadlines of work that may stop for reserves",
 }
 """What rows and columns of the model are called among people."""
-
-PEAKS: Final = ("peak", "excess", "band")
-"""What charges on peaks are called, in the names of their blocks and rows."""
 
 UPPER: Final = frozenset(
     {"import_power", "export_power", "charge", "discharge", "capacity", "level", "met", "racks"}
@@ -112,7 +113,8 @@ class Binding:
     count
         Number of these intervals.
     price
-        Greatest change of the objective for one more unit of the limit. [EUR per its unit]
+        What one more unit of the limit saves where it is dearest; of a peak, which is one number,
+        in all of these intervals together. [EUR per its unit]
     unit
         The unit of the limit.
     """
@@ -193,7 +195,7 @@ def binding(solution: Solution, schedule: xr.Dataset) -> tuple[Binding, ...]:
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
-                    price=float(over.max()),
+                    price=float(over.sum() if one.word in PEAK_ROWS else over.max()),
                     unit=unit_of(one, solution.inputs),
                 )
             )
@@ -222,13 +224,18 @@ def doubtful(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
 def _over_time(solution: Solution, schedule: xr.Dataset) -> Iterator[tuple[Priced, FloatArray]]:
     """Yield the limits that people set, each with its price in every interval."""
     for one in priced(held_back(solution, schedule)):
-        share = share_planned(solution.inputs, owner=one.owner, word=one.word)
-        yield one, over_time(share * one.prices, solution.inputs, owner=one.owner, word=one.word)
+        place = {"owner": one.owner, "word": one.word}
+        share = share_planned(solution.inputs, **place)
+        over = over_time(share * one.prices, solution.inputs, **place)
+        for words, at in told_apart(one.words, solution.inputs, **place):
+            yield replace(one, words=words), np.where(at, over, 0.0)
 
 
 def _is_doubtful(one: Priced, over: FloatArray) -> bool:
     """Return whether a limit is one of work, at a price that only the solver believes."""
-    return one.owner == "work" and bool(over.max(initial=0.0) > DOUBT)
+    price = over.max(initial=0.0)
+    is_of_jobs = one.words in {ARRIVED, JOBS} and price > LEAST_PRICE
+    return one.owner == "work" and bool(is_of_jobs or price > DOUBT)
 
 
 def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]:
@@ -282,13 +289,6 @@ def unit_of(one: Priced, inputs: Inputs) -> str:
     """Return the unit of a limit, for which its price is; of a promise that of its sum."""
     promise = promise_of(inputs, one.owner, one.word)
     return UNITS.get(one.word, "MW") if promise is None else PROMISED[promise.quantity]
-
-
-def owner_of(block: str) -> str:
-    """Return whose block of the model it is: the charges on a connection's peaks are its own."""
-    for name in PEAKS:
-        block = block.removesuffix(f"_{name}")
-    return block
 
 
 def words_of(owner: str, words: str) -> str:

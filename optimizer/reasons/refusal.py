@@ -13,7 +13,8 @@ from optimizer.compile.structure import structure_of
 from optimizer.forms.work import shares
 from optimizer.inputs import Inputs, delivered, inputs_of
 from optimizer.problem import Problem
-from optimizer.reasons.binding import WORDS, owner_of
+from optimizer.reasons.binding import WORDS
+from optimizer.reasons.peaks import owner_of
 from optimizer.solve import Conflict, Solver
 from twin import vocabulary
 from twin.axes import to_minute

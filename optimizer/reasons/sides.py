@@ -25,13 +25,11 @@ from optimizer.reasons.binding import (
     words_of,
 )
 from optimizer.reasons.easing import Easing, Side
+from optimizer.reasons.peaks import told_apart
 from optimizer.reserves.capacity import column
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of, share_planned
 from twin.physics.numeric import BoolArray
-
-LATER_PEAK: Final = "peak of the billing period after it"
-"""What the peak is called that the end of a horizon already counts in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +119,9 @@ def _unit(one: Priced, inputs: Inputs) -> str:
 def _sides(one: Priced, easing: Easing, *, solution: Solution) -> Iterator[tuple[str, Side]]:
     """Yield a limit in words and what is eased; a peak of each billing period by itself."""
     name, inputs = f"{one.owner}.{one.word}", solution.inputs
-    member = easing.numbers.get(f"{one.owner}.member")
-    if one.word == "below_peak" and member is not None:
-        for period, counts in enumerate(member.T):
-            if counts.any():
-                words = one.words if period == 0 else LATER_PEAK
-                yield words_of(one.owner, words), Side(name=name, each=counts)
+    if one.word == "below_peak":
+        for words, counts in told_apart(one.words, inputs, owner=one.owner, word=one.word):
+            yield words_of(one.owner, words), Side(name=name, each=counts)
         return
     promise = promise_of(inputs, one.owner, one.word)
     if promise is not None and not promise.windows:

@@ -30,7 +30,10 @@ def answer(duals=None, accounts=None):
     ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
     exchanges = [SimpleNamespace(owner="grid_1", available="", **ramp)]
     margins = Margins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
-    problem = SimpleNamespace(site=SimpleNamespace(exchanges=exchanges), margins=margins)
+    months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
+    peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
+    site = SimpleNamespace(exchanges=exchanges, peaks=peaks)
+    problem = SimpleNamespace(site=site, margins=margins, outlook=hours_of([50.0] * 4, [0.0] * 4))
     inputs = SimpleNamespace(curves={}, hours=np.ones(4), problem=problem)
     return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
 
@@ -52,6 +55,19 @@ def test_of_one_more_unit_of_a_limit_its_margin_brings_nothing():
     """Proves: of a MW more of running peak a plan uses 0.9, and saves 90 of the 100 EUR."""
     (limit,) = binding(grid_1_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
     assert limit.price == pytest.approx(90.0)
+
+
+def test_a_peak_is_one_number_of_all_intervals_of_its_period():
+    """Proves: a MW more of this month's peak saves in two hours, of the next month's in one.
+
+    Sensitivity: one limit at 90 EUR, as if a peak were higher in a single hour.
+    """
+    now, then = binding(grid_1_peak__below_peak=[-60.0, 0.0, -100.0, -50.0])
+    assert now.limit == "running peak of the billing period (grid_1)"
+    assert (now.count, now.price) == (2, pytest.approx(144.0))
+    assert then.limit == "peak of the billing period after it (grid_1)"
+    assert then.first == then.last == START + 3 * axes.HOUR
+    assert then.price == pytest.approx(45.0)
 
 
 def test_what_is_not_worth_the_while_is_no_limit():
@@ -207,21 +223,25 @@ def test_what_is_lacking_is_told():
 
 
 def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
-    """Proves: deadlines at 4,000 EUR/MWh are told as binding, their price and those of jobs not.
+    """Proves: deadlines at 4,000 EUR/MWh are told as binding, and what jobs allow at any price.
 
-    Sensitivity: without it, a plan that deadlines hold back says that nothing does.
+    Sensitivity: without it, a plan that deadlines hold back says that nothing does; 408 EUR for a
+    rack more of jobs at `rhine`, where one more saves nothing.
     """
     duals = {
         "work.met": np.array([[0.0]] * 3 + [[0.0], [4000.0]]),
         "grid_1.import_power": np.zeros(4),
     }
-    told = explain(answer(duals), hours_of([50.0] * 4, [0.0] * 4))
+    plan = hours_of([50.0] * 4, [0.0] * 4)
+    told = explain(answer(duals), plan)
     assert told.doubtful == ("deadlines of the work",)
     assert told.binding == ()
     assert told.as_json()["doubtful"] == ["deadlines of the work"]
+    assert explain(answer({"work.met": duals["work.met"] / 5.0}), plan).doubtful == ()
+    few = {"work.within_jobs": np.full((4, 1), -8.0), "work.met": np.full((5, 1), -8.0)}
+    told = explain(answer(few), plan)
+    assert told.doubtful == ("racks that the waiting jobs can use", "work that has arrived")
+    assert told.binding == ()
     assert (
-        explain(
-            answer({"work.met": duals["work.met"] / 5.0}), hours_of([50.0] * 4, [0.0] * 4)
-        ).doubtful
-        == ()
+        explain(answer({name: 0.0 * prices for name, prices in few.items()}), plan).doubtful == ()
     )

@@ -65,7 +65,7 @@ function limits({ decision: last, asked = [], time: now }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
-  const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (any price above 1,000 EUR fits)`] : [];
+  const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (solvers tell any price for it; gigatwin front finds what it is worth)`] : [];
   const besides = [...doubtful, ...(last.reserves ?? []), ...(last.units ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
   const list = (title, texts) => element("div", {}, element("h3", {}, title),
     element("ul", {}, ...texts.map((text) => element("li", {}, told(text)))));
