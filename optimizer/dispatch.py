@@ -32,6 +32,9 @@ FLOWS: Final = (
 )
 """Words of a schedule that are told to the plant as they stand."""
 
+TINY: Final = 1e-6
+"""Racks, and power, that are none. [1; MW]"""
+
 UNUSED: Final = 0.01
 """Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
 
@@ -97,7 +100,8 @@ def dispatch(
     Jobs that must run, or are due while they still can be capped, come first, planned or not; then
     the rest of the planned racks is given out by :func:`urgency`. A gang is started if the plan
     calls for half of it, kept if for a quarter; what is left over is carried on, up to the widest
-    gang. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
+    gang. As much of a kind runs as reserves count on, whatever is left over: only what runs can
+    stop. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
     """
     hours = float(step["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -105,7 +109,10 @@ def dispatch(
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = pressing(queue, hours)
-    on = _choose(queue, wanted, must=must, soon=due(queue, hours), racks=headroom.racks)
+    held = np.array([headroom.work_kept.get(name, 0.0) for name in names])
+    kept = planned * held / np.maximum(power, TINY)
+    soon = due(queue, hours)
+    on = _choose(queue, wanted, must=must, soon=soon, kept=kept, racks=headroom.racks)
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = within(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
@@ -168,20 +175,26 @@ def _choose(
     *,
     must: NDArray[np.bool_],
     soon: NDArray[np.bool_],
+    kept: FloatArray,
     racks: float,
 ) -> NDArray[np.bool_]:
-    """Return which jobs run, the most urgent first, on no more racks than are free."""
-    left = wanted.copy()
+    """Return which jobs run, the most urgent first, on no more racks than are free.
+
+    Of each kind that reserves count on as much as is kept comes before all that can wait.
+    """
+    left, least = wanted.copy(), kept - TINY
     on = np.zeros(len(queue.jobs), dtype=bool)
-    for job in urgency(queue, must, soon).tolist():
-        width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
-        called = (
-            must[job] or soon[job] or left[kind] >= (KEEP if queue.running[job] else START) * width
-        )
-        if called and width <= racks:
-            on[job] = True
-            racks -= width
-            left[kind] -= width
+    order = urgency(queue, must, soon).tolist()
+    for is_kept in (True, False) if (least > 0.0).any() else (False,):
+        for job in order:
+            width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
+            share = KEEP if queue.running[job] else START
+            called = least[kind] > 0.0 if is_kept else left[kind] >= share * width
+            if (must[job] or soon[job] or called) and width <= racks and not on[job]:
+                on[job] = True
+                racks -= width
+                left[kind] -= width
+                least[kind] -= width
     return on
 
 

@@ -1,6 +1,7 @@
 """What a site leaves for work in the coming interval: racks, and power under its limits."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -9,7 +10,7 @@ import xarray as xr
 from optimizer.realtime.tried import tried
 from twin import curtailment
 from twin.equipment import CoolingPlant
-from twin.reserved.kept import kept_at_connection
+from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
 
@@ -39,6 +40,8 @@ class Headroom:
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
     export_limit
         Most that may be given to the grid. [MW]
+    work_kept
+        Power above idle that work of a kind must draw, since reserves count on its stop. [MW]
     """
 
     racks: float
@@ -51,6 +54,7 @@ class Headroom:
     chilled_load: float = 0.0
     chilled_spare: float = 0.0
     export_limit: float = 0.0
+    work_kept: Mapping[str, float] = field(default_factory=dict)
 
     def without(self, power: float) -> Self:
         """Return the same with less calm power where the site takes more than was thought.
@@ -127,6 +131,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         chilled_load=load,
         chilled_spare=spare,
         export_limit=most_export(site) - sold_up,
+        work_kept={kind: float(power[0]) for kind, power in kept_by_work(site, now).items()},
     )
 
 

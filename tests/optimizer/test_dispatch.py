@@ -74,6 +74,34 @@ def ordered(queue, step, room=ROOM, carry=None):
     return dispatch(step, queue, headroom=room, carry=carry or {})
 
 
+def test_what_reserves_count_on_runs_whatever_is_left_over():
+    """Proves: of two gangs of 20 racks, 6 planned, one runs at the planned power if 3 must.
+
+    Sensitivity: none, since 6 are less than half a gang, and nothing of what is sold could stop.
+    """
+    queue, step = queue_of((1, 2, 20, 9), (1, 2, 20, 3)), plan(batch=(6.0, 1.0))
+    assert ordered(queue, step)[0].jobs == {}
+    sold = replace(ROOM, work_kept={"batch": 3.0 * float(POOL.power(1.0))})
+    orders, carry = ordered(queue, step, sold)
+    assert list(orders.jobs) == [11]
+    caps = np.array([0.0, orders.jobs[11]])
+    assert work_power(queue, caps) >= 3.0 * float(POOL.power(1.0))
+    again, _ = ordered(queue, step, sold, carry)
+    assert list(again.jobs) == [11]
+
+
+def test_what_reserves_count_on_comes_before_work_that_a_pause_throws_back():
+    """Proves: of 20 racks a gang that runs and may wait gets none while a batch of 10 must run.
+
+    Sensitivity: the gang, which loses by a pause, comes first and leaves no racks.
+    """
+    queue = queue_of((0, 9, 20, 20), (1, 2, 10, 9), running=[10])
+    step, few = plan(gang=(20.0, 1.0), batch=(5.0, 1.0)), replace(ROOM, racks=20.0)
+    assert list(ordered(queue, step, few)[0].jobs) == [10]
+    sold = replace(few, work_kept={"batch": float(POOL.power(1.0))})
+    assert list(ordered(queue, step, sold)[0].jobs) == [11]
+
+
 def test_least_laxity_first_up_to_the_racks_planned():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3), (1, 2, 10, 6))
     orders, carry = ordered(queue, plan(batch=(20, 1.0)))

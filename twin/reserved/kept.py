@@ -83,6 +83,26 @@ def kept_at_connection(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, Fl
     return np.broadcast_to(up, nothing.shape), np.broadcast_to(down, nothing.shape)
 
 
+def kept_by_work(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
+    """Return the power of work that must run, so that it can stop, by kind, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; without ``work_reserve`` work holds nothing.
+    """
+    if "work_reserve" not in schedule:
+        return {}
+    found, kinds = {}, schedule["kind"].to_numpy()
+    for kind in site.work:
+        part = schedule["work_reserve"].isel(cohort=np.flatnonzero(kinds == kind)).sum("cohort")
+        held = {str(p): part.sel(product=p).to_numpy() for p in part["product"].to_numpy()}
+        found[kind], _ = powers(site.reserves, held)
+    return found
+
+
 def _at_edges(values: FloatArray) -> FloatArray:
     """Return the greater of what the intervals on both sides of each edge ask for."""
     return np.asarray(np.maximum(np.append(values, values[-1]), np.append(values[0], values)))

@@ -254,3 +254,14 @@ def test_work_that_holds_a_reserve_offers_no_more_for_it():
         return whole["reserve_up_power"].to_numpy()
 
     assert (offered(sold) <= offered(0.0 * sold) + 1e-9).all()
+
+
+def test_work_that_is_to_stop_has_to_run():
+    """Proves: what cohorts hold their kind has to draw; without reserves that is nothing."""
+    asked = reserve_days.problem()
+    one = reserve_days.decision().schedule.isel(time=[0], instant=[0, 1])
+    held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
+    held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
+    room = headroom(asked.site, asked.state, one.assign(work_reserve=held))
+    assert room.work_kept == {"batch": pytest.approx(0.3), "training": 0.0}
+    assert headroom(asked.site, asked.state, one.drop_vars("work_reserve")).work_kept == {}
