@@ -141,7 +141,14 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterat
 
 
 def _marginal(solution: Solution, product: Reserve) -> FloatArray:
-    """Return what one more MW of a product costs in each interval, ``(time,)``. [EUR MW-1]"""
+    """Return what one more MW of a product costs in each interval, ``(time,)``. [EUR MW-1]
+
+    Who holds it keeps power and energy for it; the connection, and what feeds the bus, keep room.
+    """
     rows = [f"{product.name}_reserve.covered_{way}" for way in ("up", "down")]
     found = [solution.duals[row] for row in rows if row in solution.duals]
+    for row, prices in solution.duals.items():
+        if row.startswith("reserves."):
+            is_up = row.endswith(("export_room", "_room_back"))
+            found.append(-prices * (product.power_up if is_up else product.power_down))
     return np.asarray(np.sum(found, axis=0))

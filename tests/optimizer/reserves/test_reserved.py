@@ -137,6 +137,19 @@ def test_what_is_held_is_told_with_its_price():
     )
 
 
+def test_room_at_the_connection_is_part_of_what_the_last_mw_costs():
+    """Proves: 1.5 MW downwards under 2 MW of import and 1 MW of load take 0.5 MW that wear at 3.
+
+    Sensitivity: 0.00, since in the battery itself there is power and room enough.
+    """
+    down = product(direction="down", least_bid=1.5, bid_step=1.5)
+    big = hand.battery(capacity=20.0, power=2.0, wear_price=3.0)
+    where = held_by(big, down, connection=hand.grid(import_limit=2.0))
+    plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
+    (line,) = told(plan, schedule_of(plan))
+    assert line.endswith("at 10.00 EUR/MW/h; the last MW costs 3.00 elsewhere")
+
+
 def test_what_is_not_held_is_told():
     where = held_by(hand.battery(), product())
     plan = solved(where, ahead([0.0] * 8, service=1.0, held=[1.0] * 4 + [0.0] * 4))
