@@ -96,10 +96,11 @@ def explain(
     Explanation
         Accounts, binding limits, changes.
     """
+    fees = solution.inputs.problem.site.mean_import_fees(schedule["instant"].to_numpy())
     return Explanation(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
         binding=binding(solution, schedule),
-        changes=() if previous is None else _changes(previous, schedule),
+        changes=() if previous is None else _changes(previous, schedule, fees),
         doubtful=doubtful(solution, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
@@ -139,17 +140,18 @@ class _Work:
         )
 
 
-def _changes(before: xr.Dataset, after: xr.Dataset) -> tuple[str, ...]:
+def _changes(before: xr.Dataset, after: xr.Dataset, fees: FloatArray) -> tuple[str, ...]:
     """Return the moves of work between two plans, in words with what they save.
 
-    Compared is what lies between the edges that both have, whatever stands between these.
+    Compared is what lies between the edges that both have, whatever stands between these. Energy
+    costs its price and its fees, ``(time,)`` of the second plan, which may differ by the hour too.
     """
     grids = [plan["instant"].to_numpy() for plan in (before, after)]
     edges = np.intersect1d(grids[0], grids[1])
     if len(edges) <= 1:
         return ()
     told, time = [], edges[:-1]
-    price = regrid(after["electricity_price"].to_numpy(), grids[1], edges)
+    price = regrid(after["electricity_price"].to_numpy() + fees, grids[1], edges)
     for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
         was, now = _Work.of(before, kind, edges), _Work.of(after, kind, edges)
         moved = now.energy - was.energy

@@ -26,13 +26,13 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
     return plan.assign_coords(cohort=[f"{kind}/0" for kind in kinds], kind=("cohort", list(kinds)))
 
 
-def answer(duals=None, accounts=None):
+def answer(duals=None, accounts=None, fees=0.0):
     ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
     exchanges = [SimpleNamespace(owner="grid_1", available="", **ramp)]
     margins = Margins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
     months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
     peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
-    site = SimpleNamespace(exchanges=exchanges, peaks=peaks)
+    site = SimpleNamespace(exchanges=exchanges, peaks=peaks, mean_import_fees=lambda _: fees)
     problem = SimpleNamespace(site=site, margins=margins, outlook=hours_of([50.0] * 4, [0.0] * 4))
     inputs = SimpleNamespace(curves={}, hours=np.ones(4), problem=problem)
     return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
@@ -120,6 +120,13 @@ def test_a_move_is_told_with_what_it_saves():
         "moved 4 MWh of batch, most from 2026-07-01T00:00Z to 2026-07-01T02:00Z: "
         "saves 220 EUR of energy, 1.4 h later in the mean of its work",
     )
+
+
+def test_a_move_saves_the_fees_of_its_hours_too():
+    """Proves: 4 MWh from 50 with 25 of fees to 60 with 1 save 56 EUR. Sensitivity: costs 40."""
+    before, after = hours_of([50.0, 60.0], [4.0, 0.0]), hours_of([50.0, 60.0], [0.0, 4.0])
+    (told,) = explain(answer(fees=np.array([25.0, 1.0])), after, before).changes
+    assert "saves 56 EUR of energy" in told
 
 
 def test_what_is_not_done_any_more_is_no_saving():
