@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.decision import Decision
 from optimizer.fleet.coordinate import GAP, ROUNDS, Coordination, Listener, coordinate, gap_of
 from optimizer.fleet.crew import Crew, crew_of
-from optimizer.fleet.question import check_questions, doubled
+from optimizer.fleet.question import check_questions, unlike
 from optimizer.fleet.transfers import Transfer, transfers_of
 from optimizer.problem import Problem
 from twin.errors import Fault, NoScheduleError, ProblemError
@@ -118,7 +118,8 @@ def decide_fleet(
     Raises
     ------
     ProblemError
-        If one of them is no question, there is none, or two are of one site.
+        If one of them is no question, there is none, two are of one site, or their times or lanes
+        differ.
     NoScheduleError
         If a site has no schedule that keeps every limit and that the twin finds safe, neither
         sharing nor alone.
@@ -128,7 +129,7 @@ def decide_fleet(
         If the cluster is not there.
     """
     check_questions("decide_fleet", problems)
-    _refuse_names([problem.site.name for problem in problems])
+    _refuse_unlike(problems)
     crew = crew_of(problems, cluster)
     try:
         settled = coordinate(crew, gap=gap, rounds=rounds, listen=listen)
@@ -144,10 +145,10 @@ def decide_fleet(
     )
 
 
-def _refuse_names(names: Sequence[str]) -> None:
-    """Refuse a fleet of no sites, or of two with one name: decisions are told by it."""
-    faults = list(doubled(names, place="problems"))
-    if not names:
+def _refuse_unlike(problems: Sequence[Problem]) -> None:
+    """Refuse a fleet of no sites, or of questions that were not shared as one."""
+    faults = list(unlike(problems))
+    if not problems:
         faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
     if faults:
         raise ProblemError("decide_fleet", faults)

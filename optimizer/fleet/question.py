@@ -146,6 +146,27 @@ def doubled(names: Sequence[str], *, place: str) -> Iterator[Fault]:
         yield Fault(place=place, value=name, mend="every site once")
 
 
+def unlike(problems: Sequence[Problem]) -> Iterator[Fault]:
+    """Yield what keeps questions from being decided together: a name twice, other times or lanes.
+
+    Where only the numbers of blocks and lanes fit, work would leave by one and come by another.
+    """
+    yield from doubled([problem.site.name for problem in problems], place="problems")
+    yield from _sense_of_times(problems)
+    for problem in problems:
+        if _lanes(problem) != _lanes(problems[0]):
+            mend = f"must be those of {problems[0].site.name}: give all questions to one `share`"
+            yield Fault(place=f"{problem.site.name}, lanes", value="", mend=mend)
+
+
+def _lanes(problem: Problem) -> object:
+    """Return what all sites must see alike of the lanes of a question."""
+    if (moves := problem.moves) is None:
+        return None
+    same = ("name", "kind", "transfer_time", "window", "job_length")
+    return moves.edges, [[getattr(lane, word) for word in same] for lane in moves.lanes]
+
+
 def _sense_of_times(problems: Sequence[Problem]) -> Iterator[Fault]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]

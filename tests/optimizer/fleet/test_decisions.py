@@ -241,6 +241,18 @@ def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
     assert lost.closed
 
 
+def test_questions_that_were_not_shared_as_one_are_refused():
+    """Proves: a lane of another transfer time, other blocks, and other hours are told by the site.
+
+    Sensitivity: what leaves by a lane of an hour would come by one of three, without a word.
+    """
+    slow = share(alone(), {"union": route(transfer_time="3 h")}, block=2.0)
+    longer = share(alone(), {"union": route()}, block=3.0)
+    for other, word in ((slow, "lanes"), (longer, "lanes"), (together(6), "instant")):
+        with pytest.raises(ProblemError, match=rf"middle, {word}.* must (be those|have the)"):
+            decide_fleet([together()[0], other[1]])
+
+
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:8786", "tcp://127.0.0.1"])
 def test_what_is_no_address_is_told_before_a_client_is_made(monkeypatch, address):
     """Sensitivity: half a client, which waits for 20 s at the end and tells a trace-back."""
