@@ -48,7 +48,10 @@ class FleetDecision:
 
     @property
     def gap(self) -> float:
-        """Share of the least that the fleet can cost by which the decisions cost more. [1]"""
+        """Share of the least that the fleet can cost by which the decisions cost more. [1]
+
+        Below 0 where work that stays holds reserves, which that least leaves out.
+        """
         return gap_of(sum(self.costs.values()), self.coordination.bound)
 
     def as_json(self) -> dict[str, object]:

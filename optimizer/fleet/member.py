@@ -13,6 +13,7 @@ from optimizer.decision import Decision
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
+from optimizer.question.moves import staying
 from optimizer.reasons.refusal import refusal
 from optimizer.solve import Answer, Solver
 from twin.errors import Fault, ProblemError
@@ -97,6 +98,8 @@ class Member:
     def decide(self, net: FloatArray) -> Decision:
         """Return the site's decision when it is told what to send less what to take in.
 
+        Where nothing moves it is that of the site alone, whose work may hold reserves too.
+
         Parameters
         ----------
         net
@@ -107,10 +110,13 @@ class Member:
         NoScheduleError
             If the twin refuses every plan found.
         """
-        asked = replace(self._inputs.problem, moves=self._moves.fixed(net))
+        problem = self._inputs.problem
+        if not net.any():
+            return decide(replace(problem, outlook=staying(problem.outlook), moves=None))
+        asked = replace(problem, moves=self._moves.fixed(net))
         warm = None
         if not self._arrays.is_integer.any():  # whole units begin from another question
-            instants = self._inputs.problem.outlook["instant"].to_numpy()
+            instants = problem.outlook["instant"].to_numpy()
             warm = Warm(shape=self._shape, instants=instants, basis=self._solver.basis)
         return decide(asked, warm=warm)
 

@@ -170,3 +170,9 @@ def welcoming(outlook: xr.Dataset, site: Site, lanes: tuple[Lane, ...]) -> xr.Da
     kinds = [*outlook["kind"].to_numpy(), *(lane.kind for lane in hosted)]
     coords = {"cohort": labels, "kind": ("cohort", kinds)}
     return vocabulary.tag_all(outlook.drop_dims("cohort").assign(data).assign_coords(coords))
+
+
+def staying(outlook: xr.Dataset) -> xr.Dataset:
+    """Return an outlook without the cohorts that :func:`welcoming` gave it."""
+    guests = coming(outlook)
+    return outlook.isel(cohort=[n for n in range(outlook.sizes["cohort"]) if n not in guests])

@@ -13,9 +13,11 @@ from optimizer.fleet import crew, decisions
 from optimizer.fleet.coordinate import coordinate
 from optimizer.fleet.crew import Here
 from optimizer.fleet.decisions import decide_fleet
+from optimizer.fleet.member import Member
 from optimizer.fleet.question import share
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import caps, inputs_of
+from tests import reserve_days
 from tests.optimizer.fleet.small_fleet import NAMES, alone, nets_of, route, together
 from twin.errors import NoScheduleError, ProblemError, ServiceError
 from twin.workloads.queue import Pool
@@ -111,6 +113,23 @@ def test_what_sites_cost_alone_is_what_they_decide(fleet):
     told = fleet.as_json()
     assert told["objective_alone"] == pytest.approx(sum(fleet.alone.values()), abs=0.01)
     assert fleet.saved == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
+
+
+def test_work_that_stays_may_hold_reserves():
+    """Proves: a site of which nothing moves decides as one that has no lanes, and sells its work.
+
+    Sensitivity: it sold none, and what it lost stood among what sharing saves.
+    """
+    today = {"time_zone": "America/Los_Angeles", "gate": 0.0, "price": 30.0}  # open from 07:00Z
+    up = reserve_days.product("mfrr").model_copy(update=today)
+    asked, other, _ = alone()
+    work = asked.site.work | {"batch": reserve_days.site().work["batch"]}
+    site = asked.site.model_copy(update={"reserves": {"mfrr": up}, "work": work})
+    asked = replace(asked, site=site)
+    (shared, _) = share([asked, other], {"union": route()}, block=2.0)
+    own, found = decide(asked), Member(shared).decide(np.zeros((6, 1)))
+    assert float(own.schedule["work_reserve"].sum()) > 0.1
+    assert found.explanation.accounts == pytest.approx(own.explanation.accounts)
 
 
 class Dear(Here):
