@@ -49,6 +49,20 @@ def test_what_is_beyond_a_budget_is_paid():
     assert sum(plan.accounts["budgets"]) == pytest.approx(100.0)
 
 
+def test_a_budget_counts_the_average_mix_though_hours_are_matched():
+    """Proves: 4 MW matched at 300 kg/MWh emit nothing by the market, and 1200 of 600 kg: 40 + 30.
+
+    Sensitivity: 40 if what is matched did not count.
+    """
+    budget = CarbonBudget.model_construct(name="cap", amount=600.0 * YEAR / 2.0, price=0.05)
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=4.0, residual_intensity=500.0)
+    connection = grid().model_copy(update={"carbon": "matched"})
+    ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=300.0)
+    plan = solved(site(budget, ppa, connection=connection), ahead, carbon=0.1)
+    assert plan.accounts["carbon"] == pytest.approx([0.0, 0.0])
+    assert plan.objective == pytest.approx(70.0)
+
+
 def test_a_budget_by_the_day_is_kept_each_day():
     """Proves: 72 of 96 MWh fit the second, cheap day at 1 kg each; 24 go to the first.
 

@@ -208,7 +208,7 @@ class Budget(Contract):
 
 @register
 class CarbonBudget(Budget):
-    """Carbon of imported energy that may be emitted in a year."""
+    """Carbon of imported energy that may be emitted in a year, by the mean mix, matched or not."""
 
     kind: ClassVar[str] = "carbon_budget"
 
