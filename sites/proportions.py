@@ -1,7 +1,7 @@
 """What a site may have and hardly has: sizes that do not go together, mostly a unit or a comma.
 
-Faults keep a site from being loaded, doubts do not. Each is a proportion of two sizes of the same
-site, so that plants of a kilowatt and of a gigawatt are asked the same.
+Faults keep a site from being loaded, doubts do not. But for the name, each is a proportion of two
+sizes of the same site, so that plants of a kilowatt and of a gigawatt are asked the same.
 """
 
 import math
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sites.sizing import demand, ratings
 from twin.equipment import Cdu, CoolingPlant, HallAir, Tank
 from twin.errors import Fault
+from twin.names import NAMES, may_go_out
 from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
 from twin.site import Site
 
@@ -72,6 +73,9 @@ def doubts(site: Site) -> Iterator[Fault]:
     Fault
         Place, value with its unit, and what it may be.
     """
+    if not may_go_out(site.name):
+        mend = f"no service runs under this name: rename the file; a name has {NAMES}"
+        yield Fault(place="name", value=site.name, mend=mend)
     asked, idle = demand(site, busy=1.0), demand(site, busy=0.0)
     yield from _of_stores(site, asked)
     yield from _of_machines(site, asked)

@@ -22,6 +22,7 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from telemetry.durable import write_whole
 from twin.errors import Fault, JournalError, ServiceError
+from twin.names import NAMES, may_go_out
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -42,10 +43,14 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
     Raises
     ------
     ServiceError
-        If another service uses the folder, it is another site's, or it cannot be used.
+        If another service uses the folder, it is another site's, or it cannot be used; or if the
+        site has a name that brokers or partners would refuse.
     PageError
         If the page's port is taken.
     """
+    if not may_go_out(site.name):  # in shadow nobody else would tell
+        mend = f"rename its file: a site that is served has a name of {NAMES}"
+        raise ServiceError("site", [Fault(place="name", value=ascii(site.name), mend=mend)])
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(_ending())

@@ -25,6 +25,14 @@ def test_declared_sites_raise_no_doubt(name):
     assert list(sites.doubts(sites.load(name))) == []
 
 
+@pytest.mark.parametrize("name", ["münchen", "small (2)", "a+b", "..", "-small", "s" * 33])
+def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(SMALL)
+    (doubt,) = sites.doubts(sites.load(path))
+    assert "no service runs under this name: rename the file" in str(doubt)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -10,6 +10,7 @@ from telemetry.grid import eic
 from telemetry.grid.partners import Partner, party_of
 from telemetry.keys import public_keys, read_json
 from twin.errors import Fault, SecurityError, ServiceError, WireError
+from twin.names import NAMES, may_go_out
 from twin.site import Site
 
 SENDER: Final = "site.json"
@@ -124,6 +125,9 @@ def read_partners(folder: Path) -> list[Partner]:
     """
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
+        if not may_go_out(path.stem):
+            mend = f"rename the file: it is named after its partner, whose name has {NAMES}"
+            faults.append(Fault(place=str(path), value="", mend=mend))
         try:
             content = read_json(path)
         except SecurityError as error:

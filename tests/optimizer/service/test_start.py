@@ -2,9 +2,21 @@
 
 import errno
 
+import pytest
 import structlog.testing
 
+import sites
 from optimizer.service import start
+from twin.errors import ServiceError
+
+
+@pytest.mark.parametrize("name", ["münchen", "a b", "a+b", "..", "s" * 33])
+def test_a_name_that_brokers_or_partners_refuse_is_served_to_nobody(tmp_path, name):
+    """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
+    site = sites.load("small").model_copy(update={"name": name})
+    with pytest.raises(ServiceError, match=r"name = .*: rename its file"):
+        start.serve(site, None, tmp_path / "state")
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):

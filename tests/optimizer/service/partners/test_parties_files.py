@@ -18,6 +18,14 @@ def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
         read_partners(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["grid+co", "grid co", "netz-münchen", "-x", "n" * 33])
+def test_a_partner_whose_name_no_document_takes_is_told_with_its_file(tmp_path, name):
+    """Sensitivity: the service ended at its first status: `'status' = None: $.partner: ...`."""
+    (tmp_path / f"{name}.json").write_text(json.dumps({"keys": [key("tso-1").public]}))
+    with pytest.raises(ServiceError, match="rename the file: it is named after its partner"):
+        read_partners(tmp_path)
+
+
 def test_a_partner_whose_file_is_sound_is_read(tmp_path):
     (tmp_path / "tso-1.json").write_text(json.dumps({"keys": [key("tso-1").public]}))
     assert [partner.name for partner in read_partners(tmp_path)] == ["tso-1"]
