@@ -3,8 +3,23 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
+
+
+class _Lines(structlog.PrintLogger):
+    """Lines of a log; what finds no room, or nobody who takes it, is left out.
+
+    A full disk under the log, or the end of whoever reads it, must end no service.
+    """
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def configure_logs() -> None:
@@ -22,7 +37,7 @@ def configure_logs() -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lambda *_: _Lines(stream),
     )
 
 

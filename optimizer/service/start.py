@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 
 
 def serve(site: Site, settings: Settings, path: Path) -> None:
-    """Run the service of a site until SIGTERM or Ctrl-C.
+    """Run the service of a site until SIGTERM, Ctrl-C, or the end of its terminal.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
         raise ServiceError("site", [Fault(place="name", value=ascii(site.name), mend=mend)])
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
-        stop = stack.enter_context(_ending())
+        stop = stack.enter_context(ending())
         link = PlantLink(site, settings, folder)
         service = Service(
             site,
@@ -90,8 +90,8 @@ def note_page(path: Path, url: str) -> None:
 
 
 @contextmanager
-def _ending() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set; a second Ctrl-C ends at once."""
+def ending() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM, Ctrl-C and a lost terminal set; a second one ends at once."""
     stop = threading.Event()
 
     def end(*_: object) -> None:
@@ -99,7 +99,10 @@ def _ending() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who says nohup lets it go on
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ends}
     try:
         yield stop
     finally:

@@ -150,7 +150,11 @@ class Worker:
         self._process = self._context.Process(
             target=logged, args=(_serve, theirs, self._solve), name="solver", daemon=True
         )
-        self._process.start()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it is for the service
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
     def _expect_more(self) -> None:
@@ -168,8 +172,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, solve: Solve | None) -> None:
-    """Answer questions until the other end is closed; Ctrl-C is for the service, not for us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Answer questions until the other end is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer = solve or _default()
     while True:

@@ -1,11 +1,16 @@
 """Logs of spawned processes go where those of their parent go: nothing else reads as JSON."""
 
+import io
 import json
 import multiprocessing
+import os
+import sys
+from pathlib import Path
 
+import pytest
 import structlog
 
-from telemetry.logs import logged
+from telemetry.logs import configure_logs, logged
 
 
 def tell(word):
@@ -20,3 +25,34 @@ def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
     assert process.exitcode == 0
     assert told.out == ""
     assert json.loads(told.err)["word"] == "hello"
+
+
+@pytest.fixture
+def logs(monkeypatch):
+    """Return what lets logs go to a file; afterwards they go where they went."""
+
+    def write_to(stream):
+        monkeypatch.setattr(sys, "stderr", stream)
+        configure_logs()
+        return structlog.get_logger()
+
+    yield write_to
+    structlog.reset_defaults()
+
+
+def tell_all(logger):
+    for say in (logger.info, logger.warning, logger.error):
+        say("told")
+
+
+def test_a_log_that_finds_no_room_ends_nobody(logs):
+    """Sensitivity: a full disk under the log, or a reader that ended, ended the service with it."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        tell_all(logs(io.TextIOWrapper(full, write_through=True)))
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nobody(logs):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as lost:
+        tell_all(logs(io.TextIOWrapper(lost, write_through=True)))

@@ -1,6 +1,8 @@
 """How a service starts: what is only convenient keeps nobody from starting."""
 
 import errno
+import os
+import signal
 
 import pytest
 import structlog.testing
@@ -29,3 +31,21 @@ def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):
     with structlog.testing.capture_logs() as logged:
         start.note_page(tmp_path / "page.url", "http://127.0.0.1:8441/")
     assert [entry["url"] for entry in logged] == ["http://127.0.0.1:8441/"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_ends_clean_however_it_is_ended(ending):
+    """Sensitivity: the end of its terminal killed it, and what it had asked of the plant stood."""
+    with start.ending() as stop:
+        os.kill(os.getpid(), ending)
+        assert stop.is_set()
+
+
+def test_with_nohup_it_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with start.ending() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +45,13 @@ def process(worker):
 
 def is_alive(process):
     return Path(f"/proc/{process}").exists()
+
+
+def test_ctrl_c_does_not_reach_it_from_its_first_moment(worker):
+    """Sensitivity: while it still loaded its libraries Ctrl-C printed their trace."""
+    words = Path(f"/proc/{process(worker)}/status").read_text().split()
+    blocked = int(words[words.index("SigBlk:") + 1], 16)
+    assert blocked >> (signal.SIGINT - 1) & 1
 
 
 def test_another_process_decides_and_is_told_what_was_before(worker):
