@@ -9,7 +9,7 @@ from optimizer.service.clock import Clock
 from optimizer.service.house import PAUSE
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.watching.unheard import Unheard
-from twin.errors import StateError
+from twin.errors import NoScheduleError, StateError
 from twin.estimate import estimate
 from twin.site import Site
 
@@ -45,12 +45,16 @@ class Awaited:
         try:
             estimate(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
-            return str(self.told(error))
+            return str(self._unheard.told(error))
         return self._link.jobs.unheard
 
-    def told(self, error: StateError) -> StateError:
-        """Return an error with where to look, as `watching.unheard.Unheard` tells it."""
-        return self._unheard.told(error)
+    def told(self, error: Exception) -> Exception:
+        """Return why there is no plan, with where to look, and what is not heard besides."""
+        if isinstance(error, StateError):
+            return self._unheard.told(error)
+        if isinstance(error, NoScheduleError) and self.is_blind:
+            return NoScheduleError(f"{error}\nit may come of this: {self.missing()}")
+        return error
 
     def waits(self, stop: Event) -> Iterator[str]:
         """Yield what is missing, until nothing is, the longest wait is over, or it is to stop."""

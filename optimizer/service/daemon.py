@@ -32,7 +32,7 @@ from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
 from optimizer.service.worker import Worker
 from twin.axes import QUARTER
-from twin.errors import GigatwinError, StateError
+from twin.errors import GigatwinError
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -145,12 +145,10 @@ class Service:
             keep(self._memory, outcome.estimate)
             self._awaited.judge(is_known=not outcome.estimate.is_useless)
         except Exception as error:
-            if isinstance(error, StateError):
-                self._awaited.judge(is_known=False)
-                error = self._awaited.told(error)
-            elif not isinstance(error, GigatwinError):
+            self._awaited.judge(is_known=False)
+            if not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")
-            sequence = self._blind(error, now)
+            sequence = self._blind(self._awaited.told(error), now)
         if self._clock.is_simulated and not self._is_left:
             self._link.decided(now, sequence)
         self._heart.busy, self._is_begun = np.inf, True

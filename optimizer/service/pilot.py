@@ -18,7 +18,7 @@ from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
-from optimizer.service.watching.in_service import in_service
+from optimizer.service.watching.in_service import plannable
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Steering, question, set_apart
 from twin.axes import HOUR, QUARTER
@@ -96,7 +96,7 @@ class Outcome:
     apart
         Racks that are not acted on, ``{hall}-{rack}``.
     absent
-        Machines out of service, in words.
+        Machines out of service or drained, in words.
     """
 
     time: np.datetime64
@@ -201,7 +201,7 @@ class Pilot:
 
     def _question(self, facts: Facts, state: xr.Dataset) -> tuple[Problem, tuple[str, ...]]:
         """Return the question, of a site without what is out of service, and what that is."""
-        site, absent = in_service(self.site, facts.observed)
+        site, absent = plannable(self.site, facts.observed, state)
         if not facts.is_steerable:
             site = declared(site)
         self._steering.site = site

@@ -1,4 +1,4 @@
-"""Machines that the plant says are out of service: no plan counts on what they could do.
+"""Machines that are out of service, or drained: no plan counts on what they could do.
 
 What is produced, stored and sold to a town can be planned without, down to the share of a machine
 that is left. On the rest of a plant everything rests, and what a part of it out of service leaves
@@ -21,6 +21,7 @@ from twin.equipment import (
     Tank,
     Wind,
 )
+from twin.labels import values_of
 from twin.site import Site
 
 RATINGS: Final[Mapping[type, tuple[str, ...]]] = {
@@ -37,6 +38,41 @@ NOTHING: Final = 1e-6
 
 WHOLE: Final = 1.0 - 1e-6
 """Share of a machine in service from which on all of it is. [1]"""
+
+
+DRAINED: Final = 0.01
+"""Share of its capacity from which on a battery below its reserve is drained: sensors err. [1]"""
+
+
+def plannable(site: Site, observed: xr.Dataset, state: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
+    """Return a site as plans may count on it, and in words what they do without.
+
+    Parameters
+    ----------
+    site, observed
+        See :func:`in_service`.
+    state
+        Where its stores stand.
+
+    Returns
+    -------
+    tuple of Site and tuple of str
+        A battery that was drained below its reserve, as by riding through the loss of the
+        connection, has what it holds now as its reserve: it is charged again, and nothing of what
+        it has gained is taken before it is back in its window.
+    """
+    site, words = in_service(site, observed)
+    levels, drained = values_of(state, "battery_level"), []
+    for battery in site.of(Battery):
+        level = max(levels[battery.name], 0.0)
+        kept = battery.reserve * battery.usable
+        if level < kept - DRAINED * battery.usable:
+            drained.append(
+                f"{battery.name} holds {level:.3g} MWh, less than the {kept:.3g} MWh that it keeps "
+                "in reserve: plans only charge it until it is back"
+            )
+            site = site.replace(battery.name, reserve=level / battery.usable)
+    return site, (*words, *drained)
 
 
 def in_service(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]:

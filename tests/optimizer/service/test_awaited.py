@@ -8,7 +8,7 @@ import pytest
 
 from tests import moments
 from tests.optimizer.service.benches import UNHEARD, Bench
-from twin.errors import StateError
+from twin.errors import NoScheduleError, StateError
 from twin.estimate import estimate
 
 
@@ -55,13 +55,17 @@ def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
     stop.wait.assert_called_once()
 
 
-def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench):
+@pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
+def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error):
     """Proves: a HOLD for want of telemetry, or no plan, ends with the first whole telemetry.
 
-    Sensitivity: it was kept for the rest of the quarter-hour.
+    Sensitivity: it was kept for the rest of the quarter-hour; where the twin refused what was left
+    without telemetry, as after a black-out, nobody was told of that either.
     """
     bench.link.jobs.unheard = UNHEARD
-    bench.decide(error=StateError("state of small", []))
+    bench.decide(error=error)
+    if isinstance(error, NoScheduleError):
+        assert bench.service.is_ready() == [f"refused\nit may come of this: {UNHEARD}"]
     again = bench.service._clock.again
     bench.keep_house()
     again.assert_not_called()
@@ -71,7 +75,9 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench):
     again.assert_called_once_with()
 
 
-def test_what_hearing_would_not_mend_is_not_decided_anew(bench):
-    bench.decide(error=StateError("state of small", []))
+@pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
+def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
+    bench.decide(error=error)
+    assert "it may come of this" not in "".join(bench.service.is_ready())
     bench.keep_house()
     bench.service._clock.again.assert_not_called()

@@ -148,3 +148,27 @@ def test_the_chillers_of_a_plan_are_asked_for():
     assert requests["cooling_plant_units_request", PLANT] == told
     usual = wanted(moments.site(), outcome()[1]).requests
     assert ("cooling_plant_units_request", PLANT) not in usual
+
+
+@pytest.mark.parametrize("level", [0.3, 0.2, 0.01, 0.0])
+def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(level):
+    """Proves: after it has ridden through a black-out the site is planned, and takes nothing of it.
+
+    Sensitivity: from 0.2 MWh down there was no plan at all until somebody had charged it; above,
+    the twin refused every plan, which took what the battery did not have.
+    """
+    facts = moments.facts(battery_level=level)
+    outcome = moments.pilot().run(facts)
+    assert outcome.choice.source is Source.OPTIMUM
+    levels = outcome.choice.replay["battery_level"].to_numpy()[:, 0]
+    assert levels.min() == pytest.approx(level, abs=0.001)
+    assert levels.max() > 0.32
+    assert outcome.orders.battery_discharge["battery_1"] == 0.0
+    (told,) = outcome.absent
+    assert told.startswith(f"battery_1 holds {level:g} MWh, less than the 0.32 MWh that it keeps")
+
+
+def test_what_a_sensor_errs_by_is_no_drained_battery():
+    outcome = moments.pilot().run(moments.facts(battery_level=0.31))
+    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.absent == ()
