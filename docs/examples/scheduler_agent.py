@@ -76,6 +76,8 @@ class Agent:
     def look(self, now):
         """Take note of what runs and waits, and how far each job has come."""
         self.live = []
+        for one in self.known.values():  # what is here has arrived: the clock may have been ahead
+            one["arrival"] = min(one["arrival"], now)
         for job in cluster.jobs():
             slack, loss = KINDS[job["kind"]]
             fresh = {"arrival": min(job["submitted"], now), "done": 0.0, "start": 0}
