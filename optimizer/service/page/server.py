@@ -21,6 +21,8 @@ START: Final = 10.0
 MOST_REQUESTS: Final = 64
 """Most connections served at once; more are told to come again."""
 
+MOST_CONNECTIONS: Final = 2 * MOST_REQUESTS
+"""Most connections that stand, and that wait; more are ended: files must be left for the rest."""
 
 FIRST_REQUEST: Final = 5.0
 """Longest wait for the first request of a connection, which else takes the place of others. [s]"""
@@ -55,6 +57,7 @@ class PageServer:
         config = uvicorn.Config(
             create_app(board, token=token, hosts=(*LOOPBACK, *hosts)),
             access_log=False,
+            backlog=MOST_CONNECTIONS,
             http=_Patient,
             lifespan="off",
             limit_concurrency=MOST_REQUESTS,
@@ -125,10 +128,12 @@ class _Server(uvicorn.Server):
 
 
 class _Patient(H11Protocol):
-    """HTTP on one connection, which is closed where no request comes."""
+    """HTTP on one connection, which is closed where no request comes, or where there are many."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.close()
         self.loop.call_later(FIRST_REQUEST, self._end_if_silent)
 
     def _end_if_silent(self) -> None:

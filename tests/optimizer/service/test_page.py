@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from optimizer.service.board import word
 from optimizer.service.page import PageServer, create_app
-from optimizer.service.page.server import MOST_REQUESTS
+from optimizer.service.page.server import MOST_CONNECTIONS, MOST_REQUESTS
 from tests.boards import ENDED, FakeBoard, decision
 from tests.waiting import DEADLINE
 from twin.errors import GigatwinError, PageError
@@ -277,6 +277,19 @@ def test_connections_that_say_nothing_make_room_for_others(board, monkeypatch):
             one.settimeout(DEADLINE)
             assert one.recv(1) == b""
         assert get(server.url, "/health/live") == 200
+
+
+def test_however_many_connect_files_are_left_for_the_rest_of_the_service(board, monkeypatch):
+    """Sensitivity: a thousand connections took all files that a process may open by default: for
+    seconds nothing could be decided, ordered or written down, and asyncio wrote 17 MB of log.
+    """
+    monkeypatch.setattr("optimizer.service.page.server.FIRST_REQUEST", 10 * DEADLINE)
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        where = ("127.0.0.1", urlsplit(server.url).port)
+        for _ in range(MOST_CONNECTIONS):
+            stack.enter_context(socket.create_connection(where))
+        with socket.create_connection(where, DEADLINE) as one_more:
+            assert one_more.recv(1) == b""
 
 
 def test_server_serves_on_the_other_loopback(board):
