@@ -72,6 +72,7 @@ class Actuator:
         kept, self._sequence, self._kept_at = read_orders(path)
         self._is_first = kept is None
         self.last = kept or Wanted()
+        self._halls = self.last.halls  # as they are frozen
         self._ordered: Wanted | None = None
         self._decided: Decided | None = None
         self._told = 0.0
@@ -92,7 +93,7 @@ class Actuator:
             The service's time.
         """
         with self._lock:
-            self.last, self._is_first = wanted, False
+            self.last, self._halls, self._is_first = wanted, wanted.halls, False
             self._drop(wanted.requests, now)
             return self._order(wanted, now)
 
@@ -122,8 +123,9 @@ class Actuator:
         now
             The service's time.
         eased
-            Caps that are to be kept beside the last ones, where the limits no longer allow those;
-            no job and no cap is raised.
+            Caps that are to be kept beside the last ones, where the limits no longer allow those.
+            No job is raised, and no hall beyond what was ordered last without this: what its
+            inference needs rises and falls.
 
         Returns
         -------
@@ -137,7 +139,8 @@ class Actuator:
                 self._is_first = True
             if self._is_first:
                 return -1
-            self.last = eased_orders(self.last, eased) if eased else self.last
+            if eased:
+                self.last = eased_orders(replace(self.last, halls=self._halls), eased)
             return self._order(replace(self.last, requests={}), now)
 
     def withdraw(self, now: np.datetime64) -> None:

@@ -35,6 +35,23 @@ def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
     assert set(values.values()) == {None}
 
 
+def test_the_caps_of_halls_follow_inference_up_to_what_was_frozen(made, wire):
+    """Proves: through a morning under HOLD jobs keep what they had, and no cap is beyond it.
+
+    Sensitivity: each lull of the inference lowered the caps of halls for good, and what it took
+    again in the morning was taken from jobs that ran: they were stopped.
+    """
+    frozen, told = made(), []
+    frozen.act(WANTED, NOW)
+    for power in (None, 0.8, None, 1.1, 2.0):
+        wire.sent.clear()
+        eased = None if power is None else replace(WANTED, halls={"hall_1": power, "hall_2": 0.5})
+        frozen.freeze(NOW, eased)
+        told += [cap.power_cap for cap in wire.of(CapOrder) if cap.hall == "hall_1"]
+    assert told == [1.25, 0.8, 0.8, 1.1, 1.25]
+    assert frozen.last.jobs == WANTED.jobs
+
+
 def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
     actuator, receipts = made(), []
 
