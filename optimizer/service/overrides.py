@@ -51,6 +51,12 @@ class Overrides:
         self._ended, self._is_back = list[Hold](), False
         self.trouble = self.doubt = ""
 
+    def take_up(self) -> None:
+        """Put in force what was ordered by way of the file since it was read, while it starts."""
+        with self._lock:
+            known = [one.hold for one in self._holds]
+            self._holds += [Kept(one) for one in read_holds(self._path) if one not in known]
+
     def hold(self, now: float) -> Hold | None:
         """Return the HOLD in force, if there is one; several persons' are told as one.
 

@@ -54,14 +54,14 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(ending())
-        link = PlantLink(site, settings, folder)
+        link, overrides = PlantLink(site, settings, folder), Overrides(folder / HOLDS)
         service = Service(
             site,
             settings,
             clock=SimulatedClock() if settings.is_simulated else RealClock(),
             link=link,
             partners=PartnerLink(site, settings, folder, meter=link.meter),
-            overrides=Overrides(folder / HOLDS),
+            overrides=overrides,
             folder=folder,
         )
         if settings.page_port is not None:
@@ -76,6 +76,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
             note_page(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _commands(service)))
+        overrides.take_up()  # until now a HOLD went to the file, as where no service runs
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify("STOPPING=1")

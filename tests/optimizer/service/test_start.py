@@ -9,6 +9,9 @@ import structlog.testing
 
 import sites
 from optimizer.service import start
+from optimizer.service.holding import offline
+from optimizer.service.settings import Settings
+from tests import small_days
 from twin.errors import ServiceError
 
 
@@ -49,3 +52,23 @@ def test_with_nohup_it_outlives_its_terminal():
             assert not stop.is_set()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
+    """Proves: whoever holds before the service listens is obeyed by it, as he is told.
+
+    Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
+    """
+    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), page_port=0)
+    seen = []
+
+    class Page(start.PageServer):
+        def start(self):
+            offline.hold(tmp_path, author="ana", reason="leak", hours=None)
+            super().start()
+
+    monkeypatch.setattr(start, "PageServer", Page)
+    monkeypatch.setattr(start.Service, "run", lambda self, _: seen.append(self.snapshot()["hold"]))
+    start.serve(sites.load("small"), told, tmp_path)
+    assert [hold["author"] for hold in seen] == ["ana"]
+    assert offline.held(tmp_path).author == "ana"
