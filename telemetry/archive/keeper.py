@@ -5,6 +5,7 @@ from pathlib import Path
 from telemetry.archive.losses import Loss, in_words
 from telemetry.archive.marks import Mark
 from telemetry.archive.opening import FAILURES, gone_back, locked, opened
+from telemetry.archive.places import Place
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import Taken
 from telemetry.archive.store import Columns, OvertakenError, Store
@@ -115,9 +116,9 @@ class Keeper:
 
     def _failed(self, what: str, error: Exception) -> ArchiveError:
         """Open the repository anew, and return the error that tells why."""
-        reason = str(error).partition("\n")[0]
-        mend = "end it" if isinstance(error, OvertakenError) else "see to the disk"
-        self.trouble = f"{self._folder}: cannot be {what}: {reason}; {mend}"
+        reason, place = str(error).partition("\n")[0], Place.of(self._folder)
+        mend = "end it" if isinstance(error, OvertakenError) else place.mend
+        self.trouble = f"{place.url or self._folder}: cannot be {what}: {reason}; {mend}"
         self._given_up += self._store.given_up
         with locked(self._folder):
             self._store = self._open(is_tried=True)

@@ -143,7 +143,7 @@ def _in_bucket(place: Place, site: str) -> Store:
         return _of_site(Store.open(place.storage, site), site)
     except FAILURES as error:
         reason = str(error).partition("\n")[0]
-        message = f"{place.url}: {reason}; see to the object store, the bucket and its credentials"
+        message = f"{place.url}: {reason}; {place.mend}"
         raise ArchiveError(message) from error
 
 

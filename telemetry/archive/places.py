@@ -68,6 +68,13 @@ class Place:
         return self.folder is not None
 
     @property
+    def mend(self) -> str:
+        """What to do where it cannot be read or written."""
+        if self.is_local:
+            return "see to the disk"
+        return "see to the object store, the bucket and its credentials"
+
+    @property
     def storage(self) -> icechunk.Storage:
         """What Icechunk opens.
 

@@ -202,3 +202,23 @@ def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch
         assert "see to the object store" in running.troubles["archive"]
         assert running.counters["commits"] == 0
         assert all(one.process.poll() is None for one in running._ingesters.values())
+
+
+@pytest.mark.slow
+def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeypatch):
+    """Sensitivity: the operator was sent to the disk, where nothing was wrong."""
+    archive = fill(tmp_path, bucket)
+    archive.add(value(3900, 7.0), archive.positions["a"], journal="b")
+
+    def refuse(*_, **__):
+        message = "object store error: AccessDenied"
+        raise OSError(message)
+
+    with monkeypatch.context() as denied:
+        denied.setattr("telemetry.archive.store.Store.write", refuse)
+        with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; see to the object store"):
+            archive.commit(everything=True)
+    assert "see to the object store" in archive.trouble
+    archive.commit(everything=True)
+    points = open_archive(SITE, group="points", root=bucket)
+    assert points["value"].sel(point=POINT).values[-1] == 7.0

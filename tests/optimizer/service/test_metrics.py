@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from optimizer.service.metrics import exposition
+from optimizer.service.watching.alarms import Severity
 from tests.boards import NOW, FakeBoard
 
 
@@ -121,6 +122,14 @@ def test_alert_rules_name_metrics_that_exist(board):
     used = set(re.findall(r"\bgigatwin_\w+", rules))
     assert used
     assert used - known == set()
+
+
+def test_every_grave_alarm_alerts(board):
+    """Sensitivity: a disk full under the archive, or old jobs, stood on the page only."""
+    rules = (Path(__file__).parents[3] / "deploy/prometheus/alerts.yml").read_text()
+    (high,) = re.findall(r"expr: gigatwin_alarms\{severity=\"(\w+)\"\} > 0\n", rules)
+    assert high == Severity.HIGH
+    assert ("gigatwin_alarms", high) in scrape(board)
 
 
 def test_an_alert_of_two_decisions_outlasts_another_source():
