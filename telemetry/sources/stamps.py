@@ -16,6 +16,12 @@ _NO_ZONE: Final = (
     "or call the column time_utc if they are UTC"
 )
 
+_UTC: Final = frozenset({"utc", "gmt"})
+"""Words of a header whose times are UTC."""
+
+_CLOSING: Final = frozenset({"end", "ends", "ending", "ended", "until"})
+"""Words of a header whose times close the intervals."""
+
 
 def time_column(table: Table) -> str:
     """Return the header of the column that opens the intervals.
@@ -39,10 +45,10 @@ def time_column(table: Table) -> str:
     opening = {
         name: parts
         for name, parts in words.items()
-        if {"time", "datetime", "timestamp", "date", "start", "utc"} & set(parts)
-        and "end" not in parts
+        if {"time", "datetime", "timestamp", "date", "start", *_UTC} & set(parts)
+        and not _CLOSING & set(parts)
     }
-    for wanted in ("utc", "start", "datetime", "timestamp", "time", "date"):
+    for wanted in ("utc", "gmt", "start", "datetime", "timestamp", "time", "date"):
         for name, parts in opening.items():
             if wanted in parts:
                 return name
@@ -93,7 +99,7 @@ def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:
     if has_offset.any():
         return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), []
     naive = parsed.to_numpy().astype("datetime64[us]")
-    if "utc" in re.split(r"[^a-z]+", column.lower()):
+    if _UTC & set(re.split(r"[^a-z]+", column.lower())):
         return naive, []
     if zone is None:
         fault = Fault(

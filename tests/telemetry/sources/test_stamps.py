@@ -45,6 +45,20 @@ def test_naive_local_time_is_moved_to_utc(tmp_path):
     assert prices["electricity_price"].values.tolist() == list(range(24))
 
 
+def test_times_of_a_column_that_names_gmt_are_utc(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-06-01").replace("Datetime", "Datetime (GMT)"))
+    assert (read_prices(path, zone="DE-LU")["time"].values == _hours("2023-06-01T00:00")).all()
+
+
+@pytest.mark.parametrize("header", ["Hour Ending (UTC)", "datetime_ending_utc", "time until"])
+def test_a_time_that_closes_its_interval_does_not_open_it(tmp_path, header):
+    path = tmp_path / "prices.csv"
+    path.write_text(_day_of_24("2023-06-01").replace("Datetime", header))
+    with pytest.raises(SeriesError, match="no column of times"):
+        read_prices(path, zone="DE-LU")
+
+
 def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_path):
     path = tmp_path / "prices.csv"
     path.write_text(_day_of_24("2023-03-26"))
