@@ -114,7 +114,8 @@ def figures(
     UnitError
         If a word or its unit is missing.
     ProblemError
-        If a value that figures use is no finite number, or a rate is below 0.
+        If a value that figures use is no finite number, a rate is below 0, or the IT drew more than
+        the site.
     """
     whole = run if carbon_intensity is None else run.assign(carbon_intensity=carbon_intensity)
     vocabulary.check(whole, *dict.fromkeys((*NAMES, *words_of(whole))))
@@ -124,7 +125,7 @@ def figures(
         for name, is_lost in untold(whole).items()
         if is_lost.any()
     ]
-    if faults := [*faults, *below_zero(whole)]:
+    if faults := [*faults, *below_zero(whole), *_more_than_all(whole)]:
         raise ProblemError("run", faults)
     told = indicators(run, carbon_intensity=carbon_intensity)
     return (*_installed(site), *_used(site, run), *_renewable(run), *_indicators(told))
@@ -164,6 +165,15 @@ def below_zero(run: xr.Dataset) -> list[Fault]:
         for name in RATES
         if name in run and (is_below := _anywhere(run[name] < -ROUNDING)).any()
     ]
+
+
+def _more_than_all(run: xr.Dataset) -> Iterator[Fault]:
+    """Yield the fault of an IT that drew more than the site around it: no PUE is below 1."""
+    inner, whole = _sum(run, "it_power"), _sum(run, "facility_power")
+    if inner > whole * (1.0 + ROUNDING):
+        value = f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site"
+        mend = "a part draws no more than the whole; look at both meters and their units"
+        yield Fault(place="it_power", value=value, mend=mend)
 
 
 def _anywhere(holds: xr.DataArray) -> np.ndarray:

@@ -227,9 +227,11 @@ def _table(results: Results, names: Sequence[str]) -> Table:
 
 
 def _columns(results: Results) -> Sequence[tuple[str, str, str]]:
-    """Return the columns that have something to tell."""
+    """Return the columns that have something to tell: carbon is 0 where no file tells it."""
     is_staged = any(summary.starts for summary in results.policies.values())
-    return (*COLUMNS, *STAGED) if is_staged else COLUMNS
+    has_carbon = any(summary.carbon_kg for summary in results.policies.values())
+    columns = (*COLUMNS, *STAGED) if is_staged else COLUMNS
+    return [one for one in columns if has_carbon or one[0] != "carbon_kg"]
 
 
 def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:

@@ -56,7 +56,7 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
     step = read_course(run, policy=policy, seed=seed).sel(time=axes.utc(at), method="pad")
     (start,) = step["time"].to_numpy().reshape(1)
     screen.print(f"what happened in the quarter-hour of {axes.to_minute(start)}:")
-    for name in SHOWN:
+    for name in (name for name in SHOWN if name in step):
         word = vocabulary.term(name)
         screen.print(
             f"  {word.meaning}: {float(step[name]):.1f} {units.written(word.unit)}", markup=False

@@ -88,6 +88,8 @@ class World:
         What was filled, as texts.
     notes
         What was modelled, mapped or not read.
+    has_carbon
+        Whether the carbon intensity is known; if not, the record has zeros.
     """
 
     record: xr.Dataset
@@ -96,6 +98,7 @@ class World:
     end: np.datetime64
     gaps: tuple[str, ...]
     notes: tuple[str, ...]
+    has_carbon: bool = True
 
 
 def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
@@ -142,11 +145,9 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         (files.weather.name, weather),
     )
     inside = [(name, between(part, start=first, end=last)) for name, part in parts]
-    notes = [
-        *told_of(parts, "notes"),
-        *notes_on(site, files.weather.name, weather),
-    ]
-    if files.carbon is None and "carbon_intensity" not in prices:
+    notes = [*told_of(parts, "notes"), *notes_on(site, files.weather.name, weather)]
+    has_carbon = _has_carbon(prices, files)
+    if not has_carbon:
         notes.append(f"{files.prices.name}: {NO_CARBON}")
     arrivals = jobs_of(files.jobs, first, last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
@@ -157,6 +158,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         end=last,
         gaps=told_of(inside, "gaps"),
         notes=tuple(notes),
+        has_carbon=has_carbon,
     )
 
 
@@ -188,11 +190,16 @@ def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:
     xarray.Dataset
         ``carbon_intensity`` on its own axes. [kg MWh-1]
     """
-    if files.carbon is None and "carbon_intensity" not in prices:
+    if not _has_carbon(prices, files):
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
         return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
     return read_carbon(files.carbon or files.prices, zone=files.zone, kind=files.carbon_kind)
+
+
+def _has_carbon(prices: xr.Dataset, files: Files) -> bool:
+    """Return whether a file tells the carbon intensity."""
+    return files.carbon is not None or "carbon_intensity" in prices
 
 
 def market_of(site: Site, files: Files) -> list[xr.Dataset]:

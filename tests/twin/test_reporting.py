@@ -106,6 +106,14 @@ def test_powers_water_and_carbon_below_zero_are_refused():
         figures(sites.load("small"), run(), carbon_intensity=carbon)
 
 
+def test_an_it_that_drew_more_than_the_site_is_refused():
+    """8 MW of 10 for 48 h are a PUE of 1.25; with the meters exchanged it would be 0.8."""
+    what = run()
+    swapped = what.assign(it_power=what["facility_power"], facility_power=what["it_power"])
+    with pytest.raises(ProblemError, match="it_power = 480 MWh, of 384 MWh of the whole site"):
+        figures(sites.load("small"), swapped)
+
+
 def test_indicators_of_an_idle_it_are_unknown():
     what = run()
     what["it_power"][:] = 0.0

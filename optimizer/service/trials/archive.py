@@ -28,8 +28,11 @@ RESULTS: Final = "results.json"
 IDENTITY: Final = "run.json"
 """File that tells which back-test a folder holds."""
 
-SHOWN: Final = ("grid_import_power", "facility_power", "electricity_price", "carbon_intensity")
-"""Words of the interval asked for that an explanation shows beside its reasons."""
+TOLD: Final = ("grid_import_power", "facility_power", "electricity_price")
+"""Words that every course has."""
+
+SHOWN: Final = (*TOLD, "carbon_intensity")
+"""Words of the interval asked for that an explanation shows, where they are known."""
 
 
 def open_folder(folder: Path, identity: Identity) -> None:
@@ -237,6 +240,6 @@ def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.D
             course = opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
         raise damaged(path, "cut short, or no NetCDF") from error
-    if lost := [name for name in ("time", "instant", *SHOWN) if name not in course.variables]:
+    if lost := [name for name in ("time", "instant", *TOLD) if name not in course.variables]:
         raise damaged(path, f"not what a back-test writes (without {', '.join(lost)})")
     return course

@@ -81,8 +81,10 @@ def course_of(
     Returns
     -------
     xarray.Dataset
-        Means on ``time``, stocks on ``instant``; promises under ``plan_<name>``.
+        Means on ``time``, stocks on ``instant``; promises under ``plan_<name>``. No carbon
+        intensity where none is known: whoever reports on the run would take zeros for true.
     """
+    unknown = ["terminal_price", *([] if setting.world.has_carbon else ["carbon_intensity"])]
     grid = axes.regular(setting.world.start, len(steps))
     flows = record[[name for name in record.data_vars if "time" in record[name].dims]]
     stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
@@ -91,7 +93,7 @@ def course_of(
     course = (
         grid.merge(edges.isel(instant=slice(None, None, STEP)))
         .merge(means.assign_coords(time=grid["time"]))
-        .merge(setting.truth.drop_vars("terminal_price"), compat="override")
+        .merge(setting.truth.drop_vars(unknown), compat="override")
     )
     backlog, progress = zip(*steps, strict=True)
     first = backlog[0] + float(progress[0].work_done.sum())

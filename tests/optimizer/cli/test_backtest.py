@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
-from optimizer.service.trials.archive import write_trial
+from optimizer.service.trials.archive import read_course, write_trial
 from optimizer.service.trials.backtest import run as run_policy
 from tests import small_days
 
@@ -89,6 +90,25 @@ def test_the_folder_holds_the_same_results(rule_day):
     assert json.loads((folder / "results.json").read_text()) == json.loads(result.stdout)
     assert (folder / "immediate_0.nc").exists()
     assert (folder / "immediate_0.png").exists()
+
+
+def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
+    """Proves: without carbon a run tells none, and `report` no CUE of it.
+
+    Sensitivity: the table, and the report to the regulator, told 0 of both.
+    """
+    table = pd.read_csv(sites.data("prices"))
+    table.drop(columns=["ci_direct", "ci_lca"]).to_csv(tmp_path / "prices.csv", index=False)
+    page, folder = tmp_path / "table.md", tmp_path / "run"
+    done = run("--markdown", page, "--out", folder, prices=tmp_path / "prices.csv")
+    assert done.exit_code == 0, done.stderr
+    assert "no carbon intensity, and none was given" in done.stdout
+    assert "carbon" not in page.read_text()
+    told = CliRunner().invoke(
+        app, ["report", "small", str(folder / "immediate_0.nc"), "--json", "-"]
+    )
+    assert "CUE" not in json.loads(told.stdout)["figures"]
+    assert "carbon_intensity" not in read_course(folder, policy="immediate")
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are(run):
