@@ -1,5 +1,7 @@
 """`gigatwin calibrate`: what telemetry says of a site's parameters, and what has worn."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +16,7 @@ import telemetry
 from optimizer.cli.proving import prove_all
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.service.calibrations import FILE, is_due, keep, kept
+from optimizer.service.trials.results import SITE
 from telemetry.archive.reading import state_folder
 from telemetry.durable import write_whole
 from twin import axes
@@ -71,7 +74,8 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
         if is_kept and not is_due(path, _last(history)):
             console(json_file).print(f"no week has passed since the last one in {path}")
             return
-        told = calibrate(loaded, history)
+        found = calibrate(loaded, history)
+        told = replace(found, said=(*_of_another(history, loaded), *found.said))
         if is_kept:
             path.parent.mkdir(parents=True, exist_ok=True)
             keep(path, Week.of(told))
@@ -95,6 +99,13 @@ def _history(
     if start is None and whole.sizes["time"]:
         whole = _cut(whole, whole["time"].to_numpy() > _last(whole) - HISTORY)
     return whole
+
+
+def _of_another(history: xr.Dataset, site: Site) -> Iterator[str]:
+    """Yield in words of which other site the telemetry says it is."""
+    told = history.attrs.get(SITE, site.name)
+    if told != site.name:
+        yield f"the telemetry is of {told}: it tells of {site.name} only what machines they share"
 
 
 def _cut(history: xr.Dataset, is_in: NDArray[np.bool_]) -> xr.Dataset:

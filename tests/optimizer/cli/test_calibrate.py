@@ -63,6 +63,13 @@ def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
     assert found["value"] == pytest.approx(0.85, rel=1e-3)
 
 
+def test_telemetry_of_another_site_is_told(file):
+    told = CliRunner().invoke(app, ["calibrate", "rhine", "--telemetry", str(file), "--json", "-"])
+    (said, *_) = json.loads(told.stdout)["said"]
+    assert said.startswith("the telemetry is of small")
+    assert "is of small" not in calibrate("--telemetry", file).stdout
+
+
 def test_a_span_that_is_too_short_and_a_file_that_is_none(file, tmp_path):
     result = calibrate("--telemetry", file, "--start", "2026-06-16", "--end", "2026-06-16T06:00")
     assert result.exit_code == 1
