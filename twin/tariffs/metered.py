@@ -134,7 +134,8 @@ def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:
     Raises
     ------
     SeriesError
-        If there is none, one is missing, or a power is not finite or beyond all connections.
+        If there is none, one is missing or lies beside those of the clock, or a power is not finite
+        or beyond all connections.
     """
     mend = "a bill needs every quarter-hour once, in order"
     faults = []
@@ -146,6 +147,9 @@ def check(starts: Moments, power: FloatArray, *, source: str = "meter") -> None:
         faults.append(
             Fault(place=f"{source}, after {to_minute(hole)}", value="no quarter-hour", mend=mend)
         )
+    elif (starts[0] - starts[0].astype("datetime64[h]")) % QUARTER:
+        mend = "a bill's quarter-hours begin at 00, 15, 30 and 45; write the start of each"
+        faults.append(Fault(place=source, value=to_minute(starts[0]), mend=mend))
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
         faults.append(Fault(place=f"{source}, {to_minute(wrong)}", value="not a number", mend=mend))

@@ -189,6 +189,10 @@ def test_months_of_a_year_add_up_to_it():
         (lambda s, p: (s[:0], p[:0]), "0 quarter-hours"),
         (lambda s, p: (s[::-1], p), "no quarter-hour"),
         (lambda s, p: (s, p[:-1]), "quarter-hours"),
+        (
+            lambda s, p: (s + np.timedelta64(14, "m"), p),
+            "T23:14Z: a bill's quarter-hours begin at 00",
+        ),
     ],
 )
 def test_quarter_hours_that_are_not_whole_are_refused(spoil, told):
