@@ -145,18 +145,19 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         (files.weather.name, weather),
     )
     inside = [(name, between(part, start=first, end=last)) for name, part in parts]
-    notes = [*told_of(parts, "notes"), *notes_on(site, files.weather.name, weather)]
-    has_carbon = _has_carbon(prices, files)
-    if not has_carbon:
+    market = market_of(site, files)
+    sold = [(str(part.attrs["source"]), part) for part in market]
+    notes = [*told_of((*parts, *sold), "notes"), *notes_on(site, files.weather.name, weather)]
+    if not (has_carbon := _has_carbon(prices, files)):
         notes.append(f"{files.prices.name}: {NO_CARBON}")
     arrivals = jobs_of(files.jobs, first, last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return World(
-        record=make_record(site, *(part for _, part in parts), *market_of(site, files)),
+        record=make_record(site, *(part for _, part in parts), *market),
         jobs=arrivals,
         start=first,
         end=last,
-        gaps=told_of(inside, "gaps"),
+        gaps=told_of((*inside, *sold), "gaps"),
         notes=tuple(notes),
         has_carbon=has_carbon,
     )

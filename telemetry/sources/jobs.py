@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from telemetry.sources.table import Table, numbers, place, read_table, refuse
+from telemetry.sources.table import Table, numbers, place, read_table, refuse, unread
 from twin.errors import Fault, SeriesError
 
 WANTED: Final = ("arrival_time", "length")
@@ -123,11 +123,11 @@ def _doubts(table: Table, length: np.ndarray, size: np.ndarray) -> list[str]:
 
 def _notes(table: Table) -> list[str]:
     """Return in words what of a file is not read; refuse sizes under a name like theirs."""
-    unread = [name for name in table.columns if name not in (*WANTED, SIZE)]
-    notes = [f"not read: {', '.join(unread)}"] if unread else []
+    known = (*WANTED, SIZE)
+    notes = unread(table, known)
     if SIZE in table.columns:
         return notes
-    small = {name.lower(): name for name in unread}
+    small = {name.lower(): name for name in table.columns if name not in known}
     mend = f"no such column; call it {SIZE} if it tells the size of jobs, else drop it"
     refuse(
         table.source,

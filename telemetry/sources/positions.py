@@ -6,8 +6,8 @@ from typing import Final
 import xarray as xr
 
 from telemetry.sources.series import Rows, assemble, refuse_holes
-from telemetry.sources.stamps import moments
-from telemetry.sources.table import numbers, read_table
+from telemetry.sources.stamps import moments, time_column
+from telemetry.sources.table import numbers, read_table, unread
 from twin.errors import Fault, SeriesError
 
 POSITION: Final = "position_mw"
@@ -56,6 +56,7 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     for column in found:
         for name in PRICES[column]:
             values[name] = numbers(table, column, name=name)
+    notes += unread(table, (time_column(table), POSITION, *found))
     rows = Rows(
         source=table.source, lines=table.lines, stamps=stamps, values=values, notes=tuple(notes)
     )

@@ -1,5 +1,6 @@
 """Read what reserve products pay, and what of them is sold, from a file."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -7,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from telemetry.sources.series import Rows, assemble, refuse_holes
-from telemetry.sources.stamps import moments
-from telemetry.sources.table import Table, numbers, read_table
+from telemetry.sources.stamps import moments, time_column
+from telemetry.sources.table import Table, numbers, read_table, unread
 from twin.axes import HOUR, to_minute
 from twin.errors import Fault, SeriesError
 from twin.vocabulary import tag_all
@@ -49,6 +50,8 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     table = read_table(path)
     stamps, notes = moments(table, zone)
     row, hourly = _by_hour(table.source, stamps)
+    columns = _columns(table)
+    notes += unread(table, (time_column(table), *chain(*map(dict.values, columns.values()))))
     parts = {
         product: assemble(
             Rows(
@@ -61,7 +64,7 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
                 notes=tuple(notes),
             )
         )
-        for product, found in _columns(table).items()
+        for product, found in columns.items()
     }
     for product, part in parts.items():
         if "reserve_held" in part:
@@ -75,6 +78,7 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
             rows = [part[word].to_numpy() if word in part else blank for part in parts.values()]
             gaps = {gap for part in parts.values() if word in part for gap in part[word].gaps}
             whole[word] = (("time", "product"), np.stack(rows, axis=-1), {"gaps": sorted(gaps)})
+    whole.attrs["gaps"] = sorted({gap for part in parts.values() for gap in part.attrs["gaps"]})
     return tag_all(whole)
 
 

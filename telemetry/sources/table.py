@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -251,6 +251,12 @@ def numbers(table: Table, column: str, *, name: str) -> np.ndarray:
     ]
     refuse(table.source, faults)
     return values
+
+
+def unread(table: Table, read: Iterable[str]) -> list[str]:
+    """Return in words which columns of a file are not read, as one in another unit is not."""
+    left = [name for name in table.columns if name not in {*read}]
+    return [f"not read: {', '.join(left)}"] if left else []
 
 
 def place(source: str, *, row: object, name: str) -> str:

@@ -87,6 +87,17 @@ def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
     assert at(world, "carbon_intensity", "2026-06-16T02:30") == 100.0 + 15 * 24 + 2
 
 
+def test_what_files_of_markets_lack_is_told(prices, tmp_path):
+    hours = pd.date_range("2026-06-16", periods=24, freq="h").strftime("%Y-%m-%dT%H:%MZ")
+    table = pd.DataFrame({"time_utc": hours, "position_mw": 1.0, "imbalance_eur_mwh": 90.0})
+    table.loc[3, "imbalance_eur_mwh"] = np.nan
+    table.assign(short_eur_kwh=0.1).to_csv(tmp_path / "position.csv", index=False)
+    files = small_days.files(prices=prices(), position=tmp_path / "position.csv")
+    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    assert "position.csv: not read: short_eur_kwh" in world.notes
+    assert world.gaps == ("position.csv: 2026-06-16T03:00Z/2026-06-16T04:00Z",)
+
+
 def test_without_carbon_none_is_counted_and_that_is_said(prices):
     files = small_days.files(prices=prices(carbon=False))
     world = read_world(SMALL, files, start="2026-06-16", days=1)

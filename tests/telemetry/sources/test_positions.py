@@ -57,3 +57,9 @@ def test_an_hour_that_is_missing_is_refused(tmp_path):
     text = "time_utc,position_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n2026-07-01T03:00Z,1\n"
     with pytest.raises(SeriesError, match="say what was bought"):
         read_positions(file(tmp_path, text))
+
+
+def test_what_is_not_read_is_noted(tmp_path):
+    text = "time_utc,position_mw,short_eur_kwh,long_eur_kwh\n" + rows("1,0.2,0.1", "2,0.2,0.1")
+    found = read_positions(file(tmp_path, text))
+    assert found.attrs["notes"] == ["not read: short_eur_kwh, long_eur_kwh"]

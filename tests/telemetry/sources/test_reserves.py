@@ -50,6 +50,14 @@ def test_a_missing_hour_is_a_hole_and_not_a_longer_hour(tmp_path):
     assert prices.values.ravel().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_what_is_not_read_is_noted_and_what_is_filled_of_any_product(tmp_path):
+    text = "time_utc,fcr_kw,mfrr_eur_mw_h,fcr_eur_mw_h\n"
+    lines = [f"2026-07-01T{hour:02d}:00Z,9,5,{'' if hour == 2 else 7}\n" for hour in range(5)]
+    found = read_reserves(file(tmp_path, text + "".join(lines)))
+    assert found.attrs["notes"] == ["not read: fcr_kw"]
+    assert found.attrs["gaps"] == ["2026-07-01T02:00Z/2026-07-01T03:00Z"]
+
+
 def test_prices_alone_will_do(tmp_path):
     found = read_reserves(file(tmp_path, "time_utc,fcr_eur_mw_h\n" + rows("5", "6")))
     assert list(found.data_vars) == ["reserve_price"]
