@@ -87,14 +87,14 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _files(kind, told, loaded) for kind, told in given.items()}
     loads = _loads(load_scale, loaded)
-    series = {kind: paths for kind, paths in files.items() if kind != "carbon"}
-    ours = {kind: None if sites.data(kind) in paths else paths for kind, paths in series.items()}
+    ours = {k: None if sites.data(k) in v else v for k, v in files.items() if k != "carbon"}
     name_synthetic(screen, ours)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
     worlds = _worlds(screen, loaded, files, start=start, days=days or AHEAD)
     each = zip(loaded, worlds, loads, strict=True)
     settings = [Setting.of(site, world, load_scale=load) for site, world, load in each]
+    _tell_uneven(screen, settings)
     if days:
         told = run(screen, settings, ways, cluster=cluster, out=out).as_json()
     else:
@@ -194,6 +194,18 @@ def _worlds(
         found.append(read_world(site, given, start=start, days=days))
         tell(screen, found[-1])
     return found
+
+
+def _tell_uneven(screen: Console, settings: Sequence[Setting]) -> None:
+    """Tell which sites look clean only because their carbon is not known."""
+    unknown = [one.site.name for one in settings if not one.world.has_carbon]
+    others = [one.site for one in settings if one.world.has_carbon]
+    if unknown and any(site.weights.carbon for site in others):
+        known = ", ".join(site.name for site in others)
+        words = f"{known} pay for carbon, and {', '.join(unknown)} for none that is known"
+        screen.print(
+            f"{words}: work goes there for it (--carbon SITE=FILE)", style="red", markup=False
+        )
 
 
 def _words(route: Route) -> str:

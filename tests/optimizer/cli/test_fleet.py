@@ -2,14 +2,15 @@
 
 import json
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli import app
+from optimizer.cli import app, fleet
 from optimizer.service.trials.archive import read_course
 from sites.catalogue import locate
-from twin.errors import SiteError
+from twin.errors import ProblemError, SiteError
 
 ROUTES = """
 [routes.inside]
@@ -148,3 +149,23 @@ def test_what_the_files_lack_is_told_before_the_plans(told_of_files):
     assert "note: mine.csv: not read: user" in shown
     assert "note: synthetic weather; name your own with --weather FILE" in shown
     assert "synthetic prices" not in shown
+
+
+@pytest.mark.parametrize(("carbon", "is_told"), [("small=", True), ("", False)])
+def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
+    tmp_path, monkeypatch, carbon, is_told
+):
+    """Proves: work that moves to where carbon is not known does not look like a gain unsaid."""
+
+    def none_of(*_, **__):
+        raise ProblemError("test", [])
+
+    monkeypatch.setattr(fleet, "decide_fleet", none_of)
+    prices = tmp_path / "prices.csv"
+    table = pd.read_csv(sites.data("prices")).drop(columns=["ci_direct", "ci_lca"])
+    table.to_csv(prices, index=False)
+    result = run(
+        *("small", "rhine", "--prices", prices, "--carbon", f"{carbon}{sites.data('prices')}")
+    )
+    words = "small pay for carbon, and rhine for none that is known: work goes there for it"
+    assert (words in " ".join(result.output.split())) is is_told
