@@ -10,9 +10,8 @@ import structlog
 import xarray as xr
 
 from optimizer.hedge.known import LEAST
-from optimizer.service.world import HISTORY, Files, carbon_of, market_of, read_outdoors
+from optimizer.service.world import HISTORY, Files, notes_of, read_series
 from telemetry.durable import ABSENT, Stamp, stamp
-from telemetry.sources import only, read_prices
 from twin import axes
 from twin.axes import to_minute
 from twin.equipment import Renewable
@@ -183,11 +182,9 @@ class Series:
             faults = [Fault(place=str(path), value="", mend="no such file") for path in missing]
             source = "series"
             raise SeriesError(source, faults)
-        prices = read_prices(files.prices, zone=files.zone)
-        carbon = carbon_of(prices, files)
-        weather = read_outdoors(self._site, files.weather, start=now - self._back, end=now + AHEAD)
-        held = market_of(self._site, files)
-        return make_record(self._site, only(prices, "electricity_price"), carbon, weather, *held)
+        parts = read_series(self._site, files, start=now - self._back, end=now + AHEAD)
+        logger.info("series read", notes=notes_of(self._site, parts))
+        return make_record(self._site, *(part for _, part in parts))
 
 
 def _ends(record: xr.Dataset) -> Mapping[str, np.datetime64]:

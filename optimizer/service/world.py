@@ -1,5 +1,6 @@
 """The outside world of a back-test: what really happened."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -41,6 +42,9 @@ NO_CARBON: Final = (
     "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
 )
 """What is noted of prices without it."""
+
+OF_ALL: Final = 3
+"""Series that every site has: prices, carbon, weather. [1]"""
 
 CALM_WIND: Final = 3.0
 """Wind where a file has none: it cools modules and turns no turbine. [m s-1]"""
@@ -136,31 +140,59 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
         mend = "a run begins on a full quarter-hour"
         raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
     last = first + days * DAY
-    prices = read_prices(files.prices, zone=files.zone)
-    carbon = carbon_of(prices, files)
-    weather = read_outdoors(site, files.weather, start=first - HISTORY, end=last)
-    parts = (
-        (files.prices.name, only(prices, "electricity_price")),
-        ((files.carbon or files.prices).name, carbon),
-        (files.weather.name, weather),
-    )
-    inside = [(name, between(part, start=first, end=last)) for name, part in parts]
-    market = market_of(site, files)
-    sold = [(str(part.attrs["source"]), part) for part in market]
-    notes = [*told_of((*parts, *sold), "notes"), *notes_on(site, files.weather.name, weather)]
-    if not (has_carbon := _has_carbon(prices, files)):
-        notes.append(f"{files.prices.name}: {NO_CARBON}")
+    parts = read_series(site, files, start=first - HISTORY, end=last)
+    inside = [(name, between(part, start=first, end=last)) for name, part in parts[:OF_ALL]]
+    notes = notes_of(site, parts)
     arrivals = jobs_of(files.jobs, first, last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return World(
-        record=make_record(site, *(part for _, part in parts), *market),
+        record=make_record(site, *(part for _, part in parts)),
         jobs=arrivals,
         start=first,
         end=last,
-        gaps=told_of((*inside, *sold), "gaps"),
+        gaps=told_of((*inside, *parts[OF_ALL:]), "gaps"),
         notes=tuple(notes),
-        has_carbon=has_carbon,
+        has_carbon=NO_CARBON not in parts[1][1].attrs["notes"],
     )
+
+
+def read_series(
+    site: Site, files: Files, *, start: np.datetime64, end: np.datetime64
+) -> list[tuple[str, xr.Dataset]]:
+    """Return the series of a site's files but jobs, each with the name of its file.
+
+    Parameters
+    ----------
+    site
+        The site, for its place and its products.
+    files
+        The files.
+    start, end
+        The stretch for which weather is wanted.
+
+    Returns
+    -------
+    list
+        Those of every site, prices, carbon and weather; then those of markets, as far as there are.
+
+    Raises
+    ------
+    SeriesError
+        If a file cannot be read.
+    """
+    prices = read_prices(files.prices, zone=files.zone)
+    weather = read_outdoors(site, files.weather, start=start, end=end)
+    return [
+        (files.prices.name, only(prices, "electricity_price")),
+        ((files.carbon or files.prices).name, carbon_of(prices, files)),
+        (files.weather.name, weather),
+        *((str(part.attrs["source"]), part) for part in market_of(site, files)),
+    ]
+
+
+def notes_of(site: Site, parts: Sequence[tuple[str, xr.Dataset]]) -> list[str]:
+    """Return what is to be known of series that :func:`read_series` read, in words."""
+    return [*told_of(parts, "notes"), *notes_on(site, *parts[OF_ALL - 1])]
 
 
 def zone_of(site: Site) -> str:
@@ -191,16 +223,12 @@ def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:
     xarray.Dataset
         ``carbon_intensity`` on its own axes. [kg MWh-1]
     """
-    if not _has_carbon(prices, files):
+    if files.carbon is None and "carbon_intensity" not in prices:
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
         named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
-        return named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
+        found = named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
+        return found.assign_attrs(notes=[NO_CARBON])
     return read_carbon(files.carbon or files.prices, zone=files.zone, kind=files.carbon_kind)
-
-
-def _has_carbon(prices: xr.Dataset, files: Files) -> bool:
-    """Return whether a file tells the carbon intensity."""
-    return files.carbon is not None or "carbon_intensity" in prices
 
 
 def market_of(site: Site, files: Files) -> list[xr.Dataset]:

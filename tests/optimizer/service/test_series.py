@@ -6,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 import sites
 from optimizer.service.series import Series
 from tests import small_days
 from tests.conftest import ROOT
+from tests.reserve_days import product
 from twin import axes
 from twin.errors import SeriesError
 
@@ -179,3 +181,16 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", words], cwd=ROOT, check=True
     )
+
+
+def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
+    """Proves: capacity sold in a column that nobody reads does not count for nothing unsaid."""
+    reserves = tmp_path / "reserves.csv"
+    reserves.write_text(
+        "time_utc,fcr_kw,fcr_eur_mw_h\n2026-06-16T00:00Z,9,5\n2026-06-16T04:00Z,9,5\n"
+    )
+    site = SITE.model_copy(update={"reserves": {"fcr": product("fcr")}})
+    with capture_logs() as logs:
+        Series(site, small_days.files(**copies, reserves=reserves)).record(NOW)
+    (told,) = (one["notes"] for one in logs if one["event"] == "series read")
+    assert "reserves.csv: not read: fcr_kw" in told
