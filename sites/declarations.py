@@ -49,8 +49,10 @@ def inner_models(annotation: object) -> list[type[BaseModel]]:
 def kind_of(model: type[BaseModel]) -> str:
     """Return the word under which site files or people know a model."""
     declared = model.model_fields.get("kind")
-    kind = str(declared.default if declared else getattr(model, "kind", ""))
-    return kind or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower()
+    kind = declared.default if declared else getattr(model, "kind", "")
+    if isinstance(kind, str) and kind:  # a route has a kind of work, which is no word for it
+        return kind
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower()
 
 
 def _written(value: object, declared: Quantity | None, only_set: bool) -> object:

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sites.catalogue import Table, families, standards
+from sites.catalogue import ABOUT, Table, families, standards
 from sites.declarations import inner_models, kind_of, quantity
 from twin.equipment import KINDS
 from twin.site import Site
@@ -146,7 +146,7 @@ def _family(family: str) -> Iterator[str]:
 
 
 def _parameters(entry: Table) -> list[str]:
-    return [key for key in entry if key not in {"source", "note"}]
+    return [key for key in entry if key not in ABOUT]
 
 
 def _value(value: object) -> str:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-FloatArray = npt.NDArray[np.float64]
+from twin.physics import FloatArray
 
 SEED: Final = 20260601
 FOLDER: Final = Path(__file__).parent / "data"

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from sites.declarations import parameters
 from sites.faults import spot
+from twin.equipment import Grid
 from twin.errors import Fault
 from twin.site import Site
 from twin.tariffs.declaration import Tariff
@@ -20,7 +21,7 @@ def check_tariffs(site: Site) -> Iterator[Fault]:
         The site.
     """
     yield from check_dates(site.tariffs)
-    for grid in (machine for machine in site.equipment.values() if machine.kind == "grid"):
+    for grid in site.of(Grid):
         for key in ("import_fee", "peak_price"):
             if site.tariffs and getattr(grid, key):
                 place = spot(f"equipment.{grid.name}", key)
