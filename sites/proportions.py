@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from sites.sizing import demand, ratings
-from twin.equipment import Cdu, CoolingPlant, HallAir, Tank
+from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, Tank
 from twin.errors import Fault
 from twin.names import NAMES, may_go_out
 from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
@@ -80,6 +80,7 @@ def doubts(site: Site) -> Iterator[Fault]:
     yield from _of_stores(site, asked)
     yield from _of_machines(site, asked)
     yield from _of_connection(site, asked["grid"], idle["grid"])
+    yield from _of_caps(site)
     yield from _of_place(site)
     yield from _of_coolant(site)
     for plant in site.of(CoolingPlant):
@@ -120,6 +121,20 @@ def _of_machines(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
             mend = f"the connection has {site.grid.import_limit:g} MW; is it in MW?"
             value = f"{exchange.import_limit:g} MW"
             yield Fault(place=f"equipment.{exchange.owner}", value=value, mend=mend)
+
+
+def _of_caps(site: Site) -> Iterator[Fault]:
+    """Yield accelerators that take no cap as deep as plans may lay on their racks."""
+    for hall in site.of(Accelerators):
+        least = (hall.least_cap or 0.0) / hall.rack_power
+        for kind in site.work.values():
+            if kind.least_power < least:
+                mend = (
+                    f"{kind.name} may be capped to {kind.least_power:.2f}, and the racks would "
+                    f"draw more than planned; lower the tolerance of {kind.name}"
+                )
+                place = f"equipment.{hall.name}, chip_power_least"
+                yield Fault(place=place, value=f"{least:.2f} of a rack's full work", mend=mend)
 
 
 def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:

@@ -67,6 +67,12 @@ def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
         ),
         # (1 - 2.25577e-5 x 2500)^5.25588 = 0.737
         ('elevation = "111 m"', 'elevation = "2500 m"', "air there is 0.74 as dense as at sea"),
+        # 0.737 x 600/1200 + 1 - 0.737 = 0.63; batch may lose 0.25 of its pace, at 0.56 of the power
+        (
+            "[equipment.hall_2]",
+            '[equipment.hall_2]\nchip_power_least = "600 W"',
+            "chip_power_least = 0.63 of a rack's full work: batch may be capped to 0.56",
+        ),
         (
             'supply_temperature = "38 degC"',
             'supply_temperature = "16.9 degC"',
