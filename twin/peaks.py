@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+
+NO_PEAK: Final = -1
+"""Number of a peak that there is not. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,7 @@ class PeakTerms:
     Attributes
     ----------
     slot
-        Interval -> the peak in which it counts, ``(time,)``; -1 for none.
+        Interval -> the peak in which it counts, ``(time,)``; or :data:`NO_PEAK`.
     free
         Peak -> value up to which nothing is charged, ``(slot,)``. [MW]
     price
@@ -26,9 +30,10 @@ class PeakTerms:
         Peak -> whether it is the root of the sum of the squares of all quarter-hours beyond what is
         free, and not the greatest of them, ``(slot,)``.
     running
-        The peak that the running peak of the state belongs to, which is paid already; -1 for none.
+        The peak that the running peak of the state belongs to, which is paid already; or
+        :data:`NO_PEAK`.
     usual
-        The peak in which the usual import is free too; -1 for none.
+        The peak in which the usual import is free too; or :data:`NO_PEAK`.
     """
 
     slot: NDArray[np.int64]

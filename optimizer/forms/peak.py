@@ -7,7 +7,7 @@ nothing. Some charges take the root of the sum of the squares in place of the gr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -17,11 +17,8 @@ from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.errors import SolverError
-from twin.peaks import Peak, PeakTerms
+from twin.peaks import NO_PEAK, Peak, PeakTerms
 from twin.physics import FloatArray
-
-NO_PEAK: Final = -1
-"""Number of a peak that there is not. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.axes import QUARTER
-from twin.peaks import Peak, PeakTerms
+from twin.peaks import NO_PEAK, Peak, PeakTerms
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.tariffs.billing import Billing
@@ -77,10 +77,10 @@ def excesses(billing: Billing, instants: Moments) -> PeakTerms:
     number, power, price = billing.contracted_within(instants)
     classes = max(len(billing.classes), 1)
     count = classes * max(LEAST, int(month[-1] - month[0]) + 1)
-    slot = np.where(number == NO_PERIOD, NO_PERIOD, classes * (month - month[0]) + number)
+    slot = np.where(number == NO_PERIOD, NO_PEAK, classes * (month - month[0]) + number)
     adds = billing.adds_squares(moments)
     free, prices, squares = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
-    for one in np.unique(slot[slot != NO_PERIOD]).tolist():
+    for one in np.unique(slot[slot != NO_PEAK]).tolist():
         first = int(np.argmax(slot == one))
         free[one], prices[one], squares[one] = power[first], price[first], adds[first]
     return PeakTerms(
@@ -89,7 +89,7 @@ def excesses(billing: Billing, instants: Moments) -> PeakTerms:
         price=prices,
         squares=squares,
         running=_peaked(billing, moments[0]),
-        usual=NO_PERIOD,
+        usual=NO_PEAK,
     )
 
 
@@ -100,10 +100,10 @@ def _peaked(billing: Billing, now: np.datetime64) -> int:
     """
     begin = month_start(now, billing.time_zone)
     if billing.start(now) != begin:
-        return NO_PERIOD
+        return NO_PEAK
     past = np.arange(begin, now + QUARTER, QUARTER)
     number = np.unique(billing.contracted(past)[0][billing.counts(past)])
-    return int(number[0]) if len(number) == 1 else NO_PERIOD
+    return int(number[0]) if len(number) == 1 else NO_PEAK
 
 
 def guarded(billing: Billing, instants: Moments) -> PeakTerms:
@@ -123,7 +123,7 @@ def _of_periods(
 ) -> PeakTerms:
     """Return peaks of billing periods, the running one in the first, from those that count."""
     return PeakTerms(
-        slot=slot if counts is None else np.where(counts, slot, NO_PERIOD),
+        slot=slot if counts is None else np.where(counts, slot, NO_PEAK),
         free=free,
         price=price,
         squares=np.zeros(len(free), dtype=bool),
