@@ -76,11 +76,11 @@ class Ledger:
         terms, once = self._accounts.get(account, []), self._once.get(account, [])
 
         def each(t: Any) -> Any:
-            return _added([term(t) for term in terms])
+            return added([term(t) for term in terms])
 
         def rule() -> Any:
             steady = [sum(each(t) for t in time)] if terms else []  # nothing else local: a template
-            return _added([*steady, *(term() for term in once)])
+            return added([*steady, *(term() for term in once)])
 
         return rule
 
@@ -102,13 +102,13 @@ class Ledger:
 
 
 def _balance(time: pyo.Set, terms: list[Term]) -> pyo.Constraint:
-    return pyo.Constraint(time, rule=lambda _, t: _added([term(t) for term in terms]) == 0.0)
+    return pyo.Constraint(time, rule=lambda _, t: added([term(t) for term in terms]) == 0.0)
 
 
 def _total(whole: Callable[[], Any]) -> pyo.Objective:
     return pyo.Objective(rule=lambda _: whole())
 
 
-def _added(parts: list[Any]) -> Any:
+def added(parts: list[Any]) -> Any:
     """Return a sum without the builtin, which Pyomo's templates replace."""
     return reduce(add, parts)

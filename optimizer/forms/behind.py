@@ -5,7 +5,8 @@ from typing import Any
 
 import pyomo.environ as pyo
 
-from optimizer.forms.held import Held, added, pair
+from optimizer.forms.held import Held, pair
+from optimizer.ledger import added
 from optimizer.reserves.capacity import column
 
 

@@ -65,14 +65,17 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.pieces = pyo.RangeSet(0, shape.pieces - 1)
     block.low, block.width = table(time), table(time, block.pieces)
     columns(block, "segment", time, block.pieces, high=block.width)
-    ledger.gain(
-        shape.output, lambda t: block.low[t] + sum(block.segment[t, k] for k in block.pieces)
-    )
+    ledger.gain(shape.output, lambda t: output(block, t))
     for carrier in shape.draws:
         ledger.use(carrier, _draw(block, carrier))
     block.steepness = table(time, block.pieces)
     if shape.pieces > 1:
         block.lid = pyo.Constraint(time, rule=_lid)
+
+
+def output(block: pyo.Block, t: Any) -> Any:
+    """Return what a conversion delivers in an interval. [MW]"""
+    return block.low[t] + sum(block.segment[t, k] for k in block.pieces)
 
 
 def _lid(block: pyo.Block, t: int) -> Any:

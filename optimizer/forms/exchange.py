@@ -56,7 +56,7 @@ def numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     found = {
         "import_limit": keep * problem.available(exchange),
         "export_limit": np.array(keep * exchange.export_limit),
-        "import_fee": hours * (exchange.import_fee + _network(exchange, inputs)),
+        "import_fee": hours * _import_fee(exchange, inputs),
         "export_fee": hours * exchange.export_fee,
     }
     if exchange.price:
@@ -104,9 +104,8 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     limits.ramp(block, shape.ramped, ledger=ledger)
 
 
-def _network(exchange: Exchange, inputs: Inputs) -> FloatArray:
-    """Return what the tariffs charge beside the plain fee; for the connection only. [EUR MWh-1]"""
+def _import_fee(exchange: Exchange, inputs: Inputs) -> FloatArray | float:
+    """Return the fee of what is taken in, at the connection with the tariffs'. [EUR MWh-1]"""
     if exchange.carrier != "grid":
-        return np.zeros(len(inputs.hours))
-    instants = inputs.problem.outlook["instant"].to_numpy()
-    return inputs.problem.site.billing.mean_energy_prices(instants)
+        return exchange.import_fee
+    return inputs.problem.site.mean_import_fees(inputs.problem.outlook["instant"].to_numpy())

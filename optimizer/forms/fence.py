@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.held import added, new_table
+from optimizer.forms.convert import output
+from optimizer.forms.held import new_table
 from optimizer.forms.reserve import capacity
 from optimizer.forms.table import table
 from optimizer.inputs import Inputs
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 from twin.physics import FloatArray
 from twin.relations import FEEDS
 from twin.site import Site
@@ -103,11 +104,7 @@ def _fed(
     feeder: pyo.Block, limit: pyo.Param, *, up: Callable[[Any], Any], down: Callable[[Any], Any]
 ) -> Mapping[str, Callable[..., Any]]:
     """Return the rules of what a feeder bears forwards, and backwards where the site gives."""
-
-    def output(t: Any) -> Any:
-        return feeder.low[t] + sum(feeder.segment[t, k] for k in feeder.pieces)
-
     return {
-        "room": lambda _, t: output(t) + down(t) <= limit[t],
-        "room_back": lambda _, t: up(t) - output(t) <= limit[t],
+        "room": lambda _, t: output(feeder, t) + down(t) <= limit[t],
+        "room_back": lambda _, t: up(t) - output(feeder, t) <= limit[t],
     }

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import pyomo.environ as pyo
@@ -60,11 +58,6 @@ def new_table(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:
     """Declare a parameter under a name that follows from a product's, and return it."""
     block.add_component(name, table(*sets))
     return block.component(name)
-
-
-def added(parts: list[Any]) -> Any:
-    """Return a sum without the builtin, which Pyomo's templates replace."""
-    return reduce(add, parts)
 
 
 def pair(block: pyo.Block, first: str, second: str) -> tuple[Any, Any]:

@@ -14,11 +14,11 @@ import pyomo.environ as pyo
 
 from optimizer import limits
 from optimizer.forms.behind import keep_for_begun, keep_for_ended
-from optimizer.forms.held import Held, added, endings_of, held_by, new_table, pair
+from optimizer.forms.held import Held, endings_of, held_by, new_table, pair
 from optimizer.forms.settled import activation_cost
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 from optimizer.reserves.capacity import column
 from optimizer.reserves.capacity import held as sold
 from twin.axes import HOUR

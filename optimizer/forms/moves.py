@@ -6,8 +6,9 @@ the window of its lane. Where deadlines would be missed, the guest is late and t
 when the horizon begins none is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
@@ -15,7 +16,7 @@ import pyomo.environ as pyo
 from optimizer.forms import under_way
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 from optimizer.question.moves import GUEST, Moves, moved
 from twin.physics import FloatArray
 
@@ -208,25 +209,13 @@ def _bind_guests(block: pyo.Block, own: pyo.Block) -> None:
 
 def _close(block: pyo.Block, shape: Shape) -> None:
     """Write what is sent less what is taken in, in work of the fleet."""
-
-    def sent(b: pyo.Block, k: int, p: int) -> object:
-        return sum(b.speed[p] * b.sent[k, c, p] for c in b.moved)
-
-    def taken(b: pyo.Block, k: int, p: int) -> object:
-        return sum(b.hosts[g, p] * b.received[k, g] for g in b.guests)
-
-    def both(b: pyo.Block, k: int, p: int) -> object:
-        return sent(b, k, p) == b.net[k, p] + taken(b, k, p)
-
-    def only_sent(b: pyo.Block, k: int, p: int) -> object:
-        return sent(b, k, p) == b.net[k, p]
-
-    def only_taken(b: pyo.Block, k: int, p: int) -> object:
-        return b.net[k, p] + taken(b, k, p) == 0.0
-
-    def neither(b: pyo.Block, k: int, p: int) -> object:
-        return b.net[k, p] == 0.0
-
-    rules = {(1, 1): both, (1, 0): only_sent, (0, 1): only_taken, (0, 0): neither}
-    rule = rules[int(bool(shape.moved)), int(bool(shape.guests))]
-    block.settles = pyo.Constraint(block.blocks, block.lanes, rule=rule)
+    flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
+    if shape.moved:
+        flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.moved))
+    if shape.guests:
+        flows.append(lambda b, k, p: -sum(b.hosts[g, p] * b.received[k, g] for g in b.guests))
+    block.settles = pyo.Constraint(
+        block.blocks,
+        block.lanes,
+        rule=lambda b, k, p: added([flow(b, k, p) for flow in flows]) == 0.0,
+    )

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.forms.held import Held, added, held_where, new_table
+from optimizer.forms.held import Held, held_where, new_table
 from optimizer.forms.settled import later_price, settled_price
 from optimizer.forms.table import columns, table
 from optimizer.inputs import CAPS, Inputs, caps
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 from optimizer.question.moves import coming, moved
 from optimizer.reserves.capacity import column, load
 from twin.physics import FloatArray
@@ -44,7 +44,8 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
     none = np.zeros((held.window - 1, len(kinds)))
     later = later_price(inputs)
     loss = np.array([kind.pause_loss for kind in kinds])
-    found = {"rate": (work / power).max(axis=1), "pause_loss": loss}
+    rate = (work / power).max(axis=1)
+    found = {"rate": rate, "lost": rate * loss}
     for name in held.products:
         product = problem.site.reserves[name]
         may = is_here & np.array([kind in load(problem.site, product) for kind in kinds])
@@ -56,8 +57,6 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
             f"{name}_spent_up": overlap(hours, product.duration, held.window),
             f"{name}_cost": hours[:, None] * product.activation_up * net,
         }
-    found["lost"] = found["rate"] * found["pause_loss"]
-    del found["pause_loss"]
     return found
 
 

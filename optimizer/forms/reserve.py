@@ -7,8 +7,6 @@ block. So one shape serves all days, those of 23 and 25 hours too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +14,7 @@ import pyomo.environ as pyo
 
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 from optimizer.reserves.capacity import held, most, price
 from twin.physics import FloatArray
 from twin.reserves import Reserve, begins, is_open
@@ -105,6 +103,6 @@ def capacity(block: pyo.Block, t: Any) -> Any:
 def _covered(ledger: Ledger, product: str, upwards: bool) -> Any:
     def rule(block: pyo.Block, t: Any) -> Any:
         shares = [block.shortfall[t], *ledger.offered(product, t, upwards=upwards)]
-        return reduce(add, shares) - block.offered[t] == block.held[t]
+        return added(shares) - block.offered[t] == block.held[t]
 
     return rule

@@ -1,12 +1,10 @@
 """What couples the sites of a fleet: what some send by a lane, others take in."""
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import pyomo.environ as pyo
 
-from optimizer.ledger import Ledger
+from optimizer.ledger import Ledger, added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,5 +50,5 @@ def build(
     block.carries = pyo.Constraint(
         block.blocks,
         block.lanes,
-        rule=lambda _, k, p: reduce(add, [one.net[k, p] for one in moves]) == 0.0,
+        rule=lambda _, k, p: added([one.net[k, p] for one in moves]) == 0.0,
     )

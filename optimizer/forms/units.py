@@ -14,6 +14,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer.curves import LEAST_WIDTH, Segments
+from optimizer.forms.convert import output
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
@@ -78,8 +79,8 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
     begun, ended, staying = _changed(own, known, units.count)
     instants = inputs.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
-    free = units.count * np.where(is_new | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
-    free[0] = units.count  # now, whatever the minute: what the load calls for must be on
+    changes = units.count * np.where(is_new | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
+    changes[0] = units.count  # now, whatever the minute: what the load calls for must be on
     cost = np.ones(len(instants))
     cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
     return {
@@ -91,10 +92,10 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
         **_called(inputs.curves[convert.owner], running),
         "spare_draw": running.spare_draw,
         "short_draw": running.short_draw,
-        "start_low": np.concatenate([begun, np.zeros_like(free)]),
-        "start_high": np.concatenate([begun, free]),
-        "stop_low": np.concatenate([ended, np.zeros_like(free)]),
-        "stop_high": np.concatenate([ended, free]),
+        "start_low": np.concatenate([begun, np.zeros_like(changes)]),
+        "start_high": np.concatenate([begun, changes]),
+        "stop_low": np.concatenate([ended, np.zeros_like(changes)]),
+        "stop_high": np.concatenate([ended, changes]),
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
         **dict(_times(units, own, inputs.hours, staying)),
@@ -156,9 +157,9 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     time = model.time
     block.moments = pyo.RangeSet(0, past + len(time) - 1)
     _declare(block, shape)
-    block.later = pyo.RangeSet(1, len(time) - 1) if len(time) > 1 else pyo.Set(initialize=[])
     block.first = pyo.Set(initialize=[0])
     if len(time) > 1:
+        block.later = pyo.RangeSet(1, len(time) - 1)
         block.changes = pyo.Constraint(
             block.later,
             rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
@@ -168,9 +169,9 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.before,
     )
     block.carries = pyo.Constraint(
-        time, rule=lambda b, t: _output(b, t) - b.most[t] * b.on[t] <= b.free[t]
+        time, rule=lambda b, t: output(b, t) - b.most[t] * b.on[t] <= b.free[t]
     )
-    block.needs = pyo.Constraint(time, rule=lambda b, t: b.least[t] * b.on[t] <= _output(b, t))
+    block.needs = pyo.Constraint(time, rule=lambda b, t: b.least[t] * b.on[t] <= output(b, t))
     block.calls = pyo.Constraint(
         time,
         rule=lambda b, t: (
@@ -244,10 +245,6 @@ def _keep_times(block: pyo.Block, shape: Shape) -> None:
                 <= b.count
             ),
         )
-
-
-def _output(block: pyo.Block, t: int) -> object:
-    return block.low[t] + sum(block.segment[t, k] for k in block.pieces)
 
 
 def _units(convert: Convert) -> Units:
