@@ -10,6 +10,7 @@ import xarray as xr
 
 from optimizer.question import promised, sense
 from optimizer.question.moves import Moves
+from optimizer.question.places import where
 from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
@@ -196,7 +197,7 @@ def _whole(problem: Problem) -> list[Fault]:
         faults.append(Fault(place="state, instant", value=str(now), mend=mend))
     for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):
         wrong = ~promised.is_number(name, outlook[name].to_numpy())
-        faults += sense.where(outlook[name], wrong, "must be finite")
+        faults += where(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         mend = "the outlook does not say what it can give"
         faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))

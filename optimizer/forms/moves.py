@@ -17,7 +17,7 @@ from optimizer.forms import under_way
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger, added
-from optimizer.question.moves import GUEST, Moves, moved
+from optimizer.question.moves import Moves, coming, moved
 from twin.physics import FloatArray
 
 
@@ -44,13 +44,11 @@ class Shape:
 def shape(moves: Moves, inputs: Inputs) -> Shape:
     """Return the shape of the lanes of a site."""
     outlook = inputs.problem.outlook
-    labels = outlook["cohort"].to_numpy().tolist()
-    guests = [labels.index(f"{lane.name}/{GUEST}") for lane in moves.lanes if lane.may_host]
     return Shape(
         lanes=len(moves.lanes),
         starts=moves.edges[:-1],
         moved=moved(moves, outlook),
-        guests=tuple(guests),
+        guests=coming(outlook),
     )
 
 
@@ -60,9 +58,9 @@ def numbers(moves: Moves, inputs: Inputs) -> Mapping[str, FloatArray]:
     bounds = {"low": moves.low, "high": moves.high}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
     if own.moved:
-        found |= under_way.leaving(moves, inputs, own.moved)
+        found |= under_way.sent_numbers(moves, inputs, own.moved)
     if own.guests:
-        found |= under_way.coming(moves, inputs, own.guests)
+        found |= under_way.guest_numbers(moves, inputs, own.guests)
         found["late_high"] = np.append(0.0, np.full_like(inputs.hours, np.inf))
     return found
 

@@ -41,7 +41,7 @@ class Times:
         return np.asarray(self._end + delay <= self._edges[-1] + 1e-9)
 
 
-def leaving(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[str, FloatArray]:
+def sent_numbers(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[str, FloatArray]:
     """Return the numbers of what leaves.
 
     Parameters
@@ -71,7 +71,7 @@ def leaving(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[str, F
     }
 
 
-def coming(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict[str, FloatArray]:
+def guest_numbers(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict[str, FloatArray]:
     """Return the numbers of what comes in.
 
     Parameters

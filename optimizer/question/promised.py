@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import to_minute
+from optimizer.question.places import where
 from twin.equipment.contracts import DayAhead, HourlyMatching
 from twin.errors import Fault
 from twin.exchange import net_import
@@ -82,19 +82,20 @@ def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[Fault
         Price beyond which a series is taken to be broken. [EUR MWh-1]
     """
     for name in given(outlook):
-        values, most = outlook[name], site.grid.import_limit
+        word, most = outlook[name], site.grid.import_limit
+        values = word.to_numpy()
         if name.endswith("_price"):
             wrong = (np.abs(values) > greatest) & np.isfinite(values)
             mend = f"no market has more than {greatest:g} EUR/MWh; is it in EUR/MWh?"
-            yield from _where(values, wrong, mend)
+            yield from where(word, wrong, mend)
         elif name == "position_held":
-            yield from _where(values, (values != 0.0) & (values != 1.0), "must be 0 or 1")
+            yield from where(word, (values != 0.0) & (values != 1.0), "must be 0 or 1")
         else:
             least = 0.0 - site.grid.export_limit if name in _NET else 0.0
             off = (values < least - ROUNDING) | ((values > most + ROUNDING) & np.isfinite(values))
             off &= name != "matched_power" or values < 0.0
             mend = f"must lie between {least:g} and the connection's {most:g} MW"
-            yield from _where(values, off, mend)
+            yield from where(word, off, mend)
     yield from _contracts(site, outlook)
 
 
@@ -154,19 +155,3 @@ def labels(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
         if axes and one.owner not in known:
             mend = "the outlook does not say what is promised"
             yield Fault(place=f"outlook, contract, {one.owner}", value="", mend=mend)
-
-
-def _where(array: xr.DataArray, wrong: BoolArray | xr.DataArray, mend: str) -> Iterator[Fault]:
-    """Return one fault for all wrong values of a word, showing the first of them."""
-    bad = np.asarray(wrong)
-    if not bad.any():
-        return
-    first = tuple(int(i) for i in np.argwhere(bad)[0])
-    place = f"outlook, {array.name}"
-    for dim, i in zip(array.dims, first, strict=True):
-        label = array[dim].to_numpy()[i]
-        is_time = isinstance(label, np.datetime64)
-        place += f", {to_minute(label)}" if is_time else f", {label}"
-    others = int(bad.sum()) - 1
-    more = f" (and {others} more)" if others else ""
-    yield Fault(place=place, value=f"{array.to_numpy()[first]:g}{more}", mend=mend)

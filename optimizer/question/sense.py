@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from optimizer.question import promised
+from optimizer.question.places import where
 from twin import vocabulary
 from twin.bounds import GREATEST_INTENSITY, GREATEST_PRICE, GREATEST_WEIGHTS
 from twin.equipment import CoolingPlant
 from twin.errors import Fault
 from twin.labels import values_of
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
 from twin.site import Site
 from twin.weather import POSSIBLE
 from twin.workloads.queue import Pool
@@ -210,30 +210,6 @@ def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
             mend = f"must lie between 0 and {likely:g} MW, {UNLIKE:g} times what it is rated for"
             place = f"state, cooling_plant_output, {plant.name}"
             yield Fault(place=place, value=f"{given:g} MW", mend=mend)
-
-
-def where(array: xr.DataArray, wrong: BoolArray, mend: str) -> Iterator[Fault]:
-    """Yield one fault for all wrong values of a series, showing the first of them.
-
-    Parameters
-    ----------
-    array
-        The series.
-    wrong
-        Where it is, on the same axes.
-    mend
-        What to do about it.
-    """
-    if not wrong.any():
-        return
-    first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    place = f"outlook, {array.name}"
-    for dim, i in zip(array.dims, first, strict=True):
-        if dim in array.coords:
-            place += f", {array[dim].to_numpy()[i]}"
-    others = int(wrong.sum()) - 1
-    more = f" (and {others} more)" if others else ""
-    yield Fault(place=place, value=f"{array.to_numpy()[first]}{more}", mend=mend)
 
 
 def _bare(outlook: xr.Dataset, name: str) -> FloatArray:

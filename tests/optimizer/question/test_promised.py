@@ -25,7 +25,7 @@ def refused(where, ahead):
 @pytest.mark.parametrize(
     ("target", "price", "told"),
     [
-        ([3.0, np.nan], 50.0, "grid_import_target, 2026-07-01T01:00:00.000000, tso = nan"),
+        ([3.0, np.nan], 50.0, "grid_import_target, 2026-07-01T01:00Z, tso = nan"),
         ([3.0, -np.inf], 50.0, "must be finite"),
         ([3.0, 100.5], 50.0, "grid_import_target, 2026-07-01T01:00Z, tso = 100.5"),
         ([-1.0, 3.0], 50.0, "between 0 and the connection's 100 MW"),
