@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.archive import Archive, recall
+from telemetry.archive import Archive, losses, recall
 from telemetry.intake.archiving import Archiver, died
 from telemetry.intake.coverage import Coverage
-from telemetry.intake.damage import Damage
 from telemetry.intake.desk import Desk, Listener
-from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
+from telemetry.intake.source import AGAIN, MOST_WAITING, Oversized, Source, gather, rest
 from telemetry.journal import Frame, Journal
+from telemetry.journaling.damage import Damage
 from telemetry.journaling.progress import SAVED, Progress
 from telemetry.window import Window
 from telemetry.wire.mailbox import Message
@@ -77,11 +77,11 @@ class Ingester:
         self._ended = threading.Event()
         self._waiting: list[Message] = []
         self._from_before: list[Listener] = []
-        self._retry = 0.0
         self._progress = Progress(journal.folder)
-        self._saved = 0.0
+        self._saved = self._retry = 0.0
         self._trouble = ""
-        self.damage = Damage(journal, archive)
+        self._oversized = Oversized(client)
+        self.damage = Damage(journal, archive.position if archive else None)
         self._archiver: Archiver | None = None
         if archive is not None:
             self._archiver = Archiver(
@@ -90,7 +90,7 @@ class Ingester:
                 self._desk.kept,
                 add=self._store_frame,
                 order=self._order,
-                tell=(self._desk.aside.tell, self.damage.tell),
+                tell=(self._desk.aside.tell, self._tell_damage),
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
@@ -145,7 +145,8 @@ class Ingester:
             readings = recall(self._archive.folder, self._archive.site_name)
             self._desk.recall(readings, is_simulated=self._is_simulated)
         after = self._archive.position if self._archive else None
-        self.damage.go_behind_archive()
+        if self._archive and (seen := self._archive.seen.get("")):
+            self._journal.go_behind(seen)
         count = 0
         for frame in self._journal.read(after=after):
             self._take_up(frame)
@@ -154,7 +155,7 @@ class Ingester:
                 if self._archive.is_due:
                     self._archiver.commit()
             count += 1
-        self.damage.tell()
+        self._tell_damage()
         self._progress.recover(self._journal)
         _logger.info("recovered", messages=count, after=str(after or ""))
         return count
@@ -224,7 +225,9 @@ class Ingester:
                 return
             self._progress.note(messages)
             self._client.acknowledge(messages)
-            self._resume()
+            if self._trouble:
+                _logger.info("journal written again")
+            self._trouble = ""
             self._counts["appends"] += 1
             self._counts["repeated"] += len(messages) - len(new)
             received = self._now()
@@ -258,11 +261,6 @@ class Ingester:
         self._waiting = messages
         self._retry = time.monotonic() + AGAIN
 
-    def _resume(self) -> None:
-        if self._trouble:
-            _logger.info("journal written again")
-        self._trouble = ""
-
     def _make_room(self) -> bool:
         """Drop what nobody sends again; return whether that, or the disk, made room."""
         held = [message for message in self._waiting if message.qos]
@@ -292,9 +290,11 @@ class Ingester:
 
     def _tell_oversized(self) -> None:
         """Put what was too large into quarantine: what is left of it, topic and size."""
-        total = self._client.counters.get("oversized", 0)
-        new = total - self._counts["oversized"]
-        if new:
-            self._counts["oversized"] = total
-            for topic, size in list(self._client.oversized)[-new:]:
-                self._desk.aside.quarantine.put(topic, "too large", size)
+        for topic, size in self._oversized.new():
+            self._desk.aside.quarantine.put(topic, "too large", size)
+        self._counts["oversized"] = self._oversized.count
+
+    def _tell_damage(self) -> None:
+        """Write down, once each, what of the journal may be lost."""
+        if self._archive:
+            losses.tell_reasons(self._archive.folder, self.damage.lost())

@@ -43,6 +43,11 @@ def tell(folder: Path | None, losses: Iterable[Mapping[str, str]]) -> None:
         _logger.warning("losses not written", place=str(folder / FILE), reason=error.strerror)
 
 
+def tell_reasons(folder: Path | None, reasons: Iterable[str]) -> None:
+    """Say aloud and write down losses of which only the reason is known; see :func:`tell`."""
+    tell(folder, [{"group": "all", "reason": one} for one in reasons])
+
+
 def in_words(folder: Path, found: Sequence[Loss]) -> str:
     """Return the first of what an archive had to give up, and how many more; empty if nothing."""
     if not found:

@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 
 from telemetry.archive.heads import hold
-from telemetry.archive.losses import tell
+from telemetry.archive.losses import tell, tell_reasons
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.places import STORE, Place
 from telemetry.archive.seals import Seals, SpoiltError
@@ -101,7 +101,7 @@ def opened(folder: Path, site: str, *, is_tried: bool = False) -> tuple[Store, P
         return _of_site(store, site), aside
     shutil.rmtree(path)
     _logger.error("archive set aside", place=str(path), reason=reason, to=str(aside))
-    tell(folder, [{"group": "all", "reason": f"{reason}; all of it is now in {aside.name}"}])
+    tell_reasons(folder, [f"{reason}; all of it is now in {aside.name}"])
     return Store.open(storage, site, path), aside
 
 

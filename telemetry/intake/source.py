@@ -46,6 +46,26 @@ class Source(Protocol):
         """What happened; ``oversized`` among it."""
 
 
+class Oversized:
+    """The messages of a source that were too large, each told once.
+
+    Attributes
+    ----------
+    count
+        How many there were when this was asked last. [1]
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.count = 0
+
+    def new(self) -> list[tuple[str, int]]:
+        """Return topics and sizes [B] of those since this was asked before, as far as known."""
+        before, self.count = self.count, self._source.counters.get("oversized", 0)
+        new = self.count - before
+        return list(self._source.oversized)[-new:] if new else []
+
+
 def rest(source: Source) -> Iterator[list[Message]]:
     """Yield what waits at the end, until there is no more or it takes too long."""
     deadline = time.monotonic() + FAREWELL

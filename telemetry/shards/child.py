@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.archive.losses import tell
+from telemetry.archive.losses import tell_reasons
 from telemetry.intake.quarantine import Quarantine
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import FRUGAL
@@ -102,7 +102,7 @@ class Ingester:
                 _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
             for topic, size in told.pop("too_large", ()):
                 self.quarantine.put(topic, "too large", size)
-            tell(self.lost, [{"group": "all", "reason": one} for one in told.pop("damaged", ())])
+            tell_reasons(self.lost, told.pop("damaged", ()))
             self.told = {**self.told, **told}
         if process.stdout is not None:
             process.stdout.close()

@@ -8,14 +8,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from telemetry.intake.source import AGAIN, MOST_WAITING, Source, gather, rest
+from telemetry.intake.source import AGAIN, MOST_WAITING, Oversized, Source, gather, rest
 from telemetry.journal import Journal
-from telemetry.journaling.damage import is_harmless, words
+from telemetry.journaling.damage import Damage
 from telemetry.journaling.progress import SAVED, Progress
 from telemetry.journaling.tail import archived
 from telemetry.wire.mailbox import Message
@@ -36,23 +35,27 @@ class Shard:
         Connected or not; it is neither started nor stopped here.
     journal
         Where messages become durable.
-    folder
-        Of the journal.
+
+    Attributes
+    ----------
+    oversized
+        What was too large to be taken in.
+    damage
+        What of the journal was found damaged since the start.
     """
 
-    def __init__(self, client: Source, journal: Journal, *, folder: Path) -> None:
+    def __init__(self, client: Source, journal: Journal) -> None:
         self._client = client
         self._journal = journal
-        self._folder = folder
+        self.oversized = Oversized(client)
+        self.damage = Damage(journal, archived(journal.folder))
         self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
-        self._progress = Progress(folder)
+        self._progress = Progress(journal.folder)
         self._asked: list[Message] = []
         self._ended = threading.Event()
         self._looked = 0.0
-        self._oversized = 0
         self._untrimmed = ""
         self._unjournaled = ""
-        self._damaged: list[str] = []
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -68,22 +71,7 @@ class Shard:
     @property
     def trouble(self) -> str:
         """What is wrong with the journal and what to do about it; empty if nothing is."""
-        damaged = "; ".join(self._damaged)
-        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, damaged]))
-
-    def oversized(self) -> list[tuple[str, int]]:
-        """Return topics and sizes [B] of what was too large since this was asked before."""
-        total = self._client.counters.get("oversized", 0)
-        new, self._oversized = total - self._oversized, total
-        return list(self._client.oversized)[-new:] if new else []
-
-    def damaged(self) -> list[str]:
-        """Return what of the journal may be lost, in words, since this was asked before."""
-        position, new = archived(self._folder), self._journal.repairs[len(self._damaged) :]
-        told = [words(one, self._folder, position) for one in new]
-        self._damaged += told
-        pairs = zip(told, new, strict=True)
-        return [text for text, one in pairs if not is_harmless(one, position)]
+        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, self.damage.words]))
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -145,7 +133,7 @@ class Shard:
             return
         self._looked = time.monotonic()
         self._progress.save(self._journal.end)
-        position = archived(self._folder)
+        position = archived(self._journal.folder)
         if position is None:
             return
         try:

@@ -96,7 +96,7 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
     journal = Journal(Path(task.folder), patience=PATIENCE)
     if task.seen:
         journal.go_behind(Position.parse(task.seen))
-    shard = Shard(client, journal, folder=Path(task.folder))
+    shard = Shard(client, journal)
     ended = threading.Event()
 
     def wait() -> None:
@@ -125,8 +125,8 @@ def serve(task: Task, source: TextIO, told: TextIO) -> None:
 def _tell(told: TextIO, shard: Shard, client: Client) -> None:
     line = {
         **shard.counters,
-        "too_large": shard.oversized(),
-        "damaged": shard.damaged(),
+        "too_large": shard.oversized.new(),
+        "damaged": shard.damage.lost(),
         "is_connected": client.is_connected,
         "trouble": "; ".join(filter(None, [shard.trouble, client.trouble])),
     }

@@ -17,7 +17,7 @@ import structlog
 
 from telemetry.archive import LATENESS, Archive
 from telemetry.archive.layout import HOUR, MINUTE
-from telemetry.archive.losses import tell
+from telemetry.archive.losses import tell_reasons
 from telemetry.journaling.tail import Tail
 from telemetry.shards.bulk import Scanner
 from telemetry.shards.intake import COUNTED, Intake
@@ -211,7 +211,7 @@ class SiteArchiver:
 
     def _lose(self, reason: str) -> None:
         """Tell what of a journal cannot be archived."""
-        tell(self._archive.folder, [{"group": "all", "reason": reason}])
+        tell_reasons(self._archive.folder, [reason])
 
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""

@@ -37,7 +37,7 @@ def main(url, folder, site, *filters):
     client = Client(url, client_id=site, protocol="5")
     client.subscribe(*(filters or (topic(site),)))
     journal = Journal(folder / "journals" / site)
-    running = Shard(client, journal, folder=folder / "journals" / site)
+    running = Shard(client, journal)
     ended = until_closed()
     say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)

@@ -12,6 +12,8 @@ from telemetry.codec import decode, encode
 from telemetry.custody import DURABLE, HELD, Held, encode_held
 from telemetry.journal import Journal
 from telemetry.journaling import frames
+from telemetry.journaling.frames import Position
+from telemetry.journaling.tail import Tail
 from telemetry.shards import shard_process
 from telemetry.shards.shard import Shard
 from telemetry.shards.shard_process import Task
@@ -49,7 +51,7 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     messages = [Message(*encode(batch("r0001", second)), 1) for second in range(50)]
     wire = Wire(messages)
     journal = Journal(tmp_path / "a", segment_bytes=1000, clock=clock_at(60))
-    shard = Shard(wire, journal, folder=tmp_path / "a")
+    shard = Shard(wire, journal)
     thread = threading.Thread(target=shard.run)
     thread.start()
     until(lambda: len(wire.acknowledged) >= 50)
@@ -58,8 +60,8 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     assert wire.acknowledged == messages
     assert shard.counters["messages"] == 50
     wire.oversized, wire.counters = (("a", 1), ("b", 2), ("c", 3)), {"oversized": 2, "spoilt": 1}
-    assert shard.oversized() == [("b", 2), ("c", 3)]
-    assert shard.oversized() == []
+    assert shard.oversized.new() == [("b", 2), ("c", 3)]
+    assert shard.oversized.new() == []
     assert [shard.counters[name] for name in ("oversized", "spoilt", "dropped")] == [2, 1, 0]
     append(journal, batch("r0001", 51))
     assert len(list((tmp_path / "a").glob("*.journal"))) == 2
@@ -101,7 +103,7 @@ def test_an_ingester_whose_thread_dies_ends(tmp_path, monkeypatch):
 def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.intake.source.LIMIT", 10)
     wire = Wire([Message(*encode(batch("r0001", second)), 0) for second in range(50)])
-    shard = Shard(wire, Journal(tmp_path / "a"), folder=tmp_path / "a")
+    shard = Shard(wire, Journal(tmp_path / "a"))
     shard.stop()
     shard.run()
     assert len(list(shard._journal.read())) == 50
@@ -114,7 +116,7 @@ def test_a_point_whose_path_ends_like_a_question_is_journaled(tmp_path):
     silent = Message(SOURCE + HELD, question.payload, 0)
     wire = Wire([Message(*encode(door), 1), question, silent])
     journal = Journal(tmp_path / "a")
-    shard = Shard(wire, journal, folder=tmp_path / "a")
+    shard = Shard(wire, journal)
     thread = threading.Thread(target=shard.run)
     thread.start()
     until(lambda: len(wire.acknowledged) >= 2 and wire.said)
@@ -128,16 +130,17 @@ def test_a_point_whose_path_ends_like_a_question_is_journaled(tmp_path):
 def test_a_shard_tells_once_what_of_its_journal_is_lost(tmp_path):
     """Proves: a recording says that its journal was damaged, and what of it is lost, once.
 
-    Sensitivity: a line of the log was all.
+    Sensitivity: a line of the log was all; and by what is archived later nothing would be lost.
     """
     journal = Journal(tmp_path / "a")
     end = append(journal, batch("r0001", 1))
     journal.close()
     path = frames.path_of(tmp_path / "a", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
-    shard = Shard(Wire([]), Journal(tmp_path / "a"), folder=tmp_path / "a")
-    (told,) = shard.damaged()
+    shard = Shard(Wire([]), Journal(tmp_path / "a"))
+    Tail(tmp_path / "a", None).archived(Position(end.segment + 1, 100))  # of what came after
+    (told,) = shard.damage.lost()
     assert "was not archived yet is lost" in told
     assert shard.trouble == told
-    assert shard.damaged() == []
+    assert shard.damage.lost() == []
     assert shard.trouble == told
