@@ -5,7 +5,6 @@ alive, by its heartbeat, something should have been heard of it; a period withou
 was lost between two values of one period nobody can know.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final, TypedDict
@@ -80,62 +79,25 @@ class Coverage:
                 self._close(course, second)
             course.last = second
 
-    def shares(self, now: int) -> Mapping[str, float]:
-        """Return the share of its time that each point was covered.
-
-        Parameters
-        ----------
-        now
-            The moment. [s since 1970]
-
-        Returns
-        -------
-        Mapping of str to float
-            Point -> 1 less its silence beyond a period, while its sender lived. [1]
-        """
-        return {point: self._share(course, now) for point, course in self._courses()}
-
-    def gaps(self, now: int) -> Mapping[str, int]:
-        """Return the repetitions that were missing at least, also of a silence that lasts.
-
-        Parameters
-        ----------
-        now
-            The moment. [s since 1970]
-
-        Returns
-        -------
-        Mapping of str to int
-            Point -> its number, where it is any.
-        """
-        found = {point: self._gaps(course, now) for point, course in self._courses()}
-        return {point: count for point, count in found.items() if count}
-
-    def worst(self, now: int, count: int = WORST) -> list[Poor]:
+    def worst(self, now: int) -> list[Poor]:
         """Return the points that were covered least, the worst first; none that was heard whole.
 
         Parameters
         ----------
         now
-            The moment. [s since 1970]
-        count
-            How many at most.
+            The moment, at which a silence may last. [s since 1970]
         """
         quiet = now - self.period - SPARE
         poor = [
             Poor(point=point, share=self._share(course, now), gaps=gaps)
-            for point, course in self._courses()
+            for point, course in list(self._points.items())  # another thread may add
             if (course.gaps or course.last < quiet) and (gaps := self._gaps(course, now))
         ]
-        return nsmallest(count, poor, key=lambda one: (one["share"], one["point"]))
+        return nsmallest(WORST, poor, key=lambda one: (one["share"], one["point"]))
 
     def summary(self, now: int) -> dict[str, object]:
         """Return how many points were heard, and the worst of them, ready for JSON."""
         return {"points": len(self._points), "worst": self.worst(now)}
-
-    def _courses(self) -> list[tuple[str, _Course]]:
-        """Return what is known of points, also while another thread adds."""
-        return list(self._points.items())
 
     def _share(self, course: _Course, now: int) -> float:
         silent = course.silent + self._silence(course.last, now)
@@ -144,11 +106,6 @@ class Coverage:
 
     def _gaps(self, course: _Course, now: int) -> int:
         return course.gaps + -(-self._silence(course.last, now) // self.period)
-
-    @property
-    def pauses(self) -> int:
-        """How often the plant's heart stood still."""
-        return len(self._pauses)
 
     def _close(self, course: _Course, second: int) -> None:
         silent = self._silence(course.last, second)

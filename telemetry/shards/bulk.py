@@ -27,6 +27,7 @@ _ROWS: Final = len(CHIP_VARIABLES)
 _MILLISECONDS: Final = 1000  # in a second
 _FUTURE: Final = int(FUTURE / np.timedelta64(1, "ms"))
 _FLOAT: Final = 4  # bytes
+_MOST_TOPICS: Final = 200_000  # of which the labels are remembered
 
 type Labels = dict[bytes, str]
 """Topic -> ``{hall}/{rack}`` if it is one of rack batches of the site, or else ""."""
@@ -176,9 +177,6 @@ class _Columns:
             places=self.ends,
         )
         return batches, is_good
-
-
-_MOST_TOPICS: Final = 200_000
 
 
 def _head(data: bytes, first: int, end: int) -> tuple[int, int, int]:

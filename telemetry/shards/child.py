@@ -47,7 +47,7 @@ _logger = structlog.get_logger(__name__)
 
 
 @dataclass
-class Ingester:
+class Child:
     """One ingester process, and what it told last.
 
     Attributes

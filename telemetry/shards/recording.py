@@ -16,7 +16,7 @@ import structlog
 from telemetry.archive import Archive
 from telemetry.archive.places import Place
 from telemetry.intake.quarantine import Quarantine
-from telemetry.shards.child import AGAIN, GLANCE, SUMMED, Ingester
+from telemetry.shards.child import AGAIN, GLANCE, SUMMED, Child
 from telemetry.shards.intake import COUNTED
 from telemetry.shards.parts import shards
 from telemetry.shards.shard_process import Task
@@ -70,7 +70,7 @@ class Recording:
             self._archive = Archive(self._folder, site)
         seen = self._archive.seen if self._archive else {}
         self._ingesters = {
-            name: Ingester(
+            name: Child(
                 replace(
                     task,
                     client_id=f"gigatwin-record-{site}-{name}",

@@ -147,10 +147,10 @@ def test_coverage_by_hand():
         coverage.hear("b", second if second < 300 else second + 9)
     for second in range(0, 610, 10):
         coverage.beat(second)
-    assert coverage.gaps(600)["a"] == 2
-    assert coverage.gaps(1000)["a"] == 5  # the last silence lasts
-    assert coverage.shares(600)["a"] == pytest.approx(1 - 200 / 600)
-    assert coverage.shares(1000)["a"] == pytest.approx(1 - (200 + 300) / 1000)
+    (worst,) = (one for one in coverage.worst(600) if one["point"] == "a")
+    assert worst == {"point": "a", "share": pytest.approx(1 - 200 / 600), "gaps": 2}
+    (worst,) = (one for one in coverage.worst(1000) if one["point"] == "a")  # it lasts
+    assert worst == {"point": "a", "share": pytest.approx(1 - (200 + 300) / 1000), "gaps": 5}
 
 
 def test_a_plant_that_is_dead_has_no_gaps():
@@ -161,16 +161,14 @@ def test_a_plant_that_is_dead_has_no_gaps():
     coverage.hear("a", 100)
     coverage.beat(1000)  # it was away for 900 s
     coverage.hear("a", 1000)
-    assert coverage.pauses == 2
-    assert coverage.gaps(1000) == {}
-    assert coverage.shares(1000)["a"] == 1.0
+    assert coverage.worst(1000) == []
 
 
 def test_values_out_of_order_are_no_gaps():
     coverage = Coverage()
     for second in (500, 100, 580, 90):
         coverage.hear("a", second)
-    assert coverage.gaps(580) == {}
+    assert coverage.worst(580) == []
 
 
 def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):

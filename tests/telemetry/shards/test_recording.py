@@ -21,7 +21,7 @@ from telemetry.codec import encode
 from telemetry.intake.quarantine import Quarantine
 from telemetry.journal import Journal
 from telemetry.metadata.bms_rules import RULES
-from telemetry.shards.child import SUMMED, Ingester
+from telemetry.shards.child import SUMMED, Child
 from telemetry.shards.parts import PLANT, shards
 from telemetry.shards.recording import Recording
 from telemetry.shards.shard_process import Task
@@ -212,7 +212,7 @@ def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
 
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
-    ingester = Ingester(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
+    ingester = Child(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
     lines = [
         "2026-11-25 [warning] journal not written",
         '{"messages": 3}',
@@ -224,7 +224,7 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
 
 
 def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
-    ingester = Ingester(
+    ingester = Child(
         Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)), Quarantine(tmp_path)
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
