@@ -32,9 +32,8 @@ class Headroom:
     own_power
         Power that sun, wind and batteries give, as far as it is planned. [MW]
     peak_power
-        Import that raises no peak: the greatest so far, what is usual, or what the plan means to
-        take. [MW]
-        Nor does it break a target of a partner.
+        Import that raises no peak, which is the greatest so far, what is usual, or what the plan
+        means to take, and breaks no target of a partner. [MW]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -108,9 +107,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     power, own = found.power, _own(now)
     keep = 1.0 - site.margins.power
-    most = keep * float(curtailment.import_limit(site, state, now)[0]) + own
+    supplied = keep * float(curtailment.import_limit(site, state, now)[0]) + own
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
-    allowed = float(np.interp(most - sold_down, power, halls))
+    allowed = float(np.interp(supplied - sold_down, power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
         drawn, most = found.loads[plant.name], keep * found.most[plant.name]

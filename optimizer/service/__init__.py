@@ -1,1 +1,1 @@
-"""Closed loop and backtest."""
+"""The running service of a site, and what runs it on trial: demo and back-test."""

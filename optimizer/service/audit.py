@@ -23,9 +23,6 @@ GENESIS: Final = "0" * 64
 
 _HEAD: Final = '{"hash":"'
 
-logger = structlog.get_logger(__name__)
-
-
 AUDIT: Final = "audit.jsonl"
 """Name of the record in the state folder of a service."""
 
@@ -34,6 +31,8 @@ NO_PLAN: Final = "none"
 
 NONE_EVENT: Final = "no_plan"
 """Event of the record that stands for such a quarter-hour."""
+
+logger = structlog.get_logger(__name__)
 
 
 class HedgeTold(TypedDict):

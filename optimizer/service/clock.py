@@ -114,9 +114,6 @@ class SimulatedClock:
 
     is_simulated = True
 
-    def again(self) -> None:
-        """Do nothing: the plant waits in the next tick, which is decided with what is known."""
-
     def __init__(self) -> None:
         self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
@@ -139,6 +136,9 @@ class SimulatedClock:
         if not self._is_begun or self._is_over or silence <= SILENT:
             return ""
         return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
+
+    def again(self) -> None:
+        """Do nothing: the plant waits in the next tick, which is decided with what is known."""
 
     def listen(self, sample: Sample) -> None:
         """Count rack batches and points, and take note of the queue and of ticks."""

@@ -266,7 +266,7 @@ class Service:
         return self._heart.trouble or (self._missing if self._is_begun else "")
 
     def snapshot(self) -> Mapping[str, object]:
-        """Return what happens now as the page wants it; see ``tests/boards.py`` for a whole one."""
+        """Return what happens now, as :mod:`optimizer.service.board` tells."""
         now = self._clock.now()
         with self._lock:
             return {

@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from optimizer.service.board import Board, Snapshot, first, found, last, number, rows
+from optimizer.service.fallback import Source
+from optimizer.service.watching.alarms import Severity
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
@@ -24,12 +26,6 @@ WATTS: Final = 1e6
 
 JOULES: Final = 3.6e9
 """Of a megawatt-hour. [J]"""
-
-SOURCES: Final = ("optimum", "shifted", "rule", "hold")
-"""Where a decision can come from, best first."""
-
-SEVERITIES: Final = ("high", "medium", "low")
-"""Priorities of alarms."""
 
 type Samples = Iterable[tuple[str, float | None]]
 """Values by the label of the family; None is left out."""
@@ -57,7 +53,7 @@ class _Picture(Collector):
 
 
 def _service(snapshot: Snapshot) -> Iterator[Metric]:
-    now = stamp(snapshot, "time")
+    now = timestamp(snapshot, "time")
     info = GaugeMetricFamily(
         "gigatwin_info", "What runs here.", labels=["site", "mode", "clock", "is_synthetic"]
     )
@@ -67,7 +63,7 @@ def _service(snapshot: Snapshot) -> Iterator[Metric]:
     yield gauge("clock_timestamp_seconds", "Time of the service's clock.", now)
     hold = snapshot.get("hold")
     yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
-    since = stamp(hold, "since")
+    since = timestamp(hold, "since")
     if since is not None:
         age = time.time() - since
         yield gauge("hold_age_seconds", "Time since HOLD, by the wall clock as it is.", age)
@@ -79,10 +75,10 @@ def _decision(snapshot: Snapshot) -> Iterator[Metric]:
     yield family(
         "decision_source",
         "Where the last decision comes from.",
-        ((name, name == source) for name in SOURCES),
+        ((name, name == source) for name in Source),
         label="source",
     )
-    taken = stamp(decision, "time")
+    taken = timestamp(decision, "time")
     yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
     yield gauge("decision_seconds", "Time the last decision took.", number(decision, "seconds"))
     yield gauge("schedule_revision", "Revision published last.", number(decision, "revision"))
@@ -144,7 +140,7 @@ def _series(snapshot: Snapshot) -> Iterator[Metric]:
     yield family(
         "series_end_timestamp_seconds",
         "End of what the files tell.",
-        ((name, stamp(told, name)) for name in names),
+        ((name, timestamp(told, name)) for name in names),
         label="series",
     )
     yield family(
@@ -223,7 +219,7 @@ def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _alarms(snapshot: Snapshot) -> Iterator[Metric]:
     standing = [row.get("severity") for row in rows(snapshot, "alarms")]
-    counts = ((name, standing.count(name)) for name in SEVERITIES)
+    counts = ((name, standing.count(name)) for name in Severity)
     yield family("alarms", "Alarms that stand.", counts, label="severity")
 
 
@@ -268,7 +264,7 @@ def named(values: object) -> Iterator[tuple[str, float | None]]:
             yield str(name), number(values, name)
 
 
-def stamp(snapshot: object, *path: str) -> float | None:
+def timestamp(snapshot: object, *path: str) -> float | None:
     """Return a time written in ISO 8601 as seconds since 1970. [s]"""
     text = found(snapshot, *path)
     try:

@@ -36,10 +36,9 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     -------
     Wanted
         Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
-        but those that nobody acts on; requests to
-        stores (to charge is positive), to renewables, to heat pumps, of coolant temperatures, of
-        the chillers where the plan commits them, and of the set points of the water where the plan
-        has chosen them.
+        but those that nobody acts on; requests to stores (to charge is positive), to renewables, to
+        heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the
+        set points of the water where the plan has chosen them.
     """
     orders, queue = outcome.orders, outcome.queue
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
