@@ -168,7 +168,7 @@ def judge(
     history
         What was read before.
     limits
-        What is plausible; see :func:`band`.
+        What is plausible; see :func:`telemetry.judging.bands.band`.
 
     Returns
     -------

@@ -68,7 +68,7 @@ def kept(
     arrays
         The model.
     first
-        As :attr:`Hedge.first`.
+        As :attr:`optimizer.hedge.scenarios.Hedge.first`.
     blocks
         Blocks of the scenarios; an empty one is the model of one site itself.
     """
