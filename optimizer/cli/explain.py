@@ -10,7 +10,7 @@ from rich.console import Console
 import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.audit import NO_PLAN, Told, read_service_decision
+from optimizer.service.decisions import NO_PLAN, Told, read_service_decision
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, units, vocabulary
 from twin.errors import Fault, ProblemError

@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Final, NotRequired, TypedDict, cast
+from typing import Final
 
-import numpy as np
 import structlog
 
 from telemetry.durable import failure, sync_folder, write
-from twin import axes
-from twin.errors import Fault, JournalError, ProblemError, ServiceError
+from twin.errors import Fault, JournalError, ServiceError
 
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
@@ -26,42 +24,7 @@ _HEAD: Final = '{"hash":"'
 AUDIT: Final = "audit.jsonl"
 """Name of the record in the state folder of a service."""
 
-NO_PLAN: Final = "none"
-"""Source of a quarter-hour that has no plan."""
-
-NONE_EVENT: Final = "no_plan"
-"""Event of the record that stands for such a quarter-hour."""
-
 logger = structlog.get_logger(__name__)
-
-
-class HedgeTold(TypedDict):
-    """What a hedged decision tells of its scenarios, in words beside its numbers."""
-
-    words: list[str]
-
-
-class Told(TypedDict):
-    """One decision as it is written down; only a service's has a source, `none` without a plan."""
-
-    start: str
-    attempts: int
-    accounts: dict[str, float]
-    binding: list[dict[str, object]]
-    changes: list[str]
-    degraded: str
-    source: NotRequired[str]
-    doubtful: NotRequired[list[str]]
-    failures: NotRequired[list[dict[str, object]]]
-    softened: NotRequired[list[dict[str, object]]]
-    reserves: NotRequired[list[str]]
-    units: NotRequired[list[str]]
-    hedge: NotRequired[HedgeTold]
-    record: NotRequired[list[str]]
-
-
-NOTHING: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "changes": []}
-"""What is told of a quarter-hour without a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,15 +147,21 @@ def read_audit(path: Path) -> Iterator[Entry]:
     ServiceError
         At the first line that was edited, or does not follow the one before.
     """
-    for entry in _entries(path):
+    for entry in read_entries(path):
         if entry.fault:
             mend = "this line or one before it was edited after it had been written"
             raise ServiceError("audit", [Fault(place=entry.fault, value="", mend=mend)])
         yield entry
 
 
-def _entries(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a record; after one that was edited the chain goes on from its hash."""
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a record, oldest first; a last line still being written is left out.
+
+    Parameters
+    ----------
+    path
+        The file. After a line that was edited the chain goes on from its hash.
+    """
     last = GENESIS
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -230,67 +199,3 @@ def _body(line: str) -> str:
 
 def _hash(last: str, body: str) -> str:
     return hashlib.sha256(f"{last}{body}".encode()).hexdigest()
-
-
-def read_service_decision(folder: Path, at: str | None = None) -> Told:
-    """Return the decision of a service that was in force at a moment, or that there was no plan.
-
-    Parameters
-    ----------
-    folder
-        State folder of the service.
-    at
-        The moment; the last decision if None.
-
-    Returns
-    -------
-    Told
-        Its accounts, binding limits, changes and what was degraded; as ``record``, which lines of
-        the record are not as they were written, if any: one takes away no other.
-
-    Raises
-    ------
-    ServiceError
-        If there was no decision then.
-    ProblemError
-        If the moment is none.
-    """
-    path = folder / AUDIT
-    found: Told | None = None
-    last: np.datetime64 | None = None
-    until = None if at is None else axes.utc(at)
-    faults: list[str] = []
-    own = ""
-    for entry in _entries(path) if path.exists() else ():
-        faults += [entry.fault] if entry.fault else []
-        start = _start(entry.content)
-        if start is None:
-            continue
-        if until is not None and (start > until or (last is not None and start < last)):
-            continue  # a clock that was ahead and set back leaves later ones before earlier ones
-        found, last, own = cast("Told", {**NOTHING, **entry.content}), start, entry.fault
-    if found is None:
-        mend = "no decision stands there; see gigatwin status, or name the folder with --state"
-        raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])
-    if faults:
-        found["record"] = _told_faults(faults, own)
-    return found
-
-
-def _told_faults(faults: list[str], own: str) -> list[str]:
-    """Return in words which lines of a record are not as they were written."""
-    whose = f"that of this decision ({own}) among them" if own else "not that of this decision"
-    many = f"lines do not fit the hashes: {len(faults)}, from {faults[0]} on, {whose}"
-    return [f"{many}; compare with a backup, and see to the disk and to who may write there"]
-
-
-def _start(content: Mapping[str, object]) -> np.datetime64 | None:
-    """Return of which quarter-hour an entry is; None where it is no whole one of a quarter-hour."""
-    start = content.get("start")
-    is_told = isinstance(start, str) and isinstance(content.get("degraded"), str)
-    if content.get("event") not in {"decision", NONE_EVENT} or not is_told:
-        return None
-    try:
-        return axes.utc(str(start))
-    except ProblemError:
-        return None

@@ -201,7 +201,7 @@ class Service:
             try:
                 if self.settings.is_shadow:
                     return -1
-                self._halt.tell(f"no schedule: {text}"[:500])
+                self._halt.tell(f"no schedule: {text}")
                 return self._link.freeze(now)
             finally:
                 self._partners.note_none(now, text)

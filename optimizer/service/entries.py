@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.service.audit import NO_PLAN, NONE_EVENT
+from optimizer.service.decisions import NO_PLAN, NONE_EVENT
 from optimizer.service.picture import show_decision, stamp
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Acknowledgement

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.decision import Decision
-from optimizer.service.audit import Told
+from optimizer.service.decisions import Told
 from optimizer.service.trials.identity import VERSION, Identity, Named, differences
 from optimizer.service.trials.results import Results, write_netcdf
 from optimizer.service.trials.shaped import damaged, read_json, shaped

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.service.audit import AUDIT, Audit, read_service_decision
+from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.decisions import read_service_decision
 
 DECISION = {
     "event": "decision",

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from optimizer.service.audit import AUDIT, GENESIS, Audit, read_audit, read_service_decision
+from optimizer.service.audit import AUDIT, GENESIS, Audit, read_audit
+from optimizer.service.decisions import read_service_decision
 from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import structlog.testing
 
-from optimizer.service.audit import read_service_decision
 from optimizer.service.clock import BEFORE
+from optimizer.service.decisions import read_service_decision
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import Fault, NoScheduleError, SeriesError, StateError
 
