@@ -66,6 +66,11 @@ def to_minute(moment: np.datetime64) -> str:
     return f"{np.datetime_as_string(moment, unit='m')}Z"
 
 
+def to_second(moment: np.datetime64) -> str:
+    """Return a moment in words, to the second, as ``2026-07-01T00:00:00Z``."""
+    return f"{np.datetime_as_string(moment, unit='s')}Z"
+
+
 def intervals(edges: np.ndarray) -> xr.Dataset:
     """Return the axes ``time`` (with ``duration``) and ``instant`` of a grid of edges.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twin.axes import to_minute
 from twin.physics import FloatArray
 
 
@@ -30,8 +31,8 @@ class Breach:
 
     def __str__(self) -> str:
         """Return the breach as a line of text."""
-        stamp = np.datetime_as_string(self.time, unit="m")
-        return f"{self.limit}: {self.count} intervals from {stamp}Z, worst {self.excess:.3g}"
+        start = to_minute(self.time)
+        return f"{self.limit}: {self.count} intervals from {start}, worst {self.excess:.3g}"
 
 
 def judged(

@@ -189,8 +189,8 @@ def _one(
     )
     ceilings = ceilings_of(day.site)
     words = f"{row['limit']} after {reached:.1f} min" if np.isfinite(reached) else "no limit"
-    stamp = np.datetime_as_string(found["time"].to_numpy()[place], unit="m")
-    title = f"{day.site.name}, {trip.name} fails at {stamp}Z: {words}"
+    when = to_minute(found["time"].to_numpy()[place])
+    title = f"{day.site.name}, {trip.name} fails at {when}: {words}"
     _show_path(path, ceilings, title=title, screen=screen)
     if np.isinf(reached):
         screen.print(f"no limit is reached in {HORIZON:g} h, at any moment of the run")

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.question.places import where
+from twin.axes import to_minute
 from twin.equipment.contracts import DayAhead, HourlyMatching
 from twin.errors import Fault
 from twin.exchange import net_import
@@ -119,13 +120,13 @@ def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
         wrong = terms.is_held & (spread < -ROUNDING)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            at = np.datetime_as_string(time[int(np.flatnonzero(terms.window == first)[0])], "m")
+            at = to_minute(time[int(np.flatnonzero(terms.window == first)[0])])
             mend = (
                 "to be above and below at once would earn money: a short price must not lie "
                 "below the long price of the same interval"
             )
             shown = f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)"
-            yield Fault(place=f"{one.owner}, {at}Z", value=shown, mend=mend)
+            yield Fault(place=f"{one.owner}, {at}", value=shown, mend=mend)
 
 
 def beyond_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:

@@ -24,14 +24,14 @@ from optimizer.service.memory import keep, recall
 from optimizer.service.notify import notify
 from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.picture import Picture, show_decision, show_hold, stamp, summary
+from optimizer.service.picture import Picture, show_decision, show_hold, summary
 from optimizer.service.pilot import Facts, Outcome, Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
 from optimizer.service.worker import Worker
-from twin.axes import QUARTER
+from twin.axes import QUARTER, to_second
 from twin.errors import GigatwinError
 from twin.site import Site
 
@@ -193,7 +193,7 @@ class Service:
         """Do what can be done without a plan: say so, and leave the plant to its own controls."""
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
-        logger.error("no schedule", site=self.site.name, time=stamp(now), because=text)
+        logger.error("no schedule", site=self.site.name, time=to_second(now), because=text)
         with self._lock:
             self._missing = text
             if self._is_left:
@@ -274,7 +274,7 @@ class Service:
                 "title": self.site.title,
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
-                "time": None if now == BEFORE else stamp(now),
+                "time": None if now == BEFORE else to_second(now),
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,

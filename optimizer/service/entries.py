@@ -6,10 +6,11 @@ from typing import Final
 import numpy as np
 
 from optimizer.service.decisions import NO_PLAN, NONE_EVENT
-from optimizer.service.picture import show_decision, stamp
+from optimizer.service.picture import show_decision
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Acknowledgement
 from telemetry.metadata.apart import told as told_apart
+from twin.axes import to_second
 from twin.errors import one_line
 from twin.exchange import net_import
 
@@ -38,7 +39,7 @@ def decided(outcome: Outcome, *, revision: int, is_shadow: bool) -> Mapping[str,
     wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
     return {
         "event": "decision",
-        "start": stamp(outcome.time),
+        "start": to_second(outcome.time),
         "is_shadow": is_shadow,
         **told,
         "degraded": "; ".join(filter(None, wrong)),
@@ -75,5 +76,5 @@ def _cut(value: object) -> object:
 
 def undecided(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
     """Return the entry of a quarter-hour that has no plan, and why."""
-    told = {"start": stamp(now), "is_shadow": is_shadow, "source": NO_PLAN}
+    told = {"start": to_second(now), "is_shadow": is_shadow, "source": NO_PLAN}
     return {"event": NONE_EVENT, **told, "degraded": reason}

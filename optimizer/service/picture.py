@@ -12,7 +12,7 @@ from optimizer.service.partners.asked import show_asked
 from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Plan
 from twin import limits
-from twin.axes import QUARTER
+from twin.axes import QUARTER, to_second
 from twin.equipment import Battery, Tank
 from twin.exchange import net_import
 from twin.site import Site
@@ -85,7 +85,7 @@ class Picture:
         }
         reached = outcome.choice.replay
         heat = {_label(limit): _temperature(limit, observed, reached) for limit in self._watched}
-        self._past.append((stamp(outcome.time), _plain(row), _plain(heat)))
+        self._past.append((to_second(outcome.time), _plain(row), _plain(heat)))
         self._known = None if np.isfinite(net_import(observed)) else _last_known(outcome)
         self._last, self._told = outcome, plan
 
@@ -159,7 +159,7 @@ class Picture:
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
         return {
-            "time": [stamp(time) for time in schedule["time"].to_numpy()[:DAY]],
+            "time": [to_second(time) for time in schedule["time"].to_numpy()[:DAY]],
             **shown,
             "temperatures": heat,
         }
@@ -222,7 +222,7 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
     accounts = told["accounts"]
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
     return {
-        "time": stamp(outcome.time),
+        "time": to_second(outcome.time),
         "source": choice.source.value,
         "reason": choice.reason,
         "revision": revision,
@@ -243,12 +243,12 @@ def show_failures(outcome: Outcome) -> Mapping[str, object] | None:
     if covered is None:
         return None
     return {
-        "time": stamp(outcome.time),
+        "time": to_second(outcome.time),
         "least_minutes": covered.least_time,
         "exposed": [name for name, _ in covered.beyond()],
         "rows": covered.rows(),
         "plan": {
-            "time": [stamp(time) for time in covered.time[:DAY]],
+            "time": [to_second(time) for time in covered.time[:DAY]],
             "minutes": _column(covered.least),
             "failure": covered.names[:DAY],
         },
@@ -259,7 +259,7 @@ def summary(outcome: Outcome) -> dict[str, object]:
     """Return a decision in the few words that a log has room for."""
     first = outcome.choice.schedule.isel(time=0)
     return {
-        "time": stamp(outcome.time),
+        "time": to_second(outcome.time),
         "source": outcome.choice.source.value,
         "reason": outcome.choice.reason.partition("\n")[0],
         "power_mw": round(float(net_import(first)), 2),
@@ -271,14 +271,9 @@ def show_hold(hold: Hold | None) -> Mapping[str, object] | None:
     """Return the HOLD in force, as the page wants it."""
     if hold is None:
         return None
-    until = None if hold.until is None else stamp(np.datetime64(round(hold.until), "s"))
-    since = stamp(np.datetime64(round(hold.since), "s"))
+    until = None if hold.until is None else to_second(np.datetime64(round(hold.until), "s"))
+    since = to_second(np.datetime64(round(hold.since), "s"))
     return {"author": hold.author, "reason": hold.reason, "since": since, "until": until}
-
-
-def stamp(moment: np.datetime64) -> str:
-    """Return a moment as people and JSON have it, in UTC."""
-    return f"{np.datetime_as_string(moment, unit='s')}Z"
 
 
 def _plain(row: Mapping[str, float | None]) -> Row:

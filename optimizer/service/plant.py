@@ -18,7 +18,7 @@ from optimizer.service.watching.in_service import RATINGS
 from optimizer.service.world import DAY, Files, read_world, zone_of
 from telemetry.agents.scene import Outcome, Scene
 from telemetry.durable import write_json
-from twin.axes import QUARTER
+from twin.axes import QUARTER, to_minute
 from twin.errors import Fault, SiteError
 from twin.limits import violations
 from twin.site import Site
@@ -135,11 +135,10 @@ class Judgement:
 
     def as_json(self) -> dict[str, object]:
         """Return the object that is written down."""
-        start = np.datetime_as_string(self.course["time"].to_numpy()[0], unit="m")
         broken = self.violations.to_series()
         return {
             "seed": self.seed,
-            "start": f"{start}Z",
+            "start": to_minute(self.course["time"].to_numpy()[0]),
             "steps": self.course.sizes["time"],
             "undecided": self.counts["undecided"],
             "summary": asdict(self.summary),

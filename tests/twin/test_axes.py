@@ -100,3 +100,9 @@ def test_a_horizon_without_length_is_refused(steps):
     """Proves: it went on for ever."""
     with pytest.raises(ProblemError, match="hours above 0 and minutes of 1 or more"):
         axes.horizon(axes.utc("2026-06-01"), steps)
+
+
+def test_moments_in_words_are_cut_and_say_their_zone() -> None:
+    moment = np.datetime64("2026-07-01T00:59:59.9", "us")
+    assert axes.to_minute(moment) == "2026-07-01T00:59Z"
+    assert axes.to_second(moment) == "2026-07-01T00:59:59Z"

@@ -20,7 +20,6 @@ from optimizer.service.partners.document import Label, Turn, document_of
 from optimizer.service.partners.load_targets import LoadTargets
 from optimizer.service.partners.parties import SENDER, read_partners, read_sender
 from optimizer.service.partners.record import Record
-from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client, Will
@@ -31,6 +30,7 @@ from telemetry.feed import Feed
 from telemetry.grid.flex_agent import Meter
 from telemetry.grid.partners import EFFECTS
 from telemetry.keys import make_keys
+from twin.axes import to_second
 from twin.errors import GigatwinError, JournalError
 from twin.exchange import net_import
 from twin.site import Site
@@ -290,7 +290,7 @@ class PartnerLink:
             "acknowledged": memory.in_force.revision if memory.in_force else None,
             "revision": newest.revision if newest else 0,
             "state": found.state,
-            "sent": stamp(np.datetime64(newest.at, "ms")) if newest else None,
+            "sent": to_second(np.datetime64(newest.at, "ms")) if newest else None,
             "text": found.words,
         }
 

@@ -161,8 +161,8 @@ def read_results(folder: Path) -> Results | None:
 
 
 def _told(decision: Decision) -> dict[str, object]:
-    start = np.datetime_as_string(decision.start, unit="m")
-    told: dict[str, object] = {"start": f"{start}Z", "attempts": decision.attempts}
+    start = axes.to_minute(decision.start)
+    told: dict[str, object] = {"start": start, "attempts": decision.attempts}
     return told | decision.explanation.as_json()
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from optimizer.service.fallback import Source
 from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.picture import stamp
 from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.watching.alarms import Alarms, Severity
 from telemetry.metadata.apart import told
+from twin.axes import to_second
 
 CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
     "broker": (Severity.HIGH, "see the text; it tries again by itself"),
@@ -91,7 +91,7 @@ class Watch:
         found = {cause: (text, *CAUSES[cause]) for cause, text in texts.items()}
         found["wear"] = link.wear.alarm()
         for cause, (text, severity, mend) in found.items():
-            self.alarms.note(cause, text, severity=severity, mend=mend, time=stamp(now))
+            self.alarms.note(cause, text, severity=severity, mend=mend, time=to_second(now))
 
 
 def _fallback(last: Outcome | None) -> str:
