@@ -27,6 +27,7 @@ from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.failures.coverage import Coverage
 from twin.site import Site
 from twin.steering import UNITS
+from twin.workloads.halls import over_halls
 from twin.workloads.queue import Pool
 
 LEAST_AHEAD: Final = np.timedelta64(12, "h")
@@ -210,12 +211,7 @@ def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
 
 def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
     """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
-    pool = Pool.of(site)
-    floor = pool.draw(plan["service_racks"])
-    total = (floor + work_power).clip(max=pool.racks * pool.rack_power)
-    halls = {hall.owner: hall.racks / pool.racks for hall in site.works}
-    shares = xr.DataArray(list(halls.values()), coords={"hall": list(halls)}, dims="hall")
-    return vocabulary.tag(total * shares, "hall_power")
+    return over_halls(site, Pool.of(site).draw(plan["service_racks"]) + work_power)
 
 
 def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:

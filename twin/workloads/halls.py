@@ -1,5 +1,8 @@
 """From racks at work to the power of the halls they stand in."""
 
+import xarray as xr
+
+from twin import vocabulary
 from twin.equipment import Accelerators
 from twin.site import Site
 from twin.workloads.queue import Pool
@@ -32,3 +35,27 @@ def hall_powers(
     total = pool.racks * pool.rack_idle_power + work_power * share
     total += service_racks * float(pool.power(1.0)) * share
     return {hall.name: total * hall.racks / pool.racks for hall in site.of(Accelerators)}
+
+
+def over_halls(site: Site, power: xr.DataArray) -> xr.DataArray:
+    """Return the power of all racks as that of each hall, by its racks.
+
+    Parameters
+    ----------
+    site
+        The site.
+    power
+        Of all racks; more than they draw at full work is cut. [MW]
+
+    Returns
+    -------
+    xarray.DataArray
+        ``hall_power``, with the axis ``hall`` beside those of the power. [MW]
+    """
+    pool, halls = Pool.of(site), site.of(Accelerators)
+    shares = xr.DataArray(
+        [hall.racks / pool.racks for hall in halls],
+        coords={"hall": [hall.name for hall in halls]},
+        dims="hall",
+    )
+    return vocabulary.tag(power.clip(max=pool.racks * pool.rack_power) * shares, "hall_power")

@@ -15,13 +15,13 @@ from telemetry.plants.ramps import STEP
 from telemetry.plants.surroundings import minutes
 from twin import axes, state
 from twin.axes import QUARTER
-from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError
 from twin.forecast.outlook import outlook
 from twin.forecast.record import WEATHER
 from twin.given import check_given
 from twin.simulation import simulate
 from twin.site import Site
+from twin.workloads.halls import over_halls
 from twin.workloads.jobs import Workload, from_jobs
 from twin.workloads.queue import Pool, Queue, open_queue
 
@@ -135,12 +135,6 @@ def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:
     """Return the mean import when the mean work is done evenly. [MW]"""
     pool = Pool.of(site)
     busy = load_scale * pool.racks + truth["service_racks"]
-    power = pool.draw(busy)
-    halls = [hall.name for hall in site.of(Accelerators)]
-    shares = [hall.racks / pool.racks for hall in site.of(Accelerators)]
-    split = power.clip(max=site.racks * pool.rack_power) * xr.DataArray(
-        shares, coords={"hall": halls}, dims="hall"
-    )
-    operation = sell_heat(truth, site).assign(hall_power=split.assign_attrs(units="MW"))
+    operation = sell_heat(truth, site).assign(hall_power=over_halls(site, pool.draw(busy)))
     calm = state.rest(site, truth["time"].to_numpy()[0])
     return float(simulate(site, calm, operation)["grid_import_power"].mean())

@@ -13,7 +13,7 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.service.trials.contract import network_accounts
+from optimizer.service.trials.network_bill import network_accounts
 from optimizer.service.trials.promise_bill import promise_accounts
 from optimizer.service.trials.reserve_bill import reserve_accounts
 from twin.axes import METERING

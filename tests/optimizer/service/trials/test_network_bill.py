@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.service.trials.contract import network_accounts
+from optimizer.service.trials.network_bill import network_accounts
 from tests.twin.tariffs.samples import GERMAN, SPANISH, WHOLE_YEAR, quarters, tariff
 from twin.axes import QUARTER
 from twin.tariffs.bill import bill
