@@ -79,8 +79,8 @@ class _Case:
 
     Attributes
     ----------
-    identity
-        That of the site, which lives as long as the case is remembered.
+    site, identity
+        The site, and by what it is told apart; both live as long as the case is remembered.
     air
         Words of the weather.
     told

@@ -58,8 +58,17 @@ class Child:
         Gets what was too large for it.
     lost
         Folder of the archive, where losses are written down; None to say them only.
+    process
+        It; None before it was started.
     told
         What it told last.
+    before
+        What it told in its lives before this one.
+    died, began
+        When it was found dead, 0 while it lives, and when it was started last; of the monotonic
+        clock. [s]
+    pause
+        Wait before it is started again. [s]
     """
 
     task: Task

@@ -69,6 +69,8 @@ class Kept:
 
     Attributes
     ----------
+    hold
+        The HOLD.
     lasts
         Moment at which its hours have passed; None if only the clock can tell, and was not asked.
         [s]
