@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.axes import to_minute
 from twin.errors import Fault, UnitError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -106,7 +107,7 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
     for wrong, mend in reasons:
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            where = f"{place}, {word}, {product.name}, {instants[first]}"
+            where = f"{place}, {word}, {product.name}, {to_minute(instants[first])}"
             yield Fault(place=where, value=f"{values[first]:g}", mend=mend)
             return
 
