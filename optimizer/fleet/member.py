@@ -1,6 +1,6 @@
 """One site of a fleet: its model kept warm, asked again and again at other prices of its lanes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,10 +10,10 @@ from optimizer.compile.shift import Warm
 from optimizer.compile.structure import structure_of
 from optimizer.deciding import decide
 from optimizer.decision import Decision
+from optimizer.fleet.question import settled
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
-from optimizer.question.moves import staying
 from optimizer.reasons.refusal import refusal
 from optimizer.solve import Answer, Solver
 from twin.errors import Fault, ProblemError
@@ -110,13 +110,10 @@ class Member:
         NoScheduleError
             If the twin refuses every plan found.
         """
-        problem = self._inputs.problem
-        if not net.any():
-            return decide(replace(problem, outlook=staying(problem.outlook), moves=None))
-        asked = replace(problem, moves=self._moves.fixed(net))
-        warm = None
-        if not self._arrays.is_integer.any():  # whole units begin from another question
-            instants = problem.outlook["instant"].to_numpy()
+        asked = settled(self._inputs.problem, net)
+        warm = None  # whole units, and a site alone, begin from another question
+        if asked.moves is not None and not self._arrays.is_integer.any():
+            instants = asked.outlook["instant"].to_numpy()
             warm = Warm(shape=self._shape, instants=instants, basis=self._solver.basis)
         return decide(asked, warm=warm)
 

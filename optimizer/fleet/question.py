@@ -7,16 +7,20 @@ from typing import Final
 import numpy as np
 
 from optimizer.problem import Problem
-from optimizer.question.moves import BLOCK, Lane, free, welcoming
+from optimizer.question.moves import BLOCK, Lane, free, staying, welcoming
 from twin.bounds import GREATEST_PRICE
 from twin.errors import Fault, ProblemError
 from twin.given import check_given
+from twin.physics import FloatArray
 from twin.routes import Route
 from twin.site import Site
 from twin.workloads.queue import Pool
 
 SAME: Final = 1e-6
 """Share by which racks may differ and still be the same. [1]"""
+
+TINY: Final = 1e-6
+"""Work that is none: solvers leave so much of nothing. [MWh]"""
 
 
 def share(
@@ -54,6 +58,26 @@ def share(
         [*_sense_of([problem.site for problem in problems], routes), *_sense_of_times(problems)]
     )
     return tuple(_opened(problem, routes, block) for problem in problems)
+
+
+def settled(problem: Problem, net: FloatArray) -> Problem:
+    """Return the question of a site whose exchange is settled.
+
+    Parameters
+    ----------
+    problem
+        Its question, with lanes.
+    net
+        What it sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
+
+    Returns
+    -------
+    Problem
+        Where nothing moves that of the site alone, whose work may hold reserves too.
+    """
+    if problem.moves is None or not (np.abs(net) > TINY).any():
+        return replace(problem, outlook=staying(problem.outlook), moves=None)
+    return replace(problem, moves=problem.moves.fixed(net))
 
 
 def check_questions(source: str, problems: Sequence[Problem]) -> None:

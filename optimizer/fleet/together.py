@@ -1,12 +1,13 @@
 """Plan for a fleet hour after hour: few sites in one model, many by prices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.fleet.decisions import decide_fleet
+from optimizer.fleet.question import settled
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
@@ -67,6 +68,6 @@ def decide_together(
     nets = tuple(values[f"{problem.site.name}.moves.net"] for problem in problems)
     decisions = {}
     for problem, net in zip(problems, nets, strict=True):
-        told = replace(problem, moves=problem.moves and problem.moves.fixed(net))
-        decisions[problem.site.name] = decide(told, previous=previous.get(problem.site.name))
+        name = problem.site.name
+        decisions[name] = decide(settled(problem, net), previous=previous.get(name))
     return Together(decisions=decisions, nets=nets)
