@@ -16,6 +16,7 @@ _FLOW: Final = np.array([0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4])
 _RESISTANCE: Final = np.array([0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197])
 
 _LEAST_FLOW: Final = 0.05  # l/min; below it the plate boils and the table says nothing
+_PRESSURE_EXPONENT: Final = 1.85
 _WATTS_PER_FLOW: Final = 60.0  # kJ m-3 K-1 times l/min over W K-1
 
 
@@ -99,3 +100,21 @@ def cold_plate_outlet_temperature(
     """
     volumetric = density(inlet_temperature, liquid) * heat_capacity(inlet_temperature, liquid)
     return inlet_temperature + _WATTS_PER_FLOW * heat / (np.maximum(flow, _LEAST_FLOW) * volumetric)
+
+
+def cold_plate_pressure_drop(flow: Numeric, rated_flow: Numeric, *, rated_drop: Numeric) -> Numeric:
+    """Return the pressure drop of a plate, rising with the flow to the power of 1.85.
+
+    Parameters
+    ----------
+    flow, rated_flow
+        Flow and rated flow through the plate. [l min-1]
+    rated_drop
+        Pressure drop at rated flow. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Pressure drop. [kPa]
+    """
+    return rated_drop * (flow / rated_flow) ** _PRESSURE_EXPONENT

@@ -23,6 +23,7 @@ def dry_cooler_heat(
     capacity_rate: Numeric,
     rated_air_capacity_rate: Numeric,
     rated_conductance: Numeric,
+    exponent: float = AIR_EXPONENT,
 ) -> Numeric:
     r"""Return the heat that a dry cooler rejects.
 
@@ -38,6 +39,8 @@ def dry_cooler_heat(
         Capacity rate of the air at rated fan speed. [MW K-1]
     rated_conductance
         Conductance UA at rated fan speed. [MW K-1]
+    exponent
+        Exponent of the conductance over the fan speed. [1]
 
     Returns
     -------
@@ -47,13 +50,14 @@ def dry_cooler_heat(
     Notes
     -----
     :math:`Q = \varepsilon\, C_{min} (T_w - T_a)`, crossflow with both streams unmixed,
-    :math:`UA = UA_r n^{0.6}`, air flow proportional to the speed.
+    :math:`UA = UA_r n^k`, air flow proportional to the speed.
     """
     gain = _gain(
         fan_speed_share,
         capacity_rate,
         rated_air_capacity_rate=rated_air_capacity_rate,
         rated_conductance=rated_conductance,
+        exponent=exponent,
     )
     return gain * np.maximum(inlet_difference, 0.0)
 
@@ -66,6 +70,7 @@ def dry_cooler_outlet(
     capacity_rate: Numeric,
     rated_air_capacity_rate: Numeric,
     rated_conductance: Numeric,
+    exponent: float = AIR_EXPONENT,
 ) -> Numeric:
     r"""Return the temperature of the water that leaves a dry cooler in a closed loop.
 
@@ -81,6 +86,8 @@ def dry_cooler_outlet(
         Of the water, and of the air at full speed. [MW K-1]
     rated_conductance
         Conductance at full speed. [MW K-1]
+    exponent
+        Of the conductance over the air flow. [1]
 
     Returns
     -------
@@ -97,6 +104,7 @@ def dry_cooler_outlet(
         capacity_rate,
         rated_air_capacity_rate=rated_air_capacity_rate,
         rated_conductance=rated_conductance,
+        exponent=exponent,
     )
     flowing = np.where(np.asarray(capacity_rate) > 0.0, capacity_rate, np.inf)
     resistance = np.where(np.asarray(gain) > 0.0, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
@@ -174,12 +182,13 @@ def _gain(
     *,
     rated_air_capacity_rate: Numeric,
     rated_conductance: Numeric,
+    exponent: float,
 ) -> Numeric:
     """Return the heat rejected per kelvin between the entering water and the entering air."""
     speed = np.maximum(fan_speed_share, _LEAST_SPEED)
     air = rated_air_capacity_rate * speed
     least = np.minimum(air, capacity_rate)
-    units = rated_conductance * speed**AIR_EXPONENT / np.where(least > 0.0, least, 1.0)
+    units = rated_conductance * speed**exponent / np.where(least > 0.0, least, 1.0)
     gain: FloatArray = least * crossflow_effectiveness(
         units, least / np.maximum(air, capacity_rate)
     )

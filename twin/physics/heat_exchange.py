@@ -80,6 +80,8 @@ def conductance(
     cold_flow_share: Numeric,
     *,
     rated_conductance: Numeric,
+    hot_resistance_share: Numeric = 0.5,
+    exponent: float = FLOW_EXPONENT,
 ) -> Numeric:
     r"""Return the conductance of a heat exchanger away from its rated flows.
 
@@ -89,6 +91,10 @@ def conductance(
         Flow over rated flow on either side. [1]
     rated_conductance
         Conductance at both rated flows. [MW K-1]
+    hot_resistance_share
+        Share of the rated resistance that lies on the hot side. [1]
+    exponent
+        Exponent of the film coefficient over the flow. [1]
 
     Returns
     -------
@@ -97,13 +103,13 @@ def conductance(
 
     Notes
     -----
-    :math:`1/UA = (v_h^{-0.8} + v_c^{-0.8}) / (2 UA_r)`: at rating both sides resist alike
-    (assumed), and the wall is neglected. Valid while both sides stay turbulent, from about a
-    quarter of the rated flow on.
+    :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected.
+    Valid while both sides stay turbulent, from about a quarter of the rated flow on.
     """
-    hot = np.maximum(hot_flow_share, _LEAST_SHARE) ** -FLOW_EXPONENT
-    cold = np.maximum(cold_flow_share, _LEAST_SHARE) ** -FLOW_EXPONENT
-    return rated_conductance / (0.5 * hot + 0.5 * cold)
+    hot = np.maximum(hot_flow_share, _LEAST_SHARE) ** -exponent
+    cold = np.maximum(cold_flow_share, _LEAST_SHARE) ** -exponent
+    resistance = hot_resistance_share * hot + (1.0 - hot_resistance_share) * cold
+    return rated_conductance / resistance
 
 
 def conductance_from_temperatures(

@@ -1,4 +1,4 @@
-"""Pumps and fans: electric power from flow and speed."""
+"""Pumps and fans: electric power from flow, head and speed."""
 
 from typing import Final
 
@@ -9,14 +9,46 @@ from twin.physics.numeric import Numeric
 KILOWATTS: Final = 1000.0
 """Kilowatts in a megawatt. [kW MW-1]"""
 
-SHUT_OFF_HEAD: Final = 1.25
-"""Head of a pump at rated speed and no flow, over its rated head; radial ones 1.1 to 1.4. [1]"""
-
 FAN_EXPONENT: Final = 2.62
 """Power over speed of a tower's fan: 4.2 % of the power at 29.8 % of the flow (EnergyPlus). [1]"""
 
 
-def pump_speed(flow_share: Numeric, *, static_head_share: Numeric = 0.0) -> Numeric:
+def hydraulic_power(
+    flow: Numeric, pressure_rise: Numeric, *, density: Numeric, efficiency: Numeric
+) -> Numeric:
+    r"""Return the electric power that lifts a flow by a pressure.
+
+    Parameters
+    ----------
+    flow
+        Mass flow. [kg s-1]
+    pressure_rise
+        Pressure rise over the machine. [kPa]
+    density
+        Density of the fluid. [kg m-3]
+    efficiency
+        Efficiency of impeller, motor and drive together. [1]
+
+    Returns
+    -------
+    Numeric
+        Electric power. [MW]
+
+    Notes
+    -----
+    :math:`P = \dot m\, \Delta p / (\rho\, \eta)`, for fluids whose density hardly changes.
+
+    Examples
+    --------
+    >>> round(float(hydraulic_power(3900.0, 250.0, density=992.0, efficiency=0.75)), 3)
+    1.31
+    """
+    return flow * pressure_rise / (density * efficiency * KILOWATTS)
+
+
+def pump_speed(
+    flow_share: Numeric, *, static_head_share: Numeric = 0.0, shut_off_head: Numeric = 1.25
+) -> Numeric:
     r"""Return the speed at which a pump meets its network.
 
     Parameters
@@ -25,6 +57,8 @@ def pump_speed(flow_share: Numeric, *, static_head_share: Numeric = 0.0) -> Nume
         Flow over rated flow. [1]
     static_head_share
         Share of the rated head that the network asks for at no flow. [1]
+    shut_off_head
+        Head of the pump at rated speed and no flow, over its rated head. [1]
 
     Returns
     -------
@@ -35,10 +69,10 @@ def pump_speed(flow_share: Numeric, *, static_head_share: Numeric = 0.0) -> Nume
     -----
     The network asks :math:`s + (1 - s) v^2`, the pump gives :math:`a n^2 - (a - 1) v^2`; they are
     equal at :math:`n = \sqrt{[s + (a - s) v^2] / a}`. Without static head :math:`n = v` and the
-    affinity laws hold. The shut-off head :math:`a` is :data:`SHUT_OFF_HEAD`, an assumption.
+    affinity laws hold. The shut-off head of 1.25 is an assumption (radial pumps: 1.1 to 1.4).
     """
-    head = static_head_share + (SHUT_OFF_HEAD - static_head_share) * np.square(flow_share)
-    return np.sqrt(head / SHUT_OFF_HEAD)
+    head = static_head_share + (shut_off_head - static_head_share) * np.square(flow_share)
+    return np.sqrt(head / shut_off_head)
 
 
 def pump_power(
@@ -47,7 +81,9 @@ def pump_power(
     *,
     rated_power: Numeric,
     static_head_share: Numeric = 0.0,
+    minimum_speed_share: Numeric = 0.0,
     minimum_flow_share: Numeric = 0.0,
+    shut_off_head: Numeric = 1.25,
 ) -> Numeric:
     r"""Return the electric power of a running pump with a drive.
 
@@ -61,8 +97,12 @@ def pump_power(
         Electric power at rated flow. [MW]
     static_head_share
         Share of the rated head that the network asks for at no flow. [1]
+    minimum_speed_share
+        Lowest speed of the drive over rated speed; below it a valve takes the surplus head. [1]
     minimum_flow_share
         Lowest flow through the pump over rated flow; a bypass returns the rest. [1]
+    shut_off_head
+        Head of the pump at rated speed and no flow, over its rated head. [1]
 
     Returns
     -------
@@ -71,14 +111,15 @@ def pump_power(
 
     Notes
     -----
-    :math:`P = P_r\, v\, [a n^2 - (a - 1) v^2]` with :math:`v` held at its least value and
-    :math:`n` from :func:`pump_speed`. The efficiency is that of the rated point; with
+    :math:`P = P_r\, v\, [a n^2 - (a - 1) v^2]` with :math:`v` and :math:`n` held at their least
+    values and :math:`n` from :func:`pump_speed`. The efficiency is that of the rated point; with
     much static head or throttling the true power is somewhat higher. Valid from 0 to 1.1 of the
     rated flow.
     """
     share = np.maximum(flow / rated_flow, minimum_flow_share)
-    speed = pump_speed(share, static_head_share=static_head_share)
-    head = SHUT_OFF_HEAD * speed**2 - (SHUT_OFF_HEAD - 1.0) * share**2
+    meeting = pump_speed(share, static_head_share=static_head_share, shut_off_head=shut_off_head)
+    speed = np.maximum(meeting, minimum_speed_share)
+    head = shut_off_head * speed**2 - (shut_off_head - 1.0) * share**2
     return rated_power * share * head
 
 

@@ -5,6 +5,7 @@ leaves when the voltage stays outside a tolerance for too long, or is disturbed 
 returns after a delay, on a ramp; or, locked out, not before somebody lets it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -143,6 +144,31 @@ def ride_through(voltage: FloatArray, step: float, settings: RideThrough | None 
         locked_after=unit.locked_after,
         battery_time=float(np.sum(1.0 - share) * step),
     )
+
+
+def ride_through_of(
+    voltage: FloatArray, step: float, blocks: Sequence[tuple[float, RideThrough]]
+) -> FloatArray:
+    """Return what the grid sees of several loads with settings of their own.
+
+    Parameters
+    ----------
+    voltage
+        Voltage at all inputs, share of nominal, equal steps. [1]
+    step
+        Time between samples. [s]
+    blocks
+        (load, settings of its UPS). [MW]
+
+    Returns
+    -------
+    numpy.ndarray
+        Power taken from the grid, a value a sample. [MW]
+    """
+    taken = np.zeros(len(voltage))
+    for load, settings in blocks:
+        taken += load * ride_through(voltage, step, settings).share
+    return taken
 
 
 class _Input:

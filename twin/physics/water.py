@@ -111,6 +111,30 @@ def capacity_rate(flow: Numeric, liquid: Liquid = WATER, *, temperature: Numeric
     return flow * heat_capacity(temperature, liquid) / KILOWATTS
 
 
+def flow_for(
+    heat: Numeric, temperature_rise: Numeric, *, liquid: Liquid = WATER, temperature: Numeric = 30.0
+) -> Numeric:
+    """Return the mass flow that carries a heat at a temperature rise.
+
+    Parameters
+    ----------
+    heat
+        Heat carried. [MW]
+    temperature_rise
+        Temperature rise of the liquid. [K]
+    liquid
+        The liquid.
+    temperature
+        Mean temperature of the liquid. [degC]
+
+    Returns
+    -------
+    Numeric
+        Mass flow. [kg s-1]
+    """
+    return heat / (temperature_rise * capacity_rate(1.0, liquid, temperature=temperature))
+
+
 def _polynomial(coefficients: tuple[float, float, float], temperature: Numeric) -> Numeric:
     constant, linear, quadratic = coefficients
     return constant + temperature * (linear + temperature * quadratic)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twin.physics import heat_exchange
 from twin.physics.cold_plate import (
     cold_plate_outlet_temperature,
+    cold_plate_pressure_drop,
     cold_plate_resistance,
 )
 
@@ -92,3 +93,8 @@ def test_more_flow_never_warms_the_plate(flow, factor):
 def test_plate_without_flow_stays_finite():
     assert np.isfinite(cold_plate_resistance(0.0))
     assert np.isfinite(cold_plate_outlet_temperature(1000.0, 40.0, flow=0.0))
+
+
+def test_plate_pressure_drop_by_hand():
+    # 2^1.85 = 3.605
+    assert cold_plate_pressure_drop(2.0, 1.0, rated_drop=10.0) == pytest.approx(36.05, abs=0.01)

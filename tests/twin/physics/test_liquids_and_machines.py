@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.physics.machines import fan_power, pump_power, pump_speed
-from twin.physics.water import PG25, WATER, capacity_rate, density, heat_capacity
+from twin.physics.machines import fan_power, hydraulic_power, pump_power, pump_speed
+from twin.physics.water import PG25, WATER, capacity_rate, density, flow_for, heat_capacity
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,13 @@ def test_liquids_agree_with_coolprop(liquid, fluid):
 
 def test_flow_of_a_164_megawatt_loop():
     # 164 MW / (10 K x 4.18 kJ/(kg K)) = 3,923 kg/s
-    assert capacity_rate(3923.0) * 10.0 == pytest.approx(164.0, rel=1e-3)
+    assert flow_for(164.0, 10.0) == pytest.approx(3923, rel=1e-3)
+    assert capacity_rate(flow_for(164.0, 10.0)) * 10.0 == pytest.approx(164.0)
+
+
+def test_hydraulic_power_by_hand():
+    # 1000 kg/s / 1000 kg/m3 = 1 m3/s; x 200 kPa = 200 kW; / 0.8 = 250 kW
+    assert hydraulic_power(1000.0, 200.0, density=1000.0, efficiency=0.8) == pytest.approx(0.25)
 
 
 def test_pump_without_static_head_keeps_the_affinity_laws():
@@ -37,7 +43,10 @@ def test_static_head_makes_part_load_dearer():
     assert power == pytest.approx(0.275)
 
 
-def test_least_flow_binds():
+def test_least_speed_and_least_flow_bind():
+    # v = 0.2, n held at 0.5: head 1.25 x 0.25 - 0.25 x 0.04 = 0.3025; power 0.2 x 0.3025
+    slow = pump_power(20.0, 100.0, rated_power=1.0, minimum_speed_share=0.5)
+    assert slow == pytest.approx(0.0605)
     idle = pump_power(0.0, 100.0, rated_power=1.0, minimum_flow_share=0.3)
     assert idle == pytest.approx(0.3**3)
 
@@ -48,10 +57,10 @@ def test_fan_of_the_energyplus_tower():
 
 
 @given(st.floats(0, 1.1), st.floats(0, 0.9), st.floats(0, 0.9))
-def test_rated_point_is_kept_and_power_rises_with_flow(share, static, least_flow):
+def test_rated_point_is_kept_and_power_rises_with_flow(share, static, least_speed):
     flows = np.array([share, share + 0.01, 1.0])
     power = pump_power(
-        flows, 1.0, rated_power=2.0, static_head_share=static, minimum_flow_share=least_flow
+        flows, 1.0, rated_power=2.0, static_head_share=static, minimum_speed_share=least_speed
     )
     assert power[2] == pytest.approx(2.0)
     assert power[1] >= power[0] >= 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.physics.ride_through import ITIC_LOW, Mode, RideThrough, ride_through
+from twin.physics.ride_through import ITIC_LOW, Mode, RideThrough, ride_through, ride_through_of
 
 STEP = 0.01
 
@@ -128,11 +128,11 @@ def test_a_more_tolerant_ups_never_takes_less():
     assert calm.battery_time <= strict.battery_time
 
 
-def test_a_dip_that_one_leaves_another_bears():
-    # a dip to 0.75 for 0.7 s: by default a load leaves after 0.5 s
+def test_blocks_add_up():
+    # a dip to 0.75 for 0.7 s: the first block leaves after 0.5 s, the second bears it
     patient = RideThrough(low=((0.70, 0.02), (0.80, 1.0)))
-    dip = course((1.0, 1.0), (0.75, 0.7), (1.0, 1.0))
-    at = [round(t / STEP) for t in (0.5, 1.4, 1.6, 2.0)]
+    blocks = [(60.0, RideThrough()), (40.0, patient)]
+    taken = ride_through_of(course((1.0, 1.0), (0.75, 0.7), (1.0, 1.0)), STEP, blocks)
+    at = [taken[round(t / STEP)] for t in (0.5, 1.4, 1.6, 2.0)]
     # on mains the rectifiers hold 1.25 x 0.75 of their loads
-    assert ride_through(dip, STEP).share[at] == pytest.approx([1.0, 0.9375, 0.0, 0.0])
-    assert ride_through(dip, STEP, patient).share[at] == pytest.approx([1.0, 0.9375, 0.9375, 1.0])
+    assert at == pytest.approx([100.0, 93.75, 37.5, 40.0])
