@@ -112,7 +112,8 @@ def dispatch(
     held = np.array([headroom.work_kept.get(name, 0.0) for name in names])
     kept = planned * held / np.maximum(power, TINY)
     soon = due(queue, hours)
-    on = _choose(queue, wanted, must=must, soon=soon, kept=kept, racks=headroom.racks)
+    most = np.array([headroom.lasting.get(name, np.inf) for name in names])
+    on = _choose(queue, wanted, must, soon=soon, kept=kept, most=most, racks=headroom.racks)
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = within(queue, caps, headroom=headroom, must=must)
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
@@ -172,29 +173,33 @@ def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray
 def _choose(
     queue: Queue,
     wanted: FloatArray,
-    *,
     must: NDArray[np.bool_],
+    *,
     soon: NDArray[np.bool_],
     kept: FloatArray,
+    most: FloatArray,
     racks: float,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
-    Of each kind that reserves count on as much as is kept comes before all that can wait.
+    Of each kind that reserves count on as much as is kept comes before all that can wait. None
+    that can wait starts beyond the most of its kind that may still run when a target begins.
     """
-    left, least = wanted.copy(), kept - TINY
+    left, least, most = wanted.copy(), kept - TINY, most.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
     order = urgency(queue, must, soon).tolist()
     for is_kept in (True, False) if (least > 0.0).any() else (False,):
         for job in order:
             width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
             share = KEEP if queue.running[job] else START
-            called = least[kind] > 0.0 if is_kept else left[kind] >= share * width
+            calls = left[kind] if queue.running[job] else min(left[kind], most[kind])
+            called = least[kind] > 0.0 if is_kept else calls >= share * width
             if (must[job] or soon[job] or called) and width <= racks and not on[job]:
                 on[job] = True
                 racks -= width
                 left[kind] -= width
                 least[kind] -= width
+                most[kind] -= width
     return on
 
 

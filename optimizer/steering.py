@@ -13,6 +13,7 @@ from optimizer.question.positions import positions
 from optimizer.realtime.cool_first import cool_first
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
+from optimizer.realtime.lasting import lasting
 from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
 from optimizer.reserves.sold import sold
@@ -168,6 +169,7 @@ class Steering:
         spare = spare_of(self.site, plan, state, now=queue.instant)
         room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))
+        room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(orders, self.site, state)
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])

@@ -41,6 +41,8 @@ class Headroom:
         Most that may be given to the grid. [MW]
     work_kept
         Power above idle that work of a kind must draw, since reserves count on its stop. [MW]
+    lasting
+        Racks up to which work of a kind may start, since a target comes before it may pause. [1]
     """
 
     racks: float
@@ -54,6 +56,7 @@ class Headroom:
     chilled_spare: float = 0.0
     export_limit: float = 0.0
     work_kept: Mapping[str, float] = field(default_factory=dict)
+    lasting: Mapping[str, float] = field(default_factory=dict)
 
     def without(self, power: float) -> Self:
         """Return the same with less calm power where the site takes more than was thought.

@@ -102,6 +102,19 @@ def test_what_reserves_count_on_comes_before_work_that_a_pause_throws_back():
     assert list(ordered(queue, step, sold)[0].jobs) == [11]
 
 
+def test_nothing_starts_that_would_have_to_run_on_into_a_target():
+    """Proves: of 20 racks planned 4 are left to the kind when a target begins, less than half a
+    gang: it waits, and one that runs already goes on. Sensitivity: it starts, and may not pause.
+    """
+    step, soon = plan(gang=(20.0, 1.0)), replace(ROOM, lasting={"gang": 4.0})
+    waits = queue_of((0, 9, 10, 20))
+    assert list(ordered(waits, step)[0].jobs) == [10]
+    assert ordered(waits, step, soon)[0].jobs == {}
+    assert list(ordered(waits, step, replace(soon, lasting={"gang": 6.0}))[0].jobs) == [10]
+    assert list(ordered(queue_of((0, 9, 10, 20), running=[10]), step, soon)[0].jobs) == [10]
+    assert list(ordered(queue_of((0, 9, 10, 0.1)), step, soon)[0].jobs) == [10]  # it must
+
+
 def test_least_laxity_first_up_to_the_racks_planned():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3), (1, 2, 10, 6))
     orders, carry = ordered(queue, plan(batch=(20, 1.0)))
