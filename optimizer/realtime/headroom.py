@@ -10,6 +10,7 @@ import xarray as xr
 from optimizer.realtime.tried import tried
 from twin import curtailment
 from twin.equipment import CoolingPlant
+from twin.equipment.contracts import LoadTargetContract
 from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
@@ -101,7 +102,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
     and the capacity of each cooling plant is found between them. The peak counts the import that is
-    planned, as its price is weighed, and the usual one, which a month reaches anyway.
+    planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
+    of a partner is a limit like that of the connection: to plans it is dearer than to be late.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
@@ -112,7 +114,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     keep = 1.0 - site.margins.power
     supplied = keep * float(curtailment.import_limit(site, state, now)[0]) + own
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
-    allowed = float(np.interp(supplied - sold_down, power, halls))
+    hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
+    allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
     load = spare = 0.0
     for plant in site.of(CoolingPlant):
         drawn, most = found.loads[plant.name], keep * found.most[plant.name]
@@ -172,12 +175,19 @@ def _peak(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     """
     planned = _planned(now)
     free = max(_calm_import(site, state, now), planned) or np.inf
-    return min(free, max(_asked(now), planned))
+    return min(free, max(_asked(site, now), planned))
 
 
-def _asked(now: xr.Dataset) -> float:
-    """Return the least net import that partners ask for; infinite if nobody does. [MW]"""
-    return float(now["grid_import_target"].min()) if "grid_import_target" in now else np.inf
+def _asked(site: Site, now: xr.Dataset, *, is_hard: bool = False) -> float:
+    """Return the least net import that partners ask for, or must have; infinite if none. [MW]"""
+    if "grid_import_target" not in now:
+        return np.inf
+    least = {one.name: one.least or -np.inf for one in site.of(LoadTargetContract)}
+    floor = [least.get(name, -np.inf) for name in now["contract"].to_numpy().tolist()]
+    words = ("grid_import_target", "grid_import_target_price")
+    asked, price = (now[word].transpose(..., "contract").to_numpy() for word in words)
+    counts = np.isinf(price) | (not is_hard)
+    return float(np.where(counts, np.maximum(asked, floor), np.inf).min())
 
 
 def _planned(now: xr.Dataset) -> float:
