@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from twin import vocabulary
 from twin.axes import edges_of
-from twin.effectiveness import indicators
+from twin.effectiveness import indicators, lacking
 from twin.equipment import HeatReuse
 from twin.equipment.declaration import Declared
 from twin.site import Site
@@ -83,7 +83,7 @@ class Verdict:
     duty
         The limit.
     value
-        The figure as the law counts it; NaN where the IT drew nothing. [1]
+        The figure as the law counts it; NaN where it is not known, or the IT drew nothing. [1]
     binds_from
         First day on which the site must keep it.
     is_binding
@@ -153,7 +153,10 @@ def figures_of_law(site: Site, run: xr.Dataset) -> dict[str, float]:
     spared = float((_lifting(site, run) * run["duration"]).sum())
     it = float((run["it_power"] * run["duration"]).sum())
     pue = float(told["pue"]) - (spared / it if it > 0.0 else 0.0)
-    return {"PUE": pue, "ERF": float(told["erf"]), "REF": float(told["ref"])}
+    gone = lacking(site, run)
+    erf = np.nan if "heat_reuse_power" in gone else float(told["erf"])
+    ref = np.nan if "renewable_used_power" in gone else float(told["ref"])
+    return {"PUE": pue, "ERF": erf, "REF": ref}
 
 
 def _lifting(site: Site, run: xr.Dataset) -> xr.DataArray:

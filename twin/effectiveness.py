@@ -1,12 +1,33 @@
 """Effectiveness of a site over a run: the key performance indicators of EN 50600-4."""
 
+from typing import Final
+
 import numpy as np
 import xarray as xr
 
 from twin import vocabulary
+from twin.equipment import Cdu, CoolingPlant, Equipment, Genset, HallAir, HeatReuse, Renewable
+from twin.site import Site
 
 NAMES = ("grid_import_power", "grid_export_power", "it_power", "facility_power", "water_use")
 """What a run must hold."""
+
+COOLING: Final[dict[str, type[Equipment]]] = {
+    "cooling_plant_compressor_power": CoolingPlant,
+    "cooling_plant_fan_power": CoolingPlant,
+    "cooling_plant_pump_power": CoolingPlant,
+    "cdu_pump_power": Cdu,
+    "hall_air_fan_power": HallAir,
+}
+"""What cooling draws, in words of a run -> kind of machine that draws it."""
+
+TOLD_BY: Final[dict[str, type[Equipment]]] = {
+    **COOLING,
+    "genset_output": Genset,
+    "heat_reuse_power": HeatReuse,
+    "renewable_used_power": Renewable,
+}
+"""Word that figures sum -> kind of machine of which a run tells it."""
 
 
 def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None) -> xr.Dataset:
@@ -69,6 +90,16 @@ def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = No
         vocabulary.check(carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity")
         values["cue"] = _share(_total(result["grid_import_power"] * carbon_intensity), it)
     return vocabulary.tag_all(xr.Dataset({name: ((), value) for name, value in values.items()}))
+
+
+def lacking(site: Site, result: xr.Dataset) -> frozenset[str]:
+    """Return the words of which the site has machines and the run tells nothing.
+
+    What such a machine did is not known, and not 0.
+    """
+    return frozenset(
+        word for word, kind in TOLD_BY.items() if word not in result and any(site.of(kind))
+    )
 
 
 def _reused(result: xr.Dataset) -> xr.DataArray:

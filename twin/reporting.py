@@ -4,17 +4,17 @@ After the annexes of Delegated Regulation (EU) 2024/1364, by secondary sources: 
 came after them, before you file. Figures that no run can know are left to whoever files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from twin import vocabulary
-from twin.axes import HOUR, local_midnight, to_minute
-from twin.effectiveness import NAMES, indicators, own_renewables
+from twin.axes import HOUR, to_minute
+from twin.degree_days import cooling_degree_days
+from twin.effectiveness import COOLING, NAMES, indicators, lacking, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse
 from twin.errors import Fault, ProblemError
 from twin.site import Site
@@ -23,12 +23,6 @@ from twin.units import written
 
 KILO: Final = 1e3
 """Kilowatts of a megawatt. [1]"""
-
-COOLING: Final = (
-    *("cooling_plant_compressor_power", "cooling_plant_fan_power", "cooling_plant_pump_power"),
-    *("cdu_pump_power", "hall_air_fan_power"),
-)
-"""What cooling draws, in words of a run."""
 
 RATES: Final = (
     *(*NAMES, *COOLING, "genset_output", "heat_reuse_power"),
@@ -44,11 +38,8 @@ ROUNDING: Final = 1e-9
 
 IDLE: Final = "unknown: nothing was drawn that it is over"
 
-HOT: Final = 24.0
-"""Mean of a day from which on it has cooling degrees, and by Eurostat all above :data:`COOL`."""
-
-COOL: Final = 21.0
-"""Temperature from which cooling degrees are counted. [degC]"""
+METERS: Final = "whoever meters it"
+"""Who knows what a machine of the site did, where no file tells it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +119,13 @@ def figures(
     if faults := [*faults, *below_zero(whole), *_more_than_all(whole)]:
         raise ProblemError("run", faults)
     told = indicators(run, carbon_intensity=carbon_intensity)
-    return (*_installed(site), *_used(site, run), *_renewable(run), *_indicators(told))
+    gone = lacking(site, run)
+    return (
+        *_installed(site),
+        *_used(site, run, gone),
+        *_renewable(run, gone),
+        *_indicators(told, gone),
+    )
 
 
 def words_of(run: xr.Dataset) -> tuple[str, ...]:
@@ -194,20 +191,20 @@ def _installed(site: Site) -> Iterator[Figure]:
     yield _told("C_BtG", meaning, "kWh", KILO * sum(batteries, 0.0), "site file")
 
 
-def _used(site: Site, run: xr.Dataset) -> Iterator[Figure]:
+def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     energy = "energy of the whole site, own generation included"
     yield _told("E_DC", energy, "kWh", KILO * _sum(run, "facility_power"), "run")
     inner = KILO * _sum(run, "it_power")
     yield _told("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
     backup = "energy of backup generators"
-    yield _told("E_DC-BG", backup, "kWh", KILO * _sum(run, "genset_output"), "run")
+    yield _metered("E_DC-BG", backup, KILO * _sum(run, "genset_output"), {"genset_output"} & gone)
     cooling = KILO * sum(_sum(run, name) for name in COOLING)
     plants = "energy of cooling plants, CDU pumps and hall fans"
-    yield _told("cooling", plants, "kWh", cooling, "run")
+    yield _metered("cooling", plants, cooling, {*COOLING} & gone)
     yield _told("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
     yield _unknown("W_IN-POT", "of it potable", "m3", "the water contract")
     reused = _sum(run, "heat_reuse_power")
-    yield _told("E_REUSE", "heat reused", "kWh", KILO * reused, "run")
+    yield _metered("E_REUSE", "heat reused", KILO * reused, {"heat_reuse_power"} & gone)
     if reused > 0.0:
         warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
         if warmth is None:
@@ -218,18 +215,20 @@ def _used(site: Site, run: xr.Dataset) -> Iterator[Figure]:
         inlet = float(run["rack_inlet_temperature"].weighted(run["duration"]).mean())
         yield _told("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
     if "air_temperature" in run:
-        degrees = _cooling_degree_days(run, site.time_zone)
+        degrees = cooling_degree_days(run, site.time_zone)
         yield _told("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
 
 
-def _renewable(run: xr.Dataset) -> Iterator[Figure]:
-    own = KILO * float(own_renewables(run) @ run["duration"])
-    yield _told("E_RES-OOS", "renewable energy made on site and used there", "kWh", own, "run")
+def _renewable(run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
+    own, meaning = own_renewables(run), "renewable energy made on site and used there"
+    energy = KILO * float(own @ run["duration"])
+    yield _metered("E_RES-OOS", meaning, energy, {"renewable_used_power"} & gone)
     yield _unknown("E_RES-PPA", "renewable energy by purchase agreements", "kWh", "the contracts")
     yield _unknown("E_RES-GOO", "renewable energy by guarantees of origin", "kWh", "the registry")
 
 
-def _indicators(told: xr.Dataset) -> Iterator[Figure]:
+def _indicators(told: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
+    over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
     own = "run; without purchase agreements and guarantees of origin"
     words = {
         "pue": ("PUE", "energy of the site over that of the IT", "run"),
@@ -241,7 +240,9 @@ def _indicators(told: xr.Dataset) -> Iterator[Figure]:
     for name, (key, meaning, basis) in words.items():
         if name in told:
             value, unit = float(told[name]), str(told[name].attrs["units"])
-            if np.isfinite(value):
+            if over.get(name) in gone:
+                yield _unknown(key, meaning, unit, METERS)
+            elif np.isfinite(value):
                 yield _told(key, meaning, unit, value, basis)
             else:
                 yield Figure(key=key, meaning=meaning, unit=unit, value=None, basis=IDLE)
@@ -249,6 +250,13 @@ def _indicators(told: xr.Dataset) -> Iterator[Figure]:
 
 def _told(key: str, meaning: str, unit: str, value: float, basis: str) -> Figure:
     return Figure(key=key, meaning=meaning, unit=unit, value=value, basis=basis)
+
+
+def _metered(key: str, meaning: str, energy: float, gone: Set[str]) -> Figure:
+    """Return a figure of machines: what none of them tells is not known, and not 0. [kWh]"""
+    if gone:
+        return _unknown(key, meaning, "kWh", METERS)
+    return _told(key, meaning, "kWh", energy, "run")
 
 
 def _unknown(key: str, meaning: str, unit: str, basis: str) -> Figure:
@@ -277,21 +285,3 @@ def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
         heat += float(given.sum())
         warmth += float((given * supply).sum())
     return warmth / heat
-
-
-def _cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
-    """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC.
-
-    Days are those of the calendar where the site stands; one that is told in part counts in part.
-    """
-    local = pd.DatetimeIndex(run["time"].to_numpy()).tz_localize("UTC").tz_convert(time_zone)
-    days, day = np.unique(local.tz_localize(None).normalize(), return_inverse=True)
-    edges = [
-        [local_midnight(pd.Timestamp(one) + pd.DateOffset(days=n), time_zone) for n in (0, 1)]
-        for one in days
-    ]
-    length = run["duration"].to_numpy()
-    told = np.bincount(day, weights=length)
-    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / told
-    whole = np.diff(np.array(edges), axis=1)[:, 0] / HOUR
-    return float(np.where(mean >= HOT, (mean - COOL) * told / whole, 0.0).sum())

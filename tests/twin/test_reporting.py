@@ -106,6 +106,19 @@ def test_powers_water_and_carbon_below_zero_are_refused():
         figures(sites.load("small"), run(), carbon_intensity=carbon)
 
 
+def test_what_machines_did_that_no_meter_tells_is_not_known():
+    """Proves: sun and cooling of `small` are not 0 because nobody metered them; its heat sold is.
+
+    Sensitivity: 0 kWh of cooling and a REF of 0 stood in the report.
+    """
+    found = told(sites.load("small"), run())
+    for key in ("E_DC-BG", "cooling", "E_RES-OOS", "REF"):
+        assert found[key].value is None
+        assert found[key].basis == "known by whoever meters it"
+    assert found["E_REUSE"].value == found["ERF"].value == 0.0
+    assert told(heated(), run())["ERF"].value is None
+
+
 def test_an_it_that_drew_more_than_the_site_is_refused():
     """8 MW of 10 for 48 h are a PUE of 1.25; with the meters exchanged it would be 0.8."""
     what = run()
