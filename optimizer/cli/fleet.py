@@ -95,11 +95,12 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     each = zip(loaded, worlds, loads, strict=True)
     settings = [Setting.of(site, world, load_scale=load) for site, world, load in each]
     _tell_uneven(screen, settings)
+    said = _told(worlds)
     if days:
-        told = run(screen, settings, ways, cluster=cluster, out=out).as_json()
+        result = run(screen, settings, ways, cluster=cluster, out=out, said=said)
     else:
-        told = _plan(screen, settings, ways, cluster=cluster, gap=gap).as_json()
-    write_json(told, json_file)
+        result = _plan(screen, settings, ways, cluster=cluster, gap=gap).as_json() | said
+    write_json(result, json_file)
 
 
 def _plan(
@@ -206,6 +207,14 @@ def _tell_uneven(screen: Console, settings: Sequence[Setting]) -> None:
         screen.print(
             f"{words}: work goes there for it (--carbon SITE=FILE)", style="red", markup=False
         )
+
+
+def _told(worlds: Sequence[World]) -> dict[str, list[str]]:
+    """Return what was said of the files of all sites, each text once: a file may be of several."""
+    return {
+        "gaps": [*dict.fromkeys(gap for world in worlds for gap in world.gaps)],
+        "notes": [*dict.fromkeys(note for world in worlds for note in world.notes)],
+    }
 
 
 def _words(route: Route) -> str:

@@ -39,8 +39,9 @@ def run(
     *,
     cluster: str | None,
     out: Path | None,
-) -> Shared:
-    """Run sites alone and with one another, show what it was worth, and return it.
+    said: Mapping[str, object],
+) -> dict[str, object]:
+    """Run sites alone and with one another, show what it was worth, and return it as plain values.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ def run(
         Dask scheduler, if there is one.
     out
         Folder for results, a picture, and the courses of every site; nothing is written without.
+    said
+        What was said of the files, which stands beside what was found.
     """
     with Bars(screen) as bars:
         found = run_shared(
@@ -77,10 +80,12 @@ def run(
         f"{whole(moved)} MWh moved in {counted(count, 'parcel')} for {whole(found.move_cost)} EUR; "
         f"sharing {'saved' if found.saved >= 0.0 else 'cost'} {whole(abs(found.saved))} EUR"
     )
+    result = found.as_json() | said
     if out is not None:
         _write(out, settings, found)
+        write_json(out / RESULTS, result)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
-    return found
+    return result
 
 
 def _table(found: Shared, title: str) -> Table:
@@ -105,7 +110,7 @@ def _table(found: Shared, title: str) -> Table:
 
 
 def _write(folder: Path, settings: Sequence[Setting], found: Shared) -> None:
-    """Write results, picture, and for each site the courses of both of its trials."""
+    """Write the picture, and for each site the courses of both of its trials."""
     for setting in settings:
         own = folder / setting.site.name
         own.mkdir(parents=True, exist_ok=True)
@@ -118,7 +123,6 @@ def _write(folder: Path, settings: Sequence[Setting], found: Shared) -> None:
         title=f"{', '.join(found.shared)}: what moves",
     )
     figure.savefig(folder / PICTURE)
-    write_json(folder / RESULTS, found.as_json())
 
 
 def _sent(found: Shared, name: str) -> FloatArray:

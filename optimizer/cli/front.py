@@ -84,6 +84,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
             "start": start,
             "front": found.to_dataframe().reset_index().to_dict("records"),
             "sensitivities": [vars(one) for one in worths],
+            "gaps": list(world.gaps),
+            "notes": list(world.notes),
         },
         json_file,
     )

@@ -74,6 +74,8 @@ def test_a_fleet_is_decided_and_told(tmp_path):
     assert all(site["is_safe"] for site in told["sites"].values())
     assert told["gap_of_prices"] <= 1e-3
     assert told["objective"] < told["objective_alone"]
+    assert "dear.csv: carbon_intensity is direct" in told["notes"]
+    assert told["notes"].count("synthetic_prices.csv: carbon_intensity is direct") == 1
     assert "rhine sends" in " ".join(result.output.split())
     assert "sharing saves" in result.output
 

@@ -19,6 +19,8 @@ def test_a_front_is_shown_drawn_and_written(tmp_path):
     assert [row["carbon_price"] for row in found["front"]] == [0.0, 0.4]
     assert found["front"][1]["carbon"] < found["front"][0]["carbon"]
     assert {"limit", "unit", "worth", "hours"} <= set(found["sensitivities"][0])
+    assert found["gaps"] == []
+    assert found["notes"] == ["synthetic_prices.csv: carbon_intensity is direct"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
