@@ -92,14 +92,13 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
     worlds = _worlds(screen, loaded, files, start=start, days=days or AHEAD)
-    each = zip(loaded, worlds, loads, strict=True)
-    settings = [Setting.of(site, world, load_scale=load) for site, world, load in each]
+    settings = list(map(_setting, loaded, worlds, loads))
     _tell_uneven(screen, settings)
-    said = _told(worlds)
     if days:
-        result = run(screen, settings, ways, cluster=cluster, out=out, said=said)
+        result = run(screen, settings, ways, cluster=cluster, out=out, said=_told(worlds))
     else:
-        result = _plan(screen, settings, ways, cluster=cluster, gap=gap).as_json() | said
+        found = _plan(screen, settings, ways, cluster=cluster, gap=gap)
+        result = found.as_json() | _told(worlds)
     write_json(result, json_file)
 
 
@@ -195,6 +194,10 @@ def _worlds(
         found.append(read_world(site, given, start=start, days=days))
         tell(screen, found[-1])
     return found
+
+
+def _setting(site: Site, world: World, load: float) -> Setting:
+    return Setting.of(site, world, load_scale=load)
 
 
 def _tell_uneven(screen: Console, settings: Sequence[Setting]) -> None:

@@ -73,14 +73,15 @@ def run(
         screen.print(words, style="red", markup=False)
     if not broken:
         screen.print("no limit of a plant was broken")
-    for moment in found.undecided:
-        screen.print(f"no common plan at {moment}: each site decided alone", style="red")
+    for moment, because in found.undecided.items():
+        words = f"no common plan at {moment}, each site decided alone: {because}"
+        screen.print(words, style="red", markup=False)
     moved, count = sum(parcel.energy for parcel in found.parcels), len(found.parcels)
     screen.print(
         f"{whole(moved)} MWh moved in {counted(count, 'parcel')} for {whole(found.move_cost)} EUR; "
         f"sharing {'saved' if found.saved >= 0.0 else 'cost'} {whole(abs(found.saved))} EUR"
     )
-    result = found.as_json() | said
+    result = {**found.as_json(), **said}
     if out is not None:
         _write(out, settings, found)
         write_json(out / RESULTS, result)

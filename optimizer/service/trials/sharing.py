@@ -35,13 +35,13 @@ class Shared:
     parcels
         What moved, in order.
     undecided
-        Moments at which the sites found no common plan: each decided alone, and nothing moved.
+        Moments at which the sites found no common plan -> why: each decided alone, nothing moved.
     """
 
     alone: Mapping[str, Trial]
     shared: Mapping[str, Trial]
     parcels: tuple[Parcel, ...]
-    undecided: tuple[str, ...]
+    undecided: Mapping[str, str]
 
     @property
     def move_cost(self) -> float:
@@ -80,7 +80,7 @@ class Shared:
             "objective": round(_objective(self.shared) + self.move_cost, 2),
             "move_cost": round(self.move_cost, 2),
             "saved": round(self.saved, 2),
-            "undecided": list(self.undecided),
+            "undecided": dict(self.undecided),
         }
 
 
@@ -124,13 +124,14 @@ def run_shared(
     seats = [Seat(setting, seed=seed) for setting in settings]
     count, names = settings[0].truth.sizes["time"], ", ".join(alone)
     parcels: list[Parcel] = []
-    undecided: list[str] = []
+    undecided: dict[str, str] = {}
     for number in range(count):
         views = [seat.looks() for seat in seats]
         if seats[0].policy.is_due(views[0].now):
-            moved = _exchanged(seats, views, routes, cluster=cluster)
-            parcels += moved or ()
-            undecided += [to_minute(views[0].now)] if moved is None else []
+            try:
+                parcels += _exchanged(seats, views, routes, cluster=cluster)
+            except (NoScheduleError, SolverError) as error:  # each decides alone now
+                undecided[to_minute(views[0].now)] = str(error)
         for seat, view in zip(seats, views, strict=True):
             seat.play(view)
         listen(SHARED, names, number + 1, count)
@@ -138,7 +139,7 @@ def run_shared(
         alone=alone,
         shared={seat.name: seat.trial(SHARED) for seat in seats},
         parcels=tuple(parcels),
-        undecided=tuple(undecided),
+        undecided=undecided,
     )
 
 
@@ -171,17 +172,14 @@ def _exchanged(
     routes: Mapping[str, Route],
     *,
     cluster: str | None,
-) -> list[Parcel] | None:
-    """Plan for all, and let go what leaves now; None where no plan is found for all of them."""
+) -> list[Parcel]:
+    """Plan for all, and let go what leaves now."""
     both = list(zip(seats, views, strict=True))
     grids = [seat.policy.horizon(view.now) for seat, view in both]
     grid = max(grids, key=lambda axes: axes.sizes["time"])
     problems = share([seat.policy.asks(seat.foresees(view), grid) for seat, view in both], routes)
     last = {seat.name: seat.policy.last for seat in seats if seat.policy.last}
-    try:
-        found = decide_together(problems, previous=last, cluster=cluster)
-    except (NoScheduleError, SolverError):  # each decides alone then, and says what is wrong
-        return None
+    found = decide_together(problems, previous=last, cluster=cluster)
     by_name = {seat.name: seat for seat in seats}
     for name, decision in found.decisions.items():
         by_name[name].policy.take(decision, views[0].now)

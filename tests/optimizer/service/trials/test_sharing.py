@@ -110,7 +110,8 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
     monkeypatch.setattr(sharing, "decide_together", fails)
     shared = run_shared(settings, routes)
     assert not shared.parcels
-    assert shared.undecided == tuple(f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS))
+    hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
+    assert shared.undecided == dict.fromkeys(hours, "none")
     for name, trial in shared.alone.items():
         assert shared.shared[name].summary == trial.summary
 
