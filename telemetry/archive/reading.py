@@ -27,6 +27,7 @@ from telemetry.archive.lazy import Stored, variable
 from telemetry.archive.machines import by_machine
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.panics import panics_as_errors
+from telemetry.archive.patience import patient
 from telemetry.archive.places import Place, is_url
 from telemetry.archive.plan import Numbers
 from telemetry.archive.question import check
@@ -154,7 +155,7 @@ def snapshot_of(folder: Path | str, site: str = "") -> Snapshot:
         raise ArchiveError(message)
     hold(place.folder, seals := place.seals)  # seals first: what is committed meanwhile is later
     with panics_as_errors():
-        held = icechunk.Repository.open(place.storage)
+        held = icechunk.Repository.open(place.storage, config=patient())
         snapshot = Snapshot.last(held, place.folder, seals=seals)
         found = str(snapshot.root.attrs["site"])
     if site and found != site:

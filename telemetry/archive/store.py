@@ -22,6 +22,7 @@ from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of
 from telemetry.archive.losses import Loss, tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.panics import panics_as_errors
+from telemetry.archive.patience import PATIENCE, patient
 from telemetry.archive.pieces import WORKERS
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.seconds import Taken
@@ -120,8 +121,8 @@ class Store:
             The store.
         """
         seals = None if folder is None else Seals(folder)
-        if icechunk.Repository.exists(storage):
-            repository = icechunk.Repository.open(storage)
+        if icechunk.Repository.exists(storage, storage_settings=PATIENCE):
+            repository = icechunk.Repository.open(storage, config=patient())
             if seals is not None:
                 seals.check_head(repository.lookup_branch(BRANCH))
             if told(repository):  # else somebody was killed who was about to make it
@@ -295,4 +296,5 @@ def _configuration() -> icechunk.RepositoryConfig:
     every = icechunk.ManifestSplitCondition.AnyArray()
     splitting = icechunk.ManifestSplittingConfig.from_dict({every: along_time})
     configuration.manifest = icechunk.ManifestConfig(splitting=splitting)
+    configuration.storage = PATIENCE
     return configuration

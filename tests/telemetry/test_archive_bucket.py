@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
 
+import icechunk
 import numpy as np
 import pytest
 
@@ -179,6 +181,26 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
     with pytest.raises(ArchiveError, match="see to the object store"):
         Archive(tmp_path, SITE)
     assert list(tmp_path.glob("store*")) == [tmp_path / FILE]
+
+
+def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
+    """Sensitivity: whoever wrote or read waited for ever, and nobody was told.
+
+    It takes what is sent, as behind a firewall that forgets a connection.
+    """
+    timeouts = icechunk.StorageTimeoutSettings(operation_timeout_ms=500)
+    hasty = icechunk.StorageSettings(timeouts=timeouts)
+    for module in ("store", "patience"):
+        monkeypatch.setattr(f"telemetry.archive.{module}.PATIENCE", hasty)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"s3://bucket/rhine?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
+        name_bucket(tmp_path, url)
+        with pytest.raises(ArchiveError, match=r"timed out.*see to the object store"):
+            Archive(tmp_path, SITE)
+        with pytest.raises(ArchiveError, match="timed out"):
+            open_archive(SITE, group="points", root=url)
 
 
 @pytest.mark.slow
