@@ -52,7 +52,7 @@ class Keeper:
     def troubles(self) -> tuple[str, str]:
         """The trouble, and what was spoilt and had to be let go since the start, in words."""
         lost = [*self._given_up, *self._store.given_up]
-        return self.trouble, in_words(self._folder, lost)
+        return self.trouble, in_words(self._folder, lost, Place.of(self._folder).mend)
 
     @property
     def mark(self) -> Mark:

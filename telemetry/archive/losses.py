@@ -48,14 +48,24 @@ def tell_reasons(folder: Path | None, reasons: Iterable[str]) -> None:
     tell(folder, [{"group": "all", "reason": one} for one in reasons])
 
 
-def in_words(folder: Path, found: Sequence[Loss]) -> str:
-    """Return the first of what an archive had to give up, and how many more; empty if nothing."""
+def in_words(folder: Path, found: Sequence[Loss], mend: str) -> str:
+    """Return the first of what an archive had to give up, how many more, and what to do about it.
+
+    Parameters
+    ----------
+    folder
+        Of the archive.
+    found
+        What it had to give up; of nothing nothing is said.
+    mend
+        What to see to.
+    """
     if not found:
         return ""
     first = " ".join(found[0][key] for key in _PLACE if key in found[0])
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    mend = "see to the disk; `gigatwin archive verify` tells all (this, until the next start)"
-    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {mend}"
+    told = "`gigatwin archive verify` tells all (this, until the next start)"
+    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {mend}; {told}"
 
 
 def read(folder: Path) -> list[Loss]:

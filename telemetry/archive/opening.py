@@ -21,13 +21,14 @@ import structlog
 from telemetry.archive.heads import hold
 from telemetry.archive.losses import tell, tell_reasons
 from telemetry.archive.panics import panics_as_errors
-from telemetry.archive.places import STORE, Place
+from telemetry.archive.patience import PATIENCE
+from telemetry.archive.places import STORE, Place, note_begun
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
 from telemetry.archive.ticks import ClockError, await_tick
 from telemetry.durable import MODE
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, JournalError
 
 OLDER: Final = "overwritten"
 """Folder of a repository where Icechunk keeps what its file of heads was before."""
@@ -80,7 +81,7 @@ def opened(folder: Path, site: str, *, is_tried: bool = False) -> tuple[Store, P
     """
     place = Place.of(folder)
     if place.folder is None:
-        return _in_bucket(place, site), None
+        return _in_bucket(folder, place, site), None
     path = place.folder
     storage = place.storage
     is_there = path.exists() and any(path.iterdir())
@@ -137,14 +138,22 @@ def gone_back(folder: Path, site: str, reason: str) -> tuple[Store, Path] | None
     return _of_site(Store.open(place.storage, site, place.folder), site), aside
 
 
-def _in_bucket(place: Place, site: str) -> Store:
+def _in_bucket(folder: Path, place: Place, site: str) -> Store:
     """Open a repository in a bucket or make it there; nothing there is ever replaced by us."""
     try:
-        return _of_site(Store.open(place.storage, site), site)
+        is_there = icechunk.Repository.exists(place.storage, storage_settings=PATIENCE)
+        store = _of_site(Store.open(place.storage, site), site)
     except FAILURES as error:
         reason = str(error).partition("\n")[0]
         message = f"{place.url}: {reason}; {place.mend}"
         raise ArchiveError(message) from error
+    if place.is_begun and not is_there:  # somebody emptied it, or a rule of its own
+        reason = f"{place.url} has no archive any more; begun anew by what the journals hold"
+        store.given_up.append({"group": "all", "reason": reason})
+        tell(folder, store.given_up)
+    with suppress(OSError, JournalError):  # a full disk: the next start writes it
+        note_begun(folder, place)
+    return store
 
 
 def _copied(path: Path) -> Path:

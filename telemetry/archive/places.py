@@ -37,10 +37,13 @@ class Place:
         Of it, if it is on this disk.
     url
         Of it, if it is in a bucket.
+    is_begun
+        Whether it has been there once.
     """
 
     folder: Path | None = None
     url: str = ""
+    is_begun: bool = False
 
     @classmethod
     def of(cls, archive: Path | str) -> Self:
@@ -57,7 +60,8 @@ class Place:
         if not named.exists():
             return cls(folder=Path(archive) / STORE)
         try:
-            return cls(url=str(json.loads(named.read_text(encoding="utf-8"))["url"]))
+            told = json.loads(named.read_text(encoding="utf-8"))
+            return cls(url=str(told["url"]), is_begun=told.get("begun") is True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = f'{named}: {error!r}; write {{"url": "s3://bucket/prefix"}}'
             raise ArchiveError(message) from error
@@ -110,6 +114,12 @@ class Place:
 def is_url(archive: Path | str) -> bool:
     """Return whether an archive is named by the URL of its bucket."""
     return isinstance(archive, str) and archive.startswith("s3://")
+
+
+def note_begun(archive: Path, place: Place) -> None:
+    """Write down that a repository has been in its bucket: one that is gone was not always so."""
+    if not place.is_begun:
+        write_whole(archive / FILE, json.dumps({"url": place.url, "begun": True}))
 
 
 def name_bucket(archive: Path, url: str) -> None:

@@ -190,7 +190,7 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
     """
     timeouts = icechunk.StorageTimeoutSettings(operation_timeout_ms=500)
     hasty = icechunk.StorageSettings(timeouts=timeouts)
-    for module in ("store", "patience"):
+    for module in ("opening", "store", "patience"):
         monkeypatch.setattr(f"telemetry.archive.{module}.PATIENCE", hasty)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -201,6 +201,24 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
             Archive(tmp_path, SITE)
         with pytest.raises(ArchiveError, match="timed out"):
             open_archive(SITE, group="points", root=url)
+
+
+@pytest.mark.slow
+def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_path):
+    """Sensitivity: a new archive was begun there without a word, and `verify` found all well."""
+    fill(tmp_path, bucket)
+    again = Archive(tmp_path / "archive", SITE)
+    assert verify(tmp_path / "archive").lost == []
+    again.add(value(3900, 7.0), again.positions["a"], journal="b")
+    _, endpoint = server
+    for path, method in (("moto-api/reset", "POST"), (bucket.split("/")[2], "PUT")):
+        asked = urllib.request.Request(f"{endpoint}/{path}", method=method)
+        urllib.request.urlopen(asked, timeout=DEADLINE).close()
+    with pytest.raises(ArchiveError, match="see to the object store"):
+        again.commit(everything=True)
+    assert "has no archive any more" in again.trouble
+    (lost,) = verify(tmp_path / "archive").lost
+    assert "has no archive any more" in lost["reason"]
 
 
 @pytest.mark.slow
