@@ -1,6 +1,7 @@
 """What the operator's commands share: whose service, in which state folder, told by whom."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -61,5 +62,8 @@ def expect_past(folder: Path) -> None:
 
 
 def author_of(told: str) -> str:
-    """Return who orders something."""
-    return told or getpass.getuser()
+    """Return who orders something; in a container a user may have a number only."""
+    try:
+        return told or getpass.getuser()
+    except (KeyError, OSError):  # of Python 3.12, and later
+        return f"user {os.getuid()}"

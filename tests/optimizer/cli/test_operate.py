@@ -1,5 +1,6 @@
 """HOLD and release by command: on the folder of the site that was named, or on none."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -139,3 +140,19 @@ def test_an_order_to_a_running_service_brings_no_heavy_library():
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pandas', 'pyomo')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("error", [OSError, KeyError])
+def test_who_has_no_name_may_hold_all_the_same(folder, monkeypatch, error):
+    """Proves: HOLD by a user of a container who has a number only.
+
+    Sensitivity: `cannot read or write: No username set in the environment; give another path`.
+    """
+
+    def fails():
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", fails)
+    code, said = give("hold", "small", "--reason", "leak", "--state", str(folder))
+    assert code == 0, said
+    assert held(folder).author == f"user {os.getuid()}"

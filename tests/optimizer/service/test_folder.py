@@ -134,3 +134,14 @@ def test_others_hear_the_names_of_files_only(text, told):
     assert without_folders(text).endswith(told)
     assert "/srv" not in without_folders(text)
     assert "/var" not in without_folders(text)
+
+
+def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch):
+    def fails():
+        raise RuntimeError
+
+    for name in ("GIGATWIN_STATE", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", fails)
+    with pytest.raises(ServiceError, match="no home; name the state folder with --state"):
+        default_folder("small")
