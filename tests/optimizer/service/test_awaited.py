@@ -81,3 +81,24 @@ def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
     assert "it may come of this" not in "".join(bench.service.is_ready())
     bench.keep_house()
     bench.service._clock.again.assert_not_called()
+
+
+@pytest.mark.parametrize(("late", "decided"), [(14, True), (15, False)])
+def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, late, decided):
+    """Proves: where telemetry is waited for into the next quarter-hour, that one is decided.
+
+    Sensitivity: the one before was, by readings of now: two plans went out, and the model carried
+    the stocks on over a quarter-hour that had not passed.
+    """
+    service, seen = bench.service, []
+    service._clock.cycles.return_value = [bench.now]
+    monkeypatch.setattr("optimizer.service.daemon.Worker", MagicMock())
+    monkeypatch.setattr(service, "_live", lambda *_: None)
+    monkeypatch.setattr(service, "_cycle", lambda _, now: seen.append(now))
+
+    def wait(*_):
+        service._clock.now.return_value = bench.now + np.timedelta64(late, "m")
+
+    monkeypatch.setattr(service, "_await_state", wait)
+    service.run(MagicMock(is_set=lambda: False))
+    assert seen == [bench.now] * decided
