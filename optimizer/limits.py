@@ -1,7 +1,7 @@
 """Limits as a plan keeps them: less the margins, wider where the plant already stands beyond."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
@@ -14,20 +14,47 @@ from optimizer.problem import Problem
 from optimizer.when import allowed, ramped
 from twin.exchange import net_import
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 from twin.relations import Exchange, Store
+
+RETURN: Final = 0.25
+"""Share of its power at which a store is brought back that starts outside its window. [1]"""
+
+NEAR: Final = 1e-9
+"""Energy that is no difference. [MWh]"""
 
 
 def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     """Return least and greatest planned level at every instant but the first. [MWh]
 
-    A store that starts outside the planned window may stay where it is and need not hurry back.
-    Below the window what it loses is charged again, where it can be charged.
+    A store that starts within the margin may stay where it is and need not hurry back; what it
+    loses is charged again, where it can be charged. One that starts outside its window, as a
+    battery whose reserve was used, is brought back at :data:`RETURN` of its power.
     """
     start, margin = problem.level(store), store.margin(problem.margins.level)
-    kept = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
-    least = min(store.low + margin, start)
-    low = np.minimum(least, kept) if store.charge_limit <= 0.0 else np.full_like(kept, least)
-    return low, np.full_like(kept, max(store.high - margin, start))
+    passed = np.cumsum(problem.hours)
+    kept = start * (1.0 - store.standing_loss) ** passed
+    low = np.full_like(kept, min(store.low + margin, max(start, store.low)))
+    high = np.full_like(kept, max(store.high - margin, min(start, store.high)))
+    if store.charge_limit <= 0.0:
+        low = np.minimum(low, kept)
+    if start < store.low:
+        back = RETURN * store.charge_limit * store.charge_efficiency
+        low = np.minimum(low, kept + back * passed)
+    if start > store.high:
+        back = RETURN * store.discharge_limit / store.discharge_efficiency
+        high = np.maximum(high, start - back * passed)
+    return low, high
+
+
+def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:
+    """Return whether a store can surely be charged, and discharged, in each interval, ``(time,)``.
+
+    Beyond an end of its window its own controller lets it go back only.
+    """
+    start, (low, high) = problem.level(store), levels(store, problem)
+    least, most = (np.append(start, ends)[:-1] for ends in (low, high))
+    return most <= store.high + NEAR, least >= store.low - NEAR
 
 
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:

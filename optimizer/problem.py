@@ -14,6 +14,7 @@ from optimizer.question.places import where
 from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
+from twin.equipment import Battery, Equipment
 from twin.errors import Fault, ProblemError, StateError, UnitError
 from twin.forecast.record import WEATHER
 from twin.given import check_given
@@ -56,6 +57,9 @@ SOME: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The same of what only some outlooks hold."""
 
+NOISE: Final = 0.01
+"""Share of its capacity by which a level may lie outside a store's window: sensors err. [1]"""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -66,7 +70,7 @@ class Problem:
     site
         The site.
     state
-        Its state at the first instant.
+        Its state at the first instant; levels of stores that noise puts outside are moved in.
     outlook
         What is expected over the horizon, on ``time`` and ``instant``.
     weights
@@ -92,7 +96,7 @@ class Problem:
     moves: Moves | None = None
 
     def __post_init__(self) -> None:
-        """Complete the weights and refuse what has no sense."""
+        """Complete the weights, refuse what has no sense, and move levels in."""
         self._check_kinds()
         own = {"money": 1.0, **self.site.weights.model_dump()}
         faults = list(sense.of_weights(self.weights))
@@ -107,6 +111,7 @@ class Problem:
         if faults:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, faults)
+        object.__setattr__(self, "state", _moved_in(self.site, self.state))
 
     def _check_kinds(self) -> None:
         """Refuse what is None, or of another kind, before anything is asked of it."""
@@ -152,25 +157,41 @@ class Problem:
         return np.asarray(np.clip(given, 0.0, limit))
 
     def level(self, store: Store) -> float:
-        """Return the level of a store at the start, moved into its window. [MWh]"""
-        return min(max(self._measured[store.owner], store.low), store.high)
+        """Return the level of a store at the start. [MWh]"""
+        return self._levels[store.owner]
 
     @cached_property
-    def _measured(self) -> dict[str, float]:
-        """Levels of all stores, as the state tells them. [MWh]"""
+    def _levels(self) -> dict[str, float]:
+        """Levels of all stores at the start. [MWh]"""
         kinds = {self.site.equipment[store.owner].kind for store in self.site.stores}
         columns = [values_of(self.state, f"{kind}_level") for kind in kinds]
         return {owner: level for one in columns for owner, level in one.items()}
 
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """What was moved into its bounds before solving, in words."""
-        moved = []
-        for store in self.site.stores:
-            was, now = self._measured[store.owner], self.level(store)
-            if abs(was - now) > sense.ROUNDING:
-                moved.append(f"{store.owner} starts at {now:.3f} MWh instead of {was:.3f} MWh")
-        return tuple(moved)
+
+def _moved_in(site: Site, state: xr.Dataset) -> xr.Dataset:
+    """Return a state whose levels are such as stores can have.
+
+    Below nothing and above what it can hold no store can be, and noise puts one beside an end of
+    its window. Farther outside it can stand: a battery whose reserve was used has what it has.
+    """
+    moved: dict[str, xr.DataArray] = {}
+    for store in site.stores:
+        machine = site.equipment[store.owner]
+        name = f"{machine.kind}_level"
+        was = values_of(state, name)[store.owner]
+        now = _within(store, machine, was)
+        if now != was:
+            levels = moved.setdefault(name, state[name].copy())
+            levels.loc[{machine.kind: store.owner}] = now
+    return state.assign(moved) if moved else state
+
+
+def _within(store: Store, machine: Equipment, level: float) -> float:
+    """Return the level that a store can have next to one that was measured. [MWh]"""
+    full = machine.usable if isinstance(machine, Battery) else store.high
+    possible = min(max(level, 0.0), full)
+    near = min(max(possible, store.low), store.high)
+    return near if abs(possible - near) <= NOISE * full else possible
 
 
 def _whole(problem: Problem) -> list[Fault]:

@@ -54,14 +54,15 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         mine = [p for p in products if (p.goes_up if way == "up" else p.goes_down)]
         found[f"lag_{way}"] = np.array(LAG * lagged * bool(mine))
         found[f"fades_{way}"] = FADES * loss * _in_use(mine, inputs)
-    most = store.charge_limit + store.discharge_limit
+    may = np.all(limits.ways(store, problem), axis=0)
+    most = may * (store.charge_limit + store.discharge_limit)
     for name in held.products:
         product = problem.site.reserves[name]
         spent = loss * overlap(hours, product.duration, held.window, until=until)
         spent[..., -1] += loss * FADES * np.isfinite(until)
         behind = loss * (product.duration + FADES)
         found |= {
-            f"{name}_most": np.append(none, np.full_like(hours, most)),
+            f"{name}_most": np.append(none, most),
             f"{name}_power_up": np.array(product.power_up),
             f"{name}_power_down": np.array(product.power_down),
             f"{name}_spent_up": spent * product.goes_up,

@@ -50,7 +50,10 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         "discharge_share": 1.0 / store.discharge_limit,
         "worth": max(worth, 0.0) * store.discharge_efficiency,
     }
+    may_charge, may_discharge = limits.ways(store, inputs.problem)
     found = {name: np.array(value) for name, value in scalars.items()} | {
+        "charge_most": store.charge_limit * may_charge,
+        "discharge_most": store.discharge_limit * may_discharge,
         "kept": (1.0 - store.standing_loss) ** hours,
         "gained": hours * store.charge_efficiency,
         "taken": hours / store.discharge_efficiency,
@@ -80,8 +83,9 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     block.kept, block.gained, block.taken = table(time), table(time), table(time)
     block.wear, block.worth = table(time), table()
     block.low, block.high = table(instant), table(instant)
-    columns(block, "charge", time, high=block.charge_limit)
-    columns(block, "discharge", time, high=block.discharge_limit)
+    block.charge_most, block.discharge_most = table(time), table(time)
+    columns(block, "charge", time, high=block.charge_most)
+    columns(block, "discharge", time, high=block.discharge_most)
     columns(block, "level", instant, low=block.low, high=block.high)
     block.keeps = pyo.Constraint(
         time,

@@ -23,8 +23,7 @@ UNLIKE: Final = 10.0
 """Power over that of its connection or machine from which on it is of another unit. [1]"""
 
 GROSS: Final = 0.1
-"""Share of a store's window by which a level may lie outside and still be moved in; of a plant's
-rating by which its output may lie below none. [1]"""
+"""Share of a plant's rating by which its output may lie below none. [1]"""
 
 NEARLY: Final = 1e-3
 """Share of the work that may be due before it can be done: intervals are cut at their edges. [1]"""
@@ -177,7 +176,7 @@ def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
 
 
 def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
-    """Yield levels far outside their windows, and powers below nothing or far above the connection.
+    """Yield powers below nothing, or far above the connection or what a plant is rated for.
 
     Parameters
     ----------
@@ -186,14 +185,6 @@ def of_state(site: Site, state: xr.Dataset) -> Iterator[Fault]:
     state
         Its state at the first instant.
     """
-    for store in site.stores:
-        kind = site.equipment[store.owner].kind
-        level = float(state[f"{kind}_level"].sel({kind: store.owner}))
-        slack = GROSS * (store.high - store.low)
-        if not store.low - slack <= level <= store.high + slack:
-            mend = f"must lie between {store.low:g} and {store.high:g} MWh"
-            place = f"state, {kind}_level, {store.owner}"
-            yield Fault(place=place, value=f"{level:g} MWh", mend=mend)
     for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
         power = float(state[name])
         if power < 0.0:

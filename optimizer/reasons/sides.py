@@ -145,7 +145,7 @@ def _of_power(one: Priced, easing: Easing, solution: Solution) -> Iterator[Side]
     owner, way = one.owner, "up" if one.word == "discharge" else "down"
     limit = easing.numbers[f"{owner}.{one.word}_limit"]
     used = np.maximum(solution.values[f"{owner}.{one.word}"] / limit, 0.0).round(6)
-    yield Side(name=f"{owner}.{one.word}")
+    yield Side(name=f"{owner}.{one.word}", each=easing.numbers[f"{owner}.{one.word}_most"] > 0.0)
     yield Side(name=f"{owner}.one_way", each=used / limit)
     if easing.has(f"{owner}.power_{way}"):
         yield Side(name=f"{owner}.power_{way}")

@@ -67,12 +67,47 @@ def test_a_store_may_start_outside_the_planned_window():
     assert empty.values["battery.level"].min() >= -1e-9
 
 
-def test_a_slightly_wrong_level_is_moved_and_told():
+def test_a_slightly_wrong_level_is_moved_in():
     """Proves: a level 1 % beyond full, as noise gives, is moved in. Sensitivity: infeasible."""
     where = site(battery(), connection=grid(export_limit=10.0))
     plan = solved(where, outlook([50.0]), level=1.01)
     assert plan.values["battery.level"][0] == pytest.approx(4.0)
-    assert plan.inputs.problem.notes == ("battery starts at 4.000 MWh instead of 4.040 MWh",)
+
+
+def reserved(**changes):
+    """Return a battery that trades between 1 and 3 of its 4 MWh."""
+    return battery().model_copy(update={"reserve": 0.25, "ceiling": 0.75, **changes})
+
+
+def test_a_store_whose_reserve_was_used_is_brought_back_first():
+    """Proves: of 0 MWh where 1 is kept, a quarter each hour is charged at the least, dear as it is.
+
+    A quarter of 104 + 103 + 102 + 101; then a MWh is bought at 10 and sold at 100: 12.5.
+    Sensitivity: moved to 1 MWh it gave at once what it does not have; and a level so far outside
+    was refused, so that there was no plan at all.
+    """
+    where = site(reserved(), connection=grid(export_limit=10.0))
+    prices = [104.0, 103.0, 102.0, 101.0, 10.0, 100.0]
+    plan = solved(where, outlook(prices), level=-0.5)
+    assert plan.values["battery.level"] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 1.0])
+    assert plan.objective == pytest.approx(12.5)
+
+
+def test_a_store_above_its_ceiling_is_brought_back_first():
+    """Proves: of 4 MWh where 3 are traded, a quarter an hour is given, though that costs.
+
+    A quarter of 14 + 13 + 12 + 11. Sensitivity: 0 if it could stay, or were taken to be at 3 MWh.
+    """
+    where = site(reserved(), connection=grid(export_limit=10.0))
+    plan = solved(where, outlook([-14.0, -13.0, -12.0, -11.0, -10.0]), level=1.5)
+    assert plan.values["battery.level"] == pytest.approx([4.0, 3.75, 3.5, 3.25, 3.0, 3.0])
+    assert plan.objective == pytest.approx(12.5)
+
+
+def test_a_store_that_stands_still_below_its_window_is_no_fault():
+    """Proves: a battery out of service, of which all but a watt is gone, needs not come back."""
+    where = site(reserved(power=1e-6, standing_loss=0.01))
+    assert solved(where, outlook([10.0] * 100), level=-0.25).objective == pytest.approx(0, abs=1e-2)
 
 
 def test_a_tank_moves_cooling_to_the_cheap_hour():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import optimizer.deciding as room
 from optimizer.deciding import decide
@@ -76,6 +77,16 @@ def test_an_impossible_connection_is_refused_in_words(problem):
     weak = problem.site.replace("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
     with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)mend"):
         decide(replace(problem, site=weak))
+
+
+@pytest.mark.parametrize(("store", "share"), [("battery", 0.05), ("battery", 0.95), ("tank", 1.01)])
+def test_a_store_outside_its_window_is_planned_with(problem, store, share):
+    """Sensitivity: `battery_level must lie between ...`, or `tank_charge beyond its store`."""
+    site = problem.site.replace("battery_1", reserve=0.25, ceiling=0.75)
+    level = share * site.equipment[f"{store}_1"].capacity
+    levels = problem.state[f"{store}_level"]
+    state = problem.state.assign({f"{store}_level": xr.full_like(levels, level)})
+    assert decide(replace(problem, site=site, state=state)).attempts == 1
 
 
 def test_what_moved_since_the_last_decision_is_told(problem):

@@ -11,6 +11,7 @@ from typing import Final
 
 import xarray as xr
 
+from optimizer.problem import NOISE
 from twin.equipment import (
     Battery,
     CoolingPlant,
@@ -40,10 +41,6 @@ WHOLE: Final = 1.0 - 1e-6
 """Share of a machine in service from which on all of it is. [1]"""
 
 
-DRAINED: Final = 0.01
-"""Share of its capacity from which on a battery below its reserve is drained: sensors err. [1]"""
-
-
 def plannable(site: Site, observed: xr.Dataset, state: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
     """Return a site as plans may count on it, and in words what they do without.
 
@@ -58,20 +55,18 @@ def plannable(site: Site, observed: xr.Dataset, state: xr.Dataset) -> tuple[Site
     -------
     tuple of Site and tuple of str
         A battery that was drained below its reserve, as by riding through the loss of the
-        connection, has what it holds now as its reserve: it is charged again, and nothing of what
-        it has gained is taken before it is back in its window.
+        connection, is charged again, and gives nothing before it is back (`optimizer.limits`).
     """
     site, words = in_service(site, observed)
     levels, drained = values_of(state, "battery_level"), []
     for battery in site.of(Battery):
         level = max(levels[battery.name], 0.0)
         kept = battery.reserve * battery.usable
-        if level < kept - DRAINED * battery.usable:
+        if level < kept - NOISE * battery.usable:
             drained.append(
                 f"{battery.name} holds {level:.3g} MWh, less than the {kept:.3g} MWh that it keeps "
                 "in reserve: plans only charge it until it is back"
             )
-            site = site.replace(battery.name, reserve=level / battery.usable)
     return site, (*words, *drained)
 
 
