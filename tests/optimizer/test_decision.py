@@ -11,7 +11,7 @@ from optimizer.deciding import decide
 from optimizer.verify import Verdict
 from tests import small_days
 from twin.breach import Breach
-from twin.errors import NoScheduleError
+from twin.errors import NoScheduleError, ProblemError
 
 
 @pytest.fixture
@@ -87,6 +87,16 @@ def test_a_store_outside_its_window_is_planned_with(problem, store, share):
     levels = problem.state[f"{store}_level"]
     state = problem.state.assign({f"{store}_level": xr.full_like(levels, level)})
     assert decide(replace(problem, site=site, state=state)).attempts == 1
+
+
+@pytest.mark.parametrize("share", [60.0, 1.2, -0.2])
+def test_a_level_that_no_store_can_have_is_refused(problem, share):
+    """Proves: 96 MWh in a battery of 1.6 are a slip of the unit, and not taken for full."""
+    levels = problem.state["battery_level"]
+    level = share * problem.site.equipment["battery_1"].capacity
+    state = problem.state.assign(battery_level=xr.full_like(levels, level))
+    with pytest.raises(ProblemError, match=r"battery_1 = .* it holds from 0 to 1.6 MWh"):
+        replace(problem, state=state)
 
 
 def test_what_moved_since_the_last_decision_is_told(problem):
