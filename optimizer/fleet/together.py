@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.fleet.decisions import decide_fleet
-from optimizer.fleet.question import settled
+from optimizer.fleet.question import TINY, settled
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
@@ -15,6 +17,11 @@ from twin.physics import FloatArray
 
 FEW: Final = 3
 """Most sites that one model serves sooner than prices do. [1]"""
+
+
+HAIR: Final = 1e-6
+"""Share by which what one model settles is cut: it settles to the brim, as exactly as it solves,
+and a site that is told all of it may find no plan. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,8 @@ def decide_together(
         found = decide_fleet(problems, cluster=cluster)
         return Together(decisions=found.decisions, nets=found.coordination.nets)
     values = solve_whole([inputs_of(problem) for problem in problems]).values
-    nets = tuple(values[f"{problem.site.name}.moves.net"] for problem in problems)
+    settled_by = (values[f"{problem.site.name}.moves.net"] for problem in problems)
+    nets = tuple((1.0 - HAIR) * np.where(np.abs(net) > TINY, net, 0.0) for net in settled_by)
     decisions = {}
     for problem, net in zip(problems, nets, strict=True):
         name = problem.site.name
