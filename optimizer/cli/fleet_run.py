@@ -10,10 +10,12 @@ from rich.table import Table
 
 from optimizer.cli.bars import Bars
 from optimizer.cli.show import counted, table, whole
+from optimizer.policies import REPLAN
 from optimizer.service.trials.archive import write_trial
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.sharing import Shared, run_shared
 from telemetry.durable import write_json
+from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
 from twin.routes import Route
@@ -127,11 +129,11 @@ def _write(folder: Path, settings: Sequence[Setting], found: Shared) -> None:
 
 
 def _sent(found: Shared, name: str) -> FloatArray:
-    """Return the work that left a site less what came to it, in the hour of each parcel. [MW]"""
+    """Return the work that left a site less what came to it, until sites settle anew. [MW]"""
     starts = found.shared[name].course["time"].to_numpy()
     power = np.zeros(len(starts))
     for parcel in found.parcels:
         way = (parcel.origin == name) - float(parcel.host == name)
-        is_then = (starts >= parcel.leaves) & (starts < parcel.leaves + np.timedelta64(1, "h"))
-        power[is_then] += way * parcel.energy
+        is_then = (starts >= parcel.leaves) & (starts < parcel.leaves + REPLAN)
+        power[is_then] += way * parcel.energy / (REPLAN / HOUR)
     return power

@@ -18,7 +18,6 @@ from twin.physics import FloatArray
 FEW: Final = 3
 """Most sites that one model serves sooner than prices do. [1]"""
 
-
 HAIR: Final = 1e-6
 """Share by which what one model settles is cut: it settles to the brim, as exactly as it solves,
 and a site that is told all of it may find no plan. [1]"""

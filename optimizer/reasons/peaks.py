@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.inputs import Inputs
+from twin.peaks import NO_PEAK
 from twin.physics.numeric import BoolArray
 
 PEAKS: Final = ("peak", "excess", "band")
@@ -37,13 +38,13 @@ def told_apart(
         yield words, np.ones(len(inputs.hours), dtype=bool)
         return
     slots = _slots(inputs, owner)
-    for slot in np.unique(slots[slots >= 0]).tolist():
+    for slot in np.unique(slots[slots != NO_PEAK]).tolist():
         is_later = word == "below_peak" and slot > 0
         yield LATER_PEAK if is_later else words, slots == slot
 
 
 def _slots(inputs: Inputs, owner: str) -> NDArray[np.int64]:
-    """Return the peak in which each interval counts, ``(time,)``; -1 for none."""
+    """Return the peak in which each interval counts, ``(time,)``; or :data:`NO_PEAK`."""
     problem = inputs.problem
     terms = next(
         peak.terms

@@ -45,8 +45,7 @@ def kept_by(site: Site, schedule: xr.Dataset, store: Store) -> Kept:
     count = schedule.sizes["time"]
     held: dict[str, FloatArray] = {}
     if "battery_reserve" in schedule:
-        part = schedule["battery_reserve"].sel(battery=store.owner)
-        held = {str(p): part.sel(product=p).to_numpy() for p in part["product"].to_numpy()}
+        held = _by_product(schedule["battery_reserve"].sel(battery=store.owner))
     up, down = powers(site.reserves, held)
     energy = {True: np.zeros(count), False: np.zeros(count)}
     for name, values in held.items():
@@ -75,11 +74,7 @@ def kept_at_connection(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, Fl
     nothing = np.zeros(schedule.sizes["time"])
     if "reserve_capacity" not in schedule:
         return nothing, nothing
-    held = {
-        str(name): schedule["reserve_capacity"].sel(product=name).to_numpy()
-        for name in schedule["product"].to_numpy()
-    }
-    up, down = powers(site.reserves, held)
+    up, down = powers(site.reserves, _by_product(schedule["reserve_capacity"]))
     return np.broadcast_to(up, nothing.shape), np.broadcast_to(down, nothing.shape)
 
 
@@ -98,9 +93,13 @@ def kept_by_work(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
     found, kinds = {}, schedule["kind"].to_numpy()
     for kind in site.work:
         part = schedule["work_reserve"].isel(cohort=np.flatnonzero(kinds == kind)).sum("cohort")
-        held = {str(p): part.sel(product=p).to_numpy() for p in part["product"].to_numpy()}
-        found[kind], _ = powers(site.reserves, held)
+        found[kind], _ = powers(site.reserves, _by_product(part))
     return found
+
+
+def _by_product(held: xr.DataArray) -> dict[str, FloatArray]:
+    """Return what is held of each product, ``(time,)``. [MW]"""
+    return {str(p): held.sel(product=p).to_numpy() for p in held["product"].to_numpy()}
 
 
 def _at_edges(values: FloatArray) -> FloatArray:
