@@ -10,8 +10,9 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.folder import StateFolder
 from telemetry.archive import Archive, copying, verifying
 from telemetry.archive.export import export as write_export
-from telemetry.archive.reading import Group, Resolution, state_folder
+from telemetry.archive.reading import Group, Resolution
 from telemetry.archive.reading import open as open_archive
+from telemetry.home import state_folder
 from twin.errors import ArchiveError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a telemetry archive.")

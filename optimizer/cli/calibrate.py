@@ -17,8 +17,8 @@ from optimizer.cli.proving import prove_all
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.service.calibrations import FILE, is_due, keep, kept
 from optimizer.service.trials.results import SITE
-from telemetry.archive.reading import state_folder
 from telemetry.durable import write_whole
+from telemetry.home import state_folder
 from twin import axes
 from twin.axes import to_minute
 from twin.calibrate import Calibration, Estimated, Grade, calibrate

@@ -9,8 +9,8 @@ import structlog
 import typer
 
 from optimizer.cli.tls import Ca, Certificate, Key, tls_of
-from telemetry.archive.reading import state_folder
 from telemetry.client import Client
+from telemetry.home import state_folder
 from telemetry.outbox import Outbox
 from telemetry.publisher import Publisher
 from telemetry.sources.dcgm import Chip, batch_of

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 import sites
-from optimizer.service.folder import SCHEMA_FILE, check_layout, default_folder, site_of
+from optimizer.service.folder import SCHEMA_FILE, check_layout, site_of
+from telemetry.home import state_folder
 from twin.errors import Fault, ServiceError
 
 SiteName = Annotated[str, typer.Argument(help="Name of a declared site.")]
@@ -36,7 +37,7 @@ def state_of(site: str, state: Path | None) -> Path:
     ServiceError
         If the folder is another site's.
     """
-    folder = state or default_folder(sites.load(site).name)
+    folder = state or state_folder(sites.load(site).name)
     named = site_of(folder)
     if named and named != site and named != sites.load(site).name:
         mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"

@@ -7,8 +7,8 @@ import typer
 
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, tls_of
-from telemetry.archive.reading import state_folder
 from telemetry.client import Client
+from telemetry.home import state_folder
 from telemetry.lockstep import Decisions, ticked
 from telemetry.replay import play, said
 from twin.axes import utc

@@ -11,11 +11,11 @@ import sites
 from optimizer.cli.operate import StateFolder
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.cli.zone import Zone
-from optimizer.service.folder import default_folder
 from optimizer.service.plant import synthetic_files
 from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
 from optimizer.service.world import Files, zone_of
+from telemetry.home import state_folder
 from twin.errors import Fault, ProblemError
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
@@ -88,7 +88,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=tls_of(ca, certificate, key),
         protocol=protocol.version,
     )
-    serve(loaded, settings, state or default_folder(loaded.name))
+    serve(loaded, settings, state or state_folder(loaded.name))
 
 
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:

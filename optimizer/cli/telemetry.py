@@ -15,7 +15,7 @@ from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.folder import StateFolder
 from telemetry.archive.places import name_bucket
-from telemetry.archive.reading import state_folder
+from telemetry.home import state_folder
 from telemetry.metadata.discovery import Discovery, listen
 from telemetry.metadata.topology import SHOWN, compare, racks_apart
 from telemetry.shards.recording import Recording

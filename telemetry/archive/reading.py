@@ -4,7 +4,6 @@ Nothing but times and labels is read before somebody asks for values. What is op
 change, whatever is committed meanwhile; open again to see more.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -35,6 +34,7 @@ from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import CODES
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
+from telemetry.home import state_folder
 from telemetry.samples import CHIP_VARIABLES
 from twin.errors import ArchiveError
 from twin.site import Site
@@ -123,15 +123,6 @@ def open_folder(
         message = f"{folder}: cannot be read: {error}; the service mends it when it starts"
         raise ArchiveError(message) from error
     return opened.assign_attrs(site=name, title=f"what was heard of {name}")
-
-
-def state_folder(site: str) -> Path:
-    """Return where the service of a site keeps its state, if nobody says otherwise."""
-    named = os.environ.get("GIGATWIN_STATE")
-    if named:
-        return Path(named)
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "gigatwin" / site
 
 
 def snapshot_of(folder: Path | str, site: str = "") -> Snapshot:

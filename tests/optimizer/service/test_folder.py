@@ -9,12 +9,12 @@ import pytest
 from optimizer.service.folder import (
     SCHEMA,
     StateFolder,
-    default_folder,
     read_json,
     site_of,
     without_folders,
 )
 from telemetry.durable import write_json
+from telemetry.home import state_folder
 from twin.errors import JournalFullError, ServiceError
 
 
@@ -113,11 +113,11 @@ def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
 def test_the_default_is_where_the_system_keeps_state(monkeypatch):
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/var/state")
-    assert default_folder("small") == Path("/var/state/gigatwin/small")
+    assert state_folder("small") == Path("/var/state/gigatwin/small")
     monkeypatch.delenv("XDG_STATE_HOME")
-    assert default_folder("small") == Path.home() / ".local/state/gigatwin/small"
+    assert state_folder("small") == Path.home() / ".local/state/gigatwin/small"
     monkeypatch.setenv("GIGATWIN_STATE", "/srv/here")
-    assert default_folder("small") == Path("/srv/here")
+    assert state_folder("small") == Path("/srv/here")
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,4 @@ def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", fails)
     with pytest.raises(ServiceError, match="no home; name the state folder with --state"):
-        default_folder("small")
+        state_folder("small")
