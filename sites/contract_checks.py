@@ -38,3 +38,21 @@ def check_contracts(site: Site) -> Iterator[Fault]:
             mend = "another contract has the same partner, whose targets cannot be told apart"
             yield Fault(place=place, value=f'"{contract.issuer}"', mend=mend)
         issuers.add(contract.issuer)
+        yield from _calls(site, contract)
+
+
+def _calls(site: Site, contract: LoadTargetContract) -> Iterator[Fault]:
+    """Yield what a contract cannot call: only what waits for an order, and lowers import."""
+    place = spot(f"equipment.{contract.name}", "activates")
+    for name in contract.activates:
+        product = site.reserves.get(name)
+        if product is None:
+            known = ", ".join(site.reserves) or "none"
+            yield Fault(place=place, value=f'"{name}"', mend=f"the site sells: {known}")
+        elif product.needs_controller or not product.goes_up:
+            mend = "a limit of import calls what goes up and needs no controller; remove it"
+            yield Fault(place=place, value=f'"{name}"', mend=mend)
+    if contract.activates and contract.effect == "curtailment":
+        mend = 'what is sold is called by a target; make the effect "priced" or "hard"'
+        place = spot(f"equipment.{contract.name}", "effect")
+        yield Fault(place=place, value='"curtailment"', mend=mend)

@@ -231,6 +231,32 @@ def is_open(
     return np.asarray(shut[last + 1] - shut[first] == 0)
 
 
+def recovers(
+    product: Reserve, used: BoolArray, edges: np.ndarray, *, ended: np.datetime64 | None = None
+) -> BoolArray:
+    """Return in which intervals a product is used, or still recovers from its last use.
+
+    Parameters
+    ----------
+    product
+        The product.
+    used
+        Intervals in which it is used, ``(time,)``.
+    edges
+        Edges of the intervals, ``(instant,)``. [datetime64]
+    ended
+        When its last use before them ended, if there was one.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(time,)``; what is sold and not held then costs no penalty.
+    """
+    never = edges[0] - np.timedelta64(10_000, "D") if ended is None else ended
+    last = np.maximum.accumulate(np.where(used, edges[1:], never))
+    return np.asarray(edges[:-1] < last + np.timedelta64(round(product.recovery * 3600), "s"))
+
+
 def is_valid(product: Reserve, instants: np.ndarray) -> BoolArray:
     """Return in which intervals a product exists, by the market days of their first moments."""
     days = _days(product, instants[:-1])

@@ -59,6 +59,7 @@ WORDS: Final[dict[str, Term]] = {
     "reserve_duration": Term("h", "how long a reserve can be kept"),
     "reserve_price": Term("EUR MW-1 h-1", "paid for a MW of a reserve product, held for an hour"),
     "reserve_held": Term("MW", "capacity of a reserve product that is sold already"),
+    "reserve_called": Term("1", "share of what is sold that is called, or recovers from a call"),
     "reserve_capacity": Term("MW", "capacity of a reserve product that is held"),
     "reserve_shortfall": Term("MW", "capacity of a reserve product that is sold and not held"),
     "reserve_used_up": Term("MW", "power of a reserve product that was called upwards"),

@@ -19,6 +19,9 @@ from twin.workloads.kinds import WorkKind
 GREATEST_PRICE: Final = 1e4
 """Price beyond which a series is taken to be broken. [EUR MW-1 h-1]"""
 
+CALLED: Final = "reserve_called"
+"""What an outlook says of products that partners call, beside the words of a record."""
+
 LEAST: Final = 1e-6
 """Capacity that is no difference. [MW]"""
 
@@ -34,10 +37,16 @@ def price(outlook: xr.Dataset, product: Reserve) -> FloatArray:
     return np.full(outlook.sizes["time"], product.price) if told is None else told
 
 
-def held(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+def sold(outlook: xr.Dataset, product: Reserve) -> FloatArray:
     """Return the capacity of a product that is sold already, ``(time,)``. [MW]"""
     told = _series(outlook, "reserve_held", product.name)
     return np.zeros(outlook.sizes["time"]) if told is None else told
+
+
+def held(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+    """Return what of that is to be held: what is called is given, and held no more. [MW]"""
+    called = _series(outlook, CALLED, product.name)
+    return sold(outlook, product) * (1.0 if called is None else 1.0 - called)
 
 
 def most(site: Site, product: Reserve) -> float:
@@ -64,7 +73,7 @@ def faults(site: Site, outlook: xr.Dataset, *, place: str = "outlook") -> Iterat
     place
         Where it comes from.
     """
-    told = [word for word in WORDS if word in outlook]
+    told = [word for word in (*WORDS, CALLED) if word in outlook]
     try:
         vocabulary.check(outlook, *told)
     except UnitError as error:
@@ -93,6 +102,8 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
     if word == "reserve_price":
         mend = f"no market pays more than {GREATEST_PRICE:g} EUR/MW for an hour"
         reasons.append((finite & (np.abs(values) > GREATEST_PRICE), mend))
+    elif word == CALLED:
+        reasons.append((finite & ((values < 0.0) | (values > 1.0)), "must lie between 0 and 1"))
     else:
         reasons.append((finite & (values < 0.0), "must not be negative"))
         several = _in_several(product, instants)  # those hold the most of their blocks

@@ -113,8 +113,9 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterat
         part[f"reserve_{name}"].to_numpy() for name in ("capacity", "shortfall", "held", "price")
     )
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
-    costs = _marginal(solution, product)
-    changes = np.any(np.abs(np.diff([held, short, sold, price], axis=1)) > LEAST, axis=0)
+    costs, outlook = _marginal(solution, product), solution.inputs.problem.outlook
+    called = capacity.sold(outlook, product) - capacity.held(outlook, product)
+    changes = np.any(np.abs(np.diff([held, short, sold, price, called], axis=1)) > LEAST, axis=0)
     starts = np.flatnonzero(np.concatenate([[True], begins(product, edges)[1:-1] | changes]))
     later: list[float] = []
     first = edges[-1]
@@ -122,6 +123,8 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterat
         span = slice(begin, end)
         time = f"{to_minute(edges[begin])} to {to_minute(edges[end])}"
         is_sold = sold[begin] > LEAST
+        if called[begin] > LEAST:
+            yield f"{product.name}: {called[begin]:.4g} MW called, or recovering, from {time}"
         if held[begin] > LEAST:
             first = first if is_sold else min(first, edges[begin])
             if not is_sold and edges[begin] - first >= SOON:

@@ -9,11 +9,8 @@ from optimizer.front import front, sensitivities
 from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
 from twin import axes
-from twin.equipment.contracts import (
-    CarbonBudget,
-    HourlyMatching,
-    WaterBudget,
-)
+from twin.equipment.budgets import CarbonBudget, WaterBudget
+from twin.equipment.contracts import HourlyMatching
 
 
 def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():

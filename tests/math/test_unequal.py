@@ -23,7 +23,8 @@ from tests.math.hand import (
 )
 from tests.math.test_tariffs import MOVABLE, REST, under
 from twin import vocabulary
-from twin.equipment.contracts import CarbonBudget, LoadTargetContract
+from twin.equipment.budgets import CarbonBudget
+from twin.equipment.contracts import LoadTargetContract
 
 POWERS = [("first", "9 MW"), ("rest", "1 MW")]
 

@@ -48,6 +48,15 @@ def put(table, value, *path):
     table[path[-1]] = value
 
 
+TSO = ("equipment", "tso_1")
+CALLS = {"kind": "load_target", "up_price": "500 EUR/MWh", "activates": ["mfrr"]}
+
+
+def test_a_contract_may_call_what_waits_for_an_order():
+    found = build(declared(lambda table: put(table, CALLS, *TSO)), "small", source="small.toml")
+    assert found.equipment["tso_1"].activates == ("mfrr",)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -66,6 +75,10 @@ def put(table, value, *path):
         ),
         (("work", "training", "pause_time"), "5 min", "leave pause_time out"),
         (("work", "batch", "pause_loss"), "1.5 h", "a call puts off 2.5 h of work"),
+        (TSO, CALLS | {"activates": ["afrr"]}, 'activates = "afrr": the site sells: fcr, fcr_d_up'),
+        (TSO, CALLS | {"activates": ["fcr"]}, "calls what goes up and needs no controller"),
+        (TSO, CALLS | {"activates": "mfrr"}, "activates"),
+        (TSO, CALLS | {"effect": "curtailment"}, 'make the effect "priced" or "hard"'),
     ],
 )
 def test_faults_are_told_in_words(path, value, words):

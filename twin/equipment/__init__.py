@@ -2,14 +2,9 @@
 
 from twin.equipment.accelerators import Accelerators
 from twin.equipment.battery import Battery
+from twin.equipment.budgets import CarbonBudget, WaterBudget
 from twin.equipment.cdu import Cdu
-from twin.equipment.contracts import (
-    CarbonBudget,
-    DayAhead,
-    HourlyMatching,
-    LoadTargetContract,
-    WaterBudget,
-)
+from twin.equipment.contracts import DayAhead, HourlyMatching, LoadTargetContract
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.equipment.declaration import KINDS, Declared, Equipment
 from twin.equipment.distribution import Distribution

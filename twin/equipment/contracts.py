@@ -1,6 +1,6 @@
-"""Contracts that promise a sum of a flow: load targets, a position, budgets, matched hours."""
+"""Contracts that promise a sum of a flow: load targets, a position, matched hours."""
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -9,12 +9,8 @@ from twin.bounds import GREATEST_INTENSITY
 from twin.equipment.declaration import Equipment, register
 from twin.physics import FloatArray
 from twin.promises import Commitment, Terms, Trades
-from twin.promises import Quantity as Sum
 from twin.relations import Relation
 from twin.units import Meaning, Quantity
-
-DAYS: Final = 8
-"""Days of UTC that there is room for: those a plan of a week touches, at midnight one fewer. [1]"""
 
 
 class Contract(Equipment):
@@ -55,6 +51,10 @@ class LoadTargetContract(Contract):
             "above a target `up_price` is paid, or nothing may be taken, or the connection ends"
         ),
     ] = "priced"
+    activates: Annotated[
+        tuple[str, ...],
+        Meaning("reserve products that a target calls; they are not held meanwhile"),
+    ] = ()
 
     @property
     def issuer(self) -> str:
@@ -168,72 +168,6 @@ class DayAhead(Contract):
         )
 
 
-class Budget(Contract):
-    """An amount a year of UTC, spread evenly; a window of a plan may use its share of it."""
-
-    window: Annotated[
-        Literal["horizon", "day"],
-        Meaning("each plan may use its share of its horizon, or of each day of UTC"),
-    ] = "horizon"
-
-    def _promise(self, quantity: Sum, *, amount: float, price: float) -> tuple[Relation, ...]:
-        is_whole = self.window == "horizon"
-
-        def terms(outlook: xr.Dataset) -> Terms:
-            hours, time = _hours(outlook), outlook["time"].to_numpy()
-            days = (time.astype("datetime64[D]") - time[0].astype("datetime64[D]")).astype(float)
-            window = 0.0 * days if is_whole else days
-            count = 1 if is_whole else max(DAYS, int(days[-1]) + 1)
-            shares = np.bincount(
-                window.astype(int), weights=hours / _hours_of_year(time), minlength=count
-            )
-            return Terms(
-                target=np.where(shares > 0.0, amount * shares, np.inf),
-                up_price=np.full(count, price),
-                down_price=np.zeros(count),
-                window=window,
-            )
-
-        return (
-            Commitment(
-                owner=self.name,
-                quantity=quantity,
-                account="budgets",
-                needs=(),
-                terms=terms,
-                windows=1 if is_whole else DAYS,
-            ),
-        )
-
-
-@register
-class CarbonBudget(Budget):
-    """Carbon of imported energy that may be emitted in a year, by the mean mix, matched or not."""
-
-    kind: ClassVar[str] = "carbon_budget"
-
-    amount: Annotated[float, Quantity("kg", "carbon of a year", at_least=0)]
-    price: Annotated[float, Quantity("EUR kg-1", "what a kg beyond the budget weighs", above=0)]
-
-    def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of each window."""
-        return self._promise("carbon", amount=self.amount, price=self.price)
-
-
-@register
-class WaterBudget(Budget):
-    """Water that may be drawn in a year."""
-
-    kind: ClassVar[str] = "water_budget"
-
-    amount: Annotated[float, Quantity("m3", "water of a year", at_least=0)]
-    price: Annotated[float, Quantity("EUR m-3", "what a m3 beyond the budget weighs", above=0)]
-
-    def relations(self) -> tuple[Relation, ...]:
-        """Return the promise of each window."""
-        return self._promise("water", amount=self.amount, price=self.price)
-
-
 @register
 class HourlyMatching(Contract):
     """Carbon by the market: what no contracted hour covers counts with the residual mix.
@@ -281,13 +215,6 @@ class HourlyMatching(Contract):
 
 def _hours(outlook: xr.Dataset) -> FloatArray:
     return outlook["duration"].to_numpy().astype(float)
-
-
-def _hours_of_year(time: np.ndarray) -> FloatArray:
-    """Return how long the year is in which each moment lies. [h]"""
-    year = time.astype("datetime64[Y]")
-    begin, end = (edge.astype("datetime64[h]") for edge in (year, year + np.timedelta64(1, "Y")))
-    return np.asarray((end - begin).astype(np.float64))
 
 
 def _of(array: xr.DataArray, contract: str) -> FloatArray:

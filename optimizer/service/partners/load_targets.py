@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 import xarray as xr
 
+from optimizer.reserves.capacity import CALLED
 from optimizer.service.clock import BEFORE
 from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
@@ -20,6 +21,8 @@ from twin import vocabulary
 from twin.equipment.contracts import LoadTargetContract
 from twin.exchange import net_import
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.reserves import recovers
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -70,6 +73,7 @@ class LoadTargets:
             key=key,
         )
         self._is_asked = bool(issuers)
+        self._ended: dict[str, np.datetime64] = {}
 
     @property
     def is_firm(self) -> bool:
@@ -128,7 +132,8 @@ class LoadTargets:
         xarray.Dataset
             ``grid_import_target`` and its price on ``time`` and ``contract``, and what curtailments
             leave of the connection as ``grid_import_limit``; the whole connection where nothing is
-            asked. Nothing if the site has no contract for targets.
+            asked. ``reserve_called`` on ``time`` and ``product`` where targets may call any.
+            Nothing if the site has no contract for targets.
         """
         edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
         found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
@@ -136,8 +141,11 @@ class LoadTargets:
         names: list[str] = []
         targets: list[FloatArray] = []
         prices: list[FloatArray] = []
+        called = {name: np.zeros(len(limit), dtype=bool) for name in self._site.reserves}
         for contract in self._contracts:
             power, is_best = self._targets.limit(contract.issuer, edges)
+            for name in contract.activates:
+                called[name] |= np.isfinite(power)
             if contract.effect == "curtailment":
                 limit = np.minimum(limit, np.clip(power, contract.least, most))
                 found["grid_import_limit"] = "time", limit
@@ -150,7 +158,20 @@ class LoadTargets:
             found = found.assign_coords(contract=names)
             found["grid_import_target"] = ("time", "contract"), np.stack(targets, axis=-1)
             found["grid_import_target_price"] = ("time", "contract"), np.stack(prices, axis=-1)
+        if any(contract.activates for contract in self._contracts):
+            rows = [self._recovers(name, is_called, edges) for name, is_called in called.items()]
+            found = found.assign_coords(product=list(called))
+            found[CALLED] = ("time", "product"), np.stack(rows, axis=-1).astype(float)
         return vocabulary.tag_all(found)
+
+    def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
+        """Return in which intervals a product is called, or recovers from a call."""
+        if called[0]:  # until its first change, unless it is lifted before
+            self._ended[product] = edges[1:][np.append(~called[1:], True)][0]
+        elif product in self._ended:
+            self._ended[product] = min(self._ended[product], edges[0])
+        ended = self._ended.get(product)
+        return recovers(self._site.reserves[product], called, edges, ended=ended)
 
     def _connect(self) -> Client:
         return Client(

@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from twin.axes import edges_of
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserves import Reserve
+from twin.reserves import Reserve, recovers
 from twin.site import Site
 
 LEAST: Final = 1e-6
@@ -53,7 +53,7 @@ def reserve_accounts(
         )
         up, down = (_used(part, way) for way in ("up", "down"))
         found["reserves"] -= float(hours @ (price * capacity))
-        late = ~_recovers(product, (up > LEAST) | (down > LEAST), hours)
+        late = ~recovers(product, (up > LEAST) | (down > LEAST), edges_of(held))
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))
         for used, paid, sign in _paid(product, up, down):
             found["activation"] += sign * float(hours @ (used * (electricity_price - paid)))
@@ -73,10 +73,3 @@ def _paid(
 def _used(part: xr.Dataset, way: str) -> FloatArray:
     word = f"reserve_used_{way}"
     return part[word].to_numpy() if word in part else np.zeros(part.sizes["time"])
-
-
-def _recovers(product: Reserve, used: BoolArray, hours: FloatArray) -> BoolArray:
-    """Return in which intervals a product may still recover from its last use."""
-    begins = np.concatenate([[0.0], np.cumsum(hours)])[:-1]
-    ended = np.maximum.accumulate(np.where(used, begins + hours, -np.inf))
-    return np.asarray(begins < ended + product.recovery)

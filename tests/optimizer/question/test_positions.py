@@ -12,7 +12,8 @@ from tests import small_days
 from tests.math.hand import START, grid, outlook, site
 from tests.math.promises import YEAR, asked, position, with_target, with_words
 from twin import axes, vocabulary
-from twin.equipment.contracts import CarbonBudget, HourlyMatching
+from twin.equipment.budgets import CarbonBudget
+from twin.equipment.contracts import HourlyMatching
 from twin.forecast.record import record as make_record
 
 NOON = np.datetime64("2026-07-01T10:00", "us")  # 12:00 in Berlin: tomorrow is not published yet

@@ -18,8 +18,9 @@ from telemetry.codec.dsx_flex import read_load_targets
 from telemetry.grid.flex_agent import Load
 from telemetry.keys import jwks
 from tests.feeds import key, partner
+from tests.reserve_days import product
 from tests.telemetry.grid.flexing import TOPIC, content, payload, target
-from twin import axes
+from twin import axes, vocabulary
 from twin.equipment.contracts import LoadTargetContract
 from twin.promises import HARD
 
@@ -33,8 +34,8 @@ def contract(name="tso_1", issuer="tso-1", **changes):
     return LoadTargetContract.model_validate(given, context={"canonical": True})
 
 
-def service(folder, *contracts, known=("tso-1", "dso-1")):
-    where = SITE.with_equipment({**SITE.equipment, **{one.name: one for one in contracts}})
+def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
+    where = where.with_equipment({**where.equipment, **{one.name: one for one in contracts}})
     return LoadTargets(
         where,
         Settings(broker="mqtt://127.0.0.1:1", files=Files(prices=folder, weather=folder)),
@@ -45,9 +46,9 @@ def service(folder, *contracts, known=("tso-1", "dso-1")):
     )
 
 
-def take(service, *targets, by="tso-1"):
+def take(service, *targets, by="tso-1", **others):
     topic = TOPIC.replace("tso-1", by)
-    message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}")
+    message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}", **others)
     found = read_load_targets(topic, message, issuer=by, keys=jwks(key(by)))
     service._targets.take(by, found, NOW)
 
@@ -191,3 +192,41 @@ def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]
     assert metadata["power_minimum"]["value"] == 2.0
+
+
+def calling(folder, **changes):
+    """Return the targets of a contract that calls mFRR, of a site that sells it and FCR."""
+    products = {name: product(name) for name in ("fcr", "mfrr")}
+    where = SITE.model_copy(update={"reserves": products})
+    return service(folder, contract(activates=("mfrr",), **changes), where=where)
+
+
+def called(asked, name="mfrr", *, grid=GRID):
+    """Return in which intervals a product is called or recovers."""
+    words = asked.promised(grid)
+    vocabulary.check(words, "reserve_called")
+    return words["reserve_called"].sel(product=name).to_numpy()
+
+
+def test_a_target_calls_what_its_contract_says_until_it_has_recovered(tmp_path):
+    """From 14:00 to 15:00, and the two hours that the product has to recover."""
+    asked = calling(tmp_path)
+    assert not called(asked).any()
+    take(asked, target(3.0, start="2026-07-01T14:00:00Z", end="2026-07-01T15:00:00Z"))
+    assert called(asked).tolist() == [0.0] * 8 + [1.0] * 12 + [0.0] * (len(GRID["time"]) - 20)
+    assert not called(asked, "fcr").any()
+
+
+def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
+    """Lifted at 12:30: it recovers until 14:30, seen from then and from 13:00."""
+    asked = calling(tmp_path)
+    take(asked, target(3.0, end="2026-07-01T16:00:00Z"))
+    assert called(asked)[:24].all()
+    take(asked, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
+    for minutes, left in ((30, 8), (60, 6), (150, 0)):
+        grid = axes.horizon(NOW + np.timedelta64(minutes, "m"), QUARTERLY)
+        assert called(asked, grid=grid).sum() == left
+
+
+def test_a_contract_that_calls_nothing_says_nothing_of_it(tmp_path):
+    assert "reserve_called" not in service(tmp_path, contract()).promised(GRID)

@@ -1,0 +1,104 @@
+"""A partner calls what a site has sold: the running quarter-hour gives it, and no more is held."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.service.fallback import Source
+from tests import moments, reserve_days, small_days
+from twin import vocabulary
+from twin.axes import QUARTER
+from twin.equipment.contracts import LoadTargetContract
+from twin.exchange import net_import
+from twin.workloads.capping import work_power
+
+SOLD = 0.3  # MW
+LASTS = 3
+"""Quarter-hours of the call."""
+
+
+@cache
+def site():
+    """Return the small site whose work alone may hold mFRR: its battery is none to speak of."""
+    plain = moments.site().replace("battery_1", power="0.01 MW")
+    free = {"pause_time": 5.0, "minimum_run": 0.0, "pause_loss": 0.0}
+    work = {name: kind.model_copy(update=free) for name, kind in plain.work.items()}
+    told = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
+    contract = LoadTargetContract.model_validate(told, context={"canonical": True})
+    where = plain.with_equipment({**plain.equipment, "tso_1": contract})
+    products = {"mfrr": reserve_days.product("mfrr")}
+    return where.model_copy(update={"reserves": products, "work": work})
+
+
+@cache
+def record():
+    """Return the series, with what is sold all day."""
+    plain = small_days.setting().world.record.assign_coords(product=["mfrr"])
+    plain["reserve_held"] = ("time", "product"), np.full((plain.sizes["time"], 1), SOLD)
+    return vocabulary.tag_all(plain)
+
+
+def target(power, *, is_call=True):
+    """Return what asks for at most a power in the next quarter-hours, of any horizon."""
+
+    def promised(axes):
+        is_asked = axes["time"].to_numpy() < small_days.setting().world.start + LASTS * QUARTER
+        wanted = np.where(is_asked, power, site().grid.import_limit)
+        found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "contract": ["tso_1"]})
+        found["grid_import_target"] = ("time", "contract"), wanted[:, None]
+        hard = np.full((len(wanted), 1), np.inf)
+        found["grid_import_target_price"] = ("time", "contract"), hard
+        if is_call:
+            found = found.assign_coords(product=["mfrr"])
+            found["reserve_called"] = ("time", "product"), is_asked.astype(float)[:, None]
+        return vocabulary.tag_all(found)
+
+    return promised
+
+
+def run(pilot, promised):
+    """Return what comes of a moment, its planned net import, and the power of jobs ordered."""
+    found = pilot.run(replace(moments.facts(moments.calm()), record=record(), promised=promised))
+    numbers = found.queue.jobs.number.tolist()
+    caps = np.array([found.orders.jobs.get(number, 0.0) for number in numbers])
+    return found, net_import(found.choice.schedule).to_numpy(), work_power(found.queue, caps)
+
+
+def told(found, word):
+    """Return what a schedule says of mFRR in the quarter-hours of the call, and just after. [MW]"""
+    return found.choice.schedule[word].sel(product="mfrr").to_numpy()[: LASTS + 1]
+
+
+@cache
+def moment():
+    """Return what is decided before a call, and once it has come, of one quarter-hour."""
+    pilot = moments.pilot(where=site())
+    before = run(pilot, target(np.inf, is_call=False))
+    return before, run(pilot, target(before[1][0] - SOLD))
+
+
+def test_what_is_called_stops_in_the_running_quarter_hour():
+    """Proves: 0.3 MW of running jobs are sold, and ordered to stop when they are called."""
+    (before, planned, running), (after, given, left) = moment()
+    assert before.choice.source is after.choice.source is Source.OPTIMUM
+    assert told(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
+    assert running >= SOLD
+    assert (given[:LASTS] <= planned[0] - SOLD + 1e-3).all()
+    assert running - left >= SOLD
+
+
+def test_what_is_called_is_not_held_beside_it_and_held_again_after():
+    """Sensitivity: a shortfall at 10,200 EUR/MW/h, or as much work again that must run."""
+    after = moment()[1][0]
+    assert told(after, "reserve_capacity") == pytest.approx([0.0] * LASTS + [SOLD], abs=1e-6)
+    assert told(after, "reserve_shortfall") == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_call_is_told_in_words():
+    explanation = moment()[1][0].choice.decision.explanation
+    assert explanation.reserves[0].startswith(
+        "mfrr: 0.3 MW called, or recovering, from 2026-06-16T00:00Z"
+    )
