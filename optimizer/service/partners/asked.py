@@ -52,7 +52,8 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         begin, end = to_minute(edges[first]), to_minute(edges[last])
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"
-        words = f"at most {power:.2f} MW {when}; planned {planned:.2f} MW: {verdict}"
+        words = f"at most {power:.2f} MW {when}{_call(site, partner)}; "
+        words += f"planned {planned:.2f} MW: {verdict}"
         found.append(
             {
                 "partner": partner,
@@ -65,6 +66,13 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
             }
         )
     return found
+
+
+def _call(site: Site, partner: str) -> str:
+    """Return which reserves a partner's targets call, in words; empty if none."""
+    contracts = site.of(LoadTargetContract)
+    names = ", ".join(n for one in contracts if one.issuer == partner for n in one.activates)
+    return f", which calls {names}" if names else ""
 
 
 def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:

@@ -53,6 +53,12 @@ def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
 
 
+def test_a_target_that_calls_a_reserve_says_so():
+    ahead = with_target(outlook(PRICES), [3.0] * 5)
+    (row,) = show_asked(where(activates=("mfrr",)), ahead, planned(ahead, *[3.0] * 5))
+    assert "until 2026-07-01T05:00Z, which calls mfrr; planned" in row["words"]
+
+
 @pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
 def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
     """Proves: a hundredth more is still there, as in power states."""
