@@ -14,7 +14,7 @@ from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.problem import Problem
-from optimizer.question.horizons import horizon
+from optimizer.question.horizons import Promised, horizon, nothing
 from optimizer.question.sense import banks
 from optimizer.realtime.guard import Guard
 from optimizer.reserves.book import Book
@@ -43,10 +43,16 @@ class View:
         The state as measured; its ``instant`` is now.
     queue
         The jobs that have arrived.
+    promised
+        What others ask of the site over a horizon.
+    is_called
+        Whether they began to ask it just now.
     """
 
     state: xr.Dataset
     queue: Queue
+    promised: Promised = nothing
+    is_called: bool = False
 
     @property
     def now(self) -> np.datetime64:
@@ -137,7 +143,7 @@ class Optimal:
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
         last = self._last
-        if last is None or self.is_due(view.now):
+        if last is None or view.is_called or self.is_due(view.now):
             last = self._decide(view)
         return self._steering.orders(last.schedule, view.state, view.queue)
 
@@ -150,9 +156,9 @@ class Optimal:
         """Return whether a new plan has to be made at a moment."""
         return self._last is None or bool(now - self._planned >= REPLAN)
 
-    def horizon(self, now: np.datetime64) -> xr.Dataset:
+    def horizon(self, view: View) -> xr.Dataset:
         """Return the axes of a plan of this moment."""
-        return horizon(self._site, self._record, now, promised=self._book.held)
+        return horizon(self._site, self._record, view.now, promised=self._promised(view))
 
     def asks(self, view: View, grid: xr.Dataset | None = None) -> Problem:
         """Return the question that a plan of this moment answers.
@@ -216,14 +222,18 @@ class Optimal:
                 view.state,
                 queue=view.queue,
                 past=past,
-                promised=self._book.held,
+                promised=self._promised(view),
                 grid=grid,
             )
         return self._foreseen(view, self._until)
 
+    def _promised(self, view: View) -> Promised:
+        """Return what is sold, and what others ask."""
+        return lambda axes: self._book.held(axes).merge(view.promised(axes), compat="override")
+
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
-        wide = self.horizon(view.now)
+        wide = self.horizon(view)
         edges = axes.edges_of(wide)
         last = min(until, edges[-1])
         grid = axes.intervals(np.append(edges[edges < last], last))
@@ -231,7 +241,7 @@ class Optimal:
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
         room = envelope(view.queue, grid, future=self._workload.jobs)
-        whole = ahead.merge(room).merge(self._book.held(grid), compat="override")
+        whole = ahead.merge(room).merge(self._promised(view)(grid), compat="override")
         return Problem(site=self._site, state=view.state, outlook=whole)
 
 

@@ -64,6 +64,8 @@ WORDS: Final[dict[str, Term]] = {
     "reserve_shortfall": Term("MW", "capacity of a reserve product that is sold and not held"),
     "reserve_used_up": Term("MW", "power of a reserve product that was called upwards"),
     "reserve_used_down": Term("MW", "power of a reserve product that was called downwards"),
+    "reserve_excused": Term("MW", "capacity that is sold and called, or recovers from a call"),
+    "reserve_missed": Term("MW", "power of a reserve product that was called and not given"),
     "battery_reserve": Term("MW", "part of a reserve product's capacity that a battery holds"),
     "work_reserve": Term("MW", "part of a reserve product's capacity that work holds"),
     "recovery_energy": Term("MWh", "energy taken up again after an upward reserve is used"),

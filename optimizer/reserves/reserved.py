@@ -33,10 +33,10 @@ def add_reserves(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        With ``reserve_capacity``, ``reserve_shortfall``, ``reserve_held`` and ``reserve_price`` on
-        ``time`` and ``product``, and the parts of the holders, ``battery_reserve`` and, where work
-        may hold any, ``work_reserve`` with ``work_least``, by which it is judged. Of a site without
-        products the schedule as it was.
+        With ``reserve_capacity``, ``reserve_shortfall``, ``reserve_held``, ``reserve_price`` and
+        ``reserve_excused`` on ``time`` and ``product``, and the parts of the holders,
+        ``battery_reserve`` and, where work may hold any, ``work_reserve`` with ``work_least``, by
+        which it is judged. Of a site without products the schedule as it was.
     """
     problem = solution.inputs.problem
     site, outlook = problem.site, problem.outlook
@@ -44,7 +44,10 @@ def add_reserves(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         return data
     products = list(site.reserves.values())
     batteries = [battery.name for battery in site.of(Battery)]
-    held = np.stack([capacity.held(outlook, product) for product in products], axis=-1)
+    sold, held = (
+        np.stack([of(outlook, product) for product in products], axis=-1)
+        for of in (capacity.sold, capacity.held)
+    )
     short = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
     short = np.where(short > LEAST, np.minimum(short, held), 0.0)
     offered = np.stack([p.bid(_column(solution, p, "offered")) for p in products], axis=-1)
@@ -59,6 +62,7 @@ def add_reserves(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         "reserve_shortfall": short,
         "reserve_held": held,
         "reserve_price": price,
+        "reserve_excused": sold - held,
     }
     found = data.assign_coords(product=[product.name for product in products])
     found = found.assign({name: (("time", "product"), row) for name, row in by_product.items()})
@@ -109,12 +113,10 @@ def told(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
 
 def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterator[str]:
     part = schedule.sel(product=product.name)
-    held, short, sold, price = (
-        part[f"reserve_{name}"].to_numpy() for name in ("capacity", "shortfall", "held", "price")
-    )
+    words = ("capacity", "shortfall", "held", "price", "excused")
+    held, short, sold, price, called = (part[f"reserve_{word}"].to_numpy() for word in words)
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
-    costs, outlook = _marginal(solution, product), solution.inputs.problem.outlook
-    called = capacity.sold(outlook, product) - capacity.held(outlook, product)
+    costs = _marginal(solution, product)
     changes = np.any(np.abs(np.diff([held, short, sold, price, called], axis=1)) > LEAST, axis=0)
     starts = np.flatnonzero(np.concatenate([[True], begins(product, edges)[1:-1] | changes]))
     later: list[float] = []

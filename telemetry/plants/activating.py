@@ -2,10 +2,12 @@
 
 The local controller adds its power to the battery's set point at once, minute by minute; nobody is
 asked. While it holds capacity it keeps the room for it: a set point that still turns from the last
-one goes there at once. What it could not give is kept for the judge.
+one goes there at once. What it could not give is kept for the judge. What waits for an order it
+does not answer: whoever gives the order notes it, and the meter tells what of it was given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,6 +16,7 @@ import xarray as xr
 from telemetry.plants.ramps import STEP
 from telemetry.testbed import Plant
 from twin import axes, vocabulary
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.reserved.activation import powers
 from twin.reserves import Reserve
@@ -66,21 +69,60 @@ def calls(
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A call of what waits for one.
+
+    Attributes
+    ----------
+    product
+        What is called.
+    first
+        Number of the quarter-hour in which it begins.
+    baseline
+        Net import by the plan until then, in each quarter-hour of it. [MW]
+    power
+        By how much net import is to be lower. [MW]
+    """
+
+    product: str
+    first: int
+    baseline: FloatArray
+    power: float
+
+    def given(self, net: FloatArray) -> FloatArray:
+        """Return by how much a course of net import was lower, as far as it was asked. [MW]"""
+        metered = net[self.first : self.first + len(self.baseline)]
+        return np.clip(self.baseline[: len(metered)] - metered, 0.0, self.power)
+
+    def due(self, full_activation: float) -> FloatArray:
+        """Return what must be given in each quarter-hour, a time in minutes after the order. [MW]
+
+        What is given before all of it must be there counts for nothing.
+        """
+        ends = STEP * np.arange(1, len(self.baseline) + 1)
+        return np.asarray(self.power * np.clip((ends - full_activation) / STEP, 0.0, 1.0))
+
+
 class ActivatedPlant(Plant):
     """A plant with controllers at its batteries; see :class:`telemetry.testbed.Plant`."""
 
     _signal: Mapping[str, FloatArray]
     _held: Mapping[Key, float]
 
-    def listen(self, signal: Mapping[str, FloatArray]) -> None:
+    def listen(self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()) -> None:
         """Take the grid's calls.
 
         Parameters
         ----------
         signal
             Product -> -1 to 1 for every minute from the first on, as :func:`calls` gives.
+        by_order
+            Products that wait for an order: controllers do not answer their calls.
         """
-        self._signal = signal
+        self._signal = {name: one * (name not in by_order) for name, one in signal.items()}
+        self.waiting = {name: signal[name] for name in by_order}
+        self.orders: list[Order] = []
         self._held = {}
         self._called: list[dict[str, FloatArray]] = []
         self._ordered: list[dict[str, FloatArray]] = []
@@ -131,16 +173,26 @@ class ActivatedPlant(Plant):
         Returns
         -------
         xarray.Dataset
-            ``reserve_used_up`` and ``reserve_used_down`` on ``time`` and ``product``. [MW]
+            ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, what was ordered and
+            not given, on ``time`` and ``product``. [MW]
         """
         names = list(self._signal)
         rows = [np.concatenate([part[name] for part in self._called]) for name in names]
         power = np.stack(rows, axis=-1).reshape(-1, STEP, len(names))
         grid = axes.regular(self._axes["time"].to_numpy()[0], len(power))
         dims = ("time", "product")
+        up, missed = np.maximum(power, 0.0).mean(axis=1), np.zeros((len(power), len(names)))
+        net = net_import(self.record()).to_numpy().reshape(-1, STEP).mean(axis=1)
+        for order in self.orders:
+            given = order.given(net)
+            place = slice(order.first, order.first + len(given)), names.index(order.product)
+            up[place] += given
+            due = order.due(self.site.reserves[order.product].full_activation)
+            missed[place] += np.maximum(due[: len(given)] - given, 0.0)
         found = {
-            "reserve_used_up": (dims, np.maximum(power, 0.0).mean(axis=1)),
+            "reserve_used_up": (dims, up),
             "reserve_used_down": (dims, np.maximum(-power, 0.0).mean(axis=1)),
+            "reserve_missed": (dims, missed),
         }
         return vocabulary.tag_all(grid.assign(found).assign_coords(product=names))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from optimizer.service.trials.caller import called_by
 from optimizer.service.trials.course import Promise
 from optimizer.service.trials.setting import Setting
 from telemetry.plants.activating import ActivatedPlant, calls
@@ -13,7 +14,7 @@ from twin import axes
 from twin.limits import violations
 from twin.site import Site
 
-WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price")
+WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excused")
 """What of a schedule is settled."""
 
 
@@ -31,8 +32,8 @@ def plant_of(setting: Setting, *, seed: int) -> Plant:
     if not site.reserves:
         return Plant(site, setting.surroundings, setting.begin, seed=seed)
     plant = ActivatedPlant(site, setting.surroundings, setting.begin, seed=seed)
-    minutes = setting.surroundings.sizes["time"]
-    plant.listen(calls(site.reserves, minutes, seed=seed))
+    signals = calls(site.reserves, setting.surroundings.sizes["time"], seed=seed)
+    plant.listen(signals, by_order=called_by(site))
     return plant
 
 
@@ -91,4 +92,6 @@ def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.
     grid = axes.regular(setting.world.start, len(time))
     held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
     bare = held[[*WORDS]].drop_vars([n for n in held.coords if n not in {"time", "product"}])
-    return grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
+    found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
+    paid = found["reserve_capacity"] + found["reserve_excused"]
+    return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")

@@ -10,6 +10,7 @@ from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.policies import Policy, View
 from optimizer.realtime.guard import Guard
+from optimizer.service.trials.caller import Caller
 from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
 from telemetry.testbed import Plant
@@ -28,7 +29,11 @@ LOOK: Final = 3
 
 
 def played(
-    setting: Setting, policy: Policy, plant: Plant, *, decisions: Sequence[Decision]
+    setting: Setting,
+    policy: Policy,
+    plant: Plant,
+    *,
+    decisions: Sequence[Decision],
 ) -> Iterator[tuple[Queue, Progress]]:
     """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
 
@@ -43,11 +48,28 @@ def played(
     decisions
         Every decision so far: the policy adds to them.
     """
-    queue = setting.queue()
+    queue, caller = setting.queue(), Caller(setting.site, plant)
     for _ in range(setting.truth.sizes["time"]):
-        view = View(state=plant.observe(), queue=queue)
+        view = look(plant, queue, caller=caller, decisions=decisions)
         queue, progress = quarter(setting, policy, plant, view=view, decisions=decisions)
         yield queue, progress
+
+
+def look(plant: Plant, queue: Queue, *, caller: Caller, decisions: Sequence[Decision]) -> View:
+    """Return what a policy sees at the start of a quarter-hour.
+
+    Parameters
+    ----------
+    plant, queue
+        Where, and the jobs that are here.
+    caller
+        Calls what is held for orders.
+    decisions
+        Every decision so far.
+    """
+    plan = decisions[-1].schedule if decisions else None
+    is_called = caller.look(plant.now, plan)
+    return View(state=plant.observe(), queue=queue, promised=caller.promised, is_called=is_called)
 
 
 def quarter(

@@ -26,7 +26,8 @@ def reserve_accounts(
         The site with its products.
     held
         In equal intervals on ``time`` and ``product``: ``reserve_capacity``, ``reserve_shortfall``
-        and ``reserve_price``; ``reserve_used_up`` and ``reserve_used_down``, if any was called.
+        and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, if
+        any was called.
     electricity_price
         True price in the same intervals, ``(time,)``. [EUR MWh-1]
 
@@ -37,10 +38,11 @@ def reserve_accounts(
 
     Notes
     -----
-    Capacity is paid as held. What is missing costs the penalty, unless it was used within the time
-    that the product leaves for recovery. Energy that a product pays for is taken out of the balance
-    at the price of the hour, as if it had not been metered, and paid at its own; energy that it
-    does not pay for is settled by the meter, and so are the network fees on either.
+    Capacity is paid as held or called. What is missing costs the penalty, unless it was used within
+    the time that the product leaves for recovery; so does what was called and not given. Energy
+    that a product pays for is taken out of the balance at the price of the hour, as if it had not
+    been metered, and paid at its own; energy that it does not pay for is settled by the meter, and
+    so are the network fees on either.
     """
     if held is None:
         return {}
@@ -51,10 +53,11 @@ def reserve_accounts(
         capacity, short, price = (
             part[f"reserve_{word}"].to_numpy() for word in ("capacity", "shortfall", "price")
         )
-        up, down = (_used(part, way) for way in ("up", "down"))
+        up, down = (_told(part, word) for word in ("used_up", "used_down"))
         found["reserves"] -= float(hours @ (price * capacity))
         late = ~recovers(product, (up > LEAST) | (down > LEAST), edges_of(held))
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))
+        found["reserve_shortfall"] += product.shortfall_price * float(hours @ _told(part, "missed"))
         for used, paid, sign in _paid(product, up, down):
             found["activation"] += sign * float(hours @ (used * (electricity_price - paid)))
     return found
@@ -70,6 +73,6 @@ def _paid(
         yield down, product.activation_down_price, -1.0
 
 
-def _used(part: xr.Dataset, way: str) -> FloatArray:
-    word = f"reserve_used_{way}"
+def _told(part: xr.Dataset, word: str) -> FloatArray:
+    word = f"reserve_{word}"
     return part[word].to_numpy() if word in part else np.zeros(part.sizes["time"])

@@ -7,9 +7,10 @@ import numpy as np
 from optimizer.decision import Decision
 from optimizer.fleet.parcels import Parcel
 from optimizer.policies import Optimal, View
+from optimizer.service.trials.caller import Caller
 from optimizer.service.trials.course import Step
 from optimizer.service.trials.held import plant_of
-from optimizer.service.trials.playing import quarter
+from optimizer.service.trials.playing import look, quarter
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.trial import Trial, trial_of
 from twin.workloads.jobs import Jobs
@@ -40,6 +41,7 @@ class Seat:
         self.name, self.queue = setting.site.name, setting.queue()
         self._setting, self._seed = setting, seed
         self._plant = plant_of(setting, seed=seed)
+        self._caller = Caller(setting.site, self._plant)
         self._decisions: list[Decision] = []
         self.policy = Optimal(
             setting.site,
@@ -55,7 +57,7 @@ class Seat:
     def looks(self) -> View:
         """Return what may be seen now."""
         self._receive()
-        return View(state=self._plant.observe(), queue=self.queue)
+        return look(self._plant, self.queue, caller=self._caller, decisions=self._decisions)
 
     def foresees(self, view: View) -> View:
         """Return the same, with the jobs that are on their way: a plan counts on them."""

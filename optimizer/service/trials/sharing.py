@@ -175,7 +175,7 @@ def _exchanged(
 ) -> list[Parcel]:
     """Plan for all, and let go what leaves now."""
     both = list(zip(seats, views, strict=True))
-    grids = [seat.policy.horizon(view.now) for seat, view in both]
+    grids = [seat.policy.horizon(view) for seat, view in both]
     grid = max(grids, key=lambda axes: axes.sizes["time"])
     problems = share([seat.policy.asks(seat.foresees(view), grid) for seat, view in both], routes)
     last = {seat.name: seat.policy.last for seat in seats if seat.policy.last}

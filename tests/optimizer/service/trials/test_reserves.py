@@ -50,6 +50,12 @@ def test_what_is_missing_costs_the_penalty_unless_it_was_just_used():
     assert billed(rows, recovery=0.0)["reserve_shortfall"] == pytest.approx(75.0)
 
 
+def test_what_was_called_and_not_given_costs_the_penalty_though_it_is_used():
+    """0.4 MW for a quarter at 100: 10."""
+    rows = {"reserve_used_up": [0.6], "reserve_missed": [0.4]}
+    assert billed(rows)["reserve_shortfall"] == pytest.approx(10.0)
+
+
 def test_energy_is_paid_at_its_own_price_beside_the_meter():
     """1 MWh upwards at 90: the meter spared 50 that are given back: 40 earned.
 

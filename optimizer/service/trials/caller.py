@@ -1,0 +1,120 @@
+"""The grid of a back-test calls what waits for an order: by a load target, as a partner does.
+
+Batteries with a controller answer it by themselves, see :mod:`telemetry.plants.activating`. Work,
+and all else that waits for an order, is planned anew against what the plan until then had promised.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.reserves.capacity import CALLED, LEAST
+from telemetry.plants.activating import ActivatedPlant, Order
+from telemetry.testbed import Plant
+from twin import vocabulary
+from twin.axes import METERING, QUARTER, edges_of
+from twin.equipment import LoadTargetContract
+from twin.exchange import net_import
+from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
+from twin.reserves import recovers
+from twin.site import Site
+
+FIRM: Final = np.array([False])
+"""Calls are no best effort."""
+
+
+def called_by(site: Site) -> Mapping[str, LoadTargetContract]:
+    """Return products that are called by orders -> the contract by which."""
+    return {name: one for one in site.of(LoadTargetContract) for name in one.activates}
+
+
+class Caller:
+    """Calls what a site holds for orders.
+
+    Parameters
+    ----------
+    site
+        The site; what no contract of it activates is not called.
+    plant
+        Hears when the grid calls, and keeps the orders for the bill.
+    """
+
+    def __init__(self, site: Site, plant: Plant) -> None:
+        self._site, self._by, self._start = site, called_by(site), plant.now
+        self._due: dict[str, BoolArray] = {}
+        self._orders: list[Order] = []
+        if isinstance(plant, ActivatedPlant):
+            self._orders = plant.orders
+            self._due = {name: one[::METERING] > 0.0 for name, one in plant.waiting.items()}
+
+    def look(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
+        """Call what is due, and return whether anything begins now.
+
+        Parameters
+        ----------
+        now
+            Start of a quarter-hour. [datetime64, UTC]
+        plan
+            The schedule in force; None where nothing is planned, and so nothing held.
+        """
+        before, called = len(self._orders), 0.0
+        first = round((now - self._start) / QUARTER)
+        for name, due in self._due.items():
+            begins = due[first] and not (first > 0 and due[first - 1])
+            if plan is None or not begins:
+                continue
+            times = now + np.arange(np.argmin(np.append(due[first:], False))) * QUARTER
+            step = plan.sel(time=times, method="pad")
+            power = float(step["reserve_capacity"].sel(product=name).min())
+            if power > LEAST:
+                baseline = net_import(step).to_numpy() - called
+                self._orders.append(
+                    Order(product=name, first=first, baseline=baseline, power=power)
+                )
+                called += power
+        return len(self._orders) > before
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
+        if not self._by:
+            return xr.Dataset()
+        edges, grid = edges_of(axes), self._site.grid
+        contracts = list({one.name: one for one in self._by.values()}.values())
+        target = np.full((len(edges) - 1, len(contracts)), grid.import_limit)
+        called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
+        for order in self._orders:
+            asked = self._asked(order, edges)
+            called[order.product] |= np.isfinite(asked)
+            place = contracts.index(self._by[order.product])
+            target[:, place] = np.minimum(target[:, place], asked)
+        price = np.concatenate([contract.price(FIRM) for contract in contracts])
+        rows = [self._recovers(name, is_called, edges) for name, is_called in called.items()]
+        by_contract, by_product = ("time", "contract"), ("time", "product")
+        found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "product": list(called)})
+        found = found.assign_coords(contract=[contract.name for contract in contracts])
+        found["grid_import_target"] = by_contract, np.maximum(target, -grid.export_limit)
+        found["grid_import_target_price"] = by_contract, np.broadcast_to(price, target.shape)
+        found[CALLED] = by_product, np.stack(rows, axis=-1).astype(float)
+        return vocabulary.tag_all(found)
+
+    def _asked(self, order: Order, edges: np.ndarray) -> FloatArray:
+        """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
+        found = np.full(len(edges) - 1, np.inf)
+        for number, baseline in enumerate(order.baseline, order.first):
+            start = self._start + number * QUARTER
+            touches = (edges[:-1] < start + QUARTER) & (edges[1:] > start)
+            found[touches] = np.minimum(found[touches], baseline - order.power)
+        return found
+
+    def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
+        """Return in which intervals a product is called or recovers from a call."""
+        ends = [
+            self._start + (order.first + len(order.baseline)) * QUARTER
+            for order in self._orders
+            if order.product == product
+        ]
+        ended = max((end for end in ends if end <= edges[0]), default=None)
+        return recovers(self._site.reserves[product], called, edges, ended=ended)

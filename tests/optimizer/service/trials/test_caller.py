@@ -1,0 +1,148 @@
+"""The grid of a back-test calls what waits for an order, and the meter tells what was given."""
+
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optimizer.service.trials import backtest, held
+from optimizer.service.trials.caller import Caller
+from optimizer.service.trials.setting import Setting
+from telemetry.plants.activating import Order
+from tests import small_days
+from tests.math.hand import grid
+from tests.math.hand import site as hand_site
+from tests.math.promises import asked
+from tests.math.reserved import product
+from tests.optimizer.service import test_called
+from twin import axes, vocabulary
+from twin.axes import QUARTER
+
+START = axes.utc(small_days.START)
+SLOW = {"direction": "up", "needs_controller": False, "full_activation": 12.5, "recovery": 1.0}
+
+
+def site():
+    """Return a site that sells two products on order and FCR; its contract calls the first two."""
+    names = {"mfrr": SLOW, "rr": SLOW, "fcr": {}}
+    sold = {name: product(name, **terms) for name, terms in names.items()}
+    caller = asked(effect="hard", activates=("mfrr", "rr"))
+    where = hand_site(caller, connection=grid(import_limit=50.0, export_limit=5.0))
+    return where.model_copy(update={"reserves": sold})
+
+
+@cache
+def plant():
+    """Return a plant that the grid calls; it need not run for its calls."""
+    sold = {name: product(name, **SLOW) for name in ("mfrr", "rr")}
+    small = small_days.setting()
+    return held.plant_of(
+        replace(small, site=small.site.model_copy(update={"reserves": sold})), seed=1
+    )
+
+
+def caller(**due):
+    """Return who calls products in some quarter-hours, and the orders that are noted."""
+    signals = {}
+    for name in ("mfrr", "rr"):
+        quarters = np.isin(np.arange(96), due.get(name, ()))
+        signals[name] = np.repeat(quarters.astype(float), 15)
+    plant().listen(signals, by_order=tuple(signals))
+    return Caller(site(), plant()), plant().orders
+
+
+def plan(imports, **capacity):
+    """Return a plan of quarter-hours from midnight, with what it holds all the time. [MW]"""
+    found = axes.regular(START, len(imports)).assign_coords(product=["mfrr", "rr", "fcr"])
+    found["grid_import_power"] = "time", np.asarray(imports, float)
+    found["grid_export_power"] = "time", np.zeros(len(imports))
+    rows = [np.full(len(imports), capacity.get(name, 0.0)) for name in ("mfrr", "rr", "fcr")]
+    found["reserve_capacity"] = ("time", "product"), np.stack(rows, axis=-1)
+    return vocabulary.tag_all(found)
+
+
+def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
+    """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
+    who, orders = caller(mfrr=(1, 2, 3))
+    assert not who.look(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
+    assert who.look(START + QUARTER, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
+    assert not who.look(START + 2 * QUARTER, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
+    assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
+    words = who.promised(axes.horizon(START + QUARTER, [(2.0, 15.0), (4.0, 60.0)]))
+    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
+    assert np.isinf(words["grid_import_target_price"].to_numpy()).all()
+    called = words["reserve_called"].sel(product="mfrr").to_numpy()
+    assert called.tolist() == [1.0] * 7 + [0.0] * 5
+    assert not words["reserve_called"].sel(product=["rr", "fcr"]).any()
+    later = who.promised(axes.horizon(START + 6 * QUARTER, [(2.0, 15.0)]))
+    assert later["reserve_called"].sel(product="mfrr").to_numpy().tolist() == [1.0] * 2 + [0.0] * 6
+    hourly = who.promised(axes.horizon(START, [(2.0, 60.0)]))
+    assert hourly["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 50.0]
+
+
+def test_two_products_that_are_called_at_once_add_up():
+    """2 and 3 MW of 10: 5. Each is given in turn: of 4 MW all of the first and 2 of the other."""
+    who, orders = caller(mfrr=(0,), rr=(0,))
+    assert who.look(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
+    words = who.promised(axes.horizon(START, [(1.0, 15.0)]))
+    assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
+    assert [one.given(np.array([6.0])).tolist() for one in orders] == [[2.0], [2.0]]
+
+
+def test_no_call_asks_for_more_export_than_the_connection_has():
+    who, _ = caller(mfrr=(0,))
+    who.look(START, plan([1.0] * 4, mfrr=9.0))
+    words = who.promised(axes.horizon(START, [(1.0, 15.0)]))
+    assert float(words["grid_import_target"][0, 0]) == -5.0
+
+
+def test_what_is_not_held_is_not_called():
+    who, orders = caller(mfrr=(0,))
+    assert not who.look(START, None)
+    assert not who.look(START, plan([10.0] * 4, rr=3.0))
+    assert orders == []
+
+
+def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
+    who = Caller(small_days.setting().site, SimpleNamespace(now=START))
+    assert not who.look(START, plan([10.0] * 4, mfrr=2.0))
+    assert not who.promised(axes.horizon(START, [(1.0, 15.0)])).data_vars
+
+
+@pytest.mark.parametrize(
+    ("full_activation", "due"),
+    [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
+)
+def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
+    order = Order(product="mfrr", first=0, baseline=np.full(2, 10.0), power=6.0)
+    assert order.due(full_activation) == pytest.approx(due)
+
+
+def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
+    """At 02:15 an hour of all that was sold at the gate of 22:00: it is given, and paid."""
+    world = small_days.world(2)
+    begin = world.start + np.timedelta64(21, "h")
+    until = begin + np.timedelta64(7, "h")
+    where = test_called.site()
+    setting = Setting.of(where, replace(world, start=begin, end=until), load_scale=0.6)
+
+    def called(products, minutes, **_):
+        signal = np.zeros(minutes)
+        signal[5 * 60 + 7 : 6 * 60 + 7] = 1.0
+        return dict.fromkeys(products, signal)
+
+    monkeypatch.setattr(held, "calls", called)
+    trial = backtest.run(setting, "optimal", seed=1, listen=lambda *_: None)
+    course = trial.course.sel(product="mfrr")
+    hour = slice("2026-06-17T02:15", "2026-06-17T03:00")
+    used = course["reserve_used_up"]
+    sold = float(course["reserve_capacity"].sel(time="2026-06-17T02:15"))
+    assert sold >= 0.3
+    assert float(used.sum()) == pytest.approx(float(used.sel(time=hour).sum()))
+    assert used.sel(time=hour).to_numpy()[1:] == pytest.approx(sold, abs=0.02)
+    assert float(course["reserve_missed"].max()) < 0.02
+    assert int(trial.violations.sum()) == 0
+    assert float(course["reserve_capacity"].sel(time="2026-06-17T02:45")) == pytest.approx(sold)
+    assert trial.bill.accounts["activation"] < 0.0
