@@ -145,7 +145,7 @@ class LoadTargets:
         for contract in self._contracts:
             power, is_best = self._targets.limit(contract.issuer, edges)
             for name in contract.activates:
-                called[name] |= np.isfinite(power)
+                called[name] |= np.isfinite(power) & ~is_best
             if contract.effect == "curtailment":
                 limit = np.minimum(limit, np.clip(power, contract.least, most))
                 found["grid_import_limit"] = "time", limit

@@ -228,5 +228,11 @@ def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
         assert called(asked, grid=grid).sum() == left
 
 
+def test_what_is_asked_as_best_effort_calls_nothing(tmp_path):
+    asked = calling(tmp_path)
+    take(asked, target(3.0, end="2026-07-01T15:00:00Z", best_effort=True))
+    assert not called(asked).any()
+
+
 def test_a_contract_that_calls_nothing_says_nothing_of_it(tmp_path):
     assert "reserve_called" not in service(tmp_path, contract()).promised(GRID)
