@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from telemetry.plants.ahead import Ahead
+from telemetry.plants.ahead import Ahead, Courses
 from telemetry.plants.nature import Noise, disturbed, restlessness
 from telemetry.plants.ramps import MINUTES, STEP, Meter, Move, time_of
 from twin import simulation, steering
@@ -68,13 +68,10 @@ class Plant:
         self._axes = surroundings[["time", "duration", "instant"]]
         self._weather = Weather.of(surroundings)
         self._humidity = surroundings["relative_humidity"].to_numpy()
-        self._ceilings = {
-            plant.name: Ceiling.of(plant, self._weather) for plant in self.site.of(CoolingPlant)
-        }
-        self._available = {
-            str(name): surroundings["renewable_available_power"].sel(renewable=name).to_numpy()
-            for name in surroundings["renewable"].to_numpy()
-        }
+        plants, available = self.site.of(CoolingPlant), surroundings["renewable_available_power"]
+        self._ceilings = {plant.name: Ceiling.of(plant, self._weather) for plant in plants}
+        names = available["renewable"].to_numpy()
+        self._available = {str(name): available.sel(renewable=name).to_numpy() for name in names}
         self._stocks = simulation.stocks_of(state)
         self.meter = Meter(state, site.billing)
         self._clock = 0
@@ -161,8 +158,9 @@ class Plant:
         hours = np.full(span.stop - begin, 1.0 / MINUTES)
         ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
         weather, courses = self._weather.take(span), self._courses(span)
-        halls = {key: course for key, course in courses.items() if key[0] == "hall_power"}
-        orders = courses | {key: self._drawn(key[1], halls[key], span) for key in halls}
+        driven = self._driven(courses, span)
+        halls = {key: course for key, course in driven.items() if key[0] == "hall_power"}
+        orders = driven | {key: self._drawn(key[1], halls[key], span) for key in halls}
         done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
         return Ahead(begin=begin, end=span.stop, courses=courses, run=done)
 
@@ -228,14 +226,18 @@ class Plant:
             values[key] = float(whole[-minutes:].mean())
         return values | self._stocks | {("peak_power", ""): self.meter.peak}
 
-    def _courses(self, span: slice) -> dict[Key, FloatArray]:
-        """Return the set points as the plant's controllers really drive them, minute by minute."""
+    def _courses(self, span: slice) -> Courses:
+        """Return the set points on their way to the last orders, minute by minute."""
         way = self._move.way(span.stop - span.start)
-        courses: dict[Key, FloatArray] = {}
+        courses: Courses = {}
         for key, value in self._move.goal.items():
             most = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
             begin = self._move.begin[key]
             courses[key] = np.minimum(begin + way * (np.minimum(value, most) - begin), most)
+        return courses
+
+    def _driven(self, courses: Courses, span: slice) -> Courses:
+        """Return what controllers beside the machines make of set points, minute by minute."""
         return courses
 
     def _goal(self, key: Key, value: float, minute: int) -> float:

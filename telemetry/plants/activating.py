@@ -13,10 +13,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from telemetry.plants.ahead import Courses
 from telemetry.plants.ramps import STEP
 from telemetry.testbed import Plant
 from twin import axes, vocabulary
+from twin.equipment import Battery
 from twin.exchange import net_import
+from twin.limits import TRANSITION
 from twin.physics import FloatArray
 from twin.reserved.activation import powers
 from twin.reserves import Reserve
@@ -124,8 +127,9 @@ class ActivatedPlant(Plant):
         self.waiting = {name: signal[name] for name in by_order}
         self.orders: list[Order] = []
         self._held = {}
-        self._called: list[dict[str, FloatArray]] = []
-        self._ordered: list[dict[str, FloatArray]] = []
+        minutes, batteries = len(self._weather), [one.name for one in self.site.of(Battery)]
+        self._called = {name: np.zeros(minutes) for name in signal}
+        self._ordered = {name: np.full(minutes, np.nan) for name in batteries}
 
     def hold(self, held: Mapping[Key, float]) -> None:
         """Hold capacity from now on.
@@ -137,35 +141,46 @@ class ActivatedPlant(Plant):
         """
         self._held = dict(held)
 
-    def _courses(self, span: slice) -> dict[Key, FloatArray]:
-        """Return the courses of the plant's controllers, with what the grid calls for."""
-        orders = super()._courses(span)
-        count = span.stop - span.start
-        called = {name: np.zeros(count) for name in self._signal}
-        ordered = {}
-        for store in self.site.stores:
-            battery = store.owner
+    def _driven(self, courses: Courses, span: slice) -> Courses:
+        """Return what the controllers of the batteries make of set points, as the grid calls.
+
+        Minutes that are still to come are foreseen anew after each new order, and noted anew.
+        """
+        driven = dict(courses)
+        for called in self._called.values():
+            called[span] = 0.0
+        for battery in self._ordered:
             charge, discharge = ("battery_charge", battery), ("battery_discharge", battery)
-            if charge not in orders:
+            if charge not in courses:
                 continue
-            held = {n: np.asarray(self._held.get((n, battery), 0.0)) for n in self._signal}
-            power = np.zeros(count)
+            net = self._with_room(battery, courses[charge] - courses[discharge])
             for name, signal in self._signal.items():
-                mine = held[name] * signal[span]
-                called[name] += mine
-                power += mine
-            if any(held.values()):
-                up, down = powers(self.site.reserves, held)
-                goal = self.ordered[charge] - self.ordered[discharge]
-                # what is held on top of a planned charge counts on it, beyond the rated power
-                least = np.minimum(up - store.discharge_limit, max(goal, 0.0))
-                most = np.maximum(store.charge_limit - down, min(goal, 0.0))
-                net = np.clip(orders[charge] - orders[discharge], least, most) - power
-                orders[charge], orders[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
-            ordered[battery] = orders[charge] - orders[discharge]
-        self._called.append(called)
-        self._ordered.append(ordered)
-        return orders
+                mine = self._held.get((name, battery), 0.0) * signal[span]
+                self._called[name][span] += mine
+                net = net - mine
+            driven[charge], driven[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
+            self._ordered[battery][span] = net
+        return driven
+
+    def _with_room(self, battery: str, net: FloatArray) -> FloatArray:
+        """Return a course of charge less discharge that leaves the room for what must be fast.
+
+        What is held on top of a planned charge counts on it, beyond the rated power.
+        """
+        products = self.site.reserves
+        held = {
+            name: np.asarray(self._held.get((name, battery), 0.0))
+            for name in self._signal
+            if products[name].full_activation < TRANSITION
+        }
+        if not any(held.values()):
+            return net
+        store = next(one for one in self.site.stores if one.owner == battery)
+        up, down = powers(products, held)
+        goal = self.ordered["battery_charge", battery] - self.ordered["battery_discharge", battery]
+        least = np.minimum(up - store.discharge_limit, max(goal, 0.0))
+        most = np.maximum(store.charge_limit - down, min(goal, 0.0))
+        return np.asarray(np.clip(net, least, most))
 
     def called(self) -> xr.Dataset:
         """Return what was called of each product, in quarter-hours.
@@ -177,7 +192,7 @@ class ActivatedPlant(Plant):
             not given, on ``time`` and ``product``. [MW]
         """
         names = list(self._signal)
-        rows = [np.concatenate([part[name] for part in self._called]) for name in names]
+        rows = [self._called[name][: self._clock] for name in names]
         power = np.stack(rows, axis=-1).reshape(-1, STEP, len(names))
         grid = axes.regular(self._axes["time"].to_numpy()[0], len(power))
         dims = ("time", "product")
@@ -198,18 +213,13 @@ class ActivatedPlant(Plant):
 
     def spared(self) -> FloatArray:
         """Return what all products together were called for in each minute, upwards. [MW]"""
-        parts = [np.sum(list(part.values()), axis=0) for part in self._called]
-        return np.concatenate(parts)
+        return np.asarray(sum(self._called.values()))[: self._clock]
 
     def missed(self) -> FloatArray:
         """Return by how much batteries missed what they were told, while they were called. [MW]"""
         record, worst = self.record(), np.zeros(self._clock)
-        is_called = sum(
-            np.concatenate([p[name] for p in self._called]) != 0.0 for name in self._signal
-        )
-        for battery in self._ordered[0]:
-            told = np.concatenate([part[battery] for part in self._ordered])
-            did = record["battery_charge"] - record["battery_discharge"]
-            miss = np.abs(told - did.sel(battery=battery).to_numpy())
-            worst = np.maximum(worst, miss * (np.asarray(is_called) > 0))
-        return worst
+        for battery, told in self._ordered.items():
+            did = (record["battery_charge"] - record["battery_discharge"]).sel(battery=battery)
+            worst = np.maximum(worst, np.abs(told[: self._clock] - did.to_numpy()))
+        is_called = np.any([called != 0.0 for called in self._called.values()], axis=0)
+        return np.where(is_called[: self._clock], worst, 0.0)

@@ -1,10 +1,12 @@
 """What a simulated plant is about to do: run once for minutes that are asked for bit by bit."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twin.physics import FloatArray
 from twin.run import Key, Run
+
+type Courses = dict[Key, FloatArray]
+"""(name, machine) -> its course, minute by minute. [MW; degC]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +18,14 @@ class Ahead:
     begin, end
         The first minute, and the one behind the last.
     courses
-        (name, machine) -> set point in each of these minutes. [MW; degC]
+        The set points in these minutes.
     run
         What the plant does in them.
     """
 
     begin: int
     end: int
-    courses: Mapping[Key, FloatArray]
+    courses: Courses
     run: Run
 
     def points(self, minute: int) -> dict[Key, float]:

@@ -19,6 +19,7 @@ NOTHING = 0.01
 """Power that is no difference to the verdict: set points move on during a call. [MW]"""
 
 START = axes.utc("2026-07-01T00:00Z")
+CHARGE, DISCHARGE = ("battery_charge", "battery_1"), ("battery_discharge", "battery_1")
 
 
 def settled(**rows):
@@ -107,32 +108,73 @@ def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
     assert not calls(fcr, 6000, seed=1)["fcr"].any()
 
 
+def called_plant(minutes, *, way=1.0, **terms):
+    """Return a plant whose battery holds one product, called one way in some minutes."""
+    small = small_days.setting()
+    one = product(**{"direction": "up"} | terms)
+    site = reserve_days.site().model_copy(update={"reserves": {"fcr": one}})
+    plant = held.plant_of(replace(small, site=site), seed=1)
+    signal = np.zeros(24 * 60)
+    signal[minutes] = way
+    plant.listen({"fcr": signal})
+    return plant
+
+
+def at_rest(charge=0.0):
+    """Return set points of halls and stores that do nothing, but for a charge. [MW]"""
+    rest = {("hall_power", name): 0.5 for name in ("hall_1", "hall_2")}
+    rest |= {(f"tank_{way}", "tank_1"): 0.0 for way in ("charge", "discharge")}
+    rest |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
+    return rest | {CHARGE: max(charge, 0.0), DISCHARGE: max(-charge, 0.0)}
+
+
+def given(plant):
+    """Return what the battery gives in every minute. [MW]"""
+    record = plant.record()
+    return (record["battery_discharge"] - record["battery_charge"]).to_numpy()[:, 0]
+
+
 @pytest.mark.parametrize(("before", "after", "way"), [(-0.8, 0.2, 1.0), (0.8, -0.2, -1.0)])
 def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(before, after, way):
     """Proves: 0.9 MW beside a charge of 0.2 are there though the set point still turns to it.
 
     Sensitivity: 0.1 MW are missing for the minutes in which a battery of 0.8 MW turns.
     """
-    charge, discharge = ("battery_charge", "battery_1"), ("battery_discharge", "battery_1")
-    small = small_days.setting()
-    one = product(direction="up" if way > 0 else "down")
-    site = reserve_days.site().model_copy(update={"reserves": {"fcr": one}})
-    plant = held.plant_of(replace(small, site=site), seed=1)
-    minutes = np.zeros(24 * 60)
-    minutes[15:30] = way
-    plant.listen({"fcr": minutes})
-
-    def orders(net):
-        rest = {("hall_power", name): 0.5 for name in ("hall_1", "hall_2")}
-        rest |= {(f"tank_{way}", "tank_1"): 0.0 for way in ("charge", "discharge")}
-        rest |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
-        return rest | {charge: max(net, 0.0), discharge: max(-net, 0.0)}
-
-    plant.follow(orders(before), 15)
+    plant = called_plant(slice(15, 30), direction="up" if way > 0 else "down", way=way)
+    plant.follow(at_rest(before), 15)
     plant.hold({("fcr", "battery_1"): 0.9})
-    plant.follow(orders(after), 15)
+    plant.follow(at_rest(after), 15)
     assert float(plant.called()[f"reserve_used_{'up' if way > 0 else 'down'}"].max()) > 0.0
     assert plant.missed().max() < NOTHING
+
+
+def test_what_is_called_through_new_orders_is_given_once():
+    """0.3 MW from minute 10 to 50, orders anew in between: 0.3 MW all the time.
+
+    Sensitivity: 0.6 MW after each order, if its way began where the call had led; lengths that do
+    not fit, if minutes foreseen twice were noted twice.
+    """
+    plant = called_plant(slice(10, 50))
+    plant.follow(at_rest(), 15)
+    plant.hold({("fcr", "battery_1"): 0.3})
+    plant.follow(at_rest(), 3)
+    plant.follow(at_rest(0.01), 12)
+    plant.follow(at_rest(), 30)
+    assert given(plant)[15:50] == pytest.approx(0.3, abs=0.02)
+    assert len(plant.spared()) == 60
+    used = plant.called()["reserve_used_up"].to_numpy()[:, 0]
+    assert used == pytest.approx([0.0, 0.3, 0.3, 0.1])
+
+
+@pytest.mark.parametrize(("full_activation", "at_once"), [(0.5, True), (12.5, False)])
+def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_once):
+    """Of 0.8 MW discharging 0.3 are held from now on: within a minute, or as set points turn."""
+    plant = called_plant(slice(0, 0), full_activation=full_activation)
+    plant.follow(at_rest(-0.8), 15)
+    plant.hold({("fcr", "battery_1"): 0.3})
+    plant.follow(at_rest(-0.5), 15)
+    assert (given(plant)[15] < 0.51) == at_once
+    assert given(plant)[29] == pytest.approx(0.5)
 
 
 @pytest.mark.slow
