@@ -75,7 +75,8 @@ class Setting:
         Notes
         -----
         The month so far is taken to have peaked at the import of this mean work: neither a free
-        peak nor a full connection is given away at the start.
+        peak nor a full connection is given away at the start. It is reckoned in the weather that is
+        expected then, as every policy sees it: true weather would tell of what comes.
         """
         check_given("back-test", site=(site, Site), world=(world, World))
         if not LEAST_LOAD <= load_scale <= MOST_LOAD:  # NaN too
@@ -96,7 +97,8 @@ class Setting:
         truth = truth.merge(bought, compat="override")
         watched = truth[[*WEATHER, "renewable_available_power"]]
         around = minutes(watched, world.start, STEP * grid.sizes["time"])
-        usual = _usual_import(site, truth, load_scale)
+        expected = outlook(site, world.record, world.start, axes=grid)
+        usual = _usual_import(site, expected, load_scale)
         begin = state.rest(
             site, world.start, peak_power=usual, usual_power=usual, grid_import_power=usual
         )
@@ -131,10 +133,10 @@ class Setting:
         )
 
 
-def _usual_import(site: Site, truth: xr.Dataset, load_scale: float) -> float:
-    """Return the mean import when the mean work is done evenly. [MW]"""
+def _usual_import(site: Site, expected: xr.Dataset, load_scale: float) -> float:
+    """Return the mean import when the mean work is done evenly, as an outlook expects it. [MW]"""
     pool = Pool.of(site)
-    busy = load_scale * pool.racks + truth["service_racks"]
-    operation = sell_heat(truth, site).assign(hall_power=over_halls(site, pool.draw(busy)))
-    calm = state.rest(site, truth["time"].to_numpy()[0])
+    busy = load_scale * pool.racks + expected["service_racks"]
+    operation = sell_heat(expected, site).assign(hall_power=over_halls(site, pool.draw(busy)))
+    calm = state.rest(site, expected["time"].to_numpy()[0])
     return float(simulate(site, calm, operation)["grid_import_power"].mean())

@@ -2,7 +2,7 @@
 
 Everything unpublished at a moment is spoilt: prices beyond the published days, what will be
 measured from the current hour on, jobs that arrive later. Orders and schedules must stay the same
-to the bit.
+to the bit, and so must the state in which a run begins.
 """
 
 from dataclasses import fields, replace
@@ -12,15 +12,18 @@ import pytest
 
 from optimizer.hedge.hedging import Hedging
 from optimizer.policies import Optimal, View, immediate, threshold
+from optimizer.service.trials.setting import Setting
 from tests import small_days
 from twin import axes, state
 from twin.forecast.record import MEASURED
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Pool, open_queue
 
+START = axes.utc(small_days.START)
 BEFORE = axes.utc("2026-06-16T09:30")  # tomorrow's prices are not out
 AFTER = axes.utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
 KNOWN_UNTIL = {  # end of what is measured, end of the prices that are out
+    START: (START, axes.utc("2026-06-16T22:00")),
     BEFORE: (axes.utc("2026-06-16T09:00"), axes.utc("2026-06-16T22:00")),
     AFTER: (axes.utc("2026-06-16T10:00"), axes.utc("2026-06-17T22:00")),
 }
@@ -119,6 +122,16 @@ def test_rules_do_not_look_ahead_either(policy, how):
     orders, _ = decided(policy, BEFORE, known_future())
     other_orders, _ = decided(policy, BEFORE, other_future(BEFORE, how))
     assert other_orders == orders
+
+
+@pytest.mark.parametrize("how", SPOILERS[1:])  # no plant runs in weather that is blank
+def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
+    """Its peak is that of the mean work, in the weather that was expected."""
+    here = small_days.setting()
+    other = replace(here.world, record=without_future(here.world.record, START, how=how))
+    other_begin = Setting.of(here.site, other, load_scale=0.6).begin
+    assert other_begin.identical(here.begin)
+    assert float(other_begin["peak_power"]) > 1.0
 
 
 def test_what_is_published_does_matter():
