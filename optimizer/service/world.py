@@ -11,11 +11,11 @@ import xarray as xr
 
 from optimizer.reserves import capacity
 from optimizer.service.notes import notes_on, told_of
+from optimizer.service.traces import jobs_of
 from telemetry.sources import (
     between,
     only,
     read_carbon,
-    read_jobs,
     read_positions,
     read_prices,
     read_reserves,
@@ -143,7 +143,7 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     parts = read_series(site, files, start=first - HISTORY, end=last)
     inside = [(name, between(part, start=first, end=last)) for name, part in parts[:OF_ALL]]
     notes = notes_of(site, parts)
-    arrivals = jobs_of(files.jobs, first, last)
+    arrivals = jobs_of(files.jobs, start=first - HISTORY, end=last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return World(
         record=make_record(site, *(part for _, part in parts)),
@@ -198,14 +198,6 @@ def notes_of(site: Site, parts: Sequence[tuple[str, xr.Dataset]]) -> list[str]:
 def zone_of(site: Site) -> str:
     """Return the zone of naive local times of a site's files: its market's, else its own clock."""
     return site.zone if is_known(site.zone) else site.time_zone
-
-
-def jobs_of(path: Path, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """Return the jobs of every year that the run and its history touch: a trace is a usual year."""
-    years = range(
-        int(pd.Timestamp(first - HISTORY).year), int(pd.Timestamp(last - QUARTER).year) + 1
-    )
-    return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
 
 
 def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:

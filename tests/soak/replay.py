@@ -19,10 +19,11 @@ from optimizer.decision import Decision
 from optimizer.dispatch import Orders
 from optimizer.policies import Policy, View
 from optimizer.realtime.guard import Guard
+from optimizer.service.traces import jobs_of
 from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import HISTORY, World, carbon_of, jobs_of, read_outdoors
+from optimizer.service.world import HISTORY, World, carbon_of, read_outdoors
 from telemetry.sources import only, read_prices
 from telemetry.testbed import Plant
 from tests import small_days
@@ -170,7 +171,7 @@ def setting(seed: int) -> Setting:
     end = start + np.timedelta64(HOURS, "h")
     world = World(
         record=record(site, *_world(site, start, end, rng=rng)),
-        jobs=_jobs(start, end),
+        jobs=jobs_of(small_days.files().jobs, start=start - HISTORY, end=end),
         start=start,
         end=end,
         gaps=(),
@@ -201,7 +202,3 @@ def _world(
         wind_speed=wind.assign_attrs(weather["wind_speed"].attrs),
     )
     return [only(prices, "electricity_price"), carbon, weather]
-
-
-def _jobs(start: np.datetime64, end: np.datetime64) -> pd.DataFrame:
-    return jobs_of(small_days.files().jobs, start, end)

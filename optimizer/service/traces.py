@@ -1,0 +1,41 @@
+"""The jobs of a run from a trace that is counted from the first hour of any year."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import sites
+from telemetry.sources import read_jobs
+from twin.axes import QUARTER
+
+
+def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataFrame:
+    """Return the jobs of every year that a stretch touches.
+
+    Parameters
+    ----------
+    path
+        A trace, which is a usual year; the synthetic one that ships is a usual month instead.
+    start, end
+        The stretch, a run and its history.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As :func:`telemetry.sources.read_jobs` gives them.
+    """
+    first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER))
+    if path == sites.data("jobs"):
+        return _months(read_jobs(path, year=last.year), first, last)
+    years = range(first.year, last.year + 1)
+    return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
+
+
+def _months(month: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """Return the jobs of a month, moved by its length as often as fills the stretch."""
+    begin = month["arrival"].iloc[0].floor("D")
+    length = month["arrival"].iloc[-1].ceil("D") - begin
+    moves = range((first - begin) // length, (last - begin) // length + 1)
+    moved = [month.assign(arrival=month["arrival"] + move * length) for move in moves]
+    return pd.concat(moved, ignore_index=True)

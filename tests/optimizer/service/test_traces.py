@@ -1,0 +1,47 @@
+"""Traces: a file of jobs is a usual year, and the month that ships a usual month."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sites
+from optimizer.service.traces import jobs_of
+from twin import axes
+from twin.workloads.jobs import from_jobs
+
+SMALL = sites.load("small")
+DAY = np.timedelta64(1, "D")
+JUNE = axes.utc("2026-06-15")
+
+
+def synthetic(start, end):
+    return jobs_of(sites.data("jobs"), start=start, end=end)
+
+
+def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("arrival_time,length\n24,1\n8750,1\n")
+    found = jobs_of(path, start=axes.utc("2023-12-20"), end=axes.utc("2024-01-05"))
+    wanted = ["2023-01-02T00", "2023-12-31T14", "2024-01-02T00", "2024-12-30T14"]
+    assert list(found["arrival"]) == list(pd.to_datetime(wanted))
+
+
+def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():
+    found = synthetic(JUNE - 14 * DAY, JUNE + 15 * DAY)
+    hours = (found["arrival"] - pd.Timestamp("2026-01-01")) / pd.Timedelta("1h")
+    file = pd.read_csv(sites.data("jobs"))
+    np.testing.assert_allclose(hours, file["arrival_time"], atol=1e-6)
+
+
+@pytest.mark.parametrize("day", ["2023-01-10", "2023-10-29", "2024-02-29", "2025-12-31"])
+def test_the_jobs_that_ship_stand_for_any_month(day):
+    """Proves: a run of any day needs no file of jobs, and its work is as much as it says.
+
+    Sensitivity: `no job of the file falls into the run; choose another start or another file`.
+    """
+    start = axes.utc(day)
+    found = synthetic(start - 14 * DAY, start + 7 * DAY)
+    end = start + 7 * DAY
+    work = from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False)
+    busy = (work.arrivals.length * work.arrivals.racks).sum() / (21 * 24)
+    assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.15)
