@@ -1,5 +1,6 @@
 """The jobs of a run from a trace that is counted from the first hour of any year."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import sites
 from telemetry.sources import read_jobs
 from twin.axes import QUARTER
+from twin.workloads.jobs import hours_of
 
 
 def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataFrame:
@@ -23,13 +25,22 @@ def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        As :func:`telemetry.sources.read_jobs` gives them.
+        As :func:`telemetry.sources.read_jobs` gives them; ``attrs["hours"]`` has for how long
+        traces tell, without what lies between one and the next.
+
+    Notes
+    -----
+    A trace longer than a year ends where that of the next year begins.
     """
     first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER))
     if path == sites.data("jobs"):
         return _months(read_jobs(path, year=last.year), first, last)
-    years = range(first.year, last.year + 1)
-    return pd.concat([read_jobs(path, year=year) for year in years], ignore_index=True)
+    whole = [read_jobs(path, year=year) for year in range(first.year, last.year + 1)]
+    ended = [one[one["arrival"] < later["arrival"].min()] for one, later in pairwise(whole)]
+    told = [*ended, whole[-1]]
+    jobs: pd.DataFrame = pd.concat(told, ignore_index=True)
+    jobs.attrs["hours"] = sum(hours_of(one["arrival"].to_numpy()) for one in told if len(one))
+    return jobs
 
 
 def _months(month: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:

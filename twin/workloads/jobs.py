@@ -105,7 +105,8 @@ def from_jobs(
     Parameters
     ----------
     frame
-        One job a row: ``arrival`` [datetime64, UTC], ``length`` [h] and ``size`` [1].
+        One job a row: ``arrival`` [datetime64, UTC], ``length`` [h] and ``size`` [1]; perhaps
+        ``attrs["hours"]``, the hours of which it tells, if it has holes.
     site
         The site.
     start, end
@@ -199,13 +200,18 @@ def kind_of(length: FloatArray, kinds: Sequence[WorkKind]) -> IntArray:
     return np.asarray(np.array(rising)[np.maximum(reached, 0)], dtype=np.int64)
 
 
+def hours_of(arrival: TimeArray) -> float:
+    """Return the hours of the days from the first of some arrivals to the last. [h]"""
+    first, last = arrival.min().astype("datetime64[D]"), arrival.max().astype("datetime64[D]")
+    return float((last + _DAY - first) / HOUR)
+
+
 def _scaled(
     frame: pd.DataFrame, kinds: Sequence[WorkKind], *, racks: float, load_scale: float
 ) -> Jobs:
     arrival = frame["arrival"].to_numpy().astype("datetime64[us]")
     size, length = frame["size"].to_numpy(float), frame["length"].to_numpy(float)
-    first, last = arrival.min().astype("datetime64[D]"), arrival.max().astype("datetime64[D]")
-    hours = (last + _DAY - first) / HOUR
+    hours = frame.attrs.get("hours", hours_of(arrival))
     wide = size * load_scale * racks * hours / float(size @ length)
     width = np.minimum(wide, WIDEST * racks)
     length = length * wide / width

@@ -26,6 +26,37 @@ def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
     assert list(found["arrival"]) == list(pd.to_datetime(wanted))
 
 
+def hourly(path, *, days):
+    """Write a trace in which a job of an hour comes each hour, from 1 January on."""
+    hours = range(24 * days)
+    path.write_text("arrival_time,length\n" + "".join(f"{hour},1\n" for hour in hours))
+    return path
+
+
+@pytest.mark.parametrize("day", ["2023-01-05", "2023-01-14", "2023-01-20"])
+@pytest.mark.parametrize("days", [60, 365, 800])
+def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days, day):
+    """Proves: what a run reads of last year's trace, for its history, makes its own work no more.
+
+    Sensitivity: of two months the year between counted as a pause to be made up for, 4.3 times
+    the share; of two years both came at once.
+    """
+    start = axes.utc(day)
+    end = start + 3 * DAY
+    trace = hourly(tmp_path / "mine.csv", days=days)
+    found = jobs_of(trace, start=start - 14 * DAY, end=end)
+    jobs = from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False).jobs
+    is_new = jobs.arrival > start
+    busy = (jobs.length * jobs.racks)[is_new].sum() / 72
+    assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.02)
+
+
+def test_a_trace_without_a_job_is_refused_by_who_needs_one(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("arrival_time,length\n")
+    assert jobs_of(path, start=JUNE - 180 * DAY, end=JUNE).empty
+
+
 def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():
     found = synthetic(JUNE - 14 * DAY, JUNE + 15 * DAY)
     hours = (found["arrival"] - pd.Timestamp("2026-01-01")) / pd.Timedelta("1h")
