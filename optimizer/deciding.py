@@ -17,9 +17,8 @@ from optimizer.reasons.softened import softened
 from optimizer.reserves.reserved import told
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
-from optimizer.verify import RAMP, Verdict, verify
+from optimizer.verify import Verdict, verify
 from twin.errors import NoScheduleError
-from twin.exchange import net_import
 from twin.given import check_given
 from twin.physics import FloatArray
 
@@ -108,13 +107,7 @@ def _check_kinds(
 def _refused(problem: Problem, verdict: Verdict) -> NoScheduleError:
     """Return the error that tells why no plan is safe."""
     refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
-    is_haste = all(breach.limit == RAMP for breach in verdict.refusals)
-    before = float(net_import(problem.state))
-    mend = (
-        f"allow a steeper ramp, or begin nearer to what the limits allow than at {before:.4g} MW"
-        if is_haste
-        else "lower the service or the work, or widen the limits named"
-    )
+    mend = "lower the service or the work, or widen the limits named"
     return NoScheduleError(
         f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n  mend: {mend}"
     )

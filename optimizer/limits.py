@@ -59,7 +59,7 @@ def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:
 
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the ramp of an exchange and its last net import; none where no ramp is kept."""
-    if not ramped(exchange, inputs.hours):
+    if not ramped(exchange, inputs.problem):
         return {}
     state = inputs.problem.state
     last = float(net_import(state))

@@ -2,5 +2,6 @@
 
 from typing import Final
 
-RAMP_PRICE: Final = 1e4
-"""Price of a MW beyond the ramp of the connection. [EUR MW-1]"""
+RAMP_PRICE: Final = 1e5
+"""Price of a MW beyond the ramp of the connection, which no lateness of a week outweighs: a verdict
+refuses whoever buys it. [EUR MW-1]"""

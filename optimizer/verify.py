@@ -17,8 +17,8 @@ from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
 from twin.given import check_given
+from twin.haste import haste
 from twin.labels import of_owner, off_axes
-from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
 from twin.reserved import backing
@@ -80,6 +80,8 @@ class Verdict:
     called
         Every bank of which more units have to run than the schedule tells; what that costs is in
         the replay, and nothing is refused for it.
+    steep
+        The ramp of the connection where it is not kept; refused is only what need not be.
     """
 
     breaches: tuple[Breach, ...]
@@ -88,6 +90,7 @@ class Verdict:
     exposed: tuple[Breach, ...] = ()
     coverage: Coverage | None = None
     called: tuple[Breach, ...] = ()
+    steep: tuple[Breach, ...] = ()
 
     @property
     def is_safe(self) -> bool:
@@ -131,13 +134,13 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
     schedule, replay = (axes.beginning(data, JUDGED) for data in (schedule, whole))
     time = schedule["time"].to_numpy()
-    promised = net_import(schedule).to_numpy()
-    net = net_import(replay).to_numpy()
-    miss = np.abs(net - promised)
+    miss = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
     unlike = miss / (ENERGY_TOLERANCE * site.grid.import_limit)
+    floor = coherence.floor(site, schedule)
+    turned = haste(site, state, schedule, ran=replay, floor=floor)
     breaches = [
         *_limits(site, state, replay, time),
-        *_ramp(site, state, schedule, promised),
+        *judged(RAMP, turned.needless, time),
         *_service(site, schedule, time),
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
@@ -150,7 +153,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         ),
         *judged("promise at the connection differs from the twin", unlike, time),
     ]
-    covered = coverage(site, state, schedule, result=replay, floor=coherence.floor(site, schedule))
+    covered = coverage(site, state, schedule, result=replay, floor=floor)
     return Verdict(
         breaches=tuple(breaches),
         replay=whole,
@@ -158,6 +161,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         exposed=tuple(b for name, beyond in covered.beyond() for b in judged(name, beyond, time)),
         coverage=covered,
         called=tuple(_called(schedule, replay, time)),
+        steep=tuple(judged(RAMP, turned.steepness, time)),
     )
 
 
@@ -183,7 +187,12 @@ def _refused(reason: str, start: np.datetime64) -> Verdict:
 
 
 def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
-    """Judge every limit; one that the state itself breaks must not be broken further."""
+    """Judge every limit; one that the state itself breaks must not be broken further.
+
+    Below its window a store may fall by what it loses while it rests at its low end.
+    """
+    hours = float(replay["duration"].sum())
+    left = {store.owner: (1.0 - store.standing_loss) ** hours for store in site.stores}
     keeps = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
     found = []
     for declared in limits.limits(site):
@@ -191,19 +200,10 @@ def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray)
         keep = 0.0 if limit.variable == "hall_power" else KEEP * keeps[limit.margin]
         if limit.variable in STOCKS:
             now = float(state[limit.variable].sel({limit.dim: limit.owner}))
-            limit = replace(limit, low=min(limit.low, now), high=max(limit.high, now))
+            low = min(limit.low, now) * left.get(limit.owner, 1.0)
+            limit = replace(limit, low=low, high=max(limit.high, now))
         found += judged(limit.name, limit.beyond(replay, keep=keep), time)
     return found
-
-
-def _ramp(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, promised: FloatArray
-) -> list[Breach]:
-    before = float(net_import(state))
-    net = np.concatenate([[before], promised])  # what is promised on other axes is no schedule
-    over = schedule["duration"].to_numpy() * 60.0 * min(limits.TRANSITION / 15.0, 1.0)
-    beyond = np.abs(np.diff(net)) / over / site.grid.ramp
-    return judged(RAMP, beyond, schedule["time"].to_numpy())
 
 
 def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:

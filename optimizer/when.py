@@ -5,7 +5,9 @@ from typing import Final
 import numpy as np
 
 from optimizer.inputs import Inputs
+from optimizer.problem import Problem
 from optimizer.reasons.peaks import ROWS as PEAK_ROWS
+from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.promises import Commitment
 from twin.relations import Exchange
@@ -41,7 +43,7 @@ def over_time(prices: FloatArray, inputs: Inputs, *, owner: str, word: str) -> F
         return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
     found = np.zeros(steps)
     if word in RAMPS:
-        steep = ramped(exchange_of(inputs, owner), inputs.hours)
+        steep = ramped(exchange_of(inputs, owner), inputs.problem)
         at = np.array([t for t in steep if t > 0], dtype=np.intp)
     elif word in FROM_FIRST or word.startswith("first"):
         at = np.arange(len(each))
@@ -88,11 +90,16 @@ def allowed(exchange: Exchange, hours: FloatArray) -> FloatArray:
     return MEAN_SHARE * exchange.ramp * 60.0 * hours
 
 
-def ramped(exchange: Exchange, hours: FloatArray) -> tuple[int, ...]:
-    """Return the intervals whose ramp is not kept anyway by the limits of the exchange."""
-    widest = exchange.import_limit + exchange.export_limit
-    most = allowed(exchange, hours).tolist()
-    return tuple(t for t, one in enumerate(most) if 0.0 < one < widest)
+def ramped(exchange: Exchange, problem: Problem) -> tuple[int, ...]:
+    """Return the intervals whose ramp is not kept anyway by the limits of the exchange.
+
+    Into the first it may have to come from beyond them.
+    """
+    low, high = -exchange.export_limit, exchange.import_limit
+    most, before = allowed(exchange, problem.hours), float(net_import(problem.state))
+    widest = np.full_like(most, high - low)
+    widest[0] = max(high, before) - min(low, before)
+    return tuple(np.flatnonzero((most > 0.0) & (most < widest)).tolist())
 
 
 def _windows(inputs: Inputs, owner: str, word: str) -> np.ndarray | None:

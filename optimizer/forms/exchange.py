@@ -45,7 +45,7 @@ def shape(exchange: Exchange, inputs: Inputs) -> Shape:
         account=exchange.account,
         has_price=bool(exchange.price),
         has_carbon=bool(exchange.carbon),
-        ramped=ramped(exchange, inputs.hours),
+        ramped=ramped(exchange, inputs.problem),
     )
 
 

@@ -122,7 +122,7 @@ def _ramp(solution: Solution) -> Iterator[Softened]:
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
     off = np.flatnonzero(excess > LEAST)
     if len(off):
-        off = np.array(ramped(exchange_of(solution.inputs, grid), problem.hours))[off]
+        off = np.array(ramped(exchange_of(solution.inputs, grid), problem))[off]
         time = problem.outlook["time"].to_numpy()
         total = float(excess.sum())
         yield Softened(

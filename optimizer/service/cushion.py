@@ -7,7 +7,8 @@ import xarray as xr
 
 from optimizer.problem import Problem
 from optimizer.realtime.headroom import most_export
-from twin import limits, vocabulary
+from optimizer.when import MEAN_SHARE
+from twin import vocabulary
 from twin.equipment import Battery
 from twin.exchange import net_import
 from twin.physics import FloatArray
@@ -65,7 +66,8 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         return plan
     before = float(net_import(problem.state))
     net = net_import(plan).to_numpy()
-    flow = _flow(net, before, problem.site.grid.ramp * limits.TRANSITION)
+    most = MEAN_SHARE * problem.site.grid.ramp * 60.0 * float(problem.hours.min())
+    flow = _flow(net, before, most)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(
         [battery.power / power for battery in batteries],

@@ -34,7 +34,7 @@ def decided(outcome: Outcome, *, revision: int, is_shadow: bool) -> Mapping[str,
         Whether nothing was ordered.
     """
     told = show_decision(outcome, revision) or {}
-    covered = outcome.choice.coverage
+    covered = outcome.choice.verdict.coverage
     degraded = str(told.get("degraded", ""))
     wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
     return {

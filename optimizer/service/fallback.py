@@ -18,13 +18,12 @@ from optimizer.problem import Problem
 from optimizer.question.promised import beyond_targets
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import SPILLS, cushioned, spilled
-from optimizer.verify import verify
+from optimizer.verify import Verdict, verify
 from optimizer.water import begun_anew
 from twin import axes, simulation, vocabulary
 from twin.axes import to_minute
 from twin.breach import Breach
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
-from twin.failures.coverage import Coverage
 from twin.site import Site
 from twin.steering import UNITS
 from twin.workloads.halls import over_halls
@@ -64,16 +63,16 @@ class Choice:
         Why it is not the optimum; empty if it is.
     decision
         The decision with its explanation, if it is an optimum or was one.
-    coverage
-        How long single failures are endured under it; None if that was not judged.
+    verdict
+        What the twin says of it.
     """
 
     schedule: xr.Dataset
     replay: xr.Dataset
+    verdict: Verdict
     source: Source
     reason: str = ""
     decision: Decision | None = None
-    coverage: Coverage | None = None
 
 
 type Decide = Callable[[Problem, Decision | None], Decision]
@@ -107,13 +106,13 @@ def choose(
     """
     try:
         decision = decide(problem, last)
-        replay, covered = _judged(problem, decision.schedule)
+        replay, verdict = _judged(problem, decision.schedule)
         return Choice(
             schedule=decision.schedule,
             replay=replay,
             source=Source.OPTIMUM,
             decision=decision,
-            coverage=covered,
+            verdict=verdict,
         )
     except GigatwinError as error:
         reason = str(error)
@@ -127,8 +126,8 @@ def choose(
 
 def _judged(
     problem: Problem, schedule: xr.Dataset, *, may_be_exposed: bool = False
-) -> tuple[xr.Dataset, Coverage | None]:
-    """Return the replay of a schedule that the verdict finds safe, and how it bears failures.
+) -> tuple[xr.Dataset, Verdict]:
+    """Return the replay of a schedule that the verdict finds safe, and what else it says of it.
 
     What is still exposed with hardly any work may leave: no plan at all would endure no more.
     """
@@ -141,7 +140,7 @@ def _judged(
     refusals = verdict.breaches if may_be_exposed else verdict.refusals
     if verdict.replay is None or refusals:
         raise NoScheduleError(_refusal(problem.site, refusals))
-    return verdict.replay, verdict.coverage
+    return verdict.replay, verdict
 
 
 def _refusal(site: Site, refusals: Sequence[Breach]) -> str:
@@ -168,7 +167,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
     if beyond_targets(problem.outlook, schedule):
         message = "the plan before takes more than a partner asks for"
         raise NoScheduleError(message)
-    replay, covered = _judged(problem, schedule)
+    replay, verdict = _judged(problem, schedule)
     old = last.degraded(f"the plan of {to_minute(last.start)} is kept on")
     return Choice(
         schedule=schedule,
@@ -176,7 +175,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
         source=Source.SHIFTED,
         reason=reason,
         decision=old,
-        coverage=covered,
+        verdict=verdict,
     )
 
 
@@ -248,12 +247,12 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
             plan = _going_on(problem, share * running_power)
             schedule = _promised(problem, cushioned(problem, plan))
             last = share == EASED[-1] or source is Source.HOLD  # a HOLD eases no work for this
-            replay, covered = _judged(problem, schedule, may_be_exposed=last)
+            replay, verdict = _judged(problem, schedule, may_be_exposed=last)
         except (NoScheduleError, FaultsError) as error:
             refusal = NoScheduleError(str(error))
             continue
         found = Choice(
-            schedule=schedule, replay=replay, source=source, reason=reason, coverage=covered
+            schedule=schedule, replay=replay, verdict=verdict, source=source, reason=reason
         )
         if source is Source.HOLD or not beyond_targets(problem.outlook, schedule):
             break

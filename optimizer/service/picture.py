@@ -239,7 +239,7 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
 
 def show_failures(outcome: Outcome) -> Mapping[str, object] | None:
     """Return how long the site bears each single failure, as the page wants it."""
-    covered = outcome.choice.coverage
+    covered = outcome.choice.verdict.coverage
     if covered is None:
         return None
     return {

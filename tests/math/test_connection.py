@@ -74,6 +74,16 @@ def test_a_ramp_that_cannot_be_kept_is_paid_not_infeasible():
     assert plan.values["grid.ramp_excess"] == pytest.approx([8.0])
 
 
+def test_a_ramp_from_beyond_the_connection_is_kept_though_within_it_none_binds():
+    """Proves: from 6 MW, 2 MW an hour, down to the 2 MW of the connection: 2 MW of breach, paid,
+    and 2 MW of work now at 30, not later at 10. Sensitivity: no ramp, and a fall of 6 MW.
+    """
+    where = site(connection=grid(ramp=2.0 / 36.0, import_limit=2.0))
+    plan = solved(where, outlook([30.0, 10.0], jobs=MOVABLE[:1]), before=6.0)
+    assert plan.values["grid.ramp_excess"] == pytest.approx([2.0])
+    assert plan.values["grid.import_power"][0] == pytest.approx(2.0)
+
+
 def test_one_step():
     """Proves: a horizon of one interval is a horizon. Sensitivity: an empty ramp or balance."""
     plan = solved(site(), outlook([10.0], service=3.0, hours=0.25))

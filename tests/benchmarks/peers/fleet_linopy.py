@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from timed import asked, told
 
-RAMP_PRICE = 1e4
+RAMP_PRICE = 1e5
 AXES = {
     "peak": {"member": ["time", "period"], "peak": ["time"], "price": ["period"]},
     "convert": {"low": ["time"], "width": ["time", "piece"], "steepness": ["time", "piece"]},

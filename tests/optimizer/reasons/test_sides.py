@@ -117,15 +117,15 @@ def test_energy_behind_reserves_is_the_least_level_where_that_can_be_lower(reser
 
 
 def test_a_ramp_is_eased_in_the_first_interval_and_in_those_after_it():
-    """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more spares 10,000 EUR in each hour.
+    """Proves: 5 and 10 MW from none, 1.8 MW an hour: a MW more spares 100,000 EUR in each hour.
 
-    Sensitivity: 10,000 for an hour, where the first interval is told under the words of the others.
+    Sensitivity: 100,000 for an hour, the first interval told under the words of the others.
     """
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
     (one,) = sensitivities(plan)
     assert one.limit == "ramp of the connection, upwards (grid)"
-    assert (one.worth, one.hours) == (pytest.approx(20_000.0), 2.0)
+    assert (one.worth, one.hours) == (pytest.approx(200_000.0), 2.0)
 
 
 def test_energy_behind_reserves_is_told_in_units_of_energy():

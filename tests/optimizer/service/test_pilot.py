@@ -255,6 +255,44 @@ def test_where_nothing_is_possible_nothing_is_remembered():
     assert pilot.run(moments.facts(moments.calm())).time == axes.utc(small_days.START)
 
 
+HALF = tuple(f"hall_1-r{rack:04}" for rack in range(14))
+"""Racks of a hall."""
+
+
+def on_a_weak_grid(solver=None):
+    """Return a pilot of the site where ten minutes allow 0.5 MW."""
+    site = moments.site()
+    return moments.pilot(solver, site.replace(site.grid.name, ramp=0.05))
+
+
+@pytest.mark.parametrize("solver", [None, fails])
+def test_a_ramp_that_nothing_can_keep_costs_no_plan(solver):
+    """Proves: when power comes back, 14 racks that nobody acts on may draw 2.4 MW at once. The
+    battery gives all of its 0.8 MW, nothing is started, and what is left of the breach is told.
+
+    Sensitivity: no plan at all, and what was ordered last stands.
+    """
+    state = moments.calm()
+    dark = state.assign(grid_import_power=0.0 * state["grid_import_power"])
+    known = replace(moments.facts(dark), apart=HALF)
+    outcome = on_a_weak_grid(solver).run(known)
+    assert outcome.choice.source is (Source.RULE if solver else Source.OPTIMUM)
+    assert [one.limit for one in outcome.choice.verdict.steep] == ["ramp of grid_import_power"]
+    assert outcome.orders.jobs == {}
+    assert outcome.orders.battery_discharge["battery_1"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
+    """Proves: as before, but from 1.2 MW: with the battery, and all work at rest, the ramp is kept.
+
+    Sensitivity: a plan that pays for its breach, since all jobs are late by days, and is refused.
+    """
+    outcome = on_a_weak_grid().run(replace(moments.facts(moments.calm()), apart=HALF))
+    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.verdict.steep == ()
+    assert sum(outcome.orders.jobs.values()) < 0.1
+
+
 def test_without_jobs_there_is_nothing_to_order():
     queue = small_days.queue()
     empty = replace(

@@ -8,6 +8,7 @@ import pytest
 
 from optimizer.service import plant_link
 from optimizer.service.clock import BEFORE
+from optimizer.service.fallback import Source
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
@@ -15,6 +16,7 @@ from telemetry.journaling import frames
 from telemetry.window import Window
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
+from twin.breach import Breach
 
 FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
@@ -81,6 +83,22 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     (alarm,) = watch.alarms.show()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
     assert link.trouble == ""
+
+
+def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
+    """Proves: somebody hears of it, though nothing of the site could make it gentler."""
+    steep = Breach(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
+    fine = SimpleNamespace(trouble=lambda _: "", record_trouble="", alarm="")
+    verdict = SimpleNamespace(steep=(steep,))
+    last = SimpleNamespace(
+        choice=SimpleNamespace(source=Source.OPTIMUM, verdict=verdict),
+        estimate=SimpleNamespace(said=()),
+        absent=(),
+    )
+    watch = Watch(link, fine, series=SimpleNamespace(alarm=lambda _: ""), overrides=fine)
+    watch.look(NOON, last, "")
+    told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.show()}
+    assert told["ramp"] == str(steep)
 
 
 def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
