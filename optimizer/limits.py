@@ -9,7 +9,7 @@ import pyomo.environ as pyo
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from optimizer.prices import RAMP_PRICE
+from optimizer.prices import RAMP_PRICE, RETURN_PRICE
 from optimizer.problem import Problem
 from optimizer.when import allowed, ramped
 from twin.exchange import net_import
@@ -25,11 +25,11 @@ NEAR: Final = 1e-9
 
 
 def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
-    """Return least and greatest planned level at every instant but the first. [MWh]
+    """Return least and greatest level that is meant at every instant but the first. [MWh]
 
     A store that starts within the margin may stay where it is and need not hurry back; what it
     loses is charged again, where it can be charged. One that starts outside its window, as a
-    battery whose reserve was used, is brought back at :data:`RETURN` of its power.
+    battery whose reserve was used, is meant to be brought back at :data:`RETURN` of its power.
     """
     start, margin = problem.level(store), store.margin(problem.margins.level)
     passed = np.cumsum(problem.hours)
@@ -45,6 +45,54 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
         back = RETURN * store.discharge_limit / store.discharge_efficiency
         high = np.maximum(high, start - back * passed)
     return low, high
+
+
+def is_astray(store: Store, problem: Problem) -> bool:
+    """Return whether a store starts outside its window."""
+    return not store.low - NEAR <= problem.level(store) <= store.high + NEAR
+
+
+def bounds(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
+    """Return the levels between which a store can be planned at every instant but the first. [MWh]
+
+    Those that are meant; on its way back it may come later, as other limits may leave no room.
+    """
+    start, (low, high) = problem.level(store), levels(store, problem)
+    rest = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
+    if start < store.low:
+        low = np.minimum(low, rest)
+    return low, np.maximum(high, start) if start > store.high else high
+
+
+def return_numbers(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
+    """Return what a store on its way back is meant to do; nothing for one within its window."""
+    if not is_astray(store, problem):
+        return {}
+    low, high = levels(store, problem)
+    return {"meant_low": low, "meant_high": high, "astray_cost": RETURN_PRICE * problem.hours}
+
+
+def bring_back(block: pyo.Block, ledger: Ledger) -> None:
+    """Bring the level of a store back to its window.
+
+    Parameters
+    ----------
+    block
+        Block of a store, with ``level``.
+    ledger
+        Where it is paid at :data:`optimizer.prices.RETURN_PRICE` that it comes later than meant.
+    """
+    time = block.model().time
+    block.meant_low, block.meant_high = table(time), table(time)
+    block.astray_cost = table(time)
+    columns(block, "astray", time)
+    block.back_up = pyo.Constraint(
+        time, rule=lambda b, t: b.meant_low[t] - b.level[t + 1] <= b.astray[t]
+    )
+    block.back_down = pyo.Constraint(
+        time, rule=lambda b, t: b.level[t + 1] - b.meant_high[t] <= b.astray[t]
+    )
+    ledger.pay("return", lambda t: block.astray_cost[t] * block.astray[t])
 
 
 def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:

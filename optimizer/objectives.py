@@ -31,6 +31,7 @@ ACCOUNTS: Final = {
     "transfer": Account(unit="EUR", weight="money", meaning="data of work that moves"),
     "terminal": Account(unit="EUR", weight="", meaning="work left undone less stores kept"),
     "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
+    "return": Account(unit="EUR", weight="money", meaning="stores that are late to their window"),
     "targets": Account(unit="EUR", weight="money", meaning="import above what partners ask for"),
     "imbalance": Account(
         unit="EUR", weight="money", meaning="deviation from the position, beside its price"

@@ -26,21 +26,28 @@ class Shape:
         The carrier it keeps.
     held
         Reserves that it may hold.
+    is_astray
+        Whether it starts outside its window.
     """
 
     carrier: str
     held: Held
+    is_astray: bool
 
 
 def shape(store: Store, inputs: Inputs) -> Shape:
     """Return the shape of a store."""
-    return Shape(carrier=store.carrier, held=held_by(store, inputs))
+    return Shape(
+        carrier=store.carrier,
+        held=held_by(store, inputs),
+        is_astray=limits.is_astray(store, inputs.problem),
+    )
 
 
 def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a store; what it holds at the end is worth what it then saves."""
     hours, start = inputs.hours, inputs.problem.level(store)
-    low, high = limits.levels(store, inputs.problem)
+    low, high = limits.bounds(store, inputs.problem)
     wear = inputs.problem.weights["money"] * store.wear_price
     worth = inputs.worth.get(store.carrier, 0.0) - wear
     scalars = {
@@ -61,7 +68,8 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         "low": np.append(start, low),
         "high": np.append(start, high),
     }
-    return found | dict(store_numbers(store, inputs))
+    back = limits.return_numbers(store, inputs.problem)
+    return found | dict(back) | dict(store_numbers(store, inputs))
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -102,4 +110,6 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     ledger.use(shape.carrier, lambda t: block.charge[t])
     ledger.pay("wear", lambda t: block.wear[t] * block.discharge[t])
     ledger.pay_once("terminal", lambda: -1.0 * block.worth * block.level[end])
+    if shape.is_astray:
+        limits.bring_back(block, ledger)
     hold_by_store(block, shape.held, ledger)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.prices import RAMP_PRICE
+from optimizer.prices import RAMP_PRICE, RETURN_PRICE
 from optimizer.question.promised import promises
 from optimizer.solution import Solution
 from optimizer.when import exchange_of, ramped
@@ -75,7 +75,7 @@ def softened(solution: Solution) -> tuple[Softened, ...]:
         for promise in promises(problem.site, problem.outlook)
         if (one := _promise(solution, promise)) is not None
     ]
-    found += _ramp(solution)
+    found += [*_ramp(solution), *_astray(solution)]
     return tuple(sorted(found, key=lambda one: -one.paid))
 
 
@@ -134,3 +134,23 @@ def _ramp(solution: Solution) -> Iterator[Softened]:
             unit="MW",
             paid=RAMP_PRICE * total * problem.weights["money"],
         )
+
+
+def _astray(solution: Solution) -> Iterator[Softened]:
+    """Yield the stores that come back to their windows later than they are meant to."""
+    problem = solution.inputs.problem
+    for store in problem.site.stores:
+        astray: FloatArray = solution.values.get(f"{store.owner}.astray", np.empty(0))
+        off = np.flatnonzero(astray > LEAST)
+        if len(off):
+            time, is_below = problem.outlook["time"].to_numpy(), problem.level(store) < store.low
+            most = float(astray.max())
+            yield Softened(
+                target=f"way of the store back to its window ({store.owner})",
+                first=time[off[0]],
+                last=time[off[-1]],
+                above=0.0 if is_below else most,
+                below=most if is_below else 0.0,
+                unit="MWh",
+                paid=RETURN_PRICE * float(problem.hours @ astray) * problem.weights["money"],
+            )

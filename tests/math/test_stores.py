@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from optimizer.front import sensitivities
+from optimizer.reasons.softened import softened
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
 from twin.site import Margins
 
@@ -102,6 +103,29 @@ def test_a_store_above_its_ceiling_is_brought_back_first():
     plan = solved(where, outlook([-14.0, -13.0, -12.0, -11.0, -10.0]), level=1.5)
     assert plan.values["battery.level"] == pytest.approx([4.0, 3.75, 3.5, 3.25, 3.0, 3.0])
     assert plan.objective == pytest.approx(12.5)
+
+
+def test_a_store_is_brought_back_by_what_room_there_is():
+    """Proves: beside 2 MW of racks the connection leaves 0.1 MW, of the 0.25 MW that are meant.
+
+    After four hours it lacks 0.6 of 1 MWh, which is told. Sensitivity: no plan at all.
+    """
+    where = site(reserved(), connection=grid(import_limit=2.1))
+    plan = solved(where, outlook([100.0] * 4, service=2.0), level=-0.5)
+    assert plan.values["battery.level"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    (told,) = softened(plan)
+    assert told.target == "way of the store back to its window (battery)"
+    assert (told.below, told.unit) == (pytest.approx(0.6), "MWh")
+    assert told.paid == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
+
+
+def test_a_store_above_its_ceiling_waits_for_whoever_takes_what_it_gives():
+    """Proves: racks of 0.1 MW are all that takes anything; 0.6 of 1 MWh too much are left."""
+    where = site(reserved())
+    plan = solved(where, outlook([100.0] * 4, service=0.1), level=1.5)
+    assert plan.values["battery.level"] == pytest.approx([4.0, 3.9, 3.8, 3.7, 3.6])
+    (told,) = softened(plan)
+    assert told.above == pytest.approx(0.6)
 
 
 def test_a_store_that_stands_still_below_its_window_is_no_fault():

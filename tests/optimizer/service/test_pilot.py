@@ -293,6 +293,21 @@ def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
     assert sum(outcome.orders.jobs.values()) < 0.1
 
 
+def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
+    """Proves: an empty battery is charged by what 1.05 MW leave, while nothing else is started.
+
+    Sensitivity: 0.2 MW at the least, which there are not beside idle racks and the service.
+    """
+    site = moments.site()
+    brim = moments.pilot(where=site.replace(site.grid.name, import_limit=1.05))
+    outcome = brim.run(moments.facts(moments.calm(), battery_level=0.0))
+    assert outcome.choice.source is Source.OPTIMUM
+    assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
+    assert "battery_1 holds 0 MWh" in outcome.absent[0]
+    (told,) = outcome.choice.decision.explanation.softened
+    assert told.target == "way of the store back to its window (battery_1)"
+
+
 def test_without_jobs_there_is_nothing_to_order():
     queue = small_days.queue()
     empty = replace(
