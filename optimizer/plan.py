@@ -24,9 +24,13 @@ from optimizer.reasons.refusal import refusal
 from optimizer.reserves.bids import in_bids
 from optimizer.shape import Shape
 from optimizer.solution import Solution
-from optimizer.solve import Answer, Solver
+from optimizer.solve import Answer, Solver, can_be_kept
 from optimizer.tight import named, tight
 from twin.physics import FloatArray
+
+LONG: Final = 15_000
+"""Rows from which on a model that is solved from nothing is first asked whether any values keep
+them: without costs that takes a tenth of the time, and it can take seconds to find that none do."""
 
 GIVEN: Final = 1e-9
 """Room below which work that is met by an instant is given. [MWh]"""
@@ -185,9 +189,10 @@ def _relaxed(model: _Model, solver: Solver, export: Path | None) -> Answer:
     """Return the plan with units in fractions."""
     if export is not None:
         solver.export(export)
-    found = solver.run()
+    is_long = model.fit is None and len(model.arrays.row_low) >= LONG
+    found = solver.run() if not is_long or can_be_kept(model.arrays) else None
     if found is None:
-        raise refusal(model.inputs, model.arrays, solver)
+        raise refusal(model.inputs, model.arrays)
     return found
 
 
@@ -211,5 +216,5 @@ def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -
     if answer is None and keep:
         answer = seek(last=None, is_kept=False)
     if answer is None:
-        raise refusal(model.inputs, arrays, solver)
+        raise refusal(model.inputs, solver.bounded(arrays))
     return answer

@@ -124,5 +124,5 @@ class Member:
         self._solver.bound(flat, low.ravel(), high=high.ravel())
         answer = self._solver.run()
         if answer is None:
-            raise refusal(self._inputs, self._arrays, self._solver)
+            raise refusal(self._inputs, self._solver.bounded(self._arrays))
         return answer

@@ -13,13 +13,14 @@ from optimizer.compile.structure import structure_of
 from optimizer.forms.work import shares
 from optimizer.inputs import Inputs, delivered, inputs_of
 from optimizer.problem import Problem
-from optimizer.reasons.binding import WORDS
+from optimizer.reasons.binding import LOWER, WORDS
 from optimizer.reasons.peaks import owner_of
-from optimizer.solve import Conflict, Solver
+from optimizer.solve import Lack, Lacking, can_be_kept
 from twin import vocabulary
 from twin.axes import to_minute
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
+from twin.workloads.queue import Pool
 
 type Steps = NDArray[np.int32] | NDArray[np.intp]
 
@@ -35,6 +36,18 @@ BALANCE: Final = "balance."
 CARRIES: Final = ".carries"
 """What names of rows end with that hold an output within what the units that run give."""
 
+SEGMENT: Final = "segment"
+"""What columns are called that hold the output of a machine, piece by piece."""
+
+LEVEL: Final = "level"
+"""What columns are called that hold what a store keeps."""
+
+SURELY: Final = 0.9
+"""Share of what service draws up to which less of it surely makes up for a lack. [1]"""
+
+HAIR: Final = 1e-4
+"""Share of what a machine gives that is no more. [1]"""
+
 LEAST_LOAD: Final = "needs"
 """What rows are called that keep units above their least load."""
 
@@ -47,18 +60,12 @@ class Shortage:
     ----------
     carrier
         The carrier.
-    row
-        Name of the rows that tell: its balance, or those of units that cannot carry its load.
     power
         Lack in each interval, negative where it is too much, ``(time,)``. [MW]
-    full
-        Machine that delivers it and gives all it can while it lacks -> the most of that. [MW]
     """
 
     carrier: str
-    row: str
     power: FloatArray
-    full: Mapping[str, float]
 
     def words(self, problem: Problem) -> str:
         """Return it in words."""
@@ -68,8 +75,8 @@ class Shortage:
         return f"{self.carrier} is {abs(worst):.3g} MW {sense} {_stretch(problem, steps)}"
 
 
-def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
-    """Return the error that names what is in conflict, when, by how much, and what may be done.
+def refusal(inputs: Inputs, arrays: Arrays) -> NoScheduleError:
+    """Return the error that names what is lacking, when, by how much, why, and what may be done.
 
     Parameters
     ----------
@@ -77,104 +84,90 @@ def refusal(inputs: Inputs, arrays: Arrays, solver: Solver) -> NoScheduleError:
         What the model was built from: the question that has no answer, and its curves.
     arrays
         Its model.
-    solver
-        The solver that found none; it serves for nothing else afterwards.
 
     Returns
     -------
     NoScheduleError
         To be raised.
     """
-    problem, conflict = inputs.problem, solver.conflict()
-    held = _steps(arrays.rows, conflict.rows)
-    carriers = [name for name in held if name.startswith(BALANCE)]
-    short = _shortages(inputs, arrays, solver, carriers)
-    told = [one.words(problem) for one in short] or [
-        f"{name.removeprefix(BALANCE)} cannot be balanced {_stretch(problem, held[name])}"
-        for name in carriers
-    ]
-    loads = list(_least_loads(arrays, conflict))
-    limits = [*_limits(inputs, arrays, conflict), *loads, *_rows(held)]
-    others = (one for one in short if f"{BALANCE}{one.carrier}" not in held)
-    limits += [_at_most(owner, most) for one in others for owner, most in one.full.items()]
+    problem = inputs.problem
+    short, lack = _shortages(inputs, _widened(inputs, arrays))
+    loads, limits = [], []
+    if lack is not None:
+        loads = list(_least_loads(arrays, lack))
+        limits = [*_limits(inputs, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
     start = to_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
-        f"  {'; '.join(told) or 'no carrier is short'}\n"
+        f"  {'; '.join(one.words(problem) for one in short) or 'no carrier is short'}\n"
         f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
         f"  mend: {', or '.join(_mends(inputs, short, loads))}"
     )
     return NoScheduleError(message)
 
 
-def _shortages(
-    inputs: Inputs, arrays: Arrays, solver: Solver, carriers: list[str]
-) -> list[Shortage]:
-    """Return what carriers lack if those in conflict, else all, need not be balanced.
+def _widened(inputs: Inputs, arrays: Arrays) -> Arrays:
+    """Return the model with machines that give a hair more than they can.
+
+    One that gives all it can without lacking anything is then not taken for why others lack.
+    """
+    high = arrays.column_high.copy()
+    for owner, curve in inputs.curves.items():
+        last = arrays.columns[f"{owner}.segment"][:, -1]
+        high[last] += HAIR * (curve.low + curve.width.sum(axis=1))
+    return replace(arrays, column_high=high)
+
+
+def _shortages(inputs: Inputs, arrays: Arrays) -> tuple[list[Shortage], Lack | None]:
+    """Return what carriers lack if they need not be balanced, and why; nothing if others must too.
 
     What a machine must give at least, units that have to stay off may be too few for: a lack too.
+    What one carrier lacks may as well be told of those that it feeds, a part of each: it is told of
+    the carriers whose own limits are why.
     """
     every = [name for name in arrays.rows if name.startswith(BALANCE)]
     units = [name for name in arrays.rows if name.endswith(CARRIES)]
-    for names in (carriers, every, [*every, *units] if units else []):
-        found = _missed(inputs, arrays, solver, names)
-        if found is not None:
-            return _fewest(inputs, arrays, solver, found)
-    return []
+    for names in (every, [*every, *units] if units else []):
+        if not names:
+            continue
+        lacking = Lacking(arrays, np.concatenate([arrays.rows[name] for name in names]))
+        lack = lacking.least()
+        if lack is not None:
+            own = {f"{BALANCE}{carrier}" for carrier in _carriers(inputs, arrays, lack)}
+            may = np.repeat([name in own or name in units for name in names], len(inputs.hours))
+            is_elsewhere = own and (np.abs(lack.missed[~may]) > LEAST).any()
+            fewer = lacking.least(may) if is_elsewhere else None
+            lack = lack if fewer is None else fewer
+            return list(_short(inputs, names, lack)), lack
+    return [], None
 
 
-def _missed(
-    inputs: Inputs, arrays: Arrays, solver: Solver, names: list[str]
-) -> list[Shortage] | None:
-    """Return what carriers lack if these alone need not be balanced; nothing if others must too."""
-    if not names:
-        return None
-    found = solver.shortage(np.concatenate([arrays.rows[name] for name in names]))
-    if found is None:
-        return None
-    missed, values = found
+def _short(inputs: Inputs, names: list[str], lack: Lack) -> Iterator[Shortage]:
+    """Yield what carriers lack, or have too much of."""
     outputs = {one.owner: one.output for one in inputs.problem.site.converts}
-    told = []
-    for name, power in zip(names, np.split(missed, len(names)), strict=True):
+    found: dict[str, FloatArray] = {}
+    for name, missed in zip(names, np.split(lack.missed, len(names)), strict=True):
+        is_balance = name.startswith(BALANCE)
+        carrier = name.removeprefix(BALANCE) if is_balance else outputs[name.split(".")[0]]
+        found[carrier] = found.get(carrier, 0.0) + (missed if is_balance else -missed)
+    for carrier, power in found.items():
         if np.abs(power).max() > LEAST:
-            is_balance = name.startswith(BALANCE)
-            carrier = name.removeprefix(BALANCE) if is_balance else outputs[name.split(".")[0]]
-            lack = power if is_balance else -power
-            full = dict(_full(inputs, arrays, values, carrier=carrier, power=lack))
-            told.append(Shortage(carrier=carrier, row=name, power=lack, full=full))
-    return told
+            yield Shortage(carrier=carrier, power=power)
 
 
-def _full(
-    inputs: Inputs, arrays: Arrays, values: FloatArray, *, carrier: str, power: FloatArray
-) -> Iterator[tuple[str, float]]:
-    """Yield machines that deliver a carrier and give all they can where it lacks, and how much."""
-    lacks = power > LEAST
-    for convert in inputs.problem.site.converts:
-        if convert.output == carrier and lacks.any():
-            curve = inputs.curves[convert.owner]
-            left = curve.width - values[arrays.columns[f"{convert.owner}.segment"]]
-            if (left[lacks].sum(axis=1) <= LEAST).all():
-                yield convert.owner, float((curve.low + curve.width.sum(axis=1))[lacks].max())
-
-
-def _at_most(owner: str, most: float) -> str:
-    """Return the end of a machine in words."""
-    return f"{owner} (at most {most:.4g} MW)"
-
-
-def _fewest(
-    inputs: Inputs, arrays: Arrays, solver: Solver, found: list[Shortage]
-) -> list[Shortage]:
-    """Return the same told of no more carriers than it takes, those that lack least left out first.
-
-    What one carrier lacks may as well be told of those that it feeds, a part of each.
-    """
-    for one in sorted(found, key=lambda short: float(np.abs(short.power).sum())):
-        rest = [other.row for other in found if other.row != one.row]
-        if len(rest) < len(found):
-            found = _missed(inputs, arrays, solver, rest) or found
-    return found
+def _carriers(inputs: Inputs, arrays: Arrays, lack: Lack) -> set[str]:
+    """Return what those deliver whose limits are why something lacks."""
+    site = inputs.problem.site
+    gives = {one.owner: one.output for one in site.converts}
+    gives |= {store.owner: store.carrier for store in site.stores}
+    gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
+    columns = np.concatenate([lack.low, lack.high])
+    found = {name.partition(".")[0] for name in _names(arrays.rows, lack.rows)}
+    for name in _names(arrays.columns, columns):
+        owner, _, word = name.partition(".")
+        is_end = word == SEGMENT and np.isin(arrays.columns[name][:, -1], lack.high).any()
+        found |= {owner} if is_end or (word != SEGMENT and word in WORDS) else set()
+    return {gives[owner] for owner in found if owner in gives}
 
 
 def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[str]:
@@ -183,7 +176,8 @@ def _mends(inputs: Inputs, short: list[Shortage], loads: list[str]) -> Iterator[
     To lower the service helps only where there is a plan without any: racks that wait draw too.
     """
     lacking = [one for one in short if one.power.max() > LEAST]
-    is_enough = not lacking or _has_a_plan_without_service(inputs)
+    is_sure = not loads and all(_is_little(inputs, one) for one in lacking)
+    is_enough = is_sure or _has_a_plan_without_service(inputs)
     if lacking and is_enough:
         dearest = max(lacking, key=lambda one: one.power.max() / _of_service(inputs, one))
         whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
@@ -208,37 +202,44 @@ def _of_service(inputs: Inputs, short: Shortage) -> float:
     return max(drawn, LEAST)
 
 
+def _is_little(inputs: Inputs, short: Shortage) -> bool:
+    """Return whether service draws far more of a carrier than it lacks, wherever it does."""
+    pool = Pool.of(inputs.problem.site)
+    drawn = _of_service(inputs, short) * float(pool.power(1.0)) * inputs.problem.service
+    return bool((short.power <= np.maximum(SURELY * drawn, LEAST)).all())
+
+
 def _has_a_plan_without_service(inputs: Inputs) -> bool:
     """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
     outlook = inputs.problem.outlook
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
     asked = replace(inputs.problem, outlook=vocabulary.tag_all(idle))
     other = replace(inputs_of(asked), block=inputs.block)
-    arrays = structure_of(shape_of(other)).arrays(numbers_of(other))
-    return Solver(arrays, dict.fromkeys(arrays.accounts.names, 0.0)).run() is not None
+    return can_be_kept(structure_of(shape_of(other)).arrays(numbers_of(other)))
 
 
-def _limits(inputs: Inputs, arrays: Arrays, conflict: Conflict) -> Iterator[str]:
-    """Yield the bounds in conflict that somebody set, each with its owner and value."""
+def _limits(inputs: Inputs, arrays: Arrays, lack: Lack) -> Iterator[str]:
+    """Yield the bounds that are why, each with its owner and value."""
     for name, at in arrays.columns.items():
-        hits = np.isin(at, conflict.columns[~conflict.is_low])
         owner, _, word = name.partition(".")
-        if not hits.any():
-            continue
-        if word == "segment":
+        hits = np.isin(at, lack.high)
+        if word == SEGMENT and hits[:, -1].any():
             curve = inputs.curves[owner]
-            most = float((curve.low + curve.width.sum(axis=1))[hits.any(axis=1)].max())
-            yield _at_most(owner, most)
-        elif word in WORDS:
+            most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
+            yield f"{owner} (at most {most:.4g} MW)"
+        elif word in WORDS and word != SEGMENT and hits.any():
             most = float(arrays.column_high[at[hits]].max())
             yield f"{WORDS[word]} ({owner}, {most:.4g} {UNITS.get(word, 'MW')})"
+        elif word == LEVEL and (hits := np.isin(at, lack.low)).any():
+            least = float(arrays.column_low[at[hits]].max())
+            yield f"{LOWER[word]} ({owner}, {least:.4g} {UNITS[word]})"
 
 
-def _least_loads(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
-    """Yield the least loads in conflict, each with its owner and what a unit gives at least."""
+def _least_loads(arrays: Arrays, lack: Lack) -> Iterator[str]:
+    """Yield the least loads that are why, each with its owner and what a unit gives at least."""
     for name, at in arrays.rows.items():
         owner, _, word = name.partition(".")
-        rows = at[np.isin(at, conflict.rows)]
+        rows = at[np.isin(at, lack.rows)]
         if word == LEAST_LOAD and len(rows):
             units = arrays.columns[f"{owner}.on"]
             of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
@@ -247,21 +248,16 @@ def _least_loads(arrays: Arrays, conflict: Conflict) -> Iterator[str]:
 
 
 def _rows(names: Iterable[str]) -> Iterator[str]:
-    """Yield the other rows in conflict that people have a word for, each with its owner."""
+    """Yield the other rows that are why that people have a word for, each with its owner."""
     for name in names:
         owner, _, word = name.partition(".")
         if word in WORDS and word != LEAST_LOAD:
             yield f"{WORDS[word]} ({owner_of(owner)})"
 
 
-def _steps(places: Mapping[str, IntArray], wanted: IntArray) -> dict[str, IntArray]:
-    """Return the names that have wanted positions, with the intervals they stand at."""
-    found = {}
-    for name, at in places.items():
-        hits = np.argwhere(np.isin(at, wanted))
-        if len(hits):
-            found[name] = hits[:, 0].astype(np.int32) if at.ndim else np.zeros(1, dtype=np.int32)
-    return found
+def _names(places: Mapping[str, IntArray], wanted: IntArray) -> list[str]:
+    """Return the names that have wanted positions."""
+    return [name for name, at in places.items() if np.isin(at, wanted).any()]
 
 
 def _stretch(problem: Problem, steps: Steps) -> str:

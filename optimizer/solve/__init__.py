@@ -1,7 +1,7 @@
 """The only place that knows the solver."""
 
-from optimizer.solve.conflict import Conflict
 from optimizer.solve.integers import GAP, Whole, whole
+from optimizer.solve.lack import Lack, Lacking, can_be_kept
 from optimizer.solve.linear import OPTIONS, Answer, Solver, slack
 from optimizer.solve.pieces import Choice, chosen
 
@@ -10,9 +10,11 @@ __all__ = [
     "OPTIONS",
     "Answer",
     "Choice",
-    "Conflict",
+    "Lack",
+    "Lacking",
     "Solver",
     "Whole",
+    "can_be_kept",
     "chosen",
     "slack",
     "whole",

@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.compile.shift import Basis
-from optimizer.solve.conflict import Conflict, conflict_in
 from optimizer.solve.onward import AT_FIRST, go_on
 from optimizer.solve.passing import Quiet, ask, give_time, pass_model, set_options
 from twin.errors import SolverError
@@ -120,6 +119,12 @@ class Solver:
         """Set the costs of some columns."""
         ask(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")
 
+    def bounded(self, arrays: Arrays) -> Arrays:
+        """Return arrays of the model with the bounds of columns as they are now."""
+        model = self._highs.getLp()
+        low, high = np.array(model.col_lower_), np.array(model.col_upper_)
+        return replace(arrays, column_low=low, column_high=high)
+
     def model(self) -> Any:
         """Return the model as it is now, in the solver's own form, for another of its kind."""
         return self._highs.getLp()
@@ -203,43 +208,20 @@ class Solver:
         set_options(self._highs, {"presolve": "on" if is_on else "off"})
         give_time(self._highs, self._time_limit)
 
-    def conflict(self) -> Conflict:
-        """Return rows and columns that cannot all be kept, after a run that found no values."""
-        return conflict_in(self._highs)
-
-    def shortage(self, rows: IntArray) -> tuple[FloatArray, FloatArray] | None:
-        """Return what some rows miss when they alone need not be kept, in sum as little as can be.
-
-        The model may be asked so again, and serves for nothing else afterwards.
+    def may_miss(self, rows: IntArray) -> None:
+        """Let equations be missed, at a price of 1 for each unit: columns for more, then for less.
 
         Parameters
         ----------
         rows
-            Equations that may be missed, at a price of 1 for each unit; nothing else is paid.
-
-        Returns
-        -------
-        tuple of numpy.ndarray or None
-            What each lacks, negative where it is too much, and the values of the columns then;
-            nothing if that does not help.
+            The equations.
         """
-        columns, count = self._highs.getNumCol(), len(rows)
-        every = np.arange(columns, dtype=np.int32)
-        ask(self._highs.changeColsCost(columns, every, np.zeros(columns)), "changeColsCost")
-        ends = np.arange(2 * count, dtype=np.int32)
-        none, free = np.zeros(2 * count), np.full(2 * count, np.inf)
-        sign = np.repeat([1.0, -1.0], count)
-        both = np.tile(rows, 2).astype(np.int32)
-        added = (2 * count, np.ones(2 * count), none, free, 2 * count, ends, both, sign)
+        count = 2 * len(rows)
+        ends, both = np.arange(count, dtype=np.int32), np.tile(rows, 2).astype(np.int32)
+        none, free = np.zeros(count), np.full(count, np.inf)
+        sign = np.repeat([1.0, -1.0], len(rows))
+        added = (count, np.ones(count), none, free, count, ends, both, sign)
         ask(self._highs.addCols(*added), "addCols")
-        ask(self._highs.clearSolver(), "clearSolver")  # from nothing: in a third of the time
-        self._is_cold = True
-        found = self.run()
-        ask(self._highs.deleteCols(2 * count, columns + ends), "deleteCols")
-        if found is None:
-            return None
-        values, added_values = np.split(found.values, [columns])
-        return added_values.reshape(2, count).T @ [1.0, -1.0], values
 
 
 def slack(arrays: Arrays) -> Basis:
