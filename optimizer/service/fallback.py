@@ -17,17 +17,14 @@ from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.question.promised import beyond_targets
 from optimizer.schedule import KNOWN
-from optimizer.service.cushion import SPILLS, cushioned, spilled
+from optimizer.service.steady import hall_power, promised, ruled, safe_part
 from optimizer.verify import Verdict, verify
 from optimizer.water import begun_anew
-from twin import axes, simulation, vocabulary
+from twin import axes, vocabulary
 from twin.axes import to_minute
 from twin.breach import Breach
 from twin.errors import FaultsError, GigatwinError, NoScheduleError
 from twin.site import Site
-from twin.steering import UNITS
-from twin.workloads.halls import over_halls
-from twin.workloads.queue import Pool
 
 LEAST_AHEAD: Final = np.timedelta64(12, "h")
 """Least that must be left of an old plan to be followed once more."""
@@ -104,24 +101,42 @@ def choose(
     NoScheduleError
         If not even a plan by rule keeps every limit.
     """
+    part: Problem | None = None
     try:
-        decision = decide(problem, last)
-        replay, verdict = _judged(problem, decision.schedule)
-        return Choice(
-            schedule=decision.schedule,
-            replay=replay,
-            source=Source.OPTIMUM,
-            decision=decision,
-            verdict=verdict,
-        )
+        return _optimal(problem, decide(problem, last))
     except GigatwinError as error:
         reason = str(error)
         logger.warning("no optimum", site=problem.site.name, because=reason)
+        if isinstance(error, NoScheduleError):
+            part = safe_part(problem)
+    try:
+        if part is not None:
+            return _optimal(part, decide(part, last), reason=_cut_short(part, reason))
+    except GigatwinError as error:
+        logger.warning("no optimum of a part", site=problem.site.name, because=str(error))
     try:
         return _shifted(problem, last, reason)
     except GigatwinError as error:
         logger.warning("no old plan", site=problem.site.name, because=str(error))
     return by_rule(problem, running_power, source=Source.RULE, reason=reason)
+
+
+def _optimal(problem: Problem, decision: Decision, reason: str = "") -> Choice:
+    """Return the optimum of a question, or of a part of one for a reason."""
+    replay, verdict = _judged(problem, decision.schedule)
+    return Choice(
+        schedule=decision.schedule,
+        replay=replay,
+        verdict=verdict,
+        source=Source.OPTIMUM,
+        reason=reason,
+        decision=decision,
+    )
+
+
+def _cut_short(part: Problem, reason: str) -> str:
+    """Return in words how far a part of a question reaches, and why no farther."""
+    return f"planned until {to_minute(part.outlook['instant'].to_numpy()[-1])} only: {reason}"
 
 
 def _judged(
@@ -163,7 +178,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
     if ahead < LEAST_AHEAD:
         message = f"only {ahead / np.timedelta64(1, 'h'):.1f} h are left of the plan before"
         raise NoScheduleError(message)
-    schedule = _promised(problem, _renewed(problem, left))
+    schedule = promised(problem, _renewed(problem, left))
     if beyond_targets(problem.outlook, schedule):
         message = "the plan before takes more than a partner asks for"
         raise NoScheduleError(message)
@@ -200,17 +215,12 @@ def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
     squeezed = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
     for name in ("work_racks", "work_power"):
         plan[name] = vocabulary.tag(left[name] * squeezed, name)
-    plan["hall_power"] = _hall_power(problem.site, plan, plan["work_power"].sum("cohort"))
+    plan["hall_power"] = hall_power(problem.site, plan, plan["work_power"].sum("cohort"))
     if "renewable_available_power" in left:
         before, now = left["renewable_available_power"], plan["renewable_available_power"]
         share = (left["renewable_used_power"] / before.where(before > 0.0)).fillna(1.0).clip(max=1)
         plan["renewable_used_power"] = vocabulary.tag(share * now, "renewable_used_power")
     return plan
-
-
-def _hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
-    """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
-    return over_halls(site, Pool.of(site).draw(plan["service_racks"]) + work_power)
 
 
 def by_rule(problem: Problem, running_power: float, *, source: Source, reason: str) -> Choice:
@@ -233,7 +243,7 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     -------
     Choice
         The plan that keeps as much of the running work as the limits allow, and as partners ask
-        for; where none does that, the one with least work.
+        for; where none does that, the one with least work, or one until a limit is broken.
 
     Raises
     ------
@@ -244,8 +254,7 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
     found: Choice | None = None
     for share in EASED:
         try:
-            plan = _going_on(problem, share * running_power)
-            schedule = _promised(problem, cushioned(problem, plan))
+            schedule = ruled(problem, share * running_power)
             last = share == EASED[-1] or source is Source.HOLD  # a HOLD eases no work for this
             replay, verdict = _judged(problem, schedule, may_be_exposed=last)
         except (NoScheduleError, FaultsError) as error:
@@ -256,38 +265,9 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
         )
         if source is Source.HOLD or not beyond_targets(problem.outlook, schedule):
             break
+    if found is None and (part := safe_part(problem)) is not None:
+        told = f"{reason}\n{_cut_short(part, str(refusal))}"
+        return by_rule(part, running_power, source=source, reason=told)
     if found is None:
         raise refusal
     return found
-
-
-def _going_on(problem: Problem, work_power: float) -> xr.Dataset:
-    """Return the promise of :func:`_steady`, without the sun and wind that nobody takes."""
-    plan = _promised(problem, _steady(problem, work_power))
-    for _ in range(SPILLS):
-        less = spilled(problem, plan)
-        if less is plan:
-            break
-        plan = _promised(problem, less)
-    return plan
-
-
-def _steady(problem: Problem, work_power: float) -> xr.Dataset:
-    """Return an operation in which work of the same power above idle [MW] goes on for ever."""
-    outlook = problem.outlook
-    plan = outlook[[name for name in KNOWN if name in outlook]].copy()
-    plan = plan.assign_coords(instant=outlook["instant"])
-    plan["hall_power"] = _hall_power(problem.site, plan, work_power)
-    if "renewable_available_power" in outlook:
-        sun_and_wind = outlook["renewable_available_power"]
-        plan["renewable_available_power"] = sun_and_wind
-        plan["renewable_used_power"] = vocabulary.tag(sun_and_wind, "renewable_used_power")
-    return plan
-
-
-def _promised(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
-    """Return a plan that promises what the twin does with it from the present state."""
-    replay = simulation.simulate(problem.site, problem.state, plan)
-    told = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
-    words = [name for name in replay.data_vars if name in told - {UNITS}]  # what ran is no order
-    return plan.assign({name: replay[name] for name in words})

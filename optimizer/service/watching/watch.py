@@ -97,8 +97,10 @@ class Watch:
 
 
 def _fallback(last: Outcome | None) -> str:
-    if last is None or last.choice.source in {Source.OPTIMUM, Source.HOLD}:
+    if last is None or last.choice.source is Source.HOLD:
         return ""
+    if last.choice.source is Source.OPTIMUM:
+        return last.choice.reason
     return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
 
 

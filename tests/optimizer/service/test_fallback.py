@@ -218,3 +218,49 @@ def test_an_old_plan_of_chillers_that_are_committed_is_kept_on():
     word = "cooling_plant_units_on"
     assert choice.source is Source.SHIFTED
     assert choice.schedule[word].equals(decided.schedule[word])
+
+
+def hot_from(hours, problem=None):
+    """Return a question in which no dry cooler works from some hours on."""
+    problem = problem or question()
+    outlook = problem.outlook.copy(deep=True)
+    hot = outlook["time"] >= outlook["time"][0] + np.timedelta64(round(60 * hours), "m")
+    for word, value in (("air_temperature", 48.0), ("relative_humidity", 0.4)):
+        outlook[word] = outlook[word].where(~hot, value).assign_attrs(outlook[word].attrs)
+    return replace(problem, outlook=outlook)
+
+
+@pytest.mark.parametrize(("hours", "planned"), [(3.0, 3.0), (20.0, 20.0), (100.0, 48.0)])
+def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
+    """Proves: an optimum until the first hour that nobody can make safe, or of the two days judged.
+
+    Sensitivity: no plan at all, today, for what is expected tomorrow; a rule for what comes later.
+    """
+    choice = chosen(hot_from(hours), lambda problem, _: decide(problem))
+    assert choice.source is Source.OPTIMUM
+    assert choice.reason.startswith("planned until 2026-06-1")
+    assert "only: small, 2026-06-16T00:00Z, 168 h: no schedule keeps every limit" in choice.reason
+    assert "warm_plant (at most 0 MW)" in choice.reason
+    assert float(choice.schedule["duration"].sum()) == planned
+    assert choice.schedule["work_power"].sum() > 0.0
+
+
+def test_until_what_is_to_come_nothing_stored_is_sold():
+    """Proves: three hours before it battery and tank are fuller than now, not empty."""
+    choice = chosen(hot_from(3.0), lambda problem, _: decide(problem))
+    for name in ("battery_level", "tank_level"):
+        level = choice.schedule[name].to_numpy().ravel()
+        assert level[-1] > level[0]
+
+
+@pytest.mark.parametrize("source", [Source.RULE, Source.HOLD])
+def test_a_rule_plans_until_what_is_to_come(source):
+    choice = by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
+    assert choice.source is source
+    assert choice.reason.startswith("pumps\nplanned until 2026-06-16T20:00Z only: small: the twin")
+    assert float(choice.schedule["duration"].sum()) == 20.0
+
+
+def test_what_comes_within_the_hour_is_no_plan():
+    with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
+        chosen(hot_from(0.75), lambda problem, _: decide(problem))

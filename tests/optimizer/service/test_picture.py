@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from optimizer.deciding import decide
 from optimizer.service.fallback import Source
 from optimizer.service.holding.holds import Hold
 from optimizer.service.picture import DAY, Picture, show_decision, show_failures, show_hold
@@ -17,7 +18,7 @@ from tests import moments, small_days
 from twin import axes
 from twin import state as states
 from twin.axes import QUARTER
-from twin.errors import SolverError
+from twin.errors import NoScheduleError, SolverError
 from twin.exchange import net_import
 
 STORES = {"battery_1": "battery_level", "tank_1": "tank_level"}
@@ -35,6 +36,20 @@ def outcome():
 @cache
 def fallen_back():
     return moments.pilot(fails).run(moments.facts(moments.calm()))
+
+
+@cache
+def cut_short():
+    """Return an outcome that is planned for two days only."""
+    pilot = moments.pilot()
+    pilot.decide = lambda problem, _: of_part(problem)
+    return pilot.run(moments.facts(moments.calm()))
+
+
+def of_part(problem):
+    if problem.hours.sum() > 48.0:
+        raise NoScheduleError("tomorrow")
+    return decide(problem)
 
 
 def drawn(made=None, **sensors):
@@ -71,7 +86,7 @@ def test_before_the_first_decision_there_are_limits_and_an_empty_past():
     assert is_plain(shown)
 
 
-@pytest.mark.parametrize("made", [outcome, fallen_back])
+@pytest.mark.parametrize("made", [outcome, fallen_back, cut_short])
 def test_a_decision_is_shown_whole(made):
     picture = Picture(moments.site())
     observed = moments.observed(made().estimate.state)
@@ -79,7 +94,7 @@ def test_a_decision_is_shown_whole(made):
     shown = picture.show()
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
-    assert count == DAY
+    assert count == min(DAY, made().choice.schedule.sizes["time"])
     for name, column in shown["plan"].items():
         if name != "temperatures":
             assert len(column) == count, name
