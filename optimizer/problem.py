@@ -22,6 +22,7 @@ from twin.labels import of_owner, off_axes, values_of
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
+from twin.unavoidable import least_import
 
 AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "electricity_price": ("time",),
@@ -150,11 +151,17 @@ class Problem:
         """Return the most that an exchange can bring in, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
         if exchange.owner == self.site.grid.name:
-            return curtailment.import_limit(self.site, self.state, self.outlook)
+            state, least = self.state, self.least_import
+            return curtailment.import_limit(self.site, state, self.outlook, least=least)
         if not exchange.available:
             return limit
         given = of_owner(self.outlook, exchange.available, exchange.owner)
         return np.asarray(np.clip(given, 0.0, limit))
+
+    @cached_property
+    def least_import(self) -> FloatArray:
+        """Import that no plan for a limit of others avoids, ``(time,)``. [MW]"""
+        return least_import(self.site, self.state, self.outlook)
 
     def level(self, store: Store) -> float:
         """Return the level of a store at the start. [MWh]"""

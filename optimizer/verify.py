@@ -10,14 +10,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, coherence, curtailment, limits, simulation, steering, vocabulary
+from twin import axes, coherence, connection, limits, simulation, steering, vocabulary
 from twin.breach import Breach, judged
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import Fault, GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
 from twin.given import check_given
-from twin.haste import haste
 from twin.labels import of_owner, off_axes
 from twin.physics.numeric import BoolArray
 from twin.relations import Store
@@ -41,9 +40,6 @@ CIRCLE: Final = 0.1
 
 PROMISES: Final = ("grid_import_power", "grid_export_power")
 """What a schedule says of the connection."""
-
-RAMP: Final = "ramp of grid_import_power"
-"""What the ramp of the connection is called among limits."""
 
 TOGETHER: Final = {
     "renewable_used_power": "renewable_available_power",
@@ -80,8 +76,9 @@ class Verdict:
     called
         Every bank of which more units have to run than the schedule tells; what that costs is in
         the replay, and nothing is refused for it.
-    steep
-        The ramp of the connection where it is not kept; refused is only what need not be.
+    forced
+        Where the connection's ramp, or what others leave of it, is not kept, as nothing can: what
+        need not be is refused.
     """
 
     breaches: tuple[Breach, ...]
@@ -90,7 +87,7 @@ class Verdict:
     exposed: tuple[Breach, ...] = ()
     coverage: Coverage | None = None
     called: tuple[Breach, ...] = ()
-    steep: tuple[Breach, ...] = ()
+    forced: tuple[Breach, ...] = ()
 
     @property
     def is_safe(self) -> bool:
@@ -136,21 +133,16 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     time = schedule["time"].to_numpy()
     miss = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
     unlike = miss / (ENERGY_TOLERANCE * site.grid.import_limit)
-    floor = coherence.floor(site, schedule)
-    turned = haste(site, state, schedule, ran=replay, floor=floor)
+    floor, keep = coherence.floor(site, schedule), KEEP * site.margins.power
+    taken = connection.judge(site, state, schedule, ran=replay, floor=floor, keep=keep)
     breaches = [
         *_limits(site, state, replay, time),
-        *judged(RAMP, turned.needless, time),
+        *taken.refused,
         *_service(site, schedule, time),
         *_obeyed(site, schedule, replay, time),
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
         *_told(site, state, schedule, replay=replay),
-        *judged(
-            "grid_import_power beyond what is left of the connection",
-            curtailment.beyond(site, state, schedule, ran=replay, keep=KEEP * site.margins.power),
-            time,
-        ),
         *judged("promise at the connection differs from the twin", unlike, time),
     ]
     covered = coverage(site, state, schedule, result=replay, floor=floor)
@@ -161,7 +153,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         exposed=tuple(b for name, beyond in covered.beyond() for b in judged(name, beyond, time)),
         coverage=covered,
         called=tuple(_called(schedule, replay, time)),
-        steep=tuple(judged(RAMP, turned.steepness, time)),
+        forced=taken.forced,
     )
 
 

@@ -24,7 +24,9 @@ JUDGED: Final = 0.4
 """Share of the ramp that a verdict asks for. [1]"""
 
 
-def import_limit(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArray:
+def import_limit(
+    site: Site, state: xr.Dataset, outlook: xr.Dataset, *, least: FloatArray | float = 0.0
+) -> FloatArray:
     """Return the most import that a plan may count on, before its margin.
 
     Parameters
@@ -35,6 +37,8 @@ def import_limit(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArr
         Its state, with the import of now.
     outlook
         ``grid_import_limit`` on ``time``, if there is one.
+    least
+        Import that no plan avoids. [MW]
 
     Returns
     -------
@@ -44,12 +48,19 @@ def import_limit(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArr
     most = site.grid.import_limit
     if LIMIT not in outlook:
         return np.full(outlook.sizes["time"], most)
-    room = _reached(site, state, outlook, share=PLANNED) / (1.0 - site.margins.power)
-    return np.minimum(np.maximum(_given(outlook), room), most)
+    room = np.maximum(_reached(site, state, outlook, share=PLANNED), least)
+    room = room / (1.0 - site.margins.power)
+    return np.minimum(np.maximum(given(outlook), room), most)
 
 
 def beyond(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, ran: xr.Dataset, keep: float
+    site: Site,
+    state: xr.Dataset,
+    schedule: xr.Dataset,
+    *,
+    ran: xr.Dataset,
+    keep: float,
+    least: FloatArray | float = 0.0,
 ) -> FloatArray:
     """Return by how much a run lies beyond the limit that its schedule was made for.
 
@@ -63,6 +74,8 @@ def beyond(
         What the twin did.
     keep
         Share of the limit to be kept free. [1]
+    least
+        Import that no plan avoids. [MW]
 
     Returns
     -------
@@ -72,13 +85,21 @@ def beyond(
     most = site.grid.import_limit
     if LIMIT not in schedule:
         return np.zeros(schedule.sizes["time"])
-    limit = np.minimum(_given(schedule), most) * (1.0 - keep)
+    limit = np.minimum(given(schedule), most) * (1.0 - keep)
     allowed = np.maximum(limit, _reached(site, state, schedule, share=JUDGED))
+    allowed = np.maximum(allowed, least)
     taken = ran["grid_import_power"].to_numpy()
     return np.asarray((taken - allowed) / (SHARE_BEYOND * most))
 
 
-def _given(data: xr.Dataset) -> FloatArray:
+def given(data: xr.Dataset) -> FloatArray:
+    """Return the limit that others have set, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    data
+        ``grid_import_limit`` on ``time``.
+    """
     return data[LIMIT].to_numpy().astype(float)
 
 

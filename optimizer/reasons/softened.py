@@ -11,6 +11,7 @@ from optimizer.question.promised import promises
 from optimizer.solution import Solution
 from optimizer.when import exchange_of, ramped
 from twin.axes import to_minute
+from twin.curtailment import LIMIT
 from twin.physics import FloatArray
 from twin.promises import HARD, UNITS, Commitment
 
@@ -75,7 +76,7 @@ def softened(solution: Solution) -> tuple[Softened, ...]:
         for promise in promises(problem.site, problem.outlook)
         if (one := _promise(solution, promise)) is not None
     ]
-    found += [*_ramp(solution), *_astray(solution)]
+    found += [*_ramp(solution), *_left(solution), *_astray(solution)]
     return tuple(sorted(found, key=lambda one: -one.paid))
 
 
@@ -134,6 +135,25 @@ def _ramp(solution: Solution) -> Iterator[Softened]:
             unit="MW",
             paid=RAMP_PRICE * total * problem.weights["money"],
         )
+
+
+def _left(solution: Solution) -> Iterator[Softened]:
+    """Yield what others leave of the connection, where a site cannot do with so little."""
+    problem = solution.inputs.problem
+    if not (off := np.flatnonzero(problem.least_import)).size:
+        return
+    grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
+    taken = solution.values[f"{grid}.import_power"][off]
+    beyond = np.maximum(taken - problem.series(LIMIT)[off], 0.0)
+    yield Softened(
+        target=f"what others leave of the connection ({grid})",
+        first=time[off[0]],
+        last=time[off[-1]],
+        above=float(beyond.max()),
+        below=0.0,
+        unit="MW",
+        paid=0.0,
+    )
 
 
 def _astray(solution: Solution) -> Iterator[Softened]:

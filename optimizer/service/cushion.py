@@ -1,4 +1,4 @@
-"""What a plan by rule must not do to the connection: give it too much sun, or turn too steeply."""
+"""What a plan by rule must not do to the connection: too much sun, too much load, steep turns."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ from twin.exchange import net_import
 from twin.physics import FloatArray
 
 STEPS: Final = 8
-"""Intervals that are softened: two hours take any site over any step. [1]"""
+"""Intervals in which turns are softened: two hours take any site over any step. [1]"""
 
 SPILLS: Final = 3
 """Times that too much export is cut: less sun means less losses too, and so a little too little."""
@@ -46,7 +46,8 @@ def spilled(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
 
 
 def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
-    """Return a plan whose batteries take what is too steep for the connection.
+    """Return a plan whose batteries take what is too steep, and give what is too much, for the
+    connection.
 
     Parameters
     ----------
@@ -58,16 +59,16 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The same, with ``battery_charge`` and ``battery_discharge`` in its first intervals; the
-        promise is to be made anew.
+        The same, with ``battery_charge`` and ``battery_discharge``; the promise is to be made anew.
     """
     batteries = problem.site.of(Battery)
     if not batteries:
         return plan
     before = float(net_import(problem.state))
     net = net_import(plan).to_numpy()
-    most = MEAN_SHARE * problem.site.grid.ramp * 60.0 * float(problem.hours.min())
-    flow = _flow(net, before, most)
+    step = MEAN_SHARE * problem.site.grid.ramp * 60.0 * float(problem.hours.min())
+    left = problem.available(problem.site.exchanges[0]) * (1.0 - problem.margins.power)
+    flow = _flow(net, before, step, most=left)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(
         [battery.power / power for battery in batteries],
@@ -81,8 +82,8 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     return plan
 
 
-def _flow(net: FloatArray, before: float, step: float) -> FloatArray:
-    """Return what batteries must take, less than none to give, so that no step is too great. [MW]
+def _flow(net: FloatArray, before: float, step: float, *, most: FloatArray) -> FloatArray:
+    """Return what batteries must take, less than none to give, so that no limit is broken. [MW]
 
     Parameters
     ----------
@@ -91,11 +92,14 @@ def _flow(net: FloatArray, before: float, step: float) -> FloatArray:
     before
         Net import before it. [MW]
     step
-        Most that net import may change from one interval to the next. [MW]
+        Most that net import may change from one of the first intervals to the next. [MW]
+    most
+        Most of it that the connection bears, ``(time,)``. [MW]
     """
     flow = np.zeros(len(net))
-    for i in range(min(STEPS, len(net))):
-        wanted = float(np.clip(net[i], before - step, before + step))
+    for i in range(len(net)):
+        steady = np.clip(net[i], before - step, before + step) if i < STEPS else net[i]
+        wanted = float(min(steady, most[i]))
         flow[i] = wanted - net[i]
         before = wanted
     return flow

@@ -27,7 +27,7 @@ CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
     "hold": (Severity.HIGH, "make room, or set the clock"),
     "decision": (Severity.HIGH, "see what is missing in the text"),
     "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
-    "ramp": (Severity.MEDIUM, "tell the operator of the grid; nothing of the site is any gentler"),
+    "connection": (Severity.MEDIUM, "tell the operator of the grid; the site can do no more"),
     "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
     "jobs": (
         Severity.HIGH,
@@ -83,7 +83,7 @@ class Watch:
             "hold": self._overrides.alarm,
             "decision": missing,
             "fallback": _fallback(last),
-            "ramp": "; ".join(map(str, last.choice.verdict.steep)) if last else "",
+            "connection": "; ".join(map(str, last.choice.verdict.forced)) if last else "",
             "telemetry": "; ".join(filter(None, doubts)),
             "jobs": link.jobs.trouble(now) or (link.jobs.unheard if missing else ""),
             "orders": link.jobs.disagreement(),

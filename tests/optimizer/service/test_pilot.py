@@ -5,13 +5,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from optimizer.deciding import decide
 from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Source
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days
-from twin import axes
+from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.errors import NoScheduleError, SolverError, StateError
 from twin.workloads.capping import work_power
@@ -249,7 +250,7 @@ def test_where_nothing_is_possible_nothing_is_remembered():
     none = site.replace(site.grid.name, import_limit=0.4)
     pilot = Pilot(site=none, decide=fails)
     with pytest.raises(NoScheduleError):
-        pilot.run(moments.facts())
+        pilot.run(moments.facts(battery_level=0.32))
     assert pilot.caps == {}
     pilot.site = site
     assert pilot.run(moments.facts(moments.calm())).time == axes.utc(small_days.START)
@@ -277,9 +278,42 @@ def test_a_ramp_that_nothing_can_keep_costs_no_plan(solver):
     known = replace(moments.facts(dark), apart=HALF)
     outcome = on_a_weak_grid(solver).run(known)
     assert outcome.choice.source is (Source.RULE if solver else Source.OPTIMUM)
-    assert [one.limit for one in outcome.choice.verdict.steep] == ["ramp of grid_import_power"]
+    assert [one.limit for one in outcome.choice.verdict.forced] == ["ramp of grid_import_power"]
     assert outcome.orders.jobs == {}
     assert outcome.orders.battery_discharge["battery_1"] == pytest.approx(0.8, abs=0.01)
+
+
+def told(limit, hours):
+    """Return what partners leave of the connection from now on, for some hours. [MW]"""
+
+    def over(horizon):
+        ahead = horizon["time"] - horizon["time"][0] < np.timedelta64(round(60 * hours), "m")
+        left = xr.where(ahead, limit, moments.site().grid.import_limit)
+        return vocabulary.tag_all(xr.Dataset({"grid_import_limit": left}))
+
+    return over
+
+
+@pytest.mark.parametrize("hours", [1.0, 6.0])
+@pytest.mark.parametrize("solver", [None, fails])
+def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hours):
+    """Proves: of 0.87 MW that idle racks and the service need 0.2 MW are left: all work rests, the
+    battery holds that while it can, and what is beyond is told.
+
+    Sensitivity: no plan at all, and work that goes on as it was last ordered.
+    """
+    known = replace(moments.facts(moments.calm()), promised=told(0.2, hours))
+    outcome = moments.pilot(solver).run(known)
+    assert outcome.choice.source is (Source.RULE if solver else Source.OPTIMUM)
+    assert outcome.orders.jobs == {}
+    taken = outcome.choice.schedule["grid_import_power"].to_numpy()
+    assert taken[:3] == pytest.approx(0.2, abs=0.01)
+    assert taken[4] > 0.8
+    (breach,) = outcome.choice.verdict.forced
+    assert breach.limit == "grid_import_power beyond what is left of the connection"
+    if solver is None:
+        (beyond,) = outcome.choice.decision.explanation.softened
+        assert beyond.target == "what others leave of the connection (grid_1)"
 
 
 def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
@@ -289,7 +323,7 @@ def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
     """
     outcome = on_a_weak_grid().run(replace(moments.facts(moments.calm()), apart=HALF))
     assert outcome.choice.source is Source.OPTIMUM
-    assert outcome.choice.verdict.steep == ()
+    assert outcome.choice.verdict.forced == ()
     assert sum(outcome.orders.jobs.values()) < 0.1
 
 

@@ -89,16 +89,16 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
     """Proves: somebody hears of it, though nothing of the site could make it gentler."""
     steep = Breach(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
     fine = SimpleNamespace(trouble=lambda _: "", record_trouble="", alarm="")
-    verdict = SimpleNamespace(steep=(steep,))
+    verdict = SimpleNamespace(forced=(steep,))
     last = SimpleNamespace(
-        choice=SimpleNamespace(source=Source.OPTIMUM, verdict=verdict),
+        choice=SimpleNamespace(source=Source.OPTIMUM, verdict=verdict, reason=""),
         estimate=SimpleNamespace(said=()),
         absent=(),
     )
     watch = Watch(link, fine, series=SimpleNamespace(alarm=lambda _: ""), overrides=fine)
     watch.look(NOON, last, "")
     told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.show()}
-    assert told["ramp"] == str(steep)
+    assert told["connection"] == str(steep)
 
 
 def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
