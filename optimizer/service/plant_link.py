@@ -150,7 +150,7 @@ class PlantLink:
             self._looked = moment
             longest = quality.PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            more = f", and {len(names) - 1} more" if len(names) > 1 else ""
             span = in_words(float(longest / np.timedelta64(1, "s")))
             self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
         return self._silent
@@ -248,11 +248,27 @@ class PlantLink:
 
 
 def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
-    """Return what was heard once, and for so long no more, with its age: of several the oldest."""
-    ages = {name: observed[f"{name}_age"].to_numpy() for name in _names(observed)}
-    oldest = {name: float(age[np.isfinite(age)].max(initial=0.0)) for name, age in ages.items()}
+    """Return what was heard once, and for so long no more, whose it is, and its age.
+
+    Of several machines the one that has been silent longest is told, and how many there are.
+    """
     most = longest / np.timedelta64(1, "s")
-    return [f"{name}: {in_words(age)}" for name, age in oldest.items() if age > most]
+    told = []
+    for name in _names(observed):
+        age = observed[f"{name}_age"]
+        is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > most)
+        if count := int(is_old.sum()):
+            old = age.where(is_old, 0.0)
+            told.append(f"{name}{_whose(old, count)}: {in_words(float(old.max()))}")
+    return told
+
+
+def _whose(old: xr.DataArray, count: int) -> str:
+    """Return in words which machine has the oldest reading; nothing for what is the site's."""
+    if not old.dims:
+        return ""
+    more = f" and {count - 1} more" if count > 1 else ""
+    return f" of {old.idxmax().item()}{more}"
 
 
 def _names(observed: xr.Dataset) -> list[str]:

@@ -249,6 +249,8 @@ def test_empty_data_is_explained(visit, board):
     assert "no time yet" in page.text_content("#clock")
     for card in (*CHARTS, "jobs", "decision", "limits", "failures", "feed", "alarms"):
         assert len(page.text_content(f"#{card} .empty")) > 10
+    for chart in ("price", "carbon"):  # nobody has looked for any; it is no fault of the files
+        assert "yet" in page.text_content(f"#{chart} .empty")
     assert faults(page) == {}
 
 

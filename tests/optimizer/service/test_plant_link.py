@@ -49,7 +49,7 @@ def test_a_heartbeat_is_no_reading():
 def test_what_was_never_heard_hides_nothing_that_fell_silent():
     """Proves: racks fell silent 600 s ago, though one of them has never had a sensor.
 
-    Sensitivity: the age of the oldest was infinite, and nothing was told of any.
+    Sensitivity: the age of the oldest was infinite, and nothing was told of any; or not of which.
     """
     window = Window(site())
     for label in ("hall_1-r0001", "hall_1-r0002"):
@@ -57,7 +57,10 @@ def test_what_was_never_heard_hides_nothing_that_fell_silent():
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
     assert _stale(window.observed(NOON), 300 * SECOND) == []
     (told,) = _stale(window.observed(NOON + 600 * SECOND), 300 * SECOND)
-    assert told == "rack_power: 10 min"
+    assert told == "rack_power of hall_1-r0001: 10 min"
+    window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
+    (told,) = _stale(window.observed(NOON + 600 * SECOND), 300 * SECOND)
+    assert told == "rack_power of hall_1-r0001 and 1 more: 10 min"
 
 
 def link_to(folder, *, is_simulated):
@@ -156,9 +159,11 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
     assert link.silent(BEFORE) == link.silent(NOON + 60 * SECOND) == ""
     told = link.silent(NOON + 360 * SECOND)  # one meter shows import and export
-    assert told == "silent for over 5 min: grid_import_power and 1 more"
+    assert told == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
     assert link.silent(NOON + 360 * SECOND) == ""
+    later = NOON + 655 * SECOND  # the meter's three periods are just not over
+    assert link.silent(later) == "silent for over 5 min: battery_level of battery_1"
 
 
 def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):

@@ -10,9 +10,9 @@ const soon = "Nothing yet: it comes with the first telemetry and the first plan.
 
 const power = new Chart(section("power"), { title: "Power from the grid", unit: "MW", height: 260, fromZero: true, missing: soon });
 const price = new Chart(section("price"), { title: "Price of electricity", unit: "EUR/MWh", fromZero: true,
-  missing: "No prices: neither known nor forecast." });
+  missing: "No prices yet: they come with the first plan." });
 const carbon = new Chart(section("carbon"), { title: "Carbon of electricity", unit: "g/kWh", fromZero: true,
-  missing: "No carbon intensity: neither known nor forecast." });
+  missing: "No carbon intensity yet: it comes with the first plan." });
 const temperature = new Chart(section("temperature"), { title: "Temperatures against their limits", unit: "°C", height: 260,
   missing: "No temperature heard yet." });
 const stores = new Chart(section("stores"), { title: "Battery and cold tank", unit: "MWh", height: 260, fromZero: true,
