@@ -38,7 +38,10 @@ Broker = Annotated[
 ]
 Halls = Annotated[
     list[str] | None,
-    typer.Option(help="A hall whose racks have an ingester process of their own; repeat it."),
+    typer.Option(
+        help="A hall whose racks have an ingester process of their own; name all, "
+        "as racks of others are not heard then. Without it one process hears them all."
+    ),
 ]
 Types = Annotated[
     list[str] | None,
@@ -154,6 +157,10 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         others = ", ".join(f"{name} ({n})" for name, n in discovery.strangers.most_common(SHOWN))
         words = f"passed over, as their tag paths do not begin with {site}: points of {others}"
         screen.print(words, markup=False)
+    for reason in list(discovery.refused.values())[:SHOWN]:
+        screen.print(f"refused: {reason}", markup=False)
+    if (more := len(discovery.refused) - SHOWN) > 0:
+        screen.print(f"and what came on {more} more topics")
     _write(discovery.draft(), out)
     differences: list[str] = []
     apart: list[str] = []
@@ -170,6 +177,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         "points": len(discovery.points),
         "racks": len(discovery.batches),
         "others": dict(discovery.strangers),
+        "refused": discovery.refused,
         "differences": differences,
         "racks_apart": apart,
     }

@@ -10,7 +10,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -67,6 +66,7 @@ class Discovery:
         self.points: dict[str, PointMetadata] = {}
         self.batches: set[tuple[str, str]] = set()
         self.strangers: Counter[str] = Counter()
+        self.refused: dict[str, str] = {}
         self._chips: Counter[tuple[str, int]] = Counter()
         self._most: dict[str, float] = {}
 
@@ -92,6 +92,11 @@ class Discovery:
                 if site == self._site:
                     self.batches.add((hall, rack))
                     self._chips[hall, sample.values.shape[1]] += 1
+
+    def refuse(self, topic: str, reason: str) -> None:
+        """Remember why what this site says on a topic cannot be read."""
+        if f"/{self._site}/" in topic and len(self.refused) < _TOO_MANY:
+            self.refused[topic] = reason
 
     def draft(self) -> str:
         """Return the text of a site file, as far as the plant tells it."""
@@ -143,7 +148,7 @@ class Discovery:
         plant = {rack for rack in heard.racks if rack.rpartition("-")[0] == hall}
         cluster = {f"{hall}-{rack}" for name, rack in self.batches if name == hall}
         lines = [
-            f"[equipment.{_key(hall)}]",
+            *_head(hall),
             'kind = "accelerators"',
             f"racks = {len(plant | cluster)}",
         ]
@@ -188,8 +193,10 @@ def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = 
             is_over = time.monotonic() >= end
             for message in client.take(_MOST, 0.1):
                 count += 1
-                with suppress(WireError):
+                try:
                     discovery.hear(decode(message.topic, message.payload))
+                except WireError as error:
+                    discovery.refuse(message.topic, str(error))
     finally:
         client.stop()
     return count
@@ -216,7 +223,7 @@ def _fits(meaning: Meaning, point: PointMetadata, areas: frozenset[str]) -> bool
 
 def _table(name: str, one: _Object) -> list[str]:
     """Return the table of a machine; its kind is the one that most of its points speak for."""
-    lines = [f"[equipment.{_key(name)}]"]
+    lines = _head(name)
     likely = _likely(name, one)
     if len(likely) == 1:
         (kind,) = likely
@@ -260,11 +267,11 @@ def _missing(kind: str, given: Iterable[str]) -> list[str]:
     return [f"# standard = ...  # or else: {', '.join(required)}"]
 
 
-def _key(name: str) -> str:
-    """Return a name as TOML writes it in the head of a table."""
-    if _SAFE.match(name):
-        return name
-    return json.dumps(name)
+def _head(name: str) -> list[str]:
+    """Return the head of a machine's table, and a word on a name that no machine can have."""
+    key = name if _SAFE.match(name) else json.dumps(name)
+    mend = "# letters, digits and _ make a name; let its gateway call it otherwise"
+    return [f"[equipment.{key}]", *([] if name.isidentifier() else [mend])]
 
 
 def _printable(line: str) -> str:

@@ -142,7 +142,8 @@ class Intake:
             if isinstance(sample, str):
                 self._counters["quarantined"] += 1
                 self.aside.quarantine.put(frame.topic, sample, frame.payload)
-            else:
+            else:  # such batches as were not taken in bulk, as those in JSON
+                self._counters["batches"] += isinstance(sample, RackBatch)
                 yield frame, sample
 
     def _add(self, sample: Sample, frame: Frame, name: str) -> None:

@@ -104,12 +104,21 @@ def test_names_that_would_break_a_file_are_quoted():
     assert list(tomllib.loads(discovery.draft())["equipment"]) == ['pump ]\n"x" \\']
 
 
+def test_a_name_that_no_site_file_can_have_is_told():
+    discovery = Discovery("small")
+    for hall in ("hall_1", "hall-2"):
+        discovery.hear(batch_of(SMALL, hall, "r0001"))
+    draft = discovery.draft()
+    assert "[equipment.hall_1]\nkind" in draft
+    assert "[equipment.hall-2]\n# letters, digits and _ make a name" in draft
+
+
 def test_plant_and_file_that_agree_have_no_differences():
     assert compare(SMALL, points_of(SMALL), batches_of(SMALL)) == []
     assert racks_apart(SMALL, points_of(SMALL), batches_of(SMALL)) == set()
 
 
-def test_differences_are_told_in_words():
+def test_differences_are_sensor_words():
     heard = []
     for point in points_of(SMALL):
         if point.object_id == "tank_1":
@@ -256,6 +265,22 @@ def test_points_of_other_paths_are_told(monkeypatch):
     told = discover(site="ours")
     assert "do not begin with ours: points of small (" in " ".join(told.stderr.split())
     assert "passed over" not in discover(site="small").stderr
+
+
+def test_what_of_the_site_cannot_be_read_is_told(monkeypatch):
+    """Proves: a sensor in Fahrenheit, which the contract refuses, is told and not just left out."""
+    (sensor,) = (p for p in points_of(SMALL) if p.point_type == "AirTemperature")
+    topic, payload = encode(sensor)
+    bad = payload.replace(b'"C"', b'"F"')
+
+    class Spoilt(Bus):
+        def __init__(self, *_, **__):
+            self._waiting = [Message(topic, bad), Message(topic.replace("small", "other"), bad)]
+
+    monkeypatch.setattr(module, "Client", Spoilt)
+    told = discover(site="small")
+    assert told.stderr.count("refused: ") == 1
+    assert "the engUnit of AirTemperature is C" in " ".join(told.stderr.split())
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
 from telemetry.codec import encode
+from telemetry.codec.rack_batch import encode_batch_json
 from telemetry.journal import Journal
 from telemetry.journaling import frames
 from telemetry.shards.site_archiver import SiteArchiver
@@ -32,6 +33,16 @@ def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
     chips = open_archive("rhine", group="racks", root=tmp_path)
     power = chips["power"].isel(chip=0).sel(rack="hall_1/r0002").values
     assert np.flatnonzero(np.isfinite(power)).tolist() == list(range(20, 40))
+
+
+def test_batches_are_counted_in_whichever_form_they_come(tmp_path):
+    """Proves: four batches, two as bytes and two in JSON, which counted as none though archived."""
+    journal = Journal(tmp_path / "a", clock=clock_at(300))
+    append(journal, batch("r0001", 0), batch("r0002", 0))
+    journal.append([encode_batch_json(batch("r0001", second)) for second in (1, 2)])
+    journal.close()
+    archiver = recorded(tmp_path, [], is_simulated=False)
+    assert archiver.counters["batches"] == 4
 
 
 def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
