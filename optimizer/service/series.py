@@ -75,6 +75,7 @@ class Series:
         self._stamps: Mapping[Path, Stamp] = {}
         self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
+        self._parts: list[xr.Dataset] = []
         self._ends: Mapping[str, np.datetime64] = {}
         self._rehearsal: threading.Thread | None = None
         self.trouble = ""
@@ -107,6 +108,8 @@ class Series:
                     self.trouble = f"never read: {error}"
                     raise
                 self.trouble = f"series as last read: {error}"
+                if is_old:  # horizons go on beyond what was made for the days before
+                    self._record = make_record(self._site, *self._parts, until=now)
                 logger.warning("series unreadable", because=str(error))
             self._stamps, self._read_at = stamps, now
         return self._record
@@ -184,7 +187,10 @@ class Series:
             raise SeriesError(source, faults)
         parts = read_series(self._site, files, start=now - self._back, end=now + AHEAD)
         logger.info("series read", notes=notes_of(self._site, parts))
-        return make_record(self._site, *(part for _, part in parts))
+        series = [part for _, part in parts]
+        whole = make_record(self._site, *series, until=now)  # whose files may be weeks old
+        self._parts = series
+        return whole
 
 
 def _ends(record: xr.Dataset) -> Mapping[str, np.datetime64]:

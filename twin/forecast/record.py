@@ -34,10 +34,10 @@ PUBLICATION: Final = pd.Timedelta(hours=12, minutes=45)
 """Local time at which tomorrow's day-ahead prices stand published."""
 
 REACH: Final = np.timedelta64(15, "D")
-"""The record's axis goes on this far beyond its data, for horizons that do."""
+"""The record's axis goes on this far beyond its data, or a later moment, for horizons that do."""
 
 
-def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
+def record(site: Site, *series: xr.Dataset, until: np.datetime64 | None = None) -> xr.Dataset:
     """Return all series of a site on one axis of quarter-hours.
 
     Parameters
@@ -48,6 +48,8 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
         Prices, carbon and weather, perhaps a position and prices of imbalance, perhaps reserves by
         ``product``, each on its own ``time`` and ``instant``, of any resolution.
         Where two hold the same word, the first counts.
+    until
+        Moment from which horizons are asked, though all series may end before it. [UTC]
 
     Returns
     -------
@@ -69,7 +71,7 @@ def record(site: Site, *series: xr.Dataset) -> xr.Dataset:
     wanted = ("electricity_price", *MEASURED, *bought)
     sources = {name: _holder(name, series) for name in wanted}
     sun_and_wind = _renewable_power(site, sources)
-    axes = _quarters(sources)
+    axes = _quarters(sources, until)
     whole = axes.assign(
         {name: _place(source[name], source, axes) for name, source in sources.items()}
     )
@@ -167,11 +169,13 @@ def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray
     return xr.DataArray(powers, dims=("renewable", "time"), coords=coords)
 
 
-def _quarters(sources: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Return the axes that hold all series, and the reach beyond them."""
+def _quarters(sources: dict[str, xr.Dataset], until: np.datetime64 | None) -> xr.Dataset:
+    """Return the axes that hold all series and a moment, and the reach beyond them."""
     edges = [source["instant"].to_numpy() for source in sources.values()]
     first = min(edge[0] for edge in edges).astype("datetime64[h]").astype("datetime64[us]")
     last = max(edge[-1] for edge in edges)
+    if until is not None:
+        last = max(last, np.datetime64(until, "h").astype("datetime64[us]"))
     return regular(first, int((last + REACH - first) // QUARTER))
 
 

@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.reserve_days import product
 from twin import axes
 from twin.errors import SeriesError
+from twin.forecast.outlook import outlook
 
 SITE = sites.load("small")
 NOW = axes.utc("2026-06-16T08:00")
@@ -120,6 +121,25 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
     record = series.record(axes.utc("2026-12-30"))
     times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
     assert times[-1] > axes.utc("2027-01-02")
+
+
+@pytest.mark.parametrize("days", [5, 9, 40])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, days, is_gone):
+    """Proves: a week ahead is foreseen from files that ended long ago, also if they are gone since.
+
+    Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
+    or give longer ones`), beside an alarm that said `plans go on by forecasts`.
+    """
+    series.record(axes.utc("2026-06-30"))
+    if is_gone:
+        copies["prices"].unlink()
+    now = axes.utc("2026-07-01") + days * np.timedelta64(1, "D")
+    ahead = outlook(SITE, series.record(now), now, axes=axes.horizon(now, [(24, 15), (144, 60)]))
+    prices = ahead["electricity_price"].to_numpy()
+    known = series.record(NOW)["electricity_price"].to_numpy()
+    assert np.nanmin(known) <= prices.min() < prices.max() <= np.nanmax(known)
+    assert np.isfinite(ahead["air_temperature"].to_numpy()).all()
 
 
 def told(copies, moment, **others):
