@@ -11,6 +11,7 @@ import sites
 from optimizer.cli.operate import StateFolder, state_of
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.decisions import NO_PLAN, Told, read_service_decision
+from optimizer.service.folder import site_of
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
 from twin import axes, units, vocabulary
 from twin.errors import Fault, ProblemError
@@ -36,16 +37,17 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     if last and at is not None:
         mend = "name a moment, or --last, not both"
         raise ProblemError("command", [Fault(place="--at", value=at, mend=mend)])
-    loaded, moment = sites.load(site), at
     screen = console(json_file)
     if run is not None:
+        loaded = sites.load(site)
         check_site(run, loaded)
-        told = read_decision(run, moment, policy=policy, seed=seed)
+        told = read_decision(run, at, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
-        _show_step(screen, run, policy=policy, seed=seed, at=moment or told["start"])
+        _show_step(screen, run, policy=policy, seed=seed, at=at or told["start"])
     else:
-        told = read_service_decision(state_of(site, state), moment)
-        _head(screen, told, site=loaded.name, at=moment)
+        folder = state_of(site, state)
+        told = read_service_decision(folder, at)
+        _head(screen, told, site=site_of(folder) or site, at=at)
     if told.get("source") != NO_PLAN:
         _show(screen, told)
     write_json(told, json_file)

@@ -12,7 +12,7 @@ from optimizer.service.folder import SCHEMA_FILE, check_layout, site_of
 from telemetry.home import state_folder
 from twin.errors import Fault, ServiceError
 
-SiteName = Annotated[str, typer.Argument(help="Name of a declared site.")]
+SiteName = Annotated[str, typer.Argument(help="Name of the site, or path of its file.")]
 
 StateFolder = Annotated[
     Path | None,
@@ -37,7 +37,9 @@ def state_of(site: str, state: Path | None) -> Path:
     ServiceError
         If the folder is another site's.
     """
-    folder = state or state_folder(sites.load(site).name)
+    folder = state or state_folder(site)
+    if state is None and site_of(folder) != site:  # the path of a file, or none ever ran by default
+        folder = state_folder(sites.load(site).name)
     named = site_of(folder)
     if named and named != site and named != sites.load(site).name:
         mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"

@@ -85,6 +85,25 @@ def test_a_site_is_known_by_its_name_even_where_its_file_is_not(tmp_path):
     assert f"no service of elbe runs on {tmp_path}; it will start in HOLD" in said
 
 
+@pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
+def test_a_site_of_ones_own_is_known_by_its_name_where_its_service_lies(
+    tmp_path, monkeypatch, words
+):
+    """Proves: by name and from the folder by default; `explain` wanted the path of its file always.
+
+    Sensitivity: at three in the morning it said to give a path, or one of the declared sites.
+    """
+    monkeypatch.delenv("GIGATWIN_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with StateFolder(tmp_path / "gigatwin" / "elbe", site="elbe") as folder:
+        Audit(folder.path / AUDIT).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
+    order, *options = words
+    _, said = give(order, "elbe", *options)
+    assert "declared" not in said
+    assert "one of baltica" not in said
+    assert "elbe" in said
+
+
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"]])
 def test_an_order_where_no_service_would_start_is_no_success(tmp_path, words):
     """Proves: nobody reads that it will start in HOLD where it will not start."""
