@@ -4,22 +4,29 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from starlette.requests import Request
 
 from optimizer.service.overrides import LONGEST
+from twin.errors import one_line
 
 MOST_BYTES: Final = 4096
 """Largest body of an order. [bytes]"""
 
-SEEN: Final = r"^[^\p{C}]*$"
-"""Letters that can be seen; others would forge lines of a log."""
 
+# Letters that cannot be seen would forge lines of a log; no HOLD is refused for what was pasted.
 type Author = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=SEEN)
+    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=80)
 ]
 type Reason = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=SEEN)
+    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=300)
 ]
 
 
