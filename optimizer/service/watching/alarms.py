@@ -1,13 +1,18 @@
 """Alarms: what is wrong now, since when, how grave, and what to do about it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from threading import Lock
+from typing import Final
 
 import structlog
 
 logger = structlog.get_logger(__name__)
+
+_NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
+"""An age, an amount or a time; no number in a name, as that of chiller_2."""
 
 
 class Severity(StrEnum):
@@ -72,7 +77,9 @@ class Alarms:
             self._found[cause] = Alarm(
                 cause=cause, time=since, severity=severity, text=text, mend=mend
             )
-        if before is None or before.severity is not severity:
+        known = _troubles(before.text) if before else set()
+        is_new = not _troubles(text) <= known  # many troubles have one cause
+        if before is None or before.severity is not severity or is_new:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
 
     def show(self) -> list[Mapping[str, object]]:
@@ -81,3 +88,8 @@ class Alarms:
         with self._lock:
             found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
         return [asdict(alarm) for alarm in found]
+
+
+def _troubles(text: str) -> set[str]:
+    """Return what a text tells, without the numbers that change from look to look."""
+    return {_NUMBER.sub("", trouble) for trouble in text.split("; ")}

@@ -64,10 +64,29 @@ def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
 
 def test_only_what_is_new_is_logged(alarms):
     with structlog.testing.capture_logs() as logged:
-        for text in ("down", "down", "still down", "", ""):
+        for text in ("down for 2 s", "down for 2 s", "down for 4.5 s", "", ""):
             note(alarms, "broker", text)
     assert [entry["event"] for entry in logged] == ["alarm", "alarm cleared"]
     assert logged[0]["cause"] == "broker"
+
+
+def test_a_trouble_beside_another_of_its_cause_is_logged(alarms):
+    """Proves: the meter's silence is in the log, though a pump has been told since the day before.
+
+    Sensitivity: one line at the first trouble, and none until all of its cause were over.
+    """
+    pump = "pump_2 is {} kW, but 3.1 by the model"
+    with structlog.testing.capture_logs() as logged:
+        note(alarms, "telemetry", pump.format(2.2))
+        note(
+            alarms, "telemetry", f"{pump.format(2.3)}; the meter is 5 min old, of 2026-06-16T08:00Z"
+        )
+        note(
+            alarms, "telemetry", f"{pump.format(2.3)}; the meter is 9 min old, of 2026-06-16T08:00Z"
+        )
+        note(alarms, "telemetry", pump.format(2.2))
+        note(alarms, "telemetry", pump.format(2.2).replace("pump_2", "pump_3"))
+    assert [entry["text"].count("meter") for entry in logged] == [0, 1, 0]
 
 
 def test_an_alarm_that_grows_graver_is_logged_again(alarms):
