@@ -22,7 +22,7 @@ from telemetry.home import state_folder
 from twin import axes
 from twin.axes import to_minute
 from twin.calibrate import Calibration, Estimated, Grade, calibrate
-from twin.calibration.drift import Week, changes
+from twin.calibration.drift import NEWEST, REFERENCE, Week, changes
 from twin.errors import Fault, StateError
 from twin.site import Site
 from twin.units import written
@@ -234,7 +234,9 @@ def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
     screen.print(f"{site.name}: {len(weeks)} calibrations kept in {path}", markup=False)
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
-    if not found:
+    if len(weeks) < REFERENCE + NEWEST:
+        screen.print(f"too few to tell what has changed: it takes {REFERENCE + NEWEST}")
+    elif not found:
         screen.print("nothing has changed beyond doubt")
     rows = [
         {

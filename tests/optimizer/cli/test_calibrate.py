@@ -111,10 +111,18 @@ def test_what_has_worn_is_told(tmp_path):
     assert content["changes"][0]["parameter"] == "chilled_plant.chillers.eir_factor"
 
 
-def test_nothing_kept_is_nothing_told(tmp_path):
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "too few to tell"), (5, "too few to tell"), (6, "nothing has changed beyond doubt")],
+)
+def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
+    """Sensitivity: without any, as where --state was forgotten, nothing had changed."""
+    for week in list(weeks(eir=np.ones(10)))[:count]:
+        keep(tmp_path / FILE, week)
     result = calibrate("--state", tmp_path, "--drift")
     assert result.exit_code == 0
-    assert "nothing has changed beyond doubt" in result.stdout
+    assert f"{count} calibrations kept" in " ".join(result.stdout.split())
+    assert words in result.stdout
 
 
 @pytest.mark.slow
