@@ -42,6 +42,7 @@ class Apart:
         self._asked: np.datetime64 | None = None
         self._heard_for = np.timedelta64(0, "us")
         self._found: tuple[int, tuple[str, ...]] = (0, ())
+        self._is_settled = False
 
     def hear(self, sample: Sample) -> None:
         """Take note of the names in a sample."""
@@ -74,7 +75,8 @@ class Apart:
             leap = now - (now if self._asked is None else self._asked)
             self._heard_for += np.clip(leap, np.timedelta64(0, "us"), period)
             self._asked = now
-            if self._heard_for < SETTLED * period:
+            self._is_settled = self._heard_for >= SETTLED * period
+            if not self._is_settled:
                 return ()
             count = len(self._plant) + len(self._cluster)
             if self._found[0] != count:
@@ -82,6 +84,13 @@ class Apart:
                 apart &= known_racks(self._site)
                 self._found = count, tuple(sorted(apart))
             return self._found[1]
+
+    @property
+    def are_strange(self) -> bool:
+        """Whether both sides have said their names, and the site file has none of these racks."""
+        with self._lock:
+            cluster = {f"{hall}-{rack}" for hall, rack in self._cluster}
+            return self._is_settled and not known_racks(self._site) & (self._plant | cluster)
 
     def words(self) -> list[str]:
         """Return in words where the two sides and the site file differ."""

@@ -111,6 +111,7 @@ class Binder:
         self.integration_points: dict[Key, str] = {}
         self._site = site
         self._objects = {listed_key(listed): listed for listed in list_points(site)}
+        self._names = {key[-1] for key in self._objects}
         self._bindings: dict[str, Binding] = {}
         self._points: dict[Key, str] = {}
         self._known: dict[str, PointMetadata] = {}
@@ -123,10 +124,8 @@ class Binder:
 
     def metadata(self, point: str) -> PointMetadata | None:
         """Return what a point said of itself last, whether it is bound or not; None if nothing."""
-        for told in (self._changed, self._known, self._strange):
-            if point in told:
-                return told[point]
-        return None
+        places = (self._changed, self._known, self._strange)
+        return next((told[point] for told in places if point in told), None)
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -206,7 +205,9 @@ class Binder:
         """Return the binding of a point, or why there is none."""
         listed = self._objects.get(metadata_key(metadata))
         if listed is None:
-            return "unknown point"
+            name = metadata.rack or metadata.object_id
+            strange = f": nothing in the site file is called {name!r}"
+            return "unknown point" + ("" if name in self._names else strange)
         meaning = listed.meaning
         is_spare = (meaning.variable, listed.label) in self._points
         if is_spare and (meaning.is_setpoint or meaning.integration or meaning.states):
@@ -217,8 +218,7 @@ class Binder:
             if states is None:
                 return unmatched(meaning.states, metadata.state_text)
         else:
-            found = self._scale(listed, metadata.unit)
-            if found is None:
+            if (found := self._scale(listed, metadata.unit)) is None:
                 return f"unknown unit: {metadata.unit!r}"
             scale = found
         return Binding(

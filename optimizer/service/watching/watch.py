@@ -106,8 +106,10 @@ def _fallback(last: Outcome | None) -> str:
 
 def of_racks(link: PlantLink, now: np.datetime64) -> str:
     """Return which racks are not acted on, and how names differ; empty if none does."""
-    racks = link.racks_apart(now)
-    return f"{told(racks)}: {'; '.join(link.apart.words())}" if racks else ""
+    head = told(link.racks_apart(now))
+    if not head and link.apart.are_strange:
+        head = "nothing that is said of racks is understood"
+    return f"{head}: {'; '.join(link.apart.words())}" if head else ""
 
 
 def _doubts(last: Outcome | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,15 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     partners.note(outcome)
     assert "hall_1-r0003" in record[0]["degraded"]
     json.dumps(record)
+
+
+def test_racks_of_which_none_is_known_raise_the_alarm():
+    apart = SimpleNamespace(are_strange=True, words=lambda: ["racks that nobody knows: A01"])
+    link = SimpleNamespace(apart=apart, racks_apart=lambda _: ())
+    text = of_racks(link, moments.start())
+    assert text == "nothing that is said of racks is understood: racks that nobody knows: A01"
+    apart.are_strange = False
+    assert of_racks(link, moments.start()) == ""
 
 
 def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link, plant, tmp_path):

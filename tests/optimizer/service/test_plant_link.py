@@ -138,7 +138,8 @@ def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
     told = link.show_telemetry(NOON)
-    assert told["unknown"] == [f"{FEEDER}: unknown point"]
+    why = "unknown point: nothing in the site file is called 'feeder_7'"
+    assert told["unknown"] == [f"{FEEDER}: {why}"]
     assert told["passed"] == {"unknown point": 2, "other site": 1}
     assert told["quarantined"] == {"poison": 0}
     bad = replace(metadata_of("grid_import_power"), unit="furlong")

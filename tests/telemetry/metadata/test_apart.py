@@ -54,6 +54,10 @@ def points(*, renamed=()):
             yield point
 
 
+def numbered():
+    return [(hall, n) for hall in SITE.of(Accelerators) for n in range(1, hall.racks + 1)]
+
+
 def heard(*samples):
     apart = Apart(SITE)
     for sample in samples:
@@ -81,6 +85,20 @@ def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_
     words = "; ".join(apart.words())
     assert "the plant names and the site file does not know: hall_1-r0O03" in words
     assert "send batches and that the plant does not name: hall_1-r0003" in words
+
+
+def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken():
+    """Sensitivity: plant and agents agreed on A01 and on, all that they said was lost, no alarm."""
+    renamed = {f"{hall.name}-r{n:04d}": f"{hall.name}-A{n:02d}" for hall, n in numbered()}
+    strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
+    usual = [(hall.name, f"r{n:04d}") for hall, n in numbered()]
+    apart = heard(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
+    assert not apart.are_strange
+    assert asked_until(apart, LATER) == ()
+    assert apart.are_strange
+    assert "send batches and the site file does not know: hall_1-A01" in "; ".join(apart.words())
+    apart.hear(batches()[0])
+    assert not apart.are_strange
 
 
 def test_a_rack_that_is_named_later_is_acted_on_again():
