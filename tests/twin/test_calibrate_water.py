@@ -84,6 +84,15 @@ def test_a_set_point_that_rests_at_its_limit_is_no_stuck_sensor(moved):
     assert History(SITE, calm).stuck == {}
 
 
+def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
+    """Sensitivity: `the sensor of tank_status of tank_1 stood still: 40 readings are left out`."""
+    calm = moved.copy(deep=True)
+    is_on = np.arange(calm.sizes["time"]) % 2.0
+    is_on[50:90] = 1.0
+    calm["tank_status"] = ("time", "tank"), is_on[:, np.newaxis]
+    assert History(SITE, calm.assign_coords(tank=["tank_1"])).stuck == {}
+
+
 def test_chillers_that_plans_commit_are_taken_as_they_ran():
     plant = SITE.equipment["chilled_plant"]
     committed = plant.chillers.model_copy(update={"minimum_up": 1.0})

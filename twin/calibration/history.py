@@ -45,8 +45,16 @@ MINUTES: Final = 15
 ABSURD: Final = 5.0
 """Times the rating from which a power has another unit. [1]"""
 
-ORDERS: Final = ("_set_point", "_request", "_applied", "_units_on")
-"""Ends of words that stand still for as long as nobody asks for anything else."""
+STEADY: Final = (
+    "_set_point",
+    "_request",
+    "_applied",
+    "_units_on",
+    "_available",
+    "_status",
+    "_enabled",
+)
+"""Ends of words that stand still while nobody asks for anything else, and of states."""
 
 HOT: Final = 150.0
 """From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
@@ -145,11 +153,11 @@ class History:
             return
         for label, column in zip(labels or [""], columns, strict=True):
             known = column.astype(float)
-            stuck = _stuck(known) & (not name.endswith(ORDERS))
+            stuck = _stuck(known) & (not name.endswith(STEADY))
             if stuck.any():
                 self.stuck[name, label] = int(np.count_nonzero(stuck))
             known = np.where(stuck, np.nan, known)
-            wild = self._wild(known) & (not name.endswith(ORDERS))
+            wild = self._wild(known) & (not name.endswith(STEADY))
             if wild.any():
                 self.wild[name, label] = int(np.count_nonzero(wild))
             self._values[name, label] = self._mean(np.where(wild, np.nan, known))
