@@ -73,9 +73,9 @@ def _plan(snapshot: Snapshot) -> str:
 
 
 def _power(snapshot: Snapshot) -> str:
-    """Return the net import: measured or known last, as was planned, and as is planned now."""
+    """Return the net import: read with the plan or known last, as was planned, and as is now."""
     age = number(snapshot, "last_known", "age_minutes")
-    known = "measured" if age is None else f"last known {age:.0f} min before the plan"
+    known = "measured with the plan" if age is None else f"last known {age:.0f} min before the plan"
     measured = last(snapshot, "past", "grid_power")
     told = {
         known: measured if age is None else number(snapshot, "last_known", "grid_power"),

@@ -32,7 +32,7 @@ def test_power_is_told_against_the_plan_and_ages_are_round():
     shown["telemetry"] |= {"age_s": 0.142445}
     board.changes = shown
     said = told(board)
-    assert "measured 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in said
+    assert "measured with the plan 3.10 MW, was planned 3.00 MW, planned now 2.90 MW" in said
     assert "the newest reading 0 s old" in said
 
 

@@ -129,7 +129,8 @@ function draws({ past, plan, last_known: known }) {
   const apart = amount(Math.abs(off));
   const beside = planned == null ? "" : apart === amount(0) ? ", as planned" : `, ${apart} ${off > 0 ? "above" : "below"} its plan`;
   const ahead = plan?.grid_power?.[0];
-  return `Takes ${amount(power, "MW")} from the grid${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
+  const took = `Took ${amount(power, "MW")} from the grid at ${clock(past.time[row])}`; // read with the plan, and not since
+  return `${took}${beside}${ahead == null ? "." : `; planned now: ${amount(ahead, "MW")}.`}`;
 }
 
 const ORDERS = {
