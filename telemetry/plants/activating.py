@@ -84,6 +84,8 @@ class Order:
         Number of the quarter-hour in which it begins.
     baseline
         Net import by the plan until then, in each quarter-hour of it. [MW]
+    before
+        The same in the quarter-hour before. [MW]
     power
         By how much net import is to be lower. [MW]
     """
@@ -91,12 +93,18 @@ class Order:
     product: str
     first: int
     baseline: FloatArray
+    before: float
     power: float
 
     def given(self, net: FloatArray) -> FloatArray:
-        """Return by how much a course of net import was lower, as far as it was asked. [MW]"""
+        """Return by how much a course of net import was lower, as far as it was asked. [MW]
+
+        Uncalled, it would have turned from quarter-hour to quarter-hour as set points do.
+        """
         metered = net[self.first : self.first + len(self.baseline)]
-        return np.clip(self.baseline[: len(metered)] - metered, 0.0, self.power)
+        turned = 0.5 * TRANSITION / STEP * np.diff(self.baseline, prepend=self.before)
+        usual = self.baseline - turned
+        return np.clip(usual[: len(metered)] - metered, 0.0, self.power)
 
     def due(self, full_activation: float) -> FloatArray:
         """Return what must be given in each quarter-hour, a time in minutes after the order. [MW]

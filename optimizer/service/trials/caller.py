@@ -5,6 +5,7 @@ and all else that waits for an order, is planned anew against what the plan unti
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -60,22 +61,17 @@ class Caller:
         plan
             The schedule in force; None where nothing is planned, and so nothing held.
         """
-        before, called = len(self._orders), 0.0
+        count, called = len(self._orders), 0.0
         first = round((now - self._start) / QUARTER)
         for name, due in self._due.items():
-            begins = due[first] and not (first > 0 and due[first - 1])
-            if plan is None or not begins:
+            if plan is None or not due[first] or (first > 0 and due[first - 1]):
                 continue
-            times = now + np.arange(np.argmin(np.append(due[first:], False))) * QUARTER
-            step = plan.sel(time=times, method="pad")
-            power = float(step["reserve_capacity"].sel(product=name).min())
-            if power > LEAST:
-                baseline = net_import(step).to_numpy() - called
-                self._orders.append(
-                    Order(product=name, first=first, baseline=baseline, power=power)
-                )
-                called += power
-        return len(self._orders) > before
+            lasts = int(np.argmin(np.append(due[first:], False)))
+            order = _order(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER)
+            if order.power > LEAST:
+                self._orders.append(replace(order, baseline=order.baseline - called))
+                called += order.power
+        return len(self._orders) > count
 
     def promised(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
@@ -118,3 +114,11 @@ class Caller:
         ]
         ended = max((end for end in ends if end <= edges[0]), default=None)
         return recovers(self._site.reserves[product], called, edges, ended=ended)
+
+
+def _order(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> Order:
+    """Return a call of all that a plan holds of a product; times from a quarter-hour before on."""
+    steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
+    held, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
+    power = float(held[1:].min())
+    return Order(product=product, first=first, baseline=net[1:], before=net[0], power=power)

@@ -83,12 +83,14 @@ def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
 
 
 def test_two_products_that_are_called_at_once_add_up():
-    """2 and 3 MW of 10: 5. Each is given in turn: of 4 MW all of the first and 2 of the other."""
+    """2 and 3 MW of 10: 5. On the way there, 20 / 3 in the mean of the first quarter-hour: all of
+    the first is given, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
     assert who.look(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
     words = who.promised(axes.horizon(START, [(1.0, 15.0)]))
     assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
-    assert [one.given(np.array([6.0])).tolist() for one in orders] == [[2.0], [2.0]]
+    given = [float(one.given(np.array([20.0 / 3.0]))[0]) for one in orders]
+    assert given == pytest.approx([2.0, 2.0])
 
 
 def test_no_call_asks_for_more_export_than_the_connection_has():
@@ -116,8 +118,17 @@ def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
 )
 def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
-    order = Order(product="mfrr", first=0, baseline=np.full(2, 10.0), power=6.0)
+    order = Order(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
     assert order.due(full_activation) == pytest.approx(due)
+
+
+def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
+    """From 40 MW to 10 over ten minutes of a quarter-hour: 20 MW in its mean, 4 of 6 are given at
+    16; then 10, of which 4 leave 6 and 12 none.
+    """
+    order = Order(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
+    given = order.given(np.array([40.0, 16.0, 4.0, 12.0]))
+    assert given == pytest.approx([4.0, 6.0, 0.0])
 
 
 def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
