@@ -2,6 +2,9 @@
 
 Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
 made as the service makes it, the next an hour later, and a plant of another nature follows them.
+Every third sells reserves, which the grid calls, of batteries and of work; what is called and not
+given is a breach like any other.
+
 That no plan is found is an answer too, if words say why; it is counted as refused. So is a limit
 that the same plant breaks with no work and resting stores: air that comes warmer than the water may
 be is beyond any order. It is told apart, never left out.
@@ -21,13 +24,16 @@ from optimizer.policies import Policy, View
 from optimizer.realtime.guard import Guard
 from optimizer.service.traces import jobs_of
 from optimizer.service.trials.backtest import make_policy
+from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import HISTORY, World, carbon_of, read_outdoors
+from telemetry.plants.activating import ActivatedPlant
 from telemetry.sources import only, read_prices
-from telemetry.testbed import Plant
 from tests import small_days
+from tests.random_promises import promising, sold
 from tests.random_sites import random_site
+from twin.axes import METERING
 from twin.errors import NoScheduleError
 from twin.forecast.record import record
 from twin.limits import violations as found
@@ -42,6 +48,13 @@ HOURS = 2
 RUN_IN = 30
 """Minutes at the start that do not count: there the plant is put from rest under load at once, as
 none is. [min]"""
+
+NOT_GIVEN = 0.03
+"""Share of the connection by which less may be given than was called: so far plants are from what
+plans, which calls are held against, take them for. [1]"""
+
+PROMISING = 3
+"""Of so many sites one sells reserves. [1]"""
 
 DAYS = (2, 27)
 """First and last day of the synthetic month on which a problem may begin. [1]"""
@@ -149,13 +162,26 @@ def _broken(here: Setting, seed: int, ordering: Callable[[Policy], Policy]) -> p
     """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
     decisions: list[Decision] = []
     policy = ordering(make_policy(here, "optimal", decisions.append))
-    plant = Plant(here.site, here.surroundings, here.begin, seed=seed)
+    plant = plant_of(here, seed=seed)
     for _ in played(here, policy, plant, decisions=decisions):
         pass
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
-    counted = found(here.site, ran).to_series()
-    return counted[counted > 0]
+    is_called = isinstance(plant, ActivatedPlant)
+    spared = plant.spared()[RUN_IN:] if is_called else 0.0
+    counted = found(here.site, ran, called=spared).to_series()
+    missed = _missed(plant) if is_called else pd.Series(dtype=int)
+    return pd.concat([counted[counted > 0], missed[missed > 0]])
+
+
+def _missed(plant: ActivatedPlant) -> pd.Series:
+    """Return the minutes in which what was called was not given, by product or batteries. [1]"""
+    least = NOT_GIVEN * plant.site.grid.import_limit
+    told = plant.called()["reserve_missed"]
+    ordered = METERING * (told.to_numpy() > least).sum(axis=0)
+    words = [f"call of {name}" for name in told["product"].to_numpy()]
+    batteries = pd.Series({"call of batteries": int((plant.missed() > least).sum())})
+    return pd.concat([pd.Series(ordered, index=words), batteries])
 
 
 def _words(broken: pd.Series) -> str:
@@ -165,12 +191,14 @@ def _words(broken: pd.Series) -> str:
 def setting(seed: int) -> Setting:
     """Return a random site in a random world."""
     rng = np.random.default_rng([seed, 7])
-    site = random_site(seed)
+    site, more = random_site(seed), np.random.default_rng([seed, 8])
+    if seed % PROMISING == 0:
+        site = promising(site, more)
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")
     world = World(
-        record=record(site, *_world(site, start, end, rng=rng)),
+        record=sold(site, record(site, *_world(site, start, end, rng=rng)), more),
         jobs=jobs_of(small_days.files().jobs, start=start - HISTORY, end=end),
         start=start,
         end=end,
