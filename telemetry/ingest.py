@@ -139,12 +139,12 @@ class Ingester:
         int
             Messages of the journal that were read.
         """
-        for topic, payload in self._desk.kept.read():
+        after = self._archive.position if self._archive else None
+        for topic, payload in self._desk.kept.read(self._journal.read(), until=after):
             self._take_up(Frame(self._journal.end, topic, payload, np.datetime64("now", "us")))
         if self._archive:
             readings = recall(self._archive.folder, self._archive.site_name)
             self._desk.recall(readings, is_simulated=self._is_simulated)
-        after = self._archive.position if self._archive else None
         if self._archive and (seen := self._archive.seen.get("")):
             self._journal.go_behind(seen)
         count = 0

@@ -7,7 +7,8 @@ has no room for jobs, they are written down here before that.
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ import structlog
 
 from telemetry import durable
 from telemetry.archive import losses
+from telemetry.intake.quarantine import understand
+from telemetry.journaling.frames import Frame, Position
 from telemetry.topics import Kind, parse
 from twin.errors import JournalError, WireError
 
@@ -31,6 +34,7 @@ MOST_BYTES: Final = 128 * 1024 * 1024
 """Payloads that are kept; others are taken in as if they were new each time. [B]"""
 
 _TOLD: Final = 20  # spoilt lines that are told one by one
+_TOPICS: Final = 100_000  # that are looked up once
 
 _TEXT: Final = ("utf-8", "surrogateescape")
 
@@ -66,7 +70,7 @@ class Kept:
 
     def put(self, topic: str, payload: bytes) -> None:
         """Take down a message that could be read, if its topic is one of those."""
-        if not self._is_kept(topic):
+        if not _is_kept(topic):
             return
         with self._mutex:
             before = self._last.pop(topic, b"")
@@ -91,28 +95,42 @@ class Kept:
         lines.append(str(len(items)))
         durable.write_whole(self._path, "\n".join(map(durable.checked, lines)))
 
-    def read(self) -> Iterator[tuple[str, bytes]]:
+    def read(
+        self, frames: Iterable[Frame] = (), until: Position | None = None
+    ) -> Iterator[tuple[str, bytes]]:
         """Yield what was written and is still the same; what is not is told among the losses.
 
         Whoever reads puts what he can use: if something is lost, the file is written anew then.
+
+        Parameters
+        ----------
+        frames, until
+            Of the journal, and up to where: what was said since the file was written is newer.
         """
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return
-        items, faults = _read(self._path)
+        items, faults = _read(self._path) if self._path.exists() else ([], [])
         losses.tell(self._path.parent, [{"group": "kept", "reason": one} for one in faults])
-        yield from items
+        last = dict(items)
+        for frame in frames:
+            if until is None or frame.position > until:
+                break
+            if _is_kept(frame.topic) and not isinstance(understand(*frame[1:3]), str):
+                last[frame.topic] = frame.payload
+        yield from last.items()
         if faults:
             try:
                 self.write()
             except JournalError as error:
                 _logger.warning("kept not written", reason=str(error))
 
-    @staticmethod
-    def _is_kept(topic: str) -> bool:
-        try:
-            return parse(topic).kind in KINDS
-        except WireError:
-            return False
+
+@lru_cache(maxsize=_TOPICS)
+def _is_kept(topic: str) -> bool:
+    try:
+        return parse(topic).kind in KINDS
+    except WireError:
+        return False
 
 
 def spoilt(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ import json
 from telemetry.archive import losses
 from telemetry.codec import encode
 from telemetry.intake.kept import Kept, spoilt
-from tests.telemetry.archives import POINT, metadata
+from tests.telemetry.archives import POINT, metadata, value
 from tests.telemetry.ingesting import Service
 from tests.waiting import until
 
@@ -53,3 +53,19 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
         assert [frame.topic for frame in service.journal.read()] == [ITEMS[0][0]]
+
+
+def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
+    """Proves: units that came after the file was written, and are behind the archive, are known.
+
+    Sensitivity: those of the first minute were, and of jobs the queue of then: plans went by that.
+    """
+    with Service(tmp_path) as service:
+        service.wire.send(metadata(unit="%"), value(0, 50.0))
+        until(lambda: len(service.wire.acknowledged) == 2)
+        assert service.ingester._archiver.commit(everything=True)  # writes the file
+        service.wire.send(metadata(unit="1"), value(60, 0.5))
+        service.wire.send_raw((ITEMS[0][0], b"spoilt"))
+        until(lambda: len(service.wire.acknowledged) == 5)
+    with Service(tmp_path) as again:
+        assert again.ingester._desk.kept.news([encode(metadata(unit="1"))]) == []
