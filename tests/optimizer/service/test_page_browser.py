@@ -254,6 +254,16 @@ def test_empty_data_is_explained(visit, board):
     assert faults(page) == {}
 
 
+def test_a_plan_by_rule_says_nothing_of_limits(visit, board):
+    """Sensitivity: `No limit holds the plan back. Nothing changed since the last plan.`"""
+    unpriced = {"source": "hold", "reason": "the meter is silent", "accounts": {}}
+    board.changes = {"decision": decision() | unpriced | {"binding": [], "changes": []}}
+    said = visit().text_content("#limits .body")
+    assert "this decision was not priced" in said
+    assert "No limit" not in said
+    assert "Nothing changed" not in said
+
+
 def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context = browser.new_context()
     page = context.new_page()

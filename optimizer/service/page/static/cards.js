@@ -65,6 +65,7 @@ function limits({ decision: last, asked = [], time: now }) {
   if (!last) return [empty("No decision yet.")];
   const binding = last.binding ?? [];
   const changes = last.changes ?? [];
+  const isPriced = Object.keys(last.accounts ?? {}).length > 0;
   const doubtful = last.doubtful?.length ? [`also binds: ${last.doubtful.join(", ")} (solvers tell any price for it; gigatwin front finds what it is worth)`] : [];
   const besides = [...doubtful, ...(last.reserves ?? []), ...(last.units ?? []), ...(last.hedge?.words ?? []), ...(last.degraded ? [last.degraded] : [])];
   const list = (title, texts) => element("div", {}, element("h3", {}, title),
@@ -75,8 +76,8 @@ function limits({ decision: last, asked = [], time: now }) {
       ["What holds the plan back", false, (row) => row.limit],
       ["From – to", false, (row) => `${dayClock(row.from, now)} – ${dayClock(row.to, now)}`],
       ["One more is worth", true, (row) => amount(row.price_eur, row.unit ? `EUR/${row.unit}` : "EUR", 2)],
-    ]) : empty("No limit holds the plan back."),
-    changes.length ? list("Changes since the last plan", changes) : empty("Nothing changed since the last plan."),
+    ]) : empty(isPriced ? "No limit holds the plan back." : "Not told: this decision was not priced."),
+    ...(changes.length ? [list("Changes since the last plan", changes)] : isPriced ? [empty("Nothing changed since the last plan.")] : []),
     ...(besides.length ? [list("Besides", besides)] : []),
   ];
 }
