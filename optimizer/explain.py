@@ -183,7 +183,9 @@ def _delay(now: _Work, was: _Work, moved: FloatArray) -> str:
     """Return how much later, or earlier, work of a kind runs, and what of it is then overdue."""
     whole = float(now.energy.sum())
     shift = float(moved @ now.hours) / whole if whole > 0.0 else 0.0
-    words = f"{abs(shift):.1f} h {'later' if shift >= 0 else 'earlier'} in the mean of its work"
+    apart = f"{abs(shift):.1f} h"
+    way = "no later" if apart == "0.0 h" else f"{apart} {'later' if shift > 0 else 'earlier'}"
+    words = f"{way} in the mean of its work"
     late = now.overdue - was.overdue
     if abs(late) < LEAST_LATE:
         return words

@@ -146,6 +146,13 @@ def test_a_move_that_costs_is_told_as_such():
     )
 
 
+def test_a_move_there_and_back_is_no_later():
+    """Proves: 2 MWh go an hour later, 2 an hour earlier. Sensitivity: `0.0 h earlier`, or later."""
+    before = hours_of([80.0, 60.0, 20.0], [2.0, 0.0, 2.0])
+    after = hours_of([80.0, 60.0, 20.0], [0.0, 4.0, 0.0])
+    assert "energy, no later in the mean of its work" in changes(before, after)[0]
+
+
 def test_what_becomes_overdue_is_told():
     before = hours_of([80.0, 20.0], [4.0, 0.0])
     after = hours_of([80.0, 20.0], [0.0, 4.0])
