@@ -194,7 +194,8 @@ def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
 def test_where_nothing_is_possible_that_is_said_by_name():
     problem = question()
     grid = problem.site.grid.name
-    none = replace(problem, site=problem.site.replace(grid, import_limit=0.4))
+    empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
+    none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
     with pytest.raises(NoScheduleError, match="grid_import_power"):
         chosen(none, fails, optimum())
     with pytest.raises(NoScheduleError, match="the twin refuses the schedule"):
