@@ -20,6 +20,9 @@ from twin.relations import Exchange, Store
 RETURN: Final = 0.25
 """Share of its power at which a store is brought back that starts outside its window. [1]"""
 
+HAIR: Final = 0.1
+"""Share of the margin of power that is kept of an import where nothing may be exported. [1]"""
+
 NEAR: Final = 1e-9
 """Energy that is no difference. [MWh]"""
 
@@ -103,6 +106,16 @@ def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:
     start, (low, high) = problem.level(store), levels(store, problem)
     least, most = (np.append(start, ends)[:-1] for ends in (low, high))
     return most <= store.high + NEAR, least >= store.low - NEAR
+
+
+def least_import(exchange: Exchange, problem: Problem) -> float:
+    """Return the least import that is planned where nothing may be given to the grid. [MW]
+
+    The lines of a model lie a hair above the curves of the machines: at no import at all, sun and
+    batteries would give more than the site draws.
+    """
+    is_one_way = exchange.carrier == "grid" and exchange.export_limit <= 0.0
+    return is_one_way * HAIR * problem.margins.power * exchange.import_limit
 
 
 def ramp_numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:

@@ -53,8 +53,10 @@ def numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of an exchange; one that the weather bounds keeps no margin of power."""
     problem, hours = inputs.problem, inputs.hours
     keep = 1.0 if exchange.available else 1.0 - problem.margins.power
+    most = keep * problem.available(exchange)
     found = {
-        "import_limit": keep * problem.available(exchange),
+        "import_limit": most,
+        "import_least": np.minimum(limits.least_import(exchange, problem), most),
         "export_limit": np.array(keep * exchange.export_limit),
         "import_fee": hours * _import_fee(exchange, inputs),
         "export_fee": hours * exchange.export_fee,
@@ -79,9 +81,10 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         Where flows and payments are posted.
     """
     time = block.model().time
-    block.import_limit, block.export_limit = table(time), table()
+    block.import_least, block.import_limit = table(time), table(time)
+    block.export_limit = table()
     block.import_fee, block.export_fee = table(time), table(time)
-    columns(block, "import_power", time, high=block.import_limit)
+    columns(block, "import_power", time, low=block.import_least, high=block.import_limit)
     columns(block, "export_power", time, high=block.export_limit)
     ledger.gain(shape.carrier, lambda t: block.import_power[t])
     ledger.use(shape.carrier, lambda t: block.export_power[t])

@@ -151,3 +151,18 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
         "ramp of grid_import_power: 1 intervals from 2026-06-16T00:00Z, worst 1.05"
     ]
     assert decision.explanation.softened[0].target == "ramp of the connection (grid_1)"
+
+
+def test_a_site_that_may_export_nothing_is_planned_with_sun_and_battery(problem):
+    """Proves: a battery of 2 MW beside 0.9 MW of racks, at 600 EUR/MWh, leaves a hair of import.
+
+    Sensitivity: none is planned, the twin exports 3 kW, and no plan is found.
+    """
+    where = problem.site.replace("grid_1", export_limit=0.0)
+    where = where.replace("battery_1", power=2.0, capacity=8.0)
+    ahead, state = problem.outlook.copy(deep=True), problem.state.copy(deep=True)
+    ahead["electricity_price"].values[:] = 600.0
+    state["battery_level"].values[:] = 6.0
+    decision = decide(replace(problem, site=where, outlook=ahead, state=state))
+    assert decision.attempts == 1
+    assert 0.0 < float(decision.schedule["grid_import_power"].min()) < 0.01
