@@ -42,7 +42,9 @@ class Times:
 
 
 def sent_numbers(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[str, FloatArray]:
-    """Return the numbers of what leaves.
+    """Return the numbers of what leaves; nothing where a site is only to take in.
+
+    What it sent and took in at once would be its own work, which waits and is due by the lane.
 
     Parameters
     ----------
@@ -65,14 +67,14 @@ def sent_numbers(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[s
         "done": done,
         "under_way": gone[1:],
         "away": _mean(gone) / (rack * lengths),
-        "sent_high": np.where(fits[:, None, :] & takes, np.inf, 0.0),
+        "sent_high": np.where((fits & (moves.high > 0.0))[:, None, :] & takes, np.inf, 0.0),
         "send_cost": np.array([lane.send_cost for lane in lanes]),
         "speed": np.array([lane.speed for lane in lanes]),
     }
 
 
 def guest_numbers(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict[str, FloatArray]:
-    """Return the numbers of what comes in.
+    """Return the numbers of what comes in; nothing where a site is only to send.
 
     Parameters
     ----------
@@ -85,6 +87,8 @@ def guest_numbers(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict
     """
     time, problem = Times(moves, inputs), inputs.problem
     hosted = [lane for lane in moves.lanes if lane.may_host]
+    is_open = moves.low[:, [lane.may_host for lane in moves.lanes]] < 0.0
+    most = np.stack([_most(lane, time, inputs) for lane in hosted], axis=1)
     value = work.numbers(problem.site.works, inputs)["value"][list(guests)]
     here = np.stack([time.share(lane.transfer_time) for lane in hosted], axis=2)
     due = np.stack([time.share(promise(lane)) for lane in hosted], axis=2)
@@ -99,7 +103,7 @@ def guest_numbers(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict
         "value": value,
         "never": value * problem.series("work_most")[-1, list(guests)],
         "host_cost": np.array([lane.host_cost for lane in hosted]),
-        "received_high": np.stack([_most(lane, time, inputs) for lane in hosted], axis=1),
+        "received_high": np.where(is_open, most, 0.0),
         "hosts": np.array([[lane.speed * (lane is one) for one in moves.lanes] for lane in hosted]),
     }
 

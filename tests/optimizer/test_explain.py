@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from optimizer.deciding import decide
 from optimizer.explain import explain
@@ -33,8 +34,10 @@ def answer(duals=None, accounts=None, fees=0.0):
     months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
     peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
     site = SimpleNamespace(exchanges=exchanges, peaks=peaks, mean_import_fees=lambda _: fees)
-    problem = SimpleNamespace(site=site, margins=margins, outlook=hours_of([50.0] * 4, [0.0] * 4))
-    inputs = SimpleNamespace(curves={}, hours=np.ones(4), problem=problem)
+    still = xr.Dataset({"grid_import_power": 0.0, "grid_export_power": 0.0})
+    ahead, hours = hours_of([50.0] * 4, [0.0] * 4), np.ones(4)
+    problem = SimpleNamespace(site=site, margins=margins, outlook=ahead, hours=hours, state=still)
+    inputs = SimpleNamespace(curves={}, hours=hours, problem=problem)
     return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
 
 

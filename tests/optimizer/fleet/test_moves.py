@@ -118,7 +118,8 @@ def test_no_guest_is_late_when_the_horizon_begins():
 
 def test_late_guests_are_paid_for():
     """Proves: guests that cannot be done in time are late where they are, at 100 EUR/MWh h, and
-    the plan prefers to keep them. With the transfer fixed at 4 MWh into a full site, all are late.
+    the plan prefers to keep them. With the transfer fixed at 4 MWh into a full site, all are late,
+    or as much of its own work that they push aside.
     """
     full = [("batch", [10, 20, 30, 40, 40, 40], [10, 20, 30, 40, 40, 40], 10.0)]
     net = np.zeros((6, 1))
@@ -127,7 +128,7 @@ def test_late_guests_are_paid_for():
     north = replace(north, moves=north.moves.fixed(net))
     south = replace(south, moves=south.moves.fixed(-net))
     found = whole(north, south)
-    late = found.values["south.moves.late"][:, 0]
+    late = found.values["south.moves.late"][:, 0] + found.values["south.work.late"][:, 0]
     assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
     assert found.objective == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
 
@@ -156,3 +157,15 @@ def test_a_site_alone_has_the_model_it_had():
     shape = shape_of(inputs_of(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
     assert dict(shape.sites[0].parts)["work"].moved == ()
     assert "moves" not in dict(shape.sites[0].parts)
+
+
+def test_a_site_that_takes_in_sends_nothing_of_its_own_beside_it():
+    """Sensitivity: it takes its own work in again by the lane, as many MWh as cost nothing."""
+    net = np.zeros((6, 1))
+    net[0] = 4.0
+    north, south = member("north", 50), member("south", 10)
+    moves = north.moves.fixed(net), south.moves.fixed(-net)
+    found = whole(replace(north, moves=moves[0]), replace(south, moves=moves[1]))
+    assert found.values["north.moves.sent"].sum() == pytest.approx(4.0)
+    assert not found.values["south.moves.sent"].any()
+    assert not found.values["north.moves.received"].any()

@@ -56,6 +56,7 @@ class Bench:
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
         link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
+        link.apart.are_strange = False
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
