@@ -14,6 +14,7 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from optimizer.service.watching.alarms import Severity
 from optimizer.service.watching.told_jobs import ToldJobs
+from telemetry.metadata.apart import Apart
 from telemetry.window import Window
 from tests import moments, small_days
 
@@ -56,11 +57,10 @@ class Bench:
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
         link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
-        link.apart.are_strange = False
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
-        link.silent.return_value = ""
+        link.silent.return_value, link.apart = "", Apart(site)
         link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
         link.jobs.unheard = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
