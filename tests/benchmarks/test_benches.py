@@ -40,10 +40,10 @@ def test_ways_that_differ_are_an_error():
 
 
 def test_memory_is_the_own_not_the_parents():
-    before = peak_mb()
-    block = np.ones(40_000_000)
-    assert peak_mb() > before + 200.0
-    del block
+    before, blocks = peak_mb(), []
+    while peak_mb() < before + 200.0:  # what other tests gave back is taken first
+        blocks.append(np.ones(10_000_000))
+    blocks.clear()
     assert measure(BENCHES[1], HERE)["peak_mb"] < before
 
 
