@@ -108,7 +108,7 @@ def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:
     return most <= store.high + NEAR, least >= store.low - NEAR
 
 
-def least_import(exchange: Exchange, problem: Problem) -> float:
+def kept_import(exchange: Exchange, problem: Problem) -> float:
     """Return the least import that is planned where nothing may be given to the grid. [MW]
 
     The lines of a model lie a hair above the curves of the machines: at no import at all, sun and

@@ -56,7 +56,7 @@ def numbers(exchange: Exchange, inputs: Inputs) -> Mapping[str, FloatArray]:
     most = keep * problem.available(exchange)
     found = {
         "import_limit": most,
-        "import_least": np.minimum(limits.least_import(exchange, problem), most),
+        "import_least": np.minimum(limits.kept_import(exchange, problem), most),
         "export_limit": np.array(keep * exchange.export_limit),
         "import_fee": hours * _import_fee(exchange, inputs),
         "export_fee": hours * exchange.export_fee,

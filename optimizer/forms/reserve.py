@@ -53,7 +53,7 @@ def numbers(product: Reserve, inputs: Inputs) -> Mapping[str, FloatArray]:
     limit = most(problem.site, product)
     found = {
         "held": held(problem.outlook, product),
-        "sold": sold(problem.outlook, product),
+        "called": sold(problem.outlook, product) - held(problem.outlook, product),
         "limit": np.where(is_open(product, instants), limit, 0.0),
         "pay": hours * price(problem.outlook, product),
         "penalty": hours * (BROKEN + product.shortfall_price),
@@ -77,7 +77,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         Who holds it, and where it is paid.
     """
     time = block.model().time
-    block.held, block.sold, block.limit = table(time), table(time), table(time)
+    block.held, block.called, block.limit = table(time), table(time), table(time)
     block.pay, block.penalty = table(time), table(time)
     columns(block, "offered", time, high=block.limit)
     columns(block, "shortfall", time, high=block.held)
@@ -92,18 +92,15 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
         block.constant = pyo.Constraint(
             block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
-    ledger.pay("reserves", lambda t: -1.0 * block.pay[t] * _paid(block, t))
+    ledger.pay(  # what is called is paid on
+        "reserves", lambda t: -1.0 * block.pay[t] * (capacity(block, t) + block.called[t])
+    )
     ledger.pay("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
 
 
 def capacity(block: pyo.Block, t: Any) -> Any:
     """Return the capacity of a product in an interval. [MW]"""
     return block.offered[t] - block.shortfall[t] + block.held[t]
-
-
-def _paid(block: pyo.Block, t: Any) -> Any:
-    """Return the capacity that is paid: what is called is paid on. [MW]"""
-    return block.offered[t] - block.shortfall[t] + block.sold[t]
 
 
 def _covered(ledger: Ledger, product: str, upwards: bool) -> Any:

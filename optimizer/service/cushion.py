@@ -7,7 +7,7 @@ import xarray as xr
 
 from optimizer.problem import Problem
 from optimizer.realtime.headroom import most_export
-from optimizer.when import MEAN_SHARE
+from optimizer.when import allowed
 from twin import vocabulary
 from twin.equipment import Battery
 from twin.exchange import net_import
@@ -66,8 +66,9 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         return plan
     before = float(net_import(problem.state))
     net = net_import(plan).to_numpy()
-    step = MEAN_SHARE * problem.site.grid.ramp * 60.0 * float(problem.hours.min())
-    left = problem.available(problem.site.exchanges[0]) * (1.0 - problem.margins.power)
+    grid = problem.site.exchanges[0]
+    step = float(allowed(grid, problem.hours).min())
+    left = problem.available(grid) * (1.0 - problem.margins.power)
     flow = _flow(net, before, step, most=left)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(

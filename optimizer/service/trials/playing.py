@@ -29,11 +29,7 @@ LOOK: Final = 3
 
 
 def played(
-    setting: Setting,
-    policy: Policy,
-    plant: Plant,
-    *,
-    decisions: Sequence[Decision],
+    setting: Setting, policy: Policy, plant: Plant, *, decisions: Sequence[Decision]
 ) -> Iterator[tuple[Queue, Progress]]:
     """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
 
