@@ -143,7 +143,8 @@ class Optimal:
     def orders(self, view: View) -> Orders:
         """Return the orders that come closest to the current plan."""
         last = self._last
-        if last is None or view.is_called or self.is_due(view.now):
+        is_new = self._planned == view.now  # settled with others just now, the call with it
+        if last is None or self.is_due(view.now) or (view.is_called and not is_new):
             last = self._decide(view)
         return self._steering.orders(last.schedule, view.state, view.queue)
 

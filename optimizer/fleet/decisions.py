@@ -8,10 +8,10 @@ import numpy as np
 from optimizer.decision import Decision
 from optimizer.fleet.coordinate import GAP, ROUNDS, Coordination, Listener, coordinate, gap_of
 from optimizer.fleet.crew import Crew, crew_of
-from optimizer.fleet.question import check_questions, unlike
+from optimizer.fleet.question import check_alike
 from optimizer.fleet.transfers import Transfer, transfers_of
 from optimizer.problem import Problem
-from twin.errors import Fault, NoScheduleError, ProblemError
+from twin.errors import NoScheduleError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +131,7 @@ def decide_fleet(
     ServiceError
         If the cluster is not there.
     """
-    check_questions("decide_fleet", problems)
-    _refuse_unlike(problems)
+    check_alike("decide_fleet", problems)
     crew = crew_of(problems, cluster)
     try:
         settled = coordinate(crew, gap=gap, rounds=rounds, listen=listen)
@@ -146,15 +145,6 @@ def decide_fleet(
         transfers=transfers_of(problems, settled.nets, settled.prices),
         coordination=settled,
     )
-
-
-def _refuse_unlike(problems: Sequence[Problem]) -> None:
-    """Refuse a fleet of no sites, or of questions that were not shared as one."""
-    faults = list(unlike(problems))
-    if not problems:
-        faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
-    if faults:
-        raise ProblemError("decide_fleet", faults)
 
 
 def _better(

@@ -1,7 +1,7 @@
 """One site of a fleet: its model kept warm, asked again and again at other prices of its lanes."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from optimizer.fleet.question import settled
 from optimizer.inputs import inputs_of
 from optimizer.objectives import account_prices
 from optimizer.problem import Problem
+from optimizer.question.moves import Moves
 from optimizer.reasons.refusal import refusal
 from optimizer.solve import Answer, Solver
-from twin.errors import Fault, ProblemError
 from twin.physics import FloatArray
 
 TIME_LIMIT: Final = 600.0
@@ -48,19 +48,11 @@ class Member:
     Parameters
     ----------
     problem
-        Its question, with its lanes.
-
-    Raises
-    ------
-    ProblemError
-        If it has no lanes.
+        Its question, with lanes: :func:`optimizer.fleet.question.check_alike` has seen to them.
     """
 
     def __init__(self, problem: Problem) -> None:
-        if problem.moves is None:
-            fault = Fault(place=problem.site.name, value="no lanes", mend="decide it alone")
-            raise ProblemError("fleet", [fault])
-        self._moves = problem.moves
+        self._moves = cast("Moves", problem.moves)
         self._inputs = inputs = inputs_of(problem)
         self._shape = shape_of(inputs)
         self._arrays = structure_of(self._shape).arrays(numbers_of(inputs))

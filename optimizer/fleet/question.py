@@ -170,16 +170,43 @@ def doubled(names: Sequence[str], *, place: str) -> Iterator[Fault]:
         yield Fault(place=place, value=name, mend="every site once")
 
 
-def unlike(problems: Sequence[Problem]) -> Iterator[Fault]:
-    """Yield what keeps questions from being decided together: a name twice, other times or lanes.
+def check_alike(source: str, problems: Sequence[Problem]) -> None:
+    """Refuse what cannot be decided together: no site, a name twice, other times or lanes.
 
+    Parameters
+    ----------
+    source
+        Where they were handed in.
+    problems
+        Questions of sites, with lanes.
+
+    Raises
+    ------
+    ProblemError
+        If one is of another kind, or they do not fit together; all faults are told at once.
+
+    Notes
+    -----
     Where only the numbers of blocks and lanes fit, work would leave by one and come by another.
     """
+    check_questions(source, problems)
+    faults = list(_unlike(problems))
+    if not problems:
+        faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
+    if faults:
+        raise ProblemError(source, faults)
+
+
+def _unlike(problems: Sequence[Problem]) -> Iterator[Fault]:
+    """Yield what keeps questions from being decided together."""
     yield from doubled([problem.site.name for problem in problems], place="problems")
     yield from _sense_of_times(problems)
     for problem in problems:
-        if _lanes(problem) != _lanes(problems[0]):
-            mend = f"must be those of {problems[0].site.name}: give all questions to one `share`"
+        mend = "give all questions to one `share`"
+        if problem.moves is None:
+            yield Fault(place=problem.site.name, value="no lanes", mend=mend)
+        elif _lanes(problem) != _lanes(problems[0]):
+            mend = f"must be those of {problems[0].site.name}: {mend}"
             yield Fault(place=f"{problem.site.name}, lanes", value="", mend=mend)
 
 

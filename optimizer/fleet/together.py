@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.fleet.decisions import decide_fleet
-from optimizer.fleet.question import TINY, settled
+from optimizer.fleet.question import TINY, check_alike, settled
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
 from optimizer.problem import Problem
@@ -62,11 +62,15 @@ def decide_together(
 
     Raises
     ------
+    ProblemError
+        If one of them is no question, there is none, two are of one site, or their times or lanes
+        differ.
     NoScheduleError
         If a site has no schedule that keeps every limit and that the twin finds safe.
     SolverError
         If the solver fails.
     """
+    check_alike("decide_together", problems)
     if len(problems) > FEW:
         found = decide_fleet(problems, cluster=cluster)
         return Together(decisions=found.decisions, nets=found.coordination.nets)

@@ -1,10 +1,14 @@
 """The planner's doors in Python: what is None, or of another kind, is refused by its name."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 import optimizer
 from optimizer.fleet.decisions import decide_fleet
 from optimizer.fleet.question import share
+from optimizer.fleet.together import decide_together
 from optimizer.front import front, sensitivities
 from optimizer.verify import verify
 from tests import small_days
@@ -71,10 +75,14 @@ def test_a_front_of_no_prices_is_refused():
         front(asked(), [])
 
 
-def test_a_fleet_of_nobody_or_of_one_name_twice_is_refused():
+@pytest.mark.parametrize("decides", [decide_fleet, partial(decide_together, previous={})])
+def test_a_fleet_of_nobody_of_one_name_twice_or_of_no_lanes_is_refused(decides):
     """Proves: two decisions of one name had become one, and its costs counted once."""
     with pytest.raises(ProblemError, match="name two sites at least"):
-        decide_fleet([])
-    one = small_fleet.together()[0]
+        decides([])
+    one, other = small_fleet.together()[:2]
     with pytest.raises(ProblemError, match="problems = north: every site once"):
-        decide_fleet([one, one])
+        decides([one, one])
+    apart = [replace(problem, moves=None) for problem in (one, other)]
+    with pytest.raises(ProblemError, match="no lanes"):
+        decides(apart)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.service.trials import sharing
+from optimizer.service.trials.seat import Seat
 from optimizer.service.trials.sharing import run_shared
 from tests import small_days
 from twin.errors import NoScheduleError, ProblemError
@@ -16,9 +17,9 @@ HOURS = 3
 ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1 EUR/MWh"}
 
 
-def setting(name, factor):
+def setting(name, factor, hours=HOURS):
     """Return the small day by another name and at other prices."""
-    usual = small_days.setting(HOURS)
+    usual = small_days.setting(hours)
     record, truth = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
         for data in (usual.world.record, usual.truth)
@@ -38,7 +39,11 @@ def _as(data, usual):
 
 @pytest.fixture(scope="module")
 def settings():
-    return setting("dear", 3.0), setting("cheap", 0.5)
+    return pair()
+
+
+def pair(hours=HOURS):
+    return setting("dear", 3.0, hours), setting("cheap", 0.5, hours)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,14 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
     assert shared.undecided == dict.fromkeys(hours, "none")
     for name, trial in shared.alone.items():
         assert shared.shared[name].summary == trial.summary
+
+
+def test_a_call_at_the_time_of_an_exchange_is_planned_for_once(routes, monkeypatch):
+    """Proves: no site throws away, alone, what was settled with the others at that moment."""
+    looks = Seat.looks
+    monkeypatch.setattr(Seat, "looks", lambda seat: replace(looks(seat), is_called=True))
+    for trial in run_shared(pair(hours=1), routes).shared.values():
+        assert len(trial.decisions) == 4
 
 
 def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
