@@ -13,7 +13,7 @@ from optimizer.realtime.urgency import due, pressing, urgency
 from twin import steering
 from twin.labels import values_of
 from twin.physics import FloatArray
-from twin.workloads.capping import under, work_power
+from twin.workloads.capping import lasting_power, under
 from twin.workloads.queue import Queue
 
 START: Final = 0.5
@@ -119,7 +119,7 @@ def dispatch(
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
-    net = headroom.import_power(work_power(queue, caps))
+    net = headroom.import_power(lasting_power(queue, caps, hours))
     orders = Orders(
         jobs=by_number(queue, caps),
         renewable_cap=_curtailed(step, net + headroom.export_limit),

@@ -15,7 +15,7 @@ from twin.axes import HOUR
 from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.capping import work_power
+from twin.workloads.capping import lasting_power, work_power
 from twin.workloads.queue import Queue
 
 DAY: Final = 24.0
@@ -85,7 +85,8 @@ def work_only(
     room
         What it leaves for work.
     """
-    cap = curtail(known, site, site_power=room.site_power(work_power(queue, caps)))
+    lasting = lasting_power(queue, caps, float(known["duration"][0]))
+    cap = curtail(known, site, site_power=room.site_power(lasting))
     sold = _heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
@@ -124,9 +125,10 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     paid = _with_network(known, site)
     caps, must = _cheapest(paid, queue, room)
     caps = within(queue, caps, headroom=room, must=must)
-    used = work_power(queue, caps)
-    flows, charge = trade(paid, state, site=site, room=room, spare=room.calm_power - used)
-    cap = curtail(known, site, site_power=room.site_power(used) + charge, follow_price=True)
+    spare = room.calm_power - work_power(queue, caps)
+    flows, charge = trade(paid, state, site=site, room=room, spare=spare)
+    lasting = lasting_power(queue, caps, float(known["duration"][0]))
+    cap = curtail(known, site, site_power=room.site_power(lasting) + charge, follow_price=True)
     heat = _heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows)
 

@@ -279,6 +279,26 @@ def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
     assert orders.renewable_cap == {"sun": 4.0, "wind": 8.0}
 
 
+def test_renewables_are_capped_for_the_load_that_lasts():
+    """Of 20 racks 10 are done in six minutes: what they draw takes up no wind at the end.
+
+    Sensitivity: with their 0.8 MW each may give 0.4 MW more, and 0.8 more go out than may.
+    """
+    room = Headroom(
+        racks=100,
+        work_power=8.0,
+        calm_power=8.0,
+        base_power=15.0,
+        own_power=20.0,
+        export_limit=3.0,
+    )
+    orders, _ = ordered(queue_of((1, 2, 10, 9), (1, 0.1, 10, 9)), plan(batch=(20, 1.0)), room)
+    assert len(orders.jobs) == 2
+    lasting = 10 * float(POOL.power(1.0))
+    less = (15.0 + lasting - 20.0 + 3.0) / 2
+    assert orders.renewable_cap == pytest.approx({"sun": 5.0 + less, "wind": 9.0 + less})
+
+
 def test_rounding_does_not_drift():
     """A plan of 17 racks an interval, gangs of 10: over two days the error stays below a gang."""
     queue = queue_of(*[(1, 90, 10, 100)] * 6)

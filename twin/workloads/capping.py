@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.physics import FloatArray
-from twin.workloads.queue import Queue
+from twin.workloads.queue import Queue, rates
 
 
 def work_power(queue: Queue, caps: FloatArray) -> float:
@@ -19,6 +19,26 @@ def work_power(queue: Queue, caps: FloatArray) -> float:
     """
     on = caps > 0
     return float(queue.jobs.racks[on] @ queue.pool.power(caps[on]))
+
+
+def lasting_power(queue: Queue, caps: FloatArray, hours: float) -> float:
+    """Return the power above idle that is sure to be drawn all through an interval. [MW]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    hours
+        Length of the interval. [h]
+
+    Notes
+    -----
+    A job that is completed inside it draws nothing after that, and none takes its place there.
+    """
+    lasts = queue.rest >= rates(queue, caps) * hours
+    return work_power(queue, np.where(lasts, caps, 0.0))
 
 
 def under(queue: Queue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool_]) -> FloatArray:

@@ -216,10 +216,7 @@ def advance(
     """
     pool, jobs = queue.pool, queue.jobs
     cap, on = _orders(queue, caps)
-    rate = np.zeros(len(jobs))
-    for k, kind in enumerate(pool.kinds):
-        mine = on & (jobs.kind == k)
-        rate[mine] = kind.throughput.work(cap[mine])
+    rate = rates(queue, cap)
     paused, since = queue.running & ~on, np.minimum(queue.ran, queue.done)
     lost = np.where(paused, np.minimum(queue.each("pause_loss"), since), 0.0)
     with np.errstate(divide="ignore"):
@@ -245,6 +242,23 @@ def advance(
     )
     left = replace(queue, done=done, ran=np.where(on, queue.ran + ran, 0.0), running=on)
     return _join(left, ~finished, hours, arrivals), progress
+
+
+def rates(queue: Queue, caps: FloatArray) -> FloatArray:
+    """Return how fast jobs do their work, as a share of uncapped; 0 for those that wait. [1]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    """
+    rate = np.zeros(len(queue.jobs))
+    for k, kind in enumerate(queue.pool.kinds):
+        mine = (caps > 0.0) & (queue.jobs.kind == k)
+        rate[mine] = kind.throughput.work(caps[mine])
+    return rate
 
 
 def _orders(queue: Queue, caps: Mapping[int, float]) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -167,6 +167,17 @@ def test_wind_beside_a_battery_that_gives_leaves_the_export_its_margin(site):
     assert orders.renewable_cap["sun"] + given - room.site_power(0.0) == pytest.approx(0.306)
 
 
+@pytest.mark.parametrize("rule", [immediate, threshold])
+def test_what_is_done_within_the_quarter_hour_takes_up_no_wind(site, rule):
+    """Proves: beside a job of 6 min wind is capped as beside none, beside one of 2 h for more."""
+    short, long, none = (
+        decide(site, rule, [50] * 4, queue_of(site, *rows), own=1.0).renewable_cap["sun"]
+        for rows in ([(1, 0.1, 4, 0.2)], [(1, 2, 4, 2)], [])
+    )
+    assert short == pytest.approx(none)
+    assert long > none + 0.1
+
+
 def test_caps_share_out_what_is_expected_and_the_rest():
     assert shared_out({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
     assert shared_out({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
