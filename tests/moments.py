@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from optimizer.deciding import decide
-from optimizer.service.pilot import Facts, Pilot
+from optimizer.service.outcome import Facts
+from optimizer.service.pilot import Pilot
 from optimizer.steering import question
 from tests import small_days
 from twin import vocabulary

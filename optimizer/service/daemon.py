@@ -22,10 +22,11 @@ from optimizer.service.holding.halt import Halt
 from optimizer.service.house import keep_house
 from optimizer.service.memory import keep, recall
 from optimizer.service.notify import notify
+from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.picture import Picture, show_decision, show_hold, summary
-from optimizer.service.pilot import Facts, Outcome, Pilot
+from optimizer.service.pilot import Pilot
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
@@ -191,7 +192,10 @@ class Service:
         )
 
     def _blind(self, error: Exception, now: np.datetime64) -> int:
-        """Do what can be done without a plan: say so, and leave the plant to its own controls."""
+        """Do what can be done without a plan: say so, and leave the plant to its own controls.
+
+        Work goes on as it was ordered last, unless it is better that it rests.
+        """
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, time=to_second(now), because=text)
@@ -203,7 +207,8 @@ class Service:
                 if self.settings.is_shadow:
                     return -1
                 self._halt.tell(f"no schedule: {text}")
-                return self._link.freeze(now)
+                rests = error.outcome if isinstance(error, RestError) else None
+                return self._link.freeze(now, rests)
             finally:
                 self._partners.note_none(now, text)
 

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from optimizer.service.decisions import NO_PLAN, NONE_EVENT
+from optimizer.service.outcome import Outcome
 from optimizer.service.picture import show_decision
-from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Acknowledgement
 from telemetry.metadata.apart import told as told_apart
 from twin.axes import to_second

@@ -1,5 +1,7 @@
 """The ladder of a cycle: verified optimum, last plan shifted, a plan by rule; each is labelled.
 
+Where no rung holds, work rests if that keeps the site farther from its limits.
+
 Every rung is judged by the same verdict in the service's own process: a solver that lies is
 caught here.
 """
@@ -7,7 +9,7 @@ caught here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import structlog
@@ -17,6 +19,7 @@ from optimizer.decision import Decision
 from optimizer.problem import Problem
 from optimizer.question.promised import beyond_targets
 from optimizer.schedule import KNOWN
+from optimizer.service.resting import resting
 from optimizer.service.steady import hall_power, promised, ruled, safe_part
 from optimizer.verify import Verdict, verify
 from optimizer.water import begun_anew
@@ -46,7 +49,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A schedule that may leave.
+    """A schedule that may leave, unless its verdict has breaches: then it tells how work rests.
 
     Attributes
     ----------
@@ -94,12 +97,13 @@ def choose(
     Returns
     -------
     Choice
-        Verified, and labelled by its source.
+        Verified, and labelled by its source. With breaches only where not even a plan by rule keeps
+        every limit, and work at rest is nearer to that.
 
     Raises
     ------
     NoScheduleError
-        If not even a plan by rule keeps every limit.
+        If none keeps every limit, and rest relieves nothing.
     """
     part: Problem | None = None
     try:
@@ -118,7 +122,28 @@ def choose(
         return _shifted(problem, last, reason)
     except GigatwinError as error:
         logger.warning("no old plan", site=problem.site.name, because=str(error))
-    return by_rule(problem, running_power, source=Source.RULE, reason=reason)
+    try:
+        return by_rule(problem, running_power, source=Source.RULE, reason=reason)
+    except NoScheduleError as error:
+        return _rest(problem, running_power, error)
+
+
+def _rest(problem: Problem, running_power: float, refusal: NoScheduleError) -> Choice:
+    """Return what happens with all work at rest; where it relieves nothing, raise the refusal."""
+    try:
+        found = resting(problem, running_power)
+    except FaultsError as error:
+        raise refusal from error
+    if found is None:
+        raise refusal
+    schedule, verdict, words = found
+    return Choice(
+        schedule=schedule,
+        replay=cast(xr.Dataset, verdict.replay),
+        verdict=verdict,
+        source=Source.RULE,
+        reason=f"{refusal}\n{words}",
+    )
 
 
 def _optimal(problem: Problem, decision: Decision, reason: str = "") -> Choice:

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer.service.holding.holds import Hold
+from optimizer.service.outcome import Outcome
 from optimizer.service.partners.asked import show_asked
-from optimizer.service.pilot import Outcome
 from telemetry.codec.documents import Plan
 from twin import limits
 from twin.axes import QUARTER, to_second

@@ -13,11 +13,11 @@ from optimizer.decision import Decision
 from optimizer.dispatch import FLOWS, Orders, by_number, within
 from optimizer.hedge.known import LEAST, Known
 from optimizer.problem import Problem
-from optimizer.question.horizons import Promised, nothing
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
+from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.watching.in_service import plannable
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Steering, question, set_apart
@@ -28,7 +28,6 @@ from twin.physics import FloatArray
 from twin.site import Site
 from twin.steering import SUPPLY
 from twin.workloads.capping import under, work_power
-from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Pool, Queue
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
@@ -37,77 +36,6 @@ BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
 HOURS: Final = float(QUARTER / HOUR)
 ROUNDING: Final = 1e-6
 """Power of jobs above the plan that is no difference. [MW]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What is known when a quarter-hour begins.
-
-    Attributes
-    ----------
-    observed
-        Newest good readings under the names of the state, and ``hall_power(hall)``.
-    queue
-        The jobs now.
-    past
-        Arrivals of the last two weeks.
-    record
-        Prices, carbon and weather.
-    hold
-        Why a person holds the service; empty if nobody does.
-    is_steerable
-        Whether the plant takes set points of its water; if not, plans keep to the declared ones.
-    promised
-        Horizon -> what others ask of the connection over it, in words of an outlook.
-    apart
-        Racks that are not acted on, as plant and cluster do not name them alike.
-    """
-
-    observed: xr.Dataset
-    queue: Queue
-    past: Jobs
-    record: xr.Dataset
-    hold: str = ""
-    is_steerable: bool = True
-    promised: Promised = nothing
-    apart: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What was made of it.
-
-    Attributes
-    ----------
-    time
-        Start of the quarter-hour.
-    estimate
-        The state, and how far it is believed.
-    problem
-        The question.
-    choice
-        The schedule, its label and its reasons.
-    queue
-        The jobs.
-    orders
-        What to do now.
-    seconds
-        How long it took, of the wall clock. [s]
-    apart
-        Racks that are not acted on, ``{hall}-{rack}``.
-    absent
-        Machines out of service or drained, in words.
-    """
-
-    time: np.datetime64
-    estimate: Estimate
-    problem: Problem
-    choice: Choice
-    queue: Queue
-    orders: Orders
-    seconds: float
-    apart: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
 
 
 @dataclass
@@ -152,8 +80,10 @@ class Pilot:
         ------
         StateError
             If something that must be known has never been measured.
+        RestError
+            If not even a plan by rule keeps every limit, and work at rest is nearer to that.
         NoScheduleError
-            If not even a plan by rule keeps every limit.
+            If none keeps every limit, and rest relieves nothing.
         ProblemError, SeriesError
             If the question has no sense.
         """
@@ -185,6 +115,8 @@ class Pilot:
             apart=facts.apart,
             absent=absent,
         )
+        if choice.verdict.breaches:
+            raise RestError(outcome)
         self._last, self.believed = outcome, believed
         if not self.is_shadow:
             self.caps = outcome.orders.jobs

@@ -10,7 +10,7 @@ import xarray as xr
 
 from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
-from optimizer.service.pilot import Outcome
+from optimizer.service.outcome import Outcome
 from optimizer.service.settings import Settings
 from optimizer.service.wanted import battery_requests, wanted
 from optimizer.service.watching.told_jobs import ToldJobs

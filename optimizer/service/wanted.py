@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from optimizer.dispatch import Orders
-from optimizer.service.pilot import Outcome
+from optimizer.service.outcome import Outcome
 from optimizer.service.water import water_requests
 from telemetry.actuator import Wanted
 from telemetry.metadata.listing import racks_of

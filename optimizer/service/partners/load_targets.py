@@ -10,7 +10,7 @@ import xarray as xr
 
 from optimizer.reserves.capacity import CALLED
 from optimizer.service.clock import BEFORE
-from optimizer.service.pilot import Outcome
+from optimizer.service.outcome import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client
 from telemetry.grid.flex_agent import FlexAgent, Load, Meter

@@ -16,11 +16,11 @@ from optimizer.service.audit import AUDIT, Audit
 from optimizer.service.clock import BEFORE
 from optimizer.service.fallback import Source
 from optimizer.service.folder import read_json
+from optimizer.service.outcome import Outcome
 from optimizer.service.partners.document import Label, Turn, document_of
 from optimizer.service.partners.load_targets import LoadTargets
 from optimizer.service.partners.parties import SENDER, read_partners, read_sender
 from optimizer.service.partners.record import Record
-from optimizer.service.pilot import Outcome
 from optimizer.service.settings import Settings
 from telemetry.client import Client, Will
 from telemetry.codec.documents import Plan, State

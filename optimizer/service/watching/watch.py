@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 
 from optimizer.service.fallback import Source
+from optimizer.service.outcome import Outcome
 from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.pilot import Outcome
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.watching.alarms import Alarms, Severity

@@ -1,6 +1,7 @@
 """The daemon's quarter-hours: what is told after a HOLD, and where there is no plan."""
 
 import time
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -9,6 +10,7 @@ import structlog.testing
 
 from optimizer.service.clock import BEFORE
 from optimizer.service.decisions import read_service_decision
+from optimizer.service.outcome import RestError
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import Fault, NoScheduleError, SeriesError, StateError
 
@@ -115,10 +117,26 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
         bench.hold()
     bench.decide()
     bench.link.act.assert_not_called()
-    bench.link.freeze.assert_called_with(bench.now)
+    bench.link.freeze.assert_called_with(bench.now, None)
     assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.keep_house()) >= {"decision", "jobs"}
     assert UNHEARD in "".join(bench.service.is_ready())
+
+
+def test_work_rests_where_no_schedule_is_safe(tmp_path):
+    """Proves: caps are lowered and no schedule leaves; blind, what was ordered last stands."""
+    bench = Bench(tmp_path, is_shadow=False)
+    bench.decide()
+    last = bench.service._last
+    outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
+    bench.decide(error=RestError(outcome))
+    bench.link.act.assert_called_once()
+    bench.link.freeze.assert_called_once_with(bench.now, outcome)
+    assert bench.word == "NO PLAN"
+    bench.service._awaited.is_blind = True
+    bench.service._awaited.judge = lambda **_: None
+    bench.decide(error=RestError(outcome))
+    bench.link.freeze.assert_called_with(bench.now, None)
 
 
 def told_to_partners(bench, monkeypatch):

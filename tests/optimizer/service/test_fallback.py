@@ -23,6 +23,7 @@ from twin.axes import QUARTER
 from twin.errors import NoScheduleError
 from twin.rules import SetPointRules
 from twin.steering import SUPPLY
+from twin.workloads.queue import Pool
 
 
 def finds_nothing(*_):
@@ -197,7 +198,7 @@ def test_where_nothing_is_possible_that_is_said_by_name():
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
     none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
     with pytest.raises(NoScheduleError, match="grid_import_power"):
-        chosen(none, fails, optimum())
+        chosen(none, fails, optimum(), power=0.0)
     with pytest.raises(NoScheduleError, match="the twin refuses the schedule"):
         by_rule(none, 0.0, source=Source.HOLD, reason="held")
 
@@ -262,6 +263,27 @@ def test_a_rule_plans_until_what_is_to_come(source):
     assert float(choice.schedule["duration"].sum()) == 20.0
 
 
-def test_what_comes_within_the_hour_is_no_plan():
+def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
+    """Proves: the water rises less with work at rest, which is said; nothing else is planned.
+
+    Sensitivity: the last caps stood, and work heated halls that nobody could cool.
+    """
+    choice = chosen(hot_from(0.75), lambda problem, _: decide(problem))
+    pool, schedule = Pool.of(question().site), choice.schedule
+    rests = pool.racks * pool.rack_idle_power + schedule["service_racks"] * pool.power(1.0)
+    assert schedule["hall_power"].sum("hall").to_numpy() == pytest.approx(rests.to_numpy())
+    told = "\n".join(map(str, choice.verdict.breaches))
+    assert "facility_supply_temperature of warm_plant: " in told
+    words = choice.reason.splitlines()[-1]
+    assert words.startswith("all work that may wait rests, caps are lowered: ")
+    assert "facility_supply_temperature of warm_plant is broken by " in words
+
+
+def test_work_that_rests_already_is_left_alone():
     with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
-        chosen(hot_from(0.75), lambda problem, _: decide(problem))
+        chosen(hot_from(0.75), fails, power=0.0)
+
+
+def test_under_a_hold_nothing_rests():
+    with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
+        by_rule(hot_from(0.75), RUNNING, source=Source.HOLD, reason="pumps")

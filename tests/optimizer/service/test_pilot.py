@@ -10,6 +10,7 @@ import xarray as xr
 from optimizer.deciding import decide
 from optimizer.realtime.urgency import pressing
 from optimizer.service.fallback import Source
+from optimizer.service.outcome import RestError
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days
 from twin import axes, vocabulary
@@ -254,6 +255,20 @@ def test_where_nothing_is_possible_nothing_is_remembered():
     assert pilot.caps == {}
     pilot.site = site
     assert pilot.run(moments.facts(moments.calm())).time == axes.utc(small_days.START)
+
+
+def test_where_nothing_is_possible_what_runs_rests():
+    """Proves: no job is ordered, and the halls no more than inference and idle racks draw."""
+    _, outcome = begun()
+    site = moments.site()
+    none = site.replace(site.grid.name, import_limit=0.4)
+    facts = next_facts(outcome, battery_level=0.32)
+    assert facts.queue.running.any()
+    with pytest.raises(RestError, match="grid_import_power is broken by") as caught:
+        Pilot(site=none, decide=fails).run(facts)
+    rests = caught.value.outcome
+    assert rests.orders.jobs == {}
+    assert room(rests) == pytest.approx(0.0, abs=1e-9)
 
 
 HALF = tuple(f"hall_1-r{rack:04}" for rack in range(14))

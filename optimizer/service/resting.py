@@ -1,0 +1,83 @@
+"""Below the ladder: all work rests where no schedule is safe, and rest keeps farther from limits.
+
+Nothing leaves that the twin refuses. But to let work go on would be the worst of all that can be
+done: work at rest gives people time.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import xarray as xr
+
+from optimizer.problem import Problem
+from optimizer.service.steady import ruled
+from optimizer.verify import Verdict, verify
+from twin import limits
+from twin.axes import to_minute
+from twin.breach import Breach
+
+LESS: Final = 0.9
+"""Share of an excess that rest has to fall below to be worth it. [1]"""
+
+type Rest = tuple[xr.Dataset, Verdict, str]
+"""What happens with work at rest, what the twin says of it, and in words what it is good for."""
+
+
+def resting(problem: Problem, running_power: float) -> Rest | None:
+    """Return what happens with all work at rest, where that relieves machines or the import.
+
+    Parameters
+    ----------
+    problem
+        The question, which no plan answers.
+    running_power
+        Power above idle of the work that runs now. [MW]
+
+    Returns
+    -------
+    tuple or None
+        Schedule, verdict, words; none where rest breaks another limit, or relieves too little.
+    """
+    schedule = ruled(problem, 0.0)
+    verdict = verify(problem.site, problem.state, schedule)
+    goes_on = verify(problem.site, problem.state, ruled(problem, running_power))
+    if verdict.replay is None or goes_on.replay is None:
+        return None
+    named = {limit.name for limit in limits.limits(problem.site)}
+    before, after = (
+        {one.limit: one for one in found.breaches if one.limit in named}
+        for found in (goes_on, verdict)
+    )
+    if any(_is_nearer(one, after[limit]) for limit, one in before.items() if limit in after):
+        return None
+    eased = [one for limit, one in before.items() if _is_eased(one, after.get(limit))]
+    if not eased or after.keys() - before.keys():
+        return None
+    return schedule, verdict, _words(eased, after)
+
+
+def _is_nearer(before: Breach, after: Breach) -> bool:
+    """Return whether a limit is broken earlier, or farther, than before."""
+    return after.time < before.time or after.excess * LESS > before.excess
+
+
+def _is_eased(before: Breach, after: Breach | None) -> bool:
+    """Return whether a limit is kept now, or broken later, or clearly less."""
+    if after is None:
+        return True
+    return after.time > before.time or after.excess < LESS * before.excess
+
+
+def _words(eased: Sequence[Breach], after: dict[str, Breach]) -> str:
+    """Return what rest is good for, limit by limit."""
+    told = []
+    for one in eased:
+        rests = after.get(one.limit)
+        if rests is None:
+            much = "is kept"
+        elif rests.time > one.time:
+            much = f"is broken from {to_minute(rests.time)} on instead of {to_minute(one.time)}"
+        else:
+            much = f"is broken by {rests.excess / one.excess:.0%} of what it would be"
+        told.append(f"{one.limit} {much}")
+    return f"all work that may wait rests, caps are lowered: {'; '.join(told)}"
