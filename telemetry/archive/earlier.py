@@ -1,8 +1,8 @@
 """What points meant before their metadata changed: values stay as they were sent.
 
 A point whose gateway says kW today and MW tomorrow keeps its column, so its old values must be read
-by the metadata of their time. When in a commit the change came is not known: of what that commit
-wrote the meaning is not sure.
+by the metadata of their time. When before a commit the change came is not known: of what that
+commit wrote, and of what was heard by then and is still to be written, the meaning is not sure.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,8 @@ def note(
     before, now
         Point -> its metadata as it is written, and as it is from now on.
     span
-        First second that is not closed before this commit, and after it. [s since 1970]
+        First second that is not closed before this commit, and the first after all that was heard
+        by then. [s since 1970]
     """
     if span[0] == BEFORE_ALL:
         return

@@ -166,6 +166,11 @@ class Minutes:
         self._ticked = max(self._ticked, number + 1)
 
     @property
+    def end(self) -> int:
+        """First second after all that was heard. [s since 1970]"""
+        return max(self._newest + 1, self._closed)
+
+    @property
     def is_due(self) -> bool:
         """Whether a minute can be closed that has readings, or much came late."""
         if self._late_size > MOST_LATE:

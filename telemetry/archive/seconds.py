@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from telemetry.archive.marks import Mark, Places
+from telemetry.archive.marks import BEFORE_ALL, Mark, Places
 from telemetry.archive.slabs import Slab
 from telemetry.quality import Flag
 
@@ -75,10 +75,13 @@ class Taken:
         Second -> its readings.
     mark
         How far the archive reaches with them.
+    heard
+        First second after all that was heard by then, written or not. [s since 1970]
     """
 
     seconds: dict[int, Second]
     mark: Mark
+    heard: int = BEFORE_ALL
 
     @property
     def size(self) -> int:

@@ -255,7 +255,7 @@ class Store:
                     hours = opened.get(group, []) + [hour_of(number) for number in seconds]
                     opened[group] = sorted(set(hours))
             if metadata:
-                span = self.mark.closed, taken.mark.closed
+                span = self.mark.closed, max(taken.mark.closed, taken.heard)
                 draft.describe(metadata, columns["points"], span=span)
             draft.root.attrs[OPEN_HOURS] = opened
             self.end(draft, "readings", taken.mark)

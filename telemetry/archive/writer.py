@@ -1,14 +1,14 @@
 """The only writer of a site's archive: samples in, one transaction for each closed minute.
 
 A reading is in memory until its minute is closed; the journal holds it until a commit says that it
-need not. So nothing is lost by a crash, and nothing doubled: :class:`Archive` takes what the
-journal is replayed into it, passes over what it has, and writes the rest to the cell that its
-label and second name.
+need not. So nothing is lost by a crash, and nothing doubled: of what the journal is replayed into
+it :class:`Archive` passes over what it has; the rest has the cell of its label and second.
 """
 
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -211,11 +211,11 @@ class Archive:
                 self._taken = self._taken.joined(later) if self._taken else later
                 self._taken_bytes = self._taken.size if self._taken else 0
                 taken, news, columns = self._taken, self._gathered.news, self._gathered.columns
-                is_sparse = self._gathered.is_sparse
+                is_sparse, heard = self._gathered.is_sparse, self._gathered.minutes.end
                 if taken is None and not (everything and news):
                     return False
                 self._gathered.news = {}
-            taken = taken or Taken(seconds={}, mark=self._keeper.mark)
+            taken = replace(taken or Taken(seconds={}, mark=before), heard=heard)
             try:
                 self._keeper.write(taken, news, columns=columns, is_sparse=is_sparse)
             except ArchiveError as error:
@@ -242,11 +242,11 @@ class Archive:
         if not is_whole and not self._upkeep.is_due(self._keeper.mark.closed):
             return 0
         with self._committing:
-            before = self._keeper.mark
+            nothing = Taken(seconds={}, mark=self._keeper.mark)
             try:
                 count = self._keeper.keep_up(self._upkeep, is_whole=is_whole)
             except ArchiveError as error:
-                self._look_again(Taken(seconds={}, mark=before), {}, before=before)
+                self._look_again(nothing, {}, before=nothing.mark)
                 if is_whole:
                     raise
                 _logger.warning("archive not compacted", reason=str(error))

@@ -57,6 +57,26 @@ def test_metadata_that_is_said_again_takes_nothing_away(tmp_path):
     assert levels(tmp_path) == [40.0, 20.0]
 
 
+def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_next(tmp_path):
+    """Proves: a minute is written 30 s after its end, so the change comes with the one before.
+
+    Sensitivity: what was heard of the next until then was 4000 MWh of a battery of 80.
+    """
+    archive = Archive(tmp_path / "archive", "rhine")
+    archive.add(metadata(unit="%"), PLACE)
+    for second in range(240):
+        if second == 130:
+            archive.add(metadata(unit="1"), PLACE)
+        archive.add(value(second, 50.0 if second < 130 else 0.5), PLACE)
+        if archive.is_due:
+            archive.commit()
+    archive.commit(everything=True)
+    found = levels(tmp_path)
+    assert found[:60] + found[180:] == [40.0] * 120
+    assert set(found) - {40.0} == {one for one in found if np.isnan(one)}
+    assert all(np.isnan(one) for one in found[60:130])
+
+
 def test_what_a_point_was_of_another_machine_is_none_of_this_one(tmp_path):
     """Proves: a tag path that is given to another object takes no history along."""
     other = "BESS/GenericPoint/rhine/spare/level"
