@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
+from urllib.parse import quote, unquote
 
 from telemetry import durable
 from telemetry.journal import Position
@@ -66,10 +67,10 @@ def _checksum(told: Mapping[str, str]) -> str:
 
 def _told(places: Places) -> str:
     """Return positions as text."""
-    return " ".join(f"{name}@{position}" for name, position in sorted(places.items()))
+    return " ".join(f"{quote(name)}@{position}" for name, position in sorted(places.items()))
 
 
 def _read(text: str) -> dict[str, Position]:
     """Return the positions that were written as this text."""
     parts = (part.rpartition("@") for part in text.split())
-    return {name: Position.parse(position) for name, _, position in parts}
+    return {unquote(name): Position.parse(position) for name, _, position in parts}

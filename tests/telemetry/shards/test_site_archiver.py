@@ -81,6 +81,21 @@ def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     assert "ends before" in (tmp_path / "archive" / "lost.jsonl").read_text()
 
 
+def test_a_hall_may_have_a_name_of_two_words(tmp_path):
+    """Sensitivity: its archive could not be opened again: it was set aside at each start."""
+    name = "Halle Süd @2"
+    for second in range(2):
+        append(journal := Journal(tmp_path / name), batch("r0001", second))
+        journal.close()
+        archive = Archive(tmp_path / "archive", "rhine")
+        assert archive.set_aside == []
+        archiver = SiteArchiver(archive, {name: tmp_path / name}, is_simulated=True)
+        archiver.stop()
+        archiver.run()
+    assert archive.counters["batches"] == 1
+    assert archive.positions[name] == journal.end
+
+
 FAR = 72 * 365 * 86_400
 
 
