@@ -173,7 +173,8 @@ def judge(
     Returns
     -------
     Flag
-        The first fault found, in the order: source, clock, unit, range, rate, stuck, flat.
+        The first fault found, in the order: source, clock, unit, range, rate, stuck, flat; of what
+        is late first the range, as history believes a late reading.
     """
     value = reading.value
     if value is None or reading.quality != GOOD:
@@ -182,7 +183,7 @@ def judge(
         if reading.time - now > FUTURE:
             return Flag.FUTURE
         if now - reading.time > LATE:
-            return Flag.LATE
+            return Flag.LATE if limits.low <= value <= limits.high else Flag.RANGE
     if not limits.low <= value <= limits.high:
         is_other = _is_mixed_up(value, history, limits) or _goes_on(value, history, limits)
         return Flag.UNIT if is_other else Flag.RANGE

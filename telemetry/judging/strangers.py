@@ -87,7 +87,7 @@ class Plausible:
         Returns
         -------
         Flag
-            ``bad_source``, ``future``, ``late``, ``range`` or ``good``: of a point with states, a
+            ``bad_source``, ``future``, ``range``, ``late`` or ``good``: of a point with states, a
             value that is none of them is out of range.
         """
         value = sample.value
@@ -95,10 +95,10 @@ class Plausible:
             return Flag.BAD_SOURCE
         if age < -FUTURE_US:
             return Flag.FUTURE
-        if age > LATE_US:
-            return Flag.LATE
         is_known = not self.states or value in self.states
-        return Flag.GOOD if self.low <= value <= self.high and is_known else Flag.RANGE
+        if not (self.low <= value <= self.high and is_known):
+            return Flag.RANGE
+        return Flag.LATE if age > LATE_US else Flag.GOOD
 
 
 def judge_stranger(

@@ -46,6 +46,11 @@ def test_clock(ahead, flag):
     assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is Flag.GOOD
 
 
+def test_what_comes_late_and_nobody_can_have_measured_is_out_of_range():
+    """Sensitivity: history believes what is late, so 9999 degC stood in the archive as true."""
+    assert verdict(9999.0, time=NOON - 901 * SECOND) is Flag.RANGE
+
+
 def flags_of(values, limits=SUPPLY, every=1):
     """Return the verdicts on numbers so many seconds apart."""
     history, flags = NOTHING, []

@@ -55,6 +55,7 @@ def test_what_nobody_can_have_measured_is_out_of_range(unit, good, bad):
 def test_clock_and_source_are_judged_with_and_without_metadata():
     for metadata in (PUMP, None):
         assert verdict(50.0, metadata, ahead=-3600) is Flag.LATE
+        assert verdict(1e30, metadata, ahead=-3600) is Flag.RANGE
         assert verdict(50.0, metadata, ahead=60) is Flag.FUTURE
         assert verdict(50.0, metadata, ahead=-3600, now=None) is Flag.GOOD
         assert verdict(None, metadata) is Flag.BAD_SOURCE
