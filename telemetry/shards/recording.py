@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
@@ -22,6 +22,9 @@ from telemetry.shards.parts import shards
 from telemetry.shards.shard_process import Task
 from telemetry.shards.site_archiver import SiteArchiver
 from twin.errors import ArchiveError, BrokerError
+
+JOURNALS: Final = "journals"
+"""Folder of the state folder in which each shard has its journal."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -36,7 +39,8 @@ class Recording:
     task
         How to come to the broker; its topics, name and folder are filled in for each shard.
     folder
-        State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it.
+        State folder: ``journals/<shard>``, ``archive`` and ``quarantine`` lie in it. Journals of
+        shards that are not heard any more are archived too.
     halls, types
         Halls whose racks, and object types whose points, have an ingester of their own.
     is_simulated
@@ -63,7 +67,7 @@ class Recording:
         is_simulated: bool = False,
     ) -> None:
         heard = shards(site, halls, types)
-        folders = {name: folder / "journals" / name for name in heard}
+        folders = {name: folder / JOURNALS / name for name in heard}
         self._folder, self._site = folder / "archive", site
         self._archive: Archive | None = None
         if Place.of(self._folder).is_local:
@@ -87,7 +91,7 @@ class Recording:
             ingester.task.client()  # the process would find fault with it again and again
         self._make = partial(
             SiteArchiver,
-            journals=folders,
+            journals=_left(folder) | folders,
             quarantine=folder / "quarantine",
             is_simulated=is_simulated,
         )
@@ -194,3 +198,8 @@ class Recording:
         written = self._archive.trouble if self._archive else self._trouble
         told["archive"] = "; ".join(filter(None, [written, read]))
         return {name: trouble for name, trouble in told.items() if trouble}
+
+
+def _left(folder: Path) -> dict[str, Path]:
+    """Return the journals that earlier recordings left; one that was killed left its newest."""
+    return {one.name: one for one in sorted((folder / JOURNALS).glob("*/"))}

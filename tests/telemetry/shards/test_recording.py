@@ -210,6 +210,21 @@ def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
     }
 
 
+def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
+    """Sensitivity: what a killed recording had acknowledged of it stayed in its journal."""
+    journal = Journal(tmp_path / "journals" / "hall_1")
+    journal.append([encode(batch("r0001", 0))])
+    journal.close()
+    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    running = Recording("rhine", task, folder=tmp_path, is_simulated=True)
+    assert list(running._ingesters) == [PLANT]
+    running._ended.set()
+    running._run()
+    assert running.left == ""
+    chips = open_archive("rhine", group="racks", root=tmp_path)
+    assert chips["rack"].values.tolist() == ["hall_1/r0001"]
+
+
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
     ingester = Child(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
