@@ -3,6 +3,7 @@
 from typing import Final
 
 from telemetry.journal import Journal
+from telemetry.journaling import frames
 from telemetry.journaling.frames import Position, Repair
 
 SHOWN: Final = 1
@@ -24,11 +25,18 @@ class Damage:
     def __init__(self, journal: Journal, archived: Position | None) -> None:
         self._journal, self._archived = journal, archived
         self._told = 0
+        self._cut: list[str] = []
+        if archived is not None and frames.is_cut(journal.folder, archived):
+            reason = (
+                f"the journal {journal.folder} begins after {archived}, up to where it is archived"
+            )
+            self._cut = [f"{reason}: were files deleted, or an older archive put back?"]
+        self._untold = self._cut
 
     @property
     def words(self) -> str:
         """What was damaged, what that means, and what to do; empty if nothing was."""
-        told = [self._of(one) for one in self._journal.repairs]
+        told = self._cut + [self._of(one) for one in self._journal.repairs]
         more = f"{len(told) - SHOWN} more places of it (`set aside` in the log)"
         return "; ".join([*told[:SHOWN], *([more] if len(told) > SHOWN else [])])
 
@@ -36,7 +44,8 @@ class Damage:
         """Return what may be lost, in words, since this was asked before."""
         new = self._journal.repairs[self._told :]
         self._told += len(new)
-        return [self._of(one) for one in new if not self._is_harmless(one)]
+        cut, self._untold = self._untold, []
+        return cut + [self._of(one) for one in new if not self._is_harmless(one)]
 
     def _is_harmless(self, repair: Repair) -> bool:
         """Return whether all that was set aside is in the archive."""

@@ -145,6 +145,12 @@ def reach_of(folder: Path, segment: int) -> int:
     return max(found)
 
 
+def is_cut(folder: Path, position: Position) -> bool:
+    """Return whether the segment that is to be read on is gone, and later ones are there."""
+    later = [segment for segment in segments(folder) if segment > position.segment]
+    return bool(position.segment and later and not reach_of(folder, position.segment))
+
+
 def header(segment: int) -> bytes:
     """Return the first bytes of a segment."""
     return _HEADER.pack(_MAGIC, VERSION, segment)

@@ -95,9 +95,8 @@ class Tail:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the segment that is to be read next is gone, and later ones are there."""
-        segments = frames.segments(self._folder)
-        return bool(self.position.segment and segments and segments[0] > self.position.segment)
+        """Whether the segment that is to be read on is gone; :meth:`read` goes on behind it."""
+        return frames.is_cut(self._folder, self.position)
 
     def is_short_of(self, known: Position) -> bool:
         """Return whether the journal has lost its end: what was read of it once, up to a position.

@@ -204,9 +204,7 @@ class SiteArchiver:
         self._intake.begin(self._journals)
         for name, tail in self._tails.items():
             end = self._archive.seen.get(name, tail.position)
-            if tail.is_cut:
-                self._lose(f"the journal {name} begins after {tail.position}: it was cut")
-            elif tail.is_short_of(end):
+            if tail.is_short_of(end):
                 self._lose(f"the journal {name} ends before {end}, up to where it was read once")
 
     def _lose(self, reason: str) -> None:
@@ -216,6 +214,8 @@ class SiteArchiver:
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""
         tail = self._tails[name]
+        if tail.is_cut:
+            self._lose(f"the journal {name} begins after {tail.position}: it was cut")
         data, start = tail.read()
         if not data:
             return False

@@ -1,6 +1,7 @@
 """What an ingester outlives: a full disk, an archive that falls behind, a dead thread."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,25 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
     assert [one["reason"] for one in losses.read(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
         assert service.ingester.damage.words == ""
+
+
+def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_path):
+    """Sensitivity: between the two 10 minutes were missing, and `archive verify` found all well."""
+    for second in range(0, 1800, 900):
+        with Service(tmp_path, segment_bytes=100) as service:
+            service.wire.send(metadata(), batch("r0001", second), tick(second + 900))
+            until(lambda: len(service.wire.acknowledged) == 3)
+        if second == 0:
+            shutil.copytree(tmp_path / "archive", tmp_path / "backup")
+            for path in (tmp_path / "journal").glob("*.journal"):
+                path.unlink()  # trimmed, as it is archived
+    shutil.rmtree(tmp_path / "archive")
+    (tmp_path / "backup").rename(tmp_path / "archive")
+    with Service(tmp_path) as service:
+        words = service.ingester.damage.words
+        assert "an older archive put back" in words
+        service.die()
+    assert [one["reason"] for one in losses.read(tmp_path / "archive")] == [words]
 
 
 def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):

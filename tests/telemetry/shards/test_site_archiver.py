@@ -81,6 +81,23 @@ def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     assert "ends before" in (tmp_path / "archive" / "lost.jsonl").read_text()
 
 
+def test_a_segment_that_is_deleted_before_it_was_read_is_told(tmp_path):
+    """Sensitivity: who makes room on a full disk so lost what was acknowledged, without a word."""
+    journal = Journal(tmp_path / "a", segment_bytes=1)
+    for second in range(4):
+        append(journal, batch("r0001", second))
+    archive = Archive(tmp_path / "archive", "rhine")
+    archiver = SiteArchiver(archive, {"a": tmp_path / "a"}, is_simulated=True)
+    assert archiver.step()
+    for path in sorted((tmp_path / "a").glob("*.journal"))[:3]:
+        path.unlink()
+    archiver.stop()
+    archiver.run()
+    assert archive.counters["batches"] == 2
+    (lost,) = losses.read(tmp_path / "archive")
+    assert "it was cut" in lost["reason"]
+
+
 def test_a_hall_may_have_a_name_of_two_words(tmp_path):
     """Sensitivity: its archive could not be opened again: it was set aside at each start."""
     name = "Halle Süd @2"
