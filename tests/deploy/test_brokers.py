@@ -182,6 +182,18 @@ def test_nats_lets_too_large_a_payload_through_and_the_service_drops_it(nats):
     assert dropped(nats) == ((of_site(Kind.RACK_BATCH), 300_000),)
 
 
+def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
+    """Sensitivity: such values reached the archive under the names of other points too."""
+    service = nats.connected(SERVICE)
+    (topic, *_) = sorted(POINTS)
+    service.subscribe(topic).wait(LONG)
+    bms = nats.tls("bms-small")
+    command = ["mosquitto_pub", "-p", str(nats.broker.port), "-t", topic, "-q", "2", "-m", "x"]
+    command += ["--cafile", bms.ca, "--cert", bms.certificate, "--key", bms.key]
+    assert subprocess.run(command, check=False, timeout=LONG, capture_output=True).returncode
+    assert service.take(timeout=QUIET) == []
+
+
 def dropped(stand):
     """Return what the service had to drop of a payload that is too large."""
     service = stand.connected(SERVICE)
