@@ -23,6 +23,10 @@ SETTLE: Final = 0.2
 AGAIN: Final = 5.0
 """Wait after a commit that failed. [s]"""
 
+SILENCE: Final = 120.0
+"""Time without a minute that ends, after which what is open is written as well: who looks for what
+was before a black-out need not wait until it is over. [s]"""
+
 REST: Final = 1000
 """Frames that are left for the moment in which nobody else may add."""
 
@@ -102,11 +106,12 @@ class Archiver:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._ring.wait()
+            is_silent = not self._ring.wait(SILENCE)
             self._ring.clear()
             wait = SETTLE
             while not self._ended.wait(wait):
-                is_done = self._catch_up() if self._archive.is_behind else self.commit()
+                is_behind = self._archive.is_behind
+                is_done = self._catch_up() if is_behind else self.commit(everything=is_silent)
                 if is_done and not self._archive.is_behind:
                     self._archive.keep_up()
                     break

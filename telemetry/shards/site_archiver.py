@@ -18,6 +18,7 @@ import structlog
 from telemetry.archive import LATENESS, Archive
 from telemetry.archive.layout import HOUR, MINUTE
 from telemetry.archive.losses import tell_reasons
+from telemetry.intake.archiving import SILENCE
 from telemetry.journaling.tail import Tail
 from telemetry.shards.bulk import Scanner
 from telemetry.shards.intake import COUNTED, Intake
@@ -158,7 +159,15 @@ class SiteArchiver:
         is_behind = self._archive.is_behind
         if is_behind or (self._archive.is_due and not self._lags()):
             self.commit()
+        elif self._is_silent and not is_new:
+            self.commit(everything=True)
         return is_new or is_behind
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether what was read last is so old that no minute is closed by what comes after."""
+        newest = max(self._intake.newest.values())
+        return not self._is_simulated and 0 < newest < time.time() - SILENCE
 
     def _lags(self) -> bool:
         """Read of journals that are behind the others; return whether there was anything."""

@@ -53,6 +53,14 @@ def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monke
     assert not said
 
 
+def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
+    monkeypatch.setattr("telemetry.intake.archiving.SILENCE", 0.1)
+    with Service(tmp_path) as service:
+        service.wire.send(batch("r0001", 0), batch("r0001", 1))
+        until(lambda: service.archive.counters["commits"])
+        assert service.racks().sizes["time"] == 2
+
+
 def test_samples_reach_window_archive_and_listeners(service):
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0), tick(0))
     until(lambda: service.archive.counters["commits"] >= 1)
