@@ -57,8 +57,34 @@ def note(
     for label, text in before.items():
         known = read_metadata(text)
         if any(getattr(known, name) != getattr(now[label], name) for name in MEANING):
-            found.setdefault(label, []).append([*span, text])
+            turns = found.setdefault(label, [])
+            if turns and int(turns[-1][1]) >= span[0]:  # it was never sure between the two
+                turns[-1][1] = span[1]
+            else:
+                turns.append([*span, text])
             root.attrs[EARLIER] = found
+
+
+def forget(root: zarr.Group, before: int) -> bool:
+    """Forget the turns of before a moment, of which no values are kept; return whether any was.
+
+    Parameters
+    ----------
+    root
+        Of the archive.
+    before
+        The moment. [s since 1970]
+    """
+    held = _read(root)
+    kept = {
+        label: left
+        for label, turns in held.items()
+        if (left := [turn for turn in turns if int(turn[1]) > before])
+    }
+    if kept == held:
+        return False
+    root.attrs[EARLIER] = kept
+    return True
 
 
 def turns_of(root: zarr.Group) -> dict[str, list[Turn]]:

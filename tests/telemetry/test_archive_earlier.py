@@ -1,11 +1,15 @@
 """A point whose unit changes keeps its column: each value is read by the unit of its time."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 import sites
 from telemetry.archive import Archive, recall
 from telemetry.archive import open as open_archive
+from telemetry.archive.earlier import turns_of
+from telemetry.archive.reading import snapshot_of
 from telemetry.journal import Position
 from tests.telemetry.archives import POINT, metadata, value
 
@@ -75,6 +79,23 @@ def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_nex
     assert found[:60] + found[180:] == [40.0] * 120
     assert set(found) - {40.0} == {one for one in found if np.isnan(one)}
     assert all(np.isnan(one) for one in found[60:130])
+
+
+def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
+    """Proves: two gateways that differ for ever fill no archive, nor slow each commit of it."""
+    for second in range(0, 600, 60):
+        unit = "%" if second % 120 else "1"
+        written(tmp_path, metadata(unit=unit), value(second, 0.5), value(second + 59, 0.5))
+    root = snapshot_of(tmp_path / "archive").root
+    assert [len(turns) for turns in turns_of(root).values()] == [1]
+    assert levels(tmp_path)[2:] == pytest.approx([np.nan] * 18, nan_ok=True)
+    archive = Archive(tmp_path / "archive", "rhine", retention={"raw": timedelta(days=1)})
+    for second in range(3):
+        archive.add(value(3 * 86_400 + second, 0.5), PLACE)
+    archive.commit(everything=True)
+    archive.keep_up(is_whole=True)
+    assert turns_of(snapshot_of(tmp_path / "archive").root) == {}
+    assert levels(tmp_path) == [0.4] * 3
 
 
 def test_what_a_point_was_of_another_machine_is_none_of_this_one(tmp_path):
