@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 import sites
 from twin.axes import regular, utc
 from twin.limits import limits
-from twin.plots import plot_comparison, plot_errors, plot_run
+from twin.plots import plot_comparison, plot_errors, plot_front, plot_run
 
 COUNT = 96
 
@@ -131,3 +131,19 @@ def test_errors_are_drawn_beside_the_tolerance():
     width, height = drawn(figure)
     assert width == 1200
     assert height > 100
+
+
+def test_labels_of_plans_that_lie_close_together_do_not_overlap() -> None:
+    carbon = [107.4, 107.4, 107.4, 107.38, 107.3, 105.0, 105.0]  # t, two of them thrice and twice
+    cost = [29_068.0, 29_068.0, 29_068.0, 29_069.0, 29_070.0, 29_406.0, 29_406.0]
+    front = xr.Dataset(
+        {"cost": ("carbon_price", cost), "carbon": ("carbon_price", 1e3 * np.array(carbon))},
+        coords={"carbon_price": [0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8]},
+    )
+    figure = plot_front(front, title="a week")
+    assert drawn(figure)[0] == 1200
+    (panel,) = figure.axes
+    boxes = [label.get_window_extent() for label in panel.texts if label.get_text()]
+    assert len(boxes) == 7
+    assert not any(box.count_overlaps(boxes[:i]) for i, box in enumerate(boxes))
+    assert all(panel.bbox.fully_contains(*corner) for box in boxes for corner in box.corners())
