@@ -50,6 +50,7 @@ WORDS: Final[Mapping[str, str]] = {
     "first_down": "ramp of the connection, downwards",
     "met": ARRIVED,
     "capacity": "most that the machine can give",
+    "heat_taken": "heat that the network takes, or the machine can give",
     "carries": "output of the units that run",
     "needs": "least load of units that run",
     "stays_on": "least time that units stay on",
@@ -72,7 +73,8 @@ WORDS: Final[Mapping[str, str]] = {
 """What rows and columns of the model are called among people."""
 
 UPPER: Final = frozenset(
-    {"import_power", "export_power", "charge", "discharge", "capacity", "level", "met", "racks"}
+    {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
+    | {"capacity", "heat_taken"}
 )
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
 
@@ -241,7 +243,8 @@ def _is_doubtful(one: Priced, over: FloatArray) -> bool:
 def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]:
     """Return the prices of limits that people set: not of sun and wind, nor of heat bought back.
 
-    Machines at their full output have a ``capacity`` among them.
+    Machines at their full output have a ``capacity`` among them; the most that is sold of heat may
+    be what the network takes, so it has a word of its own.
     """
     sources, pumps = (
         schedule[axis].to_numpy().tolist() if axis in schedule.coords else []
@@ -255,7 +258,8 @@ def held_back(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArray]
     }
     for owner, curve in solution.inputs.curves.items():
         prices = np.where(last_segments(curve.width), solution.duals[f"{owner}.segment"], 0.0)
-        found[f"{owner}.capacity"] = prices[:, -1]
+        word = "heat_taken" if owner in pumps else "capacity"
+        found[f"{owner}.{word}"] = prices[:, -1]
     return found
 
 

@@ -225,5 +225,6 @@ PLACES: Final[Mapping[str, Callable[..., Iterator[Side]]]] = {
     "level": _of_level,
     "met": _of_edges,
     "capacity": _of_end,
+    "heat_taken": _of_end,
 }
 """Word of a limit -> what yields the places in which its number stands."""

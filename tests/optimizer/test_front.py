@@ -11,7 +11,7 @@ from optimizer.front import front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.reasons.binding import DOUBT
 from optimizer.schedule import schedule_of
-from tests import small_days
+from tests import heated, small_days
 from tests.math import hand
 
 RACKS = ("batch", [0.0, 5.0], [5.0, 5.0], 3.0)
@@ -110,6 +110,16 @@ def test_a_machine_at_its_most_is_told_and_worth_what_a_larger_one_saves():
     assert (bound.first, bound.count) == (hand.START, 1)
     assert one.worth == pytest.approx((plan.objective - limited(3.0 + more).objective) / more, 0.05)
     assert 40.0 < one.worth < 60.0
+
+
+def test_a_heat_pump_that_the_network_holds_back_is_not_told_as_one_too_small():
+    """Proves: in June the network takes 0.2 to 0.5 MW of heat, and the machine can give 1 MW."""
+    plan = solve_problem(heated.problem())
+    limits = [
+        one.limit for one in (*explain(plan, schedule_of(plan)).binding, *sensitivities(plan))
+    ]
+    (limit,) = {limit for limit in limits if "pump" in limit}
+    assert limit == "heat that the network takes, or the machine can give (pump)"
 
 
 @pytest.fixture(scope="module")
