@@ -5,7 +5,7 @@ came after them, before you file. Figures that no run can know are left to whoev
 """
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from twin import vocabulary
 from twin.axes import HOUR, to_minute
 from twin.degree_days import cooling_degree_days
 from twin.effectiveness import COOLING, NAMES, indicators, lacking, own_renewables
-from twin.equipment import Accelerators, Battery, HeatReuse
+from twin.equipment import Accelerators, Battery, HeatReuse, Renewable
 from twin.errors import Fault, ProblemError
 from twin.site import Site
 from twin.tariffs.periods import year_ends
@@ -123,7 +123,7 @@ def figures(
     return (
         *_installed(site),
         *_used(site, run, gone),
-        *_renewable(run, gone),
+        *_renewable(site, run, gone),
         *_indicators(told, gone),
     )
 
@@ -219,17 +219,22 @@ def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
         yield _told("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
 
 
-def _renewable(run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
+def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     own, meaning = own_renewables(run), "renewable energy made on site and used there"
     energy = KILO * float(own @ run["duration"])
-    yield _metered("E_RES-OOS", meaning, energy, {"renewable_used_power"} & gone)
+    figure = _metered("E_RES-OOS", meaning, energy, {"renewable_used_power"} & gone)
+    bought = [source.name for source in site.of(Renewable) if source.price > 0.0]
+    if bought and figure.value:  # no site file tells where they stand
+        paid = f"with {', '.join(bought)}, paid by contract: E_RES-PPA if not on site"
+        figure = replace(figure, basis=f"{figure.basis}; {paid}")
+    yield figure
     yield _unknown("E_RES-PPA", "renewable energy by purchase agreements", "kWh", "the contracts")
     yield _unknown("E_RES-GOO", "renewable energy by guarantees of origin", "kWh", "the registry")
 
 
 def _indicators(told: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
-    own = "run; without purchase agreements and guarantees of origin"
+    own = "run; without further purchase agreements and guarantees of origin"
     words = {
         "pue": ("PUE", "energy of the site over that of the IT", "run"),
         "wue": ("WUE", "water over the energy of the IT", "run"),

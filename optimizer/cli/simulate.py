@@ -91,7 +91,7 @@ WORDS: Final = {
     "wue": ("WUE, water used for the IT [m3/MWh]", "{:.3f}"),
     "cue": ("CUE, carbon for the IT [kg/MWh]", "{:.1f}"),
     "erf": ("ERF, share of the energy reused [1]", "{:.3f}"),
-    "ref": ("REF, share of own sun, wind and contracts [1]", "{:.3f}"),
+    "ref": ("REF, share of own and contracted sun and wind [1]", "{:.3f}"),
     "closure": ("greatest error of a balance [1]", "{:.0e}"),
 }
 """Key of the summary -> its words with the unit, and its form."""

@@ -42,6 +42,16 @@ def test_energy_and_indicators_of_two_flat_days():
     assert "CDD" not in found
 
 
+def test_wind_that_is_bought_is_named_as_what_may_stand_elsewhere():
+    """Baltica pays for its wind, small for none of its own."""
+    wind = run(renewable_used_power=hourly(1.0, "renewable", "wind_1"))
+    assert told(sites.load("small"), wind)["E_RES-OOS"].basis == "run"
+    found = told(sites.load("baltica"), wind)["E_RES-OOS"]
+    assert found.value == pytest.approx(48_000.0)
+    assert found.basis == "run; with wind_1, paid by contract: E_RES-PPA if not on site"
+    assert told(sites.load("baltica"), run())["E_RES-OOS"].basis == "known by whoever meters it"
+
+
 def test_what_no_run_knows_is_left_to_whoever_files():
     found = told(sites.load("small"), run())
     for key in ("W_IN-POT", "E_RES-PPA", "E_RES-GOO"):
