@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from twin import vocabulary
-from twin.axes import to_minute
+from twin.axes import MINUTE, to_minute
 from twin.errors import Fault, UnitError
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
@@ -109,7 +109,7 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
         several = _in_several(product, instants)  # those hold the most of their blocks
         within = ~(begins(product, instants)[1:-1] | several[1:] | several[:-1])
         change = np.concatenate([[False], within & (np.abs(np.diff(values)) > LEAST)])
-        reasons.append((change, "changes within a block: what is sold is sold for a whole block"))
+        reasons.append((change, _whole(product, instants[int(np.argmax(change))])))
         lost = (values > LEAST) & ~is_valid(product, instants)
         mend = f"there is no such product before {product.valid_from}"
         if product.valid_to is not None:
@@ -121,6 +121,14 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
             where = f"{place}, {word}, {product.name}, {to_minute(instants[first])}"
             yield Fault(place=where, value=f"{values[first]:g}", mend=mend)
             return
+
+
+def _whole(product: Reserve, moment: np.datetime64) -> str:
+    """Return which block is to be sold whole, in words."""
+    blocks = edges(product, moment, moment + MINUTE)
+    end = int(np.searchsorted(blocks, moment, side="right"))
+    block = f"{to_minute(blocks[end - 1])} to {to_minute(blocks[end])}"
+    return f"changes within a block, {block}: what is sold is sold for a whole block"
 
 
 def _in_several(product: Reserve, instants: np.ndarray) -> BoolArray:

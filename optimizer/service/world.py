@@ -24,6 +24,7 @@ from telemetry.sources import (
 from telemetry.sources.zones import is_known
 from twin import axes, vocabulary
 from twin.axes import QUARTER
+from twin.equipment import DayAhead
 from twin.errors import Fault, ProblemError, SeriesError
 from twin.forecast.record import WEATHER
 from twin.forecast.record import record as make_record
@@ -39,7 +40,7 @@ AHEAD: Final = 2
 DAY: Final = np.timedelta64(1, "D")
 
 NO_CARBON: Final = (
-    "no carbon intensity, and none was given (--carbon FILE): carbon counts as nothing"
+    "no carbon intensity, and none was given (--carbon FILE): that of the grid counts as nothing"
 )
 """What is noted of prices without it."""
 
@@ -229,8 +230,13 @@ def market_of(site: Site, files: Files) -> list[xr.Dataset]:
     Raises
     ------
     SeriesError
-        If a file cannot be read, or tells of reserves what the site's products cannot be.
+        If a file cannot be read, tells of reserves what the site's products cannot be, or of a
+        position that no contract of the site holds.
     """
+    if files.position and not site.of(DayAhead):
+        mend = 'the site has no contract of kind = "day_ahead": declare one, or leave the file out'
+        fault = Fault(place=files.position.name, value="", mend=mend)
+        raise SeriesError(files.position.name, [fault])
     found = [read_positions(files.position, zone=files.zone)] if files.position else []
     if files.reserves:
         told = read_reserves(files.reserves, zone=files.zone)

@@ -279,10 +279,13 @@ def refuse(source: str, faults: Sequence[Fault]) -> None:
     SeriesError
         If there is at least one.
     """
-    if not faults:
+    told = list(
+        dict.fromkeys(faults)
+    )  # a row that stands for several intervals has its own in each
+    if not told:
         return
-    shown = list(faults[:_SHOWN])
-    if len(faults) > _SHOWN:
-        more = f"{len(faults) - _SHOWN} more like these"
+    shown = told[:_SHOWN]
+    if len(told) > _SHOWN:
+        more = f"{len(told) - _SHOWN} more like these"
         shown.append(Fault(place=source, value="", mend=more))
     raise SeriesError(source, shown)

@@ -126,9 +126,14 @@ def settle(
     owed = energy_owed(site, work, overhead=energy / it_energy)
     kept = _energy_kept(site, record)
     carbon = float(meter.taken @ meter.intensity)
-    valued = (owed - kept) * float(meter.intensity.mean())
     promised = promise_accounts(site, record, series, net=meter.net)
-    weighted = _weighted(site, work, promised=promised, carbon=carbon, valued=valued)
+    counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
+    counted += (owed - kept) * meter.mean_carbon(counted)
+    weighted = {
+        "carbon": counted * site.weights.carbon,
+        "budgets": promised.pop("budgets", 0.0),  # a penalty, which nobody pays
+        "lateness": work.late_energy * site.weights.lateness,
+    }
     return Bill(
         accounts={
             "electricity": float((meter.taken - meter.fed) @ meter.price),
@@ -149,22 +154,6 @@ def settle(
         weighted=weighted,
         staging=Staging.over(ran for _, ran in staged(site, record)),
     )
-
-
-def _weighted(
-    site: Site, work: Work, *, promised: dict[str, float], carbon: float, valued: float
-) -> dict[str, float]:
-    """Take out of promises what is no money, and return what all that weighs. [EUR]
-
-    Where hours are matched by contracts, carbon counts by the market, and what is left over alike.
-    """
-    counted = promised.pop("carbon", carbon)
-    share = counted / carbon if carbon else 1.0
-    return {
-        "carbon": (counted + valued * share) * site.weights.carbon,
-        "budgets": promised.pop("budgets", 0.0),
-        "lateness": work.late_energy * site.weights.lateness,
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +193,19 @@ class _Meter:
             price=truth["electricity_price"].to_numpy(),
             intensity=truth["carbon_intensity"].to_numpy(),
         )
+
+    def mean_carbon(self, counted: float) -> float:
+        """Return the mean intensity of the run, as its import counts. [kg MWh-1]
+
+        Parameters
+        ----------
+        counted
+            Carbon of the import, by the grid's intensity or by the market. [kg]
+        """
+        own = float(self.taken @ self.intensity)
+        if counted and not own:  # contracts count where nobody tells of the grid
+            return counted / float(self.taken.sum())
+        return float(self.intensity.mean()) * (counted / own if own else 1.0)
 
     def mean_cost(self, site: Site) -> float:
         """Return the mean price of the run with its fee. [EUR MWh-1]"""

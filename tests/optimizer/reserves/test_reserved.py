@@ -199,7 +199,11 @@ def at(step, value):
     [
         ("reserve_held", at(3, np.nan), "must be finite"),
         ("reserve_held", at(3, -1.0), "must not be negative"),
-        ("reserve_held", at(3, 0.1), "changes within a block"),
+        (
+            "reserve_held",
+            at(3, 0.1),
+            "changes within a block, 2026-06-15T22:00Z to 2026-06-16T02:00Z: ",
+        ),
         ("reserve_price", at(3, 2e4), "no market pays more than 10000 EUR/MW for an hour"),
         ("reserve_price", at(3, np.inf), "must be finite"),
     ],

@@ -10,9 +10,11 @@ import sites
 from optimizer.service.world import read_world, zone_of
 from tests import small_days
 from twin import axes
+from twin.equipment import DayAhead
 from twin.errors import SeriesError
 
 SMALL = sites.load("small")
+MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAhead(name="market")})
 
 
 @pytest.fixture
@@ -93,9 +95,11 @@ def test_what_files_of_markets_lack_is_told(prices, tmp_path):
     table.loc[3, "imbalance_eur_mwh"] = np.nan
     table.assign(short_eur_kwh=0.1).to_csv(tmp_path / "position.csv", index=False)
     files = small_days.files(prices=prices(), position=tmp_path / "position.csv")
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_world(MARKET, files, start="2026-06-16", days=1)
     assert "position.csv: not read: short_eur_kwh" in world.notes
     assert world.gaps == ("position.csv: 2026-06-16T03:00Z/2026-06-16T04:00Z",)
+    with pytest.raises(SeriesError, match=r'position.csv: the site has no .*"day_ahead": declare'):
+        read_world(SMALL, files, start="2026-06-16", days=1)
 
 
 def test_without_carbon_none_is_counted_and_that_is_said(prices):

@@ -76,3 +76,10 @@ def test_prices_alone_will_do(tmp_path):
 def test_a_file_without_sense_is_refused(tmp_path, text, told):
     with pytest.raises(SeriesError, match=told):
         read_reserves(file(tmp_path, text))
+
+
+def test_a_block_that_cannot_be_is_told_once(tmp_path):
+    """A row stands for four hours, and each of them has the fault."""
+    with pytest.raises(SeriesError, match="has 1 fault") as caught:
+        read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
+    assert len(caught.value.faults) == 1

@@ -8,6 +8,7 @@ from optimizer.service.trials.settle import Work, energy_owed, settle
 from tests.heated import heated
 from tests.strict_site import strict
 from twin import axes, vocabulary
+from twin.equipment.contracts import HourlyMatching
 from twin.staging import Staging
 
 START = axes.utc("2026-06-16")
@@ -126,6 +127,18 @@ def test_carbon_counts_what_is_bought_and_values_what_is_left(bill):
     # 0.5 x 400 + 1 x 300 + 0.5 x 100; left 1.323 + 0.38 MWh at the mean of 250 kg
     assert bill.carbon_kg == pytest.approx(550.0)
     assert bill.weighted["carbon"] == pytest.approx(0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3)
+
+
+def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(site, record, series):
+    """Taken 2, 4, 0 and 2 MW of which 1 is matched: 1.25 of 2 MWh at 400 kg, in the mean 250."""
+    ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=400.0)
+    matched = site.with_equipment({**site.equipment, "ppa": ppa}).replace(
+        "grid_1", carbon="matched"
+    )
+    work = Work(done=5.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    unknown = series.assign(carbon_intensity=0.0 * series["carbon_intensity"])
+    bill = settle(matched, record, unknown, work=work, peak_power=3.5)
+    assert bill.weighted["carbon"] == pytest.approx(0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3)
 
 
 def test_lateness_weighs_by_its_energy(bill):
