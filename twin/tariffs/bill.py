@@ -1,18 +1,19 @@
 """The bill of a network contract: quarter-hours of import in, lines and cents out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
+from twin.axes import QUARTER
 from twin.physics import FloatArray
 from twin.tariffs.declaration import Tariff
 from twin.tariffs.lines import Line, Writer
 from twin.tariffs.metered import Metered
 from twin.tariffs.money import cents
 from twin.tariffs.network import Branch, branches, hours_of
-from twin.tariffs.periods import Moments
+from twin.tariffs.periods import Moments, month_end, month_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,8 @@ def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) 
     notes = [f"{name}: {rule.status}, {rule.source}" for name, rule in dated.items() if rule]
     if metered.year_share < 1:
         notes.append("a part of a year: hours of use and energy of the year are projected")
+    if any(price.of == "month" for price in tariff.peaks):
+        notes += _partial(metered, starts[0], time_zone)
     if fed := int((power < 0.0).sum()):
         notes.append(
             f"in {fed:,} quarter-hours more was fed in than taken: they count as no import"
@@ -116,3 +119,14 @@ def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) 
         hours=float(hours_of(metered)),
         notes=tuple(notes),
     )
+
+
+def _partial(metered: Metered, start: np.datetime64, time_zone: str) -> Iterator[str]:
+    """Yield what is to be said of a month of which a part is billed, as one of UTC in Europe."""
+    months = [month for month, _ in metered.by_month()]
+    last = metered.end - QUARTER
+    ends = {months[0]: start == month_start(start, time_zone)}
+    ends[months[-1]] = ends.get(months[-1], True) and metered.end == month_end(last, time_zone)
+    for month, is_whole in ends.items():
+        if not is_whole:
+            yield f"{month} is billed in part (months are those of {time_zone}), its peak whole"

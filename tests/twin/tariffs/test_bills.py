@@ -98,6 +98,22 @@ def test_a_nordic_quarter_of_monthly_peaks():
     assert found.total == Decimal("49412.27")
 
 
+def test_a_month_in_part_is_told_where_its_peak_is_charged_whole():
+    """June of UTC is a June of Berlin without its first two hours, and two hours of July."""
+    rules = {"peaks": [{"name": "power", "price": "1 EUR/kW"}]}
+    june = quarters("2026-06-01", "2026-07-01")
+    found = bill(tariff(**rules), june, np.ones(len(june)), time_zone=BERLIN)
+    assert sum(line.money for line in found.lines) == Decimal(2000)
+    assert [note for note in found.notes if "in part" in note] == [
+        "2026-06 is billed in part (months are those of Europe/Berlin), its peak whole",
+        "2026-07 is billed in part (months are those of Europe/Berlin), its peak whole",
+    ]
+    local = quarters("2026-05-31T22:00", "2026-06-30T22:00")
+    for rule, starts in ((rules, local), ({}, june)):
+        found = bill(tariff(**rule), starts, np.ones(len(starts)), time_zone=BERLIN)
+        assert not any("in part" in note for note in found.notes)
+
+
 def test_only_the_peak_in_the_windows_counts():
     """Proves: 3 MW at 17:00 on a working Monday, 9 MW on the Sunday before: 3,900 EUR."""
     starts = quarters("2026-01-03T23:00", "2026-01-06T23:00")
