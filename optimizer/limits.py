@@ -31,15 +31,16 @@ def levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray]:
     """Return least and greatest level that is meant at every instant but the first. [MWh]
 
     A store that starts within the margin may stay where it is and need not hurry back; what it
-    loses is charged again, where it can be charged. One that starts outside its window, as a
-    battery whose reserve was used, is meant to be brought back at :data:`RETURN` of its power.
+    loses is charged again, where it can be charged as fast: one out of service sinks. One that
+    starts outside its window, as a battery whose reserve was used, is meant to be brought back at
+    :data:`RETURN` of its power.
     """
     start, margin = problem.level(store), store.margin(problem.margins.level)
     passed = np.cumsum(problem.hours)
     kept = start * (1.0 - store.standing_loss) ** passed
     low = np.full_like(kept, min(store.low + margin, max(start, store.low)))
     high = np.full_like(kept, max(store.high - margin, min(start, store.high)))
-    if store.charge_limit <= 0.0:
+    if store.charge_limit * store.charge_efficiency <= store.standing_loss * start:
         low = np.minimum(low, kept)
     if start < store.low:
         back = RETURN * store.charge_limit * store.charge_efficiency

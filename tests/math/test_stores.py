@@ -248,6 +248,21 @@ def test_within_its_margin_a_battery_need_not_hurry_and_sinks_no_further():
     assert plan.objective == pytest.approx(4 * 0.024 * 100.0)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.05, 0.11])
+def test_at_its_low_end_a_battery_out_of_service_sinks(level):
+    """Proves: of 2 to 2.88 MWh, meant to stay above 2.8, it loses a hundredth an hour, all it can.
+
+    Sensitivity: no plan at all, where the watt that is left of it were to charge 20 kW.
+    """
+    lossy = battery(capacity=10.0, power=1e-6).model_copy(
+        update={"standing_loss": 0.01, "reserve": 0.2}
+    )
+    margins = Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
+    plan = solved(site(lossy, margins=margins), outlook([100.0] * 4), level=level)
+    left = (2.0 + 8.0 * level) * 0.99 ** np.arange(5)
+    assert plan.values["battery.level"] == pytest.approx(left, abs=1e-5)
+
+
 def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
     """Proves: at -100 EUR/MWh a full battery gives and takes: 90 EUR more for a MWh, 19 for a MW.
 

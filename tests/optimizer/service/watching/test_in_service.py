@@ -168,6 +168,19 @@ def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(lev
     assert told.startswith(f"battery_1 holds {level:g} MWh, less than the 0.32 MWh that it keeps")
 
 
+@pytest.mark.parametrize("level", [0.32, 0.3357])
+def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
+    """Proves: what a battery loses in a week it cannot charge again, and nobody asks for it.
+
+    Sensitivity: no optimum, until it was back in service.
+    """
+    facts = moments.facts(battery_level=level, tank_level=0.02)
+    gone = says(moments.site(), battery_1=0.0, tank_1=0.0)
+    outcome = moments.pilot().run(replace(facts, observed=facts.observed.merge(gone)))
+    assert outcome.choice.source is Source.OPTIMUM
+    assert len(outcome.absent) == len(gone)
+
+
 def test_what_a_sensor_errs_by_is_no_drained_battery():
     outcome = moments.pilot().run(moments.facts(battery_level=0.31))
     assert outcome.choice.source is Source.OPTIMUM
