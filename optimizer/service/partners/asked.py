@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.reserves.capacity import held, sold
 from telemetry.grid.flex_agent import is_met
 from twin.axes import edges_of, to_minute
 from twin.equipment.contracts import LoadTargetContract
@@ -52,7 +53,8 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         begin, end = to_minute(edges[first]), to_minute(edges[last])
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"
-        words = f"at most {power:.2f} MW {when}{_call(site, partner)}; "
+        called = _called(site, outlook.isel(time=slice(first, last)), partner)
+        words = f"at most {power:.2f} MW {when}{called}; "
         words += f"planned {planned:.2f} MW: {verdict}"
         found.append(
             {
@@ -68,11 +70,16 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
     return found
 
 
-def _call(site: Site, partner: str) -> str:
-    """Return which reserves a partner's targets call, in words; empty if none."""
-    contracts = site.of(LoadTargetContract)
-    names = ", ".join(n for one in contracts if one.issuer == partner for n in one.activates)
-    return f", which calls {names}" if names else ""
+def _called(site: Site, outlook: xr.Dataset, partner: str) -> str:
+    """Return which reserves a partner may call are not held meanwhile, in words; empty if none.
+
+    An outlook does not tell a call from the recovery after it.
+    """
+    contracts = [one for one in site.of(LoadTargetContract) if one.issuer == partner]
+    products = [site.reserves[name] for one in contracts for name in one.activates]
+    given = [(one.name, sold(outlook, one) - held(outlook, one)) for one in products]
+    names = ", ".join(name for name, power in given if (power > LEAST).any())
+    return f", {names} called or recovering" if names else ""
 
 
 def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:

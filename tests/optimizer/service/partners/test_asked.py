@@ -1,5 +1,6 @@
 """What partners ask is told while it is asked: how much, until when, and whether it is kept."""
 
+import numpy as np
 import pytest
 
 from optimizer.service.partners.asked import show_asked
@@ -8,6 +9,7 @@ from telemetry.grid.flex_agent import is_met
 from tests import moments
 from tests.math.hand import grid, outlook, site
 from tests.math.promises import asked, with_target
+from tests.reserve_days import product
 from twin.vocabulary import tag_all
 
 PRICES = [50.0] * 5
@@ -53,10 +55,21 @@ def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
 
 
-def test_a_target_that_calls_a_reserve_says_so():
-    ahead = with_target(outlook(PRICES), [3.0] * 5)
-    (row,) = show_asked(where(activates=("mfrr",)), ahead, planned(ahead, *[3.0] * 5))
-    assert "until 2026-07-01T05:00Z, which calls mfrr; planned" in row["words"]
+@pytest.mark.parametrize(
+    ("called", "held", "words"),
+    [
+        (1.0, 0.5, "until 2026-07-01T05:00Z, mfrr called or recovering; planned"),
+        (0.0, 0.5, "until 2026-07-01T05:00Z; planned"),  # as of a target with best effort
+        (1.0, 0.0, "until 2026-07-01T05:00Z; planned"),  # nothing of it is sold
+    ],
+)
+def test_a_target_that_calls_a_reserve_says_so(called, held, words):
+    on_sale = where(activates=("mfrr",)).model_copy(update={"reserves": {"mfrr": product("mfrr")}})
+    ahead = with_target(outlook(PRICES), [3.0] * 5).assign_coords(product=["mfrr"])
+    for word, value in (("reserve_called", called), ("reserve_held", held)):
+        ahead[word] = ("time", "product"), np.full((5, 1), value)
+    (row,) = show_asked(on_sale, ahead, planned(ahead, *[3.0] * 5))
+    assert words in row["words"]
 
 
 @pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
