@@ -21,7 +21,7 @@ class Breach:
     count
         Number of intervals that do.
     excess
-        Greatest distance beyond the limit, in its tolerances. [1]
+        Greatest distance beyond the limit, as a share of what is borne. [1]
     """
 
     limit: str
@@ -31,8 +31,8 @@ class Breach:
 
     def __str__(self) -> str:
         """Return the breach as a line of text."""
-        start = to_minute(self.time)
-        return f"{self.limit}: {self.count} intervals from {start}, worst {self.excess:.3g}"
+        what = f"{self.count} interval{'s' * (self.count != 1)} from {to_minute(self.time)}"
+        return f"{self.limit}: {what}, worst {self.excess:.3g} where 1 is borne"
 
 
 def judged(

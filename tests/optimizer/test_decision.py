@@ -148,7 +148,7 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
     decision = decide(replace(problem, site=problem.site.replace("grid_1", import_limit=0.9)))
     assert decision.verdict.is_safe
     assert [str(one) for one in decision.verdict.forced] == [
-        "ramp of grid_import_power: 1 intervals from 2026-06-16T00:00Z, worst 1.05"
+        "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, worst 1.05 where 1 is borne"
     ]
     assert decision.explanation.softened[0].target == "ramp of the connection (grid_1)"
 

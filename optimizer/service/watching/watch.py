@@ -27,7 +27,10 @@ CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
     "hold": (Severity.HIGH, "make room, or set the clock"),
     "decision": (Severity.HIGH, "see what is missing in the text"),
     "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
-    "connection": (Severity.MEDIUM, "tell the operator of the grid; the site can do no more"),
+    "connection": (
+        Severity.MEDIUM,
+        "tell the operator of the grid; explain says by how much; the site can do no more",
+    ),
     "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
     "jobs": (
         Severity.HIGH,
