@@ -279,9 +279,7 @@ def refuse(source: str, faults: Sequence[Fault]) -> None:
     SeriesError
         If there is at least one.
     """
-    told = list(
-        dict.fromkeys(faults)
-    )  # a row that stands for several intervals has its own in each
+    told = list(dict.fromkeys(faults))  # a row of several intervals has its own in each
     if not told:
         return
     shown = told[:_SHOWN]

@@ -123,17 +123,12 @@ def settle(
     meter = _Meter.of(record, series)
     sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
     energy, it_energy, water = (float(total) / MINUTES for total in sums)
-    owed = energy_owed(site, work, overhead=energy / it_energy)
-    kept = _energy_kept(site, record)
+    owed, kept = energy_owed(site, work, overhead=energy / it_energy), _energy_kept(site, record)
     carbon = float(meter.taken @ meter.intensity)
     promised = promise_accounts(site, record, series, net=meter.net)
     counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
     counted += (owed - kept) * meter.mean_carbon(counted)
-    weighted = {
-        "carbon": counted * site.weights.carbon,
-        "budgets": promised.pop("budgets", 0.0),  # a penalty, which nobody pays
-        "lateness": work.late_energy * site.weights.lateness,
-    }
+    weighted = _weighed(site, work, carbon=counted, budgets=promised.pop("budgets", 0.0))
     return Bill(
         accounts={
             "electricity": float((meter.taken - meter.fed) @ meter.price),
@@ -154,6 +149,15 @@ def settle(
         weighted=weighted,
         staging=Staging.over(ran for _, ran in staged(site, record)),
     )
+
+
+def _weighed(site: Site, work: Work, *, carbon: float, budgets: float) -> dict[str, float]:
+    """Return what carbon [kg], the penalty of budgets and lateness weigh: nobody pays it. [EUR]"""
+    return {
+        "carbon": carbon * site.weights.carbon,
+        "budgets": budgets,
+        "lateness": work.late_energy * site.weights.lateness,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
