@@ -80,7 +80,7 @@ def _suppliers(site: Site) -> Iterator[Fault]:
     for carrier, count in supplied.items():
         if count > 1:
             owners = ", ".join(convert.owner for convert in converts if convert.output == carrier)
-            mend = f"all deliver {carrier}; make them one machine with a count"
+            mend = f"all deliver {carrier}; write them as one machine, of their size together"
             yield Fault(place="[equipment]", value=owners, mend=mend)
     try:
         _ = site.converts

@@ -50,7 +50,8 @@ def test_a_store_without_supplier(table, told):
 def test_two_suppliers(table, told):
     table["equipment"]["ups_2"] = dict(table["equipment"]["ups_1"])
     assert told(table) == [
-        "[equipment] = ups_1, ups_2: all deliver critical; make them one machine with a count"
+        "[equipment] = ups_1, ups_2: all deliver critical; "
+        "write them as one machine, of their size together"
     ]
 
 

@@ -159,7 +159,8 @@ def test_faults_of_all_tables_are_told_together(table, told):
         '[equipment.ups_1] rating = "0 MW": must be above 0 MW',
         "latitude = 95: must be at most 90",
         "[work.batch] slack = -1: must be at least 0",
-        "[service]: daily_shape must be 24 shares between 0 and 1, one per local hour",
+        "[service]: daily_shape must be 24 shares between 0 and 1, one per local hour; "
+        "here are 1, of 1.0 to 1.0",
     ]
 
 

@@ -228,7 +228,8 @@ class Tariff(Dated):
         used = {name for price in self.energy for name in price.periods}
         used |= {contract.period for contract in self.contracted}
         if unknown := sorted(used - set(names)):
-            message = f"no period is called {', '.join(unknown)}"
+            there = ", ".join(names) or "none"
+            message = f"no period is called {', '.join(unknown)}; there are: {there}"
             raise ValueError(message)
         bound = Counter(contract.period for contract in self.contracted)
         if twice := [name for name, count in bound.items() if count > 1]:

@@ -99,7 +99,9 @@ class Service(Declared):
 
     @model_validator(mode="after")
     def _has_a_day(self) -> Self:
-        if len(self.daily_shape) != HOURS or not all(0 <= share <= 1 for share in self.daily_shape):
-            message = "daily_shape must be 24 shares between 0 and 1, one per local hour"
+        shape = self.daily_shape
+        if len(shape) != HOURS or not all(0 <= share <= 1 for share in shape):
+            here = f"here are {len(shape)}, of {min(shape, default=0)} to {max(shape, default=0)}"
+            message = f"daily_shape must be 24 shares between 0 and 1, one per local hour; {here}"
             raise ValueError(message)
         return self

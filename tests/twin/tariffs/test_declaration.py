@@ -23,7 +23,10 @@ from twin.tariffs.declaration import Window, minutes
         ({"valid_to": "2026-01-01"}, "valid_to is the first day"),
         ({"source": " "}, "name the source"),
         ({"status": "law"}, "in_force"),
-        ({"energy": [{"name": "a", "price": "1 EUR/MWh", "periods": ["P1"]}]}, "no period is call"),
+        (
+            {"energy": [{"name": "a", "price": "1 EUR/MWh", "periods": ["P1"]}]},
+            "no period is called P1; there are: none",
+        ),
         ({"periods": [{"name": "P1", "months": [1]}]}, "the last period takes"),
         ({"periods": [{"name": "P1", "months": [13]}, {"name": "P2"}]}, "from 1 to 12"),
         ({"periods": [{"name": "P1", "hours": ["22-6"]}, {"name": "P2"}]}, "no span of a day"),
