@@ -82,12 +82,14 @@ def _kept(one: Verdict) -> str:
 
 
 def _first_day(text: str, run: xr.Dataset) -> date:
-    mend = "write the first day of operation as 2026-09-01, before the run ends"
+    last = run["time"].to_numpy()[-1]
+    mend = "write the first day of operation as 2026-09-01, no later than the last day of the run"
+    mend += f", {last.astype('datetime64[D]')}"
     fault = Fault(place="--opened", value=text, mend=mend)
     try:
         day = date.fromisoformat(text)
     except ValueError as error:
         raise ProblemError("command", [fault]) from error
-    if np.datetime64(day) > run["time"].to_numpy()[-1]:
+    if np.datetime64(day) > last:
         raise ProblemError("command", [fault])
     return day

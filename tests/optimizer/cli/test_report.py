@@ -124,3 +124,4 @@ def test_opening_that_is_no_day_before_the_end_is_refused(days, day):
     done = cli("report", "small", next(iter(days)), "--opened", day)
     assert done.exit_code == 1
     assert f"--opened = {day}: write the first day of operation as 2026-09-01" in done.stderr
+    assert "no later than the last day of the run, 2026-06-" in done.stderr
