@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from optimizer.reserves.sold import sold
 from optimizer.service.trials.caller import called_by
 from optimizer.service.trials.course import Promise
 from optimizer.service.trials.setting import Setting
 from telemetry.plants.activating import ActivatedPlant, calls
 from telemetry.testbed import Plant
-from twin import axes
+from twin import axes, vocabulary
 from twin.limits import violations
 from twin.site import Site
 
@@ -70,18 +71,22 @@ def broken(plant: Plant, site: Site) -> xr.DataArray:
 def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.Dataset | None:
     """Return what was held and called in each quarter-hour of a run; None if nothing could be.
 
+    A rule holds nothing: what a file says was sold is missing from it throughout.
+
     Parameters
     ----------
     plant
         The plant after its run.
     decisions
-        Every decision.
+        Every decision; none of a rule.
     setting
         Site and world.
     """
-    if not isinstance(plant, ActivatedPlant) or not decisions:
+    if not isinstance(plant, ActivatedPlant):
         return None
     called = plant.called()
+    if not decisions:
+        return _missing(setting, called.sizes["time"])
     time = called["time"].to_numpy()
     starts = [decision.start for decision in decisions]
     current = np.searchsorted(starts, time, side="right") - 1
@@ -95,3 +100,15 @@ def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.
     found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
     paid = found["reserve_capacity"] + found["reserve_excused"]
     return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
+
+
+def _missing(setting: Setting, count: int) -> xr.Dataset | None:
+    """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
+    world, grid = setting.world, axes.regular(setting.world.start, count)
+    known = sold(setting.site, world.record, world.start, axes=grid, foresight=True)
+    if "reserve_held" not in known:
+        return None
+    short = known["reserve_held"]
+    none = xr.zeros_like(short)
+    words = {"reserve_capacity": none, "reserve_shortfall": short, "reserve_price": none}
+    return vocabulary.tag_all(grid.merge({name: one.drop_attrs() for name, one in words.items()}))

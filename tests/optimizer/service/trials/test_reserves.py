@@ -74,6 +74,24 @@ def test_a_site_without_reserves_has_no_such_accounts():
     assert reserve_accounts(hand_site(), None, np.zeros(4)) == {}
 
 
+def test_a_rule_owes_what_a_file_sold():
+    """1 MW sold and held by nobody, half an hour at the penalty; nothing where nothing was sold."""
+    small, site = small_days.setting(), reserve_days.site()
+    record = small.world.record.assign_coords(product=["fcr"])
+    record["reserve_held"] = (
+        ("time", "product"),
+        np.ones((record.sizes["time"], 1)),
+        {"units": "MW"},
+    )
+    sold = replace(small, site=site, world=replace(small.world, record=record))
+    plant = held.plant_of(sold, seed=1)
+    plant.follow(at_rest(), 30)
+    owed = reserve_accounts(site, held.settled(plant, [], sold), np.zeros(2))
+    penalty = site.reserves["fcr"].shortfall_price
+    assert owed == {"reserves": 0.0, "activation": 0.0, "reserve_shortfall": 0.5 * penalty}
+    assert held.settled(plant, [], replace(small, site=site)) is None
+
+
 def test_a_book_sells_what_is_offered_when_the_gate_closes():
     """At 21:00 UTC the gate of the day from 22:00 on closes before the next decision at 22:00."""
     decision = reserve_days.decision()
