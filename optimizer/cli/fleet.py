@@ -202,11 +202,13 @@ def _setting(site: Site, world: World, load: float) -> Setting:
 
 def _tell_uneven(screen: Console, settings: Sequence[Setting]) -> None:
     """Tell which sites look clean only because their carbon is not known."""
-    unknown = [one.site.name for one in settings if not one.world.has_carbon]
-    others = [one.site for one in settings if one.world.has_carbon]
-    if unknown and any(site.weights.carbon for site in others):
-        known = ", ".join(site.name for site in others)
-        words = f"{known} pay for carbon, and {', '.join(unknown)} for none that is known"
+    known, unknown = [], []
+    for one in settings:  # contracts that match hours tell of what they leave over themselves
+        is_told = one.world.has_carbon or one.site.grid.carbon == "matched"
+        (known if is_told else unknown).append(one.site)
+    if unknown and any(site.weights.carbon for site in known):
+        told, untold = (", ".join(site.name for site in some) for some in (known, unknown))
+        words = f"carbon counts at {told}, and not at {untold}, where none is known"
         screen.print(
             f"{words}: work goes there for it (--carbon SITE=FILE)", style="red", markup=False
         )

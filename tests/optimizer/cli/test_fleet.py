@@ -1,9 +1,12 @@
 """`gigatwin fleet`: what planners type, what they read, and what is refused."""
 
+import io
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import sites
@@ -169,5 +172,18 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
     result = run(
         *("small", "rhine", "--prices", prices, "--carbon", f"{carbon}{sites.data('prices')}")
     )
-    words = "small pay for carbon, and rhine for none that is known: work goes there for it"
+    words = "carbon counts at small, and not at rhine, where none is known: work goes there for it"
     assert (words in " ".join(result.output.split())) is is_told
+
+
+def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
+    """Where hours are matched, the residual mix counts though nobody tells of the grid."""
+    small, rhine = (sites.load(name) for name in ("small", "rhine"))
+    for other, is_told in ((rhine, True), (rhine.replace("grid_1", carbon="matched"), False)):
+        page = io.StringIO()
+        settings = [
+            SimpleNamespace(site=site, world=SimpleNamespace(has_carbon=site is small))
+            for site in (small, other)
+        ]
+        fleet._tell_uneven(Console(width=240, file=page), settings)
+        assert ("carbon counts at small, and not at rhine" in page.getvalue()) == is_told
