@@ -63,6 +63,12 @@ STAGED: Final = (
 LABELS: Final = 28
 """Width of the column of names in a table. [letters]"""
 
+EARNS: Final = (
+    "the mean price of the run is below 0, at which work left over is billed: "
+    "who leaves more earns more; run more days"
+)
+"""What is told where the comparison says little."""
+
 PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices, any known format.")]
 WeatherFile = Annotated[Path, typer.Option(help="Open-Meteo or PVGIS JSON, EPW, or .mos.")]
 JobFile = Annotated[
@@ -148,6 +154,8 @@ def _show(screen: Console, results: Results) -> None:
         for row in rows:
             words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
             screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
+    if any(money.get("backlog", 0.0) < 0.0 for money in results.accounts.values()):
+        screen.print(EARNS, style="yellow")
     _show_capture(screen, results)
     screen.print(f"{results.cpu_s:.0f} s of processor time")
 

@@ -1,17 +1,22 @@
 """`gigatwin backtest` and `gigatwin explain`: what they write, and what they refuse."""
 
+import io
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
+from optimizer.cli.backtest import _show
 from optimizer.service.trials.archive import read_course, write_trial
 from optimizer.service.trials.backtest import run as run_policy
 from tests import small_days
+from tests.summaries import results
 
 
 @pytest.fixture
@@ -312,3 +317,12 @@ def test_the_table_keeps_its_units(rule_day):
     result, _ = rule_day
     for heading in ("objective [EUR]", "carbon [t]", "water [m3]", "late [h]"):
         assert heading in result.stderr
+
+
+@pytest.mark.parametrize(("backlog", "is_told"), [(-9180.0, True), (5521.0, False)])
+def test_work_left_over_that_earns_is_told(backlog, is_told):
+    """In a day of the mean at -60 EUR/MWh, to do nothing is best."""
+    page = io.StringIO()
+    told = replace(results(optimal=1.0), accounts={"optimal": {"backlog": backlog}})
+    _show(Console(width=240, file=page), told)
+    assert ("the mean price of the run is below 0" in page.getvalue()) == is_told
