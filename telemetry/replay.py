@@ -6,7 +6,7 @@ the data (``--clock simulated``); see :func:`play`.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -15,13 +15,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from telemetry.archive.earlier import Turn, turns_of
 from telemetry.archive.layout import ABSENT, metadata_of
 from telemetry.archive.minutes import CODES
 from telemetry.archive.reading import open_folder, snapshot_of
+from telemetry.archive.seconds import second_of
 from telemetry.codec import encode
 from telemetry.lockstep import Said
 from telemetry.quality import Flag
-from telemetry.samples import CHIP_VARIABLES, GOOD, PointValue, RackBatch, Tick
+from telemetry.samples import CHIP_VARIABLES, GOOD, PointMetadata, PointValue, RackBatch, Tick
 from telemetry.wire.mailbox import Receipt
 from twin.axes import utc
 from twin.errors import ArchiveError, BrokerError
@@ -67,7 +69,8 @@ def said(
     ------
     Said
         First the metadata of all points, retained; then the seconds that had readings, values in
-        their own unit, rack batches in binary with a sequence of their own.
+        their own unit, rack batches in binary with a sequence of their own. Metadata that changed
+        come where they did; values whose unit is not sure are left out.
 
     Raises
     ------
@@ -80,23 +83,25 @@ def said(
     if not first < last:
         message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
         raise ArchiveError(message)
-    known = metadata_of(snapshot_of(folder, site).root)
+    root = snapshot_of(folder, site).root
+    meanings = _Meanings(metadata_of(root), turns_of(root))
     points = open_folder(folder, site, group="points", span=(first, last))
     racks = open_folder(folder, site, group="racks", span=(first, last))
     times = np.union1d(points["time"].values, racks["time"].values)
     if not len(times):
         message = f"{site} said nothing from {first} to {last}: name another stretch"
         raise ArchiveError(message)
-    yield Said(time=first, messages=[(*encode(one), True) for one in known.values()])
+    yield Said(time=first, messages=meanings.news(second_of(first)))
     boot = int(time.time()) if boot is None else boot
     sender = _Sender(site, boot, _interval(racks["time"].values))
     for begin in np.unique(times.astype("datetime64[m]")).astype("datetime64[us]"):
         span = slice(begin, begin + PIECE - np.timedelta64(1, "us"))
         some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
         for moment in times[(times >= begin) & (times < begin + PIECE)]:
-            values = [*_values(some["points"], moment)]
+            news = meanings.news(second_of(moment))
+            values = [*_values(some["points"], moment, meanings)]
             batches = [*sender.batches(some["racks"], moment)]
-            second = Said(time=moment, messages=values + batches)
+            second = Said(time=moment, messages=news + values + batches)
             yield replace(second, points=len(values), batches=len(batches))
 
 
@@ -104,7 +109,43 @@ def _moment(moment: np.datetime64 | str) -> np.datetime64:
     return utc(moment) if isinstance(moment, str) else np.datetime64(moment, "us")
 
 
-def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, bytes, bool]]:
+class _Meanings:
+    """What points meant in the course of time.
+
+    Parameters
+    ----------
+    known
+        Point -> what it means now.
+    turns
+        Point -> when that changed.
+    """
+
+    def __init__(
+        self, known: Mapping[str, PointMetadata], turns: Mapping[str, Sequence[Turn]]
+    ) -> None:
+        self._known, self._turns = known, turns
+        self._told: dict[str, PointMetadata] = {}
+
+    def news(self, second: int) -> list[tuple[str, bytes, bool]]:
+        """Return the metadata that were not told yet, as they were then. [s since 1970]"""
+        found = []
+        for label in self._turns if self._told else self._known:
+            turns = self._turns.get(label, [])
+            meant = next((was for _, sure, was in turns if second < sure), self._known[label])
+            if self._told.get(label) != meant:
+                self._told[label] = meant
+                found.append((*encode(meant), True))
+        return found
+
+    def is_sure(self, label: str, second: int) -> bool:
+        """Return whether it is known what a value meant. [s since 1970]"""
+        turns = self._turns.get(label, [])
+        return not any(unsure <= second < sure for unsure, sure, _ in turns)
+
+
+def _values(
+    points: xr.Dataset, moment: np.datetime64, meanings: _Meanings
+) -> Iterator[tuple[str, bytes, bool]]:
     """Yield the values of points in a second."""
     (rows,) = np.nonzero(points["time"].values == moment)
     if "value" not in points or not len(rows):
@@ -112,6 +153,8 @@ def _values(points: xr.Dataset, moment: np.datetime64) -> Iterator[tuple[str, by
     codes, values = (points[name].values[rows[0]] for name in ("quality", "value"))
     names = points["point"].values
     for column in np.flatnonzero(codes != ABSENT).tolist():
+        if not meanings.is_sure(str(names[column]), second_of(moment)):
+            continue
         value = float(values[column])
         sample = PointValue(
             point=str(names[column]),

@@ -56,6 +56,25 @@ class Broker:
         return True
 
 
+def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
+    """Sensitivity: 50 % of before came back as 50 of 1, by the metadata of today."""
+    archive = Archive(tmp_path / "archive", "rhine")
+    for second, unit, number in [(0, "%", 50.0), (900, "1", 0.5), (1800, "1", 0.25)]:
+        archive.add(metadata(unit=unit), Position(1, 30))
+        archive.add(value(second, number), Position(1, 30))
+        archive.commit(everything=True)
+    broker = Broker()
+    stretch = said(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
+    play(stretch, broker, speed=0.0)
+    told = [one for one in broker.heard if not isinstance(one, Tick)]
+    assert [getattr(one, "unit", getattr(one, "value", None)) for one in told] == [
+        "%",
+        50.0,
+        "1",
+        0.25,
+    ]
+
+
 def test_a_second_replay_to_one_window_is_taken_too(tmp_path):
     """The hours one after the other, and the first once more: no batch of them is a double."""
     folder = fill(tmp_path, range(0, 7200, 600))
