@@ -12,13 +12,13 @@ from zarr.core.sync import sync
 
 from telemetry.archive.blocks import Grid, Made, Place, Values, is_there
 from telemetry.archive.earlier import note
+from telemetry.archive.gathering import News
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told, where
 from telemetry.archive.losses import Loss
 from telemetry.archive.pieces import SPOILT, pool
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seals import Guard
 from telemetry.archive.snapshot import Snapshot
-from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
 
 LABELS_OF_A_CHUNK: Final = 65_536
@@ -76,7 +76,7 @@ class Draft:
 
     def describe(
         self,
-        metadata: Mapping[str, PointMetadata],
+        news: News,
         columns: Mapping[str, int],
         *,
         span: tuple[int, int],
@@ -84,11 +84,11 @@ class Draft:
         """Write down what points are, and what they were before; see :func:`note`."""
         held = self._array("points/metadata")
         every = np.asarray(held[:])
-        before = {label: str(every[columns[label]]) for label in metadata}
+        before = {label: str(every[columns[label]]) for label in news}
         known = {label: text for label, text in before.items() if text}
-        note(self.root, known, metadata, span=span)
-        places = np.array([columns[label] for label in metadata])
-        every[places] = np.array([told(one) for one in metadata.values()], every.dtype)
+        note(self.root, known, news, span=span)
+        places = np.array([columns[label] for label in news])
+        every[places] = np.array([told(some[-1]) for some in news.values()], every.dtype)
         held[:] = every
 
     def hear(self, group: str, seconds: Sequence[int]) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 import zarr
 
-from telemetry.archive.layout import read_metadata
-from telemetry.archive.marks import BEFORE_ALL
+from telemetry.archive.gathering import News
+from telemetry.archive.layout import read_metadata, told
 from telemetry.samples import PointMetadata
 
 EARLIER: Final = "earlier"
@@ -35,7 +35,7 @@ type Turn = tuple[int, int, PointMetadata]
 def note(
     root: zarr.Group,
     before: Mapping[str, str],
-    now: Mapping[str, PointMetadata],
+    news: News,
     *,
     span: tuple[int, int],
 ) -> None:
@@ -45,24 +45,25 @@ def note(
     ----------
     root
         Of the archive.
-    before, now
-        Point -> its metadata as it is written, and as it is from now on.
+    before
+        Point -> its metadata as it is written.
+    news
+        What is said of points since.
     span
         First second that is not closed before this commit, and the first after all that was heard
         by then. [s since 1970]
     """
-    if span[0] == BEFORE_ALL:
-        return
     found = _read(root)
-    for label, text in before.items():
-        known = read_metadata(text)
-        if any(getattr(known, name) != getattr(now[label], name) for name in MEANING):
-            turns = found.setdefault(label, [])
-            if turns and int(turns[-1][1]) >= span[0]:  # it was never sure between the two
-                turns[-1][1] = span[1]
-            else:
-                turns.append([*span, text])
-            root.attrs[EARLIER] = found
+    for label, some in news.items():
+        first = read_metadata(before[label]) if label in before else some[0]
+        if all(getattr(one, name) == getattr(first, name) for one in some for name in MEANING):
+            continue
+        turns = found.setdefault(label, [])
+        if turns and int(turns[-1][1]) >= span[0]:  # it was never sure between the two
+            turns[-1][1] = span[1]
+        else:
+            turns.append([*span, told(first)])
+        root.attrs[EARLIER] = found
 
 
 def forget(root: zarr.Group, before: int) -> bool:

@@ -33,6 +33,10 @@ _SECOND: Final = 1_000_000  # us
 _MILLISECOND: Final = 1_000  # us
 
 
+type News = Mapping[str, Sequence[PointMetadata]]
+"""Point -> what it said of itself since the last commit, in its order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """Rack batches of one site and equally many chips, side by side.
@@ -96,7 +100,7 @@ class Gathering:
     minutes
         The open minutes.
     news
-        What is newly known of points.
+        Point -> what is newly known of it, in its order.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class Gathering:
     ) -> None:
         self.minutes = Minutes(mark, labels, reach=reach)
         self.refusals = Refusals()
-        self.news: dict[str, PointMetadata] = {}
+        self.news: dict[str, list[PointMetadata]] = {}
         self._is_seldom: dict[int, bool] = {}
         self._is_ticked_seldom = False
         self._site_name = site_name
@@ -158,7 +162,8 @@ class Gathering:
                 self._note(put, "batches", 1)
             case PointMetadata(point=point):
                 if self._known.get(point) != sample:
-                    self._known[point] = self.news[point] = sample
+                    self._known[point] = sample
+                    self.news.setdefault(point, []).append(sample)
                     self.minutes.column("points", point)
             case Tick(time=end):
                 self._is_ticked_seldom = seconds_of(sample.interval) > MINUTE
@@ -209,6 +214,11 @@ class Gathering:
             self._counters["merged"] += self.minutes.merged
             self.minutes.merged = 0
         self._counters[kind] += count
+
+
+def joined(news: News, later: News) -> dict[str, list[PointMetadata]]:
+    """Return news together with those that came after them."""
+    return {one: [*news.get(one, ()), *later.get(one, ())] for one in {**news, **later}}
 
 
 def _nothing(stamp: int) -> Value:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from telemetry.archive.gathering import News
 from telemetry.archive.losses import Loss, in_words
 from telemetry.archive.marks import Mark
 from telemetry.archive.opening import FAILURES, gone_back, locked, opened
@@ -11,7 +12,6 @@ from telemetry.archive.seconds import Taken
 from telemetry.archive.store import Columns, OvertakenError, Store
 from telemetry.archive.ticks import ClockError, Doubt, await_later
 from telemetry.archive.upkeep import Upkeep
-from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
 
 
@@ -64,9 +64,7 @@ class Keeper:
         """Group -> labels in the order of their columns."""
         return self._store.labels
 
-    def write(
-        self, taken: Taken, news: dict[str, PointMetadata], *, columns: Columns, is_sparse: bool
-    ) -> None:
+    def write(self, taken: Taken, news: News, *, columns: Columns, is_sparse: bool) -> None:
         """Write readings in one transaction; see :meth:`telemetry.archive.store.Store.write`.
 
         Raises

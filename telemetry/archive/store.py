@@ -18,6 +18,7 @@ import zarr
 from telemetry.archive.draft import Draft
 from telemetry.archive.files import Files
 from telemetry.archive.forgetting import forget
+from telemetry.archive.gathering import News
 from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of
 from telemetry.archive.losses import Loss, tell
 from telemetry.archive.marks import Mark
@@ -29,7 +30,6 @@ from telemetry.archive.seconds import Taken
 from telemetry.archive.snapshot import BRANCH, Snapshot, hour_of
 from telemetry.archive.ticks import await_later, written
 from telemetry.archive.writing import Writer, has
-from telemetry.samples import PointMetadata
 from twin.errors import ArchiveError
 
 REFERENCES: Final = 64
@@ -209,7 +209,7 @@ class Store:
     def write(
         self,
         taken: Taken,
-        metadata: Mapping[str, PointMetadata],
+        news: News,
         *,
         columns: Columns,
         is_sparse: bool,
@@ -220,7 +220,7 @@ class Store:
         ----------
         taken
             The readings.
-        metadata
+        news
             What is newly known of points.
         columns
             Of all labels that were ever seen.
@@ -232,13 +232,13 @@ class Store:
         OvertakenError
             If another process committed since this one opened it.
         """
-        self.mend(lambda: self._write(taken, metadata, columns, is_sparse))
+        self.mend(lambda: self._write(taken, news, columns, is_sparse))
         self.labels = {group: list(known) for group, known in columns.items()}
 
     def _write(
         self,
         taken: Taken,
-        metadata: Mapping[str, PointMetadata],
+        news: News,
         columns: Columns,
         is_sparse: bool,
     ) -> None:
@@ -254,9 +254,9 @@ class Store:
                     Writer(draft, group, len(known)).write(seconds, is_sparse=is_sparse)
                     hours = opened.get(group, []) + [hour_of(number) for number in seconds]
                     opened[group] = sorted(set(hours))
-            if metadata:
+            if news:
                 span = self.mark.closed, max(taken.mark.closed, taken.heard)
-                draft.describe(metadata, columns["points"], span=span)
+                draft.describe(news, columns["points"], span=span)
             draft.root.attrs[OPEN_HOURS] = opened
             self.end(draft, "readings", taken.mark)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.archive.gathering import COUNTED, Batches, Gathering
+from telemetry.archive.gathering import COUNTED, Batches, Gathering, News, joined
 from telemetry.archive.keeper import Keeper
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import BEFORE_ALL, Mark
@@ -25,7 +25,7 @@ from telemetry.archive.seconds import Taken
 from telemetry.archive.upkeep import Upkeep
 from telemetry.journal import Position
 from telemetry.quality import Flag
-from telemetry.samples import PointMetadata, Sample
+from telemetry.samples import Sample
 from twin.errors import ArchiveError
 
 MOST_BYTES: Final = 2 * 1024**3
@@ -287,10 +287,10 @@ class Archive:
             self._is_behind = True
             _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
 
-    def _look_again(self, taken: Taken, news: dict[str, PointMetadata], *, before: Mark) -> None:
+    def _look_again(self, taken: Taken, news: News, *, before: Mark) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
         with self._mutex:
-            self._gathered.news = news | self._gathered.news
+            self._gathered.news = joined(news, self._gathered.news)
             if self._keeper.mark == before:
                 return
             if self._keeper.mark == taken.mark:  # it was written

@@ -81,6 +81,16 @@ def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_nex
     assert all(np.isnan(one) for one in found[60:130])
 
 
+def test_a_unit_that_changes_within_a_minute_is_not_sure_then(tmp_path):
+    """Sensitivity: 4000 MWh, where a gateway had another unit for a moment, or at the first."""
+    written(tmp_path, metadata(unit="1"), value(0, 50.0), metadata(unit="%"), value(1, 50.0))
+    written(tmp_path, value(60, 50.0))
+    written(tmp_path, metadata(unit="1"), value(120, 0.5), metadata(unit="%"), value(121, 50.0))
+    written(tmp_path, value(180, 50.0))
+    nan = np.nan
+    assert levels(tmp_path) == pytest.approx([nan, nan, 40.0, nan, nan, 40.0], nan_ok=True)
+
+
 def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
     """Proves: two gateways that differ for ever fill no archive, nor slow each commit of it."""
     for second in range(0, 600, 60):
