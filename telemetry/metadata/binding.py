@@ -15,7 +15,7 @@ from telemetry.judging.bands import Band, Limits, band, limited
 from telemetry.metadata.listing import Listed, list_points
 from telemetry.metadata.points import INTEGRATION, Meaning
 from telemetry.metadata.states import match, unmatched
-from telemetry.metadata.units import conversion
+from telemetry.metadata.units import conversion, sense
 from telemetry.samples import PLANT, PointMetadata
 from twin import vocabulary
 from twin.run import Key
@@ -287,8 +287,8 @@ def metadata_key(metadata: PointMetadata) -> PointKey:
     )
 
 
-def _sense(metadata: PointMetadata) -> tuple[PointKey, str, tuple[tuple[int, str], ...]]:
-    return metadata_key(metadata), metadata.unit, metadata.state_text
+def _sense(metadata: PointMetadata) -> tuple[PointKey, object, tuple[tuple[int, str], ...]]:
+    return metadata_key(metadata), sense(metadata.unit), metadata.state_text
 
 
 def _changes(known: PointMetadata, metadata: PointMetadata) -> str:

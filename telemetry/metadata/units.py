@@ -71,6 +71,15 @@ _KNOWN: Final = {unit.casefold(): unit for unit, _ in UNITS if unit not in _EXAC
 }
 
 
+_CANONICAL: Final = sorted({canonical for _, canonical in UNITS})
+
+
+def sense(unit: str) -> object:
+    """Return what is equal for units of the wire that mean the same, however they are spelled."""
+    found = [conversion(unit, canonical) for canonical in _CANONICAL]
+    return tuple(found) if any(found) else unit
+
+
 def conversion(unit: str, canonical: str) -> tuple[float, float] | None:
     """Return factor and offset from a unit of the wire to a canonical one.
 

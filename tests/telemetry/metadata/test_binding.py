@@ -180,6 +180,18 @@ def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
     assert not binder.unknown
 
 
+@pytest.mark.parametrize(
+    ("was", "now"), [("kW", "KW"), ("MW", " MW"), ("C", "°C"), ("degC", "C"), ("m3/h", "m³/h")]
+)
+def test_a_unit_that_is_spelled_otherwise_is_no_change(was, now):
+    """Sensitivity: after an update of a gateway all of its points waited for a person."""
+    variable = "grid_import_power" if "W" in was else "facility_supply_temperature"
+    variable = "facility_flow" if "/" in was else variable
+    binder = Binder(site())
+    known = metadata_of(variable, unit=was)
+    assert binder.learn(known) is binder.learn(replace(known, unit=now)) is not None
+
+
 def test_metadata_that_changes_and_changes_back_still_waits():
     binder = Binder(site())
     known = metadata_of("battery_request")
