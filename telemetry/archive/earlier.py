@@ -53,7 +53,7 @@ def note(
         First second that is not closed before this commit, and the first after all that was heard
         by then. [s since 1970]
     """
-    found = _read(root)
+    found, is_new = _read(root), False
     for label, some in news.items():
         first = read_metadata(before[label]) if label in before else some[0]
         if all(getattr(one, name) == getattr(first, name) for one in some for name in MEANING):
@@ -63,6 +63,8 @@ def note(
             turns[-1][1] = span[1]
         else:
             turns.append([*span, told(first)])
+        is_new = True
+    if is_new:  # once: all points of a gateway may change at once
         root.attrs[EARLIER] = found
 
 

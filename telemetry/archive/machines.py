@@ -10,6 +10,7 @@ from telemetry.archive.lazy import Bound, Was, variable
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.spans import Span, kept_in
 from telemetry.metadata.binding import Binder, Binding
+from telemetry.samples import PointMetadata
 from telemetry.windows.slots import Slots
 from twin import vocabulary
 from twin.site import Site
@@ -51,10 +52,15 @@ def _earlier(
     site: Site, turns: Mapping[str, Sequence[Turn]], columns: Mapping[str, int]
 ) -> Mapping[int, Sequence[Was]]:
     """Return by column what points were bound to before their metadata changed."""
+    binder = Binder(site)  # of a site of many points it takes long to make
     return {
-        columns[label]: [
-            (unsure, sure, Binder(site).learn(metadata)) for unsure, sure, metadata in found
-        ]
+        columns[label]: [(unsure, sure, _alone(binder, was)) for unsure, sure, was in found]
         for label, found in turns.items()
         if label in columns
     }
+
+
+def _alone(binder: Binder, metadata: PointMetadata) -> Binding | None:
+    """Return what a point was bound to, as if it had been the only one."""
+    found = binder.bind(metadata) if binder.is_here(metadata.point) else None
+    return None if isinstance(found, str) else found

@@ -152,7 +152,7 @@ class Binder:
         if not self.is_here(point):
             self.counters["other site"] += 1
             return None
-        found = self._bind(metadata)
+        found = self.bind(metadata)
         if isinstance(found, str):
             self._tell(point, found)
             if point in self.unknown:
@@ -201,8 +201,8 @@ class Binder:
         """Write a point no more: who it names now writes it, says the contract."""
         self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
-    def _bind(self, metadata: PointMetadata) -> Binding | str:
-        """Return the binding of a point, or why there is none."""
+    def bind(self, metadata: PointMetadata) -> Binding | str:
+        """Return what binding a point would have, or why none; nothing of it is remembered."""
         listed = self._objects.get(metadata_key(metadata))
         if listed is None:
             name = metadata.rack or metadata.object_id
