@@ -18,7 +18,6 @@ import structlog
 from telemetry.archive import LATENESS, Archive
 from telemetry.archive.layout import HOUR, MINUTE
 from telemetry.archive.losses import tell_reasons
-from telemetry.intake.archiving import SILENCE
 from telemetry.journaling.tail import Tail
 from telemetry.shards.bulk import Scanner
 from telemetry.shards.intake import COUNTED, Intake
@@ -35,6 +34,10 @@ SPREAD: Final = 25
 
 LAG: Final = LATENESS // 2
 """How far a journal may be behind the others before its minutes wait for it. [s]"""
+
+SILENCE: Final = 60.0
+"""Time without anything new after which open minutes are archived too: who looks for what was
+before a black-out need not wait until it is over. [s]"""
 
 ATTEMPTS: Final = 2
 """How often the last commit is tried: what failed may have been mended. [1]"""
@@ -99,6 +102,7 @@ class SiteArchiver:
         self._tails: dict[str, Tail] = {}
         self._told: dict[str, int] = {}
         self._fallen: list[float] = []
+        self._heard = time.monotonic()
         self._offset = zlib.crc32(archive.site_name.encode()) % SPREAD
         self._rewind()
 
@@ -159,15 +163,14 @@ class SiteArchiver:
         is_behind = self._archive.is_behind
         if is_behind or (self._archive.is_due and not self._lags()):
             self.commit()
-        elif self._is_silent and not is_new:
+        elif not is_new and self._is_silent:
             self.commit(everything=True)
         return is_new or is_behind
 
     @property
     def _is_silent(self) -> bool:
-        """Whether what was read last is so old that no minute is closed by what comes after."""
-        newest = max(self._intake.newest.values())
-        return not self._is_simulated and 0 < newest < time.time() - SILENCE
+        """Whether nothing has come for so long that what is open need not wait for it."""
+        return not self._is_simulated and time.monotonic() - self._heard >= SILENCE
 
     def _lags(self) -> bool:
         """Read of journals that are behind the others; return whether there was anything."""
@@ -240,5 +243,6 @@ class SiteArchiver:
                 self._lose(f"the journal {name} cannot be read from {start} to the segment's end")
             return is_more
         tail.advance(found.end)
+        self._heard = time.monotonic()
         self._intake.take(found, tail.position, name)
         return True
