@@ -56,7 +56,7 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
         shown.add_row(f"asked by {asked['partner']}", escape(str(asked["words"])))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
-        words = f"{partner['state']} {partner['text']}"
+        words = ": ".join(str(partner[name]) for name in ("state", "text") if partner[name])
         shown.add_row(f"feed to {partner['partner']}", escape(words))
     screen.print(shown)
     for text in missing if isinstance(missing, list) else []:

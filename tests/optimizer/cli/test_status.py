@@ -79,4 +79,4 @@ def test_what_others_write_is_shown_as_they_wrote_it():
     board.changes = {"feed": [row]}
     said = told(board)
     assert "see [/b] on [red]board 2[/]" in said
-    assert "rejected rejected 7 (A94 [/] [bold]no)" in said
+    assert "rejected: rejected 7 (A94 [/] [bold]no)" in said
