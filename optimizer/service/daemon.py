@@ -77,7 +77,7 @@ class Service:
         self._awaited = Awaited(site, link, clock=clock)
         self._series = Series(site, settings.files, is_recorded=settings.is_simulated)
         self._watch = Watch(link, partners, series=self._series, overrides=overrides)
-        self._picture = Picture(site)
+        self._picture = Picture(site, is_averaged=settings.is_simulated)
         self._lock = threading.RLock()
         self._last: Outcome | None = None
         self._heart, self._guarding = Heart(self._beat), Guarding()

@@ -34,10 +34,13 @@ class Picture:
     ----------
     site
         The site.
+    is_averaged
+        Whether the meter tells means of whole quarter-hours, as a simulated plant's, which speaks
+        once in each. Else it tells the moment, when the set point has been reached.
     """
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, *, is_averaged: bool = False) -> None:
+        self._site, self._is_averaged = site, is_averaged
         self._watched = [
             limit
             for limit in limits.limits(site)
@@ -90,9 +93,11 @@ class Picture:
         self._last, self._told = outcome, plan
 
     def _promised(self, now: np.datetime64) -> float | None:
-        """Return the net import that the plan before had promised for the interval just over."""
+        """Return what the plan before had promised of the meter, after the interval just over."""
         if self._last is None or self._last.time != now - QUARTER:
             return None
+        if self._is_averaged and self._told is not None:
+            return self._told["intervals"][0]["scheduled_mw"]
         first = self._last.choice.schedule.isel(time=0)
         return float(net_import(first))
 

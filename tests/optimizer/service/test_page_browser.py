@@ -227,6 +227,15 @@ def test_jobs_of_some_nodes_take_racks_too(visit, board):
     assert rows.nth(1).locator("td").last.text_content() in {"241", "240"}
 
 
+def test_in_shadow_no_job_is_told_to_run(visit, board):
+    """Proves: what is planned there is ordered of nobody, so it runs or not as others decide."""
+    assert "197 running" in visit().text_content("#jobs")
+    board.changes = {"mode": "shadow"}
+    text = visit().text_content("#jobs")
+    assert "197 would run" in text
+    assert "running" not in text.lower()
+
+
 @pytest.mark.parametrize("chart", CHARTS)
 def test_no_chart_is_empty(visit, chart):
     page = visit()

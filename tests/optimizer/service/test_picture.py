@@ -195,6 +195,19 @@ def test_a_promise_is_that_of_the_quarter_hour_just_over():
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
 
 
+def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
+    """Proves: a simulated plant turns to 2 MW from 5 MW and shows 3 MW, as partners were told.
+
+    Sensitivity: the set point, beside which every turn passed for a breach of the plan.
+    """
+    made, picture = outcome(), Picture(moments.site(), is_averaged=True)
+    told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
+    observed = moments.observed(made.estimate.state)
+    picture.add(made, observed, told)
+    picture.add(replace(made, time=made.time + QUARTER), observed, told)
+    assert picture.show()["past"]["planned_power"][-1] == 3.0
+
+
 def test_the_past_is_a_day_long():
     picture, made = Picture(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)

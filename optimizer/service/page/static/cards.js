@@ -29,16 +29,18 @@ function alarms({ alarms: standing = [] }) {
   return [element("ul", {}, ...rows), rest > 0 ? element("p", {}, `and ${plural(rest, "more alarm")}`) : ""];
 }
 
-function jobs({ jobs: now }) {
+function jobs({ jobs: now, mode }) {
   if (!now) return [empty("No queue heard yet.")];
+  const isShadow = mode === "shadow"; // then nobody is ordered to run what is planned
+  const [run, wait] = isShadow ? ["would run", "would wait"] : ["running", "waiting"];
   const late = now.late ? element("span", { class: "bad" }, `${count(now.late)} late`) : "none late";
   return [
-    element("p", {}, `${count(now.running)} running, ${count(now.waiting)} waiting, `, late,
+    element("p", {}, `${count(now.running)} ${run}, ${count(now.waiting)} ${wait}, `, late,
       `; work that waits: ${amount(now.backlog_mwh, "MWh", 0)}`),
     now.kinds?.length ? table(now.kinds, [
       ["Kind", false, (row) => words(row.kind)],
-      ["Running", true, (row) => count(row.running)],
-      ["Waiting", true, (row) => count(row.waiting)],
+      [isShadow ? "Would run" : "Running", true, (row) => count(row.running)],
+      [isShadow ? "Would wait" : "Waiting", true, (row) => count(row.waiting)],
       ["Racks", true, (row) => racks(row.racks)],
     ]) : empty("No job is here."),
   ];
