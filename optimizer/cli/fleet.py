@@ -200,12 +200,15 @@ def _setting(site: Site, world: World, load: float) -> Setting:
     return Setting.of(site, world, load_scale=load)
 
 
+def _knows_carbon(one: Setting) -> bool:
+    """Return whether carbon counts: contracts that match hours tell of what they leave over."""
+    return one.world.has_carbon or one.site.grid.carbon == "matched"
+
+
 def _tell_uneven(screen: Console, settings: Sequence[Setting]) -> None:
     """Tell which sites look clean only because their carbon is not known."""
-    known, unknown = [], []
-    for one in settings:  # contracts that match hours tell of what they leave over themselves
-        is_told = one.world.has_carbon or one.site.grid.carbon == "matched"
-        (known if is_told else unknown).append(one.site)
+    known = [one.site for one in settings if _knows_carbon(one)]
+    unknown = [one.site for one in settings if not _knows_carbon(one)]
     if unknown and any(site.weights.carbon for site in known):
         told, untold = (", ".join(site.name for site in some) for some in (known, unknown))
         words = f"carbon counts at {told}, and not at {untold}, where none is known"
