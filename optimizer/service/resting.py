@@ -19,6 +19,12 @@ from twin.breach import Breach
 LESS: Final = 0.9
 """Share of an excess that rest has to fall below to be worth it. [1]"""
 
+NOTHING: Final = 1e-6
+"""Power of work that is none. [MW]"""
+
+AT_REST: Final = "no work runs that could rest: what is ordered can relieve nothing more"
+"""What is told of a site whose work rests."""
+
 type Rest = tuple[xr.Dataset, Verdict, str]
 """What happens with work at rest, what the twin says of it, and in words what it is good for."""
 
@@ -36,10 +42,13 @@ def resting(problem: Problem, running_power: float) -> Rest | None:
     Returns
     -------
     tuple or None
-        Schedule, verdict, words; none where rest breaks another limit, or relieves too little.
+        Schedule, verdict, words; none where rest breaks another limit, or relieves too little. What
+        rests already goes on to, as caps follow what inference needs.
     """
     schedule = ruled(problem, 0.0)
     verdict = verify(problem.site, problem.state, schedule)
+    if running_power <= NOTHING:
+        return (schedule, verdict, AT_REST) if verdict.replay is not None else None
     goes_on = verify(problem.site, problem.state, ruled(problem, running_power))
     if verdict.replay is None or goes_on.replay is None:
         return None
