@@ -32,9 +32,9 @@ def committed(
 ) -> Answer | None:
     """Return the best plan with whole units, or one as near to it as a search would come.
 
-    Those of the last plan are tried first, then those of the linear model rounded up: what they
-    cost beyond the linear model bounds what any others could save, and where that is less than a
-    search would leave, there is nothing to seek. A search begins from the better of them.
+    Those of the last plan and those of the linear model rounded up are tried: what the better of
+    them cost beyond the linear model bounds what any others could save, and where that is less than
+    a search would leave, there is nothing to seek. Else a search begins from it.
 
     Parameters
     ----------
@@ -58,13 +58,9 @@ def committed(
     """
     if last is not None and is_kept:
         return _fixed(arrays, solver, last)
-    tried = None
-    for units in _candidates(arrays, relaxed, last):
-        better = _fixed(arrays, solver, units)
-        if better and (tried is None or better.objective < tried.objective):
-            tried = better
-        if _is_near(tried, relaxed):
-            return tried
+    tried = _cheapest(arrays, solver, _candidates(arrays, relaxed, last))
+    if _is_near(tried, relaxed):
+        return tried
     if tried is None:
         found = whole(arrays, prices, time_limit=SEARCH)
         return None if found is None else _fixed(arrays, solver, found.values)
@@ -77,10 +73,21 @@ def committed(
 
 
 def _candidates(arrays: Arrays, relaxed: Answer, last: FloatArray | None) -> Iterator[FloatArray]:
-    """Yield whole numbers that may be near enough, the likeliest first."""
-    if last is not None:
+    """Yield whole numbers that may be near enough, the likeliest last."""
+    rounded = _rounded(arrays, relaxed.values)
+    yield rounded
+    if last is not None and (last != rounded).any():
         yield last
-    yield _rounded(arrays, relaxed.values)
+
+
+def _cheapest(arrays: Arrays, solver: Solver, many: Iterator[FloatArray]) -> Answer | None:
+    """Return the best plan with one of some numbers of units, which stay fixed."""
+    best, of, units = None, None, None
+    for units in many:
+        found = _fixed(arrays, solver, units)
+        if found and (best is None or found.objective <= best.objective):
+            best, of = found, units
+    return best if of is None or of is units else _fixed(arrays, solver, of)
 
 
 def _rounded(arrays: Arrays, values: FloatArray) -> FloatArray:

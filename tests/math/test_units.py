@@ -175,6 +175,24 @@ def test_the_guard_keeps_the_units_of_the_last_plan():
     assert set(once.warm.units) == {"coal", "gas"}
 
 
+def test_a_unit_that_nothing_needs_any_more_stops():
+    """Proves: two of 4 MW ran, 3 MW are left: one stops at once, of a week 7 x 24 x 3 x 50 EUR.
+
+    The other would draw 0.02 MW, 6 EUR in the six hours in which units are whole. Sensitivity: it
+    ran on for as long, since 6 EUR are less than a thousandth of the week's 25,200.
+    """
+    bank = units(2, most=4.0, spare_draw=0.02)
+    line = machine("line", "medium_voltage", draws={"grid": through}, limit=8.0, units=bank)
+    minutes = [15] * 24 + [60] * 66 + [240] * 24
+    last, now = (
+        problem(site(line=line), cut(outlook([50.0] * 114, service=load), minutes))
+        for load in (7.0, 3.0)
+    )
+    plan = solve_problem(now, solve_problem(last).warm)
+    assert plan.values["line.on"][:24].tolist() == [1.0] * 24
+    assert plan.objective == pytest.approx(25_200.0 + 6.0 * 0.25 * 0.02 * 50.0)
+
+
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])
 def test_a_battery_earns_the_spread(efficiency, profit):
     """Proves: 4 MWh and 1 MW, empty at both ends, over 8 h at 20 and 8 h at 80 EUR/MWh."""
