@@ -86,8 +86,25 @@ def solve_problem(
     SolverError
         If the solver fails.
     """
-    problem = _told(problem, warm)
+    problem = told(problem, warm)
     return _solved(problem, warm, keep_units=keep_units, export=export, first=first or {})
+
+
+def told(problem: Problem, warm: Warm | None) -> Problem:
+    """Return the problem with what the last plan made its units do, where it does not say.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    warm
+        What the last solve left.
+    """
+    if warm is None or not warm.units:
+        return problem
+    now, then = problem.outlook["instant"].to_numpy()[:2]
+    known = warm.within(banks(problem.site))
+    return replace(problem, past_units={**known.ran(now, then - now), **problem.past_units})
 
 
 def _solved(
@@ -194,15 +211,6 @@ def _relaxed(model: _Model, solver: Solver, export: Path | None) -> Answer:
     if found is None:
         raise refusal(model.inputs, model.arrays)
     return found
-
-
-def _told(problem: Problem, warm: Warm | None) -> Problem:
-    """Return the problem with what the last plan made its units do, where it does not say."""
-    if warm is None or not warm.units:
-        return problem
-    now, then = problem.outlook["instant"].to_numpy()[:2]
-    known = warm.within(banks(problem.site))
-    return replace(problem, past_units={**known.ran(now, then - now), **problem.past_units})
 
 
 def _with_units(model: _Model, solver: Solver, *, relaxed: Answer, keep: bool) -> Answer:

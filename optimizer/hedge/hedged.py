@@ -20,7 +20,7 @@ from optimizer.hedge.known import LEAST
 from optimizer.hedge.risk import Risk
 from optimizer.hedge.scenarios import Hedge, hedge
 from optimizer.hedge.weighed import Weighed, Worst
-from optimizer.plan import solve_problem
+from optimizer.plan import solve_problem, told
 from optimizer.problem import Problem
 from twin.errors import NoScheduleError, SolverError
 from twin.physics import FloatArray
@@ -93,6 +93,9 @@ def decide_hedged(
     SolverError
         If the solver fails at that.
     """
+    last = previous.warm if previous else None
+    problem = told(problem, last)
+    cases = [replace(case, problem=told(case.problem, last)) for case in cases]
     if len(cases) < LEAST:
         return Hedged(decision=_bare(problem, previous, export, because=TOO_FEW), warm=warm)
     try:
@@ -101,8 +104,8 @@ def decide_hedged(
     except (NoScheduleError, SolverError) as error:
         return Hedged(decision=_bare(problem, previous, export, because=str(error)), warm=warm)
     other = _unhedged(problem, cases, found) if is_compared else None
-    told = replace(decision.explanation, hedge=_weighed(cases, found, other))
-    return Hedged(decision=replace(decision, explanation=told), warm=found.warm)
+    explained = replace(decision.explanation, hedge=_weighed(cases, found, other))
+    return Hedged(decision=replace(decision, explanation=explained), warm=found.warm)
 
 
 def _bare(

@@ -15,6 +15,7 @@ from optimizer.hedge.risk import Risk
 from optimizer.hedge.scenarios import hedge
 from optimizer.steering import question
 from tests import small_days
+from tests.strict_site import PLANT, strict
 from twin import axes
 from twin.errors import NoScheduleError
 from twin.forecast.errors import Errors
@@ -208,3 +209,22 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     )
     assert only.name == "the forecast"
     assert only.probability == 1.0
+
+
+def test_courses_know_which_units_ran(asked, cases, monkeypatch):
+    """Proves: what a plan knows of the last one's units, its courses know too.
+
+    Sensitivity: they began as was best, without the cost of a start, and the plan kept that hour.
+    """
+    where, known = strict(asked.site), []
+
+    def spied(many, **settings):
+        known.extend(dict(case.problem.past_units) for case in many)
+        return hedge(many, **settings)
+
+    monkeypatch.setattr(hedged, "hedge", spied)
+    ruled = replace(asked, site=where)
+    alike = [replace(case, problem=replace(case.problem, site=where)) for case in cases]
+    last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
+    decide_hedged(ruled, alike, previous=last, is_compared=False)
+    assert [one[PLANT].tolist() for one in known] == [[1.0]] * COUNT
