@@ -109,8 +109,11 @@ def _ends(
 ) -> Mapping[str, FloatArray]:
     """Return where the levels at the endings lie between those at the edges, and their bounds.
 
-    Where an interval has fewer endings than others, the rows left over bind nothing.
+    Where an interval has fewer endings than others, the rows left over bind nothing, wherever the
+    store stands: one that is drained, or out of service, may lie below its window.
     """
+    start, (least, most) = inputs.problem.level(store), limits.bounds(store, inputs.problem)
+    bottom, top = min(store.low, start, least.min()), max(store.high, start, most.max())
     until, hours = endings_of(inputs, held.products), inputs.hours[:, None]
     is_there = np.isfinite(until)
     after = np.where(is_there, until, hours) / hours
@@ -123,8 +126,8 @@ def _ends(
     return {
         "before": before,
         "after": after,
-        "ends_low": np.where(is_there, low, store.low - free),
-        "ends_high": np.where(is_there, high, store.high + free),
+        "ends_low": np.where(is_there, low, bottom - free),
+        "ends_high": np.where(is_there, high, top + free),
     }
 
 

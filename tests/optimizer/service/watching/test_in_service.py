@@ -15,7 +15,7 @@ from optimizer.service.watching.in_service import RATINGS, in_service
 from telemetry.metadata.listing import list_points
 from telemetry.samples import PointValue
 from telemetry.window import Window
-from tests import moments, small_days
+from tests import moments, reserve_days, small_days
 from tests.strict_site import PLANT, strict
 from tests.telemetry.small_points import NOON, SECOND
 from twin.equipment import Renewable
@@ -179,6 +179,16 @@ def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
     outcome = moments.pilot().run(replace(facts, observed=facts.observed.merge(gone)))
     assert outcome.choice.source is Source.OPTIMUM
     assert len(outcome.absent) == len(gone)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.32])
+def test_a_site_that_sells_reserves_does_without_an_empty_battery(level):
+    """Proves: rows of mFRR that are there for coarser intervals bind nothing below its window."""
+    mfrr = {"mfrr": reserve_days.product("mfrr")}
+    facts = moments.facts(battery_level=level)
+    seen = facts.observed.merge(says(moments.site(), battery_1=0.0))
+    pilot = moments.pilot(where=moments.site().model_copy(update={"reserves": mfrr}))
+    assert pilot.run(replace(facts, observed=seen)).choice.source is Source.OPTIMUM
 
 
 def test_what_a_sensor_errs_by_is_no_drained_battery():
