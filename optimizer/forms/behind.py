@@ -21,7 +21,7 @@ def keep_for_begun(block: pyo.Block, held: Held) -> None:
         pairs = [pair(block, column(name), f"{name}_behind_{way}") for name in held.products]
         return lambda t: added([energy * capacity[t + past] for capacity, energy in pairs])
 
-    up, down = first("up"), first("down")
+    up, down, late = first("up"), first("down"), _late(block)
     block.at_once = pyo.Set(initialize=[0])
     block.first_energy_up = pyo.Constraint(
         block.at_once, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
@@ -34,13 +34,15 @@ def keep_for_begun(block: pyo.Block, held: Held) -> None:
         block.energy_up = pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                up(t) - b.level[t] + b.lag_up * b.charge[t - 1] <= -1.0 * b.reserve_low[t]
+                added([up(t), b.lag_up * b.charge[t - 1] - b.level[t], *late(t - 1)])
+                <= -1.0 * b.reserve_low[t]
             ),
         )
         block.energy_down = pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                down(t) + b.level[t] + b.lag_down * b.discharge[t - 1] <= b.reserve_high[t]
+                added([down(t), b.level[t] + b.lag_down * b.discharge[t - 1], *late(t - 1)])
+                <= b.reserve_high[t]
             ),
         )
 
@@ -61,7 +63,7 @@ def keep_for_ended(block: pyo.Block, held: Held) -> None:
             ]
         )
 
-    up, down = spent("up"), spent("down")
+    up, down, late = spent("up"), spent("down"), _late(block)
 
     def level(t: int, i: int) -> Any:
         return block.before[t, i] * block.level[t] + block.after[t, i] * block.level[t + 1]
@@ -70,7 +72,8 @@ def keep_for_ended(block: pyo.Block, held: Held) -> None:
         time,
         moments,
         rule=lambda b, t, i: (
-            up(t, i) - level(t, i) + b.lag_up * b.charge[t] + b.fades_up[t] * b.discharge[t]
+            added([up(t, i) - level(t, i), b.lag_up * b.charge[t], *late(t)])
+            + b.fades_up[t] * b.discharge[t]
             <= -1.0 * b.ends_low[t, i]
         ),
     )
@@ -78,7 +81,14 @@ def keep_for_ended(block: pyo.Block, held: Held) -> None:
         time,
         moments,
         rule=lambda b, t, i: (
-            down(t, i) + level(t, i) + b.lag_down * b.discharge[t] + b.fades_down[t] * b.charge[t]
+            added([down(t, i) + level(t, i), b.lag_down * b.discharge[t], *late(t)])
+            + b.fades_down[t] * b.charge[t]
             <= b.ends_high[t, i]
         ),
     )
+
+
+def _late(block: pyo.Block) -> Callable[[Any], list[Any]]:
+    """Return the energy that a store on its way back may lack behind what it holds, if any."""
+    unbacked = block.component("unbacked")
+    return lambda t: [] if unbacked is None else [-1.0 * unbacked[t]]

@@ -36,6 +36,11 @@ is sold must be given in full until its time is over. [h]"""
 SOON: Final = 1.0
 """Time to the next plan. [h]"""
 
+UNBACKED: Final = 10.0
+"""How much dearer it is to lack energy behind reserves than to come back late: as there are at the
+least 0.2 MWh behind a MW (:data:`FADES`), that beats the price of telling that it is not held. [1]
+"""
+
 LAG: Final = 0.5 * TRANSITION / 60.0
 """Time by which what flows into a store lags behind its set point. [h]"""
 
@@ -172,6 +177,8 @@ def hold_by_store(block: pyo.Block, held: Held, ledger: Ledger) -> None:
             new_table(block, f"{name}_spent_{way}", time, block.endings, block.window)
         _post(block, name, past, ledger=ledger)
     _keep_power(block, held)
+    if block.component("astray") is not None:
+        _may_lack(block, ledger)
     keep_for_begun(block, held)
     keep_for_ended(block, held)
 
@@ -190,6 +197,12 @@ def _keep_power(block: pyo.Block, held: Held) -> None:
     block.power_down = pyo.Constraint(
         time, rule=lambda b, t: added([b.charge[t] - b.discharge[t], *down(t)]) <= b.charge_limit
     )
+
+
+def _may_lack(block: pyo.Block, ledger: Ledger) -> None:
+    """Let a store on its way back be late here too, at a price at which it holds nothing then."""
+    columns(block, "unbacked", block.model().time)
+    ledger.pay("return", lambda t: UNBACKED * block.astray_cost[t] * block.unbacked[t])
 
 
 def _post(block: pyo.Block, name: str, past: int, *, ledger: Ledger) -> None:

@@ -7,6 +7,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from optimizer.front import sensitivities
 from optimizer.reasons.softened import softened
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
+from tests.math.reserved import ahead, held_by, product
 from twin.site import Margins
 
 
@@ -281,3 +282,16 @@ def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
     assert worth["level of the store (battery)"] == pytest.approx(larger, rel=1e-6)
     assert worth["charging (battery)"] == pytest.approx(stronger, rel=1e-6)
     assert (larger, stronger) == pytest.approx((90.0, 19.0))
+
+
+@pytest.mark.parametrize("sold", [0.0, 0.5])
+def test_a_store_on_its_way_back_by_what_room_there_is_holds_nothing(sold):
+    """Proves: 0.1 MW of room bring 0.8 of the 1 MWh that is kept; what FCR is sold is told short.
+
+    Sensitivity: no plan at all; and FCR that nothing stands behind, were that as dear as lateness.
+    """
+    where = held_by(reserved(), product(), connection=grid(import_limit=2.1))
+    plan = solved(where, ahead([100.0] * 8, service=2.0, held=[sold] * 8), level=-0.5)
+    assert plan.values["battery.level"] == pytest.approx(0.1 * np.arange(9))
+    assert plan.values["battery.held_fcr"] == pytest.approx(0.0, abs=1e-6)
+    assert plan.values["fcr_reserve.shortfall"] == pytest.approx(sold, abs=1e-6)
