@@ -12,6 +12,7 @@ from optimizer.fleet.decisions import decide_fleet
 from optimizer.fleet.question import TINY, check_alike, settled
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
+from optimizer.plan import told
 from optimizer.problem import Problem
 from twin.physics import FloatArray
 
@@ -71,6 +72,7 @@ def decide_together(
         If the solver fails.
     """
     check_alike("decide_together", problems)
+    problems = [_told(problem, previous.get(problem.site.name)) for problem in problems]
     if len(problems) > FEW:
         found = decide_fleet(problems, cluster=cluster)
         return Together(decisions=found.decisions, nets=found.coordination.nets)
@@ -82,3 +84,8 @@ def decide_together(
         name = problem.site.name
         decisions[name] = decide(settled(problem, net), previous=previous.get(name))
     return Together(decisions=decisions, nets=nets)
+
+
+def _told(problem: Problem, last: Decision | None) -> Problem:
+    """Return a question with what the decision in force made the units of its site do."""
+    return told(problem, last.warm if last else None)

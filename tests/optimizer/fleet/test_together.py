@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.deciding import decide
 from optimizer.fleet import together as room
+from optimizer.fleet.decisions import decide_fleet
 from optimizer.fleet.question import share
 from optimizer.fleet.together import decide_together
 from optimizer.fleet.whole import solve_whole
 from optimizer.inputs import inputs_of
 from tests.optimizer.fleet.small_fleet import NAMES, alone, route, together
+from tests.strict_site import PLANT, strict
 from twin.errors import NoScheduleError
 
 
@@ -52,3 +55,24 @@ def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
     problems = share((replace(first, site=tight), *others), {"union": route()}, block=2.0)
     with pytest.raises(NoScheduleError):
         decide_together(problems, previous={})
+
+
+def test_many_sites_know_which_units_ran(monkeypatch):
+    """Proves: what is settled by prices goes on from the units of the decision in force.
+
+    Sensitivity: chillers began anew every hour, without the cost of a start and least times.
+    """
+    first, *others = alone()
+    ruled = replace(first, site=strict(first.site))
+    last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
+    asked = []
+
+    def spied(problems, **settings):
+        asked.extend(problems)
+        return decide_fleet(problems, **settings)
+
+    monkeypatch.setattr(room, "FEW", 2)
+    monkeypatch.setattr(room, "decide_fleet", spied)
+    problems = share((ruled, *others), {"union": route()}, block=2.0)
+    decide_together(problems, previous={NAMES[0]: last})
+    assert asked[0].past_units[PLANT].tolist() == [1.0]
