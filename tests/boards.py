@@ -217,7 +217,7 @@ def decision():
             "words": [
                 "hedged over 6 scenarios: mean 2,039,000 EUR, mean of the worst 10% 2,210,000 EUR",
                 "in the tail: as after 2026-05-30T00:00Z, 1 in 6, 2,210,000 EUR; beside the mean "
-                "of all: electricity price +21.40",
+                "of all: electricity price +21.40 EUR/MWh",
             ]
         },
         "degraded": "carbon_intensity: nothing from 2026-06-16T00:00Z on, so forecast",

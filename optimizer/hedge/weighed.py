@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from optimizer.hedge.risk import Risk
+from twin.units import written
+from twin.vocabulary import term
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class Weighed:
                 f"mean and saves {self.relief:,.0f} EUR in the tail"
             )
         for one in self.worst:
-            apart = (f"{name.replace('_', ' ')} {value:+.2f}" for name, value in one.apart.items())
+            apart = (_difference(name, value) for name, value in one.apart.items())
             lines.append(
                 f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
                 f"beside the mean of all: {', '.join(apart)}"
@@ -98,3 +101,12 @@ class Weighed:
             ],
             "words": self.words(),
         }
+
+
+def _difference(word: str, value: float) -> str:
+    """Return by how much a mean differs, in words with its unit."""
+    called, unit = _CALLED.get(word, word.replace("_", " ")), term(word).unit
+    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else written(unit)}"
+
+
+_CALLED: Final = {"work_most": "work that can be done"}

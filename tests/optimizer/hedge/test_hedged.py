@@ -145,6 +145,10 @@ def test_it_is_told_in_words(found):
     assert "beside a plan for the forecast alone it costs" in second
     assert len(tail) == len(weighed.worst)
     assert tail[0].startswith(f"worst, {weighed.worst[0].scenario}")
+    apart = weighed.worst[0].apart
+    for word, unit in (("electricity_price", "EUR/MWh"), ("air_temperature", "K")):
+        assert f"{word.replace('_', ' ')} {apart[word]:+,.2f} {unit}" in tail[0]
+    assert f"work that can be done {apart['work_most']:+,.2f} MWh" in tail[0]
 
 
 def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(found):
