@@ -88,4 +88,4 @@ def test_two_pumps_are_one_machine():
     site = heated()
     twin = site.equipment["pump"].model_copy(update={"name": "other"})
     faults = check(site.with_equipment({**site.equipment, "other": twin}))
-    assert any("make them one machine" in fault.mend for fault in faults)
+    assert any("write them as one machine" in fault.mend for fault in faults)
