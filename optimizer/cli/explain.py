@@ -76,7 +76,8 @@ def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
     if told.get("source") == NO_PLAN:
         screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
         screen.print(f"because: {told['degraded']}", style="red", markup=False)
-        screen.print("caps were frozen, requests withdrawn; for a plan name an earlier --at")
+        screen.print("caps were frozen or lowered, requests withdrawn")
+        screen.print("for a plan name an earlier --at")
     else:
         screen.print(f"[bold]{site}[/]: decision of {start}, {told.get('source')}")
 

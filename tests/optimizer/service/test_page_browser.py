@@ -354,6 +354,16 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
     assert page.locator("#hold").is_visible()
 
 
+def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
+    """Sensitivity: five limits, their times and what rests were one line after another."""
+    refused = "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
+    board.changes = {"missing": refused}
+    page = visit()
+    sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
+    lines = page.locator("#why").inner_text().splitlines()
+    assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
+
+
 def test_hold_by_keyboard_and_leaving_it(visit, board):
     page = visit()
     page.locator("#hold").focus()

@@ -98,7 +98,7 @@ function why(state) {
   } else if (broker?.is_connected === false) {
     said.push(`No connection to ${closed(broker.trouble || `${broker.url}: no reason known`)}`, "It keeps trying; local control decides meanwhile.");
   } else if (missing) {
-    said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
+    said.push(`No plan for this quarter-hour: ${closed(missing)}`, ...ordered("Caps are frozen or lowered, requests withdrawn: local control decides."), "It tries again with the next quarter-hour.");
   } else if (!decision) {
     said.push(`No decision yet: it waits for telemetry and the first plan${awaited ? `; ${closed(awaited)}` : "."}`);
   } else if (ended) {
