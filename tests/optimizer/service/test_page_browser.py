@@ -356,7 +356,9 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
 
 def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
     """Sensitivity: five limits, their times and what rests were one line after another."""
-    refused = "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
+    refused = (
+        "the twin refuses the schedule\n  water: 3 intervals\n  chips: 4 intervals\nwork rests"
+    )
     board.changes = {"missing": refused}
     page = visit()
     sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
