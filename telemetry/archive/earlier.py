@@ -68,7 +68,7 @@ def note(
         root.attrs[EARLIER] = found
 
 
-def forget(root: zarr.Group, before: int) -> bool:
+def forget_turns(root: zarr.Group, before: int) -> bool:
     """Forget the turns of before a moment, of which no values are kept; return whether any was.
 
     Parameters

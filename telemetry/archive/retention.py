@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from telemetry.archive.earlier import forget
+from telemetry.archive.earlier import forget_turns
 from telemetry.archive.layout import DAY, OPEN, ROLLED, VARIABLES
 from telemetry.archive.snapshot import FINEST, Snapshot
 from telemetry.archive.store import Store
@@ -49,7 +49,8 @@ def retire(store: Store, retention: Mapping[str, timedelta], now: int) -> list[s
                     gone.append(f"{group}/{name}/{period}")
     for path in gone:
         del draft.root[path]
-    is_less = "raw" in kept and forget(draft.root, now - round(kept["raw"].total_seconds()))
+    raw = kept.get("raw")
+    is_less = raw is not None and forget_turns(draft.root, now - round(raw.total_seconds()))
     if gone or is_less:
         store.end(draft, "retired", store.mark)
     return gone

@@ -27,10 +27,10 @@ class Damage:
         self._told = 0
         self._cut: list[str] = []
         if archived is not None and frames.is_cut(journal.folder, archived):
-            reason = (
-                f"the journal {journal.folder} begins after {archived}, up to where it is archived"
-            )
-            self._cut = [f"{reason}: were files deleted, or an older archive put back?"]
+            self._cut = [
+                f"the journal {journal.folder} begins after {archived}, "
+                "up to where it is archived: were files deleted, or an older archive put back?"
+            ]
         self._untold = self._cut
 
     @property

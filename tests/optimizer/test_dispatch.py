@@ -28,6 +28,8 @@ GANG = WorkKind(
 BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
 POOL = Pool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
 ROOM = Headroom(racks=100.0, work_power=8.0, calm_power=8.0)
+WINDY = replace(ROOM, base_power=15.0, own_power=20.0, export_limit=3.0)
+"""The room of a site whose own 20 MW are more than it draws."""
 
 
 def queue_of(*rows, running=()):
@@ -267,15 +269,7 @@ def test_stores_and_renewables_follow_the_plan():
 
 def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
     """They give 20 MW beside a load of 15: 5 go out where 3 may, so each yields 1."""
-    room = Headroom(
-        racks=100,
-        work_power=8.0,
-        calm_power=8.0,
-        base_power=15.0,
-        own_power=20.0,
-        export_limit=3.0,
-    )
-    orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), WINDY)
     assert orders.renewable_cap == {"sun": 4.0, "wind": 8.0}
 
 
@@ -284,15 +278,7 @@ def test_renewables_are_capped_for_the_load_that_lasts():
 
     Sensitivity: with their 0.8 MW each may give 0.4 MW more, and 0.8 more go out than may.
     """
-    room = Headroom(
-        racks=100,
-        work_power=8.0,
-        calm_power=8.0,
-        base_power=15.0,
-        own_power=20.0,
-        export_limit=3.0,
-    )
-    orders, _ = ordered(queue_of((1, 2, 10, 9), (1, 0.1, 10, 9)), plan(batch=(20, 1.0)), room)
+    orders, _ = ordered(queue_of((1, 2, 10, 9), (1, 0.1, 10, 9)), plan(batch=(20, 1.0)), WINDY)
     assert len(orders.jobs) == 2
     lasting = 10 * float(POOL.power(1.0))
     less = (15.0 + lasting - 20.0 + 3.0) / 2
