@@ -28,7 +28,7 @@ from optimizer.cli.zone import Zone
 from optimizer.service.trials.archive import open_folder, write_results, write_trial
 from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, backtest, policies_of
 from optimizer.service.trials.identity import identity_of
-from optimizer.service.trials.results import Results, Summary
+from optimizer.service.trials.results import COMPARED, Results, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.trial import Trial
 from optimizer.service.world import Files, World, read_world, zone_of
@@ -166,6 +166,10 @@ def _show_capture(screen: Console, results: Results) -> None:
             f"capture {results.capture:.1%}: what optimal saves over threshold, "
             "as a share of what perfect foresight saves"
         )
+    elif set(COMPARED) <= set(results.policies):
+        screen.print("no capture: perfect foresight saves nothing over threshold", style="yellow")
+    for words in results.later:
+        screen.print(f"not quite alike: {words}", style="yellow", markup=False)
 
 
 def _tell_earlier(screen: Console, results: Results, whole: Results) -> None:

@@ -84,7 +84,7 @@ def table(
     rule, ours, bound = policies
     head = (
         f"| from | {rule} [EUR] | {ours} [EUR] | {bound} [EUR] | capture | cost of {ours} [EUR] "
-        "| carbon [t] | water [m3] | late [h] | peak [MW] | violations |"
+        "| carbon [t] | water [m3] | late [h] | late, {rule} [h] | peak [MW] | violations |"
     )
     ruler = "|---" + "|---:" * (head.count("|") - 2) + "|"
     rows = [_row(first, piece, policies) for first, piece in found.items()]
@@ -105,10 +105,11 @@ def _sum(many: list[Summary]) -> Summary:
 
 
 def _row(name: str, piece: Piece, policies: tuple[str, str, str]) -> str:
-    ours = piece[policies[1]]
+    rule, ours = piece[policies[0]], piece[policies[1]]
     money = " | ".join(f"{piece[policy].objective:,.0f}" for policy in policies)
     rest = f"{ours.cost_eur:,.0f} | {ours.carbon_kg / 1e3:,.0f} | {ours.water_m3:,.0f}"
-    end = f"{ours.lateness_h:.1f} | {ours.peak_mw:.1f} | {ours.violations:d}"
+    late = f"{ours.lateness_h:.1f} | {rule.lateness_h:.1f}"
+    end = f"{late} | {ours.peak_mw:.1f} | {ours.violations:d}"
     return f"| {name} | {money} | {_capture(piece, policies):.0%} | {rest} | {end} |"
 
 

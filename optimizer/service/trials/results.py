@@ -13,6 +13,13 @@ from optimizer.service.trials.settle import Bill, Work
 SITE: Final = "site"
 """Attribute by which a file of a run tells its site."""
 
+RULE: Final = "threshold"
+COMPARED: Final = (RULE, "optimal", "perfect")
+"""What capture compares: the rule, who plans, and the bound of what plans can save."""
+
+LATE: Final = 0.05
+"""More than this is later. [h]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -114,13 +121,25 @@ class Results:
 
     @property
     def capture(self) -> float | None:
-        """Share of what perfect foresight saves over the threshold rule that optimal saves too."""
-        if not {"threshold", "optimal", "perfect"} <= set(self.policies):
+        """Share of what perfect foresight saves over the threshold rule that optimal saves too.
+
+        None without one of the three, and where perfect foresight saves nothing: a rule that
+        breaks a limit may be cheaper than any plan that keeps it.
+        """
+        if not set(COMPARED) <= set(self.policies):
             return None
-        rule, ours, bound = (
-            self.policies[name].objective for name in ("threshold", "optimal", "perfect")
-        )
-        return (rule - ours) / (rule - bound) if rule != bound else None
+        rule, ours, bound = (self.policies[name].objective for name in COMPARED)
+        return (rule - ours) / (rule - bound) if rule > bound else None
+
+    @property
+    def later(self) -> list[str]:
+        """Say in words which of those that are compared are later than the rule, as none may be."""
+        hours = {name: self.policies[name].lateness_h for name in COMPARED if name in self.policies}
+        return [
+            f"{name} is late by {late:.1f} h, {RULE} by {hours[RULE]:.1f} h"
+            for name, late in hours.items()
+            if RULE in hours and late > hours[RULE] + LATE
+        ]
 
     def after(self, earlier: "Results") -> "Results":
         """Return these results with what other policies of the same back-test had before.
@@ -158,6 +177,7 @@ class Results:
             "seeds": self.seeds,
             "cpu_s": round(self.cpu_s, 2),
             "capture": self.capture,
+            "later": self.later,
             "gaps": list(self.gaps),
             "notes": list(self.notes),
             "policies": {name: asdict(summary) for name, summary in self.policies.items()},

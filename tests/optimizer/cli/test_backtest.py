@@ -326,3 +326,25 @@ def test_work_left_over_that_earns_is_told(backlog, is_told):
     told = replace(results(optimal=1.0), accounts={"optimal": {"backlog": backlog}})
     _show(Console(width=240, file=page), told)
     assert ("the mean price of the run is below 0" in page.getvalue()) == is_told
+
+
+@pytest.mark.parametrize(
+    ("perfect", "late", "words"),
+    [
+        (105.0, 0.0, ("no capture: perfect foresight saves nothing over threshold",)),
+        (
+            60.0,
+            9.5,
+            ("capture 75.0%", "alike: optimal is late by 9.5 h, threshold by 0.0 h"),
+        ),
+    ],
+)
+def test_what_the_comparison_cannot_say_is_told(perfect, late, words):
+    """Proves: a share of nothing is not printed, nor a saving that lateness pays for in part."""
+    page = io.StringIO()
+    told = results(threshold=100.0, optimal=70.0, perfect=perfect)
+    hours = {"threshold": 0.0, "optimal": late, "perfect": 0.0}
+    of = {name: replace(one, lateness_h=hours[name]) for name, one in told.policies.items()}
+    _show(Console(width=240, file=page), replace(told, policies=of))
+    for word in words:
+        assert word in page.getvalue()

@@ -22,6 +22,7 @@ from twin.staging import Staging
         (100.0, 110.0, 60.0, -0.25),
         (-10.0, -40.0, -50.0, 0.75),
         (100.0, 100.0, 100.0, None),  # nothing to capture
+        (100.0, 110.0, 105.0, None),  # a rule that breaks a limit may be cheaper than any plan
     ],
 )
 def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfect, capture):
@@ -39,6 +40,16 @@ def test_more_policies_join_and_the_capture_is_that_of_all():
     for told in (both.accounts, both.weighed, both.broken):
         assert set(told) == set(both.policies)
     assert both.weighed["perfect"] == {"carbon": 50.0}
+
+
+def test_who_is_later_than_the_rule_is_told():
+    """Proves: a saving that is bought with lateness is told. Sensitivity: a column had it."""
+    found = results(threshold=100.0, optimal=70.0, perfect=60.0, immediate=200.0)
+    assert found.later == []
+    late = {"optimal": summary(lateness_h=16.04), "immediate": summary(lateness_h=900.0)}
+    found = replace(found, policies=found.policies | late)
+    assert found.later == found.as_json()["later"]
+    assert found.later == ["optimal is late by 16.0 h, threshold by 1.0 h"]
 
 
 def test_what_is_run_again_takes_the_place_of_what_was():
