@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import xarray as xr
 
 from optimizer.compile.shift import Warm
@@ -22,8 +23,9 @@ from twin.errors import NoScheduleError
 from twin.given import check_given
 from twin.physics import FloatArray
 
-ATTEMPTS: Final = 3
-"""Most times that a refused answer is sought anew with wider margins. [1]"""
+EASED: Final = (0.8, 0.5, 0.0)
+"""Shares of its power that work keeps, each time a plan is sought anew, where a failure would not
+be endured. [1]"""
 
 WIDER: Final = 1.5
 """Factor by which the margins grow from one attempt to the next. [1]"""
@@ -73,7 +75,7 @@ def decide(
     asked = problem
     warm = warm or (previous.warm if previous else None)
     warm = warm and warm.within(banks(problem.site))  # the last plan may be of another site
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt, share in enumerate((*EASED, 0.0), start=1):
         solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
         schedule = schedule_of(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
@@ -87,7 +89,7 @@ def decide(
                 warm=solution.warm,
             )
         warm = solution.warm
-        asked = _wider(asked)
+        asked = _safer(asked, schedule, verdict, share=share)
     raise _refused(problem, verdict)
 
 
@@ -126,10 +128,19 @@ def _reasons(
     )
 
 
-def _wider(problem: Problem) -> Problem:
-    """Return the problem with wider margins: the plan must stay further from every limit."""
+def _safer(problem: Problem, schedule: xr.Dataset, verdict: Verdict, *, share: float) -> Problem:
+    """Return the question whose answer stays further from what the last one was refused for.
+
+    Limits are met with wider margins. That a failure is not endured is nothing that the model
+    knows: there work may only use a share of what it would have.
+    """
     margins = problem.margins
-    wider = margins.model_copy(
-        update={name: WIDER * value for name, value in margins.model_dump().items()}
-    )
-    return replace(problem, site=problem.site.with_margins(wider))
+    if verdict.breaches:
+        wider = {name: WIDER * value for name, value in margins.model_dump().items()}
+        margins = margins.model_copy(update=wider)
+    limit = problem.most_work.copy()
+    if verdict.coverage and "work_power" in schedule:
+        short = np.flatnonzero(verdict.coverage.exposed.any(axis=0))
+        used = schedule["work_power"].sum("cohort").to_numpy()
+        limit[short] = np.minimum(limit, share * used)[short]
+    return replace(problem, site=problem.site.with_margins(margins), work_limit=limit)

@@ -82,6 +82,9 @@ class Problem:
         the latest last, whole numbers up to the bank's; what is left out is not known.
     moves
         Work that may leave for other sites, and come from them; None for a site alone.
+    work_limit
+        Most that all work may draw above idle, ``(time,)``, infinite where it is not limited;
+        None where it is nowhere. [MW]
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Problem:
     weights: Mapping[str, float] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
     moves: Moves | None = None
+    work_limit: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Complete the weights, refuse what has no sense, and move levels in."""
@@ -109,6 +113,7 @@ class Problem:
             faults += sense.of_outlook(self.site, self.outlook)
             faults += sense.of_state(self.site, self.state)
             faults += sense.of_past(self.site, self.past_units)
+            faults += sense.of_limit(self.work_limit, self.hours)
         if faults:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, faults)
@@ -135,6 +140,11 @@ class Problem:
     def hours(self) -> FloatArray:
         """Lengths of the intervals, ``(time,)``. [h]"""
         return self.outlook["duration"].to_numpy().astype(float)
+
+    @cached_property
+    def most_work(self) -> FloatArray:
+        """Most that all work may draw above idle, ``(time,)``. [MW]"""
+        return np.full_like(self.hours, np.inf) if self.work_limit is None else self.work_limit
 
     @cached_property
     def service(self) -> FloatArray:

@@ -19,6 +19,15 @@ def tight(problem, share=0.66, **plan):
     return replace(problem, site=site.model_copy(update={"contingency": provided}))
 
 
+def hot_night(problem, **plan):
+    """Return a question on a hot night, at a site that misses any chiller at full work."""
+    wanted = tight(problem, 0.7, chiller_start=600.0, **plan)
+    outlook = wanted.outlook.copy(deep=True)
+    outlook["air_temperature"].values[:] = 30.0
+    outlook["relative_humidity"].values[:] = 0.6
+    return replace(wanted, outlook=outlook)
+
+
 def hot(problem, schedule, work):
     """Return an honest schedule of some work [MW] on a hot night."""
     made = worked(schedule.copy(deep=True), work)

@@ -83,6 +83,7 @@ def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
         "racks_left": problem.site.racks - problem.service,
+        "used_most": problem.most_work,
         "least": problem.series("work_least"),
         "most": problem.series("work_most"),
     }
@@ -131,12 +132,12 @@ def _declare(block: pyo.Block) -> None:
     time, instant = block.model().time, block.model().instant
     block.work, block.value = table(block.cohorts, block.caps), table(block.cohorts)
     block.power = table(block.cohorts, block.caps)
-    block.hours, block.racks_left = table(time), table(time)
+    block.hours, block.racks_left, block.used_most = table(time), table(time), table(time)
     block.racks_limit = table(time, block.cohorts)
     block.racks_high = table(time, block.cohorts, block.caps)
     block.least, block.most = table(instant, block.cohorts), table(instant, block.cohorts)
     columns(block, "racks", time, block.cohorts, block.caps, high=block.racks_high)
-    columns(block, "used_power", time)
+    columns(block, "used_power", time, high=block.used_most)
     columns(block, "met", instant, block.cohorts, low=block.least, high=block.most)
     columns(block, "late", instant, block.cohorts, high=block.least)
 

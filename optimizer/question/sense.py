@@ -100,6 +100,26 @@ def of_past(site: Site, past: Mapping[str, FloatArray]) -> Iterator[Fault]:
                 yield Fault(place=f"{place}, {at}", value=f"{ran[at]:g}", mend=mend)
 
 
+def of_limit(limit: FloatArray | None, hours: FloatArray) -> Iterator[Fault]:
+    """Yield what cannot be a limit of what work draws.
+
+    Parameters
+    ----------
+    limit
+        Most that all work may draw above idle, ``(time,)``; None if there is no limit. [MW]
+    hours
+        Lengths of the intervals. [h]
+    """
+    given = np.full_like(hours, np.inf) if limit is None else np.asarray(limit, dtype=float)
+    if given.shape != hours.shape:
+        mend = f"needs a number for each of the {len(hours)} intervals; infinite is no limit"
+        yield Fault(place="work_limit", value=f"of shape {given.shape}", mend=mend)
+    elif (wrong := ~(given >= 0.0)).any():
+        at = int(np.flatnonzero(wrong)[0])
+        mend = "must be 0 MW or more; infinite is no limit"
+        yield Fault(place=f"work_limit, {at}", value=f"{given[at]:g} MW", mend=mend)
+
+
 def of_outlook(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
     """Yield what cannot be in an outlook that is whole.
 

@@ -44,11 +44,10 @@ WORDS: Final[Mapping[str, str]] = {
     "below_peak": "running peak of the billing period",
     "below_excess": "contracted power",
     "below_band": "peak that band load allows",
-    "ramp_up": "ramp of the connection, upwards",
-    "ramp_down": "ramp of the connection, downwards",
-    "first_up": "ramp of the connection, upwards",
-    "first_down": "ramp of the connection, downwards",
+    **dict.fromkeys(("ramp_up", "first_up"), "ramp of the connection, upwards"),
+    **dict.fromkeys(("ramp_down", "first_down"), "ramp of the connection, downwards"),
     "met": ARRIVED,
+    "used_power": "work with which single failures are endured",
     "capacity": "most that the machine can give",
     "heat_taken": "heat that the network takes, or the machine can give",
     "carries": "output of the units that run",
@@ -74,7 +73,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 UPPER: Final = frozenset(
     {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
-    | {"capacity", "heat_taken"}
+    | {"capacity", "heat_taken", "used_power"}
 )
 """Words that limit from above only: to stand at zero is no limit, but not worth the while."""
 

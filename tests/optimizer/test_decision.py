@@ -10,6 +10,7 @@ import optimizer.deciding as room
 from optimizer.deciding import decide
 from optimizer.verify import Verdict
 from tests import small_days
+from tests.tight_site import hot_night
 from twin.breach import Breach
 from twin.errors import NoScheduleError, ProblemError
 
@@ -62,6 +63,37 @@ def test_margins_grow_when_the_twin_refuses(problem, monkeypatch):
     assert [margins.temperature for margins in asked] == pytest.approx([1.0, 1.5, 2.25])
     assert [margins.power for margins in asked] == pytest.approx([0.02, 0.03, 0.045])
     assert judges == [problem.site] * 3  # the judge's own margins do not move
+
+
+def test_work_gives_way_where_a_failure_would_not_be_endured(problem):
+    """Proves: a chiller may fail in every hour, and the plan is an optimum still.
+
+    Sensitivity: margins alone, however wide, left every plan refused.
+    """
+    wanted = hot_night(problem, least_time=4.0 * 3600.0)
+    outlook = wanted.outlook
+    outlook["electricity_price"].values[:] = np.where(np.arange(len(wanted.hours)) < 8, -2e3, 2e2)
+    outlook["work_racks_limit"].values[:] = wanted.site.racks
+    outlook["work_most"].values[1:] = outlook["work_most"].values[-1]  # all of it has come
+    decision = decide(wanted)
+    assert decision.attempts > 1
+    assert decision.verdict.is_safe
+    work = decision.schedule["work_power"].sum("cohort").to_numpy()
+    assert (work[:8] > 1.0).all()
+    told = [one for one in decision.explanation.binding if "failures are endured" in one.limit]
+    assert [one.unit for one in told] == ["MW"]
+    assert told[0].count == 8
+
+
+def test_a_limit_of_work_is_kept_and_one_without_sense_refused(problem):
+    limit = np.where(np.arange(len(problem.hours)) % 2, 0.3, np.inf)
+    work = decide(replace(problem, work_limit=limit)).schedule["work_power"].sum("cohort")
+    assert (work.to_numpy() <= limit + 1e-6).all()
+    assert work.max() > 0.5
+    with pytest.raises(ProblemError, match=r"work_limit.*of shape \(3,\).*each of the"):
+        replace(problem, work_limit=limit[:3])
+    with pytest.raises(ProblemError, match=r"work_limit, 1.*nan MW.*0 MW or more"):
+        replace(problem, work_limit=np.where(np.arange(len(limit)) == 1, np.nan, limit))
 
 
 def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatch):

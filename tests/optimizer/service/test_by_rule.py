@@ -15,7 +15,7 @@ from tests.optimizer.service.ladder import (
     optimum,
     question,
 )
-from tests.tight_site import tight
+from tests.tight_site import hot_night
 from twin.axes import QUARTER
 from twin.equipment import Photovoltaic
 from twin.equipment.contracts import LoadTargetContract
@@ -45,21 +45,12 @@ def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
     assert float(choice.schedule["grid_import_power"].max()) < 3.2
 
 
-def hot_night(**plan):
-    """Return a question on a hot night, at a site that misses any chiller at full work."""
-    problem = tight(question(), 0.7, chiller_start=600.0, **plan)
-    outlook = problem.outlook.copy(deep=True)
-    outlook["air_temperature"].values[:] = 30.0
-    outlook["relative_humidity"].values[:] = 0.6
-    return replace(problem, outlook=outlook)
-
-
 def work_of(choice):
     return float(choice.schedule["hall_power"][-1].sum())
 
 
 def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
-    usual, wanted = hot_night(), hot_night(least_time=4.0 * 3600.0)
+    usual, wanted = hot_night(question()), hot_night(question(), least_time=4.0 * 3600.0)
     told = {"source": Source.RULE, "reason": "no solver"}
     full, eased = (by_rule(problem, 2.2, **told) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
