@@ -13,9 +13,11 @@ from optimizer.prices import RAMP_PRICE, RETURN_PRICE
 from optimizer.problem import Problem
 from optimizer.when import allowed, ramped
 from twin.exchange import net_import
+from twin.fading import is_abrupt
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.relations import Exchange, Store
+from twin.walk import TAPER
 
 RETURN: Final = 0.25
 """Share of its power at which a store is brought back that starts outside its window. [1]"""
@@ -97,6 +99,34 @@ def bring_back(block: pyo.Block, ledger: Ledger) -> None:
         time, rule=lambda b, t: b.level[t + 1] - b.meant_high[t] <= b.astray[t]
     )
     ledger.pay("return", lambda t: block.astray_cost[t] * block.astray[t])
+
+
+def fading_numbers(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
+    """Return what a battery has left, for each MW, when its power begins to fade. [MWh MW-1]"""
+    if not is_abrupt(store, problem.site):
+        return {}
+    return {
+        "full_by": np.array(TAPER * store.charge_efficiency),
+        "empty_by": np.array(TAPER / store.discharge_efficiency),
+    }
+
+
+def lead_gently(block: pyo.Block) -> None:
+    """Keep so much of a battery's window at the end of each interval that its power never fades.
+
+    Parameters
+    ----------
+    block
+        Block of a store, with ``level`` between ``low`` and ``high``.
+    """
+    time = block.model().time
+    block.full_by, block.empty_by = table(), table()
+    block.fills = pyo.Constraint(
+        time, rule=lambda b, t: b.level[t + 1] + b.full_by * b.charge[t] <= b.high[t + 1]
+    )
+    block.ebbs = pyo.Constraint(
+        time, rule=lambda b, t: b.level[t + 1] - b.empty_by * b.discharge[t] >= b.low[t + 1]
+    )
 
 
 def ways(store: Store, problem: Problem) -> tuple[BoolArray, BoolArray]:

@@ -11,6 +11,7 @@ from optimizer.problem import Problem
 from optimizer.question.horizons import Promised, horizon, nothing
 from optimizer.question.positions import positions
 from optimizer.realtime.cool_first import cool_first
+from optimizer.realtime.gentle import gentle, gently, narrowed
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.lasting import lasting
@@ -166,14 +167,15 @@ class Steering:
             self._drifted = self._drift(state, queue.instant)
         now = _interval(plan, queue.instant)
         step, drift = now.isel(time=0), self._drifted
-        spare = spare_of(self.site, plan, state, now=queue.instant)
+        ways = gentle(self.site, state)
+        spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))
         room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
-        orders = cool_first(orders, self.site, state)
+        orders, less = gently(cool_first(orders, self.site, state), ways)
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
-        expected = room.import_power(work_power(queue, caps))
+        expected = room.import_power(work_power(queue, caps)) + less
         excess = expected + drift - room.peak_power
         ordered, shaved = shave(orders, self.site, excess, spare=spare)
         self.guard = Guard(

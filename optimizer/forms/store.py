@@ -12,6 +12,7 @@ from optimizer.forms.holding import hold_by_store, store_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
+from twin.fading import is_abrupt
 from twin.physics import FloatArray
 from twin.relations import Store
 
@@ -28,11 +29,14 @@ class Shape:
         Reserves that it may hold.
     is_astray
         Whether it starts outside its window.
+    is_abrupt
+        Whether its power, fading near an end of its window, would outrun the connection's ramp.
     """
 
     carrier: str
     held: Held
     is_astray: bool
+    is_abrupt: bool
 
 
 def shape(store: Store, inputs: Inputs) -> Shape:
@@ -41,6 +45,7 @@ def shape(store: Store, inputs: Inputs) -> Shape:
         carrier=store.carrier,
         held=held_by(store, inputs),
         is_astray=limits.is_astray(store, inputs.problem),
+        is_abrupt=is_abrupt(store, inputs.problem.site),
     )
 
 
@@ -68,8 +73,9 @@ def numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
         "low": np.append(start, low),
         "high": np.append(start, high),
     }
+    fading = limits.fading_numbers(store, inputs.problem)
     back = limits.return_numbers(store, inputs.problem)
-    return found | dict(back) | dict(store_numbers(store, inputs))
+    return found | dict(fading) | dict(back) | dict(store_numbers(store, inputs))
 
 
 def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
@@ -110,6 +116,8 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     ledger.use(shape.carrier, lambda t: block.charge[t])
     ledger.pay("wear", lambda t: block.wear[t] * block.discharge[t])
     ledger.pay_once("terminal", lambda: -1.0 * block.worth * block.level[end])
+    if shape.is_abrupt:
+        limits.lead_gently(block)
     if shape.is_astray:
         limits.bring_back(block, ledger)
     hold_by_store(block, shape.held, ledger)

@@ -50,6 +50,7 @@ WORDS: Final[Mapping[str, str]] = {
     "used_power": "work with which single failures are endured",
     "capacity": "most that the machine can give",
     "heat_taken": "heat that the network takes, or the machine can give",
+    **dict.fromkeys(("fills", "ebbs"), "power of the store near an end of its window"),
     "carries": "output of the units that run",
     "needs": "least load of units that run",
     "stays_on": "least time that units stay on",

@@ -1,0 +1,97 @@
+"""A large battery is led to the end of its window no faster than the connection may follow."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from optimizer.deciding import decide
+from optimizer.dispatch import Orders
+from optimizer.realtime.gentle import Ways, gentle, gently, narrowed
+from tests import small_days
+from twin.fading import is_abrupt
+from twin.walk import TAPER
+
+
+def beside(ramp):
+    """Return a question of the small site, whose battery fades by 0.067 MW/min at 0.8 MW.
+
+    Every price pays for emptying the battery at once.
+    """
+    problem = small_days.problem(4)
+    outlook = problem.outlook.copy(deep=True)
+    outlook["electricity_price"].values[:] = np.linspace(900.0, 300.0, len(problem.hours))
+    outlook["terminal_price"].values[...] = 0.0
+    return replace(problem, site=problem.site.replace("grid_1", ramp=ramp), outlook=outlook)
+
+
+def battery(site):
+    return next(store for store in site.stores if store.owner == "battery_1")
+
+
+def level_left(decision, site):
+    """Return what is left above the low end as each interval ends, and what that bears. [MWh]"""
+    plan, store = decision.schedule.sel(battery="battery_1"), battery(site)
+    left = plan["battery_level"].to_numpy()[1:] - store.low
+    return left, plan["battery_discharge"].to_numpy() * TAPER / store.discharge_efficiency
+
+
+def test_a_plan_leads_the_battery_gently_to_its_end_beside_a_slow_connection():
+    """Proves: no power is planned that fades within its interval. Sensitivity: full power was."""
+    slow, fast = beside(0.08), beside(0.2)
+    assert is_abrupt(battery(slow.site), slow.site)
+    assert not is_abrupt(battery(fast.site), fast.site)
+    left, needed = level_left(decide(slow), slow.site)
+    assert needed.max() > 0.0
+    assert (left >= needed - 1e-6).all()
+    left, needed = level_left(decide(fast), fast.site)
+    assert (left < needed - 1e-3).any()
+
+
+def with_level(problem, share):
+    """Return the state with the battery at a share of its window between the margins."""
+    store, state = battery(problem.site), problem.state.copy(deep=True)
+    margin = store.margin(problem.margins.level)
+    low, high = store.low + margin, store.high - margin
+    state["battery_level"].loc[{"battery": "battery_1"}] = low + share * (high - low)
+    return state, high - low
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_what_may_be_ordered_lasts_the_quarter_hour_and_then_fades_to_the_end(share):
+    problem = beside(0.08)
+    store = battery(problem.site)
+    state, window = with_level(problem, share)
+    ways = gentle(problem.site, state)["battery_1"]
+    hours = 0.25 + TAPER
+    assert ways.discharge * hours == pytest.approx(share * window * store.discharge_efficiency)
+    assert ways.charge * hours == pytest.approx((1.0 - share) * window / store.charge_efficiency)
+    assert gentle(beside(0.2).site, state) == {}
+
+
+def test_orders_are_held_back_and_what_they_lack_is_told():
+    ways = {"battery_1": Ways(charge=0.2, discharge=0.3)}
+    given = Orders(jobs={}, battery_charge={}, battery_discharge={"battery_1": 0.8})
+    held, less = gently(given, ways)
+    assert held.battery_discharge == {"battery_1": 0.3}
+    assert less == pytest.approx(0.5)
+    taken = Orders(jobs={}, battery_charge={"battery_1": 0.8}, battery_discharge={})
+    held, less = gently(taken, ways)
+    assert held.battery_charge == {"battery_1": 0.2}
+    assert less == pytest.approx(-0.6)
+    assert gently(given, {}) == (given, 0.0)
+
+
+def test_no_guard_takes_back_what_was_held():
+    """Proves: who shaves a peak may move a battery as far as it does not fade."""
+    step = xr.Dataset(
+        {"battery_charge": ("battery", [0.5]), "battery_discharge": ("battery", [0.0])},
+        {"battery": ["battery_1"]},
+    )
+    ways = {"battery_1": Ways(charge=0.5, discharge=0.3)}
+    assert narrowed({}, ways, step) == {"battery_1": pytest.approx(0.8)}
+    assert narrowed({"battery_1": 0.1, "other": 0.7}, ways, step) == {
+        "battery_1": 0.1,
+        "other": 0.7,
+    }
