@@ -60,7 +60,7 @@ def plot_fleet(
     for panel in panels:
         dress(panel, is_stacked=False)
     dates(panels[-1], edges_of(run), "UTC")
-    panels[-1].set_xlabel("UTC", fontsize=9)
     figure.align_ylabels()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    day = str(run["time"].to_numpy()[0])[:10]
+    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
     return figure

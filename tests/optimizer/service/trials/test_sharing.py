@@ -149,6 +149,8 @@ def test_the_figure_has_a_panel_for_each_site(found, tmp_path):
     )
     sent = {"dear": np.full(4 * HOURS, 0.3), "cheap": np.full(4 * HOURS, -0.3)}
     figure = plot_fleet(alone, together, sent, title="two sites")
+    day = str(together["dear"]["time"].to_numpy()[0])[:10]
+    assert figure.get_suptitle() == f"two sites, from {day}"
     assert len(figure.axes) == 4
     assert [text.get_text() for text in figure.axes[2].get_legend().get_texts()] == [
         "dear alone",
