@@ -214,10 +214,14 @@ def _caps(
     """Return the cap of each job: one a kind, 1 for the pressed.
 
     It brings the power to the plan where more racks run than planned. Where fewer do, they keep the
-    planned cap: to burn the power of the others on them would be work at a worse price.
+    planned cap: to burn the power of the others on them would be work at a worse price. But while
+    pressed jobs wait for racks, those that run in place of planned ones of another kind have the
+    power of these: capped they would hold back all that wait.
     """
     pool, racks = queue.pool, queue.jobs.racks
     caps = np.where(on, 1.0, 0.0)
+    if (uncapped & ~on).any():
+        power = power + _taken_over(_by_kind(queue, np.where(on, racks, 0.0)), planned, power)
     for k, kind in enumerate(pool.kinds):
         mine = on & (queue.jobs.kind == k)
         free = mine & ~uncapped
@@ -228,6 +232,21 @@ def _caps(
         each = (power[k] - pressed * float(pool.power(1.0))) / over + pool.rack_idle_power
         caps[free] = np.clip(each / pool.rack_power, kind.least_power, 1.0)
     return caps
+
+
+def _taken_over(ran: FloatArray, planned: FloatArray, power: FloatArray) -> FloatArray:
+    """Return the power of planned racks that do not run, by the kind that runs in their place.
+
+    Parameters
+    ----------
+    ran, planned
+        Racks that run and that were to run, by kind. [1]
+    power
+        What the planned ones were to draw above idle, by kind. [MW]
+    """
+    more, fewer = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
+    free = float(fewer @ (power / np.maximum(planned, TINY)))
+    return np.asarray(free * more / max(float(more.sum()), float(fewer.sum()), TINY))
 
 
 def _by_kind(queue: Queue, values: FloatArray) -> FloatArray:
