@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from telemetry.archive.earlier import Turn, turns_of
 from telemetry.archive.layout import ABSENT, metadata_of
-from telemetry.archive.minutes import CODES
 from telemetry.archive.reading import open_folder, snapshot_of
-from telemetry.archive.seconds import second_of
+from telemetry.archive.seconds import CODES, second_of
+from telemetry.archive.spans import moment_of
 from telemetry.codec import encode
 from telemetry.lockstep import Said
 from telemetry.quality import Flag
 from telemetry.samples import CHIP_VARIABLES, GOOD, PointMetadata, PointValue, RackBatch, Tick
 from telemetry.wire.mailbox import Receipt
-from twin.axes import utc
 from twin.errors import ArchiveError, BrokerError
 
 PIECE: Final = np.timedelta64(60, "s")
@@ -79,7 +78,7 @@ def said(
     ProblemError
         If a moment cannot be read.
     """
-    first, last = (_moment(moment) for moment in (start, end))
+    first, last = (moment_of(moment) for moment in (start, end))
     if not first < last:
         message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
         raise ArchiveError(message)
@@ -103,10 +102,6 @@ def said(
             batches = [*sender.batches(some["racks"], moment)]
             second = Said(time=moment, messages=news + values + batches)
             yield replace(second, points=len(values), batches=len(batches))
-
-
-def _moment(moment: np.datetime64 | str) -> np.datetime64:
-    return utc(moment) if isinstance(moment, str) else np.datetime64(moment, "us")
 
 
 class _Meanings:

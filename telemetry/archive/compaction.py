@@ -20,6 +20,7 @@ from telemetry.archive.draft import Draft
 from telemetry.archive.layout import (
     ABSENT,
     DAY,
+    FINEST,
     HOUR,
     LABELS,
     OPEN,
@@ -42,8 +43,6 @@ SETTLE: Final = 300
 
 KEPT: Final = timedelta(hours=3)
 """How long a reader may use the archive as it was when it opened it."""
-
-_FINEST: Final = (OPEN, RAW, SPARSE)
 
 
 def due(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, int]]:
@@ -123,7 +122,7 @@ class _Hour:
         return [
             name
             for name in VARIABLES[self._group]
-            if any(self._grid(level, name) is not None for level in _FINEST)
+            if any(self._grid(level, name) is not None for level in FINEST)
         ]
 
     def _told(
@@ -167,7 +166,7 @@ class _Hour:
     def _read(self, name: str, seconds: Numbers, columns: Numbers) -> Values:
         chips = None
         if self._group == "racks":
-            deep = [self._draft.snapshot.grid(self._path(level, name)) for level in _FINEST]
+            deep = [self._draft.snapshot.grid(self._path(level, name)) for level in FINEST]
             chips = np.arange(max(grid.shape[2] for grid in deep if grid is not None))
         return self._draft.snapshot.read(
             self._group, name, seconds=seconds, columns=columns, chips=chips

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from telemetry.archive.opening import locked
-from telemetry.archive.places import STORE, Place
+from telemetry.archive.places import KEPT, STORE, Place
 from telemetry.archive.verifying import Verdict, verify
 from telemetry.archive.whole import whole
 from twin.errors import ArchiveError
@@ -44,8 +44,8 @@ def backup(folder: Path, to: Path) -> int:
         raise ArchiveError(message)
     with whole(to) as draft, locked(folder), tarfile.open(draft, "w") as file:
         file.add(folder / STORE, STORE)
-        if (folder / "kept.jsonl").exists():
-            file.add(folder / "kept.jsonl", "kept.jsonl")
+        if (folder / KEPT).exists():
+            file.add(folder / KEPT, KEPT)
     return to.stat().st_size
 
 
@@ -85,7 +85,7 @@ def restore(source: Path, folder: Path, site: str = "", *, is_forced: bool = Fal
             message = f"{source}: {_told(verdict.lost)}; --force restores what is left of it"
             raise ArchiveError(message)
         with locked(folder):
-            for name in (STORE, "kept.jsonl"):
+            for name in (STORE, KEPT):
                 if (folder / name).exists():
                     (folder / name).rename(folder / f"{name}.replaced-{time.time_ns()}")
                 if (draft / name).exists():

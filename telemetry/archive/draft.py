@@ -15,7 +15,7 @@ from telemetry.archive.earlier import note
 from telemetry.archive.gathering import News
 from telemetry.archive.layout import DAY, HOUR, LABELS, OPEN, Array, array, told, where
 from telemetry.archive.losses import Loss
-from telemetry.archive.pieces import SPOILT, pool
+from telemetry.archive.pieces import SPOILT, pool, shard_name
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seals import Guard
 from telemetry.archive.snapshot import Snapshot
@@ -156,7 +156,7 @@ class Draft:
 
     def drop(self, path: str, place: Place) -> None:
         """Delete a shard, if it is there."""
-        sync(self.snapshot.store.delete(_key(path, place)))
+        sync(self.snapshot.store.delete(shard_name(path, place)))
 
     def _shard(self, path: str, grid: Grid, place: Place, cells: "_Cells") -> None:
         """Put values into the cells of one shard."""
@@ -170,21 +170,13 @@ class Draft:
             edges = np.flatnonzero(np.diff(columns // across, prepend=-1)).tolist()
             for first, last in zip(edges, [*edges[1:], len(columns)], strict=True):
                 j = int(columns[first] // across)
+                part = cells.part(rows, slice(first, last))
+                at = (top, columns[first:last] - j * across)
                 try:
-                    block = _merged(
-                        grid,
-                        cells.part(rows, slice(first, last)),
-                        at=(top, columns[first:last] - j * across),
-                        before=parts.get((i, j)),
-                    )
+                    block = _merged(grid, part, at=at, before=parts.get((i, j)))
                 except ArchiveError as error:
                     self._forgive(path, place, str(error))
-                    block = _merged(
-                        grid,
-                        cells.part(rows, slice(first, last)),
-                        at=(top, columns[first:last] - j * across),
-                        before=None,
-                    )
+                    block = _merged(grid, part, at=at, before=None)
                 if block is not None:
                     todo[i, j] = block
         if not todo:
@@ -192,7 +184,7 @@ class Draft:
         work = pool().map if len(todo) >= MANY else map
         parts |= zip(todo, work(grid.encode, todo.values()), strict=True)
         data = default_buffer_prototype().buffer.from_bytes(grid.pack(parts))
-        sync(self.snapshot.store.set(_key(path, place), data))
+        sync(self.snapshot.store.set(shard_name(path, place), data))
 
     def _parts(self, path: str, grid: Grid, place: Place) -> dict[Place, bytes]:
         """Return the blocks of a shard as they are stored."""
@@ -287,7 +279,3 @@ def _merged(
         target = block[(rows, column, *deep)]
         np.copyto(target, values[:, place], where=told[:, place])
     return block
-
-
-def _key(path: str, place: Place) -> str:
-    return f"{path}/c/{'/'.join(map(str, place))}"

@@ -22,7 +22,6 @@ from typing import Final
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
 from telemetry.samples import CHIP_VARIABLES, PointMetadata
@@ -144,6 +143,12 @@ ROLLED: Final = {
 }
 """Levels of roll-ups, by name."""
 
+FINEST: Final = (RAW, SPARSE, OPEN)
+"""Levels of single seconds; the later ones go before."""
+
+LEVELS: Final = {level.name: level for level in (*FINEST, *ROLLED.values())}
+"""All levels, by name."""
+
 STATISTICS: Final = {"min": "f", "mean": "f", "max": "f", "count": "uint16"}
 """What is rolled up; ``f`` stands for the type of the values themselves."""
 
@@ -189,7 +194,7 @@ def where(path: str, place: tuple[int, ...]) -> dict[str, str]:
     group, name, *rest = path.split("/")
     if not rest:
         return {"group": group, "variable": name}
-    level = {one.name: one for one in (OPEN, RAW, SPARSE, *ROLLED.values())}.get(name, OPEN)
+    level = LEVELS.get(name, OPEN)
     first, rows = level.rows(rest[0])
     last = first + rows * level.step
     found = {"group": group, "level": name, "variable": rest[-1]}
@@ -200,11 +205,6 @@ def where(path: str, place: tuple[int, ...]) -> dict[str, str]:
         found["columns"] = f"{place[1] * width} to {(place[1] + 1) * width - 1}"
     span = {"from": f"{np.datetime64(first, 's')}Z", "to": f"{np.datetime64(last, 's')}Z"}
     return found | span
-
-
-def numbers(root: zarr.Group, path: str, part: slice) -> NDArray[np.int64]:
-    """Return a part of an array of whole numbers."""
-    return np.asarray(array(root, path)[part], dtype=np.int64)
 
 
 def labels_of(root: zarr.Group, group: str) -> list[str]:

@@ -11,10 +11,11 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from telemetry.archive.blocks import Values
-from telemetry.archive.layout import Level
+from telemetry.archive.layout import FINEST, Level
+from telemetry.archive.marks import BEFORE_ALL
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import BELIEVED
-from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.snapshot import Snapshot
 from telemetry.metadata.binding import Binding
 from telemetry.quality import PERIODS
 from telemetry.samples import REPEATED
@@ -170,7 +171,7 @@ class Bound(BackendArray):
         )
         told = values.astype(np.float64)
         for place, (column, binding) in enumerate(bindings):
-            said, begin = told[:, place].copy(), -(2**62)
+            said, begin = told[:, place].copy(), BEFORE_ALL
             told[:, place] = canonical(binding, said)
             for unsure, sure, before in self._was.get(column, ()):
                 told[(begin <= seconds) & (seconds < sure), place] = np.nan

@@ -36,16 +36,10 @@ def by_machine(snapshot: Snapshot, site: Site, *, span: Span) -> xr.Dataset:
         if any(bindings):
             lazy = Bound(snapshot, seconds=seconds, shape=shape, bindings=bindings, was=was)
             dims = ("time", shape.dim) if shape.dim else ("time",)
-            found[shape.variable] = variable(dims, lazy, _attributes(shape.variable))
+            found[shape.variable] = variable(dims, lazy, vocabulary.attributes(shape.variable))
             if shape.dim:
                 labels[shape.dim] = list(shape.labels)
     return xr.Dataset(found, coords={"time": time, **labels})
-
-
-def _attributes(name: str) -> dict[str, str]:
-    word = vocabulary.term(name)
-    attributes = {"units": word.unit, "long_name": word.meaning}
-    return attributes | ({"standard_name": word.cf_name} if word.cf_name else {})
 
 
 def _earlier(

@@ -10,12 +10,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from telemetry.archive.layout import MINUTE
 from telemetry.archive.marks import BEFORE_ALL, Frame, Mark
-from telemetry.archive.seconds import CODES, POINT_BYTES, Second, Taken, Value, better, is_double
+from telemetry.archive.seconds import POINT_BYTES, Second, Taken, Value, better, is_double
 from telemetry.archive.slabs import Chips, Stamps
 from telemetry.journal import Position
-
-__all__ = ["CODES", "LATENESS", "MINUTE", "MOST_LATE", "REACH", "Minutes", "Put"]
 
 LATENESS: Final = 30
 """How long after a minute's end its readings are waited for, by the time of the data. [s]"""
@@ -26,8 +25,6 @@ REACH: Final = 86_400
 MOST_LATE: Final = 128 * 1024**2
 """What late readings take in memory before they are written without waiting for a minute. [B]"""
 
-MINUTE: Final = 60
-"""In seconds. [s]"""
 
 type Put = Literal["", "known", "late", "too_late"]
 """What became of a reading: written down in time, held already, written down late, refused."""

@@ -23,7 +23,7 @@ from telemetry.archive.losses import tell, tell_reasons
 from telemetry.archive.panics import panics_as_errors
 from telemetry.archive.patience import PATIENCE
 from telemetry.archive.places import STORE, Place, note_begun
-from telemetry.archive.seals import Seals, SpoiltError
+from telemetry.archive.seals import HEADS, Seals, SpoiltError
 from telemetry.archive.snapshot import BRANCH
 from telemetry.archive.store import Store, on_disk
 from telemetry.archive.ticks import ClockError, await_tick
@@ -202,11 +202,11 @@ def _gone_back(path: Path, site: str, reason: str, *, most: int = MOST_OLDER) ->
 def _heads_file(path: Path, most: int) -> Iterator[None]:
     """Yield once with the file that tells the heads as it is, then with older ones in its place."""
     yield
-    older = sorted((path / OLDER).glob("repo.*"), key=lambda one: one.stat().st_mtime)
+    older = sorted((path / OLDER).glob(f"{HEADS}.*"), key=lambda one: one.stat().st_mtime)
     for one in older[: -most - 1 : -1]:
-        draft = path / "repo.draft"
+        draft = path / f"{HEADS}.draft"
         shutil.copyfile(one, draft)
-        draft.replace(path / "repo")
+        draft.replace(path / HEADS)
         yield
 
 

@@ -141,7 +141,7 @@ class Pieces:
         FileNotFoundError, icechunk.IcechunkError
             If it is gone.
         """
-        got = sync(self._store.get(_key(path, place), default_buffer_prototype()))
+        got = sync(self._store.get(shard_name(path, place), default_buffer_prototype()))
         return None if got is None else got.to_bytes()
 
     def _pieces(self, path: str, grid: Grid, part: Part) -> Iterator[Job]:
@@ -175,7 +175,7 @@ class Pieces:
             except (KeyError, ValueError, OSError, struct.error, IndexError):
                 self._files = None
         prototype = default_buffer_prototype()
-        got = sync(self._store.get(_key(path, place), prototype, SuffixByteRequest(size)))
+        got = sync(self._store.get(shard_name(path, place), prototype, SuffixByteRequest(size)))
         return None if got is None else got.to_bytes()
 
     def places(self, path: str) -> list[Place]:
@@ -209,7 +209,7 @@ class Pieces:
                     yield read
                 return
         asked = [
-            (_key(path, place), RangeByteRequest(*end))
+            (shard_name(path, place), RangeByteRequest(*end))
             for (place, _), end in zip(jobs, ends, strict=True)
         ]
         got = sync(self._store.get_partial_values(default_buffer_prototype(), asked))
@@ -257,5 +257,6 @@ async def _places(store: Store, path: str) -> list[Place]:
     return [tuple(int(part) for part in shard.split("/")) for shard in shards]
 
 
-def _key(path: str, place: Place) -> str:
+def shard_name(path: str, place: Place) -> str:
+    """Return under which name the store has a shard of an array."""
     return f"{path}/c/{'/'.join(map(str, place))}"

@@ -26,6 +26,9 @@ STORE: Final = "store"
 FILE: Final = "store.json"
 """File in the folder of the archive that names a bucket."""
 
+KEPT: Final = "kept.jsonl"
+"""File beside it in which an ingester keeps what the archive has no room for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:

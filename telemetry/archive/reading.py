@@ -15,6 +15,7 @@ import xarray as xr
 from telemetry.archive.heads import hold
 from telemetry.archive.layout import (
     DAY,
+    FINEST,
     LABELS,
     ROLLED,
     Level,
@@ -32,7 +33,7 @@ from telemetry.archive.plan import Numbers
 from telemetry.archive.question import check
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.seconds import CODES
-from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.spans import Span, heard_in, kept_in, times_of
 from telemetry.home import state_folder
 from telemetry.samples import CHIP_VARIABLES

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.archive.earlier import turns_of
+from telemetry.archive.layout import ABSENT
 from telemetry.archive.opening import FAILURES
 from telemetry.archive.reading import open_folder, snapshot_of
 from telemetry.archive.seconds import CODES
@@ -19,8 +20,6 @@ from twin.errors import ArchiveError
 
 PERIOD: Final = np.timedelta64(15, "m")
 """Of each such interval the last value of each point is recalled."""
-
-ABSENT: Final = -1
 
 
 def recall(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:

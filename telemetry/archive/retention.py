@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from telemetry.archive.earlier import forget_turns
-from telemetry.archive.layout import DAY, OPEN, ROLLED, VARIABLES
-from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.layout import DAY, FINEST, LEVELS, OPEN, ROLLED, VARIABLES
+from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import Store
 
 RETENTION: Final[dict[str, timedelta]] = {
@@ -40,12 +40,11 @@ def retire(store: Store, retention: Mapping[str, timedelta], now: int) -> list[s
     now = supported(draft.snapshot, now)
     finest = {level.name: retention["raw"] for level in FINEST if "raw" in retention}
     kept = {**finest, **{name: span for name, span in retention.items() if name in ROLLED}}
-    levels = {level.name: level for level in (*FINEST, *ROLLED.values())}
     for group in VARIABLES:
         for name, span in kept.items():
             for period in draft.snapshot.names(f"{group}/{name}"):
-                first, rows = levels[name].rows(period)
-                if first + rows * levels[name].step <= now - span.total_seconds():
+                first, rows = LEVELS[name].rows(period)
+                if first + rows * LEVELS[name].step <= now - span.total_seconds():
                     gone.append(f"{group}/{name}/{period}")
     for path in gone:
         del draft.root[path]

@@ -16,12 +16,11 @@ from telemetry.archive.blocks import Grid, Values
 from telemetry.archive.files import Files
 from telemetry.archive.layout import (
     DAY,
+    FINEST,
     HOUR,
     LABELS,
     LAYOUT,
     OPEN,
-    RAW,
-    SPARSE,
     VARIABLES,
     Level,
     array,
@@ -34,9 +33,6 @@ from telemetry.archive.seals import Guard, Seals
 from twin.errors import ArchiveError
 
 BRANCH: Final = "main"
-
-FINEST: Final = (RAW, SPARSE, OPEN)
-"""Levels of single seconds; the later ones go before."""
 
 
 class Snapshot:

@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.archive.layout import DAY, OPEN
+from telemetry.archive.layout import DAY, FINEST, OPEN
 from telemetry.archive.plan import Numbers
-from telemetry.archive.snapshot import FINEST, Snapshot
+from telemetry.archive.snapshot import Snapshot
 from twin.axes import utc
 
 _FAR: Final = 2**40  # s: later than any time

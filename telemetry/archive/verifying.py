@@ -10,10 +10,8 @@ from telemetry.archive import losses
 from telemetry.archive.blocks import Grid, Place, is_there
 from telemetry.archive.layout import (
     LABELS,
-    OPEN,
-    RAW,
+    LEVELS,
     ROLLED,
-    SPARSE,
     VARIABLES,
     array,
     metadata_of,
@@ -21,15 +19,13 @@ from telemetry.archive.layout import (
     where,
 )
 from telemetry.archive.opening import FAILURES
-from telemetry.archive.places import is_url
+from telemetry.archive.places import KEPT, is_url
 from telemetry.archive.reading import snapshot_of
 from telemetry.archive.seals import SpoiltError
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.store import open_hours
 from telemetry.intake import kept
 from twin.errors import ArchiveError
-
-_LEVELS = {level.name: level for level in (RAW, SPARSE, OPEN, *ROLLED.values())}
 
 
 @dataclass(kw_only=True)
@@ -104,7 +100,7 @@ def verify(folder: Path | str, site: str = "") -> Verdict:
 
 def _lost_beside(folder: Path) -> list[dict[str, str]]:
     """Return what was given up before, and what is spoilt of the file beside the repository."""
-    spoilt = kept.spoilt(folder / "kept.jsonl")
+    spoilt = kept.spoilt(folder / KEPT)
     return losses.read(folder) + [{"group": "kept", "reason": one} for one in spoilt]
 
 
@@ -132,7 +128,7 @@ def _give_up(found: Verdict, path: str, reason: str, place: Place = ()) -> None:
 
 def _paths(snapshot: Snapshot) -> Iterator[str]:
     for group in VARIABLES:
-        for level in _LEVELS:
+        for level in LEVELS:
             names = rolled_names(group) if level in ROLLED else VARIABLES[group]
             for period in snapshot.names(f"{group}/{level}"):
                 for name in names:

@@ -20,6 +20,7 @@ from telemetry.archive.keeper import Keeper
 from telemetry.archive.losses import tell
 from telemetry.archive.marks import BEFORE_ALL, Mark
 from telemetry.archive.minutes import REACH
+from telemetry.archive.places import KEPT
 from telemetry.archive.retention import RETENTION
 from telemetry.archive.seconds import Taken
 from telemetry.archive.upkeep import Upkeep
@@ -75,7 +76,7 @@ class Archive:
     ) -> None:
         self.counters = Counter(dict.fromkeys(COUNTED, 0))
         self.folder = Path(folder)
-        self.kept = self.folder / "kept.jsonl"
+        self.kept = self.folder / KEPT
         self.site_name = site_name
         self._most_bytes = most_bytes
         self._mutex = threading.Lock()
@@ -274,10 +275,8 @@ class Archive:
         self._taken, self._taken_bytes = None, 0
 
     def _new(self) -> Gathering:
-        keeper, reach = self._keeper, self._reach
-        return Gathering(
-            self.site_name, keeper.mark, keeper.labels, counters=self.counters, reach=reach
-        )
+        mark, labels = self._keeper.mark, self._keeper.labels
+        return Gathering(self.site_name, mark, labels, counters=self.counters, reach=self._reach)
 
     def _watch(self) -> None:
         """Leave the rest to the journal if there is too much in memory."""

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from telemetry.archive.blocks import Made, Values
 from telemetry.archive.draft import Draft
-from telemetry.archive.layout import ABSENT, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
+from telemetry.archive.layout import ABSENT, FINEST, MINUTE, OPEN, RAW, SPARSE, VARIABLES, Level
 from telemetry.archive.plan import Numbers
 from telemetry.archive.seconds import CODES, Second
-from telemetry.archive.snapshot import FINEST
 from telemetry.quality import Flag
 
 OFTEN: Final = 2
