@@ -9,7 +9,7 @@ import xarray as xr
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import Table, numbers, place, read_table, refuse
 from twin.axes import HOUR, QUARTER
-from twin.errors import Fault, SeriesError
+from twin.errors import Fault
 from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.tariffs.metered import check
@@ -50,9 +50,8 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatAr
     table = read_table(path)
     found = [name for name in table.columns if name in POWERS]
     if len(found) != 1:
-        shown, mend = ", ".join(table.columns), f"needs exactly one of {', '.join(POWERS)}"
-        fault = Fault(place=f"{table.source}, columns", value=shown, mend=mend)
-        raise SeriesError(table.source, [fault])
+        mend = f"needs exactly one of {', '.join(POWERS)}"
+        raise table.unfit(mend)
     (column,) = found
     values = numbers(table, column, name=column)
     _refuse_export(table, column, values)

@@ -1,4 +1,9 @@
-"""Series from files: prices, carbon, weather and jobs, each told by its content."""
+"""What others tell: series from files, each told by its content, and accelerators by exporters.
+
+One reader a kind of series (``prices``, ``carbon``, ``weather``, ``jobs``, ``load``, ``positions``,
+``reserves``); all stand on ``table``, ``stamps``, ``grid`` and ``series``: from texts to intervals
+without holes. A kind of weather file has a reader of its own, which gives a ``record``.
+"""
 
 from telemetry.sources.bundle import SeriesBundle, read
 from telemetry.sources.carbon import read_carbon

@@ -126,10 +126,8 @@ def intensity(table: Table, kind: str) -> tuple[np.ndarray, list[str]]:
     """
     found = kinds(table)
     if not found:
-        value, mend = ", ".join(table.columns), f"no carbon intensity; wanted is {WANTED}"
-        raise SeriesError(
-            table.source, [Fault(place=f"{table.source}, columns", value=value, mend=mend)]
-        )
+        mend = f"no carbon intensity; wanted is {WANTED}"
+        raise table.unfit(mend)
     if kind not in found and list(found) != ["unspecified"]:
         mend = f"this file has {' and '.join(found)}; ask for that, or give another file"
         raise SeriesError(

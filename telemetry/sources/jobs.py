@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from telemetry.sources.table import Table, numbers, place, read_table, refuse, unread
-from twin.errors import Fault, SeriesError
+from twin.errors import Fault
 
 WANTED: Final = ("arrival_time", "length")
 
@@ -60,10 +60,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     missing = [name for name in WANTED if name not in table.columns]
     if missing:
         mend = f"no column {' and none '.join(missing)}; wanted is arrival_time, length and cpus"
-        found = ", ".join(table.columns)
-        raise SeriesError(
-            table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
-        )
+        raise table.unfit(mend)
     notes = _notes(table)
     arrival = numbers(table, "arrival_time", name="arrival_time")
     length = numbers(table, "length", name="length")

@@ -8,7 +8,6 @@ import xarray as xr
 from telemetry.sources.series import Rows, assemble
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import numbers, read_table
-from twin.errors import Fault, SeriesError
 
 COLUMNS: Final = {"hall_power_mw": 1.0, "hall_power_kw": 1e-3}
 """Header -> MW per unit of the column."""
@@ -39,9 +38,7 @@ def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     found = [name for name in table.columns if name in COLUMNS]
     if len(found) != 1:
         mend = f"exactly one column of {', '.join(COLUMNS)} is wanted"
-        shown = ", ".join(table.columns)
-        fault = Fault(place=f"{table.source}, columns", value=shown, mend=mend)
-        raise SeriesError(table.source, [fault])
+        raise table.unfit(mend)
     power = COLUMNS[found[0]] * numbers(table, found[0], name="hall_power")
     stamps, notes = moments(table, zone)
     return assemble(

@@ -9,6 +9,7 @@ from telemetry.sources.answers import Entry, Hourly, numbers
 from telemetry.sources.record import Record
 from telemetry.sources.stamps import iso
 from telemetry.sources.table import place, refuse
+from twin.axes import HOUR
 from twin.errors import Fault, SeriesError
 
 _LAST: Final = 4_102_444_800  # 2100-01-01 in seconds since 1970
@@ -40,8 +41,6 @@ _TO_CANONICAL: Final[dict[str, dict[str, tuple[float, float]]]] = {
     "global_irradiance": {"W/m²": (1.0, 0.0)},
 }
 """Factor and offset from each unit that the service may be asked for."""
-
-_HOUR: Final = np.timedelta64(1, "h")
 
 
 def read_open_meteo(source: str, answer: Hourly) -> Record:
@@ -141,4 +140,4 @@ def _refuse_length(source: str, entries: list[Entry], *, key: str, wanted: int) 
 def _an_hour_back(stamps: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return at each moment the value that stands one hour later, NaN if there is none."""
     at = dict(zip(stamps.tolist(), values.tolist(), strict=True))
-    return np.array([at.get(moment, np.nan) for moment in (stamps + _HOUR).tolist()])
+    return np.array([at.get(moment, np.nan) for moment in (stamps + HOUR).tolist()])

@@ -48,9 +48,7 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     found = [name for name in table.columns if name in PRICES]
     if POSITION not in table.columns or found not in _RIGHT:
         mend = f"wanted is {POSITION}, and both of {' and '.join(list(PRICES)[:2])}, one, or none"
-        shown = ", ".join(table.columns)
-        fault = Fault(place=f"{table.source}, columns", value=shown, mend=mend)
-        raise SeriesError(table.source, [fault])
+        raise table.unfit(mend)
     stamps, notes = moments(table, zone)
     values = {"day_ahead_position": numbers(table, POSITION, name="day_ahead_position")}
     for column in found:

@@ -90,17 +90,15 @@ def price_column(table: Table) -> tuple[str, float]:
     foreign = [name for name, unit in units.items() if unit and unit not in _PER_MWH]
     bare = [name for name in table.columns if "price" in name.lower()]
     if priced:
-        place, value, mend = "price", ", ".join(priced), "keep one column of prices in euro"
+        value, mend = ", ".join(priced), "keep one column of prices in euro"
     elif foreign:
-        place, value, mend = "price", foreign[0], f"convert it to EUR/MWh; wanted is {WANTED}"
+        value, mend = foreign[0], f"convert it to EUR/MWh; wanted is {WANTED}"
     elif bare:
-        place, value, mend = "price", bare[0], f"name the unit in the header: {WANTED}"
+        value, mend = bare[0], f"name the unit in the header: {WANTED}"
     else:
-        place, value = "columns", ", ".join(table.columns)
         mend = f"no column of prices; wanted is {WANTED}"
-    raise SeriesError(
-        table.source, [Fault(place=f"{table.source}, {place}", value=value, mend=mend)]
-    )
+        raise table.unfit(mend)
+    raise SeriesError(table.source, [Fault(place=f"{table.source}, price", value=value, mend=mend)])
 
 
 def is_priced(header: str) -> bool:

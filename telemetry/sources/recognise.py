@@ -7,7 +7,6 @@ from telemetry.sources.carbon import kinds
 from telemetry.sources.jobs import WANTED
 from telemetry.sources.prices import is_priced
 from telemetry.sources.table import read_table, read_text
-from twin.errors import Fault, SeriesError
 
 Kind = Literal["prices", "carbon", "weather", "jobs"]
 
@@ -40,7 +39,4 @@ def recognise(path: str | Path) -> Kind:
     if kinds(table):
         return "carbon"
     mend = "these columns are those of no series; wanted is prices, carbon, weather or jobs"
-    found = ", ".join(table.columns)
-    raise SeriesError(
-        table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
-    )
+    raise table.unfit(mend)

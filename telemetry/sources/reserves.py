@@ -92,10 +92,7 @@ def _columns(table: Table) -> dict[str, dict[str, str]]:
                 found.setdefault(product, {})[word] = header
     if not found:
         mend = "wanted is a column <product>_mw, what is sold, or <product>_eur_mw_h, its price"
-        shown = ", ".join(table.columns)
-        raise SeriesError(
-            table.source, [Fault(place=f"{table.source}, columns", value=shown, mend=mend)]
-        )
+        raise table.unfit(mend)
     return found
 
 

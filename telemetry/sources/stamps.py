@@ -52,11 +52,7 @@ def time_column(table: Table) -> str:
         for name, parts in opening.items():
             if wanted in parts:
                 return name
-    found = ", ".join(table.columns)
-    mend = "no column of times; name one time_utc, Datetime or time_start"
-    raise SeriesError(
-        table.source, [Fault(place=f"{table.source}, columns", value=found, mend=mend)]
-    )
+    raise table.unfit("no column of times; name one time_utc, Datetime or time_start")
 
 
 def moments(table: Table, zone: str | None) -> tuple[np.ndarray, list[str]]:

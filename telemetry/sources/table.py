@@ -69,6 +69,12 @@ class Table:
     lines: np.ndarray
     decimal: str
 
+    def unfit(self, mend: str) -> SeriesError:
+        """Return the error of a file whose columns are not what its reader wants."""
+        shown = ", ".join(self.columns)
+        fault = Fault(place=f"{self.source}, columns", value=shown, mend=mend)
+        return SeriesError(self.source, [fault])
+
 
 def read_text(path: str | Path) -> str:
     """Return the text of a file, without a byte-order mark.

@@ -6,6 +6,7 @@ import numpy as np
 
 from telemetry.sources.record import Record
 from telemetry.sources.series import Rows
+from twin.axes import HOUR
 from twin.errors import Fault, SeriesError
 
 YEAR: Final = 8760
@@ -91,7 +92,7 @@ def onto(record: Record, year: int | None) -> Rows:
     return Rows(
         source=record.source,
         lines=record.lines[rows],
-        stamps=begin + shift * np.timedelta64(1, "h"),
+        stamps=begin + shift * HOUR,
         values={name: series[rows] for name, series in record.values.items()},
         notes=(*record.notes, f"a typical year, standing for {year}"),
     )

@@ -102,7 +102,7 @@ def _record(path: str | Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
-        fault = Fault(place=where, value=repr(first["input"])[:40], mend=first["msg"])
+        fault = Fault(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
         raise SeriesError(source, [fault]) from error
     reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
     raise SeriesError(source, [Fault(place=source, value=str(reason), mend=_NO_WEATHER)])
