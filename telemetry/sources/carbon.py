@@ -11,7 +11,7 @@ import xarray as xr
 from telemetry.sources.series import Rows, assemble
 from telemetry.sources.stamps import moments
 from telemetry.sources.table import Table, numbers, read_table
-from telemetry.sources.zones import LOCAL_TIME
+from telemetry.sources.zones import LOCAL_TIME, market_zone
 from twin.errors import Fault, SeriesError
 
 WANTED: Final = "ci_direct, ci_lca, or Carbon Intensity gCO₂eq/kWh (direct) or (LCA)"
@@ -71,10 +71,11 @@ def _of_other_zone(table: Table, zone: str | None) -> Iterator[str]:
     begin with their country.
     """
     header = next((name for name in table.columns if name.lower() == ZONE), None)
-    if zone not in LOCAL_TIME or header is None:
+    market = market_zone(zone or "")
+    if market not in LOCAL_TIME or header is None:
         return
     for other in sorted({name.strip() for name in table.columns[header]} - {""}):
-        if other[:2].upper() != zone[:2]:
+        if other[:2].upper() != market[:2]:
             yield f"{header}: intensity of {other}, for a site in {zone}; is it the right file?"
 
 

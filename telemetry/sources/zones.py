@@ -44,9 +44,14 @@ LOCAL_TIME: Final[dict[str, str]] = {
 """Local time of each bidding zone, which is not always the time of the market day."""
 
 
+def market_zone(zone: str) -> str:
+    """Return a bidding zone as its market writes it: ``DE-LU`` for ``de_lu``."""
+    return zone.upper().replace("_", "-")
+
+
 def is_known(zone: str) -> bool:
     """Return whether the local time of a zone is known."""
-    return zone.upper().replace("_", "-") in LOCAL_TIME or zone in available_timezones()
+    return market_zone(zone) in LOCAL_TIME or zone in available_timezones()
 
 
 def time_zone(zone: str) -> str:
@@ -67,7 +72,7 @@ def time_zone(zone: str) -> str:
     SeriesError
         If neither list has the zone.
     """
-    market = zone.upper().replace("_", "-")
+    market = market_zone(zone)
     if market in LOCAL_TIME:
         return LOCAL_TIME[market]
     names = available_timezones()

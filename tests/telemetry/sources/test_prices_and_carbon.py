@@ -200,8 +200,9 @@ def test_intensity_of_another_country_is_told(write):
         assert not any(
             "right file" in note for note in read_carbon(write(MAPS), zone=zone).attrs["notes"]
         )
-    told = read_carbon(write(MAPS), zone="DE-LU").attrs["notes"]
-    assert told[-1] == "Zone Id: intensity of ES, for a site in DE-LU; is it the right file?"
+    for zone in ("DE-LU", "DE_LU", "de_lu"):
+        told = read_carbon(write(MAPS), zone=zone).attrs["notes"]
+        assert told[-1] == f"Zone Id: intensity of ES, for a site in {zone}; is it the right file?"
 
 
 def test_kind_that_is_absent_is_a_fault_that_tells_which_there_are(write):
