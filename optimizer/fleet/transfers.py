@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 
 from optimizer.problem import Problem
-from optimizer.question.moves import Moves
 from twin.axes import to_minute
 from twin.physics import FloatArray
 
@@ -111,16 +110,12 @@ def transfers_of(
                 origin=names[origin],
                 host=names[host],
                 energy=sent,
-                starts=tuple(instants[_edge(moves, k)] for k in blocks),
-                ends=tuple(instants[_edge(moves, k + 1)] for k in blocks),
+                starts=tuple(instants[moves.edges[k]] for k in blocks),
+                ends=tuple(instants[moves.edges[k + 1]] for k in blocks),
                 price=float(np.average(prices[blocks, p], weights=sent)),
             )
         )
     return tuple(sorted(found, key=lambda one: -one.total))
-
-
-def _edge(moves: Moves, block: int) -> int:
-    return moves.edges[block]
 
 
 def pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:

@@ -36,15 +36,13 @@ class Whole:
     duals: Mapping[str, FloatArray]
 
 
-def solve_whole(many: Sequence[Inputs], *, time_limit: float = TIME_LIMIT) -> Whole:
+def solve_whole(many: Sequence[Inputs]) -> Whole:
     """Return the cheapest plan of several sites that share work, sought in one model.
 
     Parameters
     ----------
     many
         Questions of at least two sites with the same lanes over the same intervals.
-    time_limit
-        Longest that it may take. [s]
 
     Raises
     ------
@@ -64,7 +62,7 @@ def solve_whole(many: Sequence[Inputs], *, time_limit: float = TIME_LIMIT) -> Wh
         for inputs in many
         for account, price in account_prices(inputs.problem.weights).items()
     }
-    answer = Solver(arrays, prices, time_limit=time_limit).run()
+    answer = Solver(arrays, prices, time_limit=TIME_LIMIT).run()
     if answer is None:
         message = f"{', '.join(names)}: no schedule of the fleet keeps every limit"
         raise NoScheduleError(message)

@@ -41,7 +41,7 @@ def notes_on(site: Site, name: str, weather: xr.Dataset) -> list[str]:
     name
         Of the file.
     weather
-        As :func:`read_outdoors` gives it.
+        As :func:`optimizer.service.world.read_outdoors` gives it.
     """
     notes = []
     place = weather.attrs["file_latitude"], weather.attrs["file_longitude"]

@@ -1,18 +1,20 @@
 """What partners ask of the connection just now and next, in words for status and page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from optimizer.reserves.capacity import held, sold
+from optimizer.reserves.capacity import CALLED, held, sold
 from telemetry.grid.flex_agent import is_met
+from twin import vocabulary
 from twin.axes import edges_of, to_minute
 from twin.equipment.contracts import LoadTargetContract
 from twin.exchange import net_import
 from twin.labels import of_owner
 from twin.physics import FloatArray
+from twin.physics.numeric import BoolArray
 from twin.site import Site
 
 LEAST: Final = 1e-3
@@ -27,7 +29,7 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
     site
         The site.
     outlook
-        What is asked, in the words of :meth:`LoadTargets.promised`.
+        What is asked, as :func:`in_words` tells it.
     schedule
         The schedule in force.
 
@@ -68,6 +70,36 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
             }
         )
     return found
+
+
+def in_words(
+    axes: xr.Dataset,
+    *,
+    targets: Mapping[str, tuple[FloatArray, FloatArray]],
+    called: Mapping[str, BoolArray],
+) -> xr.Dataset:
+    """Return what is asked over a horizon, in words of an outlook.
+
+    Parameters
+    ----------
+    axes
+        The horizon.
+    targets
+        Contract -> most net import that it asks for [MW], and its price [EUR MWh-1].
+    called
+        Reserve product -> where it is called, or recovers from a call.
+    """
+    found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
+    if targets:
+        power, price = (np.stack(rows, axis=-1) for rows in zip(*targets.values(), strict=True))
+        found = found.assign_coords(contract=list(targets))
+        found["grid_import_target"] = ("time", "contract"), power
+        found["grid_import_target_price"] = ("time", "contract"), price
+    if called:
+        found = found.assign_coords(product=list(called))
+        recovering = np.stack(list(called.values()), axis=-1)
+        found[CALLED] = ("time", "product"), recovering.astype(float)
+    return vocabulary.tag_all(found)
 
 
 def _called(site: Site, outlook: xr.Dataset, partner: str) -> str:

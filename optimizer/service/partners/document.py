@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.flexibility import none
 from optimizer.realtime.turning import metered
 from optimizer.service.partners.parties import Sender
-from optimizer.service.partners.record import LEAD_MIN, PlanErrors
+from optimizer.service.partners.record import LEAD_MIN, PlanErrors, gate
 from telemetry.codec.documents import (
     Code,
     Interval,
@@ -30,8 +30,6 @@ from twin.site import Site
 
 VALID_FOR: Final = np.timedelta64(60, "m")
 """How long a document may be relied on if nothing newer comes: four cycles."""
-
-MILLISECOND: Final = np.timedelta64(1, "ms")
 
 DIGITS: Final = 3
 """Digits of powers and energies behind the point. [1]"""
@@ -231,9 +229,8 @@ def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[Interva
 
 def _gate_closure(created: int, starts: list[int]) -> int:
     """Return when the next gate closes: that of the first interval whose baseline is open."""
-    lead = int(LEAD_MIN * MINUTE / MILLISECOND)
-    gates = [start - lead for start in starts]
-    return next((gate for gate in gates if gate > created), gates[-1])
+    gates = [gate(start) for start in starts]
+    return next((closes for closes in gates if closes > created), gates[-1])
 
 
 def _meta(site: Site, label: Label, planned_until: int) -> Meta:

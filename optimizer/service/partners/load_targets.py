@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import structlog
 import xarray as xr
 
-from optimizer.reserves.capacity import CALLED
 from optimizer.service.clock import BEFORE
 from optimizer.service.outcome import Outcome
+from optimizer.service.partners.asked import in_words
 from optimizer.service.settings import Settings
 from telemetry.client import Client
 from telemetry.grid.flex_agent import FlexAgent, Load, Meter
@@ -24,8 +23,6 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.reserves import recovers
 from twin.site import Site
-
-logger = structlog.get_logger(__name__)
 
 
 class LoadTargets:
@@ -136,33 +133,25 @@ class LoadTargets:
             Nothing if the site has no contract for targets.
         """
         edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
-        found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
-        limit = np.full(axes.sizes["time"], most)
-        names: list[str] = []
-        targets: list[FloatArray] = []
-        prices: list[FloatArray] = []
-        called = {name: np.zeros(len(limit), dtype=bool) for name in self._site.reserves}
+        limits: list[FloatArray] = []
+        targets: dict[str, tuple[FloatArray, FloatArray]] = {}
+        called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
         for contract in self._contracts:
             power, is_best = self._targets.limit(contract.issuer, edges)
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
             if contract.effect == "curtailment":
-                limit = np.minimum(limit, np.clip(power, contract.least, most))
-                found["grid_import_limit"] = "time", limit
+                limits.append(np.clip(power, contract.least, most))
             else:
-                names.append(contract.name)
                 least = contract.least or -self._site.grid.export_limit  # below zero is export
-                targets.append(np.clip(power, least, most))
-                prices.append(contract.price(is_best))
-        if names:
-            found = found.assign_coords(contract=names)
-            found["grid_import_target"] = ("time", "contract"), np.stack(targets, axis=-1)
-            found["grid_import_target_price"] = ("time", "contract"), np.stack(prices, axis=-1)
-        if any(contract.activates for contract in self._contracts):
-            rows = [self._recovers(name, is_called, edges) for name, is_called in called.items()]
-            found = found.assign_coords(product=list(called))
-            found[CALLED] = ("time", "product"), np.stack(rows, axis=-1).astype(float)
-        return vocabulary.tag_all(found)
+                targets[contract.name] = np.clip(power, least, most), contract.price(is_best)
+        may_call = any(contract.activates for contract in self._contracts)
+        calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
+        found = in_words(axes, targets=targets, called=calls if may_call else {})
+        if limits:
+            limit = xr.DataArray(np.min(limits, axis=0), dims="time")
+            found["grid_import_limit"] = vocabulary.tag(limit, "grid_import_limit")
+        return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
         """Return in which intervals a product is called, or recovers from a call."""

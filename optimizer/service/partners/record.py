@@ -7,6 +7,7 @@ from typing import Final, Self, cast
 import numpy as np
 
 from telemetry.codec.documents import Plan, Schedule
+from telemetry.codec.schedule import BAND
 from twin.axes import HOUR
 from twin.physics import FloatArray
 
@@ -21,9 +22,6 @@ ENOUGH: Final = 20
 
 KEPT: Final = 672
 """Errors kept of a class, a week of quarter-hours. [1]"""
-
-QUANTILES: Final = (0.1, 0.9)
-"""Quantiles of the band. [1]"""
 
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 24 * 60 * _MINUTE_MS
@@ -60,7 +58,7 @@ class Baseline:
         closed = {
             start: power
             for start, power in self.nominated.items()
-            if _is_shut(start, now) and _gate(start) < self.until
+            if _is_shut(start, now) and gate(start) < self.until
         }
         return closed | self.fixed
 
@@ -85,10 +83,10 @@ class Baseline:
 
 
 def _is_shut(start: int, now: int) -> bool:
-    return _gate(start) <= now
+    return gate(start) <= now
 
 
-def _gate(start: int) -> int:
+def gate(start: int) -> int:
     """Return when the gate of an interval closes. [ms, UTC]"""
     return start - LEAD_MIN * _MINUTE_MS
 
@@ -158,9 +156,7 @@ class PlanErrors:
         """
         low, high = [], []
         for kept in self.errors:
-            below, above = (
-                np.quantile(kept, QUANTILES) if len(kept) >= ENOUGH else (-margin, margin)
-            )
+            below, above = np.quantile(kept, BAND) if len(kept) >= ENOUGH else (-margin, margin)
             low.append(min(float(below), 0.0))
             high.append(max(float(above), 0.0))
         places = [_class_of(hours) for hours in lead.tolist()]

@@ -6,15 +6,14 @@ and all else that waits for an order, is planned anew against what the plan unti
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from optimizer.reserves.capacity import CALLED, LEAST
+from optimizer.reserves.capacity import LEAST
+from optimizer.service.partners.asked import in_words
 from telemetry.plants.activating import ActivatedPlant, Order
 from telemetry.testbed import Plant
-from twin import vocabulary
 from twin.axes import METERING, QUARTER, edges_of
 from twin.equipment import LoadTargetContract
 from twin.exchange import net_import
@@ -22,9 +21,6 @@ from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
 from twin.reserves import recovers
 from twin.site import Site
-
-FIRM: Final = np.array([False])
-"""Calls are no best effort."""
 
 
 def called_by(site: Site) -> Mapping[str, LoadTargetContract]:
@@ -78,23 +74,16 @@ class Caller:
         if not self._by:
             return xr.Dataset()
         edges, grid = edges_of(axes), self._site.grid
-        contracts = list({one.name: one for one in self._by.values()}.values())
-        target = np.full((len(edges) - 1, len(contracts)), grid.import_limit)
-        called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
+        most, never = np.full(len(edges) - 1, grid.import_limit), np.zeros(len(edges) - 1, bool)
+        targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
+        called = {name: never.copy() for name in self._site.reserves}
         for order in self._orders:
-            asked = self._asked(order, edges)
+            asked = np.maximum(self._asked(order, edges), -grid.export_limit)
             called[order.product] |= np.isfinite(asked)
-            place = contracts.index(self._by[order.product])
-            target[:, place] = np.minimum(target[:, place], asked)
-        price = np.concatenate([contract.price(FIRM) for contract in contracts])
-        rows = [self._recovers(name, is_called, edges) for name, is_called in called.items()]
-        by_contract, by_product = ("time", "contract"), ("time", "product")
-        found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "product": list(called)})
-        found = found.assign_coords(contract=[contract.name for contract in contracts])
-        found["grid_import_target"] = by_contract, np.maximum(target, -grid.export_limit)
-        found["grid_import_target_price"] = by_contract, np.broadcast_to(price, target.shape)
-        found[CALLED] = by_product, np.stack(rows, axis=-1).astype(float)
-        return vocabulary.tag_all(found)
+            power, _ = targets[self._by[order.product].name]
+            np.minimum(power, asked, out=power)
+        calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
+        return in_words(axes, targets=targets, called=calls)
 
     def _asked(self, order: Order, edges: np.ndarray) -> FloatArray:
         """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
