@@ -19,7 +19,7 @@ from telemetry.codec.documents import Acknowledgement, Plan, Schedule, State
 from telemetry.codec.schedule import read_schedule
 from telemetry.codec.strict import milliseconds
 from telemetry.grid.intake import Intake
-from telemetry.grid.partners import Partner, addressed, is_ours, read_answer, sealed, series, worth
+from telemetry.grid.partners import Partner, addressed, is_ours, read_answer, series, signed, worth
 from telemetry.grid.revisions import Memory, Revisions
 from telemetry.grid.spate import Spate
 from telemetry.grid.standing import Standing, reasons, standing
@@ -155,7 +155,7 @@ class Feed:
                 document = addressed(
                     plan, partner, before, site=self.site, revision=revision, fixed=shut
                 )
-                documents[name] = sealed(document, self._key)
+                documents[name] = signed(document, self._key)
             self._revisions.keep(revision, documents)
             self._receipts = []
             for name, (_, text) in documents.items():

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.agents.placement import Load
+from telemetry.metadata.listing import rack_name
 from telemetry.samples import CHIP_VARIABLES, RackBatch
 from twin.equipment import Accelerators, CoolingPlant
 from twin.physics import FloatArray
@@ -48,11 +49,6 @@ class Racks:
     def __init__(self, site: Site, *, boot: int, rng: np.random.Generator) -> None:
         self._site, self._boot, self._rng = site, boot, rng
         self._sequence = 0
-        self._names = [
-            (hall, f"r{rack + 1:04d}")
-            for hall in site.of(Accelerators)
-            for rack in range(hall.racks)
-        ]
 
     def batches(
         self,
@@ -87,12 +83,12 @@ class Racks:
             mine = slice(first, last)
             means = rack_means(hall, load, mine, supply=supply, flow_share=flow_share)
             values = self._chips(hall, means.astype(np.float32), supply=supply)
-            for (_, rack), block in zip(self._names[first:last], values, strict=True):
+            for number, block in enumerate(values, 1):
                 found.append(
                     RackBatch(
                         site=self._site.name,
                         hall=hall.name,
-                        rack=rack,
+                        rack=rack_name(number),
                         boot=self._boot,
                         sequence=self._sequence,
                         time=time,

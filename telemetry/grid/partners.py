@@ -145,7 +145,7 @@ def addressed(
     return cast("Schedule", {**plan, **numbered})
 
 
-def sealed(document: Schedule, key: SigningKey) -> tuple[Sent, str]:
+def signed(document: Schedule, key: SigningKey) -> tuple[Sent, str]:
     """Return what is remembered of a document, and its text, signed.
 
     Raises

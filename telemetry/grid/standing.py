@@ -11,6 +11,7 @@ import numpy as np
 from telemetry.codec.documents import Acknowledgement
 from telemetry.codec.strict import moment
 from telemetry.grid.revisions import Memory, Sent
+from twin.axes import to_second
 from twin.errors import one_line
 
 REASON: Final = 300
@@ -83,7 +84,7 @@ def _silence(partner: str, memory: Memory, before: np.datetime64) -> str:
         waiting = [] if sent.answer else [*waiting, sent]
     if not waiting or _at(waiting[0].at) >= before:
         return ""
-    since, newest = _stamp(waiting[0].at), waiting[-1].revision
+    since, newest = to_second(_at(waiting[0].at)), waiting[-1].revision
     return f"{partner} has acknowledged nothing since {since}, also not {newest}"
 
 
@@ -107,13 +108,9 @@ def _lapse(partner: str, memory: Memory, now: np.datetime64, before: np.datetime
     if force is None or not force.until or _at(force.until) > now:
         return ""
     is_due = _at(memory.sent[-1].at) < before
-    since = _stamp(force.until)
+    since = to_second(_at(force.until))
     return f"nothing that {partner} accepted is in force since {since}" if is_due else ""
 
 
 def _at(milliseconds: int) -> np.datetime64:
     return moment("schedule", milliseconds)
-
-
-def _stamp(milliseconds: int) -> str:
-    return f"{np.datetime_as_string(_at(milliseconds), unit='s')}Z"

@@ -147,8 +147,10 @@ def reach_of(folder: Path, segment: int) -> int:
 
 def is_cut(folder: Path, position: Position) -> bool:
     """Return whether the segment that is to be read on is gone, and later ones are there."""
-    later = [segment for segment in segments(folder) if segment > position.segment]
-    return bool(position.segment and later and not reach_of(folder, position.segment))
+    here = position.segment
+    if not here or size_of(folder, here):  # every reading asks; only a gap is worth a listing
+        return False
+    return not reach_of(folder, here) and any(segment > here for segment in segments(folder))
 
 
 def header(segment: int) -> bytes:
