@@ -1,4 +1,4 @@
-"""Decide with scenarios: hedge now, plan the rest for the forecast, and tell what the hedge costs.
+"""Decide with scenarios: hedge now, plan the rest for the forecast, and tell what was weighed.
 
 The plan that leaves is one for the forecast, judged by the twin as any other; only what is done
 until the next plan is taken from the hedge.
@@ -15,12 +15,11 @@ from optimizer.compile.shift import Warm
 from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.hedge.case import Case
-from optimizer.hedge.first_stage import NOW, decided_now, first_stage
 from optimizer.hedge.known import LEAST
 from optimizer.hedge.risk import Risk
 from optimizer.hedge.scenarios import Hedge, hedge
 from optimizer.hedge.weighed import Weighed, Worst
-from optimizer.plan import solve_problem, told
+from optimizer.plan import told
 from optimizer.problem import Problem
 from twin.errors import NoScheduleError, SolverError
 from twin.physics import FloatArray
@@ -57,7 +56,6 @@ def decide_hedged(
     risk: Risk | None = None,
     previous: Decision | None = None,
     warm: Warm | None = None,
-    is_compared: bool = True,
     export: Path | None = None,
 ) -> Hedged:
     """Return a decision whose next hour is best for many courses of the world.
@@ -74,9 +72,6 @@ def decide_hedged(
         The decision in force until now.
     warm
         What the last hedge left.
-    is_compared
-        Whether it is told what the hedge costs in the mean and saves in the tail beside a plan for
-        the forecast alone, which takes two more solves.
     export
         File for the linear model of the plan, if somebody wants it.
 
@@ -103,8 +98,7 @@ def decide_hedged(
         decision = decide(problem, previous=previous, first=found.first, export=export)
     except (NoScheduleError, SolverError) as error:
         return Hedged(decision=_bare(problem, previous, export, because=str(error)), warm=warm)
-    other = _unhedged(problem, cases, found) if is_compared else None
-    explained = replace(decision.explanation, hedge=_weighed(cases, found, other))
+    explained = replace(decision.explanation, hedge=_weighed(cases, found))
     return Hedged(decision=replace(decision, explanation=explained), warm=found.warm)
 
 
@@ -117,27 +111,13 @@ def _bare(
     return found.degraded("; ".join(filter(None, [said, f"not hedged: {because}"])))
 
 
-def _unhedged(problem: Problem, cases: Sequence[Case], found: Hedge) -> Hedge | None:
-    """Return what the courses would pay had the plan for the forecast alone been followed.
-
-    Nothing where some course could not be lived through then: that is what the hedge is for.
-    """
-    try:
-        planned = first_stage(solve_problem(problem).values, decided_now(problem, NOW))
-        return hedge(cases, risk=found.risk, given=planned, warm=found.warm)
-    except (NoScheduleError, SolverError):
-        return None
-
-
-def _weighed(cases: Sequence[Case], found: Hedge, other: Hedge | None) -> Weighed:
-    """Return a hedge for people: mean and tail, what they would be else, and the tail."""
+def _weighed(cases: Sequence[Case], found: Hedge) -> Weighed:
+    """Return a hedge for people: mean and tail, and the scenarios of the tail."""
     return Weighed(
         scenarios=len(cases),
         risk=found.risk,
         mean=found.mean,
         tail=found.tail,
-        premium=None if other is None else found.mean - other.mean,
-        relief=None if other is None else other.tail - found.tail,
         worst=tuple(_worst(cases, found)),
     )
 

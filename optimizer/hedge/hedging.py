@@ -75,7 +75,6 @@ class Hedger:
             risk=self._risk,
             previous=previous,
             warm=self._warm,
-            is_compared=False,
             export=export,
         )
         self._warm = found.warm

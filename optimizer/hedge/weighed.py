@@ -1,4 +1,4 @@
-"""What was weighed over scenarios, for people: mean, tail, what hedging costs, and the worst."""
+"""What was weighed over scenarios, for people: mean, tail, and the worst."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,9 +44,6 @@ class Weighed:
         How mean and tail were weighed.
     mean, tail
         Mean cost, and mean of the worst costs. [EUR]
-    premium, relief
-        What that costs more in the mean and less in the tail than the plan for the forecast alone;
-        None if it was not asked. [EUR]
     worst
         The scenarios of the tail, the dearest first.
     """
@@ -55,8 +52,6 @@ class Weighed:
     risk: Risk
     mean: float
     tail: float
-    premium: float | None
-    relief: float | None
     worst: tuple[Worst, ...]
 
     def words(self) -> list[str]:
@@ -66,11 +61,6 @@ class Weighed:
             f"hedged over {self.scenarios} scenarios: mean {self.mean:,.0f} EUR, "
             f"mean of the worst {worst} {self.tail:,.0f} EUR"
         ]
-        if self.premium is not None and self.relief is not None:
-            lines.append(
-                f"beside a plan for the forecast alone it costs {self.premium:,.0f} EUR in the "
-                f"mean and saves {self.relief:,.0f} EUR in the tail"
-            )
         for one in self.worst:
             apart = (_difference(name, value) for name, value in one.apart.items())
             lines.append(
@@ -81,14 +71,12 @@ class Weighed:
 
     def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
-        beside = {"costs_in_the_mean_eur": self.premium, "saves_in_the_tail_eur": self.relief}
         return {
             "scenarios": self.scenarios,
             "level": self.risk.level,
             "weight": self.risk.weight,
             "mean_eur": round(self.mean, 2),
             "tail_eur": round(self.tail, 2),
-            **{name: round(money, 2) for name, money in beside.items() if money is not None},
             "tail": [
                 {
                     "scenario": one.scenario,
