@@ -12,10 +12,9 @@ import numpy as np
 
 from twin.axes import HOUR
 from twin.physics import FloatArray
-from twin.tariffs.declaration import BandClass, BandLoad, Tariff, UtilisationPrices
+from twin.tariffs.declaration import Tariff, UtilisationPrices
 from twin.tariffs.metered import Metered
-from twin.tariffs.money import counted, decimal
-from twin.tariffs.network import class_of, hours_of_use
+from twin.tariffs.network import class_of, hours_of_use, prices_at
 from twin.tariffs.periods import Moments, year_ends
 
 _NONE: Final = 1e-6  # MWh
@@ -93,7 +92,7 @@ def watch(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str)
     year = energy + mean * (unseen + left)
     classes = sorted(one.hours for one in tariff.band_load.classes)
     least, charge = tariff.band_load.least_energy, published(tariff.utilisation, year, peak)
-    reached = _class(tariff.band_load, year, peak)
+    reached = class_of(tariff.band_load, hours_of_use(year, peak), year)
     return Watch(
         energy=energy,
         peak=peak,
@@ -131,29 +130,5 @@ def published(prices: UtilisationPrices, energy: float, peak: float) -> float:
     peak
         Its greatest import. [MW]
     """
-    is_long = hours_of_use(energy, peak) >= decimal(prices.limit)
-    power_price = prices.power_price if is_long else prices.power_price_below
-    energy_price = prices.energy_price if is_long else prices.energy_price_below
+    power_price, energy_price = prices_at(prices, hours_of_use(energy, peak))
     return power_price * peak + energy_price * energy
-
-
-def share_paid(band: BandLoad, energy: float, peak: float) -> float:
-    """Return the share of the published charge that a year pays. [1]
-
-    Parameters
-    ----------
-    band
-        The rule.
-    energy
-        Energy of the year. [MWh]
-    peak
-        Its greatest import. [MW]
-    """
-    reached = _class(band, energy, peak)
-    return reached.share if reached else 1.0
-
-
-def _class(band: BandLoad, energy: float, peak: float) -> BandClass | None:
-    """Return the class that a year reaches."""
-    is_enough = counted(energy) > decimal(band.least_energy)
-    return class_of(band, hours_of_use(energy, peak)) if is_enough else None

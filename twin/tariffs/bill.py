@@ -1,6 +1,6 @@
 """The bill of a network contract: quarter-hours of import in, lines and cents out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -55,13 +55,6 @@ class Bill:
     def total(self) -> Decimal:
         """Sum of the bill. [EUR]"""
         return cents(sum((line.money for line in self.lines), Decimal(0)))
-
-    def by_group(self) -> Mapping[str, Decimal]:
-        """Return the sums of network, levies, standing charges and taxes. [EUR]"""
-        sums: dict[str, Decimal] = {}
-        for line in self.lines:
-            sums[line.group] = sums.get(line.group, Decimal(0)) + line.money
-        return {group: cents(money) for group, money in sums.items()}
 
 
 def bill(tariff: Tariff, starts: Moments, power: FloatArray, *, time_zone: str) -> Bill:

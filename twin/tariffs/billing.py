@@ -41,7 +41,7 @@ class Billing:
     def numbers(self, moments: Moments) -> NDArray[np.int64]:
         """Return the billing period in which each moment lies, as a number that rises by 1."""
         month = months(moments, self.time_zone)
-        return month if self.span == "month" else np.asarray(month // 12)
+        return month if self.span == "month" else np.asarray(month // MONTHS)
 
     def start(self, moment: np.datetime64) -> np.datetime64:
         """Return when the billing period of a moment begins. [datetime64, UTC]"""

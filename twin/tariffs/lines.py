@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +11,6 @@ from twin.tariffs.metered import Metered
 from twin.tariffs.money import cents, counted, decimal
 
 Group = Literal["network", "levy", "standing", "tax"]
-
-YEAR: Final = "of a year"
 
 
 @dataclass(frozen=True, kw_only=True)

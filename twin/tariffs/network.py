@@ -83,10 +83,29 @@ def hours_of(metered: Metered) -> Decimal:
     return hours_of_use(metered.energy() / metered.time_share, metered.peak())
 
 
-def class_of(band: BandLoad, hours: Decimal) -> BandClass | None:
-    """Return the class of the discount that some hours of use reach."""
+def class_of(band: BandLoad, hours: Decimal, energy: float | None) -> BandClass | None:
+    """Return the class of the discount that a year reaches.
+
+    Parameters
+    ----------
+    band
+        The rule.
+    hours
+        Hours of use. [h]
+    energy
+        Energy of the year; None where it is not known, and so is taken to be enough. [MWh]
+    """
+    if energy is not None and counted(energy) <= decimal(band.least_energy):
+        return None
     reached = [one for one in band.classes if hours >= decimal(one.hours)]
     return min(reached, key=lambda one: one.share, default=None)
+
+
+def prices_at(prices: UtilisationPrices, hours: Decimal) -> tuple[float, float]:
+    """Return what power [EUR MW-1] and energy [EUR MWh-1] cost at some hours of use. [h]"""
+    if hours >= decimal(prices.limit):
+        return prices.power_price, prices.energy_price
+    return prices.power_price_below, prices.energy_price_below
 
 
 def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
@@ -99,9 +118,7 @@ def _published(metered: Metered, prices: UtilisationPrices) -> Branch:
 
 
 def _lines(metered: Metered, prices: UtilisationPrices, peak: float) -> tuple[Line, ...]:
-    is_long = hours_of(metered) >= decimal(prices.limit)
-    power = prices.power_price if is_long else prices.power_price_below
-    energy = prices.energy_price if is_long else prices.energy_price_below
+    power, energy = prices_at(prices, hours_of(metered))
     writer = Writer(metered)
     return (
         writer.line(
@@ -136,10 +153,9 @@ def _atypical(
 def _band(metered: Metered, band: BandLoad, published: Branch) -> Branch:
     hours = hours_of(metered)
     energy = metered.energy() / metered.time_share
-    reached = class_of(band, hours)
-    is_open = reached is not None and counted(energy) > decimal(band.least_energy)
+    reached = class_of(band, hours, energy)
     note = f"{_told(hours)} of use and {energy:,.0f} MWh of a year"
-    if not is_open or reached is None:
+    if reached is None:
         first = min(band.classes, key=lambda one: one.hours)
         note += f"; needs {first.hours:,g} h and more than {band.least_energy:,.0f} MWh"
         return Branch(name="band_load", lines=published.lines, note=note, is_open=False)

@@ -13,9 +13,9 @@ import numpy as np
 from twin.physics import FloatArray
 from twin.tariffs.band import published
 from twin.tariffs.clock import Clock
-from twin.tariffs.declaration import BandClass, Tariff
+from twin.tariffs.declaration import BandClass, Tariff, UtilisationPrices
 from twin.tariffs.money import decimal
-from twin.tariffs.network import class_of
+from twin.tariffs.network import class_of, prices_at
 
 SPREAD: Final = 0.03
 """Share of the peak that band load allows over which the loss of its discount is laid. [1]"""
@@ -38,8 +38,8 @@ def energy_price(tariff: Tariff, clock: Clock) -> FloatArray:
         numbers = [number for number, name in enumerate(names) if name in price.periods]
         total += price.price * (np.isin(period, numbers) if price.periods else 1.0)
     if tariff.utilisation:
-        prices, is_long = tariff.utilisation, _is_long(tariff)
-        total += share(tariff) * (prices.energy_price if is_long else prices.energy_price_below)
+        _, price_of_use = _prices(tariff.utilisation)
+        total += share(tariff) * price_of_use
     return total * tariff.taxed
 
 
@@ -47,8 +47,8 @@ def peak_price(tariff: Tariff) -> float:
     """Return what a tariff charges for a MW of the peak of a month or year, taxed. [EUR MW-1]"""
     total = sum(price.price for price in tariff.peaks)
     if tariff.utilisation:
-        prices, is_long = tariff.utilisation, _is_long(tariff)
-        total += share(tariff) * (prices.power_price if is_long else prices.power_price_below)
+        price_of_power, _ = _prices(tariff.utilisation)
+        total += share(tariff) * price_of_power
     return total * tariff.taxed
 
 
@@ -66,9 +66,7 @@ def planned_class(tariff: Tariff) -> BandClass | None:
     prices, band = tariff.utilisation, tariff.band_load
     if prices is None or band is None or prices.plan_for != "band_load":
         return None
-    if 0.0 < band.expected_energy <= band.least_energy:
-        return None
-    return class_of(band, decimal(prices.expected))
+    return class_of(band, decimal(prices.expected), band.expected_energy or None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,5 @@ def guard(tariff: Tariff) -> Guard | None:
     return Guard(most=most, price=tariff.taxed * lost * charge / (SPREAD * most))
 
 
-def _is_long(tariff: Tariff) -> bool:
-    return (
-        tariff.utilisation is not None and tariff.utilisation.expected >= tariff.utilisation.limit
-    )
+def _prices(prices: UtilisationPrices) -> tuple[float, float]:
+    return prices_at(prices, decimal(prices.expected))

@@ -8,10 +8,11 @@ import pytest
 from tests.twin.tariffs.samples import BERLIN, GERMAN, WHOLE_YEAR, YEAR, quarters, tariff
 from twin.errors import SeriesError
 from twin.tariffs import planned
-from twin.tariffs.band import share_paid, watch
+from twin.tariffs.band import watch
 from twin.tariffs.bill import bill
 from twin.tariffs.declaration import Tariff
 from twin.tariffs.force import bills
+from twin.tariffs.network import class_of, hours_of_use
 
 
 def test_half_a_year_tells_what_the_rest_needs():
@@ -90,8 +91,8 @@ def test_a_rule_that_holds_no_more_is_not_watched():
 def test_the_share_that_is_paid(energy, peak, share):
     """Proves: by class, and nothing off under 10 GWh."""
     band = tariff(**GERMAN).band_load
-    assert band is not None
-    assert share_paid(band, energy, peak) == share
+    reached = class_of(band, hours_of_use(energy, peak), energy)
+    assert (reached.share if reached else 1.0) == share
 
 
 def test_what_is_expected_is_what_the_bill_of_the_year_says():
