@@ -13,15 +13,13 @@ import xarray as xr
 from twin import curtailment
 from twin.breach import Breach, judged
 from twin.haste import haste
+from twin.limits import RAMP
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.unavoidable import least_import
 
-RAMP: Final = "ramp of grid_import_power"
-"""What the ramp of the connection is called among limits."""
-
 LEFT: Final = "grid_import_power beyond what is left of the connection"
-"""The same of what others leave of it."""
+"""What the limit that others set for the connection is called."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,9 @@ KELVIN_BEYOND = 0.05
 """A temperature beyond its limit by less than this is no violation. [K]"""
 
 
+RAMP: Final = "ramp of grid_import_power"
+"""What the ramp of the connection is called among limits."""
+
 TRANSITION: Final = 10.0
 """Time in which a plant goes over to new set points; plans and verdicts count on it. [min]"""
 
@@ -91,7 +94,7 @@ class Limit:
 
 
 def limits(site: Site) -> tuple[Limit, ...]:
-    """Return every hard limit of a site but the ramp, which :func:`ramp_beyond` judges."""
+    """Return every hard limit of a site but the ramp, which :func:`violations` judges by itself."""
     grid = site.grid
     found = [
         Limit(variable="grid_import_power", high=grid.import_limit, margin="power"),
@@ -136,26 +139,6 @@ def _of(
     return Limit(variable=variable, owner=owner, dim=dim, high=high, margin=margin)
 
 
-def ramp_beyond(site: Site, net: FloatArray, minutes: float) -> FloatArray:
-    """Return how fast net import changes beside the ramp limit.
-
-    Parameters
-    ----------
-    site
-        The site.
-    net
-        Net import at equal intervals, the one before the first included, ``(time + 1,)``. [MW]
-    minutes
-        Time over which one interval's value goes over into the next. [min]
-
-    Returns
-    -------
-    numpy.ndarray
-        Change as a share of the limit, ``(time,)``. [1]
-    """
-    return np.asarray(np.abs(np.diff(net)) / minutes / site.grid.ramp)
-
-
 def violations(site: Site, record: xr.Dataset, *, called: FloatArray | float = 0.0) -> xr.DataArray:
     """Count the violations of a record: one for each limit and minute beyond its tolerance.
 
@@ -189,8 +172,8 @@ def violations(site: Site, record: xr.Dataset, *, called: FloatArray | float = 0
         fault = Fault(place=place, value=f"{steps[first] / axes.MINUTE:g} min", mend=mend)
         raise StateError(site.name, [fault])
     found = {limit.name: ~(limit.beyond(record) <= 1.0) for limit in limits(site)}
-    ramp = ramp_beyond(site, net_import(record).to_numpy() + called, 1.0)
-    found["ramp of grid_import_power"] = np.append(False, ~(ramp <= 1.0 + SHARE_BEYOND))
+    ramp = np.abs(np.diff(net_import(record).to_numpy() + called)) / site.grid.ramp
+    found[RAMP] = np.append(False, ~(ramp <= 1.0 + SHARE_BEYOND))
     time, never = record["time"].to_numpy(), np.datetime64("NaT", "us")
     since = [time[np.argmax(one)] if one.any() else never for one in found.values()]
     return xr.DataArray(

@@ -11,7 +11,7 @@ from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.run import Key, run
 from twin.setpoints import Freedom, Heat, cheapest
-from twin.simulation import idle
+from twin.simulation import idle, stocks_of
 from twin.site import Site
 from twin.state import rest
 from twin.steering import calmed, orders_of
@@ -96,16 +96,10 @@ def _run(
     site: Site, orders: Mapping[Key, FloatArray], weather: Weather, hours: FloatArray
 ) -> dict[Key, FloatArray]:
     """Run a site from its first set points on, so that nothing has to settle."""
-    stocks: dict[Key, float] = {}
-    calm = rest(site)
-    for name in ("battery_level", "tank_level", "facility_supply_temperature"):
-        for label, value in calm[name].to_series().items():
-            stocks[name, str(label)] = float(value)
-    for plant in site.of(CoolingPlant):
-        key = "facility_supply_set_point", plant.name
-        begin = float(orders[key][0]) if key in orders else plant.supply_temperature
-        stocks["facility_supply_temperature", plant.name] = begin
-        stocks["cooling_plant_output", plant.name] = 0.0
+    stocks = stocks_of(rest(site))
+    for (name, plant), values in orders.items():
+        if name == "facility_supply_set_point":
+            stocks["facility_supply_temperature", plant] = float(values[0])
     done = run(site, stocks, orders, weather=weather, hours=hours)
     edges = {key: values[1:] for key, values in done.stocks.items()}
     return {**done.flows, **edges}

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import simulation, steering
+from twin import simulation
 from twin import state as states
 from twin.equipment import CoolingPlant
 from twin.run import Key, run
@@ -46,7 +46,7 @@ def course(
         (name, machine) -> value at the end [unit of the stock], and slope [1].
     """
     states.check(site, state)
-    orders = simulation.orders_of(site, operation) | steering.read(site, operation)
+    orders = simulation.orders_of(site, operation)
     weather, hours = Weather.of(operation), operation["duration"].to_numpy()
     ceilings = {plant.name: Ceiling.of(plant, weather) for plant in site.of(CoolingPlant)}
 
