@@ -210,26 +210,6 @@ def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndar
     return np.asarray(np.where(is_within, values[..., begun], means))
 
 
-def market_day(day: str, zone: str) -> xr.Dataset:
-    """Return the 92, 96 or 100 quarter-hours of a local market day, in UTC.
-
-    Parameters
-    ----------
-    day
-        Local calendar day, ``YYYY-MM-DD``.
-    zone
-        IANA zone of the market, such as ``Europe/Berlin``.
-
-    Returns
-    -------
-    xarray.Dataset
-        Axes as in :func:`intervals`.
-    """
-    begin = pd.Timestamp(day)
-    first, last = (local_midnight(begin + pd.DateOffset(days=n), zone) for n in (0, 1))
-    return regular(first, int((last - first) / QUARTER))
-
-
 def local_midnight(day: pd.Timestamp, zone: str) -> np.datetime64:
     """Return when a calendar day begins.
 

@@ -15,6 +15,7 @@ from twin.exchange import net_import
 from twin.labels import of_owner
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.weather import POSSIBLE
 from twin.workloads.halls import over_halls
 from twin.workloads.queue import Pool
 
@@ -23,9 +24,6 @@ SURELY: Final = 1.02
 
 SOURCES: Final = "renewable_available_power"
 """Word of an outlook that has sun or wind."""
-
-WORDS: Final = ("air_temperature", "relative_humidity", "air_pressure")
-"""Weather that the twin needs."""
 
 
 def least_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArray:
@@ -49,7 +47,7 @@ def least_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatArr
     none = np.zeros(outlook.sizes["time"])
     if LIMIT not in outlook or not (given(outlook) < site.grid.import_limit).any():
         return none
-    idle = outlook[[*WORDS, *([SOURCES] if SOURCES in outlook else [])]]
+    idle = outlook[[*POSSIBLE, *([SOURCES] if SOURCES in outlook else [])]]
     racks = Pool.of(site).draw(outlook["service_racks"])
     idle = idle.assign_coords(instant=outlook["instant"]).assign(hall_power=over_halls(site, racks))
     if SOURCES in outlook:

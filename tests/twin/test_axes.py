@@ -1,6 +1,7 @@
 """Time: grids, horizons, regridding, market days."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,21 +40,22 @@ def test_horizons_of_all_moments_have_as_many_intervals(minutes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "quarters"), [("2023-03-26", 92), ("2023-06-28", 96), ("2023-10-29", 100)]
+    ("zone", "day", "begin", "hours"),
+    [
+        ("Europe/Berlin", "2023-03-26", "2023-03-25T23:00", 23),
+        ("Europe/Berlin", "2023-06-28", "2023-06-27T22:00", 24),
+        ("Europe/Berlin", "2023-10-29", "2023-10-28T22:00", 25),
+        ("Atlantic/Azores", "2026-03-28", "2026-03-28T01:00", 24),
+        ("Atlantic/Azores", "2026-03-29", "2026-03-29T01:00", 23),
+        ("Atlantic/Azores", "2026-10-25", "2026-10-25T00:00", 25),
+    ],
 )
-def test_market_days_have_92_96_or_100_quarters(day: str, quarters: int) -> None:
-    assert axes.market_day(day, "Europe/Berlin").sizes["time"] == quarters
-
-
-@pytest.mark.parametrize(
-    ("day", "begin", "quarters"),
-    [("2026-03-28", "01:00", 96), ("2026-03-29", "01:00", 92), ("2026-10-25", "00:00", 100)],
-)
-def test_days_begin_where_clocks_change_at_midnight(day: str, begin: str, quarters: int) -> None:
+def test_days_have_23_24_or_25_hours(zone: str, day: str, begin: str, hours: int) -> None:
     """Proves: in the Azores 0:00 to 1:00 is left out, or runs twice, at 1:00 UTC."""
-    found = axes.market_day(day, "Atlantic/Azores")
-    assert found["instant"].to_numpy()[0] == axes.utc(f"{day}T{begin}")
-    assert found.sizes["time"] == quarters
+    first = pd.Timestamp(day)
+    found, after = (axes.local_midnight(first + pd.DateOffset(days=n), zone) for n in (0, 1))
+    assert found == axes.utc(begin)
+    assert (after - found) / axes.HOUR == hours
 
 
 def test_regridding_by_hand() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from twin.calibration.history import History
-from twin.equipment import Equipment
+from twin.equipment import Accelerators, Equipment
 from twin.physics import FloatArray
 from twin.relations import FEEDS, Convert, SetPoints
 from twin.site import Site
@@ -86,6 +86,12 @@ def drawn(
         asked = np.maximum(asked, 0.0)
     draws = convert.at(points).physics(asked, history.weather).draws
     return np.where(is_known, draws[carrier], np.nan)
+
+
+def liquid_heat(site: Site, history: History) -> FloatArray:
+    """Return the measured power of the racks that goes into their coolant, ``(time,)``. [MW]"""
+    halls = site.of(Accelerators)
+    return np.sum([h.liquid_share * history.get("hall_power", h.name) for h in halls], axis=0)
 
 
 def machine_of[T: Equipment](site: Site, name: str, kind: type[T]) -> T:

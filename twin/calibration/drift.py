@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from twin.calibrate import Calibration, Grade
+from twin.calibration.spikes import NORMAL
 from twin.physics import FloatArray
 
 REFERENCE: Final = 4
@@ -34,9 +35,6 @@ GRAVE: Final = 0.10
 
 LONG_AGO: Final = np.timedelta64(60, "D")
 """From here a month is told, and not a day."""
-
-NORMAL: Final = 1.4826
-"""Standard deviation of a normal error over its median size. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.calibration.channel import METER, Channel, Offsets, drawn, machine_of
+from twin.calibration.channel import METER, Channel, Offsets, drawn, liquid_heat, machine_of
 from twin.calibration.history import DAY, History
 from twin.calibration.water import Water
 from twin.equipment import (
@@ -125,10 +125,7 @@ def _critical(site: Site, history: History, held: Water) -> Channel:
     observed = history.total("ups_output")
     halls = history.total("hall_power")
     fans = history.total("hall_air_draw")
-    heat = sum(
-        hall.liquid_share * history.get("hall_power", hall.name) for hall in site.of(Accelerators)
-    )
-    liquid = np.asarray(heat)
+    liquid = liquid_heat(site, history)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:
         power = halls

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from twin.calibration.channel import Channel
 from twin.calibration.parameters import Parameter, applied
+from twin.calibration.spikes import NORMAL
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -44,8 +45,6 @@ HALVINGS: Final = 6
 SMALL: Final = 1e-3
 """Step, in doubts, that is none. [1]"""
 
-NORMAL: Final = 1.4826
-"""Standard deviation of a normal error over its median size. [1]"""
 
 MOST_MEMORY: Final = 0.95
 """Greatest correlation of neighbouring residuals that is reckoned with. [1]"""

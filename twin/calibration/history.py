@@ -211,9 +211,8 @@ class History:
         """Return the air of every quarter-hour; gaps are bridged, and held at the ends."""
         places = np.arange(self.count)
         rows = {}
-        for name in ("air_temperature", "relative_humidity", "air_pressure"):
+        for name, (low, high) in POSSIBLE.items():
             values = self.get(name)
-            low, high = POSSIBLE[name]
             is_read = (values >= low) & (values <= high)
             left_out = int(np.count_nonzero(np.isfinite(values) & ~is_read))
             if left_out:

@@ -1,10 +1,18 @@
 """Channels of heat: plants of the circuits, coolant, fans, heat pumps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from twin.calibration.channel import METER, THERMOMETER, Channel, Offsets, drawn, machine_of
+from twin.calibration.channel import (
+    METER,
+    THERMOMETER,
+    Channel,
+    Offsets,
+    drawn,
+    liquid_heat,
+    machine_of,
+)
 from twin.calibration.history import History
 from twin.calibration.water import Water
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, HeatReuse
@@ -61,12 +69,7 @@ def _coolant(site: Site, bank: Cdu, history: History, *, held: Water) -> Channel
     plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
     warm = plant.name
     water = history.get("facility_supply_temperature", warm)
-    heat = np.asarray(
-        sum(
-            hall.liquid_share * history.get("hall_power", hall.name)
-            for hall in site.of(Accelerators)
-        )
-    )
+    heat = liquid_heat(site, history)
     through = plant.share(
         heat, rated_heat=bank.rated, rated_range=bank.facility_range, points=held.points
     )
@@ -94,10 +97,9 @@ def _fans(air: HallAir, history: History) -> Channel:
     """Return the fans of the halls."""
     halls = history.total("hall_power")
     observed = history.get("hall_air_draw", air.name)
-    shares = _air_heat(history)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:
-        heat = shares(tuned)
+        heat = _air_heat(tuned, history)
         return drawn(machine_of(tuned, air.name, HallAir), heat, history, carrier="critical")
 
     return Channel(
@@ -109,19 +111,15 @@ def _fans(air: HallAir, history: History) -> Channel:
     )
 
 
-def _air_heat(history: History) -> Callable[[Site], FloatArray]:
-    """Return what gives the heat that racks and busways leave to the air of the halls. [MW]"""
+def _air_heat(site: Site, history: History) -> FloatArray:
+    """Return the heat that racks and busways leave to the air of the halls. [MW]"""
     halls = history.total("hall_power")
-
-    def heat(site: Site) -> FloatArray:
-        parts = [
-            (1.0 - hall.liquid_share) * history.get("hall_power", hall.name)
-            for hall in site.of(Accelerators)
-        ]
-        lost = [drawn(machine, halls, history, carrier="air") for machine in site.of(Distribution)]
-        return np.asarray(np.sum([*parts, *lost], axis=0))
-
-    return heat
+    parts = [
+        (1.0 - hall.liquid_share) * history.get("hall_power", hall.name)
+        for hall in site.of(Accelerators)
+    ]
+    lost = [drawn(machine, halls, history, carrier="air") for machine in site.of(Distribution)]
+    return np.asarray(np.sum([*parts, *lost], axis=0))
 
 
 def _pump(pump: HeatReuse, history: History) -> Channel:

@@ -10,8 +10,9 @@ from typing import Final, Self
 
 import numpy as np
 
+from twin.calibration.channel import liquid_heat
 from twin.calibration.history import History
-from twin.equipment import Accelerators, Cdu, CoolingPlant
+from twin.equipment import Cdu, CoolingPlant
 from twin.physics import FloatArray, water
 from twin.physics.numeric import BoolArray
 from twin.relations import SetPoints
@@ -200,9 +201,7 @@ class _Found:
         if np.isfinite(self._first(COOLANT_RANGE, bank.name)).any():
             return
         history = self._history
-        halls = self._site.of(Accelerators)
-        parts = [hall.liquid_share * history.get("hall_power", hall.name) for hall in halls]
-        heat = np.sum(parts, axis=0)
+        heat = liquid_heat(self._site, history)
         flow = bank.flow(np.nan_to_num(heat))
         declared = bank.technology_range * heat / bank.rated / flow
         cold, warm = (
