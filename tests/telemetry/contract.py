@@ -30,6 +30,16 @@ def read_contract(shared: Path) -> dict:
     return yaml.load(path.read_text(), Loader=loader)
 
 
+def resolved(contract: dict, node: dict) -> dict:
+    """Return the node of the contract that a node stands for."""
+    while "$ref" in node:
+        target = contract
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
 @dataclass
 class Spoilt:
     """A document that the contract refuses, and the word that the refusal must have."""
@@ -141,24 +151,16 @@ class Message:
 
     def _gather(self, schema: dict, fields: dict, needed: set, choices: list) -> None:
         """Take in what a schema and all that it is made of say."""
-        schema = self._resolved(schema)
+        schema = resolved(self.contract, schema)
         fields.update(schema.get("properties", {}))
         needed.update(schema.get("required", ()))
         for part in schema.get("allOf", ()):
             self._gather(part, fields, needed, choices)
         choices += [
-            [self._resolved(one) for one in schema[word]]
+            [resolved(self.contract, one) for one in schema[word]]
             for word in ("oneOf", "anyOf")
             if word in schema
         ]
-
-    def _resolved(self, node: dict) -> dict:
-        while "$ref" in node:
-            target = self.contract
-            for step in node["$ref"].removeprefix("#/").split("/"):
-                target = target[step]
-            node = target
-        return node
 
     @staticmethod
     def _words(properties: dict) -> int:

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
 import sites
@@ -15,37 +14,20 @@ from telemetry.metadata.points import INTEGRATION, MEANINGS
 from telemetry.metadata.units import UNITS
 from telemetry.samples import PointValue
 from tests.strict_site import PLANT, strict
+from tests.telemetry.contract import read_contract, resolved
 from tests.telemetry.small_points import NOON, metadata_of, site
 from twin import vocabulary
 
 
 @pytest.fixture(scope="module")
-def contract(shared):
-    path = shared / "contracts" / "dsx-bms.yaml"
-    if not path.is_file():
-        pytest.skip("no contract: lay dsx-bms.yaml in ../shared/contracts")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(), Loader=loader)
-
-
-@pytest.fixture(scope="module")
-def validator(contract):
+def validator(shared):
     """Return (direction, object type, point type) -> validator of the payloads of its topic."""
-    found = {}
-
-    def resolved(node):
-        while "$ref" in node:
-            target = contract
-            for step in node["$ref"].removeprefix("#/").split("/"):
-                target = target[step]
-            node = target
-        return node
-
+    contract, found = read_contract(shared), {}
     for channel in contract["channels"].values():
         _, _, sender, kind, object_type, _, _ = channel["address"].split("/")
         allowed = channel["parameters"]["pointType"].get("enum", [])
         for name, message in channel["messages"].items():
-            payload = resolved(message)["payload"]
+            payload = resolved(contract, message)["payload"]
             schema = {"allOf": [payload], "components": contract["components"]}
             points = allowed if name == "valueMessage" else [name[0].upper() + name[1:]]
             for point_type in set(points) & set(allowed):
