@@ -42,7 +42,7 @@ class Course:
     chip_temperature
         The hottest chip, spread included. [degC]
     supply_temperature, flow
-        Of the warm circuit: supply water [degC], flow over the rated one [1].
+        Of the warm circuit, or the only one: supply water [degC], flow over the rated one [1].
     """
 
     cooling_power: FloatArray
@@ -153,7 +153,8 @@ def _ramped(site: Site, heat: Heat, weather: Weather, hours: FloatArray) -> SetP
 
 
 def _course(site: Site, flows: Mapping[Key, FloatArray]) -> Course:
-    warm = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    plants = site.of(CoolingPlant)
+    warm = next((plant for plant in plants if plant.serves == "warm"), plants[0])
     chips = [flows["chip_temperature", hall.name] for hall in site.of(Accelerators)]
     water_rate = flows["cooling_plant_flow", warm.name]
     return Course(

@@ -66,7 +66,7 @@ class Racks:
         load
             What the racks do.
         truth
-            How the plant really stands, for the coolant.
+            How the plant really stands, for what cools the chips.
         time
             End of the interval. [datetime64, UTC]
         interval
@@ -77,10 +77,10 @@ class Racks:
         self._sequence += 1
         halls = self._site.of(Accelerators)
         counts = np.cumsum([0, *(hall.racks for hall in halls)])
-        supply = coolant(self._site, truth)
         found = []
         for hall, first, last in zip(halls, counts[:-1], counts[1:], strict=True):
             mine = slice(first, last)
+            supply = cold(self._site, hall, truth)
             means = rack_means(hall, load, mine, supply=supply, flow_share=flow_share)
             values = self._chips(hall, means.astype(np.float32), supply=supply)
             for number, block in enumerate(values, 1):
@@ -131,7 +131,7 @@ def rack_means(
     mine
         Which of them are the hall's.
     supply
-        Coolant at the racks. [degC]
+        What cools the chips, at the racks. [degC]
     flow_share
         Its flow beside the rated one. [1]
 
@@ -150,13 +150,14 @@ def rack_means(
     return np.stack([np.maximum(chip, 0.0), warm, use[:, 0], use[:, 1], clock], axis=-1)
 
 
-def coolant(site: Site, truth: Mapping[Key, float]) -> float:
-    """Return the coolant at the racks: behind the units or, before they ran, the water. [degC]"""
-    behind = [
-        value for (name, _), value in truth.items() if name == "technology_supply_temperature"
-    ]
-    warm = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == "warm")
-    return behind[0] if behind else truth["facility_supply_temperature", warm]
+def cold(site: Site, hall: Accelerators, truth: Mapping[Key, float]) -> float:
+    """Return what cools the chips of a hall: coolant or air or, before they ran, water. [degC]"""
+    word, circuit = "technology_supply_temperature", "warm"
+    if hall.is_air_cooled:
+        word, circuit = "rack_inlet_temperature", "chilled"
+    found = [value for (name, _), value in truth.items() if name == word]
+    plant = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == circuit)
+    return found[0] if found else truth["facility_supply_temperature", plant]
 
 
 _LEAST: Final = np.float32(1e-6)  # W

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.agents.placement import Load
-from telemetry.agents.racks import coolant
+from telemetry.agents.racks import cold
 from telemetry.agents.ranges import Water
 from telemetry.metadata.points import RENEWABLES
 from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
@@ -69,7 +69,7 @@ def readings(
 
 
 def approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
-    """Return how far the coolant at the racks is above the supply water. [K]
+    """Return how far the coolant at the racks is above the supply water, 0 if there is none. [K]
 
     Parameters
     ----------
@@ -80,7 +80,10 @@ def approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
     points
         Set points of the water; by default the declared ones.
     """
-    bank, load = site.of(Cdu)[0], np.asarray(heat)
+    banks, load = site.of(Cdu), np.asarray(heat)
+    if not banks:
+        return 0.0
+    bank = banks[0]
     through = _warm(site).share(
         load, rated_heat=bank.rated, rated_range=bank.facility_range, points=points
     )
@@ -105,11 +108,14 @@ def coolant_flow(site: Site, truth: Mapping[Key, float], points: SetPoints | Non
     Returns
     -------
     float
-        Share of the declared flow, which is kept where the units have not run yet. [1]
+        Share of the declared flow, which is kept where the units have not run yet, and where air
+        cools all racks. [1]
     """
-    bank = site.of(Cdu)[0]
-    heat = np.asarray(truth.get(("cdu_output", bank.name), bank.rated))
-    return float(bank.plate_flow(heat, points))
+    banks = site.of(Cdu)
+    if not banks:
+        return 1.0
+    heat = np.asarray(truth.get(("cdu_output", banks[0].name), banks[0].rated))
+    return float(banks[0].plate_flow(heat, points))
 
 
 def rack_readings(
@@ -131,19 +137,20 @@ def rack_readings(
     Returns
     -------
     dict
-        Word -> value of each rack, in the word's unit.
+        Word -> value of each rack, in the word's unit; NaN of a liquid that is not there.
     """
-    supply = coolant(site, truth)
     halls = site.of(Accelerators)
-    shares = np.concatenate([np.full(hall.racks, hall.liquid_share) for hall in halls])
+    racks = [hall.racks for hall in halls]
+    liquid = [np.nan if hall.is_air_cooled else cold(site, hall, truth) for hall in halls]
+    supply = np.repeat(liquid, racks)
+    shares = np.repeat([hall.liquid_share for hall in halls], racks)
     litres = [flow_share * hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
-    density = float(liquids.density(supply, liquids.PG25)) / 1000.0
-    flow = np.repeat(litres, [hall.racks for hall in halls]) * density
+    flow = np.repeat(litres, racks) * liquids.density(supply, liquids.PG25) / 1000.0
     rate = np.asarray(liquids.capacity_rate(flow, liquids.PG25, temperature=supply))
     rise = np.divide(shares * load.power, rate, out=np.zeros(len(flow)), where=rate > 0.0)
     return {
         "rack_power": load.power,
-        "rack_supply_temperature": np.full(len(flow), supply),
+        "rack_supply_temperature": supply,
         "rack_return_temperature": supply + rise,
         "rack_flow": flow,
     }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sites
+from tests.air_site import airy
 from twin import axes
 from twin.equipment import Accelerators, CoolingPlant
 from twin.plots import plot_savings
@@ -94,3 +95,12 @@ def test_the_figure_has_months_and_days(week, tmp_path):
     assert len(supply.lines) == len(flow.lines) == 3
     figure.savefig(tmp_path / "week.png")
     assert (tmp_path / "week.png").stat().st_size > 10_000
+
+
+def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
+    """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
+    small = airy(sites.load("small"))
+    halls = {hall.name: np.full(24, 0.3) for hall in small.of(Accelerators)}
+    found = courses(small, halls, june(1), hours=np.ones(24))
+    assert found[FIXED].flow == pytest.approx(1.0)
+    assert found[FIXED].supply_temperature == pytest.approx(18.0)

@@ -5,8 +5,10 @@ import pytest
 
 from telemetry.agents.placement import Placed, Placement
 from telemetry.agents.racks import FULL_CLOCK, Racks
+from telemetry.agents.readings import rack_readings
 from telemetry.codec import decode, encode
 from telemetry.samples import CHIP_VARIABLES
+from tests.air_site import airy
 from twin import axes
 
 NOW = axes.utc("2026-06-16T06:15")
@@ -59,6 +61,27 @@ def test_chips_draw_what_reaches_them_and_are_as_warm_as_that_makes_them(small, 
     warm = row(busiest, "temperature")
     assert warm[hotter].min() > warm[~hotter].mean() - 1.0
     assert row(busiest, "clock").mean() == pytest.approx(FULL_CLOCK, rel=0.02)
+
+
+def test_where_air_cools_chips_are_as_warm_as_air_makes_them(small, load):
+    """Proves: hall_2 stands in air of 24 degC. Sensitivity: coolant of 40 degC is 16 K too warm."""
+    mixed = airy(small, "hall_2")
+    truth = TRUTH | {("rack_inlet_temperature", "hall_air_1"): 24.0}
+    racks = Racks(mixed, boot=17, rng=np.random.default_rng(0))
+    found = racks.batches(load, truth, time=NOW, interval=axes.QUARTER)
+    for hall, at in (("hall_1", 40.0), ("hall_2", 24.0)):
+        mine = np.array([row(batch, "temperature").mean() for batch in found if batch.hall == hall])
+        power = load.power[[batch.hall == hall for batch in found]]
+        expected = mixed.equipment[hall].chip_temperature(power, np.asarray(at))
+        np.testing.assert_allclose(mine, expected, atol=0.5)
+
+
+def test_a_rack_in_air_tells_of_no_liquid(small, load):
+    truth = TRUTH | {("facility_supply_temperature", "chilled_plant"): 18.0}
+    told = rack_readings(airy(small, "hall_2"), truth, load)
+    for word in ("rack_supply_temperature", "rack_return_temperature", "rack_flow"):
+        assert np.isfinite(told[word]).tolist() == [True] * 14 + [False] * 14
+    assert np.isfinite(told["rack_power"]).all()
 
 
 def test_waiting_chips_are_cool_and_slow(small, load):

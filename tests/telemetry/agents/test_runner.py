@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from telemetry.job_samples import JobOrders
 from telemetry.metadata.listing import list_points
 from telemetry.samples import CapOrder, Decided, PointValue
 from telemetry.topics import Kind
+from tests.air_site import airy
 from tests.telemetry.agents.conftest import START, Script
 from tests.waiting import DEADLINE
-from twin import axes
+from twin import axes, state
 from twin.limits import violations
 
 QUARTER = axes.QUARTER
@@ -56,6 +58,18 @@ def test_a_run_is_told_from_start_to_end(scene):
     assert reports[-1].done == STEPS
     assert outcome.counts["undecided"] == 0
     assert violations(scene.site, outcome.record).sum() == 0
+
+
+def test_a_site_that_air_alone_cools_runs(scene):
+    """Sensitivity: the plant looked for coolant that is not there, and ended."""
+    site = airy(scene.site)
+    begin = state.rest(site, START, peak_power=2.0, grid_import_power=1.0)
+    script, outcome, _ = run(replace(scene, site=site, begin=begin), all_run)
+    assert outcome.record.sizes["time"] == 15 * STEPS
+    words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
+    told = {value.point for value in script.heard(Kind.POINT_VALUE)}
+    assert words["rack_power"] in told
+    assert words["rack_supply_temperature"] not in told
 
 
 def test_ticks_count_what_was_sent_before_them(scene):
