@@ -102,8 +102,8 @@ class Accelerators(Equipment):
         if (self.chip_flow > 0.0) == (self.air_resistance > 0.0):
             message = "give chip_flow where coolant cools the chips, or else air_resistance"
             raise ValueError(message)
-        if self.air_resistance > 0.0 and self.liquid_share > 0.0:
-            message = "liquid_share must be 0 where air cools the chips"
+        if self.is_air_cooled is (self.liquid_share > 0.0):
+            message = "liquid_share must be 0 where air cools the chips, above 0 where coolant does"
             raise ValueError(message)
         least, most = self.chip_power_least, self.chip_power
         if least is not None and (most is None or least >= most):

@@ -93,6 +93,7 @@ def test_air_cooled_chips_stand_above_the_air():
         ({"chip_flow": "0 l/min"}, "or else air_resistance"),
         ({"air_resistance": "0.07 K/W"}, "or else air_resistance"),
         (AIR | {"liquid_share": 0.1}, "liquid_share must be 0"),
+        ({"liquid_share": 0.0}, "above 0 where coolant does"),  # no limit of its chips was kept
         ({"chip_power_least": "200 W"}, "must be below chip_power"),
         ({"chip_power": "200 W", "chip_power_least": "200 W"}, "must be below chip_power"),
         ({"smoothing": {"floor": 1.0}}, "must be below 1"),
