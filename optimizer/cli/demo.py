@@ -40,7 +40,9 @@ ROWS: Final = {
 
 @app.command()
 def demo(
-    site: Annotated[str, typer.Option(help="Name of a declared site.")] = "rhine",
+    site: Annotated[
+        str, typer.Option(help="Name of a declared site, or path of a file.")
+    ] = "rhine",
     once: Annotated[bool, typer.Option("--once", help="End after the day.")] = False,
     broker: Annotated[
         str | None, typer.Option(help="URL of a broker; without it one of our own, on loopback.")
@@ -66,6 +68,7 @@ def demo(
     screen.print(words, markup=False)
     told = Demo(
         site=loaded,
+        source=site,
         folder=folder,
         broker=broker,
         steps=hours * QUARTERS,

@@ -20,7 +20,7 @@ def compare(site: str, *, steps: int, seed: int, path: Path) -> None:
     Parameters
     ----------
     site
-        Name of the site.
+        Name of a declared site, or path of a file.
     steps
         Quarter-hours to run. [1]
     seed

@@ -42,6 +42,8 @@ class Demo:
     ----------
     site
         The site.
+    source
+        Name of a declared site, or path of a file: where the processes find it.
     folder
         Where state, logs and results go; what an earlier demo left there is removed.
     broker
@@ -57,6 +59,7 @@ class Demo:
     """
 
     site: Site
+    source: str
     folder: Path
     broker: str | None = None
     steps: int = 96
@@ -127,11 +130,11 @@ def run_day(demo: Demo, listen: Listener = lambda _: None) -> Iterator[Day]:
         if demo.broker:
             sweep(broker, name, clients=[f"gigatwin-{name}"])
         service = Process(demo.folder, "service")
-        service.start(["run", name, *_service_options(demo, broker, state)])
+        service.start(["run", demo.source, *_service_options(demo, broker, state)])
         stack.callback(service.end)
         watcher = stack.enter_context(Watcher(broker, name))
         plant = Process(demo.folder, "plant")
-        plant.start(["plant", name, *_plant_options(demo, broker)])
+        plant.start(["plant", demo.source, *_plant_options(demo, broker)])
         stack.callback(plant.end)
         partner = Process(demo.folder, "partner")
         keys = demo.folder / f"{PARTNER}.keys.json"
@@ -159,7 +162,7 @@ def run_day(demo: Demo, listen: Listener = lambda _: None) -> Iterator[Day]:
 def _comparison(demo: Demo) -> list[str]:
     numbers = str(demo.steps), str(demo.seed)
     module = "optimizer.service.demo.compare"
-    return ["-m", module, demo.site.name, *numbers, str(demo.folder / OTHERS)]
+    return ["-m", module, demo.source, *numbers, str(demo.folder / OTHERS)]
 
 
 def _compared(others: Process, path: Path) -> Mapping[str, Mapping[str, float]]:

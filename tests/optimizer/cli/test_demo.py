@@ -72,6 +72,15 @@ def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_site_of_a_file_is_the_one_that_runs(tmp_path):
+    """Sensitivity: plant and service ran the declared site of the file's name, if there is one."""
+    (tmp_path / "mine.toml").write_bytes(sites.catalogue.locate("small").read_bytes())
+    told, _ = demo(tmp_path, "--site", "mine.toml")
+    assert told["site"] == "mine"
+    assert told["partner_received"] == STEPS
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mosquitto", "nats"])
 def test_the_same_over_any_broker_and_twice(tmp_path, request, name):
     url = request.getfixturevalue(name).url
@@ -126,6 +135,6 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     assert process.last_words == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
     found.plant = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
-    told = _result(Demo(site=sites.load("small"), folder=tmp_path), found, 0.0)
+    told = _result(Demo(site=sites.load("small"), source="small", folder=tmp_path), found, 0.0)
     assert list(told["policies"]) == ["optimal"]
     assert [column.header for column in _table(told["policies"]).columns] == ["", "optimal"]
