@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.physics import FloatArray
+from twin.physics.thermal_chain import CALM
 from twin.relations import Store
 from twin.weather import Weather
 
@@ -18,8 +19,6 @@ SHARES = (0.5, 1.0)
 TAPER = 0.2
 """Time constant with which a store's controller lets power fade near an end of its window. [h]"""
 
-CALM = 4.0
-"""Recovery time of a temperature controller, in lags of its valve: critically damped. [1]"""
 
 LEAST_RISE = 1e-3
 """Least warming of what coolers deliver between those heats, so that the line is finite. [K]"""

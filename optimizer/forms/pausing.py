@@ -14,8 +14,8 @@ from optimizer.ledger import Ledger, added
 from optimizer.question.moves import coming, moved
 from optimizer.reserves.capacity import column, load
 from twin.physics import FloatArray
-from twin.reserved.backing import EXPECTED
 from twin.reserved.endings import overlap
+from twin.workloads.envelope import EXPECTED
 from twin.workloads.queue import Pool
 
 

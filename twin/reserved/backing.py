@@ -20,6 +20,7 @@ from twin.relations import Store
 from twin.reserved.activation import LEAST, courses, powers, put_off
 from twin.reserves import Reserve, begins, is_open, is_valid
 from twin.site import Site
+from twin.workloads.envelope import EXPECTED
 from twin.workloads.kinds import WorkKind
 from twin.workloads.queue import Pool
 
@@ -29,8 +30,6 @@ WORDS: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
 HOLDERS: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
 """Words of who holds a product, and their axes besides."""
 
-EXPECTED: Final = "expected"
-"""End of the labels of work that has not arrived: nothing that runs and could stop."""
 
 type Finding = tuple[str, FloatArray]
 """What is broken, in words, and by how much each interval lies beyond it; above 1 it is broken."""

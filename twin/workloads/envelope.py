@@ -27,6 +27,7 @@ RESERVE: Final = 2.0
 
 GROUPS: Final = len(LAXITY_EDGES) + 1
 EXPECTED: Final = "expected"
+"""End of the labels of work that has not arrived: nothing that runs and could stop."""
 
 
 def cohorts(kinds: Sequence[WorkKind]) -> tuple[str, ...]:
