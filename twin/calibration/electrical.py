@@ -13,8 +13,13 @@ from twin.equipment import (
     Accelerators,
     Battery,
     Cdu,
+    CoolingPlant,
     Distribution,
     Equipment,
+    Genset,
+    HallAir,
+    HeatReuse,
+    Renewable,
     Switchgear,
     Transformer,
     Ups,
@@ -67,13 +72,14 @@ def _busbar(site: Site, history: History) -> Channel:
     """Return the medium-voltage bus: what comes in and is not measured is lost in the UPS."""
     banks = site.of(Ups)
     outputs = {bank.name: history.get("ups_output", bank.name) for bank in banks}
-    into = history.total("cooling_plant_draw")
-    into = into + history.total("heat_reuse_draw", missing=0.0)
-    into = into + history.total("battery_charge", missing=0.0)
-    out = history.total("battery_discharge", missing=0.0)
-    out = out + history.total("renewable_used_power", missing=0.0)
+    into = history.total("cooling_plant_draw", site.of(CoolingPlant))
+    into = into + history.total("heat_reuse_draw", site.of(HeatReuse))
+    into = into + history.total("battery_charge", site.of(Battery))
+    out = history.total("battery_discharge", site.of(Battery))
+    out = out + history.total("renewable_used_power", site.of(Renewable))
     told = "genset_output" if history.owners("genset_output") else "genset_power"
-    out = out + history.total(told, missing=0.0)
+    metered = history.owners(told)  # gensets that nobody meters are taken to rest
+    out = out + history.total(told, (g for g in site.of(Genset) if g.name in metered))
     given = sum(outputs.values(), np.zeros(history.count))
     observed = _behind_feeds(site, history)
 
@@ -101,11 +107,12 @@ def _behind_feeds(site: Site, history: History) -> FloatArray:
         ("switchgear_output", site.of(Switchgear)),
         ("transformer_output", site.of(Transformer)),
     ):
-        measured = history.total(name)
-        if np.isfinite(measured).any():
+        measured = history.total(name, machines)
+        if machines and np.isfinite(measured).any():
             return _behind(feeds, measured, history)
         feeds = [*machines, *feeds]
-    net = history.total("grid_import_power") - history.total("grid_export_power", missing=0.0)
+    exported = history.get("grid_export_power")
+    net = history.get("grid_import_power") - (exported if np.isfinite(exported).any() else 0.0)
     return _behind(feeds, net, history)
 
 
@@ -122,9 +129,9 @@ def _behind(feeds: Sequence[Equipment], given: FloatArray, history: History) -> 
 
 def _critical(site: Site, history: History, held: Water) -> Channel:
     """Return the critical bus: what the UPS gives beside the racks is for the CDUs' pumps."""
-    observed = history.total("ups_output")
-    halls = history.total("hall_power")
-    fans = history.total("hall_air_draw")
+    observed = history.total("ups_output", site.of(Ups))
+    halls = history.total("hall_power", site.of(Accelerators))
+    fans = history.total("hall_air_draw", site.of(HallAir))
     liquid = liquid_heat(site, history)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:

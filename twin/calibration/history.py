@@ -1,5 +1,6 @@
 """Telemetry on quarter-hours: means of what was read, and NaN where too little was."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.calibration.spikes import spikes
-from twin.equipment import Accelerators
+from twin.equipment import Accelerators, Equipment
 from twin.errors import Fault, StateError, UnitError
 from twin.physics import FloatArray, atmosphere
 from twin.site import Site
@@ -128,30 +129,27 @@ class History:
         """Return the machines of which a variable has been read."""
         return [owner for word, owner in self._values if word == name]
 
-    def total(self, name: str, *, missing: float = np.nan) -> FloatArray:
-        """Return the sum of a variable over its machines.
+    def total(self, name: str, machines: Iterable[Equipment]) -> FloatArray:
+        """Return the sum of a variable over machines.
 
-        Parameters
-        ----------
-        name
-            The variable.
-        missing
-            Stands for all of it, if no machine has it. [as the variable]
+        It is NaN where one of them was not read: what nobody meters is not 0.
         """
-        found = [self.get(name, owner) for owner in self.owners(name)]
-        return np.sum(found, axis=0) if found else np.full(self.count, missing)
+        found = (self.get(name, machine.name) for machine in machines)
+        return sum(found, np.zeros(self.count))
 
     def _enter(self, name: str, array: xr.DataArray) -> None:
         values = np.asarray(array.to_numpy())
         if values.dtype.kind not in "fiu":
             return
-        labels = [str(label) for label in array[array.dims[1]].to_numpy()] if array.ndim > 1 else []
-        columns = values.reshape(len(values), -1).T
+        labels = [""]
+        if array.ndim > 1:
+            labels = [str(label) for label in array[array.dims[1]].to_numpy()]
+        columns = np.atleast_2d(values.T)
         if array.dims[0] == "instant":
             columns = 0.5 * (columns[:, :-1] + columns[:, 1:])
         if columns.shape[-1] != len(self._places):
             return
-        for label, column in zip(labels or [""], columns, strict=True):
+        for label, column in zip(labels, columns, strict=True):
             known = column.astype(float)
             stuck = _stuck(known) & (not name.endswith(STEADY))
             if stuck.any():

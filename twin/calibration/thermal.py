@@ -27,7 +27,7 @@ def thermal(site: Site, history: History, held: Water) -> Iterator[Channel]:
     for bank in site.of(Cdu):
         yield _coolant(site, bank, history, held=held)
     for air in site.of(HallAir):
-        yield _fans(air, history)
+        yield _fans(site, air, history)
     for pump in site.of(HeatReuse):
         yield _pump(pump, history)
 
@@ -93,9 +93,9 @@ def _coolant(site: Site, bank: Cdu, history: History, *, held: Water) -> Channel
     )
 
 
-def _fans(air: HallAir, history: History) -> Channel:
+def _fans(site: Site, air: HallAir, history: History) -> Channel:
     """Return the fans of the halls."""
-    halls = history.total("hall_power")
+    halls = history.total("hall_power", site.of(Accelerators))
     observed = history.get("hall_air_draw", air.name)
 
     def expect(tuned: Site, _: Offsets) -> FloatArray:
@@ -113,7 +113,7 @@ def _fans(air: HallAir, history: History) -> Channel:
 
 def _air_heat(site: Site, history: History) -> FloatArray:
     """Return the heat that racks and busways leave to the air of the halls. [MW]"""
-    halls = history.total("hall_power")
+    halls = history.total("hall_power", site.of(Accelerators))
     parts = [
         (1.0 - hall.liquid_share) * history.get("hall_power", hall.name)
         for hall in site.of(Accelerators)
