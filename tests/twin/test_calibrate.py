@@ -8,6 +8,7 @@ import sites
 from telemetry.plants.sensing import Failing, Sensing
 from telemetry.trials.trial import Trial
 from tests import skies
+from tests.histories import NOISE, history_of, operation_of
 from twin.calibrate import Grade, calibrate
 from twin.calibration.history import History
 from twin.calibration.parameters import parameters_of, value_of
@@ -276,3 +277,18 @@ def test_a_week_of_telemetry_foretells_the_next(seed):
         if estimate.grade is Grade.IDENTIFIED and not estimate.parameter.is_offset:
             true = truth(plant, estimate.parameter)
             assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
+
+
+def test_air_of_two_days_that_nobody_read_is_none_to_judge_by():
+    """Proves: machines are not held against a straight line over two days.
+
+    Sensitivity: the chillers had lost an eighth of their COP by a history of four days.
+    """
+    read = history_of(SITE, operation_of(SITE, days=4), noise=NOISE)
+    for name in ("air_temperature", "relative_humidity"):
+        read[name][100:292] = np.nan
+    told = {e.parameter.name: e for e in calibrate(SITE, read).estimates}
+    for name in ("rejection.approach_factor", "chillers.eir_factor"):
+        estimate = told[f"chilled_plant.{name}"]
+        assert estimate.grade is Grade.IDENTIFIED
+        assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.error)

@@ -57,6 +57,9 @@ STEADY: Final = (
 )
 """Ends of words that stand still while nobody asks for anything else, and of states."""
 
+BRIDGED: Final = 12
+"""Quarter-hours without a reading of the air over which a straight line is laid: 3 h. [1]"""
+
 HOT: Final = 150.0
 """From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
 
@@ -83,6 +86,8 @@ class History:
         (variable, machine) -> readings that were left out, since they jump away and back. [1]
     impossible
         Word of the weather -> quarter-hours that were left out, since no air is so. [1]
+    is_aired
+        Whether the air of each quarter-hour was read, or at least some hours before and after it.
 
     Raises
     ------
@@ -208,6 +213,7 @@ class History:
     def _weather(self, site: Site) -> Weather:
         """Return the air of every quarter-hour; gaps are bridged, and held at the ends."""
         places = np.arange(self.count)
+        self.is_aired = np.ones(self.count, dtype=bool)
         rows = {}
         for name, (low, high) in POSSIBLE.items():
             values = self.get(name)
@@ -216,16 +222,15 @@ class History:
             if left_out:
                 self.impossible[name] = left_out
             if name == "air_pressure" and not is_read.any():
-                values, is_read = self._pressure(site), np.ones(self.count, dtype=bool)
+                values = np.full(self.count, float(atmosphere.standard_pressure(site.elevation)))
+                is_read = np.ones(self.count, dtype=bool)
             rows[name] = np.interp(places, places[is_read], values[is_read])
+            self.is_aired &= ~_far(is_read)
         data = {
             name: ("time", row, {"units": unit})
             for (name, row), unit in zip(rows.items(), ("degC", "1", "kPa"), strict=True)
         }
         return Weather.of(xr.Dataset(data))
-
-    def _pressure(self, site: Site) -> FloatArray:
-        return np.full(self.count, float(atmosphere.standard_pressure(site.elevation)))
 
 
 def _empty(name: str) -> Fault:
@@ -264,6 +269,14 @@ def _unit(name: str) -> str | None:
         return vocabulary.term(name).unit
     except UnitError:
         return None
+
+
+def _far(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which quarter-hours stand in a gap that is too long for a straight line."""
+    places = np.arange(len(is_read))
+    before = np.maximum.accumulate(np.where(is_read, places, -1))
+    after = np.minimum.accumulate(np.where(is_read, places, len(places))[::-1])[::-1]
+    return np.asarray(~is_read & (after - before > BRIDGED + 1))
 
 
 def _stuck(column: FloatArray) -> NDArray[np.bool_]:

@@ -51,7 +51,9 @@ def _plant(plant: CoolingPlant, history: History, held: Water) -> Iterator[Chann
     yield Channel(
         name=f"cooling_plant_draw.{name}",
         machines=(name,),
-        observed=held.known(np.where(np.isfinite(output), observed, np.nan), [name]),
+        observed=held.known(
+            np.where(np.isfinite(output) & history.is_aired, observed, np.nan), [name]
+        ),
         error=METER * (observed + plant.pump_power),
         expect=draw,
     )
@@ -134,7 +136,7 @@ def _pump(pump: HeatReuse, history: History) -> Channel:
     return Channel(
         name=f"heat_reuse_draw.{pump.name}",
         machines=(pump.name,),
-        observed=np.where(np.isfinite(heat), observed, np.nan),
+        observed=np.where(np.isfinite(heat) & history.is_aired, observed, np.nan),
         error=METER * (observed + pump.rated_heat / pump.rated_cop),
         expect=expect,
     )
