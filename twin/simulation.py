@@ -71,15 +71,26 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     given = {"state": (state, xr.Dataset), "operation": (operation, xr.Dataset)}
     check_given("simulate", site=(site, Site), **given)
     states.check(site, state)
-    _checked(site, operation)
+    check(site, operation)
     orders = orders_of(site, operation)
     hours = operation["duration"].to_numpy()
     result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
 
 
-def _checked(site: Site, operation: xr.Dataset) -> None:
-    """Refuse what no physics can answer: heat without a path, air that is none, time with holes."""
+def check(site: Site, operation: xr.Dataset) -> None:
+    """Refuse what no physics can answer: heat without a path, air that is none, time with holes.
+
+    Parameters
+    ----------
+    site, operation
+        As for :func:`simulate`.
+
+    Raises
+    ------
+    SiteError, StateError, UnitError
+        As :func:`simulate` does.
+    """
     lost = [*without_path(site)]
     if lost:
         raise SiteError(site.name, lost)

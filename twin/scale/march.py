@@ -8,7 +8,7 @@ import xarray as xr
 from twin import state as states
 from twin.equipment import CoolingPlant
 from twin.run import Run, run
-from twin.simulation import dataset, orders_of, stocks_of
+from twin.simulation import check, dataset, orders_of, stocks_of
 from twin.site import Site
 from twin.steering import WORDS
 from twin.walk import Ceiling
@@ -34,10 +34,11 @@ def march(
 
     Raises
     ------
-    StateError, UnitError
+    SiteError, StateError, UnitError
         As :func:`twin.simulate` does, before the first span.
     """
     states.check(site, state)
+    check(site, operation)
     grid = operation[["time", "duration", "instant"]]
     told = {word: operation[word] for word in WORDS if word in operation}
     for part, result in spans(site, state, operation, span=span):

@@ -53,3 +53,18 @@ def test_nonsense_is_refused_before_the_first_span():
     operation["hall_power"].values[-1] = np.nan
     with pytest.raises(StateError, match="hall_power"):
         next(march(site, state.rest(site), operation, span=2))
+
+
+@pytest.mark.parametrize(("name", "factor"), [("hall_power", 1000.0), ("air_temperature", 15.0)])
+def test_what_is_refused_of_a_whole_is_refused_of_spans(name, factor):
+    """Proves: kilowatts and kelvin are no operation of spans either.
+
+    Sensitivity: 1e113 MW were drawn, and water was cooled by air of 300 degC.
+    """
+    site = sites.load("small")
+    operation = steady(site, count=8)
+    operation[name].values *= factor
+    with pytest.raises(StateError, match=name):
+        simulate(site, state.rest(site), operation)
+    with pytest.raises(StateError, match=name):
+        next(march(site, state.rest(site), operation, span=2))
