@@ -8,7 +8,7 @@ import xarray as xr
 
 from twin import axes, steering, vocabulary
 from twin import state as states
-from twin.equipment import Accelerators, Genset, HeatReuse
+from twin.equipment import Accelerators, CoolingPlant, Genset, HeatReuse
 from twin.errors import Fault, SiteError, StateError
 from twin.given import check_given
 from twin.labels import of_owner, values_of
@@ -76,6 +76,28 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     hours = operation["duration"].to_numpy()
     result = run(site, stocks_of(state), orders, weather=Weather.of(operation), hours=hours)
     return dataset(site, result, operation[["time", "duration", "instant"]])
+
+
+def at_work(site: Site, operation: xr.Dataset) -> xr.Dataset:
+    """Return the calm state in which an operation finds a site that has been at work before.
+
+    Parameters
+    ----------
+    site, operation
+        As for :func:`simulate`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`twin.state.rest`, but plants already carry the load of the first interval: valves
+        with a lag would open from nothing, and the water get hot meanwhile.
+    """
+    calm = states.rest(site, operation["time"].to_numpy()[0])
+    first = simulate(site, calm, operation.isel(time=[0], instant=[0, 1]))
+    for plant in site.of(CoolingPlant):
+        carried = first["cooling_load"].sel(circuit=plant.name).item()
+        calm["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
+    return calm
 
 
 def check(site: Site, operation: xr.Dataset) -> None:

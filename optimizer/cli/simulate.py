@@ -39,7 +39,6 @@ from optimizer.cli.show import (
 from optimizer.cli.streaming import Detail, stream
 from optimizer.cli.trip import Day, asked_trips, show_trips
 from optimizer.service.trials.results import write_netcdf
-from twin import state
 from twin.axes import to_minute
 from twin.effectiveness import indicators
 from twin.equipment import CoolingPlant
@@ -47,6 +46,7 @@ from twin.errors import Fault, ProblemError, UnitError
 from twin.exceedance import beyond, exceedances
 from twin.frost import frosts
 from twin.scale.view import STEPS, Level
+from twin.simulation import at_work
 from twin.simulation import simulate as simulate_site
 from twin.site import Site
 from twin.units import canonical
@@ -141,7 +141,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     tell(screen, remarks := of_air + of_carbon + of_load)
     operation = use_sun_and_wind(sell_heat(outdoors, loaded).assign(hall_power=halls), loaded)
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
-    begun = state.rest(loaded, grid["time"].to_numpy()[0])
+    begun = at_work(loaded, operation)
     if detail is None:
         result = simulate_site(loaded, begun, operation)
     else:

@@ -11,14 +11,13 @@ import numpy as np
 import xarray as xr
 
 from telemetry.view_store import StoredView
-from twin import state
 from twin.effectiveness import NAMES
 from twin.exceedance import beyond
 from twin.frost import WORDS
 from twin.scale.march import march
 from twin.scale.racks import Window
 from twin.scale.view import Level, block_steps, blocks
-from twin.simulation import simulate
+from twin.simulation import at_work, simulate
 from twin.site import Site
 
 SPAN: Final = 10_000
@@ -110,7 +109,7 @@ def stream(
 
 def _runs(site: Site, operation: xr.Dataset, detail: Detail, *, block: int) -> Iterable[xr.Dataset]:
     """Return the run in spans of whole blocks, or at once where a part of it is looked at."""
-    begin = state.rest(site, operation["time"].to_numpy()[0])
+    begin = at_work(site, operation)
     if detail.time != slice(None):
         return [simulate(site, begin, operation)]
     width = np.timedelta64(1, "h") * float(operation["duration"][0])

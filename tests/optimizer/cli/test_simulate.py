@@ -1,6 +1,7 @@
 """`gigatwin simulate`: what it writes, and what it refuses in one block."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,23 @@ def test_limits_that_a_hot_day_breaks_are_told(run, tmp_path):
     assert "beyond its limit: facility_supply_temperature of chilled_plant reaches" in words
     mild = json.loads(run("--json", "-").stdout)
     assert (mild["beyond"], mild["extrapolated"], mild["frost"]) == ([], [], [])
+
+
+def test_a_run_begins_with_plants_at_work(run, tmp_path):
+    """Proves: slow valves are found where the load of the first interval holds them.
+
+    Sensitivity: they opened from nothing, and water of 47 degC was beyond its limit for 9 min.
+    """
+    text = (Path(sites.__file__).parent / "small.toml").read_text(encoding="utf-8")
+    slow = tmp_path / "slow.toml"
+    volume = 'volume = "12 m3"'
+    slow.write_text(text.replace(volume, f'{volume}, valve_lag = "180 s"'), encoding="utf-8")
+    load, out = ("--utilisation", "1"), tmp_path / "run.nc"
+    told = run("--step", "1min", "--json", "-", "--out", out, site=slow, load=load)
+    assert json.loads(told.stdout)["beyond"] == []
+    with xr.open_dataset(out) as done:
+        water = done["facility_supply_temperature"].sel(circuit="warm_plant")
+        np.testing.assert_allclose(water, 38.0, atol=0.05)
 
 
 def test_water_that_would_freeze_in_coolers_is_told(run, tmp_path):
