@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.equipment.condensing import economiser_lift
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.physics import FloatArray
 from twin.physics.thermal_chain import CALM
@@ -79,14 +80,16 @@ class Ceiling:
 
 def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
     """Return the water of a circuit at which coolers, at full and alone, take its heat. [degC]"""
-    full, bank = np.ones(len(weather)), plant.chillers
-    rate = plant.rated_cooling / plant.temperature_range
+    full, bank, load = np.ones(len(weather)), plant.chillers, heat + plant.pump_power
+    rate, lift = plant.rated_cooling / plant.temperature_range, np.zeros(len(weather))
     if bank is not None:
-        rate = bank.rated_rejection / bank.condenser_range
+        chilled, rate = rate, bank.rated_rejection / bank.condenser_range
+        near = plant.economiser_approach or 0.0
+        lift += economiser_lift(load, near, chilled_rate=chilled, water_rate=rate)
     leaving = plant.rejection.leaving_temperature(
-        (heat + plant.pump_power) * full, capacity_rate=rate * full, weather=weather, speed=full
+        load * full, capacity_rate=rate * full, weather=weather, speed=full
     )
-    return leaving + (plant.economiser_approach or 0.0)
+    return leaving + lift
 
 
 def walk_store(

@@ -19,6 +19,39 @@ _PASSES: Final = 3  # compressor power to 1e-4 of itself
 _TOLERANCE: Final = 1e-7  # MW of the greatest load
 
 
+def economiser_lift(
+    heat: FloatArray | float,
+    approach: float,
+    *,
+    chilled_rate: FloatArray | float,
+    water_rate: FloatArray | float,
+) -> FloatArray:
+    r"""Return the chilled supply less the rejection water where an economiser carries a heat alone.
+
+    Parameters
+    ----------
+    heat
+        Heat that the chilled water brings. [MW]
+    approach
+        Between the streams where they are nearest. [K]
+    chilled_rate, water_rate
+        Capacity rates of the chilled and of the condenser water. [MW K-1]
+
+    Returns
+    -------
+    numpy.ndarray
+        Difference of temperatures. [K]
+
+    Notes
+    -----
+    :math:`a + Q\,(1 / C_{min} - 1 / C)`, counterflow: the streams are nearest at the cold end, or
+    at the warm one where less condenser water flows than chilled; else it would leave warmer than
+    the chilled water comes.
+    """
+    least = np.minimum(chilled_rate, water_rate)
+    return np.asarray(approach + heat * (1.0 / least - 1.0 / chilled_rate))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Condensing:
     """How a load is cooled: on the axes of the load, with one axis more while trials are compared.
@@ -57,8 +90,7 @@ class Condenser:
     supply_temperature
         Chilled water that leaves, one number or on the axes of the load. [degC]
     economiser_approach
-        Chilled water behind the economiser less the water from the heat rejection; None without
-        an economiser. [K]
+        Least difference of the streams in the economiser; None without one. [K]
     units
         Chillers that are told to run, on the last axes of the load; by default as many as take the
         least power. [1]
@@ -109,7 +141,9 @@ class Condenser:
                 heat, capacity_rate=water_rate, weather=weather, speed=speed
             )
             temperature = leaving + heat / water_rate
-            free = self._free(leaving, load, capacity_rate, temperature=temperature)
+            free = self._free(
+                leaving, load, capacity_rate, water_rate=water_rate, temperature=temperature
+            )
             power, units = self._compress(load - free, temperature)
         fan = self.rejection.power(speed, weather)
         is_open = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
@@ -191,7 +225,7 @@ class Condenser:
         least = self.chillers.condenser_minimum
         leaving = least - (fixed + load / self.chillers.rated_cop) / water_rate
         cool = np.full_like(load, least)
-        free = self._free(leaving, load, capacity_rate, temperature=cool)
+        free = self._free(leaving, load, capacity_rate, water_rate=water_rate, temperature=cool)
         power, _ = self._compress(load - free, cool)
         heat = fixed + power
         highest = self.chillers.condenser_high
@@ -199,8 +233,10 @@ class Condenser:
         hot = fixed + power
         kinks = [(heat, least - heat / water_rate), (hot, highest - _NEAR - hot / water_rate)]
         if self.economiser_approach is not None:
-            target = np.full_like(load, self.supply_temperature - self.economiser_approach)
-            kinks.append((fixed, target))
+            lift = economiser_lift(
+                load, self.economiser_approach, chilled_rate=capacity_rate, water_rate=water_rate
+            )
+            kinks.append((fixed, self.supply_temperature - lift))
         return kinks
 
     def _free(
@@ -209,13 +245,17 @@ class Condenser:
         load: FloatArray,
         capacity_rate: FloatArray,
         *,
+        water_rate: FloatArray,
         temperature: FloatArray,
     ) -> FloatArray:
         """Return the heat that the economiser takes from the chilled water on its way back."""
         if self.economiser_approach is None:
             return np.zeros(np.broadcast_shapes(leaving.shape, load.shape))
         warm_end = self.supply_temperature + load / capacity_rate
-        gained = capacity_rate * (warm_end - self.economiser_approach - leaving)
+        least = np.minimum(
+            capacity_rate, water_rate
+        )  # of a little tower water the warm end is near
+        gained = least * (warm_end - self.economiser_approach - leaving)
         return np.clip(gained, 0.0, self._spared(load, temperature))
 
     def _spared(self, load: FloatArray, temperature: FloatArray) -> FloatArray:

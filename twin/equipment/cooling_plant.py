@@ -63,7 +63,7 @@ class CoolingPlant(Equipment):
     rejection: HeatRejection
     chillers: ChillerBank | None = None
     economiser_approach: (
-        Annotated[float, Quantity("K", "water behind the economiser less rejection water", above=0)]
+        Annotated[float, Quantity("K", "least difference of the economiser's streams", above=0)]
         | None
     ) = None
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.equipment import CoolingPlant
+from twin.equipment.condensing import economiser_lift
 from twin.failures.situation import Plant
 from twin.physics import FloatArray
 from twin.weather import Weather
@@ -120,7 +121,7 @@ class Ceilings:
         target, none = self._plant.target, np.zeros(len(self._weather))
         if bank is None:
             rate = np.maximum(flow, _LEAST_FLOW) * machine.rated_cooling / machine.temperature_range
-            nodes = self._free(rate, approach=0.0, coolers_out=coolers_out)
+            nodes = self._free(rate, approach=None, coolers_out=coolers_out)
             return Most.of(none, nodes, target=target)
         units = np.asarray(bank.count if chillers is None else chillers, dtype=np.float64)
         most = self._compressed(coolers_out)
@@ -149,14 +150,14 @@ class Ceilings:
         none = np.zeros(len(self._weather))
         return Most.of(none, _never(len(none)), target=self._plant.target)
 
-    def _free(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Nodes:
+    def _free(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> Nodes:
         """Return what leaves by the coolers alone, through water of some capacity rate."""
         key = coolers_out, rate.tobytes()
         if key not in self._alone:
             self._alone[key] = self._nodes(rate, approach=approach, coolers_out=coolers_out)
         return self._alone[key]
 
-    def _nodes(self, rate: FloatArray, *, approach: float, coolers_out: int) -> Nodes:
+    def _nodes(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> Nodes:
         machine = self._plant.machine
         if coolers_out >= machine.rejection.count:
             return _never(len(rate))
@@ -166,7 +167,11 @@ class Ceilings:
         )
         least = np.arange(len(_SHARES))[:, None] * _LEAST_RISE
         temperature = np.maximum.accumulate(leaving - least) + least
-        return temperature + approach, heat - machine.pump_power
+        if approach is not None:
+            chilled = machine.rated_cooling / machine.temperature_range
+            lift = economiser_lift(heat, approach, chilled_rate=chilled, water_rate=rate)
+            temperature = temperature + lift
+        return temperature, heat - machine.pump_power
 
 
 def _never(count: int) -> Nodes:
