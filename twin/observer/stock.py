@@ -163,7 +163,9 @@ def doubts(
         told = carried.bank.mean
         yield f"{what} is {seen:.4g} {unit}, but {told:.4g} by the model: one of them is wrong"
     elif bank.drifting > DRIFTING:
-        yield f"the sensor of {what} drifts: it shows {bank.drift:+.2g} {unit} beside the model"
+        shown = f"it shows {bank.drift:+.2g} {unit} beside the model"
+        # one sensor cannot tell which
+        yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
 
 
 def _is_far(bank: Bank, seen: float) -> bool:
