@@ -8,7 +8,7 @@ import xarray as xr
 
 from twin import axes, steering, vocabulary
 from twin import state as states
-from twin.equipment import Accelerators, CoolingPlant, Genset, HeatReuse
+from twin.equipment import Accelerators, CoolingPlant, Genset, HeatReuse, Renewable
 from twin.errors import Fault, SiteError, StateError
 from twin.given import check_given
 from twin.labels import of_owner, values_of
@@ -28,7 +28,7 @@ DIMENSIONS: Final = {
 
 
 SLIP: Final = 10.0
-"""Power of a hall, over its full one, that is no what-if any more but a slip of the unit. [1]"""
+"""Power of a hall or of sun and wind, over the full one, that is a slip of the unit. [1]"""
 
 ARRIVING: Final = "facility_arriving_temperature"
 """Stock of loops that declare how much water is on its way; left out, it is that of the supply."""
@@ -123,15 +123,18 @@ def check(site: Site, operation: xr.Dataset) -> None:
 
 
 def _beyond(site: Site, operation: xr.Dataset) -> Iterator[Fault]:
-    """Yield halls that would draw what they cannot: a slip of the unit, most likely."""
-    vocabulary.check(operation, "hall_power")
-    for hall in site.of(Accelerators):
-        if "hall" not in operation.coords or hall.name not in operation["hall"]:
+    """Yield machines that would draw or give what they cannot: a slip of the unit, most likely."""
+    used = [name for name in ("renewable_used_power",) if name in operation]
+    vocabulary.check(operation, "hall_power", *used)
+    halls = [("hall_power", "hall", h.name, h.full_power) for h in site.of(Accelerators)]
+    sources = [("renewable_used_power", "renewable", r.name, r.power) for r in site.of(Renewable)]
+    for name, dim, owner, most in (*halls, *sources):
+        if name not in operation or owner not in operation.coords.get(dim, ()):
             continue  # told by what reads the orders
-        power = of_owner(operation, "hall_power", hall.name)
-        if np.isfinite(power).all() and (power > SLIP * hall.full_power).any():
-            mend = f"the hall draws {hall.full_power:g} MW at most; is the unit right?"
-            place = f"operation, hall_power, {hall.name}"
+        power = of_owner(operation, name, owner)
+        if np.isfinite(power).all() and (power > SLIP * most).any():
+            mend = f"it is {most:g} MW at most; is the unit right?"
+            place = f"operation, {name}, {owner}"
             yield Fault(place=place, value=f"{power.max():g} MW", mend=mend)
 
 

@@ -18,6 +18,7 @@ from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.setpoints import least_flows
 from twin.site import Site
+from twin.state import BOILING, FREEZING
 
 SUPPLY: Final = "facility_supply_set_point"
 """Word of the vocabulary for the temperature of the supply water."""
@@ -78,8 +79,8 @@ def read(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]
     Raises
     ------
     StateError
-        If a machine is unknown or has no chillers, or a value is not finite, a range not above
-        zero, or a number of chillers not whole.
+        If a machine is unknown or has no chillers, a temperature is none of water, a range not
+        above zero, or a number of chillers not whole.
     UnitError
         If a unit is missing or foreign.
     """
@@ -209,6 +210,10 @@ def _faults(site: Site, array: xr.DataArray, word: str) -> Iterator[Fault]:
         if not ((values >= 0.0) & (values == np.round(values))).all():
             yield Fault(place=word, value="", mend="must be a whole number, 0 or more")
         return
-    is_sound = np.isfinite(values) & ((values > 0.0) | (field == "supply_temperature"))
+    low, high, mend = 0.0, np.inf, "must be finite, and a range above 0"
+    if field == "supply_temperature":
+        low, high = FREEZING, BOILING
+        mend = f"must be finite, and from {low:g} to {high:g} degC, as liquids are"
+    is_sound = (values > low) & (values < high)
     if not is_sound.all():
-        yield Fault(place=word, value="", mend="must be finite, and a range above 0")
+        yield Fault(place=word, value=f"{values[~is_sound][0]:g}", mend=mend)

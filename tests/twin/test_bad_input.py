@@ -78,6 +78,10 @@ def test_an_interval_of_no_length_is_refused():
         ),
         (lambda one: one.drop_vars("instant"), "needs the coordinates time, instant"),
         (lambda one: one.assign(hall_power=1000.0 * one["hall_power"]), "is the unit right"),
+        (
+            lambda one: ordered(one, "renewable_used_power", "renewable", solar_1=9, wind_1=0),
+            "renewable_used_power, solar_1.*is the unit right",
+        ),
     ],
 )
 def test_an_operation_out_of_time_or_of_another_unit_is_refused(spoil, told):

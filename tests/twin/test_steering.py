@@ -74,6 +74,7 @@ def test_written_and_read_back(site):
         ("technology_range_set_point", "cdu", "warm_plant", 10.0, "no cdu of this name"),
         ("facility_range_set_point", "circuit", "warm_plant", 0.0, "a range above 0"),
         ("facility_supply_set_point", "circuit", "warm_plant", np.nan, "must be finite"),
+        ("facility_supply_set_point", "circuit", "warm_plant", 311.0, "from -30 to 110 degC"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(site, word, dim, owner, value, told):
