@@ -160,13 +160,13 @@ def _met(
     for (name, owner), size in sizes.items():
         seen = float(observed[name].sel({str(observed[name].dims[0]): owner}))
         carried = told.get((name, owner))
-        found = met(carried, seen, now=now, trust=TRUST[name].scaled(size))
+        unit = vocabulary.term(name).unit
+        most = np.inf if unit == "degC" else size
+        found = met(carried, seen, now=now, trust=TRUST[name].scaled(size), size=most)
         if found is None:
             faults.append(_unknown(name, owner))
             continue
         memory[name, owner] = found
-        unit = vocabulary.term(name).unit
-        most = np.inf if unit == "degC" else size
         said += doubts(f"{name} of {owner}", carried, found, seen=seen, unit=unit, size=most)
     return memory, said, faults
 

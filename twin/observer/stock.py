@@ -94,7 +94,9 @@ class Carried:
     moved: float
 
 
-def met(carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trust) -> Memory | None:
+def met(
+    carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trust, size: float
+) -> Memory | None:
     """Return what is known of a stock after a reading.
 
     Parameters
@@ -107,6 +109,8 @@ def met(carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trus
         When.
     trust
         In the unit of the stock.
+    size
+        What it can be at most; infinite if there is no such thing. [unit of the stock]
 
     Returns
     -------
@@ -119,6 +123,10 @@ def met(carried: Carried | None, seen: float, *, now: np.datetime64, trust: Trus
         habit = Habit().then(seen, now, is_moving=False)
         return Memory(bank=Bank.at(seen, trust.sensor, trust), habit=habit)
     memory, bank = carried.memory, carried.bank
+    if _is_at_end(memory, bank, seen, size=size):
+        read = bank.read(seen, trust)
+        kept = replace(read, weight=bank.weight, count=bank.count, squares=bank.squares)
+        return replace(memory, bank=kept, contradictions=0, unseen=0.0)
     is_moving = abs(carried.moved) > memory.bank.noise
     habit = memory.habit.then(seen, now, is_moving=is_moving)
     if np.isnan(seen) or habit.is_stuck:
@@ -166,6 +174,16 @@ def doubts(
         shown = f"it shows {bank.drift:+.2g} {unit} beside the model"
         # one sensor cannot tell which
         yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
+
+
+def _is_at_end(memory: Memory, bank: Bank, seen: float, *, size: float) -> bool:
+    """Return whether a display stands at an end of its scale, where the model has the stock too.
+
+    There it says one number again and again, as of an empty tank, and tells nothing of its noise.
+    """
+    is_end = np.isfinite(size) and not 0.0 < seen < size
+    is_same = seen == memory.habit.reading and not memory.habit.is_stuck
+    return bool(is_end and is_same and abs(seen - bank.foretold) <= FAR * bank.noise)
 
 
 def _is_far(bank: Bank, seen: float) -> bool:

@@ -15,9 +15,9 @@ NOW = np.datetime64("2026-07-01T00:00", "us")
 @pytest.mark.parametrize("name", sorted(TRUST))
 def test_a_memory_comes_back_as_it_was(name):
     trust = TRUST[name].scaled(3.0)
-    memory = met(None, 1.5, now=NOW, trust=trust)
+    memory = met(None, 1.5, now=NOW, trust=trust, size=np.inf)
     carried = memory.carried(1.6, 0.5, stirred=2.0, trust=trust, hours=0.25)
-    memory = met(carried, 1.7, now=NOW, trust=trust)
+    memory = met(carried, 1.7, now=NOW, trust=trust, size=np.inf)
     back = recalled(json.loads(json.dumps(told(memory))), trust)
     assert back.bank.mean == memory.bank.mean
     assert back.bank.spread == memory.bank.spread
@@ -33,7 +33,7 @@ def test_anything_else_is_refused(broken):
 
 def test_a_memory_of_another_kind_of_stock_is_refused():
     trust = TRUST["tank_level"]
-    memory = told(met(None, 0.5, now=NOW, trust=trust))
+    memory = told(met(None, 0.5, now=NOW, trust=trust, size=np.inf))
     with pytest.raises(ValueError, match="another kind"):
         recalled(memory, TRUST["cooling_plant_output"])
     memory["bank"]["weight"][0][0] = float("nan")

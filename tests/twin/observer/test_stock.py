@@ -3,7 +3,7 @@
 import numpy as np
 
 from twin.observer.bank import Bank
-from twin.observer.stock import Carried, Memory, doubts
+from twin.observer.stock import Carried, Memory, doubts, met
 from twin.observer.trust import TRUST
 
 
@@ -18,3 +18,33 @@ def test_a_stock_is_known_within_its_own_size_at_worst():
     """Sensitivity: a battery of 1.6 MWh was told give or take 8e+03."""
     assert said(0.1, 1.6) == ["level is not measured: 0.9932 MWh by the model, give or take 0.1"]
     assert said(8e3, 1.6) == ["level is not measured: anything from 0 to 1.6 MWh by the model"]
+
+
+def followed(memory, changes, readings):
+    """Return what is known of a tank of 2 MWh after some changes by the model, and readings."""
+    trust, now = TRUST["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
+    for change, seen in zip(changes, readings, strict=True):
+        carried = memory and memory.carried(
+            max(memory.bank.mean + change, 0.0), 1.0, stirred=0.0, trust=trust, hours=0.25
+        )
+        memory = met(carried, seen, now=now, trust=trust, size=2.0)
+    return memory
+
+
+def test_a_display_that_ends_at_an_empty_tank_is_not_stuck():
+    """Proves: an empty tank shows 0 for days, and its sensor is believed.
+
+    One that stays at 0 while the tank is charged is stuck.
+
+    Sensitivity: it was left out after an hour, and after nine nothing was planned any more.
+    """
+    noise = np.random.default_rng(3).normal(0.0, 0.01, 60)
+    changes = np.where(np.arange(60) < 30, 0.0, np.where(np.arange(60) % 2, 0.1, -0.1))
+    habit = followed(None, changes, 1.0 + np.cumsum(changes) + noise)
+    empty = followed(habit, [-0.2] * 5 + [0.0] * 200, [0.8, 0.6, 0.4, 0.2] + [0.0] * 201)
+    assert not empty.habit.is_stuck
+    assert empty.unseen == 0.0
+    assert abs(empty.bank.mean) < 0.02
+    charged = followed(empty, [0.1] * 8, [0.0] * 8)
+    assert charged.habit.is_stuck
+    assert charged.bank.mean > 0.5
