@@ -3,7 +3,11 @@
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
 
+import icechunk
 import pytest
 from typer.main import get_command
 
@@ -13,6 +17,7 @@ from tests.conftest import ROOT
 UNIT = ROOT / "deploy" / "systemd" / "gigatwin@.service"
 EXAMPLE = ROOT / "deploy" / "gigatwin.env.example"
 EXPOSURE = 12  # tenths
+OTHERS = 256  # of the service, its solver and its page
 
 
 def test_the_unit_is_hardened():
@@ -21,6 +26,27 @@ def test_the_unit_is_hardened():
     command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", UNIT]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-300:] + found.stderr
+
+
+def test_the_unit_leaves_room_for_the_threads_of_the_archive(tmp_path):
+    """Proves: while old files are deleted, once an hour, solver, page and HOLD have theirs too."""
+    repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path)))
+    (tmp_path / "chunks").mkdir()
+    for number in range(1500):  # more than Icechunk has threads; names are in base 32
+        (tmp_path / "chunks" / f"{number:019d}0").touch()
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(repository.garbage_collect, datetime.now(UTC))
+        most = threads()
+        while not deleting.done():
+            most = max(most, threads())
+    assert not list((tmp_path / "chunks").iterdir())
+    (limit,) = re.findall(r"^TasksMax=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert most + OTHERS < int(limit)
+
+
+def threads():
+    """Return how many threads this process has."""
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 def test_the_example_names_all_that_a_service_takes_from_the_environment_and_nothing_else():
