@@ -25,6 +25,9 @@ LONGEST_LINE: Final = 64 * 1024
 PATIENCE: Final = 5.0
 """Longest wait for an answer. [s]"""
 
+HUNG_UP: Final = (BrokenPipeError, ConnectionResetError, ValueError)
+"""How it looks where a service that runs hangs up on a command; the last is half an answer."""
+
 LONGEST_PATH: Final = 100
 """Most bytes of a socket's path that every system takes. [1]"""
 
@@ -92,6 +95,15 @@ class _Server(socketserver.ThreadingUnixStreamServer):
             except OSError:
                 self.server_close()
                 raise
+
+    def process_request(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Answer on a thread of its own; where no more can be made, on this one."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # a HOLD must not fail for want of threads
+            self.process_request_thread(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say that a client went away or a command failed."""
@@ -203,10 +215,10 @@ def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object
             wire.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
-    except (TimeoutError, BlockingIOError) as error:
-        mend = f"it does not answer within {PATIENCE:.0f} s; see its log"
+    except (TimeoutError, BlockingIOError, *HUNG_UP) as error:
+        mend = "it does not answer; see its log"
         raise SilentError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         mend = "no service runs on this state; start it with gigatwin run"
         raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
     if not answer.pop("ok"):

@@ -11,7 +11,13 @@ from contextlib import suppress
 import pytest
 
 from optimizer.service.holding import control
-from optimizer.service.holding.control import LONGEST_LINE, ControlServer, command, is_running
+from optimizer.service.holding.control import (
+    LONGEST_LINE,
+    ControlServer,
+    SilentError,
+    command,
+    is_running,
+)
 from twin.errors import Fault, ServiceError
 
 WAIT = 60.0
@@ -126,6 +132,23 @@ def test_many_command_at_once(folder):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: command(folder, "echo", n=n), range(64)))
     assert answers == [{"told": {"n": n}} for n in range(64)]
+
+
+def test_a_command_is_answered_where_no_more_threads_can_be_made(folder, monkeypatch):
+    """Proves: HOLD is obeyed at a limit of tasks, as the system's or a container's."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert command(folder, "echo") == {"told": {}}
+
+
+def test_a_service_that_hangs_up_runs_and_does_not_answer(folder, monkeypatch):
+    """Proves: nobody is told to start a service that runs, and steers the plant."""
+    monkeypatch.setattr(control._Handler, "handle", lambda _: None)
+    with pytest.raises(SilentError, match="does not answer"):
+        command(folder, "status")
 
 
 def test_only_the_owner_may_command(folder):
