@@ -19,6 +19,9 @@ from twin.errors import Fault, JournalError, ServiceError
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
 
+PIECE: Final = 256 * 1024
+"""How much of a record is read first to find its end; a line has some kilobytes. [B]"""
+
 _HEAD: Final = '{"hash":"'
 
 AUDIT: Final = "audit.jsonl"
@@ -116,15 +119,15 @@ class Audit:
         """Go to the end of the record; a last line without an end is set aside."""
         if not self._path.exists():
             return
-        whole = self._path.read_bytes()
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):
+        rest = _rest(self._path)
+        end = rest.rfind(b"\n") + 1
+        if end < len(rest):
             with self._path.with_suffix(".torn").open("ab") as torn:
-                torn.write(whole[end:] + b"\n")
-            os.truncate(self._path, end)
+                torn.write(rest[end:] + b"\n")
+            os.truncate(self._path, self._path.stat().st_size - len(rest) + end)
             logger.warning("torn line set aside", file=self._path.name)
         if end:
-            last = whole[whole.rfind(b"\n", 0, end - 1) + 1 : end].decode(errors="replace")
+            last = rest[rest.rfind(b"\n", 0, end - 1) + 1 : end].decode(errors="replace")
             chained = last[len(_HEAD) : len(_HEAD) + len(GENESIS)]
             if last == _line(chained, _body(last)):
                 self._last = chained
@@ -132,6 +135,19 @@ class Audit:
                 aside = self._path.with_suffix(f".{time.time_ns()}.broken")
                 self._path.replace(aside)
                 logger.error("broken record set aside", file=self._path.name, aside=aside.name)
+
+
+def _rest(path: Path) -> bytes:
+    """Return the last whole line of a record and what follows it, and no more than it must.
+
+    A record of years is larger than the memory of many machines.
+    """
+    with path.open("rb") as file:
+        size, length, rest = file.seek(0, os.SEEK_END), PIECE, b""
+        while len(rest) < size and rest.count(b"\n") <= 1:
+            file.seek(max(size - length, 0))
+            rest, length = file.read(), 2 * length
+    return rest
 
 
 def read_audit(path: Path) -> Iterator[Entry]:

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from optimizer.service.audit import AUDIT, GENESIS, Audit, read_audit
+from optimizer.service.audit import AUDIT, GENESIS, PIECE, Audit, _hash, _line, read_audit
 from optimizer.service.decisions import read_service_decision
 from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
+
+AFTER = '{"event":"after"}'
 
 
 @pytest.fixture
@@ -47,6 +49,27 @@ def test_a_restart_goes_on_with_the_chain(written):
     assert contents(written) == [*ENTRIES, {"event": "after"}]
     hashes = [entry.chained for entry in read_audit(written)]
     assert len({GENESIS, *hashes}) == len(ENTRIES) + 2
+
+
+def test_a_record_larger_than_memory_is_gone_on_with(written):
+    """Proves: after years a start reads the end of the record alone. Its middle is a hole here."""
+    lines = written.read_bytes()
+    with written.open("wb") as file:
+        file.seek(2**40)
+        file.write(b"\n" + lines + b"torn")
+    Audit(written).add({"event": "after"})
+    with written.open("rb") as file:
+        file.seek(2**40 + 1)
+        *before, last = file.read().splitlines(keepends=True)
+    assert b"".join(before) == lines
+    assert last.decode() == _line(_hash(before[-1][9:73].decode(), AFTER), AFTER)
+
+
+@pytest.mark.parametrize("length", [1, PIECE - 200, PIECE, 3 * PIECE])
+def test_a_long_line_is_gone_on_with(path, length):
+    for text in ("a" * length, "b" * length, "c"):
+        Audit(path).add({"text": text})
+    assert [len(content["text"]) for content in contents(path)] == [length, length, 1]
 
 
 def test_every_edited_byte_shows(written):
