@@ -1,4 +1,7 @@
-"""How long an object store is waited for: one that takes a request may never answer it."""
+"""How a repository is opened: how long its store is waited for, and how much of it is remembered.
+
+A store that takes a request may never answer it.
+"""
 
 from typing import Final
 
@@ -14,6 +17,12 @@ PATIENCE: Final = icechunk.StorageSettings(
 """Longest wait to be let in, for one try, and for all tries; the largest object is 100 MB. [ms]"""
 
 
+MEMORY: Final = icechunk.CachingConfig(num_snapshot_nodes=50_000, num_chunk_refs=1_000_000)
+"""Nodes of commits, and references, that are kept in memory. Icechunk's own bounds are for whoever
+reads; a writer, with a new commit each minute, fills them with what nobody asks for again, 3 kB a
+node, and grew to over a gigabyte within a week. [1]"""
+
+
 def patient() -> icechunk.RepositoryConfig:
     """Return how a repository is opened; what it was made with stands beside it."""
-    return icechunk.RepositoryConfig(storage=PATIENCE)
+    return icechunk.RepositoryConfig(storage=PATIENCE, caching=MEMORY)

@@ -23,7 +23,7 @@ from telemetry.archive.layout import LAYOUT, VARIABLES, is_spare, labels_of
 from telemetry.archive.losses import Loss, tell
 from telemetry.archive.marks import Mark
 from telemetry.archive.panics import panics_as_errors
-from telemetry.archive.patience import PATIENCE, patient
+from telemetry.archive.patience import MEMORY, PATIENCE, patient
 from telemetry.archive.pieces import WORKERS
 from telemetry.archive.seals import Seals, SpoiltError
 from telemetry.archive.seconds import Taken
@@ -296,5 +296,5 @@ def _configuration() -> icechunk.RepositoryConfig:
     every = icechunk.ManifestSplitCondition.AnyArray()
     splitting = icechunk.ManifestSplittingConfig.from_dict({every: along_time})
     configuration.manifest = icechunk.ManifestConfig(splitting=splitting)
-    configuration.storage = PATIENCE
+    configuration.storage, configuration.caching = PATIENCE, MEMORY
     return configuration

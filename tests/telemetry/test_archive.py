@@ -12,6 +12,8 @@ import pytest
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
+from telemetry.archive.patience import MEMORY
+from telemetry.archive.store import Store, on_disk
 from telemetry.journal import Journal, Position
 from telemetry.quality import Flag
 from tests.telemetry import archives
@@ -29,6 +31,14 @@ def test_nothing_is_there_before_the_first_commit(heard):
     assert not heard.archive.commit()
     assert heard.open("racks").sizes == {"time": 0}
     assert heard.open().sizes == {"time": 0}
+
+
+def test_what_icechunk_remembers_is_bounded(tmp_path):
+    """Proves: a new archive, and one that is opened, do not grow by each commit for days."""
+    for _ in range(2):
+        caching = Store.open(on_disk(tmp_path / "store"), "rhine").repository.config.caching
+        assert caching.num_snapshot_nodes == MEMORY.num_snapshot_nodes
+        assert caching.num_chunk_refs == MEMORY.num_chunk_refs
 
 
 def test_a_minute_is_committed_once_it_is_closed(heard):
