@@ -101,7 +101,8 @@ class RealClock:
             is_back = begun < last - QUARTER
             if is_back:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
-            is_asked = self._is_again and self.now() - decided >= AGAIN
+            # it is not waited for by a clock that was set back meanwhile
+            is_asked = self._is_again and not decided <= self.now() < decided + AGAIN
             if begun > last or is_back or is_asked:
                 last, decided, self._is_again = begun, self.now(), False
                 yield begun

@@ -165,7 +165,7 @@ class FlexAgent:
             return []
         told = self._intake.take(self._client, lambda message: self.handle(message, now))
         more = [refusal(who, f"{n} more within a minute") for who, n in self._spate.rest()]
-        if self._load is not None and now - self._told >= PERIOD:
+        if self._load is not None and not self._told <= now < self._told + PERIOD:
             self.tell(self._load, now)
         return [*filter(None, told), *more]
 

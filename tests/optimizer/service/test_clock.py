@@ -36,6 +36,16 @@ def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
     assert [next(cycles), next(cycles)] == [START, START + QUARTER]
 
 
+def test_who_asks_waits_for_no_clock_that_was_set_back():
+    """Proves: a partner's load target is planned for at once, and not after the minutes set back."""
+    told = Told(*(START + minutes * axes.MINUTE for minutes in (0, 14, 2, 3)))
+    found = []
+    for _ in told.cycles(Turning(told)):
+        found.append(told.now())
+        told.again()
+    assert found == [START + minutes * axes.MINUTE for minutes in (0, 14, 2, 3)]
+
+
 def test_who_asks_often_is_heard_once_a_minute():
     told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
     looks = len(told.looks)

@@ -176,6 +176,9 @@ def test_it_is_told_again_each_minute(agent, partner):
     agent.poll(NOON + MINUTE)
     envelope, _ = partner.hear()
     assert envelope["time"] == "2026-07-01T12:01:00.000Z"
+    agent.poll(NOON - 10 * MINUTE)  # a clock that is set back keeps nobody waiting
+    envelope, _ = partner.hear()
+    assert envelope["time"] == "2026-07-01T11:50:00.000Z"
 
 
 @pytest.mark.parametrize(
