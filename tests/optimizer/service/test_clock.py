@@ -37,7 +37,7 @@ def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
 
 
 def test_who_asks_waits_for_no_clock_that_was_set_back():
-    """Proves: a partner's load target is planned for at once, and not after the minutes set back."""
+    """Proves: a partner's load target is planned for at once."""
     told = Told(*(START + minutes * axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
     for _ in told.cycles(Turning(told)):
