@@ -91,21 +91,20 @@ class Client:
         self.url = str(address)
         if tls is not None and not address.is_secure:
             raise BrokerError(self.url, "certificates, and no TLS", "write mqtts://")
-        try:
-            context = (tls or Tls()).context() if address.is_secure else None
-        except OSError as error:
-            reason = f"the certificates cannot be used ({error})"
-            raise BrokerError(self.url, reason, "give PEM, and the own key of it") from error
         manner = Manner(
             address=address,
             client_id=client_id,
             is_clean=is_clean,
             is_5=protocol == "5",
             will=will,
-            tls=context,
+            tls=(tls or Tls()) if address.is_secure else None,
             window=depth,
         )
-        self._session = Session(manner, depth)
+        try:
+            self._session = Session(manner, depth)
+        except OSError as error:
+            reason = f"the certificates cannot be used ({error})"
+            raise BrokerError(self.url, reason, "give PEM, and the own key of it") from error
         self._thread: threading.Thread | None = None
         self._counting = threading.Lock()
         self._overflowed = -OVERFLOW

@@ -1,24 +1,24 @@
 """paho, taught to read ahead and to acknowledge in groups.
 
-paho reads the socket byte by byte and writes once for each acknowledgement. Three things reach
+paho reads the socket byte by byte and writes once for each acknowledgement. Four things reach
 into its inside, so its version is held by the lock and the tests watch them: ``_sock_recv``, which
-reads ahead; ``_in_packet``, which tells whether a packet has been begun; and ``_packet_queue``,
-which takes many acknowledgements as one write.
+reads ahead; ``_in_packet``, which tells whether a packet has been begun; ``_packet_queue``, which
+takes many acknowledgements as one write; and ``_ssl_context``, which certificates are read into.
 """
 
-import ssl
 import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from telemetry.address import Address
+from telemetry.address import Address, Tls
 from telemetry.wire.mailbox import Will
 from telemetry.wire.packets import Packet, publishes
 
@@ -39,6 +39,8 @@ BITE: Final = 65536
 
 _PUBACK: Final = struct.Struct("!BBH")
 
+_logger = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manner:
@@ -49,7 +51,7 @@ class Manner:
     is_clean: bool
     is_5: bool
     will: Will | None
-    tls: ssl.SSLContext | None
+    tls: Tls | None
     window: int
 
 
@@ -84,8 +86,9 @@ class Buffered(paho.Client):
         address, will = manner.address, manner.will
         if address.user is not None:
             self.username_pw_set(address.user, address.password)
+        self._certificates = manner.tls
         if manner.tls is not None:
-            self.tls_set_context(manner.tls)
+            self.tls_set_context(manner.tls.context())
         if will is not None:
             self.will_set(will.topic, will.payload, will.qos, will.retain)
         if manner.is_5:
@@ -104,6 +107,18 @@ class Buffered(paho.Client):
         self._ahead, self._at = b"", 0
         self.is_dry = True
         self.heard = time.monotonic()
+
+    def renew(self) -> None:
+        """Take certificates as they are on disk now, or go on with those read last.
+
+        They run out while we run, and whoever renews them ends no service for it.
+        """
+        if self._certificates is None:
+            return
+        try:
+            self._ssl_context = self._certificates.context()
+        except OSError as error:
+            _logger.warning("certificates as read last", because=str(error))
 
     def drop(self) -> None:
         """Close the socket without a word."""

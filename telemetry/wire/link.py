@@ -96,6 +96,7 @@ class Link:
     def open(self) -> None:
         """Connect and ask to be let in; OSError if nobody is there."""
         self._paho.forget()
+        self._paho.renew()
         self._paho.reconnect()
 
     def read(self) -> None:

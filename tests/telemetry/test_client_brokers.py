@@ -255,6 +255,12 @@ def authority(tmp_path):
     """Return the folder of an authority's certificate, and of a broker's and a client's."""
     folder = tmp_path / "certificates"
     folder.mkdir()
+    certify(folder)
+    return folder
+
+
+def certify(folder):
+    """Make an authority, and certificates of a broker and a client, in place of older ones."""
 
     def openssl(*words):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
@@ -267,7 +273,6 @@ def authority(tmp_path):
         signed += ("-addext", "basicConstraints=critical,CA:FALSE")
         files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
         openssl(*new, *signed, "-subj", f"/CN={name}", *files)
-    return folder
 
 
 @pytest.mark.slow
@@ -293,6 +298,17 @@ def test_both_sides_show_their_certificates(run, authority, connected, made):
     for tls, told in [(Tls(), "not trusted"), (Tls(ca=ca), "certificate of ours")]:
         until_told(made(url, tls=tls), told)
     until_told(made(broker.url), "hung up before")
+
+    def again():
+        broker.stop()
+        until(lambda: not client.is_connected)
+        broker.start()
+        until(lambda: client.is_connected)
+
+    certify(authority)  # all are renewed while we run
+    again()
+    (authority / "client.pem").unlink()  # those read last are used
+    again()
 
 
 @pytest.mark.slow
