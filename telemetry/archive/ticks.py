@@ -91,8 +91,7 @@ def await_later(last: float) -> None:
     ClockError
         If that takes longer than a moment.
     """
-    behind = last - time.time()
-    if behind > WAIT:
-        raise ClockError(behind)
-    while time.time() <= last + LATER:
+    while (behind := last - time.time()) >= -LATER:
+        if behind > WAIT:  # it may also be set back while it is waited for
+            raise ClockError(behind)
         time.sleep(TICK)

@@ -47,6 +47,15 @@ def test_commits_of_one_tick_follow_one_another(monkeypatch):
     assert next(ticking, None) is None
 
 
+def test_a_clock_that_is_set_back_while_it_is_waited_for_is_told(monkeypatch):
+    """Proves: nobody waits for it in silence, for an hour and with the archive locked."""
+    now = TRUE()
+    ticking = iter([now, now - 3600.0])
+    monkeypatch.setattr(time, "time", lambda: next(ticking))
+    with pytest.raises(ticks.ClockError, match="3600 s behind"):
+        ticks.await_later(now)
+
+
 def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     """Proves: a machine that starts with its clock in 1970 keeps its archive, however long.
 
