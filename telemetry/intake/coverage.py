@@ -5,9 +5,10 @@ alive, by its heartbeat, something should have been heard of it; a period withou
 was lost between two values of one period nobody can know.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -45,6 +46,14 @@ class _Course:
     gaps: int = 0
 
 
+class _Pause(NamedTuple):
+    """A time in which the sender was silent, and how much of such there was before. [s]"""
+
+    start: int
+    end: int
+    before: int
+
+
 @dataclass
 class Coverage:
     """What was heard of points, and of their senders.
@@ -58,12 +67,15 @@ class Coverage:
     period: int = int(REPEATED / np.timedelta64(1, "s"))
     _points: dict[str, _Course] = field(default_factory=dict)
     _beat: int | None = None
-    _pauses: list[tuple[int, int]] = field(default_factory=list)
+    _pauses: list[_Pause] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)  # of the pauses
 
     def beat(self, second: int) -> None:
         """Take down a heartbeat of the plant. [s since 1970]"""
         if self._beat is not None and second - self._beat > MISSED * BEAT:
-            self._pauses.append((self._beat, second))
+            before = self._paused_until(self._beat)
+            self._pauses.append(_Pause(self._beat, second, before))
+            self._starts.append(self._beat)
         self._beat = max(second, self._beat or second)
 
     def hear(self, point: str, second: int) -> None:
@@ -119,4 +131,12 @@ class Coverage:
         return length - self.period if length > self.period + SPARE else 0
 
     def _paused(self, first: int, last: int) -> int:
-        return sum(max(min(last, end) - max(first, start), 0) for start, end in self._pauses)
+        return max(self._paused_until(last) - self._paused_until(first), 0)
+
+    def _paused_until(self, second: int) -> int:
+        """Return how long the sender was silent before a moment; there are years of pauses. [s]"""
+        place = bisect_right(self._starts, second)
+        if not place:
+            return 0
+        pause = self._pauses[place - 1]
+        return pause.before + min(second, pause.end) - pause.start

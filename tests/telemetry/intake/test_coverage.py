@@ -1,0 +1,52 @@
+"""How much of what points said was heard, over years with many pauses of their sender."""
+
+import random
+
+import pytest
+
+from telemetry.intake.coverage import BEAT, MISSED, SPARE, Coverage
+
+POINT = "Sensor/AirTemperature/small/weather/air_temperature"
+
+
+def overlap(first, last, pauses):
+    return sum(max(min(last, end) - max(first, start), 0) for start, end in pauses)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
+    """Each silence is held against all pauses, one by one."""
+    dice = random.Random(seed)
+    coverage, pauses, silent, beat, last = Coverage(), [], 0, 1000, 1000
+    coverage.beat(1000)
+    coverage.hear(POINT, 1000)
+    for second in [*sorted(dice.sample(range(1001, 20_000), 60)), 20_000]:
+        if dice.random() < 0.7 and second < 20_000:
+            pauses += [(beat, second)] if second - beat > MISSED * BEAT else []
+            beat = second
+            coverage.beat(second)
+        else:
+            length = second - last - overlap(last, second, pauses)
+            silent += length - coverage.period if length > coverage.period + SPARE else 0
+            last = second
+            coverage.hear(POINT, second)
+    total = 20_000 - 1000 - overlap(1000, 20_000, pauses)
+    told = [one["share"] for one in coverage.worst(20_000)]
+    assert told == ([max(1.0 - silent / total, 0.0)] if silent else [])
+
+
+def test_nobody_walks_through_years_of_pauses():
+    """Proves: it is told within a moment, on whose end a HOLD may wait, whatever was before."""
+
+    class Long(list):
+        def __iter__(self):
+            raise AssertionError("all pauses were looked at")
+
+    coverage = Coverage()
+    coverage._pauses, coverage._starts = Long(), Long()
+    for second in range(0, 100_000, 1000):
+        coverage.beat(second)
+        coverage.hear(POINT, second)
+    for second in range(100_000, 101_000, BEAT):
+        coverage.beat(second)
+    assert coverage.worst(101_000)[0]["gaps"] == 9
