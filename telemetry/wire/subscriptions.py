@@ -21,7 +21,12 @@ class Subscriptions:
         self._waiting: deque[Question] = deque()
         self._asked: dict[int, Question] = {}
         self._granted: dict[str, int] = {}
-        self.denied: Set[str] = frozenset()
+        self._denied: dict[str, int] = {}
+
+    @property
+    def denied(self) -> Set[str]:
+        """Topics that the broker does not let us hear."""
+        return frozenset(self._denied)
 
     def want(self, filters: Mapping[str, int]) -> Receipt:
         """Want topics from now on."""
@@ -36,11 +41,14 @@ class Subscriptions:
             self._asked[subscribe(question.filters)] = question
 
     def renew(self, is_known: bool) -> None:
-        """Ask again, on a new connection, what was not answered, and all if we are not known."""
+        """Ask again, on a new connection, what was not answered, and all if we are not known.
+
+        So for what was denied: it may be allowed by now, as the trouble asks for.
+        """
         self._waiting.extendleft(self._asked[number] for number in sorted(self._asked)[::-1])
         self._asked.clear()
-        if self._granted and not is_known:
-            self._waiting.appendleft(Question(dict(self._granted), Receipt()))
+        if again := self._denied | ({} if is_known else self._granted):
+            self._waiting.appendleft(Question(again, Receipt()))
 
     def answer(self, number: int, answers: Sequence[bool]) -> None:
         """Take down what the broker lets us hear."""
@@ -49,9 +57,8 @@ class Subscriptions:
             return
         allowed = dict(zip(question.filters, answers, strict=False))
         for topic, qos in question.filters.items():
-            if allowed.get(topic):
-                self._granted[topic] = qos
-            else:
-                self._granted.pop(topic, None)
-        self.denied = (self.denied | question.filters.keys()) - self._granted.keys()
+            self._granted.pop(topic, None)
+            self._denied.pop(topic, None)
+            found = self._granted if allowed.get(topic) else self._denied
+            found[topic] = qos
         question.receipt.settle(is_granted=all(answers))

@@ -1,0 +1,52 @@
+"""What is asked of a broker again on a new connection."""
+
+import pytest
+
+from telemetry.wire.subscriptions import Subscriptions
+
+
+class Broker:
+    """Takes down what is asked, and grants all topics but some."""
+
+    def __init__(self, *denied):
+        self.denied = denied
+        self.asked = []
+
+    def connect(self, wanted, *, is_known):
+        self.asked = []
+        wanted.renew(is_known)
+        questions = {}
+
+        def subscribe(filters):
+            self.asked += filters.items()
+            questions[len(questions)] = [topic not in self.denied for topic in filters]
+            return len(questions) - 1
+
+        wanted.send(subscribe)
+        for number, answers in questions.items():
+            wanted.answer(number, answers)
+        return sorted(self.asked)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_was_denied_is_asked_for_again(is_known):
+    """Proves: who mends the access list, as the trouble asks for, need not restart us."""
+    wanted, broker = Subscriptions(), Broker("b/#")
+    receipt = wanted.want({"a/#": 1, "b/#": 0})
+    broker.connect(wanted, is_known=False)
+    assert receipt.is_settled
+    assert wanted.denied == {"b/#"}
+    broker.denied = ()
+    again = [("b/#", 0)] if is_known else [("a/#", 1), ("b/#", 0)]
+    assert broker.connect(wanted, is_known=is_known) == again
+    assert not wanted.denied
+    assert broker.connect(wanted, is_known=True) == []
+
+
+def test_what_is_denied_after_a_restart_of_the_broker_is_told():
+    wanted, broker = Subscriptions(), Broker()
+    wanted.want({"a/#": 1})
+    broker.connect(wanted, is_known=False)
+    broker.denied = ("a/#",)
+    broker.connect(wanted, is_known=False)
+    assert wanted.denied == {"a/#"}
