@@ -14,6 +14,15 @@ from telemetry.archive.ticks import await_tick
 SNAPSHOTS: Final = "snapshots"
 """Folder of a repository where it stands what each commit consists of."""
 
+TRANSACTIONS: Final = "transactions"
+"""Folder where it stands what each commit changed, under the same name as in :data:`SNAPSHOTS`."""
+
+OLDER: Final = "overwritten"
+"""Folder of a repository where Icechunk keeps what its file of heads was before."""
+
+KEPT_HEADS: Final = 500
+"""Older files of heads that are kept, and tried where the clock had been ahead. [1]"""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -22,7 +31,8 @@ def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | 
 
     What that is is found by a walk through all commits that are left. One that is spoilt stops it:
     then nothing is deleted, which is told, until that one has expired too. The first never does, so
-    it is made anew.
+    it is made anew. On a disk what Icechunk itself never deletes goes too: with each commit it
+    leaves the file of heads as it was, 60 kB, and what an expired commit had changed.
 
     Parameters
     ----------
@@ -35,10 +45,18 @@ def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | 
     """
     await_tick()
     repository.expire_snapshots(older_than=before)
-    if _is_forgotten(repository, before) or folder is None:
+    is_forgotten = _is_forgotten(repository, before)
+    if folder is None:
         return
-    _renew_first(folder)
-    _is_forgotten(repository, before)
+    if not is_forgotten:
+        _renew_first(folder)
+        _is_forgotten(repository, before)
+    _sweep(folder)
+
+
+def older_heads(folder: Path) -> list[Path]:
+    """Return what the file of heads of a repository was before, the oldest first."""
+    return sorted((folder / OLDER).glob("repo.*"), key=lambda one: one.stat().st_mtime)
 
 
 def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
@@ -50,6 +68,15 @@ def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
         _logger.warning("old commits not deleted", reason=reason)
         return False
     return True
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what is of no commit that is left, and that Icechunk leaves."""
+    for one in older_heads(folder)[:-KEPT_HEADS]:
+        one.unlink(missing_ok=True)
+    for one in (folder / TRANSACTIONS).glob("*"):
+        if not (folder / SNAPSHOTS / one.name).exists():
+            one.unlink(missing_ok=True)
 
 
 def _renew_first(folder: Path) -> None:

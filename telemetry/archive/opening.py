@@ -18,6 +18,7 @@ import icechunk
 import numpy as np
 import structlog
 
+from telemetry.archive.forgetting import KEPT_HEADS, older_heads
 from telemetry.archive.heads import hold
 from telemetry.archive.losses import tell, tell_reasons
 from telemetry.archive.panics import panics_as_errors
@@ -30,14 +31,8 @@ from telemetry.archive.ticks import ClockError, await_tick
 from telemetry.durable import MODE
 from twin.errors import ArchiveError, JournalError
 
-OLDER: Final = "overwritten"
-"""Folder of a repository where Icechunk keeps what its file of heads was before."""
-
 MOST_OLDER: Final = 5
 """Older files of heads that are tried."""
-
-MOST_BEFORE: Final = 500
-"""Older files of heads that are tried where the clock had been ahead."""
 
 PROBE_BYTES: Final = 1 << 20
 """More than a commit of nothing takes. [B]"""
@@ -129,7 +124,7 @@ def gone_back(folder: Path, site: str, reason: str) -> tuple[Store, Path] | None
     if place.folder is None:
         return None
     draft = _copied(place.folder)
-    if _gone_back(draft, site, reason, most=MOST_BEFORE) is None:
+    if _gone_back(draft, site, reason, most=KEPT_HEADS) is None:
         shutil.rmtree(draft)
         return None
     aside = draft.with_name(f"{draft.name}-ahead")
@@ -202,8 +197,7 @@ def _gone_back(path: Path, site: str, reason: str, *, most: int = MOST_OLDER) ->
 def _heads_file(path: Path, most: int) -> Iterator[None]:
     """Yield once with the file that tells the heads as it is, then with older ones in its place."""
     yield
-    older = sorted((path / OLDER).glob(f"{HEADS}.*"), key=lambda one: one.stat().st_mtime)
-    for one in older[: -most - 1 : -1]:
+    for one in older_heads(path)[: -most - 1 : -1]:
         draft = path / f"{HEADS}.draft"
         shutil.copyfile(one, draft)
         draft.replace(path / HEADS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tarfile
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from optimizer.cli.root import app
 from optimizer.service.folder import StateFolder
-from telemetry.archive import Archive
+from telemetry.archive import Archive, forgetting
 from telemetry.archive import open as open_archive
 from telemetry.archive.copying import backup, restore
 from telemetry.archive.losses import tell
@@ -185,3 +186,20 @@ def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
     assert dict(zip(head, first, strict=True)).items() >= told.items()
     assert [cell for cell in second if cell] == ["all", "cut"]
     assert second[head.index("reason")] == "cut"
+
+
+def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
+    """Proves: a year of commits leaves no million files, and no file of heads for each of them."""
+    monkeypatch.setattr(forgetting, "KEPT_HEADS", 3)
+    folder = fill(tmp_path, range(0, 3600, 60), is_compacted=True)
+    files = {}
+    for begin in (3600, 7200, 10_800):
+        fill(tmp_path, range(begin, begin + 3600, 60), is_compacted=True)
+        for name in ("overwritten", "transactions", "snapshots"):
+            files.setdefault(name, []).append(len(list((folder / "store" / name).iterdir())))
+    assert files["overwritten"] == [3, 3, 3]
+    assert files["transactions"] == files["snapshots"]
+    assert verify(folder).lost == []
+    shutil.copyfile(folder / "store" / "seals", folder / "store" / "repo")  # heads that are none
+    assert Archive(folder, "rhine").set_aside
+    assert len(open_archive("rhine", group="racks", root=tmp_path)["time"]) == 4 * 60
