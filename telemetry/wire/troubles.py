@@ -56,6 +56,8 @@ def of(error: OSError) -> Trouble:
             )
         case ConnectionRefusedError():
             return Trouble("nothing listens there", "start the broker, or correct host and port")
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            return Trouble("no name server answers", "see to the network and the name server")
         case socket.gaierror():
             return Trouble("there is no such host", "correct its name")
         case TimeoutError():
