@@ -128,7 +128,7 @@ def read_key(path: Path) -> SigningKey:
     except OSError as error:
         mend = "let the service's user read it, and nobody else"
         raise SecurityError(str(path), error.strerror or str(error), mend) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
     return private_key(content, place=str(path))
 
@@ -186,7 +186,7 @@ def read_json(path: Path) -> dict[str, object]:
     """Return the JSON object of a key file; SecurityError if it holds something else."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SecurityError(str(path), str(error), "give a file of keys in JSON") from error
     if not isinstance(found, dict):
         raise SecurityError(str(path), type(found).__name__, "give a JSON object")

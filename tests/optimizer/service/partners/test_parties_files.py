@@ -10,7 +10,7 @@ from tests.feeds import key
 from twin.errors import ServiceError
 
 
-@pytest.mark.parametrize("text", ['{"keys": [],}', "", "[]", "keys"])
+@pytest.mark.parametrize("text", ['{"keys": [],}', "", "[]", "keys", "[" * 100_000])
 def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
     """Sensitivity: a comma too many was told as a set without keys."""
     (tmp_path / "tso-1.json").write_text(text)
