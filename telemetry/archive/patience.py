@@ -17,10 +17,10 @@ PATIENCE: Final = icechunk.StorageSettings(
 """Longest wait to be let in, for one try, and for all tries; the largest object is 100 MB. [ms]"""
 
 
-MEMORY: Final = icechunk.CachingConfig(num_snapshot_nodes=20_000, num_chunk_refs=1_000_000)
-"""Nodes of commits, and references, that are kept in memory. Icechunk's own bounds are for whoever
-reads; a writer, with a new commit each minute, fills them with what nobody asks for again, 3 kB a
-node, and grew to over a gigabyte within a week. [1]"""
+MEMORY: Final = icechunk.CachingConfig(num_snapshot_nodes=20_000, num_chunk_refs=100_000)
+"""Nodes of commits, and references of their manifests, that are kept in memory. Icechunk's own
+bounds are for whoever reads; a writer, with a new commit each minute, fills them with what nobody
+asks for again, up to 3 kB a node and 60 B a reference, and grew by gigabytes within weeks. [1]"""
 
 
 def patient() -> icechunk.RepositoryConfig:
