@@ -9,6 +9,7 @@ from typing import Final
 import icechunk
 import structlog
 
+from telemetry.archive.seals import HEADS
 from telemetry.archive.ticks import await_tick
 
 SNAPSHOTS: Final = "snapshots"
@@ -56,7 +57,7 @@ def forget(repository: icechunk.Repository, before: datetime, *, folder: Path | 
 
 def older_heads(folder: Path) -> list[Path]:
     """Return what the file of heads of a repository was before, the oldest first."""
-    return sorted((folder / OLDER).glob("repo.*"), key=lambda one: one.stat().st_mtime)
+    return sorted((folder / OLDER).glob(f"{HEADS}.*"), key=lambda one: one.stat().st_mtime)
 
 
 def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:

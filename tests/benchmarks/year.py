@@ -84,7 +84,7 @@ def table(
     rule, ours, bound = policies
     head = (
         f"| from | {rule} [EUR] | {ours} [EUR] | {bound} [EUR] | capture | cost of {ours} [EUR] "
-        "| carbon [t] | water [m3] | late [h] | late, {rule} [h] | peak [MW] | violations |"
+        f"| carbon [t] | water [m3] | late [h] | late, {rule} [h] | peak [MW] | violations |"
     )
     ruler = "|---" + "|---:" * (head.count("|") - 2) + "|"
     rows = [_row(first, piece, policies) for first, piece in found.items()]
