@@ -7,15 +7,13 @@ slowly, a large battery must be led to its end more gently than that.
 
 from typing import Final
 
+from twin.axes import HOUR, MINUTE
 from twin.relations import Store
 from twin.site import Site
 from twin.walk import TAPER
 
 SLOW: Final = 0.75
 """Share of the ramp that a fading battery may take; the rest is for what moves beside it. [1]"""
-
-MINUTES: Final = 60.0
-"""Minutes of an hour. [1]"""
 
 
 def is_abrupt(store: Store, site: Site) -> bool:
@@ -30,4 +28,4 @@ def is_abrupt(store: Store, site: Site) -> bool:
     """
     greatest = max(store.charge_limit, store.discharge_limit)
     is_near = store.carrier == "medium_voltage"
-    return is_near and greatest / (TAPER * MINUTES) > SLOW * site.grid.ramp
+    return is_near and greatest / (TAPER * float(HOUR / MINUTE)) > SLOW * site.grid.ramp

@@ -68,14 +68,12 @@ class Coverage:
     _points: dict[str, _Course] = field(default_factory=dict)
     _beat: int | None = None
     _pauses: list[_Pause] = field(default_factory=list)
-    _starts: list[int] = field(default_factory=list)  # of the pauses
 
     def beat(self, second: int) -> None:
         """Take down a heartbeat of the plant. [s since 1970]"""
         if self._beat is not None and second - self._beat > MISSED * BEAT:
             before = self._paused_until(self._beat)
             self._pauses.append(_Pause(self._beat, second, before))
-            self._starts.append(self._beat)
         self._beat = max(second, self._beat or second)
 
     def hear(self, point: str, second: int) -> None:
@@ -135,7 +133,7 @@ class Coverage:
 
     def _paused_until(self, second: int) -> int:
         """Return how long the sender was silent before a moment; there are years of pauses. [s]"""
-        place = bisect_right(self._starts, second)
+        place = bisect_right(self._pauses, second, key=lambda pause: pause.start)
         if not place:
             return 0
         pause = self._pauses[place - 1]

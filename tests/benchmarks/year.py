@@ -16,7 +16,7 @@ from typing import Any, Final
 import sites
 from optimizer.cli.show import console
 from optimizer.service.trials.backtest import backtest
-from optimizer.service.trials.results import Summary
+from optimizer.service.trials.results import COMPARED, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
 from telemetry.durable import write_json, write_whole
@@ -24,7 +24,7 @@ from telemetry.durable import write_json, write_whole
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""
 
-RULE, BOUND = "threshold", "perfect"
+RULE, _, BOUND = COMPARED
 
 LOAD_SCALE: Final = 0.6
 """Mean share of the racks that jobs use, as in the back-test of a week. [1]"""

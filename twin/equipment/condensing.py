@@ -252,9 +252,7 @@ class Condenser:
         if self.economiser_approach is None:
             return np.zeros(np.broadcast_shapes(leaving.shape, load.shape))
         warm_end = self.supply_temperature + load / capacity_rate
-        least = np.minimum(
-            capacity_rate, water_rate
-        )  # of a little tower water the warm end is near
+        least = np.minimum(capacity_rate, water_rate)  # the end where the streams are near
         gained = least * (warm_end - self.economiser_approach - leaving)
         return np.clip(gained, 0.0, self._spared(load, temperature))
 
