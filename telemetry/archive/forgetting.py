@@ -1,5 +1,6 @@
 """Delete what no commit that is left consists of, also where something of a commit is spoilt."""
 
+import pickle
 import shutil
 import tempfile
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Final
 import icechunk
 import structlog
 
+from telemetry.archive.apart import fault_of
 from telemetry.archive.seals import HEADS
 from telemetry.archive.ticks import await_tick
 
@@ -23,6 +25,18 @@ OLDER: Final = "overwritten"
 
 KEPT_HEADS: Final = 500
 """Older files of heads that are kept, and tried where the clock had been ahead. [1]"""
+
+PATIENCE: Final = 1800.0
+"""Longest wait for what deletes. [s]"""
+
+# In a process of its own: what it takes in memory for each commit it never gives back.
+_DELETION: Final = """
+import pickle, sys
+import icechunk
+icechunk.set_logs_filter("off")
+repository, before = pickle.load(sys.stdin.buffer)
+repository.garbage_collect(delete_object_older_than=before)
+"""
 
 _logger = structlog.get_logger(__name__)
 
@@ -62,13 +76,10 @@ def older_heads(folder: Path) -> list[Path]:
 
 def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
     await_tick()
-    try:
-        repository.garbage_collect(delete_object_older_than=before)
-    except icechunk.IcechunkError as error:
-        reason = str(error).partition("\n")[0]
+    given = pickle.dumps((repository, before))
+    if reason := fault_of(_DELETION, given=given, patience=PATIENCE):
         _logger.warning("old commits not deleted", reason=reason)
-        return False
-    return True
+    return not reason
 
 
 def _sweep(folder: Path) -> None:

@@ -6,12 +6,11 @@ after each commit, and one that is not as it was sealed, since its writer was ki
 since it is spoilt, is read by another process first, which may hang or die.
 """
 
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from telemetry.archive.apart import fault_of
 from telemetry.archive.seals import HEADS, Seal, Seals, SpoiltError, sealed
 from telemetry.archive.snapshot import BRANCH
 
@@ -55,7 +54,7 @@ def hold(store: Path | None, seals: Seals | None) -> bool:
     if (seal := sealed(data)) == seals.heads:
         return True
     if fault := _tried(store, seal):
-        message = f"the file of heads is spoilt: {fault}"
+        message = f"the file of heads is spoilt: reading it, {PROCESSOR} s at most: {fault}"
         raise SpoiltError(message)
     return False
 
@@ -63,12 +62,4 @@ def hold(store: Path | None, seals: Seals | None) -> bool:
 @lru_cache(maxsize=64)
 def _tried(store: Path, seal: Seal) -> str:  # noqa: ARG001 - it tells which heads these are
     """Return what another process met that read the heads; "" if nothing."""
-    words = [sys.executable, "-I", "-c", _TRIAL, str(store), str(PROCESSOR), BRANCH]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return f"reading it did not end within {PATIENCE:g} s"
-    if done.returncode < 0:
-        return f"reading it ended by signal {-done.returncode}, or took more than {PROCESSOR} s"
-    lines = done.stderr.strip().splitlines() or ["without a word"]
-    return lines[-1].lstrip(" `->") if done.returncode else ""
+    return fault_of(_TRIAL, str(store), str(PROCESSOR), BRANCH, patience=PATIENCE)

@@ -54,6 +54,7 @@ SOAKS = {
             "hours": Option(kind=float, default=24.0, help="length of a simulated day"),
         },
     ),
+    "memory": Soak(module="tests.soak.memory"),
     "replay": Soak(module="tests.soak.replay"),
     "service": Soak(module="tests.soak.site_hours", options={"broker": _BROKER}),
 }

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import structlog
 import xarray as xr
 
 from telemetry.archive import open as open_archive
@@ -36,6 +35,7 @@ from tests.soak.flipped_site import (
     recall,
     write,
 )
+from tests.soak.quiet import quiet
 from tests.telemetry.archives import POINT, SECOND, SITE, START
 from twin.errors import ArchiveError
 
@@ -75,25 +75,19 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
     begun, tally = time.monotonic(), Tally()
     trials = -(-count // A_TRIAL)
     memory = Path("/dev/shm")
-    before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # thousands of losses
-    try:
-        with tempfile.TemporaryDirectory(
-            prefix="soak-", dir=memory if memory.is_dir() else None
-        ) as scratch:
-            base, copy = Path(scratch) / "base", Path(scratch) / "copy"
-            make(base)
-            for number in range(trials):
-                changes = min(A_TRIAL, count - number * A_TRIAL)
-                faults = trial(base, copy, random.Random(seed + number), (changes, tally))
-                tally.faults += [f"seed {seed + number}: {fault}" for fault in faults]
-                tally.seeds += [seed + number] * bool(faults)
-                for fault in faults:
-                    say(f"BROKEN: seed {seed + number}: {fault}")
-                if number % 100 == 99:
-                    say(f"{(number + 1) * A_TRIAL}/{count} changes")
-    finally:
-        structlog.configure(**before)
+    shared = memory if memory.is_dir() else None
+    with quiet(), tempfile.TemporaryDirectory(prefix="soak-", dir=shared) as scratch:
+        base, copy = Path(scratch) / "base", Path(scratch) / "copy"
+        make(base)
+        for number in range(trials):
+            changes = min(A_TRIAL, count - number * A_TRIAL)
+            faults = trial(base, copy, random.Random(seed + number), (changes, tally))
+            tally.faults += [f"seed {seed + number}: {fault}" for fault in faults]
+            tally.seeds += [seed + number] * bool(faults)
+            for fault in faults:
+                say(f"BROKEN: seed {seed + number}: {fault}")
+            if number % 100 == 99:
+                say(f"{(number + 1) * A_TRIAL}/{count} changes")
     return {
         "count": count,
         "broken": len(tally.faults),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive, heads
+from telemetry.archive import Archive, apart, heads
 from telemetry.archive import open as open_archive
 from telemetry.archive.seals import HEADS, Seals, SpoiltError
 from telemetry.archive.verifying import verify
@@ -88,7 +88,7 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
         tries.append(given)
         return run(*given, **options)
 
-    monkeypatch.setattr(heads.subprocess, "run", counted)
+    monkeypatch.setattr(apart.subprocess, "run", counted)
     assert heads.hold(store, Seals(store))
     assert not tries
     (store / "seals").unlink()  # or those of an older gigatwin
