@@ -63,13 +63,17 @@ def urgency(
     Notes
     -----
     First those that have not yet run for their minimum: it is promised, and others may wait. Then
-    those that must run and can be in time, and running ones that must not be paused; then those
-    that are due. Then those that are late whatever is done, shortest first, so that few stay late.
-    Then running jobs that a pause throws back, then the others, each with the least laxity first.
+    all that must run, shortest rest first: where not all of them find racks, an hour late costs a
+    job its racks, and the weighted sum of completion times is least in the order of work over
+    weight, rest times racks over racks [1]_. To finish long ones in time instead holds up many
+    short ones. Then those that are due. Then running jobs that a pause throws back, then the
+    others, each with the least laxity first.
+
+    .. [1] W. E. Smith, "Various optimizers for single-stage production," Nav. Res. Logist. Q.,
+       vol. 3, pp. 59-66, 1956.
     """
     young, costly = begun(queue), queue.running & (queue.each("pause_loss") > 0)
-    late = (queue.laxity < 0) & ~costly
-    is_due = np.zeros_like(late) if soon is None else soon
-    groups = [young, must & ~late, is_due & ~late, late, costly]
+    is_due = np.zeros_like(must) if soon is None else soon
+    groups = [young, must, is_due, costly]
     rank = np.select(groups, range(len(groups)), default=len(groups))
-    return np.lexsort((np.where(late, queue.rest, queue.laxity), rank))
+    return np.lexsort((np.where(must, queue.rest, queue.laxity), rank))
