@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.held import held_mb
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -100,7 +102,5 @@ def _used() -> float:
 
 def peak_mb() -> float:
     """Return the most memory that this process ever held. [MB]"""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):  # ru_maxrss would remember the parent's
-            return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    most = held_mb("VmHWM")  # ru_maxrss would remember the parent's
+    return most or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from telemetry.client import Client
 from telemetry.shards.site_archiver import FRUGAL
 from tests.brokers import Broker
+from tests.held import held_mb
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 600.0
@@ -59,10 +60,7 @@ class Part:
 
     def memory(self, what, file="status"):
         """Return what it held at the most (VmHWM), or its part of what is shared (Pss). [MB]"""
-        for line in Path(f"/proc/{self._process.pid}/{file}").read_text().splitlines():
-            if line.startswith(f"{what}:"):
-                return int(line.split()[1]) * 1024 / 1e6
-        return 0.0
+        return held_mb(what, pid=self._process.pid, file=file)
 
     def end(self):
         """Let it finish; return its seconds of processors since it was ready, and its peak [MB]."""

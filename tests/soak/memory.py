@@ -17,6 +17,7 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.journal import Position
+from tests.held import held_mb
 from tests.soak.quiet import quiet
 from tests.telemetry.archives import SITE, batch, metadata, value
 
@@ -84,9 +85,9 @@ def _held() -> float:
     """Return what this process holds beside mapped files. [MB]"""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (found,) = (line for line in lines if line.startswith("RssAnon"))
-    return float(found.split()[1]) * 1024 / 1e6
+    found = held_mb("RssAnon")
+    assert found, "this system does not tell RssAnon"  # or nothing would ever grow
+    return found
 
 
 def _growth(held: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""Soaks that break thousands of things on purpose need no log of each."""
+"""A soak that does or breaks thousands of things needs no log of each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
