@@ -19,8 +19,10 @@ from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
 from optimizer.reserves.sold import sold
 from twin import axes
+from twin.equipment import CoolingPlant
 from twin.exchange import net_import
 from twin.forecast.outlook import outlook
+from twin.labels import of_owner
 from twin.site import Site
 from twin.workloads.arrivals import expect
 from twin.workloads.capping import work_power
@@ -173,13 +175,19 @@ class Steering:
         room = room.without(drift - able(self.site, step, state, spare=spare))
         room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
-        orders, less = gently(cool_first(orders, self.site, state), ways)
+        warm, less = gently(orders, ways)
+        orders = cool_first(warm, self.site, _water(self.site, state))
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps)) + less
         excess = expected + drift - room.peak_power
         ordered, shaved = shave(orders, self.site, excess, spare=spare)
         self.guard = Guard(
-            site=self.site, planned=orders, peak=room.peak_power, spare=spare, least=shaved
+            site=self.site,
+            planned=orders,
+            peak=room.peak_power,
+            spare=spare,
+            least=shaved,
+            warm=warm,
         )
         self._foresee(expected - shaved, state, queue.instant)
         return ordered
@@ -206,3 +214,9 @@ def _interval(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:
     """Return the interval of a plan that begins at an instant."""
     place = cast(int, plan.variables["time"].to_index().get_loc(instant))
     return plan.isel(time=slice(place, place + 1))
+
+
+def _water(site: Site, state: xr.Dataset) -> dict[str, float]:
+    """Return the supply water of each circuit. [degC]"""
+    names = [plant.name for plant in site.of(CoolingPlant)]
+    return {name: float(of_owner(state, "facility_supply_temperature", name)) for name in names}

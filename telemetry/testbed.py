@@ -187,9 +187,8 @@ class Plant:
         machines = dict(self.site.equipment)
         plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
         self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
-        for changed in self.site.of(CoolingPlant):
-            if changed.name == circuit:
-                self._ceilings[circuit] = Ceiling.of(changed, self._weather)
+        changed = next(plant for plant in self.site.of(CoolingPlant) if plant.name == circuit)
+        self._ceilings[circuit] = Ceiling.of(changed, self._weather)
 
     def truth(self, minutes: int = STEP) -> dict[Key, float]:
         """Return what no sensor tells exactly: how the plant really stands.
@@ -280,6 +279,10 @@ class Plant:
             state[name].values = np.array(power)
         return state
 
+    def water(self) -> dict[str, float]:
+        """Return the supply water of each circuit now, without error. [degC]"""
+        return {name: self._stocks["facility_supply_temperature", name] for name in self._ceilings}
+
     def _seen_level(self, owner: str, value: float) -> float:
         store = next(store for store in self._believed.stores if store.owner == owner)
         seen = value + self._rng.normal(0.0, self._noise.level) * store.high
@@ -287,10 +290,8 @@ class Plant:
 
     def record(self) -> xr.Dataset:
         """Return all that the plant really did so far, in minutes, with labels and units."""
-        flows = {
-            key: np.concatenate([run.flows[key] for run in self._runs])
-            for key in self._runs[0].flows
-        }
+        known = self._runs[0].flows
+        flows = {key: np.concatenate([run.flows[key] for run in self._runs]) for key in known}
         stocks = {
             key: np.concatenate([*(run.stocks[key][:-1] for run in self._runs), last[-1:]])
             for key, last in self._runs[-1].stocks.items()

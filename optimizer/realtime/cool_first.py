@@ -1,17 +1,18 @@
-"""Cold goes to the machines before it goes into a tank.
+"""Cold goes to the machines before it goes into a tank, and out of one before they get too warm.
 
-A plan may charge a tank with all that the model says the chillers have left. Those of a worn plant
-have less: the water becomes warm while the tank still fills. So charging yields as it warms.
+A plan may charge a tank with all that the model says the chillers have left. Those of a worn plant,
+or in air warmer than foreseen, have less: the water becomes warm while the tank still fills. So
+charging yields as it warms; and where water is warmer than a plan may have it, the tank gives.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-import xarray as xr
+import numpy as np
 
 from optimizer.dispatch import Orders
 from twin.equipment import CoolingPlant
-from twin.labels import of_owner
 from twin.relations import Convert
 from twin.site import Site
 
@@ -20,7 +21,7 @@ CALM: Final = 0.5
 [K]"""
 
 
-def cool_first(orders: Orders, site: Site, state: xr.Dataset) -> Orders:
+def cool_first(orders: Orders, site: Site, water: Mapping[str, float]) -> Orders:
     """Return orders that charge no tank with cold which its circuit lacks.
 
     Parameters
@@ -29,33 +30,40 @@ def cool_first(orders: Orders, site: Site, state: xr.Dataset) -> Orders:
         What the plan comes to.
     site
         The site.
-    state
-        The state now: ``facility_supply_temperature(circuit)``.
+    water
+        Circuit -> its supply water now [degC]; where that is not known, nothing yields.
 
     Returns
     -------
     Orders
         The same, with charge in full up to :data:`CALM` above the set point, none where a plan may
-        not go, and a share of it in between.
+        not go, and a share of it in between. Beyond, the tank gives, at the limit of the water all
+        that it can; whether there is enough in it is left to its own controller.
     """
     circuit_of = {
         one.output: site.equipment[one.owner] for one in site.relations if isinstance(one, Convert)
     }
-    carrier_of = {store.owner: store.carrier for store in site.stores}
-    charge = {}
-    for name, power in orders.tank_charge.items():
-        plant = circuit_of.get(carrier_of[name])
-        share = _share(plant, orders, site, state) if isinstance(plant, CoolingPlant) else 1.0
-        if share > 0.0:
-            charge[name] = power * share
-    return replace(orders, tank_charge=charge)
+    charge, discharge = dict(orders.tank_charge), dict(orders.tank_discharge)
+    for tank in site.stores:
+        plant = circuit_of.get(tank.carrier)
+        if not isinstance(plant, CoolingPlant):
+            continue
+        warmth, given = water.get(plant.name, np.nan), discharge.get(tank.owner, 0.0)
+        share = _share(plant, orders, site, warmth)
+        if share < 1.0:
+            charge[tank.owner] = charge.get(tank.owner, 0.0) * max(share, 0.0)
+        if share < 0.0:
+            discharge[tank.owner] = max(given, -share * tank.discharge_limit)
+    return replace(orders, tank_charge=charge, tank_discharge=discharge)
 
 
-def _share(plant: CoolingPlant, orders: Orders, site: Site, state: xr.Dataset) -> float:
-    """Return how much of the charge a circuit can spare. [1]"""
+def _share(plant: CoolingPlant, orders: Orders, site: Site, water: float) -> float:
+    """Return the share of charge that a circuit can spare; below 0, of discharge it lacks. [1]"""
     wanted = orders.facility_supply_set_point.get(plant.name, plant.supply_temperature)
     first, last = wanted + CALM, plant.supply_limit - site.margins.temperature
-    water = float(of_owner(state, "facility_supply_temperature", plant.name))
-    if water <= first:
+    if not water > first:
         return 1.0
-    return max((last - water) / (last - first), 0.0) if last > first else 0.0
+    if water >= last:
+        lacking, room = water - last, plant.supply_limit - last
+        return -min(lacking / room, 1.0) if room > 0.0 else -1.0
+    return (last - water) / (last - first)

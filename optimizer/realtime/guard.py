@@ -1,16 +1,17 @@
-"""Within a quarter-hour: hold the meter's mean below the peak with what batteries still can do.
+"""Within a quarter-hour: the meter's mean stays below the peak, and the water below its limit.
 
 The meter averages over the quarter-hour that runs. What sun, wind or jobs did not bring in its
 first minutes can be made good in its last ones, before the peak of the billing period is raised.
 A plant turns towards new orders slowly, so little of what is ordered late counts in the mean, and
-what import does on its way must be foreseen.
+what import does on its way must be foreseen. Batteries do it; tanks yield where water gets warm.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from optimizer.dispatch import Orders
+from optimizer.realtime.cool_first import cool_first
 from optimizer.realtime.shave import LEAST, shave
 from optimizer.realtime.turning import mean_way
 from twin.axes import METERING
@@ -30,13 +31,15 @@ class Guard:
     site
         The site.
     planned
-        What the plan orders, before anything is shaved.
+        What the plan orders, before anything is shaved; tanks as they have yielded so far.
     peak
         Mean import that raises no peak. [MW]
     spare
         Battery -> most by which it may be moved, where it holds something for others. [MW]
     least
         What is shaved from the start on, whatever the meter shows. [MW]
+    warm
+        The same, had no tank yielded; by default what is planned.
     cut
         What is to be shaved, that included, once the plant has followed. [MW]
     """
@@ -46,6 +49,7 @@ class Guard:
     peak: float
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
+    warm: Orders | None = None
     cut: float = field(init=False)
     _from: float = field(init=False)
     _since: float = field(init=False, default=0.0)
@@ -54,6 +58,7 @@ class Guard:
     def __post_init__(self) -> None:
         """Begin with what is shaved already."""
         self.cut = self._from = self.least
+        self.warm = self.warm or self.planned
 
     @property
     def saved(self) -> float:
@@ -100,6 +105,34 @@ class Guard:
         self._energy += self._shaved(minutes)
         self._from, self._since, self.cut = now, minutes, cut
         return orders
+
+    def cool(self, water: Mapping[str, float]) -> Orders | None:
+        """Return other orders for the rest of the quarter-hour, if water is too warm for them.
+
+        Parameters
+        ----------
+        water
+            Circuit -> its supply water now; where that is not known, nothing yields. [degC]
+
+        Returns
+        -------
+        Orders or None
+            With tanks that charge less or give more, never the other way within the quarter-hour;
+            nothing if the orders stand.
+        """
+        cold, now = cool_first(self.warm or self.planned, self.site, water), self.planned
+        charge = {
+            name: min(power, cold.tank_charge.get(name, 0.0))
+            for name, power in now.tank_charge.items()
+        }
+        given = {**cold.tank_discharge, **now.tank_discharge}
+        discharge = {name: max(p, cold.tank_discharge.get(name, 0.0)) for name, p in given.items()}
+        moved = [now.tank_charge[name] - power for name, power in charge.items()]
+        moved += [power - now.tank_discharge.get(name, 0.0) for name, power in discharge.items()]
+        if max(moved, default=0.0) <= LEAST:
+            return None
+        self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
+        return shave(self.planned, self.site, self.cut, spare=self.spare)[0]
 
     def _cut_at(self, minutes: float) -> float:
         """Return what of the cut the plant has made true by a minute. [MW]"""

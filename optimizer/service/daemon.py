@@ -227,7 +227,7 @@ class Service:
             worker.end()
 
     def _keep_house(self, stop: threading.Event) -> None:
-        turns = self._ask_partners, self._awaited.look, self._heart.look, self._watch_peak
+        turns = self._ask_partners, self._awaited.look, self._heart.look, self._watch_quarter
         keep_house(stop, *turns, self._halt.look, self._look_round)
 
     def _ask_partners(self) -> None:
@@ -242,15 +242,15 @@ class Service:
         if not self.settings.is_shadow:
             self._link.beat(self._clock.now())
 
-    def _watch_peak(self) -> None:
-        """Move batteries where the quarter-hour would raise the peak; a simulated one is over."""
+    def _watch_quarter(self) -> None:
+        """Move stores before a peak, or as water warms; a simulated quarter-hour is over."""
         now = self._clock.now()
         if self._clock.is_simulated or not self._guarding.is_due(now):
             return
         with self._lock:
             orders = self._guarding.look(now, self._link.observed(now))
             if orders is not None:
-                self._link.move_batteries(orders, now)
+                self._link.move_stores(orders, now)
 
     def _leave(self) -> None:
         """Withdraw requests before the end, and order no more: the plant's own controls rule."""

@@ -1,8 +1,9 @@
-"""The service between two decisions: looks at the meter, and moves batteries before a peak is made.
+"""The service between two decisions: moves batteries before a peak is made, tanks as water warms.
 
-Nothing is planned here: jobs, water and everything else stay as they were decided.
+Nothing is planned here: jobs, set points and everything else stay as they were decided.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,9 @@ READ: Final = np.timedelta64(5, "s")
 """Time between two readings of the meter. [s]"""
 
 OLDEST: Final = 90.0
-"""Age of a reading of the meter from which on it says nothing of now. [s]"""
+"""Age of a reading from which on it says nothing of now. [s]"""
+
+WATER: Final = "facility_supply_temperature"
 
 logger = structlog.get_logger(__name__)
 
@@ -78,31 +81,59 @@ class Guarding:
             The service's time.
         observed
             Newest readings: ``grid_import_power``, ``grid_export_power`` [MW] and the age of the
-            first [s].
+            first [s], ``facility_supply_temperature`` [degC] and its age [s].
 
         Returns
         -------
         Orders or None
-            As :meth:`optimizer.realtime.guard.Guard.look` gives them, at most once a minute.
+            As :class:`optimizer.realtime.guard.Guard` gives them, at most once a minute.
         """
         if self._guard is None or not self._begin <= now < self._begin + QUARTER:
             return None
-        net = float(net_import(observed))
-        if not np.isfinite(net) or not float(observed["grid_import_power_age"]) <= OLDEST:
-            return None
-        before = self._net if np.isfinite(self._net) else net
-        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
-        self._counted, self._net = now, net
+        is_heard = self._count(now, observed)
         minutes = float((now - self._begin) / MINUTE)
         if (now - self._looked) / MINUTE < LOOK or minutes >= METERING:
             return None
         self._looked = now
-        orders = self._guard.look(minutes=minutes, mean=self._energy / minutes, latest=net)
+        cooler = self._cool(observed, self._guard)
+        return (self._shave(minutes, self._guard) if is_heard else None) or cooler
+
+    def _count(self, now: np.datetime64, observed: xr.Dataset) -> bool:
+        """Add what the meter shows; return whether it is heard."""
+        net = float(net_import(observed))
+        if not np.isfinite(net) or not float(observed["grid_import_power_age"]) <= OLDEST:
+            return False
+        before = self._net if np.isfinite(self._net) else net
+        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
+        self._counted, self._net = now, net
+        return True
+
+    def _shave(self, minutes: float, guard: Guard) -> Orders | None:
+        orders = guard.look(minutes=minutes, mean=self._energy / minutes, latest=self._net)
         if orders is not None:
             logger.info(
                 "guarded the peak",
-                import_mw=round(net, 3),
-                peak_mw=round(self._guard.peak, 3),
-                less_mw=round(self._guard.cut, 3),
+                import_mw=round(self._net, 3),
+                peak_mw=round(guard.peak, 3),
+                less_mw=round(guard.cut, 3),
             )
         return orders
+
+    def _cool(self, observed: xr.Dataset, guard: Guard) -> Orders | None:
+        shown = observed[WATER].where(observed[f"{WATER}_age"] <= OLDEST)
+        water = dict(
+            zip(shown["circuit"].to_numpy().tolist(), shown.to_numpy().tolist(), strict=True)
+        )
+        orders = guard.cool(water)
+        if orders is not None:
+            logger.info(
+                "cooled machines first",
+                water_degc=_rounded(water),
+                charge_mw=_rounded(orders.tank_charge),
+                discharge_mw=_rounded(orders.tank_discharge),
+            )
+        return orders
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in values.items()}

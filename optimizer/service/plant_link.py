@@ -12,7 +12,7 @@ from optimizer.dispatch import Orders
 from optimizer.service.clock import BEFORE
 from optimizer.service.outcome import Outcome
 from optimizer.service.settings import Settings
-from optimizer.service.wanted import battery_requests, wanted
+from optimizer.service.wanted import store_requests, wanted
 from optimizer.service.watching.told_jobs import ToldJobs
 from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
@@ -166,9 +166,9 @@ class PlantLink:
         """Order what was decided, and return the sequence of the job orders."""
         return self._actuator.act(wanted(self._site, outcome), outcome.time)
 
-    def move_batteries(self, orders: Orders, now: np.datetime64) -> None:
-        """Ask batteries for other powers; all else stays as it was ordered."""
-        self._actuator.adjust(battery_requests(self._site, orders), now)
+    def move_stores(self, orders: Orders, now: np.datetime64) -> None:
+        """Ask batteries and tanks for other powers; all else stays as it was ordered."""
+        self._actuator.adjust(store_requests(self._site, orders), now)
 
     def freeze(self, now: np.datetime64, held: Outcome | None = None) -> int:
         """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""

@@ -18,9 +18,6 @@ from twin.workloads.halls import hall_powers
 ROOM: Final = 0.03
 """Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
 
-BATTERY: Final = "battery_request"
-"""What is asked of a battery."""
-
 
 def wanted(site: Site, outcome: Outcome) -> Wanted:
     """Return a decision as what is ordered of a plant.
@@ -63,12 +60,8 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     return Wanted(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
 
 
-def battery_requests(site: Site, orders: Orders) -> dict[Key, float]:
-    """Return what orders ask of batteries; to charge is positive. [MW]"""
-    return {key: net for key, net in _store_requests(site, orders).items() if key[0] == BATTERY}
-
-
-def _store_requests(site: Site, orders: Orders) -> dict[Key, float]:
+def store_requests(site: Site, orders: Orders) -> dict[Key, float]:
+    """Return what orders ask of batteries and tanks; to charge is positive. [MW]"""
     found: dict[Key, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
@@ -79,7 +72,7 @@ def _store_requests(site: Site, orders: Orders) -> dict[Key, float]:
 
 
 def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
-    found = _store_requests(site, orders)
+    found = store_requests(site, orders)
     for exchange in site.exchanges:
         if exchange.available:
             cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)

@@ -105,8 +105,8 @@ def _follow(
     plant.advance(LOOK)
     for minutes in range(LOOK, METERING, LOOK):
         mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
-        better = guard.look(minutes=minutes, mean=mean, latest=latest)
-        if better:
+        cooler = guard.cool(plant.water())
+        if better := guard.look(minutes=minutes, mean=mean, latest=latest) or cooler:
             plant.order(points(better))
         plant.advance(min(LOOK, METERING - minutes))
 

@@ -1,7 +1,7 @@
 """A tank is charged with what its circuit can spare, and with nothing that it lacks."""
 
+import numpy as np
 import pytest
-import xarray as xr
 
 import sites
 from optimizer.dispatch import Orders
@@ -13,18 +13,21 @@ PLANT = SITE.equipment[CHILLED]
 SET, LAST = PLANT.supply_temperature, PLANT.supply_limit - SITE.margins.temperature
 
 
+LIMIT = PLANT.supply_limit
+(TANK,) = (store for store in SITE.stores if store.owner == "tank_1")
+
+
+def cooled(water, **others):
+    """Return what is left of orders, with the circuit's water so warm."""
+    orders = Orders(jobs={}, battery_charge={"battery_1": 1.0}, **others)
+    left = cool_first(orders, SITE, {"warm_plant": 30.0, CHILLED: water})
+    assert left.battery_charge == orders.battery_charge
+    return left
+
+
 def charged(water, **others):
     """Return the charge that is left of 2 MW, with the circuit's water so warm."""
-    state = xr.Dataset(
-        {"facility_supply_temperature": ("circuit", [30.0, water])},
-        coords={"circuit": ["warm_plant", CHILLED]},
-    )
-    orders = Orders(
-        jobs={}, tank_charge={"tank_1": 2.0}, battery_charge={"battery_1": 1.0}, **others
-    )
-    left = cool_first(orders, SITE, state)
-    assert left.battery_charge == orders.battery_charge
-    return left.tank_charge.get("tank_1", 0.0)
+    return cooled(water, tank_charge={"tank_1": 2.0}, **others).tank_charge.get("tank_1", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,37 @@ def test_a_set_point_that_was_ordered_counts():
 def test_where_the_set_point_leaves_no_room_any_warmth_ends_it():
     assert charged(LAST + 0.1, facility_supply_set_point={CHILLED: LAST}) == pytest.approx(2.0)
     assert charged(LAST + CALM + 0.1, facility_supply_set_point={CHILLED: LAST}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("water", "ordered", "share"),
+    [
+        (SET + CALM + 0.1, 0.0, 0.0),
+        (LAST, 0.0, 0.0),
+        ((LAST + LIMIT) / 2.0, 0.0, 0.5),
+        ((LAST + LIMIT) / 2.0, 0.7, 0.7),
+        (LIMIT, 0.0, 1.0),
+        (LIMIT + 5.0, 0.2, 1.0),
+    ],
+)
+def test_a_tank_gives_before_machines_get_too_warm(water, ordered, share):
+    """Proves: from where a plan may not go to the limit from nothing to all; never less than told.
+
+    At both ends of the way the tank is told nothing else than before.
+    """
+    left = cooled(water, tank_discharge={"tank_1": ordered * TANK.discharge_limit})
+    assert left.tank_discharge["tank_1"] == pytest.approx(share * TANK.discharge_limit)
+
+
+def test_water_that_nobody_knows_moves_nothing():
+    assert charged(np.nan) == 2.0
+    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
+    assert cool_first(orders, SITE, {}) == orders
+
+
+def test_without_room_below_the_limit_all_is_given_there():
+    strict = SITE.model_copy(
+        update={"margins": SITE.margins.model_copy(update={"temperature": 0.0})}
+    )
+    left = cool_first(Orders(jobs={}), strict, {CHILLED: LIMIT})
+    assert left.tank_discharge["tank_1"] == TANK.discharge_limit

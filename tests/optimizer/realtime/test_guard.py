@@ -1,9 +1,12 @@
 """What watches a quarter-hour: worked by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from optimizer.dispatch import Orders
+from optimizer.realtime.cool_first import CALM
 from optimizer.realtime.guard import Guard
 from tests import small_days
 
@@ -82,6 +85,43 @@ def test_what_was_shaved_at_the_start_counts_and_stays(guard):
     assert watch.saved == pytest.approx(0.2 / 2 * 10 / 15)
     orders = watch.look(minutes=10, mean=3.0, latest=3.0)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
+
+
+@pytest.fixture
+def filling():
+    """Return the guard of a quarter-hour in which a tank charges with 2 MW, a battery with 0.6."""
+    site = small_days.problem(1).site
+    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0}, battery_charge={"battery_1": 0.6})
+    return Guard(site=site, planned=orders, peak=PEAK)
+
+
+def warmth(site, share):
+    """Return water at a share of the way from where charging begins to yield to where it ends."""
+    plant = site.equipment["chilled_plant"]
+    first, last = plant.supply_temperature + CALM, plant.supply_limit - site.margins.temperature
+    return {"chilled_plant": first + share * (last - first)}
+
+
+def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
+    """Proves: shares are of what the plan wants, whatever has yielded before."""
+    at = partial(warmth, filling.site)
+    assert filling.cool(at(0.0)) is None
+    assert filling.cool(at(0.25)).tank_charge["tank_1"] == pytest.approx(1.5)
+    assert filling.cool(at(0.5)).tank_charge["tank_1"] == pytest.approx(1.0)
+    assert filling.cool(at(0.1)) is None
+    assert filling.cool(at(0.52)) is None  # less than is worth an order
+    beyond = filling.cool(at(2.0))
+    assert beyond.tank_charge["tank_1"] == 0.0
+    assert beyond.tank_discharge["tank_1"] > 0.0
+
+
+def test_water_and_meter_are_watched_together(filling):
+    """Proves: what one has moved, the orders of the other keep."""
+    shaved = filling.look(minutes=5, mean=4.1, latest=4.1)
+    both = filling.cool(warmth(filling.site, 0.5))
+    assert both.battery_charge == shaved.battery_charge
+    again = filling.look(minutes=10, mean=4.0, latest=3.5)
+    assert again.tank_charge == both.tank_charge
 
 
 @pytest.mark.parametrize("apart", [1, 3])

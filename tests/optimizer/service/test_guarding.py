@@ -7,7 +7,7 @@ import xarray as xr
 from optimizer.dispatch import Orders
 from optimizer.realtime.guard import Guard
 from optimizer.service.guarding import Guarding
-from optimizer.service.wanted import battery_requests
+from optimizer.service.wanted import store_requests
 from tests import moments
 from twin.axes import MINUTE
 
@@ -25,9 +25,13 @@ def guarding():
     return watch
 
 
-def meter(net, age=5.0):
+def meter(net, age=5.0, water=20.0, water_age=5.0):
     words = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
-    return xr.Dataset(words | {"grid_import_power_age": age})
+    words |= {
+        f"facility_supply_temperature{end}": ("circuit", [value])
+        for end, value in (("", water), ("_age", water_age))
+    }
+    return xr.Dataset(words | {"grid_import_power_age": age}, {"circuit": ["chilled_plant"]})
 
 
 def looks(watch, nets, step=10.0, age=5.0):
@@ -52,8 +56,10 @@ def test_a_peak_in_the_making_is_held_off_within_minutes(guarding):
     (first, orders), *_ = looks(guarding, [2.4] * 7).items()
     assert first == 1.0
     left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
-    (asked,) = battery_requests(moments.site(), orders).values()
-    assert asked == pytest.approx(0.6 - (2.4 - left) / (1.0 - 10.0 / (2.0 * 14.0)))
+    asked = store_requests(moments.site(), orders)
+    assert asked["battery_request", "battery_1"] == pytest.approx(
+        0.6 - (2.4 - left) / (1.0 - 10.0 / (2.0 * 14.0))
+    )
 
 
 def test_looks_are_a_minute_apart(guarding):
@@ -94,3 +100,18 @@ def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
     guarding.stop()
     assert not guarding.is_due(BEGIN + MINUTE)
     assert guarding.look(BEGIN + MINUTE, meter(9.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "is_moved"), [(5.0, True), (90.0, True), (91.0, False), (np.nan, False)]
+)
+@pytest.mark.parametrize("net", [1.0, np.nan])
+def test_a_tank_yields_where_its_water_is_warm_whether_the_meter_is_heard(net, age, is_moved):
+    site, watch = moments.site(), Guarding()
+    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
+    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK))
+    limit = site.equipment["chilled_plant"].supply_limit
+    told = watch.look(BEGIN + MINUTE, meter(net, water=limit, water_age=age))
+    assert (told is not None) == is_moved
+    if told is not None:
+        assert store_requests(site, told)["tank_request", "tank_1"] < 0.0
