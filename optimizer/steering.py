@@ -11,7 +11,7 @@ from optimizer.problem import Problem
 from optimizer.question.horizons import Promised, horizon, nothing
 from optimizer.question.positions import positions
 from optimizer.realtime.cool_first import cool_first
-from optimizer.realtime.gentle import gentle, gently, narrowed
+from optimizer.realtime.gentle import gentle, gently, narrowed, ready, tightest
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.lasting import lasting
@@ -169,7 +169,7 @@ class Steering:
             self._drifted = self._drift(state, queue.instant)
         now = _interval(plan, queue.instant)
         step, drift = now.isel(time=0), self._drifted
-        ways = gentle(self.site, state)
+        ways = tightest(gentle(self.site, state), ready(self.site, plan, queue.instant))
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))

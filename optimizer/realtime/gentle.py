@@ -1,18 +1,23 @@
-"""Lead a large battery to the end of its window no faster than the connection may follow.
+"""Lead a battery no faster than the connection may follow: to the end of its window, to reserves.
 
-A plan is kept from that as it believes the battery to be; the battery there is holds less, or lost
-more. So each quarter-hour the measured level says what power will not fade within it.
+A plan is kept from the end of the window as it believes the battery to be; the battery there is
+holds less, or lost more. So each quarter-hour the measured level says what power will not fade in
+it. And a battery's own controller clears the room for a reserve at once when it begins to hold it:
+so the quarter-hour before has to leave it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
 from twin import axes
 from twin.fading import is_abrupt
 from twin.labels import of_owner
+from twin.limits import TRANSITION
+from twin.reserved.activation import powers
 from twin.site import Site
 from twin.walk import TAPER
 
@@ -56,6 +61,54 @@ def gentle(site: Site, state: xr.Dataset) -> dict[str, Ways]:
             found[store.owner] = Ways(
                 charge=max(room, 0.0) / (store.charge_efficiency * hours),
                 discharge=max(stock, 0.0) * store.discharge_efficiency / hours,
+            )
+    return found
+
+
+def ready(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, Ways]:
+    """Return what batteries may do that hold a reserve from the next quarter-hour on.
+
+    Parameters
+    ----------
+    site
+        The site.
+    plan
+        The schedule in force.
+    now
+        Start of the coming quarter-hour. [datetime64, UTC]
+
+    Returns
+    -------
+    dict
+        Battery -> what leaves the room for all that must be there before a plant has turned; only
+        of those that hold such a product then.
+    """
+    soon = now + axes.QUARTER
+    if "battery_reserve" not in plan or soon >= axes.edges_of(plan)[-1]:
+        return {}
+    step, found = plan["battery_reserve"].sel(time=soon, method="pad"), {}
+    fast = {name: one for name, one in site.reserves.items() if one.full_activation < TRANSITION}
+    for store in site.stores:
+        if store.owner in step["battery"].to_numpy():
+            mine = step.sel(battery=store.owner)
+            up, down = powers(fast, {name: mine.sel(product=name).to_numpy() for name in fast})
+            if up.max() > 0.0 or down.max() > 0.0:
+                found[store.owner] = Ways(
+                    charge=max(store.charge_limit - float(down.max()), 0.0),
+                    discharge=max(store.discharge_limit - float(up.max()), 0.0),
+                )
+    return found
+
+
+def tightest(*all_ways: Mapping[str, Ways]) -> dict[str, Ways]:
+    """Return what batteries may do by all of some rules."""
+    found: dict[str, Ways] = {}
+    for ways in all_ways:
+        for name, most in ways.items():
+            least = found.get(name, most)
+            found[name] = Ways(
+                charge=min(least.charge, most.charge),
+                discharge=min(least.discharge, most.discharge),
             )
     return found
 

@@ -14,6 +14,9 @@ BROKE = {
     78: "waste that no pieces keep out, and a battery that ran in a circle for it",
     50673: "a tank charged with cold that worn chillers did not have",
     50797: "the same, with a set point close to its limit",
+    9035: "chillers that lost capacity in air warmer than foreseen while a tank was charged",
+    770079: "the same, so fast that the next quarter-hour was too late",
+    991035: "a battery that cleared the room for a reserve when it began, faster than the ramp",
 }
 
 

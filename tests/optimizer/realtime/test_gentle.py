@@ -8,8 +8,9 @@ import xarray as xr
 
 from optimizer.deciding import decide
 from optimizer.dispatch import Orders
-from optimizer.realtime.gentle import Ways, gentle, gently, narrowed
-from tests import small_days
+from optimizer.realtime.gentle import Ways, gentle, gently, narrowed, ready, tightest
+from tests import reserve_days, small_days
+from twin.axes import QUARTER
 from twin.fading import is_abrupt
 from twin.walk import TAPER
 
@@ -95,3 +96,43 @@ def test_no_guard_takes_back_what_was_held():
         "battery_1": 0.1,
         "other": 0.7,
     }
+
+
+def holding(**held):
+    """Return a schedule that begins to hold something an hour after its start, and that moment."""
+    plan = reserve_days.decision().schedule.copy(deep=True)
+    begin = plan["time"].to_numpy()[0] + np.timedelta64(1, "h")
+    plan["battery_reserve"].values[...] = 0.0
+    for name, capacity in held.items():
+        plan["battery_reserve"].loc[{"product": name}] = capacity * (plan["time"] >= begin)
+    return plan, begin
+
+
+def test_the_quarter_hour_before_a_reserve_leaves_its_room():
+    """Proves: 0.3 MW both ways of FCR, and 0.2 MW upwards with a fifth of it downwards."""
+    site = reserve_days.site()
+    plan, begin = holding(fcr=0.3, fcr_d_up=0.2)
+    store = battery(site)
+    found = ready(site, plan, begin - QUARTER)["battery_1"]
+    assert found.discharge == pytest.approx(store.discharge_limit - 0.5)
+    assert found.charge == pytest.approx(store.charge_limit - 0.34)
+    assert ready(site, plan, begin - 2 * QUARTER) == {}
+
+
+def test_what_comes_later_than_a_plant_turns_needs_no_room_before():
+    plan, begin = holding(mfrr=0.5)
+    assert ready(reserve_days.site(), plan, begin - QUARTER) == {}
+
+
+def test_nothing_is_known_beyond_the_plan_or_without_reserves():
+    plan, _ = holding(fcr=0.3)
+    last = plan["instant"].to_numpy()[-1]
+    assert ready(reserve_days.site(), plan, last - QUARTER) == {}
+    bare = decide(small_days.problem(4)).schedule
+    assert ready(small_days.problem(4).site, bare, bare["time"].to_numpy()[0]) == {}
+
+
+def test_of_several_rules_the_tightest_holds():
+    one, other = Ways(charge=0.2, discharge=0.7), Ways(charge=0.5, discharge=0.3)
+    found = tightest({"a": one}, {"a": other, "b": other})
+    assert found == {"a": Ways(charge=0.2, discharge=0.3), "b": other}
