@@ -169,7 +169,10 @@ class Steering:
             self._drifted = self._drift(state, queue.instant)
         now = _interval(plan, queue.instant)
         step, drift = now.isel(time=0), self._drifted
-        ways = tightest(gentle(self.site, state), ready(self.site, plan, queue.instant))
+        to_reserves = ready(
+            self.site, plan, state, now=queue.instant, before=self._told(queue.instant)
+        )
+        ways = tightest(gentle(self.site, state), to_reserves)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))
@@ -198,6 +201,15 @@ class Steering:
             return 0.0
         saved = self.guard.saved if self.guard else 0.0
         return max(float(net_import(state)) + saved - self._foreseen, 0.0)
+
+    def _told(self, now: np.datetime64) -> dict[str, float]:
+        """Return what batteries were told to give, less to take, until now; nothing if unknown."""
+        if self.guard is None or now != self._until:
+            return {}
+        last = self.guard.planned
+        names = {*last.battery_charge, *last.battery_discharge}
+        charge, discharge = last.battery_charge, last.battery_discharge
+        return {name: discharge.get(name, 0.0) - charge.get(name, 0.0) for name in names}
 
     def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.

@@ -2,8 +2,8 @@
 
 A plan is kept from the end of the window as it believes the battery to be; the battery there is
 holds less, or lost more. So each quarter-hour the measured level says what power will not fade in
-it. And a battery's own controller clears the room for a reserve at once when it begins to hold it:
-so the quarter-hour before has to leave it.
+it, and what the reserves behind it leave of the level. And a battery's own controller clears the
+room for a reserve at once when it begins to hold it: so the quarter-hour before has to leave it.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from twin.fading import is_abrupt
 from twin.labels import of_owner
 from twin.limits import TRANSITION
 from twin.reserved.activation import powers
+from twin.reserved.kept import kept_by
 from twin.site import Site
 from twin.walk import TAPER
 
@@ -65,8 +66,15 @@ def gentle(site: Site, state: xr.Dataset) -> dict[str, Ways]:
     return found
 
 
-def ready(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, Ways]:
-    """Return what batteries may do that hold a reserve from the next quarter-hour on.
+def ready(
+    site: Site,
+    plan: xr.Dataset,
+    state: xr.Dataset,
+    *,
+    now: np.datetime64,
+    before: Mapping[str, float],
+) -> dict[str, Ways]:
+    """Return what batteries may do that hold a reserve when the coming quarter-hour ends.
 
     Parameters
     ----------
@@ -74,28 +82,42 @@ def ready(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, Ways]:
         The site.
     plan
         The schedule in force.
+    state
+        The state now.
     now
         Start of the coming quarter-hour. [datetime64, UTC]
+    before
+        Battery -> what it was told to give until then, less what it was told to take: it turns from
+        that, as it will turn from what it may. [MW]
 
     Returns
     -------
     dict
-        Battery -> what leaves the room for all that must be there before a plant has turned; only
-        of those that hold such a product then.
+        Battery -> what leaves the power of all that must be there before a plant has turned, and,
+        from the measured level on, the energy behind all of it; only of those that hold some then.
     """
-    soon = now + axes.QUARTER
-    if "battery_reserve" not in plan or soon >= axes.edges_of(plan)[-1]:
+    edges, soon = axes.edges_of(plan), now + axes.QUARTER
+    if "battery_reserve" not in plan or soon >= edges[-1]:
         return {}
-    step, found = plan["battery_reserve"].sel(time=soon, method="pad"), {}
+    place, hours = int(np.searchsorted(edges, soon, side="right")) - 1, axes.QUARTER / axes.HOUR
+    turn = 0.5 * hours * TRANSITION / axes.METERING
     fast = {name: one for name, one in site.reserves.items() if one.full_activation < TRANSITION}
+    found = {}
     for store in site.stores:
-        if store.owner in step["battery"].to_numpy():
-            mine = step.sel(battery=store.owner)
-            up, down = powers(fast, {name: mine.sel(product=name).to_numpy() for name in fast})
-            if up.max() > 0.0 or down.max() > 0.0:
+        if store.owner in plan["battery"].to_numpy():
+            kept = kept_by(site, plan, store)
+            behind, room = float(kept.behind[place]), float(kept.room[place])
+            mine = plan["battery_reserve"].isel(time=place).sel(battery=store.owner)
+            held = {name: mine.sel(product=name).to_numpy() for name in fast}
+            up, down = (float(power.max()) for power in powers(fast, held))
+            if behind > 0.0 or room > 0.0:
+                level = float(of_owner(state, "battery_level", store.owner))
+                turned = before.get(store.owner, 0.0) * turn
+                given = (level - store.low - behind) * store.discharge_efficiency - turned
+                taken = (store.high - room - level) / store.charge_efficiency + turned
                 found[store.owner] = Ways(
-                    charge=max(store.charge_limit - float(down.max()), 0.0),
-                    discharge=max(store.discharge_limit - float(up.max()), 0.0),
+                    charge=max(min(taken / hours, store.charge_limit - down), 0.0),
+                    discharge=max(min(given / hours, store.discharge_limit - up), 0.0),
                 )
     return found
 

@@ -108,28 +108,54 @@ def holding(**held):
     return plan, begin
 
 
+def may(plan, now, share=0.5, before=0.0):
+    """Return what the battery may do, with a level at a share of its window."""
+    site, state = reserve_days.site(), reserve_days.problem().state.copy(deep=True)
+    store = battery(site)
+    state["battery_level"].loc[{"battery": "battery_1"}] = store.low + share * (
+        store.high - store.low
+    )
+    return ready(site, plan, state, now=now, before={"battery_1": before}).get("battery_1")
+
+
 def test_the_quarter_hour_before_a_reserve_leaves_its_room():
     """Proves: 0.3 MW both ways of FCR, and 0.2 MW upwards with a fifth of it downwards."""
-    site = reserve_days.site()
     plan, begin = holding(fcr=0.3, fcr_d_up=0.2)
-    store = battery(site)
-    found = ready(site, plan, begin - QUARTER)["battery_1"]
+    store, found = battery(reserve_days.site()), may(plan, begin - QUARTER)
     assert found.discharge == pytest.approx(store.discharge_limit - 0.5)
     assert found.charge == pytest.approx(store.charge_limit - 0.34)
-    assert ready(site, plan, begin - 2 * QUARTER) == {}
+    assert may(plan, begin - 2 * QUARTER) is None
 
 
-def test_what_comes_later_than_a_plant_turns_needs_no_room_before():
-    plan, begin = holding(mfrr=0.5)
-    assert ready(reserve_days.site(), plan, begin - QUARTER) == {}
+@pytest.mark.parametrize("before", [0.0, 0.3, -0.3])
+def test_the_level_leaves_the_energy_behind_what_is_held(before):
+    """Proves: 0.3 MW for an hour and the fading after it; a third of the way is still to be turned.
+
+    A level so low that nothing else binds; where even that is gone, nothing is given.
+    """
+    plan, begin = holding(mfrr=0.3)
+    store = battery(reserve_days.site())
+    behind = 0.3 * (1.0 + TAPER) / store.discharge_efficiency
+    share = (behind + 0.15) / (store.high - store.low)
+    found = may(plan, begin, share, before)
+    left = 0.15 * store.discharge_efficiency - before * 5.0 / 60.0
+    assert found.discharge == pytest.approx(left / 0.25)
+    assert found.charge == store.charge_limit
+    assert may(plan, begin, share - 0.2).discharge == 0.0
+
+
+def test_what_comes_later_than_a_plant_turns_needs_no_power_before():
+    plan, begin = holding(mfrr=0.1)
+    limits = battery(reserve_days.site())
+    found = may(plan, begin - QUARTER, share=0.9)
+    assert found.discharge == pytest.approx(limits.discharge_limit)
 
 
 def test_nothing_is_known_beyond_the_plan_or_without_reserves():
     plan, _ = holding(fcr=0.3)
-    last = plan["instant"].to_numpy()[-1]
-    assert ready(reserve_days.site(), plan, last - QUARTER) == {}
+    assert may(plan, plan["instant"].to_numpy()[-1] - QUARTER) is None
     bare = decide(small_days.problem(4)).schedule
-    assert ready(small_days.problem(4).site, bare, bare["time"].to_numpy()[0]) == {}
+    assert may(bare, bare["time"].to_numpy()[0]) is None
 
 
 def test_of_several_rules_the_tightest_holds():
