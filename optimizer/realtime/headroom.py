@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import xarray as xr
 
-from optimizer.realtime.tried import tried
-from twin import curtailment
+from optimizer.realtime.tried import Tried, tried
+from twin import curtailment, steering
 from twin.equipment import CoolingPlant
 from twin.equipment.contracts import LoadTargetContract
+from twin.labels import of_owner
 from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
+
+SECONDS: Final = 3600.0
+"""Seconds in an hour. [s h-1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +105,11 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     Notes
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
-    and the capacity of each cooling plant is found between them. The peak counts the import that is
-    planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
-    of a partner is a limit like that of the connection: to plans it is dearer than to be late.
+    and the capacity of each cooling plant is found between them, and with which no circuit's load
+    rises by more within the quarter-hour than its water bears until the valves have followed. The
+    peak counts the import that is planned, as its price is weighed, and the usual one, which a
+    month reaches anyway. A hard target of a partner is a limit like that of the connection: to
+    plans it is dearer than to be late.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
@@ -111,17 +117,14 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     halls = found.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     power, own = found.power, _own(now)
-    keep = 1.0 - site.margins.power
-    supplied = keep * float(curtailment.import_limit(site, state, now)[0]) + own
+    supplied = (1.0 - site.margins.power) * float(
+        curtailment.import_limit(site, state, now)[0]
+    ) + own
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
     hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
-    load = spare = 0.0
-    for plant in site.of(CoolingPlant):
-        drawn, most = found.loads[plant.name], keep * found.most[plant.name]
-        allowed = min(allowed, float(np.interp(most, drawn, halls)))
-        if plant.serves == "chilled":
-            load, spare = float(drawn[0]), max(most - float(drawn[-1]), 0.0)
+    allowed = min(allowed, _cooled(site, found, state, now))
+    load, spare = _chilled(site, found)
     peak = _peak(site, state, now)
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
@@ -152,6 +155,46 @@ def most_export(site: Site) -> float:
     power flows. [MW]
     """
     return max(site.grid.export_limit - site.margins.power * site.grid.import_limit, 0.0)
+
+
+def _cooled(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float:
+    """Return the most power of the halls that every circuit can follow. [MW]"""
+    allowed = np.inf
+    for plant in site.of(CoolingPlant):
+        drawn, most = found.loads[plant.name], _most(site, found, plant)
+        output = float(of_owner(state, "cooling_plant_output", plant.name))
+        soon = max(output, float(drawn[0])) + _rise(site, plant, state, now)
+        allowed = min(allowed, float(np.interp(min(most, soon), drawn, found.halls)))
+    return allowed
+
+
+def _chilled(site: Site, found: Tried) -> tuple[float, float]:
+    """Return what the chilled circuit carries at least, and can spare at the most. [MW]"""
+    for plant in site.of(CoolingPlant):
+        if plant.serves == "chilled":
+            drawn = found.loads[plant.name]
+            return float(drawn[0]), max(_most(site, found, plant) - float(drawn[-1]), 0.0)
+    return 0.0, 0.0
+
+
+def _most(site: Site, found: Tried, plant: CoolingPlant) -> float:
+    """Return what a cooling plant may carry, with the site's margin. [MW]"""
+    return (1.0 - site.margins.power) * found.most[plant.name]
+
+
+def _rise(site: Site, plant: CoolingPlant, state: xr.Dataset, now: xr.Dataset) -> float:
+    r"""Return by how much a circuit's load may rise within the interval. [MW]
+
+    Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
+    :math:`\tau \Delta Q` of heat in the loop's :math:`K`, which its water bears up to the limit.
+    """
+    target = plant.supply_temperature
+    if steering.SUPPLY in now:
+        target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
+    water = float(of_owner(state, "facility_supply_temperature", plant.name))
+    room = plant.supply_limit - max(water, target)
+    lag = (plant.loop.valve_lag or site.contingency.valve_lag) / SECONDS
+    return max(room, 0.0) * plant.loop.heat_capacity / lag
 
 
 def _own(now: xr.Dataset) -> float:

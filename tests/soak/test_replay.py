@@ -16,6 +16,7 @@ BROKE = {
     50797: "the same, with a set point close to its limit",
     9035: "chillers that lost capacity in air warmer than foreseen while a tank was charged",
     770079: "the same, so fast that the next quarter-hour was too late",
+    991100: "a load that rose faster than valves followed, beside a limit of the water 1 K away",
     991404: "energy behind a reserve that a call had used and a plan an hour old gave away",
     991035: "a battery that cleared the room for a reserve when it began, faster than the ramp",
 }

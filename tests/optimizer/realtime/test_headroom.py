@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from optimizer.realtime.headroom import headroom
+from optimizer.realtime.tried import tried
 from tests import small_days
 from tests.math.promises import with_target
 from twin.equipment.contracts import LoadTargetContract
+from twin.workloads.queue import Pool
 
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
@@ -38,3 +40,24 @@ def test_no_target_asks_for_less_than_the_least_of_its_contract():
     )
     assert low == pytest.approx(exact)
     assert low > 0.1
+
+
+@pytest.mark.parametrize("lag", [0.0, 240.0])
+@pytest.mark.parametrize("room", [0.2, 0.5])
+def test_a_load_rises_no_faster_than_valves_follow(room, lag):
+    """Proves: so many kelvins of a loop of K MWh/K, over its lag: 120 s where none is declared."""
+    asked = small_days.problem()
+    plant = asked.site.equipment["warm_plant"]
+    loop = plant.loop.model_copy(update={"valve_lag": lag})
+    site = asked.site.replace("warm_plant", loop=loop)
+    state, step = asked.state.copy(deep=True), asked.outlook.isel(time=[0], instant=[0, 1])
+    at = {"circuit": "warm_plant"}
+    state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
+    state["cooling_plant_output"].loc[at] = output = 1.2
+    left = headroom(site, state, step)
+    most = output + room * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
+    found = tried(site, step)
+    halls = np.interp(most, found.loads["warm_plant"], found.halls)
+    busy = (site.racks - left.racks) * float(Pool.of(site).power(1.0))
+    assert left.work_power == pytest.approx(halls - found.halls[0] - busy)
+    assert left.work_power < headroom(site, asked.state, step).work_power
