@@ -64,7 +64,7 @@ def trade(
 
 
 def curtail(
-    known: xr.Dataset, site: Site, *, site_power: float, follow_price: bool = False
+    known: xr.Dataset, site: Site, *, site_power: float, full_power: float | None = None
 ) -> dict[str, float]:
     """Return the caps of the renewables: what the site can use and should give away.
 
@@ -75,9 +75,10 @@ def curtail(
     site
         The site.
     site_power
-        Power of the whole site, charging of batteries included. [MW]
-    follow_price
-        Whether to curtail also where taking power from the grid is paid for, or giving it costs.
+        Power of the whole site until the interval ends, charging of batteries included. [MW]
+    full_power
+        The same at its start, when jobs still run that end in it: with it is curtailed also where
+        taking power from the grid is paid for, or giving it costs. [MW]
 
     Returns
     -------
@@ -95,10 +96,10 @@ def curtail(
     available = known["renewable_available_power"].isel(time=0).to_series()
     grid, keep = site.grid, 1.0 - site.margins.power
     most = site_power + most_export(site)
-    if follow_price:
+    if full_power is not None:
         price = float(known["electricity_price"][0])
         if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
-            most = site_power - keep * grid.import_limit
+            most = full_power - keep * grid.import_limit
         elif price - grid.export_fee < 0:
             most = site_power
     return shared_out({str(k): float(v) for k, v in available.items()}, max(most, 0.0))
