@@ -224,10 +224,13 @@ class ActivatedPlant(Plant):
         return np.asarray(sum(self._called.values()))[: self._clock]
 
     def missed(self) -> FloatArray:
-        """Return by how much batteries missed what they were told, while they were called. [MW]"""
+        """Return by how much batteries gave less than they were told, while they were called. [MW]
+
+        What stops by itself, as a battery that is full, gives more: nobody misses that.
+        """
         record, worst = self.record(), np.zeros(self._clock)
+        way = np.sign(sum(self._called.values()))[: self._clock]
         for battery, told in self._ordered.items():
             did = (record["battery_charge"] - record["battery_discharge"]).sel(battery=battery)
-            worst = np.maximum(worst, np.abs(told[: self._clock] - did.to_numpy()))
-        is_called = np.any([called != 0.0 for called in self._called.values()], axis=0)
-        return np.where(is_called[: self._clock], worst, 0.0)
+            worst = np.maximum(worst, way * (did.to_numpy() - told[: self._clock]))
+        return worst

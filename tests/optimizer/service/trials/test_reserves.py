@@ -195,6 +195,18 @@ def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_onc
     assert given(plant)[29] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("told", "is_missed"), [(-0.8, True), (0.8, False)])
+def test_an_empty_battery_is_missed_and_a_full_one_is_not(told, is_missed):
+    """Proves: 0.3 MW less import are asked; what a full battery does not take is more than that."""
+    plant = called_plant(slice(480, 510))
+    plant.follow(at_rest(told), 480)
+    plant.hold({("fcr", "battery_1"): 0.3})
+    plant.follow(at_rest(told), 30)
+    assert abs(given(plant)[-1]) < 0.1
+    assert plant.missed().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
+    assert not plant.missed()[:480].any()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_energy_behind_is_enough(seed, monkeypatch):
